@@ -1,0 +1,4 @@
+//! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
+
+pub mod script;
+pub mod secret;

@@ -1,0 +1,165 @@
+//! The secrets file: `KEY=value` lines, read as they stand and merged key by key.
+
+use super::Secret;
+
+/// Why a secrets file cannot be trusted. Values are never part of the message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvFileError {
+    /// The file is not text.
+    #[error("line {line} is not UTF-8 text")]
+    NotText {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A line is neither empty, a comment nor `KEY=value`.
+    #[error("line {line} is not `KEY=value`")]
+    NotAnAssignment {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// The same key twice.
+    #[error("`{key}` stands twice, in lines {first} and {second}")]
+    Duplicate {
+        /// The key.
+        key: String,
+        /// Counted from 1.
+        first: usize,
+        /// Counted from 1.
+        second: usize,
+    },
+    /// The last line has no line end: the file may have been cut short.
+    #[error("the last line has no line end: the file may have been cut short")]
+    Truncated,
+}
+
+/// A parsed secrets file that still knows every line.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EnvFile {
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Line {
+    Other(String),
+    Pair { key: String, value: Secret, text: Secret },
+}
+
+impl EnvFile {
+    /// Reads the bytes of a secrets file.
+    ///
+    /// Values may stand in single or double quotes, as systemd's `EnvironmentFile=` and a shell read them; a carriage return at a
+    /// line's end is not part of the value.
+    ///
+    /// # Errors
+    /// [`EnvFileError`], with the line, when the file is not text, has a line that is no assignment, a key twice, or ends within a line.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EnvFileError> {
+        let mut lines: Vec<Line> = Vec::new();
+        let mut seen: Vec<(String, usize)> = Vec::new();
+        if bytes.last().is_some_and(|last| *last != b'\n') {
+            return Err(EnvFileError::Truncated);
+        }
+        for (index, raw) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let number = index + 1;
+            let text = std::str::from_utf8(raw).map_err(|_| EnvFileError::NotText { line: number })?;
+            let text = text.strip_suffix('\n').unwrap_or(text);
+            let content = text.trim_end_matches('\r').trim();
+            if content.is_empty() || content.starts_with('#') {
+                lines.push(Line::Other(text.to_owned()));
+                continue;
+            }
+            let (key, value) = content.split_once('=').ok_or(EnvFileError::NotAnAssignment { line: number })?;
+            let key = key.trim();
+            let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            if key.is_empty() || !key.bytes().all(valid) || key.as_bytes()[0].is_ascii_digit() {
+                return Err(EnvFileError::NotAnAssignment { line: number });
+            }
+            if let Some((_, first)) = seen.iter().find(|(earlier, _)| earlier == key) {
+                return Err(EnvFileError::Duplicate { key: key.to_owned(), first: *first, second: number });
+            }
+            seen.push((key.to_owned(), number));
+            lines.push(Line::Pair {
+                key: key.to_owned(),
+                value: Secret::new(unquote(value.trim())),
+                text: Secret::new(text.to_owned()),
+            });
+        }
+        Ok(Self { lines })
+    }
+
+    /// The value of a key; an empty value counts as absent.
+    #[must_use]
+    pub fn get(&self, wanted: &str) -> Option<&Secret> {
+        self.lines.iter().find_map(|line| match line {
+            Line::Pair { key, value, .. } if key == wanted && !value.expose().is_empty() => Some(value),
+            Line::Pair { .. } | Line::Other(_) => None,
+        })
+    }
+
+    /// The keys, in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Pair { key, .. } => Some(key.as_str()),
+            Line::Other(_) => None,
+        })
+    }
+
+    /// The text with `KEY=` lines added for `secrets`, everything else as it stood. The values are tokens.
+    #[must_use]
+    pub fn with(&self, secrets: &[super::SecretRef]) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for line in &self.lines {
+            match line {
+                Line::Pair { key, .. } if secrets.iter().any(|secret| &secret.name == key) => {}
+                Line::Pair { text, .. } => pieces.push(Piece::Kept(text.clone())),
+                Line::Other(text) => pieces.push(Piece::Kept(Secret::new(text.clone()))),
+            }
+        }
+        pieces.extend(secrets.iter().cloned().map(Piece::Added));
+        pieces
+    }
+}
+
+/// A line of a merged secrets file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// A line that stood there before.
+    Kept(Secret),
+    /// `NAME=value`, for a secret that is new.
+    Added(super::SecretRef),
+}
+
+fn unquote(value: &str) -> String {
+    for mark in ['"', '\''] {
+        if let Some(inner) = value.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark)) {
+            return inner.to_owned();
+        }
+    }
+    value.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, key: &str) -> Option<String> {
+        EnvFile::parse(text.as_bytes()).unwrap().get(key).map(|secret| secret.expose().to_owned())
+    }
+
+    #[test]
+    fn reads_values_with_signs_quotes_and_carriage_returns() {
+        let text = "# c\n\nA=b=c\r\nB='x y'\nC=\"d\"\nD=\n";
+        assert_eq!(value(text, "A").as_deref(), Some("b=c"));
+        assert_eq!(value(text, "B").as_deref(), Some("x y"));
+        assert_eq!(value(text, "C").as_deref(), Some("d"));
+        assert_eq!(value(text, "D"), None);
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_trust() {
+        let error = |text: &[u8]| EnvFile::parse(text).err();
+        assert_eq!(error(b"A=1"), Some(EnvFileError::Truncated));
+        assert_eq!(error(b"A=1\nA=2\n"), Some(EnvFileError::Duplicate { key: "A".into(), first: 1, second: 2 }));
+        assert_eq!(error(b"A=1\nwhat\n"), Some(EnvFileError::NotAnAssignment { line: 2 }));
+        assert_eq!(error(b"A=\xff\n"), Some(EnvFileError::NotText { line: 1 }));
+    }
+}

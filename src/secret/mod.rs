@@ -1,0 +1,292 @@
+//! Secrets: names that travel through templates, plans and diffs as tokens, and values that only the transport puts in.
+
+mod env_file;
+mod password;
+
+pub use env_file::{EnvFile, EnvFileError};
+pub use password::{ALPHABET, generate};
+
+use std::{collections::HashMap, fmt};
+
+use zeroize::Zeroizing;
+
+// Planes 15 and 16 are private use: no text that people write holds these.
+const OPEN: char = '\u{F5EC0}';
+const SEPARATOR: char = '\u{F5EC1}';
+const CLOSE: char = '\u{F5EC2}';
+
+/// A value that never prints. Its memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a value over.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(Zeroizing::new(value))
+    }
+
+    /// The value itself. Only the transport and comparisons may ask.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+/// How a secret's value is written where it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// Percent-encoded for a URL (RFC 3986, everything but unreserved characters).
+    Url,
+}
+
+/// Which secret: one name on one host, so that nodes can refer to each other's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretRef {
+    /// The inventory name of the host on which the secret lives.
+    pub host: String,
+    /// The key under which the secrets file holds it.
+    pub name: String,
+}
+
+impl SecretRef {
+    /// The token that stands for the secret in templates, plans and diffs.
+    #[must_use]
+    pub fn token(&self, encoding: Encoding) -> String {
+        let encoding = match encoding {
+            Encoding::Plain => "plain",
+            Encoding::Url => "url",
+        };
+        format!("{OPEN}{}{SEPARATOR}{}{SEPARATOR}{encoding}{CLOSE}", self.host, self.name)
+    }
+}
+
+/// A piece of a [`Sealed`] text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Ordinary bytes.
+    Bytes(&'a [u8]),
+    /// A secret, to be written in this encoding.
+    Secret(SecretRef, Encoding),
+}
+
+/// Bytes in which secrets are still tokens. Safe to print; [`Sealed::reveal`] alone yields the real bytes.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// The pieces, in order.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = Vec::new();
+        let mut rest = self.0.as_slice();
+        while let Some((before, secret, encoding, after)) = next_token(rest) {
+            if !before.is_empty() {
+                parts.push(Part::Bytes(before));
+            }
+            parts.push(Part::Secret(secret, encoding));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Bytes(rest));
+        }
+        parts
+    }
+
+    /// The secrets that the text uses, each once.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<SecretRef> {
+        let mut secrets: Vec<SecretRef> = Vec::new();
+        for part in self.parts() {
+            if let Part::Secret(secret, _) = part
+                && !secrets.contains(&secret)
+            {
+                secrets.push(secret);
+            }
+        }
+        secrets
+    }
+
+    /// The real bytes, or the first secret that has no value yet.
+    ///
+    /// # Errors
+    /// The secret whose value is not known.
+    pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, SecretRef> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.len() + 64));
+        for part in self.parts() {
+            match part {
+                Part::Bytes(plain) => bytes.extend_from_slice(plain),
+                Part::Secret(secret, encoding) => {
+                    let value = values.get(&secret).ok_or(secret)?;
+                    match encoding {
+                        Encoding::Plain => bytes.extend_from_slice(value.expose().as_bytes()),
+                        Encoding::Url => bytes.extend_from_slice(percent_encode(value.expose()).as_bytes()),
+                    }
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes for people: each secret as `‹NAME›`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut text = String::new();
+        for part in self.parts() {
+            match part {
+                Part::Bytes(plain) => text.push_str(&String::from_utf8_lossy(plain)),
+                Part::Secret(secret, _) => {
+                    text.push('‹');
+                    text.push_str(&secret.name);
+                    text.push('›');
+                }
+            }
+        }
+        text
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes with tokens, for comparing one sealed text with another.
+    #[must_use]
+    pub fn as_tokens(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Sealed({:?})", self.shown())
+    }
+}
+
+impl From<String> for Sealed {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
+impl From<&str> for Sealed {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Sealed {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Sealed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// The values known in this run.
+#[derive(Default, Clone)]
+pub struct SecretValues(HashMap<SecretRef, Secret>);
+
+impl SecretValues {
+    /// Remembers a value.
+    pub fn insert(&mut self, secret: SecretRef, value: Secret) {
+        self.0.insert(secret, value);
+    }
+
+    /// The value, where it is known.
+    #[must_use]
+    pub fn get(&self, secret: &SecretRef) -> Option<&Secret> {
+        self.0.get(secret)
+    }
+
+    /// Every known value, for searching outputs.
+    pub fn iter(&self) -> impl Iterator<Item = (&SecretRef, &Secret)> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for SecretValues {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Whether a text holds a token, whole or broken.
+#[must_use]
+pub fn holds_token(text: &str) -> bool {
+    text.contains([OPEN, SEPARATOR, CLOSE])
+}
+
+fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretRef, Encoding, &[u8])> {
+    let mut buffer = [0_u8; 4];
+    let open = OPEN.encode_utf8(&mut buffer).as_bytes().to_vec();
+    let close = CLOSE.encode_utf8(&mut buffer).as_bytes().to_vec();
+    let start = find(bytes, &open)?;
+    let inner = &bytes[start + open.len()..];
+    let end = find(inner, &close)?;
+    let token = std::str::from_utf8(&inner[..end]).ok()?;
+    let mut fields = token.split(SEPARATOR);
+    let (host, name, encoding) = (fields.next()?, fields.next()?, fields.next()?);
+    let encoding = if encoding == "url" { Encoding::Url } else { Encoding::Plain };
+    let secret = SecretRef { host: host.to_owned(), name: name.to_owned() };
+    Some((&bytes[..start], secret, encoding, &inner[end + close.len()..]))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// RFC 3986: everything but unreserved characters becomes `%XX`.
+fn percent_encode(value: &str) -> String {
+    use fmt::Write as _;
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redis() -> SecretRef {
+        SecretRef { host: "db".into(), name: "REDIS_PASSWORD".into() }
+    }
+
+    #[test]
+    fn a_sealed_text_shows_names_and_reveals_values() {
+        let text = format!("a {} b {}", redis().token(Encoding::Plain), redis().token(Encoding::Url));
+        let sealed = Sealed::from(text);
+        assert_eq!(sealed.shown(), "a ‹REDIS_PASSWORD› b ‹REDIS_PASSWORD›");
+        assert_eq!(sealed.secrets(), vec![redis()]);
+        let mut values = SecretValues::default();
+        assert_eq!(sealed.reveal(&values).unwrap_err(), redis());
+        values.insert(redis(), Secret::new("p@ss".into()));
+        assert_eq!(sealed.reveal(&values).unwrap().as_slice(), b"a p@ss b p%40ss");
+        assert!(!format!("{sealed:?} {values:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_pass_through() {
+        let sealed = Sealed::from(vec![0, 255, 10]);
+        assert_eq!(sealed.reveal(&SecretValues::default()).unwrap().as_slice(), [0, 255, 10]);
+    }
+}
