@@ -1,4 +1,7 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod question;
+pub mod resource;
 pub mod script;
 pub mod secret;
+pub mod source;

@@ -1,0 +1,214 @@
+//! Resources: what a task can ask for. One file each; this one defines the trait and lists them.
+//!
+//! A resource is a typed value. It names the questions whose answers it needs and compares the answers with what is wanted. It opens no
+//! connection, reads no file and no clock, and cannot know whether this is a check.
+
+pub mod diff;
+mod params;
+
+pub use diff::Diff;
+pub use params::{Flag, Mode, OneOrMany, RemotePath};
+
+use std::{any::Any, fmt::Debug};
+
+use crate::{
+    question::{Answers, Questions, Unanswered},
+    script::Script,
+    secret::{Sealed, SecretRef, SecretValues},
+};
+
+/// A state that a task asks for.
+pub trait Resource: Any + Debug + Send + Sync {
+    /// Names the questions whose answers [`Resource::compare`] reads.
+    fn questions(&self, ask: &mut Questions);
+
+    /// Compares what is with what is wanted.
+    ///
+    /// # Errors
+    /// When a question has no answer; the task fails with it.
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered>;
+
+    /// The secrets that its content uses. Everything else of a resource is free of secrets: the loader sees to it.
+    fn secrets(&self) -> Vec<SecretRef> {
+        Vec::new()
+    }
+
+    /// Why this must not be done, given all that the run will have applied before it: a change that would cut this very connection.
+    fn refuse(&self, _is: &Is<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
+        None
+    }
+}
+
+/// What is: the answers of the node, and the secrets that already exist there.
+#[derive(Clone, Copy)]
+pub struct Is<'a> {
+    /// The node's answers.
+    pub answers: &'a Answers,
+    /// The values that exist. A secret that is yet to be made has none.
+    pub secrets: &'a SecretValues,
+}
+
+impl Is<'_> {
+    /// Whether `actual` is exactly what `wanted` says. A secret without a value equals nothing.
+    #[must_use]
+    pub fn same(&self, wanted: &Sealed, actual: &[u8]) -> bool {
+        wanted.reveal(self.secrets).is_ok_and(|wanted| wanted.as_slice() == actual)
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug)]
+pub enum Verdict {
+    /// As wanted. The note is for the reader, such as a kernel that refuses the live value of a setting.
+    Converged {
+        /// Something worth knowing all the same.
+        note: Option<String>,
+    },
+    /// Not as wanted; this makes it so.
+    Change(Change),
+    /// Not as wanted, and something it needs is not there. If an earlier task has a change pending the thing will be there by then
+    /// and `change` is what will happen; otherwise the task fails and names what is missing.
+    Blocked {
+        /// What is missing, such as "user `redis`".
+        missing: String,
+        /// What happens once it is there. Compared again before it is applied.
+        change: Change,
+    },
+    /// Cannot be made so; says what to do.
+    Refused(String),
+}
+
+impl Verdict {
+    /// As wanted, nothing to add.
+    pub const CONVERGED: Self = Self::Converged { note: None };
+}
+
+/// What it takes to make something as wanted.
+#[derive(Debug)]
+pub struct Change {
+    /// A few words: "create", "mode 0644 → 0600".
+    pub summary: String,
+    /// What differs from the beginning of the run.
+    pub diff: Diff,
+    /// The shell that makes it so. It does no harm when run again.
+    pub script: Script,
+    /// Whether something that already existed is changed. A new secret may not flow into such a thing.
+    pub replaces: bool,
+}
+
+impl Change {
+    /// A change of something that was not there before, without a diff.
+    #[must_use]
+    pub fn new(summary: impl Into<String>, script: Script) -> Self {
+        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false }
+    }
+
+    /// What differs.
+    #[must_use]
+    pub fn diff(mut self, diff: Diff) -> Self {
+        self.diff = diff;
+        self
+    }
+
+    /// Says whether something that already existed is changed.
+    #[must_use]
+    pub fn replacing(mut self, replaces: bool) -> Self {
+        self.replaces = replaces;
+        self
+    }
+}
+
+/// What a resource may need to be decoded, beyond its parameters: the project's files, already read, and templates, rendered.
+pub trait Files {
+    /// The rendered text of `templates/<role>/<name>`, secrets as tokens.
+    ///
+    /// # Errors
+    /// What is wrong, for the reader, placed by the caller at the parameter named `src`.
+    fn template(&mut self, name: &str) -> Result<Sealed, crate::source::Diagnostic>;
+
+    /// The bytes of `roles/<role>/files/<name>`.
+    ///
+    /// # Errors
+    /// As [`Files::template`].
+    fn file(&mut self, name: &str) -> Result<Vec<u8>, crate::source::Diagnostic>;
+}
+
+/// Why parameters do not make a resource.
+#[derive(Debug)]
+pub enum Wrong {
+    /// A parameter is missing, unknown, or of the wrong type or value: where in the parameters, and what.
+    Parameter {
+        /// Keys and indices from the parameters' root to the culprit; empty for the whole.
+        path: Vec<Segment>,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file of the project is wrong or missing.
+    File(Box<crate::source::Diagnostic>),
+}
+
+impl Wrong {
+    /// A complaint about one parameter by its name; an empty name means the whole.
+    #[must_use]
+    pub fn parameter(name: &str, message: impl Into<String>) -> Self {
+        let path = if name.is_empty() { Vec::new() } else { vec![Segment::Key(name.to_owned())] };
+        Self::Parameter { path, message: message.into() }
+    }
+}
+
+/// A step from a value to a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Into a map.
+    Key(String),
+    /// Into a list, from 0.
+    Index(usize),
+}
+
+/// Makes a resource from rendered parameters.
+pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resource>, Wrong>;
+
+/// A kind of resource, as the loader knows it.
+#[derive(Debug)]
+pub struct Kind {
+    /// The word in a role file, such as `template`.
+    pub name: &'static str,
+    /// Makes the resource from its rendered parameters (JSON; secrets are tokens within strings).
+    pub decode: Decode,
+    /// The parameters' names and their aliases, for did-you-mean.
+    pub parameters: &'static [&'static str],
+    /// The parameters that may hold secrets.
+    pub secret_parameters: &'static [&'static str],
+    /// The parameters whose text is an expression, or a list of them, that must come out a boolean. The loader evaluates each and hands over
+    /// `{expression, holds}`.
+    pub expressions: &'static [&'static str],
+    /// The parameter that a task may give alone, as in `command: true`; empty when there is none.
+    pub free_form: &'static str,
+}
+
+/// Declares the kinds and their modules. A new resource is its file and one word here.
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        $(mod $kind;)*
+        /// Every kind of resource.
+        pub const KINDS: &[&Kind] = &[$(&$kind::KIND),*];
+    };
+}
+
+kinds! {}
+
+/// Decodes parameters with serde, keeping the path to what is wrong.
+///
+/// # Errors
+/// [`Wrong::Parameter`].
+pub fn decode<P: serde::de::DeserializeOwned>(parameters: serde_json::Value) -> Result<P, Wrong> {
+    serde_path_to_error::deserialize(parameters).map_err(|error| {
+        use serde_path_to_error::Segment as Step;
+        let steps = error.path().iter().filter_map(|step| match step {
+            Step::Map { key } => Some(Segment::Key(key.clone())),
+            Step::Seq { index } => Some(Segment::Index(*index)),
+            Step::Enum { .. } | Step::Unknown => None,
+        });
+        Wrong::Parameter { path: steps.collect(), message: error.inner().to_string() }
+    })
+}
