@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub mod diagnostic;
+pub mod node;
 mod shown_line;
 pub mod suggest;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use node::{Key, Node, Style, Yaml};
 pub use suggest::did_you_mean;
-pub use yaml::{Key, Node, Style, Yaml};
 
 /// A text file of the project, as it was read.
 #[derive(PartialEq, Eq)]

@@ -4,160 +4,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
 
+use super::node::{Key, Node, Style, Yaml, plain_value};
 use super::{Diagnostic, Place, SourceFile};
 
 /// Collections inside collections; far more than any inventory or role needs, far less than the stack holds.
 const MAX_DEPTH: usize = 64;
 /// What aliases may copy in one file, in bytes.
 const MAX_COPIED: usize = 16 << 20;
-
-/// A value and where it stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Node {
-    /// The value.
-    pub value: Yaml,
-    /// Where it is written; for an alias, where the anchor's value is written.
-    pub place: Place,
-    /// Whether a scalar was quoted. Collections are plain.
-    pub style: Style,
-    /// Tagged `!unsafe`, itself or around it: data that is never rendered as a template.
-    pub verbatim: bool,
-}
-
-/// How a scalar is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// As it is.
-    Plain,
-    /// With `'`, `"`, `|` or `>`, or tagged `!!str`.
-    Quoted,
-}
-
-/// A YAML value. A plain number whose spelling would get lost (`0644`, `1.10`, `1e3`, `0x1F`, `1_000`) is a plain `Str`,
-/// as are `yes`, `no`, `on` and `off`: see [`Node::as_bool`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Yaml {
-    /// Nothing, `~` or `null`.
-    Null,
-    /// `true` or `false`, also capitalised.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A decimal fraction.
-    Float(f64),
-    /// Text.
-    Str(String),
-    /// A list.
-    Seq(Vec<Node>),
-    /// Keys and values in the order of the file; no key comes twice.
-    Map(Vec<(Key, Node)>),
-}
-
-/// The key of a map. Numbers and booleans as keys are their spelling.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Key {
-    /// The name.
-    pub name: String,
-    /// Where it is written.
-    pub place: Place,
-}
-
-impl Yaml {
-    /// What this is, with its article: `a list`.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "nothing",
-            Self::Bool(_) => "a boolean",
-            Self::Int(_) | Self::Float(_) => "a number",
-            Self::Str(_) => "text",
-            Self::Seq(_) => "a list",
-            Self::Map(_) => "a map",
-        }
-    }
-}
-
-impl Node {
-    /// A scalar as the author wrote it, quotes included: `0644`, `"a"`.
-    #[must_use]
-    pub fn spelling(&self) -> &str {
-        self.place.text()
-    }
-
-    /// A boolean, also where Ansible takes one from plain `yes`, `no`, `on`, `off` (in any case).
-    #[must_use]
-    pub fn as_bool(&self) -> Option<bool> {
-        match &self.value {
-            Yaml::Bool(value) => Some(*value),
-            Yaml::Str(text) if self.style == Style::Plain => match text.to_ascii_lowercase().as_str() {
-                "yes" | "on" | "true" => Some(true),
-                "no" | "off" | "false" => Some(false),
-                _ => None,
-            },
-            Yaml::Null | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
-        }
-    }
-
-    /// The text of a string.
-    #[must_use]
-    pub fn as_str(&self) -> Option<&str> {
-        if let Yaml::Str(text) = &self.value { Some(text) } else { None }
-    }
-
-    /// The text of any scalar but null: strings as they are, the rest as spelled.
-    #[must_use]
-    pub fn scalar_text(&self) -> Option<&str> {
-        match &self.value {
-            Yaml::Str(text) => Some(text),
-            Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => Some(self.spelling()),
-            Yaml::Null | Yaml::Seq(_) | Yaml::Map(_) => None,
-        }
-    }
-
-    /// The entries of a map.
-    #[must_use]
-    pub fn as_map(&self) -> Option<&[(Key, Self)]> {
-        if let Yaml::Map(entries) = &self.value { Some(entries) } else { None }
-    }
-
-    /// The items of a list.
-    #[must_use]
-    pub fn as_seq(&self) -> Option<&[Self]> {
-        if let Yaml::Seq(items) = &self.value { Some(items) } else { None }
-    }
-
-    /// The value of a key of a map.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Self> {
-        self.as_map()?.iter().find(|(key, _)| key.name == name).map(|(_, value)| value)
-    }
-}
-
-/// What a plain scalar means. Only what can be written back exactly as it was becomes a number.
-#[must_use]
-pub fn plain_value(text: &str) -> Yaml {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Yaml::Null,
-        "true" | "True" | "TRUE" => return Yaml::Bool(true),
-        "false" | "False" | "FALSE" => return Yaml::Bool(false),
-        _ => {}
-    }
-    if let Ok(number) = text.parse::<i64>()
-        && number.to_string() == text
-    {
-        return Yaml::Int(number);
-    }
-    if let Ok(number) = text.parse::<f64>()
-        && number.is_finite()
-        && text.contains('.')
-        && format!("{number:?}") == text
-    {
-        return Yaml::Float(number);
-    }
-    Yaml::Str(text.to_owned())
-}
 
 /// Parses a file that holds one document. An empty file is `Null`.
 ///
@@ -168,7 +23,7 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
     let mut options = Options::default();
     options.emit_comments = false;
     let parser = Parser::new_from_str_with_options(&file.text, options);
-    let mut builder = Builder { file, parser, anchors: HashMap::new(), copied: 0 };
+    let mut builder = Builder { file, parser, anchors: HashMap::new(), copied: 0, end: 0 };
     builder.document()
 }
 
@@ -184,6 +39,8 @@ struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Anchored>,
     copied: usize,
+    /// Where the last scalar, alias or closing bracket ended.
+    end: usize,
 }
 
 /// Where a node stands in the tree.
@@ -241,15 +98,18 @@ impl<'a> Builder<'a> {
         }
         let (anchor, built) = match event {
             Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), range, position)?),
-            Event::SequenceStart(_, anchor, tag) => {
+            Event::SequenceStart(style, anchor, tag) => {
                 let verbatim = self.tag(tag.as_deref(), "seq", &range)? || position.verbatim;
-                (anchor, self.sequence(range, Position { verbatim, ..position })?)
+                (anchor, self.sequence(style, range, Position { verbatim, ..position })?)
             }
-            Event::MappingStart(_, anchor, tag) => {
+            Event::MappingStart(style, anchor, tag) => {
                 let verbatim = self.tag(tag.as_deref(), "map", &range)? || position.verbatim;
-                (anchor, self.mapping(range, Position { verbatim, ..position })?)
+                (anchor, self.mapping(style, range, Position { verbatim, ..position })?)
             }
-            Event::Alias(anchor) => return self.alias(anchor, range, position),
+            Event::Alias(anchor) => {
+                self.end = range.end;
+                return self.alias(anchor, range, position);
+            }
             other => unreachable!("the parser gives no {other:?} where a value stands"),
         };
         if anchor != 0 {
@@ -300,7 +160,7 @@ impl<'a> Builder<'a> {
     }
 
     fn scalar(
-        &self,
+        &mut self,
         text: &str,
         style: ScalarStyle,
         tag: Option<&Tag>,
@@ -309,6 +169,7 @@ impl<'a> Builder<'a> {
     ) -> Result<Anchored, Diagnostic> {
         let plain = style == ScalarStyle::Plain;
         let range = if plain && text.is_empty() { position.empty_at..position.empty_at } else { range };
+        self.end = range.end.max(position.empty_at);
         let wanted = tag.and_then(Tag::core_suffix);
         let (value, style) = match wanted {
             Some("str") => (Yaml::Str(text.to_owned()), Style::Quoted),
@@ -335,13 +196,12 @@ impl<'a> Builder<'a> {
         Ok(Anchored { node, bytes: size_of::<Node>() + text.len(), height: 0 })
     }
 
-    fn sequence(&mut self, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+    fn sequence(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let (mut items, mut bytes, mut height) = (Vec::new(), size_of::<Node>(), 0);
-        let mut end = start.end;
         loop {
             let (event, range) = self.next()?;
             if event == Event::SequenceEnd {
-                end = self.trimmed_end(start.start, end.max(range.end));
+                self.close(style, range.end);
                 break;
             }
             let inside = Position { depth: position.depth + 1, empty_at: range.start, ..position };
@@ -350,18 +210,18 @@ impl<'a> Builder<'a> {
             height = height.max(item.height + 1);
             items.push(item.node);
         }
-        Ok(self.collection(Yaml::Seq(items), start.start..end, position, bytes, height))
+        Ok(self.collection(Yaml::Seq(items), start.start, position, bytes, height))
     }
 
-    fn mapping(&mut self, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+    fn mapping(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let (mut entries, mut merged) = (Vec::<(Key, Node)>::new(), Vec::new());
         // A map of many keys is checked for duplicates in one step per key.
         let mut seen = HashMap::<String, usize>::new();
-        let (mut bytes, mut height, mut end) = (size_of::<Node>(), 0, start.end);
+        let (mut bytes, mut height) = (size_of::<Node>(), 0);
         loop {
             let (event, range) = self.next()?;
             if event == Event::MappingEnd {
-                end = self.trimmed_end(start.start, end.max(range.end));
+                self.close(style, range.end);
                 break;
             }
             let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
@@ -393,10 +253,11 @@ impl<'a> Builder<'a> {
                 entries.push((key, value));
             }
         }
-        Ok(self.collection(Yaml::Map(entries), start.start..end, position, bytes, height))
+        Ok(self.collection(Yaml::Map(entries), start.start, position, bytes, height))
     }
 
-    fn collection(&self, value: Yaml, range: Range<usize>, position: Position, bytes: usize, height: usize) -> Anchored {
+    fn collection(&self, value: Yaml, start: usize, position: Position, bytes: usize, height: usize) -> Anchored {
+        let range = start..self.end.max(start);
         let node = Node { value, place: self.place(range), style: Style::Plain, verbatim: position.verbatim };
         Anchored { node, bytes, height }
     }
@@ -447,13 +308,68 @@ impl<'a> Builder<'a> {
         if rest[blank..].starts_with(':') { key_end + blank + 1 } else { key_end }
     }
 
-    /// The parser ends a block collection where the next token starts; a place ends with its last character.
-    fn trimmed_end(&self, start: usize, end: usize) -> usize {
-        let text = self.file.text.get(start..end).unwrap_or_default();
-        start + text.trim_end().len()
+    /// The parser ends a block collection where the next token starts; for us it ends with its last value.
+    fn close(&mut self, style: StructureStyle, end: usize) {
+        if style == StructureStyle::Flow {
+            self.end = end;
+        }
     }
 }
 
 fn bytes(span: &Span) -> Range<usize> {
     span.byte_range().unwrap_or(0..0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        parse(&SourceFile::new("a.yml", text)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(text: &str) -> String {
+        parse(&SourceFile::new("a.yml", text)).unwrap_err().render(false)
+    }
+
+    /// Every node and key: `line:col text`.
+    fn places(node: &Node, into: &mut Vec<String>) {
+        into.push(format!("{}:{} {:?}", node.place.line_col().0, node.place.line_col().1, node.spelling()));
+        match &node.value {
+            Yaml::Seq(items) => items.iter().for_each(|item| places(item, into)),
+            Yaml::Map(entries) => {
+                for (key, value) in entries {
+                    into.push(format!("{}:{} {:?}=", key.place.line_col().0, key.place.line_col().1, key.place.text()));
+                    places(value, into);
+                }
+            }
+            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {}
+        }
+    }
+
+    fn shown(text: &str) -> String {
+        let mut lines = Vec::new();
+        places(&node(text), &mut lines);
+        lines.join("\n")
+    }
+
+    #[test]
+    fn places_are_right_in_blocks_flows_and_after_multibyte_characters() {
+        insta::assert_snapshot!(shown("näme: {ü: 'ä b', c: [1,  \"é\"]}\nlist:\n  - x\n  - y: z\n\n# end\n"), @"");
+    }
+
+    #[test]
+    fn places_are_right_with_carriage_returns() {
+        insta::assert_snapshot!(shown("ä: 1\r\nb:\r\n  - c d\r\n  - |\r\n    x\r\n    y\r\nz: e\r\n"), @"");
+    }
+
+    #[test]
+    fn places_are_right_for_block_scalars_and_values_that_are_not_written() {
+        insta::assert_snapshot!(shown("a: |\n  one\n  two\n\nb: >-\n  three\nc:\nd: [ , ]\ne:\n-\n- x\nf: \"\"\n").replace("\\n", "\n"), @"");
+    }
+
+    #[test]
+    fn places_are_right_after_anchors_and_tags_and_an_alias_stands_where_its_value_is_written() {
+        insta::assert_snapshot!(shown("a: &x  one\nb: *x\nc: !!str 5\nd: &m {k: v}\ne: *m\n"), @"");
+    }
 }
