@@ -1,7 +1,12 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+// pub mod engine;
+pub mod event;
+pub mod plan;
 pub mod question;
+pub mod report;
 pub mod resource;
 pub mod script;
 pub mod secret;
 pub mod source;
+pub mod transport;
