@@ -170,8 +170,7 @@ mod tests {
     fn program(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hosts.sh");
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        crate::inventory::tests::write_program(&path, &format!("#!/bin/sh\n{text}\n"));
         (dir, path)
     }
 

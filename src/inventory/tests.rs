@@ -2,9 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::*;
 use crate::source::Yaml::{Bool, Int};
+
+/// Another process writes it: a program cannot be run while a child that some other test is just forking holds it open.
+pub(super) fn write_program(path: &Path, text: &str) {
+    let source = path.with_extension("source");
+    fs::write(&source, text).unwrap();
+    assert!(Command::new("cp").args([&source, path]).status().unwrap().success());
+    fs::remove_file(source).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
 
 /// A project in a temporary directory.
 struct Project(tempfile::TempDir);
@@ -15,10 +25,7 @@ impl Project {
         for (path, text) in files {
             let path = dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, text).unwrap();
-            if text.starts_with("#!") {
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-            }
+            if text.starts_with("#!") { write_program(&path, text) } else { fs::write(&path, text).unwrap() }
         }
         Self(dir)
     }
@@ -590,4 +597,20 @@ fn a_large_inventory_loads_quickly() {
     );
     let inventory = one("hosts", &text);
     assert_eq!(inventory.select("all").unwrap().len(), 5000);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn no_text_makes_an_inventory_or_a_pattern_panic(text in "[-\\[\\]:a-c0-2 ='\"\\\\#\n~*!&@,é{}]{0,60}", pattern in "[-\\[\\]:ab01~*?!&,é(^]{0,20}") {
+        let mut draft = draft::Draft::new(Path::new("/nowhere"));
+        ini::load(&mut draft, &SourceFile::new("hosts", text.as_str()));
+        yaml_file::load(&mut draft, &SourceFile::new("hosts.yml", text.as_str()));
+        draft.reconcile();
+        let _ = (draft.problems.render(false), draft.inventory.select(&pattern));
+        for host in draft.inventory.hosts.values() {
+            proptest::prop_assert!(!draft.inventory.layers(&host.name).is_empty() || !host.groups.is_empty());
+            proptest::prop_assert!(draft.inventory.hosts_of(ALL).contains(&host.name.as_str()));
+        }
+    }
 }
