@@ -1,5 +1,6 @@
 //! Inventories in INI: `[group]`, `[group:children]`, `[group:vars]`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -33,11 +34,13 @@ struct Reader<'d> {
     /// Children that are named before their own section: they join their parents when it comes, as in Ansible.
     awaited: IndexMap<String, Vec<(String, Place)>>,
     vars: Vec<VarsSection>,
+    /// Groups that have variables only, so far.
+    undefined: HashSet<String>,
 }
 
 pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
     let (group, kind) = (UNGROUPED.to_owned(), Kind::Hosts);
-    let mut reader = Reader { draft, file, group, kind, awaited: IndexMap::new(), vars: Vec::new() };
+    let mut reader = Reader { draft, file, group, kind, awaited: IndexMap::new(), vars: Vec::new(), undefined: HashSet::new() };
     let mut start = 0;
     for line in file.text.split_inclusive('\n') {
         let text = line.trim();
@@ -89,11 +92,17 @@ impl Reader<'_> {
                     .suggest(did_you_mean(wrong, KINDS)));
             }
         };
+        let is_new = !self.draft.inventory.groups.contains_key(name);
+        // Also `[group:vars]` gives a group its rank in the order of groups, but it does not define it.
+        self.draft.group(name, Some(&place));
         if self.kind == Kind::Vars {
+            if is_new {
+                self.undefined.insert(name.to_owned());
+            }
             self.vars.push(VarsSection { group: name.to_owned(), place, vars: Vec::new() });
             return Ok(());
         }
-        self.draft.group(name, Some(&place));
+        self.undefined.remove(name);
         for (parent, place) in self.awaited.shift_remove(name).unwrap_or_default() {
             self.draft.child(&parent, name, &place);
         }
@@ -164,9 +173,10 @@ impl Reader<'_> {
 
     /// Sections may come in any order, so what they refer to is looked up at the end.
     fn finish(self) {
-        let Self { draft, file, awaited, vars, .. } = self;
+        let Self { draft, file, awaited, vars, undefined, .. } = self;
         let unknown = |draft: &mut Draft, name: &str, place: Place, label: &str| {
-            let known = did_you_mean(name, draft.inventory.groups.keys().map(String::as_str));
+            let defined = draft.inventory.groups.keys().filter(|group| !undefined.contains(*group));
+            let known = did_you_mean(name, defined.map(String::as_str));
             let error = Diagnostic::error(format!("the group `{name}` is not defined")).at(place).label(label.to_owned());
             let error = if known.is_some() { error.suggest(known) } else { error.help(format!("add a section `[{name}]`")) };
             draft.problems.push(error);
@@ -177,10 +187,10 @@ impl Reader<'_> {
             }
         }
         for VarsSection { group, place, vars } in vars {
-            if draft.inventory.groups.contains_key(&group) {
-                draft.group_vars(&group, &file.shown, vars);
-            } else {
+            if undefined.contains(&group) {
                 unknown(draft, &group, place, "has variables only");
+            } else {
+                draft.group_vars(&group, &file.shown, vars);
             }
         }
     }

@@ -184,7 +184,7 @@ impl Inventory {
         self.groups.keys().map(|name| (name.as_str(), self.hosts_of(name))).collect()
     }
 
-    /// The group and everything below it, level by level.
+    /// The group and everything below it, level by level. Ansible walks a level in random order; we in that of the files.
     fn below(&self, group: &str) -> Vec<&Group> {
         let mut ordered: Vec<&Group> = self.groups.get(group).into_iter().collect();
         let mut seen: HashSet<&str> = ordered.iter().map(|group| group.name.as_str()).collect();

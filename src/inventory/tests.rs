@@ -437,6 +437,12 @@ fn everything_that_is_wrong_in_ini_is_said_at_once() {
 }
 
 #[test]
+fn groups_rank_by_their_first_section_even_if_it_holds_variables() {
+    let inventory = one("hosts", "[b:vars]\nx=1\n[a]\na1\n[b]\nb1\n");
+    assert_eq!(select(&inventory, "all"), "b1 a1");
+}
+
+#[test]
 fn groups_that_contain_each_other_are_an_error() {
     insta::assert_snapshot!(wrong("hosts", "[a:children]\nb\n[b:children]\nc\n[c:children]\na\n[d:children]\nd\n"), @r##"
     error: the groups `c` and `a` contain each other
