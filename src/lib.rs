@@ -1,7 +1,7 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
-// pub mod engine;
 pub mod event;
+pub mod inventory;
 pub mod plan;
 pub mod question;
 pub mod report;
