@@ -256,7 +256,8 @@ mod tests {
     use super::*;
 
     fn shown(error: &LinkError) -> String {
-        format!("{error}\n  help: {}\n", error.remedy().unwrap_or_default())
+        let help = error.remedy().map(|remedy| format!("  help: {remedy}\n")).unwrap_or_default();
+        format!("{error}\n{help}")
     }
 
     fn target() -> Target {
@@ -277,7 +278,25 @@ mod tests {
             "Bad configuration option: nonsense",
             "",
         ];
-        insta::assert_snapshot!(logs.map(|log| shown(&from_ssh(&target(), log))).concat(), @"");
+        insta::assert_snapshot!(logs.map(|log| shown(&from_ssh(&target(), log))).concat(), @r#"
+        `db.example:2222` refuses the connection
+          help: is sshd running there, on this port? see `ansible_port`
+        `db.example:2222` does not answer: ssh: connect to host db.example port 2222: Connection timed out
+          help: is the node up, and does a firewall let you through to its ssh port?
+        there is no route to `db.example:2222`
+          help: are you on the right network or VPN?
+        the name `db.example` cannot be resolved
+          help: correct `ansible_host` in the inventory, or add the name to DNS or to your ssh_config
+        the host key of `db.example:2222` is not known
+          help: compare the key with the node's own and remember it: `ssh-keyscan -p 2222 db.example >> ~/.ssh/known_hosts`; or accept unknown keys this once: `--accept-new-host-keys`
+        the host key of `db.example:2222` HAS CHANGED: this is another machine, or somebody is between you and it
+          help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
+        `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
+          help: is your key in ssh-agent (`ssh-add -l`), and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for
+        cannot run `ssh`: No such file or directory
+        ssh to `db.example:2222` fails: Bad configuration option: nonsense
+        ssh to `db.example:2222` fails: it says nothing
+        "#);
     }
 
     #[test]
@@ -292,13 +311,29 @@ mod tests {
         ];
         insta::assert_snapshot!(
             errors.map(|text| shown(&from_greeting(&target(), Broken::Ended(text.into()), ""))).concat(),
-            @""
+            @r#"
+        sudo on `db.example` refuses: a password is required
+          help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        sudo on `db.example` refuses: sorry, you must have a tty to run sudo
+          help: sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d
+        sudo on `db.example` refuses: ann is not in the sudoers file.
+          help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        `db.example` has no sudo, and the login is not root's
+          help: install sudo, or log in as root: `ansible_user: root`
+        the login shell of `db.example` does not run commands: This account is currently not available.
+          help: the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files
+        the login shell of `db.example` does not run commands: it ends without a word
+          help: the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files
+        "#
         );
     }
 
     #[test]
     fn says_how_a_link_was_lost_without_a_scripts_output() {
         let lost = from_broken(&target(), Broken::Ended("secret".into()), "Timeout, server db.example not responding.");
-        insta::assert_snapshot!(shown(&lost), @"");
+        insta::assert_snapshot!(shown(&lost), @r#"
+        the connection to `db.example` was lost: Timeout, server db.example not responding.
+          help: everything that ran there is ended within 10 seconds; run it again
+        "#);
     }
 }

@@ -226,7 +226,14 @@ mod tests {
         let error = |text: &str| SshArguments::parse(text).unwrap_err().to_string();
         insta::assert_snapshot!(
             ["-o", "-o Port", "-A", "host", "-o StrictHostKeyChecking=no", "-J 'gate"].map(error).join("\n"),
-            @""
+            @r#"
+        the ssh argument `-o` has no value
+        the ssh argument `-o Port` has no value
+        the ssh argument `-A` is not supported; these are: -o KEY=VALUE, -J, -F, -i, -p, -l, -C, -4, -6
+        the ssh argument `host` is not supported; these are: -o KEY=VALUE, -J, -F, -i, -p, -l, -C, -4, -6
+        `StrictHostKeyChecking=no` would accept a changed host key; write `accept-new`, which accepts unknown ones only
+        a quotation in `-J 'gate` does not end
+        "#
         );
     }
 }

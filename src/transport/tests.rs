@@ -71,6 +71,9 @@ fn long() -> String {
     format!("1000.{}", rand::random::<u32>())
 }
 
+/// How many processes of a [`tree`] have its duration as an argument: four sleeps, and a `timeout`.
+const TREE: usize = 5;
+
 /// Starts `sleep`s in every way that a script may: a child, a grandchild, in a group of its own, one that ignores signals.
 fn tree(long: &str) -> String {
     format!(
@@ -229,7 +232,8 @@ async fn a_lost_link_ends_everything_and_frees_the_lock() {
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let long = long();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
-        assert!(processes(&long) > 3 && directory.path().join("run/lock").exists());
+        until("all of the tree runs", Duration::from_secs(5), || processes(&long) == TREE).await;
+        assert!(directory.path().join("run/lock").exists());
         drop(node);
         until("all is gone", Duration::from_secs(5), || processes(&long) == 0 && !directory.path().join("run").exists()).await;
         let shell = directory.path().join("sh");
@@ -244,6 +248,7 @@ async fn silence_ends_everything_and_frees_the_lock() {
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let long = long();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
+        until("all of the tree runs", Duration::from_secs(5), || processes(&long) == TREE).await;
         // As a cut link: nothing comes any more, and no end either, as we hold another end of the pipe.
         let line = fs::read_to_string(directory.path().join("run/lock")).unwrap();
         let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
@@ -318,6 +323,7 @@ async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
         let (mut stuck, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let long = long();
         run_until_line(&mut stuck, quick(&tree(&long)).into()).await;
+        until("all of the tree runs", Duration::from_secs(5), || processes(&long) == TREE).await;
         // All that was to touch the lock and to end the session hangs.
         let lock = directory.path().join("run/lock");
         let line = fs::read_to_string(&lock).unwrap();
