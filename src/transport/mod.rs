@@ -3,11 +3,17 @@
 //! One connection and one long-lived root shell per node. A [`Frame`] of [`Step`]s costs one round trip; the first one travels with
 //! the start of the session. [`Transport::connect`] is the way in, [`Channel`] is what the rest of the program sees.
 
+mod control;
 mod errors;
 mod frame;
 mod lock;
 mod node;
+mod session;
+mod ssh;
 mod target;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 pub use errors::LinkError;
 pub use frame::{Frame, Step, StepError, StepOutput};

@@ -1,20 +1,53 @@
-//! A connected node.
+//! A connected node: the session with its shell, and the connection that carries it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, process::Stdio, time::Duration};
 
-use super::{Channel, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic};
+use tempfile::TempDir;
+use tokio::{
+    net::unix::pipe,
+    process::{Child, Command},
+    sync::{OnceCell, Semaphore},
+    time::timeout,
+};
+
+use super::{
+    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, control, errors,
+    session::{Broken, GREETING, Pipes, Session},
+    ssh::{self, Connected},
+    wire::Place,
+};
+
+/// How long a node may take from the log-in to the first words of its shell: PAM, a slow profile, sudo's look at the directory service.
+const GREETING_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the remote shell may take to end. It grants what still runs 1.5 s.
+const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 
 /// Opens connections to nodes, not too many at once. One per run.
 #[derive(Debug)]
 pub struct Transport {
-    connecting: tokio::sync::Semaphore,
+    connecting: Semaphore,
+    base: PathBuf,
+    directory: OnceCell<TempDir>,
+    pub(super) place: Place,
 }
 
 impl Transport {
-    /// At most `at_once` connections are being opened at any time. That does not limit how many are open.
+    /// At most `at_once` log-ins happen at any time. That does not limit how many connections are open.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        Self { connecting: tokio::sync::Semaphore::new(at_once.max(1)) }
+        Self {
+            connecting: Semaphore::new(at_once.max(1)),
+            base: control::base(),
+            directory: OnceCell::new(),
+            place: Place::default(),
+        }
+    }
+
+    /// Another directory for ssh's control sockets than `$XDG_RUNTIME_DIR` or `/tmp`. It must be short: sockets' paths end at 107 bytes.
+    #[must_use]
+    pub fn with_control_base(self, base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into(), ..self }
     }
 
     /// Connects to a node, sees to its lock, and runs the first frame, all in one round trip.
@@ -30,9 +63,84 @@ impl Transport {
         first: Frame,
         progress: Progress<'_>,
     ) -> Result<(Node, Welcome), LinkError> {
-        let _ = (target, lock, first, progress, self.connecting.acquire().await);
-        Err(LinkError::Here { detail: "not built yet".to_owned() })
+        let here = |detail: String| LinkError::Here { detail };
+        let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
+        let (link, session) = match target.connection {
+            Connection::Local => {
+                let child =
+                    spawn_locally(target, &self.place, far_ends).map_err(|error| here(format!("cannot run `sh`: {error}")))?;
+                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first))
+            }
+            Connection::Ssh => {
+                let mut connected = {
+                    let _permit = self.connecting.acquire().await;
+                    ssh::connect(target, self.directory().await?).await?
+                };
+                // Before the command is there: what we say travels right behind the request to start it.
+                let session = Session::start(pipes, &self.place, &lock, &first);
+                let started = connected.start(&command(target, &self.place), far_ends).await;
+                if let Err(error) = started {
+                    let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
+                    connected.close(CLOSE_LIMIT).await;
+                    return Err(LinkError::LoginShell { host: target.host.clone(), detail });
+                }
+                (Link::Ssh(connected), session)
+            }
+        };
+        let mut session = session.map_err(|broken| errors::from_broken(target, broken, ""))?;
+        match welcome(target, &mut session, &lock, &first, progress).await {
+            Ok(welcome) => Ok((Node { target: target.clone(), session, link }, welcome)),
+            Err(broken) => {
+                let log = link.log();
+                session.end(CLOSE_LIMIT).await;
+                link.close().await;
+                Err(broken.into_link_error(target, &log))
+            }
+        }
     }
+
+    async fn directory(&self) -> Result<&std::path::Path, LinkError> {
+        let open = || async {
+            control::open(&self.base).await.map_err(|error| LinkError::Here {
+                detail: format!("cannot make a directory for ssh's control sockets in `{}`: {error}", self.base.display()),
+            })
+        };
+        Ok(self.directory.get_or_try_init(open).await?.path())
+    }
+}
+
+/// Where in the beginning a session broke: before the shell spoke, or after.
+enum Failed {
+    Greeting(Broken),
+    Later(Broken),
+}
+
+impl Failed {
+    fn into_link_error(self, target: &Target, log: &str) -> LinkError {
+        match self {
+            Self::Greeting(broken) => errors::from_greeting(target, broken, log),
+            Self::Later(broken) => errors::from_broken(target, broken, log),
+        }
+    }
+}
+
+async fn welcome(
+    target: &Target,
+    session: &mut Session,
+    lock: &Lock,
+    first: &Frame,
+    progress: Progress<'_>,
+) -> Result<Welcome, Failed> {
+    let (uid, ssh_connection) = session.greeting(GREETING_LIMIT).await.map_err(Failed::Greeting)?;
+    let holder = match lock {
+        Lock::Look => session.looked(GREETING_LIMIT).await.map_err(Failed::Later)?,
+        Lock::Take(request) => {
+            session.locked(request, first, GREETING_LIMIT, progress).await.map_err(Failed::Later)?;
+            None
+        }
+    };
+    let outputs = session.answer(first, progress).await.map_err(Failed::Later)?;
+    Ok(Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs })
 }
 
 /// What a node says when a session begins.
@@ -61,21 +169,98 @@ pub struct SshConnection {
     pub server_port: u16,
 }
 
-/// A connected node: one root shell.
+/// A connected node: one shell, root's where the target says so.
 #[derive(Debug)]
 pub struct Node {
-    traffic: Traffic,
+    target: Target,
+    // Before the link: dropped, it closes the shell's input.
+    pub(super) session: Session,
+    link: Link,
+}
+
+#[derive(Debug)]
+enum Link {
+    Ssh(Connected),
+    Local(Child),
+}
+
+impl Link {
+    fn log(&self) -> String {
+        match self {
+            Self::Ssh(connected) => connected.log(),
+            Self::Local(_) => String::new(),
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Ssh(connected) => connected.close(CLOSE_LIMIT).await,
+            Self::Local(mut child) => {
+                let _ = timeout(CLOSE_LIMIT, child.wait()).await;
+            }
+        }
+    }
 }
 
 impl Channel for Node {
     async fn run(&mut self, frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
-        let _ = (frame, progress);
-        Err(LinkError::Here { detail: "not built yet".to_owned() })
+        tracing::debug!(host = self.target.name, ?frame, "running");
+        let outputs = match self.session.run(&frame, progress).await {
+            Ok(outputs) => outputs,
+            Err(broken) => {
+                // The master writes why it lost the connection just as it closes our pipes.
+                return Err(errors::from_broken(&self.target, broken, &self.link.log()));
+            }
+        };
+        tracing::debug!(host = self.target.name, ?outputs, "ran");
+        Ok(outputs)
     }
 
     fn traffic(&self) -> Traffic {
-        self.traffic
+        self.session.traffic()
     }
 
-    async fn close(self) {}
+    async fn close(self) {
+        self.session.end(CLOSE_LIMIT).await;
+        self.link.close().await;
+    }
+}
+
+/// Our ends, and the far ends for the shell: input, output, errors.
+fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
+    let ((stdin, far_stdin), (far_stdout, stdout), (far_stderr, stderr)) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
+    let far_ends = [far_stdin.into_blocking_fd()?, far_stdout.into_blocking_fd()?, far_stderr.into_blocking_fd()?];
+    Ok((Pipes { stdin, stdout, stderr }, far_ends))
+}
+
+/// The second argument of [`STARTER`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
+/// `read` and `head` take not a byte more than theirs.
+const READER: &str = "read -r n && eval \"$(head -c \"$n\")\"";
+
+/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is [`READER`].
+fn starter(target: &Target, shell: &str) -> String {
+    let own_session = format!("exec setsid -w {shell} -c \"$0\"");
+    let hello = format!("u=$(id -u); echo \"{GREETING}$u $SSH_CONNECTION\"");
+    if target.become_root {
+        format!("{hello}; [ \"$u\" = 0 ] && {own_session}; exec sudo -n -- setsid -w {shell} -c \"$0\"")
+    } else {
+        format!("{hello}; {own_session}")
+    }
+}
+
+/// The remote command. Login shells of all kinds read it, fish and csh too: one line, no `!`, no backslash, no quote inside a quote.
+fn command(target: &Target, place: &Place) -> String {
+    format!("exec /bin/sh -c '{}' '{READER}'", starter(target, &place.shell))
+}
+
+fn spawn_locally(target: &Target, place: &Place, far_ends: [OwnedFd; 3]) -> std::io::Result<Child> {
+    let [stdin, stdout, stderr] = far_ends;
+    Command::new("/bin/sh")
+        .args(["-c", &starter(target, &place.shell), READER])
+        // The operator's own log-in here is not the way to this node.
+        .env_remove("SSH_CONNECTION")
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::from(stderr))
+        .spawn()
 }

@@ -86,18 +86,154 @@ pub struct SshArguments {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SshArgumentsError {
     /// An argument that is not understood.
-    #[error("ssh argument `{0}` is not supported; what works: -o KEY=VALUE, -J, -F, -i, -p, -l")]
+    #[error("the ssh argument `{0}` is not supported; these are: -o KEY=VALUE, -J, -F, -i, -p, -l, -C, -4, -6")]
     Unsupported(String),
     /// An argument without its value.
-    #[error("ssh argument `{0}` has no value")]
+    #[error("the ssh argument `{0}` has no value")]
     NoValue(String),
-    /// An option that the transport sets itself.
-    #[error("ssh option `{0}` cannot be changed, because the way to the node depends on it")]
-    Ours(String),
-    /// A value that cannot be written in an `ssh_config` file.
-    #[error("ssh option `{0}` has a double quote, backslash or control character in its value")]
-    Unwritable(String),
+    /// It would let a changed host key pass.
+    #[error("`StrictHostKeyChecking={0}` would accept a changed host key; write `accept-new`, which accepts unknown ones only")]
+    AcceptsChangedKeys(String),
     /// A quotation that does not end.
     #[error("a quotation in `{0}` does not end")]
     OpenQuote(String),
+}
+
+/// What the transport sets itself. Ansible's inventories often have these, to reuse connections: so does the transport, its own way.
+const OURS: [&str; 9] = [
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "batchmode",
+    "requesttty",
+    "remotecommand",
+    "sessiontype",
+    "stdinnull",
+    "forkafterauthentication",
+];
+
+impl SshArguments {
+    /// Reads `ansible_ssh_common_args` or `ansible_ssh_extra_args`; for both, join them with a space.
+    ///
+    /// # Errors
+    /// An argument that cannot be used, by name.
+    pub fn parse(text: &str) -> Result<Self, SshArgumentsError> {
+        let mut arguments = Self::default();
+        let mut words = words(text)?.into_iter();
+        while let Some(word) = words.next() {
+            let unsupported = || SshArgumentsError::Unsupported(word.clone());
+            let mut characters = word.strip_prefix('-').ok_or_else(unsupported)?.chars();
+            let letter = characters.next().ok_or_else(unsupported)?;
+            let attached = characters.as_str();
+            if let ('C' | '4' | '6', "") = (letter, attached) {
+                let (keyword, value) = match letter {
+                    'C' => ("Compression", "yes"),
+                    '4' => ("AddressFamily", "inet"),
+                    _ => ("AddressFamily", "inet6"),
+                };
+                arguments.options.push((keyword.to_owned(), value.to_owned()));
+                continue;
+            }
+            if !"oJFipl".contains(letter) {
+                return Err(unsupported());
+            }
+            let value = if attached.is_empty() { words.next() } else { Some(attached.to_owned()) };
+            let value = value.filter(|value| !value.is_empty()).ok_or_else(|| SshArgumentsError::NoValue(word.clone()))?;
+            match letter {
+                'o' => arguments.option(&value)?,
+                'F' => arguments.config = Some(PathBuf::from(value)),
+                'J' => arguments.options.push(("ProxyJump".to_owned(), value)),
+                'i' => arguments.options.push(("IdentityFile".to_owned(), value)),
+                'p' => arguments.options.push(("Port".to_owned(), value)),
+                _ => arguments.options.push(("User".to_owned(), value)),
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// `KEY=VALUE` or `KEY VALUE`, as after `-o`.
+    fn option(&mut self, text: &str) -> Result<(), SshArgumentsError> {
+        let (keyword, value) = text.split_once(['=', ' ']).ok_or_else(|| SshArgumentsError::NoValue(format!("-o {text}")))?;
+        let (keyword, value) = (keyword.trim(), value.trim_matches([' ', '=']));
+        let lower = keyword.to_ascii_lowercase();
+        if lower == "stricthostkeychecking" && ["no", "off"].contains(&value.to_ascii_lowercase().as_str()) {
+            return Err(SshArgumentsError::AcceptsChangedKeys(value.to_owned()));
+        }
+        if !OURS.contains(&lower.as_str()) {
+            self.options.push((keyword.to_owned(), value.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Splits as a shell does, without expanding anything.
+fn words(text: &str) -> Result<Vec<String>, SshArgumentsError> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for character in text.chars() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, _) if character.is_whitespace() => words.extend(word.take()),
+            (_, _) => word.get_or_insert_default().push(character),
+        }
+    }
+    if quote.is_some() {
+        return Err(SshArgumentsError::OpenQuote(text.to_owned()));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> Vec<String> {
+        SshArguments::parse(text).unwrap().options.iter().map(|(keyword, value)| format!("{keyword}={value}")).collect()
+    }
+
+    #[test]
+    fn reads_what_inventories_hold() {
+        assert_eq!(
+            options(
+                "-o ProxyCommand='ssh -W %h:%p -q jump' -oUserKnownHostsFile=/x -J ann@gate:2222 -C -4 -p 22 -l bob -i ~/.ssh/k"
+            ),
+            [
+                "ProxyCommand=ssh -W %h:%p -q jump",
+                "UserKnownHostsFile=/x",
+                "ProxyJump=ann@gate:2222",
+                "Compression=yes",
+                "AddressFamily=inet",
+                "Port=22",
+                "User=bob",
+                "IdentityFile=~/.ssh/k"
+            ]
+        );
+        assert_eq!(SshArguments::parse("-F /etc/other").unwrap().config, Some(PathBuf::from("/etc/other")));
+        assert_eq!(options(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn leaves_out_what_the_transport_sets_itself() {
+        assert_eq!(options("-o ControlMaster=auto -o ControlPersist=60s -o \"ConnectTimeout 5\""), ["ConnectTimeout=5"]);
+    }
+
+    #[test]
+    fn names_what_it_cannot_use() {
+        let error = |text: &str| SshArguments::parse(text).unwrap_err().to_string();
+        insta::assert_snapshot!(
+            ["-o", "-o Port", "-A", "host", "-o StrictHostKeyChecking=no", "-J 'gate"].map(error).join("\n"),
+            @r#"
+        the ssh argument `-o` has no value
+        the ssh argument `-o Port` has no value
+        the ssh argument `-A` is not supported; these are: -o KEY=VALUE, -J, -F, -i, -p, -l, -C, -4, -6
+        the ssh argument `host` is not supported; these are: -o KEY=VALUE, -J, -F, -i, -p, -l, -C, -4, -6
+        `StrictHostKeyChecking=no` would accept a changed host key; write `accept-new`, which accepts unknown ones only
+        a quotation in `-J 'gate` does not end
+        "#
+        );
+    }
 }
