@@ -6,6 +6,8 @@
 
 pub mod facts;
 pub mod pending;
+pub mod account;
+pub mod path;
 
 use std::{
     any::{Any, TypeId},
