@@ -1,5 +1,8 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod firewall;
+pub mod health;
+pub mod pg;
 pub mod question;
 pub mod resource;
 pub mod script;

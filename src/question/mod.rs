@@ -4,6 +4,10 @@
 //! [`Questions::ask`] and read them, typed, with [`Answers::get`]. Nothing here does I/O: [`Questions::compose`] yields shell text, and
 //! [`Composed::read`] takes what the node printed.
 
+pub mod connection;
+pub mod pg;
+pub mod ufw;
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
