@@ -8,6 +8,18 @@ pub use name::{Name, literal};
 /// The port that PostgreSQL listens on unless told otherwise.
 pub const PORT: u16 = 5432;
 
+/// The database that every cluster is made with, where questions about the whole cluster are asked.
+#[must_use]
+pub fn maintenance_database() -> Name {
+    Name::fixed("postgres")
+}
+
+/// The template that nobody can have changed.
+#[must_use]
+pub fn template0() -> Name {
+    Name::fixed("template0")
+}
+
 /// Shell functions: `find_psql` sets `psql` to the program or to nothing; `as_postgres PORT ARGUMENT...` runs it over the local socket.
 ///
 /// Debian's `/usr/bin/psql` is a Perl wrapper that takes twice as long as the program itself, hence the look behind it. psql warns about a

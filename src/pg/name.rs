@@ -26,6 +26,10 @@ impl Name {
         Ok(Self(name.to_owned()))
     }
 
+    pub(super) fn fixed(name: &'static str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -36,13 +36,20 @@ pub fn make_salted(password: &str) -> Result<String, ScramError> {
     make(password, &salt)
 }
 
+/// Why no verifier can be made of this password.
+#[must_use]
+pub fn refusal(password: &str) -> Option<ScramError> {
+    let printable = password.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    (password.is_empty() || !printable).then_some(ScramError::NotAscii)
+}
+
 /// Makes a verifier with this salt.
 ///
 /// # Errors
 /// [`ScramError::NotAscii`].
 pub fn make(password: &str, salt: &[u8]) -> Result<String, ScramError> {
-    if password.is_empty() || !password.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return Err(ScramError::NotAscii);
+    if let Some(reason) = refusal(password) {
+        return Err(reason);
     }
     let keys = Keys::derive(password, salt, ITERATIONS);
     let (salt, stored, server) = (BASE64.encode(salt), BASE64.encode(keys.stored), BASE64.encode(keys.server));
