@@ -46,5 +46,6 @@ as_postgres() (
 pub const APPLY: &str = r#"set -eu
 find_psql
 if [ -z "$psql" ]; then echo 'psql is not installed' >&2; exit 1; fi
+export PGOPTIONS='-c client_min_messages=warning'
 as_postgres "$1" -v ON_ERROR_STOP=1 -v VERBOSITY=terse
 "#;

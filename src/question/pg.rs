@@ -158,11 +158,12 @@ fn ask_database(input: &mut String, database: &Name, queries: &[(usize, &str)]) 
     }
 }
 
-/// `'dbname=\'name\''`: always spelled out, because `\connect` takes a bare name with `=` in it for more than a name.
+/// `'dbname=\'name\''`: always spelled out, because `\connect` takes a bare name with `=` in it for more than a name. Once the single quotes are
+/// read, psql reads double quotes as SQL does, wherever they stand: hence four for one.
 fn connection_string(database: &Name) -> String {
     let value = database.as_str().replace('\\', "\\\\").replace('\'', "\\'");
     let argument = format!("dbname='{value}'").replace('\\', "\\\\").replace('\'', "\\'");
-    format!("'{argument}'")
+    format!("'{}'", argument.replace('"', r#""""""#))
 }
 
 #[derive(Default)]
@@ -250,13 +251,13 @@ mod tests {
 
     #[test]
     fn one_psql_asks_every_database_and_postgres_first() {
-        let keys = [query("we'ird\\ $(x)", "SELECT 1"), query("postgres", "SELECT 2"), query("postgres", "SELECT 3 -- why")];
+        let keys = [query("we'ird\\ \"$(x)", "SELECT 1"), query("postgres", "SELECT 2"), query("postgres", "SELECT 3 -- why")];
         let keys: Vec<&Query> = keys.iter().collect();
         let mut input = String::new();
         for (database, queries) in &grouped(&keys)[&5432] {
             ask_database(&mut input, database, queries);
         }
-        insta::assert_snapshot!(input, @r"
+        insta::assert_snapshot!(input, @r#"
         \echo @ 1
         SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM (SELECT 2
         ) t;
@@ -269,10 +270,10 @@ mod tests {
         \if :ERROR
         SELECT '!' || to_json(:'LAST_ERROR_MESSAGE'::text);
         \endif
-        SELECT count(*) = 1 AS there FROM pg_catalog.pg_database WHERE datname =  E'we''ird\\ $(x)' AND datallowconn \gset
+        SELECT count(*) = 1 AS there FROM pg_catalog.pg_database WHERE datname =  E'we''ird\\ "$(x)' AND datallowconn \gset
         \if :ERROR
         \elif :there
-        \connect -reuse-previous=on 'dbname=\'we\\\'ird\\\\ $(x)\''
+        \connect -reuse-previous=on 'dbname=\'we\\\'ird\\\\ """"$(x)\''
         \echo @ 0
         SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM (SELECT 1
         ) t;
@@ -283,7 +284,7 @@ mod tests {
         \echo @ 0
         \echo -
         \endif
-        ");
+        "#);
     }
 
     #[test]
