@@ -1,7 +1,10 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod event;
+pub mod firewall;
+pub mod health;
 pub mod inventory;
+pub mod pg;
 pub mod plan;
 pub mod question;
 pub mod report;

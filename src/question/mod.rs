@@ -8,6 +8,9 @@ pub mod facts;
 pub mod pending;
 pub mod account;
 pub mod path;
+pub mod connection;
+pub mod pg;
+pub mod ufw;
 
 use std::{
     any::{Any, TypeId},

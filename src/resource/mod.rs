@@ -197,7 +197,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! {}
+kinds! { postgresql_db, postgresql_user, ufw }
 
 /// Decodes parameters with serde, keeping the path to what is wrong.
 ///
