@@ -19,7 +19,7 @@ use super::{
 use crate::{
     event::{Event, HostStatus, Outcome, Status},
     plan::{Handler, HandlerAction, SecretSpec, Task},
-    question::{Answers, Questions, pending},
+    question::{Answers, Questions, path::{Look, PathState}, pending},
     resource::{Change, Is, Resource, Verdict, unit_functions},
     script::Script,
     secret::generate,
@@ -194,7 +194,7 @@ impl Applying<'_> {
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let mut questions = Questions::default();
-        questions.ask::<crate::question::path::PathState>(spec.file.clone());
+        questions.ask::<PathState>(Look::content(&spec.file));
         self.frame(index, std::slice::from_ref(&change.script), questions, channel).await?;
         let now = Secrets::read(std::slice::from_ref(spec), &self.answers);
         if now.values.get(&spec.secret) != Some(&value) {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     event::{ItemKind, Outcome, Status},
     plan::{Action, HealthCheck, HostPlan, RolePlan, Task, World},
-    question::{Answers, Questions, path::PathState, pending::{self, Pending}, unit::Unit},
+    question::{Answers, Questions, path::{Look, PathState}, pending::{self, Pending}, unit::Unit},
     resource::{Is, Resource, Verdict},
     secret::SecretRef,
     source::Diagnostics,
@@ -29,7 +29,7 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
     let mut ask = Questions::default();
     ask.ask::<Pending>(());
     for spec in &host.secrets {
-        ask.ask::<PathState>(spec.file.clone());
+        ask.ask::<PathState>(Look::content(&spec.file));
     }
     let mut world = world.clone();
     for role in &host.roles {

@@ -4,10 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     plan::SecretSpec,
-    question::{Answers, path::{Entry, PathState}},
-    resource::{Change, Diff, put},
-    script::Script,
-    secret::{EnvFile, Encoding, Piece, Sealed, Secret, SecretRef, SecretValues},
+    question::{
+        Answers,
+        path::{Entry, Look, PathState},
+    },
+    resource::{
+        Change, Diff,
+        put::{Backup, Put},
+    },
+    secret::{Encoding, EnvFile, Piece, Secret, SecretRef, SecretValues},
 };
 
 /// What is known of a host's secrets.
@@ -55,15 +60,15 @@ impl Secrets {
 /// The secrets file as it stands; empty when it is not there.
 fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String> {
     let file = &spec.file;
-    match answers.get::<PathState>(file).map_err(|error| error.to_string())? {
-        Entry::Absent { .. } => Ok(EnvFile::default()),
+    match &answers.get::<PathState>(&Look::content(file)).map_err(|error| error.to_string())?.entry {
+        Entry::Absent => Ok(EnvFile::default()),
         Entry::File(found) => {
             let content = found.content.as_deref().ok_or_else(|| format!("`{file}` is too large to be a secrets file"))?;
             EnvFile::parse(content).map_err(|error| {
                 format!("`{file}` cannot be trusted: {error}; repair it or restore it from a backup, nothing was changed")
             })
         }
-        _ => Err(format!("`{file}` is not a regular file")),
+        Entry::Directory(_) | Entry::Link(_) | Entry::Other(_) => Err(format!("`{file}` is not a regular file")),
     }
 }
 
@@ -87,7 +92,8 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
         }
         text.push('\n');
     }
-    Ok(Change::new("make", write(spec, text.into())).diff(diff(spec)))
+    let put = Put { path: &spec.file, access: spec.access.clone(), follow: false, backup: Backup::None, validate: None };
+    Ok(Change::new("make", put.script(text.into())).diff(diff(spec)))
 }
 
 /// What people see of it.
@@ -95,8 +101,4 @@ pub(super) fn diff(spec: &SecretSpec) -> Diff {
     let mut diff = Diff::none();
     diff.added(format!("{}=‹{} new characters›", spec.secret.name, spec.length));
     diff.titled(spec.file.as_str())
-}
-
-fn write(spec: &SecretSpec, content: Sealed) -> Script {
-    put::secret_file(&spec.file, &spec.owner, &spec.group, spec.mode, content)
 }

@@ -3,7 +3,7 @@
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
     plan::{Handler, HandlerAction, SecretSpec, Task},
-    question::{Questions, path::PathState, pending::Pending, unit::Unit},
+    question::{Questions, path::{Look, PathState}, pending::Pending, unit::Unit},
     resource::Resource,
 };
 
@@ -49,7 +49,7 @@ impl Work {
     /// Names the questions whose answers tell how this item stands.
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
-            Body::Secret(spec) => ask.ask::<PathState>(spec.file.clone()),
+            Body::Secret(spec) => ask.ask::<PathState>(Look::content(&spec.file)),
             Body::Task(_, resource) | Body::Health(resource) => resource.questions(ask),
             Body::Handler { handler, .. } => handler_questions(handler, ask),
             Body::Skipped | Body::Exercise(_) => {}

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     script::{NulByte, Script},
-    secret::{SecretRef, SecretValues},
+    secret::{SecretValues, Unrevealed},
 };
 
 /// A script ready to run on a node, secrets and all. It never prints its input.
@@ -26,7 +26,7 @@ impl Step {
     /// # Errors
     /// When an argument holds a NUL byte, or a secret has no value yet.
     pub fn new(script: &Script, secrets: &SecretValues) -> Result<Self, StepError> {
-        let input = script.sealed_input().reveal(secrets).map_err(StepError::UnknownSecret)?;
+        let input = script.sealed_input().reveal(secrets).map_err(StepError::Secret)?;
         Ok(Self { script: script.render()?, input, limit: script.time_limit() })
     }
 }
@@ -43,9 +43,9 @@ pub enum StepError {
     /// An argument holds a NUL byte.
     #[error(transparent)]
     Nul(#[from] NulByte),
-    /// A secret has no value yet.
-    #[error("the secret `{}` of `{}` has no value yet", .0.name, .0.host)]
-    UnknownSecret(SecretRef),
+    /// A secret has no value yet, or one that cannot be written as it should.
+    #[error(transparent)]
+    Secret(#[from] Unrevealed),
 }
 
 /// What a step came to.
