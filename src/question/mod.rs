@@ -4,6 +4,9 @@
 //! [`Questions::ask`] and read them, typed, with [`Answers::get`]. Nothing here does I/O: [`Questions::compose`] yields shell text, and
 //! [`Composed::read`] takes what the node printed.
 
+pub mod account;
+pub mod path;
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,

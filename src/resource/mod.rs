@@ -3,8 +3,10 @@
 //! A resource is a typed value. It names the questions whose answers it needs and compares the answers with what is wanted. It opens no
 //! connection, reads no file and no clock, and cannot know whether this is a check.
 
+pub mod access;
 pub mod diff;
 mod params;
+pub mod put;
 
 pub use diff::Diff;
 pub use params::{Flag, Mode, OneOrMany, RemotePath};
