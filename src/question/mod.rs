@@ -4,11 +4,11 @@
 //! [`Questions::ask`] and read them, typed, with [`Answers::get`]. Nothing here does I/O: [`Questions::compose`] yields shell text, and
 //! [`Composed::read`] takes what the node printed.
 
-pub mod facts;
-pub mod pending;
 pub mod account;
-pub mod path;
 pub mod connection;
+pub mod facts;
+pub mod path;
+pub mod pending;
 pub mod pg;
 pub mod ufw;
 

@@ -4,6 +4,7 @@
 //! connection, reads no file and no clock, and cannot know whether this is a check.
 
 pub mod access;
+pub mod content;
 pub mod diff;
 mod params;
 pub mod put;
@@ -197,7 +198,16 @@ macro_rules! kinds {
     };
 }
 
-kinds! { postgresql_db, postgresql_user, ufw }
+kinds! {
+    copy,
+    file,
+    group,
+    postgresql_db,
+    postgresql_user,
+    template,
+    ufw,
+    user,
+}
 
 /// Decodes parameters with serde, keeping the path to what is wrong.
 ///

@@ -1,7 +1,10 @@
 //! Writing a file on a node so that at every moment the old one or the new one is there, whole, and nobody else can read what is being written.
 
 use super::{RemotePath, access::Access};
-use crate::{script::Script, secret::Sealed};
+use crate::{
+    script::Script,
+    secret::{Sealed, SecretValues},
+};
 
 /// What happens to the file that was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +34,11 @@ pub struct Put<'a> {
 
 impl Put<'_> {
     /// The script that writes `content`. A caller with more to do around it uses [`PUT_FILE`].
+    ///
+    /// Where all its secrets have a value, as they have once a change is applied, the node checks the length.
     #[must_use]
-    pub fn script(&self, content: Sealed) -> Script {
+    pub fn script(&self, content: Sealed, values: &SecretValues) -> Script {
+        let size = content.reveal(values).map(|content| content.len().to_string()).unwrap_or_default();
         let script = Script::new("put_file \"$@\"").using(PUT_FILE).arg(self.path.as_str());
         self.access
             .arguments(script)
@@ -43,6 +49,7 @@ impl Put<'_> {
                 Backup::Private => "private",
             })
             .arg(self.validate.map(|command| command.replace("%s", "\"$1\"")).unwrap_or_default())
+            .arg(size)
             .input(content)
     }
 }
@@ -54,18 +61,19 @@ pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
     access.arguments(script).arg(if follow { "follow" } else { "" })
 }
 
-/// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE`, the content on standard input; only the path may not be empty.
+/// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE SIZE`, the content on standard input; only the path may not be empty.
 ///
 /// The temporary file is made under a name that nobody can guess and held open, so that in a directory of somebody else's nothing put in its
 /// place is written to or given away. Its access is settled before the content could be seen: it is root's and 0600 until all is written.
 /// Without a mode the old file's is kept together with its access control list; a given mode is the whole truth.
-/// A temporary file that an interrupted run left in the directory is removed. Every step ends the function when it fails, whatever the
+/// With a size, input that ends early (whatever fed it was killed) is not taken for the whole. A temporary file that an interrupted run left
+/// in the directory is removed. Every step ends the function when it fails, whatever the
 /// caller's `set -e`. The backup is a second name of the old file, thus it is made at once and whole.
 pub const PUT_FILE: &str = r#"put_file() (
     set -u
     umask 077
     refuse() { printf '%s\n' "$1" >&2; exit 1; }
-    target=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7
+    target=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7 size=$8
     if [ -n "$follow" ] && [ -L "$target" ]; then
         [ ! -k "${target%/*}/" ] || refuse "$target is a link in a directory that everybody may write to: not followed"
         target=$(readlink -f -- "$target" && echo .) || refuse "$1 is a link that leads nowhere"
@@ -88,6 +96,7 @@ pub const PUT_FILE: &str = r#"put_file() (
     exec 3>"$temporary" || exit
     set +C
     cat >&3 || exit
+    [ -z "$size" ] || [ "$(stat -L -c %s /proc/self/fd/3)" = "$size" ] || refuse "the content did not arrive whole; $target stays as it was"
     if [ -n "$old" ] && { [ -z "$owner" ] || [ -z "$group" ]; }; then
         ids=$(stat -c '%u %g' -- "$target") || exit
         owner=${owner:-${ids% *}} group=${group:-${ids#* }}
@@ -113,6 +122,7 @@ pub const PUT_FILE: &str = r#"put_file() (
         ln -- "$target" "$target.$now~" || exit
     fi
     mv -T -f -- "$temporary" "$target" || exit
+    trap - EXIT
     if [ "$backup" = private ] && [ -n "$old" ]; then
         chmod go= /proc/self/fd/4 || exit
     fi
