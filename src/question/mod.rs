@@ -4,6 +4,14 @@
 //! [`Questions::ask`] and read them, typed, with [`Answers::get`]. Nothing here does I/O: [`Questions::compose`] yields shell text, and
 //! [`Composed::read`] takes what the node printed.
 
+pub mod guard;
+pub mod listening;
+pub mod package;
+pub mod port_owner;
+pub mod small_file;
+pub mod sysctl;
+pub mod unit;
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
