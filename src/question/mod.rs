@@ -7,10 +7,17 @@
 pub mod account;
 pub mod connection;
 pub mod facts;
+pub mod guard;
+pub mod listening;
+pub mod package;
 pub mod path;
 pub mod pending;
 pub mod pg;
+pub mod port_owner;
+pub mod small_file;
+pub mod sysctl;
 pub mod ufw;
+pub mod unit;
 
 use std::{
     any::{Any, TypeId},
