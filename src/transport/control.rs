@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -35,7 +35,12 @@ pub(super) async fn open(base: &Path) -> io::Result<TempDir> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is too long for a control socket"));
     }
     remove_stale(base).await;
-    tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).rand_bytes(6).tempdir_in(base)
+    tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .rand_bytes(6)
+        // Whoever can reach a control socket can use the connection.
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(base)
 }
 
 /// Ends the ssh masters of killed runs and removes their directories. What cannot be removed is left: it harms nobody.

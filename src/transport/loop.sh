@@ -98,6 +98,13 @@ start_watcher() {
   trap - USR1
 }
 
+# alive: the controller lives, as the watcher and whoever wants the lock shall know.
+alive() {
+  kill -USR1 "$watcher"
+  # The same bytes over the same bytes: the time changes, and nobody ever reads half a line.
+  [ -z "$mine" ] || printf '%s\n' "$mine" 1<>"$lock"
+}
+
 # limited SECONDS SCRIPT: runs the script in its own process group. Its standard input is ours; its text comes through another pipe.
 limited() {
   {
@@ -172,10 +179,12 @@ say hello
 while read -r verb size rest; do
   case $verb in
   text)
-    before=${#text}
-    text=$text$(head -c "$size"; echo .)
-    text=${text%.}
-    [ "$((${#text} - before))" -eq "$size" ] || break
+    # No piece ends in a newline, which would be lost here.
+    piece=$(head -c "$size")
+    [ "${#piece}" -eq "$size" ] || break
+    text=$text$piece
+    # On a slow link a beat may be behind megabytes of these.
+    [ -z "$watcher" ] || alive
     ;;
   run)
     [ -n "$denied" ] || eval "$text" &
@@ -184,9 +193,7 @@ while read -r verb size rest; do
     ;;
   beat)
     start_watcher
-    kill -USR1 "$watcher"
-    # The same bytes over the same bytes: the time changes, and nobody ever reads half a line.
-    [ -z "$mine" ] || printf '%s\n' "$mine" 1<>"$lock"
+    alive
     ;;
   look)
     if { IFS= read -r held <"$lock"; } 2>/dev/null && holder_lives "$held"; then say lock held "$held"; else say lock free; fi

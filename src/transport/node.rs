@@ -175,11 +175,11 @@ pub struct Node {
     target: Target,
     // Before the link: dropped, it closes the shell's input.
     pub(super) session: Session,
-    link: Link,
+    pub(super) link: Link,
 }
 
 #[derive(Debug)]
-enum Link {
+pub(super) enum Link {
     Ssh(Connected),
     Local(Child),
 }

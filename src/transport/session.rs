@@ -326,11 +326,12 @@ async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroi
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let written = tokio::select! {
+            biased;
+            _ = beats.tick() => stdin.write_all(b"beat\n").await,
             command = queue.recv() => match command {
                 Some(command) => stdin.write_all(&command).await,
                 None => return,
             },
-            _ = beats.tick() => stdin.write_all(b"beat\n").await,
         };
         // The reader sees the end of the outputs, and asks why.
         if written.is_err() {

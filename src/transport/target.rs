@@ -100,11 +100,12 @@ pub enum SshArgumentsError {
 }
 
 /// What the transport sets itself. Ansible's inventories often have these, to reuse connections: so does the transport, its own way.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "controlmaster",
     "controlpath",
     "controlpersist",
     "batchmode",
+    "loglevel",
     "requesttty",
     "remotecommand",
     "sessiontype",

@@ -11,9 +11,9 @@ use crate::script::{NulByte, quote};
 /// The shell loop that runs on the node. Its own text says how it works.
 const LOOP: &str = include_str!("loop.sh");
 
-/// The loop reads a frame in pieces of this size at most, so that heartbeats find a place between them on a slow link: a piece must
-/// come through within the 6 seconds that the node waits for a heartbeat.
-const PIECE: usize = 128 * 1024;
+/// The loop reads a frame in pieces of this size, each of which counts as a heartbeat: on the slowest of links one must come through
+/// within the 6 seconds that the node waits.
+const PIECE: usize = 64 * 1024;
 
 /// Where the loop keeps its lock and which shell it uses. Only tests have other values than the default.
 #[derive(Debug, Clone)]
@@ -52,11 +52,16 @@ pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
         STANDARD.encode_string(&*step.input, &mut text);
         text.push('\'');
     }
-    let mut commands: Vec<_> = text
-        .as_bytes()
-        .chunks(PIECE)
-        .map(|piece| Zeroizing::new([format!("text {}\n", piece.len()).as_bytes(), piece].concat()))
-        .collect();
+    let mut commands = Vec::with_capacity(text.len() / PIECE + 2);
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let mut length = PIECE.min(rest.len());
+        // The shell would drop a newline at the end of a piece. The text itself ends in a quote.
+        length += rest[length - 1..].iter().take_while(|byte| **byte == b'\n').count();
+        let (piece, after) = rest.split_at(length);
+        commands.push(Zeroizing::new([format!("text {length}\n").as_bytes(), piece].concat()));
+        rest = after;
+    }
     commands.push(Zeroizing::new(b"run\n".to_vec()));
     Ok(commands)
 }
@@ -126,15 +131,31 @@ mod tests {
     }
 
     #[test]
+    fn no_piece_of_a_frame_ends_in_a_newline() {
+        let step = super::super::Step {
+            script: "\n".repeat(3 * PIECE),
+            input: Zeroizing::new(Vec::new()),
+            limit: Duration::from_mins(1),
+        };
+        let commands = frame(&step.into()).unwrap();
+        let (last, pieces) = commands.split_last().unwrap();
+        assert_eq!(last.as_slice(), b"run\n");
+        assert!(pieces.iter().all(|piece| !piece.ends_with(b"\n")));
+        let together: Vec<u8> =
+            pieces.iter().flat_map(|piece| piece.splitn(2, |byte| *byte == b'\n').nth(1).unwrap().to_vec()).collect();
+        assert_eq!(together, format!("step 60 '{}' ''", "\n".repeat(3 * PIECE)).into_bytes());
+    }
+
+    #[test]
     fn a_frame_is_sent_in_pieces_and_then_run() {
         let step = super::super::Step {
             script: "echo '1'".into(),
             input: Zeroizing::new(vec![0; 200 * 1024]),
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
         };
         let commands = frame(&step.into()).unwrap();
-        assert!(commands[0].starts_with(b"text 131072\nstep 60 'echo '\\''1'\\''' 'AAAA"));
-        assert_eq!(commands.len(), 4);
-        assert_eq!(commands[3].as_slice(), b"run\n");
+        assert!(commands[0].starts_with(b"text 65536\nstep 60 'echo '\\''1'\\''' 'AAAA"));
+        assert_eq!(commands.len(), 6);
+        assert_eq!(commands[5].as_slice(), b"run\n");
     }
 }

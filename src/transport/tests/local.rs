@@ -9,10 +9,10 @@ use std::{
 
 use jiff::Timestamp;
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 use super::{
-    Channel, Frame, LinkError, Lock, LockRequest, Node, Step, StepOutput, Target, Traffic, Transport, Welcome, wire::Place,
+    super::{Channel, Frame, LinkError, Lock, LockRequest, Node, Target, Traffic, Transport, Welcome, wire::Place},
+    long, quick, run, run_until_line, step, until, with_argument,
 };
 
 const SHELLS: [&str; 2] = ["/bin/dash", "/bin/bash"];
@@ -28,14 +28,6 @@ fn transport(shell: &str) -> (Transport, TempDir) {
     (transport, directory)
 }
 
-fn step(script: &str, input: impl Into<Vec<u8>>, seconds: u64) -> Step {
-    Step { script: script.to_owned(), input: Zeroizing::new(input.into()), limit: Duration::from_secs(seconds) }
-}
-
-fn quick(script: &str) -> Step {
-    step(script, "", 20)
-}
-
 fn request(who: &str, wait: Duration) -> LockRequest {
     LockRequest { who: who.to_owned(), run_id: "run-1".to_owned(), since: Timestamp::from_second(1_700_000_000).unwrap(), wait }
 }
@@ -48,29 +40,6 @@ async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(Nod
     transport.connect(&Target::local("here"), lock, first, &mut |_| {}).await
 }
 
-async fn run(node: &mut Node, frame: impl Into<Frame>) -> Vec<StepOutput> {
-    node.run(frame.into(), &mut |_| {}).await.unwrap()
-}
-
-async fn until(what: &str, limit: Duration, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} within {limit:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// How many processes have this word in their command line.
-fn processes(word: &str) -> usize {
-    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.unwrap().path().join("cmdline")).ok());
-    lines.filter(|line| line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())).count()
-}
-
-/// A duration for `sleep` that no other test uses.
-fn long() -> String {
-    format!("1000.{}", rand::random::<u32>())
-}
-
 /// How many processes of a [`tree`] have its duration as an argument: four sleeps, and a `timeout`.
 const TREE: usize = 5;
 
@@ -80,16 +49,6 @@ fn tree(long: &str) -> String {
         "(sleep {long} & sleep {long}) & timeout 900 sleep {long} & timeout 900 sh -c 'trap \"\" TERM HUP; sleep {long}; :' & \
          echo started >&2; wait"
     )
-}
-
-/// Runs a frame and gives the node back when a line of its standard error has come.
-async fn run_until_line(node: &mut Node, frame: Frame) {
-    let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
-    let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
-    tokio::select! {
-        outputs = node.run(frame, &mut progress) => panic!("ended before it said anything: {outputs:?}"),
-        line = lines.recv() => assert_eq!(line.unwrap(), "started"),
-    }
 }
 
 #[tokio::test]
@@ -185,6 +144,25 @@ async fn output_cannot_forge_a_mark_and_scripts_cannot_see_the_nonce() {
 }
 
 #[tokio::test]
+async fn scripts_find_a_clean_place() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        // None of the loop's own files is open in it, and none of its variables known.
+        let files = "sh -c 'for n in 3 4 5 6 7 8 9; do [ ! -e /proc/self/fd/$n ] || echo open: $n; done'";
+        let place = format!("{files}; readlink /proc/self/fd/0; pwd; set | grep -c -E '^(nonce|mine|text)='; :");
+        for input in ["", "some input"] {
+            let output = &run(&mut node, step(&place, input, 10)).await[0];
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            let lines: Vec<_> = stdout.lines().collect();
+            assert_eq!((lines.len(), lines[1], lines[2]), (3, "/", "0"), "{shell}: {stdout}");
+            assert_eq!(lines[0] == "/dev/null", input.is_empty(), "{shell}: {stdout}");
+        }
+        node.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_limit_ends_the_whole_tree() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
@@ -192,7 +170,7 @@ async fn a_limit_ends_the_whole_tree() {
         let long = long();
         let output = &run(&mut node, step(&tree(&long), "", 1)).await[0];
         assert!(output.timed_out, "{output:?}");
-        assert_eq!(processes(&long), 0, "{shell}");
+        assert_eq!(with_argument(&long), 0, "{shell}");
         assert_eq!(run(&mut node, quick("echo still here")).await[0].stdout, b"still here\n");
         node.close().await;
     }
@@ -205,11 +183,11 @@ async fn what_a_script_leaves_in_the_background_ends_with_it() {
         let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
         let long = long();
         run(&mut node, quick(&format!("sleep {long} &"))).await;
-        until("it is gone", Duration::from_secs(2), || processes(&long) == 0).await;
+        until("it is gone", Duration::from_secs(2), || with_argument(&long) == 0).await;
         // In a group of its own it lives until the session ends.
         run(&mut node, quick(&format!("timeout 900 sleep {long} >/dev/null 2>&1 &"))).await;
         node.close().await;
-        assert_eq!(processes(&long), 0, "{shell}");
+        assert_eq!(with_argument(&long), 0, "{shell}");
     }
 }
 
@@ -232,43 +210,49 @@ async fn a_lost_link_ends_everything_and_frees_the_lock() {
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let long = long();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
-        until("all of the tree runs", Duration::from_secs(5), || processes(&long) == TREE).await;
+        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         assert!(directory.path().join("run/lock").exists());
         drop(node);
-        until("all is gone", Duration::from_secs(5), || processes(&long) == 0 && !directory.path().join("run").exists()).await;
+        until("all is gone", Duration::from_secs(5), || with_argument(&long) == 0 && !directory.path().join("run").exists())
+            .await;
         let shell = directory.path().join("sh");
-        until("the loop too", Duration::from_secs(5), || processes(shell.to_str().unwrap()) == 0).await;
+        until("the loop too", Duration::from_secs(5), || with_argument(shell.to_str().unwrap()) == 0).await;
     }
 }
 
 #[tokio::test]
 async fn silence_ends_everything_and_frees_the_lock() {
-    for shell in SHELLS {
+    let silence = async |shell| {
         let (transport, directory) = transport(shell);
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let long = long();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
-        until("all of the tree runs", Duration::from_secs(5), || processes(&long) == TREE).await;
+        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         // As a cut link: nothing comes any more, and no end either, as we hold another end of the pipe.
         let line = fs::read_to_string(directory.path().join("run/lock")).unwrap();
         let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
         let _held = fs::File::options().write(true).open(input).unwrap();
         drop(node);
-        until("all is gone", Duration::from_secs(10), || processes(&long) == 0 && !directory.path().join("run").exists()).await;
+        until("all is gone", Duration::from_secs(10), || with_argument(&long) == 0 && !directory.path().join("run").exists())
+            .await;
         let shell = directory.path().join("sh");
-        until("the loop too", Duration::from_secs(2), || processes(shell.to_str().unwrap()) == 0).await;
-    }
+        until("the loop too", Duration::from_secs(2), || with_argument(shell.to_str().unwrap()) == 0).await;
+    };
+    tokio::join!(silence(SHELLS[0]), silence(SHELLS[1]));
 }
 
 #[tokio::test]
-async fn beats_keep_a_long_script_and_a_quiet_session_alive() {
-    let (transport, directory) = transport("/bin/dash");
-    let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-    let touched = || fs::metadata(directory.path().join("run/lock")).unwrap().modified().unwrap();
-    let before = touched();
-    assert_eq!(run(&mut node, quick("sleep 10; echo done")).await[0].stdout, b"done\n");
-    assert!(touched() > before);
-    node.close().await;
+async fn beats_keep_a_long_script_alive() {
+    let long = async |shell| {
+        let (transport, directory) = transport(shell);
+        let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        let touched = || fs::metadata(directory.path().join("run/lock")).unwrap().modified().unwrap();
+        let before = touched();
+        assert_eq!(run(&mut node, quick("sleep 10; echo done")).await[0].stdout, b"done\n");
+        assert!(touched() > before);
+        node.close().await;
+    };
+    tokio::join!(long(SHELLS[0]), long(SHELLS[1]));
 }
 
 #[tokio::test]
@@ -323,7 +307,7 @@ async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
         let (mut stuck, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let long = long();
         run_until_line(&mut stuck, quick(&tree(&long)).into()).await;
-        until("all of the tree runs", Duration::from_secs(5), || processes(&long) == TREE).await;
+        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         // All that was to touch the lock and to end the session hangs.
         let lock = directory.path().join("run/lock");
         let line = fs::read_to_string(&lock).unwrap();
@@ -340,7 +324,7 @@ async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
         fs::File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
         let (node, welcome) = connect(&transport, take("bob"), quick("echo mine").into()).await.unwrap();
         assert_eq!(welcome.outputs[0].stdout, b"mine\n");
-        assert_eq!(processes(&long), 0, "the old session is gone");
+        assert_eq!(with_argument(&long), 0, "the old session is gone");
         assert!(fs::read_to_string(&lock).unwrap().ends_with("run-1 bob\n"));
         node.close().await;
     }
@@ -361,10 +345,10 @@ async fn a_normal_end_leaves_no_process() {
         let (transport, directory) = transport(shell);
         let (node, _) = connect(&transport, take("ann"), quick("true").into()).await.unwrap();
         let shell = directory.path().join("sh");
-        assert!(processes(shell.to_str().unwrap()) > 0);
+        assert!(with_argument(shell.to_str().unwrap()) > 0);
         let began = Instant::now();
         node.close().await;
-        assert_eq!(processes(shell.to_str().unwrap()), 0);
+        assert_eq!(with_argument(shell.to_str().unwrap()), 0);
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }
