@@ -26,6 +26,9 @@ use crate::{
     transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
 };
 
+/// How long a restart may take: a server with much data reads it all before it is ready.
+const RESTART_LIMIT: Duration = Duration::from_mins(10);
+
 /// What came of it.
 pub(super) struct End {
     pub(super) status: HostStatus,
@@ -191,8 +194,8 @@ impl Applying<'_> {
 
     async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {
         let value = generate(spec.length).map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
-        let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
+        let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(Look::content(&spec.file));
         self.frame(index, std::slice::from_ref(&change.script), questions, channel).await?;
@@ -218,7 +221,7 @@ impl Applying<'_> {
         let mut scripts = Vec::new();
         if due {
             scripts.push(match &handler.action {
-                HandlerAction::Restart(unit) => unit_functions::restart(unit),
+                HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
                 HandlerAction::Reload(unit) => unit_functions::reload(unit),
                 HandlerAction::Command(command) => Script::new(r#"exec /bin/sh -c "$1""#).arg(command),
             });

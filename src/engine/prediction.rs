@@ -9,12 +9,12 @@ use super::{
     work::{Body, Work, handler_questions, item, restarted_unit},
 };
 use crate::{
-    event::{ItemKind, Outcome, Status},
+    event::{Item, ItemKind, Outcome, Status},
     plan::{Action, HealthCheck, HostPlan, RolePlan, Task, World},
     question::{Answers, Questions, path::{Look, PathState}, pending::{self, Pending}, unit::Unit},
     resource::{Is, Resource, Verdict},
     secret::SecretRef,
-    source::Diagnostics,
+    source::{Diagnostics, Place},
 };
 
 /// The items of a host's run with what will come of each. Ends with the first that fails.
@@ -41,24 +41,19 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
                 }
             }
             if let Some(name) = step.register() {
-                world.registers.entry(name.to_owned()).or_insert_with(stand_in_register);
+                world.registers.entry(name.to_owned()).or_insert_with(|| World::stand_in_result(true));
             }
         }
         for handler in role.handlers.iter().filter_map(|step| step.expand(&world).ok()) {
             handler_questions(&handler, &mut ask);
         }
-        for health in role.health.iter().filter_map(|step| step.expand(&world).ok()) {
+        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
             if let HealthCheck::Read { resource, .. } = &health.check {
                 resource.questions(&mut ask);
             }
         }
     }
     ask
-}
-
-/// What a register holds before its task was looked at.
-fn stand_in_register() -> Value {
-    json!({ "changed": true, "rc": 0, "stdout": "", "stdout_lines": [], "stderr": "" })
 }
 
 /// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
@@ -105,7 +100,8 @@ impl Predictor<'_> {
         for step in &role.steps {
             let mut changed = false;
             let mut registered = None;
-            for task in self.expand(step.expand(&self.world), &step.head())? {
+            let expanded = step.expand(&self.world);
+            for task in self.expanded(expanded, ItemKind::Task, &role.name, step.name(), Some(step.place()))? {
                 let notifies = task.notify.clone();
                 let (status, value) = self.task(task)?;
                 if status == Status::Changed {
@@ -204,7 +200,8 @@ impl Predictor<'_> {
 
     fn handlers(&mut self, role: &RolePlan, notified: &HashSet<String>) -> Result<(), Stop> {
         for step in &role.handlers {
-            let handler = self.expand(step.expand(&self.world).map(|handler| vec![handler]), &step.head())?.remove(0);
+            let expanded = step.expand(&self.world);
+            let handler = self.expanded(expanded, ItemKind::Handler, &role.name, step.name(), None)?;
             let mark = pending::mark_name(&handler.role, &handler.name);
             let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.place);
             let now = notified.contains(&handler.name);
@@ -232,7 +229,8 @@ impl Predictor<'_> {
         let changes = self.works.iter().any(Work::pending);
         let role_changes = self.works[first..].iter().any(Work::pending);
         for step in &role.health {
-            let health = self.expand(step.expand(&self.world).map(|health| vec![health]), &step.head())?.remove(0);
+            let expanded = step.expand(&self.world);
+            let Some(health) = self.expanded(expanded, ItemKind::Health, &role.name, step.name(), None)? else { continue };
             match health.check {
                 HealthCheck::Read { kind, resource } => {
                     let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
@@ -248,8 +246,8 @@ impl Predictor<'_> {
                         return Err(Stop::Failed);
                     }
                 }
-                HealthCheck::Exercise { kind, exercise } if role_changes => {
-                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                HealthCheck::Exercise { exercise } if role_changes => {
+                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, exercise.kind(), &health.place);
                     let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
                     self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
                 }
@@ -271,11 +269,22 @@ impl Predictor<'_> {
         if open.is_empty() { Ok(()) } else { Err(Stop::Open) }
     }
 
-    /// What went wrong with the role's files only now, with the node's real facts, fails the item.
-    fn expand<T>(&mut self, expanded: Result<Vec<T>, Diagnostics>, head: &crate::event::Item) -> Result<Vec<T>, Stop> {
+    /// What turns out to be wrong with the role's files only now, with the node's real facts, fails the item.
+    fn expanded<T>(
+        &mut self,
+        expanded: Result<T, Diagnostics>,
+        kind: ItemKind,
+        role: &str,
+        name: &str,
+        place: Option<&Place>,
+    ) -> Result<T, Stop> {
         expanded.map_err(|errors| {
-            let predicted = Outcome::failed(errors.to_string());
-            self.works.push(Work { item: head.clone(), body: Body::Skipped, predicted });
+            let place = place.or_else(|| errors.0.first().and_then(|error| error.place.as_ref()));
+            let (file, line) = place.map(|place| (place.file.shown.clone(), place.line_col().0)).unwrap_or_default();
+            let id = format!("{role}/{name}");
+            let (role, name, resource) = (role.to_owned(), name.to_owned(), String::new());
+            let item = Item { id, kind, role, name, resource, file, line };
+            self.works.push(Work { item, body: Body::Skipped, predicted: Outcome::failed(errors.render(false)) });
             Stop::Failed
         })
     }
@@ -286,7 +295,7 @@ pub(super) fn due(handler: &crate::plan::Handler, mark: &str, answers: &Answers)
     let marks = answers.get::<Pending>(&()).map_err(|error| error.to_string())?;
     let unit = restarted_unit(handler);
     let started = match unit {
-        Some(unit) => answers.get::<Unit>(&unit.to_owned()).map_err(|error| error.to_string())?.started_at(),
+        Some(unit) => Some(answers.get::<Unit>(&unit.to_owned()).map_err(|error| error.to_string())?.started_at()),
         None => None,
     };
     Ok(marks.due(mark, unit.is_some(), started))

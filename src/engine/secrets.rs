@@ -93,7 +93,7 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
         text.push('\n');
     }
     let put = Put { path: &spec.file, access: spec.access.clone(), follow: false, backup: Backup::None, validate: None };
-    Ok(Change::new("make", put.script(text.into())).diff(diff(spec)))
+    Ok(Change::new("make", put.script(text.into(), values)).diff(diff(spec)))
 }
 
 /// What people see of it.

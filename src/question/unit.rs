@@ -48,6 +48,14 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// When it was last started, in microseconds since boot; 0 when never in this boot.
+    #[must_use]
+    pub fn started_at(&self) -> u64 {
+        self.started.max(self.active_since)
+    }
+}
+
 /// The name with its suffix: `redis` is `redis.service`.
 ///
 /// # Errors
