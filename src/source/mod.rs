@@ -1,5 +1,155 @@
-//! Stand-in until the branch `source` lands.
+//! Text with places: every value knows the file, line and column it came from.
 
-/// A complaint about a place in a file.
-#[derive(Debug, Clone)]
-pub struct Diagnostic;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+pub mod diagnostic;
+pub mod node;
+mod shown_line;
+pub mod suggest;
+pub mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use node::{Key, Node, Style, Yaml};
+pub use suggest::did_you_mean;
+
+/// A text file of the project, as it was read.
+#[derive(PartialEq, Eq)]
+pub struct SourceFile {
+    /// The path users see: relative to the project where possible.
+    pub shown: String,
+    /// The whole text, without a byte order mark.
+    pub text: String,
+}
+
+// The text may hold secrets, so it stays out of debug output.
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SourceFile({})", self.shown)
+    }
+}
+
+impl SourceFile {
+    /// A file from text that is already in memory (`-e`, `-i host,`, the output of a program).
+    pub fn new(shown: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { shown: shown.into(), text: text.into() })
+    }
+}
+
+/// A range of bytes in a file. Cheap to clone.
+#[derive(Clone)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<SourceFile>,
+    /// Bytes from the start of the file.
+    pub range: Range<usize>,
+}
+
+impl Place {
+    /// The place of these bytes.
+    #[must_use]
+    pub fn new(file: &Arc<SourceFile>, range: Range<usize>) -> Self {
+        Self { file: Arc::clone(file), range }
+    }
+
+    /// Line and column where the place starts, both from 1; the column counts characters.
+    #[must_use]
+    pub fn line_col(&self) -> (usize, usize) {
+        let before = &self.file.text[..floor_char_boundary(&self.file.text, self.range.start)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        (line, before[line_start..].chars().count() + 1)
+    }
+
+    /// The text at this place, as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.file.text.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// A place inside this one: `range` counts bytes from its start.
+    #[must_use]
+    pub fn inside(&self, range: Range<usize>) -> Self {
+        let at = |offset: usize| (self.range.start + offset).min(self.range.end);
+        Self { file: Arc::clone(&self.file), range: at(range.start)..at(range.end) }
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.range == other.range && (Arc::ptr_eq(&self.file, &other.file) || self.file.shown == other.file.shown)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
+    }
+}
+
+/// `file:line:col`.
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, col) = self.line_col();
+        write!(formatter, "{}:{line}:{col}", self.file.shown)
+    }
+}
+
+fn floor_char_boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset.min(text.len()))
+}
+
+/// Reads a file; `shown` is the path users see.
+///
+/// # Errors
+/// A file that cannot be read or is not UTF-8.
+pub fn read(path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
+    let bytes = std::fs::read(path).map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Diagnostic::error(format!("`{shown}` is not UTF-8 (line {line})")).help("save the file as UTF-8 text")
+    })?;
+    // Editors on Windows put a byte order mark first; every offset would be off by three with it.
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    Ok(SourceFile::new(shown, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_not_bytes() {
+        let file = SourceFile::new("a.yml", "x: 1\nnäme: ü\n");
+        assert_eq!(Place::new(&file, 12..14).line_col(), (2, 7));
+        assert_eq!(Place::new(&file, 12..14).text(), "ü");
+        assert_eq!(Place::new(&file, 999..1000).line_col(), (3, 1));
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_refused_with_the_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bad.yml");
+        std::fs::write(&path, b"a: 1\nb: \xff\n").unwrap();
+        let error = read(&path, "bad.yml").unwrap_err();
+        assert_eq!(error.title, "`bad.yml` is not UTF-8 (line 2)");
+    }
+
+    #[test]
+    fn a_missing_file_names_itself_and_a_byte_order_mark_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yml");
+        assert!(read(&path, "a.yml").unwrap_err().title.starts_with("cannot read `a.yml`: "));
+        std::fs::write(&path, "\u{feff}a: 1\n").unwrap();
+        assert_eq!(read(&path, "a.yml").unwrap().text, "a: 1\n");
+    }
+
+    #[test]
+    fn debug_output_never_holds_the_text_of_a_file() {
+        let file = SourceFile::new("a.yml", "password: hunter2");
+        assert_eq!(format!("{:?} {:?}", file, Place::new(&file, 10..17)), "SourceFile(a.yml) a.yml:1:11");
+    }
+}

@@ -1,0 +1,149 @@
+//! Values with places: what a YAML or INI file says, before anything interprets it.
+
+use super::Place;
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The value.
+    pub value: Yaml,
+    /// Where it is written; for an alias, where the anchor's value is written.
+    pub place: Place,
+    /// Whether a scalar was quoted. Collections are plain.
+    pub style: Style,
+    /// Tagged `!unsafe`, itself or around it: data that is never rendered as a template.
+    pub verbatim: bool,
+}
+
+/// How a scalar is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// As it is.
+    Plain,
+    /// With `'`, `"`, `|` or `>`, or tagged `!!str`.
+    Quoted,
+}
+
+/// A YAML value. A plain number whose spelling would get lost (`0644`, `1.10`, `1e3`, `0x1F`, `1_000`) is a plain `Str`,
+/// as are `yes`, `no`, `on` and `off`: see [`Node::as_bool`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Yaml {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false`, also capitalised.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A decimal fraction.
+    Float(f64),
+    /// Text.
+    Str(String),
+    /// A list.
+    Seq(Vec<Node>),
+    /// Keys and values in the order of the file; no key comes twice.
+    Map(Vec<(Key, Node)>),
+}
+
+/// The key of a map. Numbers and booleans as keys are their spelling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// The name.
+    pub name: String,
+    /// Where it is written.
+    pub place: Place,
+}
+
+impl Yaml {
+    /// What this is, with its article: `a list`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) | Self::Float(_) => "a number",
+            Self::Str(_) => "text",
+            Self::Seq(_) => "a list",
+            Self::Map(_) => "a map",
+        }
+    }
+}
+
+impl Node {
+    /// A scalar as the author wrote it, quotes included: `0644`, `"a"`.
+    #[must_use]
+    pub fn spelling(&self) -> &str {
+        self.place.text()
+    }
+
+    /// A boolean, also where Ansible takes one from plain `yes`, `no`, `on`, `off` (in any case).
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match &self.value {
+            Yaml::Bool(value) => Some(*value),
+            Yaml::Str(text) if self.style == Style::Plain => match text.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "true" => Some(true),
+                "no" | "off" | "false" => Some(false),
+                _ => None,
+            },
+            Yaml::Null | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
+        }
+    }
+
+    /// The text of a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Yaml::Str(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// The text of any scalar but null: strings as they are, the rest as spelled.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<&str> {
+        match &self.value {
+            Yaml::Str(text) => Some(text),
+            Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => Some(self.spelling()),
+            Yaml::Null | Yaml::Seq(_) | Yaml::Map(_) => None,
+        }
+    }
+
+    /// The entries of a map.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&[(Key, Self)]> {
+        if let Yaml::Map(entries) = &self.value { Some(entries) } else { None }
+    }
+
+    /// The items of a list.
+    #[must_use]
+    pub fn as_seq(&self) -> Option<&[Self]> {
+        if let Yaml::Seq(items) = &self.value { Some(items) } else { None }
+    }
+
+    /// The value of a key of a map.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.as_map()?.iter().find(|(key, _)| key.name == name).map(|(_, value)| value)
+    }
+}
+
+/// What a plain scalar means. Only what can be written back exactly as it was becomes a number.
+#[must_use]
+pub fn plain_value(text: &str) -> Yaml {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Yaml::Null,
+        "true" | "True" | "TRUE" => return Yaml::Bool(true),
+        "false" | "False" | "FALSE" => return Yaml::Bool(false),
+        _ => {}
+    }
+    if let Ok(number) = text.parse::<i64>()
+        && number.to_string() == text
+    {
+        return Yaml::Int(number);
+    }
+    if let Ok(number) = text.parse::<f64>()
+        && number.is_finite()
+        && text.contains('.')
+        && format!("{number:?}") == text
+    {
+        return Yaml::Float(number);
+    }
+    Yaml::Str(text.to_owned())
+}

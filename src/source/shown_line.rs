@@ -1,0 +1,104 @@
+//! The one line of a file that an error shows: cut out, clipped, and with secrets masked.
+
+use std::ops::Range;
+
+use super::Place;
+
+const MASK: &str = "********";
+
+/// A line as users may see it.
+pub(super) struct ShownLine {
+    /// From 1.
+    pub(super) number: usize,
+    /// Without its line break; tabs stay.
+    pub(super) text: String,
+    /// What is marked, in bytes of `text`.
+    pub(super) marked: Range<usize>,
+}
+
+impl ShownLine {
+    /// The line where `place` starts; a place of several lines is marked to the end of its first.
+    pub(super) fn of(place: &Place) -> Self {
+        let text = &place.file.text;
+        let from = super::floor_char_boundary(text, place.range.start);
+        let to = super::floor_char_boundary(text, place.range.end).max(from);
+        let start = text[..from].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[start..].lines().next().unwrap_or_default();
+        let clip = |offset: usize| (offset - start).min(line.len());
+        let marked = clip(from)..clip(to);
+        let number = text[..start].bytes().filter(|byte| *byte == b'\n').count() + 1;
+        match secret_range(&text[..start], line) {
+            None => Self { number, text: line.to_owned(), marked },
+            Some(secret) => {
+                let masked = format!("{}{MASK}{}", &line[..secret.start], &line[secret.end..]);
+                let shift = |offset: usize, inside: usize| match offset {
+                    before if before <= secret.start => before,
+                    after if after >= secret.end => after - secret.end + secret.start + MASK.len(),
+                    _ => inside,
+                };
+                let marked = shift(marked.start, secret.start)..shift(marked.end, secret.start + MASK.len());
+                Self { number, text: masked, marked }
+            }
+        }
+    }
+}
+
+/// Whether a key's name says that its value is secret.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["pass", "secret", "token", "private_key", "vault", "credential", "api_key"].iter().any(|word| name.contains(word))
+}
+
+/// What must not be shown of `line`, given the text before it.
+fn secret_range(before: &str, line: &str) -> Option<Range<usize>> {
+    let own = keys(line);
+    if let Some((_, value)) = own.iter().find(|(name, value)| is_secret_name(name) && is_literal(&line[value.clone()])) {
+        return Some(value.clone());
+    }
+    let indent = line.len() - line.trim_start().len();
+    let under_secret = parents(before, indent).any(|parent| {
+        let Some((name, value)) = keys(parent).into_iter().next() else { return false };
+        let opens_text = parent[value].trim_start().starts_with(['|', '>', '"', '\'', '!']);
+        // Below `passwords:` items are secret; below `secrets:` the keys themselves decide.
+        is_secret_name(name) && (opens_text || own.is_empty())
+    });
+    (under_secret && line.len() > indent).then_some(indent..line.len())
+}
+
+/// The lines above that this one hangs under, nearest first.
+fn parents(before: &str, mut indent: usize) -> impl Iterator<Item = &str> {
+    before.lines().rev().filter(move |line| {
+        let own = line.len() - line.trim_start().len();
+        let is_parent = !line.trim().is_empty() && own < indent || own == indent && line.trim_end().ends_with(':');
+        if is_parent {
+            indent = own;
+        }
+        is_parent
+    })
+}
+
+/// The `name: value` and `name=value` pairs of a line, values as byte ranges.
+fn keys(line: &str) -> Vec<(&str, Range<usize>)> {
+    let is_name = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
+    let mut found = Vec::new();
+    for (at, separator) in line.char_indices().filter(|(_, letter)| [':', '='].contains(letter)) {
+        let name = line[..at].trim_end().trim_end_matches(['"', '\'']);
+        let start =
+            name.rfind(|letter| !is_name(letter)).map_or(0, |last| last + name[last..].chars().next().map_or(1, char::len_utf8));
+        let value = at + 1 + (line[at + 1..].len() - line[at + 1..].trim_start().len());
+        let follows_blank = value > at + 1 || value == line.len();
+        if name[start..].is_empty() || separator == ':' && !follows_blank {
+            continue;
+        }
+        found.push((&name[start..], value..line.len()));
+    }
+    found
+}
+
+/// Whether a value is there and more than one expression that names variables.
+fn is_literal(value: &str) -> bool {
+    let value = value.trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(value);
+    let names_only = unquoted.starts_with("{{") && unquoted.ends_with("}}") && !unquoted.contains(['"', '\'']);
+    !value.is_empty() && !names_only
+}

@@ -1,0 +1,375 @@
+//! YAML as nodes with places: the only file that names the YAML crate.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
+
+use super::node::{Key, Node, Style, Yaml, plain_value};
+use super::{Diagnostic, Place, SourceFile};
+
+/// Collections inside collections; far more than any inventory or role needs, far less than the stack holds.
+const MAX_DEPTH: usize = 64;
+/// What aliases may copy in one file, in bytes.
+const MAX_COPIED: usize = 16 << 20;
+
+/// Parses a file that holds one document. An empty file is `Null`.
+///
+/// # Errors
+/// The first thing that is wrong: syntax, a key that comes twice, a tag we do not know, aliases that copy too much,
+/// nesting deeper than 64, a second document.
+pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
+    let mut options = Options::default();
+    options.emit_comments = false;
+    let parser = Parser::new_from_str_with_options(&file.text, options);
+    let mut builder = Builder { file, parser, anchors: HashMap::new(), copied: 0, end: 0 };
+    builder.document()
+}
+
+/// An anchor's value, with what copying it costs.
+struct Anchored {
+    node: Node,
+    bytes: usize,
+    height: usize,
+}
+
+struct Builder<'a> {
+    file: &'a Arc<SourceFile>,
+    parser: Parser<'a, StrInput<'a>>,
+    anchors: HashMap<usize, Anchored>,
+    copied: usize,
+    /// Where the last scalar, alias or closing bracket ended.
+    end: usize,
+}
+
+/// Where a node stands in the tree.
+#[derive(Clone, Copy)]
+struct Position {
+    depth: usize,
+    verbatim: bool,
+    /// Where a value stands that is not written at all: after its `:` or `-`.
+    empty_at: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn place(&self, range: Range<usize>) -> Place {
+        Place::new(self.file, range)
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Range<usize>), Diagnostic> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, bytes(&span))),
+            Some(Err(error)) => Err(self.syntax(&error)),
+            None => Ok((Event::StreamEnd, self.file.text.len()..self.file.text.len())),
+        }
+    }
+
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
+        let at = error.marker().byte_offset().unwrap_or_default();
+        Diagnostic::error("not valid YAML").at(self.place(at..at + 1)).label(error.info())
+    }
+
+    fn document(&mut self) -> Result<Node, Diagnostic> {
+        let mut root = None;
+        loop {
+            let (event, range) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::DocumentStart(..) if root.is_some() => {
+                    return Err(Diagnostic::error("a second document in one file")
+                        .at(self.place(range))
+                        .label("starts here")
+                        .help("put it into a file of its own"));
+                }
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                node => {
+                    let position = Position { depth: 0, verbatim: false, empty_at: range.start };
+                    root = Some(self.node(node, range, position)?.node);
+                }
+            }
+        }
+        Ok(root.unwrap_or_else(|| Node { value: Yaml::Null, place: self.place(0..0), style: Style::Plain, verbatim: false }))
+    }
+
+    fn node(&mut self, event: Event<'a>, range: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+        if position.depth > MAX_DEPTH {
+            return Err(self.too_deep(range));
+        }
+        let (anchor, built) = match event {
+            Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), range, position)?),
+            Event::SequenceStart(style, anchor, tag) => {
+                let verbatim = self.tag(tag.as_deref(), "seq", &range)? || position.verbatim;
+                (anchor, self.sequence(style, range, Position { verbatim, ..position })?)
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                let verbatim = self.tag(tag.as_deref(), "map", &range)? || position.verbatim;
+                (anchor, self.mapping(style, range, Position { verbatim, ..position })?)
+            }
+            Event::Alias(anchor) => {
+                self.end = range.end;
+                return self.alias(anchor, range, position);
+            }
+            other => unreachable!("the parser gives no {other:?} where a value stands"),
+        };
+        if anchor != 0 {
+            let copy = Anchored { node: built.node.clone(), ..built };
+            self.anchors.insert(anchor, copy);
+        }
+        Ok(built)
+    }
+
+    fn too_deep(&self, range: Range<usize>) -> Diagnostic {
+        Diagnostic::error(format!("nested deeper than {MAX_DEPTH} levels")).at(self.place(range)).label("here")
+    }
+
+    fn alias(&mut self, anchor: usize, range: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+        let Some(target) = self.anchors.get(&anchor) else {
+            return Err(Diagnostic::error("an alias inside its own anchor").at(self.place(range)).label("would never end"));
+        };
+        self.copied += target.bytes;
+        if self.copied > MAX_COPIED {
+            return Err(Diagnostic::error("aliases repeat too much")
+                .at(self.place(range))
+                .label(format!("with this the copies exceed {} MiB", MAX_COPIED >> 20)));
+        }
+        if position.depth + target.height > MAX_DEPTH {
+            return Err(self.too_deep(range));
+        }
+        let mut node = target.node.clone();
+        node.verbatim |= position.verbatim;
+        Ok(Anchored { node, bytes: target.bytes, height: target.height })
+    }
+
+    /// Whether the tag is `!unsafe`; YAML's own tag of the expected kind changes nothing.
+    fn tag(&self, tag: Option<&Tag>, expected: &str, range: &Range<usize>) -> Result<bool, Diagnostic> {
+        let Some(tag) = tag else { return Ok(false) };
+        if tag.core_suffix() == Some(expected) {
+            return Ok(false);
+        }
+        let name = tag.original();
+        let at = self.place(range.clone());
+        match name.as_str() {
+            "!unsafe" => Ok(true),
+            "!vault" | "!vault-encrypted" => Err(Diagnostic::error("values encrypted with Ansible Vault are not supported yet")
+                .at(at)
+                .label("tagged `!vault`")
+                .help("secrets are made on the node: see `secrets:` in `role.yml`; or pass the value with `-e @file`")),
+            _ => Err(Diagnostic::error(format!("unknown tag `{name}`")).at(at).label("on this value")),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        range: Range<usize>,
+        position: Position,
+    ) -> Result<Anchored, Diagnostic> {
+        let plain = style == ScalarStyle::Plain;
+        let range = if plain && text.is_empty() { position.empty_at..position.empty_at } else { range };
+        self.end = range.end.max(position.empty_at);
+        let wanted = tag.and_then(Tag::core_suffix);
+        let (value, style) = match wanted {
+            Some("str") => (Yaml::Str(text.to_owned()), Style::Quoted),
+            Some("int" | "float" | "bool" | "null") => (plain_value(text), Style::Plain),
+            _ if plain => (plain_value(text), Style::Plain),
+            _ => (Yaml::Str(text.to_owned()), Style::Quoted),
+        };
+        let fits = match wanted {
+            None | Some("str") => true,
+            Some("int") => matches!(value, Yaml::Int(_)),
+            Some("float") => matches!(value, Yaml::Float(_) | Yaml::Int(_)),
+            Some("bool") => matches!(value, Yaml::Bool(_)),
+            Some(kind) => kind == "null" && value == Yaml::Null,
+        };
+        if !fits {
+            let name = tag.map(Tag::original).unwrap_or_default();
+            return Err(Diagnostic::error(format!("not what its tag `{name}` says")).at(self.place(range)).label("here"));
+        }
+        let verbatim = match wanted {
+            Some(_) => false,
+            None => self.tag(tag, "str", &range)?,
+        } || position.verbatim;
+        let node = Node { value, place: self.place(range), style, verbatim };
+        Ok(Anchored { node, bytes: size_of::<Node>() + text.len(), height: 0 })
+    }
+
+    fn sequence(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+        let (mut items, mut bytes, mut height) = (Vec::new(), size_of::<Node>(), 0);
+        loop {
+            let (event, range) = self.next()?;
+            if event == Event::SequenceEnd {
+                self.close(style, range.end);
+                break;
+            }
+            let inside = Position { depth: position.depth + 1, empty_at: range.start, ..position };
+            let item = self.node(event, range, inside)?;
+            bytes += item.bytes;
+            height = height.max(item.height + 1);
+            items.push(item.node);
+        }
+        Ok(self.collection(Yaml::Seq(items), start.start, position, bytes, height))
+    }
+
+    fn mapping(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+        let (mut entries, mut merged) = (Vec::<(Key, Node)>::new(), Vec::new());
+        // A map of many keys is checked for duplicates in one step per key.
+        let mut seen = HashMap::<String, usize>::new();
+        let (mut bytes, mut height) = (size_of::<Node>(), 0);
+        loop {
+            let (event, range) = self.next()?;
+            if event == Event::MappingEnd {
+                self.close(style, range.end);
+                break;
+            }
+            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let key = self.key(event, range, start.start, position)?;
+            if let Some(first) = seen.insert(key.name.clone(), entries.len())
+                && let Some((first, _)) = entries.get(first)
+            {
+                return Err(Diagnostic::error(format!("the key `{}` comes twice", key.name))
+                    .at(key.place)
+                    .label("again here")
+                    .also(first.place.clone(), "first here"));
+            }
+            let (event, range) = self.next()?;
+            let inside = Position { depth: position.depth + 1, empty_at: self.after_colon(key.place.range.end), ..position };
+            let value = self.node(event, range, inside)?;
+            bytes += value.bytes + key.name.len() + size_of::<Key>();
+            height = height.max(value.height + 1);
+            if merges {
+                merged.extend(self.merge(value.node)?);
+                seen.remove("<<");
+            } else {
+                entries.push((key, value.node));
+            }
+        }
+        for (key, value) in merged {
+            // The map's own keys win, and of merged maps the earlier one.
+            if !seen.contains_key(&key.name) {
+                seen.insert(key.name.clone(), entries.len());
+                entries.push((key, value));
+            }
+        }
+        Ok(self.collection(Yaml::Map(entries), start.start, position, bytes, height))
+    }
+
+    fn collection(&self, value: Yaml, start: usize, position: Position, bytes: usize, height: usize) -> Anchored {
+        let range = start..self.end.max(start);
+        let node = Node { value, place: self.place(range), style: Style::Plain, verbatim: position.verbatim };
+        Anchored { node, bytes, height }
+    }
+
+    fn merge(&self, value: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
+        let place = value.place.clone();
+        let wrong = || Err(Diagnostic::error("`<<` takes a map or a list of maps").at(place.clone()).label("not a map"));
+        match value.value {
+            Yaml::Map(entries) => Ok(entries),
+            Yaml::Seq(items) => {
+                let mut all = Vec::new();
+                for item in items {
+                    let Yaml::Map(entries) = item.value else { return wrong() };
+                    all.extend(entries);
+                }
+                Ok(all)
+            }
+            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => wrong(),
+        }
+    }
+
+    fn key(&mut self, event: Event<'a>, range: Range<usize>, map: usize, position: Position) -> Result<Key, Diagnostic> {
+        let is_scalar = matches!(event, Event::Scalar(..) | Event::Alias(_));
+        let place = self.place(range.clone());
+        if is_scalar {
+            let node = self.node(event, range, Position { depth: position.depth + 1, ..position })?.node;
+            if let Some(name) = node.scalar_text() {
+                return Ok(Key { name: name.to_owned(), place });
+            }
+        }
+        let at_template = self.file.text.get(map..).is_some_and(|text| text.starts_with("{{"));
+        Err(if at_template {
+            let line = self.file.text[map..].lines().next().unwrap_or_default();
+            let end = line.find("}}").map_or(line.len(), |end| end + 2);
+            Diagnostic::error("an expression without quotes")
+                .at(self.place(map..map + end))
+                .label("YAML takes this for a map")
+                .help(format!("write \"{}\" in quotes", &line[..end]))
+        } else {
+            Diagnostic::error("a key must be text").at(place).label("not text")
+        })
+    }
+
+    /// The offset after the `:` that follows a key.
+    fn after_colon(&self, key_end: usize) -> usize {
+        let rest = self.file.text.get(key_end..).unwrap_or_default();
+        let blank = rest.len() - rest.trim_start().len();
+        if rest[blank..].starts_with(':') { key_end + blank + 1 } else { key_end }
+    }
+
+    /// The parser ends a block collection where the next token starts; for us it ends with its last value.
+    fn close(&mut self, style: StructureStyle, end: usize) {
+        if style == StructureStyle::Flow {
+            self.end = end;
+        }
+    }
+}
+
+fn bytes(span: &Span) -> Range<usize> {
+    span.byte_range().unwrap_or(0..0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        parse(&SourceFile::new("a.yml", text)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(text: &str) -> String {
+        parse(&SourceFile::new("a.yml", text)).unwrap_err().render(false)
+    }
+
+    /// Every node and key: `line:col text`.
+    fn places(node: &Node, into: &mut Vec<String>) {
+        into.push(format!("{}:{} {:?}", node.place.line_col().0, node.place.line_col().1, node.spelling()));
+        match &node.value {
+            Yaml::Seq(items) => items.iter().for_each(|item| places(item, into)),
+            Yaml::Map(entries) => {
+                for (key, value) in entries {
+                    into.push(format!("{}:{} {:?}=", key.place.line_col().0, key.place.line_col().1, key.place.text()));
+                    places(value, into);
+                }
+            }
+            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {}
+        }
+    }
+
+    fn shown(text: &str) -> String {
+        let mut lines = Vec::new();
+        places(&node(text), &mut lines);
+        lines.join("\n")
+    }
+
+    #[test]
+    fn places_are_right_in_blocks_flows_and_after_multibyte_characters() {
+        insta::assert_snapshot!(shown("näme: {ü: 'ä b', c: [1,  \"é\"]}\nlist:\n  - x\n  - y: z\n\n# end\n"), @"");
+    }
+
+    #[test]
+    fn places_are_right_with_carriage_returns() {
+        insta::assert_snapshot!(shown("ä: 1\r\nb:\r\n  - c d\r\n  - |\r\n    x\r\n    y\r\nz: e\r\n"), @"");
+    }
+
+    #[test]
+    fn places_are_right_for_block_scalars_and_values_that_are_not_written() {
+        insta::assert_snapshot!(shown("a: |\n  one\n  two\n\nb: >-\n  three\nc:\nd: [ , ]\ne:\n-\n- x\nf: \"\"\n").replace("\\n", "\n"), @"");
+    }
+
+    #[test]
+    fn places_are_right_after_anchors_and_tags_and_an_alias_stands_where_its_value_is_written() {
+        insta::assert_snapshot!(shown("a: &x  one\nb: *x\nc: !!str 5\nd: &m {k: v}\ne: *m\n"), @"");
+    }
+}
