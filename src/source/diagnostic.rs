@@ -31,7 +31,7 @@ pub struct Diagnostic {
     /// Said beside the marked text.
     pub label: String,
     /// What to do.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
     /// Other places that matter, with what to say there.
     pub also: Vec<(Place, String)>,
 }
@@ -65,7 +65,7 @@ impl Diagnostic {
     /// What to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(help.into().into_boxed_str());
         self
     }
 
@@ -100,7 +100,7 @@ impl Diagnostic {
             group = group.element(snippet(place, AnnotationKind::Context, label));
         }
         if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
+            group = group.element(Level::HELP.message(&**help));
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.term_width(WIDTH).render(&[group])
@@ -220,3 +220,149 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceFile;
+
+    fn at(text: &str, marked: &str) -> Place {
+        let start = text.find(marked).unwrap();
+        Place::new(&SourceFile::new("group_vars/all.yml", text), start..start + marked.len())
+    }
+
+    #[test]
+    fn an_error_looks_like_the_compilers() {
+        let text = "redis:\n  prot: 6379\n  host: x\n";
+        let error = Diagnostic::error("unknown key `prot`").at(at(text, "prot")).label("not known here").suggest(Some("port"));
+        insta::assert_snapshot!(error.render(false), @r##"
+        error: unknown key `prot`
+         --> group_vars/all.yml:2:3
+          |
+        2 |   prot: 6379
+          |   ^^^^ not known here
+          |
+          = help: did you mean `port`?
+        "##);
+        assert!(error.render(true).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn a_long_line_is_trimmed_and_a_huge_one_is_quick() {
+        let text = format!("x: {} wrong {}", "a ".repeat(500_000), "b ".repeat(500_000));
+        let shown = Diagnostic::error("bad").at(at(&text, "wrong")).label("here").render(false);
+        insta::assert_snapshot!(shown, @r##"
+        error: bad
+         --> group_vars/all.yml:1:1000005
+          |
+        1 | ... a a a a a a a a a a a a a a  wrong b b b b b b b b b b b b b b b b b ...
+          |                                  ^^^^^ here
+        "##);
+    }
+
+    #[test]
+    fn a_place_of_many_lines_is_shown_by_its_first() {
+        insta::assert_snapshot!(Diagnostic::error("bad map").at(at("a:\n  b: 1\n  c: 2\n", "b: 1\n  c: 2")).render(false), @r##"
+        error: bad map
+         --> group_vars/all.yml:2:3
+          |
+        2 |   b: 1
+          |   ^^^^
+        "##);
+    }
+
+    #[test]
+    fn the_end_of_an_empty_file_can_be_shown() {
+        let place = Place::new(&SourceFile::new("a.yml", ""), 0..0);
+        insta::assert_snapshot!(Diagnostic::error("nothing here").at(place).label("empty").render(false), @r##"
+        error: nothing here
+         --> a.yml:1:1
+          |
+        1 |
+          | ^ empty
+        "##);
+        insta::assert_snapshot!(Diagnostic::error("nowhere").help("look").render(false), @r##"
+        error: nowhere
+         |
+         = help: look
+        "##);
+    }
+
+    #[test]
+    fn secrets_in_the_source_line_are_masked() {
+        let shown = |text: &str, marked: &str| Diagnostic::error("bad").at(at(text, marked)).label("here").render(false);
+        for (text, marked) in [
+            ("redis_password: hunter2\n", "redis_password"),
+            ("redis_password: hunter2\n", "hunter2"),
+            ("'db_passwd' : \"hunter2\"\n", "hunter2"),
+            ("{user: x, api_token: hunter2, port: 1}\n", "user"),
+            ("db1 ansible_host=x ansible_become_pass=hunter2 y=1\n", "ansible_host"),
+            ("ssl_private_key: |\n  line\n  hunter2\n", "hunter2"),
+            ("passwords:\n  - a\n  - hunter2\n", "hunter2"),
+            ("passwords:\n- a\n- hunter2\n", "hunter2"),
+            ("VAULT_SECRET=hunter2 x\n", "VAULT_SECRET"),
+            ("password: {{ x | default(value='hunter2') }}\n", "x |"),
+            ("password: \"{{ x }}hunter2{{ y }}\"\n", "x }}"),
+            ("a: 1 # old password: hunter2\n", "1"),
+        ] {
+            let rendered = shown(text, marked);
+            assert!(!rendered.contains("hunter2") && rendered.contains("********"), "{text}{rendered}");
+        }
+        insta::assert_snapshot!(shown("- é: {redis_password: hunter2}\n", "hunter2"), @r##"
+        error: bad
+         --> group_vars/all.yml:1:23
+          |
+        1 | - é: {redis_password: ********
+          |                       ^^^^^^^^ here
+        "##);
+    }
+
+    #[test]
+    fn what_is_not_secret_stays_readable() {
+        let shown = |text: &str, marked: &str| Diagnostic::error("bad").at(at(text, marked)).render(false);
+        assert!(shown("secrets:\n  REDIS: {file: /etc/x, lenght: 32}\n", "lenght").contains("lenght: 32"));
+        assert!(shown("redis_password: \"{{ secrets.REDIS_PASWORD }}\"\n", "secrets").contains("secrets.REDIS_PASWORD"));
+        assert!(shown("url: https://example.net\nport: 1\n", "port").contains("port: 1"));
+    }
+
+    #[test]
+    fn many_come_in_the_order_of_the_file_each_once_with_a_count() {
+        let text = "a: 1\nb: 2\n";
+        let mut all = Diagnostics::default();
+        for (title, marked) in [("second", "b"), ("first", "a"), ("second", "b")] {
+            all.push(Diagnostic::error(title).at(at(text, marked)));
+        }
+        all.push(Diagnostic::warning("careful"));
+        insta::assert_snapshot!(all.render(false), @r##"
+        warning: careful
+
+        error: first
+         --> group_vars/all.yml:1:1
+          |
+        1 | a: 1
+          | ^
+
+        error: second
+         --> group_vars/all.yml:2:1
+          |
+        2 | b: 2
+          | ^
+
+        2 errors, 1 warning
+        "##);
+        assert_eq!(all.into_result(()).unwrap_err().0.len(), 3);
+    }
+
+    #[test]
+    fn json_names_file_line_column_message_and_help() {
+        let error = Diagnostic::error("bad").at(at("x: é y\n", "y")).label("here").help("do");
+        assert_eq!(
+            error.to_json().to_string(),
+            r#"{"file":"group_vars/all.yml","line":1,"col":6,"message":"bad: here","help":"do"}"#
+        );
+        assert_eq!(
+            Diagnostics::from(Diagnostic::error("bad")).to_json().to_string(),
+            r#"[{"file":null,"line":null,"col":null,"message":"bad","help":null}]"#
+        );
+    }
+}

@@ -109,7 +109,7 @@ pub fn read(path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
     let bytes = std::fs::read(path).map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
         Diagnostic::error(format!("`{shown}` is not UTF-8 (line {line})")).help("save the file as UTF-8 text")
     })?;
     // Editors on Windows put a byte order mark first; every offset would be off by three with it.

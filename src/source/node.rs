@@ -1,5 +1,7 @@
 //! Values with places: what a YAML or INI file says, before anything interprets it.
 
+use std::borrow::Cow;
+
 use super::Place;
 
 /// A value and where it stands.
@@ -95,12 +97,14 @@ impl Node {
         if let Yaml::Str(text) = &self.value { Some(text) } else { None }
     }
 
-    /// The text of any scalar but null: strings as they are, the rest as spelled.
+    /// The text of any scalar but null: strings as they are, numbers as spelled, `true` and `false`.
     #[must_use]
-    pub fn scalar_text(&self) -> Option<&str> {
+    pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
         match &self.value {
-            Yaml::Str(text) => Some(text),
-            Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => Some(self.spelling()),
+            Yaml::Str(text) => Some(text.into()),
+            Yaml::Bool(value) => Some(if *value { "true".into() } else { "false".into() }),
+            Yaml::Int(number) => Some(number.to_string().into()),
+            Yaml::Float(number) => Some(format!("{number:?}").into()),
             Yaml::Null | Yaml::Seq(_) | Yaml::Map(_) => None,
         }
     }

@@ -30,14 +30,14 @@ impl ShownLine {
         match secret_range(&text[..start], line) {
             None => Self { number, text: line.to_owned(), marked },
             Some(secret) => {
-                let masked = format!("{}{MASK}{}", &line[..secret.start], &line[secret.end..]);
+                let text = format!("{}{MASK}{}", &line[..secret.start], &line[secret.end..]);
                 let shift = |offset: usize, inside: usize| match offset {
                     before if before <= secret.start => before,
                     after if after >= secret.end => after - secret.end + secret.start + MASK.len(),
                     _ => inside,
                 };
                 let marked = shift(marked.start, secret.start)..shift(marked.end, secret.start + MASK.len());
-                Self { number, text: masked, marked }
+                Self { number, text, marked }
             }
         }
     }
@@ -95,10 +95,11 @@ fn keys(line: &str) -> Vec<(&str, Range<usize>)> {
     found
 }
 
-/// Whether a value is there and more than one expression that names variables.
+/// Whether a value is there and is more than one expression that only names variables.
 fn is_literal(value: &str) -> bool {
     let value = value.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(value);
-    let names_only = unquoted.starts_with("{{") && unquoted.ends_with("}}") && !unquoted.contains(['"', '\'']);
+    let expression = unquoted.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    let names_only = expression.is_some_and(|inside| !inside.contains(['"', '\'', '`', '{', '}']));
     !value.is_empty() && !names_only
 }
