@@ -5,3 +5,4 @@ pub mod resource;
 pub mod script;
 pub mod secret;
 pub mod source;
+pub mod template;
