@@ -1,5 +1,6 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod inventory;
 pub mod question;
 pub mod resource;
 pub mod script;

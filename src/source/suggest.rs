@@ -11,7 +11,9 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -
         .map(|name| {
             let lower = name.to_lowercase();
             let allowed = (letters.max(lower.chars().count()) / 3).max(1);
-            let slips = strsim::damerau_levenshtein(&wrong, &lower);
+            // Half a word is a slip of its own kind: `child` for `children`.
+            let is_start = letters > 2 && lower != wrong && lower.starts_with(&wrong);
+            let slips = if is_start { 1 } else { strsim::damerau_levenshtein(&wrong, &lower) };
             // A name of one or two letters is one slip away from everything.
             (slips, slips <= allowed && (slips == 0 || letters > 1 && slips < letters), name)
         })
@@ -30,6 +32,7 @@ mod tests {
         assert_eq!(did_you_mean("host", known), Some("hosts"));
         assert_eq!(did_you_mean("chidlren", known), Some("children"));
         assert_eq!(did_you_mean("Vars", known), Some("vars"));
+        assert_eq!(did_you_mean("child", known), Some("children"));
         assert_eq!(did_you_mean("ansible_hots", known), Some("ansible_host"));
     }
 

@@ -357,3 +357,34 @@ fn hostile_bytes_do_not_panic() {
         let _ = parse(&SourceFile::new("a.yml", text));
     }
 }
+
+/// Every place is inside the file and on characters.
+fn check_places(node: &Node, text: &str) {
+    assert!(text.get(node.place.range.clone()).is_some(), "{text:?} {:?}", node.place.range);
+    for item in node.as_seq().unwrap_or_default() {
+        check_places(item, text);
+    }
+    for (key, value) in node.as_map().unwrap_or_default() {
+        assert!(text.get(key.place.range.clone()).is_some_and(|name| !name.is_empty()), "{text:?} {:?}", key.place.range);
+        check_places(value, text);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn no_text_panics_and_no_place_is_outside_of_it(text in "[-\\[\\]{}:,&*!|>'\"#%@?~< \r\nabé\u{1F600}0.]{0,60}") {
+        match parse(&SourceFile::new("a.yml", text.as_str())) {
+            Ok(node) => check_places(&node, &text),
+            Err(error) => drop((error.render(false), error.to_json())),
+        }
+    }
+
+    #[test]
+    fn text_in_quotes_comes_back_whole_with_its_place(text in "[^\\p{C}\u{2028}\u{2029}]{0,20}", before in "[a-zé]{0,5}") {
+        let written = format!("'{}'", text.replace('\'', "''"));
+        let node = node(&format!("{{ x{before}: 1, k{before}: {written} }}"));
+        let value = &node.as_map().unwrap()[1].1;
+        assert_eq!((value.as_str(), value.spelling()), (Some(text.as_str()), written.as_str()));
+    }
+}

@@ -1,0 +1,254 @@
+//! The inventory while it is being read: who is in which group, and what is wrong so far.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::{ALL, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
+use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Style, Yaml};
+
+/// What Ansible skips in a directory of inventories.
+const SKIPPED_ENDINGS: [&str; 13] =
+    [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry", ".tera"];
+const SKIPPED_NAMES: [&str; 3] = ["host_vars", "group_vars", "vars_plugins"];
+/// Directories inside directories; more is a loop of links.
+const MAX_DIRECTORIES: usize = 16;
+
+pub(super) struct Draft {
+    pub(super) inventory: Inventory,
+    pub(super) problems: Diagnostics,
+    project: PathBuf,
+}
+
+impl Draft {
+    pub(super) fn new(project: &Path) -> Self {
+        let inventory = Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() };
+        let mut draft = Self { inventory, problems: Diagnostics::default(), project: project.to_owned() };
+        draft.group(ALL, None);
+        draft.group(UNGROUPED, None);
+        draft.link(ALL, UNGROUPED);
+        draft
+    }
+
+    /// A path as users see it.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.project).unwrap_or(path).display().to_string()
+    }
+
+    /// Reads a file, a program or a directory of them.
+    pub(super) fn path(&mut self, path: &Path, level: usize) {
+        let shown = self.shown(path);
+        if path.is_dir() {
+            if level > MAX_DIRECTORIES {
+                self.problems.push(Diagnostic::error(format!("too many directories inside each other at `{shown}`")));
+                return;
+            }
+            match std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+                Err(error) => self.problems.push(Diagnostic::error(format!("cannot read `{shown}`: {error}"))),
+                Ok(entries) => {
+                    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+                    paths.sort();
+                    for path in paths.iter().filter(|path| !is_skipped(path)) {
+                        self.path(path, level + 1);
+                    }
+                }
+            }
+        } else if !path.exists() {
+            let help = "name a file, a directory, or hosts with a comma: `-i db1,`";
+            self.problems.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
+        } else if dynamic::is_program(path) {
+            dynamic::load(self, path, &shown);
+        } else if let Some(file) = self.problems.keep(source::read(path, &shown)) {
+            if is_yaml(path, &file.text) { yaml_file::load(self, &file) } else { ini::load(self, &file) }
+        }
+    }
+
+    /// `-i host,host`.
+    pub(super) fn host_list(&mut self, file: &Arc<SourceFile>) {
+        let mut start = 0;
+        for part in file.text.split(',') {
+            let at = start + part.len() - part.trim_start().len();
+            let place = Place::new(file, at..at + part.trim().len());
+            start += part.len() + 1;
+            if !part.trim().is_empty() {
+                self.hosts(part.trim(), &place, UNGROUPED, &[]);
+            }
+        }
+    }
+
+    /// Makes sure that a group exists.
+    pub(super) fn group(&mut self, name: &str, place: Option<&Place>) {
+        if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            let error = Diagnostic::error(format!("`{}` cannot be the name of a group", name.escape_debug()));
+            self.problems.push(Diagnostic { place: place.cloned(), ..error });
+        }
+        let group = self.inventory.groups.entry(name.to_owned()).or_insert_with(|| Group {
+            name: name.to_owned(),
+            place: None,
+            children: Vec::new(),
+            parents: Vec::new(),
+            hosts: Vec::new(),
+            depth: 0,
+            priority: 1,
+            inline: Vec::new(),
+            files: Vec::new(),
+        });
+        if group.place.is_none() {
+            group.place = place.cloned();
+        }
+    }
+
+    /// Makes one group the child of another; both exist.
+    pub(super) fn child(&mut self, parent: &str, child: &str, place: &Place) {
+        if child == ALL {
+            self.problems.push(Diagnostic::error("`all` cannot be the child of a group").at(place.clone()).label("here"));
+        } else if parent == child {
+            let error = Diagnostic::error(format!("the group `{parent}` contains itself"));
+            self.problems.push(error.at(place.clone()).label("here"));
+        } else if self.inventory.below(child).iter().any(|group| group.name == parent) {
+            let error = Diagnostic::error(format!("the groups `{parent}` and `{child}` contain each other"));
+            let error = error.at(place.clone()).label(format!("`{parent}` is already below `{child}`"));
+            let first = self.inventory.groups.get(parent).and_then(|group| group.place.clone());
+            self.problems.push(match first {
+                Some(first) => error.also(first, format!("`{parent}` is named here")),
+                None => error,
+            });
+        } else {
+            self.link(parent, child);
+        }
+    }
+
+    fn link(&mut self, parent: &str, child: &str) {
+        let groups = &mut self.inventory.groups;
+        if let Some(group) = groups.get_mut(parent)
+            && !group.children.iter().any(|name| name == child)
+        {
+            group.children.push(child.to_owned());
+            if let Some(group) = groups.get_mut(child) {
+                group.parents.push(parent.to_owned());
+            }
+        }
+    }
+
+    /// Adds the hosts of a name that may hold ranges and a port, with their variables, to a group that exists.
+    pub(super) fn hosts(&mut self, pattern: &str, place: &Place, group: &str, vars: &[(Key, Node)]) {
+        let (names, port) = match range::hosts(pattern) {
+            Ok(hosts) => hosts,
+            Err(error) => return self.problems.push(error.into_diagnostic(place)),
+        };
+        let port = port.map(|port| {
+            let digits = place.range.end.saturating_sub(port.to_string().len())..place.range.end;
+            let place = Place::new(&place.file, digits);
+            let key = Key { name: "ansible_port".to_owned(), place: place.clone() };
+            (key, Node { value: Yaml::Int(port.into()), place, style: Style::Plain, verbatim: false })
+        });
+        let vars: Vec<(Key, Node)> = port.into_iter().chain(vars.iter().cloned()).collect();
+        for name in names {
+            let host = self.inventory.hosts.entry(name.clone()).or_insert_with(|| Host {
+                name: name.clone(),
+                place: place.clone(),
+                groups: Vec::new(),
+                inline: Vec::new(),
+                files: Vec::new(),
+            });
+            if !vars.is_empty() {
+                host.inline.push(Layer { origin: place.file.shown.clone(), vars: vars.clone() });
+            }
+            if !host.groups.iter().any(|name| name == group)
+                && let Some(group) = self.inventory.groups.get_mut(group)
+            {
+                host.groups.push(group.name.clone());
+                group.hosts.push(name);
+            }
+        }
+    }
+
+    /// Adds variables to a group that exists.
+    pub(super) fn group_vars(&mut self, group: &str, origin: &str, vars: Vec<(Key, Node)>) {
+        let Some(group) = self.inventory.groups.get_mut(group) else { return };
+        for (_, value) in vars.iter().filter(|(key, _)| key.name == "ansible_group_priority") {
+            match value.scalar_text().and_then(|text| text.parse().ok()) {
+                Some(priority) => group.priority = priority,
+                None => self.problems.push(
+                    Diagnostic::error("`ansible_group_priority` must be a whole number").at(value.place.clone()).label("here"),
+                ),
+            }
+        }
+        group.inline.push(Layer { origin: origin.to_owned(), vars });
+    }
+
+    /// What Ansible does after reading: every group is below `all`, every host in a group, `ungrouped` only if in no other.
+    pub(super) fn reconcile(&mut self) {
+        let orphans: Vec<String> =
+            self.inventory.groups.values().filter(|group| group.parents.is_empty()).map(|group| group.name.clone()).collect();
+        for name in orphans.iter().filter(|name| *name != ALL) {
+            self.link(ALL, name);
+        }
+        let Inventory { hosts, groups, warnings } = &mut self.inventory;
+        for host in hosts.values_mut() {
+            let is_grouped = host.groups.iter().any(|group| group != ALL && group != UNGROUPED);
+            let is_ungrouped = host.groups.iter().any(|group| group == UNGROUPED);
+            if is_grouped == is_ungrouped
+                && let Some(ungrouped) = groups.get_mut(UNGROUPED)
+            {
+                if is_grouped {
+                    host.groups.retain(|group| group != UNGROUPED);
+                    ungrouped.hosts.retain(|name| *name != host.name);
+                } else {
+                    host.groups.push(UNGROUPED.to_owned());
+                    ungrouped.hosts.push(host.name.clone());
+                }
+            }
+            if let Some(place) = groups.get(&host.name).map(|group| group.place.clone()) {
+                let warning = Diagnostic::warning(format!("`{}` is a host and a group", host.name)).at(host.place.clone());
+                let warning = warning.label("the host").help("a pattern with this name selects the host only");
+                warnings.push(match place {
+                    Some(place) => warning.also(place, "the group"),
+                    None => warning,
+                });
+            }
+        }
+        self.depths();
+    }
+
+    /// The longest way from `all` to each group, parents before children.
+    fn depths(&mut self) {
+        let groups = &mut self.inventory.groups;
+        let mut waiting: HashMap<String, usize> =
+            groups.values().map(|group| (group.name.clone(), group.parents.len())).collect();
+        let mut ready = vec![ALL.to_owned()];
+        while let Some(name) = ready.pop() {
+            let Some((depth, children)) = groups.get(&name).map(|group| (group.depth, group.children.clone())) else { continue };
+            for child in children {
+                if let Some(group) = groups.get_mut(&child) {
+                    group.depth = group.depth.max(depth + 1);
+                }
+                if let Some(parents) = waiting.get_mut(&child) {
+                    *parents -= 1;
+                    if *parents == 0 {
+                        ready.push(child);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_skipped(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.starts_with('.') || SKIPPED_NAMES.contains(&&*name) || SKIPPED_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// By extension; without one, by the first line that says something.
+fn is_yaml(path: &Path, text: &str) -> bool {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yml" | "yaml" | "json") => return true,
+        Some("ini") => return false,
+        _ => {}
+    }
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';'])).unwrap_or_default();
+    let key = first.split([' ', '=', '#']).next().unwrap_or_default();
+    first == "---" || first.starts_with('{') || key.ends_with(':')
+}

@@ -1,0 +1,212 @@
+//! Inventories that are programs: they print Ansible's JSON when called with `--list`.
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::UNGROUPED;
+use indexmap::IndexSet;
+
+use super::draft::Draft;
+use super::yaml_file::{GROUP_KEYS, entries, unknown_key};
+use crate::source::{Diagnostic, Key, Node, SourceFile, Yaml, yaml};
+
+/// How long a program may take for one answer.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Larger than the JSON of any fleet, in bytes.
+const MAX_OUTPUT: u64 = 64 << 20;
+
+/// Whether this file is to be run: executable, and a script or an ELF binary. (On some file systems everything is executable.)
+pub(super) fn is_program(path: &Path) -> bool {
+    let is_executable = path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
+    let mut magic = Vec::new();
+    let read = is_executable.then(|| std::fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic)));
+    read.is_some_and(|result| result.is_ok()) && (magic.starts_with(b"#!") || magic == b"\x7fELF")
+}
+
+pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
+    let Some(root) = draft.problems.keep(ask(path, shown, &["--list"], LIMIT)) else { return };
+    let Some(groups) = entries(draft, &root, &format!("the output of `{shown}`"), "groups") else { return };
+    for (key, node) in groups.iter().filter(|(key, _)| key.name != "_meta") {
+        group(draft, key, node);
+    }
+    let hostvars = root.get("_meta").and_then(|meta| meta.get("hostvars"));
+    if let Some(hostvars) = hostvars {
+        for (host, vars) in entries(draft, hostvars, "`hostvars`", "hosts").unwrap_or_default() {
+            set_vars(draft, host, vars);
+        }
+    } else {
+        // Old programs are asked for each host.
+        let lists = groups.iter().filter_map(|(_, node)| node.as_seq().or_else(|| node.get("hosts")?.as_seq()));
+        let names: IndexSet<String> = lists.flatten().filter_map(|host| Some(host.scalar_text()?.into_owned())).collect();
+        for name in names {
+            let Some(vars) = draft.problems.keep(ask(path, shown, &["--host", &name], LIMIT)) else { return };
+            set_vars(draft, &Key { name, place: vars.place.clone() }, &vars);
+        }
+    }
+}
+
+fn set_vars(draft: &mut Draft, host: &Key, vars: &Node) {
+    let Some(vars) = entries(draft, vars, &format!("host `{}`", host.name), "names and values") else { return };
+    let group = draft.inventory.hosts.get(&host.name).and_then(|host| host.groups.first().cloned());
+    draft.hosts(&host.name, &host.place, group.as_deref().unwrap_or(UNGROUPED), vars);
+}
+
+fn group(draft: &mut Draft, name: &Key, node: &Node) {
+    draft.group(&name.name, Some(&name.place));
+    if let Yaml::Seq(hosts) = &node.value {
+        return add_hosts(draft, name, hosts);
+    }
+    let keys = GROUP_KEYS.join(", ");
+    for (key, value) in entries(draft, node, &format!("group `{}`", name.name), &keys).unwrap_or_default() {
+        match (key.name.as_str(), &value.value) {
+            ("hosts" | "children" | "vars", Yaml::Null) => {}
+            ("vars", _) => {
+                if let Some(vars) = entries(draft, value, "`vars`", "names and values") {
+                    draft.group_vars(&name.name, &key.place.file.shown, vars.to_vec());
+                }
+            }
+            ("hosts", Yaml::Seq(hosts)) => add_hosts(draft, name, hosts),
+            ("children", Yaml::Seq(children)) => {
+                for child in children {
+                    if let Some(text) = text_of(draft, child) {
+                        draft.group(&text, Some(&child.place));
+                        draft.child(&name.name, &text, &child.place);
+                    }
+                }
+            }
+            ("hosts" | "children", other) => {
+                let error = Diagnostic::error(format!("`{}` is a list of names, not {}", key.name, other.kind()));
+                draft.problems.push(error.at(value.place.clone()).label("here"));
+            }
+            (wrong, _) => draft.problems.push(unknown_key(wrong, key)),
+        }
+    }
+}
+
+fn add_hosts(draft: &mut Draft, group: &Key, hosts: &[Node]) {
+    for host in hosts {
+        if let Some(text) = text_of(draft, host) {
+            draft.hosts(&text, &host.place, &group.name, &[]);
+        }
+    }
+}
+
+fn text_of(draft: &mut Draft, node: &Node) -> Option<String> {
+    let text = node.scalar_text().map(Cow::into_owned);
+    if text.is_none() {
+        draft.problems.push(Diagnostic::error(format!("a name, not {}", node.value.kind())).at(node.place.clone()).label("here"));
+    }
+    text
+}
+
+/// Runs the program and reads its JSON. Places refer to the output, one key per line.
+fn ask(path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<Node, Diagnostic> {
+    let called = format!("{shown} {}", arguments.join(" "));
+    let output = run(path, &called, arguments, limit)?;
+    let wrong = |why: String| Diagnostic::error(format!("`{called}` did not print JSON: {why}")).help("run it by hand and look");
+    let value: serde_json::Value = serde_json::from_slice(&output).map_err(|error| wrong(error.to_string()))?;
+    let text = serde_json::to_string_pretty(&value).map_err(|error| wrong(error.to_string()))?;
+    yaml::parse(&SourceFile::new(format!("{called} (output)"), text))
+}
+
+fn run(path: &Path, called: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Diagnostic> {
+    let failed = |why: String| Diagnostic::error(format!("the inventory program `{called}` failed: {why}"));
+    // A bare name would be looked for in PATH.
+    let path = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
+    // A group of its own, so that what the program started ends with it.
+    let mut child = Command::new(path)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let group = child.id();
+    let (done, outputs) = mpsc::channel();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::spawn(move || {
+        let errors = thread::spawn(move || read(stderr));
+        let output = read(stdout);
+        let errors = errors.join().unwrap_or_default();
+        let status = child.wait();
+        // Nobody listens any more after the time limit.
+        let _ = done.send((status, output, errors));
+    });
+    let Ok((status, output, errors)) = outputs.recv_timeout(limit) else {
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+        return Err(failed(format!("no answer within {} s", limit.as_secs())));
+    };
+    let status = status.map_err(|error| failed(error.to_string()))?;
+    if status.success() {
+        return Ok(output);
+    }
+    let errors = String::from_utf8_lossy(&errors);
+    let last: Vec<&str> = errors.lines().rev().find(|line| !line.trim().is_empty()).into_iter().collect();
+    let why = last.first().map_or(status.to_string(), |line| format!("{status}: {}", line.trim()));
+    Err(failed(why))
+}
+
+fn read(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        // What was read before an error is still worth showing; cut JSON is an error of its own.
+        let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts.sh");
+        crate::inventory::tests::write_program(&path, &format!("#!/bin/sh\n{text}\n"));
+        (dir, path)
+    }
+
+    fn failure(text: &str) -> String {
+        let (_dir, path) = program(text);
+        ask(&path, "hosts.sh", &["--list"], Duration::from_secs(10)).unwrap_err().title
+    }
+
+    #[test]
+    fn a_failing_program_is_an_error_with_its_last_words() {
+        let title = failure("echo first >&2; echo no database >&2; exit 3");
+        assert_eq!(title, "the inventory program `hosts.sh --list` failed: exit status: 3: no database");
+        assert!(failure("echo nonsense").starts_with("`hosts.sh --list` did not print JSON: expected ident"));
+        assert!(failure("true").starts_with("`hosts.sh --list` did not print JSON: EOF"));
+    }
+
+    #[test]
+    fn a_hanging_program_is_ended_with_all_it_started() {
+        let (dir, path) = program("exec 3>\"${0%/*}/fifo\"; cat /dev/zero >/dev/null & wait");
+        let fifo = dir.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let (ended, end) = mpsc::channel();
+        // Reading ends when every process that holds the other end is gone.
+        thread::spawn(move || ended.send(std::fs::read(fifo).unwrap().len()));
+        let error = ask(&path, "hosts.sh", &["--list"], Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.title, "the inventory program `hosts.sh --list` failed: no answer within 1 s");
+        assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(0));
+    }
+
+    #[test]
+    fn only_executable_scripts_and_binaries_are_programs() {
+        let (dir, path) = program("true");
+        assert!(is_program(&path));
+        let text = dir.path().join("hosts.yml");
+        std::fs::write(&text, "all:\n").unwrap();
+        std::fs::set_permissions(&text, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(!is_program(&text) && !is_program(dir.path()) && !is_program(Path::new("/nowhere")));
+    }
+}

@@ -1,0 +1,114 @@
+//! `group_vars/` and `host_vars/`, beside the inventory and in the project.
+
+use std::path::{Path, PathBuf};
+
+use super::Layer;
+use super::draft::Draft;
+use crate::source::{self, Diagnostic, did_you_mean, yaml};
+
+/// In Ansible's order: the first that exists is read, the others are not.
+const ENDINGS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
+/// Directories inside directories; more is a loop of links.
+const MAX_DIRECTORIES: usize = 16;
+
+pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path) {
+    let mut directories = Vec::<PathBuf>::new();
+    for directory in beside.iter().map(PathBuf::as_path).chain([project]) {
+        let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+        if !directories.iter().any(|known| known.canonicalize().is_ok_and(|known| known == real)) {
+            directories.push(directory.to_owned());
+        }
+    }
+    let groups: Vec<String> = draft.inventory.groups.keys().cloned().collect();
+    let hosts: Vec<String> = draft.inventory.hosts.keys().cloned().collect();
+    for directory in directories {
+        let (of_groups, of_hosts) = (directory.join("group_vars"), directory.join("host_vars"));
+        for name in &groups {
+            let layers = layers(draft, &of_groups, name);
+            if let Some(group) = draft.inventory.groups.get_mut(name) {
+                group.files.push(layers);
+            }
+        }
+        for name in &hosts {
+            let layers = layers(draft, &of_hosts, name);
+            if let Some(host) = draft.inventory.hosts.get_mut(name) {
+                host.files.extend(layers);
+            }
+        }
+        warn_of_others(draft, &of_groups, &groups, "group");
+        warn_of_others(draft, &of_hosts, &hosts, "host");
+    }
+}
+
+/// The variables in the files of one group or host.
+fn layers(draft: &mut Draft, directory: &Path, name: &str) -> Vec<Layer> {
+    // A name is not a path.
+    if name.contains('/') || name.starts_with('.') {
+        return Vec::new();
+    }
+    let mut found = ENDINGS.iter().map(|ending| directory.join(format!("{name}{ending}"))).filter(|path| path.exists());
+    let Some(first) = found.next() else { return Vec::new() };
+    for unread in found {
+        let (unread, first) = (draft.shown(&unread), draft.shown(&first));
+        let warning = Diagnostic::warning(format!("`{unread}` is not read, because there is `{first}`"));
+        draft.inventory.warnings.push(warning.help(format!("move it into the directory `{first}/`")));
+    }
+    let mut files = Vec::new();
+    if let Err(error) = files_in(&first, 0, &mut files) {
+        let shown = draft.shown(&first);
+        draft.problems.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
+    }
+    files.iter().filter_map(|file| layer(draft, file)).collect()
+}
+
+/// The file itself, or the files of a directory as Ansible walks it.
+fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    if level > MAX_DIRECTORIES {
+        return Err(std::io::Error::other("too many directories inside each other"));
+    }
+    let mut paths = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+        let is_wanted = if path.is_dir() { ending.is_empty() } else { ENDINGS.contains(&ending.as_str()) };
+        if is_wanted && !name.starts_with('.') && !name.ends_with('~') {
+            files_in(&path, level + 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn layer(draft: &mut Draft, path: &Path) -> Option<Layer> {
+    let shown = draft.shown(path);
+    let file = draft.problems.keep(source::read(path, &shown))?;
+    if file.text.starts_with("$ANSIBLE_VAULT;") {
+        let error = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, which is not supported yet"));
+        draft.problems.push(error.help("decrypt it with `ansible-vault decrypt`, and keep its secrets in `secrets:` of a role"));
+        return None;
+    }
+    let root = draft.problems.keep(yaml::parse(&file))?;
+    let vars = super::yaml_file::entries(draft, &root, "a file of variables", "names and values")?;
+    (!vars.is_empty()).then(|| Layer { origin: shown, vars: vars.to_vec() })
+}
+
+/// A file for a group or host that does not exist is never read: most often its name is a slip.
+fn warn_of_others(draft: &mut Draft, directory: &Path, known: &[String], what: &str) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    paths.sort();
+    for path in paths {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let stem = ENDINGS.iter().skip(1).find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+        let is_known = known.iter().any(|known| known == stem || *known == name);
+        if !is_known && !name.starts_with('.') && !name.ends_with('~') {
+            let shown = draft.shown(&path);
+            let warning = Diagnostic::warning(format!("`{shown}` is not read: there is no {what} `{stem}`"));
+            draft.inventory.warnings.push(warning.suggest(did_you_mean(stem, known.iter().map(String::as_str))));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Inventories in YAML: groups with `hosts`, `children` and `vars`.
+
+use std::sync::Arc;
+
+use super::draft::Draft;
+use crate::source::{Diagnostic, Key, Node, SourceFile, Yaml, did_you_mean, yaml};
+
+pub(super) const GROUP_KEYS: [&str; 3] = ["hosts", "children", "vars"];
+
+pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
+    let Some(root) = draft.problems.keep(yaml::parse(file)) else { return };
+    match &root.value {
+        Yaml::Null => {}
+        Yaml::Map(groups) => {
+            for (key, node) in groups {
+                let wrong = |title: String, help: &str| Diagnostic::error(title).at(key.place.clone()).label("here").help(help);
+                if GROUP_KEYS.contains(&key.name.as_str()) {
+                    let title = format!("`{}` stands outside of a group", key.name);
+                    draft.problems.push(wrong(title, "put it below a group, for example below `all:`"));
+                } else if key.name == "plugin" {
+                    let help = "a program that prints Ansible's JSON can be an inventory";
+                    draft.problems.push(wrong("Ansible's inventory plugins are not supported".to_owned(), help));
+                    return;
+                } else {
+                    group(draft, key, node);
+                }
+            }
+        }
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+            let error = Diagnostic::error(format!("an inventory is a map of groups, not {}", root.value.kind()));
+            draft.problems.push(error.at(root.place.clone()).label("here").help("begin with `all:`, below it `hosts:`"));
+        }
+    }
+}
+
+fn group(draft: &mut Draft, name: &Key, node: &Node) {
+    draft.group(&name.name, Some(&name.place));
+    let Some(parts) = entries(draft, node, &format!("group `{}`", name.name), "`hosts`, `children` and `vars`") else { return };
+    for (key, value) in parts {
+        match key.name.as_str() {
+            "vars" => {
+                if let Some(vars) = entries(draft, value, "`vars`", "names and values") {
+                    draft.group_vars(&name.name, &key.place.file.shown, vars.to_vec());
+                }
+            }
+            "children" => {
+                for (child, value) in names(draft, value, "`children`") {
+                    group(draft, &child, &value);
+                    draft.child(&name.name, &child.name, &child.place);
+                }
+            }
+            "hosts" => {
+                for (host, value) in names(draft, value, "`hosts`") {
+                    if let Some(vars) = entries(draft, &value, &format!("host `{}`", host.name), "names and values") {
+                        draft.hosts(&host.name, &host.place, &name.name, vars);
+                    }
+                }
+            }
+            wrong => draft.problems.push(unknown_key(wrong, key)),
+        }
+    }
+}
+
+pub(super) fn unknown_key(name: &str, key: &Key) -> Diagnostic {
+    let help = match did_you_mean(name, GROUP_KEYS) {
+        Some(known) => format!("did you mean `{known}`?"),
+        None => "a group has `hosts`, `children` and `vars`; groups inside a group stand below `children`".to_owned(),
+    };
+    Diagnostic::error(format!("unknown key `{name}` in a group")).at(key.place.clone()).label("not known here").help(help)
+}
+
+/// The entries of a map or of nothing.
+pub(super) fn entries<'n>(draft: &mut Draft, node: &'n Node, what: &str, of: &str) -> Option<&'n [(Key, Node)]> {
+    match &node.value {
+        Yaml::Null => Some(&[]),
+        Yaml::Map(entries) => Some(entries),
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+            let error = Diagnostic::error(format!("{what} is a map of {of}, not {}", node.value.kind()));
+            draft.problems.push(error.at(node.place.clone()).label("here"));
+            None
+        }
+    }
+}
+
+/// The names below `hosts` or `children`: a map, or a single name as Ansible allows it.
+fn names(draft: &mut Draft, node: &Node, what: &str) -> Vec<(Key, Node)> {
+    if let Yaml::Str(name) = &node.value {
+        let nothing = Node { value: Yaml::Null, ..node.clone() };
+        return vec![(Key { name: name.clone(), place: node.place.clone() }, nothing)];
+    }
+    if let Yaml::Seq(_) = node.value {
+        let error = Diagnostic::error(format!("{what} is a map of names, not a list")).at(node.place.clone()).label("a list");
+        draft.problems.push(error.help("write each name as a key: `name:` instead of `- name`"));
+        return Vec::new();
+    }
+    entries(draft, node, what, "names").unwrap_or_default().to_vec()
+}
