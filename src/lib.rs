@@ -1,8 +1,10 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod inventory;
+pub mod plan;
 pub mod question;
 pub mod resource;
+pub mod role;
 pub mod script;
 pub mod secret;
 pub mod source;
