@@ -1,148 +1,389 @@
-//! Stand-in until the branch `language` lands: the types the engine codes against.
+//! What to do on each host: a project's files resolved and checked, everything before anything is contacted.
 
-use std::{path::PathBuf, time::Duration};
+mod expand;
+mod extra;
+mod host;
+mod load;
+mod project;
+mod scope;
+mod select;
+#[cfg(test)]
+mod tests;
+mod world;
 
-use indexmap::IndexMap;
+pub use load::load;
+pub use world::World;
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use serde_json::{Map, Value, json};
 
 use crate::{
-    resource::{RemotePath, Resource},
+    inventory::InventorySource,
+    resource::{Mode, RemotePath, Resource},
     secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Place},
+    source::{Diagnostic, Diagnostics, Node, Place, Yaml},
 };
 
+use expand::Part;
+use project::Project;
+use scope::Scope;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The directory that holds `roles/` and `templates/`.
+    pub project: PathBuf,
+    /// Each `-i`.
+    pub inventories: Vec<InventorySource>,
+    /// Each `--role`; empty for what `autobot_roles` of each host says.
+    pub roles: Vec<String>,
+    /// `--limit`: a host pattern.
+    pub limit: Option<String>,
+    /// `--tags`.
+    pub tags: Vec<String>,
+    /// `--skip-tags`.
+    pub skip_tags: Vec<String>,
+    /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
+    pub extra_vars: Vec<String>,
+    /// Whether nothing is to be changed.
+    pub check: bool,
+}
+
+/// What to do, host by host.
 #[derive(Debug)]
 pub struct Plan {
+    /// The selected hosts, in the order of the inventory.
     pub hosts: Vec<HostPlan>,
+    /// What is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }
 
+/// What to do on one host.
 #[derive(Debug)]
 pub struct HostPlan {
+    /// Its name in the inventory.
     pub name: String,
+    /// Its roles, in order.
     pub roles: Vec<RolePlan>,
+    /// The secrets that its roles need.
     pub secrets: Vec<SecretSpec>,
+    connection: Connection,
 }
 
+impl HostPlan {
+    /// How to reach it.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// How to reach a host: the `ansible_*` variables of its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// `ansible_host`, or the name in the inventory.
+    pub host: String,
+    /// `ansible_port`.
+    pub port: Option<u16>,
+    /// `ansible_user`.
+    pub user: Option<String>,
+    /// `ansible_ssh_private_key_file`.
+    pub key: Option<String>,
+    /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
+    pub common_args: Option<String>,
+    /// Whether `ansible_connection` is `local`.
+    pub local: bool,
+    /// `ansible_become`: whether sudo makes us root. True unless set.
+    pub r#become: bool,
+}
+
+/// What a role does on one host.
 #[derive(Debug)]
 pub struct RolePlan {
+    /// Its name.
     pub name: String,
+    /// Its tasks that the tags leave, in order.
     pub steps: Vec<Step>,
+    /// All its handlers, in order.
     pub handlers: Vec<HandlerStep>,
+    /// Its health checks that the tags leave, in order.
     pub health: Vec<HealthStep>,
 }
 
-#[derive(Debug)]
-pub struct Step;
-impl Step {
-    pub fn expand(&self, _world: &World) -> Result<Vec<Task>, Diagnostics> {
-        Ok(Vec::new())
-    }
-    pub fn register(&self) -> Option<&str> {
-        None
-    }
-}
-
-#[derive(Debug)]
-pub struct HandlerStep;
-impl HandlerStep {
-    pub fn expand(&self, _world: &World) -> Result<Handler, Diagnostics> {
-        Err(Diagnostics::default())
-    }
-}
-
-#[derive(Debug)]
-pub struct HealthStep;
-impl HealthStep {
-    pub fn expand(&self, _world: &World) -> Result<Health, Diagnostics> {
-        Err(Diagnostics::default())
-    }
-}
-
+/// A task of a role on a host, before what the node says is known.
 #[derive(Debug, Clone)]
-pub struct World {
-    pub facts: serde_json::Value,
-    pub registers: IndexMap<String, serde_json::Value>,
-}
+pub struct Step(Part);
 
-impl World {
-    pub fn stand_in() -> Self {
-        Self { facts: serde_json::Value::Null, registers: IndexMap::new() }
+impl Step {
+    /// The tasks that it becomes: its loop and conditions evaluated, its parameters rendered. Rendering is repeatable.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn expand(&self, world: &World) -> Result<Vec<Task>, Diagnostics> {
+        self.0.tasks(world)
+    }
+
+    /// The name of its result.
+    #[must_use]
+    pub fn register(&self) -> Option<&str> {
+        self.0.task().register.as_ref().map(|register| register.text.as_str())
+    }
+
+    /// Where it stands, for a step that cannot be expanded.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.task().place
+    }
+
+    /// Its name as written.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.task().name.text
+    }
+
+    /// Whether it uses facts or results, and so may become something else once the node has answered.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        let task = self.0.task();
+        let texts = task.when.iter().chain(&task.each).chain([&task.parameters]).chain(task.vars.iter().map(|(_, node)| node));
+        texts.into_iter().any(|node| mentions(node, name))
     }
 }
 
+fn mentions(node: &Node, name: &str) -> bool {
+    match &node.value {
+        Yaml::Str(text) => text.match_indices(name).any(|(at, _)| {
+            let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+            !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
+        }),
+        Yaml::Seq(items) => items.iter().any(|item| mentions(item, name)),
+        Yaml::Map(entries) => entries.iter().any(|(_, value)| mentions(value, name)),
+        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => false,
+    }
+}
+
+/// A handler of a role on a host, before what the node says is known.
+#[derive(Debug, Clone)]
+pub struct HandlerStep(Part);
+
+impl HandlerStep {
+    /// `<role>/<name>`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.0.role, self.name())
+    }
+
+    /// The name that tasks notify.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.handler().name.text
+    }
+
+    /// What it does.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn expand(&self, world: &World) -> Result<Handler, Diagnostics> {
+        self.0.handler_on(world)
+    }
+}
+
+/// A health check of a role on a host, before what the node says is known.
+#[derive(Debug, Clone)]
+pub struct HealthStep(Part);
+
+impl HealthStep {
+    /// What it looks at; nothing when its conditions do not hold.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn expand(&self, world: &World) -> Result<Option<HealthItem>, Diagnostics> {
+        self.0.health_on(world)
+    }
+
+    /// Its name as written.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.health().name.text
+    }
+}
+
+/// One thing to do.
 #[derive(Debug)]
 pub struct Task {
+    /// `<role>/<name>`, with the item of a loop in brackets.
     pub id: String,
+    /// The role.
     pub role: String,
+    /// The rendered name.
     pub name: String,
+    /// The kind of resource.
     pub kind: &'static str,
+    /// Where it stands.
     pub place: Place,
+    /// What is done.
     pub action: Action,
+    /// Handlers that a change calls, by name.
     pub notify: Vec<String>,
+    /// Whether its diff and outputs stay hidden.
     pub no_log: bool,
+    /// How often it is tried again.
     pub retries: u32,
+    /// How long to wait between tries.
     pub delay: Duration,
+    /// How long it may take, where the task says so.
     pub timeout: Option<Duration>,
+    /// The name of its result.
     pub register: Option<String>,
 }
 
+/// What a task does.
 #[derive(Debug)]
 pub enum Action {
-    Skip { reason: String },
+    /// Nothing.
+    Skip {
+        /// Why: ``when `redis_enabled` is false``.
+        reason: String,
+    },
+    /// Makes the node so.
     Do(Box<dyn Resource>),
 }
 
+/// A handler, rendered.
 #[derive(Debug, Clone)]
 pub struct Handler {
+    /// `<role>/<name>`.
     pub id: String,
+    /// The role.
     pub role: String,
+    /// The name that tasks notify.
     pub name: String,
+    /// Where it stands.
     pub place: Place,
+    /// What it does.
     pub action: HandlerAction,
+    /// How to know that it is done.
     pub ready: Option<Ready>,
 }
 
+/// What a handler does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerAction {
+    /// Restarts a unit.
     Restart(String),
+    /// Reloads a unit.
     Reload(String),
+    /// Runs shell text.
     Command(String),
 }
 
+/// How to know that a handler is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
+    /// Shell text, run again and again until it exits with 0.
     pub command: String,
+    /// How long that may take.
     pub timeout: Duration,
 }
 
+/// A health check, rendered.
 #[derive(Debug)]
-pub struct Health {
+pub struct HealthItem {
+    /// `<role>/<name>`.
     pub id: String,
+    /// The role.
     pub role: String,
+    /// The rendered name.
     pub name: String,
+    /// Where it stands.
     pub place: Place,
+    /// What it looks at.
     pub check: HealthCheck,
 }
 
+/// What a health check looks at.
 #[derive(Debug)]
 pub enum HealthCheck {
-    Read { kind: &'static str, resource: Box<dyn Resource> },
-    Exercise { kind: String, parameters: serde_json::Value },
+    /// A resource: healthy when it is as declared.
+    Read {
+        /// The kind of resource.
+        kind: &'static str,
+        /// The resource.
+        resource: Box<dyn Resource>,
+    },
+    /// Something to try, not yet decoded.
+    Exercise {
+        /// The kind of exercise.
+        kind: String,
+        /// Its rendered parameters; secrets are tokens within strings.
+        parameters: Value,
+    },
 }
 
+/// A secret that must be on a host before anything uses it.
 #[derive(Debug, Clone)]
 pub struct SecretSpec {
+    /// Which.
     pub secret: SecretRef,
+    /// The file that holds it, as `NAME=value`.
     pub file: RemotePath,
+    /// How many characters.
     pub length: usize,
+    /// The file's owner.
     pub owner: String,
+    /// The file's group.
     pub group: String,
-    pub mode: crate::resource::Mode,
+    /// The file's mode.
+    pub mode: Mode,
+    /// The role that declares it.
     pub role: String,
+    /// Where it is declared.
     pub place: Place,
 }
 
-#[derive(Debug)]
-pub struct Request {
-    pub project: PathBuf,
+/// A value as it is written, nothing rendered.
+fn raw(node: &Node) -> Value {
+    match &node.value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(flag) => json!(flag),
+        Yaml::Int(number) => json!(number),
+        Yaml::Float(number) => json!(number),
+        Yaml::Str(text) => json!(text),
+        Yaml::Seq(items) => items.iter().map(raw).collect(),
+        Yaml::Map(entries) => entries.iter().map(|(key, value)| (key.name.clone(), raw(value))).collect::<Map<_, _>>().into(),
+    }
+}
+
+/// The variables of every host as far as they can be told without asking a node.
+fn hostvars(project: &Project) -> Value {
+    let mut all = Map::new();
+    // While this is being built nothing may ask for it: a value that does stays out.
+    for name in project.inventory.hosts.keys() {
+        let host = host::variables(project, name);
+        let scope = Scope::new(project, &host, None, None);
+        let mut names: Vec<&String> = host.values.keys().chain(project.extra.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut values: HashMap<String, Value> = HashMap::new();
+        for variable in names {
+            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node, 0));
+            if !asks && let Ok(Some(value)) = scope.variable(variable) {
+                values.insert(variable.clone(), value);
+            }
+        }
+        values.insert("inventory_hostname".to_owned(), json!(name));
+        values.insert("group_names".to_owned(), json!(host.group_names));
+        all.insert(name.clone(), json!(values));
+    }
+    Value::Object(all)
+}
+
+fn reaches_hostvars(host: &scope::HostVars, node: &Node, depth: usize) -> bool {
+    // Deeper than any sensible chain is a circle, which the scope explains.
+    mentions(node, "hostvars")
+        || depth < 16
+            && host.values.iter().any(|(name, value)| {
+                mentions(node, name) && !std::ptr::eq(node, value) && reaches_hostvars(host, value, depth + 1)
+            })
 }

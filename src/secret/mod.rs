@@ -282,7 +282,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// RFC 3986: everything but unreserved characters becomes `%XX`.
-fn percent_encode(value: &str) -> String {
+pub(crate) fn percent_encode(value: &str) -> String {
     use fmt::Write as _;
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {

@@ -1,0 +1,460 @@
+//! From a task as written to tasks as they are done: loop, conditions, rendered parameters, resource.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    resource::{Files, Kind, Resource, Segment, Wrong},
+    role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
+    secret::{Sealed, holds_token},
+    source::{Diagnostic, Diagnostics, Node, Place, Yaml},
+};
+
+use super::{
+    Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
+    project::Project,
+    scope::{Failed, HostVars, Scope, Secrets, any_text},
+};
+
+/// A part of a role on a host, by its number in the role.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) project: Arc<Project>,
+    pub(super) host: Arc<HostVars>,
+    pub(super) role: String,
+    pub(super) number: usize,
+}
+
+impl Part {
+    pub(super) fn role(&self) -> &Role {
+        &self.project.roles[&self.role]
+    }
+
+    fn scope<'a>(&'a self, world: &'a World) -> Scope<'a> {
+        Scope::new(&self.project, &self.host, Some(self.role()), Some(world))
+    }
+
+    pub(super) fn task(&self) -> &TaskSource {
+        &self.role().tasks[self.number]
+    }
+
+    pub(super) fn handler(&self) -> &HandlerSource {
+        &self.role().handlers[self.number]
+    }
+
+    pub(super) fn health(&self) -> &HealthSource {
+        &self.role().health[self.number]
+    }
+
+    /// The tasks that a task of a role becomes.
+    pub(super) fn tasks(&self, world: &World) -> Result<Vec<Task>, Diagnostics> {
+        let source = self.task();
+        let mut scope = self.scope(world);
+        scope.vars = &source.vars;
+        let mut tasks = Vec::new();
+        let mut wrong = Diagnostics::default();
+        match items(&scope, source) {
+            Ok(items) => {
+                if items.is_empty() {
+                    self.check_names(&scope);
+                }
+                for (number, item) in items.into_iter().enumerate() {
+                    let mut scope = scope.again(Secrets::Forbidden("here"));
+                    let label = item.as_ref().map(|item| label(item, number));
+                    scope.item = item;
+                    if let Ok(mut task) = self.one(&scope, label.as_deref()) {
+                        let again = tasks.iter().filter(|earlier: &&Task| earlier.id == task.id).count();
+                        if again > 0 {
+                            task.id = format!("{} #{}", task.id, number + 1);
+                        }
+                        tasks.push(task);
+                    }
+                    wrong.extend(scope.take_wrong());
+                }
+            }
+            Err(Failed) => self.check_names(&scope),
+        }
+        wrong.extend(scope.take_wrong());
+        wrong.into_result(tasks)
+    }
+
+    /// What a task uses that does not exist, whatever its conditions say.
+    pub(super) fn unknown_names(&self, world: &World) -> Diagnostics {
+        let mut scope = self.scope(world);
+        scope.vars = &self.task().vars;
+        self.check_names(&scope);
+        scope.take_wrong()
+    }
+
+    fn check_names(&self, scope: &Scope<'_>) {
+        let source = self.task();
+        let mut scope_of_item = scope.again(Secrets::Forbidden("in `when`, `loop` or a name"));
+        if source.each.is_some() {
+            scope_of_item.item = Some(Value::Null);
+        }
+        for condition in source.when.iter().filter(|condition| condition.as_bool().is_none()) {
+            scope_of_item.check_names(condition, true);
+        }
+        scope_of_item.secrets.set(Secrets::Tokens);
+        for (key, value) in source.parameters.as_map().unwrap_or_default() {
+            scope_of_item.check_names(value, source.kind.expressions.contains(&key.name.as_str()));
+        }
+        for diagnostic in scope_of_item.take_wrong().0 {
+            scope.fail(diagnostic);
+        }
+    }
+
+    fn one(&self, scope: &Scope<'_>, label: Option<&str>) -> Result<Task, Failed> {
+        let source = self.task();
+        let name = name(scope, &source.name.text, &source.name.place)?;
+        let id = match label {
+            Some(label) => format!("{}/{name} ({label})", self.role),
+            None => format!("{}/{name}", self.role),
+        };
+        let action = match skipped(scope, &source.when)? {
+            Some(reason) => {
+                self.check_names(scope);
+                self.check_files(scope);
+                Action::Skip { reason }
+            }
+            None => Action::Do(self.resource(scope, source.kind, &source.place, &source.parameters)?),
+        };
+        Ok(Task {
+            id,
+            role: self.role.clone(),
+            name,
+            kind: source.kind.name,
+            place: source.place.clone(),
+            action,
+            notify: source.notify.iter().map(|notify| notify.text.clone()).collect(),
+            no_log: source.no_log,
+            retries: source.retries,
+            delay: source.delay,
+            timeout: source.timeout,
+            register: source.register.as_ref().map(|register| register.text.clone()),
+        })
+    }
+
+    /// A task that is skipped while nothing is connected may run on the node: its files must be there all the same.
+    fn check_files(&self, scope: &Scope<'_>) {
+        let source = self.task();
+        let quiet = scope.again(Secrets::Tokens);
+        let mut files =
+            RoleFiles { part: self, scope: &quiet, src: source.parameters.get("src"), missing: None, reported: false };
+        if let Ok(parameters) = parameters(&quiet, source.kind, &source.parameters) {
+            let _ = (source.kind.decode)(parameters, &mut files);
+        }
+        if let Some(missing) = files.missing {
+            scope.fail(missing);
+        }
+    }
+
+    /// Renders parameters, keeps secrets where they belong, and makes the resource.
+    fn resource(&self, scope: &Scope<'_>, kind: &Kind, place: &Place, node: &Node) -> Result<Box<dyn Resource>, Failed> {
+        scope.secrets.set(Secrets::Tokens);
+        let values = parameters(scope, kind, node)?;
+        only_passed_on(scope, node, &values, |scope| parameters(scope, kind, node))?;
+        for (key, value) in node.as_map().unwrap_or_default() {
+            let may = kind.secret_parameters.contains(&key.name.as_str());
+            if !may && values.get(&key.name).is_some_and(|value| any_text(value, &holds_token)) {
+                let title = format!("a secret cannot be used in `{}` of `{}`", key.name, kind.name);
+                let diagnostic = Diagnostic::error(title).at(value.place.clone());
+                return Err(scope.fail(match kind.secret_parameters {
+                    [] => diagnostic.help("put it into the content of a file, and name the file here"),
+                    some => diagnostic.help(format!("it may be in: {}", some.join(", "))),
+                }));
+            }
+        }
+        let mut files = RoleFiles { part: self, scope, src: node.get("src"), missing: None, reported: false };
+        let decoded = (kind.decode)(values, &mut files);
+        let reported = files.reported;
+        decoded.map_err(|wrong| match wrong {
+            Wrong::File(_) if reported => Failed,
+            Wrong::File(diagnostic) => scope.fail(match diagnostic.place {
+                Some(_) => *diagnostic,
+                None => diagnostic.at(place.clone()),
+            }),
+            Wrong::Parameter { path, message } => scope.fail(misfit(kind, place, node, &path, &message)),
+        })
+    }
+
+    /// What a handler does on a node.
+    pub(super) fn handler_on(&self, world: &World) -> Result<Handler, Diagnostics> {
+        let source = self.handler();
+        let scope = self.scope(world);
+        scope.secrets.set(Secrets::Forbidden("in a handler"));
+        let handler = || {
+            let action = match &source.action {
+                HandlerActionSource::Restart(unit) => HandlerAction::Restart(scope.text(unit)?),
+                HandlerActionSource::Reload(unit) => HandlerAction::Reload(scope.text(unit)?),
+                HandlerActionSource::Command(command) => HandlerAction::Command(scope.text(command)?),
+            };
+            let ready = match &source.ready {
+                Some((command, timeout)) => Some(Ready { command: scope.text(command)?, timeout: *timeout }),
+                None => None,
+            };
+            let (role, name) = (self.role.clone(), source.name.text.clone());
+            Ok::<_, Failed>(Handler { id: format!("{role}/{name}"), role, name, place: source.name.place.clone(), action, ready })
+        };
+        let made = handler();
+        finish(made, &scope)
+    }
+
+    /// What a health check looks at on a node; none when its conditions do not hold.
+    pub(super) fn health_on(&self, world: &World) -> Result<Option<HealthItem>, Diagnostics> {
+        let source = self.health();
+        let scope = self.scope(world);
+        let item = || {
+            let name = name(&scope, &source.name.text, &source.name.place)?;
+            if skipped(&scope, &source.when)?.is_some() {
+                return Ok::<_, Failed>(None);
+            }
+            let (check, place) = match &source.check {
+                HealthCheckSource::Read(kind, place, node) => {
+                    (HealthCheck::Read { kind: kind.name, resource: self.resource(&scope, kind, place, node)? }, place)
+                }
+                HealthCheckSource::Exercise(kind, node) => {
+                    scope.secrets.set(Secrets::Tokens);
+                    let parameters = scope.render(node)?;
+                    only_passed_on(&scope, node, &parameters, |scope| scope.render(node))?;
+                    (HealthCheck::Exercise { kind: kind.text.clone(), parameters }, &kind.place)
+                }
+            };
+            Ok(Some(HealthItem {
+                id: format!("{}/{name}", self.role),
+                role: self.role.clone(),
+                name,
+                place: place.clone(),
+                check,
+            }))
+        };
+        let made = item();
+        finish(made, &scope)
+    }
+}
+
+/// The value, unless something is wrong with it.
+fn finish<T>(made: Result<T, Failed>, scope: &Scope<'_>) -> Result<T, Diagnostics> {
+    let wrong = scope.take_wrong();
+    match made {
+        Ok(value) => wrong.into_result(value),
+        Err(Failed) => Err(wrong),
+    }
+}
+
+fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, Failed> {
+    let Some(each) = &source.each else { return Ok(vec![None]) };
+    scope.secrets.set(Secrets::Forbidden("in `loop`"));
+    match scope.render(each)? {
+        Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
+        other => {
+            let diagnostic =
+                Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.place.clone());
+            Err(scope.fail(if other.is_object() {
+                diagnostic.help("`| pairs` makes a list of keys and values")
+            } else {
+                diagnostic
+            }))
+        }
+    }
+}
+
+/// How an item is called in the task's name.
+fn label(item: &Value, number: usize) -> String {
+    match item {
+        Value::String(text) => text.clone(),
+        Value::Object(map) => match ["name", "path", "key"].iter().find_map(|key| map.get(*key)?.as_str()) {
+            Some(name) => name.to_owned(),
+            None => (number + 1).to_string(),
+        },
+        Value::Array(_) | Value::Null => (number + 1).to_string(),
+        Value::Bool(_) | Value::Number(_) => item.to_string(),
+    }
+}
+
+fn name(scope: &Scope<'_>, text: &str, place: &Place) -> Result<String, Failed> {
+    scope.secrets.set(Secrets::Forbidden("in a name"));
+    let node = Node {
+        value: Yaml::Str(text.to_owned()),
+        place: place.clone(),
+        style: crate::source::node::Style::Quoted,
+        verbatim: false,
+    };
+    scope.text(&node)
+}
+
+/// The first condition that does not hold.
+fn skipped(scope: &Scope<'_>, when: &[Node]) -> Result<Option<String>, Failed> {
+    scope.secrets.set(Secrets::Forbidden("in `when`"));
+    let mut reason = None;
+    for condition in when {
+        if reason.is_none() && !scope.holds(condition)? {
+            reason = Some(format!("when `{}` is false", condition.scalar_text().unwrap_or_default()));
+        }
+    }
+    Ok(reason)
+}
+
+/// Rendered parameters. Expressions become `{expression, holds}`.
+fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Failed> {
+    let mut values = Map::new();
+    let mut failed = None;
+    for (key, value) in node.as_map().unwrap_or_default() {
+        let value = if kind.expressions.contains(&key.name.as_str()) { claims(scope, value) } else { scope.render(value) };
+        match value {
+            Ok(value) => {
+                values.insert(key.name.clone(), value);
+            }
+            Err(failure) => failed = Some(failure),
+        }
+    }
+    failed.map_or(Ok(Value::Object(values)), Err)
+}
+
+fn claims(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
+    let before = scope.secrets.replace(Secrets::Forbidden("in an expression"));
+    let claim = |node: &Node| Ok(json!({"expression": node.scalar_text().unwrap_or_default(), "holds": scope.holds(node)?}));
+    let claims = match node.as_seq() {
+        Some(items) => items.iter().map(claim).collect::<Result<Vec<_>, _>>().map(Value::Array),
+        None => claim(node),
+    };
+    scope.secrets.set(before);
+    claims
+}
+
+/// Refuses whatever a secret's value decided or changed: rendered with other tokens the result must be the same but for the tokens.
+fn only_passed_on(
+    scope: &Scope<'_>,
+    node: &Node,
+    values: &Value,
+    render: impl FnOnce(&Scope<'_>) -> Result<Value, Failed>,
+) -> Result<(), Failed> {
+    if !scope.used_secret() {
+        return Ok(());
+    }
+    let other = scope.again(Secrets::OtherTokens);
+    let same = render(&other).is_ok_and(|others| with_real_tokens(scope, others) == *values);
+    if same && !any_text(values, &|text| !scope.tokens_are_whole(text)) {
+        return Ok(());
+    }
+    Err(scope.fail(not_passed_on(node.place.clone())))
+}
+
+fn not_passed_on(place: Place) -> Diagnostic {
+    Diagnostic::error("a secret can only be written out: nothing may be made of its value, and nothing may depend on it")
+        .at(place)
+        .help("`urlencode` is the only filter for secrets: their values are put in on the node")
+}
+
+fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(scope.with_real_tokens(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| with_real_tokens(scope, item)).collect()),
+        Value::Object(map) => Value::Object(
+            map.into_iter().map(|(key, value)| (scope.with_real_tokens(&key), with_real_tokens(scope, value))).collect(),
+        ),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
+/// Why parameters do not make a resource, at the parameter.
+fn misfit(kind: &Kind, place: &Place, node: &Node, path: &[Segment], message: &str) -> Diagnostic {
+    let (mut at, mut found) = (node, place.clone());
+    for segment in path {
+        let next = match (segment, &at.value) {
+            (Segment::Key(name), Yaml::Map(entries)) => {
+                let entry = entries.iter().find(|(key, _)| key.name == *name);
+                if message.starts_with("unknown field")
+                    && let Some((key, _)) = entry
+                {
+                    found = key.place.clone();
+                    break;
+                }
+                entry.map(|(_, value)| value)
+            }
+            (Segment::Index(index), Yaml::Seq(items)) => items.get(*index),
+            (
+                Segment::Key(_) | Segment::Index(_),
+                Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) | Yaml::Map(_),
+            ) => None,
+        };
+        let Some(next) = next else { break };
+        (at, found) = (next, next.place.clone());
+    }
+    let names: Vec<&str> =
+        path.iter().filter_map(|segment| if let Segment::Key(name) = segment { Some(name.as_str()) } else { None }).collect();
+    let title = match message.strip_prefix("missing field ") {
+        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{}` needs {field}", kind.name)).at(found),
+        Some(_) | None if names.is_empty() => format!("wrong parameters of `{}`", kind.name),
+        Some(_) | None => format!("wrong `{}` of `{}`", names.join("."), kind.name),
+    };
+    Diagnostic::error(format!("{title}: {message}")).at(found)
+}
+
+/// The files of a role, as a resource sees them.
+struct RoleFiles<'a> {
+    part: &'a Part,
+    scope: &'a Scope<'a>,
+    src: Option<&'a Node>,
+    /// The first file that is not there.
+    missing: Option<Diagnostic>,
+    /// Whether the scope knows already what is wrong.
+    reported: bool,
+}
+
+impl RoleFiles<'_> {
+    fn place(&self) -> Place {
+        self.src.map_or_else(|| self.part.task().place.clone(), |src| src.place.clone())
+    }
+
+    fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
+        let file = self.part.project.file(&self.part.role, name, &self.place());
+        let (template, sources) = match file.as_ref() {
+            Ok(file) => file,
+            Err(wrong) => {
+                for diagnostic in &wrong.0 {
+                    self.scope.fail(diagnostic.clone());
+                }
+                return Err(Failed);
+            }
+        };
+        self.scope.secrets.set(Secrets::Tokens);
+        let rendered = self.scope.render_file(template, sources)?;
+        if self.scope.used_secret() {
+            let other = self.scope.again(Secrets::OtherTokens);
+            let others = other.render_file(template, sources).map(|others| with_real_tokens(self.scope, others));
+            if others.ok().as_ref() != Some(&rendered) || any_text(&rendered, &|text| !self.scope.tokens_are_whole(text)) {
+                return Err(self.scope.fail(not_passed_on(Place::new(&sources[0], 0..0))));
+            }
+        }
+        Ok(Sealed::from(rendered.as_str().unwrap_or_default()))
+    }
+}
+
+impl Files for RoleFiles<'_> {
+    fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
+        let folder = format!("templates/{}", self.part.role);
+        if let Err(missing) = self.part.project.existing(&folder, name, "template", &self.place()) {
+            self.missing = Some(missing.clone());
+            return Err(missing);
+        }
+        self.rendered(name).map_err(|Failed| {
+            self.reported = true;
+            Diagnostic::error(format!("the template `{name}` does not render"))
+        })
+    }
+
+    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
+        let folder = format!("roles/{}/files", self.part.role);
+        let shown = self.part.project.existing(&folder, name, "file", &self.place()).inspect_err(|missing| {
+            self.missing = Some(missing.clone());
+        })?;
+        let bytes = std::fs::read(self.part.project.path.join(&shown));
+        let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.place()))?;
+        if holds_token(&String::from_utf8_lossy(&bytes)) {
+            return Err(Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.place()));
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,162 @@
+//! A host's variables, how to reach it, and the secrets that its roles need.
+
+use serde_json::Value;
+
+use crate::{
+    resource::{Mode, RemotePath},
+    role::{Role, SecretSource, VarType, kind_of},
+    secret::SecretRef,
+    source::{Diagnostic, Diagnostics, Node, Place},
+};
+
+use super::{
+    Connection, SecretSpec,
+    project::Project,
+    scope::{Failed, HostVars, Scope, Secrets},
+};
+
+/// The strongest value of each of a host's variables.
+pub(super) fn variables(project: &Project, name: &str) -> HostVars {
+    let layers = project.inventory.layers(name);
+    let values = layers.iter().flat_map(|layer| &layer.vars).map(|(key, node)| (key.name.clone(), node.clone())).collect();
+    let group_names = project.inventory.group_names(name).into_iter().map(str::to_owned).collect();
+    HostVars { name: name.to_owned(), values, group_names }
+}
+
+/// The roles that `autobot_roles` gives a host; none when it is not set.
+pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Vec<(String, Option<Place>)>> {
+    let scope = Scope::new(project, host, None, None);
+    let node = host.values.get("autobot_roles");
+    let place = || node.map(|node| node.place.clone());
+    let value = scope.variable("autobot_roles");
+    wrong.extend(scope.take_wrong());
+    let names = match value.ok()?? {
+        Value::Array(items) => items,
+        one @ Value::String(_) => vec![one],
+        other => {
+            let mut diagnostic =
+                Diagnostic::error(format!("`autobot_roles` must be a list of roles, this is {}", kind_of(&other)));
+            diagnostic.place = place();
+            wrong.push(diagnostic);
+            return Some(Vec::new());
+        }
+    };
+    let items = node.and_then(Node::as_seq).unwrap_or_default();
+    let name = |(at, name): (usize, &Value)| {
+        let place = items.get(at).map(|item| item.place.clone()).or_else(place);
+        name.as_str().map(|name| (name.to_owned(), place))
+    };
+    Some(names.iter().enumerate().filter_map(name).collect())
+}
+
+/// The `ansible_*` variables that say how to reach a host.
+pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Connection {
+    let scope = Scope::new(project, host, None, None);
+    let typed = |name: &str, kind: VarType| {
+        let value = scope.variable(name).ok().flatten()?;
+        kind.fit(value)
+            .map_err(|wrong| {
+                let mut diagnostic = Diagnostic::error(format!("wrong type for `{name}`: {wrong}"));
+                diagnostic.place = place_of(project, host, name);
+                scope.fail(diagnostic)
+            })
+            .ok()
+    };
+    let text = |name: &str| {
+        typed(name, VarType::String).and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty())
+    };
+    let arguments: Vec<String> =
+        ["ansible_ssh_common_args", "ansible_ssh_extra_args"].iter().filter_map(|name| text(name)).collect();
+    let connection = Connection {
+        host: text("ansible_host").or_else(|| text("ansible_ssh_host")).unwrap_or_else(|| host.name.clone()),
+        port: typed("ansible_port", VarType::Port)
+            .or_else(|| typed("ansible_ssh_port", VarType::Port))
+            .and_then(|port| u16::try_from(port.as_u64()?).ok()),
+        user: text("ansible_user").or_else(|| text("ansible_ssh_user")),
+        key: text("ansible_ssh_private_key_file").or_else(|| text("ansible_private_key_file")),
+        common_args: (!arguments.is_empty()).then(|| arguments.join(" ")),
+        local: text("ansible_connection").is_some_and(|way| way == "local"),
+        r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
+    };
+    if let Some(way) = text("ansible_connection")
+        && !["ssh", "local", "smart"].contains(&way.as_str())
+    {
+        let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("`ssh` or `local`");
+        diagnostic.place = place_of(project, host, "ansible_connection");
+        scope.fail(diagnostic);
+    }
+    wrong.extend(scope.take_wrong());
+    connection
+}
+
+fn place_of(project: &Project, host: &HostVars, name: &str) -> Option<Place> {
+    let extra = project.extra.get(name).map(|extra| extra.place.clone());
+    extra.or_else(|| host.values.get(name).map(|node| node.place.clone()))
+}
+
+/// The secrets that roles need on a host, each once.
+pub(super) fn secrets(project: &Project, host: &HostVars, roles: &[String], wrong: &mut Diagnostics) -> Vec<SecretSpec> {
+    let mut specs: Vec<SecretSpec> = Vec::new();
+    let given = roles.iter().filter_map(|name| project.roles.get(name));
+    for role in given.flat_map(|role| project.with_required(role)) {
+        for (name, source) in &role.secrets {
+            let Some(spec) = secret(project, host, role, name, source, wrong) else { continue };
+            match specs.iter().find(|known| known.secret == spec.secret) {
+                Some(known) if known.file == spec.file && known.length == spec.length => {}
+                Some(known) => {
+                    let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, and differently"))
+                        .at(spec.place.clone());
+                    wrong.push(
+                        diagnostic
+                            .also(known.place.clone(), "the other")
+                            .help("give it the same file and length, or another name"),
+                    );
+                }
+                None => specs.push(spec),
+            }
+        }
+    }
+    specs
+}
+
+fn secret(
+    project: &Project,
+    host: &HostVars,
+    role: &Role,
+    name: &str,
+    source: &SecretSource,
+    wrong: &mut Diagnostics,
+) -> Option<SecretSpec> {
+    let scope = Scope::new(project, host, Some(role), None);
+    scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
+    let spec = spec(&scope, host, role, name, source);
+    wrong.extend(scope.take_wrong());
+    spec.ok()
+}
+
+fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &SecretSource) -> Result<SecretSpec, Failed> {
+    let text = |node: Option<&Node>, or: &str| node.map_or_else(|| Ok(or.to_owned()), |node| scope.text(node));
+    let wrong = |node: Option<&Node>, title: String| {
+        scope.fail(Diagnostic::error(title).at(node.map_or_else(|| source.place.clone(), |node| node.place.clone())))
+    };
+    let file = RemotePath::new(&scope.text(&source.file)?).map_err(|error| wrong(Some(&source.file), error))?;
+    let length = text(source.length.as_ref(), "32")?;
+    let length = length.parse::<usize>().ok().filter(|length| (16..=512).contains(length));
+    let length =
+        length.ok_or_else(|| wrong(source.length.as_ref(), "the length of a secret must be from 16 to 512".to_owned()))?;
+    let mode = Value::String(text(source.mode.as_ref(), "0600")?);
+    let mode: Mode = serde_json::from_value(mode).map_err(|error| wrong(source.mode.as_ref(), error.to_string()))?;
+    if mode.0 & 0o007 != 0 {
+        return Err(wrong(source.mode.as_ref(), "a file with secrets must not be open to others".to_owned()));
+    }
+    Ok(SecretSpec {
+        secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
+        file,
+        length,
+        owner: text(source.owner.as_ref(), "root")?,
+        group: text(source.group.as_ref(), "root")?,
+        mode,
+        role: role.name.clone(),
+        place: source.place.clone(),
+    })
+}

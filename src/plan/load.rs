@@ -1,0 +1,225 @@
+//! Loads a project and checks all of it with stand-in facts.
+
+use std::{collections::HashMap, sync::Arc};
+
+use indexmap::IndexMap;
+
+use crate::{
+    inventory::{Host, Inventory},
+    role::{Role, TaskSource},
+    source::{Diagnostic, Diagnostics, Place, diagnostic::Severity, did_you_mean},
+};
+
+use super::{
+    HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
+    expand::Part,
+    extra, host,
+    project::{Project, names_in},
+    scope::HostVars,
+    select::{self, Tags, argument},
+};
+
+/// Loads, resolves and checks everything for every selected host.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
+    let mut wrong = Diagnostics::default();
+    let extra = extra::read(&request.extra_vars, &mut wrong);
+    let inventory = match Inventory::load(&request.inventories, &request.project) {
+        Ok(inventory) => inventory,
+        Err(more) => {
+            wrong.extend(more);
+            Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() }
+        }
+    };
+    // Roles can be checked for their own mistakes even when the inventory cannot be read.
+    let inventory_is_readable = wrong.is_empty();
+    let mut project = Project::new(request.project.clone(), inventory, extra, request.check);
+    let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
+    let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
+    let known = names_in(&request.project.join("roles"));
+    let given = given_roles(&project, &hosts, request, &known, &mut wrong);
+    let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
+    project.roles = read_roles(request, needed, &known, &mut wrong);
+    select::circles(&project.roles, &mut wrong);
+    let project = Arc::new(project);
+    let tags = Tags { only: &request.tags, skip: &request.skip_tags };
+    if !given.is_empty() {
+        let used: Vec<&Role> =
+            project.roles.values().filter(|role| given.values().flatten().any(|name| *name == role.name)).collect();
+        tags.check(&used, &mut wrong);
+    }
+    let mut plans = Vec::new();
+    for vars in &hosts {
+        let roles = given.get(&vars.name).map(Vec::as_slice).unwrap_or_default();
+        plans.push(plan_host(&project, vars, roles, &tags, &mut wrong));
+    }
+    let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
+        wrong.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+    warnings.extend(project.inventory.warnings.iter().cloned());
+    let declared = || {
+        let roles = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str));
+        roles.chain(hosts.iter().flat_map(|host| host.values.keys().map(String::as_str))).collect::<Vec<_>>()
+    };
+    warnings.extend(extra::unknown(&project.extra, &declared));
+    Diagnostics(errors).into_result(Plan { hosts: plans, warnings: Diagnostics(warnings).sorted().0 })
+}
+
+fn selected(inventory: &Inventory, request: &Request, wrong: &mut Diagnostics) -> Vec<String> {
+    let pattern = request.limit.as_deref().unwrap_or("all");
+    match inventory.select(pattern) {
+        Ok(hosts) => hosts.into_iter().map(|host: &Host| host.name.clone()).collect(),
+        Err(error) => {
+            let place = request.limit.as_deref().map(|limit| {
+                let start = limit.find(&error.part).unwrap_or_default();
+                argument("--limit", limit).inside(start..start + error.part.len())
+            });
+            let diagnostic = Diagnostic { place, ..Diagnostic::error(error.reason) };
+            wrong.push(match error.help {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            });
+            Vec::new()
+        }
+    }
+}
+
+/// The roles of each host, in the order in which they are given.
+fn given_roles(
+    project: &Project,
+    hosts: &[Arc<HostVars>],
+    request: &Request,
+    known: &[String],
+    wrong: &mut Diagnostics,
+) -> HashMap<String, Vec<String>> {
+    let mut given = HashMap::new();
+    let unknown = |name: &str, place: Option<Place>| {
+        let diagnostic = Diagnostic { place, ..Diagnostic::error(format!("unknown role `{name}`")) };
+        match did_you_mean(name, known.iter().map(String::as_str)) {
+            Some(near) => diagnostic.suggest(Some(near)),
+            None => diagnostic.help(format!("`roles/` has: {}", known.join(", "))),
+        }
+    };
+    let of_host: Vec<(&str, Option<Vec<(String, Option<Place>)>>)> =
+        hosts.iter().map(|host| (host.name.as_str(), host::roles(project, host, wrong))).collect();
+    for role in request.roles.iter().filter(|role| !known.contains(role)) {
+        wrong.push(unknown(role, Some(argument("--role", role))));
+    }
+    for (host, roles) in &of_host {
+        let mut names = Vec::new();
+        for (role, place) in roles.iter().flatten() {
+            if !known.contains(role) {
+                wrong.push(unknown(role, place.clone()));
+            } else if !names.contains(role) {
+                names.push(role.clone());
+            }
+        }
+        if !request.roles.is_empty() {
+            for role in request.roles.iter().filter(|role| known.contains(role) && roles.is_some() && !names.contains(role)) {
+                wrong.push(not_given(role, host, project));
+            }
+            names.clone_from(&request.roles);
+        }
+        given.insert((*host).to_owned(), names);
+    }
+    let none = request.roles.is_empty() && of_host.iter().all(|(_, roles)| roles.is_none());
+    if none && !hosts.is_empty() {
+        let diagnostic = Diagnostic::error("no selected host is given a role");
+        wrong.push(diagnostic.help("set `autobot_roles: [name]` for a group of the inventory, or say `--role name`"));
+    }
+    given
+}
+
+fn not_given(role: &str, host: &str, project: &Project) -> Diagnostic {
+    let mut ignored = Diagnostics::default();
+    let all = project.inventory.hosts.keys().map(|name| host::variables(project, name));
+    let with: Vec<String> = all
+        .filter(|vars| host::roles(project, vars, &mut ignored).is_some_and(|roles| roles.iter().any(|(name, _)| name == role)))
+        .map(|vars| vars.name)
+        .collect();
+    let diagnostic = Diagnostic::error(format!("`{host}` is not given the role `{role}`")).at(argument("--role", role));
+    diagnostic.help(if with.is_empty() {
+        "no host is: add it to `autobot_roles`".to_owned()
+    } else {
+        format!("these are: {}; select them with `--limit`, or add it to `autobot_roles`", with.join(", "))
+    })
+}
+
+/// The roles of these names and all that they require.
+fn read_roles(request: &Request, mut waiting: Vec<String>, known: &[String], wrong: &mut Diagnostics) -> IndexMap<String, Role> {
+    let mut roles: IndexMap<String, Role> = IndexMap::new();
+    let mut seen: Vec<String> = Vec::new();
+    waiting.reverse();
+    while let Some(name) = waiting.pop() {
+        if !known.contains(&name) || seen.contains(&name) {
+            continue;
+        }
+        seen.push(name.clone());
+        let Some(role) = Role::read(&request.project, &name, wrong) else { continue };
+        for required in &role.requires {
+            if known.contains(&required.text) {
+                waiting.push(required.text.clone());
+            } else {
+                let diagnostic = Diagnostic::error(format!("unknown role `{}`", required.text)).at(required.place.clone());
+                wrong.push(diagnostic.suggest(did_you_mean(&required.text, known.iter().map(String::as_str))));
+            }
+        }
+        roles.insert(name, role);
+    }
+    roles
+}
+
+fn plan_host(
+    project: &Arc<Project>,
+    vars: &Arc<HostVars>,
+    roles: &[String],
+    tags: &Tags<'_>,
+    wrong: &mut Diagnostics,
+) -> HostPlan {
+    let roles = select::in_order(roles, &project.roles);
+    let connection = host::connection(project, vars, wrong);
+    let secrets = host::secrets(project, vars, &roles, wrong);
+    let mut plans = Vec::new();
+    for name in &roles {
+        let role = &project.roles[name];
+        let part = |number: usize| Part { project: Arc::clone(project), host: Arc::clone(vars), role: name.clone(), number };
+        let tasks = role.tasks.iter().enumerate().filter(|(_, task)| tags.select(&task.tags));
+        let health = role.health.iter().enumerate().filter(|(_, health)| tags.select(&health.tags));
+        let plan = RolePlan {
+            name: name.clone(),
+            steps: tasks.map(|(number, _)| Step(part(number))).collect(),
+            handlers: (0..role.handlers.len()).map(|number| HandlerStep(part(number))).collect(),
+            health: health.map(|(number, _)| HealthStep(part(number))).collect(),
+        };
+        check(&plan, role, wrong);
+        plans.push(plan);
+    }
+    HostPlan { name: vars.name.clone(), roles: plans, secrets, connection }
+}
+
+/// Expands everything with stand-in facts and results.
+fn check(plan: &RolePlan, role: &Role, wrong: &mut Diagnostics) {
+    let mut world = World::stand_in();
+    for step in &plan.steps {
+        if let Err(more) = step.expand(&world) {
+            // What a result stands in for may not fit; whether its names exist is known all the same.
+            let uses_result = world.registers.keys().any(|register| step.mentions(register));
+            wrong.extend(if uses_result { step.0.unknown_names(&world) } else { more });
+        }
+        let task: &TaskSource = &role.tasks[step.0.number];
+        if let Some(register) = &task.register {
+            world.registers.insert(register.text.clone(), World::stand_in_result(task.reads));
+        }
+    }
+    for handler in &plan.handlers {
+        if let Err(more) = handler.expand(&world) {
+            wrong.extend(more);
+        }
+    }
+    for health in &plan.health {
+        if let Err(more) = health.expand(&world) {
+            wrong.extend(more);
+        }
+    }
+}

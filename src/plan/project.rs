@@ -1,0 +1,173 @@
+//! What all hosts of a run share: roles, inventory, `-e`, and everything that is compiled once.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::{
+    inventory::Inventory,
+    role::{Role, reserved},
+    source::{self, Diagnostic, Diagnostics, Place, SourceFile, did_you_mean},
+    template::{Problem, Template},
+};
+
+use super::extra::Extra;
+
+/// A compiled text.
+pub(super) type Compiled = Arc<Result<Template, Vec<Problem>>>;
+/// A compiled template file with the sources of itself and what it includes.
+pub(super) type CompiledFile = Arc<Result<(Template, Vec<Arc<SourceFile>>), Diagnostics>>;
+
+/// Roles, inventory and `-e` of one run.
+#[derive(Debug)]
+pub(super) struct Project {
+    pub(super) path: PathBuf,
+    pub(super) inventory: Inventory,
+    pub(super) roles: IndexMap<String, Role>,
+    pub(super) extra: IndexMap<String, Extra>,
+    pub(super) check: bool,
+    pub(super) groups: OnceLock<Value>,
+    pub(super) hostvars: OnceLock<Value>,
+    texts: Mutex<HashMap<(bool, String), Compiled>>,
+    files: Mutex<HashMap<(String, String), CompiledFile>>,
+}
+
+impl Project {
+    pub(super) fn new(path: PathBuf, inventory: Inventory, extra: IndexMap<String, Extra>, check: bool) -> Self {
+        Self {
+            path,
+            inventory,
+            extra,
+            check,
+            roles: IndexMap::new(),
+            groups: OnceLock::new(),
+            hostvars: OnceLock::new(),
+            texts: Mutex::default(),
+            files: Mutex::default(),
+        }
+    }
+
+    /// A text or, in `when`, a bare expression; compiled once.
+    pub(super) fn text(&self, text: &str, is_expression: bool) -> Compiled {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let compile = || Arc::new(if is_expression { Template::expression(text) } else { Template::text(text) });
+        Arc::clone(texts.entry((is_expression, text.to_owned())).or_insert_with(compile))
+    }
+
+    /// A role and the roles that it requires, itself first; each once.
+    pub(super) fn with_required<'a>(&'a self, role: &'a Role) -> Vec<&'a Role> {
+        let mut all = vec![role];
+        let mut next = 0;
+        while let Some(role) = all.get(next).copied() {
+            for required in &role.requires {
+                if let Some(required) = self.roles.get(&required.text)
+                    && !all.iter().any(|known| known.name == required.name)
+                {
+                    all.push(required);
+                }
+            }
+            next += 1;
+        }
+        all
+    }
+
+    /// The template `templates/<role>/<name>`; compiled once. The place is the task's, for a file that is missing.
+    pub(super) fn file(&self, role: &str, name: &str, place: &Place) -> CompiledFile {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (role.to_owned(), name.to_owned());
+        if let Some(file) = files.get(&key) {
+            return Arc::clone(file);
+        }
+        let compiled = Arc::new(self.compile_file(role, name, place));
+        files.insert(key, Arc::clone(&compiled));
+        compiled
+    }
+
+    fn compile_file(&self, role: &str, name: &str, place: &Place) -> Result<(Template, Vec<Arc<SourceFile>>), Diagnostics> {
+        let folder = format!("templates/{role}");
+        let file = self.read(&folder, name, "template", place)?;
+        let mut sources = HashMap::from([(name.to_owned(), Arc::clone(&file))]);
+        let mut unreadable = Diagnostics::default();
+        let compiled = Template::file(name, &file.text, &mut |included| match self.read(&folder, included, "template", place) {
+            Ok(file) => Some(sources.entry(included.to_owned()).or_insert(file).text.clone()),
+            Err(diagnostic) => {
+                // A file that is merely missing is reported where it is included.
+                if !diagnostic.title.starts_with("no template") {
+                    unreadable.push(diagnostic);
+                }
+                None
+            }
+        });
+        if !unreadable.is_empty() {
+            return Err(unreadable);
+        }
+        let sources = |name: &str| sources.get(name).map_or_else(|| Arc::clone(&file), Arc::clone);
+        match compiled {
+            Ok(template) => {
+                let files = template.files().map(sources).collect();
+                Ok((template, files))
+            }
+            Err((problems, names)) => Err(Diagnostics(
+                problems
+                    .into_iter()
+                    .map(|problem| {
+                        let file = names.get(problem.file).map_or_else(|| Arc::clone(&file), |name| sources(name));
+                        let place = Place::new(&file, problem.range.clone());
+                        complaint(problem, place)
+                    })
+                    .collect(),
+            )),
+        }
+    }
+
+    fn read(&self, folder: &str, name: &str, what: &str, place: &Place) -> Result<Arc<SourceFile>, Diagnostic> {
+        let shown = self.existing(folder, name, what, place)?;
+        let file = source::read(&self.path.join(&shown), &shown)?;
+        match reserved(&file) {
+            Some(place) => Err(Diagnostic::error("a character that is reserved for secrets").at(place)),
+            None => Ok(file),
+        }
+    }
+
+    /// The path of a file below a folder of the project, relative to the project.
+    pub(super) fn existing(&self, folder: &str, name: &str, what: &str, place: &Place) -> Result<String, Diagnostic> {
+        let wrong = |title: String| Diagnostic::error(title).at(place.clone());
+        if name.starts_with('/') || name.split('/').any(|part| part == "..") {
+            return Err(wrong(format!("`{name}` leaves `{folder}/`")));
+        }
+        let shown = format!("{folder}/{name}");
+        if self.path.join(&shown).is_file() {
+            return Ok(shown);
+        }
+        let there = names_in(&self.path.join(folder));
+        let diagnostic = wrong(format!("no {what} `{shown}`"));
+        Err(match did_you_mean(name, there.iter().map(String::as_str)) {
+            Some(name) => diagnostic.suggest(Some(name)),
+            None if there.is_empty() => diagnostic.help(format!("nothing is in `{folder}/`")),
+            None => diagnostic.help(format!("`{folder}/` has: {}", there.join(", "))),
+        })
+    }
+}
+
+/// The names in a directory, sorted; none when it cannot be read.
+pub(super) fn names_in(directory: &std::path::Path) -> Vec<String> {
+    let entries =
+        std::fs::read_dir(directory).map(|entries| entries.filter_map(Result::ok).collect::<Vec<_>>()).unwrap_or_default();
+    let mut names: Vec<String> = entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// A problem of a template as a complaint.
+pub(super) fn complaint(problem: Problem, place: Place) -> Diagnostic {
+    let diagnostic = Diagnostic::error(problem.message).at(place);
+    match problem.help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}

@@ -1,0 +1,82 @@
+//! Whole projects in temporary directories.
+
+mod mistakes;
+mod secrets;
+mod variables;
+
+use std::path::Path;
+
+use super::*;
+
+/// A project of these files, with one host `db` in the group `database` that is given the role `app`.
+pub(super) struct Sample {
+    dir: tempfile::TempDir,
+    pub(super) request: Request,
+}
+
+const INVENTORY: &str = "database:\n  hosts:\n    db:\n      ansible_host: 198.18.0.2\n  vars:\n    autobot_roles: [app]\n";
+
+impl Sample {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let request = Request {
+            project: dir.path().to_owned(),
+            inventories: vec![InventorySource::Path(dir.path().join("inventory"))],
+            ..Request::default()
+        };
+        let sample = Self { dir, request };
+        sample.write("inventory/hosts.yml", INVENTORY);
+        for (path, text) in files {
+            sample.write(path, text);
+        }
+        sample
+    }
+
+    /// The role `app` with these lines.
+    pub(super) fn role(text: &str) -> Self {
+        Self::new(&[("roles/app/role.yml", text)])
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(super) fn load(&self) -> Result<Plan, Diagnostics> {
+        load(&self.request)
+    }
+
+    /// `file:line:col: title [help]`, sorted; empty when nothing is wrong.
+    pub(super) fn wrong(&self) -> String {
+        let Err(wrong) = self.load() else { return String::new() };
+        let line = |diagnostic: &Diagnostic| {
+            let place = diagnostic.place.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
+            let help = diagnostic.help.as_deref().map_or_else(String::new, |help| format!(" [{help}]"));
+            format!("{place}: {}{help}", diagnostic.title)
+        };
+        wrong.0.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Every task of every host: `id: resource`.
+    pub(super) fn tasks(&self, world: &World) -> String {
+        let plan = self.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+        let mut lines = Vec::new();
+        for role in plan.hosts.iter().flat_map(|host| &host.roles) {
+            for step in &role.steps {
+                for task in step.expand(world).unwrap_or_else(|wrong| panic!("{wrong}")) {
+                    let action = match task.action {
+                        Action::Skip { reason } => format!("skipped, {reason}"),
+                        Action::Do(resource) => format!("{resource:?}").replace('\\', ""),
+                    };
+                    lines.push(format!("{}: {action}", task.id));
+                }
+            }
+        }
+        lines.join("\n")
+    }
+
+    pub(super) fn shown(&self) -> String {
+        self.tasks(&World::stand_in())
+    }
+}

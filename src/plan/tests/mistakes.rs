@@ -1,0 +1,179 @@
+//! Everything that can be wrong, all at once, each at its place.
+
+use super::Sample;
+
+const APP: &str = r#"description: A role with mistakes
+requires: [bas]
+defaults:
+  app_port: {type: port, default: 6379}
+  app_enabled: true
+  app_loop: "{{ app_loop }}"
+tasks:
+  - name: Unknown resource
+    notee: {path: /a}
+  - name: Unknown parameter
+    note: {paht: /a, path: /b}
+  - name: Unknown keyword
+    note: {path: /a}
+    whne: app_enabled
+  - name: Variable in when
+    note: {path: /a}
+    when: app_enabeld
+  - name: Template with a mistake
+    sheet: {src: app.conf.tera, dest: /a}
+  - name: Missing template
+    sheet: {src: ap.conf.tera, dest: /a}
+  - name: Unknown handler
+    note: {path: /a}
+    notify: restart ap
+  - name: Number as mode
+    note: {path: /a, mode: 0644}
+  - name: Refers to itself
+    note: {path: /a, content: "{{ app_loop }}"}
+  - name: Port
+    note: {path: /a, port: "{{ app_port }}"}
+    tags: [ports]
+handlers:
+  - name: restart app
+    systemd: {name: app, state: restarted}
+"#;
+
+fn sample() -> Sample {
+    let mut sample = Sample::new(&[
+        ("roles/app/role.yml", APP),
+        ("roles/base/role.yml", "tasks: []\n"),
+        ("templates/app/app.conf.tera", "[app]\n{% if app_enabled %}\nport = {{ app_prt }}\n{% endif %}\n"),
+        ("inventory/group_vars/database.yml", "app_port: many\n"),
+    ]);
+    sample.request.tags = vec!["port".to_owned(), "all".to_owned()];
+    sample
+}
+
+#[test]
+fn twelve_mistakes_of_twelve_kinds_in_five_files_are_twelve_errors() {
+    insta::assert_snapshot!(sample().wrong(), @r#"
+    --tags:1:1: nothing has the tag `port` [did you mean `ports`?]
+    inventory/group_vars/database.yml:1:11: wrong type for `app_port`: expected a port from 1 to 65535, found text
+    roles/app/role.yml:2:12: unknown role `bas` [did you mean `base`?]
+    roles/app/role.yml:6:13: the variable `app_loop` refers to itself: app_loop -> app_loop
+    roles/app/role.yml:9:5: unknown resource `notee` [did you mean `note`?]
+    roles/app/role.yml:11:12: unknown parameter of `note`: `paht` [did you mean `path`?]
+    roles/app/role.yml:11:12: wrong `paht` of `note`: unknown field `paht`, expected one of `path`, `content`, `mode`, `port`, `on`, `list`, `settings`
+    roles/app/role.yml:14:5: unknown task keyword `whne` [did you mean `when`?]
+    roles/app/role.yml:17:11: undefined variable `app_enabeld` [did you mean `app_enabled`?]
+    roles/app/role.yml:21:18: no template `templates/app/ap.conf.tera` [did you mean `app.conf.tera`?]
+    roles/app/role.yml:24:13: unknown handler `restart ap` [did you mean `restart app`?]
+    roles/app/role.yml:26:28: a file mode must be in quotes [write "0644"]
+    templates/app/app.conf.tera:3:11: undefined variable `app_prt` [did you mean `app_port`?]
+    "#);
+}
+
+#[test]
+fn each_shows_its_line() {
+    insta::assert_snapshot!(sample().load().unwrap_err().render(false), @r#"
+    error: nothing has the tag `port`
+     --> --tags:1:1
+      |
+    1 | port
+      | ^^^^
+      |
+      = help: did you mean `ports`?
+
+    error: wrong type for `app_port`: expected a port from 1 to 65535, found text
+     --> inventory/group_vars/database.yml:1:11
+      |
+    1 | app_port: many
+      |           ^^^^
+      |
+     ::: roles/app/role.yml:4:3
+      |
+    4 |   app_port: {type: port, default: 6379}
+      |   -------- declared here
+
+    error: unknown role `bas`
+     --> roles/app/role.yml:2:12
+      |
+    2 | requires: [bas]
+      |            ^^^
+      |
+      = help: did you mean `base`?
+
+    error: the variable `app_loop` refers to itself: app_loop -> app_loop
+     --> roles/app/role.yml:6:13
+      |
+    6 |   app_loop: "{{ app_loop }}"
+      |             ^^^^^^^^^^^^^^^^
+
+    error: unknown resource `notee`
+     --> roles/app/role.yml:9:5
+      |
+    9 |     notee: {path: /a}
+      |     ^^^^^
+      |
+      = help: did you mean `note`?
+
+    error: unknown parameter of `note`: `paht`
+      --> roles/app/role.yml:11:12
+       |
+    11 |     note: {paht: /a, path: /b}
+       |            ^^^^
+       |
+       = help: did you mean `path`?
+
+    error: wrong `paht` of `note`: unknown field `paht`, expected one of `path`, `content`, `mode`, `port`, `on`, `list`, `settings`
+      --> roles/app/role.yml:11:12
+       |
+    11 |     note: {paht: /a, path: /b}
+       |            ^^^^
+
+    error: unknown task keyword `whne`
+      --> roles/app/role.yml:14:5
+       |
+    14 |     whne: app_enabled
+       |     ^^^^
+       |
+       = help: did you mean `when`?
+
+    error: undefined variable `app_enabeld`
+      --> roles/app/role.yml:17:11
+       |
+    17 |     when: app_enabeld
+       |           ^^^^^^^^^^^
+       |
+       = help: did you mean `app_enabled`?
+
+    error: no template `templates/app/ap.conf.tera`
+      --> roles/app/role.yml:21:18
+       |
+    21 |     sheet: {src: ap.conf.tera, dest: /a}
+       |                  ^^^^^^^^^^^^
+       |
+       = help: did you mean `app.conf.tera`?
+
+    error: unknown handler `restart ap`
+      --> roles/app/role.yml:24:13
+       |
+    24 |     notify: restart ap
+       |             ^^^^^^^^^^
+       |
+       = help: did you mean `restart app`?
+
+    error: a file mode must be in quotes
+      --> roles/app/role.yml:26:28
+       |
+    26 |     note: {path: /a, mode: 0644}
+       |                            ^^^^ a plain number may be read as octal or as decimal
+       |
+       = help: write "0644"
+
+    error: undefined variable `app_prt`
+     --> templates/app/app.conf.tera:3:11
+      |
+    3 | port = {{ app_prt }}
+      |           ^^^^^^^
+      |
+      = help: did you mean `app_port`?
+
+    13 errors
+    "#);
+}

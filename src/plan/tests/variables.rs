@@ -1,0 +1,176 @@
+//! What names mean: precedence, types, templates, loops.
+
+use serde_json::json;
+
+use super::*;
+
+fn note(role: &str) -> Sample {
+    Sample::role(role)
+}
+
+#[test]
+fn the_nearest_value_wins() {
+    let mut sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "defaults: {a: role, b: role, c: role, d: role, e: role, f: role}\ntasks:\n  - name: Show\n    vars: {e: task, f: task}\n    note: {path: /x, content: \"{{ a }} {{ b }} {{ c }} {{ d }} {{ e }} {{ f }}\"}\n",
+        ),
+        (
+            "inventory/hosts.yml",
+            "all:\n  vars: {b: group, c: group, autobot_roles: [app]}\n  hosts:\n    db: {c: inline, d: inline}\n",
+        ),
+        ("inventory/host_vars/db.yml", "d: host_vars\ne: host_vars\n"),
+    ]);
+    sample.request.extra_vars = vec!["f=extra".to_owned()];
+    insta::assert_snapshot!(sample.shown(), @r#"app/Show: Toy("{"path":"/x","content":"role group inline host_vars task extra"}")"#);
+}
+
+#[test]
+fn values_are_rendered_once_and_keep_their_types() {
+    let mut sample = note(
+        "defaults:\n  name: {type: string, default: \"{{ base }}-x\"}\n  base: b\n  port: 1\n  list: [1, \"{{ port }}\"]\n  settings: {a: \"{{ port }}\", b: yes}\n\
+         tasks:\n  - name: Show\n    note: {path: \"/{{ name }}\", content: \"{{ given }}\", port: \"{{ port + 1 }}\", list: \"{{ list }}\", on: yes, settings: \"{{ settings }}\"}\n",
+    );
+    sample.request.extra_vars = vec!["{\"given\": \"{{ base }}\"}".to_owned()];
+    insta::assert_snapshot!(sample.shown(), @r#"app/Show: Toy("{"path":"/b-x","content":"{{ base }}","port":2,"list":[1,1],"on":"yes","settings":{"a":1,"b":"yes"}}")"#);
+}
+
+#[test]
+fn loops_and_conditions_make_tasks() {
+    let sample = note(
+        "defaults: {items: [a, b], on: false}\ntasks:\n  - name: Each\n    loop: \"{{ items }}\"\n    when: [\"item != 'b'\", \"not on\"]\n    note: {path: \"/{{ item }}\"}\n\
+         \x20 - name: Maps\n    loop: [{name: x, port: 1}, {name: x, port: 2}, {port: 3}]\n    note: {path: /m, port: \"{{ item.port }}\"}\n\
+         \x20 - name: Never\n    loop: []\n    note: {path: /m}\n  - name: Off\n    when: on\n    note: {path: \"/{{ on }}\"}\n",
+    );
+    insta::assert_snapshot!(sample.shown(), @r#"
+    app/Each (a): Toy("{"path":"/a"}")
+    app/Each (b): skipped, when `item != 'b'` is false
+    app/Maps (x): Toy("{"path":"/m","port":1}")
+    app/Maps (x) #2: Toy("{"path":"/m","port":2}")
+    app/Maps (3): Toy("{"path":"/m","port":3}")
+    app/Off: Toy("{"path":"/false"}")
+    "#);
+}
+
+#[test]
+fn what_is_skipped_is_checked_for_names_and_files() {
+    let sample = note(
+        "defaults: {on: false}\ntasks:\n  - name: A\n    when: on\n    note: {path: \"/{{ nope }}\"}\n  - name: B\n    when: on\n    sheet: {src: nope.tera, dest: /a}\n  - name: C\n    loop: []\n    note: {path: \"/{{ nope.item }}\"}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @r"
+    roles/app/role.yml:5:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
+    roles/app/role.yml:8:18: no template `templates/app/nope.tera` [nothing is in `templates/app/`]
+    roles/app/role.yml:11:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
+    ");
+}
+
+#[test]
+fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
+    let sample = note(
+        "defaults: {a: text, b: {c: 1}, d: {default: \"no\"}}\ntasks:\n  - {name: A, when: a, note: {path: /a}}\n  - {name: B, when: b.e == 1, note: {path: /a}}\n  - {name: C, when: d and a == 'x', note: {path: /a}}\n\
+         \x20 - {name: D, when: \"{{ a }}\", note: {path: /a}}\n  - {name: E, when: a == , note: {path: /a}}\n  - {name: F, when: 5, note: {path: /a}}\n  - {name: G, when: ansible_facts.os_famly == 'Debian', note: {path: /a}}\n\
+         \x20 - {name: H, when: b.e is defined, note: {path: /a}}\n  - {name: I, when: ansible_os_family == 'Debian', note: {path: /a}}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @r#"
+    roles/app/role.yml:3:21: a condition must come out true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
+    roles/app/role.yml:4:23: `b` has no `e`
+    roles/app/role.yml:5:21: `d` is text, which always counts as true [declare it with `type: bool`, or write `d | bool`]
+    roles/app/role.yml:6:22: this is an expression already [leave out the `{{ }}`]
+    roles/app/role.yml:7:21: found `)` but expected one of: integer, float, string, bool, ident, `-`, `not`, `<`, `{`, `[` or `(`
+    roles/app/role.yml:8:21: `when` must be an expression
+    roles/app/role.yml:8:21: a condition must be an expression
+    roles/app/role.yml:9:35: `ansible_facts` has no `os_famly` [did you mean `os_family`?]
+    roles/app/role.yml:11:21: undefined variable `ansible_os_family` [write `ansible_facts.os_family`]
+    "#);
+}
+
+#[test]
+fn wrong_types_are_shown_where_the_value_stands() {
+    let mut sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "defaults:\n  p: {type: port, default: 1}\n  l: {type: list, default: []}\n  q: {type: path}\n  b: {type: bool, default: \"{{ p }}\"}\ntasks:\n  - name: A\n    note: {path: \"{{ q }}\", port: \"{{ p }}\", list: \"{{ l }}\", on: \"{{ b }}\"}\n",
+        ),
+        ("inventory/group_vars/all.yml", "p: 70000\n"),
+    ]);
+    sample.request.extra_vars = vec!["l=x".to_owned()];
+    insta::assert_snapshot!(sample.wrong(), @r"
+    -e:1:3: wrong type for `l`: expected a list, found text
+    inventory/group_vars/all.yml:1:4: wrong type for `p`: expected a port from 1 to 65535, found a number
+    roles/app/role.yml:4:3: `q` has no default and is not set for `db` [set it in the inventory, or with `-e`]
+    ");
+}
+
+#[test]
+fn parameters_that_do_not_fit_are_shown_where_they_stand() {
+    let sample = note(
+        "defaults: {many: [1, x], port: 100000}\ntasks:\n  - {name: A, note: {}}\n  - {name: B, note: {path: etc}}\n  - {name: C, note: {path: /a, port: \"{{ port }}\"}}\n  - name: D\n    note:\n      path: /a\n      list: [1, x]\n\
+         \x20 - {name: E, note: {path: /a, mode: rw}}\n  - {name: F, note: [a]}\n  - {name: G, run: }\n  - {name: H, note: {path: /a, content: \"{{ many }}\"}}\n  - {name: I, note: {path: \"/{{ many }}\"}}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @r#"
+    roles/app/role.yml:3:15: `note` needs `path`
+    roles/app/role.yml:4:28: wrong `path` of `note`: `etc` is not an absolute path
+    roles/app/role.yml:5:38: wrong `port` of `note`: invalid value: integer `100000`, expected u16
+    roles/app/role.yml:9:17: wrong `list` of `note`: invalid type: string "x", expected u16
+    roles/app/role.yml:10:38: wrong `mode` of `note`: invalid value: string "rw", expected a mode in quotes, such as "0644"
+    roles/app/role.yml:11:21: `note` must be a map of parameters
+    roles/app/role.yml:12:15: wrong `cmd` of `run`: give a command
+    roles/app/role.yml:13:41: wrong `content` of `note`: invalid type: sequence, expected a string
+    roles/app/role.yml:14:33: a list where text is wanted: join it with `| join(sep=", ")`, or write it with `| to_json`
+    "#);
+}
+
+#[test]
+fn circles_of_variables_are_named_once() {
+    let sample = note(
+        "defaults: {b: \"{{ c }}\", c: \"{{ a }}\", a: \"{{ b }}\"}\ntasks:\n  - {name: A, note: {path: \"{{ c }}\"}}\n  - {name: B, note: {path: \"{{ b }}\", content: \"{{ a }}\"}}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:1:43: the variable `a` refers to itself: a -> b -> c -> a");
+}
+
+#[test]
+fn results_stand_in_until_they_are_known() {
+    let sample = note(
+        "tasks:\n  - {name: Read, run: {cmd: \"true\", reads: yes}, register: out}\n  - {name: Use, note: {path: \"{{ out.stdout }}\"}}\n  - {name: After, when: out.changed, note: {path: /a}}\n  - {name: Wrong, note: {path: \"{{ out.stdout }}{{ nope }}\"}}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:5:52: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]");
+    let sample = note(
+        "tasks:\n  - {name: Early, when: out.rc == 0, note: {path: /a}}\n  - {name: Read, run: {cmd: \"true\", reads: yes}, register: out}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:25: undefined variable `out` [it is the result of `Read`, which comes later or is left out by the tags]");
+    let sample = note(
+        "tasks:\n  - {name: Read, run: {cmd: \"true\", reads: yes}, register: out}\n  - {name: Use, note: {path: \"{{ out.stdout }}\"}}\n",
+    );
+    let mut world = World::stand_in();
+    world.registers.insert("out".to_owned(), json!({"stdout": "/{{ raw }}", "rc": 0}));
+    insta::assert_snapshot!(sample.tasks(&world), @r#"
+    app/Read: Toy("{"cmd":"true","reads":"yes"}")
+    app/Use: Toy("{"path":"/{{ raw }}"}")
+    "#);
+}
+
+#[test]
+fn magic_variables_tell_about_the_inventory() {
+    let sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "tasks:\n  - name: Show\n    note: {path: /a, content: \"{{ inventory_hostname }} {{ groups.database | join(sep=',') }} {{ group_names | join(sep=',') }} {{ hostvars.web.ansible_host }} {{ hostvars['db'].x }} {{ ansible_check_mode }} {{ ansible_facts.os_family }}\"}\n",
+        ),
+        (
+            "inventory/hosts.yml",
+            "all: {children: {database: {hosts: {db: {x: \"{{ y }}\", y: 1}}, vars: {autobot_roles: app}}, other: {hosts: {web: {ansible_host: 198.18.0.9, z: \"{{ hostvars.db.x }}\"}}}}}\n",
+        ),
+    ]);
+    insta::assert_snapshot!(sample.shown().lines().next().unwrap_or_default(), @r#"app/Show: Toy("{"path":"/a","content":"db db database 198.18.0.9 1 false Debian"}")"#);
+}
+
+#[test]
+fn yaml_only_spellings_and_unsafe_data_are_kept() {
+    let sample = note(
+        "tasks:\n  - name: A\n    note: {path: /a, content: !unsafe \"{{ x }}\"}\n  - name: B\n    claim: [\"1 == 1\", \"1 == 2\"]\n",
+    );
+    insta::assert_snapshot!(sample.shown(), @r#"
+    app/A: Toy("{"path":"/a","content":"{{ x }}"}")
+    app/B: Toy("{"that":[{"expression":"1 == 1","holds":true},{"expression":"1 == 2","holds":false}]}")
+    "#);
+}

@@ -1,0 +1,126 @@
+//! Small readers of nodes: each takes what fits and says what does not.
+
+use std::time::Duration;
+
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, did_you_mean};
+
+/// A word of a role file and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Name {
+    /// The word.
+    pub text: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The entries of a map; nothing at all counts as an empty one.
+pub(super) fn map<'a>(node: &'a Node, what: &str, wrong: &mut Diagnostics) -> &'a [(Key, Node)] {
+    if node.value == crate::source::Yaml::Null {
+        return &[];
+    }
+    node.as_map().unwrap_or_else(|| {
+        wrong.push(expected(node, what, "a map"));
+        &[]
+    })
+}
+
+/// The items of a list; nothing at all counts as an empty one.
+pub(super) fn list<'a>(node: &'a Node, what: &str, wrong: &mut Diagnostics) -> &'a [Node] {
+    if node.value == crate::source::Yaml::Null {
+        return &[];
+    }
+    node.as_seq().unwrap_or_else(|| {
+        wrong.push(expected(node, what, "a list"));
+        &[]
+    })
+}
+
+/// Text as it stands.
+pub(super) fn name(node: &Node, what: &str, wrong: &mut Diagnostics) -> Option<Name> {
+    match node.scalar_text() {
+        Some(text) if !text.trim().is_empty() => Some(Name { text: text.into_owned(), place: node.place.clone() }),
+        Some(_) | None => {
+            wrong.push(expected(node, what, "text"));
+            None
+        }
+    }
+}
+
+/// One word or a list of them.
+pub(super) fn names(node: &Node, what: &str, wrong: &mut Diagnostics) -> Vec<Name> {
+    match node.as_seq() {
+        Some(items) => items.iter().filter_map(|item| name(item, what, wrong)).collect(),
+        None => name(node, what, wrong).into_iter().collect(),
+    }
+}
+
+/// A boolean.
+pub(super) fn flag(node: &Node, what: &str, wrong: &mut Diagnostics) -> bool {
+    node.as_bool().unwrap_or_else(|| {
+        wrong.push(expected(node, what, "true or false"));
+        false
+    })
+}
+
+/// A whole number from 0.
+pub(super) fn number(node: &Node, what: &str, wrong: &mut Diagnostics) -> u32 {
+    let number = node.scalar_text().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| {
+        wrong.push(expected(node, what, "a whole number"));
+        0
+    })
+}
+
+/// A time: seconds, or `10s`, `5m`, `1h`.
+pub(super) fn duration(node: &Node, what: &str, wrong: &mut Diagnostics) -> Duration {
+    node.scalar_text().and_then(|text| parse_duration(&text)).unwrap_or_else(|| {
+        wrong.push(expected(node, what, "seconds, or a time such as `10s`, `5m`, `1h`"));
+        Duration::ZERO
+    })
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.trim().strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, text.trim().chars().last()?),
+        None => (text.trim(), 's'),
+    };
+    let factor = match unit {
+        'm' => 60,
+        'h' => 3600,
+        _ => 1,
+    };
+    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(factor)?))
+}
+
+/// A complaint about the kind of a value.
+pub(super) fn expected(node: &Node, what: &str, wanted: &str) -> Diagnostic {
+    Diagnostic::error(format!("{what} must be {wanted}")).at(node.place.clone()).label(format!("this is {}", node.value.kind()))
+}
+
+/// A complaint about a key that nothing knows.
+pub(super) fn unknown(key: &Key, what: &str, known: &[&str]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.place.clone());
+    match did_you_mean(&key.name, known.iter().copied()) {
+        Some(name) => diagnostic.suggest(Some(name)),
+        None => diagnostic.help(format!("known here: {}", known.join(", "))),
+    }
+}
+
+/// Whether a word can be the name of a variable.
+pub(super) fn is_identifier(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_have_a_unit() {
+        let seconds = |text| parse_duration(text).map(|time| time.as_secs());
+        assert_eq!(["5", "10s", "5m", "1h"].map(seconds), [5, 10, 300, 3600].map(Some));
+        assert_eq!(["", "m", "-1", "1d", "1.5m", "99999999999999999999"].map(seconds), [None; 6]);
+    }
+}

@@ -1,0 +1,103 @@
+//! Kinds of resources for tests of the language: they show what they were given.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    question::{Questions, Unanswered},
+    resource::{Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong, decode},
+};
+
+pub(crate) const KINDS: &[&Kind] = &[&NOTE, &SHEET, &RUN, &CLAIM];
+
+#[derive(Debug)]
+struct Toy(#[allow(dead_code, reason = "shown by Debug")] String);
+
+impl Resource for Toy {
+    fn questions(&self, _: &mut Questions) {}
+
+    fn compare(&self, _: &Is<'_>) -> Result<Verdict, Unanswered> {
+        Ok(Verdict::CONVERGED)
+    }
+}
+
+const NOTE: Kind = Kind {
+    name: "note",
+    decode: note,
+    parameters: &["path", "content", "mode", "port", "on", "list", "settings"],
+    secret_parameters: &["content"],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "decoded for its errors")]
+struct Note {
+    path: RemotePath,
+    content: Option<String>,
+    mode: Option<Mode>,
+    port: Option<u16>,
+    on: Option<Flag>,
+    list: Option<Vec<u16>>,
+    settings: Option<Value>,
+}
+
+fn note(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let shown = parameters.to_string();
+    decode::<Note>(parameters)?;
+    Ok(Box::new(Toy(shown)))
+}
+
+const SHEET: Kind = Kind {
+    name: "sheet",
+    decode: sheet,
+    parameters: &["src", "dest", "mode"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "decoded for its errors")]
+struct Sheet {
+    src: String,
+    dest: RemotePath,
+    mode: Option<Mode>,
+}
+
+fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let sheet: Sheet = decode(parameters)?;
+    let content = files.template(&sheet.src).map_err(|wrong| Wrong::File(Box::new(wrong)))?;
+    Ok(Box::new(Toy(content.shown())))
+}
+
+const RUN: Kind = Kind {
+    name: "run",
+    decode: run,
+    parameters: &["cmd", "reads", "become_user", "stdin"],
+    secret_parameters: &["stdin"],
+    expressions: &[],
+    free_form: "cmd",
+};
+
+fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    if parameters.get("cmd").and_then(Value::as_str).is_none_or(str::is_empty) {
+        return Err(Wrong::parameter("cmd", "give a command"));
+    }
+    Ok(Box::new(Toy(parameters.to_string())))
+}
+
+const CLAIM: Kind = Kind {
+    name: "claim",
+    decode: claim,
+    parameters: &["that"],
+    secret_parameters: &[],
+    expressions: &["that"],
+    free_form: "that",
+};
+
+fn claim(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    Ok(Box::new(Toy(parameters.to_string())))
+}

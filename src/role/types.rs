@@ -1,0 +1,165 @@
+//! The types of role variables.
+
+use serde_json::Value;
+
+use crate::{
+    resource::RemotePath,
+    source::{Node, Yaml},
+    template::is_template,
+};
+
+/// What values a variable takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VarType {
+    /// Anything: the type of a default that is a lone expression or nothing.
+    Any,
+    /// Text. Numbers count as text.
+    String,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// True or false, also `yes`, `no`, `on`, `off`.
+    Bool,
+    /// A whole number from 1 to 65535.
+    Port,
+    /// An absolute path on the node.
+    Path,
+    /// A list.
+    List,
+    /// A map.
+    Dict,
+}
+
+impl VarType {
+    /// The words for types in a role file.
+    pub const NAMES: &'static [&'static str] = &["string", "int", "float", "bool", "port", "path", "list", "dict"];
+
+    /// The type of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "string" => Self::String,
+            "int" => Self::Int,
+            "float" => Self::Float,
+            "bool" => Self::Bool,
+            "port" => Self::Port,
+            "path" => Self::Path,
+            "list" => Self::List,
+            "dict" => Self::Dict,
+            _ => return None,
+        })
+    }
+
+    /// The type that a bare default shows.
+    #[must_use]
+    pub fn of(node: &Node) -> Self {
+        if node.as_bool().is_some() {
+            return Self::Bool;
+        }
+        match &node.value {
+            Yaml::Bool(_) => Self::Bool,
+            Yaml::Int(_) => Self::Int,
+            Yaml::Float(_) => Self::Float,
+            Yaml::Seq(_) => Self::List,
+            Yaml::Map(_) => Self::Dict,
+            Yaml::Str(text) if !is_template(text) => Self::String,
+            Yaml::Str(_) | Yaml::Null => Self::Any,
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Any => "anything",
+            Self::String => "text",
+            Self::Int => "a whole number",
+            Self::Float => "a number",
+            Self::Bool => "true or false",
+            Self::Port => "a port from 1 to 65535",
+            Self::Path => "an absolute path",
+            Self::List => "a list",
+            Self::Dict => "a map",
+        }
+    }
+
+    /// The value as this type. Text is read as a number or boolean where one is wanted, because `-e` and INI know text only.
+    ///
+    /// # Errors
+    /// What is wanted, and what was given by its kind; the value itself may be a password and is left out.
+    pub fn fit(self, value: Value) -> Result<Value, String> {
+        let fitting = match (self, &value) {
+            (Self::Any, _) => true,
+            (Self::String, Value::String(_)) | (Self::List, Value::Array(_)) | (Self::Dict, Value::Object(_)) => true,
+            (Self::Bool, Value::Bool(_)) | (Self::Float, Value::Number(_)) => true,
+            (Self::String, Value::Number(number)) => return Ok(Value::String(number.to_string())),
+            (Self::Int, Value::Number(number)) => number.is_i64() || number.is_u64(),
+            (Self::Port, Value::Number(number)) => number.as_u64().is_some_and(|port| (1..=65535).contains(&port)),
+            (Self::Path, Value::String(path)) => RemotePath::new(path).is_ok(),
+            (Self::Int | Self::Port, Value::String(text)) => match text.trim().parse::<i64>() {
+                Ok(number) => return self.fit(number.into()),
+                Err(_) => false,
+            },
+            (Self::Float, Value::String(text)) => match text.trim().parse::<f64>() {
+                Ok(number) if number.is_finite() => return Ok(number.into()),
+                Ok(_) | Err(_) => false,
+            },
+            (Self::Bool, Value::String(text)) => match truth(text) {
+                Some(truth) => return Ok(truth.into()),
+                None => false,
+            },
+            _ => false,
+        };
+        if fitting { Ok(value) } else { Err(format!("expected {}, found {}", self.wanted(), kind_of(&value))) }
+    }
+}
+
+/// The boolean that a word stands for.
+#[must_use]
+pub fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// What a value is, with its article.
+#[must_use]
+pub fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_fit_their_types_or_say_what_is_wanted() {
+        assert_eq!(VarType::Port.fit(json!("6379")), Ok(json!(6379)));
+        assert_eq!(VarType::Bool.fit(json!("no")), Ok(json!(false)));
+        assert_eq!(VarType::String.fit(json!(7)), Ok(json!("7")));
+        assert_eq!(VarType::Port.fit(json!(65536)), Err("expected a port from 1 to 65535, found a number".to_owned()));
+        assert_eq!(VarType::Path.fit(json!("etc")), Err("expected an absolute path, found text".to_owned()));
+        for (wanted, value) in [
+            (VarType::Int, json!(1.5)),
+            (VarType::Int, json!(true)),
+            (VarType::Bool, json!(1)),
+            (VarType::List, json!("a,b")),
+            (VarType::Dict, json!([])),
+            (VarType::String, json!(true)),
+            (VarType::Float, json!("inf")),
+            (VarType::Port, json!(0)),
+            (VarType::String, json!(null)),
+        ] {
+            assert!(wanted.fit(value.clone()).is_err(), "{wanted:?} {value}");
+        }
+    }
+}

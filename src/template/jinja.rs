@@ -1,0 +1,209 @@
+//! What an author of Jinja meant, in Tera's spelling. Asked only when a text does not compile.
+
+use std::ops::Range;
+
+use super::lex::{Tag, TagKind, Word, WordKind};
+
+/// Something that only Jinja knows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Jinja {
+    /// Where.
+    pub(super) range: Range<usize>,
+    /// What it is.
+    pub(super) message: String,
+    /// How Tera spells it.
+    pub(super) help: String,
+}
+
+/// The first thing in these tags that only Jinja knows.
+pub(super) fn explain<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Option<Jinja> {
+    tags.into_iter().filter(|tag| tag.kind != TagKind::Comment).find_map(|tag| {
+        let block = (tag.kind == TagKind::Block).then(|| block(tag.words.first()?)).flatten();
+        block.or_else(|| (0..tag.words.len()).find_map(|at| word(&tag.words, at)))
+    })
+}
+
+fn block(word: &Word) -> Option<Jinja> {
+    let help = match word.text.as_str() {
+        "macro" | "endmacro" | "call" | "endcall" => {
+            "write a component: `{% component name(x) %}…{% endcomponent %}`, used as `{{<name x={value}/>}}`"
+        }
+        "import" | "from" => "components need no import; other templates come with `{% include \"name.tera\" %}`",
+        "do" => "change a variable with `{% set x = … %}`",
+        "with" | "endwith" => "set the variable before: `{% set x = … %}`",
+        _ => return None,
+    };
+    Some(Jinja {
+        range: word.range.clone(),
+        message: format!("`{{% {} %}}` is Jinja, not Tera", word.text),
+        help: help.to_owned(),
+    })
+}
+
+fn word(words: &[Word], at: usize) -> Option<Jinja> {
+    let word = words.get(at).filter(|word| word.kind == WordKind::Name)?;
+    let before = |back: usize| at.checked_sub(back).and_then(|at| words.get(at));
+    let arguments = arguments(words, at + 1);
+    let name = word.text.as_str();
+    let (message, help) = if before(1).is_some_and(|before| before.is("|")) {
+        filter(name, arguments.as_deref())?
+    } else if before(1).is_some_and(|before| before.is("is")) || before(2).is_some_and(|is| is.is("is")) && before(1)?.is("not") {
+        test(name, arguments.as_deref())?
+    } else if before(1).is_some_and(|before| before.is(".") || before.is("?.")) {
+        (format!("Tera has no methods: `.{name}()`"), method(name, &arguments?))
+    } else {
+        function(name, &arguments?)?
+    };
+    Some(Jinja { range: word.range.clone(), message, help })
+}
+
+/// The arguments in brackets that start at a word, each as written; none without brackets.
+fn arguments(words: &[Word], open: usize) -> Option<Vec<String>> {
+    words.get(open).filter(|word| word.is("("))?;
+    let (mut depth, mut all, mut current) = (0_usize, Vec::new(), String::new());
+    for word in &words[open..] {
+        match word.text.as_str() {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && word.is(",") {
+            all.push(std::mem::take(&mut current));
+        } else if !(depth == 1 && word.is("(") && current.is_empty()) {
+            current.push_str(&word.text);
+        }
+    }
+    if !current.is_empty() {
+        all.push(current);
+    }
+    Some(all)
+}
+
+fn positional(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| {
+        let name = argument.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        name.len() == argument.len() || !name.starts_with('=') || name.starts_with("==")
+    })
+}
+
+/// `name(a=1, b=2)` from the names of the arguments and what was written.
+fn named(name: &str, keys: &[&str], arguments: &[String]) -> String {
+    let pairs: Vec<String> = keys.iter().zip(arguments).map(|(key, value)| format!("{key}={value}")).collect();
+    if pairs.is_empty() { name.to_owned() } else { format!("{name}({})", pairs.join(", ")) }
+}
+
+fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
+    let given = arguments.unwrap_or_default();
+    let first = given.first().map_or("…", String::as_str);
+    let spelled = match name {
+        "d" => named("default", &["value", "boolean"], given),
+        "string" => "str".to_owned(),
+        "count" => "length".to_owned(),
+        "dict2items" | "items" | "dictsort" => "pairs".to_owned(),
+        "from_json" | "from_yaml" => return unknown(name, "give the value as YAML, not as text"),
+        "to_nice_json" | "tojson" | "to_yaml" | "to_nice_yaml" => "to_json".to_owned(),
+        "ternary" => {
+            let other = given.get(1).map_or("…", String::as_str);
+            return unknown(name, &format!("`{first} if condition else {other}`"));
+        }
+        "mandatory" => return unknown(name, "leave it out: an undefined variable is an error"),
+        "list" => return unknown(name, "leave it out, or write `[x for x in list]`"),
+        "map" => return unknown(name, "`[x.name for x in list]`"),
+        "select" | "selectattr" | "reject" | "rejectattr" => return unknown(name, "`[x for x in list if x.name == value]`"),
+        "combine" => return unknown(name, &format!("`{{...map, ...{first}}}`")),
+        "union" => return unknown(name, &format!("`[...list, ...{first}]`")),
+        "quote" => return unknown(name, "text that reaches a command is quoted already"),
+        "regex_replace" | "regex_search" | "regex_findall" => {
+            return unknown(name, "`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`");
+        }
+        "e" | "escape" | "safe" => return unknown(name, "leave it out: nothing is escaped"),
+        _ if !positional(given) => return None,
+        "default" => named(name, &["value", "boolean"], given),
+        "join" => named(name, &["sep"], given),
+        "replace" => named(name, &["from", "to"], given),
+        "split" | "trim" => named(name, &["pat"], given),
+        "round" => named(name, &["precision"], given),
+        "truncate" => named(name, &["length", "end"], given),
+        "indent" => named(name, &["width", "first"], given),
+        "nth" => named(name, &["n"], given),
+        "get" => named(name, &["key", "default"], given),
+        "int" | "float" | "bool" => name.to_owned(),
+        _ => return Some((format!("`{name}` takes its arguments by name"), format!("`| {name}(name={first})`"))),
+    };
+    let message = if spelled.starts_with(name) && arguments.is_some() {
+        "arguments of filters need names".to_owned()
+    } else {
+        format!("`{name}` is a filter of Jinja")
+    };
+    Some((message, format!("`| {spelled}`")))
+}
+
+fn unknown(name: &str, help: &str) -> Option<(String, String)> {
+    Some((format!("`{name}` is a filter of Jinja"), help.to_owned()))
+}
+
+fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
+    let given = arguments.unwrap_or_default();
+    let spelled = match name {
+        "mapping" => "is map".to_owned(),
+        "sequence" => "is array".to_owned(),
+        "boolean" => "is bool".to_owned(),
+        "true" | "sameas" | "eq" | "equalto" => "== …".to_owned(),
+        "in" => "in list".to_owned(),
+        "match" | "search" | "regex" => format!("is {}", named("containing", &["pat"], given)),
+        "divisibleby" => format!("is {}", named("divisible_by", &["divisor"], given)),
+        "changed" | "failed" | "skipped" | "succeeded" => {
+            return Some((format!("`is {name}` is Ansible"), format!("`.{name}` of a registered value")));
+        }
+        "starting_with" | "ending_with" | "containing" if positional(given) => format!("is {}", named(name, &["pat"], given)),
+        _ => return None,
+    };
+    Some((format!("`is {name}` is Jinja"), format!("`{spelled}`")))
+}
+
+fn method(name: &str, given: &[String]) -> String {
+    let first = given.first().map_or("…", String::as_str);
+    let spelled = match name {
+        "strip" => "trim".to_owned(),
+        "lstrip" => "trim_start".to_owned(),
+        "rstrip" => "trim_end".to_owned(),
+        "split" => named("split", &["pat"], given),
+        "replace" => named("replace", &["from", "to"], given),
+        "items" => return "`{% for key, value in map %}`, or `| pairs`".to_owned(),
+        "startswith" => return format!("`is starting_with(pat={first})`"),
+        "endswith" => return format!("`is ending_with(pat={first})`"),
+        "join" => return "`list | join(sep=…)`".to_owned(),
+        "get" => named("get", &["key", "default"], given),
+        "format" => return "join pieces with `~`".to_owned(),
+        other => other.to_owned(),
+    };
+    format!("`| {spelled}`")
+}
+
+fn function(name: &str, given: &[String]) -> Option<(String, String)> {
+    let help = match name {
+        "lookup" | "query" | "q" => match given.first().map(|kind| kind.trim_matches(['\'', '"'])) {
+            Some("password") => "declare it under `secrets:` and use `{{ secrets.NAME }}`",
+            Some("env") => "pass the value with `-e name=value`",
+            Some("file" | "template") => "use `copy` or `template` with `src`",
+            _ => "nothing is looked up on this machine: pass the value with `-e`",
+        },
+        "now" => "a clock would make every run a change",
+        "range" if positional(given) => match given {
+            [end] => return Some(("`range` takes its arguments by name".to_owned(), format!("`range(end={end})`"))),
+            _ => {
+                return Some((
+                    "`range` takes its arguments by name".to_owned(),
+                    format!("`{}`", named("range", &["start", "end", "step_by"], given)),
+                ));
+            }
+        },
+        "dict" | "namespace" => "write a map: `{key: value}`",
+        "defined" => "`x is defined`",
+        _ => return None,
+    };
+    Some((format!("`{name}()` is Jinja, not Tera"), help.to_owned()))
+}

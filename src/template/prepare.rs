@@ -1,0 +1,135 @@
+//! Text as Tera gets it: block tags alone on a line leave no line, and values go through `__text`. Places can be found back.
+
+use std::ops::Range;
+
+use super::lex::{Tag, TagKind};
+
+/// A text that differs from what the author wrote, with a way back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Prepared {
+    /// What Tera compiles.
+    pub(super) text: String,
+    /// Where pieces of the author's text went: start here, start there, length.
+    copied: Vec<(usize, usize, usize)>,
+}
+
+impl Prepared {
+    fn copy(&mut self, original: &str, range: Range<usize>) {
+        if !range.is_empty() {
+            self.copied.push((self.text.len(), range.start, range.len()));
+            self.text.push_str(&original[range]);
+        }
+    }
+
+    /// The author's range for a range of the prepared text. What we put in ourselves stands for the piece before it.
+    pub(super) fn original(&self, range: &Range<usize>) -> Range<usize> {
+        let Some(&(here, there, length)) = self.copied.iter().rev().find(|(here, _, _)| *here <= range.start) else {
+            return 0..0;
+        };
+        if range.start >= here + length && range.start < self.text.len() {
+            let piece = &self.text[here..here + length];
+            let start = there + (piece.len() - piece.trim_start().len());
+            return start..(there + piece.trim_end().len()).max(start);
+        }
+        let start = there + (range.start - here).min(length);
+        let end = range.end.checked_sub(1).filter(|last| *last >= range.start).map_or(start, |last| self.back(last) + 1);
+        start..end.max(start)
+    }
+
+    fn back(&self, at: usize) -> usize {
+        let piece = self.copied.iter().rev().find(|(here, _, _)| *here <= at);
+        piece.map_or(0, |(here, there, length)| there + (at - here).min(length.saturating_sub(1)))
+    }
+}
+
+/// A whole template: tags alone on a line leave no line, and each value must be text, a number or a boolean.
+pub(super) fn template(original: &str, tags: &[Tag]) -> Prepared {
+    let mut prepared = Prepared::default();
+    let mut at = 0;
+    for tag in tags {
+        match tag.kind {
+            TagKind::Value => {
+                prepared.copy(original, at..tag.inner.start);
+                wrap(&mut prepared, original, tag, "__text");
+                at = tag.inner.end;
+            }
+            TagKind::Block | TagKind::Comment => {
+                if let Some(line) = alone_on_line(original, tag) {
+                    prepared.copy(original, at..line.start.max(at));
+                    prepared.copy(original, tag.range.clone());
+                    at = line.end;
+                }
+            }
+        }
+    }
+    prepared.copy(original, at..original.len());
+    prepared
+}
+
+/// A text that is one `{{ … }}`: its value is captured with its type.
+pub(super) fn lone(original: &str, tag: &Tag) -> Prepared {
+    let mut prepared = Prepared::default();
+    prepared.copy(original, 0..tag.inner.start);
+    wrap(&mut prepared, original, tag, "__capture");
+    prepared.copy(original, tag.inner.end..original.len());
+    prepared
+}
+
+/// A bare expression, as in `when`.
+pub(super) fn expression(original: &str) -> Prepared {
+    let mut prepared = Prepared { text: "{{ (".to_owned(), copied: Vec::new() };
+    prepared.copy(original, 0..original.len());
+    prepared.text.push_str(") | __capture }}");
+    prepared
+}
+
+fn wrap(prepared: &mut Prepared, original: &str, tag: &Tag, filter: &str) {
+    // `{{<component …/>}}` is a call, not a value.
+    if tag.words.first().is_none_or(|word| word.is("<")) {
+        prepared.copy(original, tag.inner.clone());
+        return;
+    }
+    prepared.text.push_str(" (");
+    prepared.copy(original, tag.inner.clone());
+    prepared.text.push_str(") | ");
+    prepared.text.push_str(filter);
+    prepared.text.push(' ');
+}
+
+/// The whole line, with its line break, when a tag has it for itself and says nothing about white space.
+fn alone_on_line(text: &str, tag: &Tag) -> Option<Range<usize>> {
+    let source = &text[tag.range.clone()];
+    let (start, end) = (source.as_bytes().get(2), source.len().checked_sub(3).and_then(|at| source.as_bytes().get(at)));
+    if start == Some(&b'-') || end == Some(&b'-') {
+        return None;
+    }
+    let before = &text[..tag.range.start];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    if !before[line_start..].chars().all(|space| space == ' ' || space == '\t') {
+        return None;
+    }
+    let after = &text[tag.range.end..];
+    let blank = after.len() - after.trim_start_matches([' ', '\t', '\r']).len();
+    let rest = &after[blank..];
+    let end = match rest.chars().next() {
+        None => tag.range.end + blank,
+        Some('\n') => tag.range.end + blank + 1,
+        Some(_) => return None,
+    };
+    Some(line_start..end)
+}
+
+/// A text as it is.
+pub(super) fn bare(original: &str) -> Prepared {
+    let mut prepared = Prepared::default();
+    prepared.copy(original, 0..original.len());
+    prepared
+}
+
+/// A bare expression, written out so that Tera itself says what is not defined.
+pub(super) fn bare_expression(original: &str) -> Prepared {
+    let mut prepared = Prepared { text: "{{ ".to_owned(), copied: Vec::new() };
+    prepared.copy(original, 0..original.len());
+    prepared.text.push_str(" }}");
+    prepared
+}

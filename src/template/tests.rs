@@ -1,0 +1,251 @@
+use serde_json::json;
+
+use super::*;
+
+fn context(values: &Value) -> Context {
+    Context::from_serialize(values).unwrap()
+}
+
+fn text(text: &str, values: &Value) -> Value {
+    let template = Template::text(text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+    template.render(&context(values)).unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
+}
+
+fn shown(source: &str, problem: &Problem) -> String {
+    let help = problem.help.as_deref().map_or_else(String::new, |help| format!(" [{help}]"));
+    format!("{}: {}{help}", &source[problem.range.clone()], problem.message)
+}
+
+fn wrong(source: &str, values: &Value) -> String {
+    match Template::text(source) {
+        Err(problems) => problems.iter().map(|problem| shown(source, problem)).collect::<Vec<_>>().join("\n"),
+        Ok(template) => shown(source, &template.render(&context(values)).unwrap_err()),
+    }
+}
+
+fn file(source: &str, values: &Value) -> String {
+    let template = Template::file("a.tera", source, &mut |_| None).unwrap();
+    template.render(&context(values)).unwrap().as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_lone_value_keeps_its_type_and_text_is_text() {
+    let values = json!({"port": 6379, "on": true, "list": [1, "a"], "map": {"b": 1, "a": 2}, "name": "x", "nothing": null});
+    assert_eq!(text("{{ port }}", &values), json!(6379));
+    assert_eq!(text("{{ port + 1 }}", &values), json!(6380));
+    assert_eq!(text("{{ on }}", &values), json!(true));
+    assert_eq!(text("{{ list }}", &values), json!([1, "a"]));
+    assert_eq!(text("{{ map }}", &values).to_string(), r#"{"b":1,"a":2}"#);
+    assert_eq!(text("{{ nothing }}", &values), json!(null));
+    assert_eq!(text("{{ port }} ", &values), json!("6379 "));
+    assert_eq!(text("{{ name }}:{{ port }}/{{ on }}", &values), json!("x:6379/true"));
+    assert_eq!(text("{{ 'a' if on else 'b' }}", &values), json!("a"));
+}
+
+#[test]
+fn maps_keep_their_order_in_loops() {
+    let values = json!({"map": {"z": 1, "a": 2, "m": 3, "b": 4, "y": 5, "c": 6}});
+    assert_eq!(file("{% for key, value in map %}{{ key }}{{ value }}{% endfor %}", &values), "z1a2m3b4y5c6");
+}
+
+#[test]
+fn lists_maps_and_nothing_are_refused_within_text() {
+    let values = json!({"list": [1], "map": {"a": 1}, "nothing": null});
+    insta::assert_snapshot!(
+        [wrong("a {{ list }}", &values), wrong("a {{ map }}", &values), wrong("a {{ nothing }}", &values)].join("\n"), @r#"
+    list: a list where text is wanted: join it with `| join(sep=", ")`, or write it with `| to_json`
+    map: a map where text is wanted: pick a key, or write it with `| to_json`
+    nothing: nothing (`null`) where text is wanted
+    "#);
+}
+
+#[test]
+fn what_is_not_defined_is_named_at_its_place() {
+    let values = json!({"a": {"b": 1}, "x": 1});
+    insta::assert_snapshot!([
+        wrong("{{ pg_prt }}", &values), wrong("ü {{ pg_prt }}", &values), wrong("{{ a.c }}", &values), wrong("é {{ a.c | str }}", &values),
+        wrong("{{ a.c | to_json }}", &values), wrong("{{ pg_prt | upper }} x", &values), wrong("{% if a.c %}x{% endif %}{{ a.d }}", &values),
+    ].join("\n"), @r"
+    pg_prt: variable `pg_prt` is not defined
+    pg_prt: variable `pg_prt` is not defined
+    c: field `c` is not defined
+    str: this is undefined
+    to_json: this is undefined
+    pg_prt: invalid type for the value, expected `string` but got `undefined`
+    d: field `d` is not defined
+    ");
+    assert_eq!(text("{{ a.c | default(value=3) }}", &values), json!(3));
+    assert_eq!(text("{{ y | default(value='z') }}!", &values), json!("z!"));
+}
+
+#[test]
+fn jinja_is_explained_in_the_spelling_of_tera() {
+    let sources = [
+        "{{ x | default('v') }}",
+        "{{ x | default('v', true) }}",
+        "{{ x | d('v') }}",
+        "{{ x.upper() }}",
+        "{{ x.split(',') }}",
+        "{{ lookup('password', '/x') }}",
+        "{{ lookup('env', 'HOME') }}",
+        "{{ x | join(',') }}",
+        "{{ x | replace('a', 'b') }}",
+        "{{ x | ternary('a', 'b') }}",
+        "{{ x | string }}",
+        "{{ x | map('upper') | list }}",
+        "{% for k, v in x.items() %}{% endfor %}",
+        "{% macro a() %}{% endmacro %}",
+        "{{ x is match('a') }}",
+        "{{ range(5) }}",
+        "{{ x | uper }}",
+        "{{ x is defnied }}",
+        "{{ x | int('a') }}",
+        "{{ x | regex_replace('a', 'b') }}",
+        "{{ x | combine(y) }}",
+        "{{ 'a' + 'b' }}",
+        "{{ x",
+        "{% if x %}",
+        "{{ x + }}",
+        "{{ x is starting_with('a') }}",
+    ];
+    insta::assert_snapshot!(sources.map(|source| wrong(source, &json!({"x": "a", "y": {}}))).join("\n"), @r"
+    default: arguments of filters need names [`| default(value='v')`]
+    default: arguments of filters need names [`| default(value='v', boolean=true)`]
+    d: arguments of filters need names [`| default(value='v')`]
+    upper: Tera has no methods: `.upper()` [`| upper`]
+    split: Tera has no methods: `.split()` [`| split(pat=',')`]
+    lookup: `lookup()` is Jinja, not Tera [declare it under `secrets:` and use `{{ secrets.NAME }}`]
+    lookup: `lookup()` is Jinja, not Tera [pass the value with `-e name=value`]
+    join: arguments of filters need names [`| join(sep=',')`]
+    replace: arguments of filters need names [`| replace(from='a', to='b')`]
+    ternary: `ternary` is a filter of Jinja [`'a' if condition else 'b'`]
+    string: `string` is a filter of Jinja [`| str`]
+    map: `map` is a filter of Jinja [`[x.name for x in list]`]
+    items: Tera has no methods: `.items()` [`{% for key, value in map %}`, or `| pairs`]
+    macro: `{% macro %}` is Jinja, not Tera [write a component: `{% component name(x) %}…{% endcomponent %}`, used as `{{<name x={value}/>}}`]
+    match: `is match` is Jinja [`is containing(pat='a')`]
+    range: `range` takes its arguments by name [`range(end=5)`]
+    uper: unknown filter `uper` [did you mean `upper`?]
+    defnied: unknown test `defnied` [did you mean `defined`?]
+    int: arguments of filters need names [`| int`]
+    regex_replace: `regex_replace` is a filter of Jinja [`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`]
+    combine: `combine` is a filter of Jinja [`{...map, ...y}`]
+    'a' + 'b': `+` requires both operands to be numbers, found `string` and `string` [join text with `~`]
+    x: unexpected end of input
+    %}: unexpected end of input
+    x +: found `)` but expected one of: integer, float, string, bool, ident, `-`, `not`, `<`, `{`, `[` or `(`
+    starting_with: `is starting_with` is Jinja [`is starting_with(pat='a')`]
+    ");
+}
+
+#[test]
+fn block_tags_alone_on_a_line_leave_no_line() {
+    let values = json!({"on": true, "list": ["a", "b"]});
+    let source = "[web]\n{% if on %}\n  port = 1\n{% endif %}\n\n  {% for x in list %}\nitem {{ x }}\n  {% endfor %}\n{# note #}\nend {% if on %}y{% endif %}\n";
+    assert_eq!(file(source, &values), "[web]\n  port = 1\n\nitem a\nitem b\nend y\n");
+    assert_eq!(file("a\r\n{% if on %}\r\nb\r\n{% endif %}\r\n", &values), "a\r\nb\r\n");
+    assert_eq!(file("{% raw %}\n{% if x %}\n{{ y }}\n{% endraw %}\n", &values), "{% if x %}\n{{ y }}\n");
+    assert_eq!(file("a\n{%- if on %}\nb{% endif %}", &values), "a\nb");
+    assert_eq!(file("{% set x = 1 %}\n{{ x }}\n", &values), "1\n");
+}
+
+#[test]
+fn nothing_is_escaped_and_the_last_line_break_stays() {
+    assert_eq!(file("<{{ x }}>\n", &json!({"x": "\"<&>'"})), "<\"<&>'>\n");
+}
+
+#[test]
+fn places_are_the_authors_after_lines_went_away() {
+    let source = "{% if true %}\n  {% set x = 1 %}\na {{ x }} {{ nope.b }}\n{% endif %}\n";
+    let template = Template::file("a.tera", source, &mut |_| None).unwrap();
+    let problem = template.render(&Context::new()).unwrap_err();
+    insta::assert_snapshot!(shown(source, &problem), @"nope: variable `nope` is not defined");
+    assert_eq!(template.unguarded("nope"), [(0, source.find("nope").unwrap()..source.find("nope").unwrap() + 4)]);
+}
+
+#[test]
+fn included_files_are_compiled_with_it_and_name_themselves() {
+    let mut include = |name: &str| (name == "b.tera").then(|| "{{ deep }}".to_owned());
+    let template = Template::file("a.tera", "{% include \"b.tera\" %}", &mut include).unwrap();
+    assert_eq!(template.names().collect::<Vec<_>>(), ["deep"]);
+    assert_eq!(template.render(&context(&json!({"deep": 1}))).unwrap(), json!("1"));
+    let problem = template.render(&Context::new()).unwrap_err();
+    assert_eq!((problem.file, problem.range), (1, 3..7));
+    let (problems, _) = Template::file("a.tera", "x {% include 'c.tera' %}", &mut include).unwrap_err();
+    assert_eq!(problems[0].message, "no template `c.tera`");
+    let mut own = |_: &str| Some("{% include 'a.tera' %}".to_owned());
+    assert!(Template::file("a.tera", "{% include 'b.tera' %}", &mut own).unwrap_err().0[0].message.contains("ircular include"));
+}
+
+#[test]
+fn expressions_are_values_and_nothing_can_break_out_of_them() {
+    let value = |source: &str| Template::expression(source).unwrap().render(&context(&json!({"x": 1, "host": "a"})));
+    assert_eq!(value("x == 1 and host is defined").unwrap(), json!(true));
+    assert_eq!(value("host ~ 'b'").unwrap(), json!("ab"));
+    assert_eq!(value("not x").unwrap(), json!(false));
+    let source = "  nope ~ 1";
+    let problem = Template::expression(source).unwrap().render(&Context::new()).unwrap_err();
+    assert_eq!(problem.message, "variable `nope` is not defined");
+    assert_eq!(&source[problem.range], "nope");
+    for hostile in ["x }} {{ x", "x }}", "{{ x }}", "", "  ", "x %}{% if x", "'", "(", "x #}"] {
+        assert!(Template::expression(hostile).is_err(), "{hostile}");
+    }
+}
+
+#[test]
+fn names_that_something_guards_may_be_undefined() {
+    let unguarded = |source: &str| !Template::text(source).unwrap().unguarded("x").is_empty();
+    for source in ["{{ x }}", "{{ x.y }}", "{{ a | default(value=x) }}", "{% for i in x %}{% endfor %}", "{{ [x] }}"] {
+        assert!(unguarded(source), "{source}");
+    }
+    for source in [
+        "{{ x | default(value=1) }}",
+        "{{ x.y[0] | default(value=1) }}",
+        "{% if x is defined %}{{ x }}{% endif %}",
+        "{{ x or 1 }}",
+        "{{ a.x }}",
+    ] {
+        assert!(!unguarded(source), "{source}");
+    }
+}
+
+#[test]
+fn our_filters_do_what_their_names_say() {
+    let values =
+        json!({"path": "/etc/autobot/redis.conf", "map": {"a": [1, true]}, "text": "a b/ü", "yes": "Yes", "number": "12"});
+    assert_eq!(
+        text("{{ path | basename }} {{ path | dirname }} {{ '/x' | dirname }}", &values),
+        json!("redis.conf /etc/autobot /")
+    );
+    assert_eq!(text("{{ map | to_json }}!", &values), json!("{\"a\":[1,true]}!"));
+    assert_eq!(text("{{ text | urlencode }}", &values), json!("a%20b%2F%C3%BC"));
+    assert_eq!(text("{{ yes | bool }}", &values), json!(true));
+    assert_eq!(text("{{ number | int }}", &values), json!(12));
+    assert_eq!(text("{{ text | b64encode | b64decode }}", &values), json!("a b/ü"));
+}
+
+#[test]
+fn urlencode_turns_a_secret_into_its_encoded_token() {
+    use crate::secret::{Encoding, SecretRef};
+    let secret = SecretRef { host: "db".into(), name: "P".into() };
+    let rendered = text("{{ ('p/' ~ s) | urlencode }}", &json!({"s": secret.token(Encoding::Plain)}));
+    assert_eq!(rendered, json!(format!("p%2F{}", secret.token(Encoding::Url))));
+}
+
+#[test]
+fn every_filter_and_test_that_is_suggested_exists() {
+    for name in filters::FILTERS {
+        assert!(Template::text(&format!("{{{{ 1 | {name} }}}}")).is_ok(), "{name}");
+    }
+    for name in filters::TESTS {
+        assert!(Template::text(&format!("{{{{ 1 is {name} }}}}")).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn filters_refuse_what_is_not_defined() {
+    for name in filters::FILTERS.iter().filter(|name| **name != "default") {
+        let source = format!("{{{{ a.b | {name} }}}}");
+        assert!(Template::text(&source).unwrap().render(&context(&json!({"a": {}}))).is_err(), "{name}");
+    }
+}
