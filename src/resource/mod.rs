@@ -204,7 +204,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! { apt, assert, command, port_owner, sysctl, systemd, systemd_service, wait_for }
+kinds! { apt, assert, command, deb822_repository, port_owner, sysctl, systemd, systemd_service, wait_for }
 
 /// Decodes parameters with serde, keeping the path to what is wrong.
 ///
