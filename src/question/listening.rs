@@ -58,7 +58,7 @@ for table do head -c \"$most\" \"$table\" || exit; echo; echo end; done 2>&1",
     }
 }
 
-/// Reads the kernel's tables (Documentation/networking/proc_net_tcp.rst), each closed by a line `end`.
+/// Reads the kernel's tables (`Documentation/networking/proc_net_tcp.rst`), each closed by a line `end`.
 fn listeners(text: &str) -> Result<Vec<Listener>, Unanswered> {
     let mut found = Vec::new();
     for table in text.split("\nend\n").filter(|table| !table.trim().is_empty()) {

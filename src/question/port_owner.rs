@@ -99,8 +99,8 @@ fn owners(port: u16, fields: &[&str]) -> Result<Vec<PortOwner>, Unanswered> {
 /// The innermost service or scope of a control group (`/system.slice/system-postgresql.slice/postgresql@15-main.service`); units may have groups
 /// of their own below.
 fn unit_of(cgroup: &str) -> String {
-    let parts = cgroup.rsplit('/');
-    parts.into_iter().find(|part| part.ends_with(".service") || part.ends_with(".scope")).unwrap_or_default().to_owned()
+    let is_unit = |part: &&str| part.rsplit_once('.').is_some_and(|(_, kind)| matches!(kind, "service" | "scope"));
+    cgroup.rsplit('/').find(is_unit).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

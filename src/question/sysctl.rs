@@ -68,11 +68,11 @@ done 2>/dev/null",
     }
 }
 
-fn parse(path: &str, line: &str, mounts: &[&str]) -> Option<Sysctl> {
+fn parse(file: &str, line: &str, mounts: &[&str]) -> Option<Sysctl> {
     let mut fields = line.splitn(3, ' ');
     let (read, may, value) = (fields.next()?, fields.next()?, fields.next()?);
     let live = (read == "yes").then(|| value.split_whitespace().collect::<Vec<_>>().join(" "));
-    Some(Sysctl { live, writable: may == "yes" && !read_only(path, mounts) })
+    Some(Sysctl { live, writable: may == "yes" && !read_only(file, mounts) })
 }
 
 /// Whether the innermost mount that holds the path is read-only; of several on one point the last one counts.

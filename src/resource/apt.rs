@@ -305,10 +305,7 @@ mod tests {
     }
 
     fn change(parameters: Value, is: &[(&str, Package)]) -> Change {
-        match compare(parameters, is) {
-            Verdict::Change(change) => change,
-            other => panic!("{other:?}"),
-        }
+        crate::resource::trial::change(compare(parameters, is))
     }
 
     fn installed(version: &str) -> Package {

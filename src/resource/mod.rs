@@ -212,6 +212,7 @@ kinds! {
     assert,
     command,
     copy,
+    deb822_repository,
     file,
     group,
     port_owner,

@@ -58,7 +58,7 @@ impl Resource for Ours {
         let owners = is.answers.get::<PortOwner>(&self.port)?;
         // Socket activation: systemd keeps the socket open beside the service.
         let ours = |owner: &PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
-        let stranger = owners.iter().find(|owner| !ours(owner) && !(owner.pid == 1 && owners.iter().any(ours)));
+        let stranger = owners.iter().find(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(ours)));
         Ok(stranger.map_or(Verdict::CONVERGED, |owner| Verdict::Refused(self.complaint(owner))))
     }
 }
@@ -87,7 +87,7 @@ mod tests {
         PortOwner { pid, process: process.into(), unit: unit.into(), directory: directory.into() }
     }
 
-    fn compare(unit: Value, owners: Vec<PortOwner>) -> Verdict {
+    fn compare(unit: &Value, owners: Vec<PortOwner>) -> Verdict {
         let mut answers = Answers::default();
         answers.set::<PortOwner>(6379, Ok(owners));
         let resource = from_parameters(json!({"port": 6379, "unit": unit, "help": "look at its data first"}), &mut NoFiles).unwrap();
@@ -97,23 +97,23 @@ mod tests {
     #[test]
     fn a_free_port_and_one_of_ours_are_fine() {
         let redis = owner(412, "redis-server", "redis.service", "/data");
-        assert!(matches!(compare(json!("redis"), vec![]), Verdict::Converged { .. }));
-        assert!(matches!(compare(json!("redis"), vec![redis.clone()]), Verdict::Converged { .. }));
-        assert!(matches!(compare(json!(["redis.service"]), vec![owner(1, "systemd", "init.scope", "/"), redis]), Verdict::Converged { .. }));
+        assert!(matches!(compare(&json!("redis"), vec![]), Verdict::Converged { .. }));
+        assert!(matches!(compare(&json!("redis"), vec![redis.clone()]), Verdict::Converged { .. }));
+        assert!(matches!(compare(&json!(["redis.service"]), vec![owner(1, "systemd", "init.scope", "/"), redis]), Verdict::Converged { .. }));
         let cluster = owner(9, "postgres", "postgresql@15-main.service", "/");
-        assert!(matches!(compare(json!(["x", "postgresql@*"]), vec![cluster]), Verdict::Converged { .. }));
+        assert!(matches!(compare(&json!(["x", "postgresql@*"]), vec![cluster]), Verdict::Converged { .. }));
     }
 
     #[test]
     fn a_stranger_is_named_with_its_unit_and_directory() {
-        let Verdict::Refused(why) = compare(json!("autobot-database-redis"), vec![owner(412, "redis-server", "redis-server.service", "/var/lib/redis")])
+        let Verdict::Refused(why) = compare(&json!("autobot-database-redis"), vec![owner(412, "redis-server", "redis-server.service", "/var/lib/redis")])
         else {
             panic!()
         };
         insta::assert_snapshot!(why, @"6379 is taken by `redis-server` (pid 412, unit redis-server.service, directory /var/lib/redis): look at its data first");
-        assert!(matches!(compare(json!("x"), vec![owner(7, "nc", "", "/")]), Verdict::Refused(why) if why.contains("no unit")));
-        assert!(matches!(compare(json!("x"), vec![owner(0, "", "", "")]), Verdict::Refused(why) if why.contains("a container?")));
-        assert!(matches!(compare(json!("x"), vec![owner(1, "systemd", "init.scope", "/")]), Verdict::Refused(_)));
+        assert!(matches!(compare(&json!("x"), vec![owner(7, "nc", "", "/")]), Verdict::Refused(why) if why.contains("no unit")));
+        assert!(matches!(compare(&json!("x"), vec![owner(0, "", "", "")]), Verdict::Refused(why) if why.contains("a container?")));
+        assert!(matches!(compare(&json!("x"), vec![owner(1, "systemd", "init.scope", "/")]), Verdict::Refused(_)));
     }
 
     #[test]

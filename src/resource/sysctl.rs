@@ -222,10 +222,7 @@ mod tests {
     }
 
     fn change(verdict: Verdict) -> Change {
-        match verdict {
-            Verdict::Change(change) => change,
-            other => panic!("{other:?}"),
-        }
+        crate::resource::trial::change(verdict)
     }
 
     #[test]

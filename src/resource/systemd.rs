@@ -197,10 +197,7 @@ mod tests {
     }
 
     fn change(parameters: Value, unit: Unit) -> Change {
-        match compare(parameters, unit) {
-            Verdict::Change(change) => change,
-            other => panic!("{other:?}"),
-        }
+        crate::resource::trial::change(compare(parameters, unit))
     }
 
     #[test]

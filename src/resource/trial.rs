@@ -67,6 +67,12 @@ pub(crate) fn shown(diff: &super::Diff) -> String {
     diff.lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The change that a comparison must have found.
+pub(crate) fn change(verdict: super::Verdict) -> super::Change {
+    let super::Verdict::Change(change) = verdict else { panic!("no change: {verdict:?}") };
+    change
+}
+
 /// A project without files.
 pub(crate) struct NoFiles;
 

@@ -187,10 +187,7 @@ mod tests {
     }
 
     fn change(parameters: Value) -> Change {
-        match compare(parameters, None, true) {
-            Verdict::Change(change) => change,
-            other => panic!("{other:?}"),
-        }
+        crate::resource::trial::change(compare(parameters, None, true))
     }
 
     #[test]
