@@ -220,11 +220,8 @@ pub(super) fn from_greeting(target: &Target, broken: Broken, log: &str) -> LinkE
             } else if !log.is_empty() {
                 LinkError::Lost { host, detail: format!(": {log}") }
             } else {
-                let detail = errors.trim();
-                LinkError::LoginShell {
-                    host,
-                    detail: if detail.is_empty() { "it ends without a word".to_owned() } else { detail.to_owned() },
-                }
+                let last = errors.lines().map(str::trim).rfind(|line| !line.is_empty());
+                LinkError::LoginShell { host, detail: last.unwrap_or("it ends without a word").chars().take(300).collect() }
             }
         }
         Broken::Silent => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },

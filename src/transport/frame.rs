@@ -91,3 +91,25 @@ impl FromIterator<Step> for Frame {
         Self { steps: steps.into_iter().collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{Encoding, Secret};
+
+    #[test]
+    fn secrets_reach_the_input_and_no_message() {
+        let secret = SecretRef { host: "db".into(), name: "PASSWORD".into() };
+        let script = Script::new("cat").input(format!("p={}", secret.token(Encoding::Plain)));
+        let mut values = SecretValues::default();
+        let missing = Step::new(&script, &values).unwrap_err();
+        assert_eq!(missing.to_string(), "the secret `PASSWORD` of `db` has no value yet");
+        values.insert(secret, Secret::new("hunter2".into()));
+        let step = Step::new(&script, &values).unwrap();
+        assert_eq!(step.input.as_slice(), b"p=hunter2");
+        assert!(!step.script.contains("hunter2"));
+        let output = StepOutput { status: 0, stdout: b"hunter2".to_vec(), stderr: b"hunter2".to_vec(), timed_out: false };
+        assert_eq!(format!("{step:?} {output:?}").matches("hunter2").count(), 0);
+        assert_eq!(Step::new(&Script::new("true").arg("\0"), &values).unwrap_err(), StepError::Nul(NulByte));
+    }
+}

@@ -175,6 +175,8 @@ take_lock() {
 
 trap finish TERM HUP INT PIPE
 say hello
+# What a login shell or sudo wrote there before is no step's.
+say hello >&2
 
 while read -r verb size rest; do
   case $verb in

@@ -1,6 +1,6 @@
 //! A connected node: the session with its shell, and the connection that carries it.
 
-use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, process::Stdio, time::Duration};
+use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{
@@ -28,7 +28,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 pub struct Transport {
     connecting: Semaphore,
     base: PathBuf,
-    directory: OnceCell<TempDir>,
+    directory: OnceCell<Arc<TempDir>>,
     pub(super) place: Place,
 }
 
@@ -99,13 +99,13 @@ impl Transport {
         }
     }
 
-    async fn directory(&self) -> Result<&std::path::Path, LinkError> {
+    async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
         let open = || async {
-            control::open(&self.base).await.map_err(|error| LinkError::Here {
+            control::open(&self.base).await.map(Arc::new).map_err(|error| LinkError::Here {
                 detail: format!("cannot make a directory for ssh's control sockets in `{}`: {error}", self.base.display()),
             })
         };
-        Ok(self.directory.get_or_try_init(open).await?.path())
+        self.directory.get_or_try_init(open).await.cloned()
     }
 }
 
@@ -263,4 +263,28 @@ fn spawn_locally(target: &Target, place: &Place, far_ends: [OwnedFd; 3]) -> std:
         .stdout(Stdio::from(stdout))
         .stderr(Stdio::from(stderr))
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_shells_of_all_kinds_read_the_command_alike() {
+        for become_root in [true, false] {
+            let target = Target { become_root, ..Target::new("node", "node") };
+            let command = command(&target, &Place::default());
+            // fish and csh differ from sh in these, even between single quotes.
+            assert!(!command.contains(['!', '\\', '\n']), "{command}");
+            assert_eq!(command.matches('\'').count(), 4, "{command}");
+        }
+    }
+
+    #[test]
+    fn nodes_and_connections_can_move_between_threads() {
+        fn can_move<T: Send>(_: T) {}
+        let (transport, target) = (Transport::new(1), Target::local("here"));
+        can_move(transport.connect(&target, Lock::Look, Frame::default(), &mut |_| {}));
+        can_move(|mut node: Node| async move { node.run(Frame::default(), &mut |_| {}).await.map(|_| node) });
+    }
 }

@@ -73,6 +73,22 @@ impl Output {
     fn take_mark(&mut self, nonce: &str) -> Option<(Vec<u8>, String)> {
         wire::take_mark(&mut self.buffer, &mut self.searched, nonce)
     }
+
+    /// Waits for the next mark. None when the output ends first.
+    async fn next_mark(&mut self, nonce: &str, deadline: Instant) -> Result<Option<(Vec<u8>, String)>, Broken> {
+        loop {
+            if let Some(mark) = self.take_mark(nonce) {
+                return Ok(Some(mark));
+            }
+            let more = tokio::select! {
+                more = self.fill() => more?,
+                () = sleep_until(deadline) => return Err(Broken::Silent),
+            };
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// A conversation with a node's loop.
@@ -103,24 +119,12 @@ impl Session {
             sent: 0,
             broken: false,
         };
-        // One write for all of it: the first packets count most.
-        let mut opening =
-            Zeroizing::new(wire::bootstrap(&session.nonce, place).map_err(|nul| Broken::Nonsense(nul.to_string()))?);
-        opening.extend_from_slice(&match lock {
+        session.send(Zeroizing::new(wire::bootstrap(&session.nonce, place).map_err(|nul| Broken::Nonsense(nul.to_string()))?));
+        session.send(Zeroizing::new(match lock {
             Lock::Look => b"look\n".to_vec(),
             Lock::Take(request) => lock_command(request, 0),
-        });
-        let mut commands = frame_commands(first)?.into_iter();
-        if let Some(command) = commands.next() {
-            opening.extend_from_slice(&command);
-        }
-        if commands.len() == 1 {
-            opening.extend(commands.flat_map(|command| command.to_vec()));
-            session.send(opening);
-        } else {
-            session.send(opening);
-            commands.for_each(|command| session.send(command));
-        }
+        }));
+        frame_commands(first)?.into_iter().for_each(|command| session.send(command));
         Ok(session)
     }
 
@@ -130,6 +134,9 @@ impl Session {
         let (before, words) = self.mark_from_stdout(deadline).await?;
         if words != "hello" {
             return Err(Broken::Nonsense(excerpt(&words)));
+        }
+        if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
+            return Err(self.ended().await);
         }
         let before = String::from_utf8_lossy(&before);
         // A login shell may have said something first.
@@ -281,17 +288,9 @@ impl Session {
     }
 
     async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Vec<u8>, String), Broken> {
-        loop {
-            if let Some(mark) = self.stdout.take_mark(&self.nonce) {
-                return Ok(mark);
-            }
-            let more = tokio::select! {
-                more = self.stdout.fill() => more?,
-                () = sleep_until(deadline) => return Err(Broken::Silent),
-            };
-            if !more {
-                return Err(self.ended().await);
-            }
+        match self.stdout.next_mark(&self.nonce, deadline).await? {
+            Some(mark) => Ok(mark),
+            None => Err(self.ended().await),
         }
     }
 

@@ -4,6 +4,7 @@ use std::{ffi::OsString, fmt::Write as _, fs, num::NonZeroU64, path::Path, proce
 
 use openssh::{Child, Session};
 use rand::RngExt as _;
+use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
 use super::{HostKeys, LinkError, Target, errors};
@@ -24,13 +25,15 @@ pub(super) struct Connected {
     session: Arc<Session>,
     child: Option<Child<Arc<Session>>>,
     log: Box<Path>,
+    /// Removed when the last connection of the run is gone.
+    _directory: Arc<TempDir>,
 }
 
-/// Logs in. The directory that is returned inside holds the control socket, ssh's log and its configuration.
-pub(super) async fn connect(target: &Target, directory: &Path) -> Result<Connected, LinkError> {
+/// Logs in. A directory for this connection, in the run's, holds its control socket, ssh's log and its configuration.
+pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<Connected, LinkError> {
     let mut busy = 0;
     loop {
-        match log_in(target, directory).await {
+        match log_in(target, &directory).await {
             Ok(connected) => return Ok(connected),
             Err(log) if busy < 2 && BUSY.iter().any(|text| log.contains(text)) => {
                 busy += 1;
@@ -44,12 +47,12 @@ pub(super) async fn connect(target: &Target, directory: &Path) -> Result<Connect
 }
 
 /// One try. The error is what ssh wrote to its log.
-async fn log_in(target: &Target, directory: &Path) -> Result<Connected, String> {
+async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connected, String> {
     let directory = tempfile::Builder::new()
         .prefix("c")
         .rand_bytes(6)
-        .tempdir_in(directory)
-        .map_err(|error| format!("cannot make a directory in `{}`: {error}", directory.display()))?;
+        .tempdir_in(run_directory.path())
+        .map_err(|error| format!("cannot make a directory in `{}`: {error}", run_directory.path().display()))?;
     let (configuration, log) = (directory.path().join("config"), directory.path().join("log"));
     fs::write(&configuration, configuration_text(target)?)
         .map_err(|error| format!("cannot write ssh's configuration: {error}"))?;
@@ -68,7 +71,12 @@ async fn log_in(target: &Target, directory: &Path) -> Result<Connected, String> 
         let said = fs::read(&log).unwrap_or_default();
         return Err(String::from_utf8_lossy(&said).into_owned());
     }
-    Ok(Connected { session: Arc::new(Session::new_native_mux(directory)), child: None, log: log.into_boxed_path() })
+    Ok(Connected {
+        session: Arc::new(Session::new_native_mux(directory)),
+        child: None,
+        log: log.into_boxed_path(),
+        _directory: run_directory.clone(),
+    })
 }
 
 /// What concerns this host only. Everything else is in the configuration, as a `ProxyJump`'s own ssh gets that one too.

@@ -76,11 +76,12 @@ pub(super) fn whole_seconds(limit: Duration) -> u64 {
 /// A mark is a line that begins with the session's nonce. The newline before it belongs to it.
 pub(super) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str) -> Option<(Vec<u8>, String)> {
     let opening = [b"\n", nonce.as_bytes(), b" "].concat();
-    let Some(found) = buffer[*searched..].windows(opening.len()).position(|window| window == opening) else {
-        *searched = buffer.len().saturating_sub(opening.len() - 1);
+    let is_mark = |at: &usize| buffer[*at] == b'\n' && buffer[*at..].starts_with(&opening);
+    let Some(start) = (*searched..buffer.len()).find(is_mark) else {
+        // The end may be the beginning of one.
+        *searched = buffer.len().saturating_sub(opening.len() - 1).max(*searched);
         return None;
     };
-    let start = *searched + found;
     *searched = start;
     let words_at = start + opening.len();
     let length = buffer[words_at..].iter().position(|byte| *byte == b'\n')?;

@@ -261,7 +261,8 @@ async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    program("id", "echo 1000");
+    // Also a chatty one: what it says is nobody's output.
+    program("id", "echo a word to stderr >&2; echo 1000");
     if let Some(sudo) = sudo {
         program("sudo", sudo);
     }
@@ -279,6 +280,7 @@ async fn root_comes_through_sudo_with_a_short_constant_command() {
     for _ in 0..2 {
         let (node, welcome) = connect(&transport, &server.target(), quick("echo ok").into()).await.unwrap();
         assert_eq!((welcome.uid, &*welcome.outputs[0].stdout), (0, &b"ok\n"[..]));
+        assert_eq!(welcome.outputs[0].stderr, b"");
         assert!(welcome.ssh_connection.is_some(), "sudo drops it from the environment");
         node.close().await;
     }
