@@ -6,6 +6,7 @@
 
 pub mod connection;
 pub mod pg;
+pub mod redis;
 pub mod ufw;
 
 use std::{
