@@ -14,6 +14,7 @@ pub mod path;
 pub mod pending;
 pub mod pg;
 pub mod port_owner;
+pub mod redis;
 pub mod small_file;
 pub mod sysctl;
 pub mod ufw;
