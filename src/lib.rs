@@ -1,5 +1,7 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod cli;
+pub mod engine;
 pub mod event;
 pub mod firewall;
 pub mod health;

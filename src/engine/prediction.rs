@@ -246,8 +246,8 @@ impl Predictor<'_> {
                         return Err(Stop::Failed);
                     }
                 }
-                HealthCheck::Exercise { exercise } if role_changes => {
-                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, exercise.kind(), &health.place);
+                HealthCheck::Exercise { kind, exercise } if role_changes => {
+                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
                     let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
                     self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
                 }

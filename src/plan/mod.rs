@@ -19,6 +19,7 @@ use std::{collections::HashMap, path::PathBuf, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    health::Exercise,
     inventory::InventorySource,
     resource::{Mode, RemotePath, Resource},
     secret::SecretRef,
@@ -312,12 +313,12 @@ pub enum HealthCheck {
         /// The resource.
         resource: Box<dyn Resource>,
     },
-    /// Something to try, not yet decoded.
+    /// Something to try through a tunnel.
     Exercise {
         /// The kind of exercise.
-        kind: String,
-        /// Its rendered parameters; secrets are tokens within strings.
-        parameters: Value,
+        kind: &'static str,
+        /// The exercise.
+        exercise: Box<dyn Exercise>,
     },
 }
 

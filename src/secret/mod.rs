@@ -3,7 +3,7 @@
 mod env_file;
 mod password;
 
-pub use env_file::{EnvFile, EnvFileError};
+pub use env_file::{EnvFile, EnvFileError, Piece};
 pub use password::{ALPHABET, generate};
 
 use std::{collections::HashMap, fmt};

@@ -11,6 +11,7 @@ mod node;
 mod session;
 mod ssh;
 mod target;
+mod tunnel;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -20,6 +21,7 @@ pub use frame::{Frame, Step, StepError, StepOutput};
 pub use lock::{Holder, Lock, LockRequest};
 pub use node::{Node, SshConnection, Transport, Welcome};
 pub use target::{Connection, HostKeys, SshArguments, SshArgumentsError, Target};
+pub use tunnel::{Running, Tunnel};
 
 use std::future::Future;
 
@@ -41,6 +43,9 @@ pub trait Channel: Send {
 
     /// What this channel has cost so far.
     fn traffic(&self) -> Traffic;
+
+    /// The way to what listens on the node.
+    fn tunnel(&self) -> Box<dyn Tunnel>;
 
     /// Ends the session: the remote shell first, then the connection. Bounded, a few seconds at worst.
     ///

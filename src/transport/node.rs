@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use super::{
-    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, control, errors,
+    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
     session::{Broken, GREETING, Pipes, Session},
     ssh::{self, Connected},
+    tunnel::Here,
     wire::Place,
 };
 

@@ -152,6 +152,11 @@ impl Connected {
         Ok(())
     }
 
+    /// The way through this connection to what listens on the node.
+    pub(super) fn forwarded(&self) -> Forwarded {
+        Forwarded { session: self.session.clone(), directory: self.log.parent().unwrap_or(Path::new("/")).to_owned() }
+    }
+
     /// What ssh has written to its log since, for errors.
     pub(super) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
