@@ -8,7 +8,7 @@ use tokio::{
     net::unix::pipe,
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
 };
 use zeroize::Zeroizing;
 
@@ -46,6 +46,15 @@ impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         Self::Ended(error.to_string())
     }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing holds its pipes any more.
+    Closed,
+    /// Something at the other end still does: a daemon that a script has started, or a shell that hangs.
+    Open,
 }
 
 /// What comes from one of the node's two outputs.
@@ -264,13 +273,19 @@ impl Session {
     }
 
     /// Says goodbye and waits, within limits, until the node's shell has ended.
-    pub(super) async fn end(mut self, limit: Duration) -> Traffic {
-        let _ = self.to_node.send(Zeroizing::new(b"bye\n".to_vec()));
-        let deadline = Instant::now() + limit;
-        while let Ok(Ok(true)) = tokio::time::timeout_at(deadline, self.stdout.fill()).await {
-            self.stdout.buffer.clear();
+    pub(super) async fn end(mut self, limit: Duration) -> Ending {
+        self.send(Zeroizing::new(b"bye\n".to_vec()));
+        let mut deadline = Instant::now() + limit;
+        loop {
+            if self.stdout.take_mark(&self.nonce).is_some_and(|(_, words)| words == "bye") {
+                deadline = deadline.min(Instant::now() + Duration::from_secs(1));
+            }
+            match timeout_at(deadline, self.stdout.fill()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false) | Err(_)) => return Ending::Closed,
+                Err(_) => return Ending::Open,
+            }
         }
-        self.traffic()
     }
 
     pub(super) fn traffic(&self) -> Traffic {
@@ -297,7 +312,7 @@ impl Session {
     /// What the node wrote to standard error before its output ended: sudo's or the login shell's complaint.
     async fn ended(&mut self) -> Broken {
         let deadline = Instant::now() + Duration::from_secs(1);
-        while let Ok(Ok(true)) = tokio::time::timeout_at(deadline, self.stderr.fill()).await {}
+        while let Ok(Ok(true)) = timeout_at(deadline, self.stderr.fill()).await {}
         Broken::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
     }
 }
