@@ -246,10 +246,12 @@ async fn silence_frees_a_lock_that_was_waited_for() {
     let (transport, directory) = transport("/bin/dash");
     let lock = directory.path().join("run/lock");
     let (first, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-    // Longer than the first beat takes.
+    let shell = directory.path().join("sh");
+    let watched = || with_argument(shell.to_str().unwrap()) == 4;
     let (second, ()) =
         tokio::join!(connect(&transport, Lock::Take(request("bob", Duration::from_secs(20))), Frame::default()), async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            // Each loop's first beat starts its watcher.
+            until("both loops have their watchers", Duration::from_secs(5), watched).await;
             first.close().await;
         });
     let (second, _) = second.unwrap();
