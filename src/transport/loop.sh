@@ -65,6 +65,8 @@ finish() {
   kill "$watcher" 2>/dev/null && wait "$watcher" 2>/dev/null
   end_session "$$" "$$"
   unlock
+  # The end of the output may not come: a daemon that a script has started can still hold it.
+  say bye 2>/dev/null
   exit 0
 }
 
@@ -203,6 +205,8 @@ while read -r verb size rest; do
   lock)
     if take_lock "$size" "$rest"; then
       denied=''
+      # A watcher that began while we waited knows nothing of the lock.
+      [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; start_watcher; }
       say lock taken
     else
       denied=1

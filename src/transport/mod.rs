@@ -8,6 +8,7 @@ mod errors;
 mod frame;
 mod lock;
 mod node;
+mod output;
 mod session;
 mod ssh;
 mod target;

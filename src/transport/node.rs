@@ -11,8 +11,13 @@ use tokio::{
 };
 
 use super::{
+<<<<<<< HEAD
     Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
     session::{Broken, GREETING, Pipes, Session},
+=======
+    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, control, errors,
+    session::{Broken, Ending, GREETING, Pipes, Session},
+>>>>>>> transport
     ssh::{self, Connected},
     tunnel::Here,
     wire::Place,
@@ -82,7 +87,7 @@ impl Transport {
                 let started = connected.start(&command(target, &self.place), far_ends).await;
                 if let Err(error) = started {
                     let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
-                    connected.close(CLOSE_LIMIT).await;
+                    connected.close(Ending::Open, CLOSE_LIMIT).await;
                     return Err(LinkError::LoginShell { host: target.host.clone(), detail });
                 }
                 (Link::Ssh(connected), session)
@@ -93,8 +98,7 @@ impl Transport {
             Ok(welcome) => Ok((Node { target: target.clone(), session, link }, welcome)),
             Err(broken) => {
                 let log = link.log();
-                session.end(CLOSE_LIMIT).await;
-                link.close().await;
+                link.close(session.end(CLOSE_LIMIT).await).await;
                 Err(broken.into_link_error(target, &log))
             }
         }
@@ -193,9 +197,9 @@ impl Link {
         }
     }
 
-    async fn close(self) {
+    async fn close(self, session: Ending) {
         match self {
-            Self::Ssh(connected) => connected.close(CLOSE_LIMIT).await,
+            Self::Ssh(connected) => connected.close(session, CLOSE_LIMIT).await,
             Self::Local(mut child) => {
                 let _ = timeout(CLOSE_LIMIT, child.wait()).await;
             }
@@ -222,8 +226,7 @@ impl Channel for Node {
     }
 
     async fn close(self) {
-        self.session.end(CLOSE_LIMIT).await;
-        self.link.close().await;
+        self.link.close(self.session.end(CLOSE_LIMIT).await).await;
     }
 }
 

@@ -4,15 +4,19 @@ use std::{io, net::IpAddr, time::Duration};
 
 use rand::{TryRng as _, rngs::SysRng};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     net::unix::pipe,
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
 };
 use zeroize::Zeroizing;
 
-use super::{Frame, Holder, Lock, LockRequest, Progress, SshConnection, StepOutput, Traffic, lock, wire};
+use super::{
+    Frame, Holder, Lock, LockRequest, Progress, SshConnection, StepOutput, Traffic, lock,
+    output::{Output, tell},
+    wire,
+};
 
 /// How often the loop hears that we live. It gives up after 6 to 8 seconds without.
 const BEAT: Duration = Duration::from_secs(2);
@@ -48,47 +52,13 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// What comes from one of the node's two outputs.
-#[derive(Debug)]
-struct Output {
-    pipe: pipe::Receiver,
-    buffer: Vec<u8>,
-    searched: usize,
-    received: u64,
-}
-
-impl Output {
-    fn new(pipe: pipe::Receiver) -> Self {
-        Self { pipe, buffer: Vec::new(), searched: 0, received: 0 }
-    }
-
-    /// Reads what there is. False at the end. Nothing is lost when it is cancelled.
-    async fn fill(&mut self) -> io::Result<bool> {
-        self.buffer.reserve(64 * 1024);
-        let count = self.pipe.read_buf(&mut self.buffer).await?;
-        self.received += count as u64;
-        Ok(count > 0)
-    }
-
-    fn take_mark(&mut self, nonce: &str) -> Option<(Vec<u8>, String)> {
-        wire::take_mark(&mut self.buffer, &mut self.searched, nonce)
-    }
-
-    /// Waits for the next mark. None when the output ends first.
-    async fn next_mark(&mut self, nonce: &str, deadline: Instant) -> Result<Option<(Vec<u8>, String)>, Broken> {
-        loop {
-            if let Some(mark) = self.take_mark(nonce) {
-                return Ok(Some(mark));
-            }
-            let more = tokio::select! {
-                more = self.fill() => more?,
-                () = sleep_until(deadline) => return Err(Broken::Silent),
-            };
-            if !more {
-                return Ok(None);
-            }
-        }
-    }
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing holds its pipes any more.
+    Closed,
+    /// Something at the other end still does: a daemon that a script has started, or a shell that hangs.
+    Open,
 }
 
 /// A conversation with a node's loop.
@@ -264,13 +234,19 @@ impl Session {
     }
 
     /// Says goodbye and waits, within limits, until the node's shell has ended.
-    pub(super) async fn end(mut self, limit: Duration) -> Traffic {
-        let _ = self.to_node.send(Zeroizing::new(b"bye\n".to_vec()));
-        let deadline = Instant::now() + limit;
-        while let Ok(Ok(true)) = tokio::time::timeout_at(deadline, self.stdout.fill()).await {
-            self.stdout.buffer.clear();
+    pub(super) async fn end(mut self, limit: Duration) -> Ending {
+        self.send(Zeroizing::new(b"bye\n".to_vec()));
+        let mut deadline = Instant::now() + limit;
+        loop {
+            if self.stdout.take_mark(&self.nonce).is_some_and(|(_, words)| words == "bye") {
+                deadline = deadline.min(Instant::now() + Duration::from_secs(1));
+            }
+            match timeout_at(deadline, self.stdout.fill()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false) | Err(_)) => return Ending::Closed,
+                Err(_) => return Ending::Open,
+            }
         }
-        self.traffic()
     }
 
     pub(super) fn traffic(&self) -> Traffic {
@@ -297,7 +273,7 @@ impl Session {
     /// What the node wrote to standard error before its output ended: sudo's or the login shell's complaint.
     async fn ended(&mut self) -> Broken {
         let deadline = Instant::now() + Duration::from_secs(1);
-        while let Ok(Ok(true)) = tokio::time::timeout_at(deadline, self.stderr.fill()).await {}
+        while let Ok(Ok(true)) = timeout_at(deadline, self.stderr.fill()).await {}
         Broken::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
     }
 }
@@ -365,21 +341,6 @@ fn ssh_connection<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<SshCon
 /// was held up on the way.
 fn limit_passed(limit: Duration, status: i32, took: Duration) -> bool {
     matches!(status, 124 | 137) && took + Duration::from_millis(300) >= limit
-}
-
-/// Hands on the complete lines after the first `told` bytes; with `all`, also the last one.
-fn tell(bytes: &[u8], told: &mut usize, all: bool, progress: Progress<'_>) {
-    let Some(end) = (if all { Some(bytes.len()) } else { bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) }) else {
-        return;
-    };
-    for line in bytes.get(*told..end).unwrap_or_default().split(|byte| *byte == b'\n') {
-        let line = String::from_utf8_lossy(line);
-        let line = line.trim_end_matches('\r');
-        if !line.is_empty() {
-            progress(line);
-        }
-    }
-    *told = end.max(*told);
 }
 
 /// The beginning of what should not have come, for a message.

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-use super::{HostKeys, LinkError, Target, errors};
+use super::{HostKeys, LinkError, Target, errors, session::Ending};
 
 /// How long a master without work outlives a run that was killed.
 const IDLE: u64 = 10;
@@ -162,13 +162,23 @@ impl Connected {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
     }
 
-    /// Ends the master. The remote command should have ended: a master stays for as long as one runs.
-    pub(super) async fn close(mut self, limit: Duration) {
-        if let Some(child) = self.child.take() {
-            let _ = timeout(limit, child.wait()).await;
-        }
-        if let Some(session) = Arc::into_inner(self.session) {
-            let _ = timeout(limit, session.close()).await;
+    /// Ends the master. Asked to close, it stays for as long as the remote command's pipes are held; then it is told to exit.
+    pub(super) async fn close(mut self, remote: Ending, limit: Duration) {
+        match (remote, self.child.take()) {
+            (Ending::Closed, child) => {
+                if let Some(child) = child {
+                    let _ = timeout(limit, child.wait()).await;
+                }
+                if let Some(session) = Arc::into_inner(self.session) {
+                    let _ = timeout(limit, session.close()).await;
+                }
+            }
+            (Ending::Open, _) => {
+                let mut exit = Command::new("ssh");
+                exit.args(["-F", "none", "-O", "exit", "-S"]).arg(self.session.control_socket()).args(["--", "node"]);
+                exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+                let _ = timeout(limit, exit.status()).await;
+            }
         }
     }
 }

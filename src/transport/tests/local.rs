@@ -242,6 +242,27 @@ async fn silence_ends_everything_and_frees_the_lock() {
 }
 
 #[tokio::test]
+async fn silence_frees_a_lock_that_was_waited_for() {
+    let (transport, directory) = transport("/bin/dash");
+    let lock = directory.path().join("run/lock");
+    let (first, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+    let shell = directory.path().join("sh");
+    let watched = || with_argument(shell.to_str().unwrap()) == 4;
+    let (second, ()) =
+        tokio::join!(connect(&transport, Lock::Take(request("bob", Duration::from_secs(20))), Frame::default()), async {
+            // Each loop's first beat starts its watcher.
+            until("both loops have their watchers", Duration::from_secs(5), watched).await;
+            first.close().await;
+        });
+    let (second, _) = second.unwrap();
+    let line = fs::read_to_string(&lock).unwrap();
+    let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
+    let _held = fs::File::options().write(true).open(input).unwrap();
+    drop(second);
+    until("the lock is gone", Duration::from_secs(10), || !directory.path().join("run").exists()).await;
+}
+
+#[tokio::test]
 async fn beats_keep_a_long_script_alive() {
     let long = async |shell| {
         let (transport, directory) = transport(shell);

@@ -206,6 +206,22 @@ async fn a_connection_that_breaks_is_noticed_on_both_sides() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_keeps_its_output_does_not_keep_the_connection() {
+    let server = Server::start("").await;
+    let (transport, base) = transport();
+    let daemon = long();
+    let start = quick(&format!("setsid sleep {daemon} & echo $!"));
+    let (node, welcome) = connect(&transport, &server.target(), start.into()).await.unwrap();
+    let began = Instant::now();
+    node.close().await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    until("the master ends", Duration::from_secs(2), || masters(base.path()) == 0).await;
+    assert_eq!(with_argument(&daemon), 1, "a session of its own is none of ours");
+    let pid = String::from_utf8_lossy(&welcome.outputs[0].stdout).trim().to_owned();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+}
+
+#[tokio::test]
 async fn a_killed_run_is_cleaned_up_after() {
     let server = Server::start("").await;
     let (transport, base) = transport();
