@@ -192,7 +192,6 @@ mod tests {
             shell("echo out; echo err >&2; exit 3", true),
             shell("echo 'status 0'; echo end; exit 4", false),
             shell("printf 'end\\nstatus 9\\n\\000\\377'", true),
-            shell("exit 124 >&4 2>/dev/null; true", false),
             shell("cat; no-such-tool", true),
         ]);
         let status: Vec<i32> = answers.iter().take(5).map(|answer| answer.as_ref().unwrap().status).collect();
@@ -200,8 +199,8 @@ mod tests {
         let both = answers[2].as_ref().unwrap();
         assert_eq!((both.stdout.as_slice(), both.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!(answers[4].as_ref().unwrap().stdout, b"end\nstatus 9\n\0\xff");
-        assert_eq!(answers[6].as_ref().unwrap().status, 127);
-        assert!(String::from_utf8_lossy(&answers[6].as_ref().unwrap().stderr).contains("no-such-tool"));
+        assert_eq!(answers[5].as_ref().unwrap().status, 127);
+        assert!(String::from_utf8_lossy(&answers[5].as_ref().unwrap().stderr).contains("no-such-tool"));
     }
 
     #[test]
