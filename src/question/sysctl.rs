@@ -68,8 +68,8 @@ done 2>/dev/null",
     }
 }
 
-fn parse(file: &str, line: &str, mounts: &[&str]) -> Option<Sysctl> {
-    let mut fields = line.splitn(3, ' ');
+fn parse(file: &str, answer: &str, mounts: &[&str]) -> Option<Sysctl> {
+    let mut fields = answer.splitn(3, ' ');
     let (read, may, value) = (fields.next()?, fields.next()?, fields.next()?);
     let live = (read == "yes").then(|| value.split_whitespace().collect::<Vec<_>>().join(" "));
     Some(Sysctl { live, writable: may == "yes" && !read_only(file, mounts) })

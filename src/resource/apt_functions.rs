@@ -6,6 +6,7 @@
 /// - `apt-get update` exits 0 when a signature cannot be verified, unless `APT::Update::Error-Mode=any`.
 /// - `DPkg::Lock::Timeout` covers dpkg's lock only: where apt fails at once (lists, archives), it is tried again until the lock is free.
 /// - The locale decides the encoding of the `PostgreSQL` cluster that the package creates, hence UTF-8.
+/// - The end is a line of its own: daemons that a package starts may keep the pipe open.
 /// - The umask is what maintainer scripts expect.
 pub(crate) const APT: &str = r#"
 export DEBIAN_FRONTEND=noninteractive DEBIAN_PRIORITY=critical APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l
@@ -13,7 +14,7 @@ export LANG=C.UTF-8 LC_ALL=C.UTF-8
 unset LANGUAGE
 umask 022
 apt_try() {
-  outcome=$( { "$@" </dev/null 2>&1; echo "autobot-provision: status $?"; } | {
+  outcome=$( { code=0; "$@" </dev/null 2>&1 || code=$?; echo "autobot-provision: status $code"; } | {
     status=1 locked=no found=yes why=
     while IFS= read -r line; do
       case $line in
