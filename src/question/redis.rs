@@ -307,6 +307,18 @@ esac
     }
 
     #[test]
+    fn a_server_that_repeats_the_password_is_not_listened_to() {
+        let node = node("p@ss $(x)");
+        fs::write(
+            node.path().join("reply"),
+            "(error) ERR unknown command 'AUTH', with args beginning with: 'p@ss $(x)'\n\"@end\"\n",
+        )
+        .unwrap();
+        let Ok(Answer::Said(said)) = ask(&instance(node.path())) else { panic!() };
+        assert_eq!(said.auth, "(error) ERR unknown command 'AUTH'");
+    }
+
+    #[test]
     fn nobody_who_answers_is_silence_and_half_an_answer_is_none() {
         let node = node("p");
         let reply = |text: &str| fs::write(node.path().join("reply"), text).unwrap();

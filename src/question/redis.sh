@@ -79,6 +79,9 @@ ask_redis() {
             printf 'ECHO "@end"\n'
         } | "$cli" --no-raw "$@" 2>&1
     )
+    reply=${said%%"$newline"*}
+    # A server without AUTH repeats the password after a comma.
+    if [ "$reply" != OK ]; then printf '%s\n' "${reply%%,*}"; return; fi
     printf '%s\n' "$said"
     pid=${said#*process_id:}
     pid=${pid%%[!0-9]*}
