@@ -9,9 +9,8 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::exercise::{Exercise, ExerciseKind};
+use super::exercise::{Exercise, ExerciseKind, Running, Tunnel};
 use crate::{
-    transport::{Running, Tunnel},
     pg::{self, Name},
     resource::decode,
     secret::{Sealed, SecretRef, SecretValues, generate},

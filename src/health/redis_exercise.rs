@@ -10,11 +10,10 @@ use tokio::{
 };
 
 use super::{
-    exercise::{Exercise, ExerciseKind},
+    exercise::{Exercise, ExerciseKind, Running, Tunnel},
     resp::{Client, Reply},
 };
 use crate::{
-    transport::{Running, Tunnel},
     resource::decode,
     secret::{Sealed, SecretRef, SecretValues, generate},
 };
