@@ -6,6 +6,7 @@ pub mod event;
 pub mod firewall;
 pub mod health;
 pub mod inventory;
+pub mod lab;
 pub mod pg;
 pub mod plan;
 pub mod question;
