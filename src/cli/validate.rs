@@ -10,6 +10,7 @@ use super::{
     out, project,
 };
 use crate::{
+    inventory::InventorySource,
     plan::{self, Plan, Request},
     source::Diagnostics,
 };
@@ -37,7 +38,7 @@ pub(super) fn load(given: Option<&Path>, selection: &Selection, check: bool) -> 
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
     plan::load(&Request {
         project,
-        inventories: selection.inventory.clone(),
+        inventories: selection.inventory.iter().map(|given| InventorySource::from_argument(given)).collect(),
         roles: selection.role.clone(),
         limit: selection.limit.clone(),
         tags: selection.tags.clone(),

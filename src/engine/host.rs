@@ -155,7 +155,7 @@ async fn begin(
     let (node, welcome) = transport.connect(target, lock, Frame::from(round.step()), &mut progress).await?;
     let mut answers = round.read(welcome.outputs.first());
     answers.set::<Connection>((), Ok(welcome.ssh_connection));
-    let holder = welcome.holder.map(|holder| format!("{} (run {}, since {})", holder.who, holder.run_id, holder.since));
+    let holder = welcome.holder.map(|holder| holder.to_string());
     Ok(Session { node, answers, holder })
 }
 

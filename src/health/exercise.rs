@@ -1,26 +1,12 @@
 //! What an exercise is: something that a client would do, done once and cleaned up after.
 
-use std::{fmt::Debug, future::Future, path::PathBuf, pin::Pin};
+use std::fmt::Debug;
 
 use crate::{
     resource::Wrong,
     secret::{SecretRef, SecretValues},
+    transport::{Running, Tunnel},
 };
-
-/// A future of a trait object.
-pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
-
-/// A way to what listens on a node.
-pub trait Tunnel: Send + Sync {
-    /// Forwards a Unix socket on the controller to `host`:`port` as seen from the node, and says where the socket is.
-    ///
-    /// The socket lies in a directory that no other user may enter, and is named `.s.PGSQL.<port>`, because PostgreSQL's clients choose the name
-    /// themselves. It stays until the tunnel is dropped.
-    ///
-    /// # Errors
-    /// Why there is no way, for the reader.
-    fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf>;
-}
 
 /// Something that a client of a database would do.
 pub trait Exercise: Debug + Send + Sync {

@@ -11,7 +11,7 @@ mod redis_conf;
 mod redis_exercise;
 mod resp;
 
-pub use exercise::{Exercise, ExerciseKind, Running, Tunnel};
+pub use exercise::{Exercise, ExerciseKind};
 
 use crate::resource::{Kind, Verdict};
 

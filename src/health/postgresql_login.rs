@@ -9,8 +9,9 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::exercise::{Exercise, ExerciseKind, Running, Tunnel};
+use super::exercise::{Exercise, ExerciseKind};
 use crate::{
+    transport::{Running, Tunnel},
     pg::{self, Name},
     resource::decode,
     secret::{Sealed, SecretRef, SecretValues, generate},

@@ -10,10 +10,11 @@ use tokio::{
 };
 
 use super::{
-    exercise::{Exercise, ExerciseKind, Running, Tunnel},
+    exercise::{Exercise, ExerciseKind},
     resp::{Client, Reply},
 };
 use crate::{
+    transport::{Running, Tunnel},
     resource::decode,
     secret::{Sealed, SecretRef, SecretValues, generate},
 };

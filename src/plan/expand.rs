@@ -403,9 +403,9 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
     let names: Vec<&str> =
         path.iter().filter_map(|segment| if let Segment::Key(name) = segment { Some(name.as_str()) } else { None }).collect();
     let title = match message.strip_prefix("missing field ") {
-        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{}` needs {field}", kind.name)).at(found),
-        Some(_) | None if names.is_empty() => format!("wrong parameters of `{}`", kind.name),
-        Some(_) | None => format!("wrong `{}` of `{}`", names.join("."), kind.name),
+        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{}` needs {field}", kind)).at(found),
+        Some(_) | None if names.is_empty() => format!("wrong parameters of `{}`", kind),
+        Some(_) | None => format!("wrong `{}` of `{}`", names.join("."), kind),
     };
     Diagnostic::error(format!("{title}: {message}")).at(found)
 }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     health::Exercise,
     inventory::InventorySource,
-    resource::{Mode, RemotePath, Resource},
+    resource::{RemotePath, Resource, access::Access},
     secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Place, Yaml},
 };
@@ -331,12 +331,8 @@ pub struct SecretSpec {
     pub file: RemotePath,
     /// How many characters.
     pub length: usize,
-    /// The file's owner.
-    pub owner: String,
-    /// The file's group.
-    pub group: String,
-    /// The file's mode.
-    pub mode: Mode,
+    /// The file's owner, group and mode.
+    pub access: Access,
     /// The role that declares it.
     pub role: String,
     /// Where it is declared.

@@ -20,7 +20,7 @@ mod wire;
 pub use errors::LinkError;
 pub use frame::{Frame, Step, StepError, StepOutput};
 pub use lock::{Holder, Lock, LockRequest};
-pub use node::{Node, SshConnection, Transport, Welcome};
+pub use node::{Node, Transport, Welcome};
 pub use target::{Connection, HostKeys, SshArguments, SshArgumentsError, Target};
 pub use tunnel::{Running, Tunnel};
 

@@ -1,6 +1,6 @@
 //! A connected node: the session with its shell, and the connection that carries it.
 
-use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{
@@ -10,14 +10,11 @@ use tokio::{
     time::timeout,
 };
 
+use crate::question::connection::Addresses;
+
 use super::{
-<<<<<<< HEAD
     Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
-    session::{Broken, GREETING, Pipes, Session},
-=======
-    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, control, errors,
     session::{Broken, Ending, GREETING, Pipes, Session},
->>>>>>> transport
     ssh::{self, Connected},
     tunnel::Here,
     wire::Place,
@@ -154,24 +151,11 @@ pub struct Welcome {
     /// Whose shell it is; 0 is root.
     pub uid: u32,
     /// The two ends of the ssh connection as the node sees them. None over `connection: local`.
-    pub ssh_connection: Option<SshConnection>,
+    pub ssh_connection: Option<Addresses>,
     /// Under [`Lock::Look`]: who holds the node at present.
     pub holder: Option<Holder>,
     /// The outputs of the first frame.
     pub outputs: Vec<StepOutput>,
-}
-
-/// `$SSH_CONNECTION`: the two ends of the connection as the node sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SshConnection {
-    /// Where we come from.
-    pub client: IpAddr,
-    /// Our port.
-    pub client_port: u16,
-    /// The node's own address that we reached.
-    pub server: IpAddr,
-    /// The port on which sshd listens.
-    pub server_port: u16,
 }
 
 /// A connected node: one shell, root's where the target says so.
@@ -223,6 +207,13 @@ impl Channel for Node {
 
     fn traffic(&self) -> Traffic {
         self.session.traffic()
+    }
+
+    fn tunnel(&self) -> Box<dyn Tunnel> {
+        match &self.link {
+            Link::Ssh(connected) => Box::new(connected.forwarded()),
+            Link::Local(_) => Box::new(Here::default()),
+        }
     }
 
     async fn close(self) {

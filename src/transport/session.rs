@@ -1,6 +1,6 @@
 //! The conversation with a node's loop over three pipes, whatever carries them.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, time::Duration};
 
 use rand::{TryRng as _, rngs::SysRng};
 use tokio::{
@@ -12,8 +12,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+use crate::question::connection::Addresses;
+
 use super::{
-    Frame, Holder, Lock, LockRequest, Progress, SshConnection, StepOutput, Traffic, lock,
+    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,
     output::{Output, tell},
     wire,
 };
@@ -99,7 +101,7 @@ impl Session {
     }
 
     /// Reads the line that comes before the loop's text is even read: whose login it is, and `$SSH_CONNECTION`.
-    pub(super) async fn greeting(&mut self, limit: Duration) -> Result<(u32, Option<SshConnection>), Broken> {
+    pub(super) async fn greeting(&mut self, limit: Duration) -> Result<(u32, Option<Addresses>), Broken> {
         let deadline = Instant::now() + limit;
         let (before, words) = self.mark_from_stdout(deadline).await?;
         if words != "hello" {
@@ -113,7 +115,7 @@ impl Session {
         let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
         let mut words = greeting.unwrap_or_default().split_ascii_whitespace();
         let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| Broken::Nonsense(excerpt(&before)))?;
-        Ok((uid, ssh_connection(words)))
+        Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
     }
 
     /// The answer to [`Lock::Look`]: who holds the node.
@@ -324,17 +326,6 @@ fn frame_commands(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, Broken> {
 
 fn lock_command(request: &LockRequest, seconds: u32) -> Vec<u8> {
     format!("lock {seconds} {}\n", lock::written(request)).into_bytes()
-}
-
-fn ssh_connection<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<SshConnection> {
-    let address = |word: Option<&str>| word.and_then(|word| word.split('%').next()?.parse::<IpAddr>().ok());
-    let port = |word: Option<&str>| word.and_then(|word| word.parse::<u16>().ok());
-    Some(SshConnection {
-        client: address(words.next())?,
-        client_port: port(words.next())?,
-        server: address(words.next())?,
-        server_port: port(words.next())?,
-    })
 }
 
 /// Whether it was `timeout` that ended a step, or the step's own status 124. A mark may come a little early, when the one before it

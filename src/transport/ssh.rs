@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-use super::{HostKeys, LinkError, Target, errors, session::Ending};
+use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::Forwarded};
 
 /// How long a master without work outlives a run that was killed.
 const IDLE: u64 = 10;
