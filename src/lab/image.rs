@@ -79,16 +79,7 @@ pub(super) fn recipe_hash(parts: &[&str]) -> String {
         lengthy.extend(part.len().to_le_bytes());
         lengthy.extend(part.bytes());
     }
-<<<<<<< HEAD
-    sha256_hex(&lengthy)[..12].to_owned()
-}
-
-/// A SHA-256 as sha256sum prints it.
-pub(super) fn sha256_hex(content: &[u8]) -> String {
-    Sha256::digest(content).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-=======
     Sha256::digest(lengthy)[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
->>>>>>> lab
 }
 
 fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) -> Result<()> {

@@ -16,11 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Progress,
     command::run,
-<<<<<<< HEAD
-    image::{recipe_hash, remove, sha256_hex},
-=======
     image::{recipe_hash, remove},
->>>>>>> lab
     requirements::{self, Missing, Pip},
     state::Lock,
 };
@@ -275,13 +271,8 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
 }
 
 fn sha256(path: &Path) -> Result<String> {
-<<<<<<< HEAD
-    let content = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(sha256_hex(&content))
-=======
     let line = run("sha256sum").arg(path).read()?;
     Ok(line.split(' ').next().unwrap_or_default().to_owned())
->>>>>>> lab
 }
 
 #[cfg(test)]
