@@ -117,9 +117,9 @@ impl RedisExercise {
         password: &str,
     ) -> Result<String, String> {
         let mut session = Session(client);
-        match session.call(&["PING"]).await? {
-            Reply::Error(text) if text.starts_with("NOAUTH") => {}
-            other => return Err(format!("without a password PING gave {}, not NOAUTH", other.shown())),
+        let anonymous = session.call(&["PING"]).await?;
+        if !matches!(&anonymous, Reply::Error(text) if text.starts_with("NOAUTH")) {
+            return Err(format!("without a password PING gave {}, not NOAUTH", anonymous.shown()));
         }
         let wrong = generate(32).map_err(|error| error.to_string())?;
         match session.authenticate(wrong.expose()).await? {
@@ -154,9 +154,9 @@ impl RedisExercise {
             session.expect(&create, "OK").await?;
             session.expect(&["HSET", &hash, "word", "provisioned"], "1").await?;
             session.expect(&["EXPIRE", &hash, LIFE], "1").await?;
-            match session.call(&["FT.SEARCH", &index, "provisioned", "NOCONTENT"]).await? {
-                Reply::Array(Some(found)) if found.first().is_some_and(|count| count.is("1")) => {}
-                other => return Err(format!("FT.SEARCH gave {}, not the one document that is there", other.shown())),
+            let found = session.call(&["FT.SEARCH", &index, "provisioned", "NOCONTENT"]).await?;
+            if !matches!(&found, Reply::Array(Some(items)) if items.first().is_some_and(|count| count.is("1"))) {
+                return Err(format!("FT.SEARCH gave {}, not the one document that is there", found.shown()));
             }
         }
         if self.modules.contains(&Module::Json) {

@@ -59,9 +59,9 @@ pub fn make(password: &str, salt: &[u8]) -> Result<String, ScramError> {
 /// Whether `verifier` was made of `password`. Takes as long for a near miss as for a far one.
 #[must_use]
 pub fn verify(verifier: &str, password: &str) -> bool {
-    let Some((iterations, salt, stored, server)) = parse(verifier) else { return false };
+    let Some((iterations, salt, wanted)) = parse(verifier) else { return false };
     let keys = Keys::derive(password, &salt, iterations);
-    same(&keys.stored, &stored) & same(&keys.server, &server)
+    same(&keys.stored, &wanted.stored) & same(&keys.server, &wanted.server)
 }
 
 /// Whether it is the old form, `md5` and 32 hexadecimal digits, which `scram-sha-256` in `pg_hba.conf` refuses.
@@ -85,13 +85,13 @@ impl Keys {
     }
 }
 
-fn parse(verifier: &str) -> Option<(u32, Vec<u8>, [u8; 32], [u8; 32])> {
+fn parse(verifier: &str) -> Option<(u32, Vec<u8>, Keys)> {
     let (parameters, keys) = verifier.strip_prefix(PREFIX)?.split_once('$')?;
     let (iterations, salt) = parameters.split_once(':')?;
     let (stored, server) = keys.split_once(':')?;
     let key = |text: &str| <[u8; 32]>::try_from(BASE64.decode(text).ok()?).ok();
     let iterations = iterations.parse().ok().filter(|iterations| (1..=MOST_ITERATIONS).contains(iterations))?;
-    Some((iterations, BASE64.decode(salt).ok()?, key(stored)?, key(server)?))
+    Some((iterations, BASE64.decode(salt).ok()?, Keys { stored: key(stored)?, server: key(server)? }))
 }
 
 fn mac(key: &[u8], message: &[u8]) -> Option<Hmac<Sha256>> {

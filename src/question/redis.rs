@@ -42,7 +42,7 @@ pub enum Answer {
     /// It could not be asked: why.
     Silent(String),
     /// What it said.
-    Said(Said),
+    Said(Box<Said>),
 }
 
 /// A Redis's replies. Errors begin with `(error) `.
@@ -172,7 +172,7 @@ fn answer(instance: &Instance, section: &str) -> Result<Answer, Unanswered> {
     if !section.contains("\"@end\"") && !said.auth.starts_with("(error)") {
         return Err(Unanswered("redis-cli ended early".into()));
     }
-    Ok(Answer::Said(said))
+    Ok(Answer::Said(Box::new(said)))
 }
 
 fn silence(instance: &Instance, mark: &str) -> Option<String> {

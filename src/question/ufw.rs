@@ -21,11 +21,11 @@ pub enum Answer {
 
 /// Splits in the shell itself: `while read` would cost a system call per byte.
 const ASK: &str = r#"
-if [ ! -x /usr/sbin/ufw ]; then echo absent; exit 0; fi
+if [ ! -x "$1/usr/sbin/ufw" ]; then echo absent; exit 0; fi
 set -f
-rules=$(cat /etc/ufw/user.rules /etc/ufw/user6.rules 2>&1) || { printf '%s\n' "$rules"; exit 1; }
-defaults=$(cat /etc/default/ufw 2>&1) || { printf '%s\n' "$defaults"; exit 1; }
-state=$(cat /etc/ufw/ufw.conf 2>&1) || { printf '%s\n' "$state"; exit 1; }
+rules=$(cat "$1/etc/ufw/user.rules" "$1/etc/ufw/user6.rules" 2>&1) || { printf '%s\n' "$rules"; exit 1; }
+defaults=$(cat "$1/etc/default/ufw" 2>&1) || { printf '%s\n' "$defaults"; exit 1; }
+state=$(cat "$1/etc/ufw/ufw.conf" 2>&1) || { printf '%s\n' "$state"; exit 1; }
 IFS='
 '
 for line in $rules $defaults $state; do
@@ -35,13 +35,18 @@ for line in $rules $defaults $state; do
 done
 "#;
 
+/// The script for files below `root`, which is empty but in tests.
+fn script_below(root: &str) -> Script {
+    Script::new(ASK).arg(root)
+}
+
 impl Kind for Ufw {
     type Key = ();
     type Answer = Answer;
     const NAME: &'static str = "ufw";
 
     fn script(_: &[&()]) -> Script {
-        Script::new(ASK)
+        script_below("")
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Answer, Unanswered>> {
@@ -111,6 +116,38 @@ LOGLEVEL=full
         assert!(firewall.enabled && firewall.ipv6);
         assert_eq!((firewall.incoming, firewall.outgoing, firewall.routed), (Policy::Reject, Policy::Allow, Policy::Deny));
         assert_eq!((firewall.logging.as_str(), firewall.rules.len()), ("full", 3));
+    }
+
+    fn ask(root: &std::path::Path) -> Result<Answer, Unanswered> {
+        let shell = script_below(root.to_str().unwrap()).render().unwrap();
+        let output = std::process::Command::new("sh").arg("-c").arg(shell).env("LC_ALL", "C").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        read(output.status.code().unwrap(), &output.stdout)
+    }
+
+    #[test]
+    fn a_real_shell_finds_the_lines_in_the_files() {
+        use std::{fs, os::unix::fs::PermissionsExt as _};
+        let node = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = node.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        assert_eq!(ask(node.path()), Ok(Answer::NotInstalled));
+        write("usr/sbin/ufw", "");
+        assert!(ask(node.path()).unwrap_err().0.contains("No such file or directory"));
+        write(
+            "etc/ufw/user.rules",
+            "*filter\n\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n-A ufw-user-input * $(reboot)\n",
+        );
+        write("etc/ufw/user6.rules", "### RULES ###\n### tuple ### allow tcp 22 ::/0 any ::/0 in\n");
+        write("etc/default/ufw", "# IPV6=maybe\nIPV6=no\nDEFAULT_INPUT_POLICY=\"ACCEPT\"");
+        write("etc/ufw/ufw.conf", "ENABLED=yes\nLOGLEVEL=off");
+        let Ok(Answer::State(firewall)) = ask(node.path()) else { panic!() };
+        assert!(firewall.enabled && !firewall.ipv6 && firewall.incoming == Policy::Allow && firewall.logging == "off");
+        assert_eq!(firewall.rules.len(), 2);
     }
 
     #[test]

@@ -278,10 +278,8 @@ mod tests {
     }
 
     fn change(verdict: Verdict) -> Change {
-        match verdict {
-            Verdict::Change(change) => change,
-            other => panic!("{other:?}"),
-        }
+        let Verdict::Change(change) = verdict else { panic!("{verdict:?}") };
+        change
     }
 
     fn wrong(parameters: Value) -> String {

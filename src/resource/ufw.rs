@@ -1,10 +1,14 @@
 //! `ufw`: the firewall's rules, policies and whether it works. A task is about one rule, or about the firewall as a whole.
 
+mod words;
+
 use std::{any::Any, net::IpAddr};
 
 use serde::Deserialize;
 
 use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use words::{Logging, Protocol, State, Way};
+
 use crate::{
     firewall::{Action, Direction, Firewall, Network, Policy, Ports, Rule},
     question::{Questions, Unanswered, connection::Connection, ufw},
@@ -45,76 +49,6 @@ struct Parameters {
     #[serde(alias = "default")]
     policy: Option<Policy>,
     logging: Option<Logging>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Protocol {
-    #[default]
-    Any,
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Way {
-    #[serde(alias = "incoming")]
-    In,
-    #[serde(alias = "outgoing")]
-    Out,
-    Routed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Enabled,
-    Disabled,
-}
-
-/// How much the firewall logs. `on` is `low` unless it already logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Logging {
-    On,
-    Off,
-    Low,
-    Medium,
-    High,
-    Full,
-}
-
-impl Logging {
-    fn word(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Off => "off",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Full => "full",
-        }
-    }
-
-    /// The level after `ufw logging`, when it was `before`.
-    fn level(self, before: &str) -> &str {
-        match self {
-            Self::On if before == "off" => "low",
-            Self::On => before,
-            Self::Off | Self::Low | Self::Medium | Self::High | Self::Full => self.word(),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -232,16 +166,6 @@ if [ -n "$1" ]; then ufw default "$1" "$2"; fi
 if [ -n "$3" ]; then ufw logging "$3"; fi
 if [ -n "$4" ]; then ufw --force "$4"; fi
 "#;
-
-impl Way {
-    fn word(self) -> &'static str {
-        match self {
-            Self::In => "incoming",
-            Self::Out => "outgoing",
-            Self::Routed => "routed",
-        }
-    }
-}
 
 impl Parameters {
     fn given_for_a_rule(&self) -> Option<&'static str> {

@@ -43,10 +43,9 @@ fn converged(wanted: Value, firewall: Firewall) -> bool {
 }
 
 fn change(wanted: Value, firewall: Firewall) -> Change {
-    match compare(&ufw(wanted), firewall) {
-        Verdict::Change(change) => change,
-        other => panic!("{other:?}"),
-    }
+    let verdict = compare(&ufw(wanted), firewall);
+    let Verdict::Change(change) = verdict else { panic!("{verdict:?}") };
+    change
 }
 
 fn arguments(change: &Change) -> String {
