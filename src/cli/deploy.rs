@@ -18,7 +18,11 @@ use crate::{
     engine::{self, Options, Reach},
     event::{Event, Mode},
     plan::{self, Plan},
-    report::{Reporter, Tally, json::Json, terminal::{Detail, Terminal}},
+    report::{
+        Reporter, Tally,
+        json::Json,
+        terminal::{Detail, Terminal},
+    },
     source::{Diagnostic, Diagnostics},
     transport::{self, HostKeys, SshArguments, Target},
 };
@@ -138,7 +142,8 @@ fn reach(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
 /// The way to one host, from its `ansible_*` variables.
 fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
     let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
-    let arguments = arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
+    let arguments =
+        arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
     Ok(Target {
         port: connection.port,
         user: connection.user.clone(),

@@ -15,9 +15,13 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, Diagnostic> {
         }
         return Err(Diagnostic::error(format!("`{}` is not a project: it has no directory `roles`", project.display())));
     }
-    let here = std::env::current_dir().map_err(|error| Diagnostic::error(format!("cannot tell the working directory: {error}")))?;
+    let here =
+        std::env::current_dir().map_err(|error| Diagnostic::error(format!("cannot tell the working directory: {error}")))?;
     here.ancestors().find(|directory| directory.join("roles").is_dir()).map(Path::to_owned).ok_or_else(|| {
-        Diagnostic::error(format!("no project here: neither `{}` nor a directory above it has a directory `roles`", here.display()))
-            .help("go to the project, or name it with --project DIR")
+        Diagnostic::error(format!(
+            "no project here: neither `{}` nor a directory above it has a directory `roles`",
+            here.display()
+        ))
+        .help("go to the project, or name it with --project DIR")
     })
 }

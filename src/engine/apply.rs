@@ -19,7 +19,11 @@ use super::{
 use crate::{
     event::{Event, HostStatus, Outcome, Status},
     plan::{Handler, HandlerAction, SecretSpec, Task},
-    question::{Answers, Questions, path::{Look, PathState}, pending},
+    question::{
+        Answers, Questions,
+        path::{Look, PathState},
+        pending,
+    },
     resource::{Change, Is, Resource, Verdict, unit_functions},
     script::Script,
     secret::generate,
@@ -100,7 +104,8 @@ pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> 
     if undone.is_empty() {
         return Ok(host.end(status, None));
     }
-    let mut end = host.end(HostStatus::Failed, Some(format!("no longer as declared at the end of the run: {}", undone.join(", "))));
+    let mut end =
+        host.end(HostStatus::Failed, Some(format!("no longer as declared at the end of the run: {}", undone.join(", "))));
     end.unpredicted.extend(undone);
     Ok(end)
 }
@@ -362,6 +367,10 @@ fn why(output: &StepOutput) -> String {
     let said = String::from_utf8_lossy(said);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
-    let status = if output.timed_out { "ran into its time limit and was ended".to_owned() } else { format!("exit status {}", output.status) };
+    let status = if output.timed_out {
+        "ran into its time limit and was ended".to_owned()
+    } else {
+        format!("exit status {}", output.status)
+    };
     if tail.is_empty() { status } else { format!("{status}: {tail}") }
 }

@@ -203,12 +203,7 @@ impl Session {
 }
 
 /// Tells what is predicted; nothing is done.
-fn told(
-    host: &str,
-    prediction: &Prediction,
-    events: &UnboundedSender<Event>,
-    outcome: impl Fn(&Outcome) -> Outcome,
-) -> HostEnd {
+fn told(host: &str, prediction: &Prediction, events: &UnboundedSender<Event>, outcome: impl Fn(&Outcome) -> Outcome) -> HostEnd {
     let mut end = quiet_end();
     for work in &prediction.works {
         let outcome = outcome(&work.predicted);

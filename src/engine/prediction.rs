@@ -11,7 +11,12 @@ use super::{
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
     plan::{Action, HealthCheck, HostPlan, RolePlan, Task, World},
-    question::{Answers, Questions, path::{Look, PathState}, pending::{self, Pending}, unit::Unit},
+    question::{
+        Answers, Questions,
+        path::{Look, PathState},
+        pending::{self, Pending},
+        unit::Unit,
+    },
     resource::{Is, Resource, Verdict},
     secret::SecretRef,
     source::{Diagnostics, Place},

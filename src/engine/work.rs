@@ -3,7 +3,12 @@
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
     plan::{Handler, HandlerAction, SecretSpec, Task},
-    question::{Questions, path::{Look, PathState}, pending::Pending, unit::Unit},
+    question::{
+        Questions,
+        path::{Look, PathState},
+        pending::Pending,
+        unit::Unit,
+    },
     resource::Resource,
 };
 

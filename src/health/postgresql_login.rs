@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
-    transport::{Running, Tunnel},
     pg::{self, Name},
     resource::decode,
     secret::{Sealed, SecretRef, SecretValues, generate},
+    transport::{Running, Tunnel},
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {

@@ -14,9 +14,9 @@ use super::{
     resp::{Client, Reply},
 };
 use crate::{
-    transport::{Running, Tunnel},
     resource::decode,
     secret::{Sealed, SecretRef, SecretValues, generate},
+    transport::{Running, Tunnel},
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {

@@ -155,7 +155,11 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
         secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
         file,
         length,
-        access: Access { owner: Some(account(source.owner.as_ref())?), group: Some(account(source.group.as_ref())?), mode: Some(mode) },
+        access: Access {
+            owner: Some(account(source.owner.as_ref())?),
+            group: Some(account(source.group.as_ref())?),
+            mode: Some(mode),
+        },
         role: role.name.clone(),
         place: source.place.clone(),
     })

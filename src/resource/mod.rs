@@ -4,11 +4,11 @@
 //! connection, reads no file and no clock, and cannot know whether this is a check.
 
 pub mod access;
+pub(crate) mod apt_functions;
 pub mod content;
 pub mod diff;
 mod params;
 pub mod put;
-pub(crate) mod apt_functions;
 #[cfg(test)]
 pub(crate) mod trial;
 pub mod unit_functions;

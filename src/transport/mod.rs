@@ -12,9 +12,9 @@ mod output;
 mod session;
 mod ssh;
 mod target;
-mod tunnel;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wire;
 
 pub use errors::LinkError;

@@ -70,7 +70,8 @@ impl Tunnel for Here {
             if socket.exists() {
                 return Ok(socket);
             }
-            let listener = UnixListener::bind(&socket).map_err(|error| format!("cannot listen on `{}`: {error}", socket.display()))?;
+            let listener =
+                UnixListener::bind(&socket).map_err(|error| format!("cannot listen on `{}`: {error}", socket.display()))?;
             let host = host.to_owned();
             tokio::spawn(async move {
                 while let Ok((mut near, _)) = listener.accept().await {
@@ -92,7 +93,8 @@ impl Tunnel for Here {
 fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
     let plain = |sign: char| if sign.is_ascii_alphanumeric() { sign } else { '-' };
     let directory = directory.join(host.chars().map(plain).collect::<String>());
-    let made = std::fs::create_dir_all(&directory).and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o700)));
+    let made =
+        std::fs::create_dir_all(&directory).and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o700)));
     made.map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;
     Ok(directory.join(format!(".s.PGSQL.{port}")))
 }
