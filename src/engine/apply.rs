@@ -50,6 +50,8 @@ pub(super) struct Applying<'a> {
     /// The last change that was made, for "changed (by ...)".
     latest: Option<String>,
     outcomes: Vec<Status>,
+    /// The first item whose answers are from before the last change.
+    stale_from: usize,
 }
 
 /// Why an item did not work out. It ends its host.
@@ -73,7 +75,8 @@ impl From<StepError> for Failure {
 impl<'a> Applying<'a> {
     pub(super) fn new(host: &'a str, prediction: Prediction, answers: Answers, events: &'a UnboundedSender<Event>) -> Self {
         let Prediction { works, secrets } = prediction;
-        Self { host, works, secrets, answers, events, latest: None, outcomes: Vec::new() }
+        let stale_from = works.len();
+        Self { host, works, secrets, answers, events, latest: None, outcomes: Vec::new(), stale_from }
     }
 }
 
@@ -112,6 +115,10 @@ pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> 
 
 impl Applying<'_> {
     async fn item<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<Outcome, Failure> {
+        if index >= self.stale_from {
+            // The change before this one turned out to be there already, so nothing has asked for us.
+            self.ask(index, channel).await?;
+        }
         // Taken out while it is worked on, so that the rest of `self` stays usable.
         let body = std::mem::replace(&mut self.works[index].body, Body::Skipped);
         let outcome = match &body {
@@ -254,14 +261,7 @@ impl Applying<'_> {
         channel: &mut C,
     ) -> Result<(), Failure> {
         send(self.events, Event::ItemStarted { host: self.host.to_owned(), item: self.works[index].item.clone() });
-        let next = (index + 1..self.works.len()).find(|later| self.works[*later].pending());
-        let asked = match next {
-            Some(next) => index + 1..next + 1,
-            None => 0..self.works.len(),
-        };
-        for work in &self.works[asked] {
-            work.questions(&mut questions);
-        }
+        self.questions_to_next(index + 1, &mut questions);
         let mut steps = Vec::with_capacity(scripts.len() + 1);
         for script in scripts {
             steps.push(Step::new(script, &self.secrets.values)?);
@@ -286,6 +286,30 @@ impl Applying<'_> {
         if let Some(round) = round {
             self.answers.absorb(round.read(outputs.last()));
         }
+        Ok(())
+    }
+
+    /// The questions of all items from `first` to the next that is due; of the whole run when none is.
+    fn questions_to_next(&mut self, first: usize, questions: &mut Questions) {
+        let next = (first..self.works.len()).find(|later| self.works[*later].pending());
+        let (asked, stale_from) = match next {
+            Some(next) => (first..next + 1, next + 1),
+            None => (0..self.works.len(), self.works.len()),
+        };
+        self.works[asked].iter().for_each(|work| work.questions(questions));
+        self.stale_from = stale_from;
+    }
+
+    /// Asks without changing anything.
+    async fn ask<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<(), Failure> {
+        let mut questions = Questions::default();
+        self.questions_to_next(index, &mut questions);
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let round = Round::new(questions).map_err(StepError::from)?;
+        let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
+        self.answers.absorb(round.read(outputs.first()));
         Ok(())
     }
 

@@ -37,7 +37,8 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn new(questions: Questions) -> Result<Self, NulByte> {
-        Ok(Self { composed: questions.compose(&random_mark())? })
+        // The connection's addresses are known here and are set as an answer; the node cannot tell.
+        Ok(Self { composed: questions.except::<Connection>().compose(&random_mark())? })
     }
 
     pub(super) fn step(&self) -> Step {

@@ -106,6 +106,13 @@ impl Questions {
         self.groups.values().map(|group| group.count()).sum()
     }
 
+    /// Takes away all questions of a kind.
+    #[must_use]
+    pub fn except<K: Kind>(mut self) -> Self {
+        self.groups.shift_remove(&TypeId::of::<K>());
+        self
+    }
+
     /// Takes away what `answers` already holds.
     pub fn without(&mut self, answers: &Answers) {
         for group in self.groups.values_mut() {
