@@ -96,7 +96,7 @@ watch() {
   unlock
 }
 
-# After the first frame has begun, which need not wait for this.
+# After each answer about the lock: from the first one on a session is watched, and the watcher knows whether to unlock.
 start_watcher() {
   [ -z "$watcher" ] || return 0
   # Ignored until the watcher has its own trap: a beat must not kill it.
@@ -194,31 +194,29 @@ while read -r verb size rest; do
     [ "${#piece}" -eq "$size" ] || break
     text=$text$piece
     # On a slow link a beat may be behind megabytes of these.
-    [ -z "$watcher" ] || alive
+    alive
     ;;
   run)
     [ -n "$denied" ] || eval "$text" &
     text=''
-    start_watcher
     ;;
-  beat)
-    start_watcher
-    alive
-    ;;
+  beat) alive ;;
   look)
     if { IFS= read -r held <"$lock"; } 2>/dev/null && holder_lives "$held"; then say lock held "$held"; else say lock free; fi
+    start_watcher
     ;;
   lock)
     if take_lock "$size" "$rest"; then
       denied=''
       # A watcher that began while we waited knows nothing of the lock.
-      [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; start_watcher; }
+      [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; }
       say lock taken
     else
       denied=1
       exec 9>&-
       if [ -n "$held" ]; then say lock held "$held"; else say lock failed "$why"; fi
     fi
+    start_watcher
     ;;
   *) break ;;
   esac
