@@ -45,16 +45,22 @@ strike() {
   return "$struck"
 }
 
+# slay SESSION GROUP PID: kills until none is left. A process may fork while it is looked for, and dies some time after the signal.
+slay() {
+  blows=0
+  while [ "$blows" -lt 50 ] && strike KILL "$@"; do blows=$((blows + 1)); done
+}
+
 # end_session SESSION PID: ends all of a session but that process. It gives them a second to end by themselves.
 end_session() {
   strike TERM "$1" '' "$2" || return 0
-  tries=0
-  while [ "$tries" -lt 5 ]; do
+  naps=0
+  while [ "$naps" -lt 5 ]; do
     sleep 0.2
     strike 0 "$1" '' "$2" || return 0
-    tries=$((tries + 1))
+    naps=$((naps + 1))
   done
-  strike KILL "$1" '' "$2"
+  slay "$1" '' "$2"
 }
 
 unlock() { [ -z "$mine" ] || rm -fd -- "$lock" "$lock_directory" 2>/dev/null; }
@@ -90,7 +96,7 @@ watch() {
   unlock
 }
 
-# After the first frame has begun, which need not wait for this.
+# After each answer about the lock: from the first one on a session is watched, and the watcher knows whether to unlock.
 start_watcher() {
   [ -z "$watcher" ] || return 0
   # Ignored until the watcher has its own trap: a beat must not kill it.
@@ -127,7 +133,7 @@ step() {
   fi
   status=$?
   # Groups of their own, as every inner `timeout` makes one, may be left of a script that did not come to its end.
-  [ "$status" -eq 0 ] || strike KILL "$$" "$$" ''
+  [ "$status" -eq 0 ] || slay "$$" "$$" ''
   say "$status"
   say "$status" >&2
   return "$status"
@@ -151,7 +157,7 @@ holder_lives() {
 # take_lock SECONDS HOLDER: true with the lock. False with $held, what the lock says of its holder, or $why.
 take_lock() {
   tries=0 why="$lock changes hands too fast"
-  while [ "$tries" -lt 20 ]; do
+  while [ "$tries" -lt 10 ]; do
     tries=$((tries + 1)) held=''
     mkdir -p -m 700 "$lock_directory" 2>/dev/null || { why="cannot make $lock_directory"; return 1; }
     # A run that ends removes the directory, perhaps just now.
@@ -188,31 +194,29 @@ while read -r verb size rest; do
     [ "${#piece}" -eq "$size" ] || break
     text=$text$piece
     # On a slow link a beat may be behind megabytes of these.
-    [ -z "$watcher" ] || alive
+    alive
     ;;
   run)
     [ -n "$denied" ] || eval "$text" &
     text=''
-    start_watcher
     ;;
-  beat)
-    start_watcher
-    alive
-    ;;
+  beat) alive ;;
   look)
     if { IFS= read -r held <"$lock"; } 2>/dev/null && holder_lives "$held"; then say lock held "$held"; else say lock free; fi
+    start_watcher
     ;;
   lock)
     if take_lock "$size" "$rest"; then
       denied=''
       # A watcher that began while we waited knows nothing of the lock.
-      [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; start_watcher; }
+      [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; }
       say lock taken
     else
       denied=1
       exec 9>&-
       if [ -n "$held" ]; then say lock held "$held"; else say lock failed "$why"; fi
     fi
+    start_watcher
     ;;
   *) break ;;
   esac

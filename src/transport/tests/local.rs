@@ -246,14 +246,13 @@ async fn silence_frees_a_lock_that_was_waited_for() {
     let (transport, directory) = transport("/bin/dash");
     let lock = directory.path().join("run/lock");
     let (first, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-    let shell = directory.path().join("sh");
-    let watched = || with_argument(shell.to_str().unwrap()) == 4;
-    let (second, ()) =
-        tokio::join!(connect(&transport, Lock::Take(request("bob", Duration::from_secs(20))), Frame::default()), async {
-            // Each loop's first beat starts its watcher.
-            until("both loops have their watchers", Duration::from_secs(5), watched).await;
-            first.close().await;
-        });
+    let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
+    let (here, waiting) = (Target::local("here"), Lock::Take(request("bob", Duration::from_secs(20))));
+    let (second, ()) = tokio::join!(transport.connect(&here, waiting, Frame::default(), &mut progress), async {
+        lines.recv().await.unwrap();
+        first.close().await;
+    });
     let (second, _) = second.unwrap();
     let line = fs::read_to_string(&lock).unwrap();
     let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());

@@ -210,7 +210,9 @@ async fn a_daemon_that_keeps_its_output_does_not_keep_the_connection() {
     let server = Server::start("").await;
     let (transport, base) = transport();
     let daemon = long();
-    let start = quick(&format!("setsid sleep {daemon} & echo $!"));
+    // The script must not end before its daemon has left its process group, or it ends with it.
+    let left = "until [ \"$(cut -d ' ' -f 6 /proc/$!/stat)\" = $! ]; do :; done";
+    let start = quick(&format!("setsid sleep {daemon} & {left}; echo $!"));
     let (node, welcome) = connect(&transport, &server.target(), start.into()).await.unwrap();
     let began = Instant::now();
     node.close().await;
