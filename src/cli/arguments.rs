@@ -1,6 +1,6 @@
 //! Every flag and its help. No behaviour.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -26,6 +26,8 @@ pub(super) enum Command {
     Deploy(Deploy),
     /// Check everything that can be known without connecting to a node
     Validate(Validate),
+    /// Throw-away nodes on this machine: real Debian with systemd, sshd and apt (needs root)
+    Lab(Lab),
 }
 
 /// Which hosts, roles, tasks and variables.
@@ -109,6 +111,89 @@ pub(super) struct Validate {
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Lab {
+    #[command(flatten)]
+    pub(super) lab: WhichLab,
+
+    #[command(subcommand)]
+    pub(super) command: LabCommand,
+}
+
+/// Which lab.
+#[derive(Debug, Args)]
+pub(super) struct WhichLab {
+    /// Which lab, where there are several
+    #[arg(long = "lab", global = true, value_name = "ID", default_value = "lab")]
+    pub(super) id: String,
+
+    /// Where labs and their cache are kept
+    #[arg(long = "lab-dir", global = true, value_name = "DIR", default_value = "/var/lib/autobot-provision-lab")]
+    pub(super) dir: PathBuf,
+}
+
+/// What a lab's nodes run, and what may be installed here for it.
+#[derive(Debug, Args)]
+pub(super) struct Making {
+    /// The Debian release of the nodes
+    #[arg(long, value_name = "SUITE", default_value = "bookworm")]
+    pub(super) suite: String,
+
+    /// Do not ask; install with apt what this machine lacks
+    #[arg(short, long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LabCommand {
+    /// Boot nodes, and serve a stand-in for Redis's apt repository
+    Up(LabUp),
+    /// Remove the lab and all that it made
+    Down,
+    /// Show the nodes and whether they run
+    Status,
+    /// Log in to a node, or run a command there
+    Ssh(LabSsh),
+    /// Print the path of a configuration for `ssh -F` that knows the nodes
+    SshConfig,
+    /// Serve files over HTTP; started by `lab up`
+    #[command(hide = true)]
+    Serve(LabServe),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LabUp {
+    /// Names of the nodes (default: the hosts of the inventory)
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+
+    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
+    #[arg(short, long, value_name = "INVENTORY")]
+    pub(super) inventory: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) making: Making,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LabSsh {
+    /// The node
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+
+    /// The command and its arguments (default: a shell)
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LabServe {
+    /// The directory
+    pub(super) root: PathBuf,
+    /// The address and port
+    pub(super) address: SocketAddr,
 }
 
 /// The form of the output.

@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use super::{
     arguments::{Deploy, Output, Way},
     exit::Exit,
-    out, validate,
+    out,
+    runtime::{self, Interrupts},
+    validate,
 };
 use crate::{
     engine::{self, Options, Reach},
@@ -48,7 +50,9 @@ pub(super) fn run(given: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyh
     let options = options(mode, arguments.way.forks, arguments.wait);
     let detail = Detail { diff: arguments.diff, verbose };
     let mut reporter = reporter(arguments.output, detail);
-    let came = run_to_end(plan, reach, options, reporter.as_mut())?;
+    let came = runtime::block_on(async |interrupts: &mut Interrupts| {
+        run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await
+    })?;
     Ok(match came {
         Came::Interrupted => Exit::INTERRUPTED,
         Came::Through(tally) => Exit(tally.exit_code(arguments.detailed_exitcode)),
@@ -64,39 +68,38 @@ pub(super) enum Came {
 }
 
 /// Runs the plan while the reporter listens.
-pub(super) fn run_to_end(plan: Plan, reach: Reach, options: Options, reporter: &mut dyn Reporter) -> anyhow::Result<Came> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let came = runtime.block_on(async {
-        let (sender, mut events) = mpsc::unbounded_channel();
-        let mut tally = Tally::default();
-        let mut tick = tokio::time::interval(TICK);
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        let run = tokio::spawn(engine::run(plan, reach, options, sender));
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    None => return anyhow::Ok(Came::Through(tally)),
-                    Some(event) => {
-                        tally.event(&event);
-                        reporter.event(&event);
-                        if let Event::RunFinished { .. } = event {
-                            return Ok(Came::Through(tally));
-                        }
+pub(super) async fn run_to_end(
+    plan: Plan,
+    reach: Reach,
+    options: Options,
+    reporter: &mut dyn Reporter,
+    interrupts: &mut Interrupts,
+) -> Came {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut tally = Tally::default();
+    let mut tick = tokio::time::interval(TICK);
+    let run = tokio::spawn(engine::run(plan, reach, options, sender));
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                None => return Came::Through(tally),
+                Some(event) => {
+                    tally.event(&event);
+                    reporter.event(&event);
+                    if let Event::RunFinished { .. } = event {
+                        return Came::Through(tally);
                     }
-                },
-                _ = tick.tick() => reporter.tick(),
-                _ = tokio::signal::ctrl_c() => break,
-                _ = terminate.recv() => break,
-            }
+                }
+            },
+            _ = tick.tick() => reporter.tick(),
+            () = interrupts.next() => break,
         }
-        // Dropped sessions close the remote shells' inputs; they end what they run and let go of their locks.
-        run.abort();
-        let _ = run.await;
-        reporter.interrupted();
-        Ok(Came::Interrupted)
-    });
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    came
+    }
+    // Dropped sessions close the remote shells' inputs; they end what they run and let go of their locks.
+    run.abort();
+    let _ = run.await;
+    reporter.interrupted();
+    Came::Interrupted
 }
 
 /// The options of a run that starts now.

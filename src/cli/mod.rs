@@ -3,8 +3,11 @@
 mod arguments;
 mod deploy;
 mod exit;
+mod lab;
+mod lab_nodes;
 mod out;
 mod project;
+mod runtime;
 mod validate;
 
 use std::process::ExitCode;
@@ -37,6 +40,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let project = arguments.project;
     match arguments.command {
         Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
+        Command::Lab(lab) => lab::run(project.as_deref(), &lab),
         Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate)),
     }
 }

@@ -39,7 +39,7 @@ pub use node::Node;
 pub use options::{Client, LabOptions, NewNode, Power, Status};
 pub use publish::{FileServer, Publication};
 pub use redis_repo::RedisRepo;
-pub use requirements::Missing;
+pub use requirements::{Missing, is_root};
 
 use network::{Link, Network};
 use options::check_name;
