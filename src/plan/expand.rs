@@ -333,12 +333,19 @@ fn only_passed_on(
     if !scope.used_secret() {
         return Ok(());
     }
-    let other = scope.again(Secrets::OtherTokens);
-    let same = render(&other).is_ok_and(|others| with_real_tokens(scope, others) == *values);
-    if same && !any_text(values, &|text| !scope.tokens_are_whole(text)) {
+    let others = render(&scope.again(Secrets::OtherTokens)).map(|others| with_real_tokens(scope, others));
+    let is_passed_on = |value: Option<&Value>, other: Option<&Value>| {
+        value == other && value.is_none_or(|value| !any_text(value, &|text| !scope.tokens_are_whole(text)))
+    };
+    let others = others.ok();
+    if is_passed_on(Some(values), others.as_ref()) {
         return Ok(());
     }
-    Err(scope.fail(not_passed_on(node.place.clone())))
+    let entries = node.as_map().unwrap_or_default().iter();
+    let other = |name: &str| others.as_ref().and_then(|others| others.get(name));
+    let culprit =
+        entries.filter(|(key, _)| !is_passed_on(values.get(&key.name), other(&key.name))).map(|(_, value)| value).next();
+    Err(scope.fail(not_passed_on(culprit.unwrap_or(node).place.clone())))
 }
 
 fn not_passed_on(place: Place) -> Diagnostic {

@@ -60,6 +60,8 @@ pub(super) struct Scope<'a> {
     known: RefCell<HashMap<String, Value>>,
     failed: RefCell<HashSet<String>>,
     resolving: RefCell<Vec<String>>,
+    /// What is being rendered for the task itself, however many variables deep we are.
+    outermost: RefCell<Option<Place>>,
     wrong: RefCell<Diagnostics>,
 }
 
@@ -110,6 +112,7 @@ impl<'a> Scope<'a> {
             known: RefCell::default(),
             failed: RefCell::default(),
             resolving: RefCell::default(),
+            outermost: RefCell::default(),
             wrong: RefCell::default(),
         }
     }
@@ -320,6 +323,12 @@ impl<'a> Scope<'a> {
     fn evaluate(&self, template: &Template, origin: Origin<'_>) -> Result<Value, Failed> {
         let mut context = Context::new();
         let mut failed = false;
+        if self.resolving.borrow().is_empty() {
+            *self.outermost.borrow_mut() = match origin {
+                Origin::Node(node) => Some(node.place.clone()),
+                Origin::Files(_) => None,
+            };
+        }
         for name in template.names() {
             if name == "secrets" {
                 match self.check_secrets(template, origin) {
@@ -330,6 +339,7 @@ impl<'a> Scope<'a> {
             }
             match self.variable(name) {
                 Ok(Some(value)) => {
+                    failed |= self.is_forbidden(&value, origin);
                     failed |= self.missing_parts(name, &value, template, origin);
                     context.insert(name.to_owned(), &value);
                 }
@@ -344,6 +354,16 @@ impl<'a> Scope<'a> {
             let place = origin.place(problem.file, &problem.range);
             self.fail(complaint(problem, place))
         })
+    }
+
+    /// A value that was rendered with a secret where that was allowed must not be used where it is not.
+    fn is_forbidden(&self, value: &Value, origin: Origin<'_>) -> bool {
+        let Secrets::Forbidden(here) = self.secrets.get() else { return false };
+        let forbidden = self.used_secret.get() && any_text(value, &holds_token);
+        if forbidden {
+            self.fail(Diagnostic::error(format!("a secret cannot be used {here}")).at(origin.place(0, &(0..0))));
+        }
+        forbidden
     }
 
     /// A missing part of a map counts as false in a comparison, in silence: here it is an error.
@@ -374,8 +394,15 @@ impl<'a> Scope<'a> {
             let place = origin.place(member.file, &member.range);
             let wrong = |title: String| Diagnostic::error(title).at(place.clone());
             let diagnostic = match (&member.name, self.secrets.get()) {
-                (_, Secrets::Forbidden(here)) => wrong(format!("a secret cannot be used {here}"))
-                    .help("secrets go into the content of files, and into parameters that take a password"),
+                (_, Secrets::Forbidden(here)) => {
+                    let diagnostic = wrong(format!("a secret cannot be used {here}"));
+                    let outermost = self.outermost.borrow().clone().filter(|_| !self.resolving.borrow().is_empty());
+                    let diagnostic = match outermost {
+                        Some(outermost) => diagnostic.at(outermost).also(place.clone(), "the secret"),
+                        None => diagnostic,
+                    };
+                    diagnostic.help("secrets go into the content of files, and into parameters that take a password")
+                }
                 (None, _) => wrong("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
                 (Some(name), _) if !declared.contains(name.as_str()) => {
                     let diagnostic = wrong(format!("undeclared secret `{name}`"));

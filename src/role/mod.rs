@@ -377,13 +377,14 @@ fn only(node: &Node, key: &str, known: &[&str], what: &str, wrong: &mut Diagnost
     if matches!(node.value, Yaml::Str(_)) {
         return Some(node.clone());
     }
+    let before = wrong.0.len();
     for (key, _) in read::map(node, what, wrong) {
         if !known.contains(&key.name.as_str()) {
             wrong.push(read::unknown(key, &format!("key of {what}:"), known));
         }
     }
     let found = node.get(key).cloned();
-    if found.is_none() && node.as_map().is_some() {
+    if found.is_none() && wrong.0.len() == before {
         wrong.push(Diagnostic::error(format!("{what} needs `{key}`")).at(node.place.clone()));
     }
     found

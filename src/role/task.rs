@@ -45,6 +45,8 @@ pub struct TaskSource {
     pub register: Option<Name>,
     /// Whether it only reads: the result then has its output too.
     pub reads: bool,
+    /// Whether its parameters may be decoded: what is wrong with them already need not be said twice.
+    pub sound: bool,
 }
 
 const KEYWORDS: &[&str] =
@@ -90,11 +92,6 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         Some(one) => vec![one.clone()],
         None => Vec::new(),
     };
-    for condition in &when {
-        if condition.as_bool().is_none() && condition.as_str().is_none() {
-            wrong.push(read::expected(condition, "`when`", "an expression"));
-        }
-    }
     let vars = get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default().to_vec();
     for (key, _) in &vars {
         super::check_variable(key, wrong);
@@ -112,7 +109,9 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", wrong));
     let (key, kind, parameters) = found?;
     let parameters = with_become_user(parameters(wrong)?, kind, entries, wrong);
+    let before = wrong.0.len();
     check_parameters(&parameters, kind, wrong);
+    let sound = wrong.0.len() == before;
     let reads = kind.parameters.contains(&"reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
     let (each, place) = (get("loop").cloned(), key.place.clone());
     Some(TaskSource {
@@ -131,6 +130,7 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         timeout,
         register,
         reads,
+        sound,
     })
 }
 

@@ -31,13 +31,14 @@ fn nothing_can_be_made_of_a_secret_and_nothing_can_depend_on_it() {
     let sample = app(
         "  - {name: A, note: {path: /a, content: \"{{ secrets.TOKEN | upper }}\"}}\n  - {name: B, note: {path: /a, content: \"{% if secrets.TOKEN == 'x' %}y{% endif %}\"}}\n\
          \x20 - {name: C, note: {path: /a, content: \"{{ url | length }}\"}}\n  - {name: D, note: {path: /a, content: \"{{ url | b64encode }}\"}}\n\
-         \x20 - {name: E, note: {path: /a, content: \"{{ [url, 'x'] | sort | first }}{{ url | truncate(length=5) }}\"}}\n  - {name: F, note: {path: /a, content: \"{{ secrets | to_json }}\"}}\n",
+         \x20 - {name: E, note: {path: /a, content: \"{{ url | truncate(length=9) }}\"}}\n  - {name: F, note: {path: /a, content: \"{{ secrets | to_json }}\"}}\n",
     );
     insta::assert_snapshot!(sample.wrong(), @r"
     roles/app/role.yml:7:61: `upper` cannot be used on the secret `TOKEN` [`urlencode` is the only filter for secrets: their values are put in on the node]
     roles/app/role.yml:8:56: nothing can depend on the value of the secret `TOKEN` [its value is put in on the node]
-    roles/app/role.yml:9:21: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:10:21: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
+    roles/app/role.yml:9:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
+    roles/app/role.yml:10:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
+    roles/app/role.yml:11:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
     roles/app/role.yml:12:45: a secret is used by its name [write `secrets.NAME`]
     ");
 }
@@ -50,13 +51,13 @@ fn a_secret_stays_out_of_everything_else() {
          \x20 - {name: H, when: \"url != ''\", note: {path: /a}}\n  - {name: I, claim: \"secrets.TOKEN == 'x'\"}\n",
     );
     insta::assert_snapshot!(sample.wrong(), @r"
-    roles/app/role.yml:4:27: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:7:26: a secret cannot be used in a name [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:8:29: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:9:34: a secret cannot be used in `loop` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:10:28: a secret cannot be used in `path` of `note` [it may be in: content]
     roles/app/role.yml:11:20: a secret cannot be used in `cmd` of `run` [it may be in: stdin]
     roles/app/role.yml:13:53: undeclared secret `TOKN` [did you mean `TOKEN`?]
+    roles/app/role.yml:14:21: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:15:31: a secret cannot be used in an expression [secrets go into the content of files, and into parameters that take a password]
     ");
 }
