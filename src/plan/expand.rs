@@ -248,7 +248,7 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     scope.secrets.set(Secrets::Forbidden("in `loop`"));
     match scope.render(each)? {
         Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
-        other => {
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
             let diagnostic =
                 Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.place.clone());
             Err(scope.fail(if other.is_object() {

@@ -130,7 +130,7 @@ fn given_roles(
             None => diagnostic.help(format!("`roles/` has: {}", known.join(", "))),
         }
     };
-    let of_host: Vec<(&str, Option<Vec<(String, Option<Place>)>>)> =
+    let of_host: Vec<(&str, Option<Vec<host::Given>>)> =
         hosts.iter().map(|host| (host.name.as_str(), host::roles(project, host, wrong))).collect();
     for role in request.roles.iter().filter(|role| !known.contains(role)) {
         wrong.push(unknown(role, Some(argument("--role", role))));

@@ -184,7 +184,7 @@ impl<'a> Scope<'a> {
         };
         match self.render_text(&key.name, &node, false)? {
             Value::String(name) => Ok(name),
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(self.fail(Diagnostic::error(format!("a key must be text, not {}", kind_of(&other))).at(key.place.clone())))
             }
         }
@@ -196,7 +196,7 @@ impl<'a> Scope<'a> {
             Value::String(text) => Ok(text),
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(_) if !node.as_str().is_some_and(is_template) => Ok(node.scalar_text().unwrap_or_default().into_owned()),
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(self.fail(Diagnostic::error(format!("this must be text, not {}", kind_of(&other))).at(node.place.clone())))
             }
         }
@@ -305,8 +305,8 @@ impl<'a> Scope<'a> {
         {
             return diagnostic.help(format!("write `ansible_facts.{fact}`"));
         }
-        let registers = self.roles.first().into_iter().flat_map(|role| &role.tasks);
-        let registered = registers.filter(|task| task.register.as_ref().is_some_and(|register| register.text == name)).next();
+        let mut registers = self.roles.first().into_iter().flat_map(|role| &role.tasks);
+        let registered = registers.find(|task| task.register.as_ref().is_some_and(|register| register.text == name));
         if let Some(task) = registered {
             return diagnostic
                 .help(format!("it is the result of `{}`, which comes later or is left out by the tags", task.name.text));
@@ -488,13 +488,12 @@ impl<'a> Scope<'a> {
         let kind = declared.map_or(VarType::Any, |declared| declared.kind);
         let (value, place) = match found {
             Found::Data(value, place) => (value, place),
-            Found::Raw(node) => match self.resolve(name, node) {
-                Ok(value) => (value, Some(&node.place)),
-                Err(Failed) => {
+            Found::Raw(node) => {
+                let value = self.resolve(name, node).inspect_err(|Failed| {
                     self.failed.borrow_mut().insert(name.to_owned());
-                    return Err(Failed);
-                }
-            },
+                })?;
+                (value, Some(&node.place))
+            }
         };
         let fitted = kind.fit(value).map_err(|wrong| {
             self.failed.borrow_mut().insert(name.to_owned());
@@ -536,14 +535,12 @@ impl<'a> Scope<'a> {
             return Ok(Some(Found::Raw(node)));
         }
         let Some(default) = self.declared(name) else { return Ok(None) };
-        match &default.value {
-            Some(node) => Ok(Some(Found::Raw(node))),
-            None => {
-                self.failed.borrow_mut().insert(name.to_owned());
-                let diagnostic = Diagnostic::error(format!("`{name}` has no default and is not set for `{}`", self.host.name));
-                Err(self.fail(diagnostic.at(default.place.clone()).help("set it in the inventory, or with `-e`")))
-            }
+        if let Some(node) = &default.value {
+            return Ok(Some(Found::Raw(node)));
         }
+        self.failed.borrow_mut().insert(name.to_owned());
+        let diagnostic = Diagnostic::error(format!("`{name}` has no default and is not set for `{}`", self.host.name));
+        Err(self.fail(diagnostic.at(default.place.clone()).help("set it in the inventory, or with `-e`")))
     }
 
     fn magic(&self, name: &str) -> Result<Option<Value>, Failed> {

@@ -368,7 +368,7 @@ fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> 
 
 fn ready(node: &Node, wrong: &mut Diagnostics) -> Option<(Node, Duration)> {
     let command = only(node, "command", &["command", "timeout"], "`ready`", wrong)?;
-    let timeout = node.get("timeout").map_or(Duration::from_secs(60), |time| read::duration(time, "`timeout`", wrong));
+    let timeout = node.get("timeout").map_or(Duration::from_mins(1), |time| read::duration(time, "`timeout`", wrong));
     Some((command, timeout))
 }
 

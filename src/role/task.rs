@@ -77,14 +77,11 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     }
     let found = resource(node, entries, wrong);
     let get = |name: &str| node.get(name);
-    let name = match get("name") {
-        Some(name) => read::name(name, "`name`", wrong),
-        None => {
-            let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
-            wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
-            None
-        }
-    };
+    let name = get("name").and_then(|name| read::name(name, "`name`", wrong));
+    if get("name").is_none() {
+        let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
+        wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
+    }
     let mut tags = role_tags.to_vec();
     tags.extend(get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default());
     let when = match get("when") {

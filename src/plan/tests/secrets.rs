@@ -15,9 +15,9 @@ fn a_secret_reaches_the_content_of_files_as_a_token() {
     let plan = sample.load().unwrap();
     let tasks = plan.hosts[0].roles[0].steps[0].expand(&World::stand_in()).unwrap();
     let Action::Do(resource) = &tasks[0].action else { panic!("skipped") };
-    let plain = SecretRef { host: "db".into(), name: "TOKEN".into() }.token(crate::secret::Encoding::Plain);
+    let token = SecretRef { host: "db".into(), name: "TOKEN".into() }.token(crate::secret::Encoding::Plain);
     let url = SecretRef { host: "db".into(), name: "TOKEN".into() }.token(crate::secret::Encoding::Url);
-    let content = serde_json::Value::String(format!("p={plain} db://u:{url}@h {plain}!")).to_string();
+    let content = serde_json::Value::String(format!("p={token} db://u:{url}@h {token}!")).to_string();
     assert!(format!("{resource:?}").contains(&format!("{content:?}")[1..40]), "{resource:?}");
     let spec = &plan.hosts[0].secrets[0];
     assert_eq!(
