@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    resource::{Files, Kind, Resource, Segment, Wrong},
+    resource::{Kind, Resource, Segment, Wrong},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
-    secret::{Sealed, holds_token},
+    secret::holds_token,
     source::{Diagnostic, Diagnostics, Node, Place, Yaml},
 };
 
 use super::{
     Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
+    files::RoleFiles,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets, any_text},
 };
@@ -140,8 +141,13 @@ impl Part {
     fn check_files(&self, scope: &Scope<'_>) {
         let source = self.task();
         let quiet = scope.again(Secrets::Tokens);
-        let mut files =
-            RoleFiles { part: self, scope: &quiet, src: source.parameters.get("src"), missing: None, reported: false };
+        let mut files = RoleFiles {
+            part: self,
+            scope: &quiet,
+            place: source.parameters.get("src").map_or(&source.place, |src| &src.place),
+            missing: None,
+            reported: false,
+        };
         if let Ok(parameters) = parameters(&quiet, source.kind, &source.parameters) {
             let _ = (source.kind.decode)(parameters, &mut files);
         }
@@ -166,7 +172,13 @@ impl Part {
                 }));
             }
         }
-        let mut files = RoleFiles { part: self, scope, src: node.get("src"), missing: None, reported: false };
+        let mut files = RoleFiles {
+            part: self,
+            scope,
+            place: node.get("src").map_or(place, |src| &src.place),
+            missing: None,
+            reported: false,
+        };
         let decoded = (kind.decode)(values, &mut files);
         let reported = files.reported;
         decoded.map_err(|wrong| match wrong {
@@ -348,13 +360,13 @@ fn only_passed_on(
     Err(scope.fail(not_passed_on(culprit.unwrap_or(node).place.clone())))
 }
 
-fn not_passed_on(place: Place) -> Diagnostic {
+pub(super) fn not_passed_on(place: Place) -> Diagnostic {
     Diagnostic::error("a secret can only be written out: nothing may be made of its value, and nothing may depend on it")
         .at(place)
         .help("`urlencode` is the only filter for secrets: their values are put in on the node")
 }
 
-fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {
+pub(super) fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(scope.with_real_tokens(&text)),
         Value::Array(items) => Value::Array(items.into_iter().map(|item| with_real_tokens(scope, item)).collect()),
@@ -397,71 +409,4 @@ fn misfit(kind: &Kind, place: &Place, node: &Node, path: &[Segment], message: &s
         Some(_) | None => format!("wrong `{}` of `{}`", names.join("."), kind.name),
     };
     Diagnostic::error(format!("{title}: {message}")).at(found)
-}
-
-/// The files of a role, as a resource sees them.
-struct RoleFiles<'a> {
-    part: &'a Part,
-    scope: &'a Scope<'a>,
-    src: Option<&'a Node>,
-    /// The first file that is not there.
-    missing: Option<Diagnostic>,
-    /// Whether the scope knows already what is wrong.
-    reported: bool,
-}
-
-impl RoleFiles<'_> {
-    fn place(&self) -> Place {
-        self.src.map_or_else(|| self.part.task().place.clone(), |src| src.place.clone())
-    }
-
-    fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
-        let file = self.part.project.file(&self.part.role, name, &self.place());
-        let (template, sources) = match file.as_ref() {
-            Ok(file) => file,
-            Err(wrong) => {
-                for diagnostic in &wrong.0 {
-                    self.scope.fail(diagnostic.clone());
-                }
-                return Err(Failed);
-            }
-        };
-        self.scope.secrets.set(Secrets::Tokens);
-        let rendered = self.scope.render_file(template, sources)?;
-        if self.scope.used_secret() {
-            let other = self.scope.again(Secrets::OtherTokens);
-            let others = other.render_file(template, sources).map(|others| with_real_tokens(self.scope, others));
-            if others.ok().as_ref() != Some(&rendered) || any_text(&rendered, &|text| !self.scope.tokens_are_whole(text)) {
-                return Err(self.scope.fail(not_passed_on(Place::new(&sources[0], 0..0))));
-            }
-        }
-        Ok(Sealed::from(rendered.as_str().unwrap_or_default()))
-    }
-}
-
-impl Files for RoleFiles<'_> {
-    fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
-        let folder = format!("templates/{}", self.part.role);
-        if let Err(missing) = self.part.project.existing(&folder, name, "template", &self.place()) {
-            self.missing = Some(missing.clone());
-            return Err(missing);
-        }
-        self.rendered(name).map_err(|Failed| {
-            self.reported = true;
-            Diagnostic::error(format!("the template `{name}` does not render"))
-        })
-    }
-
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
-        let folder = format!("roles/{}/files", self.part.role);
-        let shown = self.part.project.existing(&folder, name, "file", &self.place()).inspect_err(|missing| {
-            self.missing = Some(missing.clone());
-        })?;
-        let bytes = std::fs::read(self.part.project.path.join(&shown));
-        let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.place()))?;
-        if holds_token(&String::from_utf8_lossy(&bytes)) {
-            return Err(Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.place()));
-        }
-        Ok(bytes)
-    }
 }

@@ -2,6 +2,7 @@
 
 mod expand;
 mod extra;
+mod files;
 mod host;
 mod load;
 mod project;

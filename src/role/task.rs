@@ -91,7 +91,7 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     };
     let vars = get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default().to_vec();
     for (key, _) in &vars {
-        super::check_variable(key, wrong);
+        super::variable::check_variable(key, wrong);
     }
     let register = get("register").and_then(|register| read::name(register, "`register`", wrong));
     if let Some(register) = &register
