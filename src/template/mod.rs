@@ -8,7 +8,7 @@ mod problem;
 mod uses;
 
 pub use problem::Problem;
-pub use uses::{DecisivePart, Member};
+pub use uses::{Member, UsedPart};
 
 use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    Shape, Template,
+    Template,
     lex::{Word, WordKind},
 };
 
-/// A part of a variable where it decides something: the file, and the names after the variable with their places.
-pub type DecisivePart = (usize, Vec<(String, Range<usize>)>);
+/// A part of a variable: the file, and the names after the variable with their places.
+pub type UsedPart = (usize, Vec<(String, Range<usize>)>);
 
 /// A use of a part of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,21 +86,24 @@ impl Template {
         operands
     }
 
-    /// The parts of a variable that decide something, where Tera takes a missing part for false in silence: the words from the variable
-    /// on. Parts that something guards are left out.
+    /// The parts of a variable that it uses, where Tera takes a missing part for nothing in silence (in comparisons, after `~`, in lists).
+    /// Parts that something guards, or that follow `?.`, are left out.
     #[must_use]
-    pub fn decisive_parts(&self, name: &str) -> Vec<DecisivePart> {
-        let mut found: Vec<DecisivePart> = Vec::new();
+    pub fn parts(&self, name: &str) -> Vec<UsedPart> {
+        let mut found: Vec<UsedPart> = Vec::new();
         let mut guarded: Vec<Vec<String>> = Vec::new();
         for (words, at, file) in self.uses_of(name) {
             let path = parts(words, at);
             if is_guarded(words, at) {
                 guarded.push(path.into_iter().map(|(part, _)| part).collect());
-            } else if !path.is_empty() && (self.shape == Shape::Value || words.iter().any(decides)) {
+            } else if !path.is_empty() {
                 found.push((file, path));
             }
         }
-        found.retain(|(_, path)| !guarded.iter().any(|guarded| guarded.iter().eq(path.iter().map(|(part, _)| part))));
+        let begins = |path: &[(String, Range<usize>)], with: &[String]| {
+            with.len() <= path.len() && with.iter().zip(path).all(|(with, (part, _))| with == part)
+        };
+        found.retain(|(_, path)| !guarded.iter().any(|guarded| begins(path, guarded)));
         found
     }
 

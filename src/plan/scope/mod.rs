@@ -316,20 +316,24 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// A missing part of a map counts as false in a comparison, in silence: here it is an error.
+    /// A missing part of a map counts as nothing in a comparison and after `~`, in silence: here it is an error.
     fn missing_parts(&self, name: &str, value: &Value, template: &Template, origin: Origin<'_>) -> bool {
         let mut failed = false;
-        for (file, path) in template.decisive_parts(name) {
-            let mut at = value;
+        for (file, path) in template.parts(name) {
+            let (mut at, mut parent) = (value, name.to_owned());
             for (part, range) in path {
                 let Value::Object(map) = at else { break };
                 let Some(next) = map.get(&part) else {
-                    let diagnostic = Diagnostic::error(format!("`{name}` has no `{part}`")).at(origin.place(file, &range));
-                    self.fail(diagnostic.suggest(did_you_mean(&part, map.keys().map(String::as_str))));
+                    let diagnostic = Diagnostic::error(format!("`{parent}` has no `{part}`")).at(origin.place(file, &range));
+                    self.fail(match did_you_mean(&part, map.keys().map(String::as_str)) {
+                        Some(near) => diagnostic.suggest(Some(near)),
+                        None => diagnostic.help(format!("where it may be missing, write `?.{part}` or give it a `default`")),
+                    });
                     failed = true;
                     break;
                 };
                 at = next;
+                parent = format!("{parent}.{part}");
             }
         }
         failed

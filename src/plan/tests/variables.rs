@@ -73,7 +73,7 @@ fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
     );
     insta::assert_snapshot!(sample.wrong(), @r#"
     roles/app/role.yml:3:21: a condition must come out true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
-    roles/app/role.yml:4:23: `b` has no `e`
+    roles/app/role.yml:4:23: `b` has no `e` [where it may be missing, write `?.e` or give it a `default`]
     roles/app/role.yml:5:21: `d` is text, which always counts as true [declare it with `type: bool`, or write `d | bool`]
     roles/app/role.yml:6:22: this is an expression already [leave out the `{{ }}`]
     roles/app/role.yml:7:21: found `)` but expected one of: integer, float, string, bool, ident, `-`, `not`, `<`, `{`, `[` or `(`
@@ -172,4 +172,17 @@ fn yaml_only_spellings_and_unsafe_data_are_kept() {
     app/A: Toy("{"path":"/a","content":"{{ x }}"}")
     app/B: Toy("{"that":[{"expression":"1 == 1","holds":true},{"expression":"1 == 2","holds":false}]}")
     "#);
+}
+
+#[test]
+fn a_part_that_is_missing_is_an_error_wherever_it_is_used() {
+    let sample = note(
+        "defaults: {a: {port: 1, tls: {}}}\ntasks:\n  - {name: A, note: {path: \"{{ '/x' ~ a.prot }}\"}}\n  - {name: B, note: {path: /a, list: \"{{ [a.tls.port] }}\"}}\n  - {name: C, note: {path: \"/{{ a.zzz }}\"}}\n\
+         \x20 - {name: D, note: {path: \"/{{ a?.zzz or 1 }}{{ a.x.y | default(value=1) if a.x is defined else 2 }}{% if a.tls.key is defined %}{{ a.tls.key.size }}{% endif %}\"}}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @r"
+    roles/app/role.yml:3:41: `a` has no `prot` [did you mean `port`?]
+    roles/app/role.yml:4:49: `a.tls` has no `port` [where it may be missing, write `?.port` or give it a `default`]
+    roles/app/role.yml:5:35: `a` has no `zzz` [where it may be missing, write `?.zzz` or give it a `default`]
+    ");
 }
