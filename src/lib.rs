@@ -1,11 +1,20 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod cli;
+pub mod engine;
+pub mod event;
+pub mod firewall;
+pub mod health;
 pub mod inventory;
+pub mod lab;
+pub mod pg;
 pub mod plan;
 pub mod question;
+pub mod report;
 pub mod resource;
 pub mod role;
 pub mod script;
 pub mod secret;
 pub mod source;
 pub mod template;
+pub mod transport;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    health::{Exercise, ExerciseKind},
     resource::{Kind, Resource, Segment, Wrong},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
     secret::holds_token,
@@ -158,20 +159,7 @@ impl Part {
 
     /// Renders parameters, keeps secrets where they belong, and makes the resource.
     fn resource(&self, scope: &Scope<'_>, kind: &Kind, place: &Place, node: &Node) -> Result<Box<dyn Resource>, Failed> {
-        scope.secrets.set(Secrets::Tokens);
-        let values = parameters(scope, kind, node)?;
-        only_passed_on(scope, node, &values, |scope| parameters(scope, kind, node))?;
-        for (key, value) in node.as_map().unwrap_or_default() {
-            let may = kind.secret_parameters.contains(&key.name.as_str());
-            if !may && values.get(&key.name).is_some_and(|value| any_text(value, &holds_token)) {
-                let title = format!("a secret cannot be used in `{}` of `{}`", key.name, kind.name);
-                let diagnostic = Diagnostic::error(title).at(value.place.clone());
-                return Err(scope.fail(match kind.secret_parameters {
-                    [] => diagnostic.help("put it into the content of a file, and name the file here"),
-                    some => diagnostic.help(format!("it may be in: {}", some.join(", "))),
-                }));
-            }
-        }
+        let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| parameters(scope, kind, node))?;
         let mut files = RoleFiles {
             part: self,
             scope,
@@ -187,7 +175,7 @@ impl Part {
                 Some(_) => *diagnostic,
                 None => diagnostic.at(place.clone()),
             }),
-            Wrong::Parameter { path, message } => scope.fail(misfit(kind, place, node, &path, &message)),
+            Wrong::Parameter { path, message } => scope.fail(misfit(kind.name, place, node, &path, &message)),
         })
     }
 
@@ -226,11 +214,8 @@ impl Part {
                 HealthCheckSource::Read(kind, place, node) => {
                     (HealthCheck::Read { kind: kind.name, resource: self.resource(&scope, kind, place, node)? }, place)
                 }
-                HealthCheckSource::Exercise(kind, node) => {
-                    scope.secrets.set(Secrets::Tokens);
-                    let parameters = scope.render(node)?;
-                    only_passed_on(&scope, node, &parameters, |scope| scope.render(node))?;
-                    (HealthCheck::Exercise { kind: kind.text.clone(), parameters }, &kind.place)
+                HealthCheckSource::Exercise(kind, place, node) => {
+                    (HealthCheck::Exercise { kind: kind.name, exercise: exercise(&scope, kind, place, node)? }, place)
                 }
             };
             Ok(Some(HealthItem {
@@ -308,6 +293,39 @@ fn skipped(scope: &Scope<'_>, when: &[Node]) -> Result<Option<String>, Failed> {
     Ok(reason)
 }
 
+/// Renders the parameters of an exercise and makes it.
+fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, place: &Place, node: &Node) -> Result<Box<dyn Exercise>, Failed> {
+    let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| scope.render(node))?;
+    (kind.decode)(values).map_err(|wrong| match wrong {
+        Wrong::File(diagnostic) => scope.fail(*diagnostic),
+        Wrong::Parameter { path, message } => scope.fail(misfit(kind.name, place, node, &path, &message)),
+    })
+}
+
+/// Renders parameters and keeps secrets where they belong: in `allowed` parameters, passed on as they are.
+fn secretive(
+    scope: &Scope<'_>,
+    node: &Node,
+    kind: &str,
+    allowed: &[&str],
+    render: impl Fn(&Scope<'_>) -> Result<Value, Failed>,
+) -> Result<Value, Failed> {
+    scope.secrets.set(Secrets::Tokens);
+    let values = render(scope)?;
+    only_passed_on(scope, node, &values, render)?;
+    for (key, value) in node.as_map().unwrap_or_default() {
+        if !allowed.contains(&key.name.as_str()) && values.get(&key.name).is_some_and(|value| any_text(value, &holds_token)) {
+            let title = format!("a secret cannot be used in `{}` of `{kind}`", key.name);
+            let diagnostic = Diagnostic::error(title).at(value.place.clone());
+            return Err(scope.fail(match allowed {
+                [] => diagnostic.help("put it into the content of a file, and name the file here"),
+                some => diagnostic.help(format!("it may be in: {}", some.join(", "))),
+            }));
+        }
+    }
+    Ok(values)
+}
+
 /// Rendered parameters. Expressions become `{expression, holds}`.
 fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Failed> {
     let mut values = Map::new();
@@ -378,7 +396,7 @@ pub(super) fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {
 }
 
 /// Why parameters do not make a resource, at the parameter.
-fn misfit(kind: &Kind, place: &Place, node: &Node, path: &[Segment], message: &str) -> Diagnostic {
+fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &str) -> Diagnostic {
     let (mut at, mut found) = (node, place.clone());
     for segment in path {
         let next = match (segment, &at.value) {
@@ -404,9 +422,9 @@ fn misfit(kind: &Kind, place: &Place, node: &Node, path: &[Segment], message: &s
     let names: Vec<&str> =
         path.iter().filter_map(|segment| if let Segment::Key(name) = segment { Some(name.as_str()) } else { None }).collect();
     let title = match message.strip_prefix("missing field ") {
-        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{}` needs {field}", kind.name)).at(found),
-        Some(_) | None if names.is_empty() => format!("wrong parameters of `{}`", kind.name),
-        Some(_) | None => format!("wrong `{}` of `{}`", names.join("."), kind.name),
+        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{kind}` needs {field}")).at(found),
+        Some(_) | None if names.is_empty() => format!("wrong parameters of `{kind}`"),
+        Some(_) | None => format!("wrong `{}` of `{kind}`", names.join(".")),
     };
     Diagnostic::error(format!("{title}: {message}")).at(found)
 }

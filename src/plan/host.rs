@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    resource::{Mode, RemotePath},
+    question::account::AccountName,
+    resource::{Mode, RemotePath, access::Access},
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Place},
@@ -152,13 +153,16 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
     if mode.0 & 0o007 != 0 {
         return Err(wrong(source.mode.as_ref(), "a file with secrets must not be open to others".to_owned()));
     }
+    let account = |node: Option<&Node>| AccountName::new(&text(node, "root")?).map_err(|error| wrong(node, error));
     Ok(SecretSpec {
         secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
         file,
         length,
-        owner: text(source.owner.as_ref(), "root")?,
-        group: text(source.group.as_ref(), "root")?,
-        mode,
+        access: Access {
+            owner: Some(account(source.owner.as_ref())?),
+            group: Some(account(source.group.as_ref())?),
+            mode: Some(mode),
+        },
         role: role.name.clone(),
         place: source.place.clone(),
     })

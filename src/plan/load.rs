@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use indexmap::IndexMap;
 
 use crate::{
-    inventory::{Host, Inventory},
+    inventory::{Host, Inventory, InventorySource},
     role::{Role, TaskSource},
     source::{Diagnostic, Diagnostics, Place, diagnostic::Severity, did_you_mean},
 };
@@ -26,7 +26,7 @@ use super::{
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut wrong = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &mut wrong);
-    let inventory = match Inventory::load(&request.inventories, &request.project) {
+    let inventory = match Inventory::load(&inventories(request), &request.project) {
         Ok(inventory) => inventory,
         Err(more) => {
             wrong.extend(more);
@@ -254,5 +254,13 @@ fn check(plan: &RolePlan, role: &Role, wrong: &mut Diagnostics) {
         if let Err(more) = health.expand(&world) {
             wrong.extend(more);
         }
+    }
+}
+
+/// The given inventories, or the project's own.
+fn inventories(request: &Request) -> Vec<InventorySource> {
+    match request.inventories.as_slice() {
+        [] => vec![InventorySource::Path(request.project.join("inventory"))],
+        given => given.to_vec(),
     }
 }

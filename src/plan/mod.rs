@@ -24,8 +24,9 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    health::Exercise,
     inventory::InventorySource,
-    resource::{Mode, RemotePath, Resource},
+    resource::{RemotePath, Resource, access::Access},
     secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Place, Yaml},
 };
@@ -317,12 +318,12 @@ pub enum HealthCheck {
         /// The resource.
         resource: Box<dyn Resource>,
     },
-    /// Something to try, not yet decoded.
+    /// Something to try through a tunnel.
     Exercise {
         /// The kind of exercise.
-        kind: String,
-        /// Its rendered parameters; secrets are tokens within strings.
-        parameters: Value,
+        kind: &'static str,
+        /// The exercise.
+        exercise: Box<dyn Exercise>,
     },
 }
 
@@ -335,12 +336,8 @@ pub struct SecretSpec {
     pub file: RemotePath,
     /// How many characters.
     pub length: usize,
-    /// The file's owner.
-    pub owner: String,
-    /// The file's group.
-    pub group: String,
-    /// The file's mode.
-    pub mode: Mode,
+    /// The file's owner, group and mode.
+    pub access: Access,
     /// The role that declares it.
     pub role: String,
     /// Where it is declared.

@@ -4,6 +4,22 @@
 //! [`Questions::ask`] and read them, typed, with [`Answers::get`]. Nothing here does I/O: [`Questions::compose`] yields shell text, and
 //! [`Composed::read`] takes what the node printed.
 
+pub mod account;
+pub mod connection;
+pub mod facts;
+pub mod guard;
+pub mod listening;
+pub mod package;
+pub mod path;
+pub mod pending;
+pub mod pg;
+pub mod port_owner;
+pub mod redis;
+pub mod small_file;
+pub mod sysctl;
+pub mod ufw;
+pub mod unit;
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
@@ -163,10 +179,35 @@ impl Composed {
 /// The typed answers to questions asked so far. Newer answers replace older ones.
 #[derive(Default)]
 pub struct Answers {
-    by_kind: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    by_kind: HashMap<TypeId, Box<dyn AnyKnown>>,
 }
 
-type Known<K> = HashMap<<K as Kind>::Key, Result<<K as Kind>::Answer, Unanswered>>;
+/// The answers of one kind.
+struct Known<K: Kind>(HashMap<K::Key, Result<K::Answer, Unanswered>>);
+
+/// [`Known`] of whatever kind.
+trait AnyKnown: Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    /// Puts these answers into `older`, which is of the same kind.
+    fn absorbed_by(self: Box<Self>, older: &mut dyn AnyKnown);
+}
+
+impl<K: Kind> AnyKnown for Known<K> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn absorbed_by(self: Box<Self>, older: &mut dyn AnyKnown) {
+        if let Some(older) = older.as_any_mut().downcast_mut::<Self>() {
+            older.0.extend(self.0);
+        }
+    }
+}
 
 impl Answers {
     /// The answer to a question.
@@ -174,7 +215,7 @@ impl Answers {
     /// # Errors
     /// Why there is none, also when the question was never asked (our mistake, but still a failed task).
     pub fn get<K: Kind>(&self, key: &K::Key) -> Result<&K::Answer, Unanswered> {
-        match self.known::<K>().and_then(|known| known.get(key)) {
+        match self.known::<K>().and_then(|known| known.0.get(key)) {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(reason)) => Err(reason.clone()),
             None => Err(Unanswered(format!("{} {key:?} was never asked", K::NAME))),
@@ -183,14 +224,26 @@ impl Answers {
 
     /// Sets an answer; for tests of resources, and for what the controller knows by itself.
     pub fn set<K: Kind>(&mut self, key: K::Key, answer: Result<K::Answer, Unanswered>) {
-        let known = self.by_kind.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Known::<K>::new()));
-        if let Some(known) = known.downcast_mut::<Known<K>>() {
-            known.insert(key, answer);
+        let known = self.by_kind.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Known::<K>(HashMap::new())));
+        if let Some(known) = known.as_any_mut().downcast_mut::<Known<K>>() {
+            known.0.insert(key, answer);
+        }
+    }
+
+    /// Takes newer answers over; they replace older ones.
+    pub fn absorb(&mut self, newer: Self) {
+        for (kind, answers) in newer.by_kind {
+            match self.by_kind.entry(kind) {
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    entry.insert(answers);
+                }
+                std::collections::hash_map::Entry::Occupied(mut entry) => answers.absorbed_by(entry.get_mut().as_mut()),
+            }
         }
     }
 
     fn known<K: Kind>(&self) -> Option<&Known<K>> {
-        self.by_kind.get(&TypeId::of::<K>())?.downcast_ref()
+        self.by_kind.get(&TypeId::of::<K>())?.as_any().downcast_ref()
     }
 }
 
@@ -235,7 +288,7 @@ impl<K: Kind> AnyGroup for Group<K> {
 
     fn drop_answered(&mut self, answers: &Answers) {
         if let Some(known) = answers.known::<K>() {
-            self.keys.retain(|key| !known.contains_key(key));
+            self.keys.retain(|key| !known.0.contains_key(key));
         }
     }
 

@@ -3,11 +3,18 @@
 //! A resource is a typed value. It names the questions whose answers it needs and compares the answers with what is wanted. It opens no
 //! connection, reads no file and no clock, and cannot know whether this is a check.
 
+pub mod access;
+pub(crate) mod apt_functions;
+pub mod content;
 pub mod diff;
 mod params;
+pub mod put;
+#[cfg(test)]
+pub(crate) mod trial;
+pub mod unit_functions;
 
 pub use diff::Diff;
-pub use params::{Flag, Mode, OneOrMany, RemotePath};
+pub use params::{Flag, Mode, OneOrMany, RemotePath, matches_glob};
 
 use std::{any::Any, fmt::Debug};
 
@@ -31,6 +38,11 @@ pub trait Resource: Any + Debug + Send + Sync {
     /// The secrets that its content uses. Everything else of a resource is free of secrets: the loader sees to it.
     fn secrets(&self) -> Vec<SecretRef> {
         Vec::new()
+    }
+
+    /// What `register` keeps of it, beyond whether it changed: only of what merely reads.
+    fn register(&self, _is: &Is<'_>) -> Option<serde_json::Value> {
+        None
     }
 
     /// Why this must not be done, given all that the run will have applied before it: a change that would cut this very connection.
@@ -195,7 +207,25 @@ macro_rules! kinds {
     };
 }
 
-kinds! {}
+kinds! {
+    apt,
+    assert,
+    command,
+    copy,
+    deb822_repository,
+    file,
+    group,
+    port_owner,
+    postgresql_db,
+    postgresql_user,
+    sysctl,
+    systemd,
+    systemd_service,
+    template,
+    ufw,
+    user,
+    wait_for,
+}
 
 /// Decodes parameters with serde, keeping the path to what is wrong.
 ///

@@ -6,6 +6,7 @@ use super::{
     task,
 };
 use crate::{
+    health::{EXERCISES, ExerciseKind},
     resource::Kind,
     source::{Diagnostic, Diagnostics, Node, Place, Yaml, did_you_mean},
 };
@@ -29,7 +30,7 @@ pub enum HealthCheckSource {
     /// A resource: healthy when it is as declared.
     Read(&'static Kind, Place, Node),
     /// Something to try: its kind and parameters.
-    Exercise(Name, Node),
+    Exercise(&'static ExerciseKind, Place, Node),
 }
 
 const HEALTH_KEYS: &[&str] = &["name", "read", "exercise", "when", "tags"];
@@ -55,9 +56,9 @@ pub(super) fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -
     let entry = |name: &str| node.get(name).and_then(Node::as_map);
     let check = match (entry("read"), entry("exercise")) {
         (Some([(key, value)]), None) => {
-            let Some(kind) = kinds::kind(&key.name) else {
+            let Some(kind) = kinds::check(&key.name) else {
                 let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
-                wrong.push(diagnostic.suggest(did_you_mean(&key.name, kinds::names())));
+                wrong.push(diagnostic.suggest(did_you_mean(&key.name, kinds::check_names())));
                 return None;
             };
             let parameters = task::parameters(value, kind, wrong)?;
@@ -65,7 +66,17 @@ pub(super) fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -
             HealthCheckSource::Read(kind, key.place.clone(), parameters)
         }
         (None, Some([(key, value)])) => {
-            HealthCheckSource::Exercise(Name { text: key.name.clone(), place: key.place.clone() }, value.clone())
+            let Some(kind) = EXERCISES.iter().find(|kind| kind.name == key.name) else {
+                let diagnostic = Diagnostic::error(format!("unknown exercise `{}`", key.name)).at(key.place.clone());
+                wrong.push(diagnostic.suggest(did_you_mean(&key.name, EXERCISES.iter().map(|kind| kind.name))));
+                return None;
+            };
+            for (parameter, _) in read::map(value, "an exercise", wrong) {
+                if !kind.parameters.contains(&parameter.name.as_str()) {
+                    wrong.push(read::unknown(parameter, &format!("parameter of `{}`:", kind.name), kind.parameters));
+                }
+            }
+            HealthCheckSource::Exercise(kind, key.place.clone(), value.clone())
         }
         (Some(_) | None, Some(_) | None) => {
             let diagnostic = Diagnostic::error("a health check looks at one thing").at(name.place.clone());

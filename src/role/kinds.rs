@@ -1,6 +1,9 @@
 //! The kinds of resources that a task can name.
 
-use crate::resource::{KINDS, Kind};
+use crate::{
+    health::CHECKS,
+    resource::{KINDS, Kind},
+};
 
 #[cfg(test)]
 const OTHERS: &[&Kind] = super::toys::KINDS;
@@ -9,6 +12,16 @@ const OTHERS: &[&Kind] = &[];
 
 fn all() -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().chain(OTHERS).copied()
+}
+
+/// The kind of this name, for a health check: one that only looks, or any other.
+pub(crate) fn check(name: &str) -> Option<&'static Kind> {
+    CHECKS.iter().copied().find(|kind| kind.name == name).or_else(|| kind(name))
+}
+
+/// The names of all kinds that a health check can name.
+pub(crate) fn check_names() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|kind| kind.name).chain(names())
 }
 
 /// The kind of this name.

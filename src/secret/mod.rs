@@ -3,12 +3,14 @@
 mod env_file;
 mod password;
 
-pub use env_file::{EnvFile, EnvFileError};
+pub use env_file::{EnvFile, EnvFileError, Piece};
 pub use password::{ALPHABET, generate};
 
 use std::{collections::HashMap, fmt};
 
 use zeroize::Zeroizing;
+
+use crate::pg::scram::{self, ScramError};
 
 // Planes 15 and 16 are private use: no text that people write holds these.
 const OPEN: char = '\u{F5EC0}';
@@ -46,6 +48,36 @@ pub enum Encoding {
     Plain,
     /// Percent-encoded for a URL (RFC 3986, everything but unreserved characters).
     Url,
+    /// As PostgreSQL's SCRAM-SHA-256 verifier with a new random salt, so that the password itself never leaves the controller.
+    Scram,
+}
+
+impl Encoding {
+    const ALL: [Self; 3] = [Self::Plain, Self::Url, Self::Scram];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Url => "url",
+            Self::Scram => "scram",
+        }
+    }
+}
+
+/// Why a sealed text cannot be revealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unrevealed {
+    /// It has no value yet.
+    #[error("the secret `{}` of `{}` has no value", .0.name, .0.host)]
+    NoValue(SecretRef),
+    /// It has a value that cannot be written in this encoding.
+    #[error("the secret `{}` of `{}` cannot be used here: {reason}", secret.name, secret.host)]
+    NotEncodable {
+        /// Which.
+        secret: SecretRef,
+        /// Why not.
+        reason: ScramError,
+    },
 }
 
 /// Which secret: one name on one host, so that nodes can refer to each other's.
@@ -61,11 +93,7 @@ impl SecretRef {
     /// The token that stands for the secret in templates, plans and diffs.
     #[must_use]
     pub fn token(&self, encoding: Encoding) -> String {
-        let encoding = match encoding {
-            Encoding::Plain => "plain",
-            Encoding::Url => "url",
-        };
-        format!("{OPEN}{}{SEPARATOR}{}{SEPARATOR}{encoding}{CLOSE}", self.host, self.name)
+        format!("{OPEN}{}{SEPARATOR}{}{SEPARATOR}{}{CLOSE}", self.host, self.name, encoding.word())
     }
 }
 
@@ -115,20 +143,24 @@ impl Sealed {
         secrets
     }
 
-    /// The real bytes, or the first secret that has no value yet.
+    /// The real bytes. Two calls differ where a secret is written with a random salt.
     ///
     /// # Errors
-    /// The secret whose value is not known.
-    pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, SecretRef> {
+    /// The first secret whose value is not known or cannot be encoded.
+    pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, Unrevealed> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.len() + 64));
         for part in self.parts() {
             match part {
                 Part::Bytes(plain) => bytes.extend_from_slice(plain),
                 Part::Secret(secret, encoding) => {
-                    let value = values.get(&secret).ok_or(secret)?;
+                    let Some(value) = values.get(&secret) else { return Err(Unrevealed::NoValue(secret)) };
                     match encoding {
                         Encoding::Plain => bytes.extend_from_slice(value.expose().as_bytes()),
                         Encoding::Url => bytes.extend_from_slice(percent_encode(value.expose()).as_bytes()),
+                        Encoding::Scram => match scram::make_salted(value.expose()) {
+                            Ok(verifier) => bytes.extend_from_slice(verifier.as_bytes()),
+                            Err(reason) => return Err(Unrevealed::NotEncodable { secret, reason }),
+                        },
                     }
                 }
             }
@@ -240,7 +272,7 @@ fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretRef, Encoding, &[u8])> {
     let token = std::str::from_utf8(&inner[..end]).ok()?;
     let mut fields = token.split(SEPARATOR);
     let (host, name, encoding) = (fields.next()?, fields.next()?, fields.next()?);
-    let encoding = if encoding == "url" { Encoding::Url } else { Encoding::Plain };
+    let encoding = Encoding::ALL.into_iter().find(|known| known.word() == encoding)?;
     let secret = SecretRef { host: host.to_owned(), name: name.to_owned() };
     Some((&bytes[..start], secret, encoding, &inner[end + close.len()..]))
 }
@@ -278,10 +310,24 @@ mod tests {
         assert_eq!(sealed.shown(), "a ‹REDIS_PASSWORD› b ‹REDIS_PASSWORD›");
         assert_eq!(sealed.secrets(), vec![redis()]);
         let mut values = SecretValues::default();
-        assert_eq!(sealed.reveal(&values).unwrap_err(), redis());
+        assert_eq!(sealed.reveal(&values).unwrap_err(), Unrevealed::NoValue(redis()));
         values.insert(redis(), Secret::new("p@ss".into()));
         assert_eq!(sealed.reveal(&values).unwrap().as_slice(), b"a p@ss b p%40ss");
         assert!(!format!("{sealed:?} {values:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn a_verifier_fits_the_password_and_never_repeats() {
+        let sealed = Sealed::from(redis().token(Encoding::Scram));
+        assert_eq!(sealed.shown(), "‹REDIS_PASSWORD›");
+        let mut values = SecretValues::default();
+        values.insert(redis(), Secret::new("p-ss".into()));
+        let (one, two) = (sealed.reveal(&values).unwrap(), sealed.reveal(&values).unwrap());
+        assert_ne!(one, two);
+        assert!(scram::verify(std::str::from_utf8(&one).unwrap(), "p-ss"));
+        values.insert(redis(), Secret::new("pässword".into()));
+        let error = sealed.reveal(&values).unwrap_err().to_string();
+        assert!(error.contains("`REDIS_PASSWORD` of `db`") && !error.contains("pässword"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Secrets are tokens that can only be passed on.
 
 use super::*;
+use crate::secret::SecretRef;
 
 const HEAD: &str = "secrets:\n  TOKEN: {file: /etc/app/secrets.env}\ndefaults:\n  url: \"db://u:{{ secrets.TOKEN | urlencode }}@h\"\n  on: true\ntasks:\n";
 
@@ -20,10 +21,9 @@ fn a_secret_reaches_the_content_of_files_as_a_token() {
     let content = serde_json::Value::String(format!("p={token} db://u:{url}@h {token}!")).to_string();
     assert!(format!("{resource:?}").contains(&format!("{content:?}")[1..40]), "{resource:?}");
     let spec = &plan.hosts[0].secrets[0];
-    assert_eq!(
-        (spec.file.as_str(), spec.length, spec.owner.as_str(), spec.mode),
-        ("/etc/app/secrets.env", 32, "root", Mode(0o600))
-    );
+    assert_eq!((spec.file.as_str(), spec.length), ("/etc/app/secrets.env", 32));
+    let expected = r#"Access { owner: Some(AccountName("root")), group: Some(AccountName("root")), mode: Some(0600) }"#;
+    assert_eq!(format!("{:?}", spec.access), expected);
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
 fn handlers_and_health_checks_are_rendered_with_what_the_node_says() {
     let sample = Sample::role(
         "defaults: {unit: app}\nsecrets: {P: {file: /etc/app.env}}\ntasks:\n  - {name: A, note: {path: /a}, notify: [restart, run]}\nhandlers:\n  - {name: restart, systemd: {name: \"{{ unit }}\", state: restarted}, ready: {command: \"ping {{ ansible_facts.hostname }}\", timeout: 2m}}\n  - {name: run, command: \"true\"}\n\
-         health:\n  - {name: Note, read: {note: {path: /a}}}\n  - {name: Login, exercise: {login: {user: \"{{ unit }}\", password: \"{{ secrets.P }}\"}}}\n  - {name: Off, when: \"unit == 'x'\", read: {note: {path: /a}}}\n",
+         health:\n  - {name: Note, read: {note: {path: /a}}}\n  - {name: Login, exercise: {postgresql_login: {database: x, user: \"{{ unit }}\", password: \"{{ secrets.P }}\"}}}\n  - {name: Off, when: \"unit == 'x'\", read: {note: {path: /a}}}\n",
     );
     let plan = sample.load().unwrap();
     let (role, world) = (&plan.hosts[0].roles[0], World::stand_in());
@@ -166,8 +166,8 @@ fn handlers_and_health_checks_are_rendered_with_what_the_node_says() {
         .health
         .iter()
         .map(|health| match health.expand(&world).unwrap() {
-            Some(HealthItem { id, check: HealthCheck::Exercise { kind, parameters }, .. }) => {
-                format!("{id} {kind} {}", crate::secret::Sealed::from(parameters.to_string()).shown())
+            Some(HealthItem { id, check: HealthCheck::Exercise { kind, exercise }, .. }) => {
+                format!("{id} {kind} {:?}", exercise.secrets())
             }
             Some(HealthItem { id, check: HealthCheck::Read { kind, .. }, .. }) => format!("{id} {kind}"),
             None => format!("{} skipped", health.name()),
@@ -177,7 +177,7 @@ fn handlers_and_health_checks_are_rendered_with_what_the_node_says() {
     app/restart Restart("app") Some(Ready { command: "ping node", timeout: 120s })
     app/run Command("true") None
     app/Note note
-    app/Login login {"user":"app","password":"‹P›"}
+    app/Login postgresql_login [SecretRef { host: "db", name: "P" }]
     Off skipped
     "#);
 }

@@ -1,0 +1,133 @@
+//! Every flag and its help. No behaviour.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Provision the AutoBot fleet's database nodes over SSH
+#[derive(Debug, Parser)]
+#[command(name = "autobot-provision", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    /// Directory of the project: roles, templates, inventory (default: found upwards from here)
+    #[arg(long, global = true, value_name = "DIR", env = "AUTOBOT_PROVISION_PROJECT")]
+    pub(super) project: Option<PathBuf>,
+
+    /// Tell more: items that are ok, round trips; twice or thrice for developers
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make nodes as their roles declare, or say what that would change (--check)
+    Deploy(Deploy),
+    /// Check everything that can be known without connecting to a node
+    Validate(Validate),
+}
+
+/// Which hosts, roles, tasks and variables.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
+    #[arg(short, long, value_name = "INVENTORY")]
+    pub(super) inventory: Vec<String>,
+
+    /// Roles to deploy (default: those that the inventory gives each host in `autobot_roles`)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub(super) role: Vec<String>,
+
+    /// Host pattern, such as `database_vm`, `web*:!web3`, `~db\d+`
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(super) limit: Option<String>,
+
+    /// Only tasks with one of these tags
+    #[arg(short, long, value_name = "TAG", value_delimiter = ',')]
+    pub(super) tags: Vec<String>,
+
+    /// No tasks with one of these tags
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub(super) skip_tags: Vec<String>,
+
+    /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
+    #[arg(short, long, value_name = "VAR")]
+    pub(super) extra_vars: Vec<String>,
+}
+
+/// How nodes are reached.
+#[derive(Debug, Args)]
+pub(super) struct Way {
+    /// Hosts worked on at once
+    #[arg(short, long, value_name = "N", default_value_t = 10)]
+    pub(super) forks: usize,
+
+    /// Accept and remember host keys that are not known yet; changed ones are refused either way
+    #[arg(long)]
+    pub(super) accept_new_host_keys: bool,
+
+    /// Give up connecting after so long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(super) connect_timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Deploy {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+
+    /// Change nothing, say what a deploy would change
+    #[arg(short = 'C', long)]
+    pub(super) check: bool,
+
+    /// Show what differs
+    #[arg(short = 'D', long)]
+    pub(super) diff: bool,
+
+    /// End with exit code 2 when something changed, or would
+    #[arg(long)]
+    pub(super) detailed_exitcode: bool,
+
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Output,
+
+    /// How long to wait for a node that another run holds, such as `5m`
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub(super) wait: Duration,
+
+    #[command(flatten)]
+    pub(super) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Output,
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Lines for people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// `90`, `90s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a time such as 30s, 5m or 1h"))?;
+    match unit {
+        "" | "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 3600)),
+        _ => Err(format!("`{text}` is not a time such as 30s, 5m or 1h")),
+    }
+}

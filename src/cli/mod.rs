@@ -1,0 +1,61 @@
+//! The command line: what can be asked for, and what each outcome's exit code is. Only this module and reporters print.
+
+mod arguments;
+mod deploy;
+mod exit;
+mod out;
+mod project;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+use exit::Exit;
+
+/// Runs the program with the process's own arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    log(arguments.verbose);
+    let exit = match run(arguments) {
+        Ok(exit) => exit,
+        Err(error) => {
+            out::error(&format!("{error:#}"));
+            Exit::FAILED
+        }
+    };
+    exit.into()
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let verbose = arguments.verbose;
+    let project = arguments.project;
+    match arguments.command {
+        Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
+        Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate)),
+    }
+}
+
+/// clap would exit with 2, which means "changes" here.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { Exit::USAGE.into() } else { ExitCode::SUCCESS }
+}
+
+/// For developers, to standard error: `-vvv`, or `AUTOBOT_PROVISION_LOG` in the form of tracing's `EnvFilter`.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0..=1 => "off",
+        2 => "autobot_provision=info",
+        _ => "autobot_provision=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AUTOBOT_PROVISION_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let colour = out::colour(&std::io::stderr()) == crate::report::Colour::Yes;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).without_time().init();
+}

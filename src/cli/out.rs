@@ -1,0 +1,55 @@
+//! Where lines for people go, and whether they are coloured.
+
+use std::io::{IsTerminal, Write as _};
+
+use crate::{
+    report::{Colour, Style},
+    source::{Diagnostic, Diagnostics},
+};
+
+/// Colours only on a terminal, and not where `NO_COLOR` is set (no-color.org) or the terminal is dumb.
+pub(super) fn colour(stream: &impl IsTerminal) -> Colour {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if stream.is_terminal() && !set("NO_COLOR") && !dumb { Colour::Yes } else { Colour::No }
+}
+
+/// The style of standard output; lines are cut to the terminal's width (`COLUMNS`, or 80) only on a terminal.
+pub(super) fn style() -> Style {
+    let stdout = std::io::stdout();
+    let width = stdout.is_terminal().then(terminal_width);
+    Style { colour: colour(&stdout), width }
+}
+
+fn terminal_width() -> usize {
+    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    given.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))).unwrap_or(80)
+}
+
+/// A line on standard output. Nobody is left to tell when it is closed.
+pub(super) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on standard error.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What went wrong, on standard error.
+pub(super) fn error(text: &str) {
+    let word = if colour(&std::io::stderr()) == Colour::Yes { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    note(&format!("{word}: {text}"));
+}
+
+/// Everything that is wrong in the user's files.
+pub(super) fn diagnostics(errors: &Diagnostics) {
+    note(errors.render(colour(&std::io::stderr()) == Colour::Yes).trim_end());
+}
+
+/// Warnings about the user's files.
+pub(super) fn warnings(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        note(&warning.render(colour(&std::io::stderr()) == Colour::Yes));
+    }
+}

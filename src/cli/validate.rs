@@ -1,0 +1,62 @@
+//! `validate`: everything that can be wrong, without touching a node.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{
+    arguments::{Output, Selection, Validate},
+    exit::Exit,
+    out, project,
+};
+use crate::{
+    inventory::InventorySource,
+    plan::{self, Plan, Request},
+    source::Diagnostics,
+};
+
+/// Loads everything for every host.
+pub(super) fn run(given: Option<&Path>, arguments: &Validate) -> Exit {
+    match load(given, &arguments.selection, true) {
+        Err(errors) => wrong(&errors, arguments.output),
+        Ok(plan) => {
+            out::warnings(&plan.warnings);
+            let tasks: usize = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.steps.len()).sum();
+            match arguments.output {
+                Output::Json => out::line(&format!("{:#}", json!({ "errors": [] }))),
+                Output::Text => {
+                    out::line(&format!("{}, {} checked: no errors", count(plan.hosts.len(), "host"), count(tasks, "task")));
+                }
+            }
+            Exit::DONE
+        }
+    }
+}
+
+/// Loads and checks the project for the selected hosts.
+pub(super) fn load(given: Option<&Path>, selection: &Selection, check: bool) -> Result<Plan, Diagnostics> {
+    let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
+    plan::load(&Request {
+        project,
+        inventories: selection.inventory.iter().map(|given| InventorySource::from_argument(given)).collect(),
+        roles: selection.role.clone(),
+        limit: selection.limit.clone(),
+        tags: selection.tags.clone(),
+        skip_tags: selection.skip_tags.clone(),
+        extra_vars: selection.extra_vars.clone(),
+        check,
+    })
+}
+
+/// Says what is wrong; nothing was contacted.
+pub(super) fn wrong(errors: &Diagnostics, output: Output) -> Exit {
+    match output {
+        Output::Text => out::diagnostics(errors),
+        Output::Json => out::line(&format!("{:#}", errors.to_json())),
+    }
+    Exit::WRONG_FILES
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

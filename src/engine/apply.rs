@@ -1,0 +1,376 @@
+//! Makes the predicted changes, one round trip each, asking again before and after every one of them.
+//!
+//! The frame of a change carries: the marks of the handlers that it notifies, the change, the marks again, and the questions of every item
+//! from this one to the next that is due, so that the change is verified and the next one judged by fresh answers without another round trip.
+//! The last frame asks for everything once more: nothing may have been undone.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    host::{Round, Trouble},
+    prediction::{Prediction, due, judge_health},
+    redact::redact,
+    secrets::{self, Secrets},
+    send,
+    work::{Body, Work},
+};
+use crate::{
+    event::{Event, HostStatus, Outcome, Status},
+    plan::{Handler, HandlerAction, SecretSpec, Task},
+    question::{
+        Answers, Questions,
+        path::{Look, PathState},
+        pending,
+    },
+    resource::{Change, Is, Resource, Verdict, unit_functions},
+    script::Script,
+    secret::generate,
+    transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
+};
+
+/// How long a restart may take: a server with much data reads it all before it is ready.
+const RESTART_LIMIT: Duration = Duration::from_mins(10);
+
+/// What came of it.
+pub(super) struct End {
+    pub(super) status: HostStatus,
+    pub(super) error: Option<String>,
+    pub(super) unpredicted: Vec<String>,
+}
+
+/// A host while it is being changed.
+pub(super) struct Applying<'a> {
+    host: &'a str,
+    works: Vec<Work>,
+    secrets: Secrets,
+    answers: Answers,
+    events: &'a UnboundedSender<Event>,
+    /// The last change that was made, for "changed (by ...)".
+    latest: Option<String>,
+    outcomes: Vec<Status>,
+}
+
+/// Why an item did not work out. It ends its host.
+enum Failure {
+    Link(LinkError),
+    Item(String),
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Self {
+        Self::Item(error.to_string())
+    }
+}
+
+impl<'a> Applying<'a> {
+    pub(super) fn new(host: &'a str, prediction: Prediction, answers: Answers, events: &'a UnboundedSender<Event>) -> Self {
+        let Prediction { works, secrets } = prediction;
+        Self { host, works, secrets, answers, events, latest: None, outcomes: Vec::new() }
+    }
+}
+
+/// Works through all items in order.
+pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> Result<End, Trouble> {
+    let mut status = HostStatus::Ok;
+    for index in 0..host.works.len() {
+        let begun = Instant::now();
+        let mut outcome = match host.item(index, channel).await {
+            Ok(outcome) => outcome,
+            Err(Failure::Link(error)) => {
+                let outcome = Outcome { duration: begun.elapsed(), ..Outcome::failed(error.to_string()) };
+                host.tell(index, outcome);
+                return Err(Trouble::Link(error));
+            }
+            Err(Failure::Item(error)) => Outcome::failed(redact(&error, &host.secrets.values)),
+        };
+        outcome.duration = begun.elapsed();
+        let reached = outcome.status;
+        host.tell(index, outcome);
+        match reached {
+            Status::Failed => return Ok(host.end(HostStatus::Failed, None)),
+            Status::Changed => status = HostStatus::Changed,
+            Status::Ok | Status::Skipped | Status::Unknown => {}
+        }
+    }
+    let undone = host.undone();
+    if undone.is_empty() {
+        return Ok(host.end(status, None));
+    }
+    let mut end =
+        host.end(HostStatus::Failed, Some(format!("no longer as declared at the end of the run: {}", undone.join(", "))));
+    end.unpredicted.extend(undone);
+    Ok(end)
+}
+
+impl Applying<'_> {
+    async fn item<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<Outcome, Failure> {
+        // Taken out while it is worked on, so that the rest of `self` stays usable.
+        let body = std::mem::replace(&mut self.works[index].body, Body::Skipped);
+        let outcome = match &body {
+            Body::Skipped => Ok(self.works[index].predicted.clone()),
+            Body::Secret(spec) => self.secret(index, spec, channel).await,
+            Body::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
+            Body::Handler { handler, mark } => self.handler(index, handler, mark, channel).await,
+            Body::Health(resource) => Ok(judge_health(resource.as_ref(), &self.is())),
+            Body::Exercise(exercise) => Ok(exercised(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+        };
+        self.works[index].body = body;
+        outcome
+    }
+
+    async fn task<C: Channel>(
+        &mut self,
+        index: usize,
+        task: &Task,
+        resource: &dyn Resource,
+        channel: &mut C,
+    ) -> Result<Outcome, Failure> {
+        let predicted = self.works[index].pending();
+        let change = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
+            Verdict::Converged { note } if predicted => {
+                let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
+                let summary = note.unwrap_or(by);
+                return Ok(Outcome { diff: self.works[index].predicted.diff.clone(), ..Outcome::new(Status::Changed, summary) });
+            }
+            Verdict::Converged { note } => return Ok(Outcome::new(Status::Ok, note.unwrap_or_default())),
+            Verdict::Refused(reason) => return Err(Failure::Item(reason)),
+            Verdict::Blocked { missing, .. } => return Err(Failure::Item(format!("{missing} is not there"))),
+            Verdict::Change(change) => change,
+        };
+        if let Some(reason) = resource.refuse(&self.is(), &[]) {
+            return Err(Failure::Item(reason));
+        }
+        let marks: Vec<String> = task.notify.iter().map(|handler| pending::mark_name(&task.role, handler)).collect();
+        let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
+        let script = change.script.clone().limit(limit);
+        let mut tries = 0;
+        loop {
+            match self.make(index, resource, &marks, &script, channel).await {
+                Err(Failure::Item(error)) if tries < task.retries => {
+                    tries += 1;
+                    self.progress(index, &format!("try {tries} of {} failed: {error}", task.retries + 1));
+                    tokio::time::sleep(task.delay).await;
+                }
+                Err(failure) => return Err(failure),
+                Ok(()) => break,
+            }
+        }
+        self.latest = Some(task.name.clone());
+        let diff = if predicted { self.works[index].predicted.diff.clone() } else { change.diff };
+        Ok(Outcome { diff, ..Outcome::new(Status::Changed, change.summary) })
+    }
+
+    /// Makes a change and verifies it, in one round trip.
+    async fn make<C: Channel>(
+        &mut self,
+        index: usize,
+        resource: &dyn Resource,
+        marks: &[String],
+        script: &Script,
+        channel: &mut C,
+    ) -> Result<(), Failure> {
+        let mut scripts = Vec::new();
+        if !marks.is_empty() {
+            scripts.push(pending::mark(marks));
+        }
+        scripts.push(script.clone());
+        if !marks.is_empty() {
+            scripts.push(pending::mark(marks));
+        }
+        let mut questions = Questions::default();
+        resource.questions(&mut questions);
+        self.frame(index, &scripts, questions, channel).await?;
+        let because = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
+            Verdict::Converged { .. } => return Ok(()),
+            Verdict::Change(Change { summary, .. }) => summary,
+            Verdict::Blocked { missing, .. } => format!("{missing} is not there"),
+            Verdict::Refused(reason) => reason,
+        };
+        Err(Failure::Item(format!("applied without an error, but still not as declared: {because}")))
+    }
+
+    async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {
+        let value = generate(spec.length).map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
+        self.secrets.values.insert(spec.secret.clone(), value.clone());
+        let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
+        let mut questions = Questions::default();
+        questions.ask::<PathState>(Look::content(&spec.file));
+        self.frame(index, std::slice::from_ref(&change.script), questions, channel).await?;
+        let now = Secrets::read(std::slice::from_ref(spec), &self.answers);
+        if now.values.get(&spec.secret) != Some(&value) {
+            return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
+        }
+        self.latest = Some(format!("secret {}", spec.secret.name));
+        Ok(self.works[index].predicted.clone())
+    }
+
+    async fn handler<C: Channel>(
+        &mut self,
+        index: usize,
+        handler: &Handler,
+        mark: &str,
+        channel: &mut C,
+    ) -> Result<Outcome, Failure> {
+        let due = due(handler, mark, &self.answers).map_err(Failure::Item)?;
+        if !due && !self.works[index].pending() {
+            return Ok(self.works[index].predicted.clone());
+        }
+        let mut scripts = Vec::new();
+        if due {
+            scripts.push(match &handler.action {
+                HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
+                HandlerAction::Reload(unit) => unit_functions::reload(unit),
+                HandlerAction::Command(command) => Script::new(r#"exec /bin/sh -c "$1""#).arg(command),
+            });
+            if let Some(ready) = &handler.ready {
+                scripts.push(until_ready(&ready.command, ready.timeout));
+            }
+        }
+        scripts.push(pending::unmark(mark));
+        let questions = Questions::default();
+        self.frame(index, &scripts, questions, channel).await?;
+        if due {
+            self.latest = Some(handler.name.clone());
+            return Ok(self.works[index].predicted.clone());
+        }
+        let by = self.latest.as_deref().map(|name| format!("started since, by `{name}`")).unwrap_or_default();
+        Ok(Outcome::new(Status::Changed, by))
+    }
+
+    /// Runs scripts and, behind them in the same round trip, all questions up to the next item that is due.
+    async fn frame<C: Channel>(
+        &mut self,
+        index: usize,
+        scripts: &[Script],
+        mut questions: Questions,
+        channel: &mut C,
+    ) -> Result<(), Failure> {
+        send(self.events, Event::ItemStarted { host: self.host.to_owned(), item: self.works[index].item.clone() });
+        let next = (index + 1..self.works.len()).find(|later| self.works[*later].pending());
+        let asked = match next {
+            Some(next) => index + 1..next + 1,
+            None => 0..self.works.len(),
+        };
+        for work in &self.works[asked] {
+            work.questions(&mut questions);
+        }
+        let mut steps = Vec::with_capacity(scripts.len() + 1);
+        for script in scripts {
+            steps.push(Step::new(script, &self.secrets.values)?);
+        }
+        let round = if questions.is_empty() { None } else { Some(Round::new(questions).map_err(StepError::from)?) };
+        steps.extend(round.as_ref().map(Round::step));
+        let wanted = steps.len();
+        let outputs = {
+            let (events, host, id, values) = (self.events, self.host, &self.works[index].item.id, &self.secrets.values);
+            let mut progress = |line: &str| {
+                let text = redact(line, values);
+                send(events, Event::ItemProgress { host: host.to_owned(), id: id.clone(), text });
+            };
+            channel.run(Frame { steps }, &mut progress).await?
+        };
+        if let Some(failed) = outputs.iter().take(scripts.len()).find(|output| output.status != 0) {
+            return Err(Failure::Item(why(failed)));
+        }
+        if outputs.len() != wanted {
+            return Err(Failure::Item("the node did not answer all that it was asked".to_owned()));
+        }
+        if let Some(round) = round {
+            self.answers.absorb(round.read(outputs.last()));
+        }
+        Ok(())
+    }
+
+    fn is(&self) -> Is<'_> {
+        Is { answers: &self.answers, secrets: &self.secrets.values }
+    }
+
+    fn progress(&self, index: usize, text: &str) {
+        let text = redact(text, &self.secrets.values);
+        send(self.events, Event::ItemProgress { host: self.host.to_owned(), id: self.works[index].item.id.clone(), text });
+    }
+
+    fn tell(&mut self, index: usize, outcome: Outcome) {
+        self.outcomes.push(outcome.status);
+        if !self.works[index].worth_telling(outcome.status) {
+            return;
+        }
+        let mut outcome = outcome;
+        if let Body::Task(task, _) = &self.works[index].body
+            && task.no_log
+        {
+            outcome.diff = crate::resource::Diff::none();
+            outcome.error = outcome.error.map(|_| "failed; what it printed is hidden by `no_log`".to_owned());
+        }
+        send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.works[index].item.clone(), outcome });
+    }
+
+    /// Tasks that were as declared when they were passed and are not any more. Only meaningful when something was changed, for then the last
+    /// frame has asked for everything.
+    fn undone(&self) -> Vec<String> {
+        if self.latest.is_none() {
+            return Vec::new();
+        }
+        let is = self.is();
+        let tasks = self.works.iter().filter_map(|work| match &work.body {
+            Body::Task(_, resource) => Some((work, resource)),
+            Body::Secret(_) | Body::Skipped | Body::Handler { .. } | Body::Health(_) | Body::Exercise(_) => None,
+        });
+        tasks
+            .filter(|(_, resource)| !matches!(resource.compare(&is), Ok(Verdict::Converged { .. })))
+            .map(|(work, _)| work.item.id.clone())
+            .collect()
+    }
+
+    fn end(&self, status: HostStatus, error: Option<String>) -> End {
+        let differs = |(work, came): (&Work, &Status)| {
+            let unlike = (work.predicted.status == Status::Changed) != (*came == Status::Changed) && *came != Status::Failed;
+            unlike.then(|| work.item.id.clone())
+        };
+        let unpredicted = self.works.iter().zip(&self.outcomes).filter_map(differs).collect();
+        End { status, error, unpredicted }
+    }
+}
+
+fn exercised(result: Result<String, String>) -> Outcome {
+    match result {
+        Ok(summary) => Outcome::new(Status::Ok, summary),
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+/// Polls a command until it succeeds.
+fn until_ready(command: &str, timeout: Duration) -> Script {
+    Script::new(
+        r#"until said=$(/bin/sh -c "$1" 2>&1); do
+  sleep 0.2
+  [ "$(($(date +%s) - ${since:=$(date +%s)}))" -lt "$2" ] || { printf 'not ready within %s s: %s\n' "$2" "$said" >&2; exit 1; }
+done"#,
+    )
+    .arg(command)
+    .arg(timeout.as_secs().to_string())
+    .limit(timeout + Duration::from_secs(10))
+}
+
+/// What a failed script said, for the person who reads it: its last lines.
+fn why(output: &StepOutput) -> String {
+    const LINES: usize = 25;
+    let said = if output.stderr.iter().any(|byte| !byte.is_ascii_whitespace()) { &output.stderr } else { &output.stdout };
+    let said = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    let status = if output.timed_out {
+        "ran into its time limit and was ended".to_owned()
+    } else {
+        format!("exit status {}", output.status)
+    };
+    if tail.is_empty() { status } else { format!("{status}: {tail}") }
+}

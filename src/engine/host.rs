@@ -1,0 +1,220 @@
+//! One host from connecting to closing: one round of questions, the prediction, and in an apply what follows from it.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rand::{TryRng as _, rngs::SysRng};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    Options,
+    apply::{self, Applying},
+    prediction::{self, Prediction},
+    send,
+};
+use crate::{
+    event::{Event, HostEnd, HostStatus, Mode, Outcome, Status},
+    plan::{HostPlan, World},
+    question::{Answers, Composed, Questions, connection::Connection, facts::Facts},
+    script::NulByte,
+    transport::{Channel, Frame, LinkError, Lock, Node, Step, StepOutput, Target, Transport},
+};
+
+/// How each host is reached, by its inventory name.
+pub type Reach = HashMap<String, Target>;
+
+/// Answers may open new questions (a registered answer decides a condition); a role that never comes to an end of it is wrong.
+const MOST_ROUNDS: usize = 8;
+/// A whole round of questions; each kind has its own, shorter limit.
+const ROUND_LIMIT: Duration = Duration::from_mins(2);
+
+/// Questions on their way to a node.
+pub(super) struct Round {
+    composed: Composed,
+}
+
+impl Round {
+    pub(super) fn new(questions: Questions) -> Result<Self, NulByte> {
+        Ok(Self { composed: questions.compose(&random_mark())? })
+    }
+
+    pub(super) fn step(&self) -> Step {
+        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: ROUND_LIMIT }
+    }
+
+    /// Reads the answers; what the output lacks is unanswered.
+    pub(super) fn read(&self, output: Option<&StepOutput>) -> Answers {
+        self.composed.read(output.map(|output| output.stdout.as_slice()).unwrap_or_default())
+    }
+}
+
+/// 128 random bits in hexadecimal. Without random numbers from the operating system nothing is safe, so nothing goes on.
+fn random_mark() -> String {
+    let mut bytes = [0_u8; 16];
+    match SysRng.try_fill_bytes(&mut bytes) {
+        Ok(()) => bytes.iter().fold(String::new(), |mark, byte| format!("{mark}{byte:02x}")),
+        Err(error) => unreachable!("the operating system gives no random numbers: {error}"),
+    }
+}
+
+/// Works on one host. Never fails itself: whatever happens is in what it returns.
+pub(super) async fn run(
+    host: HostPlan,
+    transport: &Transport,
+    reach: &Reach,
+    options: &Options,
+    events: &UnboundedSender<Event>,
+) -> HostEnd {
+    let started = Instant::now();
+    let mut end = match begin(&host, transport, reach, options, events).await {
+        Err(trouble) => trouble.end(),
+        Ok(mut session) => {
+            let mut end = session.work(&host, options, events).await;
+            let traffic = session.node.traffic();
+            end.round_trips = traffic.round_trips;
+            end.bytes_sent = traffic.bytes_sent;
+            end.holder = session.holder.take();
+            session.node.close().await;
+            end
+        }
+    };
+    end.duration = started.elapsed();
+    end
+}
+
+struct Session {
+    node: Node,
+    answers: Answers,
+    holder: Option<String>,
+}
+
+/// Why a host cannot be worked on, or no further.
+pub(super) enum Trouble {
+    Link(LinkError),
+    Failed(String),
+}
+
+impl Trouble {
+    fn end(self) -> HostEnd {
+        let (status, error, remedy) = match self {
+            Self::Failed(error) => (HostStatus::Failed, error, None),
+            Self::Link(error) => {
+                let status = if matches!(error, LinkError::Held { .. }) { HostStatus::Held } else { HostStatus::Unreachable };
+                (status, error.to_string(), error.remedy())
+            }
+        };
+        HostEnd { status, error: Some(error), remedy, ..quiet_end() }
+    }
+}
+
+impl From<LinkError> for Trouble {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<NulByte> for Trouble {
+    fn from(error: NulByte) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+fn quiet_end() -> HostEnd {
+    HostEnd {
+        status: HostStatus::Ok,
+        error: None,
+        remedy: None,
+        round_trips: 0,
+        bytes_sent: 0,
+        unpredicted: Vec::new(),
+        holder: None,
+        duration: Duration::ZERO,
+    }
+}
+
+/// Connects, with everything that can be asked beforehand in the same round trip.
+async fn begin(
+    host: &HostPlan,
+    transport: &Transport,
+    reach: &Reach,
+    options: &Options,
+    events: &UnboundedSender<Event>,
+) -> Result<Session, Trouble> {
+    let target = reach.get(&host.name).ok_or_else(|| Trouble::Failed(format!("nobody said how `{}` is reached", host.name)))?;
+    let mut questions = prediction::questions(host, &World::stand_in());
+    questions.ask::<Facts>(());
+    let round = Round::new(questions)?;
+    let lock = match options.mode {
+        Mode::Check => Lock::Look,
+        Mode::Apply => Lock::Take(options.lock_request()),
+    };
+    let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
+    progress("connecting");
+    let (node, welcome) = transport.connect(target, lock, Frame::from(round.step()), &mut progress).await?;
+    let mut answers = round.read(welcome.outputs.first());
+    answers.set::<Connection>((), Ok(welcome.ssh_connection));
+    let holder = welcome.holder.map(|holder| holder.to_string());
+    Ok(Session { node, answers, holder })
+}
+
+impl Session {
+    async fn work(&mut self, host: &HostPlan, options: &Options, events: &UnboundedSender<Event>) -> HostEnd {
+        let asked = Instant::now();
+        let prediction = match self.predict(host, events).await {
+            Ok(prediction) => prediction,
+            Err(trouble) => return trouble.end(),
+        };
+        tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
+        let fails = prediction.works.iter().any(|work| work.predicted.status == Status::Failed);
+        match options.mode {
+            Mode::Check => told(&host.name, &prediction, events, |outcome| outcome.clone()),
+            Mode::Apply if fails => told(&host.name, &prediction, events, |outcome| match outcome.status {
+                // A task further down cannot be done: nothing is begun, exactly as the check said.
+                Status::Changed => Outcome::new(Status::Skipped, "not begun, because of the failure below"),
+                Status::Ok | Status::Skipped | Status::Unknown | Status::Failed => outcome.clone(),
+            }),
+            Mode::Apply => {
+                let answers = std::mem::take(&mut self.answers);
+                let applying = Applying::new(&host.name, prediction, answers, events);
+                match apply::run(applying, &mut self.node).await {
+                    Ok(end) => HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..quiet_end() },
+                    Err(trouble) => trouble.end(),
+                }
+            }
+        }
+    }
+
+    async fn predict(&mut self, host: &HostPlan, events: &UnboundedSender<Event>) -> Result<Prediction, Trouble> {
+        for _ in 0..MOST_ROUNDS {
+            let facts = self.answers.get::<Facts>(&()).map_err(|error| Trouble::Failed(error.to_string()))?.clone();
+            let open = match prediction::predict(host, &facts, &self.answers) {
+                Ok(prediction) => return Ok(prediction),
+                Err(open) => open,
+            };
+            let round = Round::new(open)?;
+            let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
+            let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
+            self.answers.absorb(round.read(outputs.first()));
+        }
+        Err(Trouble::Failed("answers keep opening new questions; a registered value decides about itself".to_owned()))
+    }
+}
+
+/// Tells what is predicted; nothing is done.
+fn told(host: &str, prediction: &Prediction, events: &UnboundedSender<Event>, outcome: impl Fn(&Outcome) -> Outcome) -> HostEnd {
+    let mut end = quiet_end();
+    for work in &prediction.works {
+        let outcome = outcome(&work.predicted);
+        match outcome.status {
+            Status::Failed => end.status = HostStatus::Failed,
+            Status::Changed | Status::Unknown if end.status == HostStatus::Ok => end.status = HostStatus::Changed,
+            Status::Ok | Status::Skipped | Status::Changed | Status::Unknown => {}
+        }
+        if work.worth_telling(outcome.status) {
+            send(events, Event::ItemFinished { host: host.to_owned(), item: work.item.clone(), outcome });
+        }
+    }
+    end
+}

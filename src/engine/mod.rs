@@ -1,0 +1,113 @@
+//! Runs a plan: asks, compares, applies, settles. The only module that decides whether a node is written to.
+//!
+//! One host is one [`host`] task; they share nothing but the event stream, so one host's failure or panic never ends another's work.
+
+mod apply;
+mod host;
+mod prediction;
+mod redact;
+mod secrets;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+
+use crate::{
+    event::{Event, HostEnd, HostStatus, Mode},
+    plan::{HostPlan, Plan},
+    transport::{LockRequest, Transport},
+};
+
+pub use host::Reach;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Check or apply.
+    pub mode: Mode,
+    /// Names the run, also on the nodes.
+    pub run_id: String,
+    /// `user@controller`, for the nodes' locks.
+    pub who: String,
+    /// When the run began.
+    pub started: Timestamp,
+    /// Hosts worked on at once.
+    pub forks: usize,
+    /// How long to wait for a node that another run holds.
+    pub wait: Duration,
+}
+
+impl Options {
+    fn lock_request(&self) -> LockRequest {
+        LockRequest { who: self.who.clone(), run_id: self.run_id.clone(), since: self.started, wait: self.wait }
+    }
+}
+
+/// Runs the plan on all its hosts. What happens is told to `events`, nothing is returned: whoever listens knows all.
+///
+/// Dropping the future interrupts the run: sessions are dropped, and with them ends all that they run on the nodes.
+pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSender<Event>) {
+    let hosts: Vec<String> = plan.hosts.iter().map(|host| host.name.clone()).collect();
+    send(&events, Event::RunStarted { run_id: options.run_id.clone(), mode: options.mode, started: options.started, hosts });
+    let forks = Arc::new(Semaphore::new(options.forks.max(1)));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let (reach, options) = (Arc::new(reach), Arc::new(options));
+    let mut running = tokio::task::JoinSet::new();
+    let mut names = std::collections::HashMap::new();
+    for host in plan.hosts {
+        let (forks, transport, reach, options, events) =
+            (Arc::clone(&forks), Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
+        let name = host.name.clone();
+        let handle = running.spawn(async move { one_host(host, &forks, &transport, &reach, &options, events).await });
+        names.insert(handle.id(), name);
+    }
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+            && let Some(host) = names.get(&error.id())
+        {
+            // One host's panic must not end the others; the panic itself was printed where it happened.
+            let end = ended_by_our_mistake();
+            send(&events, Event::HostFinished { host: host.clone(), end });
+        }
+    }
+    send(&events, Event::RunFinished { finished: Timestamp::now() });
+}
+
+/// More at once and an sshd behind one bastion starts to drop connections (`MaxStartups 10:30:100`).
+const CONNECTING_AT_ONCE: usize = 5;
+
+async fn one_host(
+    host: HostPlan,
+    forks: &Semaphore,
+    transport: &Transport,
+    reach: &Reach,
+    options: &Options,
+    events: UnboundedSender<Event>,
+) {
+    // The semaphore is never closed, so a permit always comes.
+    let _permit = forks.acquire().await;
+    let name = host.name.clone();
+    let end = host::run(host, transport, reach, options, &events).await;
+    send(&events, Event::HostFinished { host: name, end });
+}
+
+fn ended_by_our_mistake() -> HostEnd {
+    HostEnd {
+        status: HostStatus::Failed,
+        error: Some("autobot-provision itself failed on this host; this is a bug, please report it".to_owned()),
+        remedy: None,
+        round_trips: 0,
+        bytes_sent: 0,
+        unpredicted: Vec::new(),
+        holder: None,
+        duration: Duration::ZERO,
+    }
+}
+
+/// A listener that is gone has lost interest; the work goes on.
+fn send(events: &UnboundedSender<Event>, event: Event) {
+    let _ = events.send(event);
+}

@@ -1,0 +1,318 @@
+//! What a deploy will do, worked out from answers alone: no I/O, no clock, and no idea whether this is a check.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    secrets::{self, Secrets},
+    work::{Body, Work, handler_questions, item, restarted_unit},
+};
+use crate::{
+    event::{Item, ItemKind, Outcome, Status},
+    plan::{Action, HealthCheck, HostPlan, RolePlan, Task, World},
+    question::{
+        Answers, Questions,
+        path::{Look, PathState},
+        pending::{self, Pending},
+        unit::Unit,
+    },
+    resource::{Is, Resource, Verdict},
+    secret::SecretRef,
+    source::{Diagnostics, Place},
+};
+
+/// The items of a host's run with what will come of each. Ends with the first that fails.
+#[derive(Debug)]
+pub(super) struct Prediction {
+    pub(super) works: Vec<Work>,
+    pub(super) secrets: Secrets,
+}
+
+/// Everything that has to be known about a host before its run can be predicted: with stand-in facts a guess, with real ones exact.
+pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
+    let mut ask = Questions::default();
+    ask.ask::<Pending>(());
+    for spec in &host.secrets {
+        ask.ask::<PathState>(Look::content(&spec.file));
+    }
+    let mut world = world.clone();
+    for role in &host.roles {
+        for step in &role.steps {
+            // What cannot be expanded yet may depend on an answer; the prediction itself tells.
+            for task in step.expand(&world).unwrap_or_default() {
+                if let Action::Do(resource) = &task.action {
+                    resource.questions(&mut ask);
+                }
+            }
+            if let Some(name) = step.register() {
+                world.registers.entry(name.to_owned()).or_insert_with(|| World::stand_in_result(true));
+            }
+        }
+        for handler in role.handlers.iter().filter_map(|step| step.expand(&world).ok()) {
+            handler_questions(&handler, &mut ask);
+        }
+        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
+            if let HealthCheck::Read { resource, .. } = &health.check {
+                resource.questions(&mut ask);
+            }
+        }
+    }
+    ask
+}
+
+/// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
+pub(super) fn predict(host: &HostPlan, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
+    let world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
+    let secrets = Secrets::read(&host.secrets, answers);
+    let mut predictor = Predictor { host, answers, world, works: Vec::new(), secrets, planned: HashSet::new() };
+    for role in &host.roles {
+        match predictor.role(role) {
+            Ok(()) => {}
+            Err(Stop::Failed) => break,
+            Err(Stop::Open) => {
+                let mut open = questions(host, &predictor.world);
+                open.without(answers);
+                return Err(open);
+            }
+        }
+    }
+    Ok(Prediction { works: predictor.works, secrets: predictor.secrets })
+}
+
+/// Why a prediction goes no further.
+enum Stop {
+    /// An item fails; it is the last one.
+    Failed,
+    /// A question has not been asked yet.
+    Open,
+}
+
+struct Predictor<'a> {
+    host: &'a HostPlan,
+    answers: &'a Answers,
+    world: World,
+    works: Vec<Work>,
+    secrets: Secrets,
+    /// Secrets that an item before the present one makes.
+    planned: HashSet<SecretRef>,
+}
+
+impl Predictor<'_> {
+    fn role(&mut self, role: &RolePlan) -> Result<(), Stop> {
+        let first = self.works.len();
+        let mut notified: HashSet<String> = HashSet::new();
+        for step in &role.steps {
+            let mut changed = false;
+            let mut registered = None;
+            let expanded = step.expand(&self.world);
+            for task in self.expanded(expanded, ItemKind::Task, &role.name, step.name(), Some(step.place()))? {
+                let notifies = task.notify.clone();
+                let (status, value) = self.task(task)?;
+                if status == Status::Changed {
+                    changed = true;
+                    notified.extend(notifies);
+                }
+                registered = registered.or(value);
+            }
+            if let Some(name) = step.register() {
+                self.world.registers.insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": changed })));
+            }
+        }
+        self.handlers(role, &notified)?;
+        self.health(role, first)
+    }
+
+    fn task(&mut self, mut task: Task) -> Result<(Status, Option<Value>), Stop> {
+        let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.place);
+        let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
+        let resource = match action {
+            Action::Skip { reason } => {
+                self.works.push(Work { item: head, body: Body::Skipped, predicted: Outcome::new(Status::Skipped, reason) });
+                return Ok((Status::Skipped, None));
+            }
+            Action::Do(resource) => resource,
+        };
+        self.answered(resource.as_ref())?;
+        let used = resource.secrets();
+        self.plan_secrets(&used)?;
+        let mut outcome = self.judge(resource.as_ref(), &used);
+        if task.no_log {
+            outcome.diff = crate::resource::Diff::none();
+        }
+        let registered = resource.register(&self.is());
+        let status = outcome.status;
+        self.works.push(Work { item: head, body: Body::Task(task, resource), predicted: outcome });
+        if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
+    }
+
+    /// What comes of a resource, compared with the beginning of the run.
+    fn judge(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
+        let is = self.is();
+        let change = match resource.compare(&is) {
+            Err(unanswered) => return Outcome::failed(unanswered.to_string()),
+            Ok(Verdict::Refused(reason)) => return Outcome::failed(reason),
+            Ok(Verdict::Converged { note }) => return Outcome::new(Status::Ok, note.unwrap_or_default()),
+            Ok(Verdict::Change(change)) => change,
+            Ok(Verdict::Blocked { missing, change }) => {
+                if !self.works.iter().any(Work::pending) {
+                    return Outcome::failed(format!("{missing} is not there, and no task before this one provides it"));
+                }
+                change
+            }
+        };
+        if change.replaces
+            && let Some(lost) = used.iter().find(|secret| self.secrets.is_fresh(secret))
+        {
+            return Outcome::failed(self.lost(lost));
+        }
+        let earlier: Vec<&dyn Resource> = self.works.iter().filter(|work| work.pending()).filter_map(Work::resource).collect();
+        if let Some(reason) = resource.refuse(&is, &earlier) {
+            return Outcome::failed(reason);
+        }
+        Outcome { diff: change.diff, ..Outcome::new(Status::Changed, change.summary) }
+    }
+
+    fn lost(&self, secret: &SecretRef) -> String {
+        let file = self.host.secrets.iter().find(|spec| &spec.secret == secret).map_or("its file", |spec| spec.file.as_str());
+        format!(
+            "`{name}` is not in `{file}`, but what it protects already exists: a new value would lock its users out\n\
+             either restore `{file}` from a backup,\n\
+             or rotate: write `{name}=<new value>` into `{file}`, set it where it is used, and run again",
+            name = secret.name
+        )
+    }
+
+    /// Plans the secrets that the next task uses and that do not exist yet.
+    fn plan_secrets(&mut self, used: &[SecretRef]) -> Result<(), Stop> {
+        for secret in used {
+            let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
+            let id = format!("{}/secret {}", spec.role, secret.name);
+            let head = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.place);
+            if let Some(problem) = self.secrets.problem(secret) {
+                let predicted = Outcome::failed(problem);
+                self.works.push(Work { item: head, body: Body::Skipped, predicted });
+                return Err(Stop::Failed);
+            }
+            if self.secrets.is_fresh(secret) && self.planned.insert(secret.clone()) {
+                let summary = format!("make, into {}", spec.file);
+                let predicted = Outcome { diff: secrets::diff(&spec), ..Outcome::new(Status::Changed, summary) };
+                self.works.push(Work { item: head, body: Body::Secret(spec), predicted });
+            }
+        }
+        Ok(())
+    }
+
+    fn handlers(&mut self, role: &RolePlan, notified: &HashSet<String>) -> Result<(), Stop> {
+        for step in &role.handlers {
+            let expanded = step.expand(&self.world);
+            let handler = self.expanded(expanded, ItemKind::Handler, &role.name, step.name(), None)?;
+            let mark = pending::mark_name(&handler.role, &handler.name);
+            let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.place);
+            let now = notified.contains(&handler.name);
+            match (now, due(&handler, &mark, self.answers)) {
+                (_, Err(error)) => {
+                    let predicted = Outcome::failed(error);
+                    self.works.push(Work { item: head, body: Body::Skipped, predicted });
+                    return Err(Stop::Failed);
+                }
+                (now, Ok(left_over)) => {
+                    // One that is not due stays in the list all the same: a change that nobody predicted may notify it.
+                    let predicted = match (now, left_over) {
+                        (true, _) => Outcome::new(Status::Changed, "notified"),
+                        (false, true) => Outcome::new(Status::Changed, "still due from an earlier run"),
+                        (false, false) => Outcome::new(Status::Ok, "not notified"),
+                    };
+                    self.works.push(Work { item: head, body: Body::Handler { handler, mark }, predicted });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn health(&mut self, role: &RolePlan, first: usize) -> Result<(), Stop> {
+        let changes = self.works.iter().any(Work::pending);
+        let role_changes = self.works[first..].iter().any(Work::pending);
+        for step in &role.health {
+            let expanded = step.expand(&self.world);
+            let Some(health) = self.expanded(expanded, ItemKind::Health, &role.name, step.name(), None)? else { continue };
+            match health.check {
+                HealthCheck::Read { kind, resource } => {
+                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                    self.answered(resource.as_ref())?;
+                    let predicted = if changes {
+                        Outcome::new(Status::Skipped, "asked once the changes are made")
+                    } else {
+                        judge_health(resource.as_ref(), &self.is())
+                    };
+                    let failed = predicted.status == Status::Failed;
+                    self.works.push(Work { item: head, body: Body::Health(resource), predicted });
+                    if failed {
+                        return Err(Stop::Failed);
+                    }
+                }
+                HealthCheck::Exercise { kind, exercise } if role_changes => {
+                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                    let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
+                    self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
+                }
+                HealthCheck::Exercise { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is(&self) -> Is<'_> {
+        Is { answers: self.answers, secrets: &self.secrets.values }
+    }
+
+    /// Whether all that a resource asks was asked.
+    fn answered(&self, resource: &dyn Resource) -> Result<(), Stop> {
+        let mut open = Questions::default();
+        resource.questions(&mut open);
+        open.without(self.answers);
+        if open.is_empty() { Ok(()) } else { Err(Stop::Open) }
+    }
+
+    /// What turns out to be wrong with the role's files only now, with the node's real facts, fails the item.
+    fn expanded<T>(
+        &mut self,
+        expanded: Result<T, Diagnostics>,
+        kind: ItemKind,
+        role: &str,
+        name: &str,
+        place: Option<&Place>,
+    ) -> Result<T, Stop> {
+        expanded.map_err(|errors| {
+            let place = place.or_else(|| errors.0.first().and_then(|error| error.place.as_ref()));
+            let (file, line) = place.map(|place| (place.file.shown.clone(), place.line_col().0)).unwrap_or_default();
+            let id = format!("{role}/{name}");
+            let (role, name, resource) = (role.to_owned(), name.to_owned(), String::new());
+            let item = Item { id, kind, role, name, resource, file, line };
+            self.works.push(Work { item, body: Body::Skipped, predicted: Outcome::failed(errors.render(false)) });
+            Stop::Failed
+        })
+    }
+}
+
+/// Whether a handler is due by its mark on the node.
+pub(super) fn due(handler: &crate::plan::Handler, mark: &str, answers: &Answers) -> Result<bool, String> {
+    let marks = answers.get::<Pending>(&()).map_err(|error| error.to_string())?;
+    let unit = restarted_unit(handler);
+    let started = match unit {
+        Some(unit) => Some(answers.get::<Unit>(&unit.to_owned()).map_err(|error| error.to_string())?.started_at()),
+        None => None,
+    };
+    Ok(marks.due(mark, unit.is_some(), started))
+}
+
+/// Healthy is converged; anything else is unhealthy, in the resource's own words.
+pub(super) fn judge_health(resource: &dyn Resource, is: &Is<'_>) -> Outcome {
+    match resource.compare(is) {
+        Err(unanswered) => Outcome::failed(unanswered.to_string()),
+        Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),
+        Ok(Verdict::Refused(reason)) => Outcome::failed(reason),
+        Ok(Verdict::Change(change)) => Outcome::failed(change.summary),
+        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(format!("{missing} is not there")),
+    }
+}

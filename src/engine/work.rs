@@ -1,0 +1,100 @@
+//! The items of one host's run, in order, each with what is predicted of it.
+
+use crate::{
+    event::{Item, ItemKind, Outcome, Status},
+    plan::{Handler, HandlerAction, SecretSpec, Task},
+    question::{
+        Questions,
+        path::{Look, PathState},
+        pending::Pending,
+        unit::Unit,
+    },
+    resource::Resource,
+};
+
+/// An item of the run.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// What is known beforehand.
+    pub(super) item: Item,
+    /// What it is about.
+    pub(super) body: Body,
+    /// What a check says of it.
+    pub(super) predicted: Outcome,
+}
+
+/// What an item is about.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// A secret that must be there before the next task.
+    Secret(SecretSpec),
+    /// A task whose condition holds.
+    Task(Task, Box<dyn Resource>),
+    /// A task whose condition does not hold.
+    Skipped,
+    /// A handler that is due.
+    Handler { handler: Handler, mark: String },
+    /// A health check inside the question round.
+    Health(Box<dyn Resource>),
+    /// A health check through a tunnel.
+    Exercise(Box<dyn crate::health::Exercise>),
+}
+
+impl Work {
+    /// Whether a check predicts that this item writes to the node.
+    pub(super) fn pending(&self) -> bool {
+        self.predicted.status == Status::Changed
+    }
+
+    /// Whether users care to hear that it came to this: a handler that nobody notified is no news.
+    pub(super) fn worth_telling(&self, came: Status) -> bool {
+        self.item.kind != ItemKind::Handler || came != Status::Ok
+    }
+
+    /// Names the questions whose answers tell how this item stands.
+    pub(super) fn questions(&self, ask: &mut Questions) {
+        match &self.body {
+            Body::Secret(spec) => ask.ask::<PathState>(Look::content(&spec.file)),
+            Body::Task(_, resource) | Body::Health(resource) => resource.questions(ask),
+            Body::Handler { handler, .. } => handler_questions(handler, ask),
+            Body::Skipped | Body::Exercise(_) => {}
+        }
+    }
+
+    /// The resource, where there is one.
+    pub(super) fn resource(&self) -> Option<&dyn Resource> {
+        match &self.body {
+            Body::Task(_, resource) | Body::Health(resource) => Some(resource.as_ref()),
+            Body::Secret(_) | Body::Skipped | Body::Handler { .. } | Body::Exercise(_) => None,
+        }
+    }
+}
+
+/// A handler is judged by its mark and by when its unit was started.
+pub(super) fn handler_questions(handler: &Handler, ask: &mut Questions) {
+    ask.ask::<Pending>(());
+    if let Some(unit) = restarted_unit(handler) {
+        ask.ask::<Unit>(unit.to_owned());
+    }
+}
+
+/// The unit that a handler restarts or reloads.
+pub(super) fn restarted_unit(handler: &Handler) -> Option<&str> {
+    match &handler.action {
+        HandlerAction::Restart(unit) | HandlerAction::Reload(unit) => Some(unit),
+        HandlerAction::Command(_) => None,
+    }
+}
+
+/// The item of something that a role file declares.
+pub(super) fn item(kind: ItemKind, id: &str, role: &str, name: &str, resource: &str, place: &crate::source::Place) -> Item {
+    Item {
+        id: id.to_owned(),
+        kind,
+        role: role.to_owned(),
+        name: name.to_owned(),
+        resource: resource.to_owned(),
+        file: place.file.shown.clone(),
+        line: place.line_col().0,
+    }
+}

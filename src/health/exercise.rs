@@ -1,0 +1,34 @@
+//! What an exercise is: something that a client would do, done once and cleaned up after.
+
+use std::fmt::Debug;
+
+use crate::{
+    resource::Wrong,
+    secret::{SecretRef, SecretValues},
+    transport::{Running, Tunnel},
+};
+
+/// Something that a client of a database would do.
+pub trait Exercise: Debug + Send + Sync {
+    /// A few words for the reader.
+    fn name(&self) -> String;
+
+    /// Does it through the tunnel and says what worked, or what did not. Neither holds a secret.
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String>;
+
+    /// The secrets that it needs.
+    fn secrets(&self) -> Vec<SecretRef>;
+}
+
+/// A kind of exercise, as the loader knows it.
+#[derive(Debug)]
+pub struct ExerciseKind {
+    /// The word in a role file, such as `postgresql_login`.
+    pub name: &'static str,
+    /// Makes the exercise from its rendered parameters (JSON; secrets are tokens within strings).
+    pub decode: fn(serde_json::Value) -> Result<Box<dyn Exercise>, Wrong>,
+    /// The parameters' names, for did-you-mean.
+    pub parameters: &'static [&'static str],
+    /// The parameters that hold secrets.
+    pub secret_parameters: &'static [&'static str],
+}

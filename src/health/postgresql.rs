@@ -1,0 +1,120 @@
+//! Check `postgresql`: the server answers, takes writes, and the database is there with the right owner and encoding.
+
+use serde::Deserialize;
+
+use super::verdict;
+use crate::{
+    pg::{self, Name},
+    question::{
+        Questions, Unanswered,
+        pg::{Answer, Pg, Query, typed},
+    },
+    resource::{Files, Is, Kind, Resource, Verdict, decode},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "postgresql",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(decode::<Postgresql>(parameters)?)),
+    parameters: &["database", "db", "owner", "encoding", "port"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Postgresql {
+    #[serde(alias = "db")]
+    database: Name,
+    owner: Option<Name>,
+    #[serde(default = "utf8")]
+    encoding: String,
+    #[serde(default = "usual_port")]
+    port: u16,
+}
+
+fn utf8() -> String {
+    "UTF8".into()
+}
+
+fn usual_port() -> u16 {
+    pg::PORT
+}
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    in_recovery: bool,
+    encoding: String,
+    owner: String,
+}
+
+impl Postgresql {
+    fn query(&self) -> Query {
+        let sql = "SELECT pg_is_in_recovery() AS in_recovery, current_setting('server_encoding') AS encoding, \
+                   pg_get_userbyid(datdba) AS owner FROM pg_catalog.pg_database WHERE datname = current_database()";
+        Query { database: self.database.clone(), sql: sql.into(), port: self.port }
+    }
+}
+
+impl Resource for Postgresql {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Pg>(self.query());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let database = &self.database;
+        let rows = match is.answers.get::<Pg>(&self.query())? {
+            Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why))),
+            Answer::NoDatabase => return Ok(verdict(&[format!("there is no database `{database}`")])),
+            Answer::Rows(rows) => typed::<Found>(rows)?,
+        };
+        let Some(found) = rows.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
+        let mut complaints = Vec::new();
+        if found.in_recovery {
+            complaints.push(format!("the server on port {} is in recovery and takes no writes", self.port));
+        }
+        if found.encoding != self.encoding {
+            complaints.push(format!("`{database}` has the encoding {}, not {}", found.encoding, self.encoding));
+        }
+        if let Some(owner) = self.owner.as_ref().filter(|owner| owner.as_str() != found.owner) {
+            complaints.push(format!("`{database}` belongs to `{}`, not to `{owner}`", found.owner));
+        }
+        Ok(verdict(&complaints))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{question::Answers, secret::SecretValues};
+    use serde_json::json;
+
+    fn complaint(answer: Answer) -> Option<String> {
+        let check: Postgresql = decode(json!({"database": "slm", "owner": "slm_app"})).unwrap();
+        let mut answers = Answers::default();
+        answers.set::<Pg>(check.query(), Ok(answer));
+        match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+            Verdict::Converged { note: None } => None,
+            Verdict::Refused(why) => Some(why),
+            Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
+        }
+    }
+
+    #[test]
+    fn a_database_that_works_is_healthy_and_each_defect_is_named() {
+        let row = |recovery: bool, encoding: &str, owner: &str| {
+            complaint(Answer::Rows(vec![json!({"in_recovery": recovery, "encoding": encoding, "owner": owner})]))
+        };
+        assert_eq!(row(false, "UTF8", "slm_app"), None);
+        insta::assert_snapshot!(row(true, "SQL_ASCII", "postgres").unwrap(), @"the server on port 5432 is in recovery and takes no writes; `slm` has the encoding SQL_ASCII, not UTF8; `slm` belongs to `postgres`, not to `slm_app`");
+        assert_eq!(complaint(Answer::NoDatabase).unwrap(), "there is no database `slm`");
+        assert_eq!(complaint(Answer::NoServer { why: "psql is not installed".into() }).unwrap(), "psql is not installed");
+    }
+
+    #[test]
+    fn no_answer_is_not_healthy() {
+        let check: Postgresql = decode(json!({"db": "slm"})).unwrap();
+        let answers = Answers::default();
+        assert!(check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! Exercise `postgresql_login`: log in as a client would, ask something, and be refused with a wrong password.
+
+use std::{path::Path, time::Duration};
+
+use serde::Deserialize;
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+use tokio::time::timeout;
+
+use super::exercise::{Exercise, ExerciseKind};
+use crate::{
+    pg::{self, Name},
+    resource::decode,
+    secret::{Sealed, SecretRef, SecretValues, generate},
+    transport::{Running, Tunnel},
+};
+
+pub(super) const KIND: ExerciseKind = ExerciseKind {
+    name: "postgresql_login",
+    decode: |parameters| Ok(Box::new(decode::<PostgresqlLogin>(parameters)?)),
+    parameters: &["host", "port", "database", "db", "user", "password"],
+    secret_parameters: &["password"],
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// SQLSTATE `invalid_password`.
+const INVALID_PASSWORD: &str = "28P01";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostgresqlLogin {
+    #[serde(default = "loopback")]
+    host: String,
+    #[serde(default = "usual_port")]
+    port: u16,
+    #[serde(alias = "db")]
+    database: Name,
+    user: Name,
+    password: Sealed,
+}
+
+fn loopback() -> String {
+    "127.0.0.1".into()
+}
+
+fn usual_port() -> u16 {
+    pg::PORT
+}
+
+impl Exercise for PostgresqlLogin {
+    fn name(&self) -> String {
+        format!("log in to `{}` as `{}` at {}:{}", self.database, self.user, self.host, self.port)
+    }
+
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String> {
+        Box::pin(async move {
+            let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
+            let password = std::str::from_utf8(&password).map_err(|_| "the password is not text".to_owned())?;
+            let socket = tunnel.open(&self.host, self.port).await?;
+            let directory = socket.parent().ok_or("the tunnel has no directory")?;
+            let log_in = self.right_and_wrong(directory, password);
+            timeout(LIMIT, log_in).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+        })
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.password.secrets()
+    }
+}
+
+impl PostgresqlLogin {
+    async fn right_and_wrong(&self, directory: &Path, password: &str) -> Result<String, String> {
+        let mut connection =
+            self.connect(directory, password).await.map_err(|error| format!("the login failed: {}", shown(&error)))?;
+        let one: i32 = sqlx::query_scalar("SELECT 1")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| format!("SELECT 1 failed: {}", shown(&error)))?;
+        connection.close().await.map_err(|error| shown(&error))?;
+        if one != 1 {
+            return Err(format!("SELECT 1 gave {one}"));
+        }
+        let wrong = generate(32).map_err(|error| error.to_string())?;
+        match self.connect(directory, wrong.expose()).await {
+            Ok(_) => Err("any password is accepted: pg_hba.conf has `trust` for this login".to_owned()),
+            Err(error) if code(&error).as_deref() == Some(INVALID_PASSWORD) => {
+                Ok("logged in, SELECT 1 works; a wrong password is refused".to_owned())
+            }
+            Err(error) => Err(format!("a wrong password was not refused as such: {}", shown(&error))),
+        }
+    }
+
+    /// Without TLS: the tunnel is encrypted already. `PGPASSFILE` and the like must not answer in our place.
+    async fn connect(&self, directory: &Path, password: &str) -> Result<PgConnection, sqlx::Error> {
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(directory)
+            .port(self.port)
+            .username(self.user.as_str())
+            .password(password)
+            .database(self.database.as_str())
+            .application_name("autobot-provision")
+            .ssl_mode(PgSslMode::Disable)
+            .disable_statement_logging();
+        PgConnection::connect_with(&options).await
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
+}
+
+/// The server's words and their code; the server never repeats a password.
+fn shown(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(refusal) => format!("{} ({})", refusal.message(), code(error).unwrap_or_default()),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Serves files to a lab's members over HTTP, from this process or from one of its own that outlives us.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use tokio::sync::oneshot;
+
+use super::{file_server, network::Network, processes, state::State};
+
+/// How long the server may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where the server runs.
+#[derive(Debug, Clone, Copy)]
+pub enum FileServer<'a> {
+    /// In this process, until the [`Publication`] is dropped.
+    Within,
+    /// In a process of its own, until the lab goes down: this program and its arguments, followed by the directory and the address
+    /// (`198.18.N.1:PORT`), which it hands to [`serve`](super::serve).
+    Detached(&'a [String]),
+}
+
+/// Files that a lab's members can fetch.
+#[derive(Debug)]
+pub struct Publication {
+    /// Without a slash at its end: `http://198.18.N.1:PORT`.
+    pub url: String,
+    /// Dropping it ends the server, where the server is ours.
+    _stop: Option<oneshot::Sender<()>>,
+}
+
+pub(super) fn url(network: &Network, port: u16) -> String {
+    format!("http://{}", SocketAddr::from((network.host(), port)))
+}
+
+/// Puts `site` where the lab's server looks, and starts the server unless it runs.
+pub(super) fn publish(
+    directory: &Path,
+    state: &mut State,
+    network: &Network,
+    site: &Path,
+    server: FileServer<'_>,
+) -> Result<Publication> {
+    let root = directory.join("www");
+    let partial = directory.join("www.partial");
+    // Replaced in one step, so that no request finds nothing.
+    drop(fs::remove_file(&partial));
+    symlink(site, &partial)
+        .and_then(|()| fs::rename(&partial, &root))
+        .with_context(|| format!("cannot link `{}`", root.display()))?;
+    if state.port == 0 {
+        let free = TcpListener::bind((network.host(), 0)).and_then(|listener| listener.local_addr());
+        state.port = free.with_context(|| format!("cannot listen on `{}`", network.host()))?.port();
+        state.write(directory)?;
+    }
+    let address = SocketAddr::from((network.host(), state.port));
+    let stop = match server {
+        _ if TcpStream::connect(address).is_ok() => None,
+        FileServer::Within => Some(start_within(root, address)?),
+        FileServer::Detached(command) => {
+            start_detached(command, directory, &root, address)?;
+            None
+        }
+    };
+    processes::wait_for("the lab's file server", START_LIMIT, || TcpStream::connect(address).ok())?;
+    Ok(Publication { url: url(network, state.port), _stop: stop })
+}
+
+/// Ends the lab's server, if it is a process of its own.
+pub(super) fn end(network: &Network, port: u16) -> Result<()> {
+    let address = SocketAddr::from((network.host(), port)).to_string();
+    processes::end("the lab's file server", || processes::with_argument(&address))
+}
+
+fn start_within(root: PathBuf, address: SocketAddr) -> Result<oneshot::Sender<()>> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the file server")?;
+    // A thread of its own, so that callers need no runtime.
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                result = file_server::serve(root, address) => result,
+                _ = stopped => Ok(()),
+            }
+        })
+    });
+    Ok(stop)
+}
+
+fn start_detached(command: &[String], directory: &Path, root: &Path, address: SocketAddr) -> Result<()> {
+    let log = directory.join("server.log");
+    let log = fs::File::create(&log).with_context(|| format!("cannot create `{}`", log.display()))?;
+    let mut child = Command::new("setsid")
+        .args(command)
+        .arg(root)
+        .arg(address.to_string())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("cannot start the lab's file server")?;
+    thread::spawn(move || child.wait());
+    Ok(())
+}

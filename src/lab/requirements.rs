@@ -1,0 +1,208 @@
+//! What the lab needs of the machine it runs on, named all at once with the command that installs it.
+
+use std::{fs, path::Path};
+
+use anyhow::{Result, bail};
+
+use super::{Progress, command::run};
+
+/// What to do about programs that the machine lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Missing {
+    /// Name them in an error, with the command that installs them.
+    #[default]
+    Report,
+    /// Install them with apt (`--yes`).
+    Install,
+}
+
+/// A program and the Debian package that brings it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tool {
+    pub(super) program: &'static str,
+    pub(super) package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+/// What booting nodes takes.
+pub(super) const NODES: &[Tool] = &[
+    tool("systemd-nspawn", "systemd-container"),
+    tool("mmdebstrap", "mmdebstrap"),
+    tool("ip", "iproute2"),
+    tool("nft", "nftables"),
+    tool("ssh", "openssh-client"),
+    tool("ssh-keygen", "openssh-client"),
+    tool("mount", "mount"),
+    tool("setsid", "util-linux"),
+    tool("nsenter", "util-linux"),
+    tool("kill", "procps"),
+];
+
+/// What building the stand-in for Redis's repository takes.
+pub(super) const REDIS_REPO: &[Tool] =
+    &[tool("python3", "python3"), tool("dpkg-deb", "dpkg"), tool("gpg", "gnupg"), tool("gzip", "gzip")];
+
+/// What a machine has; a trait so that the words of the error can be tested without changing a machine.
+pub(super) trait Machine {
+    fn is_root(&self) -> bool;
+    fn has_program(&self, program: &str) -> bool;
+    fn has_overlay(&self) -> bool;
+    fn has_pip(&self) -> bool;
+}
+
+/// The machine we run on.
+pub(super) struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn is_root(&self) -> bool {
+        // "Uid: real effective saved filesystem", proc_pid_status(5).
+        fs::read_to_string("/proc/self/status")
+            .ok()
+            .and_then(|status| {
+                let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+                Some(ids.split_whitespace().nth(1)? == "0")
+            })
+            .unwrap_or(false)
+    }
+
+    fn has_program(&self, program: &str) -> bool {
+        let path = std::env::var("PATH").unwrap_or_default();
+        path.split(':').chain(["/usr/local/sbin", "/usr/sbin", "/sbin"]).any(|dir| Path::new(dir).join(program).is_file())
+    }
+
+    fn has_overlay(&self) -> bool {
+        let known = || {
+            let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+            filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay"))
+        };
+        // Where the driver is a module, it is listed once it is loaded.
+        known() || (run("modprobe").arg("overlay").done().is_ok() && known())
+    }
+
+    fn has_pip(&self) -> bool {
+        run("python3").args(["-m", "pip", "--version"]).done().is_ok()
+    }
+}
+
+/// Whether pip is needed too, which is a module of Python and no program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pip {
+    Needed,
+    NotNeeded,
+}
+
+/// Makes sure that the machine has the tools.
+///
+/// # Errors
+/// Everything that is missing, with the command that installs it; or apt's complaint.
+pub(super) fn require(tools: &[Tool], pip: Pip, missing: Missing, progress: Progress<'_>) -> Result<()> {
+    let packages = missing_packages(tools, pip, &ThisMachine);
+    if missing == Missing::Install && !packages.is_empty() && ThisMachine.is_root() {
+        progress(&format!("installing {}", packages.join(" ")));
+        let quiet = |line: &str| progress(line);
+        run("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive").report(&quiet)?;
+        run("apt-get")
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&packages)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .report(&quiet)?;
+    }
+    match complaint(tools, pip, &ThisMachine) {
+        None => Ok(()),
+        Some(complaint) => bail!(complaint),
+    }
+}
+
+fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Vec<&'static str> {
+    let mut packages: Vec<&str> =
+        tools.iter().filter(|tool| !machine.has_program(tool.program)).map(|tool| tool.package).collect();
+    if pip == Pip::Needed && !machine.has_pip() {
+        packages.push("python3-pip");
+    }
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn complaint(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Option<String> {
+    let mut lines = Vec::new();
+    if !machine.is_root() {
+        lines.push("root's rights: run it with `sudo`".to_owned());
+    }
+    if !machine.has_overlay() {
+        lines.push("the kernel's overlay filesystem: `modprobe overlay` fails here".to_owned());
+    }
+    let packages = missing_packages(tools, pip, machine);
+    if !packages.is_empty() {
+        let programs = tools.iter().filter(|tool| !machine.has_program(tool.program)).map(|tool| format!("`{}`", tool.program));
+        let pip = (pip == Pip::Needed && !machine.has_pip()).then(|| "`pip`".to_owned());
+        let programs: Vec<String> = programs.chain(pip).collect();
+        lines.push(format!(
+            "{}: `apt-get install --no-install-recommends {}` (or `--yes`, which does that)",
+            programs.join(", "),
+            packages.join(" ")
+        ));
+    }
+    (!lines.is_empty()).then(|| format!("the lab needs what this machine does not have:\n  {}", lines.join("\n  ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bare;
+    impl Machine for Bare {
+        fn is_root(&self) -> bool {
+            false
+        }
+        fn has_program(&self, program: &str) -> bool {
+            program == "mount" || program == "ip"
+        }
+        fn has_overlay(&self) -> bool {
+            false
+        }
+        fn has_pip(&self) -> bool {
+            false
+        }
+    }
+
+    struct Full;
+    impl Machine for Full {
+        fn is_root(&self) -> bool {
+            true
+        }
+        fn has_program(&self, _: &str) -> bool {
+            true
+        }
+        fn has_overlay(&self) -> bool {
+            true
+        }
+        fn has_pip(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn everything_missing_is_named_at_once_with_the_command_that_installs_it() {
+        insta::assert_snapshot!(complaint(NODES, Pip::NotNeeded, &Bare).unwrap(), @"
+        the lab needs what this machine does not have:
+          root's rights: run it with `sudo`
+          the kernel's overlay filesystem: `modprobe overlay` fails here
+          `systemd-nspawn`, `mmdebstrap`, `nft`, `ssh`, `ssh-keygen`, `setsid`, `nsenter`, `kill`: `apt-get install --no-install-recommends mmdebstrap nftables openssh-client procps systemd-container util-linux` (or `--yes`, which does that)
+        ");
+        insta::assert_snapshot!(complaint(REDIS_REPO, Pip::Needed, &Bare).unwrap(), @"
+        the lab needs what this machine does not have:
+          root's rights: run it with `sudo`
+          the kernel's overlay filesystem: `modprobe overlay` fails here
+          `python3`, `dpkg-deb`, `gpg`, `gzip`, `pip`: `apt-get install --no-install-recommends dpkg gnupg gzip python3 python3-pip` (or `--yes`, which does that)
+        ");
+    }
+
+    #[test]
+    fn a_machine_that_has_it_all_is_not_complained_about() {
+        assert_eq!(complaint(NODES, Pip::Needed, &Full), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! How a lab is reached over SSH: its key, its nodes' real host keys, and a configuration that holds both.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{command::run, image::ACCOUNT};
+
+/// The lab's private key.
+pub(super) fn key(directory: &Path) -> PathBuf {
+    directory.join("key")
+}
+
+/// The lab's `ssh_config`.
+pub(super) fn config(directory: &Path) -> PathBuf {
+    directory.join("ssh_config")
+}
+
+/// The lab's `known_hosts`.
+pub(super) fn known_hosts(directory: &Path) -> PathBuf {
+    directory.join("known_hosts")
+}
+
+/// Makes the lab's key unless it has one; returns the public half.
+pub(super) fn ensure_key(directory: &Path) -> Result<String> {
+    let key = key(directory);
+    let public = key.with_extension("pub");
+    if !public.exists() {
+        make_key(&key, "autobot-provision lab")?;
+    }
+    fs::read_to_string(&public).with_context(|| format!("cannot read `{}`", public.display()))
+}
+
+/// Makes a node's host key, as installing sshd would; returns the public half.
+pub(super) fn make_host_key(root: &Path, name: &str) -> Result<String> {
+    let key = root.join("etc/ssh/ssh_host_ed25519_key");
+    make_key(&key, &format!("root@{name}"))?;
+    let public = key.with_extension("pub");
+    fs::read_to_string(&public).with_context(|| format!("cannot read `{}`", public.display()))
+}
+
+fn make_key(path: &Path, comment: &str) -> Result<()> {
+    // ssh-keygen asks before it overwrites, which a half-made key of a killed run would cause.
+    drop(fs::remove_file(path));
+    run("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path).done()
+}
+
+/// A node that can be reached.
+#[derive(Debug)]
+pub(super) struct Reachable {
+    pub(super) name: String,
+    pub(super) address: Ipv4Addr,
+    /// The public half of its host key, as its `.pub` file holds it.
+    pub(super) host_key: String,
+}
+
+/// Writes `known_hosts` and `ssh_config` for these nodes.
+pub(super) fn write(directory: &Path, nodes: &[Reachable]) -> Result<()> {
+    let save = |path: PathBuf, text: String| {
+        let partial = path.with_extension("partial");
+        fs::write(&partial, text)
+            .and_then(|()| fs::rename(&partial, &path))
+            .with_context(|| format!("cannot write `{}`", path.display()))
+    };
+    save(known_hosts(directory), known_hosts_text(nodes))?;
+    save(config(directory), config_text(directory, nodes))
+}
+
+fn known_hosts_text(nodes: &[Reachable]) -> String {
+    let mut text = String::new();
+    for node in nodes {
+        let key: Vec<&str> = node.host_key.split_whitespace().take(2).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{},{} {}", node.name, node.address, key.join(" "));
+    }
+    text
+}
+
+fn config_text(directory: &Path, nodes: &[Reachable]) -> String {
+    let mut text = String::new();
+    for node in nodes {
+        let _ = writeln!(
+            text,
+            "Host {name} {address}\n  HostName {address}\n  HostKeyAlias {name}\n  User {ACCOUNT}\n  IdentityFile {key}\n  IdentitiesOnly yes\n  \
+             IdentityAgent none\n  StrictHostKeyChecking yes\n  UserKnownHostsFile {known_hosts}\n  GlobalKnownHostsFile none\n  LogLevel ERROR\n",
+            name = node.name,
+            address = node.address,
+            key = key(directory).display(),
+            known_hosts = known_hosts(directory).display(),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Reachable {
+        Reachable { name: "db".into(), address: Ipv4Addr::new(198, 18, 7, 2), host_key: "ssh-ed25519 AAAA root@db\n".into() }
+    }
+
+    #[test]
+    fn known_hosts_holds_name_and_address() {
+        assert_eq!(known_hosts_text(&[node()]), "db,198.18.7.2 ssh-ed25519 AAAA\n");
+    }
+
+    #[test]
+    fn the_configuration_checks_host_keys_strictly() {
+        insta::assert_snapshot!(config_text(Path::new("/lab"), &[node()]), @"
+        Host db 198.18.7.2
+          HostName 198.18.7.2
+          HostKeyAlias db
+          User autobot
+          IdentityFile /lab/key
+          IdentitiesOnly yes
+          IdentityAgent none
+          StrictHostKeyChecking yes
+          UserKnownHostsFile /lab/known_hosts
+          GlobalKnownHostsFile none
+          LogLevel ERROR
+        ");
+    }
+}

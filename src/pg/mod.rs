@@ -1,0 +1,131 @@
+//! PostgreSQL: names and literals in SQL, password verifiers, and how this program starts psql on a node.
+
+mod name;
+pub mod scram;
+
+pub use name::{Name, literal};
+
+/// The port that PostgreSQL listens on unless told otherwise.
+pub const PORT: u16 = 5432;
+
+/// The database that every cluster is made with, where questions about the whole cluster are asked.
+#[must_use]
+pub fn maintenance_database() -> Name {
+    Name::fixed("postgres")
+}
+
+/// The template that nobody can have changed.
+#[must_use]
+pub fn template0() -> Name {
+    Name::fixed("template0")
+}
+
+/// Shell functions: `find_psql` sets `psql` to the program or to nothing; `as_postgres PORT ARGUMENT...` runs it over the local socket.
+///
+/// Debian's `/usr/bin/psql` is a Perl wrapper that takes twice as long as the program itself, hence the look behind it. psql warns about a
+/// working directory that `postgres` may not enter, hence `cd /`.
+pub const SHELL: &str = r#"
+find_psql() {
+    psql=
+    for candidate in /usr/lib/postgresql/*/bin/psql; do
+        if [ -x "$candidate" ]; then psql=$candidate; fi
+    done
+    if [ -z "$psql" ]; then psql=$(command -v psql) || psql=; fi
+}
+as_postgres() (
+    cd / || exit 1
+    port=$1
+    shift
+    export PGAPPNAME=autobot-provision PGCONNECT_TIMEOUT=10
+    exec runuser -u postgres -- "$psql" -XAtqw -h /var/run/postgresql -p "$port" -d postgres "$@"
+)
+"#;
+
+/// The shell that feeds its standard input to psql on port `$1` and stops at the first error. Terse, so that psql does not quote a failing
+/// statement, which may hold a verifier.
+pub const APPLY: &str = r#"set -eu
+find_psql
+if [ -z "$psql" ]; then echo 'psql is not installed' >&2; exit 1; fi
+export PGOPTIONS='-c client_min_messages=warning'
+as_postgres "$1" -v ON_ERROR_STOP=1 -v VERBOSITY=terse
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::Write as _,
+        os::unix::fs::PermissionsExt as _,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+    use crate::{
+        question::{Kind as _, Output, pg as question},
+        script::Script,
+    };
+
+    /// Stands in for `runuser -u postgres -- psql`: writes down what it gets, answers from a file, exits as told.
+    const FAKE: &str = r#"#!/bin/sh
+printf '%s\n' "$@" "$PGOPTIONS" "$PGAPPNAME" "$(pwd)" >>"$FAKE/seen"
+cat >>"$FAKE/input"
+cat "$FAKE/reply"
+exit "$(cat "$FAKE/status")"
+"#;
+
+    fn node(reply: &str, status: &str) -> tempfile::TempDir {
+        let node = tempfile::tempdir().unwrap();
+        for (name, text) in [("runuser", FAKE), ("id", "#!/bin/sh\necho 1\n"), ("psql", ""), ("reply", reply), ("status", status)]
+        {
+            fs::write(node.path().join(name), text).unwrap();
+            fs::set_permissions(node.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        node
+    }
+
+    fn run(node: &tempfile::TempDir, script: &Script, input: &str) -> std::process::Output {
+        let path = format!("{}:/usr/bin:/bin", node.path().display());
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script.render().unwrap()).env("PATH", path).env("FAKE", node.path());
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        shell.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        shell.wait_with_output().unwrap()
+    }
+
+    fn file(node: &tempfile::TempDir, name: &str) -> String {
+        fs::read_to_string(node.path().join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_change_reaches_psql_through_its_input_and_fails_with_it() {
+        let node = node("", "3");
+        let script = Script::new(APPLY).using(SHELL).arg("5433");
+        assert_eq!(run(&node, &script, "ALTER ROLE ...").status.code(), Some(3));
+        let seen = file(&node, "seen");
+        assert!(seen.starts_with("-u\npostgres\n--\n") && seen.contains("/psql\n-XAtqw\n"), "{seen}");
+        assert!(
+            seen.contains("-p\n5433\n-d\npostgres\n-v\nON_ERROR_STOP=1\n") && seen.ends_with("autobot-provision\n/\n"),
+            "{seen}"
+        );
+        assert_eq!(file(&node, "input"), "ALTER ROLE ...");
+    }
+
+    #[test]
+    fn questions_are_asked_once_per_port_and_cannot_write() {
+        let node = node("@ 0\n[{\"one\": 1}]\n@ 1\n[]\n@ 2\n[]", "0");
+        let query =
+            |port| question::Query { database: maintenance_database(), sql: format!("SELECT {port} AS \"$(x) '\""), port };
+        let keys = [query(5432), question::Query { sql: "SELECT 2".into(), ..query(5432) }, query(5433)];
+        let keys: Vec<&question::Query> = keys.iter().collect();
+        let output = run(&node, &question::Pg::script(&keys), "");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let answers = question::Pg::read(&keys, &Output { status: output.status.code().unwrap(), stdout: output.stdout });
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(question::Answer::Rows(_)))), "{answers:?}");
+        let seen = file(&node, "seen");
+        assert_eq!(
+            (seen.matches("-u\npostgres\n").count(), seen.matches("-c default_transaction_read_only=on ").count()),
+            (2, 2)
+        );
+        assert!(file(&node, "input").contains("FROM (SELECT 5433 AS \"$(x) '\"\n) t;"));
+    }
+}

@@ -1,0 +1,248 @@
+//! Users and groups of a node, by name.
+
+use std::{collections::HashMap, fmt};
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Kind, Output, Unanswered};
+use crate::script::Script;
+
+/// The name of a user or a group: at most 32 of letters, digits, `_`, `.`, `-`; no leading `-`; not a mere number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(name: &str) -> Result<Self, String> {
+        // Samba's machine accounts end with a dollar sign.
+        let stem = name.strip_suffix('$').unwrap_or(name);
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if stem.is_empty() || name.len() > 32 || name.starts_with('-') || !stem.bytes().all(legal) || stem == "." || stem == ".."
+        {
+            return Err(format!(
+                "`{}` is not a name of a user or group: up to 32 letters, digits, `_`, `.` and `-`",
+                name.escape_debug()
+            ));
+        }
+        if stem.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("`{name}` is a number; name the user or group"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AccountName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// Asks for a user; `None` when there is none of that name.
+#[derive(Debug)]
+pub enum User {}
+
+/// Asks for a group; `None` when there is none of that name.
+#[derive(Debug)]
+pub enum Group {}
+
+/// A user, as passwd(5) has it, and its groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserEntry {
+    /// The user's number.
+    pub uid: u32,
+    /// The primary group's number.
+    pub gid: u32,
+    /// The primary group's name; `None` when no group has the number.
+    pub group: Option<String>,
+    /// The comment (GECOS).
+    pub comment: String,
+    /// The home directory.
+    pub home: String,
+    /// The login shell.
+    pub shell: String,
+    /// The supplementary groups, sorted.
+    pub groups: Vec<String>,
+}
+
+/// A group, as group(5) has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupEntry {
+    /// The group's number.
+    pub gid: u32,
+    /// The names of those whose supplementary group it is.
+    pub members: Vec<String>,
+}
+
+/// `getent` answers with status 2 when a name is not known, which is an answer.
+const LOOK_UP: &str = "look_up() { getent \"$@\" || [ $? -eq 2 ] || exit 1; }";
+
+impl Kind for User {
+    type Key = AccountName;
+    type Answer = Option<UserEntry>;
+    const NAME: &'static str = "users";
+
+    fn script(keys: &[&AccountName]) -> Script {
+        Script::new("exec 2>&1\nlook_up passwd -- \"$@\"\nprintf '\\0'\nlook_up group")
+            .using(LOOK_UP)
+            .args(keys.iter().map(ToString::to_string))
+    }
+
+    fn read(keys: &[&AccountName], output: &Output) -> Vec<Result<Self::Answer, Unanswered>> {
+        if output.status != 0 {
+            return output.unanswered("users", keys.len());
+        }
+        let Some((users, groups)) = sections(&output.stdout) else { return nonsense("users", keys.len()) };
+        let (Some(users), Some(groups)) = (parse(&users, user), parse(&groups, group)) else {
+            return nonsense("users", keys.len());
+        };
+        keys.iter()
+            .map(|name| {
+                Ok(users.get(name.as_str()).cloned().map(|mut user| {
+                    user.group = groups.iter().filter(|(_, group)| group.gid == user.gid).map(|(name, _)| name.clone()).min();
+                    let member = |group: &GroupEntry| group.members.iter().any(|member| member == name.as_str());
+                    user.groups = groups.iter().filter(|(_, group)| member(group)).map(|(name, _)| name.clone()).collect();
+                    user.groups.sort();
+                    user
+                }))
+            })
+            .collect()
+    }
+}
+
+impl Kind for Group {
+    type Key = AccountName;
+    type Answer = Option<GroupEntry>;
+    const NAME: &'static str = "groups";
+
+    fn script(keys: &[&AccountName]) -> Script {
+        Script::new("exec 2>&1\nlook_up group -- \"$@\"").using(LOOK_UP).args(keys.iter().map(ToString::to_string))
+    }
+
+    fn read(keys: &[&AccountName], output: &Output) -> Vec<Result<Self::Answer, Unanswered>> {
+        if output.status != 0 {
+            return output.unanswered("groups", keys.len());
+        }
+        match parse(&String::from_utf8_lossy(&output.stdout), group) {
+            Some(groups) => keys.iter().map(|name| Ok(groups.get(name.as_str()).cloned())).collect(),
+            None => nonsense("groups", keys.len()),
+        }
+    }
+}
+
+fn nonsense<A>(kind: &str, count: usize) -> Vec<Result<A, Unanswered>> {
+    (0..count).map(|_| Err(Unanswered(format!("the node's answer about {kind} makes no sense")))).collect()
+}
+
+fn sections(stdout: &[u8]) -> Option<(String, String)> {
+    let at = stdout.iter().position(|byte| *byte == 0)?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Some((text(&stdout[..at]), text(&stdout[at + 1..])))
+}
+
+/// Entries by name; of equal names the first counts, as it does for the C library. `None` when a line has another form.
+fn parse<T>(text: &str, entry: fn(&[&str]) -> Option<T>) -> Option<HashMap<String, T>> {
+    let mut entries = HashMap::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let value = entry(&fields)?;
+        entries.entry(fields[0].to_owned()).or_insert(value);
+    }
+    Some(entries)
+}
+
+fn user(fields: &[&str]) -> Option<UserEntry> {
+    let [_, _, uid, gid, comment, home, shell] = fields else { return None };
+    Some(UserEntry {
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        group: None,
+        comment: (*comment).to_owned(),
+        home: (*home).to_owned(),
+        shell: (*shell).to_owned(),
+        groups: Vec::new(),
+    })
+}
+
+fn group(fields: &[&str]) -> Option<GroupEntry> {
+    let [_, _, gid, members] = fields else { return None };
+    let members = members.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Some(GroupEntry { gid: gid.parse().ok()?, members })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::{Answers, Questions};
+    use std::process::Command;
+
+    fn name(name: &str) -> AccountName {
+        AccountName::new(name).unwrap()
+    }
+
+    fn run(questions: Questions) -> Answers {
+        let composed = questions.compose("f00dfeed").unwrap();
+        let output = Command::new("sh").env("LC_ALL", "C").arg("-c").arg(composed.script()).output().unwrap();
+        composed.read(&output.stdout)
+    }
+
+    #[test]
+    fn this_machine_knows_root_and_not_nobody_knows_whom() {
+        let mut questions = Questions::default();
+        for who in ["root", "no-such-one"] {
+            questions.ask::<User>(name(who));
+            questions.ask::<Group>(name(who));
+        }
+        let answers = run(questions);
+        let root = answers.get::<User>(&name("root")).unwrap().as_ref().unwrap();
+        assert_eq!((root.uid, root.gid, root.group.as_deref(), root.home.as_str()), (0, 0, Some("root"), "/root"));
+        assert_eq!(answers.get::<Group>(&name("root")).unwrap().as_ref().unwrap().gid, 0);
+        assert_eq!(answers.get::<User>(&name("no-such-one")).unwrap(), &None);
+        assert_eq!(answers.get::<Group>(&name("no-such-one")).unwrap(), &None);
+    }
+
+    #[test]
+    fn supplementary_groups_come_from_all_groups_and_are_sorted() {
+        let stdout = "redis:x:101:102:Redis, the server:/var/lib/redis:/bin/false\n\0redis:x:102:\nssl-cert:x:103:postgres,redis\n\
+                      adm:x:4:syslog,redis\nnot:x:5:redis2\n";
+        let output = Output { status: 0, stdout: stdout.into() };
+        let answers = User::read(&[&name("redis"), &name("absent")], &output);
+        let redis = answers[0].as_ref().unwrap().as_ref().unwrap();
+        assert_eq!((redis.group.as_deref(), redis.groups.join(",")), (Some("redis"), "adm,ssl-cert".to_owned()));
+        assert_eq!(answers[1], Ok(None));
+    }
+
+    #[test]
+    fn failure_and_nonsense_are_no_answers() {
+        let wrong =
+            [(1, "getent: cannot open database\n"), (0, "no section"), (0, "a:b\n\0"), (0, "a:x:one:2:::\n\0"), (0, "\0a:x:0\n")];
+        for (status, stdout) in wrong {
+            assert!(User::read(&[&name("redis")], &Output { status, stdout: stdout.into() })[0].is_err(), "{stdout:?}");
+        }
+        assert!(Group::read(&[&name("redis")], &Output { status: 0, stdout: "garbage".into() })[0].is_err());
+    }
+
+    #[test]
+    fn names_are_names() {
+        for legal in ["redis", "_apt", "autobot_app", "a.b-c", "1password", "host$"] {
+            assert!(AccountName::new(legal).is_ok(), "{legal}");
+        }
+        for wrong in ["", "-r", "0", "1000", "a b", "a:b", "a\nb", "$(reboot)", "$", "..", &"x".repeat(33), "ü"] {
+            assert!(AccountName::new(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The addresses of the connection that this very run uses. The engine knows them by itself and sets the answer; nothing is asked.
+
+use std::net::IpAddr;
+
+use super::{Kind, Output, Unanswered};
+use crate::script::Script;
+
+/// Marker for the kind "this connection".
+#[derive(Debug)]
+pub struct Connection;
+
+/// Both ends of the connection, as the node's sshd sees them (`SSH_CONNECTION`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where the connection comes from.
+    pub client_ip: IpAddr,
+    /// Its port there.
+    pub client_port: u16,
+    /// The node's address.
+    pub server_ip: IpAddr,
+    /// sshd's port.
+    pub server_port: u16,
+}
+
+impl Addresses {
+    /// Reads the value of `SSH_CONNECTION`: client address, client port, server address, server port. An IPv4 address may come mapped into IPv6.
+    #[must_use]
+    pub fn from_ssh_connection(value: &str) -> Option<Self> {
+        // A link-local address comes with its interface: fe80::1%eth0.
+        let address = |field: &str| Some(field.split('%').next()?.parse::<IpAddr>().ok()?.to_canonical());
+        let mut fields = value.split_whitespace();
+        let client_ip = address(fields.next()?)?;
+        let client_port = fields.next()?.parse().ok()?;
+        let server_ip = address(fields.next()?)?;
+        let server_port = fields.next()?.parse().ok()?;
+        fields.next().is_none().then_some(Self { client_ip, client_port, server_ip, server_port })
+    }
+}
+
+impl Kind for Connection {
+    type Key = ();
+    /// `None`: the run is on the node itself, there is nothing to cut.
+    type Answer = Option<Addresses>;
+    const NAME: &'static str = "connection";
+
+    fn script(_: &[&()]) -> Script {
+        Script::new(":")
+    }
+
+    /// Asking is no use: sudo takes `SSH_CONNECTION` away, and "no connection" must never be a guess.
+    fn read(keys: &[&()], _: &Output) -> Vec<Result<Self::Answer, Unanswered>> {
+        keys.iter().map(|()| Err(Unanswered("this connection's addresses are not known".into()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_sshd_sets() {
+        let addresses = Addresses::from_ssh_connection("::ffff:198.18.0.1 40000 ::ffff:198.18.0.2 22").unwrap();
+        assert_eq!((addresses.client_ip, addresses.server_port), ("198.18.0.1".parse().unwrap(), 22));
+        assert!(Addresses::from_ssh_connection("2001:db8::1 40000 2001:db8::2 22").is_some());
+        assert!(Addresses::from_ssh_connection("fe80::1%eth0 40000 fe80::2%eth0 22").is_some());
+        for wrong in ["", "198.18.0.1 1 198.18.0.2", "a 1 b 2", "198.18.0.1 1 198.18.0.2 70000", "198.18.0.1 1 198.18.0.2 2 3"] {
+            assert!(Addresses::from_ssh_connection(wrong).is_none(), "{wrong}");
+        }
+    }
+}

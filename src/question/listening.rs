@@ -1,0 +1,156 @@
+//! Which TCP ports something listens on.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Kind, Output, Unanswered};
+use crate::script::Script;
+
+/// The kernel lists sockets that listen first, so the beginning of its tables is enough: 400 of them, in bytes.
+const MOST_BYTES: usize = 65_536;
+
+/// All sockets that listen.
+#[derive(Debug)]
+pub struct Listening;
+
+/// A socket that listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The address; unspecified (`0.0.0.0`, `::`) when it is all of them.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The user id of the process that made it.
+    pub uid: u32,
+    /// The socket's inode, by which its process is found.
+    pub inode: u64,
+}
+
+impl Listener {
+    /// Whether a connection to `address` and `port` would reach it.
+    #[must_use]
+    pub fn takes(&self, address: IpAddr, port: u16) -> bool {
+        let all = self.address.is_unspecified() && (self.address.is_ipv6() || address.is_ipv4());
+        self.port == port && (all || self.address.to_canonical() == address.to_canonical())
+    }
+}
+
+impl Kind for Listening {
+    type Key = ();
+    type Answer = Vec<Listener>;
+    const NAME: &'static str = "listening";
+
+    fn script(_: &[&()]) -> Script {
+        // Without IPv6 there is no second table.
+        Script::new(
+            "most=$1; set -- /proc/net/tcp
+if [ -e /proc/net/tcp6 ]; then set -- \"$@\" /proc/net/tcp6; fi
+for table do head -c \"$most\" \"$table\" || exit; echo; echo end; done 2>&1",
+        )
+        .arg(MOST_BYTES.to_string())
+    }
+
+    fn read(keys: &[&()], output: &Output) -> Vec<Result<Vec<Listener>, Unanswered>> {
+        if output.status != 0 {
+            return output.unanswered("listening ports", keys.len());
+        }
+        let listeners = listeners(&String::from_utf8_lossy(&output.stdout));
+        keys.iter().map(|()| listeners.clone()).collect()
+    }
+}
+
+/// Reads the kernel's tables (`Documentation/networking/proc_net_tcp.rst`), each closed by a line `end`.
+fn listeners(text: &str) -> Result<Vec<Listener>, Unanswered> {
+    let mut found = Vec::new();
+    for table in text.split("\nend\n").filter(|table| !table.trim().is_empty()) {
+        let mut rows = table.trim_end_matches('\n').lines();
+        if !rows.next().is_some_and(|header| header.contains("local_address")) {
+            return Err(Unanswered("the kernel's table of sockets could not be read".to_owned()));
+        }
+        let mut only_listeners = true;
+        for row in rows {
+            match parse(row) {
+                Some((LISTEN, listener)) => found.push(listener),
+                Some(_) => only_listeners = false,
+                // The row at which the table was cut off.
+                None if !only_listeners => {}
+                None => return Err(Unanswered(format!("too many sockets listen, or a row cannot be read: {row}"))),
+            }
+        }
+        if only_listeners && table.len() >= MOST_BYTES {
+            return Err(Unanswered("too many sockets listen to tell them all".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// `TCP_LISTEN` of the kernel.
+const LISTEN: u8 = 0x0A;
+
+fn parse(row: &str) -> Option<(u8, Listener)> {
+    let fields: Vec<&str> = row.split_ascii_whitespace().collect();
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    let listener = Listener {
+        address: parse_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        uid: fields.get(7)?.parse().ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+    };
+    Some((u8::from_str_radix(fields.get(3)?, 16).ok()?, listener))
+}
+
+/// Words of 32 bits as the node's processor keeps them; all that we support are little-endian.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_le_bytes());
+    match hex.len() {
+        8 => Some(IpAddr::V4(Ipv4Addr::from(word(0)?))),
+        32 => {
+            let mut bytes = [0; 16];
+            for (index, chunk) in bytes.chunks_mut(4).enumerate() {
+                chunk.copy_from_slice(&word(index * 8)?);
+            }
+            Some(IpAddr::V6(Ipv6Addr::from(bytes)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::trial;
+    use std::net::TcpListener;
+
+    const GOLDEN: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   106        0 1619 1 00000000affe6ccb 100 0 0 10 0\n   1: 020200C0:A9E6 507100CB:0050 01 00000000:00000000 03:00001318 00000000     0        0 0 3 00000000a1ac6e5b\n   2: 0202\nend\n";
+
+    #[test]
+    fn a_table_that_was_cut_off_behind_its_listeners_is_enough() {
+        let found = listeners(GOLDEN).unwrap();
+        assert_eq!(found, [Listener { address: Ipv4Addr::LOCALHOST.into(), port: 6379, uid: 106, inode: 1619 }]);
+        assert!(listeners("nonsense\nend\n").is_err());
+        assert!(listeners(&GOLDEN.replace(" 01 ", " 0A ")).is_err());
+    }
+
+    #[test]
+    fn the_address_decides_who_can_reach_it() {
+        let listener = |address: &str| Listener { address: address.parse().unwrap(), port: 80, uid: 0, inode: 1 };
+        let (v4, v6): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
+        assert!(listener("0.0.0.0").takes(v4, 80) && listener("::").takes(v4, 80) && listener("::").takes(v6, 80));
+        assert!(listener("::ffff:127.0.0.1").takes(v4, 80) && listener("127.0.0.1").takes(v4, 80));
+        assert!(
+            !listener("0.0.0.0").takes(v6, 80) && !listener("10.0.0.1").takes(v4, 80) && !listener("127.0.0.1").takes(v4, 81)
+        );
+    }
+
+    #[test]
+    fn this_machine_shows_who_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let six = TcpListener::bind("[::1]:0").ok();
+        let done = trial::run(&Listening::script(&[&()]), std::path::Path::new("/nonexistent"));
+        let answers = Listening::read(&[&()], &Output { status: done.status, stdout: done.stdout });
+        let found = answers[0].as_ref().unwrap();
+        let takes =
+            |at: std::net::SocketAddr| found.iter().any(|listener| listener.takes(at.ip(), at.port()) && listener.inode > 0);
+        assert!(takes(listener.local_addr().unwrap()), "{found:?}");
+        assert!(six.is_none_or(|six| takes(six.local_addr().unwrap())), "{found:?}");
+    }
+}

@@ -1,0 +1,168 @@
+//! Tests of [`super::PathState`]: its script run by a real shell in scratch directories.
+
+use std::{fs, os::unix, path::Path, process::Command};
+
+use super::*;
+use crate::question::{Answers, Questions};
+
+fn remote(path: &Path) -> RemotePath {
+    RemotePath::new(path.to_str().unwrap()).unwrap()
+}
+
+fn run(looks: &[Look]) -> Answers {
+    let mut questions = Questions::default();
+    for look in looks {
+        questions.ask::<PathState>(look.clone());
+    }
+    let composed = questions.compose("f00dfeed").unwrap();
+    let output = Command::new("sh").env("LC_ALL", "C").arg("-c").arg(composed.script()).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    composed.read(&output.stdout)
+}
+
+fn look_at(look: &Look) -> Found {
+    run(std::slice::from_ref(look)).get::<PathState>(look).unwrap().clone()
+}
+
+fn content_of(found: &Found) -> Option<&[u8]> {
+    match found.seen(true) {
+        Some(Entry::File(file)) => file.content.as_deref(),
+        _ => panic!("{found:?}"),
+    }
+}
+
+#[test]
+fn hostile_contents_and_names_come_back_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let second = remote(&dir.path().join("b $(reboot) 'q\" \\ ü"));
+    let fake = format!("\n==> {second} <==\nfake\n\0f00d paths 0\n");
+    let contents: Vec<(RemotePath, Vec<u8>)> = vec![
+        (remote(&dir.path().join("-a")), fake.into_bytes()),
+        (second, (0..=255).collect()),
+        (remote(&dir.path().join("empty")), Vec::new()),
+        (remote(&dir.path().join("no newline")), b"x".to_vec()),
+        (remote(&dir.path().join("largest")), vec![7; MOST_BYTES]),
+        (remote(&dir.path().join("newlines")), b"\n\n\n".to_vec()),
+    ];
+    for (path, bytes) in &contents {
+        fs::write(path.as_str(), bytes).unwrap();
+    }
+    let looks: Vec<Look> = contents.iter().map(|(path, _)| Look::content(path)).collect();
+    let answers = run(&looks);
+    for (look, (_, bytes)) in looks.iter().zip(&contents) {
+        let found = answers.get::<PathState>(look).unwrap();
+        assert_eq!(content_of(found), Some(bytes.as_slice()), "{look:?}");
+    }
+}
+
+#[test]
+fn everything_is_told_from_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| remote(&dir.path().join(name));
+    fs::write(dir.path().join("file"), "hi\n").unwrap();
+    fs::create_dir(dir.path().join("directory")).unwrap();
+    unix::fs::symlink("file", dir.path().join("link -> x")).unwrap();
+    unix::fs::symlink("none", dir.path().join("dangling")).unwrap();
+    unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
+    let _socket = unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    let names = ["file", "directory", "link -> x", "dangling", "loop", "socket", "absent", "no/parent", "file/child"];
+    let looks: Vec<Look> = names.iter().map(|name| Look::content(&at(name))).collect();
+    let answers = run(&looks);
+    let shown: Vec<String> = names
+        .iter()
+        .zip(&looks)
+        .map(|(name, look)| {
+            let found = answers.get::<PathState>(look).unwrap();
+            let seen = found.seen(true).map_or("leads nowhere".to_owned(), Entry::describe);
+            format!("{name}: {}; {seen}; parent {}", found.entry.describe(), found.parent_exists)
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    file: a file; a file; parent true
+    directory: a directory; a directory; parent true
+    link -> x: a link to `file`; a file; parent true
+    dangling: a link to `none`; leads nowhere; parent true
+    loop: a link to `loop`; leads nowhere; parent true
+    socket: a device, socket or pipe; a device, socket or pipe; parent true
+    absent: nothing; nothing; parent true
+    no/parent: nothing; nothing; parent false
+    file/child: nothing; nothing; parent false
+    ");
+    let through_link = answers.get::<PathState>(&looks[2]).unwrap();
+    assert_eq!(content_of(through_link), Some(b"hi\n".as_slice()));
+}
+
+#[test]
+fn modes_and_owners_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d");
+    fs::create_dir(&path).unwrap();
+    unix::fs::chown(&path, Some(1), Some(54_321)).unwrap();
+    fs::set_permissions(&path, unix::fs::PermissionsExt::from_mode(0o2751)).unwrap();
+    let Entry::Directory(attributes) = look_at(&Look::attributes(&remote(&path))).entry else { panic!() };
+    assert_eq!((attributes.mode, attributes.uid, attributes.gid), (Mode(0o2751), 1, 54_321));
+    assert_eq!((attributes.owner.as_str(), attributes.group.as_str()), ("daemon", "UNKNOWN"));
+}
+
+#[test]
+fn large_files_stay_there_and_their_checksum_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (large, small) = (dir.path().join("large"), dir.path().join("small"));
+    fs::write(&large, vec![b'x'; MOST_BYTES + 1]).unwrap();
+    fs::write(&small, "after").unwrap();
+    let looks = [Look::content(&remote(&large)), Look::content(&remote(&small)), Look::checksum(&remote(&small))];
+    let answers = run(&looks);
+    let Entry::File(file) = &answers.get::<PathState>(&looks[0]).unwrap().entry else { panic!() };
+    assert_eq!((file.content.as_ref(), file.size), (None, 65_537));
+    assert_eq!(content_of(answers.get::<PathState>(&looks[1]).unwrap()), Some(b"after".as_slice()));
+    let Entry::File(file) = &answers.get::<PathState>(&looks[2]).unwrap().entry else { panic!() };
+    assert_eq!(file.sha256.as_deref(), Some("f39592393ef0859cb196a52693d2cea00fb2df784b3c04ae54aa7cadb8e562f8"));
+    assert_eq!(file.content, None);
+}
+
+#[test]
+fn the_root_directory_is_a_directory() {
+    let found = look_at(&Look::attributes(&RemotePath::new("/").unwrap()));
+    assert!(matches!(found.entry, Entry::Directory(_)) && found.parent_exists);
+}
+
+/// What the script would print for two small files, with `size` said of the first.
+fn golden(size: usize, contents: &str) -> Output {
+    let record = |name: &str, size: usize| format!("{name}\0{:x}\0{size}\00\00\0root\0root\07\0{name}\0", 0o100_644);
+    let stdout = format!("11\0{}{}\0\0\0\0{contents}", record("/a", size), record("/b", 1));
+    Output { status: 0, stdout: stdout.into_bytes() }
+}
+
+fn read(output: &Output) -> Vec<Result<Found, Unanswered>> {
+    let looks = ["/a", "/b"].map(|path| Look::content(&RemotePath::new(path).unwrap()));
+    PathState::read(&[&looks[0], &looks[1]], output)
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_no_answer() {
+    let contents = "==> /a <==\nxx\n==> /b <==\ny";
+    assert!(read(&golden(2, contents)).iter().all(Result::is_ok));
+    for (size, contents) in [(1, contents), (3, contents), (2, "==> /a <==\nxx\n==> /b <==\nyy"), (2, "==> /a <==\nxx"), (2, "")]
+    {
+        for answer in read(&golden(size, contents)) {
+            assert!(answer.unwrap_err().0.ends_with("changed while it was read"));
+        }
+    }
+}
+
+#[test]
+fn a_failed_look_is_not_an_absence() {
+    let stdout = b"11\0\0stat: cannot statx '/a': Permission denied\nstat: cannot statx '/b': Not a directory\0\0\0".to_vec();
+    let answers = read(&Output { status: 0, stdout });
+    assert_eq!(answers[0].as_ref().unwrap_err().0, "`/a` could not be looked at: stat: cannot statx '/a': Permission denied");
+    assert_eq!(answers[1].as_ref().unwrap().entry, Entry::Absent);
+}
+
+#[test]
+fn nonsense_and_failure_are_no_answers() {
+    for stdout in ["", "1", "11\0/a\0zz\0", "1\0\0\0\0\0"] {
+        let answers = read(&Output { status: 0, stdout: stdout.into() });
+        assert!(answers.len() == 2 && answers.iter().all(Result::is_err), "{stdout:?}");
+    }
+    assert_eq!(read(&Output { status: 124, stdout: Vec::new() })[0].as_ref().unwrap_err().0, "asking for paths took too long");
+}

@@ -1,0 +1,130 @@
+//! Live kernel settings, and whether the kernel would take another value.
+
+use super::{Kind, Output, Unanswered};
+use crate::script::Script;
+
+/// A kernel setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    /// The live value, its blanks as single spaces; `None` when it cannot be read.
+    pub live: Option<String>,
+    /// Whether it can be set here. In containers /proc/sys is usually mounted read-only.
+    pub writable: bool,
+}
+
+/// The file below /proc/sys that holds a setting: `vm.swappiness`, or `net/ipv4/conf/eth0.5/forwarding` when a part of the name holds a dot.
+#[must_use]
+pub fn path(name: &str) -> String {
+    let first = name.find(['.', '/']).map_or('.', |at| char::from(name.as_bytes()[at]));
+    if first == '/' { format!("/proc/sys/{name}") } else { format!("/proc/sys/{}", swapped(name)) }
+}
+
+/// Dots and slashes exchanged, as sysctl.d(5) reads names that begin with a dotted part.
+fn swapped(name: &str) -> String {
+    name.chars()
+        .map(|sign| match sign {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect()
+}
+
+impl Kind for Sysctl {
+    type Key = String;
+    /// `None`: this kernel has no such setting.
+    type Answer = Option<Self>;
+    const NAME: &'static str = "sysctl";
+
+    fn script(names: &[&String]) -> Script {
+        // These files give their value to the first read only, and `read` reads byte by byte: hence cat.
+        // `[ -w ]` is true for root on a read-only mount too, in some shells: the mounts decide, without a try.
+        Script::new(
+            "newline='
+'
+while read -r id parent device root mount options rest; do
+  case $mount in /proc|/proc/sys|/proc/sys/*) printf 'mount %s %s %s\\n' \"$options\" \"${rest##* }\" \"$mount\";; esac
+done </proc/self/mountinfo
+for path do
+  may=no value= read=no
+  if [ -w \"$path\" ]; then may=yes; fi
+  if [ -f \"$path\" ]; then
+    if value=$(cat \"$path\"); then read=yes; fi
+    printf '%s %s %s\\n' \"$read\" \"$may\" \"${value%%$newline*}\"
+  else echo none
+  fi
+done 2>/dev/null",
+        )
+        .args(names.iter().map(|name| path(name)))
+    }
+
+    fn read(names: &[&String], output: &Output) -> Vec<Result<Option<Self>, Unanswered>> {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (mounts, values): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("mount "));
+        if output.status != 0 || values.len() != names.len() {
+            return output.unanswered("kernel settings", names.len());
+        }
+        names.iter().zip(values).map(|(name, value)| Ok(parse(&path(name), value, &mounts))).collect()
+    }
+}
+
+fn parse(file: &str, answer: &str, mounts: &[&str]) -> Option<Sysctl> {
+    let mut fields = answer.splitn(3, ' ');
+    let (read, may, value) = (fields.next()?, fields.next()?, fields.next()?);
+    let live = (read == "yes").then(|| value.split_whitespace().collect::<Vec<_>>().join(" "));
+    Some(Sysctl { live, writable: may == "yes" && !read_only(file, mounts) })
+}
+
+/// Whether the innermost mount that holds the path is read-only; of several on one point the last one counts.
+fn read_only(path: &str, mounts: &[&str]) -> bool {
+    let mut best = (0, false);
+    for mount in mounts {
+        let mut fields = mount.splitn(4, ' ').skip(1);
+        let (Some(options), Some(of_the_whole), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let inside = path == point || path.strip_prefix(point).is_some_and(|rest| rest.starts_with('/'));
+        if inside && point.len() >= best.0 {
+            best = (point.len(), [options, of_the_whole].iter().any(|list| list.split(',').any(|option| option == "ro")));
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::trial;
+
+    #[test]
+    fn names_are_files_below_proc_sys() {
+        assert_eq!(path("vm.overcommit_memory"), "/proc/sys/vm/overcommit_memory");
+        assert_eq!(path("net/ipv4/conf/eth0.5/forwarding"), "/proc/sys/net/ipv4/conf/eth0.5/forwarding");
+        assert_eq!(path("net.ipv4.conf.eth0/5.forwarding"), "/proc/sys/net/ipv4/conf/eth0.5/forwarding");
+    }
+
+    #[test]
+    fn the_innermost_mount_decides() {
+        let mounts = ["mount rw,relatime rw /proc", "mount ro,nosuid rw /proc/sys", "mount rw,nosuid rw /proc/sys/net"];
+        assert!(!read_only("/proc/sys/net/core/somaxconn", &mounts));
+        assert!(read_only("/proc/sys/vm/overcommit_memory", &mounts));
+        assert!(!read_only("/proc/sysrq", &mounts));
+        assert!(read_only("/proc/sys/vm/x", &["mount rw,relatime ro /proc"]));
+    }
+
+    #[test]
+    fn this_kernel_answers() {
+        let names = ["vm.overcommit_memory".to_owned(), "no.such_setting".to_owned(), "net.ipv4.ip_local_port_range".to_owned()];
+        let names: Vec<&String> = names.iter().collect();
+        let done = trial::run(&Sysctl::script(&names), std::path::Path::new("/nonexistent"));
+        let answers = Sysctl::read(&names, &Output { status: done.status, stdout: done.stdout });
+        let live = std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap();
+        assert_eq!(answers[0].as_ref().unwrap().as_ref().unwrap().live.as_deref(), Some(live.trim()));
+        assert_eq!(answers[1], Ok(None));
+        assert_eq!(answers[2].as_ref().unwrap().as_ref().unwrap().live.as_ref().unwrap().split(' ').count(), 2);
+    }
+
+    #[test]
+    fn a_short_output_is_a_failure() {
+        let name = "a.b".to_owned();
+        assert!(Sysctl::read(&[&name], &Output { status: 0, stdout: b"mount rw rw /proc\n".to_vec() })[0].is_err());
+    }
+}

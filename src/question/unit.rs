@@ -1,0 +1,181 @@
+//! What systemd knows of units, in one `systemctl show`.
+
+use std::collections::HashMap;
+
+use super::{Kind, Output, Unanswered};
+use crate::script::Script;
+
+/// A unit, as systemd shows it. Words are systemd's own (`systemctl --state=help`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// Its true name; differs from the one asked for when that is an alias.
+    pub id: String,
+    /// All its names, aliases included.
+    pub names: Vec<String>,
+    /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`...
+    pub load: String,
+    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`...
+    pub active: String,
+    /// The finer state, such as `running`, `exited`, `auto-restart`.
+    pub sub: String,
+    /// `enabled`, `disabled`, `static`, `generated`, `indirect`, `alias`, `masked`... Empty when there is no file.
+    pub file_state: String,
+    /// Whether its files changed since systemd read them.
+    pub needs_reload: bool,
+    /// Its main process; 0 when there is none.
+    pub main_pid: u32,
+    /// When the main process was started, in microseconds of the monotonic clock; 0 when never.
+    pub started: u64,
+    /// When the unit became active, in microseconds of the monotonic clock; 0 when never.
+    pub active_since: u64,
+    /// The file that defines it; empty when there is none.
+    pub file: String,
+    /// Whether it runs once and is then inactive (`Type=oneshot` without `RemainAfterExit`).
+    pub runs_once: bool,
+}
+
+impl Unit {
+    /// Whether systemd has the unit; a masked one exists too.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.load != "not-found"
+    }
+
+    /// Whether it is up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "reloading" | "refreshing")
+    }
+}
+
+impl Unit {
+    /// When it was last started, in microseconds since boot; 0 when never in this boot.
+    #[must_use]
+    pub fn started_at(&self) -> u64 {
+        self.started.max(self.active_since)
+    }
+}
+
+/// The name with its suffix: `redis` is `redis.service`.
+///
+/// # Errors
+/// What is wrong with it (systemd.unit(5), "String escaping": letters, digits and `:-_.\`, with `@` for instances).
+pub fn full_name(name: &str) -> Result<String, String> {
+    const SUFFIXES: [&str; 11] =
+        ["service", "socket", "timer", "target", "mount", "automount", "path", "slice", "scope", "swap", "device"];
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    if name.is_empty() || name.starts_with('-') || name.len() > 240 || !name.bytes().all(valid) {
+        return Err(format!("`{name}` is not the name of a unit"));
+    }
+    let has_suffix = name.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix));
+    let full = if has_suffix { name.to_owned() } else { format!("{name}.service") };
+    if full.contains("@.") {
+        return Err(format!("`{full}` is a template; name an instance of it, such as `{}`", full.replace("@.", "@main.")));
+    }
+    Ok(full)
+}
+
+impl Kind for Unit {
+    /// A name that [`full_name`] made.
+    type Key = String;
+    type Answer = Self;
+    const NAME: &'static str = "unit";
+
+    fn script(names: &[&String]) -> Script {
+        Script::new(
+            "systemctl show --no-pager -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,\
+             ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,FragmentPath,Type,RemainAfterExit -- \"$@\" 2>&1",
+        )
+        .args(names.iter().map(|name| (*name).clone()))
+    }
+
+    fn read(names: &[&String], output: &Output) -> Vec<Result<Self, Unanswered>> {
+        if output.status != 0 {
+            return output.unanswered("units", names.len());
+        }
+        // One block for each name, in order, with an empty line between.
+        let text = String::from_utf8_lossy(&output.stdout);
+        let blocks: Vec<&str> = text.trim().split("\n\n").collect();
+        if blocks.len() != names.len() {
+            let reason = format!("asking for {} units gave {} answers", names.len(), blocks.len());
+            return names.iter().map(|_| Err(Unanswered(reason.clone()))).collect();
+        }
+        names.iter().zip(blocks).map(|(name, block)| parse(name, block)).collect()
+    }
+}
+
+fn parse(name: &str, block: &str) -> Result<Unit, Unanswered> {
+    let properties: HashMap<&str, &str> = block.lines().filter_map(|line| line.split_once('=')).collect();
+    let text = |key: &str| properties.get(key).map(|value| (*value).to_owned()).unwrap_or_default();
+    let number = |key: &str| properties.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+    let names: Vec<String> = text("Names").split(' ').map(str::to_owned).collect();
+    if !names.iter().any(|known| known == name) && text("Id") != name {
+        return Err(Unanswered(format!("systemd answered about `{}` instead of `{name}`", text("Id"))));
+    }
+    let (load, active) = (text("LoadState"), text("ActiveState"));
+    if load.is_empty() || active.is_empty() {
+        return Err(Unanswered(format!("systemd did not say in which state `{name}` is")));
+    }
+    Ok(Unit {
+        id: text("Id"),
+        names,
+        load,
+        active,
+        sub: text("SubState"),
+        file_state: text("UnitFileState"),
+        needs_reload: text("NeedDaemonReload") == "yes",
+        main_pid: u32::try_from(number("MainPID")).unwrap_or(0),
+        started: number("ExecMainStartTimestampMonotonic"),
+        active_since: number("ActiveEnterTimestampMonotonic"),
+        file: text("FragmentPath"),
+        runs_once: text("Type") == "oneshot" && text("RemainAfterExit") == "no",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As systemd 252 prints it.
+    const GOLDEN: &str = "Type=oneshot\nRemainAfterExit=yes\nMainPID=0\nExecMainStartTimestampMonotonic=7\nId=postgresql.service\nNames=postgresql.service autobot-slm-database.service\nLoadState=loaded\nActiveState=active\nSubState=exited\nFragmentPath=/lib/systemd/system/postgresql.service\nUnitFileState=enabled\nActiveEnterTimestampMonotonic=9\nNeedDaemonReload=no\n\nId=nosuch.service\nNames=nosuch.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nNeedDaemonReload=no\n";
+
+    fn read(names: &[&str], status: i32, stdout: &str) -> Vec<Result<Unit, Unanswered>> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Unit::read(&names.iter().collect::<Vec<_>>(), &Output { status, stdout: stdout.into() })
+    }
+
+    #[test]
+    fn an_alias_answers_with_its_unit_and_a_stranger_is_not_found() {
+        let answers = read(&["autobot-slm-database.service", "nosuch.service"], 0, GOLDEN);
+        let postgresql = answers[0].as_ref().unwrap();
+        assert_eq!((postgresql.id.as_str(), postgresql.active_since, postgresql.started), ("postgresql.service", 9, 7));
+        assert!(postgresql.is_up() && postgresql.exists() && !postgresql.runs_once && !postgresql.needs_reload);
+        let nosuch = answers[1].as_ref().unwrap();
+        assert!(!nosuch.exists() && !nosuch.is_up());
+    }
+
+    #[test]
+    fn answers_that_do_not_fit_the_questions_are_failures() {
+        assert!(read(&["a.service"], 0, GOLDEN)[0].as_ref().unwrap_err().0.contains("asking for 1 units gave 2 answers"));
+        assert!(read(&["a.service", "nosuch.service"], 0, GOLDEN)[0].as_ref().unwrap_err().0.contains("instead of"));
+        assert!(read(&["a.service"], 0, "Id=a.service\n")[0].as_ref().unwrap_err().0.contains("did not say"));
+    }
+
+    #[test]
+    fn a_node_without_systemd_is_a_failure() {
+        let message = "System has not been booted with systemd as init system (PID 1). Can't operate.\n";
+        assert!(read(&["a.service"], 1, message)[0].as_ref().unwrap_err().0.contains("not been booted with systemd"));
+        assert!(read(&["a.service"], 127, "sh: systemctl: not found\n")[0].as_ref().unwrap_err().0.contains("127"));
+    }
+
+    #[test]
+    fn names_get_their_suffix() {
+        assert_eq!(full_name("redis").unwrap(), "redis.service");
+        assert_eq!(full_name("postgresql@15-main").unwrap(), "postgresql@15-main.service");
+        assert_eq!(full_name("apt-daily.timer").unwrap(), "apt-daily.timer");
+        assert_eq!(full_name("a.b").unwrap(), "a.b.service");
+        for wrong in ["", "-x", "a b", "re*", "a\nb", "$(x)", "a/b", "getty@", "getty@.service"] {
+            assert!(full_name(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One JSON document for a whole run (`--output json`).
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Reporter, Tally};
+use crate::{
+    event::{Event, HostEnd, HostStatus, Item, Mode, Outcome},
+    resource::{Diff, diff::Line},
+};
+
+/// Gathers a run and writes it when it is over. The document: `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
+/// round_trips, bytes_sent, unpredicted, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
+/// summary: {ok, changed, skipped, unknown, failed, unreachable}`. Times are RFC 3339.
+pub struct Json<O: Write + Send> {
+    out: O,
+    tally: Tally,
+    run_id: String,
+    mode: Mode,
+    started: Timestamp,
+    tasks: Map<String, Value>,
+}
+
+impl<O: Write + Send> Json<O> {
+    /// A reporter that writes to `out`.
+    pub fn new(out: O) -> Self {
+        let (tally, started) = (Tally::default(), Timestamp::UNIX_EPOCH);
+        Self { out, tally, run_id: String::new(), mode: Mode::Check, started, tasks: Map::new() }
+    }
+
+    fn write(&mut self, finished: Timestamp, interrupted: bool) {
+        let mut hosts = Map::new();
+        for (host, (_, end)) in &self.tally.hosts {
+            let tasks = self.tasks.remove(host).unwrap_or_else(|| json!([]));
+            hosts.insert(host.clone(), host_json(end.as_ref(), tasks));
+        }
+        let mut document = json!({
+            "run_id": self.run_id,
+            "version": env!("CARGO_PKG_VERSION"),
+            "mode": self.mode,
+            "started": self.started.to_string(),
+            "finished": finished.to_string(),
+            "hosts": hosts,
+            "summary": self.tally.total(),
+        });
+        if interrupted {
+            document["interrupted"] = json!(true);
+        }
+        // Nobody is left to tell when standard output is closed.
+        let _ = writeln!(self.out, "{document:#}");
+    }
+}
+
+impl<O: Write + Send> Reporter for Json<O> {
+    fn event(&mut self, event: &Event) {
+        self.tally.event(event);
+        match event {
+            Event::RunStarted { run_id, mode, started, .. } => {
+                self.run_id.clone_from(run_id);
+                self.mode = *mode;
+                self.started = *started;
+            }
+            Event::ItemFinished { host, item, outcome } => {
+                let tasks = self.tasks.entry(host.clone()).or_insert_with(|| json!([]));
+                if let Value::Array(tasks) = tasks {
+                    tasks.push(task_json(item, outcome));
+                }
+            }
+            Event::RunFinished { finished } => self.write(*finished, false),
+            Event::HostProgress { .. } | Event::ItemStarted { .. } | Event::ItemProgress { .. } | Event::HostFinished { .. } => {}
+        }
+    }
+
+    fn interrupted(&mut self) {
+        self.write(Timestamp::now(), true);
+    }
+}
+
+fn host_json(end: Option<&HostEnd>, tasks: Value) -> Value {
+    let status = end.map_or(HostStatus::Interrupted, |end| end.status);
+    json!({
+        "status": status,
+        "error": end.and_then(|end| end.error.clone()),
+        "help": end.and_then(|end| end.remedy.clone()),
+        "holder": end.and_then(|end| end.holder.clone()),
+        "round_trips": end.map_or(0, |end| end.round_trips),
+        "bytes_sent": end.map_or(0, |end| end.bytes_sent),
+        "unpredicted": end.map(|end| end.unpredicted.clone()).unwrap_or_default(),
+        "tasks": tasks,
+    })
+}
+
+fn task_json(item: &Item, outcome: &Outcome) -> Value {
+    json!({
+        "id": item.id,
+        "kind": item.kind,
+        "role": item.role,
+        "name": item.name,
+        "resource": item.resource,
+        "status": outcome.status,
+        "summary": outcome.summary,
+        "diff": diff_text(&outcome.diff),
+        "error": outcome.error,
+        "file": item.file,
+        "line": item.line,
+        "duration_ms": u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// The difference as text, `null` when there is none: lines that begin with `+`, `-` or a space, titles with `=`.
+fn diff_text(diff: &Diff) -> Option<String> {
+    if diff.lines.is_empty() {
+        return None;
+    }
+    let line = |line: &Line| match line {
+        Line::Title(text) => format!("= {text}\n"),
+        Line::Context(text) => format!("  {text}\n"),
+        Line::Added(text) => format!("+ {text}\n"),
+        Line::Removed(text) => format!("- {text}\n"),
+        Line::Gap => "...\n".to_owned(),
+    };
+    Some(diff.lines.iter().map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Status,
+        report::tally::tests::{ended, finished, started},
+    };
+
+    #[test]
+    fn a_run_is_one_document() {
+        let mut out = Vec::new();
+        let mut diff = Diff::none();
+        diff.added("x");
+        let events = [
+            started(Mode::Check, &["db"]),
+            finished("db", "Configure Redis", Outcome { diff, ..Outcome::new(Status::Changed, "content") }),
+            ended("db", HostStatus::Changed),
+            Event::RunFinished { finished: Timestamp::UNIX_EPOCH },
+        ];
+        let mut json = Json::new(&mut out);
+        events.iter().for_each(|event| json.event(event));
+        let text = String::from_utf8(out).unwrap().replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        insta::assert_snapshot!(text, @r#"
+        {
+          "run_id": "r1",
+          "version": "VERSION",
+          "mode": "check",
+          "started": "1970-01-01T00:00:00Z",
+          "finished": "1970-01-01T00:00:00Z",
+          "hosts": {
+            "db": {
+              "status": "changed",
+              "error": null,
+              "help": null,
+              "holder": null,
+              "round_trips": 1,
+              "bytes_sent": 8123,
+              "unpredicted": [],
+              "tasks": [
+                {
+                  "id": "redis/Configure Redis",
+                  "kind": "task",
+                  "role": "redis",
+                  "name": "Configure Redis",
+                  "resource": "template",
+                  "status": "changed",
+                  "summary": "content",
+                  "diff": "+ x\n",
+                  "error": null,
+                  "file": "roles/redis/role.yml",
+                  "line": 12,
+                  "duration_ms": 0
+                }
+              ]
+            }
+          },
+          "summary": {
+            "ok": 0,
+            "changed": 1,
+            "skipped": 0,
+            "unknown": 0,
+            "failed": 0,
+            "unreachable": 0
+          }
+        }
+        "#);
+    }
+}

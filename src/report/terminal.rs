@@ -1,0 +1,340 @@
+//! Lines for people: one for each item that is not simply ok, a live line while something runs, a summary for each host.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use super::{Counts, Reporter, Style, Tally, style::harmless};
+use crate::{
+    event::{Event, HostEnd, HostStatus, Item, Mode, Outcome, Status},
+    resource::{Diff, diff::Line},
+};
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Detail {
+    /// `--diff`: what differs.
+    pub diff: bool,
+    /// `-v`: items that are ok, round trips and bytes.
+    pub verbose: u8,
+}
+
+/// Where nothing is redrawn, a running change is mentioned when it takes this long, and as long again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Writes for people: results to `out`, what goes on meanwhile to `live`.
+pub struct Terminal<O: Write + Send, L: Write + Send> {
+    out: O,
+    live: L,
+    style: Style,
+    /// Whether `live` is a terminal on which a line can be redrawn.
+    redraw: bool,
+    detail: Detail,
+    tally: Tally,
+    mode: Mode,
+    host_width: usize,
+    running: Vec<Running>,
+    drawn: bool,
+}
+
+struct Running {
+    host: String,
+    name: String,
+    said: String,
+    since: Instant,
+    mentioned: Instant,
+}
+
+impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
+    /// A reporter for people.
+    pub fn new(out: O, live: L, style: Style, redraw: bool, detail: Detail) -> Self {
+        let (tally, mode) = (Tally::default(), Mode::Check);
+        Self { out, live, style, redraw, detail, tally, mode, host_width: 0, running: Vec::new(), drawn: false }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.erase();
+        // Nobody is left to tell when standard output is closed.
+        let _ = writeln!(self.out, "{text}");
+        let _ = self.out.flush();
+    }
+
+    fn erase(&mut self) {
+        if self.drawn {
+            let _ = write!(self.live, "\r\x1b[K");
+            let _ = self.live.flush();
+            self.drawn = false;
+        }
+    }
+
+    fn draw(&mut self) {
+        if !self.redraw {
+            return;
+        }
+        self.erase();
+        let Some(first) = self.running.first() else { return };
+        let others = if self.running.len() > 1 { format!(" (+{} more)", self.running.len() - 1) } else { String::new() };
+        let text = format!("{}: {}{others} {}", first.host, first.name, took(first.since.elapsed()));
+        let text = if first.said.is_empty() { text } else { format!("{text}: {}", first.said) };
+        let _ = write!(self.live, "{}", self.style.fit(&text, 1));
+        let _ = self.live.flush();
+        self.drawn = true;
+    }
+
+    fn start(&mut self, host: &str, name: &str) {
+        let now = Instant::now();
+        self.running.retain(|running| running.host != host);
+        let (host, name) = (host.to_owned(), name.to_owned());
+        self.running.push(Running { host, name, said: String::new(), since: now, mentioned: now });
+        self.draw();
+    }
+
+    fn said(&mut self, host: &str, text: &str) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.host == host) {
+            harmless(text.trim()).clone_into(&mut running.said);
+        }
+        self.draw();
+    }
+
+    fn item(&mut self, host: &str, item: &Item, outcome: &Outcome) {
+        self.running.retain(|running| running.host != host);
+        let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
+        let shown = match outcome.status {
+            Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
+            Status::Skipped => self.detail.verbose > 0,
+            Status::Changed | Status::Unknown | Status::Failed => true,
+        };
+        if shown {
+            let word = word(outcome.status);
+            let host_cell = format!("{host:<width$}", width = self.host_width);
+            let used = self.host_width + 2 + 9;
+            let summary =
+                if quiet || outcome.summary.is_empty() { String::new() } else { format!(": {}", harmless(&outcome.summary)) };
+            let text = self.style.fit(&format!("{}{summary}", item.id), used);
+            let word = self.style.status(outcome.status, &format!("{word:<7}"));
+            self.line(&format!("{host_cell}  {word}  {text}"));
+        }
+        if self.detail.diff {
+            self.diff(&outcome.diff);
+        }
+        if let Some(error) = &outcome.error {
+            for line in harmless(error).lines() {
+                self.line(&format!("    {line}"));
+            }
+            self.line(&format!("    {}", self.style.paint("2", &format!("at {}:{}", item.file, item.line))));
+        }
+        self.draw();
+    }
+
+    fn diff(&mut self, diff: &Diff) {
+        for line in &diff.lines {
+            let text = match line {
+                Line::Title(text) => self.style.bold(&format!("    {}", harmless(text))),
+                Line::Context(text) => format!("      {}", harmless(text)),
+                Line::Added(text) => self.style.paint("32", &format!("    + {}", harmless(text))),
+                Line::Removed(text) => self.style.paint("31", &format!("    - {}", harmless(text))),
+                Line::Gap => "      ...".to_owned(),
+            };
+            self.line(&text);
+        }
+    }
+
+    fn host(&mut self, host: &str, end: &HostEnd) {
+        self.running.retain(|running| running.host != host);
+        if let Some(holder) = &end.holder {
+            self.line(&format!("{host}: held just now by {}", harmless(holder)));
+        }
+        if let Some(error) = &end.error {
+            let word = match end.status {
+                HostStatus::Unreachable => "unreachable",
+                HostStatus::Held => "held",
+                HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted => "failed",
+            };
+            let mut lines = harmless(error);
+            if let Some(remedy) = &end.remedy {
+                lines.push_str("\nhelp: ");
+                lines.push_str(remedy);
+            }
+            let word = self.style.status(Status::Failed, word);
+            self.line(&format!("{host}: {word}"));
+            for line in lines.lines() {
+                self.line(&format!("    {line}"));
+            }
+        }
+        for id in &end.unpredicted {
+            self.line(&format!("{host}: not predicted by a check: {id}"));
+        }
+        self.draw();
+    }
+
+    fn summary(&mut self) {
+        let hosts: Vec<(String, Counts, Option<HostEnd>)> =
+            self.tally.hosts.iter().map(|(host, (counts, end))| (host.clone(), *counts, end.clone())).collect();
+        self.line("");
+        for (host, counts, end) in hosts {
+            let host_cell = self.style.bold(&format!("{host:<width$}", width = self.host_width));
+            let mut text = format!("{host_cell}  {}", self.counted(counts, end.as_ref()));
+            if let Some(end) = &end {
+                text.push_str(&format!("  in {}", took(end.duration)));
+                if self.detail.verbose > 0 {
+                    let trips = if end.round_trips == 1 { "round trip" } else { "round trips" };
+                    text.push_str(&format!(", {} {trips}, {} bytes sent", end.round_trips, end.bytes_sent));
+                }
+            }
+            self.line(&text);
+        }
+        if self.mode == Mode::Check {
+            self.line("This was a check: nothing was changed.");
+        }
+    }
+
+    fn counted(&self, counts: Counts, end: Option<&HostEnd>) -> String {
+        match end.map(|end| end.status) {
+            Some(HostStatus::Unreachable) => return self.style.status(Status::Failed, "unreachable"),
+            Some(HostStatus::Held) => return self.style.status(Status::Failed, "held by another run"),
+            Some(HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted) | None => {}
+        }
+        let changed = if self.mode == Mode::Check { "would change" } else { "changed" };
+        let mut parts = vec![
+            self.style
+                .status(if counts.changed > 0 { Status::Changed } else { Status::Ok }, &format!("{} {changed}", counts.changed)),
+            format!("{} ok", counts.ok),
+        ];
+        let more = [(counts.skipped, "skipped", Status::Skipped), (counts.unknown, "unknown", Status::Unknown)];
+        for (count, word, status) in more.into_iter().chain([(counts.failed, "failed", Status::Failed)]) {
+            if count > 0 {
+                parts.push(self.style.status(status, &format!("{count} {word}")));
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
+    fn event(&mut self, event: &Event) {
+        self.tally.event(event);
+        match event {
+            Event::RunStarted { run_id, mode, hosts, .. } => {
+                self.mode = *mode;
+                self.host_width = hosts.iter().map(|host| host.chars().count()).max().unwrap_or_default();
+                if self.detail.verbose > 0 {
+                    self.line(&format!("run {run_id}"));
+                }
+            }
+            Event::HostProgress { host, text } => self.start(host, text),
+            Event::ItemStarted { host, item } => self.start(host, &item.name),
+            Event::ItemProgress { host, text, .. } => self.said(host, text),
+            Event::ItemFinished { host, item, outcome } => self.item(host, item, outcome),
+            Event::HostFinished { host, end } => self.host(host, end),
+            Event::RunFinished { .. } => self.summary(),
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.redraw {
+            self.draw();
+            return;
+        }
+        let mut lines = Vec::new();
+        for running in &mut self.running {
+            if running.mentioned.elapsed() >= PATIENCE {
+                running.mentioned = Instant::now();
+                let said = if running.said.is_empty() { String::new() } else { format!(": {}", running.said) };
+                lines.push(format!("{}: {}, {} so far{said}", running.host, running.name, took(running.since.elapsed())));
+            }
+        }
+        for line in lines {
+            let _ = writeln!(self.live, "{line}");
+        }
+    }
+
+    fn interrupted(&mut self) {
+        self.running.clear();
+        self.line("interrupted: what was running on the nodes was ended; run the same command again to finish");
+    }
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Changed => "changed",
+        Status::Skipped => "skipped",
+        Status::Unknown => "unknown",
+        Status::Failed => "failed",
+    }
+}
+
+/// "0.4 s", "12 s", "3 min 20 s".
+fn took(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        _ => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{
+        Colour,
+        tally::tests::{ended, finished, started},
+    };
+
+    fn shown(events: &[Event], width: Option<usize>, detail: Detail) -> String {
+        let mut out = Vec::new();
+        let mut terminal = Terminal::new(&mut out, std::io::sink(), Style { colour: Colour::No, width }, false, detail);
+        events.iter().for_each(|event| terminal.event(event));
+        String::from_utf8(out).unwrap()
+    }
+
+    fn run() -> Vec<Event> {
+        let mut diff = Diff::none().titled("/etc/autobot/redis.conf");
+        diff.removed("requirepass …");
+        diff.added("requirepass ‹REDIS_PASSWORD›");
+        vec![
+            started(Mode::Apply, &["database_vm", "slm"]),
+            finished("database_vm", "Create directories", Outcome::new(Status::Ok, "")),
+            finished("database_vm", "Configure Redis", Outcome { diff, ..Outcome::new(Status::Changed, "content") }),
+            finished("database_vm", "Start Redis", Outcome::failed("exit status 1: no\x1b[31m such unit\nlook")),
+            ended("database_vm", HostStatus::Failed),
+            ended("slm", HostStatus::Ok),
+            Event::RunFinished { finished: jiff::Timestamp::UNIX_EPOCH },
+        ]
+    }
+
+    #[test]
+    fn people_see_what_is_not_simply_ok() {
+        insta::assert_snapshot!(shown(&run(), Some(80), Detail::default()), @r"
+        database_vm  changed  redis/Configure Redis: content
+        database_vm  failed   redis/Start Redis
+            exit status 1: no�[31m such unit
+            look
+            at roles/redis/role.yml:12
+
+        database_vm  1 changed, 1 ok, 1 failed  in 1.2 s
+        slm          0 changed, 0 ok  in 1.2 s
+        ");
+    }
+
+    #[test]
+    fn more_is_told_on_request() {
+        insta::assert_snapshot!(shown(&run()[..3], Some(80), Detail { diff: true, verbose: 1 }), @r"
+        run r1
+        database_vm  ok       redis/Create directories
+        database_vm  changed  redis/Configure Redis: content
+            /etc/autobot/redis.conf
+            - requirepass …
+            + requirepass ‹REDIS_PASSWORD›
+        ");
+    }
+
+    #[test]
+    fn lines_fit_the_terminal() {
+        let long = finished("database_vm", &"long ".repeat(40), Outcome::new(Status::Changed, "x"));
+        let text = shown(&[started(Mode::Check, &["database_vm"]), long], Some(80), Detail::default());
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,287 @@
+//! `apt`: Debian packages, installed or removed in one call of apt-get.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, Resource, Verdict, Wrong, apt_functions::APT, decode, matches_glob};
+use crate::{
+    question::{Questions, Unanswered, package::Package},
+    script::Script,
+};
+
+/// How long packages may take to download and configure.
+const LIMIT: Duration = Duration::from_mins(30);
+/// Lists older than this are fetched again before something is installed, in seconds.
+const FRESH: u64 = 3600;
+
+pub(super) const KIND: Kind = Kind {
+    name: "apt",
+    decode: from_parameters,
+    parameters: &["name", "pkg", "state", "update_cache", "cache_valid_time", "install_recommends", "purge"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "pkg")]
+    name: OneOrMany<String>,
+    #[serde(default)]
+    state: State,
+    update_cache: Option<Flag>,
+    cache_valid_time: Option<u64>,
+    install_recommends: Option<Flag>,
+    #[serde(default)]
+    purge: Flag,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+/// When the package lists are fetched before something is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Update {
+    /// Not unless a name is unknown.
+    Never,
+    /// When they are absent, older than this many seconds or older than a file that says where they come from.
+    OlderThan(u64),
+}
+
+#[derive(Debug)]
+struct Apt {
+    packages: Vec<Wanted>,
+    state: State,
+    update: Update,
+    recommends: Option<bool>,
+    purge: bool,
+}
+
+/// A package and the version it is pinned to, which may hold `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    name: String,
+    version: Option<String>,
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let parameters: Parameters = decode(parameters)?;
+    if parameters.name.0.is_empty() {
+        return Err(Wrong::parameter("name", "name at least one package"));
+    }
+    let packages = parameters.name.0.iter().map(|text| wanted(text)).collect::<Result<Vec<_>, _>>()?;
+    if parameters.state == State::Absent && packages.iter().any(|package| package.version.is_some()) {
+        return Err(Wrong::parameter("name", "a package to remove is named without a version"));
+    }
+    if parameters.purge.0 && parameters.state == State::Present {
+        return Err(Wrong::parameter("purge", "only `state: absent` can purge"));
+    }
+    let update = match (parameters.update_cache, parameters.cache_valid_time) {
+        (Some(Flag(false)), Some(_)) => return Err(Wrong::parameter("cache_valid_time", "says nothing when `update_cache` is false")),
+        (Some(Flag(false)), None) => Update::Never,
+        (_, Some(seconds)) => Update::OlderThan(seconds),
+        (Some(Flag(true)), None) => Update::OlderThan(0),
+        (None, None) => Update::OlderThan(FRESH),
+    };
+    Ok(Box::new(Apt {
+        packages,
+        state: parameters.state,
+        update,
+        recommends: parameters.install_recommends.map(|flag| flag.0),
+        purge: parameters.purge.0,
+    }))
+}
+
+/// Debian Policy 5.6.1 (names) and 5.6.12 (versions). Anything else, such as a name that begins with `-`, would mean something to apt-get.
+fn wanted(text: &str) -> Result<Wanted, Wrong> {
+    let (name, version) = text.split_once('=').map_or((text, None), |(name, version)| (name, Some(version)));
+    let (bare, architecture) = name.split_once(':').unwrap_or((name, "all"));
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    // A trailing `+` or `-` tells apt-get to install or remove, when no package has that very name.
+    let named = bare.len() >= 2 && bare.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte)) && lower(bare.as_bytes()[0]);
+    if !named || bare.ends_with('-') || architecture.is_empty() || !architecture.bytes().all(|byte| lower(byte) || byte == b'-') {
+        return Err(Wrong::parameter("name", format!("`{name}` is not the name of a Debian package")));
+    }
+    if let Some(version) = version
+        && (version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~:*".contains(&byte)))
+    {
+        return Err(Wrong::parameter("name", format!("`{version}` is not a version: write `{name}=1.2-3` or `{name}=1.2*`")));
+    }
+    Ok(Wanted { name: name.to_owned(), version: version.map(str::to_owned) })
+}
+
+impl Resource for Apt {
+    fn questions(&self, ask: &mut Questions) {
+        for package in &self.packages {
+            ask.ask::<Package>(package.name.clone());
+        }
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let mut diff = Diff::none();
+        let mut names = Vec::new();
+        let mut replaces = false;
+        for wanted in &self.packages {
+            let actual = is.answers.get::<Package>(&wanted.name)?;
+            if let Package::Installed { version, held: true } = actual
+                && !self.satisfied(wanted, actual)
+            {
+                let name = &wanted.name;
+                return Ok(Verdict::Refused(format!("`{name}` is held at {version}; `apt-mark unhold {name}` lets it change")));
+            }
+            if self.satisfied(wanted, actual) {
+                continue;
+            }
+            replaces |= !matches!(actual, Package::Absent { .. });
+            names.push(wanted);
+            self.show(&mut diff, wanted, actual);
+        }
+        if names.is_empty() {
+            return Ok(Verdict::CONVERGED);
+        }
+        let list = names.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ");
+        let (verb, script) = match self.state {
+            State::Present => ("install", self.installation(&names)),
+            State::Absent => (if self.purge { "purge" } else { "remove" }, self.removal(&names)),
+        };
+        Ok(Verdict::Change(Change::new(format!("{verb} {list}"), script).diff(diff).replacing(replaces)))
+    }
+}
+
+impl Apt {
+    fn satisfied(&self, wanted: &Wanted, actual: &Package) -> bool {
+        match (self.state, actual) {
+            (State::Present, Package::Installed { version, .. }) => {
+                wanted.version.as_deref().is_none_or(|pattern| matches_glob(pattern, version))
+            }
+            (State::Absent, Package::Absent { configuration }) => !(self.purge && *configuration),
+            (State::Present, Package::Absent { .. } | Package::Broken { .. })
+            | (State::Absent, Package::Installed { .. } | Package::Broken { .. }) => false,
+        }
+    }
+
+    fn show(&self, diff: &mut Diff, wanted: &Wanted, actual: &Package) {
+        let name = &wanted.name;
+        match actual {
+            Package::Absent { configuration: true } if self.state == State::Absent => diff.removed(format!("{name} (configuration)")),
+            Package::Absent { .. } => {}
+            Package::Installed { version, .. } => diff.removed(format!("{name} {version}")),
+            Package::Broken { version, state } => diff.removed(format!("{name} {version} ({state})")),
+        }
+        if self.state == State::Present {
+            diff.added(wanted.version.as_ref().map_or_else(|| name.clone(), |version| format!("{name} {version}")));
+        }
+    }
+
+    fn installation(&self, names: &[&Wanted]) -> Script {
+        let age = match self.update {
+            Update::Never => "never".to_owned(),
+            Update::OlderThan(seconds) => seconds.to_string(),
+        };
+        let recommends = match self.recommends {
+            None => "",
+            Some(true) => "APT::Install-Recommends=true",
+            Some(false) => "APT::Install-Recommends=false",
+        };
+        Script::new(INSTALL)
+            .using(APT)
+            .using(REPAIR)
+            .using(STALE)
+            .arg(age)
+            .arg(recommends)
+            .args(names.iter().map(|wanted| match &wanted.version {
+                Some(version) => format!("{}={version}", wanted.name),
+                None => wanted.name.clone(),
+            }))
+            .limit(LIMIT)
+    }
+
+    fn removal(&self, names: &[&Wanted]) -> Script {
+        Script::new(REMOVE)
+            .using(APT)
+            .using(REPAIR)
+            .arg(if self.purge { "purge" } else { "remove" })
+            .args(names.iter().map(|wanted| wanted.name.clone()))
+            .limit(LIMIT)
+    }
+}
+
+/// Finishes what an interrupted dpkg left, as apt-get would otherwise only tell people to do. While another dpkg runs its database looks
+/// interrupted too: then its lock is waited for, and it is looked at again.
+const REPAIR: &str = r#"
+repair() {
+  while interrupted; do
+    echo "finishing an interrupted package operation: dpkg --configure -a" >&2
+    apt_try dpkg --force-confdef --force-confold --configure -a
+    [ "$status" != 0 ] || return 0
+    [ "$locked" = yes ] || { echo "an earlier package operation was interrupted, and \`dpkg --configure -a\` could not finish it: see above" >&2; exit 1; }
+    sleep 1
+  done
+}
+interrupted() {
+  for update in /var/lib/dpkg/updates/[0-9]*; do
+    [ ! -e "$update" ] || return 0
+  done
+  [ -n "$(dpkg --audit 2>&1)" ]
+}
+"#;
+
+/// `stale SECONDS STAMP LISTS ETC`: whether the lists must be fetched again.
+///
+/// When they were is kept in a file of our own: the time of apt's directory also changes when only one repository was fetched.
+const STALE: &str = r#"
+stale() {
+  [ -e "$2" ] || return 0
+  for list in "$3"/*Release; do [ -e "$list" ] || return 0; done
+  for source in "$4/sources.list" "$4/sources.list.d" "$4"/sources.list.d/*; do
+    if [ "$source" -nt "$2" ]; then return 0; fi
+  done
+  [ "$(( $(date +%s) - $(stat -c %Y -- "$2") ))" -ge "$1" ]
+}
+"#;
+
+/// `$1`: seconds that lists stay fresh, or `never`; `$2`: an option or nothing; then packages.
+const INSTALL: &str = r#"set -eu
+age=$1 option=$2
+shift 2
+stamp=/var/lib/autobot-provision/apt-updated
+updated=no
+update() {
+  apt_get update
+  [ "$status" = 0 ] || { echo "\`apt-get update\` failed: a package source of this node cannot be fetched or verified, see above" >&2; exit 1; }
+  mkdir -p "${stamp%/*}"
+  : > "$stamp"
+  updated=yes
+}
+repair
+if [ "$age" != never ] && stale "$age" "$stamp" /var/lib/apt/lists /etc/apt; then update; fi
+install() { apt_get ${option:+-o "$option"} install -- "$@"; }
+install "$@"
+if [ "$status" != 0 ] && [ "$found" = no ] && [ "$updated" = no ] && [ "$age" != never ]; then update; install "$@"; fi
+[ "$status" = 0 ] || {
+  if [ "$found" = no ]; then
+    echo "no package source of this node has what was asked for: $*; see above which, and check its name, its version and the sources for this release ($(. /etc/os-release; echo "${PRETTY_NAME:-unknown}"))" >&2
+  else
+    echo "apt-get could not install: $*" >&2
+  fi
+  exit 1
+}
+"#;
+
+/// `$1`: `remove` or `purge`; then packages.
+const REMOVE: &str = r#"set -eu
+repair
+apt_get "$1" -- $(shift; printf '%s ' "$@")
+[ "$status" = 0 ] || { echo "apt-get could not $*" >&2; exit 1; }
+"#;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Shell that calls apt: with deadlines, waiting for locks, and failing when a signature cannot be verified.
+
+/// `apt_get ARGUMENT...` runs apt-get, its output on stderr as it comes. It sets `$status`, `$found` (0: a name is unknown) and `$why`, a word for
+/// what went wrong with a repository. A lock that somebody holds is waited for, within the task's limit.
+///
+/// - `apt-get update` exits 0 when a signature cannot be verified, unless `APT::Update::Error-Mode=any`.
+/// - `DPkg::Lock::Timeout` covers dpkg's lock only: where apt fails at once (lists, archives), it is tried again until the lock is free.
+/// - The locale decides the encoding of the `PostgreSQL` cluster that the package creates, hence UTF-8.
+/// - The end is a line of its own: daemons that a package starts may keep the pipe open.
+/// - The umask is what maintainer scripts expect.
+pub(crate) const APT: &str = r#"
+export DEBIAN_FRONTEND=noninteractive DEBIAN_PRIORITY=critical APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
+unset LANGUAGE
+umask 022
+apt_try() {
+  outcome=$( { code=0; "$@" </dev/null 2>&1 || code=$?; echo "autobot-provision: status $code"; } | {
+    status=1 locked=no found=yes why=
+    while IFS= read -r line; do
+      case $line in
+        "autobot-provision: status "*) status=${line##* }; break;;
+        "E: Could not get lock"*|"E: Unable to lock directory"*|"dpkg: error: dpkg "*" locked by another process"*) locked=yes;;
+        *"Unable to locate package"*|*"Couldn't find any package by"*|*"has no installation candidate"*|*"Version '"*"' for '"*"' was not found"*) found=no;;
+        *"not readable by user"*|*"Permission denied"*) : "${why:=unreadable}";;
+        *"unsupported filetype"*|*"unsupported format"*) why=misnamed;;
+        *EXPKEYSIG*|*EXPSIG*|*"Expired on"*) why=expired;;
+        *NO_PUBKEY*|*"Missing key"*|*"is not signed"*|*BADSIG*|*"verification failed"*) : "${why:=signature}";;
+        *"does not have a Release file"*|*"404 "*|*"File not found"*) : "${why:=absent}";;
+        *"Could not connect"*|*"Could not resolve"*|*"onnection timed out"*|*"Temporary failure resolving"*|*"Could not handshake"*|*"ertificate"*) : "${why:=connection}";;
+      esac
+      printf '%s\n' "$line" >&2
+    done
+    # A lock counts only when it was the end: apt waits for dpkg's by itself, and says "Waiting for cache lock".
+    [ "$status" != 0 ] || locked=no
+    echo "$status $locked $found ${why:-unknown}"
+  } )
+  set -- $outcome
+  status=$1 locked=$2 found=$3 why=$4
+}
+apt_wait() {
+  while apt_try "$@"; [ "$locked" = yes ]; do
+    echo "waiting for the lock above" >&2
+    sleep 1
+  done
+}
+apt_get() {
+  apt_wait apt-get -q -y -o APT::Update::Error-Mode=any -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \
+    -o DPkg::Lock::Timeout=-1 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+"#;

@@ -1,0 +1,83 @@
+//! `assert`: expressions that must hold.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Files, Is, Kind, Resource, Verdict, Wrong, decode};
+use crate::question::{Questions, Unanswered};
+
+pub(super) const KIND: Kind = Kind {
+    name: "assert",
+    decode: from_parameters,
+    parameters: &["that", "fail_msg", "msg", "success_msg"],
+    secret_parameters: &[],
+    expressions: &["that"],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    that: Value,
+    #[serde(alias = "msg")]
+    fail_msg: Option<String>,
+    success_msg: Option<String>,
+}
+
+/// An expression that the loader evaluated.
+#[derive(Debug, Deserialize)]
+struct Claim {
+    expression: String,
+    holds: bool,
+}
+
+#[derive(Debug)]
+struct Assert {
+    claims: Vec<Claim>,
+    fail_msg: Option<String>,
+    success_msg: Option<String>,
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let Parameters { that, fail_msg, success_msg } = decode(parameters)?;
+    let claims: Vec<Claim> = decode(if that.is_object() { Value::Array(vec![that]) } else { that })?;
+    if claims.is_empty() {
+        return Err(Wrong::parameter("that", "give at least one expression"));
+    }
+    Ok(Box::new(Assert { claims, fail_msg, success_msg }))
+}
+
+impl Resource for Assert {
+    fn questions(&self, _: &mut Questions) {}
+
+    fn compare(&self, _: &Is<'_>) -> Result<Verdict, Unanswered> {
+        Ok(match (self.claims.iter().find(|claim| !claim.holds), &self.fail_msg) {
+            (None, _) => Verdict::Converged { note: self.success_msg.clone() },
+            (Some(_), Some(message)) => Verdict::Refused(message.clone()),
+            (Some(claim), None) => Verdict::Refused(format!("assertion `{}` does not hold", claim.expression)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{question::Answers, resource::trial::NoFiles, secret::SecretValues};
+    use serde_json::json;
+
+    fn compare(parameters: Value) -> Verdict {
+        let answers = Answers::default();
+        let resource = from_parameters(parameters, &mut NoFiles).unwrap();
+        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    #[test]
+    fn all_must_hold() {
+        let (yes, no) = (json!({"expression": "a == 1", "holds": true}), json!({"expression": "b > 2", "holds": false}));
+        assert!(matches!(compare(json!({"that": yes})), Verdict::Converged { note: None }));
+        assert!(matches!(compare(json!({"that": [yes], "success_msg": "fine"})), Verdict::Converged { note: Some(note) } if note == "fine"));
+        assert!(matches!(compare(json!({"that": [yes, no]})), Verdict::Refused(why) if why == "assertion `b > 2` does not hold"));
+        assert!(matches!(compare(json!({"that": [no], "msg": "too small"})), Verdict::Refused(why) if why == "too small"));
+        assert!(from_parameters(json!({"that": []}), &mut NoFiles).is_err());
+    }
+}

@@ -1,0 +1,324 @@
+//! `command`: a shell command, run only while its guard says that its work is not done; or one that only reads.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        guard::{Guard, GuardAnswer, GuardKey, RUN_AS, Shell},
+    },
+    script::{Script, quote},
+    secret::{Sealed, SecretRef},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "command",
+    decode: from_parameters,
+    parameters: &["cmd", "argv", "creates", "removes", "unless", "only_if", "reads", "ok_rc", "chdir", "stdin", "become_user"],
+    secret_parameters: &["stdin"],
+    expressions: &[],
+    free_form: "cmd",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    cmd: Option<String>,
+    argv: Option<Vec<String>>,
+    creates: Option<RemotePath>,
+    removes: Option<RemotePath>,
+    unless: Option<String>,
+    only_if: Option<String>,
+    #[serde(default)]
+    reads: Flag,
+    ok_rc: Option<Vec<i32>>,
+    chdir: Option<RemotePath>,
+    stdin: Option<Sealed>,
+    /// Put in by the loader from the task's keyword.
+    become_user: Option<String>,
+}
+
+#[derive(Debug)]
+struct Command {
+    text: String,
+    user: Option<String>,
+    chdir: Option<RemotePath>,
+    stdin: Sealed,
+    when: When,
+}
+
+#[derive(Debug)]
+enum When {
+    /// Each run, because it only reads. These exit statuses are fine.
+    Reads { fine: Vec<i32>, key: GuardKey },
+    /// Until the guard says that it is done.
+    Guarded { key: GuardKey, done: Done },
+}
+
+/// What a guard's exit status 0 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// The work is done.
+    AtZero,
+    /// The work is yet to be done.
+    Otherwise,
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user } = decode(parameters)?;
+    let text = match (cmd, argv) {
+        (Some(cmd), None) if !cmd.trim().is_empty() => cmd,
+        (None, Some(argv)) if !argv.is_empty() => joined(&argv)?,
+        (Some(_), Some(_)) => return Err(Wrong::parameter("argv", "give either `cmd` or `argv`")),
+        (Some(_), None) => return Err(Wrong::parameter("cmd", "is empty")),
+        (None, Some(_)) => return Err(Wrong::parameter("argv", "is empty")),
+        (None, None) => return Err(Wrong::parameter("", "give `cmd` (a line of shell) or `argv` (a list of words)")),
+    };
+    let shell = |text: String, output: bool| GuardKey::Shell(Shell { text, user: become_user.clone(), chdir: chdir.clone(), output });
+    let guards: Vec<(GuardKey, Done)> = [
+        creates.map(|path| (GuardKey::Exists(path), Done::AtZero)),
+        removes.map(|path| (GuardKey::Exists(path), Done::Otherwise)),
+        unless.map(|text| (shell(text, false), Done::AtZero)),
+        only_if.map(|text| (shell(text, false), Done::Otherwise)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if guards.len() + usize::from(reads.0) != 1 {
+        return Err(Wrong::parameter(
+            "",
+            "give exactly one of `creates`, `removes`, `unless`, `only_if` (how to know that it is done), or `reads: true` (it changes nothing)",
+        ));
+    }
+    if reads.0 && stdin.is_some() {
+        return Err(Wrong::parameter("stdin", "a command that only reads gets no input"));
+    }
+    if !reads.0 && ok_rc.is_some() {
+        return Err(Wrong::parameter("ok_rc", "is for `reads: true`; a command that changes something must end with 0"));
+    }
+    let when = match guards.into_iter().next() {
+        Some((key, done)) => When::Guarded { key, done },
+        None => When::Reads { fine: ok_rc.unwrap_or_else(|| vec![0]), key: shell(text.clone(), true) },
+    };
+    Ok(Box::new(Command { text, user: become_user, chdir, stdin: stdin.unwrap_or_default(), when }))
+}
+
+fn joined(argv: &[String]) -> Result<String, Wrong> {
+    let mut text = String::from("exec");
+    for word in argv {
+        let word = quote(word).map_err(|error| Wrong::parameter("argv", error.to_string()))?;
+        let _ = write!(text, " {word}");
+    }
+    Ok(text)
+}
+
+impl Resource for Command {
+    fn questions(&self, ask: &mut Questions) {
+        match &self.when {
+            When::Reads { key, .. } | When::Guarded { key, .. } => ask.ask::<Guard>(key.clone()),
+        }
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        match &self.when {
+            When::Reads { fine, key } => {
+                let answer = is.answers.get::<Guard>(key)?;
+                Ok(match &answer.missing {
+                    Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
+                    None if fine.contains(&answer.status) => Verdict::CONVERGED,
+                    None => Verdict::Refused(self.complaint(answer)),
+                })
+            }
+            When::Guarded { key, done } => {
+                let answer = is.answers.get::<Guard>(key)?;
+                Ok(match &answer.missing {
+                    Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
+                    None if (answer.status == 0) == (*done == Done::AtZero) => Verdict::CONVERGED,
+                    None => Verdict::Change(self.change()),
+                })
+            }
+        }
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.stdin.secrets()
+    }
+
+    fn register(&self, is: &Is<'_>) -> Option<Value> {
+        match &self.when {
+            When::Reads { key, .. } => is.answers.get::<Guard>(key).ok().map(registered),
+            When::Guarded { .. } => None,
+        }
+    }
+}
+
+impl Command {
+    fn change(&self) -> Change {
+        let mut diff = Diff::none();
+        for line in self.text.lines() {
+            diff.added(line);
+        }
+        let script = Script::new(RUN)
+            .using(RUN_AS)
+            .arg(self.user.as_deref().unwrap_or_default())
+            .arg(self.chdir.as_ref().map(RemotePath::as_str).unwrap_or_default())
+            .arg(&self.text)
+            .input(self.stdin.clone());
+        Change::new("run", script).diff(diff)
+    }
+
+    fn complaint(&self, answer: &GuardAnswer) -> String {
+        let mut complaint = format!("`{}` ended with exit status {}", self.text, answer.status);
+        let stderr = String::from_utf8_lossy(&answer.stderr);
+        if let Some(line) = stderr.lines().rfind(|line| !line.trim().is_empty()) {
+            let _ = write!(complaint, ": {}", line.trim());
+        }
+        complaint
+    }
+}
+
+/// The umask is the one that commands know; the input, if any, is the script's own.
+const RUN: &str = r#"set -eu
+umask 022
+run_as "$1" "$2" /bin/sh -c "$3" || { status=$?; echo "the command ended with exit status $status" >&2; exit "$status"; }
+"#;
+
+/// What `register` keeps of a command that only reads, under Ansible's names.
+fn registered(answer: &GuardAnswer) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned();
+    let stdout = text(&answer.stdout);
+    let lines: Vec<&str> = stdout.lines().collect();
+    json!({"stdout": stdout, "stdout_lines": lines, "stderr": text(&answer.stderr), "rc": answer.status, "changed": false})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        question::Answers,
+        resource::trial::{NoFiles, run},
+        secret::{Encoding, SecretValues},
+    };
+    use std::path::Path;
+
+    fn command(parameters: Value) -> Result<Box<dyn Resource>, String> {
+        from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
+            Wrong::Parameter { message, .. } => message,
+            Wrong::File(_) => unreachable!(),
+        })
+    }
+
+    /// Asks this machine, as a node would be asked.
+    fn compare(resource: &dyn Resource) -> (Verdict, Option<Value>) {
+        let mut questions = Questions::default();
+        resource.questions(&mut questions);
+        let composed = questions.compose("f00d").unwrap();
+        let done = run(&Script::new("eval \"$1\"").arg(composed.script()), Path::new("/nonexistent"));
+        let answers = composed.read(&done.stdout);
+        let is = Is { answers: &answers, secrets: &SecretValues::default() };
+        (resource.compare(&is).unwrap(), resource.register(&is))
+    }
+
+    #[test]
+    fn every_guard_decides_whether_it_is_done() {
+        for (guard, value, done) in [
+            ("creates", "/etc/passwd", true),
+            ("creates", "/no/such", false),
+            ("removes", "/etc/passwd", false),
+            ("removes", "/no/such", true),
+            ("unless", "exit 0", true),
+            ("unless", "exit 1", false),
+            ("only_if", "exit 0", false),
+            ("only_if", "exit 7", true),
+        ] {
+            let resource = command(json!({"cmd": "true", guard: value})).unwrap();
+            assert_eq!(matches!(compare(resource.as_ref()).0, Verdict::Converged { .. }), done, "{guard} {value}");
+        }
+    }
+
+    #[test]
+    fn the_guard_says_done_after_the_command_ran() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("it's $(done)\"");
+        let resource =
+            command(json!({"argv": ["cp", "/dev/stdin", path], "creates": path, "stdin": "line\n'$(x)'", "chdir": root.path()})).unwrap();
+        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
+        let done = run(&change.script, Path::new("/nonexistent"));
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "line\n'$(x)'");
+        assert!(matches!(compare(resource.as_ref()).0, Verdict::Converged { .. }));
+    }
+
+    #[test]
+    fn a_failing_command_fails_loudly_with_its_status() {
+        let resource = command(json!({"cmd": "echo no >&2 | cat; exit 3", "creates": "/no/such"})).unwrap();
+        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
+        let done = run(&change.script, Path::new("/nonexistent"));
+        assert_eq!((done.status, done.stderr.as_str()), (3, "no\nthe command ended with exit status 3\n"));
+    }
+
+    #[test]
+    fn reading_is_never_a_change_and_can_be_registered() {
+        let resource = command(json!({"cmd": "printf 'a\\nb\\n\\n'; echo w >&2; exit 1", "reads": true, "ok_rc": [0, 1]})).unwrap();
+        let (verdict, registered) = compare(resource.as_ref());
+        assert!(matches!(verdict, Verdict::Converged { .. }));
+        assert_eq!(registered.unwrap(), json!({"stdout": "a\nb", "stdout_lines": ["a", "b"], "stderr": "w", "rc": 1, "changed": false}));
+    }
+
+    #[test]
+    fn a_reading_command_that_fails_is_a_failed_task() {
+        let resource = command(json!({"cmd": "echo 'no such thing' >&2; exit 2", "reads": true})).unwrap();
+        let Verdict::Refused(why) = compare(resource.as_ref()).0 else { panic!() };
+        assert_eq!(why, "`echo 'no such thing' >&2; exit 2` ended with exit status 2: no such thing");
+    }
+
+    #[test]
+    fn a_user_that_is_not_there_blocks() {
+        let resource = command(json!({"cmd": "true", "unless": "false", "become_user": "no-such-user"})).unwrap();
+        let Verdict::Blocked { missing, change } = compare(resource.as_ref()).0 else { panic!() };
+        assert_eq!(missing, "user `no-such-user`");
+        let done = run(&change.script, Path::new("/nonexistent"));
+        assert_eq!((done.status, done.stderr.lines().next()), (125, Some("there is no user `no-such-user`")));
+    }
+
+    #[test]
+    fn secrets_travel_through_the_input_only() {
+        let secret = SecretRef { host: "db".into(), name: "P".into() };
+        let resource = command(json!({"cmd": "cat", "creates": "/no", "stdin": secret.token(Encoding::Plain)})).unwrap();
+        assert_eq!(resource.secrets(), [secret]);
+        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
+        assert!(!crate::secret::holds_token(&change.script.render().unwrap()));
+    }
+
+    #[test]
+    fn a_guard_without_an_answer_is_a_failure() {
+        let resource = command(json!({"cmd": "true", "creates": "/x"})).unwrap();
+        let answers = Answers::default();
+        assert!(resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+    }
+
+    #[test]
+    fn illegal_combinations_are_errors() {
+        for (parameters, message) in [
+            (json!({"cmd": "true"}), "exactly one of"),
+            (json!({"cmd": "true", "creates": "/a", "unless": "b"}), "exactly one of"),
+            (json!({"cmd": "true", "creates": "/a", "reads": true}), "exactly one of"),
+            (json!({"cmd": "true", "argv": ["true"], "creates": "/a"}), "either"),
+            (json!({"argv": [], "creates": "/a"}), "is empty"),
+            (json!({"argv": ["a\u{0}"], "creates": "/a"}), "NUL"),
+            (json!({"cmd": " ", "creates": "/a"}), "is empty"),
+            (json!({"creates": "/a"}), "give `cmd`"),
+            (json!({"cmd": "x", "creates": "a"}), "not an absolute path"),
+            (json!({"cmd": "x", "reads": true, "stdin": "y"}), "no input"),
+            (json!({"cmd": "x", "unless": "y", "ok_rc": [1]}), "`reads: true`"),
+            (json!({"cmd": "x", "warn": true}), "unknown field"),
+        ] {
+            let error = command(parameters.clone()).unwrap_err();
+            assert!(error.contains(message), "{parameters}: {error}");
+        }
+    }
+}

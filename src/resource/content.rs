@@ -1,0 +1,259 @@
+//! "This content at that path": what `copy` and `template` are, and what other resources that own a whole file are made of.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Change, Diff, Is, Mode, RemotePath, Resource, Verdict, Wrong,
+    access::{Access, AccessDifference},
+    diff::Line,
+    put::{Backup, Put, set_access},
+};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        path::{Attributes, Entry, File, Found, Look, MOST_BYTES, PathState},
+    },
+    secret::{Sealed, SecretRef},
+};
+
+/// A secret is taken to be no longer than this when the size of a content is estimated.
+const LONGEST_SECRET: usize = 4096;
+
+/// A regular file with a content, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileContent {
+    /// Where.
+    pub path: RemotePath,
+    /// What it holds.
+    pub content: Sealed,
+    /// Owner, group and mode. Without a mode, a file is kept from other users once it holds secrets: 0600 when it is new.
+    pub access: Access,
+    /// A command that must approve of it, with `%s` for its path.
+    pub validate: Option<String>,
+    /// Whether the file that was there stays beside it.
+    pub backup: bool,
+    /// Whether what is there already is replaced.
+    pub force: bool,
+    /// Whether a link at the path is followed; otherwise the file takes its place.
+    pub follow: bool,
+}
+
+impl FileContent {
+    /// This content at this path, whatever was there.
+    #[must_use]
+    pub fn new(path: RemotePath, content: Sealed) -> Self {
+        Self { path, content, access: Access::default(), validate: None, backup: false, force: true, follow: false }
+    }
+
+    /// Complains about what can be known to be wrong before any node is asked.
+    ///
+    /// # Errors
+    /// Placed at the parameter `dest`, `mode` or `validate`.
+    pub fn checked(self) -> Result<Self, Wrong> {
+        // What a file there says is not what was written, and its size is no size.
+        for kernel in ["/proc", "/sys", "/dev"] {
+            if self.path.as_str() == kernel || self.path.as_str().starts_with(&format!("{kernel}/")) {
+                let message = format!("`{}` is the kernel's, not a file; use `sysctl` or `command`", self.path);
+                return Err(Wrong::parameter("dest", message));
+            }
+        }
+        if let Some(mode) = self.access.mode
+            && mode.0 & 0o007 != 0
+            && !self.content.secrets().is_empty()
+        {
+            let message =
+                format!("the file holds a secret: mode {} lets every user at it; say \"0600\" or \"0640\"", mode.octal());
+            return Err(Wrong::parameter("mode", message));
+        }
+        match &self.validate {
+            Some(command) if !command.contains("%s") => {
+                Err(Wrong::parameter("validate", "say where the file's path goes with `%s`"))
+            }
+            Some(command) if quoted(command) => Err(Wrong::parameter("validate", "write `%s` without quotes around it")),
+            Some(_) | None => Ok(self),
+        }
+    }
+
+    fn look(&self) -> Look {
+        let longest = self.content.as_tokens().len() + self.content.secrets().len() * LONGEST_SECRET;
+        if longest > MOST_BYTES { Look::checksum(&self.path) } else { Look::content(&self.path) }
+    }
+
+    fn same(&self, is: &Is<'_>, file: &File) -> Result<bool, Unanswered> {
+        let Ok(wanted) = self.content.reveal(is.secrets) else { return Ok(false) };
+        if u64::try_from(wanted.len()).ok() != Some(file.size) {
+            return Ok(false);
+        }
+        match (&file.content, &file.sha256) {
+            (Some(content), _) => Ok(content.as_slice() == wanted.as_slice()),
+            (None, Some(sum)) => Ok(hex(&Sha256::digest(wanted.as_slice())) == *sum),
+            (None, None) => Err(Unanswered(format!("`{}` is too large to compare", self.path))),
+        }
+    }
+
+    /// The access that is wanted, given what is there: secrets are kept from other users unless a mode is given.
+    fn effective_access(&self, actual: Option<&Attributes>) -> Access {
+        let mut access = self.access.clone();
+        if access.mode.is_none() && !self.content.secrets().is_empty() {
+            access.mode = Some(actual.map_or(Mode(0o600), |actual| Mode(actual.mode.0 & !0o007)));
+        }
+        access
+    }
+
+    fn text_diff(&self, is: &Is<'_>, before: Option<&File>) -> Vec<Line> {
+        let after = self.content.as_tokens();
+        let old = before.map(|file| file.content.as_deref().filter(|content| is_text(content)));
+        match old {
+            None if showable(after) => Diff::of_text(None, &self.content, is.secrets).lines,
+            Some(Some(old)) if showable(after) => Diff::of_text(Some(old), &self.content, is.secrets).lines,
+            None | Some(_) => {
+                let mut diff = Diff::none();
+                if let Some(file) = before {
+                    diff.removed(format!("{} bytes", file.size));
+                }
+                diff.added(format!("{} bytes", after.len()));
+                diff.lines
+            }
+        }
+    }
+
+    fn verdict(&self, is: &Is<'_>, found: &Found, before: Before<'_>) -> Result<Verdict, Unanswered> {
+        let file = match before {
+            Before::File(file) => Some(file),
+            Before::Nothing | Before::Link(_) => None,
+        };
+        let actual = file.map(|file| &file.attributes);
+        let access = self.effective_access(actual);
+        let difference = access.compare(is, actual)?;
+        let same = file.map_or(Ok(false), |file| self.same(is, file))?;
+        if same && difference.summary.is_empty() {
+            return Ok(Verdict::CONVERGED);
+        }
+        let AccessDifference { mut missing, mut diff, mut summary } = difference;
+        if !found.parent_exists {
+            missing.push(format!("directory `{}`", self.path.parent()));
+        }
+        if let Before::Link(target) = before {
+            diff.lines.insert(0, Line::Removed(format!("link to {target}")));
+        }
+        if !same {
+            diff.lines.extend(self.text_diff(is, file));
+            match before {
+                Before::Nothing => summary = vec!["create".to_owned()],
+                Before::Link(_) => summary = vec!["replace the link".to_owned()],
+                Before::File(_) => summary.insert(0, "content".to_owned()),
+            }
+        }
+        let script = if same {
+            set_access(&self.path, &access, self.follow)
+        } else {
+            let secretive = !self.content.secrets().is_empty();
+            let backup = match (self.backup, secretive) {
+                (false, _) => Backup::None,
+                (true, false) => Backup::Keep,
+                (true, true) => Backup::Private,
+            };
+            let put = Put { path: &self.path, access, follow: self.follow, backup, validate: self.validate.as_deref() };
+            put.script(self.content.clone(), is.secrets)
+        };
+        let replaces = !matches!(before, Before::Nothing);
+        let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
+        Ok(blocked_by(&missing, change))
+    }
+}
+
+/// What the file takes the place of.
+#[derive(Clone, Copy)]
+enum Before<'a> {
+    Nothing,
+    Link(&'a str),
+    File(&'a File),
+}
+
+impl Resource for FileContent {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PathState>(self.look());
+        self.access.questions(ask);
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let found = is.answers.get::<PathState>(&self.look())?;
+        if !self.force && found.entry != Entry::Absent {
+            return Ok(Verdict::CONVERGED);
+        }
+        let path = &self.path;
+        let before = match found.seen(self.follow) {
+            None => {
+                return Ok(Verdict::Refused(format!(
+                    "`{path}` is a link that leads nowhere; remove it or make what it leads to"
+                )));
+            }
+            Some(Entry::Absent) => Before::Nothing,
+            Some(Entry::File(file)) => Before::File(file),
+            Some(Entry::Link(link)) => match link.leads_to.as_deref() {
+                Some(Entry::Directory(_)) => {
+                    return Ok(Verdict::Refused(format!(
+                        "`{path}` is a link to a directory; name the file in it, as in `{path}/NAME`"
+                    )));
+                }
+                Some(Entry::Absent | Entry::File(_) | Entry::Link(_) | Entry::Other(_)) | None => Before::Link(&link.target),
+            },
+            Some(Entry::Directory(_)) => {
+                return Ok(Verdict::Refused(format!("`{path}` is a directory; name the file in it, as in `{path}/NAME`")));
+            }
+            Some(entry @ Entry::Other(_)) => {
+                return Ok(Verdict::Refused(format!(
+                    "`{path}` is {}, where a file is wanted; remove it first",
+                    entry.describe()
+                )));
+            }
+        };
+        self.verdict(is, found, before)
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.content.secrets()
+    }
+}
+
+/// The change, or the change that waits for what is missing.
+#[must_use]
+pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
+    if missing.is_empty() { Verdict::Change(change) } else { Verdict::Blocked { missing: missing.join(", "), change } }
+}
+
+/// Whether a `%s` stands within quotes, where the path would not be put in as one word.
+fn quoted(command: &str) -> bool {
+    let mut quote = None;
+    let mut previous = None;
+    for sign in command.chars() {
+        match (quote, sign) {
+            (None, '\'' | '"') => quote = Some(sign),
+            (Some(open), _) if open == sign => quote = None,
+            (Some(_), 's') if previous == Some('%') => return true,
+            (Some(_) | None, _) => {}
+        }
+        previous = Some(sign);
+    }
+    false
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
+}
+
+fn showable(bytes: &[u8]) -> bool {
+    bytes.len() <= MOST_BYTES && is_text(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+#[path = "content_tests.rs"]
+pub(super) mod tests;

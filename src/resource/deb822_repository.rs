@@ -1,0 +1,356 @@
+//! `deb822_repository`: a repository of packages, there only once its index was fetched and its signature verified.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode};
+use crate::{
+    question::{Questions, Unanswered, small_file::SmallFile},
+    script::Script,
+    secret::Sealed,
+};
+
+/// A key and an index are small; more time means a lock or a dead server.
+const LIMIT: Duration = Duration::from_mins(10);
+const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+
+pub(super) const KIND: Kind = Kind {
+    name: "deb822_repository",
+    decode: from_parameters,
+    parameters: &["name", "types", "uris", "suites", "components", "architectures", "signed_by", "enabled", "state"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    name: String,
+    #[serde(default)]
+    types: OneOrMany<String>,
+    #[serde(default)]
+    uris: OneOrMany<String>,
+    #[serde(default)]
+    suites: OneOrMany<String>,
+    #[serde(default)]
+    components: OneOrMany<String>,
+    #[serde(default)]
+    architectures: OneOrMany<String>,
+    signed_by: Option<String>,
+    enabled: Option<Flag>,
+    #[serde(default)]
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+#[derive(Debug)]
+struct Repository {
+    name: String,
+    sources: RemotePath,
+    /// Where fetched and inline keys go: armoured, binary. apt tells them apart by these names alone.
+    armoured: RemotePath,
+    binary: RemotePath,
+    /// `None`: the repository shall not be there.
+    wanted: Option<Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    /// The file, but for its last line, `Signed-By`.
+    body: String,
+    key: Key,
+    enabled: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    /// Fetched on the node.
+    Url(String),
+    /// A file that is on the node.
+    Path(RemotePath),
+    /// The armoured key itself.
+    Inline(String),
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let parameters: Parameters = decode(parameters)?;
+    Ok(Box::new(repository(parameters, "/etc/apt")?))
+}
+
+fn repository(parameters: Parameters, etc: &str) -> Result<Repository, Wrong> {
+    let name = parameters.name.clone();
+    // apt ignores files with other names in silence (sources.list(5)).
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+        return Err(Wrong::parameter("name", "becomes a file name that apt reads: letters, digits, `_`, `-` and `.` only"));
+    }
+    let path = |text: String| RemotePath::new(&text).map_err(|message| Wrong::parameter("name", message));
+    Ok(Repository {
+        sources: path(format!("{etc}/sources.list.d/{name}.sources"))?,
+        armoured: path(format!("{etc}/keyrings/{name}.asc"))?,
+        binary: path(format!("{etc}/keyrings/{name}.gpg"))?,
+        wanted: match parameters.state {
+            State::Present => Some(wanted(parameters)?),
+            State::Absent => None,
+        },
+        name,
+    })
+}
+
+fn wanted(parameters: Parameters) -> Result<Wanted, Wrong> {
+    let Parameters { name, types, uris, suites, components, architectures, signed_by, enabled, state: _ } = parameters;
+    let enabled = enabled.is_none_or(|flag| flag.0);
+    let types = if types.0.is_empty() { vec!["deb".to_owned()] } else { types.0 };
+    if let Some(wrong) = types.iter().find(|word| !matches!(word.as_str(), "deb" | "deb-src")) {
+        return Err(Wrong::parameter("types", format!("`{wrong}` is neither `deb` nor `deb-src`")));
+    }
+    let exact = suites.0.iter().all(|suite| suite.ends_with('/'));
+    let mut body = format!("X-Repolib-Name: {name}\n");
+    if !enabled {
+        body.push_str("Enabled: no\n");
+    }
+    for (key, parameter, words, needed) in [
+        ("Types", "types", &types, true),
+        ("URIs", "uris", &uris.0, true),
+        ("Suites", "suites", &suites.0, true),
+        ("Components", "components", &components.0, !exact),
+        ("Architectures", "architectures", &architectures.0, false),
+    ] {
+        if words.is_empty() && needed {
+            return Err(Wrong::parameter(parameter, "is missing"));
+        }
+        if words.iter().any(|word| word.is_empty() || word.contains(|sign: char| sign.is_whitespace() || sign.is_control() || sign == ',')) {
+            return Err(Wrong::parameter(parameter, "holds an empty word or a blank; give several as a list"));
+        }
+        if !words.is_empty() {
+            let _ = writeln!(body, "{key}: {}", words.join(" "));
+        }
+    }
+    let key = key(&signed_by.unwrap_or_default())?;
+    Ok(Wanted { body, key, enabled })
+}
+
+fn key(signed_by: &str) -> Result<Key, Wrong> {
+    let wrong = |message: String| Err(Wrong::parameter("signed_by", message));
+    let text = signed_by.trim();
+    if text.contains("PRIVATE KEY") {
+        return wrong("is a private key; give the public one".to_owned());
+    }
+    if text.starts_with("-----BEGIN") {
+        let whole = text.starts_with(BEGIN) && text.ends_with("-----END PGP PUBLIC KEY BLOCK-----") && !text.contains('\0');
+        return if whole { Ok(Key::Inline(format!("{text}\n"))) } else { wrong("is not a whole armoured public key".to_owned()) };
+    }
+    if text.starts_with('/') {
+        let path = RemotePath::new(text).map_err(|message| Wrong::parameter("signed_by", message))?;
+        if path.as_str().contains(char::is_whitespace) {
+            return wrong("apt takes a blank in a path for the end of it".to_owned());
+        }
+        return Ok(Key::Path(path));
+    }
+    if ["https://", "http://", "file:/"].iter().any(|scheme| text.starts_with(scheme)) && !text.contains(|sign: char| sign.is_whitespace() || sign.is_control()) {
+        return Ok(Key::Url(text.to_owned()));
+    }
+    wrong("give the key that signs the repository: its URL, its path on the node, or the armoured key itself".to_owned())
+}
+
+impl Resource for Repository {
+    fn questions(&self, ask: &mut Questions) {
+        for path in [&self.sources, &self.armoured, &self.binary] {
+            ask.ask::<SmallFile>(path.clone());
+        }
+        if let Some(Wanted { key: Key::Path(path), .. }) = &self.wanted {
+            ask.ask::<SmallFile>(path.clone());
+        }
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let sources = is.answers.get::<SmallFile>(&self.sources)?.as_ref();
+        let armoured = is.answers.get::<SmallFile>(&self.armoured)?.as_ref();
+        let binary = is.answers.get::<SmallFile>(&self.binary)?.as_ref();
+        let Some(wanted) = &self.wanted else {
+            return Ok(self.removal(&[(&self.sources, sources), (&self.armoured, armoured), (&self.binary, binary)]));
+        };
+        let mut missing = None;
+        let (key_path, key_is_fine) = match &wanted.key {
+            Key::Inline(key) => (&self.armoured, armoured.is_some_and(|file| file.content == key.as_bytes() && readable(file))),
+            Key::Path(path) => {
+                let file = is.answers.get::<SmallFile>(path)?.as_ref();
+                missing = file.map_or_else(|| Some(format!("key file `{path}`")), |file| trouble(path, file));
+                (path, missing.is_none())
+            }
+            // Which of the two it became is seen only when it was fetched.
+            Key::Url(_) => {
+                let is_binary = armoured.is_none() && binary.is_some();
+                let (path, file) = if is_binary { (&self.binary, binary) } else { (&self.armoured, armoured) };
+                (path, file.is_some_and(|file| readable(file) && trouble(path, file).is_none()))
+            }
+        };
+        let text = format!("{}Signed-By: {key_path}\n", wanted.body);
+        let text_is_fine = sources.is_some_and(|file| file.content == text.as_bytes() && readable(file));
+        if text_is_fine && key_is_fine {
+            return Ok(Verdict::CONVERGED);
+        }
+        let before = sources.map(|file| file.content.as_slice());
+        let mut diff = Diff::of_text(before, &Sealed::from(text), is.secrets).titled(self.sources.as_str());
+        if let Some(file) = sources.filter(|file| !readable(file)) {
+            diff.attribute("mode", &format!("{:04o}", file.mode), "0644");
+        }
+        if !key_is_fine && !matches!(wanted.key, Key::Path(_)) {
+            diff.added(format!("key {key_path}"));
+        }
+        let summary = if sources.is_some() { "change" } else { "create" };
+        let change = Change::new(summary, self.installation(wanted)).diff(diff).replacing(sources.is_some());
+        Ok(match missing {
+            Some(missing) => Verdict::Blocked { missing, change },
+            None => Verdict::Change(change),
+        })
+    }
+}
+
+/// As [`INSTALL`] leaves them.
+fn readable(file: &SmallFile) -> bool {
+    file.mode == 0o644 && file.of_root
+}
+
+/// What is wrong with a key file, said as what is missing.
+fn trouble(path: &RemotePath, file: &SmallFile) -> Option<String> {
+    let named_armoured = path.as_str().rsplit_once('.').is_some_and(|(_, ending)| ending == "asc");
+    let is_armoured = String::from_utf8_lossy(&file.content).contains(BEGIN);
+    if file.content.is_empty() {
+        Some(format!("a key in `{path}`, which is empty"))
+    } else if file.mode & 0o004 == 0 {
+        Some(format!("a key file `{path}` that the user `_apt` can read: it has mode {:04o}, give it 0644", file.mode))
+    } else if is_armoured && !named_armoured {
+        Some(format!("a key file whose name fits: `{path}` is armoured, so apt reads it only when its name ends in `.asc`"))
+    } else if !is_armoured && named_armoured {
+        Some(format!("a key file whose name fits: `{path}` is not armoured, so apt reads it only when its name ends in `.gpg`"))
+    } else {
+        None
+    }
+}
+
+impl Repository {
+    fn installation(&self, wanted: &Wanted) -> Script {
+        let (kind, place, input) = match &wanted.key {
+            Key::Url(url) => ("url", url.as_str(), Sealed::default()),
+            Key::Path(path) => ("path", path.as_str(), Sealed::default()),
+            Key::Inline(key) => ("inline", "", Sealed::from(key.as_str())),
+        };
+        Script::new(INSTALL)
+            .using(APT)
+            .args([self.name.as_str(), self.sources.as_str(), self.armoured.as_str(), self.binary.as_str()])
+            .args([wanted.body.as_str(), kind, place, if wanted.enabled { "verify" } else { "disabled" }])
+            .input(input)
+            .limit(LIMIT)
+    }
+
+    fn removal(&self, files: &[(&RemotePath, Option<&SmallFile>)]) -> Verdict {
+        let there: Vec<&str> = files.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path.as_str()).collect();
+        if there.is_empty() {
+            return Verdict::CONVERGED;
+        }
+        let mut diff = Diff::none();
+        for path in &there {
+            diff.removed(*path);
+        }
+        let paths = [&self.sources, &self.armoured, &self.binary].map(RemotePath::as_str);
+        let script = Script::new("set -eu\nrm -f -- \"$@\"\nsync -- \"${1%/*}\"").args(paths);
+        Verdict::Change(Change::new("remove", script).diff(diff).replacing(true))
+    }
+}
+
+/// `$1`: name; `$2`: the .sources file; `$3`, `$4`: the armoured and the binary key file; `$5`: the text without `Signed-By`; `$6`: `url`, `path` or
+/// `inline`; `$7`: the URL or path; `$8`: `verify` or `disabled`.
+///
+/// The work directory is in /run, readable by `_apt`, as which apt fetches and verifies. `apt-helper` links to `file:` sources instead of copying.
+const INSTALL: &str = r#"set -eu
+name=$1 sources=$2 armoured=$3 binary=$4 body=$5 kind=$6 place=$7 how=$8
+umask 022
+fail() { echo "repository \`$name\`: $1" >&2; exit 1; }
+work=$(mktemp -d /run/autobot-provision-apt.XXXXXX)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 130' HUP INT TERM
+chmod 0755 "$work"
+mkdir "$work/fetch"
+chown _apt "$work/fetch" 2>/dev/null || :
+case $kind in
+  url)
+    apt_try /usr/lib/apt/apt-helper -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 download-file "$place" "$work/fetch/key"
+    [ "$status" = 0 ] || fail "its key could not be fetched from $place, see above: check the URL in signed_by, or give the key itself"
+    cat -- "$work/fetch/key" >"$work/key"
+    from=$place;;
+  inline) cat >"$work/key"; from="signed_by";;
+  path)
+    from=$place
+    [ -f "$place" ] || fail "there is no key file $place on this node: check signed_by, or put the file there first"
+    if id -u _apt >/dev/null 2>&1; then
+      setpriv --reuid _apt --regid "$(id -g _apt)" --clear-groups test -r "$place" ||
+        fail "the user _apt, as which apt verifies signatures, cannot read the key $place: give the file mode 0644, and its directories 0755"
+    fi
+    cat -- "$place" >"$work/key";;
+esac
+form=none
+while IFS= read -r line || [ -n "$line" ]; do
+  case $line in *"-----BEGIN PGP PUBLIC KEY BLOCK-----"*) form=armoured; break;; esac
+done <"$work/key"
+if [ "$form" = none ]; then
+  # An OpenPGP packet begins with a byte whose highest bit is set (RFC 9580, 4.2).
+  case $(od -An -tx1 -N1 "$work/key") in " "[89abcdef]?) form=binary;; esac
+fi
+case $form in
+  armoured) key=$armoured ending=.asc;;
+  binary) key=$binary ending=.gpg;;
+  none) fail "what came from $from is not an OpenPGP key (neither an armoured block nor binary packets)";;
+esac
+if [ "$kind" = path ]; then
+  key=$place
+  case $form$place in
+    armoured*.asc|binary*.gpg) ;;
+    armoured*) fail "the key $place is armoured, but apt reads armoured keys only from names that end in .asc: rename it";;
+    binary*.asc) fail "the key $place is binary, but apt reads binary keys only from names that do not end in .asc: rename it to .gpg";;
+  esac
+fi
+mv -- "$work/key" "$work/key$ending"
+if [ "$how" = verify ]; then
+  printf '%sSigned-By: %s\n' "$body" "$work/key$ending" >"$work/one.sources"
+  apt_get update -o Dir::Etc::sourcelist="$work/one.sources" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
+  [ "$status" = 0 ] || case $why in
+    signature) fail "the key from $from did not sign it: it is the wrong key, or the repository was tampered with";;
+    expired) fail "its signature or the key from $from has expired";;
+    absent) fail "its index is not there: check uris, suites and components, see above";;
+    connection) fail "its server cannot be reached from this node, see above";;
+    unreadable) fail "the user _apt cannot read the key from $from";;
+    *) fail "its index could not be fetched and verified, see above";;
+  esac
+fi
+place_file() {
+  new=$(mktemp -- "${2%/*}/.${2##*/}.XXXXXX")
+  cat -- "$1" >"$new"
+  chmod 0644 -- "$new"
+  sync -- "$new"
+  mv -f -- "$new" "$2"
+  sync -- "${2%/*}"
+}
+if [ "$kind" != path ]; then
+  mkdir -p -- "${key%/*}"
+  place_file "$work/key$ending" "$key"
+fi
+printf '%sSigned-By: %s\n' "$body" "$key" >"$work/final"
+place_file "$work/final" "$sources"
+# The other form would be a leftover of an earlier key.
+for stale in "$armoured" "$binary"; do
+  if [ "$stale" != "$key" ]; then rm -f -- "$stale"; fi
+done
+"#;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The real apt, in a root of its own, against a repository of files that the key `one` signed.
+
+use super::*;
+use crate::{
+    question::{Answers, Kind as _, Output},
+    resource::trial::{Done, NoFiles, fake, run, shown},
+    secret::SecretValues,
+};
+use serde_json::json;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+};
+
+const ONE: &str = include_str!("fixture/one.asc");
+const TWO: &str = include_str!("fixture/two.asc");
+const ONE_BINARY: &[u8] = include_bytes!("fixture/one.gpg");
+const INDEX: &str = include_str!("fixture/InRelease");
+
+struct Node {
+    root: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let at = root.path().to_owned();
+        let dirs = ["repo/dists/s/main/binary-amd64", "apt/lists/partial", "apt/cache/archives/partial", "etc/sources.list.d", "etc/apt.conf.d", "etc/preferences.d"];
+        for dir in dirs {
+            fs::create_dir_all(at.join(dir)).unwrap();
+        }
+        fs::write(at.join("repo/dists/s/InRelease"), INDEX).unwrap();
+        fs::write(at.join("repo/dists/s/main/binary-amd64/Packages"), "").unwrap();
+        fs::write(at.join("status"), "").unwrap();
+        let config = |text: &str| text.replace("ROOT", at.to_str().unwrap());
+        fs::write(
+            at.join("apt.conf"),
+            config("Dir::State \"ROOT/apt\"; Dir::State::status \"ROOT/status\"; Dir::Cache \"ROOT/apt/cache\"; Dir::Etc \"ROOT/etc\";\n"),
+        )
+        .unwrap();
+        fake(&at, "apt-get", "APT_CONFIG=$TOOLS/apt.conf exec /usr/bin/apt-get \"$@\"");
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { root }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn file(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> String {
+        fs::write(self.at(path), content).unwrap();
+        fs::set_permissions(self.at(path), fs::Permissions::from_mode(mode)).unwrap();
+        self.at(path).to_str().unwrap().to_owned()
+    }
+
+    fn repository(&self, signed_by: &str) -> Repository {
+        let uri = format!("file:{}", self.at("repo").display());
+        let parameters = json!({"name": "redis", "uris": uri, "suites": "s", "components": ["main"], "architectures": "amd64", "signed_by": signed_by});
+        repository(serde_json::from_value(parameters).unwrap(), self.at("etc").to_str().unwrap()).unwrap()
+    }
+
+    fn compare(&self, repository: &Repository) -> Verdict {
+        let mut paths = vec![&repository.sources, &repository.armoured, &repository.binary];
+        if let Some(Wanted { key: Key::Path(path), .. }) = &repository.wanted {
+            paths.push(path);
+        }
+        let done = run(&SmallFile::script(&paths), self.root.path());
+        let results = SmallFile::read(&paths, &Output { status: done.status, stdout: done.stdout });
+        let mut answers = Answers::default();
+        for (path, result) in paths.into_iter().zip(results) {
+            answers.set::<SmallFile>(path.clone(), result);
+        }
+        repository.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    /// Applies whatever the change is, also where something is missing.
+    fn apply(&self, repository: &Repository) -> Done {
+        let (Verdict::Change(change) | Verdict::Blocked { change, .. }) = self.compare(repository) else { panic!("nothing to apply") };
+        run(&change.script, self.root.path())
+    }
+
+    /// What the apply complains about last; nothing may be there then.
+    fn failure(&self, signed_by: &str) -> String {
+        let done = self.apply(&self.repository(signed_by));
+        assert_eq!(done.status, 1, "{done:?}");
+        assert!(!self.at("etc/sources.list.d/redis.sources").exists() && !self.at("etc/keyrings/redis.asc").exists());
+        done.stderr.lines().last().unwrap().replace(self.root.path().to_str().unwrap(), "ROOT")
+    }
+
+    fn converges(&self, signed_by: &str, key: &str) {
+        let repository = self.repository(signed_by);
+        let done = self.apply(&repository);
+        assert_eq!(done.status, 0, "{done:?}");
+        assert!(matches!(self.compare(&repository), Verdict::Converged { .. }));
+        let sources = fs::read_to_string(self.at("etc/sources.list.d/redis.sources")).unwrap();
+        assert!(sources.ends_with(&format!("Signed-By: {}\n", self.at(key).display())), "{sources}");
+        assert_eq!(fs::metadata(self.at(key)).unwrap().permissions().mode() & 0o777, 0o644);
+        assert!(fs::read_dir(self.at("apt/lists")).unwrap().any(|entry| entry.unwrap().file_name().to_str().unwrap().ends_with("InRelease")));
+    }
+}
+
+#[test]
+fn an_inline_key_that_signed_the_repository_makes_it() {
+    let node = Node::new();
+    let Verdict::Change(change) = node.compare(&node.repository(ONE)) else { panic!() };
+    assert_eq!((change.summary.as_str(), change.replaces), ("create", false));
+    let diff = shown(&change.diff).replace(node.root.path().to_str().unwrap(), "ROOT");
+    insta::assert_snapshot!(diff, @r"
+    = ROOT/etc/sources.list.d/redis.sources
+    + X-Repolib-Name: redis
+    + Types: deb
+    + URIs: file:ROOT/repo
+    + Suites: s
+    + Components: main
+    + Architectures: amd64
+    + Signed-By: ROOT/etc/keyrings/redis.asc
+    + key ROOT/etc/keyrings/redis.asc
+    ");
+    node.converges(ONE, "etc/keyrings/redis.asc");
+}
+
+#[test]
+fn a_fetched_key_is_named_after_its_form() {
+    let node = Node::new();
+    let url = format!("file:{}", node.file("key", ONE, 0o644));
+    node.converges(&url, "etc/keyrings/redis.asc");
+    let node = Node::new();
+    let url = format!("file:{}", node.file("key", ONE_BINARY, 0o644));
+    node.converges(&url, "etc/keyrings/redis.gpg");
+    assert!(!node.at("etc/keyrings/redis.asc").exists());
+}
+
+#[test]
+fn a_key_on_the_node_is_used_where_it_is() {
+    let node = Node::new();
+    let path = node.file("vendor.asc", ONE, 0o644);
+    node.converges(&path, "vendor.asc");
+    assert!(!node.at("etc/keyrings").exists());
+}
+
+#[test]
+fn a_missing_key_is_said() {
+    let node = Node::new();
+    insta::assert_snapshot!(node.failure("file:/no/such/key"), @"repository `redis`: its key could not be fetched from file:/no/such/key, see above: check the URL in signed_by, or give the key itself");
+    insta::assert_snapshot!(node.failure("/no/such/key.asc"), @"repository `redis`: there is no key file /no/such/key.asc on this node: check signed_by, or put the file there first");
+    let Verdict::Blocked { missing, .. } = node.compare(&node.repository("/no/such/key.asc")) else { panic!() };
+    assert_eq!(missing, "key file `/no/such/key.asc`");
+}
+
+#[test]
+fn a_wrong_key_is_said() {
+    let node = Node::new();
+    insta::assert_snapshot!(node.failure(TWO), @"repository `redis`: the key from signed_by did not sign it: it is the wrong key, or the repository was tampered with");
+    let page = format!("file:{}", node.file("page", "<!DOCTYPE html>\n", 0o644));
+    assert!(node.failure(&page).contains("is not an OpenPGP key"));
+}
+
+#[test]
+fn an_unreadable_key_is_said() {
+    let node = Node::new();
+    let path = node.file("vendor.asc", ONE, 0o600);
+    insta::assert_snapshot!(node.failure(&path), @"repository `redis`: the user _apt, as which apt verifies signatures, cannot read the key ROOT/vendor.asc: give the file mode 0644, and its directories 0755");
+    let Verdict::Blocked { missing, .. } = node.compare(&node.repository(&path)) else { panic!() };
+    assert!(missing.ends_with("it has mode 0600, give it 0644"));
+}
+
+#[test]
+fn a_misnamed_key_is_said() {
+    let node = Node::new();
+    let armoured = node.file("vendor.gpg", ONE, 0o644);
+    insta::assert_snapshot!(node.failure(&armoured), @"repository `redis`: the key ROOT/vendor.gpg is armoured, but apt reads armoured keys only from names that end in .asc: rename it");
+    let binary = node.file("vendor.asc", ONE_BINARY, 0o644);
+    insta::assert_snapshot!(node.failure(&binary), @"repository `redis`: the key ROOT/vendor.asc is binary, but apt reads binary keys only from names that do not end in .asc: rename it to .gpg");
+    for path in [armoured, binary] {
+        assert!(matches!(node.compare(&node.repository(&path)), Verdict::Blocked { missing, .. } if missing.contains("whose name fits")));
+    }
+}
+
+#[test]
+fn a_repository_that_is_not_there_or_was_tampered_with_is_said() {
+    let node = Node::new();
+    fs::write(node.at("repo/dists/s/InRelease"), INDEX.replace("Suite: s", "Suite: t")).unwrap();
+    assert!(node.failure(ONE).contains("did not sign it"));
+    fs::remove_dir_all(node.at("repo/dists")).unwrap();
+    assert!(node.failure(ONE).contains("check uris, suites and components"));
+}
+
+#[test]
+fn a_failed_change_leaves_the_old_repository() {
+    let node = Node::new();
+    node.converges(ONE, "etc/keyrings/redis.asc");
+    let before = fs::read(node.at("etc/keyrings/redis.asc")).unwrap();
+    assert_eq!(node.apply(&node.repository(TWO)).status, 1);
+    assert_eq!(fs::read(node.at("etc/keyrings/redis.asc")).unwrap(), before);
+    assert!(matches!(node.compare(&node.repository(ONE)), Verdict::Converged { .. }));
+}
+
+#[test]
+fn drift_is_a_change() {
+    let node = Node::new();
+    node.converges(ONE, "etc/keyrings/redis.asc");
+    let drifts: [fn(&Path); 4] = [
+        |etc| fs::write(etc.join("sources.list.d/redis.sources"), "").unwrap(),
+        |etc| fs::write(etc.join("keyrings/redis.asc"), TWO).unwrap(),
+        |etc| fs::set_permissions(etc.join("keyrings/redis.asc"), fs::Permissions::from_mode(0o600)).unwrap(),
+        |etc| fs::remove_file(etc.join("keyrings/redis.asc")).unwrap(),
+    ];
+    for drift in drifts {
+        drift(&node.at("etc"));
+        assert!(matches!(node.compare(&node.repository(ONE)), Verdict::Change(change) if change.replaces));
+        node.converges(ONE, "etc/keyrings/redis.asc");
+    }
+}
+
+#[test]
+fn absent_removes_the_repository_and_its_key() {
+    let node = Node::new();
+    node.converges(ONE, "etc/keyrings/redis.asc");
+    let absent = || repository(serde_json::from_value(json!({"name": "redis", "state": "absent"})).unwrap(), node.at("etc").to_str().unwrap()).unwrap();
+    assert_eq!(node.apply(&absent()).status, 0);
+    assert!(!node.at("etc/keyrings/redis.asc").exists() && !node.at("etc/sources.list.d/redis.sources").exists());
+    assert!(matches!(node.compare(&absent()), Verdict::Converged { .. }));
+}
+
+#[test]
+fn a_disabled_repository_is_not_fetched() {
+    let node = Node::new();
+    let parameters = json!({"name": "redis", "uris": "https://198.18.0.1/", "suites": "./", "signed_by": ONE, "enabled": false});
+    let repository = repository(serde_json::from_value(parameters).unwrap(), node.at("etc").to_str().unwrap()).unwrap();
+    assert_eq!(node.apply(&repository).status, 0);
+    assert!(fs::read_to_string(node.at("etc/sources.list.d/redis.sources")).unwrap().contains("Enabled: no\n"));
+}
+
+#[test]
+fn a_key_directory_that_cannot_be_made_leaves_no_repository() {
+    let node = Node::new();
+    symlink("/nowhere/at/all", node.at("etc/keyrings")).unwrap();
+    assert_ne!(node.apply(&node.repository(ONE)).status, 0);
+    assert!(!node.at("etc/sources.list.d/redis.sources").exists());
+}
+
+#[test]
+fn wrong_parameters_are_errors() {
+    let fine = json!({"name": "redis", "uris": "https://h/", "suites": "s", "components": "main", "signed_by": "https://h/key"});
+    assert!(from_parameters(fine.clone(), &mut NoFiles).is_ok());
+    for (parameter, value) in [
+        ("name", json!("../x")),
+        ("name", json!("a b")),
+        ("uris", json!([])),
+        ("uris", json!("https://h/\nTrusted: yes")),
+        ("suites", json!("s t")),
+        ("components", json!([])),
+        ("types", json!("rpm")),
+        ("signed_by", json!("redis.gpg")),
+        ("signed_by", json!("-----BEGIN PGP PRIVATE KEY BLOCK-----")),
+        ("signed_by", json!("-----BEGIN PGP PUBLIC KEY BLOCK-----\ncut off")),
+        ("signed_by", json!("https://h/a b")),
+        ("signed_by", Value::Null),
+        ("trusted", json!(true)),
+    ] {
+        let mut parameters = fine.clone();
+        parameters[parameter] = value.clone();
+        assert!(from_parameters(parameters, &mut NoFiles).is_err(), "{parameter} {value}");
+    }
+}

@@ -1,0 +1,265 @@
+//! `file`: a directory, a link, an empty file, or nothing at a path; and who may do what with what is there.
+
+use serde::Deserialize;
+
+use super::{
+    Change, Diff, Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    access::{Access, AccessDifference},
+    content::blocked_by,
+    decode,
+    put::{Backup, Put, SET_ACCESS, set_access},
+};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        account::AccountName,
+        path::{Attributes, Entry, Found, Look, PathState},
+    },
+    script::Script,
+    secret::Sealed,
+};
+
+/// How the loader sees it.
+pub(super) const KIND: Kind = Kind {
+    name: "file",
+    decode: from_parameters,
+    parameters: &["path", "dest", "name", "state", "owner", "group", "mode", "src", "follow", "force"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "dest", alias = "name")]
+    path: RemotePath,
+    #[serde(default)]
+    state: State,
+    owner: Option<AccountName>,
+    group: Option<AccountName>,
+    mode: Option<Mode>,
+    src: Option<String>,
+    #[serde(default)]
+    follow: Flag,
+    #[serde(default)]
+    force: Flag,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Absent,
+    Directory,
+    #[default]
+    File,
+    Link,
+    Touch,
+}
+
+/// What shall be at the path.
+#[derive(Debug)]
+enum Wanted {
+    Nothing,
+    /// A directory, its parents made as needed: root's and 0755.
+    Directory(Access),
+    /// A file that something else makes.
+    File(Access),
+    /// A file, empty when it is new.
+    SomeFile(Access),
+    /// A link with this target; with `force` also where a file is.
+    Link {
+        target: String,
+        force: bool,
+    },
+}
+
+#[derive(Debug)]
+struct FileState {
+    path: RemotePath,
+    wanted: Wanted,
+    follow: bool,
+}
+
+fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let given: Parameters = decode(parameters)?;
+    let access = Access { owner: given.owner, group: given.group, mode: given.mode };
+    if matches!(given.state, State::Absent | State::Link) && access != Access::default() {
+        let culprit = [("owner", access.owner.is_some()), ("group", access.group.is_some()), ("mode", access.mode.is_some())];
+        let name = culprit.iter().find(|(_, present)| *present).map_or("", |(name, _)| name);
+        let what = if given.state == State::Link { "a link has no access of its own" } else { "what is absent has none" };
+        return Err(Wrong::parameter(name, format!("{what}; leave it out")));
+    }
+    if given.state != State::Link {
+        if given.src.is_some() {
+            return Err(Wrong::parameter("src", "goes with `state: link` only; to write a file use `copy` or `template`"));
+        }
+        if given.force.0 {
+            return Err(Wrong::parameter("force", "goes with `state: link` only"));
+        }
+    }
+    let wanted = match given.state {
+        State::Absent if given.path.parent().as_str() == "/" => {
+            return Err(Wrong::parameter("path", format!("`{}` is no path to remove with all that is in it; name something in it", given.path)));
+        }
+        State::Absent => Wanted::Nothing,
+        State::Directory => Wanted::Directory(access),
+        State::File => Wanted::File(access),
+        State::Touch => Wanted::SomeFile(access),
+        State::Link => match given.src {
+            Some(target) if !target.is_empty() && !target.contains(['\0', '\n']) => Wanted::Link { target, force: given.force.0 },
+            Some(_) => return Err(Wrong::parameter("src", "is no path")),
+            None => return Err(Wrong::parameter("", "say with `src` what the link leads to")),
+        },
+    };
+    Ok(Box::new(FileState { path: given.path, wanted, follow: given.follow.0 }))
+}
+
+impl Resource for FileState {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PathState>(Look::attributes(&self.path));
+        match &self.wanted {
+            Wanted::Directory(access) | Wanted::File(access) | Wanted::SomeFile(access) => access.questions(ask),
+            Wanted::Nothing | Wanted::Link { .. } => {}
+        }
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let found = is.answers.get::<PathState>(&Look::attributes(&self.path))?;
+        match &self.wanted {
+            Wanted::Nothing => Ok(self.nothing(found)),
+            Wanted::Link { target, force } => Ok(self.link(found, target, *force)),
+            Wanted::Directory(access) => self.directory(is, found, access),
+            Wanted::File(access) => self.file(is, found, access, false),
+            Wanted::SomeFile(access) => self.file(is, found, access, true),
+        }
+    }
+}
+
+impl FileState {
+    fn change(&self, summary: &str, diff: Diff, script: Script) -> Change {
+        Change::new(summary, script).diff(diff.titled(self.path.as_str()))
+    }
+
+    fn refused(&self, why: &str) -> Verdict {
+        Verdict::Refused(format!("`{}` is {why}", self.path))
+    }
+
+    fn nothing(&self, found: &Found) -> Verdict {
+        if found.entry == Entry::Absent {
+            return Verdict::CONVERGED;
+        }
+        let mut diff = Diff::none();
+        diff.removed(match &found.entry {
+            Entry::Directory(_) => "a directory and all that is in it".to_owned(),
+            Entry::File(file) => format!("a file, {} bytes", file.size),
+            entry @ (Entry::Absent | Entry::Link(_) | Entry::Other(_)) => entry.describe(),
+        });
+        // What is mounted below is somebody else's: rm then fails and says so.
+        let script = Script::new("rm -rf --one-file-system -- \"$1\"").arg(self.path.as_str());
+        Verdict::Change(self.change("remove", diff, script).replacing(true))
+    }
+
+    fn link(&self, found: &Found, target: &str, force: bool) -> Verdict {
+        let before = match &found.entry {
+            Entry::Absent => String::new(),
+            Entry::Link(link) if link.target == target => return Verdict::CONVERGED,
+            link @ Entry::Link(_) => link.describe(),
+            Entry::File(file) if force => format!("a file, {} bytes", file.size),
+            Entry::File(_) => return self.refused("a file, where a link is wanted; remove it first or say `force: true`"),
+            Entry::Directory(_) => return self.refused("a directory, where a link is wanted; remove it first"),
+            Entry::Other(_) => return self.refused("a device, socket or pipe, where a link is wanted; remove it first"),
+        };
+        let mut diff = Diff::none();
+        if !before.is_empty() {
+            diff.removed(&before);
+        }
+        diff.added(format!("a link to `{target}`"));
+        let script = Script::new(MAKE_LINK).arg(self.path.as_str()).arg(target);
+        let summary = if before.is_empty() { "create" } else { "replace" };
+        let missing = self.missing_parent(found);
+        blocked_by(&missing, self.change(summary, diff, script).replacing(!before.is_empty()))
+    }
+
+    fn directory(&self, is: &Is<'_>, found: &Found, access: &Access) -> Result<Verdict, Unanswered> {
+        match found.seen(self.follow) {
+            Some(Entry::Directory(actual)) => self.access(is, access, actual),
+            Some(Entry::Absent) => {
+                let AccessDifference { missing, diff: attributes, .. } = access.compare(is, None)?;
+                let mut diff = Diff::none();
+                diff.added("a directory");
+                diff.lines.extend(attributes.lines);
+                let script = Script::new(MAKE_DIRECTORY).using(SET_ACCESS).arg(self.path.as_str());
+                Ok(blocked_by(&missing, self.change("create", diff, access.arguments(script).arg(""))))
+            }
+            other => Ok(self.in_the_way(other, "a directory")),
+        }
+    }
+
+    fn file(&self, is: &Is<'_>, found: &Found, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
+        match found.seen(self.follow) {
+            Some(Entry::File(file)) => self.access(is, access, &file.attributes),
+            Some(Entry::Absent) => {
+                let AccessDifference { mut missing, mut diff, mut summary } = access.compare(is, None)?;
+                let script = if create {
+                    missing.extend(self.missing_parent(found));
+                    summary = vec!["create".to_owned()];
+                    diff.lines.insert(0, super::diff::Line::Added("an empty file".to_owned()));
+                    Put { path: &self.path, access: access.clone(), follow: false, backup: Backup::None, validate: None }
+                        .script(Sealed::default(), is.secrets)
+                } else {
+                    missing.push(format!("file `{}`", self.path));
+                    set_access(&self.path, access, self.follow)
+                };
+                let summary = if summary.is_empty() { "made by another task".to_owned() } else { summary.join(", ") };
+                Ok(blocked_by(&missing, self.change(&summary, diff, script)))
+            }
+            Some(Entry::Directory(_)) => Ok(self.refused("a directory; say `state: directory`")),
+            other => Ok(self.in_the_way(other, "a file")),
+        }
+    }
+
+    /// What is there is of the wanted kind.
+    fn access(&self, is: &Is<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
+        let AccessDifference { missing, diff, summary } = access.compare(is, Some(actual))?;
+        if summary.is_empty() {
+            return Ok(Verdict::CONVERGED);
+        }
+        let script = set_access(&self.path, access, self.follow);
+        Ok(blocked_by(&missing, self.change(&summary.join(", "), diff, script).replacing(true)))
+    }
+
+    fn in_the_way(&self, entry: Option<&Entry>, wanted: &str) -> Verdict {
+        match entry {
+            None => self.refused("a link that leads nowhere; remove it or make what it leads to"),
+            Some(link @ Entry::Link(_)) => {
+                self.refused(&format!("{}; say `follow: true` to mean what it leads to, or remove it", link.describe()))
+            }
+            Some(entry) => self.refused(&format!("{}, where {wanted} is wanted; remove it first", entry.describe())),
+        }
+    }
+
+    fn missing_parent(&self, found: &Found) -> Vec<String> {
+        if found.parent_exists { Vec::new() } else { vec![format!("directory `{}`", self.path.parent())] }
+    }
+}
+
+/// `PATH OWNER GROUP MODE ''`. Parents are root's and 0755 at once. Until it has its owner, a directory is at most as open as it will be.
+const MAKE_DIRECTORY: &str = r#"set -eu
+umask 022
+if [ ! -d "$1" ]; then
+    mkdir -p -- "${1%/*}/"
+    mkdir -m "${4:-0755}" -- "$1"
+fi
+set_access "$@""#;
+
+/// `PATH TARGET`. Renamed into place, so that there is always a link.
+const MAKE_LINK: &str = r#"set -eu
+temporary=$(mktemp -u -- "${1%/*}/.autobot-provision-XXXXXXXXXX")
+trap 'rm -f -- "$temporary"' EXIT
+ln -s -- "$2" "$temporary"
+mv -T -f -- "$temporary" "$1""#;
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,251 @@
+//! Tests of `file`: comparisons, and its scripts run by a real shell in scratch directories, until the same question says converged.
+
+use std::{
+    fs,
+    os::unix::{self, fs::PermissionsExt as _},
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    question::{Answers, account::User},
+    resource::content::tests::{NoFiles, resource, roots, shown},
+    secret::SecretValues,
+};
+
+fn compared(parameters: Value, entry: Entry, parent_exists: bool) -> String {
+    let resource = resource("file", parameters).unwrap();
+    let mut answers = Answers::default();
+    answers.set::<PathState>(Look::attributes(&RemotePath::new("/opt/x").unwrap()), Ok(Found { entry, parent_exists }));
+    answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
+    shown(&resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap())
+}
+
+fn directory() -> Entry {
+    Entry::Directory(roots(0o755))
+}
+
+fn file() -> Entry {
+    Entry::File(crate::question::path::File { attributes: roots(0o644), size: 3, content: None, sha256: None })
+}
+
+fn link(leads_to: Option<Entry>) -> Entry {
+    Entry::Link(crate::question::path::Link { target: "y".into(), leads_to: leads_to.map(Box::new) })
+}
+
+#[test]
+fn what_is_as_declared_is_converged() {
+    for (parameters, entry) in [
+        (json!({"path": "/opt/x", "state": "directory"}), directory()),
+        (json!({"dest": "/opt/x", "state": "directory", "mode": "0755", "owner": "root"}), directory()),
+        (json!({"name": "/opt/x", "state": "absent"}), Entry::Absent),
+        (json!({"path": "/opt/x", "mode": "0644"}), file()),
+        (json!({"path": "/opt/x", "state": "touch"}), file()),
+        (json!({"path": "/opt/x", "state": "link", "src": "y"}), link(None)),
+        (json!({"path": "/opt/x", "state": "directory", "follow": true}), link(Some(directory()))),
+    ] {
+        assert_eq!(compared(parameters, entry, true), "converged");
+    }
+}
+
+#[test]
+fn each_difference_shows() {
+    let all = [
+        compared(json!({"path": "/opt/x", "state": "directory", "mode": "0750"}), Entry::Absent, false),
+        compared(json!({"path": "/opt/x", "state": "directory", "mode": "0750"}), directory(), true),
+        compared(json!({"path": "/opt/x", "state": "absent"}), directory(), true),
+        compared(json!({"path": "/opt/x", "state": "absent"}), file(), true),
+        compared(json!({"path": "/opt/x", "state": "absent"}), link(None), true),
+        compared(json!({"path": "/opt/x", "state": "link", "src": "z"}), link(None), true),
+        compared(json!({"path": "/opt/x", "state": "link", "src": "z", "force": true}), file(), true),
+        compared(json!({"path": "/opt/x", "state": "touch", "mode": "0600"}), Entry::Absent, true),
+        compared(json!({"path": "/opt/x", "mode": "0600"}), file(), true),
+    ];
+    insta::assert_snapshot!(all.join(""), @r"
+    change: create
+    = /opt/x
+    + a directory
+    + mode 0750
+    change (replaces): mode 0755 → 0750
+    = /opt/x
+    - mode 0755
+    + mode 0750
+    change (replaces): remove
+    = /opt/x
+    - a directory and all that is in it
+    change (replaces): remove
+    = /opt/x
+    - a file, 3 bytes
+    change (replaces): remove
+    = /opt/x
+    - a link to `y`
+    change (replaces): replace
+    = /opt/x
+    - a link to `y`
+    + a link to `z`
+    change (replaces): replace
+    = /opt/x
+    - a file, 3 bytes
+    + a link to `z`
+    change: create
+    = /opt/x
+    + an empty file
+    + mode 0600
+    change (replaces): mode 0644 → 0600
+    = /opt/x
+    - mode 0644
+    + mode 0600
+    ");
+}
+
+#[test]
+fn what_is_missing_blocks() {
+    let all = [
+        compared(json!({"path": "/opt/x", "state": "directory", "owner": "redis"}), Entry::Absent, false),
+        compared(json!({"path": "/opt/x", "mode": "0600"}), Entry::Absent, true),
+        compared(json!({"path": "/opt/x", "state": "touch"}), Entry::Absent, false),
+        compared(json!({"path": "/opt/x", "state": "link", "src": "z"}), Entry::Absent, false),
+    ];
+    insta::assert_snapshot!(all.join(""), @r"
+    blocked by user `redis`: create
+    = /opt/x
+    + a directory
+    + owner redis
+    blocked by file `/opt/x`: mode 0600
+    = /opt/x
+    + mode 0600
+    blocked by directory `/opt`: create
+    = /opt/x
+    + an empty file
+    blocked by directory `/opt`: create
+    = /opt/x
+    + a link to `z`
+    ");
+}
+
+#[test]
+fn what_is_in_the_way_is_refused_with_what_to_do() {
+    let all = [
+        compared(json!({"path": "/opt/x", "state": "directory"}), file(), true),
+        compared(json!({"path": "/opt/x", "state": "directory"}), link(Some(directory())), true),
+        compared(json!({"path": "/opt/x", "state": "directory", "follow": true}), link(None), true),
+        compared(json!({"path": "/opt/x"}), directory(), true),
+        compared(json!({"path": "/opt/x", "state": "link", "src": "z"}), file(), true),
+        compared(json!({"path": "/opt/x", "state": "link", "src": "z", "force": true}), directory(), true),
+        compared(json!({"path": "/opt/x", "state": "touch"}), Entry::Other(roots(0o600)), true),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r"
+    refused: `/opt/x` is a file, where a directory is wanted; remove it first
+    refused: `/opt/x` is a link to `y`; say `follow: true` to mean what it leads to, or remove it
+    refused: `/opt/x` is a link that leads nowhere; remove it or make what it leads to
+    refused: `/opt/x` is a directory; say `state: directory`
+    refused: `/opt/x` is a file, where a link is wanted; remove it first or say `force: true`
+    refused: `/opt/x` is a directory, where a link is wanted; remove it first
+    refused: `/opt/x` is a device, socket or pipe, where a file is wanted; remove it first
+    ");
+}
+
+#[test]
+fn wrong_parameters_say_what_to_do() {
+    let wrong = |parameters| match from_parameters(parameters, &mut NoFiles) {
+        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        other => panic!("{other:?}"),
+    };
+    let all = [
+        wrong(json!({"path": "/etc", "state": "absent"})),
+        wrong(json!({"path": "/", "state": "absent"})),
+        wrong(json!({"path": "/a/b", "state": "absent", "mode": "0644"})),
+        wrong(json!({"path": "/a/b", "state": "link"})),
+        wrong(json!({"path": "/a/b", "state": "link", "src": ""})),
+        wrong(json!({"path": "/a/b", "state": "link", "src": "x", "owner": "root"})),
+        wrong(json!({"path": "/a/b", "src": "x"})),
+        wrong(json!({"path": "/a/b", "state": "directory", "force": true})),
+        wrong(json!({"path": "/a/b", "state": "hard"})),
+        wrong(json!({"path": "/a/b", "recurse": true})),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    [Key("path")]: `/etc` is no path to remove with all that is in it; name something in it
+    [Key("path")]: `/` is no path to remove with all that is in it; name something in it
+    [Key("mode")]: what is absent has none; leave it out
+    []: say with `src` what the link leads to
+    [Key("src")]: is no path
+    [Key("owner")]: a link has no access of its own; leave it out
+    [Key("src")]: goes with `state: link` only; to write a file use `copy` or `template`
+    [Key("force")]: goes with `state: link` only
+    [Key("state")]: unknown variant `hard`, expected one of `absent`, `directory`, `file`, `link`, `touch`
+    [Key("recurse")]: unknown field `recurse`, expected one of `dest`, `name`, `path`, `state`, `owner`, `group`, `mode`, `src`, `follow`, `force`
+    "#);
+}
+
+fn ask(resource: &dyn Resource) -> Verdict {
+    let mut questions = Questions::default();
+    resource.questions(&mut questions);
+    let composed = questions.compose("f00dfeed").unwrap();
+    let output = Command::new("sh").env("LC_ALL", "C").arg("-c").arg(composed.script()).output().unwrap();
+    resource.compare(&Is { answers: &composed.read(&output.stdout), secrets: &SecretValues::default() }).unwrap()
+}
+
+fn run(verdict: &Verdict) -> Output {
+    let script = crate::resource::content::tests::rendered(verdict);
+    Command::new("sh").env("LC_ALL", "C").arg("-c").arg(format!("umask 077\n{script}")).output().unwrap()
+}
+
+/// Asks, applies, applies again, asks again.
+fn apply(parameters: Value) {
+    let resource = resource("file", parameters).unwrap();
+    let verdict = ask(resource.as_ref());
+    for _ in 0..2 {
+        let output = run(&verdict);
+        assert!(output.status.success() && output.stderr.is_empty(), "{verdict:?}: {output:?}");
+    }
+    assert_eq!(shown(&ask(resource.as_ref())), "converged");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn directories_are_made_with_parents_that_others_may_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a $(b)/c/d");
+    apply(json!({"path": path, "state": "directory", "mode": "2750", "owner": "daemon", "group": "mail"}));
+    assert_eq!((mode(&path), mode(path.parent().unwrap()), mode(&dir.path().join("a $(b)"))), (0o2750, 0o755, 0o755));
+    apply(json!({"path": path, "state": "directory", "mode": "0700"}));
+    assert_eq!(mode(&path), 0o700);
+    let plain = dir.path().join("plain");
+    apply(json!({"path": plain, "state": "directory"}));
+    assert_eq!(mode(&plain), 0o755);
+}
+
+#[test]
+fn links_files_and_nothing_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, file, tree) = (dir.path().join("link"), dir.path().join("file"), dir.path().join("tree"));
+    apply(json!({"path": link, "state": "link", "src": "-nowhere 'x'"}));
+    apply(json!({"path": link, "state": "link", "src": "tree"}));
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("tree"));
+    apply(json!({"path": file, "state": "touch", "mode": "0640"}));
+    apply(json!({"path": file, "mode": "0600"}));
+    assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o600, Vec::new()));
+    apply(json!({"path": file, "state": "link", "src": "tree", "force": true}));
+    fs::create_dir_all(tree.join("below")).unwrap();
+    unix::fs::symlink(dir.path(), tree.join("below/up")).unwrap();
+    apply(json!({"path": link, "state": "absent"}));
+    assert!(tree.exists());
+    apply(json!({"path": tree, "state": "absent"}));
+    assert!(dir.path().exists() && !tree.exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let resource = resource("file", json!({"path": dir.path().join("file/below/x"), "state": "directory"})).unwrap();
+    let output = run(&ask(resource.as_ref()));
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Not a directory"), "{output:?}");
+}

@@ -1,0 +1,131 @@
+//! `group`: a group of users.
+
+use serde::Deserialize;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        account::{AccountName, Group},
+    },
+    script::Script,
+};
+
+/// How the loader sees it.
+pub(super) const KIND: Kind = Kind {
+    name: "group",
+    decode: from_parameters,
+    parameters: &["name", "gid", "system", "state"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupState {
+    name: AccountName,
+    gid: Option<u32>,
+    #[serde(default)]
+    system: Flag,
+    #[serde(default)]
+    state: State,
+}
+
+/// Whether an account shall be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    Ok(Box::new(decode::<GroupState>(parameters)?))
+}
+
+impl Resource for GroupState {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Group>(self.name.clone());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let name = &self.name;
+        let mut diff = Diff::none();
+        match (is.answers.get::<Group>(name)?, self.state) {
+            (None, State::Absent) => Ok(Verdict::CONVERGED),
+            (None, State::Present) => {
+                diff.added(format!("group {name}"));
+                let mut script = Script::new(ADD).arg(name.as_str());
+                if let Some(gid) = self.gid {
+                    diff.attribute("gid", "", &gid.to_string());
+                    script = script.arg("--gid").arg(gid.to_string());
+                }
+                if self.system.0 {
+                    script = script.arg("--system");
+                }
+                Ok(Verdict::Change(Change::new("create", script).diff(diff)))
+            }
+            (Some(group), State::Present) => match self.gid {
+                Some(gid) if gid != group.gid => Ok(Verdict::Refused(format!(
+                    "group `{name}` has gid {}, not {gid}; changing it would strand its files, so do it by hand or drop `gid`",
+                    group.gid
+                ))),
+                Some(_) | None => Ok(Verdict::CONVERGED),
+            },
+            (Some(_), State::Absent) => {
+                diff.removed(format!("group {name}"));
+                Ok(Verdict::Change(Change::new("remove", Script::new(REMOVE).arg(name.as_str())).diff(diff).replacing(true)))
+            }
+        }
+    }
+}
+
+const ADD: &str = r#"set -eu
+name=$1
+shift
+if ! getent group -- "$name" >/dev/null; then groupadd "$@" -- "$name"; fi"#;
+
+const REMOVE: &str = r#"set -eu
+if getent group -- "$1" >/dev/null; then groupdel -- "$1"; fi"#;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        question::{Answers, account::GroupEntry},
+        resource::content::tests::{NoFiles, shown},
+        secret::SecretValues,
+    };
+
+    fn verdict(parameters: serde_json::Value, gid: Option<u32>) -> String {
+        let group = from_parameters(parameters, &mut NoFiles).unwrap();
+        let mut answers = Answers::default();
+        answers.set::<Group>(AccountName::new("redis").unwrap(), Ok(gid.map(|gid| GroupEntry { gid, members: Vec::new() })));
+        shown(&group.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap())
+    }
+
+    #[test]
+    fn a_group_is_made_kept_and_removed() {
+        assert_eq!(verdict(json!({"name": "redis"}), Some(5)), "converged");
+        assert_eq!(verdict(json!({"name": "redis", "gid": 5}), Some(5)), "converged");
+        assert_eq!(verdict(json!({"name": "redis", "state": "absent"}), None), "converged");
+        assert_eq!(verdict(json!({"name": "redis", "gid": 5, "system": true}), None), "change: create\n+ group redis\n+ gid 5\n");
+        assert_eq!(verdict(json!({"name": "redis", "state": "absent"}), Some(5)), "change (replaces): remove\n- group redis\n");
+    }
+
+    #[test]
+    fn another_number_is_refused() {
+        assert!(verdict(json!({"name": "redis", "gid": 6}), Some(5)).starts_with("refused: group `redis` has gid 5, not 6;"));
+    }
+
+    #[test]
+    fn names_that_are_options_do_not_decode() {
+        for wrong in [json!({"name": "-r"}), json!({"name": "a:b"}), json!({}), json!({"name": "a", "gidd": 1})] {
+            assert!(from_parameters(wrong, &mut NoFiles).is_err());
+        }
+    }
+}

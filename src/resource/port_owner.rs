@@ -1,0 +1,125 @@
+//! `port_owner`: refuses to go on when somebody else listens on a port.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Files, Is, Kind, OneOrMany, Resource, Verdict, Wrong, decode, matches_glob};
+use crate::question::{
+    Questions, Unanswered,
+    port_owner::PortOwner,
+    unit::full_name,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "port_owner",
+    decode: from_parameters,
+    parameters: &["port", "unit", "help"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    port: u16,
+    unit: OneOrMany<String>,
+    #[serde(default)]
+    help: String,
+}
+
+#[derive(Debug)]
+struct Ours {
+    port: u16,
+    /// True names of units, `*` standing for anything.
+    units: Vec<String>,
+    help: String,
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let Parameters { port, unit, help } = decode(parameters)?;
+    if port == 0 || unit.0.is_empty() {
+        return Err(Wrong::parameter(if port == 0 { "port" } else { "unit" }, "is missing"));
+    }
+    let units = unit.0.iter().map(|name| {
+        // A pattern is a name once its stars are letters.
+        let full = full_name(&name.replace('*', "x")).map_err(|message| Wrong::parameter("unit", message))?;
+        Ok(if full.len() == name.len() { name.clone() } else { format!("{name}.service") })
+    });
+    Ok(Box::new(Ours { port, units: units.collect::<Result<_, Wrong>>()?, help }))
+}
+
+impl Resource for Ours {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PortOwner>(self.port);
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let owners = is.answers.get::<PortOwner>(&self.port)?;
+        // Socket activation: systemd keeps the socket open beside the service.
+        let ours = |owner: &PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
+        let stranger = owners.iter().find(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(ours)));
+        Ok(stranger.map_or(Verdict::CONVERGED, |owner| Verdict::Refused(self.complaint(owner))))
+    }
+}
+
+impl Ours {
+    fn complaint(&self, owner: &PortOwner) -> String {
+        let port = self.port;
+        let who = if owner.pid == 0 {
+            format!("{port} is taken by something outside of what this node can see (a container?)")
+        } else {
+            let unit = if owner.unit.is_empty() { "no unit".to_owned() } else { format!("unit {}", owner.unit) };
+            format!("{port} is taken by `{}` (pid {}, {unit}, directory {})", owner.process, owner.pid, owner.directory)
+        };
+        let help = if self.help.is_empty() { "stop it, or give another port" } else { &self.help };
+        format!("{who}: {help}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{question::Answers, resource::trial::NoFiles, secret::SecretValues};
+    use serde_json::json;
+
+    fn owner(pid: u32, process: &str, unit: &str, directory: &str) -> PortOwner {
+        PortOwner { pid, process: process.into(), unit: unit.into(), directory: directory.into() }
+    }
+
+    fn compare(unit: &Value, owners: Vec<PortOwner>) -> Verdict {
+        let mut answers = Answers::default();
+        answers.set::<PortOwner>(6379, Ok(owners));
+        let resource = from_parameters(json!({"port": 6379, "unit": unit, "help": "look at its data first"}), &mut NoFiles).unwrap();
+        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    #[test]
+    fn a_free_port_and_one_of_ours_are_fine() {
+        let redis = owner(412, "redis-server", "redis.service", "/data");
+        assert!(matches!(compare(&json!("redis"), vec![]), Verdict::Converged { .. }));
+        assert!(matches!(compare(&json!("redis"), vec![redis.clone()]), Verdict::Converged { .. }));
+        assert!(matches!(compare(&json!(["redis.service"]), vec![owner(1, "systemd", "init.scope", "/"), redis]), Verdict::Converged { .. }));
+        let cluster = owner(9, "postgres", "postgresql@15-main.service", "/");
+        assert!(matches!(compare(&json!(["x", "postgresql@*"]), vec![cluster]), Verdict::Converged { .. }));
+    }
+
+    #[test]
+    fn a_stranger_is_named_with_its_unit_and_directory() {
+        let Verdict::Refused(why) = compare(&json!("autobot-database-redis"), vec![owner(412, "redis-server", "redis-server.service", "/var/lib/redis")])
+        else {
+            panic!()
+        };
+        insta::assert_snapshot!(why, @"6379 is taken by `redis-server` (pid 412, unit redis-server.service, directory /var/lib/redis): look at its data first");
+        assert!(matches!(compare(&json!("x"), vec![owner(7, "nc", "", "/")]), Verdict::Refused(why) if why.contains("no unit")));
+        assert!(matches!(compare(&json!("x"), vec![owner(0, "", "", "")]), Verdict::Refused(why) if why.contains("a container?")));
+        assert!(matches!(compare(&json!("x"), vec![owner(1, "systemd", "init.scope", "/")]), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn wrong_parameters_are_errors() {
+        for parameters in [json!({"port": 0, "unit": "x"}), json!({"port": 1, "unit": []}), json!({"port": 99999, "unit": "x"}), json!({"port": 1, "unit": "a b"})] {
+            assert!(from_parameters(parameters.clone(), &mut NoFiles).is_err(), "{parameters}");
+        }
+    }
+}

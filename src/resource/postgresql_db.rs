@@ -1,0 +1,302 @@
+//! `postgresql_db`: a database of a PostgreSQL server. It is made, never altered and never dropped.
+
+use serde::Deserialize;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use crate::{
+    pg::{self, Name},
+    question::{
+        Questions, Unanswered,
+        pg::{Answer, Pg, Query, typed},
+    },
+    script::Script,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "postgresql_db",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlDb::new(decode(parameters)?)?)),
+    parameters: &[
+        "name", "db", "owner", "encoding", "lc_collate", "lc_ctype", "template", "public_connect", "state", "port", "login_port",
+    ],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostgresqlDb {
+    #[serde(alias = "db")]
+    name: Name,
+    owner: Name,
+    #[serde(default = "utf8")]
+    encoding: String,
+    #[serde(default = "everywhere")]
+    lc_collate: String,
+    #[serde(default = "everywhere")]
+    lc_ctype: String,
+    #[serde(default = "template0")]
+    template: Name,
+    /// Whether every role may connect and make temporary tables, as PostgreSQL has it.
+    #[serde(default)]
+    public_connect: Flag,
+    #[serde(default)]
+    #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
+    state: State,
+    #[serde(alias = "login_port", default = "usual_port")]
+    port: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+}
+
+fn utf8() -> String {
+    "UTF8".into()
+}
+
+/// The one UTF-8 locale that every Debian has and that no upgrade of the C library changes.
+fn everywhere() -> String {
+    "C.UTF-8".into()
+}
+
+fn template0() -> Name {
+    pg::template0()
+}
+
+fn usual_port() -> u16 {
+    pg::PORT
+}
+
+/// A row of the question. The columns of a database that is not there are null.
+#[derive(Debug, Deserialize)]
+struct Found {
+    owner_exists: bool,
+    owner: Option<String>,
+    encoding: Option<String>,
+    lc_collate: Option<String>,
+    lc_ctype: Option<String>,
+    public_connect: Option<bool>,
+}
+
+impl PostgresqlDb {
+    fn new(wanted: Self) -> Result<Self, Wrong> {
+        for (name, value) in [("encoding", &wanted.encoding), ("lc_collate", &wanted.lc_collate), ("lc_ctype", &wanted.lc_ctype)] {
+            if value.is_empty() || value.contains(char::is_control) {
+                return Err(Wrong::parameter(name, "cannot be empty or hold control characters"));
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn query(&self) -> Query {
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AS owner_exists,
+ pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
+ d.datcollate AS lc_collate, d.datctype AS lc_ctype, CASE WHEN d.oid IS NOT NULL THEN
+  EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+   WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY')) END AS public_connect
+ FROM (SELECT) nothing LEFT JOIN pg_catalog.pg_database d ON d.datname = {}",
+            self.owner.literal(),
+            self.name.literal(),
+        );
+        Query { database: pg::maintenance_database(), sql, port: self.port }
+    }
+
+    /// Why an existing database is not the one that is wanted.
+    fn refusal(&self, found: &Found) -> Option<String> {
+        let database = format!("the database `{}` exists", self.name);
+        let owner = found.owner.as_deref()?;
+        if owner != self.owner.as_str() {
+            return Some(format!(
+                "{database} and belongs to `{owner}`, not to `{}`; name its owner in the task, choose another database, or hand it over by hand \
+                 with ALTER DATABASE ... OWNER TO",
+                self.owner
+            ));
+        }
+        let pairs = [
+            ("encoding", &found.encoding, &self.encoding),
+            ("lc_collate", &found.lc_collate, &self.lc_collate),
+            ("lc_ctype", &found.lc_ctype, &self.lc_ctype),
+        ];
+        pairs.into_iter().find_map(|(parameter, is, wanted)| {
+            let is = is.as_deref().unwrap_or_default();
+            (locale(is) != locale(wanted)).then(|| {
+                format!(
+                    "{database} with {parameter} `{is}`, not `{wanted}`, which cannot be changed; set `{parameter}: {is}` in the task to keep it, or \
+                     dump it, drop it and restore it into a new one"
+                )
+            })
+        })
+    }
+
+    fn script(&self) -> Script {
+        let (name, owner) = (self.name.identifier(), self.owner.identifier());
+        let create = format!(
+            "CREATE DATABASE {name} OWNER {owner} TEMPLATE {} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            self.template.identifier(),
+            pg::literal(&self.encoding),
+            pg::literal(&self.lc_collate),
+            pg::literal(&self.lc_ctype),
+        );
+        let public = if self.public_connect.0 { "GRANT CONNECT, TEMPORARY" } else { "REVOKE CONNECT, TEMPORARY" };
+        let direction = if self.public_connect.0 { "TO" } else { "FROM" };
+        let sql = format!(
+            "SELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) \\gexec\n\
+             {public} ON DATABASE {name} {direction} PUBLIC;\n",
+            pg::literal(&create),
+            self.name.literal(),
+        );
+        Script::new(pg::APPLY).using(pg::SHELL).arg(self.port.to_string()).input(sql)
+    }
+
+    fn creation(&self) -> Change {
+        let mut diff = Diff::none();
+        diff.attribute("owner", "", self.owner.as_str());
+        diff.attribute("encoding", "", &self.encoding);
+        diff.attribute("lc_collate", "", &self.lc_collate);
+        diff.attribute("lc_ctype", "", &self.lc_ctype);
+        Change::new("create the database", self.script()).diff(diff.titled(format!("database {}", self.name)))
+    }
+}
+
+/// `C.UTF-8`, `C.utf8` and `UTF-8`, `utf8` are the same to the C library and to PostgreSQL.
+fn locale(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "")
+}
+
+impl Resource for PostgresqlDb {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Pg>(self.query());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let found = match is.answers.get::<Pg>(&self.query())? {
+            Answer::Rows(rows) => typed::<Found>(rows)?,
+            Answer::NoServer { why } => {
+                return Ok(Verdict::Blocked { missing: format!("PostgreSQL ({why})"), change: self.creation() });
+            }
+            Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
+        };
+        let Some(found) = found.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
+        if let Some(reason) = self.refusal(found) {
+            return Ok(Verdict::Refused(reason));
+        }
+        Ok(match found.public_connect {
+            None if found.owner_exists => Verdict::Change(self.creation()),
+            None => Verdict::Blocked { missing: format!("role `{}`", self.owner), change: self.creation() },
+            Some(open) if open == self.public_connect.0 => Verdict::CONVERGED,
+            Some(open) => {
+                let words = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
+                let mut diff = Diff::none();
+                diff.attribute("open to", words(open), words(!open));
+                let change = Change::new("who may connect", self.script()).diff(diff.titled(format!("database {}", self.name)));
+                Verdict::Change(change.replacing(true))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{question::Answers, secret::SecretValues};
+    use serde_json::{Value, json};
+
+    fn database(parameters: Value) -> Result<PostgresqlDb, Wrong> {
+        PostgresqlDb::new(decode(parameters)?)
+    }
+
+    fn slm() -> PostgresqlDb {
+        database(json!({"name": "slm", "owner": "slm_app"})).unwrap()
+    }
+
+    fn found() -> Value {
+        json!({"owner_exists": true, "owner": "slm_app", "encoding": "UTF8", "lc_collate": "C.utf8", "lc_ctype": "C.UTF-8",
+            "public_connect": false})
+    }
+
+    fn absent(owner_exists: bool) -> Value {
+        json!({"owner_exists": owner_exists, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null, "public_connect": null})
+    }
+
+    fn compare(wanted: &PostgresqlDb, answer: Answer) -> Verdict {
+        let mut answers = Answers::default();
+        answers.set::<Pg>(wanted.query(), Ok(answer));
+        wanted.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    fn verdict(wanted: &PostgresqlDb, row: Value) -> Verdict {
+        compare(wanted, Answer::Rows(vec![row]))
+    }
+
+    #[test]
+    fn a_database_as_wanted_needs_nothing() {
+        assert!(matches!(verdict(&slm(), found()), Verdict::Converged { note: None }));
+    }
+
+    #[test]
+    fn a_missing_database_is_made_and_closed_to_strangers() {
+        let wanted = database(json!({"name": "we'ird\"", "owner": "o\\o"})).unwrap();
+        let Verdict::Change(change) = verdict(&wanted, absent(true)) else { panic!() };
+        assert_eq!((change.summary.as_str(), change.replaces), ("create the database", false));
+        insta::assert_snapshot!(change.script.sealed_input().shown(), @r#"
+        SELECT  E'CREATE DATABASE "we''ird""" OWNER "o\\o" TEMPLATE "template0" ENCODING ''UTF8'' LC_COLLATE ''C.UTF-8'' LC_CTYPE ''C.UTF-8''' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = 'we''ird"') \gexec
+        REVOKE CONNECT, TEMPORARY ON DATABASE "we'ird""" FROM PUBLIC;
+        "#);
+    }
+
+    #[test]
+    fn without_its_owner_or_a_server_it_is_blocked() {
+        let Verdict::Blocked { missing, .. } = verdict(&slm(), absent(false)) else { panic!() };
+        assert_eq!(missing, "role `slm_app`");
+        let Verdict::Blocked { missing, .. } = compare(&slm(), Answer::NoServer { why: "psql is not installed".into() }) else { panic!() };
+        assert_eq!(missing, "PostgreSQL (psql is not installed)");
+    }
+
+    #[test]
+    fn who_may_connect_is_put_right_both_ways() {
+        let mut open = found();
+        open["public_connect"] = json!(true);
+        let Verdict::Change(change) = verdict(&slm(), open.clone()) else { panic!() };
+        assert!(change.replaces && change.script.sealed_input().shown().contains("REVOKE CONNECT"));
+        let wanted = database(json!({"name": "slm", "owner": "slm_app", "public_connect": "yes"})).unwrap();
+        assert!(matches!(verdict(&wanted, open), Verdict::Converged { .. }));
+        let Verdict::Change(change) = verdict(&wanted, found()) else { panic!() };
+        assert!(change.script.sealed_input().shown().contains("GRANT CONNECT, TEMPORARY ON DATABASE \"slm\" TO PUBLIC"));
+    }
+
+    #[test]
+    fn somebody_elses_database_is_refused_naming_both_owners() {
+        let mut row = found();
+        row["owner"] = json!("postgres");
+        let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
+        assert!(reason.starts_with("the database `slm` exists and belongs to `postgres`, not to `slm_app`;"), "{reason}");
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_refused_with_what_to_do() {
+        for (column, value) in [("encoding", "SQL_ASCII"), ("lc_collate", "en_US.UTF-8"), ("lc_ctype", "C")] {
+            let mut row = found();
+            row[column] = json!(value);
+            let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
+            assert!(reason.contains(&format!("set `{column}: {value}` in the task to keep it")), "{reason}");
+        }
+    }
+
+    #[test]
+    fn no_answer_fails_the_task() {
+        let answers = Answers::default();
+        assert!(slm().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+    }
+
+    #[test]
+    fn a_database_cannot_be_dropped_or_lack_an_owner() {
+        assert!(database(json!({"name": "slm", "owner": "o", "state": "absent"})).is_err());
+        assert!(database(json!({"name": "slm"})).is_err());
+        assert!(database(json!({"name": "slm", "owner": "o", "encoding": "a\0"})).is_err());
+    }
+}

@@ -1,0 +1,393 @@
+//! `postgresql_user`: a role of a PostgreSQL server, its attributes and its password.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use serde::Deserialize;
+
+use super::{Change, Diff, Files, Is, Kind, Resource, Verdict, Wrong, decode};
+use crate::{
+    pg::{self, Name, scram},
+    question::{
+        Questions, Unanswered,
+        pg::{Answer, Pg, Query, typed},
+    },
+    script::Script,
+    secret::{Encoding, Part, Sealed, SecretRef, Unrevealed},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "postgresql_user",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlUser::new(decode(parameters)?)?)),
+    parameters: &["name", "user", "password", "role_attr_flags", "conn_limit", "state", "port", "login_port"],
+    secret_parameters: &["password"],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "user")]
+    name: Name,
+    password: Option<Sealed>,
+    #[serde(default)]
+    role_attr_flags: String,
+    conn_limit: Option<i32>,
+    #[serde(default)]
+    state: State,
+    #[serde(alias = "login_port", default = "usual_port")]
+    port: u16,
+}
+
+fn usual_port() -> u16 {
+    pg::PORT
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+/// What a role may do unless the task says otherwise: log in, and nothing else. (SQL's word, `pg_authid`'s column, wanted.)
+const ATTRIBUTES: [(&str, &str, bool); 7] = [
+    ("LOGIN", "rolcanlogin", true),
+    ("SUPERUSER", "rolsuper", false),
+    ("CREATEDB", "rolcreatedb", false),
+    ("CREATEROLE", "rolcreaterole", false),
+    ("REPLICATION", "rolreplication", false),
+    ("BYPASSRLS", "rolbypassrls", false),
+    ("INHERIT", "rolinherit", true),
+];
+
+#[derive(Debug)]
+struct PostgresqlUser {
+    name: Name,
+    password: Option<SecretRef>,
+    attributes: [bool; ATTRIBUTES.len()],
+    conn_limit: Option<i32>,
+    state: State,
+    port: u16,
+}
+
+impl PostgresqlUser {
+    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+        let Parameters { name, password, role_attr_flags, conn_limit, state, port } = parameters;
+        if name.as_str() == "postgres" || name.as_str().starts_with("pg_") {
+            return Err(Wrong::parameter("name", format!("the role `{name}` is PostgreSQL's own; choose another name")));
+        }
+        if conn_limit.is_some_and(|limit| limit < -1) {
+            return Err(Wrong::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
+        }
+        let password = password.as_ref().map(secret).transpose()?;
+        Ok(Self { name, password, attributes: attributes(&role_attr_flags)?, conn_limit, state, port })
+    }
+
+    fn query(&self) -> Query {
+        let attributes: Vec<String> = ATTRIBUTES.iter().map(|(word, column, _)| format!("'{word}', {column}")).collect();
+        let sql = format!(
+            "SELECT jsonb_build_object({}) AS attributes, rolconnlimit, rolpassword FROM pg_catalog.pg_authid WHERE rolname = {}",
+            attributes.join(", "),
+            self.name.literal()
+        );
+        Query { database: pg::maintenance_database(), sql, port: self.port }
+    }
+
+    /// What differs, one line each, and the clauses of ALTER ROLE that make it so.
+    fn differences(&self, role: Option<&Role>, is: &Is<'_>) -> Result<(Diff, Vec<String>, String), String> {
+        let (mut diff, mut summary, mut clauses) = (Diff::none(), Vec::new(), String::new());
+        for ((word, ..), wanted) in ATTRIBUTES.iter().zip(self.attributes) {
+            let clause = if wanted { (*word).to_owned() } else { format!("NO{word}") };
+            if role.and_then(|role| role.attributes.get(*word)) != Some(&wanted) {
+                let before = role.map_or(String::new(), |_| if wanted { format!("NO{word}") } else { (*word).to_owned() });
+                diff.attribute("attribute", &before, &clause);
+                summary.push(clause.clone());
+            }
+            clauses.push(' ');
+            clauses.push_str(&clause);
+        }
+        if let Some(limit) = self.conn_limit {
+            let there = role.map(|role| role.rolconnlimit);
+            if there != Some(limit) {
+                diff.attribute("connection limit", &there.map_or(String::new(), |there| there.to_string()), &limit.to_string());
+                summary.push("connection limit".into());
+            }
+            let _ = write!(clauses, " CONNECTION LIMIT {limit}");
+        }
+        if let Some(secret) = &self.password {
+            let verifier = role.and_then(|role| role.rolpassword.as_deref());
+            if !fits(secret, verifier, is)? {
+                let before = verifier.map_or("", |verifier| if scram::is_md5(verifier) { "md5" } else { "…" });
+                diff.attribute("password", before, &Sealed::from(secret.token(Encoding::Plain)).shown());
+                summary.push("password".into());
+                // The verifier is made when the transport writes it: its salt is random, and a comparison must not be.
+                let _ = write!(clauses, " PASSWORD '{}'", secret.token(Encoding::Scram));
+            }
+        }
+        Ok((diff, summary, clauses))
+    }
+
+    fn create_or_alter(&self, clauses: &str) -> Script {
+        let (identifier, literal) = (self.name.identifier(), self.name.literal());
+        let sql = format!(
+            "BEGIN;\nSELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal}) \\gexec\n\
+             ALTER ROLE {identifier} WITH{clauses};\nCOMMIT;\n",
+            pg::literal(&format!("CREATE ROLE {identifier}")),
+        );
+        self.script(sql)
+    }
+
+    fn script(&self, sql: String) -> Script {
+        Script::new(pg::APPLY).using(pg::SHELL).arg(self.port.to_string()).input(sql)
+    }
+
+    fn absent(&self, role: Option<&Role>) -> Verdict {
+        if role.is_none() {
+            return Verdict::CONVERGED;
+        }
+        let mut diff = Diff::none();
+        diff.removed(format!("role {}", self.name));
+        let sql = format!("DROP ROLE IF EXISTS {};\n", self.name.identifier());
+        Verdict::Change(Change::new("drop the role", self.script(sql)).diff(diff).replacing(true))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Role {
+    attributes: HashMap<String, bool>,
+    rolconnlimit: i32,
+    rolpassword: Option<String>,
+}
+
+impl Resource for PostgresqlUser {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Pg>(self.query());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let (roles, missing) = match is.answers.get::<Pg>(&self.query())? {
+            Answer::Rows(rows) => (typed::<Role>(rows)?, None),
+            Answer::NoServer { why } => (Vec::new(), Some(why.clone())),
+            Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
+        };
+        let role = roles.first();
+        let verdict = if self.state == State::Absent {
+            self.absent(role)
+        } else {
+            let (diff, summary, clauses) = match self.differences(role, is) {
+                Ok(differences) => differences,
+                Err(reason) => return Ok(Verdict::Refused(reason)),
+            };
+            if role.is_some() && summary.is_empty() {
+                return Ok(Verdict::CONVERGED);
+            }
+            let summary = if role.is_some() { summary.join(", ") } else { "create the role".to_owned() };
+            // A fresh password may only go to a role that had none: whoever knows the old one would be locked out.
+            let has_password = role.is_some_and(|role| role.rolpassword.is_some());
+            let change = Change::new(summary, self.create_or_alter(&clauses)).diff(diff.titled(format!("role {}", self.name)));
+            Verdict::Change(change.replacing(has_password))
+        };
+        Ok(match (missing, verdict) {
+            (Some(missing), Verdict::Change(change)) => Verdict::Blocked { missing: format!("PostgreSQL ({missing})"), change },
+            (_, verdict) => verdict,
+        })
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.password.iter().cloned().collect()
+    }
+}
+
+/// Whether the verifier was made of the secret. A secret without a value fits nothing.
+fn fits(secret: &SecretRef, verifier: Option<&str>, is: &Is<'_>) -> Result<bool, String> {
+    let Some(value) = is.secrets.get(secret) else { return Ok(false) };
+    if let Some(reason) = scram::refusal(value.expose()) {
+        return Err(Unrevealed::NotEncodable { secret: secret.clone(), reason }.to_string());
+    }
+    Ok(verifier.is_some_and(|verifier| scram::verify(verifier, value.expose())))
+}
+
+/// The one secret that the password is.
+fn secret(password: &Sealed) -> Result<SecretRef, Wrong> {
+    match password.parts().as_slice() {
+        [Part::Secret(secret, Encoding::Plain)] => Ok(secret.clone()),
+        _ => Err(Wrong::parameter("password", "must be a secret and nothing else, such as `{{ secrets.DB_PASSWORD }}`")),
+    }
+}
+
+fn attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], Wrong> {
+    let mut given = [None; ATTRIBUTES.len()];
+    for flag in flags.split(',').map(str::trim).filter(|flag| !flag.is_empty()) {
+        let upper = flag.to_ascii_uppercase();
+        let found = ATTRIBUTES.iter().position(|(word, ..)| upper.strip_prefix("NO").unwrap_or(&upper) == *word);
+        let Some(index) = found else {
+            let words: Vec<&str> = ATTRIBUTES.iter().map(|(word, ..)| *word).collect();
+            return Err(Wrong::parameter("role_attr_flags", format!("`{flag}` is none of {}, or NO and one of them", words.join(", "))));
+        };
+        let wanted = upper == ATTRIBUTES[index].0;
+        if given[index].replace(wanted).is_some_and(|before| before != wanted) {
+            return Err(Wrong::parameter("role_attr_flags", format!("{} is both wanted and not wanted", ATTRIBUTES[index].0)));
+        }
+    }
+    Ok(std::array::from_fn(|index| given[index].unwrap_or(ATTRIBUTES[index].2)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        question::Answers,
+        secret::{Secret, SecretValues},
+    };
+    use serde_json::{Value, json};
+
+    fn password() -> SecretRef {
+        SecretRef { host: "db".into(), name: "DB_PASSWORD".into() }
+    }
+
+    fn user(parameters: Value) -> Result<PostgresqlUser, Wrong> {
+        PostgresqlUser::new(decode(parameters)?)
+    }
+
+    fn app() -> PostgresqlUser {
+        user(json!({"name": "app", "password": password().token(Encoding::Plain), "conn_limit": 20})).unwrap()
+    }
+
+    fn row(verifier: Option<&str>) -> Value {
+        let attributes = json!({"LOGIN": true, "SUPERUSER": false, "CREATEDB": false, "CREATEROLE": false, "REPLICATION": false,
+            "BYPASSRLS": false, "INHERIT": true});
+        json!({"attributes": attributes, "rolconnlimit": 20, "rolpassword": verifier})
+    }
+
+    fn known() -> SecretValues {
+        let mut values = SecretValues::default();
+        values.insert(password(), Secret::new("p2-Secret".into()));
+        values
+    }
+
+    fn compare(user: &PostgresqlUser, answer: Result<Answer, Unanswered>, secrets: &SecretValues) -> Result<Verdict, Unanswered> {
+        let mut answers = Answers::default();
+        answers.set::<Pg>(user.query(), answer);
+        user.compare(&Is { answers: &answers, secrets })
+    }
+
+    fn verdict(user: &PostgresqlUser, rows: Vec<Value>, secrets: &SecretValues) -> Verdict {
+        compare(user, Ok(Answer::Rows(rows)), secrets).unwrap()
+    }
+
+    fn change(verdict: Verdict) -> Change {
+        let Verdict::Change(change) = verdict else { panic!("{verdict:?}") };
+        change
+    }
+
+    fn wrong(parameters: Value) -> String {
+        match user(parameters).unwrap_err() {
+            Wrong::Parameter { message, .. } => message,
+            Wrong::File(_) => panic!(),
+        }
+    }
+
+    #[test]
+    fn a_role_with_its_password_needs_nothing() {
+        let verifier = scram::make("p2-Secret", b"salt").unwrap();
+        assert!(matches!(verdict(&app(), vec![row(Some(&verifier))], &known()), Verdict::Converged { note: None }));
+    }
+
+    #[test]
+    fn a_new_role_never_exists_without_its_password() {
+        let change = change(verdict(&app(), Vec::new(), &known()));
+        assert_eq!((change.summary.as_str(), change.replaces), ("create the role", false));
+        insta::assert_snapshot!(change.script.sealed_input().shown(), @r#"
+        BEGIN;
+        SELECT 'CREATE ROLE "app"' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'app') \gexec
+        ALTER ROLE "app" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT CONNECTION LIMIT 20 PASSWORD '‹DB_PASSWORD›';
+        COMMIT;
+        "#);
+        let sent = change.script.sealed_input().reveal(&known()).unwrap();
+        let sent = std::str::from_utf8(&sent).unwrap();
+        assert!(sent.contains("PASSWORD 'SCRAM-SHA-256$4096:") && !sent.contains("p2-Secret"));
+        assert!(!change.script.render().unwrap().contains("SCRAM"));
+    }
+
+    #[test]
+    fn a_wrong_password_is_replaced_and_nothing_else() {
+        let verifier = scram::make("old", b"salt").unwrap();
+        let change = change(verdict(&app(), vec![row(Some(&verifier))], &known()));
+        assert_eq!((change.summary.as_str(), change.replaces), ("password", true));
+        assert_eq!(format!("{:?}", change.diff.lines), r#"[Title("role app"), Removed("password …"), Added("password ‹DB_PASSWORD›")]"#);
+    }
+
+    #[test]
+    fn the_old_form_is_replaced_even_by_the_same_password() {
+        let change = change(verdict(&app(), vec![row(Some("md5a00d060c7f1677b663d81b9c6c081076"))], &known()));
+        assert!(format!("{:?}", change.diff).contains("password md5"));
+    }
+
+    #[test]
+    fn a_password_that_is_yet_to_be_made_replaces_nothing_in_a_role_without_one() {
+        let none = SecretValues::default();
+        assert!(!change(verdict(&app(), vec![row(None)], &none)).replaces);
+        let verifier = scram::make("old", b"salt").unwrap();
+        assert!(change(verdict(&app(), vec![row(Some(&verifier))], &none)).replaces);
+    }
+
+    #[test]
+    fn each_attribute_is_put_right() {
+        let verifier = scram::make("p2-Secret", b"salt").unwrap();
+        for (word, _, wanted) in ATTRIBUTES {
+            let mut drifted = row(Some(&verifier));
+            drifted["attributes"][word] = json!(!wanted);
+            let change = change(verdict(&app(), vec![drifted], &known()));
+            assert_eq!(change.summary, if wanted { word.to_owned() } else { format!("NO{word}") });
+            assert!(!change.script.sealed_input().shown().contains("PASSWORD"));
+        }
+        let mut drifted = row(Some(&verifier));
+        drifted["rolconnlimit"] = json!(-1);
+        assert_eq!(change(verdict(&app(), vec![drifted], &known())).summary, "connection limit");
+    }
+
+    #[test]
+    fn without_a_server_it_is_blocked_and_without_an_answer_it_fails() {
+        let blocked = compare(&app(), Ok(Answer::NoServer { why: "psql is not installed".into() }), &known()).unwrap();
+        let Verdict::Blocked { missing, change } = blocked else { panic!() };
+        assert_eq!((missing.as_str(), change.summary.as_str()), ("PostgreSQL (psql is not installed)", "create the role"));
+        assert!(compare(&app(), Err(Unanswered("no".into())), &known()).is_err());
+        assert!(compare(&app(), Ok(Answer::Rows(vec![json!({"x": 1})])), &known()).is_err());
+    }
+
+    #[test]
+    fn an_absent_role_is_dropped_once() {
+        let user = user(json!({"name": "a\"b'c\\", "state": "absent"})).unwrap();
+        assert!(matches!(verdict(&user, Vec::new(), &known()), Verdict::Converged { .. }));
+        let change = change(verdict(&user, vec![row(None)], &known()));
+        assert_eq!(change.script.sealed_input().shown(), "DROP ROLE IF EXISTS \"a\"\"b'c\\\";\n");
+    }
+
+    #[test]
+    fn a_password_that_clients_would_write_differently_is_refused() {
+        let mut values = SecretValues::default();
+        values.insert(password(), Secret::new("pässword".into()));
+        let Verdict::Refused(reason) = verdict(&app(), Vec::new(), &values) else { panic!() };
+        assert!(reason.contains("`DB_PASSWORD` of `db`") && !reason.contains("pässword"), "{reason}");
+    }
+
+    #[test]
+    fn wrong_parameters_say_what_to_do() {
+        assert!(wrong(json!({"name": "app", "password": "hunter2"})).contains("{{ secrets.DB_PASSWORD }}"));
+        assert!(wrong(json!({"name": "app", "password": password().token(Encoding::Url)})).contains("nothing else"));
+        assert!(wrong(json!({"name": "app", "role_attr_flags": "LOGIN,FLY"})).contains("`FLY` is none of LOGIN"));
+        assert!(wrong(json!({"name": "app", "role_attr_flags": "LOGIN,NOLOGIN"})).contains("LOGIN is both"));
+        assert!(wrong(json!({"name": "postgres"})).contains("PostgreSQL's own"));
+        assert!(wrong(json!({"name": ""})).contains("1 to 63 bytes"));
+        assert!(wrong(json!({"name": "app", "conn_limit": -2})).contains("-1 for no limit"));
+        assert!(wrong(json!({"name": "app", "db": "x"})).contains("unknown field"));
+    }
+
+    #[test]
+    fn flags_are_laid_over_the_least_privileges() {
+        let user = user(json!({"name": "app", "role_attr_flags": "createdb, NOLOGIN"})).unwrap();
+        assert_eq!(user.attributes, [false, false, true, false, false, false, true]);
+    }
+}

@@ -1,0 +1,288 @@
+//! `systemd`: whether a unit is started, enabled, masked.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode, unit_functions::UNIT};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        unit::{Unit, full_name},
+    },
+    script::Script,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "systemd",
+    decode: from_parameters,
+    parameters: &["name", "service", "unit", "state", "enabled", "masked", "daemon_reload"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "service", alias = "unit")]
+    name: String,
+    state: Option<State>,
+    enabled: Option<Flag>,
+    masked: Option<Flag>,
+    daemon_reload: Option<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Started,
+    Stopped,
+    Restarted,
+    Reloaded,
+}
+
+#[derive(Debug)]
+struct Systemd {
+    unit: String,
+    started: Option<bool>,
+    enabled: Option<bool>,
+    masked: Option<bool>,
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let parameters: Parameters = decode(parameters)?;
+    if parameters.daemon_reload.is_some() {
+        return Err(Wrong::parameter("daemon_reload", "happens by itself when files of the unit changed; leave it out"));
+    }
+    let started = match parameters.state {
+        None => None,
+        Some(State::Started) => Some(true),
+        Some(State::Stopped) => Some(false),
+        Some(State::Restarted | State::Reloaded) => {
+            return Err(Wrong::parameter("state", "a task says how things are: `started` or `stopped`; to restart or reload, notify a handler"));
+        }
+    };
+    let unit = full_name(&parameters.name).map_err(|message| Wrong::parameter("name", message))?;
+    let (enabled, masked) = (parameters.enabled.map(|flag| flag.0), parameters.masked.map(|flag| flag.0));
+    if started.is_none() && enabled.is_none() && masked.is_none() {
+        return Err(Wrong::parameter("", "say at least one of `state`, `enabled` and `masked`"));
+    }
+    if masked == Some(true) && (started == Some(true) || enabled == Some(true)) {
+        return Err(Wrong::parameter("masked", "a masked unit can be neither started nor enabled"));
+    }
+    Ok(Box::new(Systemd { unit, started, enabled, masked }))
+}
+
+impl Resource for Systemd {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Unit>(self.unit.clone());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let unit = is.answers.get::<Unit>(&self.unit)?;
+        let name = &self.unit;
+        let masked = unit.load == "masked" || unit.file_state.starts_with("masked");
+        if masked && self.masked.is_none() && (self.started == Some(true) || self.enabled == Some(true)) {
+            return Ok(Verdict::Refused(format!("`{name}` is masked; `masked: false` unmasks it")));
+        }
+        if self.started == Some(true) && unit.runs_once {
+            return Ok(Verdict::Refused(format!(
+                "`{name}` runs once and ends (Type=oneshot without RemainAfterExit=yes), so it cannot be kept started"
+            )));
+        }
+        let mut diff = Diff::none();
+        let mut script = Script::new(APPLY).using(UNIT).arg(name);
+        let mut step = |verb: &'static str, what: &str, before: &str, after: &str| {
+            diff.attribute(what, before, after);
+            script = script.clone().arg(verb);
+            verb
+        };
+        let mut verbs = Vec::new();
+        match self.masked {
+            Some(true) if !masked => verbs.push(step("mask", "masked", "no", "yes")),
+            Some(false) if masked => verbs.push(step("unmask", "masked", "yes", "no")),
+            Some(_) | None => {}
+        }
+        match self.enabled {
+            Some(true) if !counts_as_enabled(&unit.file_state) => verbs.push(step("enable", "enabled", shown(&unit.file_state), "enabled")),
+            Some(false) if !counts_as_disabled(&unit.file_state) => {
+                verbs.push(step("disable", "enabled", shown(&unit.file_state), "disabled"));
+            }
+            Some(_) | None => {}
+        }
+        match self.started {
+            Some(true) if !unit.is_up() => verbs.push(step("start", "state", &unit.active, "active")),
+            Some(false) if !matches!(unit.active.as_str(), "inactive" | "failed") => {
+                verbs.push(step("stop", "state", &unit.active, "inactive"));
+            }
+            Some(_) | None => {}
+        }
+        let summary = if verbs.is_empty() { "nothing more once it is there".to_owned() } else { verbs.join(", ") };
+        let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
+        let missing = match unit.load.as_str() {
+            // Only a mask needs no unit.
+            "not-found" if self.masked != Some(true) => Some(format!("unit `{name}`")),
+            "bad-setting" | "error" => Some(format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)")),
+            _ => None,
+        };
+        Ok(match missing {
+            // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that is there.
+            Some(missing) => Verdict::Blocked { missing, change },
+            None if verbs.is_empty() => Verdict::CONVERGED,
+            None => Verdict::Change(change),
+        })
+    }
+}
+
+fn shown(file_state: &str) -> &str {
+    if file_state.is_empty() { "disabled" } else { file_state }
+}
+
+/// As `systemctl is-enabled` and Ansible see it. A unit that is enabled until the next boot, or only through another one (`indirect`), is not.
+fn counts_as_enabled(file_state: &str) -> bool {
+    matches!(file_state, "enabled" | "static" | "alias" | "generated" | "transient")
+}
+
+/// What has no `[Install]` section, or no file, cannot be disabled.
+fn counts_as_disabled(file_state: &str) -> bool {
+    matches!(file_state, "" | "disabled" | "indirect" | "static" | "generated" | "transient" | "linked" | "linked-runtime" | "masked" | "masked-runtime" | "bad")
+}
+
+/// `$1`: the unit; then verbs. `enable` and `disable` get the unit's true name: systemd refuses to enable an alias.
+const APPLY: &str = r#"set -eu
+unit=$1
+shift
+[ "${1-}" != unmask ] || systemctl unmask -- "$unit"
+[ "${1-}" = mask ] || { unit_read_files "$unit"; unit_exists "$unit"; }
+for verb do
+  case $verb in
+    mask) systemctl mask -- "$unit";;
+    unmask) ;;
+    enable) systemctl enable -- "$(unit_property "$unit" Id)";;
+    disable) systemctl disable -- "$(unit_property "$unit" Id)";;
+    start) unit_start "$unit";;
+    stop) systemctl --no-ask-password stop -- "$unit" || unit_failed "$unit" "did not stop";;
+  esac
+done
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        question::Answers,
+        resource::{
+            trial::{NoFiles, run, shown as lines},
+            unit_functions::tests::{calls, fake_systemd},
+        },
+        secret::SecretValues,
+    };
+    use serde_json::json;
+
+    fn systemd(parameters: Value) -> Result<Box<dyn Resource>, String> {
+        from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
+            Wrong::Parameter { message, .. } => message,
+            Wrong::File(_) => unreachable!(),
+        })
+    }
+
+    fn unit(load: &str, active: &str, file_state: &str) -> Unit {
+        Unit { id: "redis.service".into(), load: load.into(), active: active.into(), file_state: file_state.into(), ..Unit::default() }
+    }
+
+    fn compare(parameters: Value, unit: Unit) -> Verdict {
+        let mut answers = Answers::default();
+        answers.set::<Unit>("redis.service".into(), Ok(unit));
+        systemd(parameters).unwrap().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    fn change(parameters: Value, unit: Unit) -> Change {
+        crate::resource::trial::change(compare(parameters, unit))
+    }
+
+    #[test]
+    fn a_running_and_enabled_unit_is_converged() {
+        let wanted = json!({"name": "redis", "state": "started", "enabled": true, "masked": false});
+        assert!(matches!(compare(wanted, unit("loaded", "active", "enabled")), Verdict::Converged { .. }));
+    }
+
+    #[test]
+    fn every_drift_is_a_step() {
+        let change = change(json!({"name": "redis", "state": "started", "enabled": "yes"}), unit("loaded", "failed", "disabled"));
+        assert_eq!(change.summary, "enable, start");
+        insta::assert_snapshot!(lines(&change.diff), @r"
+        - enabled disabled
+        + enabled enabled
+        - state failed
+        + state active
+        ");
+    }
+
+    #[test]
+    fn stopped_and_disabled_are_states_too() {
+        let wanted = json!({"name": "redis", "state": "stopped", "enabled": false});
+        assert_eq!(change(wanted.clone(), unit("loaded", "activating", "enabled")).summary, "disable, stop");
+        assert!(matches!(compare(wanted.clone(), unit("loaded", "failed", "static")), Verdict::Converged { .. }));
+        assert!(matches!(compare(wanted, unit("masked", "inactive", "masked")), Verdict::Converged { .. }));
+    }
+
+    #[test]
+    fn units_that_systemd_enables_by_other_means_count_as_enabled() {
+        for state in ["static", "generated", "alias"] {
+            let wanted = json!({"name": "redis", "enabled": true});
+            assert!(matches!(compare(wanted, unit("loaded", "active", state)), Verdict::Converged { .. }), "{state}");
+        }
+        for state in ["enabled-runtime", "indirect", ""] {
+            assert_eq!(change(json!({"name": "redis", "enabled": true}), unit("loaded", "active", state)).summary, "enable");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_not_there_blocks_with_the_change_that_would_come() {
+        let Verdict::Blocked { missing, change } =
+            compare(json!({"name": "redis", "state": "started", "enabled": true}), unit("not-found", "inactive", ""))
+        else {
+            panic!()
+        };
+        assert_eq!((missing.as_str(), change.summary.as_str()), ("unit `redis.service`", "enable, start"));
+        let Verdict::Blocked { missing, .. } = compare(json!({"name": "redis", "state": "started"}), unit("bad-setting", "inactive", "bad"))
+        else {
+            panic!()
+        };
+        assert!(missing.contains("systemd-analyze verify"));
+    }
+
+    #[test]
+    fn masked_units_are_refused_unless_they_shall_be_unmasked() {
+        let masked = || unit("masked", "inactive", "masked");
+        assert!(matches!(compare(json!({"name": "redis", "state": "started"}), masked()), Verdict::Refused(_)));
+        assert_eq!(change(json!({"name": "redis", "state": "started", "masked": false}), masked()).summary, "unmask, start");
+        assert_eq!(change(json!({"name": "redis", "masked": true}), unit("not-found", "inactive", "")).summary, "mask");
+    }
+
+    #[test]
+    fn what_cannot_stay_started_is_refused() {
+        let once = Unit { runs_once: true, ..unit("loaded", "inactive", "static") };
+        let Verdict::Refused(why) = compare(json!({"name": "redis", "state": "started"}), once) else { panic!() };
+        assert!(why.contains("runs once"));
+    }
+
+    #[test]
+    fn parameters_that_make_no_state_are_errors() {
+        assert!(systemd(json!({"name": "redis", "state": "restarted"})).unwrap_err().contains("notify a handler"));
+        assert!(systemd(json!({"name": "redis", "daemon_reload": true})).unwrap_err().contains("by itself"));
+        assert!(systemd(json!({"name": "redis"})).unwrap_err().contains("at least one of"));
+        assert!(systemd(json!({"name": "redis", "state": "started", "masked": true})).unwrap_err().contains("neither"));
+        assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not the name"));
+    }
+
+    #[test]
+    fn an_alias_is_enabled_by_its_true_name_and_started_by_its_own() {
+        let tools = tempfile::tempdir().unwrap();
+        fake_systemd(tools.path(), "Id=real.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=yes\n");
+        let change = change(json!({"name": "redis", "state": "started", "enabled": true}), unit("loaded", "inactive", "disabled"));
+        let done = run(&change.script, tools.path());
+        assert_eq!(done.status, 0, "{done:?}");
+        assert_eq!(calls(tools.path()), "daemon-reload\nenable real.service\nreset-failed redis.service\nstart redis.service\n");
+    }
+}

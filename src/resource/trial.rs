@@ -1,0 +1,86 @@
+//! For tests: runs a script as the engine would, with fake tools first in its PATH.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{script::Script, secret::SecretValues};
+
+/// What a script did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) status: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+/// Makes an executable `tools/name` with this shell text.
+pub(crate) fn fake(tools: &Path, name: &str, text: &str) {
+    let path = tools.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs a script. `tools` comes first in PATH and is there as `$TOOLS`.
+pub(crate) fn run(script: &Script, tools: &Path) -> Done {
+    let text = script.render().unwrap();
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", tools.display());
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg("umask 077; eval \"$1\"")
+        .arg("sh")
+        .arg(text)
+        .env_clear()
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .env("TOOLS", tools)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = script.sealed_input().reveal(&SecretValues::default()).unwrap();
+    // A script that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(&input);
+    let output = child.wait_with_output().unwrap();
+    Done {
+        status: output.status.code().unwrap_or(-1),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The lines of a diff, as people see them.
+pub(crate) fn shown(diff: &super::Diff) -> String {
+    use super::diff::Line;
+    let line = |line: &Line| match line {
+        Line::Title(text) => format!("= {text}"),
+        Line::Context(text) => format!("  {text}"),
+        Line::Added(text) => format!("+ {text}"),
+        Line::Removed(text) => format!("- {text}"),
+        Line::Gap => "...".to_owned(),
+    };
+    diff.lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The change that a comparison must have found.
+pub(crate) fn change(verdict: super::Verdict) -> super::Change {
+    let super::Verdict::Change(change) = verdict else { panic!("no change: {verdict:?}") };
+    change
+}
+
+/// A project without files.
+pub(crate) struct NoFiles;
+
+impl super::Files for NoFiles {
+    fn template(&mut self, name: &str) -> Result<crate::secret::Sealed, crate::source::Diagnostic> {
+        panic!("asked for template {name}")
+    }
+    fn file(&mut self, name: &str) -> Result<Vec<u8>, crate::source::Diagnostic> {
+        panic!("asked for file {name}")
+    }
+}

@@ -1,0 +1,357 @@
+//! `ufw`: the firewall's rules, policies and whether it works. A task is about one rule, or about the firewall as a whole.
+
+mod words;
+
+use std::{any::Any, net::IpAddr};
+
+use serde::Deserialize;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use words::{Logging, Protocol, State, Way};
+
+use crate::{
+    firewall::{Action, Direction, Firewall, Network, Policy, Ports, Rule},
+    question::{Questions, Unanswered, connection::Connection, ufw},
+    script::Script,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "ufw",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(Ufw::new(decode(parameters)?)?)),
+    parameters: &[
+        "rule", "port", "to_port", "proto", "protocol", "from_ip", "from", "src", "to_ip", "to", "dest", "from_port", "direction",
+        "interface", "if", "comment", "delete", "state", "policy", "default", "logging",
+    ],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Parameters {
+    rule: Option<Action>,
+    #[serde(alias = "to_port")]
+    port: Ports,
+    #[serde(alias = "protocol")]
+    proto: Protocol,
+    #[serde(alias = "from", alias = "src")]
+    from_ip: Option<String>,
+    #[serde(alias = "to", alias = "dest")]
+    to_ip: Option<String>,
+    from_port: Ports,
+    direction: Option<Way>,
+    #[serde(alias = "if")]
+    interface: Option<String>,
+    comment: Option<String>,
+    delete: Flag,
+    state: Option<State>,
+    #[serde(alias = "default")]
+    policy: Option<Policy>,
+    logging: Option<Logging>,
+}
+
+#[derive(Debug)]
+enum Ufw {
+    Rule(Wanted),
+    Whole { state: Option<State>, policy: Option<(Policy, Way)>, logging: Option<Logging> },
+}
+
+/// A rule as a task writes it: without addresses it stands for an IPv4 and an IPv6 rule.
+#[derive(Debug)]
+struct Wanted {
+    action: Action,
+    protocol: Protocol,
+    to_ports: Ports,
+    to: Option<Network>,
+    from_ports: Ports,
+    from: Option<Network>,
+    direction: Direction,
+    interface: Option<String>,
+    comment: Option<String>,
+    delete: bool,
+}
+
+impl Ufw {
+    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+        let Parameters { rule, direction, state, policy, logging, .. } = parameters;
+        let whole = state.is_some() || policy.is_some() || logging.is_some();
+        match rule {
+            Some(_) if whole => {
+                Err(Wrong::parameter("rule", "a task is about one rule or about the whole firewall (`state`, `policy`, `logging`); make two tasks"))
+            }
+            Some(action) => Wanted::new(action, parameters).map(Self::Rule),
+            None if !whole => Err(Wrong::parameter("", "needs `rule`, or one of `state`, `policy` and `logging`")),
+            None => {
+                if let Some(name) = parameters.given_for_a_rule() {
+                    return Err(Wrong::parameter(name, "goes with `rule` only"));
+                }
+                if direction.is_some() && policy.is_none() {
+                    return Err(Wrong::parameter("direction", "goes with `rule` or `policy`"));
+                }
+                Ok(Self::Whole { state, policy: policy.map(|policy| (policy, direction.unwrap_or(Way::In))), logging })
+            }
+        }
+    }
+
+    /// What the firewall is once this is done.
+    fn apply(&self, firewall: &mut Firewall) {
+        match self {
+            Self::Rule(wanted) => wanted.apply(firewall),
+            Self::Whole { state, policy, logging } => {
+                if let Some((policy, way)) = policy {
+                    match way {
+                        Way::In => firewall.incoming = *policy,
+                        Way::Out => firewall.outgoing = *policy,
+                        Way::Routed => firewall.routed = *policy,
+                    }
+                }
+                if let Some(logging) = logging {
+                    firewall.logging = logging.level(&firewall.logging).to_owned();
+                }
+                if let Some(state) = state {
+                    firewall.enabled = *state == State::Enabled;
+                }
+            }
+        }
+    }
+
+    fn change(&self, before: &Firewall, after: &Firewall) -> Change {
+        let mut diff = Diff::none();
+        let mut attribute = |name: &str, before: &str, after: &str| {
+            if before != after {
+                diff.attribute(name, before, after);
+            }
+        };
+        let state = |firewall: &Firewall| if firewall.enabled { "enabled" } else { "disabled" };
+        attribute("state", state(before), state(after));
+        attribute("policy incoming", before.incoming.word(), after.incoming.word());
+        attribute("policy outgoing", before.outgoing.word(), after.outgoing.word());
+        attribute("policy routed", before.routed.word(), after.routed.word());
+        attribute("logging", &before.logging, &after.logging);
+        before.rules.iter().filter(|rule| !after.rules.contains(rule)).for_each(|rule| diff.removed(shown(rule)));
+        after.rules.iter().filter(|rule| !before.rules.contains(rule)).for_each(|rule| diff.added(shown(rule)));
+        let summary = match self {
+            Self::Rule(wanted) if wanted.delete => format!("delete: {}", wanted.words().join(" ")),
+            Self::Rule(wanted) => wanted.words().join(" "),
+            Self::Whole { state, policy, logging } => {
+                let state = state.map(|state| if state == State::Enabled { "enable" } else { "disable" }.to_owned());
+                let policy = policy.map(|(policy, way)| format!("{} {}", policy.word(), way.word()));
+                let logging = logging.map(|logging| format!("logging {}", logging.word()));
+                [policy, logging, state].into_iter().flatten().collect::<Vec<_>>().join(", ")
+            }
+        };
+        Change::new(summary, self.script()).diff(diff.titled("ufw"))
+    }
+
+    fn script(&self) -> Script {
+        match self {
+            Self::Rule(wanted) => {
+                let delete = wanted.delete.then_some("delete");
+                let comment = wanted.comment.iter().filter(|_| !wanted.delete).flat_map(|comment| ["comment", comment]);
+                Script::new("set -eu\nufw \"$@\"").args(delete).args(wanted.words()).args(comment)
+            }
+            Self::Whole { state, policy, logging } => {
+                let (policy, way) = policy.map_or(("", ""), |(policy, way)| (policy.word(), way.word()));
+                let state = state.map_or("", |state| if state == State::Enabled { "enable" } else { "disable" });
+                Script::new(WHOLE).args([policy, way, logging.map_or("", Logging::word), state])
+            }
+        }
+    }
+}
+
+/// `--force`: ufw would ask whether to go on in an SSH session. Whether that is safe was decided before (`refuse`).
+const WHOLE: &str = r#"set -eu
+if [ -n "$1" ]; then ufw default "$1" "$2"; fi
+if [ -n "$3" ]; then ufw logging "$3"; fi
+if [ -n "$4" ]; then ufw --force "$4"; fi
+"#;
+
+impl Parameters {
+    fn given_for_a_rule(&self) -> Option<&'static str> {
+        [
+            ("port", !self.port.is_any()),
+            ("proto", self.proto != Protocol::Any),
+            ("from_ip", self.from_ip.is_some()),
+            ("to_ip", self.to_ip.is_some()),
+            ("from_port", !self.from_port.is_any()),
+            ("interface", self.interface.is_some()),
+            ("comment", self.comment.is_some()),
+            ("delete", self.delete.0),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
+}
+
+impl Wanted {
+    fn new(action: Action, parameters: Parameters) -> Result<Self, Wrong> {
+        let Parameters { port, proto, from_ip, to_ip, from_port, direction, interface, comment, delete, .. } = parameters;
+        let (from, to) = (network("from_ip", from_ip.as_deref())?, network("to_ip", to_ip.as_deref())?);
+        if from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6()) {
+            return Err(Wrong::parameter("to_ip", "is of another IP version than `from_ip`"));
+        }
+        for (name, ports) in [("port", &port), ("from_port", &from_port)] {
+            if proto == Protocol::Any && !ports.is_any() && !ports.is_one() {
+                return Err(Wrong::parameter(name, "several ports need `proto: tcp` or `proto: udp`"));
+            }
+        }
+        let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-+".contains(sign);
+        if interface.as_deref().is_some_and(|name| !(1..16).contains(&name.len()) || !name.chars().all(plain)) {
+            return Err(Wrong::parameter("interface", "is not the name of a network interface, such as eth0"));
+        }
+        if comment.as_deref().is_some_and(|comment| comment.is_empty() || comment.contains(|sign: char| sign.is_control() || sign == '\'')) {
+            return Err(Wrong::parameter("comment", "ufw takes no comment that is empty or holds a single quote or a line break"));
+        }
+        let direction = match direction {
+            None | Some(Way::In) => Direction::In,
+            Some(Way::Out) => Direction::Out,
+            Some(Way::Routed) => return Err(Wrong::parameter("direction", "a rule is `in` or `out`")),
+        };
+        let (protocol, to_ports, from_ports, delete) = (proto, port, from_port, delete.0);
+        Ok(Self { action, protocol, to_ports, to, from_ports, from, direction, interface, comment, delete })
+    }
+
+    /// The rules that ufw makes of it.
+    fn rules(&self, ipv6: bool) -> Vec<Rule> {
+        let versions = match self.from.or(self.to) {
+            Some(network) => vec![network.is_v6()],
+            None if ipv6 => vec![false, true],
+            None => vec![false],
+        };
+        let rule = |v6| Rule {
+            action: self.action,
+            protocol: self.protocol.word().to_owned(),
+            to_ports: self.to_ports.clone(),
+            to: self.to.unwrap_or(Network::everything(v6)),
+            from_ports: self.from_ports.clone(),
+            from: self.from.unwrap_or(Network::everything(v6)),
+            direction: self.direction,
+            interface: self.interface.clone(),
+            comment: self.comment.clone(),
+            special: None,
+        };
+        versions.into_iter().map(rule).collect()
+    }
+
+    /// As ufw does it: a rule about the same packets is replaced where it stands, a new one comes last.
+    fn apply(&self, firewall: &mut Firewall) {
+        for mut rule in self.rules(firewall.ipv6) {
+            let at = firewall.rules.iter().position(|there| there.same_packets(&rule));
+            match at {
+                Some(at) if self.delete => {
+                    if firewall.rules[at].action == self.action {
+                        firewall.rules.remove(at);
+                    }
+                }
+                None if self.delete => {}
+                Some(at) => {
+                    // No word about a comment: whatever is there may stay.
+                    if rule.action == firewall.rules[at].action && self.comment.is_none() {
+                        rule.comment.clone_from(&firewall.rules[at].comment);
+                    }
+                    firewall.rules[at] = rule;
+                }
+                None => firewall.rules.push(rule),
+            }
+        }
+    }
+
+    /// ufw's long syntax, without the comment.
+    fn words(&self) -> Vec<String> {
+        let mut words = vec![self.action.word().to_owned(), self.direction.word().to_owned()];
+        let mut say = |these: &[&str]| words.extend(these.iter().map(ToString::to_string));
+        if let Some(interface) = &self.interface {
+            say(&["on", interface]);
+        }
+        let any = |network: Option<Network>| network.map_or("any".to_owned(), |network| network.to_string());
+        say(&["from", &any(self.from)]);
+        if !self.from_ports.is_any() {
+            say(&["port", &self.from_ports.to_string()]);
+        }
+        say(&["to", &any(self.to)]);
+        if !self.to_ports.is_any() {
+            say(&["port", &self.to_ports.to_string()]);
+        }
+        if self.protocol != Protocol::Any {
+            say(&["proto", self.protocol.word()]);
+        }
+        words
+    }
+}
+
+/// `any` and every IPv4 or IPv6 address are different things to ufw: the former makes a rule for each.
+fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, Wrong> {
+    match text {
+        None | Some("any") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|reason: String| Wrong::parameter(name, reason)),
+    }
+}
+
+fn shown(rule: &Rule) -> String {
+    let mut text = format!("{} {}", rule.action.word(), rule.direction.word());
+    if let Some(interface) = &rule.interface {
+        text = format!("{text} on {interface}");
+    }
+    let ports = |ports: &Ports| if ports.is_any() { String::new() } else { format!(" port {ports}") };
+    text = format!("{text} from {}{} to {}{}", rule.from, ports(&rule.from_ports), rule.to, ports(&rule.to_ports));
+    if rule.protocol != "any" {
+        text = format!("{text} proto {}", rule.protocol);
+    }
+    rule.comment.iter().for_each(|comment| text = format!("{text} # {comment}"));
+    text
+}
+
+/// The firewall that is, and whether ufw is there at all.
+fn current(is: &Is<'_>) -> Result<(Firewall, bool), Unanswered> {
+    Ok(match is.answers.get::<ufw::Ufw>(&())? {
+        ufw::Answer::State(firewall) => (firewall.clone(), true),
+        ufw::Answer::NotInstalled => (Firewall::fresh(), false),
+    })
+}
+
+impl Resource for Ufw {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<ufw::Ufw>(());
+        ask.ask::<Connection>(());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let (before, installed) = current(is)?;
+        let mut after = before.clone();
+        self.apply(&mut after);
+        if before == after && installed {
+            return Ok(Verdict::CONVERGED);
+        }
+        let change = self.change(&before, &after);
+        Ok(if installed { Verdict::Change(change) } else { Verdict::Blocked { missing: "ufw".into(), change } })
+    }
+
+    fn refuse(&self, is: &Is<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let (mut firewall, _) = current(is).ok()?;
+        let addresses = match is.answers.get::<Connection>(&()) {
+            Ok(Some(addresses)) => addresses,
+            Ok(None) => return None,
+            Err(reason) => return Some(format!("whether this would cut the connection cannot be told: {reason}")),
+        };
+        let (client, server, port) = (addresses.client_ip, addresses.server_ip, addresses.server_port);
+        for resource in earlier {
+            if let Some(earlier) = (*resource as &dyn Any).downcast_ref::<Self>() {
+                earlier.apply(&mut firewall);
+            }
+        }
+        let before = firewall.lets_in(client, server, port);
+        self.apply(&mut firewall);
+        (before && !firewall.lets_in(client, server, port)).then(|| cut(client, port))
+    }
+}
+
+fn cut(client: IpAddr, port: u16) -> String {
+    format!(
+        "this would cut the connection that this run uses: {client} could no longer reach port {port} of the node; put \
+         `ufw: {{rule: allow, port: {port}, proto: tcp, from_ip: {client}}}` before this task"
+    )
+}
+
+#[cfg(test)]
+mod tests;

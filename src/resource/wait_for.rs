@@ -1,0 +1,247 @@
+//! `wait_for`: waits until something listens on a port or a path exists, or no longer.
+
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Change, Diff, Files, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        guard::{Guard, GuardKey},
+        listening::Listening,
+    },
+    script::Script,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "wait_for",
+    decode: from_parameters,
+    parameters: &["port", "host", "path", "timeout", "state"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    port: Option<u16>,
+    host: Option<IpAddr>,
+    path: Option<RemotePath>,
+    timeout: Option<u32>,
+    #[serde(default)]
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Started,
+    Present,
+    Stopped,
+    Absent,
+}
+
+#[derive(Debug)]
+struct WaitFor {
+    what: What,
+    /// Whether it shall be there.
+    there: bool,
+    seconds: u32,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Something that listens on this node.
+    Port(IpAddr, u16),
+    /// Something at a path.
+    Path(RemotePath),
+}
+
+/// Beyond the time that the script itself waits.
+const SPARE: Duration = Duration::from_secs(10);
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    let Parameters { port, host, path, timeout, state } = decode(parameters)?;
+    let what = match (port, path) {
+        (Some(0), None) => return Err(Wrong::parameter("port", "0 is not a port")),
+        (Some(port), None) => What::Port(host.unwrap_or(IpAddr::from([127, 0, 0, 1])), port),
+        (None, Some(path)) if host.is_none() => What::Path(path),
+        (None, Some(_)) => return Err(Wrong::parameter("host", "says nothing beside `path`")),
+        (Some(_), Some(_)) | (None, None) => return Err(Wrong::parameter("", "give either `port` or `path`")),
+    };
+    let there = matches!(state, State::Started | State::Present);
+    Ok(Box::new(WaitFor { what, there, seconds: timeout.unwrap_or(300) }))
+}
+
+impl Resource for WaitFor {
+    fn questions(&self, ask: &mut Questions) {
+        match &self.what {
+            What::Port(..) => ask.ask::<Listening>(()),
+            What::Path(path) => ask.ask::<Guard>(GuardKey::Exists(path.clone())),
+        }
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let is_there = match &self.what {
+            What::Port(host, port) => is.answers.get::<Listening>(&())?.iter().any(|listener| listener.takes(*host, *port)),
+            What::Path(path) => is.answers.get::<Guard>(&GuardKey::Exists(path.clone()))?.status == 0,
+        };
+        if is_there == self.there {
+            return Ok(Verdict::CONVERGED);
+        }
+        let mut diff = Diff::none();
+        if self.there { diff.added(self.shown()) } else { diff.removed(self.shown()) }
+        let wanted = if self.there { "there" } else { "gone" };
+        let script = Script::new(WAIT).arg(wanted).arg(self.seconds.to_string()).arg(self.shown());
+        let script = match &self.what {
+            What::Path(path) => script.arg(path.as_str()),
+            What::Port(host, port) => script.arg("").args(patterns(*host).into_iter().map(|host| format!("{host}:{port:04X}"))),
+        };
+        let limit = Duration::from_secs(self.seconds.into()) + SPARE;
+        Ok(Verdict::Change(Change::new("wait", script.limit(limit)).diff(diff)))
+    }
+}
+
+impl WaitFor {
+    fn shown(&self) -> String {
+        match &self.what {
+            What::Port(host @ IpAddr::V4(_), port) => format!("{host}:{port}"),
+            What::Port(host @ IpAddr::V6(_), port) => format!("[{host}]:{port}"),
+            What::Path(path) => path.as_str().to_owned(),
+        }
+    }
+}
+
+/// The addresses, as the kernel's tables write them, on which a socket must listen to be reached at `host`.
+fn patterns(host: IpAddr) -> Vec<String> {
+    let hex = |bytes: &[u8]| {
+        bytes.chunks(4).fold(String::new(), |mut text, word| {
+            for byte in word.iter().rev() {
+                let _ = write!(text, "{byte:02X}");
+            }
+            text
+        })
+    };
+    let all = "0".repeat(32);
+    match host {
+        IpAddr::V4(v4) => vec![hex(&v4.octets()), "00000000".to_owned(), hex(&v4.to_ipv6_mapped().octets()), all],
+        IpAddr::V6(v6) => vec![hex(&v6.octets()), all],
+    }
+}
+
+/// `$1`: `there` or `gone`; `$2`: seconds; `$3`: what people call it; `$4`: a path, or nothing and then sockets as the kernel writes them.
+const WAIT: &str = r#"set -eu
+wanted=$1 seconds=$2 name=$3 path=$4
+shift 4
+look() {
+  if [ -n "$path" ]; then
+    if [ -e "$path" ] || [ -L "$path" ]; then echo there; else echo gone; fi
+    return
+  fi
+  for table in /proc/net/tcp /proc/net/tcp6; do if [ -e "$table" ]; then head -c 65536 "$table"; fi; done | {
+    state=gone
+    while read -r slot socket remote status rest; do
+      [ "$status" = 0A ] || continue
+      for address do if [ "$socket" = "$address" ]; then state=there; fi; done
+    done
+    echo "$state"
+  }
+}
+uptime() { read -r now rest </proc/uptime; echo "${now%.*}"; }
+end=$(( $(uptime) + seconds ))
+until [ "$(look "$@")" = "$wanted" ]; do
+  [ "$(uptime)" -lt "$end" ] || {
+    case $wanted in
+      there) echo "\`$name\` is still not there after $seconds s" >&2;;
+      gone) echo "\`$name\` is still there after $seconds s" >&2;;
+    esac
+    exit 1
+  }
+  sleep 0.2
+done
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        question::{Answers, guard::GuardAnswer, listening::Listener},
+        resource::trial::{NoFiles, run, shown},
+        secret::SecretValues,
+    };
+    use serde_json::json;
+    use std::{net::TcpListener, path::Path};
+
+    fn compare(parameters: Value, listens_at: Option<&str>, exists: bool) -> Verdict {
+        let mut answers = Answers::default();
+        let listener = |address: &str| Listener { address: address.parse().unwrap(), port: 6379, uid: 0, inode: 1 };
+        answers.set::<Listening>((), Ok(listens_at.map(listener).into_iter().collect()));
+        let status = i32::from(!exists);
+        answers.set::<Guard>(GuardKey::Exists(RemotePath::new("/x").unwrap()), Ok(GuardAnswer { status, ..GuardAnswer::default() }));
+        let resource = from_parameters(parameters, &mut NoFiles).unwrap();
+        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    fn change(parameters: Value) -> Change {
+        crate::resource::trial::change(compare(parameters, None, true))
+    }
+
+    #[test]
+    fn what_holds_already_is_converged() {
+        assert!(matches!(compare(json!({"port": 6379}), Some("0.0.0.0"), false), Verdict::Converged { .. }));
+        assert!(matches!(compare(json!({"port": 6379, "host": "::1"}), Some("::"), false), Verdict::Converged { .. }));
+        assert!(matches!(compare(json!({"port": 6379, "state": "stopped"}), Some("10.0.0.1"), false), Verdict::Converged { .. }));
+        assert!(matches!(compare(json!({"path": "/x", "state": "present"}), None, true), Verdict::Converged { .. }));
+        assert!(matches!(compare(json!({"path": "/x", "state": "absent"}), None, false), Verdict::Converged { .. }));
+    }
+
+    #[test]
+    fn what_does_not_hold_yet_is_waited_for() {
+        let port = change(json!({"port": 6379, "timeout": 20}));
+        assert_eq!((shown(&port.diff).as_str(), port.script.time_limit()), ("+ 127.0.0.1:6379", Duration::from_secs(30)));
+        assert_eq!(shown(&change(json!({"path": "/x", "state": "absent"})).diff), "- /x");
+    }
+
+    #[test]
+    fn the_real_shell_sees_a_port_open_and_close() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(run(&change(json!({"port": port, "timeout": 0})).script, Path::new("/nonexistent")).status, 0);
+        // Its own address is not reached through another loopback address.
+        let other = run(&change(json!({"port": port, "timeout": 0, "host": "127.0.0.2"})).script, Path::new("/nonexistent"));
+        assert_eq!((other.status, other.stderr), (1, format!("`127.0.0.2:{port}` is still not there after 0 s\n")));
+    }
+
+    #[test]
+    fn the_real_shell_waits_until_a_path_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("it's $(here)");
+        std::fs::write(&path, "").unwrap();
+        let resource = from_parameters(json!({"path": path, "state": "absent", "timeout": 60}), &mut NoFiles).unwrap();
+        let mut answers = Answers::default();
+        answers.set::<Guard>(GuardKey::Exists(RemotePath::new(path.to_str().unwrap()).unwrap()), Ok(GuardAnswer::default()));
+        let verdict = resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+        let Verdict::Change(change) = verdict else { panic!() };
+        let waiting = std::thread::spawn(move || run(&change.script, Path::new("/nonexistent")).status);
+        assert!(!waiting.is_finished());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(waiting.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_kernel_writes_them() {
+        let patterns = patterns("127.0.0.1".parse().unwrap());
+        assert_eq!(patterns[..3], ["0100007F", "00000000", "0000000000000000FFFF00000100007F"]);
+    }
+
+    #[test]
+    fn wrong_parameters_are_errors() {
+        for parameters in [json!({}), json!({"port": 1, "path": "/x"}), json!({"port": 0}), json!({"path": "/x", "host": "::1"}), json!({"port": 1, "host": "db"}), json!({"port": 1, "state": "drained"})] {
+            assert!(from_parameters(parameters.clone(), &mut NoFiles).is_err(), "{parameters}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Where ssh's control sockets live on this machine, and who cleans up after a run that was killed.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use openssh::Session;
+use tempfile::TempDir;
+
+/// Before the process id of the run, in the names of our directories.
+const PREFIX: &str = "autobot-provision-";
+
+/// What ssh may add to the directory of one connection: `/master` and, while it binds, 17 more bytes.
+const SOCKET: usize = "/c123456/master.1234567890123456".len();
+
+/// The longest path of a Unix domain socket on Linux, without its final NUL.
+const LONGEST: usize = 107;
+
+/// The directory, private to this user, in which the runs of this user make theirs.
+pub(super) fn base() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // Its names would be too long for a socket, or it may have gone with the log-in session that it belonged to.
+    runtime.filter(|path| path.is_absolute() && path.is_dir() && fits(path)).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+fn fits(base: &Path) -> bool {
+    base.as_os_str().len() + "/".len() + PREFIX.len() + "4194304-123456".len() + SOCKET <= LONGEST
+}
+
+/// This run's directory, 0700, removed when it is dropped. Removes what killed runs have left beside it.
+pub(super) async fn open(base: &Path) -> io::Result<TempDir> {
+    if !fits(base) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is too long for a control socket"));
+    }
+    remove_stale(base).await;
+    tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .rand_bytes(6)
+        // Whoever can reach a control socket can use the connection.
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(base)
+}
+
+/// Ends the ssh masters of killed runs and removes their directories. What cannot be removed is left: it harms nobody.
+async fn remove_stale(base: &Path) {
+    let (Ok(entries), Ok(ourselves)) = (fs::read_dir(base), fs::metadata("/proc/self")) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
+        // In /tmp anybody may make such names. `entry.metadata` does not follow links.
+        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == ourselves.uid());
+        if let Some(process) = process
+            && ours
+            && !Path::new("/proc").join(process.to_string()).exists()
+        {
+            tracing::debug!(directory = %entry.path().display(), "removing what a killed run has left");
+            for connection in fs::read_dir(entry.path()).into_iter().flatten().filter_map(Result::ok) {
+                let socket = connection.path().join("master");
+                if socket.exists() {
+                    let _ = Session::resume_mux(socket.into_boxed_path(), None).close().await;
+                }
+            }
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

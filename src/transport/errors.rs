@@ -1,0 +1,336 @@
+//! Why a node cannot be reached, and what to do about it.
+
+use super::{Holder, Target, session::Broken};
+
+/// Why a node cannot be reached or was lost. `Display` says what is wrong, [`LinkError::remedy`] what to do.
+///
+/// `address` is what was asked for: the host, and the port where the inventory has one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Nothing listens there.
+    #[error("`{address}` refuses the connection")]
+    Refused {
+        /// Host and port.
+        address: String,
+    },
+    /// No answer in time.
+    #[error("`{address}` does not answer: {detail}")]
+    TimedOut {
+        /// Host and port.
+        address: String,
+        /// Which limit was passed.
+        detail: String,
+    },
+    /// No way there.
+    #[error("there is no route to `{address}`")]
+    NoRoute {
+        /// Host and port.
+        address: String,
+    },
+    /// The name means nothing to the resolver.
+    #[error("the name `{host}` cannot be resolved")]
+    UnknownName {
+        /// The name.
+        host: String,
+    },
+    /// The host key is not in `known_hosts`.
+    #[error("the host key of `{address}` is not known")]
+    UnknownHostKey {
+        /// Host and port.
+        address: String,
+        /// How ssh-keyscan would get it.
+        keyscan: String,
+    },
+    /// Another host key than the one in `known_hosts`.
+    #[error("the host key of `{address}` HAS CHANGED: this is another machine, or somebody is between you and it")]
+    ChangedHostKey {
+        /// Host and port.
+        address: String,
+        /// The command that forgets the old key, in ssh's words.
+        forget: String,
+    },
+    /// No key was accepted.
+    #[error("`{address}` does not let us in: {detail}")]
+    NoKeyAccepted {
+        /// Host and port.
+        address: String,
+        /// ssh's words.
+        detail: String,
+        /// The command with which a person can try the same.
+        try_it: String,
+    },
+    /// sudo wants a password, or does not know the user.
+    #[error("sudo on `{host}` refuses: {detail}")]
+    SudoRefused {
+        /// The host.
+        host: String,
+        /// sudo's words.
+        detail: String,
+    },
+    /// There is no sudo.
+    #[error("`{host}` has no sudo, and the login is not root's")]
+    NoSudo {
+        /// The host.
+        host: String,
+    },
+    /// The login shell did not start our shell.
+    #[error("the login shell of `{host}` does not run commands: {detail}")]
+    LoginShell {
+        /// The host.
+        host: String,
+        /// What came instead.
+        detail: String,
+    },
+    /// Another run holds the node.
+    #[error("{0}")]
+    Held(Holder),
+    /// The lock cannot be taken, for another reason than that it is held.
+    #[error("the lock on `{host}` cannot be taken: {detail}")]
+    LockFailed {
+        /// The host.
+        host: String,
+        /// The node's words.
+        detail: String,
+    },
+    /// The link went away.
+    #[error("the connection to `{host}` was lost{detail}")]
+    Lost {
+        /// The host.
+        host: String,
+        /// Why, in ssh's words, with a leading `: `; or nothing.
+        detail: String,
+    },
+    /// The node answered what it should not.
+    #[error("`{host}` answers what it should not: {detail}")]
+    Protocol {
+        /// The host.
+        host: String,
+        /// What came.
+        detail: String,
+    },
+    /// Something on this machine: no ssh client, no directory for the control socket.
+    #[error("{detail}")]
+    Here {
+        /// What is wrong here.
+        detail: String,
+    },
+    /// What ssh says, when it is none of the above.
+    #[error("ssh to `{address}` fails: {detail}")]
+    Other {
+        /// Host and port.
+        address: String,
+        /// ssh's words.
+        detail: String,
+    },
+}
+
+impl LinkError {
+    /// What the reader can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Refused { .. } => "is sshd running there, on this port? see `ansible_port`".to_owned(),
+            Self::TimedOut { .. } => "is the node up, and does a firewall let you through to its ssh port?".to_owned(),
+            Self::NoRoute { .. } => "are you on the right network or VPN?".to_owned(),
+            Self::UnknownName { .. } => "correct `ansible_host` in the inventory, or add the name to DNS or to your ssh_config".to_owned(),
+            Self::UnknownHostKey { keyscan, .. } => {
+                format!("compare the key with the node's own and remember it: `{keyscan}`; or accept unknown keys this once: `--accept-new-host-keys`")
+            }
+            Self::ChangedHostKey { forget, .. } => {
+                format!("only if you know that the node was installed again: `{forget}`, then accept the new key with `--accept-new-host-keys`")
+            }
+            Self::NoKeyAccepted { try_it, .. } => {
+                format!("is your key in ssh-agent (`ssh-add -l`), and `ansible_user` right? try `{try_it}`; passwords are never asked for")
+            }
+            Self::SudoRefused { detail, .. } if detail.contains("tty") => {
+                "sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d".to_owned()
+            }
+            Self::SudoRefused { .. } => {
+                "allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo".to_owned()
+            }
+            Self::NoSudo { .. } => "install sudo, or log in as root: `ansible_user: root`".to_owned(),
+            Self::LoginShell { .. } => {
+                "the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files".to_owned()
+            }
+            Self::Held(_) => "wait for it with `--wait 5m`, or end that run".to_owned(),
+            Self::Lost { .. } => "everything that ran there is ended within 10 seconds; run it again".to_owned(),
+            Self::LockFailed { .. } | Self::Protocol { .. } | Self::Here { .. } | Self::Other { .. } => return None,
+        })
+    }
+}
+
+/// Host, and the port where the inventory has one.
+fn address(target: &Target) -> String {
+    match target.port {
+        Some(port) if target.host.contains(':') => format!("[{}]:{port}", target.host),
+        Some(port) => format!("{}:{port}", target.host),
+        None => target.host.clone(),
+    }
+}
+
+/// Makes sense of what ssh wrote when it could not log in.
+pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
+    let (address, host) = (address(target), target.host.clone());
+    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
+    // The last line is the outcome; those before it are warnings.
+    let detail = lines().next_back().unwrap_or("it says nothing").to_owned();
+    let port = target.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+    if log.contains("HOST IDENTIFICATION HAS CHANGED") || log.contains("has changed and you have requested strict checking") {
+        let forget = lines().find(|line| line.starts_with("ssh-keygen ")).unwrap_or("ssh-keygen -R HOST");
+        return LinkError::ChangedHostKey { address, forget: forget.to_owned() };
+    }
+    if log.contains("Host key verification failed") || log.contains("host key is known for") {
+        return LinkError::UnknownHostKey { address, keyscan: format!("ssh-keyscan {port}{host} >> ~/.ssh/known_hosts") };
+    }
+    if log.contains("Permission denied") || log.contains("Too many authentication failures") {
+        let user = target.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        return LinkError::NoKeyAccepted { address, detail, try_it: format!("ssh {port}{user}{host}") };
+    }
+    if log.contains("Could not resolve hostname") {
+        return LinkError::UnknownName { host };
+    }
+    if log.contains("Connection refused") {
+        return LinkError::Refused { address };
+    }
+    if log.contains("timed out") {
+        return LinkError::TimedOut { address, detail };
+    }
+    if ["No route to host", "Network is unreachable", "Host is down"].iter().any(|text| log.contains(text)) {
+        return LinkError::NoRoute { address };
+    }
+    if detail.starts_with("cannot ") {
+        return LinkError::Here { detail };
+    }
+    LinkError::Other { address, detail }
+}
+
+/// Makes sense of a session that broke before our shell spoke: the login shell's fault, or sudo's.
+pub(super) fn from_greeting(target: &Target, broken: Broken, log: &str) -> LinkError {
+    let host = target.host.clone();
+    match broken {
+        Broken::Ended(errors) => {
+            let line = |text: &str| errors.lines().find(|line| line.contains(text)).map(|line| line.trim().to_owned());
+            if errors.contains("sudo: not found")
+                || errors.contains("sudo: command not found")
+                || errors.contains("sudo: No such file")
+            {
+                LinkError::NoSudo { host }
+            } else if let Some(detail) = line("sudo:").or_else(|| line("sudoers")).or_else(|| line("not allowed to execute")) {
+                LinkError::SudoRefused { host, detail: detail.trim_start_matches("sudo: ").to_owned() }
+            } else if !log.is_empty() {
+                LinkError::Lost { host, detail: format!(": {log}") }
+            } else {
+                let last = errors.lines().map(str::trim).rfind(|line| !line.is_empty());
+                LinkError::LoginShell { host, detail: last.unwrap_or("it ends without a word").chars().take(300).collect() }
+            }
+        }
+        Broken::Silent => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },
+        Broken::Nonsense(detail) => LinkError::LoginShell { host, detail: format!("it answers {detail}") },
+        Broken::Held(_) | Broken::LockFailed(_) => from_broken(target, broken, log),
+    }
+}
+
+/// Makes sense of a session that broke later. `log` is ssh's.
+pub(super) fn from_broken(target: &Target, broken: Broken, log: &str) -> LinkError {
+    let host = target.host.clone();
+    match broken {
+        Broken::Held(holder) => LinkError::Held(holder),
+        Broken::LockFailed(detail) => LinkError::LockFailed { host, detail },
+        Broken::Nonsense(detail) => LinkError::Protocol { host, detail },
+        Broken::Silent => {
+            LinkError::Lost { host, detail: ": the node does not answer, though the limits of its tasks have passed".to_owned() }
+        }
+        // What a script wrote to its standard error is not shown: it may hold anything.
+        Broken::Ended(_) => {
+            let detail = log.lines().next_back().map(|line| format!(": {line}")).unwrap_or_default();
+            LinkError::Lost { host, detail }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(error: &LinkError) -> String {
+        let help = error.remedy().map(|remedy| format!("  help: {remedy}\n")).unwrap_or_default();
+        format!("{error}\n{help}")
+    }
+
+    fn target() -> Target {
+        Target { port: Some(2222), user: Some("ann".into()), ..Target::new("db", "db.example") }
+    }
+
+    #[test]
+    fn says_what_ssh_means_and_what_to_do() {
+        let logs = [
+            "ssh: connect to host db.example port 2222: Connection refused",
+            "ssh: connect to host db.example port 2222: Connection timed out",
+            "ssh: connect to host db.example port 2222: No route to host",
+            "ssh: Could not resolve hostname db.example: Name or service not known",
+            "No ED25519 host key is known for [db.example]:2222 and you have requested strict checking.\r\nHost key verification failed.",
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\n  remove with:\r\n  ssh-keygen -f \"/k\" -R \"[db.example]:2222\"\r\nHost key verification failed.",
+            "ann@db.example: Permission denied (publickey,password).",
+            "cannot run `ssh`: No such file or directory",
+            "Bad configuration option: nonsense",
+            "",
+        ];
+        insta::assert_snapshot!(logs.map(|log| shown(&from_ssh(&target(), log))).concat(), @r#"
+        `db.example:2222` refuses the connection
+          help: is sshd running there, on this port? see `ansible_port`
+        `db.example:2222` does not answer: ssh: connect to host db.example port 2222: Connection timed out
+          help: is the node up, and does a firewall let you through to its ssh port?
+        there is no route to `db.example:2222`
+          help: are you on the right network or VPN?
+        the name `db.example` cannot be resolved
+          help: correct `ansible_host` in the inventory, or add the name to DNS or to your ssh_config
+        the host key of `db.example:2222` is not known
+          help: compare the key with the node's own and remember it: `ssh-keyscan -p 2222 db.example >> ~/.ssh/known_hosts`; or accept unknown keys this once: `--accept-new-host-keys`
+        the host key of `db.example:2222` HAS CHANGED: this is another machine, or somebody is between you and it
+          help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
+        `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
+          help: is your key in ssh-agent (`ssh-add -l`), and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for
+        cannot run `ssh`: No such file or directory
+        ssh to `db.example:2222` fails: Bad configuration option: nonsense
+        ssh to `db.example:2222` fails: it says nothing
+        "#);
+    }
+
+    #[test]
+    fn says_why_root_cannot_be_had() {
+        let errors = [
+            "sudo: a password is required\n",
+            "sudo: sorry, you must have a tty to run sudo\n",
+            "ann is not in the sudoers file.\n",
+            "/bin/sh: 1: exec: sudo: not found\n",
+            "This account is currently not available.\n",
+            "",
+        ];
+        insta::assert_snapshot!(
+            errors.map(|text| shown(&from_greeting(&target(), Broken::Ended(text.into()), ""))).concat(),
+            @r#"
+        sudo on `db.example` refuses: a password is required
+          help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        sudo on `db.example` refuses: sorry, you must have a tty to run sudo
+          help: sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d
+        sudo on `db.example` refuses: ann is not in the sudoers file.
+          help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        `db.example` has no sudo, and the login is not root's
+          help: install sudo, or log in as root: `ansible_user: root`
+        the login shell of `db.example` does not run commands: This account is currently not available.
+          help: the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files
+        the login shell of `db.example` does not run commands: it ends without a word
+          help: the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files
+        "#
+        );
+    }
+
+    #[test]
+    fn says_how_a_link_was_lost_without_a_scripts_output() {
+        let lost = from_broken(&target(), Broken::Ended("secret".into()), "Timeout, server db.example not responding.");
+        insta::assert_snapshot!(shown(&lost), @r#"
+        the connection to `db.example` was lost: Timeout, server db.example not responding.
+          help: everything that ran there is ended within 10 seconds; run it again
+        "#);
+    }
+}

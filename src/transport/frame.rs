@@ -1,0 +1,115 @@
+//! What is run on a node in one round trip, and what comes back.
+
+use std::{fmt, time::Duration};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    script::{NulByte, Script},
+    secret::{SecretValues, Unrevealed},
+};
+
+/// A script ready to run on a node, secrets and all. It never prints its input.
+#[derive(Clone)]
+pub struct Step {
+    /// Shell text. Without secrets: those are in the input only.
+    pub script: String,
+    /// What the script reads from its standard input.
+    pub input: Zeroizing<Vec<u8>>,
+    /// How long it may run, rounded up to whole seconds, before its whole process group is ended.
+    pub limit: Duration,
+}
+
+impl Step {
+    /// Renders a script and puts the secrets' values into its input. The only place in the program that does.
+    ///
+    /// # Errors
+    /// When an argument holds a NUL byte, or a secret has no value yet.
+    pub fn new(script: &Script, secrets: &SecretValues) -> Result<Self, StepError> {
+        let input = script.sealed_input().reveal(secrets).map_err(StepError::Secret)?;
+        Ok(Self { script: script.render()?, input, limit: script.time_limit() })
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Step({} bytes of script, {} of input, {:?})", self.script.len(), self.input.len(), self.limit)
+    }
+}
+
+/// Why a script cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// An argument holds a NUL byte.
+    #[error(transparent)]
+    Nul(#[from] NulByte),
+    /// A secret has no value yet, or one that cannot be written as it should.
+    #[error(transparent)]
+    Secret(#[from] Unrevealed),
+}
+
+/// What a step came to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StepOutput {
+    /// The exit status; 128 + n when signal n ended it.
+    pub status: i32,
+    /// All that it wrote to its standard output.
+    pub stdout: Vec<u8>,
+    /// All that it wrote to its standard error.
+    pub stderr: Vec<u8>,
+    /// Whether its limit ended it. The status is then 124, or 137 when it had to be killed.
+    pub timed_out: bool,
+}
+
+impl fmt::Debug for StepOutput {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("StepOutput")
+            .field("status", &self.status)
+            .field("stdout", &format_args!("{} bytes", self.stdout.len()))
+            .field("stderr", &format_args!("{} bytes", self.stderr.len()))
+            .field("timed_out", &self.timed_out)
+            .finish()
+    }
+}
+
+/// Steps that run on a node in order, in one round trip. The first whose status is not 0 is the last that runs.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+impl From<Step> for Frame {
+    fn from(step: Step) -> Self {
+        Self { steps: vec![step] }
+    }
+}
+
+impl FromIterator<Step> for Frame {
+    fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Self {
+        Self { steps: steps.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{Encoding, Secret};
+
+    #[test]
+    fn secrets_reach_the_input_and_no_message() {
+        let secret = SecretRef { host: "db".into(), name: "PASSWORD".into() };
+        let script = Script::new("cat").input(format!("p={}", secret.token(Encoding::Plain)));
+        let mut values = SecretValues::default();
+        let missing = Step::new(&script, &values).unwrap_err();
+        assert_eq!(missing.to_string(), "the secret `PASSWORD` of `db` has no value yet");
+        values.insert(secret, Secret::new("hunter2".into()));
+        let step = Step::new(&script, &values).unwrap();
+        assert_eq!(step.input.as_slice(), b"p=hunter2");
+        assert!(!step.script.contains("hunter2"));
+        let output = StepOutput { status: 0, stdout: b"hunter2".to_vec(), stderr: b"hunter2".to_vec(), timed_out: false };
+        assert_eq!(format!("{step:?} {output:?}").matches("hunter2").count(), 0);
+        assert_eq!(Step::new(&Script::new("true").arg("\0"), &values).unwrap_err(), StepError::Nul(NulByte));
+    }
+}

@@ -1,0 +1,114 @@
+//! One deploy per node at a time: who asks for the lock, and who holds it.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+
+/// What a session does about the node's lock when it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// Only looks who holds it (check mode). The first frame runs in any case.
+    Look,
+    /// Takes it. While another run holds it, the first frame does not run.
+    Take(LockRequest),
+}
+
+/// Who asks for the lock. Written on the node, so that a second run can say who holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockRequest {
+    /// `user@controller`.
+    pub who: String,
+    /// The run's id.
+    pub run_id: String,
+    /// When the run began.
+    pub since: Timestamp,
+    /// How long to wait for another run to end. Zero: not at all.
+    pub wait: Duration,
+}
+
+/// Who holds a node's lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// `user@controller`.
+    pub who: String,
+    /// The id of the run that holds it.
+    pub run_id: String,
+    /// When that run began, by its controller's clock. None for the moment in which the holder is just writing it.
+    pub since: Option<Timestamp>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.since {
+            Some(since) => write!(formatter, "held by {} since {since} (run {})", self.who, self.run_id),
+            None => write!(formatter, "held by a run that is just beginning"),
+        }
+    }
+}
+
+/// What the node says about its lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nobody holds it.
+    Free,
+    /// We do now.
+    Taken,
+    /// Another run does.
+    Held(Holder),
+    /// It cannot be taken.
+    Failed(String),
+}
+
+/// The request as one line: `SECONDS RUN_ID WHO`. The node writes its loop's process and time of birth before it.
+pub(super) fn written(request: &LockRequest) -> String {
+    // The node's shell splits it into words and keeps it as a line.
+    let plain = |text: &str, fallback: &str| {
+        let keep =
+            |character: char| if character.is_ascii_alphanumeric() || "._@:+-".contains(character) { character } else { '_' };
+        if text.is_empty() { fallback.to_owned() } else { text.chars().take(100).map(keep).collect() }
+    };
+    format!("{} {} {}", request.since.as_second(), plain(&request.run_id, "-"), plain(&request.who, "-"))
+}
+
+/// Reads the words of the node's answer to `look` or `lock`.
+pub(super) fn answer(words: &str) -> Option<Answer> {
+    let (kind, rest) = words.strip_prefix("lock ")?.split_once(' ').unwrap_or((words.get(5..)?, ""));
+    match kind {
+        "free" => Some(Answer::Free),
+        "taken" => Some(Answer::Taken),
+        "held" => Some(Answer::Held(holder(rest))),
+        "failed" => Some(Answer::Failed(rest.to_owned())),
+        _ => None,
+    }
+}
+
+/// Reads `PID BIRTH SECONDS RUN_ID WHO`. For a moment, while its holder writes it, less is there.
+fn holder(line: &str) -> Holder {
+    let mut words = line.split_ascii_whitespace().skip(2);
+    let since = words.next().and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok());
+    let mut word = || words.next().unwrap_or("?").to_owned();
+    Holder { run_id: word(), who: word(), since }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_read_back_as_it_was_written() {
+        let since = Timestamp::from_second(1_700_000_000).unwrap();
+        let request = LockRequest { who: "ann@ci $(x)\n".into(), run_id: "r-1".into(), since, wait: Duration::ZERO };
+        assert_eq!(
+            answer(&format!("lock held 12 345 {}", written(&request))),
+            Some(Answer::Held(Holder { who: "ann@ci___x__".into(), run_id: "r-1".into(), since: Some(since) }))
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_taken_for_one() {
+        assert_eq!(answer("lock taken"), Some(Answer::Taken));
+        assert_eq!(answer("lock free"), Some(Answer::Free));
+        assert_eq!(answer("lock failed cannot make /run/x"), Some(Answer::Failed("cannot make /run/x".into())));
+        assert_eq!([answer("0"), answer("lock"), answer("lock whatever")], [None, None, None]);
+    }
+}

@@ -1,0 +1,220 @@
+# The shell that stays on a node for one session. It reads commands from standard input and goes on reading while a frame runs, so
+# that it notices when the link goes. Everything is a variable or a pipe: no file is written but the lock.
+#
+# Set before this text: nonce (128 bits; ends each answer, never leaves this shell's memory), lock_directory, shell.
+# Comments and empty lines are left out when it is sent. It must work in dash, in bash called sh, and need builtins wherever it can:
+# each fork costs about a millisecond.
+#
+# Commands:  text BYTES\n<bytes>    appends to the text of the next frame
+#            run                    runs that text in the background
+#            beat                   the controller is alive
+#            look                   says who holds the node
+#            lock SECONDS HOLDER    takes the lock, waiting that long
+#            bye                    ends, like end of input
+
+umask 077
+LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+cd /
+newline='
+'
+lock=$lock_directory/lock text='' watcher='' mine='' denied=''
+
+say() { printf '\n%s %s\n' "$nonce" "$*"; }
+
+# strike SIGNAL SESSION GROUP PID: signals each process of the session, sparing that group and that process. False: there was none.
+strike() {
+  struck=1
+  # One `cat`, as dash's `read` takes a system call for each byte.
+  all=$(cat /proc/[0-9]*/stat 2>/dev/null)
+  IFS=$newline
+  set -f
+  for line in $all; do
+    # Most lines go here, before the slow part.
+    case $line in *" $2 "*) ;; *) continue ;; esac
+    # PID (NAME) STATE PARENT GROUP SESSION ...; the name may hold anything, parentheses too
+    fields=${line##*") "}
+    case $fields in [ZX]*) continue ;; esac
+    fields=${fields#* * }
+    group=${fields%% *} fields=${fields#* }
+    [ "${fields%% *}" = "$2" ] && [ "$group" != "$3" ] && [ "${line%% *}" != "$4" ] || continue
+    kill "-$1" "${line%% *}" 2>/dev/null && struck=0
+  done
+  set +f
+  unset IFS
+  return "$struck"
+}
+
+# end_session SESSION PID: ends all of a session but that process. It gives them a second to end by themselves.
+end_session() {
+  strike TERM "$1" '' "$2" || return 0
+  tries=0
+  while [ "$tries" -lt 5 ]; do
+    sleep 0.2
+    strike 0 "$1" '' "$2" || return 0
+    tries=$((tries + 1))
+  done
+  strike KILL "$1" '' "$2"
+}
+
+unlock() { [ -z "$mine" ] || rm -fd -- "$lock" "$lock_directory" 2>/dev/null; }
+
+finish() {
+  trap '' TERM HUP INT PIPE USR1
+  # Before the scan, which would have to wait for it.
+  kill "$watcher" 2>/dev/null && wait "$watcher" 2>/dev/null
+  end_session "$$" "$$"
+  unlock
+  # The end of the output may not come: a daemon that a script has started can still hold it.
+  say bye 2>/dev/null
+  exit 0
+}
+
+# Ends the session when no beat came for 6 to 8 seconds: a link that was cut shows no end of input for hours.
+watch() {
+  trap 'silence=0' USR1
+  trap 'kill "$nap" 2>/dev/null; wait "$nap"; exit 0' TERM
+  silence=0
+  while [ "$silence" -lt 3 ]; do
+    silence=$((silence + 1))
+    sleep 2 &
+    nap=$!
+    # A beat interrupts the first wait.
+    while kill -0 "$nap" 2>/dev/null; do wait "$nap"; done
+  done
+  trap '' TERM HUP USR1
+  # The loop may be stuck reading the rest of a frame, where it would put off a milder signal.
+  kill -KILL "$$"
+  IFS= read -r line </proc/self/stat
+  end_session "$$" "${line%% *}"
+  unlock
+}
+
+# After the first frame has begun, which need not wait for this.
+start_watcher() {
+  [ -z "$watcher" ] || return 0
+  # Ignored until the watcher has its own trap: a beat must not kill it.
+  trap '' USR1
+  watch </dev/null >/dev/null 2>&1 &
+  watcher=$!
+  trap - USR1
+}
+
+# alive: the controller lives, as the watcher and whoever wants the lock shall know.
+alive() {
+  kill -USR1 "$watcher"
+  # The same bytes over the same bytes: the time changes, and nobody ever reads half a line.
+  [ -z "$mine" ] || printf '%s\n' "$mine" 1<>"$lock"
+}
+
+# limited SECONDS SCRIPT: runs the script in its own process group. Its standard input is ours; its text comes through another pipe.
+limited() {
+  {
+    printf 'exec 3<&-;%s' "$2" | timeout -k 5 "$1" "$shell" -c '. /dev/fd/3' 3<&0 <&4 4<&- 9>&- &
+    wait "$!" 2>/dev/null
+    status=$?
+    kill -KILL "-$!" 2>/dev/null
+  } 4<&0
+  return "$status"
+}
+
+# step SECONDS SCRIPT INPUT: runs one step of a frame and marks the end of its outputs. The input is base64.
+step() {
+  if [ -n "$3" ]; then
+    printf %s "$3" | base64 -d | limited "$1" "$2"
+  else
+    limited "$1" "$2" </dev/null
+  fi
+  status=$?
+  # Groups of their own, as every inner `timeout` makes one, may be left of a script that did not come to its end.
+  [ "$status" -eq 0 ] || strike KILL "$$" "$$" ''
+  say "$status"
+  say "$status" >&2
+  return "$status"
+}
+
+# birth_of_line: takes the time of birth of a process from what /proc says of it.
+birth_of_line() {
+  set -- ${line##*") "}
+  shift 19
+  birth=$1
+}
+
+# holder_lives LINE: whether the loop that the lock's line names still runs. Numbers are used again, so its birth counts too.
+holder_lives() {
+  set -- $1
+  [ "$#" -ge 2 ] && { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  birth_of_line
+  [ "$birth" = "$2" ]
+}
+
+# take_lock SECONDS HOLDER: true with the lock. False with $held, what the lock says of its holder, or $why.
+take_lock() {
+  tries=0 why="$lock changes hands too fast"
+  while [ "$tries" -lt 20 ]; do
+    tries=$((tries + 1)) held=''
+    mkdir -p -m 700 "$lock_directory" 2>/dev/null || { why="cannot make $lock_directory"; return 1; }
+    # A run that ends removes the directory, perhaps just now.
+    { command exec 9>>"$lock"; } 2>/dev/null || { why="cannot write $lock"; continue; }
+    if flock -w "$1" 9; then
+      # Locked, but is it the file that others will lock?
+      [ "$lock" -ef /proc/self/fd/9 ] || continue
+      IFS= read -r line </proc/self/stat
+      birth_of_line
+      mine="$$ $birth $2"
+      printf '%s\n' "$mine" >"$lock"
+      return 0
+    fi
+    # Empty for a moment, while its holder writes it.
+    { IFS= read -r held <"$lock"; } 2>/dev/null || held='0 0'
+    # Beats touch the file. The holder's own watcher acts long before a minute has passed, if it can.
+    age=$(($(date +%s) - $(stat -c %Y "$lock" || date +%s)))
+    [ "$age" -gt 60 ] && holder_lives "$held" || return 1
+    end_session "${held%% *}" "$$"
+  done
+  return 1
+}
+
+trap finish TERM HUP INT PIPE
+say hello
+# What a login shell or sudo wrote there before is no step's.
+say hello >&2
+
+while read -r verb size rest; do
+  case $verb in
+  text)
+    # No piece ends in a newline, which would be lost here.
+    piece=$(head -c "$size")
+    [ "${#piece}" -eq "$size" ] || break
+    text=$text$piece
+    # On a slow link a beat may be behind megabytes of these.
+    [ -z "$watcher" ] || alive
+    ;;
+  run)
+    [ -n "$denied" ] || eval "$text" &
+    text=''
+    start_watcher
+    ;;
+  beat)
+    start_watcher
+    alive
+    ;;
+  look)
+    if { IFS= read -r held <"$lock"; } 2>/dev/null && holder_lives "$held"; then say lock held "$held"; else say lock free; fi
+    ;;
+  lock)
+    if take_lock "$size" "$rest"; then
+      denied=''
+      # A watcher that began while we waited knows nothing of the lock.
+      [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; start_watcher; }
+      say lock taken
+    else
+      denied=1
+      exec 9>&-
+      if [ -n "$held" ]; then say lock held "$held"; else say lock failed "$why"; fi
+    fi
+    ;;
+  *) break ;;
+  esac
+done
+finish

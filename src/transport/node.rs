@@ -1,0 +1,285 @@
+//! A connected node: the session with its shell, and the connection that carries it.
+
+use std::{os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{
+    net::unix::pipe,
+    process::{Child, Command},
+    sync::{OnceCell, Semaphore},
+    time::timeout,
+};
+
+use crate::question::connection::Addresses;
+
+use super::{
+    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
+    session::{Broken, Ending, GREETING, Pipes, Session},
+    ssh::{self, Connected},
+    tunnel::Here,
+    wire::Place,
+};
+
+/// How long a node may take from the log-in to the first words of its shell: PAM, a slow profile, sudo's look at the directory service.
+const GREETING_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the remote shell may take to end. It grants what still runs 1.5 s.
+const CLOSE_LIMIT: Duration = Duration::from_secs(4);
+
+/// Opens connections to nodes, not too many at once. One per run.
+#[derive(Debug)]
+pub struct Transport {
+    connecting: Semaphore,
+    base: PathBuf,
+    directory: OnceCell<Arc<TempDir>>,
+    pub(super) place: Place,
+}
+
+impl Transport {
+    /// At most `at_once` log-ins happen at any time. That does not limit how many connections are open.
+    #[must_use]
+    pub fn new(at_once: usize) -> Self {
+        Self {
+            connecting: Semaphore::new(at_once.max(1)),
+            base: control::base(),
+            directory: OnceCell::new(),
+            place: Place::default(),
+        }
+    }
+
+    /// Another directory for ssh's control sockets than `$XDG_RUNTIME_DIR` or `/tmp`. It must be short: sockets' paths end at 107 bytes.
+    #[must_use]
+    pub fn with_control_base(self, base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into(), ..self }
+    }
+
+    /// Connects to a node, sees to its lock, and runs the first frame, all in one round trip.
+    ///
+    /// `progress` also hears who holds the lock while it is waited for.
+    ///
+    /// # Errors
+    /// When the node cannot be reached, root's shell cannot be had, or the lock is held by another run ([`LinkError::Held`]).
+    pub async fn connect(
+        &self,
+        target: &Target,
+        lock: Lock,
+        first: Frame,
+        progress: Progress<'_>,
+    ) -> Result<(Node, Welcome), LinkError> {
+        let here = |detail: String| LinkError::Here { detail };
+        let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
+        let (link, session) = match target.connection {
+            Connection::Local => {
+                let child =
+                    spawn_locally(target, &self.place, far_ends).map_err(|error| here(format!("cannot run `sh`: {error}")))?;
+                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first))
+            }
+            Connection::Ssh => {
+                let mut connected = {
+                    let _permit = self.connecting.acquire().await;
+                    ssh::connect(target, self.directory().await?).await?
+                };
+                // Before the command is there: what we say travels right behind the request to start it.
+                let session = Session::start(pipes, &self.place, &lock, &first);
+                let started = connected.start(&command(target, &self.place), far_ends).await;
+                if let Err(error) = started {
+                    let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
+                    connected.close(Ending::Open, CLOSE_LIMIT).await;
+                    return Err(LinkError::LoginShell { host: target.host.clone(), detail });
+                }
+                (Link::Ssh(connected), session)
+            }
+        };
+        let mut session = session.map_err(|broken| errors::from_broken(target, broken, ""))?;
+        match welcome(target, &mut session, &lock, &first, progress).await {
+            Ok(welcome) => Ok((Node { target: target.clone(), session, link }, welcome)),
+            Err(broken) => {
+                let log = link.log();
+                link.close(session.end(CLOSE_LIMIT).await).await;
+                Err(broken.into_link_error(target, &log))
+            }
+        }
+    }
+
+    async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
+        let open = || async {
+            control::open(&self.base).await.map(Arc::new).map_err(|error| LinkError::Here {
+                detail: format!("cannot make a directory for ssh's control sockets in `{}`: {error}", self.base.display()),
+            })
+        };
+        self.directory.get_or_try_init(open).await.cloned()
+    }
+}
+
+/// Where in the beginning a session broke: before the shell spoke, or after.
+enum Failed {
+    Greeting(Broken),
+    Later(Broken),
+}
+
+impl Failed {
+    fn into_link_error(self, target: &Target, log: &str) -> LinkError {
+        match self {
+            Self::Greeting(broken) => errors::from_greeting(target, broken, log),
+            Self::Later(broken) => errors::from_broken(target, broken, log),
+        }
+    }
+}
+
+async fn welcome(
+    target: &Target,
+    session: &mut Session,
+    lock: &Lock,
+    first: &Frame,
+    progress: Progress<'_>,
+) -> Result<Welcome, Failed> {
+    let (uid, ssh_connection) = session.greeting(GREETING_LIMIT).await.map_err(Failed::Greeting)?;
+    let holder = match lock {
+        Lock::Look => session.looked(GREETING_LIMIT).await.map_err(Failed::Later)?,
+        Lock::Take(request) => {
+            session.locked(request, first, GREETING_LIMIT, progress).await.map_err(Failed::Later)?;
+            None
+        }
+    };
+    let outputs = session.answer(first, progress).await.map_err(Failed::Later)?;
+    Ok(Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs })
+}
+
+/// What a node says when a session begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// Whose shell it is; 0 is root.
+    pub uid: u32,
+    /// The two ends of the ssh connection as the node sees them. None over `connection: local`.
+    pub ssh_connection: Option<Addresses>,
+    /// Under [`Lock::Look`]: who holds the node at present.
+    pub holder: Option<Holder>,
+    /// The outputs of the first frame.
+    pub outputs: Vec<StepOutput>,
+}
+
+/// A connected node: one shell, root's where the target says so.
+#[derive(Debug)]
+pub struct Node {
+    target: Target,
+    // Before the link: dropped, it closes the shell's input.
+    pub(super) session: Session,
+    pub(super) link: Link,
+}
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Ssh(Connected),
+    Local(Child),
+}
+
+impl Link {
+    fn log(&self) -> String {
+        match self {
+            Self::Ssh(connected) => connected.log(),
+            Self::Local(_) => String::new(),
+        }
+    }
+
+    async fn close(self, session: Ending) {
+        match self {
+            Self::Ssh(connected) => connected.close(session, CLOSE_LIMIT).await,
+            Self::Local(mut child) => {
+                let _ = timeout(CLOSE_LIMIT, child.wait()).await;
+            }
+        }
+    }
+}
+
+impl Channel for Node {
+    async fn run(&mut self, frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
+        tracing::debug!(host = self.target.name, ?frame, "running");
+        let outputs = match self.session.run(&frame, progress).await {
+            Ok(outputs) => outputs,
+            Err(broken) => {
+                // The master writes why it lost the connection just as it closes our pipes.
+                return Err(errors::from_broken(&self.target, broken, &self.link.log()));
+            }
+        };
+        tracing::debug!(host = self.target.name, ?outputs, "ran");
+        Ok(outputs)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.session.traffic()
+    }
+
+    fn tunnel(&self) -> Box<dyn Tunnel> {
+        match &self.link {
+            Link::Ssh(connected) => Box::new(connected.forwarded()),
+            Link::Local(_) => Box::new(Here::default()),
+        }
+    }
+
+    async fn close(self) {
+        self.link.close(self.session.end(CLOSE_LIMIT).await).await;
+    }
+}
+
+/// Our ends, and the far ends for the shell: input, output, errors.
+fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
+    let ((stdin, far_stdin), (far_stdout, stdout), (far_stderr, stderr)) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
+    let far_ends = [far_stdin.into_blocking_fd()?, far_stdout.into_blocking_fd()?, far_stderr.into_blocking_fd()?];
+    Ok((Pipes { stdin, stdout, stderr }, far_ends))
+}
+
+/// The second argument of [`STARTER`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
+/// `read` and `head` take not a byte more than theirs.
+const READER: &str = "read -r n && eval \"$(head -c \"$n\")\"";
+
+/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is [`READER`].
+fn starter(target: &Target, shell: &str) -> String {
+    let own_session = format!("exec setsid -w {shell} -c \"$0\"");
+    let hello = format!("u=$(id -u); echo \"{GREETING}$u $SSH_CONNECTION\"");
+    if target.become_root {
+        format!("{hello}; [ \"$u\" = 0 ] && {own_session}; exec sudo -n -- setsid -w {shell} -c \"$0\"")
+    } else {
+        format!("{hello}; {own_session}")
+    }
+}
+
+/// The remote command. Login shells of all kinds read it, fish and csh too: one line, no `!`, no backslash, no quote inside a quote.
+fn command(target: &Target, place: &Place) -> String {
+    format!("exec /bin/sh -c '{}' '{READER}'", starter(target, &place.shell))
+}
+
+fn spawn_locally(target: &Target, place: &Place, far_ends: [OwnedFd; 3]) -> std::io::Result<Child> {
+    let [stdin, stdout, stderr] = far_ends;
+    Command::new("/bin/sh")
+        .args(["-c", &starter(target, &place.shell), READER])
+        // The operator's own log-in here is not the way to this node.
+        .env_remove("SSH_CONNECTION")
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::from(stderr))
+        .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_shells_of_all_kinds_read_the_command_alike() {
+        for become_root in [true, false] {
+            let target = Target { become_root, ..Target::new("node", "node") };
+            let command = command(&target, &Place::default());
+            // fish and csh differ from sh in these, even between single quotes.
+            assert!(!command.contains(['!', '\\', '\n']), "{command}");
+            assert_eq!(command.matches('\'').count(), 4, "{command}");
+        }
+    }
+
+    #[test]
+    fn nodes_and_connections_can_move_between_threads() {
+        fn can_move<T: Send>(_: T) {}
+        let (transport, target) = (Transport::new(1), Target::local("here"));
+        can_move(transport.connect(&target, Lock::Look, Frame::default(), &mut |_| {}));
+        can_move(|mut node: Node| async move { node.run(Frame::default(), &mut |_| {}).await.map(|_| node) });
+    }
+}

@@ -1,0 +1,87 @@
+//! What comes back from a node: marks found in the stream, lines handed on as they come.
+
+use std::io;
+
+use tokio::{
+    io::AsyncReadExt as _,
+    net::unix::pipe,
+    time::{Instant, sleep_until},
+};
+
+use super::{Progress, session::Broken, wire};
+
+/// What comes from one of the node's two outputs.
+#[derive(Debug)]
+pub(super) struct Output {
+    pipe: pipe::Receiver,
+    /// What has come since the last mark.
+    pub(super) buffer: Vec<u8>,
+    searched: usize,
+    /// All bytes so far.
+    pub(super) received: u64,
+}
+
+impl Output {
+    pub(super) fn new(pipe: pipe::Receiver) -> Self {
+        Self { pipe, buffer: Vec::new(), searched: 0, received: 0 }
+    }
+
+    /// Reads what there is. False at the end. Nothing is lost when it is cancelled.
+    pub(super) async fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.reserve(64 * 1024);
+        let count = self.pipe.read_buf(&mut self.buffer).await?;
+        self.received += count as u64;
+        Ok(count > 0)
+    }
+
+    /// The first mark, and all that came before it.
+    pub(super) fn take_mark(&mut self, nonce: &str) -> Option<(Vec<u8>, String)> {
+        wire::take_mark(&mut self.buffer, &mut self.searched, nonce)
+    }
+
+    /// Waits for the next mark. None when the output ends first.
+    pub(super) async fn next_mark(&mut self, nonce: &str, deadline: Instant) -> Result<Option<(Vec<u8>, String)>, Broken> {
+        loop {
+            if let Some(mark) = self.take_mark(nonce) {
+                return Ok(Some(mark));
+            }
+            let more = tokio::select! {
+                more = self.fill() => more?,
+                () = sleep_until(deadline) => return Err(Broken::Silent),
+            };
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Hands on the complete lines after the first `told` bytes; with `all`, also the last one.
+pub(super) fn tell(bytes: &[u8], told: &mut usize, all: bool, progress: Progress<'_>) {
+    let Some(end) = (if all { Some(bytes.len()) } else { bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) }) else {
+        return;
+    };
+    for line in bytes.get(*told..end).unwrap_or_default().split(|byte| *byte == b'\n') {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end_matches('\r');
+        if !line.is_empty() {
+            progress(line);
+        }
+    }
+    *told = end.max(*told);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_once_and_when_they_are_whole() {
+        let (mut told, mut lines) = (0, Vec::new());
+        let mut progress = |line: &str| lines.push(line.to_owned());
+        tell(b"one\r\nt", &mut told, false, &mut progress);
+        tell(b"one\r\ntwo\n\nth\xff", &mut told, false, &mut progress);
+        tell(b"one\r\ntwo\n\nth\xff", &mut told, true, &mut progress);
+        assert_eq!(lines, ["one", "two", "th\u{fffd}"]);
+    }
+}

@@ -1,0 +1,345 @@
+//! The conversation with a node's loop over three pipes, whatever carries them.
+
+use std::{io, time::Duration};
+
+use rand::{TryRng as _, rngs::SysRng};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::unix::pipe,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
+};
+use zeroize::Zeroizing;
+
+use crate::question::connection::Addresses;
+
+use super::{
+    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,
+    output::{Output, tell},
+    wire,
+};
+
+/// How often the loop hears that we live. It gives up after 6 to 8 seconds without.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// What a node may take beyond the limits of its steps: `timeout` grants a script 5 s to die, and machines swap.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Our ends of the pipes to a node's shell.
+pub(super) struct Pipes {
+    pub(super) stdin: pipe::Sender,
+    pub(super) stdout: pipe::Receiver,
+    pub(super) stderr: pipe::Receiver,
+}
+
+/// Why the conversation ended. Whoever owns the connection knows more, and makes a `LinkError` of it.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The node's output ended, or nothing can be sent to it. With what it wrote to standard error.
+    Ended(String),
+    /// No answer in the time that it may take.
+    Silent,
+    /// Something else than an answer came.
+    Nonsense(String),
+    /// Another run holds the lock.
+    Held(Holder),
+    /// The lock cannot be taken.
+    LockFailed(String),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Ended(error.to_string())
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing holds its pipes any more.
+    Closed,
+    /// Something at the other end still does: a daemon that a script has started, or a shell that hangs.
+    Open,
+}
+
+/// A conversation with a node's loop.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) nonce: String,
+    to_node: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>,
+    writer: JoinHandle<()>,
+    stdout: Output,
+    stderr: Output,
+    round_trips: u32,
+    sent: u64,
+    broken: bool,
+}
+
+impl Session {
+    /// Sends the loop's text, the lock request and the first frame, without waiting for anything.
+    pub(super) fn start(pipes: Pipes, place: &wire::Place, lock: &Lock, first: &Frame) -> Result<Self, Broken> {
+        let nonce = nonce()?;
+        let (to_node, queue) = mpsc::unbounded_channel();
+        let mut session = Self {
+            writer: tokio::spawn(write(pipes.stdin, queue)),
+            nonce,
+            to_node,
+            stdout: Output::new(pipes.stdout),
+            stderr: Output::new(pipes.stderr),
+            round_trips: 0,
+            sent: 0,
+            broken: false,
+        };
+        session.send(Zeroizing::new(wire::bootstrap(&session.nonce, place).map_err(|nul| Broken::Nonsense(nul.to_string()))?));
+        session.send(Zeroizing::new(match lock {
+            Lock::Look => b"look\n".to_vec(),
+            Lock::Take(request) => lock_command(request, 0),
+        }));
+        frame_commands(first)?.into_iter().for_each(|command| session.send(command));
+        Ok(session)
+    }
+
+    /// Reads the line that comes before the loop's text is even read: whose login it is, and `$SSH_CONNECTION`.
+    pub(super) async fn greeting(&mut self, limit: Duration) -> Result<(u32, Option<Addresses>), Broken> {
+        let deadline = Instant::now() + limit;
+        let (before, words) = self.mark_from_stdout(deadline).await?;
+        if words != "hello" {
+            return Err(Broken::Nonsense(excerpt(&words)));
+        }
+        if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
+            return Err(self.ended().await);
+        }
+        let before = String::from_utf8_lossy(&before);
+        // A login shell may have said something first.
+        let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
+        let mut words = greeting.unwrap_or_default().split_ascii_whitespace();
+        let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| Broken::Nonsense(excerpt(&before)))?;
+        Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
+    }
+
+    /// The answer to [`Lock::Look`]: who holds the node.
+    pub(super) async fn looked(&mut self, limit: Duration) -> Result<Option<Holder>, Broken> {
+        let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
+        match lock::answer(&words) {
+            Some(lock::Answer::Held(holder)) => Ok(Some(holder)),
+            Some(lock::Answer::Free) => Ok(None),
+            Some(lock::Answer::Taken | lock::Answer::Failed(_)) | None => Err(Broken::Nonsense(excerpt(&words))),
+        }
+    }
+
+    /// The answer to [`Lock::Take`]. Waits for the lock if that was asked for, and then sends the first frame again, which did not run.
+    pub(super) async fn locked(
+        &mut self,
+        request: &LockRequest,
+        first: &Frame,
+        limit: Duration,
+        progress: Progress<'_>,
+    ) -> Result<(), Broken> {
+        let give_up = Instant::now() + request.wait;
+        let mut told = None;
+        loop {
+            // The answer at the first try comes with that of the first frame.
+            self.round_trips += u32::from(told.is_some());
+            let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
+            let holder = match lock::answer(&words) {
+                Some(lock::Answer::Taken) => break,
+                Some(lock::Answer::Held(holder)) => holder,
+                Some(lock::Answer::Failed(why)) => return Err(Broken::LockFailed(why)),
+                Some(lock::Answer::Free) | None => return Err(Broken::Nonsense(excerpt(&words))),
+            };
+            if Instant::now() >= give_up {
+                return Err(Broken::Held(holder));
+            }
+            if told.as_ref() != Some(&holder) {
+                progress(&format!("waiting: {holder}"));
+                told = Some(holder);
+            }
+            // The node waits a second at a time, and so goes on noticing when the link ends.
+            self.send(Zeroizing::new(lock_command(request, 1)));
+        }
+        if told.is_some() {
+            // The first try, and the one that succeeded: what comes now is another.
+            self.round_trips += 2;
+            frame_commands(first)?.into_iter().for_each(|command| self.send(command));
+        }
+        Ok(())
+    }
+
+    /// Sends a frame and waits for its answer.
+    pub(super) async fn run(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
+        if frame.steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        frame_commands(frame)?.into_iter().for_each(|command| self.send(command));
+        self.answer(frame, progress).await
+    }
+
+    /// Waits for the answer to a frame that was sent.
+    pub(super) async fn answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
+        // Whoever drops this future midway leaves half an answer in the pipes.
+        let was_broken = std::mem::replace(&mut self.broken, true);
+        if was_broken {
+            return Err(Broken::Ended("an earlier answer was not waited for".to_owned()));
+        }
+        let outputs = self.read_answer(frame, progress).await?;
+        self.broken = false;
+        self.round_trips += 1;
+        Ok(outputs)
+    }
+
+    async fn read_answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
+        let limits: Duration = frame.steps.iter().map(|step| step.limit).sum();
+        // A slow link gets a second for each 10 kB.
+        let sending = Duration::from_secs(
+            frame.steps.iter().map(|step| step.input.len() + step.script.len()).sum::<usize>() as u64 / 10_000,
+        );
+        let deadline = Instant::now() + limits + sending + PATIENCE;
+        let mut outputs: Vec<StepOutput> = Vec::new();
+        let mut errors: Vec<Vec<u8>> = Vec::new();
+        let mut told = 0;
+        let mut step_began = Instant::now();
+        let ended =
+            |outputs: &[StepOutput]| outputs.len() == frame.steps.len() || outputs.last().is_some_and(|last| last.status != 0);
+        loop {
+            while !ended(&outputs)
+                && let Some((stdout, words)) = self.stdout.take_mark(&self.nonce)
+            {
+                let status = words.parse().map_err(|_| Broken::Nonsense(excerpt(&words)))?;
+                let timed_out = limit_passed(frame.steps[outputs.len()].limit, status, step_began.elapsed());
+                outputs.push(StepOutput { status, stdout, stderr: Vec::new(), timed_out });
+                step_began = Instant::now();
+            }
+            while let Some((stderr, _)) = self.stderr.take_mark(&self.nonce) {
+                tell(&stderr, &mut told, true, progress);
+                told = 0;
+                errors.push(stderr);
+            }
+            tell(&self.stderr.buffer, &mut told, false, progress);
+            let (out_ended, all_ended) = (ended(&outputs), ended(&outputs) && errors.len() >= outputs.len());
+            if all_ended {
+                break;
+            }
+            let more = tokio::select! {
+                more = self.stdout.fill(), if !out_ended => more?,
+                more = self.stderr.fill() => more?,
+                () = sleep_until(deadline) => return Err(Broken::Silent),
+            };
+            if !more {
+                return Err(self.ended().await);
+            }
+        }
+        for (output, stderr) in outputs.iter_mut().zip(errors) {
+            output.stderr = stderr;
+        }
+        Ok(outputs)
+    }
+
+    /// Says goodbye and waits, within limits, until the node's shell has ended.
+    pub(super) async fn end(mut self, limit: Duration) -> Ending {
+        self.send(Zeroizing::new(b"bye\n".to_vec()));
+        let mut deadline = Instant::now() + limit;
+        loop {
+            if self.stdout.take_mark(&self.nonce).is_some_and(|(_, words)| words == "bye") {
+                deadline = deadline.min(Instant::now() + Duration::from_secs(1));
+            }
+            match timeout_at(deadline, self.stdout.fill()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false) | Err(_)) => return Ending::Closed,
+                Err(_) => return Ending::Open,
+            }
+        }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            round_trips: self.round_trips,
+            bytes_sent: self.sent,
+            bytes_received: self.stdout.received + self.stderr.received,
+        }
+    }
+
+    fn send(&mut self, command: Zeroizing<Vec<u8>>) {
+        self.sent += command.len() as u64;
+        // The writer ends when the pipe does; why is for the reader to find out.
+        let _ = self.to_node.send(command);
+    }
+
+    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Vec<u8>, String), Broken> {
+        match self.stdout.next_mark(&self.nonce, deadline).await? {
+            Some(mark) => Ok(mark),
+            None => Err(self.ended().await),
+        }
+    }
+
+    /// What the node wrote to standard error before its output ended: sudo's or the login shell's complaint.
+    async fn ended(&mut self) -> Broken {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while let Ok(Ok(true)) = timeout_at(deadline, self.stderr.fill()).await {}
+        Broken::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Closes the node's input, which ends everything there.
+        self.writer.abort();
+    }
+}
+
+/// What the login's shell writes before anything else: this, the uid, and `$SSH_CONNECTION`.
+pub(super) const GREETING: &str = "autobot-provision-session ";
+
+/// 128 bits as 32 hexadecimal digits.
+fn nonce() -> Result<String, Broken> {
+    let mut bytes = [0_u8; 16];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|error| Broken::Nonsense(format!("no randomness: {error}")))?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+/// Writes commands to the node, and a heartbeat between them.
+async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {
+    let mut beats = interval_at(Instant::now() + BEAT, BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let written = tokio::select! {
+            biased;
+            _ = beats.tick() => stdin.write_all(b"beat\n").await,
+            command = queue.recv() => match command {
+                Some(command) => stdin.write_all(&command).await,
+                None => return,
+            },
+        };
+        // The reader sees the end of the outputs, and asks why.
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+fn frame_commands(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, Broken> {
+    if frame.steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    wire::frame(frame).map_err(|nul| Broken::Nonsense(nul.to_string()))
+}
+
+fn lock_command(request: &LockRequest, seconds: u32) -> Vec<u8> {
+    format!("lock {seconds} {}\n", lock::written(request)).into_bytes()
+}
+
+/// Whether it was `timeout` that ended a step, or the step's own status 124. A mark may come a little early, when the one before it
+/// was held up on the way.
+fn limit_passed(limit: Duration, status: i32, took: Duration) -> bool {
+    matches!(status, 124 | 137) && took + Duration::from_millis(300) >= limit
+}
+
+/// The beginning of what should not have come, for a message.
+fn excerpt(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("`{}`", text.chars().take(200).collect::<String>().escape_debug())
+    }
+}

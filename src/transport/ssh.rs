@@ -1,0 +1,184 @@
+//! A connection through the operator's own OpenSSH client: one master, one remote command.
+
+use std::{ffi::OsString, fmt::Write as _, fs, num::NonZeroU64, path::Path, process::Stdio, sync::Arc, time::Duration};
+
+use openssh::{Child, Session};
+use rand::RngExt as _;
+use tempfile::TempDir;
+use tokio::{process::Command, time::timeout};
+
+use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::Forwarded};
+
+/// How long a master without work outlives a run that was killed.
+const IDLE: u64 = 10;
+
+/// What a server with too many unfinished log-ins says, or its TCP stack (sshd's `MaxStartups`).
+const BUSY: [&str; 3] = [
+    "Connection closed by remote host",
+    "kex_exchange_identification: Connection closed",
+    "kex_exchange_identification: read: Connection reset",
+];
+
+/// A connection and the command that runs at its other end.
+#[derive(Debug)]
+pub(super) struct Connected {
+    session: Arc<Session>,
+    child: Option<Child<Arc<Session>>>,
+    log: Box<Path>,
+    /// Removed when the last connection of the run is gone.
+    _directory: Arc<TempDir>,
+}
+
+/// Logs in. A directory for this connection, in the run's, holds its control socket, ssh's log and its configuration.
+pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<Connected, LinkError> {
+    let mut busy = 0;
+    loop {
+        match log_in(target, &directory).await {
+            Ok(connected) => return Ok(connected),
+            Err(log) if busy < 2 && BUSY.iter().any(|text| log.contains(text)) => {
+                busy += 1;
+                let pause = rand::rng().random_range(200..=1000) * busy;
+                tracing::debug!(host = target.name, pause, "sshd is busy, trying again");
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            Err(log) => return Err(errors::from_ssh(target, &log)),
+        }
+    }
+}
+
+/// One try. The error is what ssh wrote to its log.
+async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connected, String> {
+    let directory = tempfile::Builder::new()
+        .prefix("c")
+        .rand_bytes(6)
+        .tempdir_in(run_directory.path())
+        .map_err(|error| format!("cannot make a directory in `{}`: {error}", run_directory.path().display()))?;
+    let (configuration, log) = (directory.path().join("config"), directory.path().join("log"));
+    fs::write(&configuration, configuration_text(target)?)
+        .map_err(|error| format!("cannot write ssh's configuration: {error}"))?;
+    let mut ssh = Command::new("ssh");
+    ssh.args(arguments(target, directory.path()));
+    // Killed when the run is interrupted here. After the log-in ssh goes to the background, and is ours by its socket.
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).env_remove("SSH_ASKPASS");
+    let mut child = ssh.spawn().map_err(|error| format!("cannot run `ssh`: {error}"))?;
+    // ConnectTimeout is for the connection and the banner; a server may also stop answering after that.
+    let limit = target.connect_timeout * 2 + Duration::from_secs(5);
+    let status = match timeout(limit, child.wait()).await {
+        Ok(status) => status.map_err(|error| format!("cannot wait for `ssh`: {error}"))?,
+        Err(_) => return Err(format!("Connection timed out: the log-in took longer than {} s", limit.as_secs())),
+    };
+    if !status.success() {
+        let said = fs::read(&log).unwrap_or_default();
+        return Err(String::from_utf8_lossy(&said).into_owned());
+    }
+    Ok(Connected {
+        session: Arc::new(Session::new_native_mux(directory)),
+        child: None,
+        log: log.into_boxed_path(),
+        _directory: run_directory.clone(),
+    })
+}
+
+/// What concerns this host only. Everything else is in the configuration, as a `ProxyJump`'s own ssh gets that one too.
+fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = ["-M", "-f", "-N", "-F"].map(OsString::from).to_vec();
+    let mut option = |name: &str, value: OsString| {
+        if !name.is_empty() {
+            arguments.push(name.into());
+        }
+        arguments.push(value);
+    };
+    option("", directory.join("config").into());
+    option("-E", directory.join("log").into());
+    option("-S", directory.join("master").into());
+    option("-o", format!("ControlPersist={IDLE}s").into());
+    if let Some(port) = target.port {
+        option("-p", port.to_string().into());
+    }
+    if let Some(user) = &target.user {
+        option("-l", user.into());
+    }
+    if let Some(identity) = &target.identity {
+        option("-o", "IdentitiesOnly=yes".into());
+        option("-i", identity.into());
+    }
+    for (keyword, value) in &target.arguments.options {
+        option("-o", format!("{keyword}={value}").into());
+    }
+    // A host that begins with a dash is no option.
+    option("--", (&target.host).into());
+    arguments
+}
+
+/// Ours first, as ssh takes the first value that it finds; then the operator's, which `-F` turns off otherwise.
+fn configuration_text(target: &Target) -> Result<String, String> {
+    let checking = match target.host_keys {
+        HostKeys::Strict => "yes",
+        HostKeys::AcceptNew => "accept-new",
+    };
+    let connect_timeout = NonZeroU64::new(target.connect_timeout.as_secs()).map_or(1, NonZeroU64::get);
+    let mut text = format!(
+        "Host *\n  LogLevel ERROR\n  BatchMode yes\n  RequestTTY no\n  RemoteCommand none\n  SessionType default\n  ClearAllForwardings yes\n  \
+         ForwardAgent no\n  ForwardX11 no\n  PermitLocalCommand no\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n  \
+         ConnectTimeout {connect_timeout}\n  StrictHostKeyChecking {checking}\n"
+    );
+    if let Some(known_hosts) = &target.known_hosts {
+        let _ = writeln!(text, "  UserKnownHostsFile {}", quoted(known_hosts)?);
+        text.push_str("  GlobalKnownHostsFile none\n");
+    }
+    match &target.arguments.config {
+        Some(configuration) => {
+            let _ = writeln!(text, "Include {}", quoted(configuration)?);
+        }
+        None => text.push_str("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"),
+    }
+    Ok(text)
+}
+
+/// A path as a word of `ssh_config(5)`, in which `%` begins a token.
+fn quoted(path: &Path) -> Result<String, String> {
+    let text = path.to_str().filter(|text| !text.contains(['"', '\\', '\n', '$']));
+    let text = text.ok_or_else(|| format!("the path `{}` cannot be written in an ssh configuration", path.display()))?;
+    Ok(format!("\"{}\"", text.replace('%', "%%")))
+}
+
+impl Connected {
+    /// Starts the remote command on these pipes.
+    pub(super) async fn start(&mut self, command: &str, pipes: [std::os::fd::OwnedFd; 3]) -> Result<(), openssh::Error> {
+        let [stdin, stdout, stderr] = pipes;
+        let mut remote = Session::to_raw_command(self.session.clone(), command);
+        remote.stdin(openssh::Stdio::from(stdin)).stdout(openssh::Stdio::from(stdout)).stderr(openssh::Stdio::from(stderr));
+        self.child = Some(remote.spawn().await?);
+        Ok(())
+    }
+
+    /// The way through this connection to what listens on the node.
+    pub(super) fn forwarded(&self) -> Forwarded {
+        Forwarded { session: self.session.clone(), directory: self.log.parent().unwrap_or(Path::new("/")).to_owned() }
+    }
+
+    /// What ssh has written to its log since, for errors.
+    pub(super) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
+    }
+
+    /// Ends the master. Asked to close, it stays for as long as the remote command's pipes are held; then it is told to exit.
+    pub(super) async fn close(mut self, remote: Ending, limit: Duration) {
+        match (remote, self.child.take()) {
+            (Ending::Closed, child) => {
+                if let Some(child) = child {
+                    let _ = timeout(limit, child.wait()).await;
+                }
+                if let Some(session) = Arc::into_inner(self.session) {
+                    let _ = timeout(limit, session.close()).await;
+                }
+            }
+            (Ending::Open, _) => {
+                let mut exit = Command::new("ssh");
+                exit.args(["-F", "none", "-O", "exit", "-S"]).arg(self.session.control_socket()).args(["--", "node"]);
+                exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+                let _ = timeout(limit, exit.status()).await;
+            }
+        }
+    }
+}

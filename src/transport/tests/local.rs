@@ -1,0 +1,375 @@
+//! The loop, run for real on this machine, under each shell that a node's `/bin/sh` may be.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{
+    super::{Channel, Frame, LinkError, Lock, LockRequest, Node, Target, Traffic, Transport, Welcome, wire::Place},
+    long, quick, run, run_until_line, step, until, with_argument,
+};
+
+const SHELLS: [&str; 2] = ["/bin/dash", "/bin/bash"];
+
+/// A transport whose nodes use this shell, under the name `sh`, and a lock directory of their own.
+fn transport(shell: &str) -> (Transport, TempDir) {
+    assert!(Path::new(shell).exists(), "these tests need {shell}");
+    let directory = tempfile::tempdir().unwrap();
+    symlink(shell, directory.path().join("sh")).unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let mut transport = Transport::new(5);
+    transport.place = Place { lock_directory: path("run"), shell: path("sh") };
+    (transport, directory)
+}
+
+fn request(who: &str, wait: Duration) -> LockRequest {
+    LockRequest { who: who.to_owned(), run_id: "run-1".to_owned(), since: Timestamp::from_second(1_700_000_000).unwrap(), wait }
+}
+
+fn take(who: &str) -> Lock {
+    Lock::Take(request(who, Duration::ZERO))
+}
+
+async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(Node, Welcome), LinkError> {
+    transport.connect(&Target::local("here"), lock, first, &mut |_| {}).await
+}
+
+/// How many processes of a [`tree`] have its duration as an argument: four sleeps, and a `timeout`.
+const TREE: usize = 5;
+
+/// Starts `sleep`s in every way that a script may: a child, a grandchild, in a group of its own, one that ignores signals.
+fn tree(long: &str) -> String {
+    format!(
+        "(sleep {long} & sleep {long}) & timeout 900 sleep {long} & timeout 900 sh -c 'trap \"\" TERM HUP; sleep {long}; :' & \
+         echo started >&2; wait"
+    )
+}
+
+#[tokio::test]
+async fn the_first_frame_travels_with_the_connection() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let first = Frame::from_iter([quick("echo one; echo two >&2"), quick("printf %s \"$LC_ALL $PATH\"; umask; ls -d .")]);
+        let (node, welcome) = connect(&transport, take("ann"), first).await.unwrap();
+        assert_eq!((welcome.uid, welcome.ssh_connection, welcome.holder), (0, None, None));
+        assert_eq!((&*welcome.outputs[0].stdout, &*welcome.outputs[0].stderr), (&b"one\n"[..], &b"two\n"[..]));
+        let environment = "C /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin0077\n.\n";
+        assert_eq!(String::from_utf8_lossy(&welcome.outputs[1].stdout), environment);
+        let Traffic { round_trips, bytes_sent, .. } = node.traffic();
+        assert_eq!(round_trips, 1);
+        assert!(bytes_sent < 6000, "{bytes_sent} bytes sent");
+        node.close().await;
+        assert!(!directory.path().join("run").exists(), "the lock's directory is gone");
+    }
+}
+
+#[tokio::test]
+async fn each_frame_is_one_round_trip_and_stops_at_the_first_failure() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        assert_eq!(node.traffic().round_trips, 1);
+        let frame = Frame::from_iter([quick("echo a"), quick("echo b >&2; exit 3"), quick("echo c")]);
+        let outputs = run(&mut node, frame).await;
+        assert_eq!(outputs.iter().map(|output| output.status).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!((&*outputs[1].stdout, &*outputs[1].stderr), (&b""[..], &b"b\n"[..]));
+        assert_eq!(run(&mut node, quick("echo d")).await[0].stdout, b"d\n");
+        assert_eq!(node.traffic().round_trips, 3);
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn bytes_pass_unchanged_in_both_directions() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let bytes: Vec<u8> = (0..5_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let outputs = run(&mut node, step("cat; printf '\\377\\0\\n' >&2", bytes.clone(), 60)).await;
+        assert!(outputs[0].stdout == bytes, "{} bytes came back", outputs[0].stdout.len());
+        assert_eq!(outputs[0].stderr, b"\xff\0\n");
+        // A script that leaves its input unread does not disturb the next one, nor does one that is longer than a pipe.
+        let script = format!("#{}\necho end", "x".repeat(300_000));
+        let frame = Frame::from_iter([step("true", bytes, 60), quick(&script), step("head -c 2", "input", 5), quick("cat")]);
+        let outputs = run(&mut node, frame).await;
+        let stdout: Vec<_> = outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout)).collect();
+        assert_eq!(stdout, ["", "end\n", "in", ""]);
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn statuses_come_through() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        for (script, status) in [
+            ("exit 0", 0),
+            ("exit 1", 1),
+            ("no-such-command-here", 127),
+            ("exit 255", 255),
+            ("exit 124", 124),
+            ("kill -9 $$", 137),
+            ("kill -TERM $$", 143),
+            ("if then", 2),
+        ] {
+            let output = &run(&mut node, quick(script)).await[0];
+            let syntax_error = status == 2 && output.status != 0;
+            assert!(output.status == status || syntax_error, "{shell}: `{script}` gives {}", output.status);
+            assert!(!output.timed_out, "{script}");
+        }
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn output_cannot_forge_a_mark_and_scripts_cannot_see_the_nonce() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let nonce = node.session.nonce.clone();
+        let forged = "printf '\\n00000000000000000000000000000000 0\\n'; echo \"[$nonce]\"; env; cat /proc/*/cmdline /proc/*/environ 2>/dev/null";
+        let output = &run(&mut node, quick(&format!("({forged}) | tr '\\0' '\\n'; exit 7"))).await[0];
+        assert_eq!(output.status, 7);
+        let seen = String::from_utf8_lossy(&output.stdout);
+        assert!(seen.contains("\n00000000000000000000000000000000 0\n[]\n") && !seen.contains(&nonce));
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn scripts_find_a_clean_place() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        // None of the loop's own files is open in it, and none of its variables known.
+        let files = "sh -c 'for n in 3 4 5 6 7 8 9; do [ ! -e /proc/self/fd/$n ] || echo open: $n; done'";
+        let place = format!("{files}; readlink /proc/self/fd/0; pwd; set | grep -c -E '^(nonce|mine|text)='; :");
+        for input in ["", "some input"] {
+            let output = &run(&mut node, step(&place, input, 10)).await[0];
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            let lines: Vec<_> = stdout.lines().collect();
+            assert_eq!((lines.len(), lines[1], lines[2]), (3, "/", "0"), "{shell}: {stdout}");
+            assert_eq!(lines[0] == "/dev/null", input.is_empty(), "{shell}: {stdout}");
+        }
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_ends_the_whole_tree() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let long = long();
+        let output = &run(&mut node, step(&tree(&long), "", 1)).await[0];
+        assert!(output.timed_out, "{output:?}");
+        assert_eq!(with_argument(&long), 0, "{shell}");
+        assert_eq!(run(&mut node, quick("echo still here")).await[0].stdout, b"still here\n");
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_script_leaves_in_the_background_ends_with_it() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let long = long();
+        run(&mut node, quick(&format!("sleep {long} &"))).await;
+        until("it is gone", Duration::from_secs(2), || with_argument(&long) == 0).await;
+        // In a group of its own it lives until the session ends.
+        run(&mut node, quick(&format!("timeout 900 sleep {long} >/dev/null 2>&1 &"))).await;
+        node.close().await;
+        assert_eq!(with_argument(&long), 0, "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn lines_arrive_while_the_script_runs() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        run_until_line(&mut node, quick("echo started >&2; sleep 60").into()).await;
+        let lost = node.run(quick("true").into(), &mut |_| {}).await.unwrap_err();
+        assert!(matches!(lost, LinkError::Lost { .. }), "half an answer is in the pipes: {lost:?}");
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_link_ends_everything_and_frees_the_lock() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        let long = long();
+        run_until_line(&mut node, quick(&tree(&long)).into()).await;
+        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
+        assert!(directory.path().join("run/lock").exists());
+        drop(node);
+        until("all is gone", Duration::from_secs(5), || with_argument(&long) == 0 && !directory.path().join("run").exists())
+            .await;
+        let shell = directory.path().join("sh");
+        until("the loop too", Duration::from_secs(5), || with_argument(shell.to_str().unwrap()) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_everything_and_frees_the_lock() {
+    let silence = async |shell| {
+        let (transport, directory) = transport(shell);
+        let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        let long = long();
+        run_until_line(&mut node, quick(&tree(&long)).into()).await;
+        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
+        // As a cut link: nothing comes any more, and no end either, as we hold another end of the pipe.
+        let line = fs::read_to_string(directory.path().join("run/lock")).unwrap();
+        let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
+        let _held = fs::File::options().write(true).open(input).unwrap();
+        drop(node);
+        until("all is gone", Duration::from_secs(10), || with_argument(&long) == 0 && !directory.path().join("run").exists())
+            .await;
+        let shell = directory.path().join("sh");
+        until("the loop too", Duration::from_secs(2), || with_argument(shell.to_str().unwrap()) == 0).await;
+    };
+    tokio::join!(silence(SHELLS[0]), silence(SHELLS[1]));
+}
+
+#[tokio::test]
+async fn silence_frees_a_lock_that_was_waited_for() {
+    let (transport, directory) = transport("/bin/dash");
+    let lock = directory.path().join("run/lock");
+    let (first, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+    let shell = directory.path().join("sh");
+    let watched = || with_argument(shell.to_str().unwrap()) == 4;
+    let (second, ()) =
+        tokio::join!(connect(&transport, Lock::Take(request("bob", Duration::from_secs(20))), Frame::default()), async {
+            // Each loop's first beat starts its watcher.
+            until("both loops have their watchers", Duration::from_secs(5), watched).await;
+            first.close().await;
+        });
+    let (second, _) = second.unwrap();
+    let line = fs::read_to_string(&lock).unwrap();
+    let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
+    let _held = fs::File::options().write(true).open(input).unwrap();
+    drop(second);
+    until("the lock is gone", Duration::from_secs(10), || !directory.path().join("run").exists()).await;
+}
+
+#[tokio::test]
+async fn beats_keep_a_long_script_alive() {
+    let long = async |shell| {
+        let (transport, directory) = transport(shell);
+        let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        let touched = || fs::metadata(directory.path().join("run/lock")).unwrap().modified().unwrap();
+        let before = touched();
+        assert_eq!(run(&mut node, quick("sleep 10; echo done")).await[0].stdout, b"done\n");
+        assert!(touched() > before);
+        node.close().await;
+    };
+    tokio::join!(long(SHELLS[0]), long(SHELLS[1]));
+}
+
+#[tokio::test]
+async fn a_second_run_hears_who_holds_the_node() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let (node, _) = connect(&transport, take("ann@ci"), Frame::default()).await.unwrap();
+        let marker = directory.path().join("ran");
+        let touch = quick(&format!("touch {}", marker.display()));
+        let refused = connect(&transport, take("bob"), touch.into()).await.unwrap_err();
+        assert_eq!(refused.to_string(), "held by ann@ci since 2023-11-14T22:13:20Z (run run-1)");
+        assert!(!marker.exists(), "the first frame did not run");
+        let (looking, welcome) = connect(&transport, Lock::Look, quick("echo ok").into()).await.unwrap();
+        assert_eq!(welcome.holder.unwrap().who, "ann@ci");
+        assert_eq!(welcome.outputs[0].stdout, b"ok\n");
+        looking.close().await;
+        node.close().await;
+        let (looking, welcome) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        assert_eq!(welcome.holder, None);
+        looking.close().await;
+        let (node, _) = connect(&transport, take("bob"), Frame::default()).await.unwrap();
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_waits_gets_the_lock_when_it_is_free() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
+        let waiting = Lock::Take(request("bob", Duration::from_secs(20)));
+        let here = Target::local("here");
+        let second = transport.connect(&here, waiting, quick("echo mine").into(), &mut progress);
+        let first = async {
+            assert_eq!(lines.recv().await.unwrap(), "waiting: held by ann since 2023-11-14T22:13:20Z (run run-1)");
+            node.close().await;
+        };
+        let (second, ()) = tokio::join!(second, first);
+        let (node, welcome) = second.unwrap();
+        assert_eq!(welcome.outputs[0].stdout, b"mine\n");
+        assert!(node.traffic().round_trips >= 3);
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let (mut stuck, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
+        let long = long();
+        run_until_line(&mut stuck, quick(&tree(&long)).into()).await;
+        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
+        // All that was to touch the lock and to end the session hangs.
+        let lock = directory.path().join("run/lock");
+        let line = fs::read_to_string(&lock).unwrap();
+        let session = line.split(' ').next().unwrap();
+        for entry in fs::read_dir("/proc").unwrap() {
+            let entry = entry.unwrap();
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            if stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.split(' ').nth(3) == Some(session)) {
+                let stop = std::process::Command::new("kill").arg("-STOP").arg(entry.file_name()).status();
+                assert!(stop.unwrap().success());
+            }
+        }
+        let old = std::time::SystemTime::now() - Duration::from_secs(61);
+        fs::File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
+        let (node, welcome) = connect(&transport, take("bob"), quick("echo mine").into()).await.unwrap();
+        assert_eq!(welcome.outputs[0].stdout, b"mine\n");
+        assert_eq!(with_argument(&long), 0, "the old session is gone");
+        assert!(fs::read_to_string(&lock).unwrap().ends_with("run-1 bob\n"));
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_taken_says_why() {
+    let (mut transport, directory) = transport("/bin/dash");
+    fs::write(directory.path().join("file"), "").unwrap();
+    transport.place.lock_directory = directory.path().join("file/run").to_str().unwrap().to_owned();
+    let error = connect(&transport, take("ann"), quick("true").into()).await.unwrap_err();
+    assert!(matches!(&error, LinkError::LockFailed { detail, .. } if detail.starts_with("cannot make ")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_normal_end_leaves_no_process() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let (node, _) = connect(&transport, take("ann"), quick("true").into()).await.unwrap();
+        let shell = directory.path().join("sh");
+        assert!(with_argument(shell.to_str().unwrap()) > 0);
+        let began = Instant::now();
+        node.close().await;
+        assert_eq!(with_argument(shell.to_str().unwrap()), 0);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}

@@ -1,0 +1,59 @@
+//! Tests that run the loop for real, on this machine and over ssh to it.
+
+mod local;
+mod over_ssh;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use zeroize::Zeroizing;
+
+use super::{Channel, Frame, Node, Step, StepOutput};
+
+fn step(script: &str, input: impl Into<Vec<u8>>, seconds: u64) -> Step {
+    Step { script: script.to_owned(), input: Zeroizing::new(input.into()), limit: Duration::from_secs(seconds) }
+}
+
+fn quick(script: &str) -> Step {
+    step(script, "", 20)
+}
+
+async fn run(node: &mut Node, frame: impl Into<Frame>) -> Vec<StepOutput> {
+    node.run(frame.into(), &mut |_| {}).await.unwrap()
+}
+
+async fn until(what: &str, limit: Duration, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many processes have an argument like that in their command line.
+fn processes(wanted: impl Fn(&str) -> bool) -> usize {
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.unwrap().path().join("cmdline")).ok());
+    lines.filter(|line| line.split(|byte| *byte == 0).any(|argument| wanted(&String::from_utf8_lossy(argument)))).count()
+}
+
+/// A duration for `sleep` that no other test uses.
+fn long() -> String {
+    format!("1000.{}", rand::random::<u32>())
+}
+
+/// How many processes have this very argument.
+fn with_argument(wanted: &str) -> usize {
+    processes(|argument| argument == wanted)
+}
+
+/// Runs a frame until a line of its standard error has come.
+async fn run_until_line(node: &mut Node, frame: Frame) {
+    let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
+    tokio::select! {
+        outputs = node.run(frame, &mut progress) => panic!("ended before it said anything: {outputs:?}"),
+        line = lines.recv() => assert_eq!(line.unwrap(), "started"),
+    }
+}

@@ -1,0 +1,100 @@
+//! Ways through a node's connection to what listens on it, for checks that log in as a client would.
+
+use std::{
+    fs::Permissions,
+    future::Future,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
+
+use openssh::{ForwardType, Session, Socket};
+use tempfile::TempDir;
+use tokio::net::{TcpStream, UnixListener};
+
+/// A future of a trait object; the error is for the reader.
+pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+/// A way to what listens on a node.
+pub trait Tunnel: Send + Sync {
+    /// Forwards a Unix socket on the controller to `host`:`port` as seen from the node, and says where the socket is.
+    ///
+    /// The socket lies in a directory that no other user may enter, and is named `.s.PGSQL.<port>`, because PostgreSQL's clients choose the name
+    /// themselves. It stays until the connection is closed.
+    ///
+    /// # Errors
+    /// Why there is no way, for the reader.
+    fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf>;
+}
+
+/// Through an ssh connection.
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    pub(super) session: Arc<Session>,
+    /// The connection's own directory, 0700.
+    pub(super) directory: PathBuf,
+}
+
+impl Tunnel for Forwarded {
+    fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
+        Box::pin(async move {
+            let socket = socket(&self.directory, host, port)?;
+            if !socket.exists() {
+                let there = Socket::TcpSocket { host: host.to_owned().into(), port };
+                let here = Socket::UnixSocket { path: socket.clone().into() };
+                let asked = self.session.request_port_forward(ForwardType::Local, here, there).await;
+                asked.map_err(|error| format!("ssh does not forward to {host}:{port}: {error}"))?;
+            }
+            Ok(socket)
+        })
+    }
+}
+
+/// On this very machine: the same socket, copied to and from the port by us.
+#[derive(Debug, Default)]
+pub(super) struct Here {
+    /// Made when it is first needed; gone with the tunnel.
+    directory: OnceLock<TempDir>,
+}
+
+impl Tunnel for Here {
+    fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
+        Box::pin(async move {
+            if self.directory.get().is_none() {
+                let directory = tempfile::tempdir().map_err(|error| format!("cannot make a directory: {error}"))?;
+                let _ = self.directory.set(directory);
+            }
+            let directory = self.directory.get().ok_or("cannot make a directory")?;
+            let socket = socket(directory.path(), host, port)?;
+            if socket.exists() {
+                return Ok(socket);
+            }
+            let listener =
+                UnixListener::bind(&socket).map_err(|error| format!("cannot listen on `{}`: {error}", socket.display()))?;
+            let host = host.to_owned();
+            tokio::spawn(async move {
+                while let Ok((mut near, _)) = listener.accept().await {
+                    let host = host.clone();
+                    tokio::spawn(async move {
+                        if let Ok(mut far) = TcpStream::connect((host.as_str(), port)).await {
+                            // Either side may hang up at any time; the exercise tells what that means.
+                            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                        }
+                    });
+                }
+            });
+            Ok(socket)
+        })
+    }
+}
+
+/// Where the socket for a host and port goes: a private directory for each host.
+fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
+    let plain = |sign: char| if sign.is_ascii_alphanumeric() { sign } else { '-' };
+    let directory = directory.join(host.chars().map(plain).collect::<String>());
+    let made =
+        std::fs::create_dir_all(&directory).and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o700)));
+    made.map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;
+    Ok(directory.join(format!(".s.PGSQL.{port}")))
+}

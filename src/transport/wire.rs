@@ -1,0 +1,162 @@
+//! What goes over the wire: how frames and the loop's text are written, and how answers are found in what comes back.
+
+use std::{fmt::Write as _, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use super::Frame;
+use crate::script::{NulByte, quote};
+
+/// The shell loop that runs on the node. Its own text says how it works.
+const LOOP: &str = include_str!("loop.sh");
+
+/// The loop reads a frame in pieces of this size, each of which counts as a heartbeat: on the slowest of links one must come through
+/// within the 6 seconds that the node waits.
+const PIECE: usize = 64 * 1024;
+
+/// Where the loop keeps its lock and which shell it uses. Only tests have other values than the default.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) lock_directory: String,
+    pub(super) shell: String,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { lock_directory: "/run/autobot-provision".to_owned(), shell: "/bin/sh".to_owned() }
+    }
+}
+
+/// What starts the loop: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
+pub(super) fn bootstrap(nonce: &str, place: &Place) -> Result<Vec<u8>, NulByte> {
+    let mut text = format!("nonce={nonce} lock_directory={} shell={}\n", quote(&place.lock_directory)?, quote(&place.shell)?);
+    for line in LOOP.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    Ok(format!("{}\n{text}", text.len()).into_bytes())
+}
+
+/// A frame as the loop's commands: its text in pieces, and `run`.
+///
+/// The text is a chain of `step` calls, which the loop defines. Scripts are quoted words, inputs are base64, as a shell's variables
+/// cannot hold every byte.
+pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
+    let mut text = Zeroizing::new(String::new());
+    // Grown in one go: a string that moves as it grows would leave copies of secrets behind.
+    text.reserve(frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 40).sum());
+    for step in &frame.steps {
+        let before = if text.is_empty() { "" } else { " && " };
+        let _ = write!(text, "{before}step {} {} '", whole_seconds(step.limit), quote(&step.script)?);
+        STANDARD.encode_string(&*step.input, &mut text);
+        text.push('\'');
+    }
+    let mut commands = Vec::with_capacity(text.len() / PIECE + 2);
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let mut length = PIECE.min(rest.len());
+        // The shell would drop a newline at the end of a piece. The text itself ends in a quote.
+        length += rest[length - 1..].iter().take_while(|byte| **byte == b'\n').count();
+        let (piece, after) = rest.split_at(length);
+        commands.push(Zeroizing::new([format!("text {length}\n").as_bytes(), piece].concat()));
+        rest = after;
+    }
+    commands.push(Zeroizing::new(b"run\n".to_vec()));
+    Ok(commands)
+}
+
+/// `timeout` wants whole seconds, and takes 0 for "no limit".
+pub(super) fn whole_seconds(limit: Duration) -> u64 {
+    limit.as_secs() + u64::from(limit.subsec_nanos() > 0 || limit.is_zero())
+}
+
+/// Takes the first mark out of what a node sent: all before it, and the words of the mark.
+///
+/// A mark is a line that begins with the session's nonce. The newline before it belongs to it.
+pub(super) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str) -> Option<(Vec<u8>, String)> {
+    let opening = [b"\n", nonce.as_bytes(), b" "].concat();
+    let is_mark = |at: &usize| buffer[*at] == b'\n' && buffer[*at..].starts_with(&opening);
+    let Some(start) = (*searched..buffer.len()).find(is_mark) else {
+        // The end may be the beginning of one.
+        *searched = buffer.len().saturating_sub(opening.len() - 1).max(*searched);
+        return None;
+    };
+    *searched = start;
+    let words_at = start + opening.len();
+    let length = buffer[words_at..].iter().position(|byte| *byte == b'\n')?;
+    let words = String::from_utf8_lossy(&buffer[words_at..words_at + length]).into_owned();
+    let rest = buffer.split_off(words_at + length + 1);
+    let mut before = std::mem::replace(buffer, rest);
+    before.truncate(start);
+    *searched = 0;
+    Some((before, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONCE: &str = "0123456789abcdef0123456789abcdef";
+
+    fn marks(sent: &[u8], at_once: usize) -> Vec<(Vec<u8>, String)> {
+        let (mut buffer, mut searched, mut marks) = (Vec::new(), 0, Vec::new());
+        for piece in sent.chunks(at_once) {
+            buffer.extend_from_slice(piece);
+            while let Some(mark) = take_mark(&mut buffer, &mut searched, NONCE) {
+                marks.push(mark);
+            }
+        }
+        marks
+    }
+
+    #[test]
+    fn a_mark_is_found_however_the_bytes_are_cut() {
+        let sent = format!("a\0b\n\n{NONCE} 0\n\n{NONCE} 255\nno newline\n{NONCE} 1\n");
+        let expected = vec![(b"a\0b\n".to_vec(), "0".into()), (vec![], "255".into()), (b"no newline".to_vec(), "1".into())];
+        for at_once in 1..=sent.len() {
+            assert_eq!(marks(sent.as_bytes(), at_once), expected, "{at_once} bytes at once");
+        }
+    }
+
+    #[test]
+    fn a_mark_with_another_nonce_is_output() {
+        let forged = "\n0123456789abcdef0123456789abcdee 0\n";
+        assert_eq!(marks(format!("{forged}\n{NONCE} 3\n").as_bytes(), 7), vec![(forged.into(), "3".into())]);
+    }
+
+    #[test]
+    fn limits_are_rounded_up_to_whole_seconds() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!([seconds(0), seconds(1), seconds(1000), seconds(1001)], [1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn no_piece_of_a_frame_ends_in_a_newline() {
+        let step = super::super::Step {
+            script: "\n".repeat(3 * PIECE),
+            input: Zeroizing::new(Vec::new()),
+            limit: Duration::from_mins(1),
+        };
+        let commands = frame(&step.into()).unwrap();
+        let (last, pieces) = commands.split_last().unwrap();
+        assert_eq!(last.as_slice(), b"run\n");
+        assert!(pieces.iter().all(|piece| !piece.ends_with(b"\n")));
+        let together: Vec<u8> =
+            pieces.iter().flat_map(|piece| piece.splitn(2, |byte| *byte == b'\n').nth(1).unwrap().to_vec()).collect();
+        assert_eq!(together, format!("step 60 '{}' ''", "\n".repeat(3 * PIECE)).into_bytes());
+    }
+
+    #[test]
+    fn a_frame_is_sent_in_pieces_and_then_run() {
+        let step = super::super::Step {
+            script: "echo '1'".into(),
+            input: Zeroizing::new(vec![0; 200 * 1024]),
+            limit: Duration::from_mins(1),
+        };
+        let commands = frame(&step.into()).unwrap();
+        assert!(commands[0].starts_with(b"text 65536\nstep 60 'echo '\\''1'\\''' 'AAAA"));
+        assert_eq!(commands.len(), 6);
+        assert_eq!(commands[5].as_slice(), b"run\n");
+    }
+}

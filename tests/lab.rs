@@ -1,0 +1,367 @@
+//! The lab for real: nodes boot, networks are cut, processes are killed, and nothing is left behind. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "clippy knows tests by their attribute; these helpers are theirs")]
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use autobot_provision::lab::{self, FileServer, Lab, LabOptions, NewNode, Power, RedisRepo};
+
+/// Set for the process that boots a lab and is killed.
+const BOOT: &str = "AUTOBOT_LAB_TEST_BOOT";
+/// Set for the process that is a file server.
+const SERVE: &str = "AUTOBOT_LAB_TEST_SERVE";
+
+/// A lab that goes down with its test, also when that fails.
+struct Temporary(Lab);
+
+impl Temporary {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        Self(lab(&format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.down() {
+            say(&format!("{error:#}"));
+        }
+    }
+}
+
+impl std::ops::Deref for Temporary {
+    type Target = Lab;
+    fn deref(&self) -> &Lab {
+        &self.0
+    }
+}
+
+fn lab(id: &str) -> Lab {
+    Lab::new(LabOptions { id: id.to_owned(), ..LabOptions::default() }).unwrap()
+}
+
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Booting machines takes root. Without it these tests have nothing to say, and say that.
+fn is_root() -> bool {
+    let root = text(&Command::new("id").arg("-u").output().unwrap()) == "0";
+    if !root {
+        say("not root: this test of the lab did nothing");
+    }
+    root
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    text(&Command::new(program).args(arguments).output().unwrap())
+}
+
+fn ssh(lab: &Lab, node: &str, script: &str) -> Output {
+    lab.ssh(node, &["--".to_owned(), script.to_owned()]).unwrap().output().unwrap()
+}
+
+fn on(lab: &Lab, node: &str, script: &str) -> String {
+    text(&lab.shell(node, script).unwrap())
+}
+
+/// What of a lab can still be found on this machine.
+fn traces(lab: &Lab, id: &str) -> Vec<String> {
+    let directory = lab.directory();
+    let directory = directory.to_str().unwrap();
+    let mut found = Vec::new();
+    let mut look = |what: &str, text: String, sign: &str| {
+        found.extend(text.lines().filter(|line| line.contains(sign)).map(|line| format!("{what}: {line}")));
+    };
+    look("mount", fs::read_to_string("/proc/mounts").unwrap(), directory);
+    look("namespace", run("ip", &["netns", "list"]), &format!("lab.{id}."));
+    look("table", run("nft", &["list", "tables"]), &format!("autobot_lab_{}", id.replace('-', "_")));
+    look("process", run("ps", &["-eo", "pid,args"]), directory);
+    look("registration", run("ls", &["/run/autobot-provision-lab"]), &format!("{id}.lab"));
+    look(
+        "control group",
+        run("find", &["/sys/fs/cgroup", "-maxdepth", "2", "-name", "autobot-lab.*"]),
+        &format!("autobot-lab.{id}"),
+    );
+    if Path::new(directory).exists() {
+        found.push(format!("directory: {directory}"));
+    }
+    found
+}
+
+/// The names of interfaces and the addresses of a network, which `down` frees.
+fn interfaces_of(network: &str) -> String {
+    let number = network.split('.').nth(2).unwrap();
+    let links = run("ip", &["-o", "link", "show"]);
+    let links = links.lines().filter(|line| line.contains(&format!(" lab{number}n")));
+    let loopback = run("ip", &["-o", "address", "show", "dev", "lo"]);
+    links.chain(loopback.lines().filter(|line| line.contains(network))).collect()
+}
+
+#[test]
+fn two_nodes_and_a_client_are_real_enough() {
+    if !is_root() {
+        return;
+    }
+    let lab = Temporary::new();
+    let nodes = lab.up(&[NewNode::bare("database_vm"), NewNode::bare("slm")], &say).unwrap();
+    let client = lab.client("stranger", &say).unwrap();
+
+    // The configuration is strict, so that a login proves the host keys; another key in their place is refused.
+    assert_eq!(text(&ssh(&lab, "database_vm", "id -un; sudo -n id -un; hostname")), "autobot\nroot\ndatabase-vm");
+    let known = fs::read_to_string(lab.known_hosts()).unwrap();
+    let (first, second) = known.split_once('\n').unwrap();
+    let swapped = format!("{} {}\n", first.rsplit_once(' ').unwrap().0, second.trim().rsplit_once(' ').unwrap().1);
+    let imposter = lab.directory().join("imposter");
+    fs::write(&imposter, swapped).unwrap();
+    let option = format!("UserKnownHostsFile={}", imposter.display());
+    let refused = lab.ssh("database_vm", &["true".to_owned()]).unwrap();
+    let refused = Command::new("ssh").args(["-o", &option]).args(refused.get_args()).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("verification failed"), "{refused:?}");
+
+    for absent in ["python3", "ufw", "gpg", "curl"] {
+        assert!(!lab.shell("slm", &format!("command -v {absent}")).unwrap().status.success(), "{absent}");
+    }
+    assert_eq!(
+        on(&lab, "slm", "systemctl is-system-running; stat -f -c %T /tmp; systemctl --failed --no-legend"),
+        "running\noverlayfs"
+    );
+    assert!(on(&lab, "slm", "apt-get -o APT::Update::Error-Mode=any update").contains("Reading package lists"));
+
+    // Nodes reach each other, the client reaches them, and a cut link is cut for all of them.
+    let knock = |address| format!("exec 3</dev/tcp/{address}/22; head -c 7 <&3");
+    let from_client = |address| {
+        let knock = lab.run_in_client(&client.name, &["timeout", "2", "bash", "-c", &knock(address)]).unwrap();
+        String::from_utf8(knock.stdout).unwrap()
+    };
+    let slm = nodes[1].address;
+    let from_node = || {
+        let knock = lab.shell("database_vm", &format!("timeout 2 bash -c '{}'", knock(slm))).unwrap();
+        String::from_utf8(knock.stdout).unwrap()
+    };
+    assert_eq!((from_client(slm).as_str(), from_node().as_str()), ("SSH-2.0", "SSH-2.0"));
+    lab.cut_link("slm").unwrap();
+    assert_eq!((from_client(slm).as_str(), from_node().as_str()), ("", ""));
+    lab.restore_link("slm").unwrap();
+    assert_eq!((from_client(slm).as_str(), from_node().as_str()), ("SSH-2.0", "SSH-2.0"));
+
+    // What a node writes is in its upper directory; what it does not, is not.
+    on(&lab, "slm", "echo kept >/root/file; sync");
+    assert_eq!(fs::read_to_string(nodes[1].upper.join("root/file")).unwrap(), "kept\n");
+    assert!(!nodes[0].upper.join("root").exists());
+}
+
+#[test]
+fn a_disk_survives_reboots_and_power_cuts_and_can_be_copied() {
+    if !is_root() {
+        return;
+    }
+    let lab = Temporary::new();
+    lab.up(&[NewNode::bare("a")], &say).unwrap();
+    let boot_id = || text(&ssh(&lab, "a", "cat /proc/sys/kernel/random/boot_id"));
+    let before = boot_id();
+    on(&lab, "a", "echo kept >/root/file; mv /root/.bashrc /root/moved; mv /usr/share/keyrings /usr/share/renamed");
+    lab.reboot("a").unwrap();
+    assert_ne!(boot_id(), before);
+    assert_eq!(on(&lab, "a", "cat /root/file"), "kept");
+
+    lab.cut_power("a").unwrap();
+    assert_eq!(lab.status().unwrap().nodes[0].1, Power::Off);
+    lab.start("a").unwrap();
+    assert_eq!(on(&lab, "a", "cat /root/file"), "kept");
+
+    lab.freeze("a", "converged").unwrap();
+    let copies = lab.up(&[NewNode::copy("b", "converged"), NewNode::bare("c")], &say).unwrap();
+    lab.start("a").unwrap();
+    assert_eq!(
+        on(&lab, "b", "cat /root/file; ls /usr/share/renamed | head -1; cat /etc/hostname"),
+        on(&lab, "a", "cat /root/file; ls /usr/share/renamed | head -1; echo b")
+    );
+    assert!(!lab.shell("c", "cat /root/file").unwrap().status.success());
+    on(&lab, "b", "echo changed >/root/file");
+    assert_eq!(on(&lab, "a", "cat /root/file"), "kept");
+    assert!(copies[0].upper.join("root/file").exists());
+    assert_ne!(on(&lab, "a", "cat /etc/machine-id"), on(&lab, "b", "cat /etc/machine-id"));
+    assert!(lab.up(&[NewNode::copy("d", "nothing")], &say).unwrap_err().to_string().contains("nothing was frozen as `nothing`"));
+}
+
+#[test]
+fn the_stand_in_for_redis_installs_runs_and_has_the_vendors_defects() {
+    if !is_root() {
+        return;
+    }
+    let lab = Temporary::new();
+    lab.up(&[NewNode::bare("db")], &say).unwrap();
+    let first = lab.redis_repo(&RedisRepo::default(), &say).unwrap();
+    let published = lab.publish(&first, FileServer::Within).unwrap();
+    let url = &published.url;
+    assert_eq!(lab.status().unwrap().url.as_ref(), Some(url));
+
+    // No curl on a node: the key comes the way roles bring it, from here.
+    let key = fs::read_to_string(first.join("gpg")).unwrap();
+    on(&lab, "db", &format!("cat >/usr/share/keyrings/redis.asc <<'E'\n{key}\nE"));
+    on(
+        &lab,
+        "db",
+        &format!(
+            "echo 'deb [signed-by=/usr/share/keyrings/redis.asc] {url}/deb bookworm main' >/etc/apt/sources.list.d/redis.list"
+        ),
+    );
+    let update = "apt-get -qq -o APT::Update::Error-Mode=any update";
+    on(&lab, "db", &format!("{update} && DEBIAN_FRONTEND=noninteractive apt-get -qq install redis-stack-server"));
+    on(&lab, "db", "echo 'requirepass secret' >>/etc/redis-stack.conf; systemctl start redis-stack-server");
+    on(&lab, "db", "timeout 20 sh -c 'until redis-cli ping | grep -q PONG; do :; done'");
+    assert_eq!(
+        on(&lab, "db", "redis-cli config get dir | tail -1; redis-cli ft.create i schema t text; redis-cli json.set k . 1"),
+        "/var/lib/redis-stack\nOK\nOK"
+    );
+    assert_eq!(on(&lab, "db", "ps -o comm= -p $(systemctl show -P MainPID redis-stack-server)"), "redis-stack-ser");
+
+    // A newer version at the same URL, signed with the same key: the upgrade stops the server and takes its unit away.
+    let newer = RedisRepo { versions: vec!["7.4.0-v1".to_owned(), "7.4.0-v2".to_owned()], ..RedisRepo::default() };
+    let second = lab.publish(&lab.redis_repo(&newer, &say).unwrap(), FileServer::Within).unwrap();
+    assert_eq!(&second.url, url);
+    on(
+        &lab,
+        "db",
+        &format!(
+            "{update} && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Options::=--force-confold install redis-stack-server"
+        ),
+    );
+    assert_eq!(on(&lab, "db", "dpkg-query -W -f '${Version}' redis-stack-server"), "7.4.0-v2");
+    assert_eq!(
+        on(&lab, "db", "ls /etc/systemd/system | grep -c redis-stack-server; systemctl is-active redis-stack-server; true")
+            .lines()
+            .next(),
+        Some("0")
+    );
+}
+
+#[test]
+fn a_killed_lab_leaves_nothing_after_down() {
+    if !is_root() {
+        return;
+    }
+    for moment in ["booting", "is up at"] {
+        let lab = Temporary::new();
+        let directory = lab.directory();
+        let id = directory.file_name().and_then(OsStr::to_str).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let mut child = Command::new(&exe)
+            .args(["--exact", "boots_when_asked_to", "--nocapture"])
+            .env(BOOT, id)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains(moment)), "it never came to `{moment}`");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let status = lab.status().unwrap();
+        assert_eq!(status.nodes.len(), 2);
+        let network = status.nodes[0].0.address.to_string();
+        let network = network.rsplit_once('.').unwrap().0;
+        assert!(!traces(&lab, id).is_empty() && !interfaces_of(network).is_empty(), "the kill came too early to show anything");
+
+        lab.down().unwrap();
+        assert_eq!(traces(&lab, id), Vec::<String>::new());
+        assert_eq!(interfaces_of(network), "");
+        lab.down().unwrap();
+    }
+}
+
+#[test]
+fn the_detached_server_outlives_its_maker_and_ends_with_the_lab() {
+    if !is_root() {
+        return;
+    }
+    let lab = Temporary::new();
+    let client = lab.client("reader", &say).unwrap();
+    let site = tempfile::tempdir().unwrap();
+    fs::write(site.path().join("file"), "content").unwrap();
+    let exe = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
+    let command = ["env".to_owned(), format!("{SERVE}=1"), exe, "--exact".to_owned(), "serves_when_asked_to".to_owned()];
+    let published = lab.publish(site.path(), FileServer::Detached(&command)).unwrap();
+    let address = published.url.strip_prefix("http://").unwrap().replace(':', "/");
+    drop(published);
+    let get = format!("exec 3<>/dev/tcp/{address}; printf 'GET /file HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
+    let answer = text(&lab.run_in_client(&client.name, &["bash", "-c", &get]).unwrap());
+    assert!(answer.ends_with("\r\n\r\ncontent"), "{answer}");
+    let directory = lab.directory();
+    let id = directory.file_name().and_then(OsStr::to_str).unwrap();
+    assert!(traces(&lab, id).iter().any(|trace| trace.starts_with("process: ")));
+    lab.down().unwrap();
+    assert_eq!(traces(&lab, id), Vec::<String>::new());
+}
+
+#[test]
+fn two_labs_live_side_by_side() {
+    if !is_root() {
+        return;
+    }
+    let (one, other) = (Temporary::new(), Temporary::new());
+    let nodes: Vec<_> = std::thread::scope(|scope| {
+        let boots: Vec<_> =
+            [&one, &other].map(|lab| scope.spawn(|| lab.up(&[NewNode::bare("same")], &say).unwrap())).into_iter().collect();
+        boots.into_iter().flat_map(|boot| boot.join().unwrap()).collect()
+    });
+    assert_ne!(nodes[0].address.octets()[2], nodes[1].address.octets()[2]);
+    one.down().unwrap();
+    assert_eq!(text(&ssh(&other, "same", "hostname")), "same");
+    let everywhere = lab::labs().unwrap();
+    assert!(everywhere.iter().any(|(_, directory)| *directory == other.directory()));
+    assert!(!everywhere.iter().any(|(_, directory)| *directory == one.directory()));
+}
+
+#[test]
+fn a_node_that_does_not_come_up_is_shown_by_its_console() {
+    if !is_root() {
+        return;
+    }
+    let lab = Temporary::new();
+    lab.up(&[NewNode::bare("a")], &say).unwrap();
+    on(&lab, "a", "systemctl mask -q ssh.service");
+    let hurried = LabOptions {
+        id: lab.directory().file_name().unwrap().to_str().unwrap().to_owned(),
+        boot_limit: std::time::Duration::from_secs(3),
+        ..LabOptions::default()
+    };
+    let error = Lab::new(hurried).unwrap().reboot("a").unwrap_err().to_string();
+    assert!(error.starts_with("node `a` did not come up within 3 s; the end of `"), "{error}");
+    assert!(error.contains("Reached target"), "{error}");
+}
+
+/// Not a test by itself: what another test starts, to kill it.
+#[test]
+fn boots_when_asked_to() {
+    if let Ok(id) = std::env::var(BOOT) {
+        lab(&id).up(&[NewNode::bare("a"), NewNode::bare("b")], &say).unwrap();
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    }
+}
+
+/// Not a test by itself: the file server that another test starts, with the directory and the address as its last arguments.
+#[test]
+fn serves_when_asked_to() {
+    if std::env::var_os(SERVE).is_some() {
+        let arguments: Vec<String> = std::env::args().collect();
+        let [.., root, address] = arguments.as_slice() else { unreachable!("it is started with both") };
+        let address: SocketAddr = address.parse().unwrap();
+        tokio::runtime::Runtime::new().unwrap().block_on(lab::serve(root.into(), address)).unwrap();
+    }
+}
