@@ -38,7 +38,9 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut project = Project::new(request.project.clone(), inventory, extra, request.check);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
-    let known = names_in(&request.project.join("roles"));
+    let roles = request.project.join("roles");
+    let known: Vec<String> =
+        names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect();
     let given = given_roles(&project, &hosts, request, &known, &mut wrong);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
     project.roles = read_roles(request, needed, &known, &mut wrong);
