@@ -2,6 +2,7 @@
 
 mod expand;
 mod extra;
+mod files;
 mod host;
 mod load;
 mod project;
@@ -14,7 +15,11 @@ mod world;
 pub use load::load;
 pub use world::World;
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -364,7 +369,7 @@ fn hostvars(project: &Project) -> Value {
         names.dedup();
         let mut values: HashMap<String, Value> = HashMap::new();
         for variable in names {
-            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node, 0));
+            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node));
             if !asks && let Ok(Some(value)) = scope.variable(variable) {
                 values.insert(variable.clone(), value);
             }
@@ -376,11 +381,14 @@ fn hostvars(project: &Project) -> Value {
     Value::Object(all)
 }
 
-fn reaches_hostvars(host: &scope::HostVars, node: &Node, depth: usize) -> bool {
-    // Deeper than any sensible chain is a circle, which the scope explains.
-    mentions(node, "hostvars")
-        || depth < 16
-            && host.values.iter().any(|(name, value)| {
-                mentions(node, name) && !std::ptr::eq(node, value) && reaches_hostvars(host, value, depth + 1)
-            })
+/// Whether rendering a value would come to `hostvars`, through however many variables.
+fn reaches_hostvars(host: &scope::HostVars, node: &Node) -> bool {
+    let (mut waiting, mut seen) = (vec![node], HashSet::new());
+    while let Some(node) = waiting.pop() {
+        if mentions(node, "hostvars") {
+            return true;
+        }
+        waiting.extend(host.values.iter().filter(|(name, _)| mentions(node, name) && seen.insert(*name)).map(|(_, value)| value));
+    }
+    false
 }

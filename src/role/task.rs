@@ -45,6 +45,8 @@ pub struct TaskSource {
     pub register: Option<Name>,
     /// Whether it only reads: the result then has its output too.
     pub reads: bool,
+    /// Whether its parameters may be decoded: what is wrong with them already need not be said twice.
+    pub sound: bool,
 }
 
 const KEYWORDS: &[&str] =
@@ -75,14 +77,11 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     }
     let found = resource(node, entries, wrong);
     let get = |name: &str| node.get(name);
-    let name = match get("name") {
-        Some(name) => read::name(name, "`name`", wrong),
-        None => {
-            let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
-            wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
-            None
-        }
-    };
+    let name = get("name").and_then(|name| read::name(name, "`name`", wrong));
+    if get("name").is_none() {
+        let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
+        wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
+    }
     let mut tags = role_tags.to_vec();
     tags.extend(get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default());
     let when = match get("when") {
@@ -90,14 +89,9 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         Some(one) => vec![one.clone()],
         None => Vec::new(),
     };
-    for condition in &when {
-        if condition.as_bool().is_none() && condition.as_str().is_none() {
-            wrong.push(read::expected(condition, "`when`", "an expression"));
-        }
-    }
     let vars = get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default().to_vec();
     for (key, _) in &vars {
-        super::check_variable(key, wrong);
+        super::variable::check_variable(key, wrong);
     }
     let register = get("register").and_then(|register| read::name(register, "`register`", wrong));
     if let Some(register) = &register
@@ -112,7 +106,9 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", wrong));
     let (key, kind, parameters) = found?;
     let parameters = with_become_user(parameters(wrong)?, kind, entries, wrong);
+    let before = wrong.0.len();
     check_parameters(&parameters, kind, wrong);
+    let sound = wrong.0.len() == before;
     let reads = kind.parameters.contains(&"reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
     let (each, place) = (get("loop").cloned(), key.place.clone());
     Some(TaskSource {
@@ -131,6 +127,7 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         timeout,
         register,
         reads,
+        sound,
     })
 }
 
