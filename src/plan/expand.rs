@@ -8,7 +8,7 @@ use crate::{
     health::{Exercise, ExerciseKind},
     resource::{Kind, Resource, Segment, Wrong},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
-    source::{Diagnostic, Diagnostics, Node, Place, Yaml},
+    source::{Diagnostic, Diagnostics, Node, Place, Yaml, did_you_mean},
 };
 
 use super::{
@@ -360,5 +360,11 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
         Some(_) | None if names.is_empty() => format!("wrong parameters of `{kind}`"),
         Some(_) | None => format!("wrong `{}` of `{kind}`", names.join(".")),
     };
-    Diagnostic::error(format!("{title}: {message}")).at(found)
+    let diagnostic = Diagnostic::error(format!("{title}: {message}")).at(found);
+    // serde lists the words that are known: "unknown variant `a`, expected one of `b`, `c`".
+    let mut words = message.split('`').skip(1).step_by(2);
+    match words.next().filter(|_| message.starts_with("unknown ")) {
+        Some(wrong) => diagnostic.suggest(did_you_mean(wrong, words)),
+        None => diagnostic,
+    }
 }
