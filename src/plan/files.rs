@@ -7,7 +7,8 @@ use crate::{
 };
 
 use super::{
-    expand::{Part, not_passed_on, with_real_tokens},
+    expand::Part,
+    passed_on::{not_passed_on, with_real_tokens},
     scope::{Failed, Scope, Secrets, any_text},
 };
 

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use crate::{
     inventory::{Host, Inventory, InventorySource},
-    role::{Role, TaskSource},
+    role::{MAGIC, Role, TaskSource},
     source::{Diagnostic, Diagnostics, Place, diagnostic::Severity, did_you_mean},
 };
 
@@ -15,7 +15,7 @@ use super::{
     expand::Part,
     extra, host,
     project::{Project, names_in},
-    scope::HostVars,
+    scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
 };
 
@@ -213,22 +213,44 @@ fn plan_host(
     let roles = select::in_order(&readable, &project.roles);
     let connection = host::connection(project, vars, wrong);
     let secrets = host::secrets(project, vars, &roles, wrong);
+    let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
     for name in &roles {
         let role = &project.roles[name];
         let part = |number: usize| Part { project: Arc::clone(project), host: Arc::clone(vars), role: name.clone(), number };
-        let tasks = role.tasks.iter().enumerate().filter(|(_, task)| tags.select(&task.tags));
-        let health = role.health.iter().enumerate().filter(|(_, health)| tags.select(&health.tags));
-        let plan = RolePlan {
+        let role_plan = |tags: &Tags<'_>| RolePlan {
             name: name.clone(),
-            steps: tasks.map(|(number, _)| Step(part(number))).collect(),
+            steps: numbers(role.tasks.iter().map(|task| tags.select(&task.tags))).map(|number| Step(part(number))).collect(),
             handlers: (0..role.handlers.len()).map(|number| HandlerStep(part(number))).collect(),
-            health: health.map(|(number, _)| HealthStep(part(number))).collect(),
+            health: numbers(role.health.iter().map(|health| tags.select(&health.tags)))
+                .map(|number| HealthStep(part(number)))
+                .collect(),
         };
-        check(&plan, role, wrong);
+        let plan = role_plan(tags);
+        // What the tags leave out is checked all the same; what they leave must also do without the results of the rest.
+        check_variables(project, vars, role, wrong);
+        check(&role_plan(&Tags { only: &everything, skip: &[] }), role, wrong);
+        if plan.steps.len() < role.tasks.len() {
+            check(&plan, role, wrong);
+        }
         plans.push(plan);
     }
     HostPlan { name: vars.name.clone(), roles: plans, secrets, connection }
+}
+
+fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {
+    selected.enumerate().filter_map(|(number, selected)| selected.then_some(number))
+}
+
+/// Gives each variable of a role its value on a host, whether a task uses it or not.
+fn check_variables(project: &Project, vars: &HostVars, role: &Role, wrong: &mut Diagnostics) {
+    let world = World::stand_in();
+    let scope = Scope::new(project, vars, Some(role), Some(&world));
+    scope.secrets.set(Secrets::Tokens);
+    for name in role.defaults.keys().filter(|name| !MAGIC.contains(&name.as_str())) {
+        let _ = scope.variable(name);
+    }
+    wrong.extend(scope.take_wrong());
 }
 
 /// Expands everything with stand-in facts and results.

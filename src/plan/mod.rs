@@ -5,6 +5,7 @@ mod extra;
 mod files;
 mod host;
 mod load;
+mod passed_on;
 mod project;
 mod scope;
 mod select;

@@ -61,8 +61,8 @@ pub(super) fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -
                 wrong.push(diagnostic.suggest(did_you_mean(&key.name, kinds::check_names())));
                 return None;
             };
-            let parameters = task::parameters(value, kind, wrong)?;
-            task::check_parameters(&parameters, kind, wrong);
+            let mut parameters = task::parameters(value, kind, wrong)?;
+            task::check_parameters(&mut parameters, kind, wrong);
             HealthCheckSource::Read(kind, key.place.clone(), parameters)
         }
         (None, Some([(key, value)])) => {

@@ -284,8 +284,8 @@ mod properties {
             }
             for name in ["x", "y", "secrets"] {
                 if let Ok(template) = Template::text(&original) {
-                    template.members(name);
-                    template.parts(name);
+                    assert!(template.members(name).iter().all(|member| original.get(member.range.clone()).is_some()));
+                    assert!(template.parts(name).iter().flat_map(|(_, path)| path).all(|(part, range)| original[range.clone()] == **part));
                     for (_, range) in template.unguarded(name) {
                         assert_eq!(&original[range], name);
                     }

@@ -170,3 +170,19 @@ fn each_shows_its_line() {
     12 errors
     "#);
 }
+
+#[test]
+fn one_mistake_does_not_hide_the_next() {
+    let sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "tasks:\n  - {name: A, sheet: {src: a.tera, dest: /a, mode: 644}}\n  - {name: B, file: {path: /a, state: directroy}}\n",
+        ),
+        ("templates/app/a.tera", "{% if true %}\n{{ nope }}\n{% endif %}\n{{ other | lenght }}\n"),
+    ]);
+    insta::assert_snapshot!(sample.wrong(), @r#"
+    roles/app/role.yml:2:52: a file mode must be in quotes [write "0644"]
+    roles/app/role.yml:3:39: wrong `state` of `file`: unknown variant `directroy`, expected one of `absent`, `directory`, `file`, `link`, `touch` [did you mean `directory`?]
+    templates/app/a.tera:4:12: unknown filter `lenght` [did you mean `length`?]
+    "#);
+}

@@ -197,3 +197,20 @@ fn a_project_of_a_hundred_hosts_is_checked_quickly_and_compiled_once() {
     let plan = sample.load().unwrap();
     assert_eq!(plan.hosts.iter().map(|host| host.roles[0].steps.len()).sum::<usize>(), 6000);
 }
+
+#[test]
+fn what_the_tags_leave_out_is_checked_and_its_results_are_missed() {
+    let mut sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "defaults: {unused: {type: port, default: 1}}\ntasks:\n  - {name: Read, run: {cmd: x, reads: yes}, register: out, tags: [read]}\n  - {name: Use, when: out.rc == 0, note: {path: /a}, tags: [use]}\n  - {name: Bad, note: {path: \"{{ nope }}\"}, tags: [never]}\n",
+        ),
+        ("inventory/group_vars/all.yml", "unused: many\n"),
+    ]);
+    sample.request.tags = vec!["use".to_owned()];
+    insta::assert_snapshot!(sample.wrong(), @r"
+    inventory/group_vars/all.yml:1:9: wrong type for `unused`: expected a port from 1 to 65535, found text
+    roles/app/role.yml:4:23: undefined variable `out` [it is the result of `Read`, which comes later or is left out by the tags]
+    roles/app/role.yml:5:34: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
+    ");
+}
