@@ -170,7 +170,7 @@ impl Session {
         tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         let fails = prediction.works.iter().any(|work| work.predicted.status == Status::Failed);
         match options.mode {
-            Mode::Check => told(&host.name, &prediction, events, |outcome| outcome.clone()),
+            Mode::Check => told(&host.name, &prediction, events, Clone::clone),
             Mode::Apply if fails => told(&host.name, &prediction, events, |outcome| match outcome.status {
                 // A task further down cannot be done: nothing is begun, exactly as the check said.
                 Status::Changed => Outcome::new(Status::Skipped, "not begun, because of the failure below"),

@@ -1,6 +1,7 @@
 //! Lines for people: one for each item that is not simply ok, a live line while something runs, a summary for each host.
 
 use std::{
+    fmt::Write as _,
     io::Write,
     time::{Duration, Instant},
 };
@@ -176,10 +177,10 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             let host_cell = self.style.bold(&format!("{host:<width$}", width = self.host_width));
             let mut text = format!("{host_cell}  {}", self.counted(counts, end.as_ref()));
             if let Some(end) = &end {
-                text.push_str(&format!("  in {}", took(end.duration)));
+                let _ = write!(text, "  in {}", took(end.duration));
                 if self.detail.verbose > 0 {
                     let trips = if end.round_trips == 1 { "round trip" } else { "round trips" };
-                    text.push_str(&format!(", {} {trips}, {} bytes sent", end.round_trips, end.bytes_sent));
+                    let _ = write!(text, ", {} {trips}, {} bytes sent", end.round_trips, end.bytes_sent);
                 }
             }
             self.line(&text);

@@ -95,6 +95,7 @@ impl FromIterator<Step> for Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretRef;
     use crate::secret::{Encoding, Secret};
 
     #[test]
