@@ -208,6 +208,12 @@ impl HealthStep {
     pub fn name(&self) -> &str {
         &self.0.health().name.text
     }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.health().name.place
+    }
 }
 
 /// One thing to do.
