@@ -346,7 +346,7 @@ pub struct SecretSpec {
 }
 
 /// A value as it is written, nothing rendered.
-fn raw(node: &Node) -> Value {
+pub(crate) fn raw(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => json!(flag),

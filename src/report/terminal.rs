@@ -275,7 +275,8 @@ fn word(status: Status) -> &'static str {
 }
 
 /// "0.4 s", "12 s", "3 min 20 s".
-fn took(duration: Duration) -> String {
+#[must_use]
+pub fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", duration.as_secs_f64()),
