@@ -26,6 +26,12 @@ pub(super) enum Command {
     Deploy(Deploy),
     /// Check everything that can be known without connecting to a node
     Validate(Validate),
+    /// Check that what is deployed works; nothing is changed
+    Health(Health),
+    /// Show hosts, groups and variables as the inventory gives them
+    Inventory(Inventory),
+    /// Try it all on throw-away copies of the nodes, on this machine: check, deploy, again, health
+    Rehearse(Rehearse),
     /// Throw-away nodes on this machine: real Debian with systemd, sshd and apt (needs root)
     Lab(Lab),
 }
@@ -114,6 +120,76 @@ pub(super) struct Validate {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+
+    /// Also use what is there as clients would: log in, write a marked key that expires, read it back
+    #[arg(long)]
+    pub(super) exercise: bool,
+
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Output,
+
+    #[command(flatten)]
+    pub(super) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inventory {
+    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
+    #[arg(short, long, global = true, value_name = "INVENTORY")]
+    pub(super) inventory: Vec<String>,
+
+    #[command(subcommand)]
+    pub(super) command: InventoryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum InventoryCommand {
+    /// Every host with its groups and variables
+    List {
+        /// For people, or as `ansible-inventory --list` prints it
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+    /// Groups and hosts as a tree
+    Graph,
+    /// The variables of a host, as JSON; nothing is rendered
+    Host {
+        /// Its name in the inventory
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rehearse {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+
+    #[command(flatten)]
+    pub(super) making: Making,
+
+    /// Leave the nodes running at the end, to look around
+    #[arg(long)]
+    pub(super) keep: bool,
+
+    /// Install Redis from this apt repository, signed as the inventory says, in place of the stand-in
+    #[arg(long, value_name = "URL")]
+    pub(super) redis_repo: Option<String>,
+
+    /// The lab to make; it must not exist yet
+    #[arg(long, value_name = "ID", default_value = "rehearse")]
+    pub(super) lab: String,
+
+    /// Where labs and their cache are kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/autobot-provision-lab")]
+    pub(super) lab_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Lab {
     #[command(flatten)]
     pub(super) lab: WhichLab,
@@ -144,6 +220,13 @@ pub(super) struct Making {
     /// Do not ask; install with apt what this machine lacks
     #[arg(short, long)]
     pub(super) yes: bool,
+}
+
+impl Making {
+    /// The same with the user's consent.
+    pub(super) fn agreed(&self) -> Self {
+        Self { suite: self.suite.clone(), yes: true }
+    }
 }
 
 #[derive(Debug, Subcommand)]

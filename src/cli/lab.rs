@@ -5,14 +5,16 @@ use std::{os::unix::process::CommandExt as _, path::Path};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp},
+    arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp, WhichLab},
     exit::Exit,
-    lab_nodes, out, project,
+    inventory,
+    lab_nodes::{self, Site},
+    out, project,
     runtime::{self, Interrupts},
 };
 use crate::{
-    inventory::{Inventory, InventorySource},
-    lab::{self, FileServer, Lab, NewNode, Node, Power},
+    inventory::Inventory,
+    lab::{self, FileServer, Lab, NewNode, Power},
     script::quote,
     source::Diagnostics,
 };
@@ -30,7 +32,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
     match &arguments.command {
         LabCommand::Up(up_arguments) => {
             require_root()?;
-            return up(given, &lab, &arguments.lab.id, up_arguments);
+            return up(given, &lab, &arguments.lab, up_arguments);
         }
         LabCommand::Down => {
             require_root()?;
@@ -60,11 +62,11 @@ pub(super) fn require_root() -> Result<()> {
     bail!("labs need root's rights: `sudo {}`", words.unwrap_or_default().join(" "))
 }
 
-fn up(given: Option<&Path>, lab: &Lab, id: &str, arguments: &LabUp) -> Result<Exit> {
+fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> Result<Exit> {
     let project = project::find(given);
     let names = if arguments.names.is_empty() {
         let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
-            let inventory = Inventory::load(&sources(project, &arguments.inventory), project)?;
+            let inventory = Inventory::load(&inventory::sources(project, &arguments.inventory), project)?;
             Ok(inventory.hosts.into_keys().collect())
         });
         match hosts {
@@ -78,36 +80,16 @@ fn up(given: Option<&Path>, lab: &Lab, id: &str, arguments: &LabUp) -> Result<Ex
         arguments.names.clone()
     };
     let wanted: Vec<NewNode> = names.into_iter().map(NewNode::bare).collect();
+    // Everything that is missing is named now, and not one by one.
+    lab.prepare(true, &lab_nodes::progress)?;
     lab.up(&wanted, &lab_nodes::progress)?;
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
-    let server = [program.to_string_lossy().into_owned(), "lab".to_owned(), "serve".to_owned()];
+    let server = lab_nodes::server()?;
     let stand_in = lab_nodes::publish_redis(lab, &arguments.making.suite, FileServer::Detached(&server))?;
-    // Also those of earlier calls.
-    let nodes: Vec<Node> = lab.status()?.nodes.into_iter().map(|(node, _)| node).collect();
-    let variables = lab_nodes::variables(&nodes, &arguments.making.suite, Some(&stand_in))?;
-    let inventory = lab_nodes::write_inventory(lab, &nodes, &variables)?;
-
-    status(lab, id)?;
-    let which = if id == "lab" { String::new() } else { format!(" --lab {id}") };
-    out::line("\nlog in, deploy, and remove it again:");
-    if let Some(first) = nodes.first() {
-        out::line(&format!("  ssh -F {} {}", lab.ssh_config().display(), first.name));
-    }
-    if project.is_ok() {
-        let own = if arguments.inventory.is_empty() { vec!["inventory".to_owned()] } else { arguments.inventory.clone() };
-        let own: String = own.iter().map(|own| format!(" -i {own}")).collect();
-        out::line(&format!("  autobot-provision deploy{own} -i {} --limit {}", inventory.display(), lab_nodes::GROUP));
-    }
-    out::line(&format!("  autobot-provision lab down{which}"));
+    let site = Site::new(lab, &arguments.making.suite, Some(stand_in), None)?;
+    status(lab, &which.id)?;
+    let inventories = project.is_ok().then_some(arguments.inventory.as_slice());
+    out::line(&lab_nodes::look_around(lab, which, &site, inventories));
     Ok(Exit::DONE)
-}
-
-/// The given inventories, or the project's own.
-fn sources(project: &Path, given: &[String]) -> Vec<InventorySource> {
-    if given.is_empty() {
-        return vec![InventorySource::Path(project.join("inventory"))];
-    }
-    given.iter().map(|given| InventorySource::from_argument(given)).collect()
 }
 
 fn status(lab: &Lab, id: &str) -> Result<()> {

@@ -122,7 +122,8 @@ pub(super) fn require(tools: &[Tool], pip: Pip, missing: Missing, progress: Prog
     }
 }
 
-fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Vec<&'static str> {
+/// The packages that bring what is missing, each once.
+pub(super) fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Vec<&'static str> {
     let mut packages: Vec<&str> =
         tools.iter().filter(|tool| !machine.has_program(tool.program)).map(|tool| tool.package).collect();
     if pip == Pip::Needed && !machine.has_pip() {

@@ -214,6 +214,12 @@ impl HealthStep {
     pub fn name(&self) -> &str {
         &self.0.health().name.text
     }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.health().name.place
+    }
 }
 
 /// One thing to do.
@@ -346,7 +352,7 @@ pub struct SecretSpec {
 }
 
 /// A value as it is written, nothing rendered.
-fn raw(node: &Node) -> Value {
+pub(crate) fn raw(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => json!(flag),

@@ -102,7 +102,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         self.running.retain(|running| running.host != host);
         let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
         let shown = match outcome.status {
-            Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
+            Status::Ok => self.detail.verbose > 0 || self.is_health() || !outcome.summary.is_empty(),
             Status::Skipped => self.detail.verbose > 0,
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
@@ -190,11 +190,20 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         }
     }
 
+    fn is_health(&self) -> bool {
+        matches!(self.mode, Mode::Health | Mode::Exercise)
+    }
+
     fn counted(&self, counts: Counts, end: Option<&HostEnd>) -> String {
         match end.map(|end| end.status) {
             Some(HostStatus::Unreachable) => return self.style.status(Status::Failed, "unreachable"),
             Some(HostStatus::Held) => return self.style.status(Status::Failed, "held by another run"),
             Some(HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted) | None => {}
+        }
+        if self.is_health() {
+            let ok = self.style.status(Status::Ok, &format!("{} ok", counts.ok));
+            let failed = (counts.failed > 0).then(|| self.style.status(Status::Failed, &format!(", {} failed", counts.failed)));
+            return format!("{ok}{}", failed.unwrap_or_default());
         }
         let changed = if self.mode == Mode::Check { "would change" } else { "changed" };
         let mut parts = vec![
@@ -267,7 +276,8 @@ fn word(status: Status) -> &'static str {
 }
 
 /// "0.4 s", "12 s", "3 min 20 s".
-fn took(duration: Duration) -> String {
+#[must_use]
+pub fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", duration.as_secs_f64()),
