@@ -4,7 +4,10 @@
 //! from this one to the next that is due, so that the change is verified and the next one judged by fresh answers without another round trip.
 //! The last frame asks for everything once more: nothing may have been undone.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,6 +55,8 @@ pub(super) struct Applying<'a> {
     outcomes: Vec<Status>,
     /// The first item whose answers are from before the last change.
     stale_from: usize,
+    /// Items whose work a change of another one turned out to have done, and that one's name.
+    done_by: HashMap<usize, String>,
 }
 
 /// Why an item did not work out. It ends its host.
@@ -76,7 +81,7 @@ impl<'a> Applying<'a> {
     pub(super) fn new(host: &'a str, prediction: Prediction, answers: Answers, events: &'a UnboundedSender<Event>) -> Self {
         let Prediction { works, secrets } = prediction;
         let stale_from = works.len();
-        Self { host, works, secrets, answers, events, latest: None, outcomes: Vec::new(), stale_from }
+        Self { host, works, secrets, answers, events, latest: None, outcomes: Vec::new(), stale_from, done_by: HashMap::new() }
     }
 }
 
@@ -143,8 +148,8 @@ impl Applying<'_> {
         let predicted = self.works[index].pending();
         let change = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
-                let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
-                let summary = note.unwrap_or(by);
+                let by = self.done_by.get(&index).or(self.latest.as_ref());
+                let summary = note.or_else(|| by.map(|name| format!("by `{name}`"))).unwrap_or_default();
                 return Ok(Outcome { diff: self.works[index].predicted.diff.clone(), ..Outcome::new(Status::Changed, summary) });
             }
             Verdict::Converged { note } => return Ok(Outcome::new(Status::Ok, note.unwrap_or_default())),
@@ -171,6 +176,9 @@ impl Applying<'_> {
             }
         }
         self.latest = Some(task.name.clone());
+        if resource.far_reaching() {
+            self.note_done(index, &task.name);
+        }
         let diff = if predicted { self.works[index].predicted.diff.clone() } else { change.diff };
         Ok(Outcome { diff, ..Outcome::new(Status::Changed, change.summary) })
     }
@@ -194,6 +202,9 @@ impl Applying<'_> {
         }
         let mut questions = Questions::default();
         resource.questions(&mut questions);
+        if resource.far_reaching() {
+            self.works[index + 1..].iter().filter(|work| work.pending()).for_each(|work| work.questions(&mut questions));
+        }
         self.frame(index, &scripts, questions, channel).await?;
         let because = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { .. } => return Ok(()),
@@ -202,6 +213,18 @@ impl Applying<'_> {
             Verdict::Refused(reason) => reason,
         };
         Err(Failure::Item(format!("applied without an error, but still not as declared: {because}")))
+    }
+
+    /// Remembers which later items a change has done along with its own.
+    fn note_done(&mut self, index: usize, name: &str) {
+        let is = self.is();
+        let done =
+            |work: &Work| matches!(work.resource().map(|resource| resource.compare(&is)), Some(Ok(Verdict::Converged { .. })));
+        let found: Vec<usize> =
+            (index + 1..self.works.len()).filter(|at| self.works[*at].pending() && done(&self.works[*at])).collect();
+        for at in found {
+            self.done_by.entry(at).or_insert_with(|| name.to_owned());
+        }
     }
 
     async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {

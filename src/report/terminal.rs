@@ -108,13 +108,15 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         };
         if shown {
             let word = word(outcome.status);
-            let host_cell = format!("{host:<width$}", width = self.host_width);
-            let used = self.host_width + 2 + 9;
+            // One host needs no mention in every line.
+            let host_cell =
+                if self.tally.hosts.len() == 1 { String::new() } else { format!("{host:<width$}  ", width = self.host_width) };
+            let used = host_cell.chars().count() + 9;
             let summary =
                 if quiet || outcome.summary.is_empty() { String::new() } else { format!(": {}", harmless(&outcome.summary)) };
             let text = self.style.fit(&format!("{}{summary}", item.id), used);
             let word = self.style.status(outcome.status, &format!("{word:<7}"));
-            self.line(&format!("{host_cell}  {word}  {text}"));
+            self.line(&format!("{host_cell}{word}  {text}"));
         }
         if self.detail.diff {
             self.diff(&outcome.diff);

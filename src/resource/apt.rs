@@ -119,6 +119,10 @@ fn wanted(text: &str) -> Result<Wanted, Wrong> {
 }
 
 impl Resource for Apt {
+    fn far_reaching(&self) -> bool {
+        true
+    }
+
     fn questions(&self, ask: &mut Questions) {
         for package in &self.packages {
             ask.ask::<Package>(package.name.clone());

@@ -117,6 +117,10 @@ fn joined(argv: &[String]) -> Result<String, Wrong> {
 }
 
 impl Resource for Command {
+    fn far_reaching(&self) -> bool {
+        true
+    }
+
     fn questions(&self, ask: &mut Questions) {
         match &self.when {
             When::Reads { key, .. } | When::Guarded { key, .. } => ask.ask::<Guard>(key.clone()),

@@ -45,6 +45,12 @@ pub trait Resource: Any + Debug + Send + Sync {
         None
     }
 
+    /// Whether a change may well do what later tasks ask for: a package starts its service. All that are due are then asked again right behind
+    /// it, so that "changed (by ...)" names the right one.
+    fn far_reaching(&self) -> bool {
+        false
+    }
+
     /// Why this must not be done, given all that the run will have applied before it: a change that would cut this very connection.
     fn refuse(&self, _is: &Is<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
