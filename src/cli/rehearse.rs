@@ -116,7 +116,7 @@ fn agreed(to_install: &[&str]) -> Result<bool> {
     if !to_install.is_empty() {
         out::note(&format!("This machine lacks what it takes; apt installs: {}", to_install.join(" ")));
     }
-    out::ask("Go on? [Y/n] ");
+    out::ask("\nGo on? [Y/n] ");
     let mut answer = String::new();
     // The end of input is no answer.
     let read = std::io::stdin().read_line(&mut answer)?;
