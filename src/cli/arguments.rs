@@ -4,16 +4,19 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The heading of options that every command has.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Provision the AutoBot fleet's database nodes over SSH
 #[derive(Debug, Parser)]
 #[command(name = "autobot-provision", version, max_term_width = 100, disable_help_subcommand = true)]
 pub(super) struct Arguments {
     /// Directory of the project: roles, templates, inventory (default: found upwards from here)
-    #[arg(long, global = true, value_name = "DIR", env = "AUTOBOT_PROVISION_PROJECT")]
+    #[arg(long, global = true, value_name = "DIR", env = "AUTOBOT_PROVISION_PROJECT", help_heading = EVERYWHERE)]
     pub(super) project: Option<PathBuf>,
 
     /// Tell more: items that are ok, round trips; twice or thrice for developers
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(super) verbose: u8,
 
     #[command(subcommand)]
@@ -30,9 +33,9 @@ pub(super) enum Command {
     Health(Health),
     /// Show hosts, groups and variables as the inventory gives them
     Inventory(Inventory),
-    /// Try it all on throw-away copies of the nodes, on this machine: check, deploy, again, health
+    /// Try a deploy on throw-away copies of the nodes, on this machine
     Rehearse(Rehearse),
-    /// Throw-away nodes on this machine: real Debian with systemd, sshd and apt (needs root)
+    /// Boot throw-away nodes on this machine: Debian with systemd, sshd and apt
     Lab(Lab),
 }
 
@@ -43,7 +46,7 @@ pub(super) struct Selection {
     #[arg(short, long, value_name = "INVENTORY")]
     pub(super) inventory: Vec<String>,
 
-    /// Roles to deploy (default: those that the inventory gives each host in `autobot_roles`)
+    /// Roles (default: those that the inventory gives each host in `autobot_roles`)
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     pub(super) role: Vec<String>,
 

@@ -68,11 +68,12 @@ fn host(inventory: &Inventory, name: &str) -> Result<Value, Diagnostics> {
     Err(Diagnostics(vec![unknown.suggest(did_you_mean(name, inventory.hosts.keys().map(String::as_str)))]))
 }
 
-/// As `ansible-inventory --list`: no empty groups, and the hosts of `all` in its children only.
+/// As `ansible-inventory --list`: no empty groups, no hosts without variables, and the hosts of `all` in its children only.
 fn list(inventory: &Inventory) -> Value {
     let mut list = Map::new();
-    let hosts = inventory.hosts.keys().map(|host| (host.clone(), Value::Object(variables(inventory, host))));
-    list.insert("_meta".to_owned(), json!({ "hostvars": hosts.collect::<Map<_, _>>() }));
+    let hosts = inventory.hosts.keys().map(|host| (host.clone(), variables(inventory, host)));
+    let with_variables: Map<_, _> = hosts.filter(|(_, own)| !own.is_empty()).map(|(host, own)| (host, own.into())).collect();
+    list.insert("_meta".to_owned(), json!({ "hostvars": with_variables }));
     for group in inventory.groups.values() {
         let mut shown = Map::new();
         if !group.children.is_empty() {

@@ -51,8 +51,8 @@ pub(super) fn publish_redis(lab: &Lab, suite: &str, server: FileServer<'_>) -> R
     if !repo.suites.iter().any(|known| known == suite) {
         repo.suites.push(suite.to_owned());
     }
-    let site = lab.redis_repo(&repo, &progress)?;
-    lab.publish(&site, server)
+    let directory = lab.redis_repo(&repo, &progress)?;
+    lab.publish(&directory, server)
 }
 
 /// The program and arguments that serve a lab's files in a process of their own.
@@ -131,31 +131,22 @@ impl Site {
 /// How to use a lab, and how to remove it. `inventories` are what `-i` said; `None` where there is no project.
 pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories: Option<&[String]>) -> String {
     let config = lab.ssh_config();
-    let mut text = "\nlog in, deploy, and remove the nodes:\n".to_owned();
-    for node in &site.nodes {
-        text.push_str(&format!("  ssh -F {} {}\n", config.display(), node.name));
-    }
+    let mut lines = vec![String::new(), "log in, deploy, and remove the nodes:".to_owned()];
+    lines.extend(site.nodes.iter().map(|node| format!("  ssh -F {} {}", config.display(), node.name)));
     if let Some(given) = inventories {
-        let own =
-            if given.is_empty() { " -i inventory".to_owned() } else { given.iter().map(|own| format!(" -i {own}")).collect() };
-        let last = site.inventory.display();
-        text.push_str(&format!("  {PROGRAM} deploy{own} -i {last} --limit {GROUP}\n"));
+        let own = if given.is_empty() { "inventory".to_owned() } else { given.join(" -i ") };
+        lines.push(format!("  {PROGRAM} deploy -i {own} -i {} --limit {GROUP}", site.inventory.display()));
     }
-    text.push_str(&format!("  {PROGRAM} lab down{}", options(which)));
-    text
+    lines.push(format!("  {PROGRAM} lab down{}", options(which)));
+    lines.join("\n")
 }
 
 /// The options that name a lab, as far as they differ from the defaults; each with a blank before it.
 pub(super) fn options(which: &WhichLab) -> String {
     let usual = LabOptions::default();
-    let mut text = String::new();
-    if which.id != usual.id {
-        text.push_str(&format!(" --lab {}", which.id));
-    }
-    if which.dir != usual.dir {
-        text.push_str(&format!(" --lab-dir {}", which.dir.display()));
-    }
-    text
+    let id = if which.id == usual.id { String::new() } else { format!(" --lab {}", which.id) };
+    let dir = if which.dir == usual.dir { String::new() } else { format!(" --lab-dir {}", which.dir.display()) };
+    id + &dir
 }
 
 /// Variables stand with each host, because there they win over those of groups.

