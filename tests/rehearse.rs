@@ -33,6 +33,18 @@ health:
     read: {wait_for: {port: 22}}
 ";
 
+const SICK: &str = "\
+description: A toy
+tasks:
+  - name: Never asked for here
+    copy: {content: other, dest: /etc/where}
+health:
+  - name: Nobody listens there
+    read: {wait_for: {port: 9}}
+  - name: sshd listens
+    read: {wait_for: {port: 22}}
+";
+
 /// Every new session undoes what the session before it did.
 const RESTLESS: &str = "\
 description: A toy that is never done
@@ -155,6 +167,27 @@ fn what_is_kept_can_be_looked_at_and_stands_in_the_way_of_the_next() {
     let look = look.args(["lab", "--lab", &stage.lab, "ssh", "bear", "cat", "/etc/where"]).output().unwrap();
     let wrote = text(&look);
     assert!(wrote.starts_with("198.18.") && !wrote.contains("172.16."), "{wrote}");
+
+    // Every check is told, also behind one that fails, and nothing of the role is done again.
+    let inventory = format!("/var/lib/autobot-provision-lab/labs/{}/inventory.yml", stage.lab);
+    let health = |options: &[&str]| {
+        let mut health = Command::new(env!("CARGO_BIN_EXE_autobot-provision"));
+        health.args(["health", "-i", "inventory", "-i", &inventory, "--limit", "lab_nodes"]).args(options);
+        health.current_dir(stage.project.path()).output().unwrap()
+    };
+    assert_eq!(health(&[]).status.code(), Some(0));
+    fs::write(stage.project.path().join("roles/toy/role.yml"), SICK).unwrap();
+    let sick = health(&["-o", "json"]);
+    assert_eq!(sick.status.code(), Some(1), "{}", text(&sick));
+    let document: serde_json::Value = serde_json::from_slice(&sick.stdout).unwrap();
+    let tasks = document["hosts"]["bear"]["tasks"].as_array().unwrap();
+    let told = tasks.iter().map(|task| format!("{} {} {}", task["kind"], task["name"], task["status"]));
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+    "health" "Nobody listens there" "failed"
+    "health" "sshd listens" "ok"
+    "#);
+    assert_eq!((&document["mode"], &document["hosts"]["bear"]["round_trips"]), (&"health".into(), &1.into()));
+
     let again = stage.rehearse().output().unwrap();
     assert_eq!(again.status.code(), Some(1));
     assert!(text(&again).contains("kept or left by a run that was killed"), "{}", text(&again));

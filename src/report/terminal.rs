@@ -345,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn health_is_told_item_by_item() {
+        let events = [
+            started(Mode::Health, &["database_vm"]),
+            finished("database_vm", "Redis answers", Outcome::new(Status::Ok, "")),
+            finished("database_vm", "Redis listens", Outcome::failed("nobody listens on 6379")),
+            ended("database_vm", HostStatus::Failed),
+            Event::RunFinished { finished: jiff::Timestamp::UNIX_EPOCH },
+        ];
+        let text = shown(&events, Some(80), Detail::default());
+        assert!(text.contains("ok       redis/Redis answers\n") && text.contains("failed   redis/Redis listens\n"), "{text}");
+        assert!(text.ends_with("1 ok, 1 failed  in 1.2 s\n"), "{text}");
+    }
+
+    #[test]
     fn lines_fit_the_terminal() {
         let long = finished("database_vm", &"long ".repeat(40), Outcome::new(Status::Changed, "x"));
         let text = shown(&[started(Mode::Check, &["database_vm"]), long], Some(80), Detail::default());
