@@ -335,3 +335,24 @@ fn serves_when_asked_to() {
         tokio::runtime::Runtime::new().unwrap().block_on(lab::serve(root.into(), address)).unwrap();
     }
 }
+
+#[test]
+fn a_node_reaches_nobody_but_its_lab_and_where_packages_come_from() {
+    let lab = Temporary::new();
+    lab.up(&[NewNode::bare("a")], &say).unwrap();
+    // Of the documentation's network (RFC 5737), which nobody has; the packets end in the lab's own table.
+    let dial = |port: u16| format!("timeout 1 bash -c 'echo >/dev/tcp/203.0.113.7/{port}'");
+    let dropped = || {
+        let table = format!("autobot_lab_{}", lab.directory().file_name().unwrap().to_str().unwrap().replace('-', "_"));
+        let rules = run("nft", &["list", "table", "ip", &table]);
+        let counted = |line: &str| line.split("packets ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+        rules.lines().filter(|line| line.contains("tcp dport !=")).filter_map(counted).sum::<u32>()
+    };
+    assert_eq!(dropped(), 0);
+    assert!(!lab.shell("a", &dial(6379)).unwrap().status.success());
+    assert!(dropped() > 0, "the packet was not stopped");
+    // An address of the lab's network that no member has is nowhere, not beyond the default route.
+    let [first, second, third, _] = lab.node("a").unwrap().address.octets();
+    let route = Command::new("ip").args(["route", "get", &format!("{first}.{second}.{third}.250")]).output().unwrap();
+    assert!(!route.status.success(), "{}", String::from_utf8_lossy(&route.stdout));
+}

@@ -18,6 +18,12 @@ use super::{
 /// Which lab has which network. In /run because networks, too, are gone after a reboot.
 const REGISTRY: &str = "/run/autobot-provision-lab";
 
+/// The real fleet's subnet, a /24. No lab node may reach it, whatever a role tells it to dial.
+const FLEET: Ipv4Addr = Ipv4Addr::new(172, 16, 168, 0);
+
+/// Ports on which packages and names come: DNS, HTTP, HTTPS, and the usual ones of apt's proxies. Nothing else of a node's leaves this machine.
+const WAYS_OUT: &str = "{ 53, 80, 443, 3128, 3142, 8080 }";
+
 /// How many inotify instances root may have while there are labs.
 const WATCHES: u32 = 4096;
 
@@ -84,6 +90,10 @@ impl Network {
         Ipv4Addr::new(198, 18, self.number, 1)
     }
 
+    fn subnet(&self) -> String {
+        format!("198.18.{}.0/24", self.number)
+    }
+
     pub(super) fn address(&self, member: &Member) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, self.number, member.number)
     }
@@ -111,6 +121,8 @@ impl Network {
     pub(super) fn lay(&self) -> Result<()> {
         let (host, number, table) = (self.host(), self.number, self.table());
         run("ip").args(["address", "replace", &format!("{host}/32"), "dev", "lo"]).done()?;
+        // Without this, an address that no member has would be looked for where the machine's default route leads.
+        run("ip").args(["route", "replace", "unreachable", &self.subnet()]).done()?;
         fs::write("/proc/sys/net/ipv4/ip_forward", "1")
             .context("cannot turn on forwarding in `/proc/sys/net/ipv4/ip_forward`")?;
         make_room_for_watches()?;
@@ -127,6 +139,9 @@ impl Network {
             flush chain ip {table} leaving
             add rule ip {table} out ip saddr 198.18.{number}.0/24 ip daddr != 198.18.0.0/16 masquerade
             add rule ip {table} arriving ip saddr @cut drop
+            add rule ip {table} arriving ip saddr 198.18.{number}.0/24 ip daddr {FLEET}/24 counter drop
+            add rule ip {table} arriving ip saddr 198.18.{number}.0/24 ip daddr != 198.18.0.0/16 tcp dport != {WAYS_OUT} counter drop
+            add rule ip {table} arriving ip saddr 198.18.{number}.0/24 ip daddr != 198.18.0.0/16 udp dport != 53 counter drop
             add rule ip {table} leaving ip daddr @cut drop
             "
         );
@@ -200,6 +215,9 @@ impl Network {
         run("nft").args(["-f", "-"]).input(format!("table ip {table}\ndelete table ip {table}\n")).done()?;
         if run("ip").args(["-4", "address", "show", "dev", "lo"]).read()?.contains(&format!(" {host} ")) {
             run("ip").args(["address", "delete", &host, "dev", "lo"]).done()?;
+        }
+        if !run("ip").args(["-4", "route", "show", "type", "unreachable", "root", &self.subnet()]).read()?.trim().is_empty() {
+            run("ip").args(["route", "delete", "unreachable", &self.subnet()]).done()?;
         }
         let path = Path::new(REGISTRY).join(format!("{}.lab", self.id));
         match fs::remove_file(&path) {
