@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// The kernel lists sockets that listen first, so the beginning of its tables is enough: 400 of them, in bytes.
@@ -38,6 +38,7 @@ impl Kind for Listening {
     type Key = ();
     type Answer = Vec<Listener>;
     const NAME: &'static str = "listening";
+    const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
         // Without IPv6 there is no second table.

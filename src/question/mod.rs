@@ -44,12 +44,30 @@ pub trait Kind: Sized + 'static {
     const LIMIT: Duration = Duration::from_mins(1);
     /// Whether it runs beside the others because it is slow to start (psql) or may hang.
     const BESIDE: bool = false;
+    /// With whom it shares a shell and a limit, to save the processes that a limit of its own costs.
+    const COMPANY: Company = Company::Alone;
 
     /// One command that answers all `keys`. It changes nothing and reads nothing from its standard input.
     fn script(keys: &[&Self::Key]) -> Script;
 
     /// Reads the command's output: one answer, or the reason why there is none, for each key in order.
     fn read(keys: &[&Self::Key], output: &Output) -> Vec<Result<Self::Answer, Unanswered>>;
+}
+
+/// Kinds that share a limit, because what makes one of them hang makes them all hang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Company {
+    /// Nobody: it talks to a server, runs other people's commands, or looks at file systems of the network.
+    Alone,
+    /// Those that read the kernel's files and local ones.
+    Files,
+    /// Those that ask the name services (a directory server may be behind them).
+    Names,
+}
+
+impl Company {
+    /// The limit of those who share one.
+    const LIMIT: Duration = Duration::from_mins(1);
 }
 
 /// What a merged command printed.
@@ -123,18 +141,34 @@ impl Questions {
 
     /// Merges all questions into one script. `mark` is a word that no output can hold: random, new for each script.
     ///
-    /// Each kind runs in a shell of its own under its own limit, so that one that hangs costs only its own answers. Slow kinds run beside the
-    /// rest: each is the left end of a pipe whose right end asks everything else first and passes its output on last, so outputs never mix and
-    /// no temporary file is needed.
+    /// Each kind runs in a shell of its own under its own limit, or that of its [`Company`], so that one that hangs costs only its own
+    /// answers. Slow kinds run beside the rest: each is the left end of a pipe whose right end asks everything else first and passes its
+    /// output on last, so outputs never mix and no temporary file is needed.
     ///
     /// # Errors
     /// [`NulByte`] when a key holds one.
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
         let mut shared = String::new();
         let mut beside = Vec::new();
+        let mut companies: IndexMap<Company, Vec<&dyn AnyGroup>> = IndexMap::new();
         for group in self.groups.values() {
-            let command = group.command(mark)?;
-            if group.beside() { beside.push(command) } else { shared.push_str(&command) }
+            match group.company() {
+                Company::Alone => {
+                    let command = format!("{}{}", limited(&group.script()?, group.limit())?, marked(mark, group.name(), "$?"));
+                    if group.beside() { beside.push(command) } else { shared.push_str(&command) }
+                }
+                company @ (Company::Files | Company::Names) => companies.entry(company).or_default().push(group.as_ref()),
+            }
+        }
+        for groups in companies.values() {
+            let (mut together, mut failed) = (String::new(), String::new());
+            for group in groups {
+                let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
+                failed.push_str(&marked(mark, group.name(), "$status"));
+            }
+            // Those who have their mark already keep it: the first one counts.
+            let _ =
+                write!(shared, "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n", limited(&together, Company::LIMIT)?);
         }
         let mut text = shared;
         for command in beside {
@@ -142,6 +176,18 @@ impl Questions {
         }
         Ok(Composed { text, mark: mark.to_owned(), groups: self.groups })
     }
+}
+
+/// Runs shell text under a limit, with nothing to read.
+///
+/// The text goes through a builtin and a pipe: one argument may have no more than 128 KiB, and everybody on the node can read arguments.
+fn limited(text: &str, limit: Duration) -> Result<String, NulByte> {
+    Ok(format!("printf %s {} | timeout {} sh -c '. /dev/fd/3' 3<&0 </dev/null\n", quote(text)?, limit.as_secs()))
+}
+
+/// Ends a kind's output with its mark.
+fn marked(mark: &str, name: &str, status: &str) -> String {
+    format!("printf '\\n{mark} {name} %s\\n' \"{status}\"\n")
 }
 
 /// Questions as shell text, waiting for the output.
@@ -171,7 +217,7 @@ impl Composed {
             if let Some((name, status)) = line.split_once(' ')
                 && let Ok(status) = status.parse()
             {
-                sections.insert(name.to_owned(), Output { status, stdout: rest[..at].to_vec() });
+                sections.entry(name.to_owned()).or_insert_with(|| Output { status, stdout: rest[..at].to_vec() });
             }
             rest = &after[(end + 1).min(after.len())..];
         }
@@ -270,7 +316,10 @@ trait AnyGroup: Send + Sync {
     fn count(&self) -> usize;
     fn beside(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
-    fn command(&self, mark: &str) -> Result<String, NulByte>;
+    fn company(&self) -> Company;
+    fn name(&self) -> &'static str;
+    fn limit(&self) -> Duration;
+    fn script(&self) -> Result<String, NulByte>;
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers);
 }
 
@@ -299,18 +348,20 @@ impl<K: Kind> AnyGroup for Group<K> {
         }
     }
 
-    fn command(&self, mark: &str) -> Result<String, NulByte> {
-        let script = K::script(&self.keys()).render()?;
-        let mut command = String::new();
-        // The script is fed through a builtin, not passed as an argument: one argument may have no more than 128 KiB.
-        let _ = writeln!(
-            command,
-            "printf %s {} | timeout {} sh -c 'eval \"$(cat)\"'\nprintf '\\n{mark} {} %s\\n' \"$?\"",
-            quote(&script)?,
-            K::LIMIT.as_secs(),
-            K::NAME,
-        );
-        Ok(command)
+    fn company(&self) -> Company {
+        K::COMPANY
+    }
+
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn limit(&self) -> Duration {
+        K::LIMIT
+    }
+
+    fn script(&self) -> Result<String, NulByte> {
+        K::script(&self.keys()).render()
     }
 
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers) {

@@ -1,6 +1,6 @@
 //! Who listens on a TCP port: process, unit, directory.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// A process that listens on the port.
@@ -22,6 +22,7 @@ impl Kind for PortOwner {
     /// Everyone who has the listening socket open; empty when nothing listens.
     type Answer = Vec<Self>;
     const NAME: &'static str = "port-owner";
+    const COMPANY: Company = Company::Files;
 
     fn script(ports: &[&u16]) -> Script {
         // Descriptors are looked at (one stat for all) only when something listens. Fields end with NUL, because names may hold anything.

@@ -1,6 +1,6 @@
 //! Live kernel settings, and whether the kernel would take another value.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// A kernel setting.
@@ -35,6 +35,7 @@ impl Kind for Sysctl {
     /// `None`: this kernel has no such setting.
     type Answer = Option<Self>;
     const NAME: &'static str = "sysctl";
+    const COMPANY: Company = Company::Files;
 
     fn script(names: &[&String]) -> Script {
         // These files give their value to the first read only, and `read` reads byte by byte: hence cat.

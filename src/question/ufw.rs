@@ -1,6 +1,6 @@
 //! What ufw's files say. The files only: ufw itself is Python, and takes longer than everything else together.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::{
     firewall::{Firewall, Policy, Rule},
     script::Script,
@@ -44,6 +44,7 @@ impl Kind for Ufw {
     type Key = ();
     type Answer = Answer;
     const NAME: &'static str = "ufw";
+    const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
         script_below("")
