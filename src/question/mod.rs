@@ -15,7 +15,6 @@ pub mod pending;
 pub mod pg;
 pub mod port_owner;
 pub mod redis;
-pub mod small_file;
 pub mod sysctl;
 pub mod ufw;
 pub mod unit;
@@ -182,7 +181,8 @@ impl Questions {
 ///
 /// The text goes through a builtin and a pipe: one argument may have no more than 128 KiB, and everybody on the node can read arguments.
 fn limited(text: &str, limit: Duration) -> Result<String, NulByte> {
-    Ok(format!("printf %s {} | timeout {} sh -c '. /dev/fd/3' 3<&0 </dev/null\n", quote(text)?, limit.as_secs()))
+    let text = quote(&format!("exec 3<&-\n{text}"))?;
+    Ok(format!("printf %s {text} | timeout {} sh -c '. /dev/fd/3' 3<&0 </dev/null\n", limit.as_secs()))
 }
 
 /// Ends a kind's output with its mark.
