@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::resource::Diff;
 
-/// Whether nodes may be written to.
+/// What a run is for, and so whether nodes may be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -15,6 +15,10 @@ pub enum Mode {
     Check,
     /// Makes it so.
     Apply,
+    /// Only reads health checks.
+    Health,
+    /// Reads health checks and exercises what the nodes offer, as clients would.
+    Exercise,
 }
 
 /// What a run item came to.

@@ -52,15 +52,6 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// Booting machines takes root. Without it these tests have nothing to say, and say that.
-fn is_root() -> bool {
-    let root = text(&Command::new("id").arg("-u").output().unwrap()) == "0";
-    if !root {
-        say("not root: this test of the lab did nothing");
-    }
-    root
-}
-
 fn text(output: &Output) -> String {
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
@@ -113,9 +104,6 @@ fn interfaces_of(network: &str) -> String {
 
 #[test]
 fn two_nodes_and_a_client_are_real_enough() {
-    if !is_root() {
-        return;
-    }
     let lab = Temporary::new();
     let nodes = lab.up(&[NewNode::bare("database_vm"), NewNode::bare("slm")], &say).unwrap();
     let client = lab.client("stranger", &say).unwrap();
@@ -166,9 +154,6 @@ fn two_nodes_and_a_client_are_real_enough() {
 
 #[test]
 fn a_disk_survives_reboots_and_power_cuts_and_can_be_copied() {
-    if !is_root() {
-        return;
-    }
     let lab = Temporary::new();
     lab.up(&[NewNode::bare("a")], &say).unwrap();
     let boot_id = || text(&ssh(&lab, "a", "cat /proc/sys/kernel/random/boot_id"));
@@ -200,9 +185,6 @@ fn a_disk_survives_reboots_and_power_cuts_and_can_be_copied() {
 
 #[test]
 fn the_stand_in_for_redis_installs_runs_and_has_the_vendors_defects() {
-    if !is_root() {
-        return;
-    }
     let lab = Temporary::new();
     lab.up(&[NewNode::bare("db")], &say).unwrap();
     let first = lab.redis_repo(&RedisRepo::default(), &say).unwrap();
@@ -252,9 +234,6 @@ fn the_stand_in_for_redis_installs_runs_and_has_the_vendors_defects() {
 
 #[test]
 fn a_killed_lab_leaves_nothing_after_down() {
-    if !is_root() {
-        return;
-    }
     for moment in ["booting", "is up at"] {
         let lab = Temporary::new();
         let directory = lab.directory();
@@ -287,9 +266,6 @@ fn a_killed_lab_leaves_nothing_after_down() {
 
 #[test]
 fn the_detached_server_outlives_its_maker_and_ends_with_the_lab() {
-    if !is_root() {
-        return;
-    }
     let lab = Temporary::new();
     let client = lab.client("reader", &say).unwrap();
     let site = tempfile::tempdir().unwrap();
@@ -311,9 +287,6 @@ fn the_detached_server_outlives_its_maker_and_ends_with_the_lab() {
 
 #[test]
 fn two_labs_live_side_by_side() {
-    if !is_root() {
-        return;
-    }
     let (one, other) = (Temporary::new(), Temporary::new());
     let nodes: Vec<_> = std::thread::scope(|scope| {
         let boots: Vec<_> =
@@ -330,9 +303,6 @@ fn two_labs_live_side_by_side() {
 
 #[test]
 fn a_node_that_does_not_come_up_is_shown_by_its_console() {
-    if !is_root() {
-        return;
-    }
     let lab = Temporary::new();
     lab.up(&[NewNode::bare("a")], &say).unwrap();
     on(&lab, "a", "systemctl mask -q ssh.service");

@@ -3,9 +3,18 @@
 mod arguments;
 mod deploy;
 mod exit;
+mod health;
+mod inventory;
+mod lab;
+mod lab_nodes;
 mod out;
 mod project;
+mod reach;
+mod rehearse;
+mod running;
+mod runtime;
 mod validate;
+mod watching;
 
 use std::process::ExitCode;
 
@@ -37,6 +46,10 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let project = arguments.project;
     match arguments.command {
         Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
+        Command::Health(health) => health::run(project.as_deref(), &health, verbose),
+        Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
+        Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),
+        Command::Lab(lab) => lab::run(project.as_deref(), &lab),
         Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate)),
     }
 }

@@ -36,6 +36,13 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// A question on standard error; the answer comes behind it.
+pub(super) fn ask(text: &str) {
+    let mut stderr = std::io::stderr();
+    let _ = write!(stderr, "{text}");
+    let _ = stderr.flush();
+}
+
 /// What went wrong, on standard error.
 pub(super) fn error(text: &str) {
     let word = if colour(&std::io::stderr()) == Colour::Yes { "\x1b[1;31merror\x1b[0m" } else { "error" };

@@ -364,7 +364,7 @@ impl Applying<'_> {
     }
 }
 
-fn exercised(result: Result<String, String>) -> Outcome {
+pub(super) fn exercised(result: Result<String, String>) -> Outcome {
     match result {
         Ok(summary) => Outcome::new(Status::Ok, summary),
         Err(error) => Outcome::failed(error),

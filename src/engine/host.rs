@@ -6,11 +6,13 @@ use std::{
 };
 
 use rand::{TryRng as _, rngs::SysRng};
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Options,
     apply::{self, Applying},
+    checkup,
     prediction::{self, Prediction},
     send,
 };
@@ -122,7 +124,7 @@ impl From<NulByte> for Trouble {
     }
 }
 
-fn quiet_end() -> HostEnd {
+pub(super) fn quiet_end() -> HostEnd {
     HostEnd {
         status: HostStatus::Ok,
         error: None,
@@ -144,11 +146,14 @@ async fn begin(
     events: &UnboundedSender<Event>,
 ) -> Result<Session, Trouble> {
     let target = reach.get(&host.name).ok_or_else(|| Trouble::Failed(format!("nobody said how `{}` is reached", host.name)))?;
-    let mut questions = prediction::questions(host, &World::stand_in());
+    let mut questions = match options.mode {
+        Mode::Check | Mode::Apply => prediction::questions(host, &World::stand_in()),
+        Mode::Health | Mode::Exercise => checkup::questions(host, &World::stand_in()),
+    };
     questions.ask::<Facts>(());
     let round = Round::new(questions)?;
     let lock = match options.mode {
-        Mode::Check => Lock::Look,
+        Mode::Check | Mode::Health | Mode::Exercise => Lock::Look,
         Mode::Apply => Lock::Take(options.lock_request()),
     };
     let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
@@ -163,14 +168,18 @@ async fn begin(
 impl Session {
     async fn work(&mut self, host: &HostPlan, options: &Options, events: &UnboundedSender<Event>) -> HostEnd {
         let asked = Instant::now();
-        let prediction = match self.predict(host, events).await {
+        let prediction = match options.mode {
+            Mode::Check | Mode::Apply => self.settled(host, events, prediction::predict).await,
+            Mode::Health | Mode::Exercise => return self.see_to_health(host, options.mode, events).await,
+        };
+        let prediction = match prediction {
             Ok(prediction) => prediction,
             Err(trouble) => return trouble.end(),
         };
         tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         let fails = prediction.works.iter().any(|work| work.predicted.status == Status::Failed);
         match options.mode {
-            Mode::Check => told(&host.name, &prediction, events, |outcome| outcome.clone()),
+            Mode::Check | Mode::Health | Mode::Exercise => told(&host.name, &prediction, events, Clone::clone),
             Mode::Apply if fails => told(&host.name, &prediction, events, |outcome| match outcome.status {
                 // A task further down cannot be done: nothing is begun, exactly as the check said.
                 Status::Changed => Outcome::new(Status::Skipped, "not begun, because of the failure below"),
@@ -187,11 +196,25 @@ impl Session {
         }
     }
 
-    async fn predict(&mut self, host: &HostPlan, events: &UnboundedSender<Event>) -> Result<Prediction, Trouble> {
+    /// Reads the health checks, then exercises what is there where that is asked for; writes nothing itself.
+    async fn see_to_health(&mut self, host: &HostPlan, mode: Mode, events: &UnboundedSender<Event>) -> HostEnd {
+        match self.settled(host, events, checkup::check).await {
+            Ok(checkup) => checkup.run(&host.name, mode, &mut self.node, events).await,
+            Err(trouble) => trouble.end(),
+        }
+    }
+
+    /// Works something out from the answers, asking on until no question is open.
+    async fn settled<T>(
+        &mut self,
+        host: &HostPlan,
+        events: &UnboundedSender<Event>,
+        judge: fn(&HostPlan, &Value, &Answers) -> Result<T, Questions>,
+    ) -> Result<T, Trouble> {
         for _ in 0..MOST_ROUNDS {
             let facts = self.answers.get::<Facts>(&()).map_err(|error| Trouble::Failed(error.to_string()))?.clone();
-            let open = match prediction::predict(host, &facts, &self.answers) {
-                Ok(prediction) => return Ok(prediction),
+            let open = match judge(host, &facts, &self.answers) {
+                Ok(settled) => return Ok(settled),
                 Err(open) => open,
             };
             let round = Round::new(open)?;

@@ -1,8 +1,9 @@
-//! Runs a plan: asks, compares, applies, settles. The only module that decides whether a node is written to.
+//! Runs a plan: asks, compares, applies, settles, or only sees to the health. The only module that decides whether a node is written to.
 //!
 //! One host is one [`host`] task; they share nothing but the event stream, so one host's failure or panic never ends another's work.
 
 mod apply;
+mod checkup;
 mod host;
 mod prediction;
 mod redact;
@@ -25,7 +26,7 @@ pub use host::Reach;
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Check or apply.
+    /// Check, apply, or see to the health.
     pub mode: Mode,
     /// Names the run, also on the nodes.
     pub run_id: String,

@@ -105,18 +105,22 @@ impl Predictor<'_> {
         for step in &role.steps {
             let mut changed = false;
             let mut registered = None;
+            let mut skipped = true;
             let expanded = step.expand(&self.world);
             for task in self.expanded(expanded, ItemKind::Task, &role.name, step.name(), Some(step.place()))? {
-                let notifies = task.notify.clone();
+                let handlers = task.notify.clone();
                 let (status, value) = self.task(task)?;
+                skipped &= status == Status::Skipped;
                 if status == Status::Changed {
                     changed = true;
-                    notified.extend(notifies);
+                    notified.extend(handlers);
                 }
                 registered = registered.or(value);
             }
             if let Some(name) = step.register() {
-                self.world.registers.insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": changed })));
+                self.world
+                    .registers
+                    .insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": changed, "skipped": skipped })));
             }
         }
         self.handlers(role, &notified)?;

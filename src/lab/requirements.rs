@@ -45,6 +45,19 @@ pub(super) const NODES: &[Tool] = &[
 pub(super) const REDIS_REPO: &[Tool] =
     &[tool("python3", "python3"), tool("dpkg-deb", "dpkg"), tool("gpg", "gnupg"), tool("gzip", "gzip")];
 
+/// Whether this process has root's rights, which everything but looking at a lab takes.
+#[must_use]
+pub fn is_root() -> bool {
+    // "Uid: real effective saved filesystem", proc_pid_status(5).
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+            Some(ids.split_whitespace().nth(1)? == "0")
+        })
+        .unwrap_or(false)
+}
+
 /// What a machine has; a trait so that the words of the error can be tested without changing a machine.
 pub(super) trait Machine {
     fn is_root(&self) -> bool;
@@ -58,14 +71,7 @@ pub(super) struct ThisMachine;
 
 impl Machine for ThisMachine {
     fn is_root(&self) -> bool {
-        // "Uid: real effective saved filesystem", proc_pid_status(5).
-        fs::read_to_string("/proc/self/status")
-            .ok()
-            .and_then(|status| {
-                let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-                Some(ids.split_whitespace().nth(1)? == "0")
-            })
-            .unwrap_or(false)
+        is_root()
     }
 
     fn has_program(&self, program: &str) -> bool {
@@ -116,7 +122,8 @@ pub(super) fn require(tools: &[Tool], pip: Pip, missing: Missing, progress: Prog
     }
 }
 
-fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Vec<&'static str> {
+/// The packages that bring what is missing, each once.
+pub(super) fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Vec<&'static str> {
     let mut packages: Vec<&str> =
         tools.iter().filter(|tool| !machine.has_program(tool.program)).map(|tool| tool.package).collect();
     if pip == Pip::Needed && !machine.has_pip() {

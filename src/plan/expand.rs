@@ -6,16 +6,17 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     health::{Exercise, ExerciseKind},
-    resource::{Files, Kind, Resource, Segment, Wrong},
+    resource::{Kind, Resource, Segment, Wrong},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
-    secret::{Sealed, holds_token},
-    source::{Diagnostic, Diagnostics, Node, Place, Yaml},
+    source::{Diagnostic, Diagnostics, Node, Place, Yaml, did_you_mean},
 };
 
 use super::{
     Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
+    files::RoleFiles,
+    passed_on::secretive,
     project::Project,
-    scope::{Failed, HostVars, Scope, Secrets, any_text},
+    scope::{Failed, HostVars, Scope, Secrets},
 };
 
 /// A part of a role on a host, by its number in the role.
@@ -141,8 +142,13 @@ impl Part {
     fn check_files(&self, scope: &Scope<'_>) {
         let source = self.task();
         let quiet = scope.again(Secrets::Tokens);
-        let mut files =
-            RoleFiles { part: self, scope: &quiet, src: source.parameters.get("src"), missing: None, reported: false };
+        let mut files = RoleFiles {
+            part: self,
+            scope: &quiet,
+            place: source.parameters.get("src").map_or(&source.place, |src| &src.place),
+            missing: None,
+            reported: false,
+        };
         if let Ok(parameters) = parameters(&quiet, source.kind, &source.parameters) {
             let _ = (source.kind.decode)(parameters, &mut files);
         }
@@ -154,7 +160,13 @@ impl Part {
     /// Renders parameters, keeps secrets where they belong, and makes the resource.
     fn resource(&self, scope: &Scope<'_>, kind: &Kind, place: &Place, node: &Node) -> Result<Box<dyn Resource>, Failed> {
         let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| parameters(scope, kind, node))?;
-        let mut files = RoleFiles { part: self, scope, src: node.get("src"), missing: None, reported: false };
+        let mut files = RoleFiles {
+            part: self,
+            scope,
+            place: node.get("src").map_or(place, |src| &src.place),
+            missing: None,
+            reported: false,
+        };
         let decoded = (kind.decode)(values, &mut files);
         let reported = files.reported;
         decoded.map_err(|wrong| match wrong {
@@ -233,7 +245,7 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     scope.secrets.set(Secrets::Forbidden("in `loop`"));
     match scope.render(each)? {
         Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
-        other => {
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
             let diagnostic =
                 Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.place.clone());
             Err(scope.fail(if other.is_object() {
@@ -290,30 +302,6 @@ fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, place: &Place, node: &Node) 
     })
 }
 
-/// Renders parameters and keeps secrets where they belong: in `allowed` parameters, passed on as they are.
-fn secretive(
-    scope: &Scope<'_>,
-    node: &Node,
-    kind: &str,
-    allowed: &[&str],
-    render: impl Fn(&Scope<'_>) -> Result<Value, Failed>,
-) -> Result<Value, Failed> {
-    scope.secrets.set(Secrets::Tokens);
-    let values = render(scope)?;
-    only_passed_on(scope, node, &values, render)?;
-    for (key, value) in node.as_map().unwrap_or_default() {
-        if !allowed.contains(&key.name.as_str()) && values.get(&key.name).is_some_and(|value| any_text(value, &holds_token)) {
-            let title = format!("a secret cannot be used in `{}` of `{kind}`", key.name);
-            let diagnostic = Diagnostic::error(title).at(value.place.clone());
-            return Err(scope.fail(match allowed {
-                [] => diagnostic.help("put it into the content of a file, and name the file here"),
-                some => diagnostic.help(format!("it may be in: {}", some.join(", "))),
-            }));
-        }
-    }
-    Ok(values)
-}
-
 /// Rendered parameters. Expressions become `{expression, holds}`.
 fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Failed> {
     let mut values = Map::new();
@@ -339,41 +327,6 @@ fn claims(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
     };
     scope.secrets.set(before);
     claims
-}
-
-/// Refuses whatever a secret's value decided or changed: rendered with other tokens the result must be the same but for the tokens.
-fn only_passed_on(
-    scope: &Scope<'_>,
-    node: &Node,
-    values: &Value,
-    render: impl FnOnce(&Scope<'_>) -> Result<Value, Failed>,
-) -> Result<(), Failed> {
-    if !scope.used_secret() {
-        return Ok(());
-    }
-    let other = scope.again(Secrets::OtherTokens);
-    let same = render(&other).is_ok_and(|others| with_real_tokens(scope, others) == *values);
-    if same && !any_text(values, &|text| !scope.tokens_are_whole(text)) {
-        return Ok(());
-    }
-    Err(scope.fail(not_passed_on(node.place.clone())))
-}
-
-fn not_passed_on(place: Place) -> Diagnostic {
-    Diagnostic::error("a secret can only be written out: nothing may be made of its value, and nothing may depend on it")
-        .at(place)
-        .help("`urlencode` is the only filter for secrets: their values are put in on the node")
-}
-
-fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(scope.with_real_tokens(&text)),
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| with_real_tokens(scope, item)).collect()),
-        Value::Object(map) => Value::Object(
-            map.into_iter().map(|(key, value)| (scope.with_real_tokens(&key), with_real_tokens(scope, value))).collect(),
-        ),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value,
-    }
 }
 
 /// Why parameters do not make a resource, at the parameter.
@@ -403,76 +356,15 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
     let names: Vec<&str> =
         path.iter().filter_map(|segment| if let Segment::Key(name) = segment { Some(name.as_str()) } else { None }).collect();
     let title = match message.strip_prefix("missing field ") {
-        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{}` needs {field}", kind)).at(found),
-        Some(_) | None if names.is_empty() => format!("wrong parameters of `{}`", kind),
-        Some(_) | None => format!("wrong `{}` of `{}`", names.join("."), kind),
+        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{kind}` needs {field}")).at(found),
+        Some(_) | None if names.is_empty() => format!("wrong parameters of `{kind}`"),
+        Some(_) | None => format!("wrong `{}` of `{kind}`", names.join(".")),
     };
-    Diagnostic::error(format!("{title}: {message}")).at(found)
-}
-
-/// The files of a role, as a resource sees them.
-struct RoleFiles<'a> {
-    part: &'a Part,
-    scope: &'a Scope<'a>,
-    src: Option<&'a Node>,
-    /// The first file that is not there.
-    missing: Option<Diagnostic>,
-    /// Whether the scope knows already what is wrong.
-    reported: bool,
-}
-
-impl RoleFiles<'_> {
-    fn place(&self) -> Place {
-        self.src.map_or_else(|| self.part.task().place.clone(), |src| src.place.clone())
-    }
-
-    fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
-        let file = self.part.project.file(&self.part.role, name, &self.place());
-        let (template, sources) = match file.as_ref() {
-            Ok(file) => file,
-            Err(wrong) => {
-                for diagnostic in &wrong.0 {
-                    self.scope.fail(diagnostic.clone());
-                }
-                return Err(Failed);
-            }
-        };
-        self.scope.secrets.set(Secrets::Tokens);
-        let rendered = self.scope.render_file(template, sources)?;
-        if self.scope.used_secret() {
-            let other = self.scope.again(Secrets::OtherTokens);
-            let others = other.render_file(template, sources).map(|others| with_real_tokens(self.scope, others));
-            if others.ok().as_ref() != Some(&rendered) || any_text(&rendered, &|text| !self.scope.tokens_are_whole(text)) {
-                return Err(self.scope.fail(not_passed_on(Place::new(&sources[0], 0..0))));
-            }
-        }
-        Ok(Sealed::from(rendered.as_str().unwrap_or_default()))
-    }
-}
-
-impl Files for RoleFiles<'_> {
-    fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
-        let folder = format!("templates/{}", self.part.role);
-        if let Err(missing) = self.part.project.existing(&folder, name, "template", &self.place()) {
-            self.missing = Some(missing.clone());
-            return Err(missing);
-        }
-        self.rendered(name).map_err(|Failed| {
-            self.reported = true;
-            Diagnostic::error(format!("the template `{name}` does not render"))
-        })
-    }
-
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
-        let folder = format!("roles/{}/files", self.part.role);
-        let shown = self.part.project.existing(&folder, name, "file", &self.place()).inspect_err(|missing| {
-            self.missing = Some(missing.clone());
-        })?;
-        let bytes = std::fs::read(self.part.project.path.join(&shown));
-        let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.place()))?;
-        if holds_token(&String::from_utf8_lossy(&bytes)) {
-            return Err(Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.place()));
-        }
-        Ok(bytes)
+    let diagnostic = Diagnostic::error(format!("{title}: {message}")).at(found);
+    // serde lists the words that are known: "unknown variant `a`, expected one of `b`, `c`".
+    let mut words = message.split('`').skip(1).step_by(2);
+    match words.next().filter(|_| message.starts_with("unknown ")) {
+        Some(wrong) => diagnostic.suggest(did_you_mean(wrong, words)),
+        None => diagnostic,
     }
 }

@@ -24,8 +24,11 @@ pub(super) fn variables(project: &Project, name: &str) -> HostVars {
     HostVars { name: name.to_owned(), values, group_names }
 }
 
+/// The name of a role and where it is given.
+pub(super) type Given = (String, Option<Place>);
+
 /// The roles that `autobot_roles` gives a host; none when it is not set.
-pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Vec<(String, Option<Place>)>> {
+pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Vec<Given>> {
     let scope = Scope::new(project, host, None, None);
     let node = host.values.get("autobot_roles");
     let place = || node.map(|node| node.place.clone());
@@ -34,7 +37,7 @@ pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics)
     let names = match value.ok()?? {
         Value::Array(items) => items,
         one @ Value::String(_) => vec![one],
-        other => {
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
             let mut diagnostic =
                 Diagnostic::error(format!("`autobot_roles` must be a list of roles, this is {}", kind_of(&other)));
             diagnostic.place = place();

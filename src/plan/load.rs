@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use crate::{
     inventory::{Host, Inventory, InventorySource},
-    role::{Role, TaskSource},
+    role::{MAGIC, Role, TaskSource},
     source::{Diagnostic, Diagnostics, Place, diagnostic::Severity, did_you_mean},
 };
 
@@ -15,7 +15,7 @@ use super::{
     expand::Part,
     extra, host,
     project::{Project, names_in},
-    scope::HostVars,
+    scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
 };
 
@@ -38,7 +38,9 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut project = Project::new(request.project.clone(), inventory, extra, request.check);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
-    let known = names_in(&request.project.join("roles"));
+    let roles = request.project.join("roles");
+    let known: Vec<String> =
+        names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect();
     let given = given_roles(&project, &hosts, request, &known, &mut wrong);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
     project.roles = read_roles(request, needed, &known, &mut wrong);
@@ -51,10 +53,16 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         tags.check(&used, &mut wrong);
     }
     let mut plans = Vec::new();
+    let mut by_host = Vec::new();
     for vars in &hosts {
         let roles = given.get(&vars.name).map(Vec::as_slice).unwrap_or_default();
-        plans.push(plan_host(&project, vars, roles, &tags, &mut wrong));
+        let mut of_host = Diagnostics::default();
+        plans.push(plan_host(&project, vars, roles, &tags, &mut of_host));
+        if !roles.is_empty() {
+            by_host.push((vars.name.as_str(), of_host));
+        }
     }
+    wrong.extend(with_hosts(by_host));
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
         wrong.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.extend(project.inventory.warnings.iter().cloned());
@@ -64,6 +72,29 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     };
     warnings.extend(extra::unknown(&project.extra, &declared));
     Diagnostics(errors).into_result(Plan { hosts: plans, warnings: Diagnostics(warnings).sorted().0 })
+}
+
+/// Each complaint once; one that does not concern all hosts names those that it does.
+fn with_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
+    let all = by_host.len();
+    let mut found: Vec<(Diagnostic, Vec<&str>)> = Vec::new();
+    for (host, wrong) in by_host {
+        for diagnostic in wrong.sorted().0 {
+            match found.iter_mut().find(|(known, _)| *known == diagnostic) {
+                Some((_, hosts)) => hosts.push(host),
+                None => found.push((diagnostic, vec![host])),
+            }
+        }
+    }
+    let named = found.into_iter().map(|(mut diagnostic, hosts)| {
+        if hosts.len() < all {
+            let shown = hosts.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+            let more = if hosts.len() > 3 { format!(" and {} more", hosts.len() - 3) } else { String::new() };
+            diagnostic.title = format!("{} (on {shown}{more})", diagnostic.title);
+        }
+        diagnostic
+    });
+    Diagnostics(named.collect())
 }
 
 fn selected(inventory: &Inventory, request: &Request, wrong: &mut Diagnostics) -> Vec<String> {
@@ -101,7 +132,7 @@ fn given_roles(
             None => diagnostic.help(format!("`roles/` has: {}", known.join(", "))),
         }
     };
-    let of_host: Vec<(&str, Option<Vec<(String, Option<Place>)>>)> =
+    let of_host: Vec<(&str, Option<Vec<host::Given>>)> =
         hosts.iter().map(|host| (host.name.as_str(), host::roles(project, host, wrong))).collect();
     for role in request.roles.iter().filter(|role| !known.contains(role)) {
         wrong.push(unknown(role, Some(argument("--role", role))));
@@ -177,37 +208,63 @@ fn plan_host(
     tags: &Tags<'_>,
     wrong: &mut Diagnostics,
 ) -> HostPlan {
-    let roles = select::in_order(roles, &project.roles);
+    // A role that could not be read has been complained about.
+    let readable: Vec<String> = roles.iter().filter(|name| project.roles.contains_key(*name)).cloned().collect();
+    let roles = select::in_order(&readable, &project.roles);
     let connection = host::connection(project, vars, wrong);
     let secrets = host::secrets(project, vars, &roles, wrong);
+    let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
     for name in &roles {
         let role = &project.roles[name];
         let part = |number: usize| Part { project: Arc::clone(project), host: Arc::clone(vars), role: name.clone(), number };
-        let tasks = role.tasks.iter().enumerate().filter(|(_, task)| tags.select(&task.tags));
-        let health = role.health.iter().enumerate().filter(|(_, health)| tags.select(&health.tags));
-        let plan = RolePlan {
+        let role_plan = |tags: &Tags<'_>| RolePlan {
             name: name.clone(),
-            steps: tasks.map(|(number, _)| Step(part(number))).collect(),
+            steps: numbers(role.tasks.iter().map(|task| tags.select(&task.tags))).map(|number| Step(part(number))).collect(),
             handlers: (0..role.handlers.len()).map(|number| HandlerStep(part(number))).collect(),
-            health: health.map(|(number, _)| HealthStep(part(number))).collect(),
+            health: numbers(role.health.iter().map(|health| tags.select(&health.tags)))
+                .map(|number| HealthStep(part(number)))
+                .collect(),
         };
-        check(&plan, role, wrong);
+        let plan = role_plan(tags);
+        // What the tags leave out is checked all the same; what they leave must also do without the results of the rest.
+        check_variables(project, vars, role, wrong);
+        check(&role_plan(&Tags { only: &everything, skip: &[] }), role, wrong);
+        if plan.steps.len() < role.tasks.len() {
+            check(&plan, role, wrong);
+        }
         plans.push(plan);
     }
     HostPlan { name: vars.name.clone(), roles: plans, secrets, connection }
+}
+
+fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {
+    selected.enumerate().filter_map(|(number, selected)| selected.then_some(number))
+}
+
+/// Gives each variable of a role its value on a host, whether a task uses it or not.
+fn check_variables(project: &Project, vars: &HostVars, role: &Role, wrong: &mut Diagnostics) {
+    let world = World::stand_in();
+    let scope = Scope::new(project, vars, Some(role), Some(&world));
+    scope.secrets.set(Secrets::Tokens);
+    for name in role.defaults.keys().filter(|name| !MAGIC.contains(&name.as_str())) {
+        let _ = scope.variable(name);
+    }
+    wrong.extend(scope.take_wrong());
 }
 
 /// Expands everything with stand-in facts and results.
 fn check(plan: &RolePlan, role: &Role, wrong: &mut Diagnostics) {
     let mut world = World::stand_in();
     for step in &plan.steps {
-        if let Err(more) = step.expand(&world) {
-            // What a result stands in for may not fit; whether its names exist is known all the same.
-            let uses_result = world.registers.keys().any(|register| step.mentions(register));
-            wrong.extend(if uses_result { step.0.unknown_names(&world) } else { more });
-        }
         let task: &TaskSource = &role.tasks[step.0.number];
+        // What a result stands in for may not fit; whether its names exist is known all the same.
+        let may_not_fit = !task.sound || world.registers.keys().any(|register| step.mentions(register));
+        match step.expand(&world) {
+            Err(_) if may_not_fit => wrong.extend(step.0.unknown_names(&world)),
+            Err(more) => wrong.extend(more),
+            Ok(_) => {}
+        }
         if let Some(register) = &task.register {
             world.registers.insert(register.text.clone(), World::stand_in_result(task.reads));
         }

@@ -2,8 +2,10 @@
 
 mod expand;
 mod extra;
+mod files;
 mod host;
 mod load;
+mod passed_on;
 mod project;
 mod scope;
 mod select;
@@ -14,7 +16,11 @@ mod world;
 pub use load::load;
 pub use world::World;
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -208,6 +214,12 @@ impl HealthStep {
     pub fn name(&self) -> &str {
         &self.0.health().name.text
     }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.health().name.place
+    }
 }
 
 /// One thing to do.
@@ -340,7 +352,7 @@ pub struct SecretSpec {
 }
 
 /// A value as it is written, nothing rendered.
-fn raw(node: &Node) -> Value {
+pub(crate) fn raw(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => json!(flag),
@@ -364,7 +376,7 @@ fn hostvars(project: &Project) -> Value {
         names.dedup();
         let mut values: HashMap<String, Value> = HashMap::new();
         for variable in names {
-            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node, 0));
+            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node));
             if !asks && let Ok(Some(value)) = scope.variable(variable) {
                 values.insert(variable.clone(), value);
             }
@@ -376,11 +388,14 @@ fn hostvars(project: &Project) -> Value {
     Value::Object(all)
 }
 
-fn reaches_hostvars(host: &scope::HostVars, node: &Node, depth: usize) -> bool {
-    // Deeper than any sensible chain is a circle, which the scope explains.
-    mentions(node, "hostvars")
-        || depth < 16
-            && host.values.iter().any(|(name, value)| {
-                mentions(node, name) && !std::ptr::eq(node, value) && reaches_hostvars(host, value, depth + 1)
-            })
+/// Whether rendering a value would come to `hostvars`, through however many variables.
+fn reaches_hostvars(host: &scope::HostVars, node: &Node) -> bool {
+    let (mut waiting, mut seen) = (vec![node], HashSet::new());
+    while let Some(node) = waiting.pop() {
+        if mentions(node, "hostvars") {
+            return true;
+        }
+        waiting.extend(host.values.iter().filter(|(name, _)| mentions(node, name) && seen.insert(*name)).map(|(_, value)| value));
+    }
+    false
 }

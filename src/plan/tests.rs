@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod secrets;
+mod selection;
 mod variables;
 
 use std::path::Path;

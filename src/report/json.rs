@@ -34,7 +34,7 @@ impl<O: Write + Send> Json<O> {
         let mut hosts = Map::new();
         for (host, (_, end)) in &self.tally.hosts {
             let tasks = self.tasks.remove(host).unwrap_or_else(|| json!([]));
-            hosts.insert(host.clone(), host_json(end.as_ref(), tasks));
+            hosts.insert(host.clone(), host_json(end.as_ref(), &tasks));
         }
         let mut document = json!({
             "run_id": self.run_id,
@@ -78,7 +78,7 @@ impl<O: Write + Send> Reporter for Json<O> {
     }
 }
 
-fn host_json(end: Option<&HostEnd>, tasks: Value) -> Value {
+fn host_json(end: Option<&HostEnd>, tasks: &Value) -> Value {
     let status = end.map_or(HostStatus::Interrupted, |end| end.status);
     json!({
         "status": status,

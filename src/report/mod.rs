@@ -7,6 +7,7 @@ pub mod terminal;
 
 pub use style::{Colour, Style};
 pub use tally::{Counts, Tally};
+pub use terminal::took;
 
 use crate::event::Event;
 

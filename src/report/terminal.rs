@@ -1,6 +1,7 @@
 //! Lines for people: one for each item that is not simply ok, a live line while something runs, a summary for each host.
 
 use std::{
+    fmt::Write as _,
     io::Write,
     time::{Duration, Instant},
 };
@@ -101,7 +102,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         self.running.retain(|running| running.host != host);
         let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
         let shown = match outcome.status {
-            Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
+            Status::Ok => self.detail.verbose > 0 || self.is_health() || !outcome.summary.is_empty(),
             Status::Skipped => self.detail.verbose > 0,
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
@@ -176,10 +177,10 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             let host_cell = self.style.bold(&format!("{host:<width$}", width = self.host_width));
             let mut text = format!("{host_cell}  {}", self.counted(counts, end.as_ref()));
             if let Some(end) = &end {
-                text.push_str(&format!("  in {}", took(end.duration)));
+                let _ = write!(text, "  in {}", took(end.duration));
                 if self.detail.verbose > 0 {
                     let trips = if end.round_trips == 1 { "round trip" } else { "round trips" };
-                    text.push_str(&format!(", {} {trips}, {} bytes sent", end.round_trips, end.bytes_sent));
+                    let _ = write!(text, ", {} {trips}, {} bytes sent", end.round_trips, end.bytes_sent);
                 }
             }
             self.line(&text);
@@ -189,11 +190,20 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         }
     }
 
+    fn is_health(&self) -> bool {
+        matches!(self.mode, Mode::Health | Mode::Exercise)
+    }
+
     fn counted(&self, counts: Counts, end: Option<&HostEnd>) -> String {
         match end.map(|end| end.status) {
             Some(HostStatus::Unreachable) => return self.style.status(Status::Failed, "unreachable"),
             Some(HostStatus::Held) => return self.style.status(Status::Failed, "held by another run"),
             Some(HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted) | None => {}
+        }
+        if self.is_health() {
+            let ok = self.style.status(Status::Ok, &format!("{} ok", counts.ok));
+            let failed = (counts.failed > 0).then(|| self.style.status(Status::Failed, &format!(", {} failed", counts.failed)));
+            return format!("{ok}{}", failed.unwrap_or_default());
         }
         let changed = if self.mode == Mode::Check { "would change" } else { "changed" };
         let mut parts = vec![
@@ -266,7 +276,8 @@ fn word(status: Status) -> &'static str {
 }
 
 /// "0.4 s", "12 s", "3 min 20 s".
-fn took(duration: Duration) -> String {
+#[must_use]
+pub fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", duration.as_secs_f64()),

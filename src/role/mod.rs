@@ -1,25 +1,30 @@
 //! Roles as they are written: `roles/<name>/role.yml`, read strictly, every value with its place.
 
+mod handler;
+mod health;
 mod kinds;
 mod read;
 mod task;
 #[cfg(test)]
 pub(crate) mod toys;
 mod types;
+mod variable;
 
+pub use handler::{HandlerActionSource, HandlerSource};
+pub use health::{HealthCheckSource, HealthSource};
 pub use read::Name;
 pub use task::TaskSource;
 pub use types::{VarType, kind_of, truth};
+pub use variable::{Default, SecretSource};
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use indexmap::IndexMap;
 
 use crate::{
-    health::{EXERCISES, ExerciseKind},
     resource::Kind,
     secret::holds_token,
-    source::{self, Diagnostic, Diagnostics, Key, Node, Place, Yaml, did_you_mean, yaml},
+    source::{self, Diagnostic, Diagnostics, Key, Node, Place, did_you_mean, yaml},
 };
 
 /// Names that no variable can have.
@@ -54,80 +59,6 @@ pub struct Role {
     pub handlers: Vec<HandlerSource>,
     /// How to know that all is well.
     pub health: Vec<HealthSource>,
-}
-
-/// A variable of a role.
-#[derive(Debug)]
-pub struct Default {
-    /// What it takes.
-    pub kind: VarType,
-    /// Its value unless set; none when it must be set.
-    pub value: Option<Node>,
-    /// What it is for.
-    pub help: Option<String>,
-    /// Where its name stands.
-    pub place: Place,
-}
-
-/// A secret of a role. Values may be templates over variables.
-#[derive(Debug)]
-pub struct SecretSource {
-    /// Where its name stands.
-    pub place: Place,
-    /// The file that holds it.
-    pub file: Node,
-    /// How many characters.
-    pub length: Option<Node>,
-    /// The file's owner.
-    pub owner: Option<Node>,
-    /// The file's group.
-    pub group: Option<Node>,
-    /// The file's mode.
-    pub mode: Option<Node>,
-}
-
-/// A handler of a role. Values may be templates.
-#[derive(Debug)]
-pub struct HandlerSource {
-    /// Its name.
-    pub name: Name,
-    /// What it does.
-    pub action: HandlerActionSource,
-    /// The command that tells when it is ready, and how long that may take.
-    pub ready: Option<(Node, Duration)>,
-}
-
-/// What a handler does.
-#[derive(Debug)]
-pub enum HandlerActionSource {
-    /// Restarts a unit.
-    Restart(Node),
-    /// Reloads a unit.
-    Reload(Node),
-    /// Runs a command.
-    Command(Node),
-}
-
-/// A health check of a role.
-#[derive(Debug)]
-pub struct HealthSource {
-    /// Its name.
-    pub name: Name,
-    /// Its own tags and the role's.
-    pub tags: Vec<Name>,
-    /// Conditions that must all hold.
-    pub when: Vec<Node>,
-    /// What is looked at.
-    pub check: HealthCheckSource,
-}
-
-/// What a health check looks at.
-#[derive(Debug)]
-pub enum HealthCheckSource {
-    /// A resource: healthy when it is as declared.
-    Read(&'static Kind, Place, Node),
-    /// Something to try: its kind and parameters.
-    Exercise(&'static ExerciseKind, Place, Node),
 }
 
 const KEYS: &[&str] = &["description", "requires", "tags", "defaults", "secrets", "tasks", "handlers", "health"];
@@ -166,23 +97,23 @@ impl Role {
             health: Vec::new(),
         };
         for (key, value) in section(&root, "defaults", wrong) {
-            check_variable(key, wrong);
-            if let Some(default) = default(key, value, wrong) {
+            variable::check_variable(key, wrong);
+            if let Some(default) = variable::default(key, value, wrong) {
                 role.defaults.insert(key.name.clone(), default);
             }
         }
         for (key, value) in section(&root, "secrets", wrong) {
-            if let Some(secret) = secret(key, value, wrong) {
+            if let Some(secret) = variable::secret(key, value, wrong) {
                 role.secrets.insert(key.name.clone(), secret);
             }
         }
         let items = |section: &str, wrong: &mut Diagnostics| {
             root.get(section).map(|node| read::list(node, &format!("`{section}`"), wrong)).unwrap_or_default()
         };
-        role.handlers = items("handlers", wrong).iter().filter_map(|node| handler(node, wrong)).collect();
+        role.handlers = items("handlers", wrong).iter().filter_map(|node| handler::handler(node, wrong)).collect();
         let before = wrong.0.len();
         role.tasks = items("tasks", wrong).iter().filter_map(|node| task::read(node, &tags, wrong)).collect();
-        role.health = items("health", wrong).iter().filter_map(|node| health(node, &tags, wrong)).collect();
+        role.health = items("health", wrong).iter().filter_map(|node| health::health(node, &tags, wrong)).collect();
         role.check_names(&root, wrong.0.len() == before, wrong);
         Some(role)
     }
@@ -244,202 +175,4 @@ fn twice<'a>(what: &str, names: impl Iterator<Item = &'a Name>, wrong: &mut Diag
 
 fn section<'a>(root: &'a Node, name: &str, wrong: &mut Diagnostics) -> &'a [(Key, Node)] {
     root.get(name).map(|node| read::map(node, &format!("`{name}`"), wrong)).unwrap_or_default()
-}
-
-/// Whether a key can be the name of a variable.
-fn check_variable(key: &Key, wrong: &mut Diagnostics) {
-    if MAGIC.contains(&key.name.as_str()) {
-        wrong.push(Diagnostic::error(format!("`{}` is given by us and cannot be set", key.name)).at(key.place.clone()));
-    } else if !read::is_identifier(&key.name) {
-        let diagnostic = Diagnostic::error(format!("`{}` cannot be the name of a variable", key.name)).at(key.place.clone());
-        wrong.push(diagnostic.help("letters, digits and `_`"));
-    }
-}
-
-const DEFAULT_KEYS: &[&str] = &["type", "default", "help"];
-
-fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<Default> {
-    let place = key.place.clone();
-    let entries = node.as_map().unwrap_or_default();
-    let declares = |name: &str| entries.iter().any(|(key, _)| key.name == name);
-    let only_ours = entries.iter().all(|(key, _)| DEFAULT_KEYS.contains(&key.name.as_str()));
-    if !(declares("default") || declares("type") && only_ours) {
-        return Some(Default { kind: VarType::of(node), value: Some(node.clone()), help: None, place });
-    }
-    for (key, _) in entries.iter().filter(|(key, _)| !DEFAULT_KEYS.contains(&key.name.as_str())) {
-        wrong.push(read::unknown(key, "key of a variable:", DEFAULT_KEYS));
-    }
-    let value = node.get("default").cloned();
-    let kind = match node.get("type") {
-        Some(name) => {
-            let name = read::name(name, "`type`", wrong)?;
-            let Some(kind) = VarType::named(&name.text) else {
-                let diagnostic = Diagnostic::error(format!("unknown type `{}`", name.text)).at(name.place);
-                wrong.push(match did_you_mean(&name.text, VarType::NAMES.iter().copied()) {
-                    Some(name) => diagnostic.suggest(Some(name)),
-                    None => diagnostic.help(format!("types: {}", VarType::NAMES.join(", "))),
-                });
-                return None;
-            };
-            kind
-        }
-        None => value.as_ref().map_or(VarType::Any, VarType::of),
-    };
-    let help = node.get("help").and_then(|help| read::name(help, "`help`", wrong)).map(|help| help.text);
-    Some(Default { kind, value, help, place })
-}
-
-const SECRET_KEYS: &[&str] = &["file", "length", "owner", "group", "mode"];
-
-fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
-    if !read::is_identifier(&key.name) {
-        wrong.push(Diagnostic::error(format!("`{}` cannot be the name of a secret", key.name)).at(key.place.clone()));
-    }
-    for (key, value) in read::map(node, "a secret", wrong) {
-        if !SECRET_KEYS.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, "key of a secret:", SECRET_KEYS));
-        }
-        if key.name == "mode" {
-            task::check_mode(value, wrong);
-        }
-    }
-    let Some(file) = node.get("file") else {
-        wrong.push(Diagnostic::error(format!("the secret `{}` needs a `file`", key.name)).at(key.place.clone()));
-        return None;
-    };
-    let get = |name: &str| node.get(name).cloned();
-    let place = key.place.clone();
-    Some(SecretSource {
-        place,
-        file: file.clone(),
-        length: get("length"),
-        owner: get("owner"),
-        group: get("group"),
-        mode: get("mode"),
-    })
-}
-
-const HANDLER_KEYS: &[&str] = &["name", "systemd", "command", "ready"];
-
-fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSource> {
-    let entries = read::map(node, "a handler", wrong);
-    for (key, _) in entries.iter().filter(|(key, _)| !HANDLER_KEYS.contains(&key.name.as_str())) {
-        wrong.push(read::unknown(key, "key of a handler:", HANDLER_KEYS));
-    }
-    let Some(name) = node.get("name") else {
-        wrong.push(Diagnostic::error("a handler needs a `name`").at(node.place.clone()));
-        return None;
-    };
-    let name = read::name(name, "`name`", wrong)?;
-    let ready = node.get("ready").and_then(|ready| self::ready(ready, wrong));
-    let action = match (node.get("systemd"), node.get("command")) {
-        (Some(unit), None) => restart(unit, wrong)?,
-        (None, Some(command)) => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", wrong)?),
-        (Some(_), Some(_)) | (None, None) => {
-            wrong.push(
-                Diagnostic::error("a handler does one thing")
-                    .at(name.place.clone())
-                    .help("`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`"),
-            );
-            return None;
-        }
-    };
-    Some(HandlerSource { name, action, ready })
-}
-
-fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> {
-    for (key, _) in read::map(node, "`systemd`", wrong) {
-        if !["name", "state"].contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, "key of a handler's `systemd`:", &["name", "state"]));
-        }
-    }
-    let (Some(unit), Some(state)) = (node.get("name"), node.get("state")) else {
-        wrong.push(Diagnostic::error("a handler's `systemd` needs `name` and `state`").at(node.place.clone()));
-        return None;
-    };
-    match state.as_str() {
-        Some("restarted") => Some(HandlerActionSource::Restart(unit.clone())),
-        Some("reloaded") => Some(HandlerActionSource::Reload(unit.clone())),
-        Some(_) | None => {
-            wrong.push(read::expected(state, "the `state` of a handler", "`restarted` or `reloaded`"));
-            None
-        }
-    }
-}
-
-fn ready(node: &Node, wrong: &mut Diagnostics) -> Option<(Node, Duration)> {
-    let command = only(node, "command", &["command", "timeout"], "`ready`", wrong)?;
-    let timeout = node.get("timeout").map_or(Duration::from_secs(60), |time| read::duration(time, "`timeout`", wrong));
-    Some((command, timeout))
-}
-
-/// Text given alone, or under the one key that is needed.
-fn only(node: &Node, key: &str, known: &[&str], what: &str, wrong: &mut Diagnostics) -> Option<Node> {
-    if matches!(node.value, Yaml::Str(_)) {
-        return Some(node.clone());
-    }
-    for (key, _) in read::map(node, what, wrong) {
-        if !known.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, &format!("key of {what}:"), known));
-        }
-    }
-    let found = node.get(key).cloned();
-    if found.is_none() && node.as_map().is_some() {
-        wrong.push(Diagnostic::error(format!("{what} needs `{key}`")).at(node.place.clone()));
-    }
-    found
-}
-
-const HEALTH_KEYS: &[&str] = &["name", "read", "exercise", "when", "tags"];
-
-fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> Option<HealthSource> {
-    for (key, _) in read::map(node, "a health check", wrong) {
-        if !HEALTH_KEYS.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, "key of a health check:", HEALTH_KEYS));
-        }
-    }
-    let Some(name) = node.get("name") else {
-        wrong.push(Diagnostic::error("a health check needs a `name`").at(node.place.clone()));
-        return None;
-    };
-    let name = read::name(name, "`name`", wrong)?;
-    let mut tags = role_tags.to_vec();
-    tags.extend(node.get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default());
-    let when = match node.get("when") {
-        Some(Node { value: Yaml::Seq(items), .. }) => items.clone(),
-        Some(one) => vec![one.clone()],
-        None => Vec::new(),
-    };
-    let entry = |name: &str| node.get(name).and_then(Node::as_map);
-    let check = match (entry("read"), entry("exercise")) {
-        (Some([(key, value)]), None) => {
-            let Some(kind) = kinds::check(&key.name) else {
-                let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
-                wrong.push(diagnostic.suggest(did_you_mean(&key.name, kinds::check_names())));
-                return None;
-            };
-            let parameters = task::parameters(value, kind, wrong)?;
-            task::check_parameters(&parameters, kind, wrong);
-            HealthCheckSource::Read(kind, key.place.clone(), parameters)
-        }
-        (None, Some([(key, value)])) => {
-            let Some(kind) = EXERCISES.iter().find(|kind| kind.name == key.name) else {
-                let diagnostic = Diagnostic::error(format!("unknown exercise `{}`", key.name)).at(key.place.clone());
-                wrong.push(diagnostic.suggest(did_you_mean(&key.name, EXERCISES.iter().map(|kind| kind.name))));
-                return None;
-            };
-            for (parameter, _) in read::map(value, "an exercise", wrong) {
-                if !kind.parameters.contains(&parameter.name.as_str()) {
-                    wrong.push(read::unknown(parameter, &format!("parameter of `{}`:", kind.name), kind.parameters));
-                }
-            }
-            HealthCheckSource::Exercise(kind, key.place.clone(), value.clone())
-        }
-        (Some(_) | None, Some(_) | None) => {
-            let diagnostic = Diagnostic::error("a health check looks at one thing").at(name.place.clone());
-            wrong.push(diagnostic.help("`read: {resource: {…}}` or `exercise: {kind: {…}}`"));
-            return None;
-        }
-    };
-    Some(HealthSource { name, tags, when, check })
 }

@@ -45,6 +45,8 @@ pub struct TaskSource {
     pub register: Option<Name>,
     /// Whether it only reads: the result then has its output too.
     pub reads: bool,
+    /// Whether all its parameters are known: what is wrong already need not be said twice.
+    pub sound: bool,
 }
 
 const KEYWORDS: &[&str] =
@@ -75,14 +77,11 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     }
     let found = resource(node, entries, wrong);
     let get = |name: &str| node.get(name);
-    let name = match get("name") {
-        Some(name) => read::name(name, "`name`", wrong),
-        None => {
-            let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
-            wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
-            None
-        }
-    };
+    let name = get("name").and_then(|name| read::name(name, "`name`", wrong));
+    if get("name").is_none() {
+        let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
+        wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
+    }
     let mut tags = role_tags.to_vec();
     tags.extend(get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default());
     let when = match get("when") {
@@ -90,14 +89,9 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         Some(one) => vec![one.clone()],
         None => Vec::new(),
     };
-    for condition in &when {
-        if condition.as_bool().is_none() && condition.as_str().is_none() {
-            wrong.push(read::expected(condition, "`when`", "an expression"));
-        }
-    }
     let vars = get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default().to_vec();
     for (key, _) in &vars {
-        super::check_variable(key, wrong);
+        super::variable::check_variable(key, wrong);
     }
     let register = get("register").and_then(|register| read::name(register, "`register`", wrong));
     if let Some(register) = &register
@@ -111,8 +105,10 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
     let delay = get("delay").map_or(Duration::from_secs(5), |delay| read::duration(delay, "`delay`", wrong));
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", wrong));
     let (key, kind, parameters) = found?;
-    let parameters = with_become_user(parameters(wrong)?, kind, entries, wrong);
-    check_parameters(&parameters, kind, wrong);
+    let mut parameters = with_become_user(parameters(wrong)?, kind, entries, wrong);
+    check_parameters(&mut parameters, kind, wrong);
+    let known = |(key, _): &(Key, Node)| kind.parameters.contains(&key.name.as_str());
+    let sound = parameters.as_map().unwrap_or_default().iter().all(known);
     let reads = kind.parameters.contains(&"reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
     let (each, place) = (get("loop").cloned(), key.place.clone());
     Some(TaskSource {
@@ -131,6 +127,7 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         timeout,
         register,
         reads,
+        sound,
     })
 }
 
@@ -228,28 +225,35 @@ fn with_become_user(mut parameters: Node, kind: &'static Kind, entries: &[(Key, 
     parameters
 }
 
-/// What can be said about parameters without rendering them.
-pub(super) fn check_parameters(parameters: &Node, kind: &'static Kind, wrong: &mut Diagnostics) {
-    for (key, value) in parameters.as_map().unwrap_or_default() {
+/// What can be said about parameters without rendering them. A mode without quotes goes on as what was meant, so that the rest is checked.
+pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, wrong: &mut Diagnostics) {
+    let Yaml::Map(entries) = &mut parameters.value else { return };
+    for (key, value) in entries {
         if !kind.parameters.contains(&key.name.as_str()) {
             wrong.push(read::unknown(key, &format!("parameter of `{}`:", kind.name), kind.parameters));
-        } else if matches!(key.name.as_str(), "mode" | "directory_mode") {
-            check_mode(value, wrong);
+        } else if matches!(key.name.as_str(), "mode" | "directory_mode")
+            && let Some(meant) = check_mode(value, wrong)
+        {
+            value.value = Yaml::Str(meant);
         }
     }
 }
 
 /// YAML reads `0644` as octal in one version and as decimal in the other: only quotes say what is meant.
-pub(super) fn check_mode(value: &Node, wrong: &mut Diagnostics) {
+pub(super) fn check_mode(value: &Node, wrong: &mut Diagnostics) -> Option<String> {
     let spelling = value.spelling();
     let plain = value.style == crate::source::node::Style::Plain;
-    if plain && !spelling.is_empty() && spelling.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'o' | b'x' | b'_')) {
-        let digits: String = spelling.trim_start_matches("0o").chars().filter(char::is_ascii_digit).collect();
-        wrong.push(
-            Diagnostic::error("a file mode must be in quotes")
-                .at(value.place.clone())
-                .label("a plain number may be read as octal or as decimal")
-                .help(format!("write \"{digits:0>4}\"")),
-        );
+    let is_number = spelling.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'o' | b'x' | b'_'));
+    if !plain || spelling.is_empty() || !is_number {
+        return None;
     }
+    let digits: String = spelling.trim_start_matches("0o").chars().filter(char::is_ascii_digit).collect();
+    let meant = format!("{digits:0>4}");
+    wrong.push(
+        Diagnostic::error("a file mode must be in quotes")
+            .at(value.place.clone())
+            .label("a plain number may be read as octal or as decimal")
+            .help(format!("write \"{meant}\"")),
+    );
+    Some(meant)
 }

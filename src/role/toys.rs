@@ -82,11 +82,22 @@ const RUN: Kind = Kind {
     free_form: "cmd",
 };
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "decoded for its errors")]
+struct Run {
+    cmd: Option<String>,
+    reads: Option<Flag>,
+    become_user: Option<String>,
+    stdin: Option<String>,
+}
+
 fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
-    if parameters.get("cmd").and_then(Value::as_str).is_none_or(str::is_empty) {
+    let shown = parameters.to_string();
+    if decode::<Run>(parameters)?.cmd.is_none_or(|cmd| cmd.is_empty()) {
         return Err(Wrong::parameter("cmd", "give a command"));
     }
-    Ok(Box::new(Toy(parameters.to_string())))
+    Ok(Box::new(Toy(shown)))
 }
 
 const CLAIM: Kind = Kind {
@@ -98,6 +109,14 @@ const CLAIM: Kind = Kind {
     free_form: "that",
 };
 
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "decoded for its errors")]
+struct Claim {
+    that: Value,
+}
+
 fn claim(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
-    Ok(Box::new(Toy(parameters.to_string())))
+    let shown = parameters.to_string();
+    decode::<Claim>(parameters)?;
+    Ok(Box::new(Toy(shown)))
 }

@@ -88,9 +88,12 @@ impl VarType {
     /// What is wanted, and what was given by its kind; the value itself may be a password and is left out.
     pub fn fit(self, value: Value) -> Result<Value, String> {
         let fitting = match (self, &value) {
-            (Self::Any, _) => true,
-            (Self::String, Value::String(_)) | (Self::List, Value::Array(_)) | (Self::Dict, Value::Object(_)) => true,
-            (Self::Bool, Value::Bool(_)) | (Self::Float, Value::Number(_)) => true,
+            (Self::Any, _)
+            | (Self::String, Value::String(_))
+            | (Self::List, Value::Array(_))
+            | (Self::Dict, Value::Object(_))
+            | (Self::Bool, Value::Bool(_))
+            | (Self::Float, Value::Number(_)) => true,
             (Self::String, Value::Number(number)) => return Ok(Value::String(number.to_string())),
             (Self::Int, Value::Number(number)) => number.is_i64() || number.is_u64(),
             (Self::Port, Value::Number(number)) => number.as_u64().is_some_and(|port| (1..=65535).contains(&port)),

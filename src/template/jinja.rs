@@ -103,23 +103,25 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         "string" => "str".to_owned(),
         "count" => "length".to_owned(),
         "dict2items" | "items" | "dictsort" => "pairs".to_owned(),
-        "from_json" | "from_yaml" => return unknown(name, "give the value as YAML, not as text"),
+        "from_json" | "from_yaml" => return Some(unknown(name, "give the value as YAML, not as text")),
         "to_nice_json" | "tojson" | "to_yaml" | "to_nice_yaml" => "to_json".to_owned(),
         "ternary" => {
             let other = given.get(1).map_or("…", String::as_str);
-            return unknown(name, &format!("`{first} if condition else {other}`"));
+            return Some(unknown(name, &format!("`{first} if condition else {other}`")));
         }
-        "mandatory" => return unknown(name, "leave it out: an undefined variable is an error"),
-        "list" => return unknown(name, "leave it out, or write `[x for x in list]`"),
-        "map" => return unknown(name, "`[x.name for x in list]`"),
-        "select" | "selectattr" | "reject" | "rejectattr" => return unknown(name, "`[x for x in list if x.name == value]`"),
-        "combine" => return unknown(name, &format!("`{{...map, ...{first}}}`")),
-        "union" => return unknown(name, &format!("`[...list, ...{first}]`")),
-        "quote" => return unknown(name, "text that reaches a command is quoted already"),
+        "mandatory" => return Some(unknown(name, "leave it out: an undefined variable is an error")),
+        "list" => return Some(unknown(name, "leave it out, or write `[x for x in list]`")),
+        "map" => return Some(unknown(name, "`[x.name for x in list]`")),
+        "select" | "selectattr" | "reject" | "rejectattr" => {
+            return Some(unknown(name, "`[x for x in list if x.name == value]`"));
+        }
+        "combine" => return Some(unknown(name, &format!("`{{...map, ...{first}}}`"))),
+        "union" => return Some(unknown(name, &format!("`[...list, ...{first}]`"))),
+        "quote" => return Some(unknown(name, "text that reaches a command is quoted already")),
         "regex_replace" | "regex_search" | "regex_findall" => {
-            return unknown(name, "`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`");
+            return Some(unknown(name, "`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`"));
         }
-        "e" | "escape" | "safe" => return unknown(name, "leave it out: nothing is escaped"),
+        "e" | "escape" | "safe" => return Some(unknown(name, "leave it out: nothing is escaped")),
         _ if !positional(given) => return None,
         "default" => named(name, &["value", "boolean"], given),
         "join" => named(name, &["sep"], given),
@@ -141,8 +143,8 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
     Some((message, format!("`| {spelled}`")))
 }
 
-fn unknown(name: &str, help: &str) -> Option<(String, String)> {
-    Some((format!("`{name}` is a filter of Jinja"), help.to_owned()))
+fn unknown(name: &str, help: &str) -> (String, String) {
+    (format!("`{name}` is a filter of Jinja"), help.to_owned())
 }
 
 fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {

@@ -4,28 +4,20 @@ mod filters;
 mod jinja;
 mod lex;
 mod prepare;
+mod problem;
+mod uses;
+
+pub use problem::Problem;
+pub use uses::{Member, UsedPart};
 
 use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
 
 use serde_json::Value;
-use tera::{Context, ErrorKind, Tera};
+use tera::{Context, Tera};
 
-use crate::source::did_you_mean;
-use lex::{Tag, TagKind, Word, WordKind};
+use lex::{Tag, TagKind, WordKind};
 use prepare::Prepared;
-
-/// What is wrong in a template, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file among [`Template::files`]: 0 is the template itself, the others are what it includes.
-    pub file: usize,
-    /// Bytes of that file's text.
-    pub range: Range<usize>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
-}
+use problem::{problem, problems};
 
 /// A compiled text, expression or file.
 #[derive(Debug)]
@@ -179,93 +171,6 @@ impl Template {
         self.names.contains(name)
     }
 
-    /// Where a variable is used although nothing says what to do when it is not defined: no `default`, `or`, `is defined` anywhere.
-    /// The file and the range of each.
-    #[must_use]
-    pub fn unguarded(&self, name: &str) -> Vec<(usize, Range<usize>)> {
-        let mut uses = Vec::new();
-        for (words, at, file) in self.uses_of(name) {
-            if is_guarded(words, at) {
-                return Vec::new();
-            }
-            uses.push((file, words[at].range.clone()));
-        }
-        uses
-    }
-
-    /// What is taken from a map: for `secrets.A` the name `A` and its place; no name when it is not written as such.
-    #[must_use]
-    pub fn members(&self, name: &str) -> Vec<Member> {
-        let mut members = Vec::new();
-        for (words, at, file) in self.uses_of(name) {
-            let word = |ahead: usize| words.get(at + ahead);
-            let by_dot = word(1).is_some_and(|sign| sign.is(".")) && word(2).is_some_and(|word| word.kind == WordKind::Name);
-            let by_bracket = word(1).is_some_and(|sign| sign.is("["))
-                && word(2).is_some_and(|word| word.kind == WordKind::Text)
-                && word(3).is_some_and(|sign| sign.is("]"));
-            let (name, after) = match word(2) {
-                Some(member) if by_dot => (Some(member.text.clone()), 3),
-                Some(member) if by_bracket => (Some(member.text.trim_matches(['\'', '"', '`']).to_owned()), 4),
-                _ => (None, 1),
-            };
-            let range = if name.is_some() { word(2).map_or(0..0, |word| word.range.clone()) } else { words[at].range.clone() };
-            let filter = word(after).filter(|sign| sign.is("|")).and(word(after + 1));
-            let compared = word(after).is_some_and(decides) || at.checked_sub(1).is_some_and(|at| decides(&words[at]));
-            members.push(Member {
-                file,
-                range,
-                name,
-                filter: filter.map(|word| (word.text.clone(), word.range.clone())),
-                compared,
-            });
-        }
-        members
-    }
-
-    /// The variables that stand alone beside `and`, `or` and `not`, where text would count as true.
-    #[must_use]
-    pub fn operands(&self) -> Vec<(String, Range<usize>)> {
-        let mut operands = Vec::new();
-        for name in self.names() {
-            for (words, at, _) in self.uses_of(name) {
-                let neighbour = |word: Option<&Word>| {
-                    word.is_none_or(|word| ["and", "or", "not", "(", ")", "if", "else"].iter().any(|one| word.is(one)))
-                };
-                if neighbour(at.checked_sub(1).and_then(|at| words.get(at))) && neighbour(words.get(at + 1)) {
-                    operands.push((name.to_owned(), words[at].range.clone()));
-                }
-            }
-        }
-        operands
-    }
-
-    /// The parts of a variable that decide something, where Tera takes a missing part for false in silence: the words from the variable
-    /// on. Parts that something guards are left out.
-    #[must_use]
-    pub fn decisive_parts(&self, name: &str) -> Vec<(usize, Vec<(String, Range<usize>)>)> {
-        let mut found: Vec<(usize, Vec<(String, Range<usize>)>)> = Vec::new();
-        let mut guarded: Vec<Vec<String>> = Vec::new();
-        for (words, at, file) in self.uses_of(name) {
-            let path = parts(words, at);
-            if is_guarded(words, at) {
-                guarded.push(path.into_iter().map(|(part, _)| part).collect());
-            } else if !path.is_empty() && (self.shape == Shape::Value || words.iter().any(decides)) {
-                found.push((file, path));
-            }
-        }
-        found.retain(|(_, path)| !guarded.iter().any(|guarded| guarded.iter().eq(path.iter().map(|(part, _)| part))));
-        found
-    }
-
-    fn uses_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a [Word], usize, usize)> {
-        self.files.iter().enumerate().flat_map(move |(number, file)| {
-            file.tags.iter().flat_map(move |tag| {
-                let words = tag.words.as_slice();
-                (0..words.len()).filter(move |at| is_use(words, *at, name)).map(move |at| (words, at, number))
-            })
-        })
-    }
-
     /// Renders it.
     ///
     /// # Errors
@@ -312,67 +217,6 @@ impl Template {
     }
 }
 
-/// A use of a part of a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// The file among [`Template::files`].
-    pub file: usize,
-    /// Where the name of the part stands, or the map's when the part is not named.
-    pub range: Range<usize>,
-    /// The part.
-    pub name: Option<String>,
-    /// The first filter that it goes through.
-    pub filter: Option<(String, Range<usize>)>,
-    /// Whether it decides something.
-    pub compared: bool,
-}
-
-fn is_use(words: &[Word], at: usize, name: &str) -> bool {
-    let word = &words[at];
-    if word.kind != WordKind::Name || word.text != name {
-        return false;
-    }
-    let before = |back: usize| at.checked_sub(back).map(|at| &words[at]);
-    let is_part = before(1).is_some_and(|before| [".", "?.", "|", "is"].iter().any(|sign| before.is(sign)));
-    let is_test = before(1).is_some_and(|word| word.is("not")) && before(2).is_some_and(|word| word.is("is"));
-    let is_argument = words.get(at + 1).is_some_and(|next| next.is("="));
-    !is_part && !is_test && !is_argument
-}
-
-fn is_guarded(words: &[Word], at: usize) -> bool {
-    let mut next = at + 1;
-    while let Some(word) = words.get(next) {
-        if word.is(".") || word.is("?.") {
-            next += 2;
-        } else if word.is("[") || word.is("?[") {
-            next += words[next..].iter().position(|word| word.is("]")).map_or(1, |end| end + 1);
-        } else {
-            break;
-        }
-    }
-    let is = |ahead: usize, text: &str| words.get(next + ahead).is_some_and(|word| word.is(text));
-    let tested = |ahead: usize| is(ahead, "defined") || is(ahead, "undefined");
-    is(0, "|") && is(1, "default") || is(0, "or") || is(0, "is") && (tested(1) || is(1, "not") && tested(2))
-}
-
-/// The names after dots; empty where `?.` says that a part may be missing.
-fn parts(words: &[Word], at: usize) -> Vec<(String, Range<usize>)> {
-    let mut parts = Vec::new();
-    let mut next = at + 1;
-    while let (Some(dot), Some(part)) = (words.get(next), words.get(next + 1)) {
-        if !dot.is(".") || part.kind != WordKind::Name {
-            break;
-        }
-        parts.push((part.text.clone(), part.range.clone()));
-        next += 2;
-    }
-    if words.get(next).is_some_and(|word| word.text.starts_with('?')) { Vec::new() } else { parts }
-}
-
-fn decides(word: &Word) -> bool {
-    ["==", "!=", "<", ">", "<=", ">=", "in", "is", "and", "or", "not", "if", "elif"].iter().any(|sign| word.is(sign))
-}
-
 fn included(tags: &[Tag]) -> Vec<(String, Range<usize>)> {
     let mut found = Vec::new();
     for tag in tags.iter().filter(|tag| tag.kind == TagKind::Block) {
@@ -384,81 +228,6 @@ fn included(tags: &[Tag]) -> Vec<(String, Range<usize>)> {
         }
     }
     found
-}
-
-fn problems(error: &tera::Error, files: &[File]) -> Vec<Problem> {
-    if let ErrorKind::Msg(reports) = error.kind() {
-        let unknown: Vec<Problem> = reports.lines().filter_map(|line| unknown(line, files)).flatten().collect();
-        if !unknown.is_empty() {
-            return unknown;
-        }
-    }
-    vec![problem(error, files)]
-}
-
-/// Tera reports unknown names as text: ``error: Unknown filter `x` ``.
-fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
-    let (what, name) = line.strip_prefix("error: Unknown ")?.split_once(" `")?;
-    let name = name.strip_suffix('`')?;
-    let known: &[&str] = match what {
-        "filter" => filters::FILTERS,
-        "test" => filters::TESTS,
-        "function" => filters::FUNCTIONS,
-        _ => &[],
-    };
-    let help = did_you_mean(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
-    let mut found = Vec::new();
-    for (number, file) in files.iter().enumerate() {
-        for tag in &file.tags {
-            for (at, word) in tag.words.iter().enumerate().filter(|(_, word)| word.kind == WordKind::Name && word.text == name) {
-                let after = at.checked_sub(1).map_or("", |at| tag.words[at].text.as_str());
-                let fits = match what {
-                    "filter" => after == "|" || after == "filter",
-                    "test" => after == "is" || after == "not",
-                    "function" => tag.words.get(at + 1).is_some_and(|next| next.is("(")),
-                    _ => true,
-                };
-                if !fits {
-                    continue;
-                }
-                found.push(match jinja::explain([tag]).filter(|jinja| jinja.range == word.range) {
-                    Some(jinja) => Problem { file: number, range: jinja.range, message: jinja.message, help: Some(jinja.help) },
-                    None => Problem {
-                        file: number,
-                        range: word.range.clone(),
-                        message: format!("unknown {what} `{name}`"),
-                        help: help.clone(),
-                    },
-                });
-            }
-        }
-    }
-    (!found.is_empty()).then_some(found)
-}
-
-fn problem(error: &tera::Error, files: &[File]) -> Problem {
-    let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind() else {
-        return Problem { file: 0, range: 0..files[0].original.len(), message: tidy(&error.to_string()), help: None };
-    };
-    let number = files.iter().position(|file| file.name == report.filename()).unwrap_or_default();
-    let file = &files[number];
-    let range = file.prepared.original(&report.span().range);
-    let is_syntax = matches!(error.kind(), ErrorKind::SyntaxError(_));
-    let near = |tag: &&Tag| tag.range.start <= range.end && range.start <= tag.range.end;
-    if is_syntax && let Some(jinja) = jinja::explain(file.tags.iter().filter(near)) {
-        return Problem { file: number, range: jinja.range, message: jinja.message, help: Some(jinja.help) };
-    }
-    let message = tidy(report.message());
-    let help =
-        (message.starts_with("math operations") || message.starts_with("`+` requires")).then(|| "join text with `~`".to_owned());
-    Problem { file: number, range, message, help }
-}
-
-/// Tera's words as ours: no list of every variable, no capital, no full stop.
-fn tidy(message: &str) -> String {
-    let message = message.split(". Available ").next().unwrap_or_default().trim_end_matches('.');
-    let mut letters = message.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ fn expressions_are_values_and_nothing_can_break_out_of_them() {
     assert_eq!(value("x == 1 and host is defined").unwrap(), json!(true));
     assert_eq!(value("host ~ 'b'").unwrap(), json!("ab"));
     assert_eq!(value("not x").unwrap(), json!(false));
-    let source = "  nope ~ 1";
+    let source = "  nope";
     let problem = Template::expression(source).unwrap().render(&Context::new()).unwrap_err();
     assert_eq!(problem.message, "variable `nope` is not defined");
     assert_eq!(&source[problem.range], "nope");
@@ -247,5 +247,50 @@ fn filters_refuse_what_is_not_defined() {
     for name in filters::FILTERS.iter().filter(|name| **name != "default") {
         let source = format!("{{{{ a.b | {name} }}}}");
         assert!(Template::text(&source).unwrap().render(&context(&json!({"a": {}}))).is_err(), "{name}");
+    }
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(original: &str, problems: &[Problem]) {
+        for problem in problems {
+            assert!(original.get(problem.range.clone()).is_some(), "{original:?} {problem:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_compiles_and_renders_or_is_refused_at_a_place_within_it(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "{{", "}}", "{%", "%}", "{#", "#}", "-", " ", "\n", "\r\n", "é", "x", "y.z", "'", "\"", "|", "(", ")", "[", "]", "~", "==",
+                    "if", "endif", "for", "in", "raw", "endraw", "set", "default", "upper", "1", ".", "?.", "not", "is", "defined", "\u{F5EC0}",
+                ]),
+                0..24,
+            )
+        ) {
+            let original = pieces.concat();
+            let values = context(&json!({"x": "é", "y": {}}));
+            match Template::text(&original) {
+                Err(problems) => check(&original, &problems),
+                Ok(template) => if let Err(problem) = template.render(&values) { check(&original, &[problem]) },
+            }
+            match Template::expression(&original) {
+                Err(problems) => check(&original, &problems),
+                Ok(template) => if let Err(problem) = template.render(&values) { check(&original, &[problem]) },
+            }
+            for name in ["x", "y", "secrets"] {
+                if let Ok(template) = Template::text(&original) {
+                    assert!(template.members(name).iter().all(|member| original.get(member.range.clone()).is_some()));
+                    assert!(template.parts(name).iter().flat_map(|(_, path)| path).all(|(part, range)| original[range.clone()] == **part));
+                    for (_, range) in template.unguarded(name) {
+                        assert_eq!(&original[range], name);
+                    }
+                }
+            }
+        }
     }
 }

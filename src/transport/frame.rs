@@ -95,6 +95,7 @@ impl FromIterator<Step> for Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretRef;
     use crate::secret::{Encoding, Secret};
 
     #[test]
@@ -103,7 +104,7 @@ mod tests {
         let script = Script::new("cat").input(format!("p={}", secret.token(Encoding::Plain)));
         let mut values = SecretValues::default();
         let missing = Step::new(&script, &values).unwrap_err();
-        assert_eq!(missing.to_string(), "the secret `PASSWORD` of `db` has no value yet");
+        assert_eq!(missing.to_string(), "the secret `PASSWORD` of `db` has no value");
         values.insert(secret, Secret::new("hunter2".into()));
         let step = Step::new(&script, &values).unwrap();
         assert_eq!(step.input.as_slice(), b"p=hunter2");

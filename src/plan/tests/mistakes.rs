@@ -58,7 +58,6 @@ fn twelve_mistakes_of_twelve_kinds_in_five_files_are_twelve_errors() {
     roles/app/role.yml:6:13: the variable `app_loop` refers to itself: app_loop -> app_loop
     roles/app/role.yml:9:5: unknown resource `notee` [did you mean `note`?]
     roles/app/role.yml:11:12: unknown parameter of `note`: `paht` [did you mean `path`?]
-    roles/app/role.yml:11:12: wrong `paht` of `note`: unknown field `paht`, expected one of `path`, `content`, `mode`, `port`, `on`, `list`, `settings`
     roles/app/role.yml:14:5: unknown task keyword `whne` [did you mean `when`?]
     roles/app/role.yml:17:11: undefined variable `app_enabeld` [did you mean `app_enabled`?]
     roles/app/role.yml:21:18: no template `templates/app/ap.conf.tera` [did you mean `app.conf.tera`?]
@@ -120,12 +119,6 @@ fn each_shows_its_line() {
        |
        = help: did you mean `path`?
 
-    error: wrong `paht` of `note`: unknown field `paht`, expected one of `path`, `content`, `mode`, `port`, `on`, `list`, `settings`
-      --> roles/app/role.yml:11:12
-       |
-    11 |     note: {paht: /a, path: /b}
-       |            ^^^^
-
     error: unknown task keyword `whne`
       --> roles/app/role.yml:14:5
        |
@@ -174,6 +167,22 @@ fn each_shows_its_line() {
       |
       = help: did you mean `app_port`?
 
-    13 errors
+    12 errors
+    "#);
+}
+
+#[test]
+fn one_mistake_does_not_hide_the_next() {
+    let sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "tasks:\n  - {name: A, sheet: {src: a.tera, dest: /a, mode: 644}}\n  - {name: B, file: {path: /a, state: directroy}}\n",
+        ),
+        ("templates/app/a.tera", "{% if true %}\n{{ nope }}\n{% endif %}\n{{ other | lenght }}\n"),
+    ]);
+    insta::assert_snapshot!(sample.wrong(), @r#"
+    roles/app/role.yml:2:52: a file mode must be in quotes [write "0644"]
+    roles/app/role.yml:3:39: wrong `state` of `file`: unknown variant `directroy`, expected one of `absent`, `directory`, `file`, `link`, `touch` [did you mean `directory`?]
+    templates/app/a.tera:4:12: unknown filter `lenght` [did you mean `length`?]
     "#);
 }

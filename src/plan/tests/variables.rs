@@ -38,9 +38,9 @@ fn values_are_rendered_once_and_keep_their_types() {
 #[test]
 fn loops_and_conditions_make_tasks() {
     let sample = note(
-        "defaults: {items: [a, b], on: false}\ntasks:\n  - name: Each\n    loop: \"{{ items }}\"\n    when: [\"item != 'b'\", \"not on\"]\n    note: {path: \"/{{ item }}\"}\n\
+        "defaults: {items: [a, b], enabled: no}\ntasks:\n  - name: Each\n    loop: \"{{ items }}\"\n    when: [\"item != 'b'\", \"not enabled\"]\n    note: {path: \"/{{ item }}\"}\n\
          \x20 - name: Maps\n    loop: [{name: x, port: 1}, {name: x, port: 2}, {port: 3}]\n    note: {path: /m, port: \"{{ item.port }}\"}\n\
-         \x20 - name: Never\n    loop: []\n    note: {path: /m}\n  - name: Off\n    when: on\n    note: {path: \"/{{ on }}\"}\n",
+         \x20 - name: Never\n    loop: []\n    note: {path: /m}\n  - name: Off\n    when: enabled\n    note: {path: \"/{{ enabled }}\"}\n",
     );
     insta::assert_snapshot!(sample.shown(), @r#"
     app/Each (a): Toy("{"path":"/a"}")
@@ -48,14 +48,14 @@ fn loops_and_conditions_make_tasks() {
     app/Maps (x): Toy("{"path":"/m","port":1}")
     app/Maps (x) #2: Toy("{"path":"/m","port":2}")
     app/Maps (3): Toy("{"path":"/m","port":3}")
-    app/Off: Toy("{"path":"/false"}")
+    app/Off: skipped, when `enabled` is false
     "#);
 }
 
 #[test]
 fn what_is_skipped_is_checked_for_names_and_files() {
     let sample = note(
-        "defaults: {on: false}\ntasks:\n  - name: A\n    when: on\n    note: {path: \"/{{ nope }}\"}\n  - name: B\n    when: on\n    sheet: {src: nope.tera, dest: /a}\n  - name: C\n    loop: []\n    note: {path: \"/{{ nope.item }}\"}\n",
+        "defaults: {enabled: false}\ntasks:\n  - name: A\n    when: enabled\n    note: {path: \"/{{ nope }}\"}\n  - name: B\n    when: enabled\n    sheet: {src: nope.tera, dest: /a}\n  - name: C\n    loop: []\n    note: {path: \"/{{ nope.item }}\"}\n",
     );
     insta::assert_snapshot!(sample.wrong(), @r"
     roles/app/role.yml:5:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
@@ -73,11 +73,10 @@ fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
     );
     insta::assert_snapshot!(sample.wrong(), @r#"
     roles/app/role.yml:3:21: a condition must come out true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
-    roles/app/role.yml:4:23: `b` has no `e`
+    roles/app/role.yml:4:23: `b` has no `e` [where it may be missing, write `?.e` or give it a `default`]
     roles/app/role.yml:5:21: `d` is text, which always counts as true [declare it with `type: bool`, or write `d | bool`]
     roles/app/role.yml:6:22: this is an expression already [leave out the `{{ }}`]
     roles/app/role.yml:7:21: found `)` but expected one of: integer, float, string, bool, ident, `-`, `not`, `<`, `{`, `[` or `(`
-    roles/app/role.yml:8:21: `when` must be an expression
     roles/app/role.yml:8:21: a condition must be an expression
     roles/app/role.yml:9:35: `ansible_facts` has no `os_famly` [did you mean `os_family`?]
     roles/app/role.yml:11:21: undefined variable `ansible_os_family` [write `ansible_facts.os_family`]
@@ -173,4 +172,17 @@ fn yaml_only_spellings_and_unsafe_data_are_kept() {
     app/A: Toy("{"path":"/a","content":"{{ x }}"}")
     app/B: Toy("{"that":[{"expression":"1 == 1","holds":true},{"expression":"1 == 2","holds":false}]}")
     "#);
+}
+
+#[test]
+fn a_part_that_is_missing_is_an_error_wherever_it_is_used() {
+    let sample = note(
+        "defaults: {a: {port: 1, tls: {}}}\ntasks:\n  - {name: A, note: {path: \"{{ '/x' ~ a.prot }}\"}}\n  - {name: B, note: {path: /a, list: \"{{ [a.tls.port] }}\"}}\n  - {name: C, note: {path: \"/{{ a.zzz }}\"}}\n\
+         \x20 - {name: D, note: {path: \"/{{ a?.zzz or 1 }}{{ a.x.y | default(value=1) if a.x is defined else 2 }}{% if a.tls.key is defined %}{{ a.tls.key.size }}{% endif %}\"}}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @r"
+    roles/app/role.yml:3:41: `a` has no `prot` [did you mean `port`?]
+    roles/app/role.yml:4:49: `a.tls` has no `port` [where it may be missing, write `?.port` or give it a `default`]
+    roles/app/role.yml:5:35: `a` has no `zzz` [where it may be missing, write `?.zzz` or give it a `default`]
+    ");
 }

@@ -108,7 +108,7 @@ async fn one_connection_runs_frames_and_leaves_nothing() {
     assert_eq!(welcome.outputs[0].stdout, b"first\n");
     let ends = welcome.ssh_connection.unwrap();
     assert_eq!(
-        (ends.client, ends.server, ends.server_port),
+        (ends.client_ip, ends.server_ip, ends.server_port),
         (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into(), server.port)
     );
     assert_eq!(node.traffic().round_trips, 1);

@@ -1,0 +1,27 @@
+//! `health`: whether what the roles declare works, without changing it.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    arguments::Health,
+    exit::Exit,
+    running::{self, Order},
+};
+use crate::{event::Mode, report::terminal::Detail};
+
+/// Reads every health check; exercises on request.
+///
+/// # Errors
+/// Only what is wrong with this machine, such as a runtime that does not start.
+pub(super) fn run(given: Option<&Path>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
+    let order = Order {
+        selection: &arguments.selection,
+        way: &arguments.way,
+        mode: if arguments.exercise { Mode::Exercise } else { Mode::Health },
+        wait: Duration::ZERO,
+        output: arguments.output,
+        detail: Detail { diff: false, verbose },
+        detailed_exitcode: false,
+    };
+    running::on_the_inventory(given, &order)
+}

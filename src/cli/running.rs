@@ -1,0 +1,132 @@
+//! Runs a plan while a reporter listens; a request to end, ends what runs on the nodes.
+
+use std::{io::IsTerminal as _, path::Path, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{
+    arguments::{Output, Selection, Way},
+    exit::Exit,
+    out, reach,
+    runtime::{self, Interrupts},
+    validate,
+};
+use crate::{
+    engine::{self, Options, Reach},
+    event::{Event, Mode},
+    plan::Plan,
+    report::{
+        Reporter, Tally,
+        json::Json,
+        terminal::{Detail, Terminal},
+    },
+};
+
+/// How often long work shows that it still goes on.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What is to be done with the hosts of an inventory.
+pub(super) struct Order<'a> {
+    pub(super) selection: &'a Selection,
+    pub(super) way: &'a Way,
+    pub(super) mode: Mode,
+    /// How long to wait for a node that another run holds.
+    pub(super) wait: Duration,
+    pub(super) output: Output,
+    pub(super) detail: Detail,
+    pub(super) detailed_exitcode: bool,
+}
+
+/// Loads the project, and does it with the hosts where the inventory says that they are.
+///
+/// # Errors
+/// Only what is wrong with this machine, such as a runtime that does not start.
+pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
+    let loaded = validate::load(given, order.selection, order.mode != Mode::Apply).and_then(|plan| {
+        let reach = reach::of_inventory(&plan, order.way)?;
+        Ok((plan, reach))
+    });
+    let (plan, reach) = match loaded {
+        Ok(loaded) => loaded,
+        Err(errors) => return Ok(validate::wrong(&errors, order.output)),
+    };
+    out::warnings(&plan.warnings);
+    let options = options(order.mode, order.way.forks, order.wait);
+    let mut reporter = reporter(order.output, order.detail);
+    let came = runtime::block_on(async |interrupts: &mut Interrupts| {
+        run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await
+    })?;
+    Ok(match came {
+        Came::Interrupted => Exit::INTERRUPTED,
+        Came::Through(tally) => Exit(tally.exit_code(order.detailed_exitcode)),
+    })
+}
+
+/// How a run ended.
+pub(super) enum Came {
+    /// It came to its end.
+    Through(Tally),
+    /// Ctrl-C or a request to terminate.
+    Interrupted,
+}
+
+/// Runs the plan while the reporter listens.
+pub(super) async fn run_to_end(
+    plan: Plan,
+    reach: Reach,
+    options: Options,
+    reporter: &mut dyn Reporter,
+    interrupts: &mut Interrupts,
+) -> Came {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut tally = Tally::default();
+    let mut tick = tokio::time::interval(TICK);
+    let run = tokio::spawn(engine::run(plan, reach, options, sender));
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                None => return Came::Through(tally),
+                Some(event) => {
+                    tally.event(&event);
+                    reporter.event(&event);
+                    if let Event::RunFinished { .. } = event {
+                        return Came::Through(tally);
+                    }
+                }
+            },
+            _ = tick.tick() => reporter.tick(),
+            () = interrupts.next() => break,
+        }
+    }
+    // Dropped sessions close the remote shells' inputs; they end what they run and let go of their locks.
+    run.abort();
+    let _ = run.await;
+    reporter.interrupted();
+    Came::Interrupted
+}
+
+/// The options of a run that starts now.
+pub(super) fn options(mode: Mode, forks: usize, wait: Duration) -> Options {
+    let started = Timestamp::now();
+    let run_id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%S"), started.subsec_nanosecond() & 0xffff);
+    Options { mode, run_id, who: who(), started, forks, wait }
+}
+
+/// `user@controller`.
+fn who() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", host.trim())
+}
+
+/// Text or JSON, to standard output.
+pub(super) fn reporter(output: Output, detail: Detail) -> Box<dyn Reporter> {
+    match output {
+        Output::Json => Box::new(Json::new(std::io::stdout())),
+        Output::Text => {
+            let redraw = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+            Box::new(Terminal::new(std::io::stdout(), std::io::stderr(), out::style(), redraw, detail))
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The only place that starts the asynchronous runtime, and the requests to end that it hears.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long what is left may take to end when the work is over.
+const LEFT_OVER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Requests to end: Ctrl-C, `kill`, a terminal that is closed.
+pub(super) struct Interrupts {
+    signals: [Signal; 3],
+}
+
+impl Interrupts {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?] })
+    }
+
+    /// Waits for the next request.
+    pub(super) async fn next(&mut self) {
+        let [interrupt, terminate, hang_up] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    }
+}
+
+/// Works to the end. From here on a request to end does nothing by itself: the work hears of it.
+///
+/// # Errors
+/// The operating system gives no threads or signals.
+pub(super) fn block_on<T>(work: impl AsyncFnOnce(&mut Interrupts) -> T) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let came = runtime.block_on(async {
+        let mut interrupts = Interrupts::new()?;
+        anyhow::Ok(work(&mut interrupts).await)
+    });
+    runtime.shutdown_timeout(LEFT_OVER_LIMIT);
+    came
+}

@@ -1,0 +1,49 @@
+//! Notes which items changed while another reporter shows the run.
+
+use crate::{
+    event::{Event, Status},
+    report::Reporter,
+};
+
+/// A reporter that remembers.
+pub(super) struct Watching {
+    inner: Box<dyn Reporter>,
+    /// `host: item` of everything that was changed.
+    pub(super) changed: Vec<String>,
+    /// `host: item` of everything that a check would have said otherwise.
+    pub(super) unpredicted: Vec<String>,
+}
+
+impl Watching {
+    pub(super) fn new(inner: Box<dyn Reporter>) -> Self {
+        Self { inner, changed: Vec::new(), unpredicted: Vec::new() }
+    }
+}
+
+impl Reporter for Watching {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::ItemFinished { host, item, outcome } if outcome.status == Status::Changed => {
+                self.changed.push(format!("{host}: {}", item.id));
+            }
+            Event::HostFinished { host, end } => {
+                self.unpredicted.extend(end.unpredicted.iter().map(|id| format!("{host}: {id}")));
+            }
+            Event::ItemFinished { .. }
+            | Event::RunStarted { .. }
+            | Event::HostProgress { .. }
+            | Event::ItemStarted { .. }
+            | Event::ItemProgress { .. }
+            | Event::RunFinished { .. } => {}
+        }
+        self.inner.event(event);
+    }
+
+    fn tick(&mut self) {
+        self.inner.tick();
+    }
+
+    fn interrupted(&mut self) {
+        self.inner.interrupted();
+    }
+}

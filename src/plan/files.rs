@@ -1,0 +1,79 @@
+//! The files of a role, as a resource sees them while it is decoded.
+
+use crate::{
+    resource::Files,
+    secret::{Sealed, holds_token},
+    source::{Diagnostic, Place},
+};
+
+use super::{
+    expand::Part,
+    passed_on::{not_passed_on, with_real_tokens},
+    scope::{Failed, Scope, Secrets, any_text},
+};
+
+/// The files of a role, as a resource sees them.
+pub(super) struct RoleFiles<'a> {
+    pub(super) part: &'a Part,
+    pub(super) scope: &'a Scope<'a>,
+    /// Where the file is named.
+    pub(super) place: &'a Place,
+    /// The first file that is not there.
+    pub(super) missing: Option<Diagnostic>,
+    /// Whether the scope knows already what is wrong.
+    pub(super) reported: bool,
+}
+
+impl RoleFiles<'_> {
+    fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
+        let file = self.part.project.file(&self.part.role, name, self.place);
+        let (template, sources) = match file.as_ref() {
+            Ok(file) => file,
+            Err(wrong) => {
+                for diagnostic in &wrong.0 {
+                    self.scope.fail(diagnostic.clone());
+                }
+                return Err(Failed);
+            }
+        };
+        self.scope.secrets.set(Secrets::Tokens);
+        let rendered = self.scope.render_file(template, sources)?;
+        if self.scope.used_secret() {
+            let other = self.scope.again(Secrets::OtherTokens);
+            let others = other.render_file(template, sources).map(|others| with_real_tokens(self.scope, others));
+            if others.ok().as_ref() != Some(&rendered) || any_text(&rendered, &|text| !self.scope.tokens_are_whole(text)) {
+                return Err(self.scope.fail(not_passed_on(Place::new(&sources[0], 0..0))));
+            }
+        }
+        Ok(Sealed::from(rendered.as_str().unwrap_or_default()))
+    }
+}
+
+impl Files for RoleFiles<'_> {
+    fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
+        let folder = format!("templates/{}", self.part.role);
+        if let Err(missing) = self.part.project.existing(&folder, name, "template", self.place) {
+            self.missing = Some(missing.clone());
+            return Err(missing);
+        }
+        self.rendered(name).map_err(|Failed| {
+            self.reported = true;
+            Diagnostic::error(format!("the template `{name}` does not render"))
+        })
+    }
+
+    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
+        let folder = format!("roles/{}/files", self.part.role);
+        let shown = self.part.project.existing(&folder, name, "file", self.place).inspect_err(|missing| {
+            self.missing = Some(missing.clone());
+        })?;
+        let bytes = std::fs::read(self.part.project.path.join(&shown));
+        let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.place.clone()))?;
+        if holds_token(&String::from_utf8_lossy(&bytes)) {
+            return Err(
+                Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.place.clone())
+            );
+        }
+        Ok(bytes)
+    }
+}

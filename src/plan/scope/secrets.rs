@@ -1,0 +1,111 @@
+//! Secrets in templates: tokens, where they may be, and nowhere else.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{Failed, Origin, Scope, any_text};
+use crate::{
+    secret::{Encoding, SecretRef, holds_token},
+    source::{Diagnostic, did_you_mean},
+    template::Template,
+};
+
+/// How secrets may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) enum Secrets {
+    /// Not here; says where `here` is.
+    Forbidden(&'static str),
+    /// As tokens.
+    Tokens,
+    /// As other tokens: what differs between the two was decided by a secret's value.
+    OtherTokens,
+}
+
+impl Scope<'_> {
+    /// A value that was rendered with a secret where that was allowed must not be used where it is not.
+    pub(super) fn is_forbidden(&self, value: &Value, origin: Origin<'_>) -> bool {
+        let Secrets::Forbidden(here) = self.secrets.get() else { return false };
+        let forbidden = self.used_secret.get() && any_text(value, &holds_token);
+        if forbidden {
+            self.fail(Diagnostic::error(format!("a secret cannot be used {here}")).at(origin.place(0, &(0..0))));
+        }
+        forbidden
+    }
+
+    /// The secrets as tokens, when a template uses them as it may.
+    pub(super) fn check_secrets(&self, template: &Template, origin: Origin<'_>) -> Result<Value, Failed> {
+        self.used_secret.set(true);
+        let declared: HashSet<&str> = self.roles.iter().flat_map(|role| role.secrets.keys().map(String::as_str)).collect();
+        let mut failed = None;
+        for member in template.members("secrets") {
+            let place = origin.place(member.file, &member.range);
+            let wrong = |title: String| Diagnostic::error(title).at(place.clone());
+            let diagnostic = match (&member.name, self.secrets.get()) {
+                (_, Secrets::Forbidden(here)) => {
+                    let diagnostic = wrong(format!("a secret cannot be used {here}"));
+                    let outermost = self.outermost.borrow().clone().filter(|_| !self.resolving.borrow().is_empty());
+                    let diagnostic = match outermost {
+                        Some(outermost) => diagnostic.at(outermost).also(place.clone(), "the secret"),
+                        None => diagnostic,
+                    };
+                    diagnostic.help("secrets go into the content of files, and into parameters that take a password")
+                }
+                (None, _) => wrong("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
+                (Some(name), _) if !declared.contains(name.as_str()) => {
+                    let diagnostic = wrong(format!("undeclared secret `{name}`"));
+                    match did_you_mean(name, declared.iter().copied()) {
+                        Some(name) => diagnostic.suggest(Some(name)),
+                        None => diagnostic.help("declare it under `secrets:` of the role"),
+                    }
+                }
+                (Some(name), _) => match &member.filter {
+                    Some((filter, range)) if filter != "urlencode" => {
+                        let place = origin.place(member.file, range);
+                        Diagnostic::error(format!("`{filter}` cannot be used on the secret `{name}`"))
+                            .at(place)
+                            .help("`urlencode` is the only filter for secrets: their values are put in on the node")
+                    }
+                    _ if member.compared => wrong(format!("nothing can depend on the value of the secret `{name}`"))
+                        .help("its value is put in on the node"),
+                    Some(_) | None => continue,
+                },
+            };
+            failed = Some(self.fail(diagnostic));
+        }
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+        let other = self.secrets.get() == Secrets::OtherTokens;
+        let tokens =
+            declared.into_iter().map(|name| (name.to_owned(), Value::String(self.secret(name, other).token(Encoding::Plain))));
+        Ok(Value::Object(tokens.collect()))
+    }
+
+    pub(super) fn secret(&self, name: &str, other: bool) -> SecretRef {
+        let secret = SecretRef { host: self.host.name.clone(), name: name.to_owned() };
+        if other { SecretRef { host: format!("{0} {0}", secret.host), name: format!("other {name}") } } else { secret }
+    }
+
+    /// The text with the tokens of [`Secrets::OtherTokens`] written as the real ones.
+    pub(in crate::plan) fn with_real_tokens(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for name in self.roles.iter().flat_map(|role| role.secrets.keys()) {
+            for encoding in [Encoding::Plain, Encoding::Url] {
+                text = text.replace(&self.secret(name, true).token(encoding), &self.secret(name, false).token(encoding));
+            }
+        }
+        text
+    }
+
+    /// Whether every token of a text is whole.
+    pub(in crate::plan) fn tokens_are_whole(&self, text: &str) -> bool {
+        let mut text = text.to_owned();
+        for name in self.roles.iter().flat_map(|role| role.secrets.keys()) {
+            for encoding in [Encoding::Plain, Encoding::Url] {
+                text = text.replace(&self.secret(name, false).token(encoding), "");
+            }
+        }
+        !holds_token(&text)
+    }
+}

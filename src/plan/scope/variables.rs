@@ -1,0 +1,185 @@
+//! Where a variable gets its value: `-e`, then the task, then the inventory, then the role.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::{Failed, Scope, any_text};
+use crate::{
+    plan::{World, hostvars},
+    role::{Default, MAGIC, VarType},
+    secret::holds_token,
+    source::{Diagnostic, Node, Place, did_you_mean},
+};
+
+/// Where a value comes from.
+enum Found<'a> {
+    Data(Value, Option<&'a Place>),
+    Raw(&'a Node),
+}
+
+impl<'a> Scope<'a> {
+    /// Every name that means something here.
+    pub(super) fn names(&self) -> HashSet<String> {
+        let mut names: HashSet<String> = self.host.values.keys().cloned().collect();
+        names.extend(self.project.extra.keys().cloned());
+        names.extend(self.roles.iter().flat_map(|role| role.defaults.keys().cloned()));
+        names.extend(self.vars.iter().map(|(key, _)| key.name.clone()));
+        names.extend(self.world.iter().flat_map(|world| world.registers.keys().cloned()));
+        let magic = MAGIC
+            .iter()
+            .filter(|name| (**name != "item" || self.item.is_some()) && (**name != "ansible_facts" || self.world.is_some()));
+        names.extend(magic.map(|name| (*name).to_owned()));
+        names
+    }
+
+    /// The value of a variable, rendered and of its declared type; none when it is not defined.
+    pub(in crate::plan) fn variable(&self, name: &str) -> Result<Option<Value>, Failed> {
+        if let Some(value) = self.known.borrow().get(name) {
+            return Ok(Some(value.clone()));
+        }
+        if self.failed.borrow().contains(name) {
+            return Err(Failed);
+        }
+        let Some(found) = self.find(name)? else { return Ok(None) };
+        let declared = self.declared(name);
+        let kind = declared.map_or(VarType::Any, |declared| declared.kind);
+        let (value, place) = match found {
+            Found::Data(value, place) => (value, place),
+            Found::Raw(node) => {
+                let value = self.resolve(name, node).inspect_err(|Failed| {
+                    self.failed.borrow_mut().insert(name.to_owned());
+                })?;
+                (value, Some(&node.place))
+            }
+        };
+        let fitted = kind.fit(value).map_err(|wrong| {
+            self.failed.borrow_mut().insert(name.to_owned());
+            let mut diagnostic = Diagnostic::error(format!("wrong type for `{name}`: {wrong}"));
+            if let Some(place) = place {
+                diagnostic = diagnostic.at(place.clone());
+            }
+            if let Some(declared) =
+                declared.filter(|declared| place.is_some_and(|place| place.file.shown != declared.place.file.shown))
+            {
+                diagnostic = diagnostic.also(declared.place.clone(), "declared here");
+            }
+            self.fail(diagnostic)
+        })?;
+        self.known.borrow_mut().insert(name.to_owned(), fitted.clone());
+        Ok(Some(fitted))
+    }
+
+    fn declared(&self, name: &str) -> Option<&'a Default> {
+        self.roles.iter().find_map(|role| role.defaults.get(name))
+    }
+
+    /// Where a name gets its value: `-e`, then the task, then the inventory, then the role.
+    fn find(&self, name: &str) -> Result<Option<Found<'_>>, Failed> {
+        if let Some(value) = self.magic(name)? {
+            return Ok(Some(Found::Data(value, None)));
+        }
+        if let Some(extra) = self.project.extra.get(name) {
+            return Ok(Some(Found::Data(extra.value.clone(), Some(&extra.place))));
+        }
+        if let Some((_, node)) = self.vars.iter().find(|(key, _)| key.name == name) {
+            return Ok(Some(Found::Raw(node)));
+        }
+        if let Some(value) = self.world.and_then(|world| world.registers.get(name)) {
+            self.refuse_tokens(value, name)?;
+            return Ok(Some(Found::Data(value.clone(), None)));
+        }
+        if let Some(node) = self.host.values.get(name) {
+            return Ok(Some(Found::Raw(node)));
+        }
+        let Some(default) = self.declared(name) else { return Ok(None) };
+        if let Some(node) = &default.value {
+            return Ok(Some(Found::Raw(node)));
+        }
+        self.failed.borrow_mut().insert(name.to_owned());
+        let diagnostic = Diagnostic::error(format!("`{name}` has no default and is not set for `{}`", self.host.name));
+        Err(self.fail(diagnostic.at(default.place.clone()).help("set it in the inventory, or with `-e`")))
+    }
+
+    fn magic(&self, name: &str) -> Result<Option<Value>, Failed> {
+        Ok(match name {
+            "inventory_hostname" => Some(json!(self.host.name)),
+            "inventory_hostname_short" => Some(json!(self.host.name.split('.').next())),
+            "group_names" => Some(json!(self.host.group_names)),
+            "groups" => Some(self.project.groups.get_or_init(|| json!(self.project.inventory.group_hosts())).clone()),
+            "hostvars" => Some(self.project.hostvars.get_or_init(|| hostvars(self.project)).clone()),
+            "ansible_check_mode" => Some(json!(self.project.check)),
+            "item" => self.item.clone(),
+            "ansible_facts" => match self.world {
+                Some(world) => {
+                    self.refuse_tokens(&world.facts, name)?;
+                    Some(world.facts.clone())
+                }
+                None => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// A node that answers with the characters of a token must not get at a secret.
+    fn refuse_tokens(&self, value: &Value, name: &str) -> Result<(), Failed> {
+        if any_text(value, &holds_token) {
+            return Err(
+                self.fail(Diagnostic::error(format!("`{name}` from the node `{}` holds a reserved character", self.host.name)))
+            );
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, name: &str, node: &Node) -> Result<Value, Failed> {
+        if let Some(start) = self.resolving.borrow().iter().position(|one| one == name) {
+            return Err(self.cycle(&self.resolving.borrow()[start..]));
+        }
+        self.resolving.borrow_mut().push(name.to_owned());
+        let value = self.render(node);
+        self.resolving.borrow_mut().pop();
+        value
+    }
+
+    /// One complaint for a circle of variables, wherever it was entered.
+    fn cycle(&self, names: &[String]) -> Failed {
+        let first = (0..names.len()).min_by_key(|at| &names[*at]).unwrap_or_default();
+        let mut chain: Vec<&str> = names[first..].iter().chain(&names[..first]).map(String::as_str).collect();
+        let name = chain[0];
+        chain.push(name);
+        let mut diagnostic = Diagnostic::error(format!("the variable `{name}` refers to itself: {}", chain.join(" -> ")));
+        let written = self.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
+        let written = written.or_else(|| self.host.values.get(name)).or_else(|| self.declared(name)?.value.as_ref());
+        if let Some(node) = written {
+            diagnostic = diagnostic.at(node.place.clone());
+        }
+        self.fail(diagnostic)
+    }
+
+    pub(super) fn explain(&self, name: &str, diagnostic: Diagnostic) -> Diagnostic {
+        if name == "item" {
+            return diagnostic.help("`item` is there in tasks with a `loop`");
+        }
+        if name == "ansible_facts" {
+            return diagnostic.help("this is needed before the node can be asked for its facts");
+        }
+        if let Some(fact) = name.strip_prefix("ansible_")
+            && World::stand_in().facts.get(fact).is_some()
+        {
+            return diagnostic.help(format!("write `ansible_facts.{fact}`"));
+        }
+        let mut registers = self.roles.first().into_iter().flat_map(|role| &role.tasks);
+        let registered = registers.find(|task| task.register.as_ref().is_some_and(|register| register.text == name));
+        if let Some(task) = registered {
+            return diagnostic
+                .help(format!("it is the result of `{}`, which comes later or is left out by the tags", task.name.text));
+        }
+        let names = self.names();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        match did_you_mean(name, names) {
+            Some(near) => diagnostic.suggest(Some(near)),
+            None => diagnostic.help("declare it under `defaults:` of the role, or set it in the inventory"),
+        }
+    }
+}

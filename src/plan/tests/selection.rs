@@ -1,0 +1,216 @@
+//! Which hosts, roles and tasks a request selects, and how each host is reached.
+
+use super::*;
+
+const TWO: &str = "database:\n  hosts:\n    db: {ansible_host: 198.18.0.2, ansible_port: 2222, ansible_user: admin, ansible_ssh_common_args: '-J jump'}\n  vars:\n    autobot_roles: [app, base]\nother:\n  hosts:\n    web: {ansible_become: no, autobot_roles: [base]}\n    bare:\n";
+
+fn two() -> Sample {
+    Sample::new(&[
+        ("inventory/hosts.yml", TWO),
+        (
+            "roles/app/role.yml",
+            "requires: [base]\ntags: [app]\ntasks:\n  - {name: A, note: {path: \"/{{ base_dir }}\"}, tags: [first]}\n  - {name: B, note: {path: /b}}\n",
+        ),
+        (
+            "roles/base/role.yml",
+            "defaults: {base_dir: base}\ntasks:\n  - {name: C, note: {path: /c}}\n  - {name: D, note: {path: /d}, tags: [never, debug]}\n",
+        ),
+    ])
+}
+
+#[test]
+fn a_role_comes_after_those_that_it_requires() {
+    insta::assert_snapshot!(two().shown(), @r#"
+    base/C: Toy("{"path":"/c"}")
+    app/A: Toy("{"path":"/base"}")
+    app/B: Toy("{"path":"/b"}")
+    base/C: Toy("{"path":"/c"}")
+    "#);
+}
+
+#[test]
+fn hosts_say_how_they_are_reached() {
+    let plan = two().load().unwrap();
+    let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    db: Connection { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, common_args: Some("-J jump"), local: false, become: true }
+    web: Connection { host: "web", port: None, user: None, key: None, common_args: None, local: false, become: false }
+    bare: Connection { host: "bare", port: None, user: None, key: None, common_args: None, local: false, become: true }
+    "#);
+}
+
+#[test]
+fn tags_and_roles_and_hosts_narrow_the_plan() {
+    let with = |change: fn(&mut Request)| {
+        let mut sample = two();
+        change(&mut sample.request);
+        if sample.wrong().is_empty() { sample.shown() } else { sample.wrong() }
+    };
+    insta::assert_snapshot!([
+        with(|request| request.tags = vec!["first".to_owned()]), with(|request| request.tags = vec!["debug".to_owned()]),
+        with(|request| request.skip_tags = vec!["app".to_owned()]), with(|request| { request.limit = Some("web".to_owned()); }),
+        with(|request| { request.roles = vec!["app".to_owned()]; request.limit = Some("db,bare".to_owned()); }),
+    ].join("\n--\n"), @r#"
+    app/A: Toy("{"path":"/base"}")
+    --
+    base/D: Toy("{"path":"/d"}")
+    base/D: Toy("{"path":"/d"}")
+    --
+    base/C: Toy("{"path":"/c"}")
+    base/C: Toy("{"path":"/c"}")
+    --
+    base/C: Toy("{"path":"/c"}")
+    --
+    app/A: Toy("{"path":"/base"}")
+    app/B: Toy("{"path":"/b"}")
+    app/A: Toy("{"path":"/base"}")
+    app/B: Toy("{"path":"/b"}")
+    "#);
+}
+
+#[test]
+fn selections_that_match_nothing_are_errors() {
+    let with = |change: fn(&mut Request)| {
+        let mut sample = two();
+        change(&mut sample.request);
+        sample.wrong()
+    };
+    insta::assert_snapshot!([
+        with(|request| request.tags = vec!["frist".to_owned()]), with(|request| request.skip_tags = vec!["zzz".to_owned()]),
+        with(|request| request.limit = Some("db:wbe".to_owned())), with(|request| request.roles = vec!["ap".to_owned()]),
+        with(|request| request.roles = vec!["app".to_owned()]), with(|request| request.limit = Some("bare".to_owned())),
+        with(|request| request.inventories = vec![InventorySource::Path(request.project.join("nope"))]),
+    ].join("\n"), @r"
+    --tags:1:1: nothing has the tag `frist` [did you mean `first`?]
+    --skip-tags:1:1: nothing has the tag `zzz` [tags here: app, debug, first, never]
+    --limit:1:4: no host or group matches `wbe` [did you mean `web`?]
+    --role:1:1: unknown role `ap` [did you mean `app`?]
+    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    nowhere: no selected host is given a role [set `autobot_roles: [name]` for a group of the inventory, or say `--role name`]
+    nowhere: the inventory `nope` does not exist [name a file, a directory, or hosts with a comma: `-i db1,`]
+    ");
+}
+
+#[test]
+fn what_is_wrong_on_some_hosts_names_them() {
+    let sample = Sample::new(&[
+        (
+            "inventory/hosts.yml",
+            "all: {vars: {autobot_roles: app}, hosts: {a: {x: 1}, b: , c: {autobot_roles: ap}, d: {ansible_port: ssh}}}\n",
+        ),
+        ("roles/app/role.yml", "tasks:\n  - {name: A, note: {path: \"/{{ x }}\"}}\n"),
+    ]);
+    insta::assert_snapshot!(sample.wrong(), @r"
+    inventory/hosts.yml:1:78: unknown role `ap` [did you mean `app`?]
+    inventory/hosts.yml:1:101: wrong type for `ansible_port`: expected a port from 1 to 65535, found text (on d)
+    roles/app/role.yml:2:33: undefined variable `x` (on b, d) [declare it under `defaults:` of the role, or set it in the inventory]
+    ");
+}
+
+#[test]
+fn circles_of_roles_and_names_that_come_twice_are_errors() {
+    let sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "requires: [b]\ndefautls: {}\ndefaults: {groups: 1, a-b: 2, c: {type: prot, default: 1}}\ntasks:\n  - {name: A, note: {path: /a}}\n  - {name: A, note: {path: /a}}\n  - {note: {path: /a}}\n  - {name: D, note: {path: /a}, run: x}\n  - {name: E, become: yes, note: {path: /a}}\n  - {name: F, become_user: x, note: {path: /a}}\n  - {name: G}\n  - {name: H, ansible.builtin.note: {path: /a}, retries: many, timeout: 5d, no_log: maybe}\nhandlers:\n  - {name: r, systemd: {name: x, state: stopped}}\n  - {name: s}\n  - {name: t, command: {cmd: x}, ready: {comand: x}}\nhealth:\n  - {name: u}\n  - {name: v, read: {noet: {}}}\n",
+        ),
+        (
+            "roles/b/role.yml",
+            "requires: [app]\nsecrets: {A: {}, B: {file: etc, length: 5}, C: {file: /x, mode: 0600, lenght: 3}}\n",
+        ),
+    ]);
+    insta::assert_snapshot!(sample.wrong(), @r#"
+    roles/app/role.yml:2:1: unknown key of a role: `defautls` [did you mean `defaults`?]
+    roles/app/role.yml:3:12: `groups` is given by us and cannot be set
+    roles/app/role.yml:3:23: `a-b` cannot be the name of a variable [letters, digits and `_`]
+    roles/app/role.yml:3:41: unknown type `prot` [did you mean `port`?]
+    roles/app/role.yml:6:12: two of a role's names are `A`: a task needs one of its own
+    roles/app/role.yml:7:6: a task needs a `name`
+    roles/app/role.yml:8:33: a task has one resource, this one has `note` and `run`
+    roles/app/role.yml:9:15: unknown task keyword `become` [every task is root; `become_user` runs a `command` as somebody else]
+    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note`
+    roles/app/role.yml:11:12: a task needs a resource, such as `template` or `command`
+    roles/app/role.yml:12:15: unknown resource `ansible.builtin.note` [did you mean `note`?]
+    roles/app/role.yml:12:58: `retries` must be a whole number
+    roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`
+    roles/app/role.yml:12:85: `no_log` must be true or false
+    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded`
+    roles/app/role.yml:15:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
+    roles/app/role.yml:16:42: unknown key of `ready`: `comand` [did you mean `command`?]
+    roles/app/role.yml:18:12: a health check looks at one thing [`read: {resource: {…}}` or `exercise: {kind: {…}}`]
+    roles/app/role.yml:19:22: unknown resource `noet` [did you mean `note`?]
+    roles/b/role.yml:1:12: roles require each other: app -> b -> app
+    roles/b/role.yml:2:11: the secret `A` needs a `file`
+    roles/b/role.yml:2:28: `etc` is not an absolute path
+    roles/b/role.yml:2:65: a file mode must be in quotes [write "0600"]
+    roles/b/role.yml:2:71: unknown key of a secret: `lenght` [did you mean `length`?]
+    "#);
+}
+
+#[test]
+fn handlers_and_health_checks_are_rendered_with_what_the_node_says() {
+    let sample = Sample::role(
+        "defaults: {unit: app}\nsecrets: {P: {file: /etc/app.env}}\ntasks:\n  - {name: A, note: {path: /a}, notify: [restart, run]}\nhandlers:\n  - {name: restart, systemd: {name: \"{{ unit }}\", state: restarted}, ready: {command: \"ping {{ ansible_facts.hostname }}\", timeout: 2m}}\n  - {name: run, command: \"true\"}\n\
+         health:\n  - {name: Note, read: {note: {path: /a}}}\n  - {name: Login, exercise: {postgresql_login: {database: x, user: \"{{ unit }}\", password: \"{{ secrets.P }}\"}}}\n  - {name: Off, when: \"unit == 'x'\", read: {note: {path: /a}}}\n",
+    );
+    let plan = sample.load().unwrap();
+    let (role, world) = (&plan.hosts[0].roles[0], World::stand_in());
+    let handlers: Vec<String> = role
+        .handlers
+        .iter()
+        .map(|handler| {
+            handler.expand(&world).map(|handler| format!("{} {:?} {:?}", handler.id, handler.action, handler.ready)).unwrap()
+        })
+        .collect();
+    let health: Vec<String> = role
+        .health
+        .iter()
+        .map(|health| match health.expand(&world).unwrap() {
+            Some(HealthItem { id, check: HealthCheck::Exercise { kind, exercise }, .. }) => {
+                format!("{id} {kind} {:?}", exercise.secrets())
+            }
+            Some(HealthItem { id, check: HealthCheck::Read { kind, .. }, .. }) => format!("{id} {kind}"),
+            None => format!("{} skipped", health.name()),
+        })
+        .collect();
+    insta::assert_snapshot!([handlers, health].concat().join("\n"), @r#"
+    app/restart Restart("app") Some(Ready { command: "ping node", timeout: 120s })
+    app/run Command("true") None
+    app/Note note
+    app/Login postgresql_login [SecretRef { host: "db", name: "P" }]
+    Off skipped
+    "#);
+}
+
+#[test]
+fn a_project_of_a_hundred_hosts_is_checked_quickly_and_compiled_once() {
+    let each = |count: usize, line: fn(usize) -> String| (0..count).map(line).collect::<Vec<_>>().concat();
+    let tasks = each(60, |n| {
+        format!("  - {{name: T{n}, note: {{path: \"/x/{{{{ v{n} }}}}\", content: \"{{{{ v0 }}}} {n}\"}}, when: enabled}}\n")
+    });
+    let defaults = each(60, |n| format!("  v{n}: \"{{{{ base }}}}{n}\"\n"));
+    let hosts = each(100, |n| format!("    h{n}:\n"));
+    let sample = Sample::new(&[
+        ("roles/app/role.yml", &format!("defaults:\n  base: b\n  enabled: true\n{defaults}tasks:\n{tasks}")),
+        ("inventory/hosts.yml", &format!("all:\n  vars: {{autobot_roles: [app]}}\n  hosts:\n{hosts}")),
+    ]);
+    let plan = sample.load().unwrap();
+    assert_eq!(plan.hosts.iter().map(|host| host.roles[0].steps.len()).sum::<usize>(), 6000);
+}
+
+#[test]
+fn what_the_tags_leave_out_is_checked_and_its_results_are_missed() {
+    let mut sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "defaults: {unused: {type: port, default: 1}}\ntasks:\n  - {name: Read, run: {cmd: x, reads: yes}, register: out, tags: [read]}\n  - {name: Use, when: out.rc == 0, note: {path: /a}, tags: [use]}\n  - {name: Bad, note: {path: \"{{ nope }}\"}, tags: [never]}\n",
+        ),
+        ("inventory/group_vars/all.yml", "unused: many\n"),
+    ]);
+    sample.request.tags = vec!["use".to_owned()];
+    insta::assert_snapshot!(sample.wrong(), @r"
+    inventory/group_vars/all.yml:1:9: wrong type for `unused`: expected a port from 1 to 65535, found text
+    roles/app/role.yml:4:23: undefined variable `out` [it is the result of `Read`, which comes later or is left out by the tags]
+    roles/app/role.yml:5:34: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
+    ");
+}

@@ -1,0 +1,107 @@
+//! Variables and secrets as a role declares them.
+
+use super::{MAGIC, VarType, read, task};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, did_you_mean};
+
+/// A variable of a role.
+#[derive(Debug)]
+pub struct Default {
+    /// What it takes.
+    pub kind: VarType,
+    /// Its value unless set; none when it must be set.
+    pub value: Option<Node>,
+    /// What it is for.
+    pub help: Option<String>,
+    /// Where its name stands.
+    pub place: Place,
+}
+
+/// A secret of a role. Values may be templates over variables.
+#[derive(Debug)]
+pub struct SecretSource {
+    /// Where its name stands.
+    pub place: Place,
+    /// The file that holds it.
+    pub file: Node,
+    /// How many characters.
+    pub length: Option<Node>,
+    /// The file's owner.
+    pub owner: Option<Node>,
+    /// The file's group.
+    pub group: Option<Node>,
+    /// The file's mode.
+    pub mode: Option<Node>,
+}
+
+/// Whether a key can be the name of a variable.
+pub(super) fn check_variable(key: &Key, wrong: &mut Diagnostics) {
+    if MAGIC.contains(&key.name.as_str()) {
+        wrong.push(Diagnostic::error(format!("`{}` is given by us and cannot be set", key.name)).at(key.place.clone()));
+    } else if !read::is_identifier(&key.name) {
+        let diagnostic = Diagnostic::error(format!("`{}` cannot be the name of a variable", key.name)).at(key.place.clone());
+        wrong.push(diagnostic.help("letters, digits and `_`"));
+    }
+}
+
+const DEFAULT_KEYS: &[&str] = &["type", "default", "help"];
+
+pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<Default> {
+    let place = key.place.clone();
+    let entries = node.as_map().unwrap_or_default();
+    let declares = |name: &str| entries.iter().any(|(key, _)| key.name == name);
+    let only_ours = entries.iter().all(|(key, _)| DEFAULT_KEYS.contains(&key.name.as_str()));
+    if !(declares("default") || declares("type") && only_ours) {
+        return Some(Default { kind: VarType::of(node), value: Some(node.clone()), help: None, place });
+    }
+    for (key, _) in entries.iter().filter(|(key, _)| !DEFAULT_KEYS.contains(&key.name.as_str())) {
+        wrong.push(read::unknown(key, "key of a variable:", DEFAULT_KEYS));
+    }
+    let value = node.get("default").cloned();
+    let kind = match node.get("type") {
+        Some(name) => {
+            let name = read::name(name, "`type`", wrong)?;
+            let Some(kind) = VarType::named(&name.text) else {
+                let diagnostic = Diagnostic::error(format!("unknown type `{}`", name.text)).at(name.place);
+                wrong.push(match did_you_mean(&name.text, VarType::NAMES.iter().copied()) {
+                    Some(name) => diagnostic.suggest(Some(name)),
+                    None => diagnostic.help(format!("types: {}", VarType::NAMES.join(", "))),
+                });
+                return None;
+            };
+            kind
+        }
+        None => value.as_ref().map_or(VarType::Any, VarType::of),
+    };
+    let help = node.get("help").and_then(|help| read::name(help, "`help`", wrong)).map(|help| help.text);
+    Some(Default { kind, value, help, place })
+}
+
+const SECRET_KEYS: &[&str] = &["file", "length", "owner", "group", "mode"];
+
+pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
+    if !read::is_identifier(&key.name) {
+        wrong.push(Diagnostic::error(format!("`{}` cannot be the name of a secret", key.name)).at(key.place.clone()));
+    }
+    for (key, value) in read::map(node, "a secret", wrong) {
+        if !SECRET_KEYS.contains(&key.name.as_str()) {
+            wrong.push(read::unknown(key, "key of a secret:", SECRET_KEYS));
+        }
+        if key.name == "mode" {
+            task::check_mode(value, wrong);
+        }
+    }
+    let Some(file) = node.get("file") else {
+        wrong.push(Diagnostic::error(format!("the secret `{}` needs a `file`", key.name)).at(key.place.clone()));
+        return None;
+    };
+    let get = |name: &str| node.get(name).cloned();
+    let place = key.place.clone();
+    Some(SecretSource {
+        place,
+        file: file.clone(),
+        length: get("length"),
+        owner: get("owner"),
+        group: get("group"),
+        mode: get("mode"),
+    })
+}

@@ -1,0 +1,101 @@
+//! What Tera complains about, in our words and at the author's place.
+
+use std::ops::Range;
+
+use tera::ErrorKind;
+
+use super::{
+    File, filters, jinja,
+    lex::{Tag, WordKind},
+};
+use crate::source::did_you_mean;
+
+/// What is wrong in a template, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file among [`Template::files`]: 0 is the template itself, the others are what it includes.
+    pub file: usize,
+    /// Bytes of that file's text.
+    pub range: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// Everything that an error of compiling says.
+pub(super) fn problems(error: &tera::Error, files: &[File]) -> Vec<Problem> {
+    if let ErrorKind::Msg(reports) = error.kind() {
+        let unknown: Vec<Problem> = reports.lines().filter_map(|line| unknown(line, files)).flatten().collect();
+        if !unknown.is_empty() {
+            return unknown;
+        }
+    }
+    vec![problem(error, files)]
+}
+
+/// Tera reports unknown names as text: ``error: Unknown filter `x` ``.
+fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
+    let (what, name) = line.strip_prefix("error: Unknown ")?.split_once(" `")?;
+    let name = name.strip_suffix('`')?;
+    let known: &[&str] = match what {
+        "filter" => filters::FILTERS,
+        "test" => filters::TESTS,
+        "function" => filters::FUNCTIONS,
+        _ => &[],
+    };
+    let help = did_you_mean(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+    let mut found = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        for tag in &file.tags {
+            for (at, word) in tag.words.iter().enumerate().filter(|(_, word)| word.kind == WordKind::Name && word.text == name) {
+                let after = at.checked_sub(1).map_or("", |at| tag.words[at].text.as_str());
+                let fits = match what {
+                    "filter" => after == "|" || after == "filter",
+                    "test" => after == "is" || after == "not",
+                    "function" => tag.words.get(at + 1).is_some_and(|next| next.is("(")),
+                    _ => true,
+                };
+                if !fits {
+                    continue;
+                }
+                found.push(match jinja::explain([tag]).filter(|jinja| jinja.range == word.range) {
+                    Some(jinja) => Problem { file: number, range: jinja.range, message: jinja.message, help: Some(jinja.help) },
+                    None => Problem {
+                        file: number,
+                        range: word.range.clone(),
+                        message: format!("unknown {what} `{name}`"),
+                        help: help.clone(),
+                    },
+                });
+            }
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// What an error says.
+pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
+    let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind() else {
+        return Problem { file: 0, range: 0..files[0].original.len(), message: tidy(&error.to_string()), help: None };
+    };
+    let number = files.iter().position(|file| file.name == report.filename()).unwrap_or_default();
+    let file = &files[number];
+    let range = file.prepared.original(&report.span().range);
+    let is_syntax = matches!(error.kind(), ErrorKind::SyntaxError(_));
+    let near = |tag: &&Tag| tag.range.start <= range.end && range.start <= tag.range.end;
+    if is_syntax && let Some(jinja) = jinja::explain(file.tags.iter().filter(near)) {
+        return Problem { file: number, range: jinja.range, message: jinja.message, help: Some(jinja.help) };
+    }
+    let message = tidy(report.message());
+    let help =
+        (message.starts_with("math operations") || message.starts_with("`+` requires")).then(|| "join text with `~`".to_owned());
+    Problem { file: number, range, message, help }
+}
+
+/// Tera's words as ours: no list of every variable, no capital, no full stop.
+fn tidy(message: &str) -> String {
+    let message = message.split(". Available ").next().unwrap_or_default().trim_end_matches('.');
+    let mut letters = message.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}

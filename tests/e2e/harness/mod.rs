@@ -1,0 +1,23 @@
+//! Nodes, projects and runs of the program, for tests.
+
+mod node;
+mod project;
+mod run;
+
+pub use node::{Booted, client, lab, repository_url};
+pub use project::Project;
+pub use run::{Ran, Task};
+
+/// A line on the test's standard error: what takes long.
+pub fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Waits until something holds, looking every 50 ms. Fails with `what` when it does not within `seconds`.
+pub fn eventually(what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "not within {seconds} s: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,130 @@
+//! The lab that all tests of a run share, and the nodes in it.
+
+use std::{
+    ops::Deref,
+    process::{ChildStdin, Command, Output, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use autobot_provision::lab::{Client, FileServer, Lab, LabOptions, NewNode, Node, Publication, RedisRepo};
+
+use super::{Project, say};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_autobot-provision");
+
+struct Shared {
+    lab: Lab,
+    repository: Publication,
+    /// Closed when this process ends, however it ends; then the watcher takes the lab down.
+    _watcher: ChildStdin,
+}
+
+fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let id = format!("e2e{}", std::process::id());
+        let lab = Lab::new(LabOptions { id: id.clone(), ..LabOptions::default() }).unwrap();
+        let mut watcher = Command::new("setsid")
+            .args(["sh", "-c", r#"cat >/dev/null; exec "$0" lab down --lab "$1" >/dev/null 2>&1"#, PROGRAM, &id])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let site = lab.redis_repo(&RedisRepo::default(), &say).unwrap();
+        // A first member makes the lab's network, on which the repository is served.
+        lab.client("first", &say).unwrap();
+        let repository = lab.publish(&site, FileServer::Within).unwrap();
+        Shared { lab, repository, _watcher: watcher.stdin.take().unwrap() }
+    })
+}
+
+/// The lab of this run.
+pub fn lab() -> &'static Lab {
+    &shared().lab
+}
+
+/// The stand-in for Redis's apt repository, without `/deb`.
+pub fn repository_url() -> &'static str {
+    &shared().repository.url
+}
+
+/// A network namespace with an address of its own, to see from outside which ports are open.
+pub fn client(name: &str) -> Client {
+    lab().client(name, &say).unwrap()
+}
+
+/// A node of the lab, for one test. It is powered off when the test is over.
+pub struct Booted(Node);
+
+impl Booted {
+    /// A bare Debian.
+    pub fn bare() -> Self {
+        Self::boot(&NewNode::bare(unique()))
+    }
+
+    /// A node on which role `redis` was deployed. The first such node of a run takes a minute, the others a second.
+    pub fn converged() -> Self {
+        static FROZEN: OnceLock<()> = OnceLock::new();
+        FROZEN.get_or_init(|| {
+            let node = Self::bare();
+            let project = Project::shipped(&[("database_vm", &node, "")]);
+            project.run(&["deploy"]).assert_code(0);
+            lab().freeze(&node.0.name, "converged").unwrap();
+        });
+        Self::boot(&NewNode::copy(unique(), "converged"))
+    }
+
+    /// A copy of a disk that was frozen with [`Booted::freeze`].
+    pub fn copy(frozen: &str) -> Self {
+        Self::boot(&NewNode::copy(unique(), frozen))
+    }
+
+    /// Keeps this node's disk as it is, for copies. The node is off afterwards.
+    pub fn freeze(self, frozen: &str) {
+        lab().freeze(&self.0.name, frozen).unwrap();
+    }
+
+    fn boot(wanted: &NewNode) -> Self {
+        // The lab keeps its state in one place.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Self(lab().up(std::slice::from_ref(wanted), &say).unwrap().remove(0))
+    }
+
+    /// Runs a script as root on the node, past SSH and firewall.
+    pub fn try_sh(&self, script: &str) -> Output {
+        lab().shell(&self.0.name, script).unwrap()
+    }
+
+    /// As [`Booted::try_sh`]; the script must succeed. What it printed, without the last line break.
+    pub fn sh(&self, script: &str) -> String {
+        let output = self.try_sh(script);
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "on {}: {script}\n{stdout}{stderr}", self.0.name);
+        stdout.trim_end().to_owned()
+    }
+}
+
+impl Deref for Booted {
+    type Target = Node;
+    fn deref(&self) -> &Node {
+        &self.0
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        if let Err(error) = lab().power_off(&self.0.name) {
+            say(&format!("{error:#}"));
+        }
+    }
+}
+
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("n{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}

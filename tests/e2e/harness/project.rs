@@ -1,0 +1,106 @@
+//! Projects for tests: the shipped roles, or a role written by the test, with an inventory of lab nodes.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::{Booted, Ran, lab, repository_url};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_autobot-provision");
+
+/// A project in a directory of its own, with a home of its own for the runs.
+pub struct Project {
+    directory: TempDir,
+}
+
+impl Project {
+    /// The shipped roles and templates; each host has role `redis` unless its extra variables (YAML lines) say otherwise.
+    pub fn shipped(hosts: &[(&str, &Booted, &str)]) -> Self {
+        let project = Self::empty();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for part in ["roles", "templates"] {
+            let copied = Command::new("cp").arg("-rT").arg(shipped.join(part)).arg(project.path(part)).status().unwrap();
+            assert!(copied.success());
+        }
+        let url = repository_url();
+        let mut vars = format!("redis_repo_url: {url}/deb\nredis_repo_key_url: {url}/gpg\nredis_repo_suite: bookworm\n");
+        vars.push_str("fleet_subnet: 198.18.0.0/16\n");
+        project.inventory(hosts, "redis", &vars);
+        project
+    }
+
+    /// One role, `toy`, with this role file; each host has it.
+    pub fn toy(hosts: &[(&str, &Booted)], role: &str) -> Self {
+        let project = Self::empty();
+        project.write("roles/toy/role.yml", role);
+        fs::create_dir_all(project.path("templates/toy")).unwrap();
+        let hosts: Vec<(&str, &Booted, &str)> = hosts.iter().map(|(name, node)| (*name, *node, "")).collect();
+        project.inventory(&hosts, "toy", "");
+        project
+    }
+
+    fn empty() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("home")).unwrap();
+        Self { directory }
+    }
+
+    /// A path within the project.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, path: &str, content: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Writes the inventory: all hosts have `role` and are reached as the lab says, with strict host keys.
+    pub fn inventory(&self, hosts: &[(&str, &Booted, &str)], role: &str, vars: &str) {
+        let mut text = String::from("all:\n  vars:\n    ansible_user: autobot\n");
+        let _ = writeln!(text, "    ansible_ssh_private_key_file: {}", lab().key().display());
+        let _ = writeln!(text, "    ansible_ssh_common_args: -o UserKnownHostsFile={}", lab().known_hosts().display());
+        let _ = writeln!(text, "    autobot_roles: [{role}]");
+        for line in vars.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+        text.push_str("  hosts:\n");
+        for (name, node, extra) in hosts {
+            let _ = writeln!(text, "    {name}:\n      ansible_host: {}", node.address);
+            for line in extra.lines() {
+                let _ = writeln!(text, "      {line}");
+            }
+        }
+        self.write("inventory/hosts.yml", &text);
+    }
+
+    /// The program with these arguments, for whatever a test wants to do with it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.directory.path());
+        command.env("HOME", self.path("home")).env_remove("SSH_AUTH_SOCK").env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::new(arguments, &self.command(arguments).output().unwrap())
+    }
+
+    /// Runs it with `--output json`.
+    pub fn json(&self, arguments: &[&str]) -> Ran {
+        self.run(&[arguments, &["--output", "json"]].concat())
+    }
+
+    /// Starts the program, outputs piped.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}

@@ -1,0 +1,85 @@
+//! What a run of the program came to.
+
+use std::{collections::BTreeSet, process::Output};
+
+use serde_json::Value;
+
+/// A run of the program that is over.
+#[derive(Debug)]
+pub struct Ran {
+    pub arguments: Vec<String>,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// An item of a run, from its JSON.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub id: String,
+    pub kind: String,
+    pub status: String,
+    pub summary: String,
+    pub error: String,
+    pub diff: String,
+}
+
+impl Ran {
+    pub fn new(arguments: &[&str], output: &Output) -> Self {
+        Self {
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails with all that the run said unless it ended with this exit code.
+    #[track_caller]
+    pub fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{:?}\n{}\n{}", self.arguments, self.stdout, self.stderr);
+        self
+    }
+
+    /// The document of `--output json`.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {:?}\n{}\n{}", self.arguments, self.stdout, self.stderr))
+    }
+
+    /// A host of the document.
+    #[track_caller]
+    pub fn host(&self, host: &str) -> Value {
+        self.json()["hosts"][host].clone()
+    }
+
+    /// The items of a host.
+    #[track_caller]
+    pub fn tasks(&self, host: &str) -> Vec<Task> {
+        let text = |task: &Value, key: &str| task[key].as_str().unwrap_or_default().to_owned();
+        let host = self.host(host);
+        let tasks = host["tasks"].as_array().unwrap_or_else(|| panic!("no tasks: {}\n{}", self.stdout, self.stderr)).iter();
+        tasks
+            .map(|task| Task {
+                id: text(task, "id"),
+                kind: text(task, "kind"),
+                status: text(task, "status"),
+                summary: text(task, "summary"),
+                error: text(task, "error"),
+                diff: text(task, "diff"),
+            })
+            .collect()
+    }
+
+    /// The ids of a host's items with this status.
+    #[track_caller]
+    pub fn ids(&self, host: &str, status: &str) -> BTreeSet<String> {
+        self.tasks(host).into_iter().filter(|task| task.status == status).map(|task| task.id).collect()
+    }
+
+    /// Everything that it printed.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}

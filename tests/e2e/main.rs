@@ -1,0 +1,13 @@
+//! The promises of the design, kept on real nodes: systemd, sshd, apt, PostgreSQL and Redis Stack. Needs root, boots throw-away nodes.
+//!
+//! A test boots the nodes that it needs (about a second each) in a lab that all tests of a run share, and works on them with the real program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "clippy knows tests by their attribute; these helpers are theirs"
+)]
+
+mod harness;
+mod smoke;

@@ -1,0 +1,144 @@
+//! The house rules of `docs/ARCHITECTURE.md` that a test can hold.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute; these helpers are theirs")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A source file: its path from the project's root, and its text up to its tests.
+struct Source {
+    path: String,
+    code: String,
+    lines: usize,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The text up to its module of tests, which stands last.
+fn until_tests(text: &str) -> &str {
+    let begins_tests = |at: usize| text[at..].lines().nth(1).is_some_and(|line| line.contains("mod ") && line.ends_with('{'));
+    text.match_indices("#[cfg(test)]\n").map(|(at, _)| at).find(|at| begins_tests(*at)).map_or(text, |at| &text[..at])
+}
+
+/// All sources but those that are tests from end to end.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    files(&root().join("src"), &mut found);
+    found.sort();
+    let shown = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    let source = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = until_tests(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        Source { path: shown(&path), code: code.collect::<Vec<_>>().join("\n"), lines: text.lines().count() }
+    };
+    let sources: Vec<Source> = found.into_iter().map(source).collect();
+    assert!(sources.len() > 50, "the sources were not found");
+    sources
+        .into_iter()
+        .filter(|source| {
+            !source.path.contains("tests") && !source.path.ends_with("trial.rs") && !source.path.ends_with("toys.rs")
+        })
+        .collect()
+}
+
+/// Fails with every line outside `allowed` that names one of `words`.
+fn only_in(what: &str, allowed: impl Fn(&str) -> bool, words: &[&str]) {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !allowed(&source.path)) {
+        for line in source.code.lines() {
+            if let Some(word) = words.iter().find(|word| line.contains(**word)) {
+                wrong.push(format!("{}: `{word}` in: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_heart_does_no_input_or_output() {
+    let heart = ["src/resource/", "src/question/", "src/secret/", "src/script.rs", "src/firewall/", "src/pg/", "src/template/"];
+    let words = [
+        "tokio",
+        "openssh",
+        "sqlx",
+        "std::fs",
+        "std::process",
+        "std::env",
+        "TcpStream",
+        "Instant::now",
+        "SystemTime",
+        "Timestamp::now",
+    ];
+    only_in("I/O in the pure part", |path| !heart.iter().any(|part| path.starts_with(part)), &words);
+    only_in("I/O in a prediction", |path| path != "src/engine/prediction.rs", &words);
+}
+
+#[test]
+fn each_crate_that_may_be_replaced_lives_in_one_place() {
+    only_in("the YAML crate", |path| path.starts_with("src/source/yaml"), &["serde_yaml"]);
+    only_in("the SSH crate", |path| path.starts_with("src/transport/"), &["openssh::"]);
+    only_in("sqlx", |path| path.starts_with("src/health/"), &["sqlx::"]);
+}
+
+#[test]
+fn only_reporters_and_the_command_line_print() {
+    let words = ["println!", "print!(", "eprintln!", "dbg!", "stdout()", "stderr()"];
+    only_in("printing", |path| path.starts_with("src/report/") || path.starts_with("src/cli/"), &words);
+}
+
+#[test]
+fn nodes_are_reached_through_the_transport_alone() {
+    // The lab talks to its own nodes, the inventory runs dynamic inventories.
+    let allowed =
+        |path: &str| ["src/transport/", "src/lab/", "src/inventory/", "src/cli/"].iter().any(|part| path.starts_with(part));
+    only_in("processes", allowed, &["Command::new"]);
+}
+
+#[test]
+fn every_resource_is_registered() {
+    let list = fs::read_to_string(root().join("src/resource/mod.rs")).unwrap();
+    let list = list.split("kinds! {\n").nth(1).unwrap().split('}').next().unwrap();
+    let mut registered: Vec<&str> =
+        list.lines().map(|line| line.trim().trim_end_matches(',')).filter(|line| !line.is_empty()).collect();
+    registered.sort_unstable();
+    let named = |source: &Source| {
+        let name = source.path.strip_prefix("src/resource/")?.strip_suffix(".rs")?.to_owned();
+        (source.code.contains("const KIND: Kind") && !name.contains('/')).then_some(name)
+    };
+    let files: Vec<String> = sources().iter().filter_map(named).collect();
+    assert_eq!(files, registered);
+}
+
+#[test]
+fn every_file_can_be_read_in_one_sitting() {
+    let long: Vec<String> =
+        sources().iter().filter(|source| source.lines > 500).map(|source| format!("{} {}", source.lines, source.path)).collect();
+    assert!(long.is_empty(), "over 500 lines: {}", long.join(", "));
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let reasons = fs::read_to_string(root().join("docs/DEPENDENCIES.md")).unwrap();
+    let names = manifest.split("dependencies]\n").skip(1).flat_map(|part| part.split("\n[").next().unwrap().lines());
+    let names: Vec<&str> =
+        names.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    assert!(names.len() > 20, "the dependencies were not found");
+    let missing: Vec<&&str> = names.iter().filter(|name| !reasons.contains(&format!("| {name} |"))).collect();
+    assert!(missing.is_empty(), "without a line in docs/DEPENDENCIES.md: {missing:?}");
+}
