@@ -120,7 +120,7 @@ umask 022
 IFS= read -r mark </proc/sys/kernel/random/uuid
 echo \"$mark\"
 exec 4>&1
-complaints=$(ask \"$@\" 2>&1 >&4 | { head -c \"$most\" | base64 -w 0; cat >/dev/null; })
+complaints=$(ask \"$@\" 2>&1 >&4 | clipped | base64 -w 0)
 printf '%s\\n' \"$complaints\"",
         )
         .using(RUN_AS)

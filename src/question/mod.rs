@@ -396,7 +396,10 @@ fn first_line(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::{
+        io::Write as _,
+        process::{Command, Stdio},
+    };
 
     #[derive(Debug)]
     struct Echo;
@@ -455,6 +458,69 @@ mod tests {
         let answers = run(questions);
         assert_eq!(answers.get::<Hangs>(&()).unwrap_err().0, "asking for what hangs took too long");
         assert_eq!(answers.get::<Echo>(&"here".into()).unwrap(), "here");
+    }
+
+    #[derive(Debug)]
+    struct Mate<const NUMBER: u8>;
+    impl<const NUMBER: u8> Kind for Mate<NUMBER> {
+        type Key = &'static str;
+        type Answer = String;
+        const NAME: &'static str = ["one", "two", "three"][NUMBER as usize];
+        const COMPANY: Company = Company::Files;
+        fn script(keys: &[&&'static str]) -> Script {
+            Script::new("eval \"$1\"").arg(*keys[0])
+        }
+        fn read(keys: &[&&'static str], output: &Output) -> Vec<Result<String, Unanswered>> {
+            match output.status {
+                0 => vec![Ok(String::from_utf8_lossy(&output.stdout).into_owned())],
+                _ => output.unanswered("a mate", keys.len()),
+            }
+        }
+    }
+
+    const FIRST: &str = "echo first; cat; x=1; cd /usr; exec >/dev/null";
+    const THIRD: &str = "echo third $x; [ \"$PWD\" != /usr ]";
+
+    fn beside(second: &'static str) -> [Result<String, Unanswered>; 3] {
+        let mut questions = Questions::default();
+        questions.ask::<Mate<0>>(FIRST);
+        questions.ask::<Mate<1>>(second);
+        questions.ask::<Mate<2>>(THIRD);
+        let answers = run(questions);
+        let (first, third) = (answers.get::<Mate<0>>(&FIRST), answers.get::<Mate<2>>(&THIRD));
+        [first, answers.get::<Mate<1>>(&second), third].map(|answer| answer.cloned())
+    }
+
+    #[test]
+    fn kinds_that_share_a_limit_share_nothing_else() {
+        let (first, third) = (Ok("first\n".to_owned()), Ok("third\n".to_owned()));
+        assert_eq!(beside("echo second"), [first.clone(), Ok("second\n".to_owned()), third.clone()]);
+        let failed = |status: i32| Err(Unanswered(format!("asking for a mate failed with exit status {status}: no output")));
+        assert_eq!(beside("exit 3"), [first.clone(), failed(3), third]);
+        // As the end of their time ends it: those who have answered keep their answers.
+        assert_eq!(beside("kill -KILL $$"), [first, failed(137), failed(137)]);
+    }
+
+    #[test]
+    fn one_limit_for_all_of_a_company() {
+        let mut questions = Questions::default();
+        questions.ask::<Mate<0>>(FIRST);
+        questions.ask::<Mate<1>>("");
+        questions.ask::<Echo>("alone".into());
+        assert_eq!(questions.compose("f00d").unwrap().script().matches("timeout ").count(), 2);
+    }
+
+    #[test]
+    fn what_is_longer_than_an_argument_may_be_is_asked_too() {
+        let long = "it's ".repeat(40_000);
+        let mut questions = Questions::default();
+        questions.ask::<Echo>(long.clone());
+        let composed = questions.compose("f00d").unwrap();
+        // Not as an argument of this test's own shell either.
+        let mut shell = Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        shell.stdin.take().unwrap().write_all(composed.script().as_bytes()).unwrap();
+        let answers = composed.read(&shell.wait_with_output().unwrap().stdout);
+        assert_eq!(answers.get::<Echo>(&long).unwrap(), &long);
     }
 
     #[test]
