@@ -53,21 +53,20 @@ pub trait Kind: Sized + 'static {
     fn read(keys: &[&Self::Key], output: &Output) -> Vec<Result<Self::Answer, Unanswered>>;
 }
 
-/// Kinds that share a limit, because what makes one of them hang makes them all hang.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Whether kinds share a shell and a limit. Each keeps a subshell of its own, and its answers once it has given them: hence those that may
+/// hang come last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Company {
-    /// Nobody: it talks to a server, runs other people's commands, or looks at file systems of the network.
+    /// It has a limit of its own: it talks to a server, runs other people's commands, or looks at file systems of the network.
     Alone,
-    /// Those that read the kernel's files and local ones.
+    /// It reads the kernel's files and local ones.
     Files,
-    /// Those that ask the name services (a directory server may be behind them).
+    /// It asks the name services, behind which there may be a directory server.
     Names,
 }
 
-impl Company {
-    /// The limit of those who share one.
-    const LIMIT: Duration = Duration::from_mins(1);
-}
+/// The limit of those who share one.
+const COMPANY_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a merged command printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,8 +139,8 @@ impl Questions {
 
     /// Merges all questions into one script. `mark` is a word that no output can hold: random, new for each script.
     ///
-    /// Each kind runs in a shell of its own under its own limit, or that of its [`Company`], so that one that hangs costs only its own
-    /// answers. Slow kinds run beside the rest: each is the left end of a pipe whose right end asks everything else first and passes its
+    /// Each kind runs in a shell of its own under its own limit, or shares one where its [`Company`] allows, so that one that hangs costs only
+    /// its own answers. Slow kinds run beside the rest: each is the left end of a pipe whose right end asks everything else first and passes its
     /// output on last, so outputs never mix and no temporary file is needed.
     ///
     /// # Errors
@@ -149,25 +148,25 @@ impl Questions {
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
         let mut shared = String::new();
         let mut beside = Vec::new();
-        let mut companies: IndexMap<Company, Vec<&dyn AnyGroup>> = IndexMap::new();
+        let mut company: Vec<&dyn AnyGroup> = Vec::new();
         for group in self.groups.values() {
             match group.company() {
                 Company::Alone => {
                     let command = format!("{}{}", limited(&group.script()?, group.limit())?, marked(mark, group.name(), "$?"));
                     if group.beside() { beside.push(command) } else { shared.push_str(&command) }
                 }
-                company @ (Company::Files | Company::Names) => companies.entry(company).or_default().push(group.as_ref()),
+                Company::Files | Company::Names => company.push(group.as_ref()),
             }
         }
-        for groups in companies.values() {
+        if !company.is_empty() {
+            company.sort_by_key(|group| group.company());
             let (mut together, mut failed) = (String::new(), String::new());
-            for group in groups {
+            for group in company {
                 let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
                 failed.push_str(&marked(mark, group.name(), "$status"));
             }
             // Those who have their mark already keep it: the first one counts.
-            let _ =
-                write!(shared, "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n", piped(&together, Company::LIMIT)?);
+            let _ = write!(shared, "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n", piped(&together, COMPANY_LIMIT)?);
         }
         let mut text = shared;
         for command in beside {
@@ -394,157 +393,4 @@ fn first_line(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{
-        io::Write as _,
-        process::{Command, Stdio},
-    };
-
-    #[derive(Debug)]
-    struct Echo;
-    impl Kind for Echo {
-        type Key = String;
-        type Answer = String;
-        const NAME: &'static str = "echo";
-        fn script(keys: &[&String]) -> Script {
-            Script::new("printf '%s\\n' \"$@\"").args(keys.iter().map(ToString::to_string))
-        }
-        fn read(_: &[&String], output: &Output) -> Vec<Result<String, Unanswered>> {
-            String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(line.to_owned())).collect()
-        }
-    }
-
-    #[derive(Debug)]
-    struct Hangs;
-    impl Kind for Hangs {
-        type Key = ();
-        type Answer = ();
-        const NAME: &'static str = "hangs";
-        const LIMIT: Duration = Duration::from_secs(1);
-        const BESIDE: bool = true;
-        fn script(_: &[&()]) -> Script {
-            Script::new("exec tail -f /dev/null")
-        }
-        fn read(keys: &[&()], output: &Output) -> Vec<Result<(), Unanswered>> {
-            output.unanswered("what hangs", keys.len())
-        }
-    }
-
-    fn run(questions: Questions) -> Answers {
-        let composed = questions.compose("f00d").unwrap();
-        let output = Command::new("sh").arg("-c").arg(composed.script()).output().unwrap();
-        composed.read(&output.stdout)
-    }
-
-    #[test]
-    fn questions_of_a_kind_share_one_command_and_keep_their_order() {
-        let mut questions = Questions::default();
-        for key in ["b", "a; reboot", "b", "it's"] {
-            questions.ask::<Echo>(key.to_owned());
-        }
-        assert_eq!(questions.count(), 3);
-        let answers = run(questions);
-        for key in ["b", "a; reboot", "it's"] {
-            assert_eq!(answers.get::<Echo>(&key.to_owned()).unwrap(), key);
-        }
-    }
-
-    #[test]
-    fn a_hanging_kind_costs_only_its_own_answers() {
-        let mut questions = Questions::default();
-        questions.ask::<Hangs>(());
-        questions.ask::<Echo>("here".into());
-        let answers = run(questions);
-        assert_eq!(answers.get::<Hangs>(&()).unwrap_err().0, "asking for what hangs took too long");
-        assert_eq!(answers.get::<Echo>(&"here".into()).unwrap(), "here");
-    }
-
-    #[derive(Debug)]
-    struct Mate<const NUMBER: u8>;
-    impl<const NUMBER: u8> Kind for Mate<NUMBER> {
-        type Key = &'static str;
-        type Answer = String;
-        const NAME: &'static str = ["one", "two", "three"][NUMBER as usize];
-        const COMPANY: Company = Company::Files;
-        fn script(keys: &[&&'static str]) -> Script {
-            Script::new("eval \"$1\"").arg(*keys[0])
-        }
-        fn read(keys: &[&&'static str], output: &Output) -> Vec<Result<String, Unanswered>> {
-            match output.status {
-                0 => vec![Ok(String::from_utf8_lossy(&output.stdout).into_owned())],
-                _ => output.unanswered("a mate", keys.len()),
-            }
-        }
-    }
-
-    const FIRST: &str = "echo first; cat; x=1; cd /usr; exec >/dev/null";
-    const THIRD: &str = "echo third $x; [ \"$PWD\" != /usr ]";
-
-    fn beside(second: &'static str) -> [Result<String, Unanswered>; 3] {
-        let mut questions = Questions::default();
-        questions.ask::<Mate<0>>(FIRST);
-        questions.ask::<Mate<1>>(second);
-        questions.ask::<Mate<2>>(THIRD);
-        let answers = run(questions);
-        let (first, third) = (answers.get::<Mate<0>>(&FIRST), answers.get::<Mate<2>>(&THIRD));
-        [first, answers.get::<Mate<1>>(&second), third].map(|answer| answer.cloned())
-    }
-
-    #[test]
-    fn kinds_that_share_a_limit_share_nothing_else() {
-        let (first, third) = (Ok("first\n".to_owned()), Ok("third\n".to_owned()));
-        assert_eq!(beside("echo second"), [first.clone(), Ok("second\n".to_owned()), third.clone()]);
-        let failed = |status: i32| Err(Unanswered(format!("asking for a mate failed with exit status {status}: no output")));
-        assert_eq!(beside("exit 3"), [first.clone(), failed(3), third]);
-        // As the end of their time ends it: those who have answered keep their answers.
-        assert_eq!(beside("kill -KILL $$"), [first, failed(137), failed(137)]);
-    }
-
-    #[test]
-    fn one_limit_for_all_of_a_company() {
-        let mut questions = Questions::default();
-        questions.ask::<Mate<0>>(FIRST);
-        questions.ask::<Mate<1>>("");
-        questions.ask::<Echo>("alone".into());
-        assert_eq!(questions.compose("f00d").unwrap().script().matches("timeout ").count(), 2);
-    }
-
-    #[test]
-    fn what_is_longer_than_an_argument_may_be_is_asked_too() {
-        let long = "it's ".repeat(40_000);
-        let mut questions = Questions::default();
-        questions.ask::<Echo>(long.clone());
-        let composed = questions.compose("f00d").unwrap();
-        // Not as an argument of this test's own shell either.
-        let mut shell = Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        shell.stdin.take().unwrap().write_all(composed.script().as_bytes()).unwrap();
-        let answers = composed.read(&shell.wait_with_output().unwrap().stdout);
-        assert_eq!(answers.get::<Echo>(&long).unwrap(), &long);
-    }
-
-    #[test]
-    fn an_output_that_was_cut_off_is_a_failure() {
-        let mut questions = Questions::default();
-        questions.ask::<Echo>("x".into());
-        let answers = questions.compose("f00d").unwrap().read(b"x\n\nf00d ech");
-        assert_eq!(answers.get::<Echo>(&"x".into()).unwrap_err().0, "the node gave no answer about echo");
-    }
-
-    #[test]
-    fn a_question_never_asked_has_no_answer() {
-        assert!(Answers::default().get::<Echo>(&"x".into()).is_err());
-    }
-
-    #[test]
-    fn what_was_answered_is_not_asked_again() {
-        let mut questions = Questions::default();
-        questions.ask::<Echo>("x".into());
-        let answers = run(questions);
-        let mut again = Questions::default();
-        again.ask::<Echo>("x".into());
-        again.ask::<Echo>("y".into());
-        again.without(&answers);
-        assert_eq!(again.count(), 1);
-    }
-}
+mod tests;
