@@ -20,10 +20,10 @@ pub fn template0() -> Name {
     Name::fixed("template0")
 }
 
-/// Shell functions: `find_psql` sets `psql` to the program or to nothing; `as_postgres PORT ARGUMENT...` runs it over the local socket.
+/// Shell functions: `find_psql` sets `psql` to the program and `group` to the number of the group of `postgres`, or each to nothing; `as_postgres PORT ARGUMENT...` runs it over the local socket.
 ///
 /// Debian's `/usr/bin/psql` is a Perl wrapper that takes twice as long as the program itself, hence the look behind it. psql warns about a
-/// working directory that `postgres` may not enter, hence `cd /`.
+/// working directory that `postgres` may not enter, hence `cd /`. setpriv is lighter than runuser, which loads PAM and waits for psql.
 pub const SHELL: &str = r#"
 find_psql() {
     psql=
@@ -31,13 +31,14 @@ find_psql() {
         if [ -x "$candidate" ]; then psql=$candidate; fi
     done
     if [ -z "$psql" ]; then psql=$(command -v psql) || psql=; fi
+    group=$(id -g postgres 2>/dev/null) || group=
 }
 as_postgres() (
     cd / || exit 1
     port=$1
     shift
     export PGAPPNAME=autobot-provision PGCONNECT_TIMEOUT=10
-    exec runuser -u postgres -- "$psql" -XAtqw -h /var/run/postgresql -p "$port" -d postgres "$@"
+    exec setpriv --reuid postgres --regid "$group" --init-groups "$psql" -XAtqw -h /var/run/postgresql -p "$port" -d postgres "$@"
 )
 "#;
 
@@ -65,7 +66,7 @@ mod tests {
         script::Script,
     };
 
-    /// Stands in for `runuser -u postgres -- psql`: writes down what it gets, answers from a file, exits as told.
+    /// Stands in for `setpriv --reuid postgres psql`: writes down what it gets, answers from a file, exits as told.
     const FAKE: &str = r#"#!/bin/sh
 printf '%s\n' "$@" "$PGOPTIONS" "$PGAPPNAME" "$(pwd)" >>"$FAKE/seen"
 cat >>"$FAKE/input"
@@ -75,7 +76,7 @@ exit "$(cat "$FAKE/status")"
 
     fn node(reply: &str, status: &str) -> tempfile::TempDir {
         let node = tempfile::tempdir().unwrap();
-        for (name, text) in [("runuser", FAKE), ("id", "#!/bin/sh\necho 1\n"), ("psql", ""), ("reply", reply), ("status", status)]
+        for (name, text) in [("setpriv", FAKE), ("id", "#!/bin/sh\necho 1\n"), ("psql", ""), ("reply", reply), ("status", status)]
         {
             fs::write(node.path().join(name), text).unwrap();
             fs::set_permissions(node.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -102,7 +103,7 @@ exit "$(cat "$FAKE/status")"
         let script = Script::new(APPLY).using(SHELL).arg("5433");
         assert_eq!(run(&node, &script, "ALTER ROLE ...").status.code(), Some(3));
         let seen = file(&node, "seen");
-        assert!(seen.starts_with("-u\npostgres\n--\n") && seen.contains("/psql\n-XAtqw\n"), "{seen}");
+        assert!(seen.starts_with("--reuid\npostgres\n--regid\n1\n--init-groups\n") && seen.contains("/psql\n-XAtqw\n"), "{seen}");
         assert!(
             seen.contains("-p\n5433\n-d\npostgres\n-v\nON_ERROR_STOP=1\n") && seen.ends_with("autobot-provision\n/\n"),
             "{seen}"
@@ -123,7 +124,7 @@ exit "$(cat "$FAKE/status")"
         assert!(answers.iter().all(|answer| matches!(answer, Ok(question::Answer::Rows(_)))), "{answers:?}");
         let seen = file(&node, "seen");
         assert_eq!(
-            (seen.matches("-u\npostgres\n").count(), seen.matches("-c default_transaction_read_only=on ").count()),
+            (seen.matches("--reuid\npostgres\n").count(), seen.matches("-c default_transaction_read_only=on ").count()),
             (2, 2)
         );
         assert!(file(&node, "input").contains("FROM (SELECT 5433 AS \"$(x) '\"\n) t;"));

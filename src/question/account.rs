@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// The name of a user or a group: at most 32 of letters, digits, `_`, `.`, `-`; no leading `-`; not a mere number.
@@ -95,6 +95,7 @@ impl Kind for User {
     type Key = AccountName;
     type Answer = Option<UserEntry>;
     const NAME: &'static str = "users";
+    const COMPANY: Company = Company::Names;
 
     fn script(keys: &[&AccountName]) -> Script {
         Script::new("exec 2>&1\nlook_up passwd -- \"$@\"\nprintf '\\0'\nlook_up group")
@@ -128,6 +129,7 @@ impl Kind for Group {
     type Key = AccountName;
     type Answer = Option<GroupEntry>;
     const NAME: &'static str = "groups";
+    const COMPANY: Company = Company::Names;
 
     fn script(keys: &[&AccountName]) -> Script {
         Script::new("exec 2>&1\nlook_up group -- \"$@\"").using(LOOK_UP).args(keys.iter().map(ToString::to_string))

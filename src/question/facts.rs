@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// Ansible's facts, those that this tool knows, under Ansible's names. The answer is the object `ansible_facts`.
@@ -13,6 +13,7 @@ impl Kind for Facts {
     type Key = ();
     type Answer = Value;
     const NAME: &'static str = "facts";
+    const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new(include_str!("facts.sh"))

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Output, Unanswered, find};
 use crate::{resource::RemotePath, script::Script};
 
 /// How long one guard may take, in seconds.
@@ -71,10 +71,30 @@ run_as() {
 }
 "#;
 
-/// Every stream becomes lines of base64 behind a letter, so no output can look like a frame. One line is one write, so they do not mix.
+/// `ask ARGUMENTS` answers all guards on descriptor 4, and leaves what they complain about to standard error.
+///
+/// A mark that no guard knows, made here, ends each part, so no output can look like one; few processes, as each costs about a millisecond.
+/// What guards print goes through descriptor 4 as it is. The end of what they complain about is marked too.
 const FRAMES: &str = r#"
-lines() { head -c "$most" | base64 -w 76 | while IFS= read -r line; do printf '%s\n' "$1 $line"; done; cat >/dev/null; }
 limited() { run_as "$1" "$2" timeout -k 5 "$limit" /bin/sh -c "$3" </dev/null; }
+# `read` notices whether there is more, without a process.
+clipped() { head -c "$most"; if IFS= read -r more; then cat >/dev/null; fi; }
+said() { printf '\n%s %s\n' "$mark" "$1" >&4; }
+ask() {
+  while [ $# -ge 4 ]; do
+    if [ -n "$2" ] && ! id -u -- "$2" >/dev/null 2>&1; then said 'missing user'
+    elif [ -n "$3" ] && ! [ -d "$3" ]; then said 'missing directory'
+    else case $1 in
+      path) if [ -e "$4" ] || [ -L "$4" ]; then said 'status 0'; else said 'status 1'; fi;;
+      test) (limited "$2" "$3" "$4") >/dev/null 2>&1 4>&-; said "status $?";;
+      read)
+        status=$({ { limited "$2" "$3" "$4" 3>&- 4>&-; echo "$?" >&3; } | clipped >&4 3>&-; } 3>&1)
+        said "status $status";;
+    esac; fi
+    printf '\n%s\n' "$mark" >&2
+    shift 4
+  done
+}
 "#;
 
 impl Kind for Guard {
@@ -97,18 +117,11 @@ impl Kind for Guard {
         Script::new(
             "limit=$1 most=$2; shift 2
 umask 022
+IFS= read -r mark </proc/sys/kernel/random/uuid
+echo \"$mark\"
 exec 4>&1
-while [ $# -ge 4 ]; do
-  if [ -n \"$2\" ] && ! id -u -- \"$2\" >/dev/null 2>&1; then echo 'missing user'
-  elif [ -n \"$3\" ] && ! [ -d \"$3\" ]; then echo 'missing directory'
-  else case $1 in
-    path) if [ -e \"$4\" ] || [ -L \"$4\" ]; then echo 'status 0'; else echo 'status 1'; fi;;
-    test) (limited \"$2\" \"$3\" \"$4\") >/dev/null 2>&1 4>&-; echo \"status $?\";;
-    read) { { (limited \"$2\" \"$3\" \"$4\") 2>&3 3>&- 4>&-; echo \"status $?\" >&4; } | lines o >&4 3>&-; } 3>&1 | lines e >&4;;
-  esac; fi
-  echo end
-  shift 4
-done",
+complaints=$(ask \"$@\" 2>&1 >&4 | clipped | base64 -w 0)
+printf '%s\\n' \"$complaints\"",
         )
         .using(RUN_AS)
         .using(FRAMES)
@@ -118,41 +131,66 @@ done",
     }
 
     fn read(keys: &[&GuardKey], output: &Output) -> Vec<Result<GuardAnswer, Unanswered>> {
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut lines = text.lines();
-        keys.iter().map(|key| answer(key, &mut lines, output)).collect()
+        let mut parts = parts(&output.stdout, keys.len()).into_iter();
+        let cut_off = || Unanswered(format!("the guards ended early, with exit status {}", output.status));
+        keys.iter().map(|key| answer(key, &parts.next().ok_or_else(cut_off)?).ok_or_else(cut_off)?).collect()
     }
 }
 
-fn answer(key: &GuardKey, lines: &mut std::str::Lines<'_>, output: &Output) -> Result<GuardAnswer, Unanswered> {
-    let mut answer = GuardAnswer::default();
-    let mut status = None;
-    let mut whole = false;
-    // Every answer is read to its end, so that the next one begins where it should.
-    for line in lines {
-        match line.split_once(' ') {
-            None if line == "end" => {
-                whole = true;
-                break;
-            }
-            Some(("o", part)) => answer.stdout.extend(bytes(part)),
-            Some(("e", part)) => answer.stderr.extend(bytes(part)),
-            Some(("status", number)) => status = number.parse().ok(),
-            Some(("missing", what)) => answer.missing = Some(missing(key, what)),
-            Some(_) | None => return Err(Unanswered(format!("a guard answered `{line}`"))),
+/// What was said about one guard.
+struct Part<'a> {
+    stdout: &'a [u8],
+    /// `status 3`, `missing user`.
+    words: String,
+    /// `None` when the output was cut off before it.
+    stderr: Option<Vec<u8>>,
+}
+
+/// Takes the output apart: the mark, each guard's output and words, everybody's complaints in base64. Fewer than `count` when it was cut off.
+fn parts(stdout: &[u8], count: usize) -> Vec<Part<'_>> {
+    let mut parts = Vec::with_capacity(count);
+    let Some((mark, mut rest)) = split(stdout, b"\n") else { return parts };
+    let before_words = [b"\n", mark, b" "].concat();
+    while parts.len() < count {
+        let Some((stdout, after)) = split(rest, &before_words) else { return parts };
+        let Some((words, after)) = split(after, b"\n") else { return parts };
+        parts.push(Part { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None });
+        rest = after;
+    }
+    let Some(complaints) = rest.strip_suffix(b"\n").and_then(|line| STANDARD.decode(line).ok()) else { return parts };
+    let mut rest = complaints.as_slice();
+    for part in &mut parts {
+        // Where there was too much of it, the last one has no mark and those behind it are empty.
+        let (stderr, after) = split(rest, &[b"\n", mark, b"\n"].concat()).unwrap_or((rest, b""));
+        part.stderr = Some(stderr.to_vec());
+        rest = after;
+    }
+    parts
+}
+
+fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let start = find(bytes, at)?;
+    Some((&bytes[..start], &bytes[start + at.len()..]))
+}
+
+/// `None` when it was cut off.
+fn answer(key: &GuardKey, part: &Part<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
+    let nonsense = || Err(Unanswered(format!("a guard answered `{}`", part.words)));
+    let status = match part.words.split_once(' ') {
+        Some(("missing", what)) => return Some(Ok(GuardAnswer { missing: Some(missing(key, what)), ..GuardAnswer::default() })),
+        Some(("status", number)) => number.parse().ok(),
+        Some(_) | None => None,
+    };
+    let Some(status) = status else { return Some(nonsense()) };
+    Some(Ok(match key {
+        GuardKey::Shell(shell) if matches!(status, 124 | 137) => {
+            return Some(Err(Unanswered(format!("`{}` took longer than {LIMIT_SECONDS} s", shell.text))));
         }
-    }
-    if !whole {
-        return Err(Unanswered(format!("the guards ended early, with exit status {}", output.status)));
-    }
-    match (key, status) {
-        (GuardKey::Shell(shell), Some(124 | 137)) => {
-            Err(Unanswered(format!("`{}` took longer than {LIMIT_SECONDS} s", shell.text)))
+        GuardKey::Shell(Shell { output: true, .. }) => {
+            GuardAnswer { status, stdout: part.stdout.to_vec(), stderr: part.stderr.clone()?, missing: None }
         }
-        (_, Some(status)) => Ok(GuardAnswer { status, ..answer }),
-        (_, None) if answer.missing.is_some() => Ok(answer),
-        (_, None) => Err(Unanswered("a guard gave no answer".to_owned())),
-    }
+        GuardKey::Shell(_) | GuardKey::Exists(_) => GuardAnswer { status, ..GuardAnswer::default() },
+    }))
 }
 
 fn missing(key: &GuardKey, what: &str) -> String {
@@ -161,11 +199,6 @@ fn missing(key: &GuardKey, what: &str) -> String {
         (GuardKey::Shell(Shell { chdir: Some(path), .. }), "directory") => format!("directory `{path}`"),
         (GuardKey::Shell(_) | GuardKey::Exists(_), _) => what.to_owned(),
     }
-}
-
-/// The frames are this program's own; a line that is not base64 was cut off with the connection, and then there is no `end` either.
-fn bytes(part: &str) -> Vec<u8> {
-    base64::engine::general_purpose::STANDARD.decode(part).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -241,12 +274,15 @@ mod tests {
     #[test]
     fn a_guard_that_took_too_long_has_no_answer() {
         let key = shell("hangs", false);
-        let answers = Guard::read(&[&key, &key], &Output { status: 0, stdout: b"status 124\nend\nstatus 0\nend\n".to_vec() });
+        let read = |status: i32, text: &str| Guard::read(&[&key, &key], &Output { status, stdout: text.into() });
+        let answers = read(0, "m\n\nm status 124\n\nm status 0\n\n");
         assert_eq!(answers[0].as_ref().unwrap_err().0, "`hangs` took longer than 30 s");
         assert!(answers[1].is_ok());
-        let cut = Guard::read(&[&key], &Output { status: 124, stdout: b"".to_vec() });
-        assert_eq!(cut[0].as_ref().unwrap_err().0, "the guards ended early, with exit status 124");
-        let half = Guard::read(&[&key], &Output { status: 0, stdout: b"status 0\no aGFsZg==\n".to_vec() });
-        assert!(half[0].is_err());
+        assert_eq!(read(124, "")[0].as_ref().unwrap_err().0, "the guards ended early, with exit status 124");
+        let half = read(0, "m\n\nm status 0\nhalf\nm sta");
+        assert!(half[0].is_ok() && half[1].is_err());
+        let loud = shell("loud", true);
+        let without_complaints = Output { status: 124, stdout: b"m\nout\nm status 0\n".to_vec() };
+        assert!(Guard::read(&[&loud], &without_complaints)[0].is_err());
     }
 }

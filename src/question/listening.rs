@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// The kernel lists sockets that listen first, so the beginning of its tables is enough: 400 of them, in bytes.
@@ -38,13 +38,14 @@ impl Kind for Listening {
     type Key = ();
     type Answer = Vec<Listener>;
     const NAME: &'static str = "listening";
+    const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
         // Without IPv6 there is no second table.
         Script::new(
             "most=$1; set -- /proc/net/tcp
 if [ -e /proc/net/tcp6 ]; then set -- \"$@\" /proc/net/tcp6; fi
-for table do head -c \"$most\" \"$table\" || exit; echo; echo end; done 2>&1",
+exec head -v -c \"$most\" -- \"$@\" 2>&1",
         )
         .arg(MOST_BYTES.to_string())
     }
@@ -58,11 +59,14 @@ for table do head -c \"$most\" \"$table\" || exit; echo; echo end; done 2>&1",
     }
 }
 
-/// Reads the kernel's tables (`Documentation/networking/proc_net_tcp.rst`), each closed by a line `end`.
+/// Reads the kernel's tables (`Documentation/networking/proc_net_tcp.rst`), each below a line with its name (`==> /proc/net/tcp <==`).
 fn listeners(text: &str) -> Result<Vec<Listener>, Unanswered> {
     let mut found = Vec::new();
-    for table in text.split("\nend\n").filter(|table| !table.trim().is_empty()) {
-        let mut rows = table.trim_end_matches('\n').lines();
+    if !text.starts_with("==> ") {
+        return Err(Unanswered("the kernel's table of sockets could not be read".to_owned()));
+    }
+    for table in text.split("==> ").skip(1) {
+        let mut rows = table.trim_end_matches('\n').lines().skip(1);
         if !rows.next().is_some_and(|header| header.contains("local_address")) {
             return Err(Unanswered("the kernel's table of sockets could not be read".to_owned()));
         }
@@ -120,13 +124,13 @@ mod tests {
     use crate::resource::trial;
     use std::net::TcpListener;
 
-    const GOLDEN: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   106        0 1619 1 00000000affe6ccb 100 0 0 10 0\n   1: 020200C0:A9E6 507100CB:0050 01 00000000:00000000 03:00001318 00000000     0        0 0 3 00000000a1ac6e5b\n   2: 0202\nend\n";
+    const GOLDEN: &str = "==> /proc/net/tcp <==\n  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   106        0 1619 1 00000000affe6ccb 100 0 0 10 0\n   1: 020200C0:A9E6 507100CB:0050 01 00000000:00000000 03:00001318 00000000     0        0 0 3 00000000a1ac6e5b\n   2: 0202";
 
     #[test]
     fn a_table_that_was_cut_off_behind_its_listeners_is_enough() {
         let found = listeners(GOLDEN).unwrap();
         assert_eq!(found, [Listener { address: Ipv4Addr::LOCALHOST.into(), port: 6379, uid: 106, inode: 1619 }]);
-        assert!(listeners("nonsense\nend\n").is_err());
+        assert!(listeners("nonsense\n").is_err());
         assert!(listeners(&GOLDEN.replace(" 01 ", " 0A ")).is_err());
     }
 

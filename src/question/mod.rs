@@ -15,7 +15,6 @@ pub mod pending;
 pub mod pg;
 pub mod port_owner;
 pub mod redis;
-pub mod small_file;
 pub mod sysctl;
 pub mod ufw;
 pub mod unit;
@@ -44,6 +43,8 @@ pub trait Kind: Sized + 'static {
     const LIMIT: Duration = Duration::from_mins(1);
     /// Whether it runs beside the others because it is slow to start (psql) or may hang.
     const BESIDE: bool = false;
+    /// With whom it shares a shell and a limit, to save the processes that a limit of its own costs.
+    const COMPANY: Company = Company::Alone;
 
     /// One command that answers all `keys`. It changes nothing and reads nothing from its standard input.
     fn script(keys: &[&Self::Key]) -> Script;
@@ -51,6 +52,21 @@ pub trait Kind: Sized + 'static {
     /// Reads the command's output: one answer, or the reason why there is none, for each key in order.
     fn read(keys: &[&Self::Key], output: &Output) -> Vec<Result<Self::Answer, Unanswered>>;
 }
+
+/// Whether kinds share a shell and a limit. Each keeps a subshell of its own, and its answers once it has given them: hence those that may
+/// hang come last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Company {
+    /// It has a limit of its own: it talks to a server, runs other people's commands, or looks at file systems of the network.
+    Alone,
+    /// It reads the kernel's files and local ones.
+    Files,
+    /// It asks the name services, behind which there may be a directory server.
+    Names,
+}
+
+/// The limit of those who share one.
+const COMPANY_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a merged command printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,18 +139,34 @@ impl Questions {
 
     /// Merges all questions into one script. `mark` is a word that no output can hold: random, new for each script.
     ///
-    /// Each kind runs in a shell of its own under its own limit, so that one that hangs costs only its own answers. Slow kinds run beside the
-    /// rest: each is the left end of a pipe whose right end asks everything else first and passes its output on last, so outputs never mix and
-    /// no temporary file is needed.
+    /// Each kind runs in a shell of its own under its own limit, or shares one where its [`Company`] allows, so that one that hangs costs only
+    /// its own answers. Slow kinds run beside the rest: each is the left end of a pipe whose right end asks everything else first and passes its
+    /// output on last, so outputs never mix and no temporary file is needed.
     ///
     /// # Errors
     /// [`NulByte`] when a key holds one.
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
         let mut shared = String::new();
         let mut beside = Vec::new();
+        let mut company: Vec<&dyn AnyGroup> = Vec::new();
         for group in self.groups.values() {
-            let command = group.command(mark)?;
-            if group.beside() { beside.push(command) } else { shared.push_str(&command) }
+            match group.company() {
+                Company::Alone => {
+                    let command = format!("{}{}", limited(&group.script()?, group.limit())?, marked(mark, group.name(), "$?"));
+                    if group.beside() { beside.push(command) } else { shared.push_str(&command) }
+                }
+                Company::Files | Company::Names => company.push(group.as_ref()),
+            }
+        }
+        if !company.is_empty() {
+            company.sort_by_key(|group| group.company());
+            let (mut together, mut failed) = (String::new(), String::new());
+            for group in company {
+                let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
+                failed.push_str(&marked(mark, group.name(), "$status"));
+            }
+            // Those who have their mark already keep it: the first one counts.
+            let _ = write!(shared, "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n", piped(&together, COMPANY_LIMIT)?);
         }
         let mut text = shared;
         for command in beside {
@@ -142,6 +174,28 @@ impl Questions {
         }
         Ok(Composed { text, mark: mark.to_owned(), groups: self.groups })
     }
+}
+
+/// One argument may have no more than 128 KiB on Linux; in bytes.
+const LONGEST_ARGUMENT: usize = 100_000;
+
+/// Runs shell text under a limit, with nothing to read. As an argument, where it fits, it costs a process less.
+fn limited(text: &str, limit: Duration) -> Result<String, NulByte> {
+    if text.len() > LONGEST_ARGUMENT {
+        return piped(text, limit);
+    }
+    Ok(format!("timeout {} sh -c {} </dev/null\n", limit.as_secs(), quote(text)?))
+}
+
+/// As [`limited`], for text with the mark in it: everybody on the node can read arguments.
+fn piped(text: &str, limit: Duration) -> Result<String, NulByte> {
+    let text = quote(&format!("exec 3<&-\n{text}"))?;
+    Ok(format!("printf %s {text} | timeout {} sh -c '. /dev/fd/3' 3<&0 </dev/null\n", limit.as_secs()))
+}
+
+/// Ends a kind's output with its mark.
+fn marked(mark: &str, name: &str, status: &str) -> String {
+    format!("printf '\\n{mark} {name} %s\\n' \"{status}\"\n")
 }
 
 /// Questions as shell text, waiting for the output.
@@ -171,7 +225,7 @@ impl Composed {
             if let Some((name, status)) = line.split_once(' ')
                 && let Ok(status) = status.parse()
             {
-                sections.insert(name.to_owned(), Output { status, stdout: rest[..at].to_vec() });
+                sections.entry(name.to_owned()).or_insert_with(|| Output { status, stdout: rest[..at].to_vec() });
             }
             rest = &after[(end + 1).min(after.len())..];
         }
@@ -270,7 +324,10 @@ trait AnyGroup: Send + Sync {
     fn count(&self) -> usize;
     fn beside(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
-    fn command(&self, mark: &str) -> Result<String, NulByte>;
+    fn company(&self) -> Company;
+    fn name(&self) -> &'static str;
+    fn limit(&self) -> Duration;
+    fn script(&self) -> Result<String, NulByte>;
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers);
 }
 
@@ -299,18 +356,20 @@ impl<K: Kind> AnyGroup for Group<K> {
         }
     }
 
-    fn command(&self, mark: &str) -> Result<String, NulByte> {
-        let script = K::script(&self.keys()).render()?;
-        let mut command = String::new();
-        // The script is fed through a builtin, not passed as an argument: one argument may have no more than 128 KiB.
-        let _ = writeln!(
-            command,
-            "printf %s {} | timeout {} sh -c 'eval \"$(cat)\"'\nprintf '\\n{mark} {} %s\\n' \"$?\"",
-            quote(&script)?,
-            K::LIMIT.as_secs(),
-            K::NAME,
-        );
-        Ok(command)
+    fn company(&self) -> Company {
+        K::COMPANY
+    }
+
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn limit(&self) -> Duration {
+        K::LIMIT
+    }
+
+    fn script(&self) -> Result<String, NulByte> {
+        K::script(&self.keys()).render()
     }
 
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers) {
@@ -334,91 +393,4 @@ fn first_line(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::process::Command;
-
-    #[derive(Debug)]
-    struct Echo;
-    impl Kind for Echo {
-        type Key = String;
-        type Answer = String;
-        const NAME: &'static str = "echo";
-        fn script(keys: &[&String]) -> Script {
-            Script::new("printf '%s\\n' \"$@\"").args(keys.iter().map(ToString::to_string))
-        }
-        fn read(_: &[&String], output: &Output) -> Vec<Result<String, Unanswered>> {
-            String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(line.to_owned())).collect()
-        }
-    }
-
-    #[derive(Debug)]
-    struct Hangs;
-    impl Kind for Hangs {
-        type Key = ();
-        type Answer = ();
-        const NAME: &'static str = "hangs";
-        const LIMIT: Duration = Duration::from_secs(1);
-        const BESIDE: bool = true;
-        fn script(_: &[&()]) -> Script {
-            Script::new("exec tail -f /dev/null")
-        }
-        fn read(keys: &[&()], output: &Output) -> Vec<Result<(), Unanswered>> {
-            output.unanswered("what hangs", keys.len())
-        }
-    }
-
-    fn run(questions: Questions) -> Answers {
-        let composed = questions.compose("f00d").unwrap();
-        let output = Command::new("sh").arg("-c").arg(composed.script()).output().unwrap();
-        composed.read(&output.stdout)
-    }
-
-    #[test]
-    fn questions_of_a_kind_share_one_command_and_keep_their_order() {
-        let mut questions = Questions::default();
-        for key in ["b", "a; reboot", "b", "it's"] {
-            questions.ask::<Echo>(key.to_owned());
-        }
-        assert_eq!(questions.count(), 3);
-        let answers = run(questions);
-        for key in ["b", "a; reboot", "it's"] {
-            assert_eq!(answers.get::<Echo>(&key.to_owned()).unwrap(), key);
-        }
-    }
-
-    #[test]
-    fn a_hanging_kind_costs_only_its_own_answers() {
-        let mut questions = Questions::default();
-        questions.ask::<Hangs>(());
-        questions.ask::<Echo>("here".into());
-        let answers = run(questions);
-        assert_eq!(answers.get::<Hangs>(&()).unwrap_err().0, "asking for what hangs took too long");
-        assert_eq!(answers.get::<Echo>(&"here".into()).unwrap(), "here");
-    }
-
-    #[test]
-    fn an_output_that_was_cut_off_is_a_failure() {
-        let mut questions = Questions::default();
-        questions.ask::<Echo>("x".into());
-        let answers = questions.compose("f00d").unwrap().read(b"x\n\nf00d ech");
-        assert_eq!(answers.get::<Echo>(&"x".into()).unwrap_err().0, "the node gave no answer about echo");
-    }
-
-    #[test]
-    fn a_question_never_asked_has_no_answer() {
-        assert!(Answers::default().get::<Echo>(&"x".into()).is_err());
-    }
-
-    #[test]
-    fn what_was_answered_is_not_asked_again() {
-        let mut questions = Questions::default();
-        questions.ask::<Echo>("x".into());
-        let answers = run(questions);
-        let mut again = Questions::default();
-        again.ask::<Echo>("x".into());
-        again.ask::<Echo>("y".into());
-        again.without(&answers);
-        assert_eq!(again.count(), 1);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Which Debian packages are installed, in one `dpkg-query`.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// What dpkg knows of a package.
@@ -31,6 +31,7 @@ impl Kind for Package {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "package";
+    const COMPANY: Company = Company::Files;
 
     fn script(names: &[&String]) -> Script {
         // Fields of dpkg hold neither tabs nor line breaks. Errors go to standard output too: names without a package end up there.

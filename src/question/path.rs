@@ -73,6 +73,20 @@ impl Found {
             Entry::Absent | Entry::File(_) | Entry::Directory(_) | Entry::Link(_) | Entry::Other(_) => Some(&self.entry),
         }
     }
+
+    /// The regular file that is there or that a link there leads to; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// When there is something else.
+    pub fn file(&self, path: &RemotePath) -> Result<Option<&File>, Unanswered> {
+        match self.seen(true) {
+            Some(Entry::File(file)) => Ok(Some(file)),
+            Some(Entry::Absent) => Ok(None),
+            Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => {
+                Err(Unanswered(format!("`{path}` is not a regular file")))
+            }
+        }
+    }
 }
 
 /// What is at a path.

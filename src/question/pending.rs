@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// Where marks live: a file for each pending handler, named `<role>.<handler>`.
@@ -49,6 +49,7 @@ impl Kind for Pending {
     type Key = ();
     type Answer = Marks;
     const NAME: &'static str = "pending";
+    const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new(

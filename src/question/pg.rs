@@ -72,7 +72,7 @@ const ASK: &str = r#"
 find_psql
 if [ -z "$psql" ]; then
     echo '@ absent psql is not installed'
-elif ! id -u postgres >/dev/null 2>&1; then
+elif [ -z "$group" ]; then
     echo '@ absent there is no user `postgres`'
 else
     export PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'

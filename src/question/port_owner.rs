@@ -1,6 +1,6 @@
 //! Who listens on a TCP port: process, unit, directory.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// A process that listens on the port.
@@ -12,71 +12,112 @@ pub struct PortOwner {
     pub process: String,
     /// The systemd unit that it belongs to, such as `redis-server.service`; empty when there is none.
     pub unit: String,
-    /// Its working directory.
+    /// Its working directory; empty for a process of the units asked for.
     pub directory: String,
 }
 
-impl Kind for PortOwner {
+/// A port, and who may well have it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Port {
     /// The port.
-    type Key = u16;
-    /// Everyone who has the listening socket open; empty when nothing listens.
-    type Answer = Vec<Self>;
-    const NAME: &'static str = "port-owner";
+    pub port: u16,
+    /// Units whose processes are looked at first, `*` standing for anything: all descriptors of a busy node are many.
+    pub units: Vec<String>,
+}
 
-    fn script(ports: &[&u16]) -> Script {
-        // Descriptors are looked at (one stat for all) only when something listens. Fields end with NUL, because names may hold anything.
-        Script::new(
-            "set -f
-tables=$(for table in /proc/net/tcp /proc/net/tcp6; do if [ -e \"$table\" ]; then head -c 65536 \"$table\" || exit; fi; done) || exit
-IFS='
+/// Arguments: ports in hex, `--`, units. Fields end with NUL, because names may hold anything.
+const SCRIPT: &str = r#"
+newline='
 '
+set -f
+ports=
+while [ "$1" != -- ]; do ports="$ports $1"; shift; done
+shift
+if [ -e /proc/net/tcp6 ]; then tables=$(head -q -c 65536 /proc/net/tcp /proc/net/tcp6) || exit
+else tables=$(head -q -c 65536 /proc/net/tcp) || exit
+fi
+fields() { address=$2 inode=${10}; }
 sockets=
+IFS=$newline
 for row in $tables; do
   case $row in *:*' '*:*' 0A '*) ;; *) continue;; esac
-  IFS=' '; words=$*; set -- $row; address=$2 inode=${10}; set -- $words; IFS='
-'
-  for port do case $address in *:\"$port\") sockets=\"$sockets $port:$inode\";; esac; done
-done
-if [ -n \"$sockets\" ]; then
-  set +f
-  open=$(stat -L -c '%i %n' /proc/[0-9]*/fd/* 2>/dev/null)
-  set -f
-  case $open in *' /proc/'*) ;; *) echo 'the open files of processes cannot be listed'; exit 1;; esac
   IFS=' '
-  for socket in $sockets; do
-    inode=${socket#*:} pids=' '
-    IFS='
-'
-    for file in $open; do
-      case $file in \"$inode /proc/\"*)
-        pid=${file#*/proc/} pid=${pid%%/*}
-        case $pids in *\" $pid \"*) ;; *) pids=\"$pids$pid \";; esac;;
-      esac
-    done
-    IFS=' '
-    [ \"$pids\" != ' ' ] || printf '%s\\0%s\\0\\0\\0\\0' \"${socket%:*}\" 0
-    for pid in $pids; do
-      name= unit=
-      { IFS= read -r name <\"/proc/$pid/comm\"; } 2>/dev/null || continue
-      while IFS= read -r line; do
-        case $line in 0::*|*:name=systemd:*) if [ -z \"$unit\" ] || [ \"$unit\" = / ]; then unit=${line#*:*:}; fi;; esac
-      done 2>/dev/null <\"/proc/$pid/cgroup\"
-      printf '%s\\0%s\\0%s\\0%s\\0%s\\0' \"${socket%:*}\" \"$pid\" \"$name\" \"$unit\" \"$(readlink \"/proc/$pid/cwd\")\"
-    done
+  fields $row
+  for port in $ports; do case $address in *:"$port") sockets="$sockets $port:$inode";; esac; done
+  IFS=$newline
+done
+[ -n "$sockets" ] || exit 0
+export QUOTING_STYLE=literal
+set +f
+unset IFS
+for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do [ ! -d "$root/system.slice" ] || break; done
+pids=
+for unit do
+  for file in "$root"/system.slice/$unit/cgroup.procs "$root"/system.slice/*/$unit/cgroup.procs; do
+    [ ! -r "$file" ] || while read -r pid; do pids="$pids $pid"; done <"$file"
   done
-fi
-exit 0",
-        )
-        .args(ports.iter().map(|port| format!("{port:04X}")))
+done
+set --
+# Sockets that listen are opened early: their descriptors have one or two digits.
+for pid in $pids; do set -- "$@" "/proc/$pid/fd"/? "/proc/$pid/fd"/??; done
+open=
+if [ $# -gt 0 ]; then open=$(stat -c %N -- "$@" 2>/dev/null); fi
+directories=
+for socket in $sockets; do
+  case $open in *" -> socket:[${socket#*:}]"*) ;; *)
+    open=$(stat -c %N /proc/[0-9]*/fd/* 2>/dev/null)
+    case $open in *'/proc/'*) ;; *) echo 'the open files of processes cannot be listed'; exit 1;; esac
+    directories=yes
+    break;;
+  esac
+done
+set -f
+for socket in $sockets; do
+  pids=' '
+  IFS=$newline
+  for file in $open; do
+    case $file in *" -> socket:[${socket#*:}]")
+      pid=${file#*/proc/} pid=${pid%%/*}
+      case $pids in *" $pid "*) ;; *) pids="$pids$pid ";; esac;;
+    esac
+  done
+  unset IFS
+  [ "$pids" != ' ' ] || printf '%s\0%s\0\0\0\0' "${socket%:*}" 0
+  for pid in $pids; do
+    name='' unit='' directory=''
+    { IFS= read -r name <"/proc/$pid/comm"; } 2>/dev/null || continue
+    while IFS= read -r line; do
+      case $line in 0::*|*:name=systemd:*) if [ -z "$unit" ] || [ "$unit" = / ]; then unit=${line#*:*:}; fi;; esac
+    done 2>/dev/null <"/proc/$pid/cgroup"
+    if [ -n "$directories" ]; then directory=$(readlink "/proc/$pid/cwd"); fi
+    printf '%s\0%s\0%s\0%s\0%s\0' "${socket%:*}" "$pid" "$name" "$unit" "$directory"
+  done
+done
+exit 0
+"#;
+
+impl Kind for PortOwner {
+    type Key = Port;
+    /// Everyone who has the listening socket open; of those in the units asked for alone, when they have it. Empty when nothing listens.
+    type Answer = Vec<Self>;
+    const NAME: &'static str = "port-owner";
+    const COMPANY: Company = Company::Files;
+
+    fn script(keys: &[&Port]) -> Script {
+        // A link to a descriptor is looked at, never what it leads to, which may be a file on a server that hangs.
+        Script::new(SCRIPT)
+            .args(keys.iter().map(|key| format!("{:04X}", key.port)))
+            .arg("--")
+            .args(keys.iter().flat_map(|key| key.units.clone()))
     }
 
-    fn read(ports: &[&u16], output: &Output) -> Vec<Result<Vec<Self>, Unanswered>> {
+    fn read(keys: &[&Port], output: &Output) -> Vec<Result<Vec<Self>, Unanswered>> {
         if output.status != 0 {
-            return output.unanswered("who listens", ports.len());
+            return output.unanswered("who listens", keys.len());
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let fields: Vec<&str> = text.split('\0').collect();
-        ports.iter().map(|port| owners(**port, &fields)).collect()
+        keys.iter().map(|key| owners(key.port, &fields)).collect()
     }
 }
 
@@ -110,7 +151,8 @@ mod tests {
     use std::net::TcpListener;
 
     fn ask(ports: &[u16]) -> Vec<Result<Vec<PortOwner>, Unanswered>> {
-        let ports: Vec<&u16> = ports.iter().collect();
+        let ports: Vec<Port> = ports.iter().map(|port| Port { port: *port, units: vec!["no-such@*.service".into()] }).collect();
+        let ports: Vec<&Port> = ports.iter().collect();
         let done = trial::run(&PortOwner::script(&ports), std::path::Path::new("/nonexistent"));
         PortOwner::read(&ports, &Output { status: done.status, stdout: done.stdout })
     }
@@ -138,8 +180,10 @@ mod tests {
 
     #[test]
     fn a_failed_look_is_not_a_free_port() {
-        let answers =
-            PortOwner::read(&[&6379], &Output { status: 1, stdout: b"the open files of processes cannot be listed\n".to_vec() });
+        let answers = PortOwner::read(
+            &[&Port { port: 6379, units: Vec::new() }],
+            &Output { status: 1, stdout: b"the open files of processes cannot be listed\n".to_vec() },
+        );
         assert!(answers[0].as_ref().unwrap_err().0.contains("cannot be listed"));
     }
 }

@@ -235,10 +235,7 @@ printf '%s\n' "$@" >>seen
 env >>seen
 input=$(cat)
 printf '%s\n' "$input" >>input
-case $input in
-    PING) echo '(error) NOAUTH Authentication required.' ;;
-    *) cat reply ;;
-esac
+cat reply
 "#;
 
     fn node(password: &str) -> tempfile::TempDir {
@@ -251,7 +248,7 @@ esac
             "redis.conf",
             "# comment\n  port 6379\nrequirepass \"p@ss $(x)\"\nmasterauth other\nuser default >x\nsave 900 1 *\n\nloadmodule /x.so\n",
         );
-        let info = "OK\n\"@ping\"\nPONG\n\"@info\"\n# Server\r\nprocess_id:1\r\nredis_version:7.4.1\r\n# Persistence\r\nloading:0\r\n\
+        let info = "(error) NOAUTH Authentication required.\nOK\n\"@ping\"\nPONG\n\"@info\"\n# Server\r\nprocess_id:1\r\nredis_version:7.4.1\r\n# Persistence\r\nloading:0\r\n\
             module:name=search,ver=21005,api=1\r\n\"@config\"\n 1) \"port\"\n 2) \"6379\"\n 3) \"save\"\n10) \"a\\\"\\x00b\"\n\"@end\"\n";
         write("reply", info);
         directory
@@ -311,7 +308,7 @@ esac
         let node = node("p@ss $(x)");
         fs::write(
             node.path().join("reply"),
-            "(error) ERR unknown command 'AUTH', with args beginning with: 'p@ss $(x)'\n\"@end\"\n",
+            "PONG\n(error) ERR unknown command 'AUTH', with args beginning with: 'p@ss $(x)'\n\"@end\"\n",
         )
         .unwrap();
         let Ok(Answer::Said(said)) = ask(&instance(node.path())) else { panic!() };
@@ -324,7 +321,7 @@ esac
         let reply = |text: &str| fs::write(node.path().join("reply"), text).unwrap();
         reply("Could not connect to Redis at /x: No such file or directory\n");
         assert!(matches!(ask(&instance(node.path())), Ok(Answer::Silent(why)) if why.starts_with("Could not connect")));
-        reply("OK\n\"@ping\"\n");
+        reply("PONG\nOK\n\"@ping\"\n");
         assert_eq!(ask(&instance(node.path())).unwrap_err().0, "redis-cli ended early");
         assert!(Redis::read(&[&instance(node.path())], &Output { status: 0, stdout: Vec::new() })[0].is_err());
         assert!(Redis::read(&[&instance(node.path())], &Output { status: 124, stdout: Vec::new() })[0].is_err());

@@ -1,6 +1,7 @@
 unset REDISCLI_AUTH
 newline='
 '
+carriage_return=$(printf '\r')
 # The value of key $2 in the secrets file $1, in $password, without a process that would show it.
 read_password() {
     password=
@@ -10,7 +11,7 @@ read_password() {
             "$2="*) password=${line#*=} ;;
         esac
     done <"$1"
-    password=${password%"$(printf '\r')"}
+    password=${password%"$carriage_return"}
     unquote "$password"
     password=$unquoted
     [ -n "$password" ]
@@ -66,19 +67,20 @@ ask_redis() {
         *[\"\\]*) echo '@@ odd-password'; return ;;
     esac
     if [ -n "$4" ]; then set -- -h "$3" -p "$4"; else set -- -s "$3"; fi
-    echo '@@ anonymous'
-    echo PING | "$cli" --no-raw "$@" 2>&1
     names=
     if [ -n "$config" ]; then show_config "$config"; fi
-    echo '@@ auth'
     said=$(
         {
-            printf 'AUTH "%s"\n' "$password"
+            # Before AUTH the connection is anybody's.
+            printf 'PING\nAUTH "%s"\n' "$password"
             printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO persistence\nINFO modules\n'
             if [ -n "$names" ]; then printf 'ECHO "@config"\nCONFIG GET%s\n' "$names"; fi
             printf 'ECHO "@end"\n'
         } | "$cli" --no-raw "$@" 2>&1
     )
+    printf '@@ anonymous\n%s\n@@ auth\n' "${said%%"$newline"*}"
+    case $said in *"$newline"*) ;; *) return ;; esac
+    said=${said#*"$newline"}
     reply=${said%%"$newline"*}
     # A server without AUTH repeats the password after a comma.
     if [ "$reply" != OK ]; then printf '%s\n' "${reply%%,*}"; return; fi

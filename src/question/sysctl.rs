@@ -1,6 +1,6 @@
 //! Live kernel settings, and whether the kernel would take another value.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
 /// A kernel setting.
@@ -35,25 +35,37 @@ impl Kind for Sysctl {
     /// `None`: this kernel has no such setting.
     type Answer = Option<Self>;
     const NAME: &'static str = "sysctl";
+    const COMPANY: Company = Company::Files;
 
     fn script(names: &[&String]) -> Script {
-        // These files give their value to the first read only, and `read` reads byte by byte: hence cat.
+        // These files give their value to the first read only, and `read` reads byte by byte: hence head, once for all of them.
         // `[ -w ]` is true for root on a read-only mount too, in some shells: the mounts decide, without a try.
         Script::new(
             "newline='
 '
-while read -r id parent device root mount options rest; do
-  case $mount in /proc|/proc/sys|/proc/sys/*) printf 'mount %s %s %s\\n' \"$options\" \"${rest##* }\" \"$mount\";; esac
-done </proc/self/mountinfo
+text=$(head -v -c 1048576 -- \"$@\" /proc/self/mountinfo 2>/dev/null)
+text=\"$newline$newline$text\"
+mounts=${text##*\"$newline==> /proc/self/mountinfo <==$newline\"}
+set -f
+IFS=$newline
+for line in $mounts; do
+  case $line in *' /proc '*|*' /proc/sys '*|*' /proc/sys/'*) ;; *) continue;; esac
+  words=$*; IFS=' '; set -- $line
+  shift 4; mount=$1 options=$2; while [ $# -gt 1 ]; do shift; done
+  case $mount in /proc|/proc/sys|/proc/sys/*) printf 'mount %s %s %s\\n' \"$options\" \"$1\" \"$mount\";; esac
+  IFS=$newline; set -- $words
+done
 for path do
   may=no value= read=no
   if [ -w \"$path\" ]; then may=yes; fi
   if [ -f \"$path\" ]; then
-    if value=$(cat \"$path\"); then read=yes; fi
+    case $text in *\"$newline==> $path <==$newline\"*)
+      read=yes value=${text#*\"$newline==> $path <==$newline\"};;
+    esac
     printf '%s %s %s\\n' \"$read\" \"$may\" \"${value%%$newline*}\"
   else echo none
   fi
-done 2>/dev/null",
+done",
         )
         .args(names.iter().map(|name| path(name)))
     }

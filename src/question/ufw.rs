@@ -1,6 +1,6 @@
 //! What ufw's files say. The files only: ufw itself is Python, and takes longer than everything else together.
 
-use super::{Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered};
 use crate::{
     firewall::{Firewall, Policy, Rule},
     script::Script,
@@ -19,16 +19,15 @@ pub enum Answer {
     State(Firewall),
 }
 
-/// Splits in the shell itself: `while read` would cost a system call per byte.
+/// Splits in the shell itself: `while read` would cost a system call per byte. `head` begins a line of its own with each file.
 const ASK: &str = r#"
 if [ ! -x "$1/usr/sbin/ufw" ]; then echo absent; exit 0; fi
 set -f
-rules=$(cat "$1/etc/ufw/user.rules" "$1/etc/ufw/user6.rules" 2>&1) || { printf '%s\n' "$rules"; exit 1; }
-defaults=$(cat "$1/etc/default/ufw" 2>&1) || { printf '%s\n' "$defaults"; exit 1; }
-state=$(cat "$1/etc/ufw/ufw.conf" 2>&1) || { printf '%s\n' "$state"; exit 1; }
+set -- "$1/etc/ufw/user.rules" "$1/etc/ufw/user6.rules" "$1/etc/default/ufw" "$1/etc/ufw/ufw.conf"
+files=$(head -v -c 1048576 -- "$@" 2>&1) || { case $files in *'head: '*) files="head: ${files#*head: }" ;; esac; printf '%s\n' "$files"; exit 1; }
 IFS='
 '
-for line in $rules $defaults $state; do
+for line in $files; do
     case $line in
         '### tuple ### '* | ENABLED=* | LOGLEVEL=* | IPV6=* | DEFAULT_*_POLICY=*) printf '%s\n' "$line" ;;
     esac
@@ -44,6 +43,7 @@ impl Kind for Ufw {
     type Key = ();
     type Answer = Answer;
     const NAME: &'static str = "ufw";
+    const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
         script_below("")

@@ -5,9 +5,12 @@ use std::{fmt::Write as _, time::Duration};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode};
+use super::{Change, Diff, Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode};
 use crate::{
-    question::{Questions, Unanswered, small_file::SmallFile},
+    question::{
+        Questions, Unanswered,
+        path::{File, Look, PathState},
+    },
     script::Script,
     secret::Sealed,
 };
@@ -165,25 +168,24 @@ fn key(signed_by: &str) -> Result<Key, Wrong> {
 impl Resource for Repository {
     fn questions(&self, ask: &mut Questions) {
         for path in [&self.sources, &self.armoured, &self.binary] {
-            ask.ask::<SmallFile>(path.clone());
+            ask.ask::<PathState>(Look::content(path));
         }
         if let Some(Wanted { key: Key::Path(path), .. }) = &self.wanted {
-            ask.ask::<SmallFile>(path.clone());
+            ask.ask::<PathState>(Look::content(path));
         }
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let sources = is.answers.get::<SmallFile>(&self.sources)?.as_ref();
-        let armoured = is.answers.get::<SmallFile>(&self.armoured)?.as_ref();
-        let binary = is.answers.get::<SmallFile>(&self.binary)?.as_ref();
+        let file = |path| is.answers.get::<PathState>(&Look::content(path))?.file(path);
+        let (sources, armoured, binary) = (file(&self.sources)?, file(&self.armoured)?, file(&self.binary)?);
         let Some(wanted) = &self.wanted else {
             return Ok(self.removal(&[(&self.sources, sources), (&self.armoured, armoured), (&self.binary, binary)]));
         };
         let mut missing = None;
         let (key_path, key_is_fine) = match &wanted.key {
-            Key::Inline(key) => (&self.armoured, armoured.is_some_and(|file| file.content == key.as_bytes() && readable(file))),
+            Key::Inline(key) => (&self.armoured, armoured.is_some_and(|file| holds(file, key) && readable(file))),
             Key::Path(path) => {
-                let file = is.answers.get::<SmallFile>(path)?.as_ref();
+                let file = file(path)?;
                 missing = file.map_or_else(|| Some(format!("key file `{path}`")), |file| trouble(path, file));
                 (path, missing.is_none())
             }
@@ -195,14 +197,14 @@ impl Resource for Repository {
             }
         };
         let text = format!("{}Signed-By: {key_path}\n", wanted.body);
-        let text_is_fine = sources.is_some_and(|file| file.content == text.as_bytes() && readable(file));
+        let text_is_fine = sources.is_some_and(|file| holds(file, &text) && readable(file));
         if text_is_fine && key_is_fine {
             return Ok(Verdict::CONVERGED);
         }
-        let before = sources.map(|file| file.content.as_slice());
+        let before = sources.map(|file| file.content.as_deref().unwrap_or_default());
         let mut diff = Diff::of_text(before, &Sealed::from(text), is.secrets).titled(self.sources.as_str());
         if let Some(file) = sources.filter(|file| !readable(file)) {
-            diff.attribute("mode", &format!("{:04o}", file.mode), "0644");
+            diff.attribute("mode", &format!("{:04o}", file.attributes.mode.0), "0644");
         }
         if !key_is_fine && !matches!(wanted.key, Key::Path(_)) {
             diff.added(format!("key {key_path}"));
@@ -217,18 +219,24 @@ impl Resource for Repository {
 }
 
 /// As [`INSTALL`] leaves them.
-fn readable(file: &SmallFile) -> bool {
-    file.mode == 0o644 && file.of_root
+fn readable(file: &File) -> bool {
+    file.attributes.mode == Mode(0o644) && file.attributes.uid == 0
+}
+
+/// A file that is too large to be looked into holds something else.
+fn holds(file: &File, text: &str) -> bool {
+    file.content.as_deref() == Some(text.as_bytes())
 }
 
 /// What is wrong with a key file, said as what is missing.
-fn trouble(path: &RemotePath, file: &SmallFile) -> Option<String> {
+fn trouble(path: &RemotePath, file: &File) -> Option<String> {
     let named_armoured = path.as_str().rsplit_once('.').is_some_and(|(_, ending)| ending == "asc");
-    let is_armoured = String::from_utf8_lossy(&file.content).contains(BEGIN);
-    if file.content.is_empty() {
+    // A key ring too large to be looked into is one of many keys, which are not armoured.
+    let is_armoured = file.content.as_deref().is_some_and(|content| String::from_utf8_lossy(content).contains(BEGIN));
+    if file.size == 0 {
         Some(format!("a key in `{path}`, which is empty"))
-    } else if file.mode & 0o004 == 0 {
-        Some(format!("a key file `{path}` that the user `_apt` can read: it has mode {:04o}, give it 0644", file.mode))
+    } else if file.attributes.mode.0 & 0o004 == 0 {
+        Some(format!("a key file `{path}` that the user `_apt` can read: it has mode {:04o}, give it 0644", file.attributes.mode.0))
     } else if is_armoured && !named_armoured {
         Some(format!("a key file whose name fits: `{path}` is armoured, so apt reads it only when its name ends in `.asc`"))
     } else if !is_armoured && named_armoured {
@@ -253,7 +261,7 @@ impl Repository {
             .limit(LIMIT)
     }
 
-    fn removal(&self, files: &[(&RemotePath, Option<&SmallFile>)]) -> Verdict {
+    fn removal(&self, files: &[(&RemotePath, Option<&File>)]) -> Verdict {
         let there: Vec<&str> = files.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path.as_str()).collect();
         if there.is_empty() {
             return Verdict::CONVERGED;

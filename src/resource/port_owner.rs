@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Files, Is, Kind, OneOrMany, Resource, Verdict, Wrong, decode, matches_glob};
 use crate::question::{
     Questions, Unanswered,
-    port_owner::PortOwner,
+    port_owner::{Port, PortOwner},
     unit::full_name,
 };
 
@@ -37,6 +37,10 @@ struct Ours {
 }
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+    Ok(Box::new(ours(parameters)?))
+}
+
+fn ours(parameters: Value) -> Result<Ours, Wrong> {
     let Parameters { port, unit, help } = decode(parameters)?;
     if port == 0 || unit.0.is_empty() {
         return Err(Wrong::parameter(if port == 0 { "port" } else { "unit" }, "is missing"));
@@ -46,16 +50,16 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         let full = full_name(&name.replace('*', "x")).map_err(|message| Wrong::parameter("unit", message))?;
         Ok(if full.len() == name.len() { name.clone() } else { format!("{name}.service") })
     });
-    Ok(Box::new(Ours { port, units: units.collect::<Result<_, Wrong>>()?, help }))
+    Ok(Ours { port, units: units.collect::<Result<_, Wrong>>()?, help })
 }
 
 impl Resource for Ours {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PortOwner>(self.port);
+        ask.ask::<PortOwner>(self.key());
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let owners = is.answers.get::<PortOwner>(&self.port)?;
+        let owners = is.answers.get::<PortOwner>(&self.key())?;
         // Socket activation: systemd keeps the socket open beside the service.
         let ours = |owner: &PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
         let stranger = owners.iter().find(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(ours)));
@@ -64,6 +68,10 @@ impl Resource for Ours {
 }
 
 impl Ours {
+    fn key(&self) -> Port {
+        Port { port: self.port, units: self.units.clone() }
+    }
+
     fn complaint(&self, owner: &PortOwner) -> String {
         let port = self.port;
         let who = if owner.pid == 0 {
@@ -88,9 +96,9 @@ mod tests {
     }
 
     fn compare(unit: &Value, owners: Vec<PortOwner>) -> Verdict {
+        let resource = ours(json!({"port": 6379, "unit": unit, "help": "look at its data first"})).unwrap();
         let mut answers = Answers::default();
-        answers.set::<PortOwner>(6379, Ok(owners));
-        let resource = from_parameters(json!({"port": 6379, "unit": unit, "help": "look at its data first"}), &mut NoFiles).unwrap();
+        answers.set::<PortOwner>(resource.key(), Ok(owners));
         resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 

@@ -7,7 +7,7 @@ use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Verdict, 
 use crate::{
     question::{
         Questions, Unanswered,
-        small_file::SmallFile,
+        path::{Look, PathState},
         sysctl::{Sysctl, path},
     },
     script::Script,
@@ -80,15 +80,16 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 
 impl Resource for Setting {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<SmallFile>(self.file.clone());
+        ask.ask::<PathState>(Look::content(&self.file));
         if self.live && self.value.is_some() {
             ask.ask::<Sysctl>(self.name.clone());
         }
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let file = is.answers.get::<SmallFile>(&self.file)?;
-        let before = file.as_ref().map(|file| file.content.as_slice());
+        let file = is.answers.get::<PathState>(&Look::content(&self.file))?.file(&self.file)?;
+        let too_large = || Unanswered(format!("`{}` is too large for kernel settings", self.file));
+        let before = file.map(|file| file.content.as_deref().ok_or_else(too_large)).transpose()?;
         let after = self.rewritten(before.unwrap_or_default());
         let file_differs = before.unwrap_or_default() != after;
         let mut diff = Diff::none();
@@ -192,8 +193,14 @@ fi
 mod tests {
     use super::*;
     use crate::{
-        question::Answers,
-        resource::trial::{NoFiles, run, shown},
+        question::{
+            Answers,
+            path::{Attributes, Entry, File, Found},
+        },
+        resource::{
+            Mode,
+            trial::{NoFiles, run, shown},
+        },
         secret::SecretValues,
     };
     use serde_json::json;
@@ -205,10 +212,17 @@ mod tests {
         })
     }
 
+    fn found(content: Option<&str>) -> Found {
+        let entry = content.map_or(Entry::Absent, |text| {
+            let attributes = Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 };
+            Entry::File(File { attributes, size: text.len() as u64, content: Some(text.into()), sha256: None })
+        });
+        Found { entry, parent_exists: true }
+    }
+
     fn compare_at(file: &str, content: Option<&str>, live: Option<(&str, bool)>) -> Verdict {
         let mut answers = Answers::default();
-        let content = content.map(|text| SmallFile { mode: 0o644, of_root: true, content: text.into() });
-        answers.set::<SmallFile>(RemotePath::new(file).unwrap(), Ok(content));
+        answers.set::<PathState>(Look::content(&RemotePath::new(file).unwrap()), Ok(found(content)));
         answers.set::<Sysctl>(
             "vm.overcommit_memory".into(),
             Ok(live.map(|(live, writable)| Sysctl { live: Some(live.into()), writable })),
@@ -287,8 +301,7 @@ mod tests {
     fn absent_takes_the_line_away_and_leaves_the_kernel_alone() {
         let mut answers = Answers::default();
         let file = RemotePath::new("/etc/sysctl.d/99-sysctl.conf").unwrap();
-        let content = SmallFile { mode: 0o644, of_root: true, content: b"x.y=1\nz=2\n".to_vec() };
-        answers.set::<SmallFile>(file, Ok(Some(content)));
+        answers.set::<PathState>(Look::content(&file), Ok(found(Some("x.y=1\nz=2\n"))));
         let resource = sysctl(json!({"name": "x.y", "state": "absent"})).unwrap();
         let verdict = resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
         assert_eq!(shown(&change(verdict).diff), "= /etc/sysctl.d/99-sysctl.conf\n- x.y=1\n  z=2");

@@ -65,11 +65,13 @@ impl Node {
         if let Some(Wanted { key: Key::Path(path), .. }) = &repository.wanted {
             paths.push(path);
         }
-        let done = run(&SmallFile::script(&paths), self.root.path());
-        let results = SmallFile::read(&paths, &Output { status: done.status, stdout: done.stdout });
+        let looks: Vec<Look> = paths.into_iter().map(Look::content).collect();
+        let keys: Vec<&Look> = looks.iter().collect();
+        let done = run(&PathState::script(&keys), self.root.path());
+        let results = PathState::read(&keys, &Output { status: done.status, stdout: done.stdout });
         let mut answers = Answers::default();
-        for (path, result) in paths.into_iter().zip(results) {
-            answers.set::<SmallFile>(path.clone(), result);
+        for (look, result) in looks.iter().zip(results) {
+            answers.set::<PathState>(look.clone(), result);
         }
         repository.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
