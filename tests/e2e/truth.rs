@@ -181,7 +181,6 @@ const UNDO: &[(&str, &str)] = &[
         "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'",
     ),
     ("Create the users database", "runuser -u postgres -- psql -qc 'drop database autobot_users'"),
-    ("Create the users database", "runuser -u postgres -- psql -qc 'alter database autobot_users owner to postgres'"),
     ("Install the firewall", "ufw --force disable; dpkg --purge --force-depends ufw"),
     // The rule with the source keeps this very test from being locked out.
     ("Keep SSH open", "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp"),
