@@ -10,4 +10,8 @@
 )]
 
 mod harness;
+mod prediction;
+mod second_run;
 mod smoke;
+mod trace;
+mod truth;

@@ -1,0 +1,48 @@
+//! The second run changes nothing, in one round of questions, and nothing on the node notices it.
+
+use serde_json::json;
+
+use crate::{
+    harness::{Booted, Project, eventually},
+    truth::settle,
+};
+
+/// The round trips of a run in which nothing changes: one round of questions for everything.
+const ROUND_TRIPS: u32 = 1;
+
+#[test]
+fn the_second_run_is_one_round_of_questions_restarts_nothing_writes_nothing_and_needs_to_write_nothing() {
+    let node = Booted::converged();
+    settle(&node);
+    let project = Project::shipped(&[("database_vm", &node, "")]);
+    let psql = |sql: &str| node.try_sh(&format!("cd /; runuser -u postgres -- psql -qXAt -v ON_ERROR_STOP=1 -c '{sql}'"));
+    eventually("PostgreSQL answers", 30, || psql("select 1").status.success());
+    assert!(psql("alter system set default_transaction_read_only = on").status.success());
+    assert!(psql("select pg_reload_conf()").status.success());
+    eventually("PostgreSQL refuses to write", 30, || !psql("create table nothing ()").status.success());
+
+    let servers = || {
+        node.sh("for unit in autobot-database-redis postgresql@15-main; do
+  pid=$(systemctl show -P MainPID $unit)
+  printf '%s %s %s ' $unit \"$pid\" \"$(systemctl show -P ActiveEnterTimestampMonotonic $unit)\"
+  cut -d' ' -f22 \"/proc/$pid/stat\"
+done")
+    };
+    let before = servers();
+    node.sh("touch /root/marker");
+    let runs = [(); 2].map(|()| project.json(&["deploy", "--detailed-exitcode"]));
+    for run in &runs {
+        run.assert_code(0);
+        let host = run.host("database_vm");
+        assert_eq!(
+            (&host["status"], &host["unpredicted"], &host["round_trips"]),
+            (&json!("ok"), &json!([]), &json!(ROUND_TRIPS))
+        );
+        let all = run.tasks("database_vm");
+        assert!(all.iter().all(|task| ["ok", "skipped"].contains(&task.status.as_str())), "{all:#?}");
+    }
+    assert_eq!(runs[0].host("database_vm")["bytes_sent"], runs[1].host("database_vm")["bytes_sent"]);
+    assert_eq!(servers(), before);
+    assert_eq!(node.sh("find /etc /opt /usr /var/lib/autobot-provision -newer /root/marker"), "");
+    assert!(!psql("create table nothing ()").status.success(), "PostgreSQL was told to write again");
+}

@@ -1,0 +1,235 @@
+//! A check tells the truth: what it says would change is what the deploy after it changes, and then nothing is left to change.
+//!
+//! Role `redis` is looked at after each of its tasks, with each of its tasks undone, and in parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use crate::harness::{Booted, Project, Ran};
+
+const HOST: &str = "database_vm";
+
+/// A check, the deploy after it and a second deploy: what the first predicts the second does, and the third finds nothing to do. What changed.
+#[track_caller]
+pub fn foretold(project: &Project, host: &str, what: &str, arguments: &[&str]) -> BTreeSet<String> {
+    let deploy = [&["deploy"], arguments].concat();
+    let check = project.json(&[deploy.as_slice(), &["--check"]].concat());
+    check.assert_code(0);
+    let predicted = check.ids(host, "changed");
+    assert_eq!(check.ids(host, "unknown"), BTreeSet::new(), "{what}");
+    let deployed = project.json(&deploy);
+    deployed.assert_code(0);
+    assert_eq!(predicted, deployed.ids(host, "changed"), "{what}: predicted (left), changed (right)");
+    assert_eq!(deployed.host(host)["unpredicted"], json!([]), "{what}");
+    let again = project.json(&deploy);
+    again.assert_code(0);
+    assert_eq!(again.ids(host, "changed"), BTreeSet::new(), "{what}: the second deploy");
+    assert_eq!(again.host(host)["unpredicted"], json!([]), "{what}: the second deploy");
+    predicted
+}
+
+/// What a node that was just booted still has to do, it has done.
+pub fn settle(node: &Booted) {
+    node.try_sh("systemctl is-system-running --wait");
+}
+
+/// The shipped role file, in parts.
+struct RoleFile {
+    head: String,
+    /// Each task's name and lines.
+    tasks: Vec<(String, String)>,
+    handlers: String,
+}
+
+impl RoleFile {
+    fn redis() -> Self {
+        let text = include_str!("../../roles/redis/role.yml");
+        let (head, rest) = text.split_once("\ntasks:\n").unwrap();
+        let (tasks, rest) = rest.split_once("\nhandlers:\n").unwrap();
+        let (handlers, _health) = rest.split_once("\nhealth:\n").unwrap();
+        let tasks = tasks.split("  - name: ").skip(1).map(|task| {
+            let name = task.lines().next().unwrap().to_owned();
+            (name, format!("  - name: {task}"))
+        });
+        Self { head: head.to_owned(), tasks: tasks.collect(), handlers: handlers.to_owned() }
+    }
+
+    /// A role that ends, as if it had been interrupted, after its first `count` tasks: handlers are left pending.
+    fn first(&self, count: usize) -> String {
+        let tasks: String = self.tasks[..count].iter().map(|(_, lines)| lines.as_str()).collect();
+        let stop = "  - name: Stop here\n    command: {cmd: exit 1, creates: /nowhere}\n    tags: [redis, postgresql]\n";
+        format!("{}\ntasks:\n{tasks}{stop}\nhandlers:\n{}", self.head, self.handlers)
+    }
+}
+
+/// Whether an item is of this task: the task itself, or one turn of its loop.
+fn is_of(id: &str, task: &str) -> bool {
+    id.strip_prefix("redis/").and_then(|id| id.strip_prefix(task)).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+}
+
+/// What changed or would, without handlers: those are due or not by what else happens in a run.
+fn changes(ran: &Ran) -> BTreeSet<String> {
+    let tasks = ran.tasks(HOST).into_iter();
+    tasks.filter(|task| task.status == "changed" && task.kind != "handler").map(|task| task.id).collect()
+}
+
+fn shipped(node: &Booted) -> Project {
+    Project::shipped(&[(HOST, node, "")])
+}
+
+/// Walks through the role task by task. That a check at each step names what the remaining steps change, no more and no less, is that a check
+/// after k tasks names what a deploy from there would change; at some k such a deploy is made, on a copy of the node.
+#[test]
+fn after_every_first_k_tasks_a_check_predicts_the_rest() {
+    const ON_A_COPY: &[&str] = &["Create the group redis", "Start Redis", "Install PostgreSQL", "Create the users database"];
+    let role = RoleFile::redis();
+    let mut node = Booted::bare();
+    let mut project = shipped(&node);
+    let check = |project: &Project| {
+        let check = project.json(&["deploy", "--check"]);
+        check.assert_code(0);
+        assert_eq!(check.ids(HOST, "unknown"), BTreeSet::new());
+        changes(&check)
+    };
+    let mut predicted = check(&project);
+    let mut by_others = BTreeMap::new();
+    for (index, (task, _)) in role.tasks.iter().enumerate() {
+        if !predicted.iter().any(|id| is_of(id, task)) {
+            continue;
+        }
+        let part = shipped(&node);
+        part.write("roles/redis/role.yml", &role.first(index + 1));
+        let deployed = part.json(&["deploy"]);
+        deployed.assert_code(1);
+        assert_eq!(deployed.ids(HOST, "failed"), BTreeSet::from(["redis/Stop here".to_owned()]), "{}", deployed.stdout);
+        assert_eq!(deployed.host(HOST)["unpredicted"], json!([]), "{task}");
+        let changed = changes(&deployed);
+        let expected =
+            predicted.iter().filter(|id| is_of(id, task) || (id.starts_with("redis/secret ") && changed.contains(*id)));
+        assert_eq!(changed, expected.cloned().collect(), "{task}: changed (left), predicted (right)");
+        if ON_A_COPY.contains(&task.as_str()) {
+            let frozen = format!("walk-{index}");
+            node.freeze(&frozen);
+            let copy = Booted::copy(&frozen);
+            settle(&copy);
+            foretold(&shipped(&copy), HOST, &format!("on a copy after `{task}`"), &[]);
+            node = Booted::copy(&frozen);
+            settle(&node);
+            project = shipped(&node);
+        }
+        let rest: BTreeSet<String> = predicted.difference(&changed).cloned().collect();
+        predicted = check(&project);
+        assert!(predicted.is_subset(&rest), "`{task}` undid something: {predicted:#?}");
+        let by_this: Vec<String> = rest.difference(&predicted).cloned().collect();
+        if !by_this.is_empty() {
+            by_others.insert(task.as_str(), by_this);
+        }
+    }
+    assert_eq!(predicted, BTreeSet::new());
+    let started =
+        ["Start PostgreSQL (postgresql.service)", "Start PostgreSQL (postgresql@15-main.service)", "Start PostgreSQL at boot"];
+    let started = started.map(|task| format!("redis/{task}")).to_vec();
+    assert_eq!(by_others, BTreeMap::from([("Install PostgreSQL", started)]), "which tasks do what others declare");
+    let left = foretold(&project, HOST, "after all tasks", &[]);
+    assert!(left.is_subset(&BTreeSet::from(["redis/restart redis".to_owned()])), "{left:?}");
+}
+
+/// How each task of the role is undone. A task may stand here more than once.
+const UNDO: &[(&str, &str)] = &[
+    ("Create the configuration directory", "chmod 0700 /etc/autobot"),
+    ("Install certificates", "dpkg --purge --force-depends ca-certificates"),
+    ("Add the Redis repository", "rm /etc/apt/sources.list.d/redis.sources"),
+    ("Take nothing but Redis from it", "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis"),
+    ("Create the drop-in directory of the vendor's unit", "chmod 0700 /etc/systemd/system/redis-stack-server.service.d"),
+    ("Keep the vendor's unit from being started", "rm /etc/systemd/system/redis-stack-server.service.d/10-autobot.conf"),
+    ("Keep the vendor's unit from being started", "rm -r /etc/systemd/system/redis-stack-server.service.d"),
+    ("Install Redis", "dpkg --purge --force-depends redis-stack-server"),
+    ("Create the group redis", "systemctl stop autobot-database-redis; userdel redis; ! getent group redis || groupdel redis"),
+    ("Create the user redis", "usermod -s /bin/sh redis"),
+    ("Create the user redis", "systemctl stop autobot-database-redis; userdel redis; groupadd --system redis"),
+    ("Create the data directories", "chmod 0700 /opt/autobot"),
+    ("Create the data directories", "chown redis /opt/autobot/data"),
+    ("Create the data directory of Redis", "chmod 0755 /opt/autobot/data/redis"),
+    ("Configure Redis", "echo 'maxclients 5' >>/etc/autobot/redis.conf"),
+    ("Configure Redis", "rm /etc/autobot/redis.conf"),
+    ("Configure Redis", "chmod 0600 /etc/autobot/redis.conf"),
+    ("Create the directory of our programs", "rm -r /usr/local/lib/autobot"),
+    ("Install the readiness gate", "chmod 0644 /usr/local/lib/autobot/redis-ready"),
+    ("Install the unit", "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service"),
+    (
+        "Install the unit",
+        "systemctl stop autobot-database-redis; rm /etc/systemd/system/autobot-database-redis.service; systemctl daemon-reload",
+    ),
+    ("Let the kernel overcommit memory", "rm /etc/sysctl.d/60-autobot-redis.conf"),
+    ("Start Redis", "systemctl stop autobot-database-redis"),
+    ("Start Redis", "systemctl disable autobot-database-redis"),
+    ("Install PostgreSQL", "dpkg --remove --force-depends postgresql-15"),
+    ("Create the drop-in directory of PostgreSQL's unit", "chmod 0700 /etc/systemd/system/postgresql.service.d"),
+    ("Declare the alias of PostgreSQL's unit", "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf"),
+    ("Link the alias of PostgreSQL's unit", "rm /etc/systemd/system/autobot-database-postgres.service"),
+    ("Start PostgreSQL", "systemctl stop postgresql@15-main"),
+    ("Start PostgreSQL", "systemctl stop postgresql"),
+    ("Start PostgreSQL at boot", "systemctl disable postgresql"),
+    ("Create the owner of the users database", "runuser -u postgres -- psql -qc 'alter role autobot_users createdb'"),
+    (
+        "Create the owner of the users database",
+        r#"runuser -u postgres -- psql -qc "alter role autobot_users password 'another'""#,
+    ),
+    (
+        "Create the owner of the users database",
+        "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'",
+    ),
+    ("Create the users database", "runuser -u postgres -- psql -qc 'drop database autobot_users'"),
+    ("Install the firewall", "ufw --force disable; dpkg --purge --force-depends ufw"),
+    // The rule with the source keeps this very test from being locked out.
+    ("Keep SSH open", "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp"),
+    ("Open Redis to the fleet", "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379"),
+    ("Close everything else", "ufw --force disable"),
+    ("Close everything else", "ufw default allow incoming"),
+];
+
+#[test]
+fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
+    let node = Booted::converged();
+    settle(&node);
+    let project = shipped(&node);
+    for (task, undo) in UNDO {
+        node.sh(&format!("cd /\n{undo}"));
+        let what = format!("`{task}` undone by `{undo}`");
+        let changed = foretold(&project, HOST, &what, &[]);
+        assert!(changed.iter().any(|id| is_of(id, task)), "{what}: {changed:#?}");
+    }
+    // Every task that can change something is in the table: a new one needs a line there.
+    let check = project.json(&["deploy", "--check"]).host(HOST);
+    let declares = |task: &&serde_json::Value| {
+        task["kind"] == "task" && !["assert", "port_owner", "command"].contains(&task["resource"].as_str().unwrap())
+    };
+    let ids = check["tasks"].as_array().unwrap().iter().filter(declares).map(|task| task["id"].as_str().unwrap());
+    let missing: Vec<&str> = ids.filter(|id| !UNDO.iter().any(|(task, _)| is_of(id, task))).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "how are these undone?");
+}
+
+#[test]
+fn a_part_chosen_by_tags_is_predicted_too_and_a_package_that_starts_its_unit_is_named() {
+    let node = Booted::bare();
+    let project = shipped(&node);
+    let redis = foretold(&project, HOST, "--tags redis", &["--tags", "redis"]);
+    assert!(redis.contains("redis/Start Redis") && redis.contains("redis/secret REDIS_PASSWORD"), "{redis:#?}");
+    assert!(!redis.contains("redis/Install PostgreSQL") && !redis.contains("redis/secret DB_PASSWORD"), "{redis:#?}");
+
+    let check = project.json(&["deploy", "--tags", "postgresql", "--check"]);
+    let deploy = project.json(&["deploy", "--tags", "postgresql"]);
+    deploy.assert_code(0);
+    assert_eq!(check.ids(HOST, "changed"), deploy.ids(HOST, "changed"));
+    assert_eq!(deploy.host(HOST)["unpredicted"], json!([]));
+    for unit in ["postgresql.service", "postgresql@15-main.service"] {
+        let id = format!("redis/Start PostgreSQL ({unit})");
+        let of = |ran: &Ran| ran.tasks(HOST).into_iter().find(|task| task.id == id).unwrap();
+        assert_eq!(of(&check).status, "changed");
+        assert_eq!(of(&deploy).status, "changed");
+        assert!(of(&deploy).summary.starts_with("by `"), "{:?}", of(&deploy));
+    }
+    let whole = foretold(&project, HOST, "the whole role after its parts", &[]);
+    assert_eq!(whole, BTreeSet::new());
+}
