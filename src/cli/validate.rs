@@ -52,7 +52,7 @@ pub(super) fn load(given: Option<&Path>, selection: &Selection, check: bool) -> 
 pub(super) fn wrong(errors: &Diagnostics, output: Output) -> Exit {
     match output {
         Output::Text => out::diagnostics(errors),
-        Output::Json => out::line(&format!("{:#}", errors.to_json())),
+        Output::Json => out::line(&format!("{:#}", json!({ "errors": errors.to_json() }))),
     }
     Exit::WRONG_FILES
 }
