@@ -7,7 +7,7 @@ use crate::harness::{Booted, Project, Task};
 
 /// Logs in to Redis and PostgreSQL with the passwords of `/root/saved.env`, and lists what is newer than `/root/stamp`.
 const UNTOUCHED: &str = r#"
-exec 2>&1
+exec 2>&1; cd /
 while IFS='=' read -r key value; do export "$key=$value"; done </root/saved.env
 printf 'AUTH %s\nPING\n' "$REDIS_PASSWORD" | /opt/redis-stack/bin/redis-cli -p 6379
 PGPASSWORD=$DB_PASSWORD psql -h 127.0.0.1 -U autobot_users -d autobot_users -Atc "SELECT 'users'"
@@ -47,7 +47,11 @@ fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
 
     fs::remove_file(&file).unwrap();
     let error = refused(&node, &project);
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @r"
+    `REDIS_PASSWORD` is not in `/etc/autobot/database-secrets.env`, but what it protects already exists: a new value would lock its users out
+    either restore `/etc/autobot/database-secrets.env` from a backup,
+    or rotate: write `REDIS_PASSWORD=<new value>` into `/etc/autobot/database-secrets.env`, set it where it is used, and run again
+    ");
     assert!(!file.exists(), "no file was made");
 
     for (lost, kept) in [("REDIS_PASSWORD", "DB_PASSWORD"), ("DB_PASSWORD", "REDIS_PASSWORD")] {
@@ -73,7 +77,13 @@ fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
         said.push_str(&format!("{what}: {}\n", refused(&node, &project)));
         assert_eq!(fs::read(&file).unwrap(), content, "{what}");
     }
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r"
+    cut short: `/etc/autobot/database-secrets.env` cannot be trusted: the last line has no line end: the file may have been cut short; repair it or restore it from a backup, nothing was changed
+    twice: `/etc/autobot/database-secrets.env` cannot be trusted: `DB_PASSWORD` stands twice, in lines 2 and 3; repair it or restore it from a backup, nothing was changed
+    no assignment: `/etc/autobot/database-secrets.env` cannot be trusted: line 3 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
+    not text: `/etc/autobot/database-secrets.env` cannot be trusted: line 3 is not UTF-8 text; repair it or restore it from a backup, nothing was changed
+    unbalanced quote: `/etc/autobot/database-secrets.env` cannot be trusted: the quotes in line 2 do not match; repair it or restore it from a backup, nothing was changed
+    ");
 
     // Quotes and Windows line ends are not part of a value; with the old values back nothing is to be done.
     let quoted: String = saved.lines().map(|line| line.replacen('=', "=\"", 1) + "\"\r\n").collect();
