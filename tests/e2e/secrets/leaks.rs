@@ -119,7 +119,7 @@ fn assert_clean(seen: &Seen, needles: &Needles) {
     }
     needles.assert_not_within("arguments and environments", &processes);
     for (name, modes) in &seen.modes {
-        assert!(modes.iter().all(|mode| mode & 0o007 == 0), "{name} was open to all: {modes:?}");
+        assert!(modes.iter().all(|mode| mode.is_multiple_of(8)), "{name} was open to all: {modes:?}");
     }
 }
 

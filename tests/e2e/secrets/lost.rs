@@ -1,6 +1,6 @@
 //! A secret that is lost while something still uses it is an error that says what to do, and changes nothing.
 
-use std::fs;
+use std::{fmt::Write as _, fs};
 
 use super::{FILE, got, put};
 use crate::harness::{Booted, Project, Task};
@@ -42,8 +42,7 @@ fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
     let file = node.root.join(FILE);
     let saved = got(&node, FILE);
     put(&node, "root/saved.env", &saved, 0o600);
-    let without =
-        |key: &str| saved.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect::<String>();
+    let without = |key: &str| saved.split_inclusive('\n').filter(|line| !line.starts_with(key)).collect::<String>();
 
     fs::remove_file(&file).unwrap();
     let error = refused(&node, &project);
@@ -74,7 +73,7 @@ fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
     let mut said = String::new();
     for (what, content) in broken {
         fs::write(&file, &content).unwrap();
-        said.push_str(&format!("{what}: {}\n", refused(&node, &project)));
+        let _ = writeln!(said, "{what}: {}", refused(&node, &project));
         assert_eq!(fs::read(&file).unwrap(), content, "{what}");
     }
     insta::assert_snapshot!(said, @r"

@@ -84,7 +84,7 @@ impl Needles {
     }
 
     fn lines(&self) -> String {
-        self.0.iter().map(|(_, form)| format!("{form}\n")).collect()
+        self.0.iter().flat_map(|(_, form)| [form, "\n"]).collect()
     }
 }
 
