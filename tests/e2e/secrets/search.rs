@@ -27,7 +27,9 @@ pub struct Needles(Vec<(String, String)>);
 impl Needles {
     pub fn new(values: &[(&str, &str)]) -> Self {
         let mut needles = Self::default();
-        values.iter().for_each(|(name, value)| needles.add(name, value));
+        for (name, value) in values {
+            needles.add(name, value);
+        }
         needles
     }
 
@@ -116,6 +118,8 @@ impl Seen {
     }
 }
 
+type Look = Box<dyn FnMut(&Mutex<Seen>) + Send>;
+
 /// Looks at all processes, and at the modes of a directory's files, again and again.
 pub struct Sampler {
     stop: Arc<AtomicBool>,
@@ -126,7 +130,7 @@ pub struct Sampler {
 impl Sampler {
     pub fn start(watched: PathBuf) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
-        let repeat = |mut look: Box<dyn FnMut(&Mutex<Seen>) + Send>| {
+        let repeat = |mut look: Look| {
             let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
