@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     host::{Round, Trouble},
     prediction::{Prediction, due, judge_health},
-    redact::redact,
+    redact::{redact, redacted},
     secrets::{self, Secrets},
     send,
     work::{Body, Work},
@@ -97,7 +97,7 @@ pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> 
                 host.tell(index, outcome);
                 return Err(Trouble::Link(error));
             }
-            Err(Failure::Item(error)) => Outcome::failed(redact(&error, &host.secrets.values)),
+            Err(Failure::Item(error)) => Outcome::failed(error),
         };
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
@@ -228,12 +228,22 @@ impl Applying<'_> {
     }
 
     async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {
+        let there = Secrets::read(std::slice::from_ref(spec), &self.answers);
+        if let Some(value) = there.values.get(&spec.secret) {
+            // A task before this one, such as a package's installation, has made it in the meantime: it is kept.
+            self.secrets.values.insert(spec.secret.clone(), value.clone());
+            let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
+            return Ok(Outcome { summary: by, ..self.works[index].predicted.clone() });
+        }
         let value = generate(spec.length).map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
+        let known = self.secrets.values.clone();
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(Look::content(&spec.file));
         self.frame(index, std::slice::from_ref(&change.script), questions, channel).await?;
+        // The file's other lines were values for that one script only: they must not be taken for secrets where people read them.
+        self.secrets.values = known;
         let now = Secrets::read(std::slice::from_ref(spec), &self.answers);
         if now.values.get(&spec.secret) != Some(&value) {
             return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
@@ -350,7 +360,7 @@ impl Applying<'_> {
         if !self.works[index].worth_telling(outcome.status) {
             return;
         }
-        let mut outcome = outcome;
+        let mut outcome = redacted(outcome, &self.secrets.values);
         if let Body::Task(task, _) = &self.works[index].body
             && task.no_log
         {

@@ -1,5 +1,7 @@
 //! What differs, for people: lines added and removed, attributes from and to. Never a secret's value, new or old.
 
+use std::collections::HashSet;
+
 use similar::{ChangeTag, TextDiff};
 
 use crate::secret::{Sealed, SecretValues};
@@ -80,6 +82,7 @@ impl Diff {
             };
         };
         let secretive = !after.secrets().is_empty();
+        let keys: HashSet<&str> = shown.lines().filter_map(key).collect();
         let wanted = wanted_lines(after);
         let old = mask_known(old, &wanted, values);
         let mut diff = Self::default();
@@ -93,7 +96,7 @@ impl Diff {
                 diff.lines.push(match change.tag() {
                     ChangeTag::Equal => Line::Context(line),
                     ChangeTag::Insert => Line::Added(line),
-                    ChangeTag::Delete => Line::Removed(if secretive { key_only(&line) } else { line }),
+                    ChangeTag::Delete => Line::Removed(if secretive { key_only(&line, &keys) } else { line }),
                 });
             }
         }
@@ -118,15 +121,22 @@ fn mask_known(old: &str, wanted: &[Sealed], values: &SecretValues) -> String {
         .collect()
 }
 
-/// `requirepass hunter2` becomes `requirepass …`.
-fn key_only(line: &str) -> String {
-    let trimmed = line.trim_start();
-    let key_end = trimmed.find(|sign: char| sign.is_whitespace() || sign == '=' || sign == ':').unwrap_or(trimmed.len());
-    if key_end == trimmed.len() {
-        return if trimmed.is_empty() { String::new() } else { "…".to_owned() };
+/// `requirepass hunter2` becomes `requirepass …` where the wanted text has that key too. What else looks like a key may be a part of a
+/// password: base64 ends in `=`.
+fn key_only(line: &str, keys: &HashSet<&str>) -> String {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    match key(line) {
+        Some(key) if keys.contains(key) => format!("{indent}{} …", key.trim_end()),
+        None if line.trim().is_empty() => String::new(),
+        Some(_) | None => "…".to_owned(),
     }
-    let indent = &line[..line.len() - trimmed.len()];
-    format!("{indent}{} …", &trimmed[..=key_end].trim_end())
+}
+
+/// The first word of a line, with the sign that ends it.
+fn key(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (end, sign) = line.char_indices().find(|(_, sign)| sign.is_whitespace() || matches!(sign, '=' | ':'))?;
+    Some(&line[..end + sign.len_utf8()])
 }
 
 #[cfg(test)]
@@ -156,10 +166,11 @@ mod tests {
         let wanted = Sealed::from(format!("port 6379\nrequirepass {}\n", redis().token(Encoding::Plain)));
         let mut values = SecretValues::default();
         values.insert(redis(), Secret::new("new-one".into()));
-        let diff = text(&Diff::of_text(Some(b"port 6380\nrequirepass old-one\nhunter2\n"), &wanted, &values));
+        let diff = text(&Diff::of_text(Some(b"port 6380\nrequirepass old-one\nhunter2\nb2xk= x\n"), &wanted, &values));
         insta::assert_snapshot!(diff, @r"
         - port …
         - requirepass …
+        - …
         - …
         + port 6379
         + requirepass ‹REDIS_PASSWORD›

@@ -17,6 +17,12 @@ pub enum EnvFileError {
         /// Counted from 1.
         line: usize,
     },
+    /// A quotation mark that begins a value does not end it: other readers would take the lines below as part of it.
+    #[error("the quotes in line {line} do not match")]
+    Quotes {
+        /// Counted from 1.
+        line: usize,
+    },
     /// The same key twice.
     #[error("`{key}` stands twice, in lines {first} and {second}")]
     Duplicate {
@@ -51,7 +57,7 @@ impl EnvFile {
     /// line's end is not part of the value.
     ///
     /// # Errors
-    /// [`EnvFileError`], with the line, when the file is not text, has a line that is no assignment, a key twice, or ends within a line.
+    /// [`EnvFileError`], with the line, when the file is not text, has a line that is no assignment, quotes that do not match, a key twice, or ends within a line.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnvFileError> {
         let mut lines: Vec<Line> = Vec::new();
         let mut seen: Vec<(String, usize)> = Vec::new();
@@ -79,7 +85,7 @@ impl EnvFile {
             seen.push((key.to_owned(), number));
             lines.push(Line::Pair {
                 key: key.to_owned(),
-                value: Secret::new(unquote(value.trim())),
+                value: Secret::new(unquote(value.trim()).ok_or(EnvFileError::Quotes { line: number })?.to_owned()),
                 text: Secret::new(text.to_owned()),
             });
         }
@@ -128,13 +134,12 @@ pub enum Piece {
     Added(super::SecretRef),
 }
 
-fn unquote(value: &str) -> String {
-    for mark in ['"', '\''] {
-        if let Some(inner) = value.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark)) {
-            return inner.to_owned();
-        }
+/// The value without the quotes around it; `None` when they do not match.
+fn unquote(value: &str) -> Option<&str> {
+    match value.chars().next() {
+        Some(mark @ ('"' | '\'')) => value[1..].strip_suffix(mark),
+        Some(_) | None => Some(value),
     }
-    value.to_owned()
 }
 
 #[cfg(test)]
@@ -160,6 +165,8 @@ mod tests {
         assert_eq!(error(b"A=1"), Some(EnvFileError::Truncated));
         assert_eq!(error(b"A=1\nA=2\n"), Some(EnvFileError::Duplicate { key: "A".into(), first: 1, second: 2 }));
         assert_eq!(error(b"A=1\nwhat\n"), Some(EnvFileError::NotAnAssignment { line: 2 }));
+        assert_eq!(error(b"A=1\nB=\"x\nC='\n"), Some(EnvFileError::Quotes { line: 2 }));
+        assert_eq!(error(b"A='\n"), Some(EnvFileError::Quotes { line: 1 }));
         assert_eq!(error(b"A=\xff\n"), Some(EnvFileError::NotText { line: 1 }));
     }
 }

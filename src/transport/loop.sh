@@ -156,15 +156,20 @@ holder_lives() {
 
 # take_lock SECONDS HOLDER: true with the lock. False with $held, what the lock says of its holder, or $why.
 take_lock() {
-  tries=0 why="$lock changes hands too fast"
+  tries=0 why="$lock changes hands too fast" deadline=0 left=$1
+  [ "$1" -eq 0 ] || deadline=$(($(date +%s) + $1))
   while [ "$tries" -lt 10 ]; do
     tries=$((tries + 1)) held=''
     mkdir -p -m 700 "$lock_directory" 2>/dev/null || { why="cannot make $lock_directory"; return 1; }
     # A run that ends removes the directory, perhaps just now.
     { command exec 9>>"$lock"; } 2>/dev/null || { why="cannot write $lock"; continue; }
-    if flock -w "$1" 9; then
-      # Locked, but is it the file that others will lock?
-      [ "$lock" -ef /proc/self/fd/9 ] || continue
+    if flock -w "$left" 9; then
+      # Locked, but is it the file that others will lock? Of many who wait one is first each time: the time limits that, not the number.
+      if ! [ "$lock" -ef /proc/self/fd/9 ]; then
+        left=$((deadline - $(date +%s)))
+        if [ "$left" -gt 0 ]; then tries=0; else left=0; fi
+        continue
+      fi
       IFS= read -r line </proc/self/stat
       birth_of_line
       mine="$$ $birth $2"

@@ -12,6 +12,7 @@
 mod harness;
 mod prediction;
 mod second_run;
+mod secrets;
 mod smoke;
 mod trace;
 mod truth;

@@ -1,0 +1,32 @@
+//! Secrets: made once, kept, found nowhere but in the files that are theirs, and never made anew while the old ones are in use.
+
+mod leaks;
+mod lost;
+mod once;
+mod search;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use crate::harness::Booted;
+
+/// Where the shipped role keeps its secrets.
+const FILE: &str = "etc/autobot/database-secrets.env";
+
+/// Writes a file on the node's disk from outside, so that its content is in no process's arguments.
+fn put(node: &Booted, path: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
+    let path = node.root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+/// A file of the node's disk.
+fn got(node: &Booted, path: &str) -> String {
+    fs::read_to_string(node.root.join(path)).unwrap()
+}
+
+/// The value of a key in the text of a secrets file.
+fn value<'a>(text: &'a str, key: &str) -> &'a str {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}"))
+}
