@@ -10,4 +10,6 @@
 )]
 
 mod harness;
+mod role_redis;
+mod role_redis_refusals;
 mod smoke;
