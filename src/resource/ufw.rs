@@ -20,7 +20,7 @@ pub(super) const KIND: Kind = Kind {
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(Ufw::new(decode(parameters)?)?)),
     parameters: &[
         "rule", "port", "to_port", "proto", "protocol", "from_ip", "from", "src", "to_ip", "to", "dest", "from_port", "direction",
-        "interface", "if", "comment", "delete", "state", "policy", "default", "logging",
+        "interface", "if", "comment", "delete", "only", "state", "policy", "default", "logging",
     ],
     secret_parameters: &[],
     expressions: &[],
@@ -45,6 +45,7 @@ struct Parameters {
     interface: Option<String>,
     comment: Option<String>,
     delete: Flag,
+    only: Flag,
     state: Option<State>,
     #[serde(alias = "default")]
     policy: Option<Policy>,
@@ -70,6 +71,8 @@ struct Wanted {
     interface: Option<String>,
     comment: Option<String>,
     delete: bool,
+    /// No other rule lets anybody come to these ports.
+    only: bool,
 }
 
 impl Ufw {
@@ -141,15 +144,21 @@ impl Ufw {
                 [policy, logging, state].into_iter().flatten().collect::<Vec<_>>().join(", ")
             }
         };
-        Change::new(summary, self.script()).diff(diff.titled("ufw"))
+        Change::new(summary, self.script(before)).diff(diff.titled("ufw"))
     }
 
-    fn script(&self) -> Script {
+    fn script(&self, before: &Firewall) -> Script {
         match self {
             Self::Rule(wanted) => {
                 let delete = wanted.delete.then_some("delete");
                 let comment = wanted.comment.iter().filter(|_| !wanted.delete).flat_map(|comment| ["comment", comment]);
-                Script::new("set -eu\nufw \"$@\"").args(delete).args(wanted.words()).args(comment)
+                let others = before.rules.iter().filter(|rule| wanted.is_replaced(rule, before)).map(words).collect::<Vec<_>>();
+                let script = if others.is_empty() {
+                    Script::new("set -eu\nufw \"$@\"")
+                } else {
+                    Script::new(ONLY_RULE).arg(others.join("\n"))
+                };
+                script.args(delete).args(wanted.words()).args(comment)
             }
             Self::Whole { state, policy, logging } => {
                 let (policy, way) = policy.map_or(("", ""), |(policy, way)| (policy.word(), way.word()));
@@ -159,6 +168,15 @@ impl Ufw {
         }
     }
 }
+
+/// The rules that go are lines of words without blanks or quotes. They go last, so that no connection is refused in between.
+const ONLY_RULE: &str = r#"set -euf
+others=$1
+shift
+ufw "$@"
+IFS='
+'
+for other in $others; do IFS=' '; ufw delete $other; done"#;
 
 /// `--force`: ufw would ask whether to go on in an SSH session. Whether that is safe was decided before (`refuse`).
 const WHOLE: &str = r#"set -eu
@@ -178,6 +196,7 @@ impl Parameters {
             ("interface", self.interface.is_some()),
             ("comment", self.comment.is_some()),
             ("delete", self.delete.0),
+            ("only", self.only.0),
         ]
         .into_iter()
         .find_map(|(name, given)| given.then_some(name))
@@ -186,7 +205,10 @@ impl Parameters {
 
 impl Wanted {
     fn new(action: Action, parameters: Parameters) -> Result<Self, Wrong> {
-        let Parameters { port, proto, from_ip, to_ip, from_port, direction, interface, comment, delete, .. } = parameters;
+        let Parameters { port, proto, from_ip, to_ip, from_port, direction, interface, comment, delete, only, .. } = parameters;
+        if only.0 && (action != Action::Allow || port.is_any() || delete.0) {
+            return Err(Wrong::parameter("only", "goes with `rule: allow` and a `port`: everybody else's rules for that port go"));
+        }
         let (from, to) = (network("from_ip", from_ip.as_deref())?, network("to_ip", to_ip.as_deref())?);
         if from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6()) {
             return Err(Wrong::parameter("to_ip", "is of another IP version than `from_ip`"));
@@ -209,7 +231,7 @@ impl Wanted {
             Some(Way::Routed) => return Err(Wrong::parameter("direction", "a rule is `in` or `out`")),
         };
         let (protocol, to_ports, from_ports, delete) = (proto, port, from_port, delete.0);
-        Ok(Self { action, protocol, to_ports, to, from_ports, from, direction, interface, comment, delete })
+        Ok(Self { action, protocol, to_ports, to, from_ports, from, direction, interface, comment, delete, only: only.0 })
     }
 
     /// The rules that ufw makes of it.
@@ -255,6 +277,20 @@ impl Wanted {
                 None => firewall.rules.push(rule),
             }
         }
+        let replaced = |rule: &Rule| self.is_replaced(rule, firewall);
+        let kept = firewall.rules.iter().filter(|rule| !replaced(rule)).cloned().collect();
+        firewall.rules = kept;
+    }
+
+    /// Whether it lets others come to the ports that this rule opens. What this program never writes stays.
+    fn is_replaced(&self, rule: &Rule, firewall: &Firewall) -> bool {
+        self.only
+            && rule.special.is_none()
+            && rule.direction == self.direction
+            && matches!(rule.action, Action::Allow | Action::Limit)
+            && rule.to_ports == self.to_ports
+            && [self.protocol.word(), "any"].contains(&rule.protocol.as_str())
+            && !self.rules(firewall.ipv6).iter().any(|wanted| wanted.same_packets(rule))
     }
 
     /// ufw's long syntax, without the comment.
@@ -288,7 +324,8 @@ fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, Wrong> {
     }
 }
 
-fn shown(rule: &Rule) -> String {
+/// The rule in ufw's long syntax, without the comment.
+fn words(rule: &Rule) -> String {
     let mut text = format!("{} {}", rule.action.word(), rule.direction.word());
     if let Some(interface) = &rule.interface {
         text = format!("{text} on {interface}");
@@ -298,6 +335,11 @@ fn shown(rule: &Rule) -> String {
     if rule.protocol != "any" {
         text = format!("{text} proto {}", rule.protocol);
     }
+    text
+}
+
+fn shown(rule: &Rule) -> String {
+    let mut text = words(rule);
     rule.comment.iter().for_each(|comment| text = format!("{text} # {comment}"));
     text
 }

@@ -11,6 +11,8 @@
 
 mod harness;
 mod prediction;
+mod role_redis;
+mod role_redis_refusals;
 mod second_run;
 mod secrets;
 mod smoke;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     question::{Answers, connection::Addresses},
-    resource::diff::Line,
+    resource::{diff::Line, trial},
     secret::SecretValues,
 };
 use serde_json::{Value, json};
@@ -205,4 +205,24 @@ fn wrong_parameters_say_what_to_do() {
         let message = wrong(parameters.clone());
         assert!(message.contains(words), "{parameters}: {message}");
     }
+}
+
+#[test]
+fn the_only_rule_of_a_port_replaces_those_of_others() {
+    let wanted = json!({"rule": "allow", "port": 6379, "proto": "tcp", "from_ip": "10.1.0.0/24", "only": true});
+    let ours = "allow tcp 6379 0.0.0.0/0 any 10.1.0.0/24 in";
+    let others = ["allow tcp 6379 0.0.0.0/0 any 10.2.0.0/24 in", "limit any 6379 ::/0 any ::/0 in"];
+    let strangers = [SSH, "deny tcp 6379 0.0.0.0/0 any 10.3.0.0/24 in", "allow udp 6379 0.0.0.0/0 any 10.2.0.0/24 in"];
+    assert!(converged(wanted.clone(), with(&[&strangers[..], &[ours]].concat())));
+    let change = change(wanted.clone(), with(&[&others[..], &strangers[..], &[ours]].concat()));
+    let gone = ["allow in from 10.2.0.0/24 to 0.0.0.0/0 port 6379 proto tcp", "limit in from ::/0 to ::/0 port 6379"];
+    assert_eq!(change.diff.lines[1..], gone.map(|rule| Line::Removed(rule.into())));
+    let tools = tempfile::tempdir().unwrap();
+    trial::fake(tools.path(), "ufw", r#"echo "$*""#);
+    let done = trial::run(&change.script, tools.path());
+    let [one, two] = gone;
+    let wanted = format!("allow in from 10.1.0.0/24 to any port 6379 proto tcp\ndelete {one}\ndelete {two}\n");
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), wanted);
+    assert!(self::wrong(json!({"rule": "deny", "port": 6379, "only": true})).contains("`rule: allow`"));
+    assert!(self::wrong(json!({"rule": "allow", "only": true})).contains("`port`"));
 }

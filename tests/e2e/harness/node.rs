@@ -34,7 +34,7 @@ fn shared() -> &'static Shared {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let site = lab.redis_repo(&RedisRepo::default(), &say).unwrap();
+        let site = lab.redis_repo(&RedisRepo { redis8: true, ..RedisRepo::default() }, &say).unwrap();
         // A first member makes the lab's network, on which the repository is served.
         lab.client("first", &say).unwrap();
         let repository = lab.publish(&site, FileServer::Within).unwrap();
