@@ -226,13 +226,13 @@ fn trouble(path: &RemotePath, file: &SmallFile) -> Option<String> {
     let named_armoured = path.as_str().rsplit_once('.').is_some_and(|(_, ending)| ending == "asc");
     let is_armoured = String::from_utf8_lossy(&file.content).contains(BEGIN);
     if file.content.is_empty() {
-        Some(format!("a key in `{path}`, which is empty"))
+        Some(format!("a key in `{path}` (the file is empty)"))
     } else if file.mode & 0o004 == 0 {
-        Some(format!("a key file `{path}` that the user `_apt` can read: it has mode {:04o}, give it 0644", file.mode))
+        Some(format!("a key that the user `_apt` can read (`{path}` has mode {:04o}; give it 0644)", file.mode))
     } else if is_armoured && !named_armoured {
-        Some(format!("a key file whose name fits: `{path}` is armoured, so apt reads it only when its name ends in `.asc`"))
+        Some(format!("a key that apt reads (`{path}` is armoured; only names that end in `.asc` may be)"))
     } else if !is_armoured && named_armoured {
-        Some(format!("a key file whose name fits: `{path}` is not armoured, so apt reads it only when its name ends in `.gpg`"))
+        Some(format!("a key that apt reads (`{path}` is not armoured; its name must end in `.gpg`)"))
     } else {
         None
     }
