@@ -9,5 +9,9 @@
     reason = "clippy knows tests by their attribute; these helpers are theirs"
 )]
 
+mod files;
+mod firewall;
 mod harness;
+mod packages;
+mod services;
 mod smoke;
