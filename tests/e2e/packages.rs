@@ -229,6 +229,7 @@ fn without_a_network_an_installation_ends_within_its_limit_and_says_what_was_out
         error.contains("`apt-get update` failed: a package source of this node cannot be fetched or verified, see above"),
         "{error}"
     );
+    assert!(!error.contains("no package source of this node has"), "it goes no further with lists that are not there: {error}");
     assert_eq!(node.sh("pgrep -c apt || :"), "0");
 }
 
