@@ -271,6 +271,8 @@ impl Applying<'_> {
                 HandlerAction::Command(command) => Script::new(r#"exec /bin/sh -c "$1""#).arg(command),
             });
             if let Some(ready) = &handler.ready {
+                // The restart has made the mark void; until the service is ready it is due all the same.
+                scripts.push(pending::mark(&[mark.to_owned()]));
                 scripts.push(until_ready(&ready.command, ready.timeout));
             }
         }

@@ -227,7 +227,7 @@ repair() {
     apt_try dpkg --force-confdef --force-confold --configure -a
     [ "$status" != 0 ] || return 0
     [ "$locked" = yes ] || { echo "an earlier package operation was interrupted, and \`dpkg --configure -a\` could not finish it: see above" >&2; exit 1; }
-    sleep 1
+    apt_waits
   done
 }
 interrupted() {

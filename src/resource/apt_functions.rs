@@ -1,7 +1,7 @@
 //! Shell that calls apt: with deadlines, waiting for locks, and failing when a signature cannot be verified.
 
 /// `apt_get ARGUMENT...` runs apt-get, its output on stderr as it comes. It sets `$status`, `$found` (0: a name is unknown) and `$why`, a word for
-/// what went wrong with a repository. A lock that somebody holds is waited for, within the task's limit.
+/// what went wrong with a repository, and `$held`, what was said of a lock. A lock that somebody holds is waited for, within the task's limit.
 ///
 /// - `apt-get update` exits 0 when a signature cannot be verified, unless `APT::Update::Error-Mode=any`.
 /// - `DPkg::Lock::Timeout` covers dpkg's lock only: where apt fails at once (lists, archives), it is tried again until the lock is free.
@@ -15,11 +15,11 @@ unset LANGUAGE
 umask 022
 apt_try() {
   outcome=$( { code=0; "$@" </dev/null 2>&1 || code=$?; echo "autobot-provision: status $code"; } | {
-    status=1 locked=no found=yes why=
+    status=1 locked=no found=yes why= held=
     while IFS= read -r line; do
       case $line in
         "autobot-provision: status "*) status=${line##* }; break;;
-        "E: Could not get lock"*|"E: Unable to lock directory"*|"dpkg: error: dpkg "*" locked by another process"*) locked=yes;;
+        "E: Could not get lock"*|"E: Unable to lock directory"*|"dpkg: error: dpkg "*" locked by another process"*) locked=yes; held=${held:-${line#E: }};;
         *"Unable to locate package"*|*"Couldn't find any package by"*|*"has no installation candidate"*|*"Version '"*"' for '"*"' was not found"*) found=no;;
         *"not readable by user"*|*"Permission denied"*) : "${why:=unreadable}";;
         *"unsupported filetype"*|*"unsupported format"*) why=misnamed;;
@@ -32,16 +32,21 @@ apt_try() {
     done
     # A lock counts only when it was the end: apt waits for dpkg's by itself, and says "Waiting for cache lock".
     [ "$status" != 0 ] || locked=no
-    echo "$status $locked $found ${why:-unknown}"
+    echo "$status $locked $found ${why:-unknown} $held"
   } )
   set -- $outcome
   status=$1 locked=$2 found=$3 why=$4
+  shift 4
+  held=$*
+  held=${held#dpkg: error: }
 }
 apt_wait() {
-  while apt_try "$@"; [ "$locked" = yes ]; do
-    echo "waiting for the lock above" >&2
-    sleep 1
-  done
+  while apt_try "$@"; [ "$locked" = yes ]; do apt_waits; done
+}
+# Says last who is waited for: people see the last line only, and advice about lock files stands behind the one that names the holder.
+apt_waits() {
+  echo "waiting: $held" >&2
+  sleep 1
 }
 apt_get() {
   apt_wait apt-get -q -y -o APT::Update::Error-Mode=any -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \

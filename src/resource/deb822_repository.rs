@@ -233,14 +233,15 @@ fn trouble(path: &RemotePath, file: &File) -> Option<String> {
     let named_armoured = path.as_str().rsplit_once('.').is_some_and(|(_, ending)| ending == "asc");
     // A key ring too large to be looked into is one of many keys, which are not armoured.
     let is_armoured = file.content.as_deref().is_some_and(|content| String::from_utf8_lossy(content).contains(BEGIN));
+    let mode = file.attributes.mode;
     if file.size == 0 {
-        Some(format!("a key in `{path}`, which is empty"))
-    } else if file.attributes.mode.0 & 0o004 == 0 {
-        Some(format!("a key file `{path}` that the user `_apt` can read: it has mode {:04o}, give it 0644", file.attributes.mode.0))
+        Some(format!("a key in `{path}` (the file is empty)"))
+    } else if mode.0 & 0o004 == 0 {
+        Some(format!("a key that the user `_apt` can read (`{path}` has mode {mode:?}; give it 0644)"))
     } else if is_armoured && !named_armoured {
-        Some(format!("a key file whose name fits: `{path}` is armoured, so apt reads it only when its name ends in `.asc`"))
+        Some(format!("a key that apt reads (`{path}` is armoured; only names that end in `.asc` may be)"))
     } else if !is_armoured && named_armoured {
-        Some(format!("a key file whose name fits: `{path}` is not armoured, so apt reads it only when its name ends in `.gpg`"))
+        Some(format!("a key that apt reads (`{path}` is not armoured; its name must end in `.gpg`)"))
     } else {
         None
     }

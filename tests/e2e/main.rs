@@ -9,12 +9,16 @@
     reason = "clippy knows tests by their attribute; these helpers are theirs"
 )]
 
+mod files;
+mod firewall;
 mod harness;
+mod packages;
 mod prediction;
 mod role_redis;
 mod role_redis_refusals;
 mod second_run;
 mod secrets;
+mod services;
 mod smoke;
 mod trace;
 mod truth;

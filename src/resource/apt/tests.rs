@@ -140,7 +140,7 @@ fn a_held_lock_is_waited_for_and_named() {
         "",
     );
     assert_eq!(done.status, 0, "{done:?}");
-    assert!(done.stderr.contains("held by process 812 (apt-get)\nwaiting for the lock above\n"));
+    assert!(done.stderr.contains("waiting: Could not get lock /var/cache/apt/archives/lock. It is held by process 812 (apt-get)\n"));
     assert_eq!(calls.matches("install").count(), 2);
 }
 

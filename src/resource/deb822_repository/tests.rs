@@ -164,7 +164,7 @@ fn an_unreadable_key_is_said() {
     let path = node.file("vendor.asc", ONE, 0o600);
     insta::assert_snapshot!(node.failure(&path), @"repository `redis`: the user _apt, as which apt verifies signatures, cannot read the key ROOT/vendor.asc: give the file mode 0644, and its directories 0755");
     let Verdict::Blocked { missing, .. } = node.compare(&node.repository(&path)) else { panic!() };
-    assert!(missing.ends_with("it has mode 0600, give it 0644"));
+    assert!(missing.ends_with("has mode 0600; give it 0644)"));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_misnamed_key_is_said() {
     let binary = node.file("vendor.asc", ONE_BINARY, 0o644);
     insta::assert_snapshot!(node.failure(&binary), @"repository `redis`: the key ROOT/vendor.asc is binary, but apt reads binary keys only from names that do not end in .asc: rename it to .gpg");
     for path in [armoured, binary] {
-        assert!(matches!(node.compare(&node.repository(&path)), Verdict::Blocked { missing, .. } if missing.contains("whose name fits")));
+        assert!(matches!(node.compare(&node.repository(&path)), Verdict::Blocked { missing, .. } if missing.contains("that apt reads")));
     }
 }
 

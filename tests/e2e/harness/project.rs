@@ -99,6 +99,46 @@ impl Project {
         self.run(&[arguments, &["--output", "json"]].concat())
     }
 
+    /// Checks, deploys and deploys again what host `node` of a toy project shall be: the check foretells the deploy, and then nothing is left
+    /// to do. What the deploy said.
+    #[track_caller]
+    pub fn settles(&self, role: &str) -> Ran {
+        self.write("roles/toy/role.yml", role);
+        let check = self.json(&["deploy", "--check"]);
+        check.assert_code(0);
+        let deploy = self.json(&["deploy"]);
+        deploy.assert_code(0);
+        assert_eq!(check.ids("node", "changed"), deploy.ids("node", "changed"), "{}\n{}", check.stdout, deploy.stdout);
+        assert_eq!(deploy.host("node")["unpredicted"], serde_json::json!([]), "{}", deploy.stdout);
+        let again = self.json(&["deploy", "--detailed-exitcode"]);
+        again.assert_code(0);
+        assert_eq!(again.host("node")["round_trips"], 1, "{}", again.stdout);
+        deploy
+    }
+
+    /// A role that check and deploy refuse with the same words, before the first change. The words.
+    #[track_caller]
+    pub fn is_refused(&self, role: &str) -> String {
+        self.write("roles/toy/role.yml", role);
+        let check = self.json(&["deploy", "--check"]);
+        let deploy = self.json(&["deploy"]);
+        check.assert_code(1);
+        deploy.assert_code(1);
+        let words = deploy.failure("node");
+        assert_eq!(check.failure("node"), words);
+        words
+    }
+
+    /// A role whose failure cannot be foreseen. What the deploy said.
+    #[track_caller]
+    pub fn fails(&self, role: &str) -> Ran {
+        self.write("roles/toy/role.yml", role);
+        self.json(&["deploy", "--check"]).assert_code(0);
+        let deploy = self.json(&["deploy"]);
+        deploy.assert_code(1);
+        deploy
+    }
+
     /// Starts the program, outputs piped.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

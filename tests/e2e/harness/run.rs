@@ -78,6 +78,14 @@ impl Ran {
         self.tasks(host).into_iter().filter(|task| task.status == status).map(|task| task.id).collect()
     }
 
+    /// Why a host's failed item failed.
+    #[track_caller]
+    pub fn failure(&self, host: &str) -> String {
+        let failed: Vec<Task> = self.tasks(host).into_iter().filter(|task| task.status == "failed").collect();
+        let [one] = failed.as_slice() else { panic!("not one failed item: {failed:?}\n{}{}", self.stdout, self.stderr) };
+        one.error.clone()
+    }
+
     /// Everything that it printed.
     pub fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)

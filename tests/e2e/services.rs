@@ -1,0 +1,123 @@
+//! Units on a real systemd: "started" means that it stays up, and a restart is done when the service answers.
+
+use crate::harness::{Booted, Project};
+
+/// A task that writes a unit.
+fn unit(name: &str, text: &str) -> String {
+    let text = text.replace('\n', "\n        ");
+    format!(
+        "  - name: Unit {name}\n    copy:\n      dest: /etc/systemd/system/{name}.service\n      content: |\n        {text}\n"
+    )
+}
+
+fn role(tasks: &str) -> String {
+    format!("description: t\ntasks:\n{tasks}")
+}
+
+#[test]
+fn started_means_that_it_stays_up() {
+    let node = Booted::bare();
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let start = |name: &str| format!("  - {{name: Start, systemd: {{name: {name}, state: started}}}}\n");
+
+    let dies = unit("dies", "[Service]\nExecStart=/bin/sh -c 'echo cannot open the vault; sleep 1; exit 3'");
+    let error = project.fails(&role(&format!("{dies}{}", start("dies")))).failure("node");
+    assert!(error.contains("`dies.service` does not stay up") && error.contains("exit status 3"), "{error}");
+    assert!(error.contains("cannot open the vault"), "the end of its journal: {error}");
+
+    // systemd starts it again and again: it is up most of the time, and still not up.
+    let again = unit("again", "[Service]\nRestart=always\nRestartSec=100ms\nExecStart=/bin/sh -c 'echo round; sleep 1'");
+    let error = project.fails(&role(&format!("{again}{}", start("again")))).failure("node");
+    assert!(error.contains("`again.service` does not stay up") && error.contains("round"), "{error}");
+
+    let cannot = unit("cannot", "[Service]\nExecStart=/no/such/program");
+    let error = project.fails(&role(&format!("{cannot}{}", start("cannot")))).failure("node");
+    assert!(error.contains("`cannot.service` did not start") || error.contains("`cannot.service` does not stay up"), "{error}");
+    assert!(error.contains("/no/such/program"), "{error}");
+
+    let broken = unit("broken", "[Service]\nType=simple");
+    let error = project.fails(&role(&format!("{broken}{}", start("broken")))).failure("node");
+    assert!(error.contains("systemd-analyze verify broken.service"), "{error}");
+    // The next run knows that beforehand.
+    assert!(project.is_refused(&role(&format!("{broken}{}", start("broken")))).contains("systemd-analyze verify broken.service"));
+
+    let nothing = project.is_refused(&role(&start("nothing")));
+    assert_eq!(nothing, "unit `nothing.service` is not there, and no task before this one provides it");
+    let once = unit("once", "[Service]\nType=oneshot\nExecStart=/bin/true");
+    let error = project.fails(&role(&format!("{once}{}", start("once")))).failure("node");
+    assert!(error.contains("runs once and ends"), "{error}");
+
+    let fine = unit("fine", "[Service]\nExecStart=/bin/sleep infinity");
+    project.settles(&role(&format!("{fine}{}", start("fine"))));
+    assert_eq!(node.sh("systemctl is-active fine"), "active");
+    // What stopped since is drift.
+    node.sh("systemctl kill -s KILL fine; until systemctl is-failed -q fine; do sleep 0.05; done");
+    let deploy = project.settles(&role(&format!("{fine}{}", start("fine"))));
+    assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Start"]);
+}
+
+#[test]
+fn a_restart_is_done_when_the_service_answers_and_fails_at_its_limit_with_the_last_words() {
+    let node = Booted::bare();
+    let role = |ready: &str| {
+        format!(
+            "description: t
+tasks:
+{}  - {{name: Configure, copy: {{dest: /etc/slow.conf, content: x}}, notify: restart slow}}
+handlers:
+  - name: restart slow
+    systemd: {{name: slow.service, state: restarted}}
+    ready: {{command: \"{ready}\", timeout: 3s}}
+",
+            unit(
+                "slow",
+                "[Service]\nExecStart=/bin/sh -c 'rm -f /run/answers; sleep 1; date +%%s >/run/answers; exec sleep infinity'"
+            )
+        )
+    };
+    let never = "echo still loading row 7 >&2; exit 1";
+    let project = Project::toy(&[("node", &node)], &role(never));
+    let failed = project.fails(&role(never));
+    assert!(failed.failure("node").contains("not ready within 3 s: still loading row 7"), "{}", failed.stdout);
+    let took = failed.tasks("node");
+    assert_eq!(took.last().unwrap().kind, "handler");
+    // It is still due: a run that finds it ready finishes it, and only then it is done.
+    let deploy = project.settles(&role("test -s /run/answers"));
+    assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/restart slow"]);
+
+    // A restart that fails shows why.
+    let broken = role("true").replace("exec sleep infinity", "echo out of memory; exit 4").replace("content: x", "content: y");
+    let error = project.fails(&broken).failure("node");
+    assert!(error.contains("out of memory"), "{error}");
+}
+
+#[test]
+fn enabling_disabling_masking_and_aliases_are_states_that_a_check_foretells() {
+    let node = Booted::bare();
+    let install = "\n[Install]\nWantedBy=multi-user.target\nAlias=other-name.service";
+    let app = unit("app", &format!("[Service]\nExecStart=/bin/sleep infinity\n{install}"));
+    let systemd = |parameters: &str| role(&format!("{app}  - {{name: App, systemd: {{name: app, {parameters}}}}}\n"));
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let is = |what: &str| String::from_utf8_lossy(&node.try_sh(&format!("systemctl {what}")).stdout).trim().to_owned();
+
+    project.settles(&systemd("state: started, enabled: true"));
+    assert_eq!((is("is-active app"), is("is-enabled app")), ("active".to_owned(), "enabled".to_owned()));
+    // The alias is the same unit.
+    project.settles(&role("  - {name: Alias, systemd: {name: other-name, state: started, enabled: true}}\n"));
+    project.settles(&role("  - {name: Alias, systemd: {name: other-name, state: stopped}}\n"));
+    assert_eq!(is("is-active app"), "inactive");
+    project.settles(&systemd("enabled: false"));
+    assert_eq!((is("is-active app"), is("is-enabled app")), ("inactive".to_owned(), "disabled".to_owned()));
+    project.settles(&systemd("state: started"));
+    project.settles(&systemd("state: stopped, enabled: false"));
+    assert_eq!(is("is-active app"), "inactive");
+
+    let masked = |parameters: &str| role(&format!("  - {{name: Masked, systemd: {{name: cron-like, {parameters}}}}}\n"));
+    project.settles(&masked("masked: true"));
+    assert_eq!(is("is-enabled cron-like"), "masked");
+    let words = project.is_refused(&masked("state: started"));
+    assert_eq!(words, "`cron-like.service` is masked; `masked: false` unmasks it");
+    node.sh("printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >/lib/systemd/system/cron-like.service");
+    project.settles(&masked("masked: false, state: started"));
+    assert_eq!(is("is-active cron-like"), "active");
+}
