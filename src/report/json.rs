@@ -144,7 +144,9 @@ mod tests {
             Event::RunFinished { finished: Timestamp::UNIX_EPOCH },
         ];
         let mut json = Json::new(&mut out);
-        events.iter().for_each(|event| json.event(event));
+        for event in &events {
+            json.event(event);
+        }
         let text = String::from_utf8(out).unwrap().replace(env!("CARGO_PKG_VERSION"), "VERSION");
         insta::assert_snapshot!(text, @r#"
         {

@@ -136,7 +136,9 @@ pub(super) mod tests {
 
     fn code(events: &[Event], detailed: bool) -> u8 {
         let mut tally = Tally::default();
-        events.iter().for_each(|event| tally.event(event));
+        for event in events {
+            tally.event(event);
+        }
         tally.exit_code(detailed)
     }
 

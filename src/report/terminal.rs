@@ -299,7 +299,9 @@ mod tests {
     fn shown(events: &[Event], width: Option<usize>, detail: Detail) -> String {
         let mut out = Vec::new();
         let mut terminal = Terminal::new(&mut out, std::io::sink(), Style { colour: Colour::No, width }, false, detail);
-        events.iter().for_each(|event| terminal.event(event));
+        for event in events {
+            terminal.event(event);
+        }
         String::from_utf8(out).unwrap()
     }
 

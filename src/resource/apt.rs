@@ -85,7 +85,9 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         return Err(Wrong::parameter("purge", "only `state: absent` can purge"));
     }
     let update = match (parameters.update_cache, parameters.cache_valid_time) {
-        (Some(Flag(false)), Some(_)) => return Err(Wrong::parameter("cache_valid_time", "says nothing when `update_cache` is false")),
+        (Some(Flag(false)), Some(_)) => {
+            return Err(Wrong::parameter("cache_valid_time", "says nothing when `update_cache` is false"));
+        }
         (Some(Flag(false)), None) => Update::Never,
         (_, Some(seconds)) => Update::OlderThan(seconds),
         (Some(Flag(true)), None) => Update::OlderThan(0),
@@ -175,7 +177,9 @@ impl Apt {
     fn show(&self, diff: &mut Diff, wanted: &Wanted, actual: &Package) {
         let name = &wanted.name;
         match actual {
-            Package::Absent { configuration: true } if self.state == State::Absent => diff.removed(format!("{name} (configuration)")),
+            Package::Absent { configuration: true } if self.state == State::Absent => {
+                diff.removed(format!("{name} (configuration)"))
+            }
             Package::Absent { .. } => {}
             Package::Installed { version, .. } => diff.removed(format!("{name} {version}")),
             Package::Broken { version, state } => diff.removed(format!("{name} {version} ({state})")),

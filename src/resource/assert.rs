@@ -75,7 +75,9 @@ mod tests {
     fn all_must_hold() {
         let (yes, no) = (json!({"expression": "a == 1", "holds": true}), json!({"expression": "b > 2", "holds": false}));
         assert!(matches!(compare(json!({"that": yes})), Verdict::Converged { note: None }));
-        assert!(matches!(compare(json!({"that": [yes], "success_msg": "fine"})), Verdict::Converged { note: Some(note) } if note == "fine"));
+        assert!(
+            matches!(compare(json!({"that": [yes], "success_msg": "fine"})), Verdict::Converged { note: Some(note) } if note == "fine")
+        );
         assert!(matches!(compare(json!({"that": [yes, no]})), Verdict::Refused(why) if why == "assertion `b > 2` does not hold"));
         assert!(matches!(compare(json!({"that": [no], "msg": "too small"})), Verdict::Refused(why) if why == "too small"));
         assert!(from_parameters(json!({"that": []}), &mut NoFiles).is_err());

@@ -69,7 +69,8 @@ enum Done {
 }
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
-    let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user } = decode(parameters)?;
+    let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user } =
+        decode(parameters)?;
     let text = match (cmd, argv) {
         (Some(cmd), None) if !cmd.trim().is_empty() => cmd,
         (None, Some(argv)) if !argv.is_empty() => joined(&argv)?,
@@ -78,7 +79,8 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         (None, Some(_)) => return Err(Wrong::parameter("argv", "is empty")),
         (None, None) => return Err(Wrong::parameter("", "give `cmd` (a line of shell) or `argv` (a list of words)")),
     };
-    let shell = |text: String, output: bool| GuardKey::Shell(Shell { text, user: become_user.clone(), chdir: chdir.clone(), output });
+    let shell =
+        |text: String, output: bool| GuardKey::Shell(Shell { text, user: become_user.clone(), chdir: chdir.clone(), output });
     let guards: Vec<(GuardKey, Done)> = [
         creates.map(|path| (GuardKey::Exists(path), Done::AtZero)),
         removes.map(|path| (GuardKey::Exists(path), Done::Otherwise)),
@@ -249,7 +251,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("it's $(done)\"");
         let resource =
-            command(json!({"argv": ["cp", "/dev/stdin", path], "creates": path, "stdin": "line\n'$(x)'", "chdir": root.path()})).unwrap();
+            command(json!({"argv": ["cp", "/dev/stdin", path], "creates": path, "stdin": "line\n'$(x)'", "chdir": root.path()}))
+                .unwrap();
         let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
         let done = run(&change.script, Path::new("/nonexistent"));
         assert_eq!((done.status, done.stderr.as_str()), (0, ""));
@@ -267,10 +270,14 @@ mod tests {
 
     #[test]
     fn reading_is_never_a_change_and_can_be_registered() {
-        let resource = command(json!({"cmd": "printf 'a\\nb\\n\\n'; echo w >&2; exit 1", "reads": true, "ok_rc": [0, 1]})).unwrap();
+        let resource =
+            command(json!({"cmd": "printf 'a\\nb\\n\\n'; echo w >&2; exit 1", "reads": true, "ok_rc": [0, 1]})).unwrap();
         let (verdict, registered) = compare(resource.as_ref());
         assert!(matches!(verdict, Verdict::Converged { .. }));
-        assert_eq!(registered.unwrap(), json!({"stdout": "a\nb", "stdout_lines": ["a", "b"], "stderr": "w", "rc": 1, "changed": false}));
+        assert_eq!(
+            registered.unwrap(),
+            json!({"stdout": "a\nb", "stdout_lines": ["a", "b"], "stderr": "w", "rc": 1, "changed": false})
+        );
     }
 
     #[test]

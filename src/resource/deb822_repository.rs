@@ -5,7 +5,9 @@ use std::{fmt::Write as _, time::Duration};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode};
+use super::{
+    Change, Diff, Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode,
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -93,7 +95,10 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 fn repository(parameters: Parameters, etc: &str) -> Result<Repository, Wrong> {
     let name = parameters.name.clone();
     // apt ignores files with other names in silence (sources.list(5)).
-    if name.is_empty() || name.starts_with('.') || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+    if name.is_empty()
+        || name.starts_with('.')
+        || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    {
         return Err(Wrong::parameter("name", "becomes a file name that apt reads: letters, digits, `_`, `-` and `.` only"));
     }
     let path = |text: String| RemotePath::new(&text).map_err(|message| Wrong::parameter("name", message));
@@ -131,7 +136,10 @@ fn wanted(parameters: Parameters) -> Result<Wanted, Wrong> {
         if words.is_empty() && needed {
             return Err(Wrong::parameter(parameter, "is missing"));
         }
-        if words.iter().any(|word| word.is_empty() || word.contains(|sign: char| sign.is_whitespace() || sign.is_control() || sign == ',')) {
+        if words
+            .iter()
+            .any(|word| word.is_empty() || word.contains(|sign: char| sign.is_whitespace() || sign.is_control() || sign == ','))
+        {
             return Err(Wrong::parameter(parameter, "holds an empty word or a blank; give several as a list"));
         }
         if !words.is_empty() {
@@ -159,7 +167,9 @@ fn key(signed_by: &str) -> Result<Key, Wrong> {
         }
         return Ok(Key::Path(path));
     }
-    if ["https://", "http://", "file:/"].iter().any(|scheme| text.starts_with(scheme)) && !text.contains(|sign: char| sign.is_whitespace() || sign.is_control()) {
+    if ["https://", "http://", "file:/"].iter().any(|scheme| text.starts_with(scheme))
+        && !text.contains(|sign: char| sign.is_whitespace() || sign.is_control())
+    {
         return Ok(Key::Url(text.to_owned()));
     }
     wrong("give the key that signs the repository: its URL, its path on the node, or the armoured key itself".to_owned())

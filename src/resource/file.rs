@@ -100,7 +100,10 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     }
     let wanted = match given.state {
         State::Absent if given.path.parent().as_str() == "/" => {
-            return Err(Wrong::parameter("path", format!("`{}` is no path to remove with all that is in it; name something in it", given.path)));
+            return Err(Wrong::parameter(
+                "path",
+                format!("`{}` is no path to remove with all that is in it; name something in it", given.path),
+            ));
         }
         State::Absent => Wanted::Nothing,
         State::Directory => Wanted::Directory(access),

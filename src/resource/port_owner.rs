@@ -107,26 +107,37 @@ mod tests {
         let redis = owner(412, "redis-server", "redis.service", "/data");
         assert!(matches!(compare(&json!("redis"), vec![]), Verdict::Converged { .. }));
         assert!(matches!(compare(&json!("redis"), vec![redis.clone()]), Verdict::Converged { .. }));
-        assert!(matches!(compare(&json!(["redis.service"]), vec![owner(1, "systemd", "init.scope", "/"), redis]), Verdict::Converged { .. }));
+        assert!(matches!(
+            compare(&json!(["redis.service"]), vec![owner(1, "systemd", "init.scope", "/"), redis]),
+            Verdict::Converged { .. }
+        ));
         let cluster = owner(9, "postgres", "postgresql@15-main.service", "/");
         assert!(matches!(compare(&json!(["x", "postgresql@*"]), vec![cluster]), Verdict::Converged { .. }));
     }
 
     #[test]
     fn a_stranger_is_named_with_its_unit_and_directory() {
-        let Verdict::Refused(why) = compare(&json!("autobot-database-redis"), vec![owner(412, "redis-server", "redis-server.service", "/var/lib/redis")])
+        let Verdict::Refused(why) =
+            compare(&json!("autobot-database-redis"), vec![owner(412, "redis-server", "redis-server.service", "/var/lib/redis")])
         else {
             panic!()
         };
         insta::assert_snapshot!(why, @"6379 is taken by `redis-server` (pid 412, unit redis-server.service, directory /var/lib/redis): look at its data first");
         assert!(matches!(compare(&json!("x"), vec![owner(7, "nc", "", "/")]), Verdict::Refused(why) if why.contains("no unit")));
-        assert!(matches!(compare(&json!("x"), vec![owner(0, "", "", "")]), Verdict::Refused(why) if why.contains("a container?")));
+        assert!(
+            matches!(compare(&json!("x"), vec![owner(0, "", "", "")]), Verdict::Refused(why) if why.contains("a container?"))
+        );
         assert!(matches!(compare(&json!("x"), vec![owner(1, "systemd", "init.scope", "/")]), Verdict::Refused(_)));
     }
 
     #[test]
     fn wrong_parameters_are_errors() {
-        for parameters in [json!({"port": 0, "unit": "x"}), json!({"port": 1, "unit": []}), json!({"port": 99999, "unit": "x"}), json!({"port": 1, "unit": "a b"})] {
+        for parameters in [
+            json!({"port": 0, "unit": "x"}),
+            json!({"port": 1, "unit": []}),
+            json!({"port": 99999, "unit": "x"}),
+            json!({"port": 1, "unit": "a b"}),
+        ] {
             assert!(from_parameters(parameters.clone(), &mut NoFiles).is_err(), "{parameters}");
         }
     }

@@ -16,7 +16,17 @@ pub(super) const KIND: Kind = Kind {
     name: "postgresql_db",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlDb::new(decode(parameters)?)?)),
     parameters: &[
-        "name", "db", "owner", "encoding", "lc_collate", "lc_ctype", "template", "public_connect", "state", "port", "login_port",
+        "name",
+        "db",
+        "owner",
+        "encoding",
+        "lc_collate",
+        "lc_ctype",
+        "template",
+        "public_connect",
+        "state",
+        "port",
+        "login_port",
     ],
     secret_parameters: &[],
     expressions: &[],
@@ -84,7 +94,8 @@ struct Found {
 
 impl PostgresqlDb {
     fn new(wanted: Self) -> Result<Self, Wrong> {
-        for (name, value) in [("encoding", &wanted.encoding), ("lc_collate", &wanted.lc_collate), ("lc_ctype", &wanted.lc_ctype)] {
+        for (name, value) in [("encoding", &wanted.encoding), ("lc_collate", &wanted.lc_collate), ("lc_ctype", &wanted.lc_ctype)]
+        {
             if value.is_empty() || value.contains(char::is_control) {
                 return Err(Wrong::parameter(name, "cannot be empty or hold control characters"));
             }
@@ -253,7 +264,9 @@ mod tests {
     fn without_its_owner_or_a_server_it_is_blocked() {
         let Verdict::Blocked { missing, .. } = verdict(&slm(), absent(false)) else { panic!() };
         assert_eq!(missing, "role `slm_app`");
-        let Verdict::Blocked { missing, .. } = compare(&slm(), Answer::NoServer { why: "psql is not installed".into() }) else { panic!() };
+        let Verdict::Blocked { missing, .. } = compare(&slm(), Answer::NoServer { why: "psql is not installed".into() }) else {
+            panic!()
+        };
         assert_eq!(missing, "PostgreSQL (psql is not installed)");
     }
 

@@ -224,7 +224,10 @@ fn attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], Wrong> {
         let found = ATTRIBUTES.iter().position(|(word, ..)| upper.strip_prefix("NO").unwrap_or(&upper) == *word);
         let Some(index) = found else {
             let words: Vec<&str> = ATTRIBUTES.iter().map(|(word, ..)| *word).collect();
-            return Err(Wrong::parameter("role_attr_flags", format!("`{flag}` is none of {}, or NO and one of them", words.join(", "))));
+            return Err(Wrong::parameter(
+                "role_attr_flags",
+                format!("`{flag}` is none of {}, or NO and one of them", words.join(", ")),
+            ));
         };
         let wanted = upper == ATTRIBUTES[index].0;
         if given[index].replace(wanted).is_some_and(|before| before != wanted) {
@@ -316,7 +319,10 @@ mod tests {
         let verifier = scram::make("old", b"salt").unwrap();
         let change = change(verdict(&app(), vec![row(Some(&verifier))], &known()));
         assert_eq!((change.summary.as_str(), change.replaces), ("password", true));
-        assert_eq!(format!("{:?}", change.diff.lines), r#"[Title("role app"), Removed("password …"), Added("password ‹DB_PASSWORD›")]"#);
+        assert_eq!(
+            format!("{:?}", change.diff.lines),
+            r#"[Title("role app"), Removed("password …"), Added("password ‹DB_PASSWORD›")]"#
+        );
     }
 
     #[test]

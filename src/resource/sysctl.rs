@@ -110,7 +110,10 @@ impl Resource for Setting {
                 }
                 Some(Sysctl { live, writable: false }) => {
                     let live = live.as_deref().unwrap_or("unreadable");
-                    note = Some(format!("this kernel's `{}` is {live} and cannot be set from here; the file has it for the next boot", self.name));
+                    note = Some(format!(
+                        "this kernel's `{}` is {live} and cannot be set from here; the file has it for the next boot",
+                        self.name
+                    ));
                 }
             }
         }
@@ -214,7 +217,8 @@ mod tests {
 
     fn found(content: Option<&str>) -> Found {
         let entry = content.map_or(Entry::Absent, |text| {
-            let attributes = Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 };
+            let attributes =
+                Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 };
             Entry::File(File { attributes, size: text.len() as u64, content: Some(text.into()), sha256: None })
         });
         Found { entry, parent_exists: true }
@@ -246,7 +250,10 @@ mod tests {
         }
         assert_eq!(change(compare(None, Some(("1", true)))).summary, "file");
         let live = change(compare(Some("vm.overcommit_memory=1\n"), Some(("0", true))));
-        assert_eq!((live.summary.as_str(), shown(&live.diff).as_str()), ("live value", "- live vm.overcommit_memory 0\n+ live vm.overcommit_memory 1"));
+        assert_eq!(
+            (live.summary.as_str(), shown(&live.diff).as_str()),
+            ("live value", "- live vm.overcommit_memory 0\n+ live vm.overcommit_memory 1")
+        );
     }
 
     #[test]
@@ -269,14 +276,24 @@ mod tests {
 
     #[test]
     fn a_kernel_that_refuses_is_a_note_and_never_a_change() {
-        let Verdict::Converged { note: Some(note) } = compare(Some("vm.overcommit_memory=1\n"), Some(("0", false))) else { panic!() };
-        assert_eq!(note, "this kernel's `vm.overcommit_memory` is 0 and cannot be set from here; the file has it for the next boot");
-        assert_eq!(shown(&change(compare(None, Some(("0", false)))).diff), "= /etc/sysctl.d/60-autobot.conf\n+ vm.overcommit_memory = 1");
+        let Verdict::Converged { note: Some(note) } = compare(Some("vm.overcommit_memory=1\n"), Some(("0", false))) else {
+            panic!()
+        };
+        assert_eq!(
+            note,
+            "this kernel's `vm.overcommit_memory` is 0 and cannot be set from here; the file has it for the next boot"
+        );
+        assert_eq!(
+            shown(&change(compare(None, Some(("0", false)))).diff),
+            "= /etc/sysctl.d/60-autobot.conf\n+ vm.overcommit_memory = 1"
+        );
     }
 
     #[test]
     fn a_setting_that_this_kernel_lacks_blocks() {
-        assert!(matches!(compare(None, None), Verdict::Blocked { missing, .. } if missing == "kernel setting `vm.overcommit_memory`"));
+        assert!(
+            matches!(compare(None, None), Verdict::Blocked { missing, .. } if missing == "kernel setting `vm.overcommit_memory`")
+        );
     }
 
     #[test]

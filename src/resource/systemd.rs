@@ -59,7 +59,10 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         Some(State::Started) => Some(true),
         Some(State::Stopped) => Some(false),
         Some(State::Restarted | State::Reloaded) => {
-            return Err(Wrong::parameter("state", "a task says how things are: `started` or `stopped`; to restart or reload, notify a handler"));
+            return Err(Wrong::parameter(
+                "state",
+                "a task says how things are: `started` or `stopped`; to restart or reload, notify a handler",
+            ));
         }
     };
     let unit = full_name(&parameters.name).map_err(|message| Wrong::parameter("name", message))?;
@@ -104,7 +107,9 @@ impl Resource for Systemd {
             Some(_) | None => {}
         }
         match self.enabled {
-            Some(true) if !counts_as_enabled(&unit.file_state) => verbs.push(step("enable", "enabled", shown(&unit.file_state), "enabled")),
+            Some(true) if !counts_as_enabled(&unit.file_state) => {
+                verbs.push(step("enable", "enabled", shown(&unit.file_state), "enabled"))
+            }
             Some(false) if !counts_as_disabled(&unit.file_state) => {
                 verbs.push(step("disable", "enabled", shown(&unit.file_state), "disabled"));
             }
@@ -122,7 +127,9 @@ impl Resource for Systemd {
         let missing = match unit.load.as_str() {
             // Only a mask needs no unit.
             "not-found" if self.masked != Some(true) => Some(format!("unit `{name}`")),
-            "bad-setting" | "error" => Some(format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)")),
+            "bad-setting" | "error" => {
+                Some(format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)"))
+            }
             _ => None,
         };
         Ok(match missing {
@@ -145,7 +152,19 @@ fn counts_as_enabled(file_state: &str) -> bool {
 
 /// What has no `[Install]` section, or no file, cannot be disabled.
 fn counts_as_disabled(file_state: &str) -> bool {
-    matches!(file_state, "" | "disabled" | "indirect" | "static" | "generated" | "transient" | "linked" | "linked-runtime" | "masked" | "masked-runtime" | "bad")
+    matches!(
+        file_state,
+        "" | "disabled"
+            | "indirect"
+            | "static"
+            | "generated"
+            | "transient"
+            | "linked"
+            | "linked-runtime"
+            | "masked"
+            | "masked-runtime"
+            | "bad"
+    )
 }
 
 /// `$1`: the unit; then verbs. `enable` and `disable` get the unit's true name: systemd refuses to enable an alias.
@@ -187,7 +206,13 @@ mod tests {
     }
 
     fn unit(load: &str, active: &str, file_state: &str) -> Unit {
-        Unit { id: "redis.service".into(), load: load.into(), active: active.into(), file_state: file_state.into(), ..Unit::default() }
+        Unit {
+            id: "redis.service".into(),
+            load: load.into(),
+            active: active.into(),
+            file_state: file_state.into(),
+            ..Unit::default()
+        }
     }
 
     fn compare(parameters: Value, unit: Unit) -> Verdict {
@@ -245,7 +270,8 @@ mod tests {
             panic!()
         };
         assert_eq!((missing.as_str(), change.summary.as_str()), ("unit `redis.service`", "enable, start"));
-        let Verdict::Blocked { missing, .. } = compare(json!({"name": "redis", "state": "started"}), unit("bad-setting", "inactive", "bad"))
+        let Verdict::Blocked { missing, .. } =
+            compare(json!({"name": "redis", "state": "started"}), unit("bad-setting", "inactive", "bad"))
         else {
             panic!()
         };
@@ -279,8 +305,12 @@ mod tests {
     #[test]
     fn an_alias_is_enabled_by_its_true_name_and_started_by_its_own() {
         let tools = tempfile::tempdir().unwrap();
-        fake_systemd(tools.path(), "Id=real.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=yes\n");
-        let change = change(json!({"name": "redis", "state": "started", "enabled": true}), unit("loaded", "inactive", "disabled"));
+        fake_systemd(
+            tools.path(),
+            "Id=real.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=yes\n",
+        );
+        let change =
+            change(json!({"name": "redis", "state": "started", "enabled": true}), unit("loaded", "inactive", "disabled"));
         let done = run(&change.script, tools.path());
         assert_eq!(done.status, 0, "{done:?}");
         assert_eq!(calls(tools.path()), "daemon-reload\nenable real.service\nreset-failed redis.service\nstart redis.service\n");

@@ -19,8 +19,28 @@ pub(super) const KIND: Kind = Kind {
     name: "ufw",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(Ufw::new(decode(parameters)?)?)),
     parameters: &[
-        "rule", "port", "to_port", "proto", "protocol", "from_ip", "from", "src", "to_ip", "to", "dest", "from_port", "direction",
-        "interface", "if", "comment", "delete", "only", "state", "policy", "default", "logging",
+        "rule",
+        "port",
+        "to_port",
+        "proto",
+        "protocol",
+        "from_ip",
+        "from",
+        "src",
+        "to_ip",
+        "to",
+        "dest",
+        "from_port",
+        "direction",
+        "interface",
+        "if",
+        "comment",
+        "delete",
+        "only",
+        "state",
+        "policy",
+        "default",
+        "logging",
     ],
     secret_parameters: &[],
     expressions: &[],
@@ -80,9 +100,10 @@ impl Ufw {
         let Parameters { rule, direction, state, policy, logging, .. } = parameters;
         let whole = state.is_some() || policy.is_some() || logging.is_some();
         match rule {
-            Some(_) if whole => {
-                Err(Wrong::parameter("rule", "a task is about one rule or about the whole firewall (`state`, `policy`, `logging`); make two tasks"))
-            }
+            Some(_) if whole => Err(Wrong::parameter(
+                "rule",
+                "a task is about one rule or about the whole firewall (`state`, `policy`, `logging`); make two tasks",
+            )),
             Some(action) => Wanted::new(action, parameters).map(Self::Rule),
             None if !whole => Err(Wrong::parameter("", "needs `rule`, or one of `state`, `policy` and `logging`")),
             None => {
@@ -207,7 +228,10 @@ impl Wanted {
     fn new(action: Action, parameters: Parameters) -> Result<Self, Wrong> {
         let Parameters { port, proto, from_ip, to_ip, from_port, direction, interface, comment, delete, only, .. } = parameters;
         if only.0 && (action != Action::Allow || port.is_any() || delete.0) {
-            return Err(Wrong::parameter("only", "goes with `rule: allow` and a `port`: everybody else's rules for that port go"));
+            return Err(Wrong::parameter(
+                "only",
+                "goes with `rule: allow` and a `port`: everybody else's rules for that port go",
+            ));
         }
         let (from, to) = (network("from_ip", from_ip.as_deref())?, network("to_ip", to_ip.as_deref())?);
         if from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6()) {
@@ -222,8 +246,14 @@ impl Wanted {
         if interface.as_deref().is_some_and(|name| !(1..16).contains(&name.len()) || !name.chars().all(plain)) {
             return Err(Wrong::parameter("interface", "is not the name of a network interface, such as eth0"));
         }
-        if comment.as_deref().is_some_and(|comment| comment.is_empty() || comment.contains(|sign: char| sign.is_control() || sign == '\'')) {
-            return Err(Wrong::parameter("comment", "ufw takes no comment that is empty or holds a single quote or a line break"));
+        if comment
+            .as_deref()
+            .is_some_and(|comment| comment.is_empty() || comment.contains(|sign: char| sign.is_control() || sign == '\''))
+        {
+            return Err(Wrong::parameter(
+                "comment",
+                "ufw takes no comment that is empty or holds a single quote or a line break",
+            ));
         }
         let direction = match direction {
             None | Some(Way::In) => Direction::In,

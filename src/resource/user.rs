@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, RemotePath, Resource, Verdict, Wrong, content::blocked_by, decode, group::State};
+use super::{
+    Change, Diff, Files, Flag, Is, Kind, OneOrMany, RemotePath, Resource, Verdict, Wrong, content::blocked_by, decode,
+    group::State,
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -16,7 +19,19 @@ pub(super) const KIND: Kind = Kind {
     name: "user",
     decode: from_parameters,
     parameters: &[
-        "name", "user", "uid", "group", "groups", "append", "home", "shell", "comment", "system", "create_home", "createhome", "state",
+        "name",
+        "user",
+        "uid",
+        "group",
+        "groups",
+        "append",
+        "home",
+        "shell",
+        "comment",
+        "system",
+        "create_home",
+        "createhome",
+        "state",
     ],
     secret_parameters: &[],
     expressions: &[],
@@ -78,7 +93,8 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     if given.append.0 && given.groups.is_none() {
         return Err(Wrong::parameter("append", "goes with `groups`"));
     }
-    let groups = given.groups.map(|groups| group_names(&groups.0)).transpose().map_err(|wrong| Wrong::parameter("groups", wrong))?;
+    let groups =
+        given.groups.map(|groups| group_names(&groups.0)).transpose().map_err(|wrong| Wrong::parameter("groups", wrong))?;
     Ok(Box::new(UserState {
         name: given.name,
         uid: given.uid,
@@ -334,12 +350,18 @@ mod tests {
     fn groups_that_are_not_there_block() {
         let text = shown(&compare(json!({"name": "redis", "group": "mail", "groups": "adm"}), Some(redis()), &[]));
         assert!(text.starts_with("blocked by group `mail`, group `adm` (replaces): group, groups\n"), "{text}");
-        assert!(shown(&compare(json!({"name": "redis", "groups": "mail"}), None, &[])).starts_with("blocked by group `mail`: create\n"));
+        assert!(
+            shown(&compare(json!({"name": "redis", "groups": "mail"}), None, &[]))
+                .starts_with("blocked by group `mail`: create\n")
+        );
     }
 
     #[test]
     fn another_number_is_refused() {
-        assert!(shown(&compare(json!({"name": "redis", "uid": 1}), Some(redis()), ALL)).starts_with("refused: user `redis` has uid 101"));
+        assert!(
+            shown(&compare(json!({"name": "redis", "uid": 1}), Some(redis()), ALL))
+                .starts_with("refused: user `redis` has uid 101")
+        );
     }
 
     #[test]

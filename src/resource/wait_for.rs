@@ -94,7 +94,11 @@ impl Resource for WaitFor {
             return Ok(Verdict::CONVERGED);
         }
         let mut diff = Diff::none();
-        if self.there { diff.added(self.shown()) } else { diff.removed(self.shown()) }
+        if self.there {
+            diff.added(self.shown())
+        } else {
+            diff.removed(self.shown())
+        }
         let wanted = if self.there { "there" } else { "gone" };
         let script = Script::new(WAIT).arg(wanted).arg(self.seconds.to_string()).arg(self.shown());
         let script = match &self.what {
@@ -181,7 +185,8 @@ mod tests {
         let listener = |address: &str| Listener { address: address.parse().unwrap(), port: 6379, uid: 0, inode: 1 };
         answers.set::<Listening>((), Ok(listens_at.map(listener).into_iter().collect()));
         let status = i32::from(!exists);
-        answers.set::<Guard>(GuardKey::Exists(RemotePath::new("/x").unwrap()), Ok(GuardAnswer { status, ..GuardAnswer::default() }));
+        answers
+            .set::<Guard>(GuardKey::Exists(RemotePath::new("/x").unwrap()), Ok(GuardAnswer { status, ..GuardAnswer::default() }));
         let resource = from_parameters(parameters, &mut NoFiles).unwrap();
         resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
@@ -240,7 +245,14 @@ mod tests {
 
     #[test]
     fn wrong_parameters_are_errors() {
-        for parameters in [json!({}), json!({"port": 1, "path": "/x"}), json!({"port": 0}), json!({"path": "/x", "host": "::1"}), json!({"port": 1, "host": "db"}), json!({"port": 1, "state": "drained"})] {
+        for parameters in [
+            json!({}),
+            json!({"port": 1, "path": "/x"}),
+            json!({"port": 0}),
+            json!({"path": "/x", "host": "::1"}),
+            json!({"port": 1, "host": "db"}),
+            json!({"port": 1, "state": "drained"}),
+        ] {
             assert!(from_parameters(parameters.clone(), &mut NoFiles).is_err(), "{parameters}");
         }
     }

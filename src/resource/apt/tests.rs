@@ -44,11 +44,10 @@ fn what_is_installed_is_converged() {
 
 #[test]
 fn missing_packages_are_installed_in_one_call() {
-    let change = change(json!({"name": ["redis", "ufw", "postgresql=15*"]}), &[
-        ("redis", ABSENT),
-        ("ufw", installed("1")),
-        ("postgresql", installed("14+2")),
-    ]);
+    let change = change(
+        json!({"name": ["redis", "ufw", "postgresql=15*"]}),
+        &[("redis", ABSENT), ("ufw", installed("1")), ("postgresql", installed("14+2"))],
+    );
     assert_eq!(change.summary, "install redis, postgresql");
     insta::assert_snapshot!(shown(&change.diff), @r"
     + redis
@@ -107,10 +106,10 @@ fn installs(apt_get: &str, dpkg: &str) -> (super::super::trial::Done, String) {
     fake(tools.path(), "dpkg", &format!("echo \"dpkg $*\" >>$TOOLS/calls\n{dpkg}"));
     fake(tools.path(), "sleep", "");
     // `update_cache: false`, so that nothing of this machine is looked at or touched.
-    let change = change(json!({"name": ["redis", "ufw"], "update_cache": false, "install_recommends": false}), &[
-        ("redis", ABSENT),
-        ("ufw", ABSENT),
-    ]);
+    let change = change(
+        json!({"name": ["redis", "ufw"], "update_cache": false, "install_recommends": false}),
+        &[("redis", ABSENT), ("ufw", ABSENT)],
+    );
     let done = run(&change.script, tools.path());
     (done, fs::read_to_string(tools.path().join("calls")).unwrap())
 }
@@ -129,7 +128,12 @@ fn apt_get_is_called_once_in_utf8_and_without_questions() {
 fn an_unknown_package_is_said_in_words() {
     let (done, _) = installs("echo 'E: Unable to locate package redis'; exit 100", "");
     assert_eq!(done.status, 1);
-    assert!(done.stderr.starts_with("E: Unable to locate package redis\nno package source of this node has what was asked for: redis ufw;"), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .starts_with("E: Unable to locate package redis\nno package source of this node has what was asked for: redis ufw;"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -140,7 +144,9 @@ fn a_held_lock_is_waited_for_and_named() {
         "",
     );
     assert_eq!(done.status, 0, "{done:?}");
-    assert!(done.stderr.contains("waiting: Could not get lock /var/cache/apt/archives/lock. It is held by process 812 (apt-get)\n"));
+    assert!(
+        done.stderr.contains("waiting: Could not get lock /var/cache/apt/archives/lock. It is held by process 812 (apt-get)\n")
+    );
     assert_eq!(calls.matches("install").count(), 2);
 }
 
@@ -155,7 +161,8 @@ fn an_interrupted_dpkg_is_repaired_first() {
 
 #[test]
 fn a_dpkg_that_cannot_be_repaired_is_a_failure() {
-    let (done, calls) = installs("", "case $* in --audit) echo broken;; *) echo 'dpkg: error processing package x'; exit 1;; esac");
+    let (done, calls) =
+        installs("", "case $* in --audit) echo broken;; *) echo 'dpkg: error processing package x'; exit 1;; esac");
     assert_eq!(done.status, 1);
     assert!(done.stderr.contains("could not finish it"), "{}", done.stderr);
     assert!(!calls.contains("apt-get"));
@@ -166,7 +173,10 @@ fn a_removal_names_every_package() {
     let tools = tempfile::tempdir().unwrap();
     fake(tools.path(), "apt-get", "echo \"$*\" >>$TOOLS/calls");
     fake(tools.path(), "dpkg", "");
-    let change = change(json!({"name": ["x1", "y1"], "state": "absent", "purge": true}), &[("x1", installed("1")), ("y1", installed("2"))]);
+    let change = change(
+        json!({"name": ["x1", "y1"], "state": "absent", "purge": true}),
+        &[("x1", installed("1")), ("y1", installed("2"))],
+    );
     assert_eq!(run(&change.script, tools.path()).status, 0);
     assert!(fs::read_to_string(tools.path().join("calls")).unwrap().contains("purge -- x1 y1"));
 }

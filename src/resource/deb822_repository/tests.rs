@@ -26,7 +26,14 @@ impl Node {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let at = root.path().to_owned();
-        let dirs = ["repo/dists/s/main/binary-amd64", "apt/lists/partial", "apt/cache/archives/partial", "etc/sources.list.d", "etc/apt.conf.d", "etc/preferences.d"];
+        let dirs = [
+            "repo/dists/s/main/binary-amd64",
+            "apt/lists/partial",
+            "apt/cache/archives/partial",
+            "etc/sources.list.d",
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+        ];
         for dir in dirs {
             fs::create_dir_all(at.join(dir)).unwrap();
         }
@@ -78,7 +85,9 @@ impl Node {
 
     /// Applies whatever the change is, also where something is missing.
     fn apply(&self, repository: &Repository) -> Done {
-        let (Verdict::Change(change) | Verdict::Blocked { change, .. }) = self.compare(repository) else { panic!("nothing to apply") };
+        let (Verdict::Change(change) | Verdict::Blocked { change, .. }) = self.compare(repository) else {
+            panic!("nothing to apply")
+        };
         run(&change.script, self.root.path())
     }
 
@@ -98,7 +107,14 @@ impl Node {
         let sources = fs::read_to_string(self.at("etc/sources.list.d/redis.sources")).unwrap();
         assert!(sources.ends_with(&format!("Signed-By: {}\n", self.at(key).display())), "{sources}");
         assert_eq!(fs::metadata(self.at(key)).unwrap().permissions().mode() & 0o777, 0o644);
-        assert!(fs::read_dir(self.at("apt/lists")).unwrap().any(|entry| entry.unwrap().file_name().to_str().unwrap().ends_with("InRelease")));
+        assert!(
+            fs::read_dir(self.at("apt/lists")).unwrap().any(|entry| entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .ends_with("InRelease"))
+        );
     }
 }
 
@@ -175,7 +191,9 @@ fn a_misnamed_key_is_said() {
     let binary = node.file("vendor.asc", ONE_BINARY, 0o644);
     insta::assert_snapshot!(node.failure(&binary), @"repository `redis`: the key ROOT/vendor.asc is binary, but apt reads binary keys only from names that do not end in .asc: rename it to .gpg");
     for path in [armoured, binary] {
-        assert!(matches!(node.compare(&node.repository(&path)), Verdict::Blocked { missing, .. } if missing.contains("that apt reads")));
+        assert!(
+            matches!(node.compare(&node.repository(&path)), Verdict::Blocked { missing, .. } if missing.contains("that apt reads"))
+        );
     }
 }
 
@@ -219,7 +237,10 @@ fn drift_is_a_change() {
 fn absent_removes_the_repository_and_its_key() {
     let node = Node::new();
     node.converges(ONE, "etc/keyrings/redis.asc");
-    let absent = || repository(serde_json::from_value(json!({"name": "redis", "state": "absent"})).unwrap(), node.at("etc").to_str().unwrap()).unwrap();
+    let absent = || {
+        repository(serde_json::from_value(json!({"name": "redis", "state": "absent"})).unwrap(), node.at("etc").to_str().unwrap())
+            .unwrap()
+    };
     assert_eq!(node.apply(&absent()).status, 0);
     assert!(!node.at("etc/keyrings/redis.asc").exists() && !node.at("etc/sources.list.d/redis.sources").exists());
     assert!(matches!(node.compare(&absent()), Verdict::Converged { .. }));

@@ -68,7 +68,10 @@ fn a_rule_that_is_there_needs_nothing() {
 #[test]
 fn a_missing_twin_is_a_change() {
     let change = change(json!({"rule": "allow", "port": 22, "proto": "tcp"}), with(&[SSH]));
-    assert_eq!(change.diff.lines, [Line::Title("ufw".into()), Line::Added("allow in from ::/0 to ::/0 port 22 proto tcp".into())]);
+    assert_eq!(
+        change.diff.lines,
+        [Line::Title("ufw".into()), Line::Added("allow in from ::/0 to ::/0 port 22 proto tcp".into())]
+    );
     assert!(converged(json!({"rule": "allow", "port": 22, "proto": "tcp"}), Firewall { ipv6: false, ..with(&[SSH]) }));
     assert!(converged(json!({"rule": "allow", "port": 22, "proto": "tcp", "from_ip": "0.0.0.0/0"}), with(&[SSH])));
 }
@@ -88,10 +91,13 @@ fn a_rule_is_written_in_ufws_words() {
 #[test]
 fn another_action_or_comment_is_a_change() {
     let deny = change(json!({"rule": "deny", "port": 22, "proto": "tcp", "from_ip": "0.0.0.0/0"}), with(&[SSH]));
-    assert_eq!(deny.diff.lines[1..], [
-        Line::Removed("allow in from 0.0.0.0/0 to 0.0.0.0/0 port 22 proto tcp".into()),
-        Line::Added("deny in from 0.0.0.0/0 to 0.0.0.0/0 port 22 proto tcp".into()),
-    ]);
+    assert_eq!(
+        deny.diff.lines[1..],
+        [
+            Line::Removed("allow in from 0.0.0.0/0 to 0.0.0.0/0 port 22 proto tcp".into()),
+            Line::Added("deny in from 0.0.0.0/0 to 0.0.0.0/0 port 22 proto tcp".into()),
+        ]
+    );
     let commented = json!({"rule": "allow", "port": 22, "proto": "tcp", "from_ip": "0.0.0.0/0", "comment": "ssh"});
     change(commented.clone(), with(&[SSH]));
     assert!(converged(commented, with(&["allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=737368"])));
@@ -119,7 +125,10 @@ fn the_whole_firewall_is_put_right() {
     assert!(converged(wanted.clone(), with(&[])));
     let off = Firewall { logging: "off".into(), incoming: Policy::Allow, ..Firewall::fresh() };
     let change = change(wanted, off);
-    assert_eq!((change.summary.as_str(), arguments(&change).as_str()), ("deny incoming, logging on, enable", "set -- deny incoming on enable"));
+    assert_eq!(
+        (change.summary.as_str(), arguments(&change).as_str()),
+        ("deny incoming, logging on, enable", "set -- deny incoming on enable")
+    );
     assert_eq!(change.diff.lines.len(), 7);
     assert!(converged(json!({"default": "deny", "direction": "routed"}), with(&[])));
     assert!(!converged(json!({"default": "deny", "direction": "outgoing"}), with(&[])));
@@ -130,7 +139,9 @@ fn the_whole_firewall_is_put_right() {
 fn without_ufw_it_is_blocked() {
     let answers = answers(ufw::Answer::NotInstalled, None);
     let is = Is { answers: &answers, secrets: &SecretValues::default() };
-    for wanted in [json!({"rule": "allow", "port": 22}), json!({"state": "disabled"}), json!({"rule": "allow", "port": 22, "delete": true})] {
+    for wanted in
+        [json!({"rule": "allow", "port": 22}), json!({"state": "disabled"}), json!({"rule": "allow", "port": 22, "delete": true})]
+    {
         assert!(matches!(ufw(wanted).compare(&is).unwrap(), Verdict::Blocked { missing, .. } if missing == "ufw"));
     }
 }

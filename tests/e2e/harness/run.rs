@@ -21,7 +21,6 @@ pub struct Task {
     pub status: String,
     pub summary: String,
     pub error: String,
-    pub diff: String,
 }
 
 impl Ran {
@@ -67,7 +66,6 @@ impl Ran {
                 status: text(task, "status"),
                 summary: text(task, "summary"),
                 error: text(task, "error"),
-                diff: text(task, "diff"),
             })
             .collect()
     }
