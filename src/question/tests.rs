@@ -93,7 +93,7 @@ fn beside(second: &'static str) -> [Result<String, Unanswered>; 3] {
     questions.ask::<Mate<2>>(THIRD);
     let answers = run(questions);
     let (first, third) = (answers.get::<Mate<0>>(&FIRST), answers.get::<Mate<2>>(&THIRD));
-    [first, answers.get::<Mate<1>>(&second), third].map(Result::cloned)
+    [first, answers.get::<Mate<1>>(&second), third].map(Result::<&String, _>::cloned)
 }
 
 #[test]
