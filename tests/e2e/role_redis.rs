@@ -215,7 +215,7 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
     // 28P01 is "invalid password".
     for wrong in ["wrong", "", &secret(&node, "REDIS_PASSWORD")] {
         let error = tunnel.login(wrong).unwrap_err();
-        assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("28P01"), "{error}");
+        assert_eq!(error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(), Some("28P01"), "{error}");
     }
 }
 
@@ -313,6 +313,12 @@ fn a_stopped_redis_is_started_and_a_changed_setting_is_named() {
     }
 
     node.sh(&format!("systemctl stop {UNIT}"));
+    node.sh("systemd-run --unit=squatter systemd-socket-activate -l 6379 /bin/cat");
+    eventually("something listens", 10, || !node.sh("ss -Hlnt 'sport = :6379'").is_empty());
+    // A server that ends while it starts is a failure at once, not after the unit's ten minutes.
+    let start = node.try_sh(&format!("timeout 20 systemctl start {UNIT}"));
+    assert_eq!(start.status.code(), Some(1), "{}", String::from_utf8_lossy(&start.stderr));
+    node.sh(&format!("systemctl stop squatter {UNIT}"));
     let check = project.json(&[&DEPLOY[..], &["--check"]].concat());
     check.assert_code(0);
     let started = ["redis/Start Redis".to_owned()].into();
