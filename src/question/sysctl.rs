@@ -44,27 +44,31 @@ impl Kind for Sysctl {
             "newline='
 '
 text=$(head -v -c 1048576 -- \"$@\" /proc/self/mountinfo 2>/dev/null)
-text=\"$newline$newline$text\"
-mounts=${text##*\"$newline==> /proc/self/mountinfo <==$newline\"}
 set -f
 IFS=$newline
-for line in $mounts; do
-  case $line in *' /proc '*|*' /proc/sys '*|*' /proc/sys/'*) ;; *) continue;; esac
+file=
+for line in $text; do
+  case $line in '==> '*' <==') file=${line#'==> '} file=${file%' <=='}; continue;; esac
+  case $file$line in /proc/self/mountinfo*' /proc '*|/proc/self/mountinfo*' /proc/sys '*|/proc/self/mountinfo*' /proc/sys/'*) ;; *) continue;; esac
   words=$*; IFS=' '; set -- $line
   shift 4; mount=$1 options=$2; while [ $# -gt 1 ]; do shift; done
   case $mount in /proc|/proc/sys|/proc/sys/*) printf 'mount %s %s %s\\n' \"$options\" \"$1\" \"$mount\";; esac
   IFS=$newline; set -- $words
 done
 for path do
-  may=no value= read=no
+  if [ ! -f \"$path\" ]; then echo none; continue; fi
+  may=no value= read=no file=
   if [ -w \"$path\" ]; then may=yes; fi
-  if [ -f \"$path\" ]; then
-    case $text in *\"$newline==> $path <==$newline\"*)
-      read=yes value=${text#*\"$newline==> $path <==$newline\"};;
+  for line in $text; do
+    case $file$line in
+      *'==> '*' <==')
+        [ \"$read\" = no ] || break
+        file=${line#'==> '} file=${file%' <=='}
+        if [ \"$file\" = \"$path\" ]; then read=yes; else file=; fi;;
+      \"$path\"*) value=$line; break;;
     esac
-    printf '%s %s %s\\n' \"$read\" \"$may\" \"${value%%$newline*}\"
-  else echo none
-  fi
+  done
+  printf '%s %s %s\\n' \"$read\" \"$may\" \"$value\"
 done",
         )
         .args(names.iter().map(|name| path(name)))
