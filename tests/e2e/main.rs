@@ -10,4 +10,7 @@
 )]
 
 mod harness;
+mod interruptions;
+mod kills;
+mod locks;
 mod smoke;
