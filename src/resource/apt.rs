@@ -270,8 +270,10 @@ update() {
   updated=yes
 }
 repair
+# What was interrupted while it was unpacked, dependencies too, apt-get takes for installed unless it is told otherwise.
+torn=$(dpkg-query -W -f '${db:Status-Eflag} ${binary:Package}\n' 2>/dev/null | sed -n 's/^reinstreq //p')
 if [ "$age" != never ] && stale "$age" "$stamp" /var/lib/apt/lists /etc/apt; then update; fi
-install() { apt_get ${option:+-o "$option"} install -- "$@"; }
+install() { apt_get ${option:+-o "$option"} install ${torn:+--reinstall} -- "$@" $torn; }
 install "$@"
 if [ "$status" != 0 ] && [ "$found" = no ] && [ "$updated" = no ] && [ "$age" != never ]; then update; install "$@"; fi
 [ "$status" = 0 ] || {

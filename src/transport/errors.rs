@@ -140,7 +140,7 @@ impl LinkError {
                 format!("only if you know that the node was installed again: `{forget}`, then accept the new key with `--accept-new-host-keys`")
             }
             Self::NoKeyAccepted { try_it, .. } => {
-                format!("is your key in ssh-agent (`ssh-add -l`), and `ansible_user` right? try `{try_it}`; passwords are never asked for")
+                format!("is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `{try_it}`; passwords are never asked for")
             }
             Self::SudoRefused { detail, .. } if detail.contains("tty") => {
                 "sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d".to_owned()
@@ -180,11 +180,15 @@ pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
         return LinkError::ChangedHostKey { address, forget: forget.to_owned() };
     }
     if log.contains("Host key verification failed") || log.contains("host key is known for") {
-        return LinkError::UnknownHostKey { address, keyscan: format!("ssh-keyscan {port}{host} >> ~/.ssh/known_hosts") };
+        let option =
+            |(keyword, value): &(String, String)| keyword.eq_ignore_ascii_case("UserKnownHostsFile").then(|| value.clone());
+        let known_hosts = target.arguments.options.iter().find_map(option).unwrap_or_else(|| "~/.ssh/known_hosts".to_owned());
+        return LinkError::UnknownHostKey { address, keyscan: format!("ssh-keyscan {port}{host} >> {known_hosts}") };
     }
     if log.contains("Permission denied") || log.contains("Too many authentication failures") {
         let user = target.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        return LinkError::NoKeyAccepted { address, detail, try_it: format!("ssh {port}{user}{host}") };
+        let identity = target.identity.as_ref().map(|key| format!("-i {} ", key.display())).unwrap_or_default();
+        return LinkError::NoKeyAccepted { address, detail, try_it: format!("ssh {identity}{port}{user}{host}") };
     }
     if log.contains("Could not resolve hostname") {
         return LinkError::UnknownName { host };
@@ -289,7 +293,7 @@ mod tests {
         the host key of `db.example:2222` HAS CHANGED: this is another machine, or somebody is between you and it
           help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
         `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
-          help: is your key in ssh-agent (`ssh-add -l`), and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for
+          help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for
         cannot run `ssh`: No such file or directory
         ssh to `db.example:2222` fails: Bad configuration option: nonsense
         ssh to `db.example:2222` fails: it says nothing

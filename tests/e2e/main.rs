@@ -12,6 +12,9 @@
 mod files;
 mod firewall;
 mod harness;
+mod interruptions;
+mod kills;
+mod locks;
 mod packages;
 mod prediction;
 mod role_redis;

@@ -104,6 +104,7 @@ fn installs(apt_get: &str, dpkg: &str) -> (super::super::trial::Done, String) {
     let tools = tempfile::tempdir().unwrap();
     fake(tools.path(), "apt-get", &format!("echo \"apt-get $*\" >>$TOOLS/calls\n{apt_get}"));
     fake(tools.path(), "dpkg", &format!("echo \"dpkg $*\" >>$TOOLS/calls\n{dpkg}"));
+    fake(tools.path(), "dpkg-query", "[ ! -e $TOOLS/torn ] || printf 'ok adduser\\nreinstreq libx1:amd64\\nreinstreq ufw\\n'");
     fake(tools.path(), "sleep", "");
     // `update_cache: false`, so that nothing of this machine is looked at or touched.
     let change = change(
@@ -157,6 +158,13 @@ fn an_interrupted_dpkg_is_repaired_first() {
     let lines: Vec<&str> = calls.lines().collect();
     assert_eq!(lines[..2], ["dpkg --audit", "dpkg --force-confdef --force-confold --configure -a"]);
     assert!(lines[2].ends_with("install -- redis ufw"));
+}
+
+#[test]
+fn what_was_interrupted_while_it_was_unpacked_is_unpacked_again() {
+    let (done, calls) = installs("", ": >$TOOLS/torn");
+    assert_eq!(done.status, 0, "{done:?}");
+    assert!(calls.ends_with("install --reinstall -- redis ufw libx1:amd64 ufw\n"), "{calls}");
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! A run of the program while it goes on, to be interrupted.
+
+use std::process::{Child, Command, Stdio};
+
+use super::{Project, Ran, eventually};
+
+/// A run that goes on. Killed when it is dropped.
+pub struct Running {
+    child: Option<Child>,
+    arguments: Vec<String>,
+}
+
+impl Project {
+    /// Starts the program; its control sockets are in `run` of the project.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let child = self.command_with_sockets(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { child: Some(child), arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
+    }
+
+    /// As [`Project::command`]; its control sockets are in `run` of the project.
+    pub fn command_with_sockets(&self, arguments: &[&str]) -> Command {
+        let sockets = self.path("run");
+        std::fs::create_dir_all(&sockets).unwrap();
+        let mut command = self.command(arguments);
+        command.env("XDG_RUNTIME_DIR", sockets);
+        command
+    }
+
+    /// What runs of [`Project::start`] have left on this machine: ssh's sockets, and ssh itself.
+    pub fn left_here(&self) -> Vec<String> {
+        let sockets = self.path("run");
+        let files = std::fs::read_dir(&sockets).unwrap().map(|entry| entry.unwrap().path().display().to_string());
+        let sockets = sockets.display().to_string();
+        let commands = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let arguments = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+            let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+            arguments.contains(&sockets).then_some(arguments)
+        });
+        files.chain(commands).collect()
+    }
+}
+
+impl Running {
+    /// Sends a signal, such as `INT`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().unwrap().success());
+    }
+
+    /// Ends it with `kill -9`.
+    pub fn kill(self) {
+        self.signal("KILL");
+        self.end();
+    }
+
+    /// Whether it goes on.
+    pub fn goes_on(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end, not for ever: one that waits at a gate never ends by itself. It says little enough for the pipes.
+    pub fn end(mut self) -> Ran {
+        eventually(&format!("{:?} ends", self.arguments), 180, || !self.goes_on());
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        Ran::new(&arguments, &output)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Promise 6: interrupted anywhere, nothing of a run stays behind, on the node or here, and the next run repairs what was left half done.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use crate::harness::{Booted, Project, eventually, lab};
+
+/// A command whose tree of processes does not want to go: in the background, within groups of their own, deaf to milder signals.
+const TREE: &str = r#"
+description: A command that takes long
+tasks:
+  - name: Take long
+    command:
+      cmd: |
+        (sleep 7001 & (timeout 900 sleep 7002 & exec sleep 7003) &) >/dev/null 2>&1 </dev/null
+        sh -c 'trap "" HUP INT TERM; while :; do sleep 7004; done' &
+        gate long
+        touch /etc/done
+      creates: /etc/done
+"#;
+
+/// The commands that run on a node, but not those of sshd and of the log-in, which belong to the system.
+fn processes(node: &Booted) -> BTreeSet<String> {
+    let all = node.sh(r#"for process in /proc/[0-9]*; do
+             [ "${process#/proc/}" != "$$" ] && [ "$(readlink "$process/exe")" != "" ] || continue
+             line=$(tr '\0' ' ' <"$process/cmdline") && printf '%s\n' "$line"
+           done 2>/dev/null"#);
+    let system = |line: &str| {
+        line.trim().is_empty() || ["sshd", "systemd --user", "(sd-pam)", "tr "].iter().any(|name| line.contains(name))
+    };
+    all.lines().filter(|line| !system(line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_goes_on() {
+    let node = Booted::bare().with_gates();
+    let project = Project::toy(&[("host", &node)], TREE);
+    let before = processes(&node);
+    for way in ["INT", "TERM", "HUP", "KILL", "cut"] {
+        node.shut("long");
+        let run = project.start(&["deploy"]);
+        node.await_at("long");
+        let during: Vec<String> = processes(&node).difference(&before).cloned().collect();
+        for number in 7001..=7004 {
+            assert!(during.iter().any(|line| line.contains(&format!("sleep {number}"))), "{during:#?}");
+        }
+        let began = Instant::now();
+        match way {
+            "cut" => lab().cut_link(&node.name).unwrap(),
+            signal => run.signal(signal),
+        }
+        let mut left = Vec::new();
+        let clean = || {
+            left = processes(&node).difference(&before).cloned().collect();
+            left.is_empty() && node.try_sh("test ! -e /run/autobot-provision").status.success()
+        };
+        eventually(&format!("after {way}, the node is clean"), 10, clean);
+        crate::harness::say(&format!("{way}: the node is clean after {:?}", began.elapsed()));
+        let ended = run.end();
+        match way {
+            "KILL" => assert_eq!(ended.code, None),
+            "cut" => {
+                // Its task failed, and that comes first.
+                ended.assert_code(1);
+                assert!(ended.said().contains("host  unreachable  in "), "{}", ended.said());
+                assert!(ended.said().contains("the connection to `198.18."), "{}", ended.said());
+                assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+                lab().restore_link(&node.name).unwrap();
+            }
+            _ => {
+                ended.assert_code(130);
+                assert!(ended.said().contains("interrupted"), "{}", ended.said());
+                assert_eq!(project.left_here(), Vec::<String>::new(), "after {way}");
+            }
+        }
+        assert!(node.try_sh("test ! -e /etc/done").status.success());
+        node.open("long");
+        // Without `--wait`: nobody holds the lock.
+        let next = project.start(&["deploy"]).end();
+        next.assert_code(0);
+        eventually(&format!("after {way} and the next run, nothing is left here"), 5, || project.left_here().is_empty());
+        node.sh("rm /etc/done");
+    }
+}
+
+/// An apt repository on the node, with the package `toy`, whose script stops at a gate.
+fn publish_package(node: &Booted, script: &str) {
+    node.sh(&format!(
+        r#"mkdir -p /srv/toy/DEBIAN && cd /srv
+        printf 'Package: toy\nVersion: 1\nArchitecture: all\nMaintainer: toy <toy@example.org>\nDescription: toy\n' >toy/DEBIAN/control
+        printf '#!/bin/sh\n[ "$1" != remove ] || exit 0\n/usr/local/bin/gate package\n' >toy/DEBIAN/{script}
+        chmod 755 toy/DEBIAN/{script}
+        mkdir -p toy/etc && echo toy >toy/etc/toy.conf
+        dpkg-deb -b toy toy.deb
+        {{ cat toy/DEBIAN/control; printf 'Filename: ./toy.deb\nSize: %s\nSHA256: %s\n' "$(stat -c %s toy.deb)" "$(sha256sum toy.deb | cut -d ' ' -f 1)"; }} >Packages
+        echo 'deb [trusted=yes] file:/srv ./' >/etc/apt/sources.list
+        rm -f /etc/apt/sources.list.d/*"#
+    ));
+}
+
+#[test]
+fn a_package_whose_installation_was_interrupted_is_installed_by_the_next_deploy() {
+    let role = "description: toy\ntasks:\n  - name: Install toy\n    apt: {name: toy}\n";
+    for (script, signal) in [("preinst", "INT"), ("postinst", "INT"), ("postinst", "KILL")] {
+        let node = Booted::bare().with_gates();
+        publish_package(&node, script);
+        let project = Project::toy(&[("host", &node)], role);
+        node.shut("package");
+        let run = project.start(&["deploy"]);
+        node.await_at("package");
+        run.signal(signal);
+        run.end();
+        node.await_end_of_runs();
+        let state = node.sh("dpkg-query -W -f '${Status}' toy || :");
+        assert_ne!(state, "install ok installed", "{script}");
+        node.open("package");
+        let check = project.json(&["deploy", "--check"]);
+        assert_eq!(check.assert_code(0).ids("host", "changed"), ["toy/Install toy".to_owned()].into(), "{script}: {state}");
+        let deploy = project.json(&["deploy"]);
+        assert_eq!(deploy.assert_code(0).ids("host", "changed"), check.ids("host", "changed"), "{script}: {state}");
+        assert_eq!(node.sh("dpkg-query -W -f '${Status}' toy; dpkg --audit; cat /etc/toy.conf"), "install ok installedtoy");
+        assert_eq!(project.json(&["deploy"]).assert_code(0).ids("host", "changed"), BTreeSet::new(), "{script}");
+    }
+}
+
+/// More than fits into any pipe or buffer on the way.
+const LARGE: usize = 3_000_000;
+
+#[test]
+fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted() {
+    let node = Booted::bare().with_gates();
+    let role = "description: toy\ntasks:\n  - name: Write\n    copy: {src: large, dest: /srv/large, mode: '0640'}\n";
+    let project = Project::toy(&[("host", &node)], role);
+    let content = "123456789\n".repeat(LARGE / 10);
+    project.write("roles/toy/files/large", &content);
+    node.sh("echo old >/srv/large; chmod 600 /srv/large");
+    // What writes the content stops after a third. Our scripts look for programs here first.
+    let slow = "case $(readlink /proc/$$/fd/1) in */.autobot-provision-*) [ ! -e /run/gate.half ] || head -c 1000000; gate half;; esac\nexec /bin/cat \"$@\"\n";
+    node.sh(&format!("cat >/usr/local/bin/cat <<'END'\n#!/bin/sh\n{slow}END\nchmod 755 /usr/local/bin/cat"));
+    let old = |when: &str| assert_eq!(node.sh("/bin/cat /srv/large; stat -c %a /srv/large"), "old\n600", "{when}");
+    let temporary = || node.sh("find /srv -name '.autobot-provision-*' -printf '%s %m\\n'");
+
+    for cut in ["killed", "power cut"] {
+        node.shut("half");
+        let mut run = project.start(&["deploy"]);
+        let reached = || node.try_sh("test -e /run/gate.half.reached").status.success();
+        eventually("half of the file is written", 60, || reached() || !run.goes_on());
+        assert!(run.goes_on(), "{}", run.end().said());
+        assert_eq!(temporary(), "1000000 600", "half of it is there, for nobody to read");
+        old(cut);
+        if cut == "killed" {
+            run.kill();
+            node.await_end_of_runs();
+            assert_eq!(temporary(), "", "{cut}");
+        } else {
+            lab().cut_power(&node.name).unwrap();
+            run.kill();
+            lab().start(&node.name).unwrap();
+            assert_ne!(temporary(), "", "{cut}");
+        }
+        old(cut);
+    }
+    node.open("half");
+    project.run(&["deploy"]).assert_code(0);
+    assert_eq!(temporary(), "");
+    assert_eq!(node.sh("stat -c '%s %a' /srv/large"), format!("{LARGE} 640"));
+    assert!(std::fs::read(node.root.join("srv/large")).unwrap() == content.as_bytes());
+}
+
+#[test]
+fn a_node_that_reboots_under_a_deploy_ends_it_with_a_clear_error_and_the_next_one_converges() {
+    let node = Booted::bare().with_gates();
+    let project = Project::toy(&[("host", &node)], TREE);
+    for how in ["reboot", "power cut"] {
+        node.shut("long");
+        let run = project.start(&["deploy"]);
+        node.await_at("long");
+        let began = Instant::now();
+        match how {
+            "reboot" => lab().power_off(&node.name).unwrap(),
+            _ => lab().cut_power(&node.name).unwrap(),
+        }
+        let ended = run.end();
+        ended.assert_code(1);
+        crate::harness::say(&format!("{how}: noticed after {:?}\n{}", began.elapsed(), ended.said()));
+        assert!(began.elapsed().as_secs() < 30, "{how}: {:?}", began.elapsed());
+        assert!(ended.said().contains("the connection to `198.18."), "{how}: {}", ended.said());
+        assert!(ended.said().contains("run it again"), "{how}: {}", ended.said());
+        lab().start(&node.name).unwrap();
+        project.run(&["deploy"]).assert_code(0);
+        assert_eq!(project.json(&["deploy"]).assert_code(0).ids("host", "changed"), BTreeSet::new());
+        node.sh("rm /etc/done");
+    }
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_no_obstacle() {
+    let node = Booted::bare();
+    let project =
+        Project::toy(&[("host", &node)], "description: toy\ntasks:\n  - name: Write\n    copy: {content: x, dest: /etc/toy}\n");
+    let program = project.command_with_sockets(&["deploy"]);
+    let read_only =
+        r#"mount --bind "$HOME" "$HOME" && mount -o remount,bind,ro "$HOME" && ! touch "$HOME/x" 2>/dev/null && exec "$0" "$@""#;
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-c", read_only]).arg(program.get_program()).args(program.get_args());
+    command.current_dir(program.get_current_dir().unwrap());
+    command.env("HOME", project.path("home")).env("XDG_RUNTIME_DIR", project.path("run")).env_remove("SSH_AUTH_SOCK");
+    let ran = crate::harness::Ran::new(&["deploy"], &command.output().unwrap());
+    ran.assert_code(0);
+    assert_eq!(node.sh("cat /etc/toy"), "x");
+}
