@@ -55,6 +55,10 @@ pub(super) struct Applying<'a> {
     outcomes: Vec<Status>,
     /// The first item whose answers are from before the last change.
     stale_from: usize,
+    /// Whether what the present item prints stays hidden.
+    quiet: bool,
+    /// Whether every answer is from after the last change.
+    all_fresh: bool,
     /// Items whose work a change of another one turned out to have done, and that one's name.
     done_by: HashMap<usize, String>,
 }
@@ -81,7 +85,19 @@ impl<'a> Applying<'a> {
     pub(super) fn new(host: &'a str, prediction: Prediction, answers: Answers, events: &'a UnboundedSender<Event>) -> Self {
         let Prediction { works, secrets } = prediction;
         let stale_from = works.len();
-        Self { host, works, secrets, answers, events, latest: None, outcomes: Vec::new(), stale_from, done_by: HashMap::new() }
+        Self {
+            host,
+            works,
+            secrets,
+            answers,
+            events,
+            latest: None,
+            outcomes: Vec::new(),
+            stale_from,
+            quiet: false,
+            all_fresh: true,
+            done_by: HashMap::new(),
+        }
     }
 }
 
@@ -108,6 +124,9 @@ pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> 
             Status::Ok | Status::Skipped | Status::Unknown => {}
         }
     }
+    if !host.all_fresh {
+        host.ask_everything(channel).await?;
+    }
     let undone = host.undone();
     if undone.is_empty() {
         return Ok(host.end(status, None));
@@ -124,6 +143,7 @@ impl Applying<'_> {
             // The change before this one turned out to be there already, so nothing has asked for us.
             self.ask(index, channel).await?;
         }
+        self.quiet = self.works[index].is_quiet();
         // Taken out while it is worked on, so that the rest of `self` stays usable.
         let body = std::mem::replace(&mut self.works[index].body, Body::Skipped);
         let outcome = match &body {
@@ -146,8 +166,13 @@ impl Applying<'_> {
         channel: &mut C,
     ) -> Result<Outcome, Failure> {
         let predicted = self.works[index].pending();
+        let marks: Vec<String> = task.notify.iter().map(|handler| pending::mark_name(&task.role, handler)).collect();
         let change = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
+                if !marks.is_empty() {
+                    // Its handlers are owed their due, whoever made the change. A restart too many is no harm.
+                    self.frame(index, &[pending::mark(&marks)], Questions::default(), channel).await?;
+                }
                 let by = self.done_by.get(&index).or(self.latest.as_ref());
                 let summary = note.or_else(|| by.map(|name| format!("by `{name}`"))).unwrap_or_default();
                 return Ok(Outcome { diff: self.works[index].predicted.diff.clone(), ..Outcome::new(Status::Changed, summary) });
@@ -160,7 +185,6 @@ impl Applying<'_> {
         if let Some(reason) = resource.refuse(&self.is(), &[]) {
             return Err(Failure::Item(reason));
         }
-        let marks: Vec<String> = task.notify.iter().map(|handler| pending::mark_name(&task.role, handler)).collect();
         let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
         let script = change.script.clone().limit(limit);
         let mut tries = 0;
@@ -168,7 +192,8 @@ impl Applying<'_> {
             match self.make(index, resource, &marks, &script, channel).await {
                 Err(Failure::Item(error)) if tries < task.retries => {
                     tries += 1;
-                    self.progress(index, &format!("try {tries} of {} failed: {error}", task.retries + 1));
+                    let why = if self.quiet { String::new() } else { format!(": {error}") };
+                    self.progress(index, &format!("try {tries} of {} failed{why}", task.retries + 1));
                     tokio::time::sleep(task.delay).await;
                 }
                 Err(failure) => return Err(failure),
@@ -235,6 +260,9 @@ impl Applying<'_> {
             let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
             return Ok(Outcome { summary: by, ..self.works[index].predicted.clone() });
         }
+        if let Some(reason) = self.lost(index, spec)? {
+            return Err(Failure::Item(reason));
+        }
         let value = generate(spec.length).map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();
@@ -250,6 +278,21 @@ impl Applying<'_> {
         }
         self.latest = Some(format!("secret {}", spec.secret.name));
         Ok(self.works[index].predicted.clone())
+    }
+
+    /// Why the secret must not be made after all: by now it is known that the task behind it would overwrite another value.
+    fn lost(&self, index: usize, spec: &SecretSpec) -> Result<Option<String>, Failure> {
+        let user = self.works[index + 1..].iter().find_map(|work| match &work.body {
+            Body::Task(_, resource) => Some(resource),
+            Body::Secret(_) | Body::Skipped | Body::Handler { .. } | Body::Health(_) | Body::Exercise(_) => None,
+        });
+        let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
+        Ok(match user.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
+            Verdict::Change(Change { replaces: true, .. }) => Some(secrets::lost(spec)),
+            Verdict::Blocked { missing, .. } => Some(format!("{missing} is not there")),
+            Verdict::Refused(reason) => Some(reason),
+            Verdict::Change(_) | Verdict::Converged { .. } => None,
+        })
     }
 
     async fn handler<C: Channel>(
@@ -268,7 +311,8 @@ impl Applying<'_> {
             scripts.push(match &handler.action {
                 HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
                 HandlerAction::Reload(unit) => unit_functions::reload(unit),
-                HandlerAction::Command(command) => Script::new(r#"exec /bin/sh -c "$1""#).arg(command),
+                // The umask is the one that commands know.
+                HandlerAction::Command(command) => Script::new("umask 022\nexec /bin/sh -c \"$1\"").arg(command),
             });
             if let Some(ready) = &handler.ready {
                 // The restart has made the mark void; until the service is ready it is due all the same.
@@ -281,7 +325,9 @@ impl Applying<'_> {
         self.frame(index, &scripts, questions, channel).await?;
         if due {
             self.latest = Some(handler.name.clone());
-            return Ok(self.works[index].predicted.clone());
+            let predicted = &self.works[index].predicted;
+            let why = if self.works[index].pending() { predicted.summary.as_str() } else { "notified" };
+            return Ok(Outcome::new(Status::Changed, why));
         }
         let by = self.latest.as_deref().map(|name| format!("started since, by `{name}`")).unwrap_or_default();
         Ok(Outcome::new(Status::Changed, by))
@@ -306,7 +352,11 @@ impl Applying<'_> {
         let wanted = steps.len();
         let outputs = {
             let (events, host, id, values) = (self.events, self.host, &self.works[index].item.id, &self.secrets.values);
+            let quiet = self.quiet;
             let mut progress = |line: &str| {
+                if quiet {
+                    return;
+                }
                 let text = redact(line, values);
                 send(events, Event::ItemProgress { host: host.to_owned(), id: id.clone(), text });
             };
@@ -324,15 +374,29 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// The questions of all items from `first` to the next that is due; of the whole run when none is.
+    /// The questions of all items from `first` to the next that is due; of the whole run when none is. Secrets are due together with the task
+    /// behind them, for whose sake they are made.
     fn questions_to_next(&mut self, first: usize, questions: &mut Questions) {
-        let next = (first..self.works.len()).find(|later| self.works[*later].pending());
-        let (asked, stale_from) = match next {
-            Some(next) => (first..next + 1, next + 1),
-            None => (0..self.works.len(), self.works.len()),
+        let count = self.works.len();
+        let next = (first..count).find(|later| self.works[*later].pending());
+        let user = next.and_then(|next| (next..count).find(|later| !matches!(self.works[*later].body, Body::Secret(_))));
+        let (asked, stale_from) = match user.or(next) {
+            Some(last) => (first..last + 1, last + 1),
+            None => (0..count, count),
         };
+        self.all_fresh = asked == (0..count);
         self.works[asked].iter().for_each(|work| work.questions(questions));
         self.stale_from = stale_from;
+    }
+
+    /// Asks for everything once more: the last change turned out to be there already, so no frame has.
+    async fn ask_everything<C: Channel>(&mut self, channel: &mut C) -> Result<(), Trouble> {
+        let mut questions = Questions::default();
+        self.works.iter().for_each(|work| work.questions(&mut questions));
+        let round = Round::new(questions)?;
+        let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
+        self.answers.absorb(round.read(outputs.first()));
+        Ok(())
     }
 
     /// Asks without changing anything.
@@ -362,13 +426,7 @@ impl Applying<'_> {
         if !self.works[index].worth_telling(outcome.status) {
             return;
         }
-        let mut outcome = redacted(outcome, &self.secrets.values);
-        if let Body::Task(task, _) = &self.works[index].body
-            && task.no_log
-        {
-            outcome.diff = crate::resource::Diff::none();
-            outcome.error = outcome.error.map(|_| "failed; what it printed is hidden by `no_log`".to_owned());
-        }
+        let outcome = redacted(self.works[index].shown(outcome), &self.secrets.values);
         send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.works[index].item.clone(), outcome });
     }
 

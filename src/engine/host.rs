@@ -231,7 +231,7 @@ impl Session {
 fn told(host: &str, prediction: &Prediction, events: &UnboundedSender<Event>, outcome: impl Fn(&Outcome) -> Outcome) -> HostEnd {
     let mut end = quiet_end();
     for work in &prediction.works {
-        let outcome = redacted(outcome(&work.predicted), &prediction.secrets.values);
+        let outcome = redacted(work.shown(outcome(&work.predicted)), &prediction.secrets.values);
         match outcome.status {
             Status::Failed => end.status = HostStatus::Failed,
             Status::Changed | Status::Unknown if end.status == HostStatus::Ok => end.status = HostStatus::Changed,

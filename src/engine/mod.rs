@@ -8,6 +8,8 @@ mod host;
 mod prediction;
 mod redact;
 mod secrets;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::{sync::Arc, time::Duration};

@@ -140,10 +140,7 @@ impl Predictor<'_> {
         self.answered(resource.as_ref())?;
         let used = resource.secrets();
         self.plan_secrets(&used)?;
-        let mut outcome = self.judge(resource.as_ref(), &used);
-        if task.no_log {
-            outcome.diff = crate::resource::Diff::none();
-        }
+        let outcome = self.judge(resource.as_ref(), &used);
         let registered = resource.register(&self.is());
         let status = outcome.status;
         self.works.push(Work { item: head, body: Body::Task(task, resource), predicted: outcome });
@@ -165,26 +162,16 @@ impl Predictor<'_> {
                 change
             }
         };
-        if change.replaces
-            && let Some(lost) = used.iter().find(|secret| self.secrets.is_fresh(secret))
+        let lost = |secret: &&SecretRef| change.replaces && self.secrets.is_fresh(secret);
+        if let Some(spec) = used.iter().find(lost).and_then(|secret| self.host.secrets.iter().find(|spec| &spec.secret == secret))
         {
-            return Outcome::failed(self.lost(lost));
+            return Outcome::failed(secrets::lost(spec));
         }
         let earlier: Vec<&dyn Resource> = self.works.iter().filter(|work| work.pending()).filter_map(Work::resource).collect();
         if let Some(reason) = resource.refuse(&is, &earlier) {
             return Outcome::failed(reason);
         }
         Outcome { diff: change.diff, ..Outcome::new(Status::Changed, change.summary) }
-    }
-
-    fn lost(&self, secret: &SecretRef) -> String {
-        let file = self.host.secrets.iter().find(|spec| &spec.secret == secret).map_or("its file", |spec| spec.file.as_str());
-        format!(
-            "`{name}` is not in `{file}`, but what it protects already exists: a new value would lock its users out\n\
-             either restore `{file}` from a backup,\n\
-             or rotate: write `{name}=<new value>` into `{file}`, set it where it is used, and run again",
-            name = secret.name
-        )
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.

@@ -72,6 +72,17 @@ fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String>
     }
 }
 
+/// Why a secret that is not in its file may not simply be made anew.
+pub(super) fn lost(spec: &SecretSpec) -> String {
+    format!(
+        "`{name}` is not in `{file}`, but what it protects already exists: a new value would lock its users out\n\
+         either restore `{file}` from a backup,\n\
+         or rotate: write `{name}=<new value>` into `{file}`, set it where it is used, and run again",
+        name = spec.secret.name,
+        file = spec.file,
+    )
+}
+
 /// What it takes to put a new secret into its file. The value must be in `values` before the script is sent.
 pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretValues) -> Result<Change, String> {
     let file = current_file(spec, answers)?;

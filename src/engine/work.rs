@@ -9,7 +9,7 @@ use crate::{
         pending::Pending,
         unit::Unit,
     },
-    resource::Resource,
+    resource::{Diff, Resource},
 };
 
 /// An item of the run.
@@ -30,9 +30,9 @@ pub(super) enum Body {
     Secret(SecretSpec),
     /// A task whose condition holds.
     Task(Task, Box<dyn Resource>),
-    /// A task whose condition does not hold.
+    /// Nothing to do: a condition that does not hold, or a failure that was foreseen.
     Skipped,
-    /// A handler that is due.
+    /// A handler, due or not: a change that nobody predicted may notify it.
     Handler { handler: Handler, mark: String },
     /// A health check inside the question round.
     Health(Box<dyn Resource>),
@@ -49,6 +49,20 @@ impl Work {
     /// Whether users care to hear that it came to this: a handler that nobody notified is no news.
     pub(super) fn worth_telling(&self, came: Status) -> bool {
         self.item.kind != ItemKind::Handler || came != Status::Ok
+    }
+
+    /// Whether what the item prints stays hidden.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(&self.body, Body::Task(task, _) if task.no_log)
+    }
+
+    /// An outcome as users may see it: without diff and words where the task says `no_log`.
+    pub(super) fn shown(&self, outcome: Outcome) -> Outcome {
+        if !self.is_quiet() {
+            return outcome;
+        }
+        let error = outcome.error.map(|_| "failed; what it said is hidden by `no_log`".to_owned());
+        Outcome { diff: Diff::none(), error, summary: String::new(), ..outcome }
     }
 
     /// Names the questions whose answers tell how this item stands.

@@ -198,9 +198,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
 
     fn counted(&self, counts: Counts, end: Option<&HostEnd>) -> String {
         match end.map(|end| end.status) {
-            Some(HostStatus::Unreachable) => return self.style.status(Status::Failed, "unreachable"),
+            Some(HostStatus::Unreachable) if counts.ok + counts.changed == 0 => {
+                return self.style.status(Status::Failed, "unreachable");
+            }
             Some(HostStatus::Held) => return self.style.status(Status::Failed, "held by another run"),
-            Some(HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted) | None => {}
+            Some(_) | None => {}
         }
         if self.is_health() {
             let ok = self.style.status(Status::Ok, &format!("{} ok", counts.ok));
@@ -218,6 +220,9 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             if count > 0 {
                 parts.push(self.style.status(status, &format!("{count} {word}")));
             }
+        }
+        if counts.unreachable > 0 {
+            parts.push(self.style.status(Status::Failed, "then unreachable"));
         }
         parts.join(", ")
     }

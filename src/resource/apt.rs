@@ -178,7 +178,7 @@ impl Apt {
         let name = &wanted.name;
         match actual {
             Package::Absent { configuration: true } if self.state == State::Absent => {
-                diff.removed(format!("{name} (configuration)"))
+                diff.removed(format!("{name} (configuration)"));
             }
             Package::Absent { .. } => {}
             Package::Installed { version, .. } => diff.removed(format!("{name} {version}")),

@@ -108,7 +108,7 @@ impl Resource for Systemd {
         }
         match self.enabled {
             Some(true) if !counts_as_enabled(&unit.file_state) => {
-                verbs.push(step("enable", "enabled", shown(&unit.file_state), "enabled"))
+                verbs.push(step("enable", "enabled", shown(&unit.file_state), "enabled"));
             }
             Some(false) if !counts_as_disabled(&unit.file_state) => {
                 verbs.push(step("disable", "enabled", shown(&unit.file_state), "disabled"));

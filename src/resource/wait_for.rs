@@ -95,9 +95,9 @@ impl Resource for WaitFor {
         }
         let mut diff = Diff::none();
         if self.there {
-            diff.added(self.shown())
+            diff.added(self.shown());
         } else {
-            diff.removed(self.shown())
+            diff.removed(self.shown());
         }
         let wanted = if self.there { "there" } else { "gone" };
         let script = Script::new(WAIT).arg(wanted).arg(self.seconds.to_string()).arg(self.shown());

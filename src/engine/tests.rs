@@ -1,0 +1,255 @@
+//! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::{
+    apply::{self, Applying},
+    host::Round,
+    prediction,
+};
+use crate::{
+    event::{Event, HostStatus, Status},
+    inventory::InventorySource,
+    plan::{self, HostPlan, Request},
+    question::{Answers, connection::Connection, facts::Facts, pending},
+    transport::{Channel, Frame, LinkError, Progress, Running, StepOutput, Traffic, Tunnel},
+};
+
+/// A channel to `sh` here. The state directory is in the scratch directory.
+struct Shell<'a> {
+    state: &'a Path,
+    frames: u32,
+}
+
+impl Channel for Shell<'_> {
+    async fn run(&mut self, frame: Frame, _: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
+        use std::io::Write as _;
+        self.frames += 1;
+        let mut outputs = Vec::new();
+        for step in frame.steps {
+            let script = step.script.replace("/var/lib/autobot-provision", self.state.to_str().unwrap());
+            // As the loop on a node has it.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "umask 077; eval \"$1\"", "sh", &script]).env("LC_ALL", "C");
+            let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let _ = child.stdin.take().unwrap().write_all(&step.input);
+            let output = child.wait_with_output().unwrap();
+            let status = output.status.code().unwrap_or(137);
+            outputs.push(StepOutput { status, stdout: output.stdout, stderr: output.stderr, timed_out: false });
+            if status != 0 {
+                break;
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn tunnel(&self) -> Box<dyn Tunnel> {
+        struct Nowhere;
+        impl Tunnel for Nowhere {
+            fn open<'a>(&'a self, _: &'a str, _: u16) -> Running<'a, std::path::PathBuf> {
+                Box::pin(async { Err("there is no way".to_owned()) })
+            }
+        }
+        Box::new(Nowhere)
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { round_trips: self.frames, ..Traffic::default() }
+    }
+
+    async fn close(self) {}
+}
+
+/// A project with one role, and the directory that its tasks work on.
+struct Scratch {
+    directory: TempDir,
+}
+
+/// What a run came to.
+struct Came {
+    status: HostStatus,
+    error: Option<String>,
+    unpredicted: Vec<String>,
+    items: Vec<(String, Status, String)>,
+    said: String,
+}
+
+impl Came {
+    fn status_of(&self, id: &str) -> Option<Status> {
+        self.items.iter().find(|(item, _, _)| item == id).map(|(_, status, _)| *status)
+    }
+}
+
+impl Scratch {
+    /// `role` with `DIR` for the directory that the tasks work on.
+    fn new(role: &str) -> Self {
+        let scratch = Self { directory: tempfile::tempdir().unwrap() };
+        for directory in ["roles/toy", "templates/toy", "inventory", "work", "state"] {
+            fs::create_dir_all(scratch.path(directory)).unwrap();
+        }
+        let role = role.replace("DIR", scratch.path("work").to_str().unwrap());
+        fs::write(scratch.path("roles/toy/role.yml"), role).unwrap();
+        fs::write(scratch.path("inventory/hosts.yml"), "all: {hosts: {node: {autobot_roles: [toy]}}}\n").unwrap();
+        scratch
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.path("work").join(path)).ok()
+    }
+
+    fn host(&self) -> HostPlan {
+        let inventories = vec![InventorySource::Path(self.path("inventory"))];
+        let request = Request { project: self.directory.path().to_owned(), inventories, ..Request::default() };
+        plan::load(&request).unwrap_or_else(|errors| panic!("{}", errors.render(false))).hosts.remove(0)
+    }
+
+    fn deploy(&self) -> Came {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let host = self.host();
+            let mut channel = Shell { state: &self.path("state"), frames: 0 };
+            let mut answers = Answers::default();
+            answers.set::<Connection>((), Ok(None));
+            let mut questions = prediction::questions(&host, &plan::World::stand_in());
+            questions.ask::<Facts>(());
+            let prediction = loop {
+                let round = Round::new(questions).unwrap();
+                let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
+                answers.absorb(round.read(outputs.first()));
+                let facts = answers.get::<Facts>(&()).unwrap().clone();
+                match prediction::predict(&host, &facts, &answers) {
+                    Ok(prediction) => break prediction,
+                    Err(open) => questions = open,
+                }
+            };
+            let (sender, mut events) = mpsc::unbounded_channel();
+            let applying = Applying::new("node", prediction, answers, &sender);
+            let Ok(end) = apply::run(applying, &mut channel).await else { panic!("the link was lost") };
+            drop(sender);
+            let (mut items, mut said) = (Vec::new(), String::new());
+            while let Some(event) = events.recv().await {
+                said.push_str(&format!("{event:?}\n"));
+                if let Event::ItemFinished { item, outcome, .. } = event {
+                    items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
+                }
+            }
+            Came { status: end.status, error: end.error, unpredicted: end.unpredicted, items, said }
+        })
+    }
+}
+
+const HANDLER: &str = "handlers:\n  - {name: count, command: {cmd: echo x >>DIR/count}}\n";
+
+#[test]
+fn a_handler_gets_its_due_when_another_task_made_the_change() {
+    let scratch = Scratch::new(&format!(
+        "tasks:
+  - {{name: Generate, command: {{cmd: printf new >DIR/conf; touch DIR/done, creates: DIR/done}}}}
+  - {{name: Configure, copy: {{content: new, dest: DIR/conf}}, notify: count}}
+{HANDLER}"
+    ));
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Changed, "{:?}", came.items);
+    assert_eq!(came.items[1], ("toy/Configure".to_owned(), Status::Changed, "by `Generate`".to_owned()));
+    assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{:?}", came.items);
+    assert_eq!(scratch.deploy().status, HostStatus::Ok);
+    assert_eq!(scratch.read("count").as_deref(), Some("x\n"));
+}
+
+#[test]
+fn a_restart_that_nobody_predicted_is_told() {
+    let scratch = Scratch::new(&format!(
+        "tasks:
+  - {{name: Spoil, command: {{cmd: printf spoiled >DIR/conf; touch DIR/done, creates: DIR/done}}}}
+  - {{name: Configure, copy: {{content: new, dest: DIR/conf}}, notify: count}}
+{HANDLER}"
+    ));
+    fs::write(scratch.path("work/conf"), "new").unwrap();
+    let came = scratch.deploy();
+    assert_eq!(came.status_of("toy/count"), Some(Status::Changed), "{:?}", came.items);
+    assert_eq!(came.unpredicted, ["toy/Configure", "toy/count"]);
+    assert_eq!(scratch.read("count").as_deref(), Some("x\n"));
+}
+
+#[test]
+fn a_new_secret_never_meets_what_turns_out_to_exist() {
+    let scratch = Scratch::new(
+        "secrets: {TOKEN: {file: DIR/secrets.env}}
+tasks:
+  - {name: Restore, command: {cmd: mkdir DIR/app && echo old >DIR/app/token, creates: DIR/app}}
+  - {name: Configure, copy: {content: '{{ secrets.TOKEN }}', dest: DIR/app/token}}
+",
+    );
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Failed, "{:?}", came.items);
+    let (id, _, error) = came.items.last().unwrap();
+    assert_eq!(id, "toy/secret TOKEN");
+    assert!(error.contains("what it protects already exists"), "{error}");
+    assert_eq!(scratch.read("secrets.env"), None, "the secret was made all the same");
+    assert_eq!(scratch.read("app/token").as_deref(), Some("old\n"));
+}
+
+#[test]
+fn what_the_last_task_undid_is_found_though_it_was_done_by_another() {
+    let scratch = Scratch::new(
+        "tasks:
+  - {name: First, copy: {content: new, dest: DIR/conf}}
+  - {name: Spoil, command: {cmd: printf spoiled >DIR/conf; touch DIR/done DIR/last, creates: DIR/done}}
+  - {name: Last, command: {cmd: touch DIR/last, creates: DIR/last}}
+",
+    );
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Failed, "{:?}", came.items);
+    assert!(came.error.unwrap().contains("toy/First"));
+}
+
+#[test]
+fn a_task_is_tried_again_as_often_as_it_says() {
+    let role = |retries: u32| {
+        format!("tasks:\n  - {{name: Flaky, command: {{cmd: 'echo x >>DIR/tries; [ $(wc -l <DIR/tries) -ge 3 ]', creates: DIR/none, unless: 'x'}}, retries: {retries}, delay: 0}}\n")
+            .replace("creates: DIR/none, unless: 'x'", "unless: '[ -f DIR/tries ] && [ $(wc -l <DIR/tries) -ge 3 ]'")
+    };
+    let scratch = Scratch::new(&role(2));
+    assert_eq!(scratch.deploy().status, HostStatus::Changed);
+    let scratch = Scratch::new(&role(1));
+    assert_eq!(scratch.deploy().status, HostStatus::Failed);
+    assert_eq!(scratch.read("tries").as_deref(), Some("x\nx\n"));
+}
+
+#[test]
+fn no_log_keeps_everything_quiet() {
+    let scratch = Scratch::new(
+        "tasks:
+  - {name: Quiet, command: {cmd: 'echo hunter2-out; echo hunter2-err >&2; exit 1', creates: DIR/none}, no_log: true, retries: 1, delay: 0}
+",
+    );
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Failed);
+    assert!(!came.said.contains("hunter2"), "{}", came.said);
+}
+
+#[test]
+fn what_a_handler_makes_others_can_read() {
+    let scratch = Scratch::new(
+        "tasks:
+  - {name: Configure, copy: {content: new, dest: DIR/conf}, notify: make}
+handlers:
+  - {name: make, command: {cmd: touch DIR/made}}
+",
+    );
+    assert_eq!(scratch.deploy().status, HostStatus::Changed);
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(fs::metadata(scratch.path("work/made")).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{}", pending::DIRECTORY);
+}
