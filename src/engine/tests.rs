@@ -29,7 +29,7 @@ struct Shell<'a> {
 }
 
 impl Channel for Shell<'_> {
-    async fn run(&mut self, frame: Frame, _: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
+    async fn run(&mut self, frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
         use std::io::Write as _;
         self.frames += 1;
         let mut outputs = Vec::new();
@@ -41,6 +41,7 @@ impl Channel for Shell<'_> {
             let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let _ = child.stdin.take().unwrap().write_all(&step.input);
             let output = child.wait_with_output().unwrap();
+            String::from_utf8_lossy(&output.stderr).lines().for_each(&mut *progress);
             let status = output.status.code().unwrap_or(137);
             outputs.push(StepOutput { status, stdout: output.stdout, stderr: output.stderr, timed_out: false });
             if status != 0 {
