@@ -25,7 +25,7 @@ use crate::{
     question::{
         Answers, Questions,
         path::{Look, PathState},
-        pending,
+        pending::{self, Due},
     },
     resource::{Change, Is, Resource, Verdict, unit_functions},
     script::Script,
@@ -303,27 +303,27 @@ impl Applying<'_> {
         channel: &mut C,
     ) -> Result<Outcome, Failure> {
         let due = due(handler, mark, &self.answers).map_err(Failure::Item)?;
-        if !due && !self.works[index].pending() {
+        if due == Due::Nothing && !self.works[index].pending() {
             return Ok(self.works[index].predicted.clone());
         }
         let mut scripts = Vec::new();
-        if due {
+        if due == Due::All {
             scripts.push(match &handler.action {
                 HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
                 HandlerAction::Reload(unit) => unit_functions::reload(unit),
                 // The umask is the one that commands know.
                 HandlerAction::Command(command) => Script::new("umask 022\nexec /bin/sh -c \"$1\"").arg(command),
             });
-            if let Some(ready) = &handler.ready {
-                // The restart has made the mark void; until the service is ready it is due all the same.
-                scripts.push(pending::mark(&[mark.to_owned()]));
-                scripts.push(until_ready(&ready.command, ready.timeout));
-            }
+        }
+        if let Some(ready) = handler.ready.as_ref().filter(|_| due != Due::Nothing) {
+            // From here on it is not restarted again, but not settled either until it is ready.
+            scripts.push(pending::mark_acted(mark));
+            scripts.push(until_ready(&ready.command, ready.timeout));
         }
         scripts.push(pending::unmark(mark));
         let questions = Questions::default();
         self.frame(index, &scripts, questions, channel).await?;
-        if due {
+        if due != Due::Nothing {
             self.latest = Some(handler.name.clone());
             let predicted = &self.works[index].predicted;
             let why = if self.works[index].pending() { predicted.summary.as_str() } else { "notified" };

@@ -14,7 +14,7 @@ use crate::{
     question::{
         Answers, Questions,
         path::{Look, PathState},
-        pending::{self, Pending},
+        pending::{self, Due, Pending},
         unit::Unit,
     },
     resource::{Is, Resource, Verdict},
@@ -211,8 +211,9 @@ impl Predictor<'_> {
                     // One that is not due stays in the list all the same: a change that nobody predicted may notify it.
                     let predicted = match (now, left_over) {
                         (true, _) => Outcome::new(Status::Changed, "notified"),
-                        (false, true) => Outcome::new(Status::Changed, "still due from an earlier run"),
-                        (false, false) => Outcome::new(Status::Ok, "not notified"),
+                        (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),
+                        (false, Due::Readiness) => Outcome::new(Status::Changed, "not known to be ready since an earlier run"),
+                        (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
                     };
                     self.works.push(Work { item: head, body: Body::Handler { handler, mark }, predicted });
                 }
@@ -286,8 +287,8 @@ impl Predictor<'_> {
     }
 }
 
-/// Whether a handler is due by its mark on the node.
-pub(super) fn due(handler: &crate::plan::Handler, mark: &str, answers: &Answers) -> Result<bool, String> {
+/// What is due of a handler by its mark on the node.
+pub(super) fn due(handler: &crate::plan::Handler, mark: &str, answers: &Answers) -> Result<Due, String> {
     let marks = answers.get::<Pending>(&()).map_err(|error| error.to_string())?;
     let unit = restarted_unit(handler);
     let started = match unit {

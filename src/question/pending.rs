@@ -28,20 +28,35 @@ pub struct Mark {
     pub boot_id: String,
     /// Microseconds since that boot, rounded up: what started in the same hundredth of a second counts as started before.
     pub at: u64,
+    /// Whether its action was done since, and only its readiness is not known.
+    pub acted: bool,
+}
+
+/// What is due of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// That what it restarted is found to be ready.
+    Readiness,
+    /// All of it.
+    All,
 }
 
 impl Marks {
-    /// Whether a handler is due: it has a mark, and the unit that it restarts was not started since.
+    /// What is due of a handler that has a mark: nothing if the unit that it restarts was started since.
     ///
     /// `started` is when that unit was last started, in microseconds since boot; `None` where the handler restarts no unit or it does not run.
     #[must_use]
-    pub fn due(&self, name: &str, restarts_unit: bool, started: Option<u64>) -> bool {
-        let Some(mark) = self.marks.get(name) else { return false };
-        if !restarts_unit {
-            return true;
-        }
+    pub fn due(&self, name: &str, restarts_unit: bool, started: Option<u64>) -> Due {
+        let Some(mark) = self.marks.get(name) else { return Due::Nothing };
         // A reboot has started everything since.
-        mark.boot_id == self.boot_id && started.is_none_or(|started| started < mark.at)
+        let void = restarts_unit && (mark.boot_id != self.boot_id || started.is_some_and(|started| started >= mark.at));
+        match (void, mark.acted) {
+            (true, _) => Due::Nothing,
+            (false, true) => Due::Readiness,
+            (false, false) => Due::All,
+        }
     }
 }
 
@@ -82,7 +97,8 @@ fn read_mark(line: &str) -> Option<(String, Mark)> {
     let name = words.next()?.to_owned();
     let boot_id = words.next().unwrap_or_default().to_owned();
     let at = words.next().and_then(|at| at.parse().ok()).unwrap_or(u64::MAX);
-    Some((name, Mark { boot_id, at }))
+    let acted = words.next() == Some(ACTED);
+    Some((name, Mark { boot_id, at, acted }))
 }
 
 /// The file name of a handler's mark.
@@ -92,25 +108,39 @@ pub fn mark_name(role: &str, handler: &str) -> String {
     format!("{role}.{}", handler.chars().map(plain).collect::<String>())
 }
 
+/// The word in a mark whose action was done.
+const ACTED: &str = "acted";
+
 /// Marks handlers as due, durably. Written before the change that notifies them, and again after it.
 #[must_use]
 pub fn mark(names: &[String]) -> Script {
+    write("", names)
+}
+
+/// Notes, durably, that a handler's action was done and only its readiness is not known. Written between the two.
+#[must_use]
+pub fn mark_acted(name: &str) -> Script {
+    write(ACTED, &[name.to_owned()])
+}
+
+fn write(word: &str, names: &[String]) -> Script {
     Script::new(
         r#"set -eu
-directory=$1; shift
+directory=$1 word=$2; shift 2
 mkdir -p -m 0700 -- "${directory%/*}" "$directory"
 read -r boot </proc/sys/kernel/random/boot_id
 read -r now _ </proc/uptime
 whole=${now%.*} part=${now#*.}
 at=$((whole * 1000000 + (1${part} - 100 + 1) * 10000))
 for name in "$@"; do
-  printf '%s %s\n' "$boot" "$at" >"$directory/.$name.new"
+  printf '%s %s %s\n' "$boot" "$at" "$word" >"$directory/.$name.new"
   sync "$directory/.$name.new"
   mv -f -- "$directory/.$name.new" "$directory/$name"
 done
 sync "$directory""#,
     )
     .arg(DIRECTORY)
+    .arg(word)
     .args(names.iter().cloned())
 }
 
@@ -125,26 +155,30 @@ mod tests {
     use super::*;
 
     fn marks(boot: &str, at: u64) -> Marks {
-        let mark = Mark { boot_id: boot.into(), at };
+        let mark = Mark { boot_id: boot.into(), at, acted: false };
         Marks { boot_id: "now".into(), marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]) }
     }
 
     #[test]
     fn a_mark_is_due_until_the_unit_starts_or_the_node_boots() {
         let name = mark_name("redis", "restart redis");
-        assert!(marks("now", 500).due(&name, true, Some(499)));
-        assert!(!marks("now", 500).due(&name, true, Some(500)));
-        assert!(!marks("before", 500).due(&name, true, Some(499)));
-        assert!(marks("now", 500).due(&name, true, None));
-        assert!(marks("before", 500).due(&name, false, None), "a command has no unit that could have started");
-        assert!(!marks("now", 500).due("redis.other", true, None));
+        assert_eq!(marks("now", 500).due(&name, true, Some(499)), Due::All);
+        assert_eq!(marks("now", 500).due(&name, true, Some(500)), Due::Nothing);
+        assert_eq!(marks("before", 500).due(&name, true, Some(499)), Due::Nothing);
+        assert_eq!(marks("now", 500).due(&name, true, None), Due::All);
+        assert_eq!(marks("before", 500).due(&name, false, None), Due::All, "a command has no unit that could have started");
+        assert_eq!(marks("now", 500).due("redis.other", true, None), Due::Nothing);
+        let mut acted = marks("now", 500);
+        acted.marks.values_mut().for_each(|mark| mark.acted = true);
+        assert_eq!(acted.due(&name, true, Some(499)), Due::Readiness);
+        assert_eq!(acted.due(&name, true, Some(500)), Due::Nothing);
     }
 
     #[test]
     fn a_mark_that_was_cut_short_is_due() {
         let output = Output { status: 0, stdout: b"boot-1\nredis.a boot-1 \nredis.b\n".to_vec() };
         let marks = Pending::read(&[&()], &output).remove(0).unwrap();
-        assert!(marks.due("redis.a", true, Some(12)));
+        assert_eq!(marks.due("redis.a", true, Some(12)), Due::All);
         assert_eq!(marks.marks.len(), 2);
     }
 
@@ -157,7 +191,7 @@ mod tests {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             output.stdout
         };
-        here(mark(&["redis.restart-redis".to_owned()]));
+        here(super::mark(&["redis.restart-redis".to_owned()]));
         let stdout = here(Pending::script(&[&()]));
         let found = Pending::read(&[&()], &Output { status: 0, stdout }).remove(0).unwrap();
         let uptime: f64 = std::fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -166,6 +200,10 @@ mod tests {
         #[allow(clippy::cast_precision_loss)]
         let age = uptime - mark.at as f64 / 1e6;
         assert!((-0.02..5.0).contains(&age), "{age}");
+        assert!(!mark.acted);
+        here(mark_acted("redis.restart-redis"));
+        let stdout = here(Pending::script(&[&()]));
+        assert!(Pending::read(&[&()], &Output { status: 0, stdout }).remove(0).unwrap().marks["redis.restart-redis"].acted);
         here(unmark("redis.restart-redis"));
         let stdout = here(Pending::script(&[&()]));
         assert!(Pending::read(&[&()], &Output { status: 0, stdout }).remove(0).unwrap().marks.is_empty());
