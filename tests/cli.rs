@@ -98,6 +98,9 @@ fn a_wrong_command_line_is_a_usage_error() {
         &[],
         &["lab", "ssh"],
         &["deploy", "--wait", "5x"],
+        &["deploy", "--wait", "18446744073709551615s"],
+        &["deploy", "--wait", "18446744073709551615h"],
+        &["deploy", "--connect-timeout", "18446744073709551615"],
         &["lab", "serve", "/", "x"],
     ] {
         let (code, text, errors) = run(arguments);

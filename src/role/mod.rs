@@ -12,7 +12,7 @@ mod variable;
 
 pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
-pub use read::Name;
+pub use read::{Name, parse_duration};
 pub use task::TaskSource;
 pub use types::{VarType, kind_of, truth};
 pub use variable::{Default, SecretSource};

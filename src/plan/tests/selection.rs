@@ -132,7 +132,7 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
     roles/app/role.yml:11:12: a task needs a resource, such as `template` or `command`
     roles/app/role.yml:12:15: unknown resource `ansible.builtin.note` [did you mean `note`?]
     roles/app/role.yml:12:58: `retries` must be a whole number
-    roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`
+    roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`, up to a week
     roles/app/role.yml:12:85: `no_log` must be true or false
     roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded`
     roles/app/role.yml:15:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
