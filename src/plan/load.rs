@@ -35,7 +35,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     };
     // Roles can be checked for their own mistakes even when the inventory cannot be read.
     let inventory_is_readable = wrong.is_empty();
-    let mut project = Project::new(request.project.clone(), inventory, extra, request.check);
+    let mut project = Project::new(request.project.clone(), inventory, extra);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
     let roles = request.project.join("roles");

@@ -53,8 +53,6 @@ pub struct Request {
     pub skip_tags: Vec<String>,
     /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
     pub extra_vars: Vec<String>,
-    /// Whether nothing is to be changed.
-    pub check: bool,
 }
 
 /// What to do, host by host.

@@ -27,7 +27,10 @@ use crate::{
     source::{self, Diagnostic, Diagnostics, Key, Node, Place, did_you_mean, yaml},
 };
 
-/// Names that no variable can have.
+/// Ansible's name for whether this is a check. Nothing here may depend on that, so it has no value, and cannot be given one.
+pub const CHECK_MODE: &str = "ansible_check_mode";
+
+/// Names that no variable of a role can have.
 pub const MAGIC: &[&str] = &[
     "inventory_hostname",
     "inventory_hostname_short",
@@ -35,7 +38,7 @@ pub const MAGIC: &[&str] = &[
     "group_names",
     "hostvars",
     "item",
-    "ansible_check_mode",
+    CHECK_MODE,
     "ansible_facts",
     "secrets",
 ];
