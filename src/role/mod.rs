@@ -22,6 +22,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use crate::{
+    question::pending::mark_name,
     resource::Kind,
     secret::holds_token,
     source::{self, Diagnostic, Diagnostics, Key, Node, Place, did_you_mean, yaml},
@@ -126,6 +127,19 @@ impl Role {
         twice("task", self.tasks.iter().map(|task| &task.name), wrong);
         twice("handler", self.handlers.iter().map(|handler| &handler.name), wrong);
         twice("health check", self.health.iter().map(|health| &health.name), wrong);
+        for (index, handler) in self.handlers.iter().enumerate() {
+            let mark = |handler: &HandlerSource| mark_name(&self.name, &handler.name.text);
+            let same = |first: &&HandlerSource| mark(first) == mark(handler) && first.name.text != handler.name.text;
+            if let Some(first) = self.handlers[..index].iter().find(same) {
+                let title =
+                    format!("the handlers `{}` and `{}` would share one mark on the node", first.name.text, handler.name.text);
+                let diagnostic =
+                    Diagnostic::error(title).at(handler.name.place.clone()).also(first.name.place.clone(), "the first");
+                wrong.push(
+                    diagnostic.help("let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`"),
+                );
+            }
+        }
         let registers: Vec<&Name> = self.tasks.iter().filter_map(|task| task.register.as_ref()).collect();
         for register in &registers {
             if MAGIC.contains(&register.text.as_str()) || self.defaults.contains_key(&register.text) {
