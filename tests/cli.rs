@@ -127,6 +127,17 @@ fn a_sound_project_is_valid() {
 }
 
 #[test]
+fn the_shipped_inventory_knows_its_node_by_every_name() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+    insta::assert_snapshot!(run_in(shipped, &["inventory", "list"]).1, @"database_vm  172.16.168.23  database, redis");
+    for name in ["database_vm", "database", "redis"] {
+        let (code, text, errors) = run_in(shipped, &["validate", "--role", "redis", "--limit", name]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{name}");
+        assert!(text.starts_with("1 host, "), "{text}");
+    }
+}
+
+#[test]
 fn the_project_is_found_upwards_or_named() {
     let project = project(ROLE);
     let below = project.path().join("roles/toy");
