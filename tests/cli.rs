@@ -98,6 +98,9 @@ fn a_wrong_command_line_is_a_usage_error() {
         &[],
         &["lab", "ssh"],
         &["deploy", "--wait", "5x"],
+        &["deploy", "--wait", "18446744073709551615s"],
+        &["deploy", "--wait", "18446744073709551615h"],
+        &["deploy", "--connect-timeout", "18446744073709551615"],
         &["lab", "serve", "/", "x"],
     ] {
         let (code, text, errors) = run(arguments);
@@ -119,8 +122,19 @@ fn a_wrong_command_line_is_a_usage_error() {
 fn a_sound_project_is_valid() {
     let project = project(ROLE);
     let said = |text: &str| (Some(0), text.to_owned(), String::new());
-    assert_eq!(run_in(project.path(), &["validate"]), said("3 hosts, 2 tasks checked: no errors\n"));
+    assert_eq!(run_in(project.path(), &["validate"]), said("2 hosts, 2 tasks checked: no errors\n"));
     assert_eq!(run_in(project.path(), &["validate", "--output", "json"]), said("{\n  \"errors\": []\n}\n"));
+}
+
+#[test]
+fn the_shipped_inventory_knows_its_node_by_every_name() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+    insta::assert_snapshot!(run_in(shipped, &["inventory", "list"]).1, @"database_vm  172.16.168.23  database, redis");
+    for name in ["database_vm", "database", "redis"] {
+        let (code, text, errors) = run_in(shipped, &["validate", "--role", "redis", "--limit", name]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{name}");
+        assert!(text.starts_with("1 host, "), "{text}");
+    }
 }
 
 #[test]

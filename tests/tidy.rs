@@ -142,3 +142,86 @@ fn every_dependency_has_its_reason() {
     let missing: Vec<&&str> = names.iter().filter(|name| !reasons.contains(&format!("| {name} |"))).collect();
     assert!(missing.is_empty(), "without a line in docs/DEPENDENCIES.md: {missing:?}");
 }
+
+/// README.md and docs/*.md: paths from the project's root, and texts.
+fn documents() -> Vec<(PathBuf, String)> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    paths.push(root().join("README.md"));
+    paths.sort();
+    assert!(paths.len() > 3, "the documents were not found");
+    paths.into_iter().map(|path| (path.strip_prefix(root()).unwrap().to_owned(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+#[test]
+fn no_link_of_the_documents_is_dead() {
+    let mut dead = Vec::new();
+    for (path, text) in documents() {
+        let links = text.split("](").skip(1).filter_map(|after| after.split([')', ' ']).next());
+        let files = links.filter(|link| !link.contains("://")).map(|link| link.split('#').next().unwrap());
+        // A link to a heading of the same file has no path.
+        for link in files.filter(|link| !link.is_empty()) {
+            if !root().join(&path).parent().unwrap().join(link).exists() {
+                dead.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "dead links: {}", dead.join(", "));
+}
+
+#[test]
+fn nothing_waits_to_be_filled_in() {
+    for (path, text) in documents() {
+        assert!(!text.lines().any(|line| line.trim() == "SCREEN"), "{} waits for what the program prints", path.display());
+    }
+}
+
+#[test]
+fn every_resource_is_documented_with_its_parameters() {
+    // Other names for the same thing, and what is there to be refused with a word of advice.
+    let aliases = [
+        ("apt", "pkg"),
+        ("assert", "msg"),
+        ("file", "dest name"),
+        ("postgresql_db", "db login_port"),
+        ("postgresql_user", "user login_port"),
+        ("systemd", "service unit daemon_reload"),
+        ("systemd_service", "service unit daemon_reload"),
+        ("ufw", "to_port protocol from src to dest if default"),
+        ("user", "user createhome"),
+        // Of the task, and documented there.
+        ("command", "become_user"),
+    ];
+    let text = fs::read_to_string(root().join("docs/ROLES.md")).unwrap();
+    let list = fs::read_to_string(root().join("src/resource/mod.rs")).unwrap();
+    let list = list.split("kinds! {\n").nth(1).unwrap().split('}').next().unwrap();
+    let mut missing = Vec::new();
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let row =
+            text.lines().find(|line| line.starts_with("| `") && line.split('|').nth(1).unwrap().contains(&format!("`{name}`")));
+        let Some(row) = row else { panic!("no row for `{name}` in docs/ROLES.md") };
+        let kind = autobot_provision::role::kind(name).unwrap();
+        let is_alias =
+            |word: &str| aliases.iter().any(|(kind, words)| *kind == name && words.split(' ').any(|alias| alias == word));
+        let parameters = kind.parameters.iter().filter(|parameter| !is_alias(parameter));
+        let documented = |parameter: &str| [":", "`"].iter().any(|end| row.contains(&format!("`{parameter}{end}")));
+        missing.extend(parameters.filter(|parameter| !documented(parameter)).map(|parameter| format!("{name} {parameter}")));
+    }
+    assert!(missing.is_empty(), "not in docs/ROLES.md: {}", missing.join(", "));
+}
+
+#[test]
+fn every_test_is_run() {
+    let script = fs::read_to_string(root().join("tests/run")).unwrap();
+    let function = |name: &str| script.split(&format!("\n{name}() {{\n")).nth(1).unwrap().split("\n}\n").next().unwrap();
+    let run = format!("{} {} ", function("fast"), function("end_to_end")).replace('\n', " ");
+    let targets = fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path());
+    let targets: Vec<String> = targets
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists())
+        .map(|path| format!("--test {} ", path.file_stem().unwrap().to_str().unwrap()))
+        .collect();
+    assert!(targets.len() > 3, "the tests were not found");
+    for target in targets.iter().map(String::as_str).chain(["--lib ", "--bins "]) {
+        assert!(run.contains(target), "`tests/run` does not run `{target}`");
+    }
+}

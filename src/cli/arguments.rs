@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::role::parse_duration;
+
 /// The heading of options that every command has.
 const EVERYWHERE: &str = "Options of every command";
 
@@ -293,12 +295,5 @@ pub(super) enum Output {
 
 /// `90`, `90s`, `5m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a time such as 30s, 5m or 1h"))?;
-    match unit {
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        _ => Err(format!("`{text}` is not a time such as 30s, 5m or 1h")),
-    }
+    parse_duration(text).ok_or_else(|| format!("`{text}` is not a time such as 30s, 5m or 1h, up to a week"))
 }

@@ -33,15 +33,11 @@ use crate::{
 /// # Errors
 /// The lab cannot be made, or resists when it is removed.
 pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let plan = match validate::load(given, &arguments.selection, true) {
+    let plan = match validate::load(given, &arguments.selection) {
         Ok(plan) => plan,
         Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
     };
     out::warnings(&plan.warnings);
-    let hosts = with_roles(&plan);
-    if hosts.is_empty() {
-        bail!("none of the selected hosts is given a role, so there is nothing to rehearse");
-    }
     lab::require_root()?;
     let which = WhichLab { id: arguments.lab.clone(), dir: arguments.lab_dir.clone() };
     let mut lab = lab_nodes::named(&which, Some(&arguments.making))?;
@@ -69,7 +65,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Re
         project: project::find(given).map_err(|error| anyhow::anyhow!("{}", error.title))?,
         lab,
         which,
-        hosts,
+        hosts: plan.hosts.iter().map(|host| host.name.clone()).collect(),
         verbose,
         verdicts: Vec::new(),
     };
@@ -81,13 +77,9 @@ fn stand_in(arguments: &Rehearse) -> bool {
     arguments.redis_repo.is_none()
 }
 
-fn with_roles(plan: &Plan) -> Vec<String> {
-    plan.hosts.iter().filter(|host| !host.roles.is_empty()).map(|host| host.name.clone()).collect()
-}
-
 /// The first screen.
 fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
-    let hosts = plan.hosts.iter().filter(|host| !host.roles.is_empty()).map(|host| {
+    let hosts = plan.hosts.iter().map(|host| {
         let roles: Vec<&str> = host.roles.iter().map(|role| role.name.as_str()).collect();
         format!("  {}: {}", host.name, roles.join(", "))
     });
@@ -230,7 +222,7 @@ impl Rehearsal<'_> {
         for (part, mode, text) in passes {
             Self::headline(part, text);
             let begun = Instant::now();
-            let came = match self.load(site, mode) {
+            let came = match self.load(site) {
                 Ok(plan) => self.pass(part, mode, plan, site, interrupts).await,
                 Err(errors) => {
                     out::diagnostics(&errors);
@@ -248,14 +240,14 @@ impl Rehearsal<'_> {
     }
 
     /// The plan for the copies. Loaded anew for each pass, as a command of its own would.
-    fn load(&self, site: &Site, mode: Mode) -> Result<Plan, Diagnostics> {
+    fn load(&self, site: &Site) -> Result<Plan, Diagnostics> {
         let selection = &self.arguments.selection;
         let mut inventories = inventory::sources(&self.project, &selection.inventory);
         inventories.push(InventorySource::Path(site.inventory.clone()));
         let mut extra_vars = selection.extra_vars.clone();
         // The last one wins.
         extra_vars.push(site.extra_vars());
-        let mut plan = plan::load(&Request {
+        plan::load(&Request {
             project: self.project.clone(),
             inventories,
             roles: selection.role.clone(),
@@ -263,10 +255,7 @@ impl Rehearsal<'_> {
             tags: selection.tags.clone(),
             skip_tags: selection.skip_tags.clone(),
             extra_vars,
-            check: mode != Mode::Apply,
-        })?;
-        plan.hosts.retain(|host| self.hosts.contains(&host.name));
-        Ok(plan)
+        })
     }
 
     async fn pass(&self, part: &str, mode: Mode, plan: Plan, site: &Site, interrupts: &mut Interrupts) -> Part {

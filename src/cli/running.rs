@@ -43,7 +43,7 @@ pub(super) struct Order<'a> {
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
-    let loaded = validate::load(given, order.selection, order.mode != Mode::Apply).and_then(|plan| {
+    let loaded = validate::load(given, order.selection).and_then(|plan| {
         let reach = reach::of_inventory(&plan, order.way)?;
         Ok((plan, reach))
     });

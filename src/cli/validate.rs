@@ -7,17 +7,16 @@ use serde_json::json;
 use super::{
     arguments::{Output, Selection, Validate},
     exit::Exit,
-    out, project,
+    inventory, out, project,
 };
 use crate::{
-    inventory::InventorySource,
     plan::{self, Plan, Request},
     source::Diagnostics,
 };
 
 /// Loads everything for every host.
 pub(super) fn run(given: Option<&Path>, arguments: &Validate) -> Exit {
-    match load(given, &arguments.selection, true) {
+    match load(given, &arguments.selection) {
         Err(errors) => wrong(&errors, arguments.output),
         Ok(plan) => {
             out::warnings(&plan.warnings);
@@ -34,17 +33,16 @@ pub(super) fn run(given: Option<&Path>, arguments: &Validate) -> Exit {
 }
 
 /// Loads and checks the project for the selected hosts.
-pub(super) fn load(given: Option<&Path>, selection: &Selection, check: bool) -> Result<Plan, Diagnostics> {
+pub(super) fn load(given: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
     plan::load(&Request {
+        inventories: inventory::sources(&project, &selection.inventory),
         project,
-        inventories: selection.inventory.iter().map(|given| InventorySource::from_argument(given)).collect(),
         roles: selection.role.clone(),
         limit: selection.limit.clone(),
         tags: selection.tags.clone(),
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
-        check,
     })
 }
 

@@ -1,19 +1,19 @@
 //! Loads a project and checks all of it with stand-in facts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use crate::{
-    inventory::{Host, Inventory, InventorySource},
+    inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
-    source::{Diagnostic, Diagnostics, Place, diagnostic::Severity, did_you_mean},
+    source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
 };
 
 use super::{
     HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
     expand::Part,
-    extra, host,
+    extra, given, host,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
@@ -26,7 +26,7 @@ use super::{
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut wrong = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &mut wrong);
-    let inventory = match Inventory::load(&inventories(request), &request.project) {
+    let inventory = match Inventory::load(&request.inventories, &request.project) {
         Ok(inventory) => inventory,
         Err(more) => {
             wrong.extend(more);
@@ -35,13 +35,13 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     };
     // Roles can be checked for their own mistakes even when the inventory cannot be read.
     let inventory_is_readable = wrong.is_empty();
-    let mut project = Project::new(request.project.clone(), inventory, extra, request.check);
+    let mut project = Project::new(request.project.clone(), inventory, extra);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
     let roles = request.project.join("roles");
     let known: Vec<String> =
         names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect();
-    let given = given_roles(&project, &hosts, request, &known, &mut wrong);
+    let given = given::roles(&project, &hosts, request, &known, &mut wrong);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
     project.roles = read_roles(request, needed, &known, &mut wrong);
     select::circles(&project.roles, &mut wrong);
@@ -55,12 +55,11 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut plans = Vec::new();
     let mut by_host = Vec::new();
     for vars in &hosts {
-        let roles = given.get(&vars.name).map(Vec::as_slice).unwrap_or_default();
+        // A host without roles is neither contacted nor held.
+        let Some(roles) = given.get(&vars.name) else { continue };
         let mut of_host = Diagnostics::default();
         plans.push(plan_host(&project, vars, roles, &tags, &mut of_host));
-        if !roles.is_empty() {
-            by_host.push((vars.name.as_str(), of_host));
-        }
+        by_host.push((vars.name.as_str(), of_host));
     }
     wrong.extend(with_hosts(by_host));
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
@@ -114,67 +113,6 @@ fn selected(inventory: &Inventory, request: &Request, wrong: &mut Diagnostics) -
             Vec::new()
         }
     }
-}
-
-/// The roles of each host, in the order in which they are given.
-fn given_roles(
-    project: &Project,
-    hosts: &[Arc<HostVars>],
-    request: &Request,
-    known: &[String],
-    wrong: &mut Diagnostics,
-) -> HashMap<String, Vec<String>> {
-    let mut given = HashMap::new();
-    let unknown = |name: &str, place: Option<Place>| {
-        let diagnostic = Diagnostic { place, ..Diagnostic::error(format!("unknown role `{name}`")) };
-        match did_you_mean(name, known.iter().map(String::as_str)) {
-            Some(near) => diagnostic.suggest(Some(near)),
-            None => diagnostic.help(format!("`roles/` has: {}", known.join(", "))),
-        }
-    };
-    let of_host: Vec<(&str, Option<Vec<host::Given>>)> =
-        hosts.iter().map(|host| (host.name.as_str(), host::roles(project, host, wrong))).collect();
-    for role in request.roles.iter().filter(|role| !known.contains(role)) {
-        wrong.push(unknown(role, Some(argument("--role", role))));
-    }
-    for (host, roles) in &of_host {
-        let mut names = Vec::new();
-        for (role, place) in roles.iter().flatten() {
-            if !known.contains(role) {
-                wrong.push(unknown(role, place.clone()));
-            } else if !names.contains(role) {
-                names.push(role.clone());
-            }
-        }
-        if !request.roles.is_empty() {
-            for role in request.roles.iter().filter(|role| known.contains(role) && roles.is_some() && !names.contains(role)) {
-                wrong.push(not_given(role, host, project));
-            }
-            names.clone_from(&request.roles);
-        }
-        given.insert((*host).to_owned(), names);
-    }
-    let none = request.roles.is_empty() && of_host.iter().all(|(_, roles)| roles.is_none());
-    if none && !hosts.is_empty() {
-        let diagnostic = Diagnostic::error("no selected host is given a role");
-        wrong.push(diagnostic.help("set `autobot_roles: [name]` for a group of the inventory, or say `--role name`"));
-    }
-    given
-}
-
-fn not_given(role: &str, host: &str, project: &Project) -> Diagnostic {
-    let mut ignored = Diagnostics::default();
-    let all = project.inventory.hosts.keys().map(|name| host::variables(project, name));
-    let with: Vec<String> = all
-        .filter(|vars| host::roles(project, vars, &mut ignored).is_some_and(|roles| roles.iter().any(|(name, _)| name == role)))
-        .map(|vars| vars.name)
-        .collect();
-    let diagnostic = Diagnostic::error(format!("`{host}` is not given the role `{role}`")).at(argument("--role", role));
-    diagnostic.help(if with.is_empty() {
-        "no host is: add it to `autobot_roles`".to_owned()
-    } else {
-        format!("these are: {}; select them with `--limit`, or add it to `autobot_roles`", with.join(", "))
-    })
 }
 
 /// The roles of these names and all that they require.
@@ -278,13 +216,5 @@ fn check(plan: &RolePlan, role: &Role, wrong: &mut Diagnostics) {
         if let Err(more) = health.expand(&world) {
             wrong.extend(more);
         }
-    }
-}
-
-/// The given inventories, or the project's own.
-fn inventories(request: &Request) -> Vec<InventorySource> {
-    match request.inventories.as_slice() {
-        [] => vec![InventorySource::Path(request.project.join("inventory"))],
-        given => given.to_vec(),
     }
 }

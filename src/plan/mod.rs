@@ -3,6 +3,7 @@
 mod expand;
 mod extra;
 mod files;
+mod given;
 mod host;
 mod load;
 mod passed_on;
@@ -41,7 +42,7 @@ use scope::Scope;
 pub struct Request {
     /// The directory that holds `roles/` and `templates/`.
     pub project: PathBuf,
-    /// Each `-i`.
+    /// Where hosts come from; a later one wins.
     pub inventories: Vec<InventorySource>,
     /// Each `--role`; empty for what `autobot_roles` of each host says.
     pub roles: Vec<String>,
@@ -53,14 +54,12 @@ pub struct Request {
     pub skip_tags: Vec<String>,
     /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
     pub extra_vars: Vec<String>,
-    /// Whether nothing is to be changed.
-    pub check: bool,
 }
 
 /// What to do, host by host.
 #[derive(Debug)]
 pub struct Plan {
-    /// The selected hosts, in the order of the inventory.
+    /// The selected hosts that are given roles, in the order of the inventory.
     pub hosts: Vec<HostPlan>,
     /// What is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,

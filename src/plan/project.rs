@@ -30,7 +30,6 @@ pub(super) struct Project {
     pub(super) inventory: Inventory,
     pub(super) roles: IndexMap<String, Role>,
     pub(super) extra: IndexMap<String, Extra>,
-    pub(super) check: bool,
     pub(super) groups: OnceLock<Value>,
     pub(super) hostvars: OnceLock<Value>,
     texts: Mutex<HashMap<(bool, String), Compiled>>,
@@ -38,12 +37,11 @@ pub(super) struct Project {
 }
 
 impl Project {
-    pub(super) fn new(path: PathBuf, inventory: Inventory, extra: IndexMap<String, Extra>, check: bool) -> Self {
+    pub(super) fn new(path: PathBuf, inventory: Inventory, extra: IndexMap<String, Extra>) -> Self {
         Self {
             path,
             inventory,
             extra,
-            check,
             roles: IndexMap::new(),
             groups: OnceLock::new(),
             hostvars: OnceLock::new(),

@@ -1,6 +1,7 @@
 //! Whole projects in temporary directories.
 
 mod mistakes;
+mod our_role;
 mod secrets;
 mod selection;
 mod variables;

@@ -12,7 +12,7 @@ mod variable;
 
 pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
-pub use read::Name;
+pub use read::{Name, parse_duration};
 pub use task::TaskSource;
 pub use types::{VarType, kind_of, truth};
 pub use variable::{Default, SecretSource};
@@ -22,12 +22,16 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use crate::{
+    question::pending::mark_name,
     resource::Kind,
     secret::holds_token,
     source::{self, Diagnostic, Diagnostics, Key, Node, Place, did_you_mean, yaml},
 };
 
-/// Names that no variable can have.
+/// Ansible's name for whether this is a check. Nothing here may depend on that, so it has no value, and cannot be given one.
+pub const CHECK_MODE: &str = "ansible_check_mode";
+
+/// Names that no variable of a role can have.
 pub const MAGIC: &[&str] = &[
     "inventory_hostname",
     "inventory_hostname_short",
@@ -35,7 +39,7 @@ pub const MAGIC: &[&str] = &[
     "group_names",
     "hostvars",
     "item",
-    "ansible_check_mode",
+    CHECK_MODE,
     "ansible_facts",
     "secrets",
 ];
@@ -123,6 +127,19 @@ impl Role {
         twice("task", self.tasks.iter().map(|task| &task.name), wrong);
         twice("handler", self.handlers.iter().map(|handler| &handler.name), wrong);
         twice("health check", self.health.iter().map(|health| &health.name), wrong);
+        for (index, handler) in self.handlers.iter().enumerate() {
+            let mark = |handler: &HandlerSource| mark_name(&self.name, &handler.name.text);
+            let same = |first: &&HandlerSource| mark(first) == mark(handler) && first.name.text != handler.name.text;
+            if let Some(first) = self.handlers[..index].iter().find(same) {
+                let title =
+                    format!("the handlers `{}` and `{}` would share one mark on the node", first.name.text, handler.name.text);
+                let diagnostic =
+                    Diagnostic::error(title).at(handler.name.place.clone()).also(first.name.place.clone(), "the first");
+                wrong.push(
+                    diagnostic.help("let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`"),
+                );
+            }
+        }
         let registers: Vec<&Name> = self.tasks.iter().filter_map(|task| task.register.as_ref()).collect();
         for register in &registers {
             if MAGIC.contains(&register.text.as_str()) || self.defaults.contains_key(&register.text) {

@@ -74,22 +74,29 @@ pub(super) fn number(node: &Node, what: &str, wrong: &mut Diagnostics) -> u32 {
 /// A time: seconds, or `10s`, `5m`, `1h`.
 pub(super) fn duration(node: &Node, what: &str, wrong: &mut Diagnostics) -> Duration {
     node.scalar_text().and_then(|text| parse_duration(&text)).unwrap_or_else(|| {
-        wrong.push(expected(node, what, "seconds, or a time such as `10s`, `5m`, `1h`"));
+        wrong.push(expected(node, what, "seconds, or a time such as `10s`, `5m`, `1h`, up to a week"));
         Duration::ZERO
     })
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.trim().strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (number, text.trim().chars().last()?),
-        None => (text.trim(), 's'),
+/// The longest time that anybody may ask for: clocks can count so far, and it is a typo long before.
+const WEEK: Duration = Duration::from_hours(7 * 24);
+
+/// A time from 0 to a week: seconds, or `10s`, `5m`, `1h`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (number, factor) = match text.as_bytes().last()? {
+        b's' => (&text[..text.len() - 1], 1),
+        b'm' => (&text[..text.len() - 1], 60),
+        b'h' => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
     };
-    let factor = match unit {
-        'm' => 60,
-        'h' => 3600,
-        _ => 1,
-    };
-    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(factor)?))
+    if !number.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let time = Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(factor)?);
+    (time <= WEEK).then_some(time)
 }
 
 /// A complaint about the kind of a value.
@@ -121,6 +128,15 @@ mod tests {
     fn times_are_seconds_or_have_a_unit() {
         let seconds = |text| parse_duration(text).map(|time| time.as_secs());
         assert_eq!(["5", "10s", "5m", "1h"].map(seconds), [5, 10, 300, 3600].map(Some));
-        assert_eq!(["", "m", "-1", "1d", "1.5m", "99999999999999999999"].map(seconds), [None; 6]);
+        assert_eq!(["", "m", "-1", "+1", "1d", "1.5m", "1é", "99999999999999999999"].map(seconds), [None; 8]);
+    }
+
+    #[test]
+    fn times_are_a_week_at_most() {
+        let hours = |text| parse_duration(text).map(|time| time.as_secs() / 3600);
+        assert_eq!(
+            ["168h", "169h", "604801", "18446744073709551615s", "18446744073709551615h"].map(hours),
+            [Some(168), None, None, None, None]
+        );
     }
 }

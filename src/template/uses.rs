@@ -40,6 +40,12 @@ impl Template {
         uses
     }
 
+    /// Where a variable is used, guarded or not. The file and the range of each.
+    #[must_use]
+    pub fn places(&self, name: &str) -> Vec<(usize, Range<usize>)> {
+        self.uses_of(name).map(|(words, at, file)| (file, words[at].range.clone())).collect()
+    }
+
     /// What is taken from a map: for `secrets.A` the name `A` and its place; no name when it is not written as such.
     #[must_use]
     pub fn members(&self, name: &str) -> Vec<Member> {

@@ -136,7 +136,8 @@ impl Session {
         limit: Duration,
         progress: Progress<'_>,
     ) -> Result<(), Broken> {
-        let give_up = Instant::now() + request.wait;
+        // A time that no clock reaches never comes.
+        let give_up = Instant::now().checked_add(request.wait);
         let mut told = None;
         loop {
             // The answer at the first try comes with that of the first frame.
@@ -148,7 +149,7 @@ impl Session {
                 Some(lock::Answer::Failed(why)) => return Err(Broken::LockFailed(why)),
                 Some(lock::Answer::Free) | None => return Err(Broken::Nonsense(excerpt(&words))),
             };
-            if Instant::now() >= give_up {
+            if give_up.is_some_and(|give_up| Instant::now() >= give_up) {
                 return Err(Broken::Held(holder));
             }
             if told.as_ref() != Some(&holder) {

@@ -143,7 +143,7 @@ fn redis_is_the_pinned_server_with_its_modules_and_runs_what_its_file_says() {
     }
     assert_eq!(wanted["requirepass"].concat(), secret(&node, "REDIS_PASSWORD"));
     let total: u64 = node.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").parse().unwrap();
-    assert_eq!(wanted["maxmemory"].concat(), ((total / 1024 / 2) << 20).to_string());
+    assert_eq!(wanted["maxmemory"].concat(), ((total / 1024 / 256 * 128) << 20).to_string());
     let gets: Vec<String> = wanted.keys().map(|name| format!("CONFIG GET {name}")).collect();
     let said = redis(&node, &gets.join("\n"));
     let mut said = said.lines();

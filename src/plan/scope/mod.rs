@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use tera::Context;
 
 use crate::{
-    role::{Role, kind_of, truth},
+    role::{CHECK_MODE, Role, kind_of, truth},
     source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Yaml, did_you_mean},
     template::{Problem, Template, is_template},
 };
@@ -272,7 +272,8 @@ impl<'a> Scope<'a> {
 
     /// Notes each place where an undefined variable is used as if it were defined; whether there is one.
     fn undefined(&self, name: &str, template: &Template, origin: Origin<'_>) -> bool {
-        let places = template.unguarded(name);
+        // What is guarded would have but one meaning here, and quietly so.
+        let places = if name == CHECK_MODE { template.places(name) } else { template.unguarded(name) };
         for (file, range) in &places {
             let diagnostic = Diagnostic::error(format!("undefined variable `{name}`")).at(origin.place(*file, range));
             self.fail(self.explain(name, diagnostic));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Failed, Scope, any_text};
 use crate::{
     plan::{World, hostvars},
-    role::{Default, MAGIC, VarType},
+    role::{CHECK_MODE, Default, MAGIC, VarType},
     secret::holds_token,
     source::{Diagnostic, Node, Place, did_you_mean},
 };
@@ -26,9 +26,12 @@ impl<'a> Scope<'a> {
         names.extend(self.roles.iter().flat_map(|role| role.defaults.keys().cloned()));
         names.extend(self.vars.iter().map(|(key, _)| key.name.clone()));
         names.extend(self.world.iter().flat_map(|world| world.registers.keys().cloned()));
-        let magic = MAGIC
-            .iter()
-            .filter(|name| (**name != "item" || self.item.is_some()) && (**name != "ansible_facts" || self.world.is_some()));
+        let magic = MAGIC.iter().filter(|name| match **name {
+            "item" => self.item.is_some(),
+            "ansible_facts" => self.world.is_some(),
+            CHECK_MODE => false,
+            _ => true,
+        });
         names.extend(magic.map(|name| (*name).to_owned()));
         names
     }
@@ -76,6 +79,9 @@ impl<'a> Scope<'a> {
 
     /// Where a name gets its value: `-e`, then the task, then the inventory, then the role.
     fn find(&self, name: &str) -> Result<Option<Found<'_>>, Failed> {
+        if name == CHECK_MODE {
+            return Ok(None);
+        }
         if let Some(value) = self.magic(name)? {
             return Ok(Some(Found::Data(value, None)));
         }
@@ -108,7 +114,6 @@ impl<'a> Scope<'a> {
             "group_names" => Some(json!(self.host.group_names)),
             "groups" => Some(self.project.groups.get_or_init(|| json!(self.project.inventory.group_hosts())).clone()),
             "hostvars" => Some(self.project.hostvars.get_or_init(|| hostvars(self.project)).clone()),
-            "ansible_check_mode" => Some(json!(self.project.check)),
             "item" => self.item.clone(),
             "ansible_facts" => match self.world {
                 Some(world) => {
@@ -159,6 +164,9 @@ impl<'a> Scope<'a> {
     pub(super) fn explain(&self, name: &str, diagnostic: Diagnostic) -> Diagnostic {
         if name == "item" {
             return diagnostic.help("`item` is there in tasks with a `loop`");
+        }
+        if name == CHECK_MODE {
+            return diagnostic.help("a check must predict the deploy, so nothing may depend on which of the two this is");
         }
         if name == "ansible_facts" {
             return diagnostic.help("this is needed before the node can be asked for its facts");

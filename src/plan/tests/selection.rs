@@ -35,7 +35,6 @@ fn hosts_say_how_they_are_reached() {
     insta::assert_snapshot!(shown.join("\n"), @r#"
     db: Connection { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, common_args: Some("-J jump"), local: false, become: true }
     web: Connection { host: "web", port: None, user: None, key: None, common_args: None, local: false, become: false }
-    bare: Connection { host: "bare", port: None, user: None, key: None, common_args: None, local: false, become: true }
     "#);
 }
 
@@ -49,7 +48,8 @@ fn tags_and_roles_and_hosts_narrow_the_plan() {
     insta::assert_snapshot!([
         with(|request| request.tags = vec!["first".to_owned()]), with(|request| request.tags = vec!["debug".to_owned()]),
         with(|request| request.skip_tags = vec!["app".to_owned()]), with(|request| { request.limit = Some("web".to_owned()); }),
-        with(|request| { request.roles = vec!["app".to_owned()]; request.limit = Some("db,bare".to_owned()); }),
+        with(|request| { request.roles = vec!["app".to_owned()]; request.limit = Some("db".to_owned()); }),
+        with(|request| request.roles = vec!["app".to_owned()]),
     ].join("\n--\n"), @r#"
     app/A: Toy("{"path":"/base"}")
     --
@@ -63,6 +63,7 @@ fn tags_and_roles_and_hosts_narrow_the_plan() {
     --
     app/A: Toy("{"path":"/base"}")
     app/B: Toy("{"path":"/b"}")
+    --
     app/A: Toy("{"path":"/base"}")
     app/B: Toy("{"path":"/b"}")
     "#);
@@ -78,17 +79,99 @@ fn selections_that_match_nothing_are_errors() {
     insta::assert_snapshot!([
         with(|request| request.tags = vec!["frist".to_owned()]), with(|request| request.skip_tags = vec!["zzz".to_owned()]),
         with(|request| request.limit = Some("db:wbe".to_owned())), with(|request| request.roles = vec!["ap".to_owned()]),
-        with(|request| request.roles = vec!["app".to_owned()]), with(|request| request.limit = Some("bare".to_owned())),
+        with(|request| { request.roles = vec!["app".to_owned()]; request.limit = Some("all".to_owned()); }),
+        with(|request| request.limit = Some("bare".to_owned())),
         with(|request| request.inventories = vec![InventorySource::Path(request.project.join("nope"))]),
     ].join("\n"), @r"
     --tags:1:1: nothing has the tag `frist` [did you mean `first`?]
     --skip-tags:1:1: nothing has the tag `zzz` [tags here: app, debug, first, never]
     --limit:1:4: no host or group matches `wbe` [did you mean `web`?]
     --role:1:1: unknown role `ap` [did you mean `app`?]
+    --role:1:1: `bare` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
     --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    nowhere: no selected host is given a role [set `autobot_roles: [name]` for a group of the inventory, or say `--role name`]
+    nowhere: no selected host is given a role [these are given roles: db: app, base; web: base]
     nowhere: the inventory `nope` does not exist [name a file, a directory, or hosts with a comma: `-i db1,`]
     ");
+}
+
+/// Three hosts, and roles as they are given.
+fn fleet(roles_of_db: &str, roles: &[&str], limit: Option<&str>) -> String {
+    let mut sample = Sample::new(&[
+        (
+            "inventory/hosts.yml",
+            &format!("database: {{hosts: {{db: {roles_of_db}}}}}\nother: {{hosts: {{web: , empty: {{autobot_roles: []}}}}}}\n"),
+        ),
+        ("roles/app/role.yml", "tasks:\n  - {name: A, note: {path: \"/{{ inventory_hostname }}\"}}\n"),
+        ("roles/base/role.yml", "tasks:\n  - {name: B, note: {path: /b}}\n"),
+    ]);
+    if roles_of_db.is_empty() {
+        sample.write("inventory/hosts.yml", "all: {hosts: {db: , web: }}\n");
+    }
+    sample.request.roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    sample.request.limit = limit.map(str::to_owned);
+    match sample.load() {
+        Err(_) => sample.wrong(),
+        Ok(plan) => {
+            let roles = |host: &HostPlan| host.roles.iter().map(|role| role.name.clone()).collect::<Vec<_>>().join(", ");
+            plan.hosts.iter().map(|host| format!("{}: {}", host.name, roles(host))).collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+#[test]
+fn a_role_never_comes_to_a_host_that_nobody_meant() {
+    let given = "{autobot_roles: [app, base]}";
+    insta::assert_snapshot!([
+        fleet(given, &["app"], None), fleet(given, &["base", "app"], Some("db")), fleet(given, &["app"], Some("db,web")),
+        fleet(given, &["app"], Some("all")), fleet("{autobot_roles: base}", &["app"], None), fleet("{autobot_roles: base}", &["app"], Some("db")),
+        fleet("", &["app"], None), fleet("", &["app"], Some("all")), fleet("", &["app"], Some("web")),
+    ].join("\n--\n"), @r"
+    db: app
+    --
+    db: base, app
+    --
+    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --
+    --role:1:1: `empty` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --
+    --role:1:1: no host is given the role `app` [these are given roles: db: base]
+    --
+    --role:1:1: `db` is not given the role `app` [no host is: add it to `autobot_roles`]
+    --
+    --role:1:1: no host has `autobot_roles`; say which hosts with --limit
+    --
+    db: app; web: app
+    --
+    web: app
+    ");
+}
+
+#[test]
+fn hosts_without_roles_are_left_alone() {
+    let given = "{autobot_roles: [app, base]}";
+    insta::assert_snapshot!([
+        fleet(given, &[], None), fleet(given, &[], Some("db,web")), fleet(given, &[], Some("other")), fleet("", &[], None),
+        fleet("{autobot_roles: []}", &[], None),
+    ].join("\n--\n"), @r"
+    db: app, base
+    --
+    db: app, base
+    --
+    nowhere: no selected host is given a role [these are given roles: db: app, base]
+    --
+    nowhere: no selected host is given a role [set `autobot_roles: [name]` for a group of the inventory, or say `--role` and `--limit`]
+    --
+    nowhere: no selected host is given a role [every host's `autobot_roles` is empty]
+    ");
+}
+
+#[test]
+fn handlers_whose_marks_would_be_one_are_an_error() {
+    let sample = Sample::role(
+        "tasks:\n  - {name: A, note: {path: /a}, notify: [restart db, restart-db, restart_db]}\nhandlers:\n  - {name: restart db, command: x}\n  - {name: restart_db, command: x}\n  - {name: restart-db, command: x}\n",
+    );
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:6:12: the handlers `restart db` and `restart-db` would share one mark on the node [let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`]");
 }
 
 #[test]
@@ -132,7 +215,7 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
     roles/app/role.yml:11:12: a task needs a resource, such as `template` or `command`
     roles/app/role.yml:12:15: unknown resource `ansible.builtin.note` [did you mean `note`?]
     roles/app/role.yml:12:58: `retries` must be a whole number
-    roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`
+    roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`, up to a week
     roles/app/role.yml:12:85: `no_log` must be true or false
     roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded`
     roles/app/role.yml:15:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]

@@ -153,14 +153,32 @@ fn magic_variables_tell_about_the_inventory() {
     let sample = Sample::new(&[
         (
             "roles/app/role.yml",
-            "tasks:\n  - name: Show\n    note: {path: /a, content: \"{{ inventory_hostname }} {{ groups.database | join(sep=',') }} {{ group_names | join(sep=',') }} {{ hostvars.web.ansible_host }} {{ hostvars['db'].x }} {{ ansible_check_mode }} {{ ansible_facts.os_family }}\"}\n",
+            "tasks:\n  - name: Show\n    note: {path: /a, content: \"{{ inventory_hostname }} {{ groups.database | join(sep=',') }} {{ group_names | join(sep=',') }} {{ hostvars.web.ansible_host }} {{ hostvars['db'].x }} {{ ansible_facts.os_family }}\"}\n",
         ),
         (
             "inventory/hosts.yml",
             "all: {children: {database: {hosts: {db: {x: \"{{ y }}\", y: 1}}, vars: {autobot_roles: app}}, other: {hosts: {web: {ansible_host: 198.18.0.9, z: \"{{ hostvars.db.x }}\"}}}}}\n",
         ),
     ]);
-    insta::assert_snapshot!(sample.shown().lines().next().unwrap_or_default(), @r#"app/Show: Toy("{"path":"/a","content":"db db database 198.18.0.9 1 false Debian"}")"#);
+    insta::assert_snapshot!(sample.shown().lines().next().unwrap_or_default(), @r#"app/Show: Toy("{"path":"/a","content":"db db database 198.18.0.9 1 Debian"}")"#);
+}
+
+#[test]
+fn nothing_can_depend_on_whether_this_is_a_check() {
+    let sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "defaults: {quiet: \"{{ not ansible_check_mode }}\"}\ntasks:\n  - {name: A, when: not ansible_check_mode, note: {path: /a}}\n  - {name: B, note: {path: \"/{{ ansible_check_mode | default(value=false) }}\"}}\n  - {name: C, sheet: {src: s.tera, dest: /c}}\n",
+        ),
+        ("inventory/group_vars/all.yml", "ansible_check_mode: true\n"),
+        ("templates/app/s.tera", "{% if ansible_check_mode %}x{% endif %}\n"),
+    ]);
+    insta::assert_snapshot!(sample.wrong(), @r"
+    roles/app/role.yml:1:27: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
+    roles/app/role.yml:3:25: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
+    roles/app/role.yml:4:33: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
+    templates/app/s.tera:1:7: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
+    ");
 }
 
 #[test]

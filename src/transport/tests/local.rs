@@ -70,6 +70,15 @@ async fn the_first_frame_travels_with_the_connection() {
 }
 
 #[tokio::test]
+async fn a_wait_beyond_all_clocks_is_no_mistake() {
+    let (transport, _directory) = transport(SHELLS[0]);
+    let (node, welcome) =
+        connect(&transport, Lock::Take(request("ann", Duration::MAX)), Frame::from_iter([quick("echo one")])).await.unwrap();
+    assert_eq!(welcome.outputs[0].stdout, b"one\n");
+    node.close().await;
+}
+
+#[tokio::test]
 async fn each_frame_is_one_round_trip_and_stops_at_the_first_failure() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);

@@ -1,0 +1,88 @@
+//! The shipped role, as far as it can be tried without a node.
+
+use super::*;
+use crate::{
+    question::Answers,
+    resource::{Is, Verdict},
+    secret::SecretValues,
+};
+
+/// The shipped role on the shipped inventory.
+fn plan(extra_vars: &[&str]) -> Plan {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let request = Request {
+        project: project.to_owned(),
+        inventories: vec![InventorySource::Path(project.join("inventory"))],
+        extra_vars: extra_vars.iter().map(|variable| (*variable).to_owned()).collect(),
+        ..Request::default()
+    };
+    load(&request).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+/// What a task asks for, where nodes answer so.
+fn resource(plan: &Plan, name: &str, world: &World) -> Box<dyn Resource> {
+    let step = plan.hosts[0].roles[0].steps.iter().find(|step| step.name() == name).unwrap_or_else(|| panic!("no task `{name}`"));
+    match step.expand(world).unwrap_or_else(|wrong| panic!("{wrong}")).remove(0).action {
+        Action::Do(resource) => resource,
+        Action::Skip { reason } => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn a_little_more_or_less_memory_does_not_reconfigure_redis() {
+    let plan = plan(&[]);
+    let maxmemory = |memtotal_mb: u32| {
+        let mut world = World::stand_in();
+        world.facts["memtotal_mb"] = json!(memtotal_mb);
+        let shown = format!("{:?}", resource(&plan, "Configure Redis", &world));
+        let (_, after) = shown.split_once("maxmemory ").unwrap();
+        after.split_once("mb").unwrap().0.to_owned()
+    };
+    assert_eq!([7936, 7939, 7976, 8191].map(maxmemory), ["3968"; 4]);
+    assert_eq!([1024, 2009].map(maxmemory), ["512", "896"]);
+}
+
+#[test]
+fn a_port_where_postgresql_does_not_listen_is_refused() {
+    let refusal = |found: &str, wanted: &str| {
+        let mut world = World::stand_in();
+        let mut answer = World::stand_in_result(true);
+        answer["stdout"] = json!(found);
+        world.registers.insert("cluster_port".to_owned(), answer);
+        let plan = plan(&[wanted]);
+        let is = Is { answers: &Answers::default(), secrets: &SecretValues::default() };
+        match resource(&plan, "PostgreSQL listens where it is looked for", &world).compare(&is).unwrap() {
+            Verdict::Refused(why) => why,
+            Verdict::Converged { .. } => String::new(),
+            other @ (Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refusal("5432", "postgresql_port=5432"), "");
+    assert_eq!(refusal("5433", "postgresql_port=5433"), "");
+    insta::assert_snapshot!(refusal("5432", "postgresql_port=5433"), @"PostgreSQL 15/main listens on port 5432, or will once it is installed, and postgresql_port is 5433: set `postgresql_port: 5432`. To move the cluster, deploy with its port, then say on the node `pg_conftool 15 main set port 5433` and `systemctl restart postgresql`, and only then set postgresql_port");
+}
+
+#[test]
+fn the_port_is_read_as_postgresql_reads_it() {
+    let role = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/redis/role.yml")).unwrap();
+    let (_, after) = role.split_once("- name: Look for PostgreSQL's port\n").unwrap();
+    let (_, after) = after.split_once("- |\n").unwrap();
+    let (script, _) = after.split_once("        - sh\n").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("postgresql.conf");
+    let port = || {
+        let output = std::process::Command::new("/bin/sh").args(["-c", script, "sh"]).arg(&file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(port(), "5432", "no cluster yet");
+    for (text, expected) in [
+        ("#port = 5444\nmax_connections = 100\n", "5432"),
+        ("port = 5433\t\t\t# (change requires restart)\n", "5433"),
+        ("port=5433\nport_of_nothing = 1\nsupport = 2\n", "5433"),
+        ("  PORT '5434'\n", "5434"),
+        ("port = 5433\nport = 5435\n", "5435"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(port(), expected, "{text}");
+    }
+}
