@@ -116,6 +116,31 @@ fn one_limit_for_all_of_a_company() {
 }
 
 #[test]
+fn a_round_may_take_what_its_kinds_may() {
+    let limit = |ask: fn(&mut Questions)| {
+        let mut questions = Questions::default();
+        ask(&mut questions);
+        questions.compose("f00d").unwrap().limit() - SPARE
+    };
+    let minutes = Duration::from_mins;
+    // One after another: two alone, and a company.
+    let shared = |ask: &mut Questions| {
+        ask.ask::<Echo>("x".into());
+        ask.ask::<unit::Unit>("x.service".into());
+        ask.ask::<Mate<0>>("");
+        ask.ask::<Mate<1>>("");
+    };
+    assert_eq!(limit(shared), minutes(3));
+    // Beside each other: the longest counts.
+    let guard = |ask: &mut Questions| {
+        ask.ask::<guard::Guard>(guard::GuardKey::Exists(crate::resource::RemotePath::new("/x").unwrap()));
+        ask.ask::<Hangs>(());
+    };
+    assert_eq!(limit(guard), guard::Guard::LIMIT);
+    assert_eq!(limit(|ask| ask.ask::<Hangs>(())), Duration::from_secs(1));
+}
+
+#[test]
 fn what_is_longer_than_an_argument_may_be_is_asked_too() {
     let long = "it's ".repeat(40_000);
     let mut questions = Questions::default();
