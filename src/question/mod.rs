@@ -48,6 +48,8 @@ pub trait Kind: Sized + 'static {
     const BESIDE: bool = false;
     /// With whom it shares a shell and a limit, to save the processes that a limit of its own costs.
     const COMPANY: Company = Company::Alone;
+    /// Shell text that goes before the script, in the shell that it shares with its [`Company`]: what two kinds have here runs once.
+    const BEFORE: &'static str = "";
 
     /// One command that answers all `keys`. It changes nothing and reads nothing from its standard input.
     fn script(keys: &[&Self::Key]) -> Script;
@@ -171,6 +173,9 @@ impl Questions {
         if !company.is_empty() {
             company.sort_by_key(|group| group.company());
             let (mut together, mut failed) = (String::new(), String::new());
+            for before in company.iter().map(|group| group.before()).collect::<IndexSet<_>>() {
+                together.push_str(before);
+            }
             for group in company {
                 let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
                 failed.push_str(&marked(mark, group.name(), "$status"));
@@ -347,6 +352,7 @@ trait AnyGroup: Send + Sync {
     fn beside(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
     fn company(&self) -> Company;
+    fn before(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn limit(&self) -> Duration;
     fn script(&self) -> Result<String, NulByte>;
@@ -380,6 +386,10 @@ impl<K: Kind> AnyGroup for Group<K> {
 
     fn company(&self) -> Company {
         K::COMPANY
+    }
+
+    fn before(&self) -> &'static str {
+        K::BEFORE
     }
 
     fn name(&self) -> &'static str {
