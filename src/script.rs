@@ -7,6 +7,10 @@ use crate::secret::Sealed;
 /// How long a task's script may run unless the task says otherwise.
 pub const TASK_LIMIT: Duration = Duration::from_mins(10);
 
+/// The directory on a node that is there as long as a run holds it. What a script puts into `work` below is removed with it, whatever ended the
+/// script: at the end of the run, or, where the node's whole session was killed, of the next one.
+pub const RUN_DIRECTORY: &str = "/run/autobot-provision";
+
 /// A word that no POSIX shell can take, because it holds a NUL byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a NUL byte cannot be part of a shell word")]

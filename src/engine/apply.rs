@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    host::{Round, Trouble},
+    host::{NotAsked, Round, Trouble},
     prediction::{Prediction, due, judge_health},
     redact::{redact, redacted},
     secrets::{self, Secrets},
@@ -77,6 +77,12 @@ impl From<LinkError> for Failure {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
+        Self::Item(error.to_string())
+    }
+}
+
+impl From<NotAsked> for Failure {
+    fn from(error: NotAsked) -> Self {
         Self::Item(error.to_string())
     }
 }
@@ -347,7 +353,7 @@ impl Applying<'_> {
         for script in scripts {
             steps.push(Step::new(script, &self.secrets.values)?);
         }
-        let round = if questions.is_empty() { None } else { Some(Round::new(questions).map_err(StepError::from)?) };
+        let round = if questions.is_empty() { None } else { Some(Round::new(questions)?) };
         steps.extend(round.as_ref().map(Round::step));
         let wanted = steps.len();
         let outputs = {
@@ -406,7 +412,7 @@ impl Applying<'_> {
         if questions.is_empty() {
             return Ok(());
         }
-        let round = Round::new(questions).map_err(StepError::from)?;
+        let round = Round::new(questions)?;
         let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
         self.answers.absorb(round.read(outputs.first()));
         Ok(())

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{TryRng as _, rngs::SysRng};
+use rand::rngs::SysError;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -22,6 +22,7 @@ use crate::{
     plan::{HostPlan, World},
     question::{Answers, Composed, Questions, connection::Connection, facts::Facts},
     script::NulByte,
+    secret::nonce,
     transport::{Channel, Frame, LinkError, Lock, Node, Step, StepOutput, Target, Transport},
 };
 
@@ -30,8 +31,6 @@ pub type Reach = HashMap<String, Target>;
 
 /// Answers may open new questions (a registered answer decides a condition); a role that never comes to an end of it is wrong.
 const MOST_ROUNDS: usize = 8;
-/// A whole round of questions; each kind has its own, shorter limit.
-const ROUND_LIMIT: Duration = Duration::from_mins(2);
 
 /// Questions on their way to a node.
 pub(super) struct Round {
@@ -39,13 +38,13 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(questions: Questions) -> Result<Self, NulByte> {
+    pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
         // The connection's addresses are known here and are set as an answer; the node cannot tell.
-        Ok(Self { composed: questions.except::<Connection>().compose(&random_mark())? })
+        Ok(Self { composed: questions.except::<Connection>().compose(&nonce()?)? })
     }
 
     pub(super) fn step(&self) -> Step {
-        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: ROUND_LIMIT }
+        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
     }
 
     /// Reads the answers; what the output lacks is unanswered.
@@ -54,13 +53,13 @@ impl Round {
     }
 }
 
-/// 128 random bits in hexadecimal. Without random numbers from the operating system nothing is safe, so nothing goes on.
-fn random_mark() -> String {
-    let mut bytes = [0_u8; 16];
-    match SysRng.try_fill_bytes(&mut bytes) {
-        Ok(()) => bytes.iter().fold(String::new(), |mark, byte| format!("{mark}{byte:02x}")),
-        Err(error) => unreachable!("the operating system gives no random numbers: {error}"),
-    }
+/// Why questions cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAsked {
+    #[error(transparent)]
+    NulByte(#[from] NulByte),
+    #[error("the operating system gives no random numbers: {0}")]
+    NoRandomNumbers(#[from] SysError),
 }
 
 /// Works on one host. Never fails itself: whatever happens is in what it returns.
@@ -119,8 +118,8 @@ impl From<LinkError> for Trouble {
     }
 }
 
-impl From<NulByte> for Trouble {
-    fn from(error: NulByte) -> Self {
+impl From<NotAsked> for Trouble {
+    fn from(error: NotAsked) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -1,9 +1,11 @@
 //! A second fence before what nodes print: known secret values are replaced by their names.
 
+use std::cmp::Reverse;
+
 use crate::{
     event::Outcome,
     resource::{Diff, diff::Line},
-    secret::{SecretValues, percent_encode},
+    secret::{Secret, SecretValues, percent_encode},
 };
 
 /// Values shorter than this are words that may stand anywhere; replacing them would garble messages and hide nothing.
@@ -11,15 +13,17 @@ const SHORTEST: usize = 6;
 
 /// `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
 pub(super) fn redact(text: &str, values: &SecretValues) -> String {
-    let mut shown = text.to_owned();
+    let mut found = Vec::new();
     for (secret, value) in values.iter().filter(|(_, value)| value.expose().len() >= SHORTEST) {
-        for form in [value.expose(), &percent_encode(value.expose())] {
-            if shown.contains(form) {
-                shown = shown.replace(form, &format!("‹{}›", secret.name));
+        for form in [Secret::new(value.expose().to_owned()), Secret::new(percent_encode(value.expose()))] {
+            if text.contains(form.expose()) {
+                found.push((form, &secret.name));
             }
         }
     }
-    shown
+    // One value may hold another, whose name in its place would leave the rest to be read.
+    found.sort_unstable_by_key(|(form, name)| (Reverse(form.expose().len()), *name));
+    found.iter().fold(text.to_owned(), |shown, (form, name)| shown.replace(form.expose(), &format!("‹{name}›")))
 }
 
 /// An outcome with [`redact`] applied to all that people will see of it.
@@ -42,7 +46,7 @@ pub(super) fn redacted(outcome: Outcome, values: &SecretValues) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::{Secret, SecretRef};
+    use crate::secret::SecretRef;
 
     #[test]
     fn values_become_names() {
@@ -51,5 +55,20 @@ mod tests {
         assert_eq!(redact("bad line: requirepass canary-1", &values), "bad line: requirepass ‹DB_PASSWORD›");
         values.insert(SecretRef { host: "db".into(), name: "URL_PASSWORD".into() }, Secret::new("c@nary/2".into()));
         assert_eq!(redact("db://u:c%40nary%2F2@h c@nary/2", &values), "db://u:‹URL_PASSWORD›@h ‹URL_PASSWORD›");
+    }
+
+    #[test]
+    fn of_values_that_hold_each_other_nothing_is_left() {
+        // A map's order is another one in each; the longest comes first in all of them.
+        for _ in 0..20 {
+            let mut values = SecretValues::default();
+            for (name, value) in [("SHORT", "canary"), ("LONGEST", "the canary sings/"), ("LONGER", "canary sings")] {
+                values.insert(SecretRef { host: "db".into(), name: name.into() }, Secret::new(value.into()));
+            }
+            assert_eq!(
+                redact("the canary sings/ the%20canary%20sings%2F canary sings, canary", &values),
+                "‹LONGEST› ‹LONGEST› ‹LONGER›, ‹SHORT›"
+            );
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What kind of machine it is: operating system, hardware, network. Never anything that a task can change.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use super::{Company, Kind, Output, Unanswered};
@@ -16,7 +18,7 @@ impl Kind for Facts {
     const COMPANY: Company = Company::Files;
 
     fn script(_: &[&()]) -> Script {
-        Script::new(include_str!("facts.sh"))
+        Script::new(include_str!("facts.sh")).arg("")
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Value, Unanswered>> {
@@ -31,6 +33,7 @@ fn parse(text: &str) -> Result<Value, Unanswered> {
     let mut facts = serde_json::Map::new();
     let mut release = std::collections::HashMap::new();
     let mut addresses = Vec::new();
+    let mut routes = Vec::new();
     for line in text.lines() {
         let Some((key, value)) = line.split_once('=') else { continue };
         match key.split_once('.') {
@@ -44,7 +47,10 @@ fn parse(text: &str) -> Result<Value, Unanswered> {
             Some(("text", key)) => {
                 facts.insert(key.to_owned(), json!(value));
             }
-            Some(("address", _)) => addresses.push(value.to_owned()),
+            Some(("address", _)) => {
+                addresses.push(value.parse().map_err(|_| Unanswered(format!("`{value}` is not an address of the node")))?);
+            }
+            Some(("route", _)) => routes.extend(Route::parse(value)),
             Some(_) | None => {}
         }
     }
@@ -72,38 +78,79 @@ fn parse(text: &str) -> Result<Value, Unanswered> {
     facts.insert("distribution_release".into(), json!(os("VERSION_CODENAME")));
     facts.insert("os_family".into(), json!(family));
     facts.insert("all_ipv4_addresses".into(), json!(addresses));
-    let default = |facts: &mut serde_json::Map<String, Value>, key: &str| facts.remove(key).unwrap_or(Value::Null);
-    let interface = default(&mut facts, "default_interface");
-    let address = default(&mut facts, "default_address");
-    let gateway = default(&mut facts, "default_gateway");
-    facts.insert("default_ipv4".into(), json!({ "address": address, "gateway": gateway, "interface": interface }));
+    // The kernel lists the routes to one network by their metric.
+    let default = routes.iter().find(|route| route.mask == 0 && route.interface != "*");
+    facts.insert(
+        "default_ipv4".into(),
+        json!({
+            "address": default.and_then(|default| default.address(&routes, &addresses)),
+            "gateway": default.map(|default| Ipv4Addr::from_bits(default.gateway)),
+            "interface": default.map(|default| default.interface),
+        }),
+    );
     Ok(Value::Object(facts))
+}
+
+/// A route as `/proc/net/route` lists it.
+#[derive(Debug)]
+struct Route<'a> {
+    interface: &'a str,
+    destination: u32,
+    /// 0 when there is none.
+    gateway: u32,
+    mask: u32,
+}
+
+impl<'a> Route<'a> {
+    /// `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`, in hex as the node's processor keeps them: all we support are little-endian.
+    fn parse(row: &'a str) -> Option<Self> {
+        let fields: Vec<&str> = row.split_ascii_whitespace().collect();
+        let number = |at: usize| Some(u32::from_str_radix(fields.get(at)?, 16).ok()?.swap_bytes());
+        Some(Self { interface: fields.first()?, destination: number(1)?, gateway: number(2)?, mask: number(7)? })
+    }
+
+    /// Whether it leads to the address without a gateway in between.
+    fn holds(&self, address: u32) -> bool {
+        self.mask != 0 && self.gateway == 0 && address & self.mask == self.destination
+    }
+
+    /// The node's address on this route's interface: of several the one in the gateway's network, if any.
+    fn address(&self, routes: &[Self], addresses: &[Ipv4Addr]) -> Option<Ipv4Addr> {
+        let mut networks: Vec<&Self> = routes.iter().filter(|route| route.interface == self.interface).collect();
+        networks.sort_by_key(|network| !network.holds(self.gateway));
+        let on = |network: &&Self| addresses.iter().find(|address| network.holds(address.to_bits()));
+        // A provider may give an address without a network, and a gateway outside of it; clear when the node has no other.
+        let only = || addresses.first().filter(|_| addresses.len() == 1);
+        networks.iter().find_map(on).or_else(only).copied()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use crate::resource::trial;
+    use std::{fs, process::Command};
 
     #[test]
     fn reads_what_a_node_prints() {
         let text = "os.ID=ubuntu\nos.ID_LIKE=debian\nos.VERSION_ID=\"22.04\"\nos.VERSION_CODENAME=jammy\nnumber.memtotal_mb=7976\n\
-                    text.hostname=db; rm\naddress.0=10.0.0.1\ntext.default_interface=eth0\ntext.default_address=10.0.0.1\n";
+                    text.hostname=db; rm\naddress.0=10.0.0.1\nroute.=eth0 00000000 FE00000A 3 0 0 0 00000000 0 0 0\n\
+                    route.=eth0 0000000A 00000000 1 0 0 0 00FFFFFF 0 0 0\n";
         insta::assert_snapshot!(serde_json::to_string_pretty(&parse(text).unwrap()).unwrap(), @r#"
         {
           "memtotal_mb": 7976,
           "hostname": "db; rm",
-          "all_ipv4_addresses": [
-            "10.0.0.1"
-          ],
-          "os_family": "Debian",
           "distribution": "Ubuntu",
           "distribution_version": "22.04",
           "distribution_major_version": "22",
           "distribution_release": "jammy",
+          "os_family": "Debian",
+          "all_ipv4_addresses": [
+            "10.0.0.1"
+          ],
           "default_ipv4": {
             "address": "10.0.0.1",
-            "gateway": null,
+            "gateway": "10.0.0.254",
             "interface": "eth0"
           }
         }
@@ -118,6 +165,85 @@ mod tests {
         assert!(facts["memtotal_mb"].as_u64().unwrap() > 0, "{facts}");
         assert!(facts["processor_vcpus"].as_u64().unwrap() > 0, "{facts}");
         assert!(!facts["hostname"].as_str().unwrap().is_empty(), "{facts}");
+    }
+
+    /// What a node with these files answers.
+    fn with_files(files: &[(&str, &str)]) -> Value {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let script = Script::new(include_str!("facts.sh")).arg(root.path().to_str().unwrap());
+        let done = trial::run(&script, root.path());
+        Facts::read(&[&()], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
+    }
+
+    const RELEASE: (&str, &str) = ("etc/os-release", "NAME=x\nID=debian\nVERSION_ID=\"12\"\n");
+    const ROUTES: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT   \n";
+    const DEFAULT: &str = "eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0   \n";
+    const NEAR: &str = "eth0\t0001A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0   \n";
+    /// docker0 172.17.0.1/16, eth0 192.168.1.5/24.
+    const TRIE: &str = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n           /32 host LOCAL\n     +-- 172.17.0.0/16 2 0 2\n        |-- 172.17.0.0\n           /16 link UNICAST\n        |-- 172.17.0.1\n           /32 host LOCAL\n        |-- 172.17.255.255\n           /32 link BROADCAST\n     +-- 192.168.1.0/24 2 0 2\n        |-- 192.168.1.0\n           /24 link UNICAST\n        |-- 192.168.1.5\n           /32 host LOCAL\n        |-- 192.168.1.255\n           /32 link BROADCAST\nLocal:\n     |-- 10.9.9.9\n        /32 host LOCAL\n";
+
+    fn default_address(routes: &[&str]) -> Value {
+        let routes = format!("{ROUTES}docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0   \n{}", routes.concat());
+        let facts = with_files(&[RELEASE, ("proc/net/route", &routes), ("proc/net/fib_trie", TRIE)]);
+        assert_eq!(facts["all_ipv4_addresses"], json!(["172.17.0.1", "192.168.1.5"]));
+        facts["default_ipv4"].clone()
+    }
+
+    #[test]
+    fn the_default_address_is_that_of_the_default_routes_interface() {
+        let eth0 = |address: Option<&str>| json!({"address": address, "gateway": "192.168.1.1", "interface": "eth0"});
+        assert_eq!(default_address(&[DEFAULT, NEAR]), eth0(Some("192.168.1.5")));
+        assert_eq!(default_address(&[NEAR, DEFAULT]), eth0(Some("192.168.1.5")));
+        // 172.16.0.0/12 by a gateway that eth0 leads to: docker0's address is not eth0's.
+        let far = "eth0\t000010AC\t0901A8C0\t0003\t0\t0\t0\t0000F0FF\t0\t0\t0   \n";
+        assert_eq!(default_address(&[DEFAULT, far]), eth0(None));
+        // The same network at hand has an address of its own, but the gateway's network counts first.
+        let second = "eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0   \n";
+        assert_eq!(default_address(&[DEFAULT, second, NEAR]), eth0(Some("192.168.1.5")));
+        // Half of everything (as VPNs route it) is not the default; without one there is nothing.
+        let half = "tun0\t00000000\t0108000A\t0003\t0\t0\t0\t00000080\t0\t0\t0   \n";
+        assert_eq!(default_address(&[half, DEFAULT, NEAR]), eth0(Some("192.168.1.5")));
+        assert_eq!(default_address(&[NEAR]), json!({"address": null, "gateway": null, "interface": null}));
+    }
+
+    #[test]
+    fn an_address_without_a_network_is_the_default_one_where_it_is_the_only_one() {
+        let routes =
+            "route.=eth0 00000000 01011FAC 3 0 0 0 00000000 0 0 0\nroute.=eth0 01011FAC 00000000 5 0 0 0 FFFFFFFF 0 0 0\n";
+        let facts = parse(&format!("os.ID=debian\n{routes}address.0=203.0.113.9\n")).unwrap();
+        assert_eq!(facts["default_ipv4"]["address"], "203.0.113.9");
+    }
+
+    #[test]
+    fn the_kernel_tells_the_name_and_the_processors() {
+        let facts = with_files(&[
+            RELEASE,
+            ("proc/self/status", "Name:\thead\nCpus_allowed:\tff\nCpus_allowed_list:\t0-2,5,7-8\nMems_allowed_list:\t0\n"),
+            ("proc/sys/kernel/hostname", "db1.example.org\n"),
+            ("proc/sys/kernel/osrelease", "6.1.0-18-amd64\n"),
+            ("proc/sys/kernel/ostype", "Linux\n"),
+            ("proc/sys/kernel/arch", "riscv64\n"),
+        ]);
+        assert_eq!(facts["processor_vcpus"], 6);
+        assert_eq!(
+            (&facts["hostname"], &facts["nodename"], &facts["fqdn"]),
+            (&json!("db1"), &json!("db1.example.org"), &json!("db1.example.org"))
+        );
+        assert_eq!(
+            (&facts["kernel"], &facts["system"], &facts["architecture"]),
+            (&json!("6.1.0-18-amd64"), &json!("Linux"), &json!("riscv64"))
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_tell_its_architecture_is_asked_by_uname() {
+        let uname = Command::new("uname").arg("-m").output().unwrap();
+        assert_eq!(with_files(&[RELEASE])["architecture"], String::from_utf8(uname.stdout).unwrap().trim());
     }
 
     #[test]

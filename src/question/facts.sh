@@ -1,46 +1,47 @@
-# One process for all files, as `read` takes a system call for each byte. This runs in every deploy.
+# One process for all files, as `read` takes a system call for each byte. This runs in every deploy. $1: where /proc and /etc are, for tests.
 newline='
 '
 set -f
-set -- /proc/meminfo /proc/net/route /proc/net/fib_trie
-for file in /etc/os-release /usr/lib/os-release; do
+root=$1
+set -- "$root/proc/meminfo" "$root/proc/net/route" "$root/proc/net/fib_trie"
+for file in "$root/etc/os-release" "$root/usr/lib/os-release"; do
   if [ -r "$file" ]; then set -- "$file" "$@"; break; fi
 done
-text=$(nproc; uname -snrm; exec head -v -c 65536 -- "$@" 2>/dev/null)
-printf 'number.processor_vcpus=%s\n' "${text%%"$newline"*}"
-text=${text#*"$newline"}
-set -- ${text%%"$newline"*}
-printf 'text.system=%s\ntext.fqdn=%s\ntext.kernel=%s\ntext.architecture=%s\n' "$1" "$2" "$3" "$4"
-printf 'text.hostname=%s\ntext.nodename=%s\n' "${2%%.*}" "$2"
-# The default route, and the addresses that the kernel calls local, without iproute2.
+for name in ostype hostname osrelease arch; do set -- "$root/proc/sys/kernel/$name" "$@"; done
+# Only kernels since 6.1 tell it.
+[ -r "$1" ] || printf 'text.architecture=%s\n' "$(uname -m)"
+# Its own status: on which processors it may run, which containers and control groups limit.
+text=$(exec head -v -c 65536 -- "$root/proc/self/status" "$@" 2>/dev/null)
 IFS=$newline
-file='' route='' last='' n=0
+file='' last='' n=0
 for line in $text; do
   case $file$line in
-    *'==> '*' <==') file=${line#'==> '} file=${file%' <=='} ;;
+    *'==> '*' <==') file=${line#'==> '} file=${file%' <=='} file=${file#"$root"} ;;
+    /proc/self/statusCpus_allowed_list:*)
+      cpus=0 IFS=,
+      for range in ${line#*:[[:space:]]}; do cpus=$((cpus + ${range#*-} - ${range%-*} + 1)); done
+      IFS=$newline
+      printf 'number.processor_vcpus=%s\n' "$cpus"
+      ;;
+    /proc/self/status*) ;;
+    /proc/sys/kernel/arch*) printf 'text.architecture=%s\n' "$line" ;;
+    /proc/sys/kernel/osrelease*) printf 'text.kernel=%s\n' "$line" ;;
+    /proc/sys/kernel/ostype*) printf 'text.system=%s\n' "$line" ;;
+    /proc/sys/kernel/hostname*) printf 'text.fqdn=%s\ntext.nodename=%s\ntext.hostname=%s\n' "$line" "$line" "${line%%.*}" ;;
     */os-releaseID=* | */os-releaseID_LIKE=* | */os-releaseVERSION_ID=* | */os-releaseVERSION_CODENAME=*) printf 'os.%s\n' "$line" ;;
     /proc/meminfoMemTotal:* | /proc/meminfoSwapTotal:*)
       number=${line#*:} number=${number%kB}
       case $line in M*) key=memtotal_mb ;; *) key=swaptotal_mb ;; esac
       printf 'number.%s=%s\n' "$key" "$((number / 1024))"
       ;;
-    /proc/net/route*)
-      words=${line#*[[:space:]]}
-      case $route$words in
-        00000000[[:space:]]*)
-          route=${line%%[[:space:]]*} gateway=${words#*[[:space:]]} gateway=${gateway%%[[:space:]]*}
-          printf 'text.default_interface=%s\n' "$route"
-          two=${gateway#????} three=${gateway#??}
-          printf 'text.default_gateway=%d.%d.%d.%d\n' "0x${gateway#??????}" "0x${two%??}" "0x${three%????}" "0x${gateway%??????}"
-          ;;
-      esac
-      ;;
+    # Default routes, and those to networks at hand (without a gateway).
+    /proc/net/route*[[:space:]]00000000[[:space:]]*) printf 'route.=%s\n' "$line" ;;
+    # The addresses that the kernel calls local, without iproute2.
     /proc/net/fib_trieLocal:) break ;;
     /proc/net/fib_trie*'|-- '*) last=${line##*'|-- '} ;;
     /proc/net/fib_trie*'/32 host LOCAL'*)
       case $last in 127.*) continue ;; esac
       printf 'address.%s=%s\n' "$n" "$last"
-      [ "$n" -gt 0 ] || printf 'text.default_address=%s\n' "$last"
       n=$((n + 1))
       ;;
   esac

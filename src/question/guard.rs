@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Kind, Output, Unanswered, find};
-use crate::{resource::RemotePath, script::Script};
+use super::{Kind, Output, Unanswered};
+use crate::{resource::RemotePath, script::Script, secret::find};
 
 /// How long one guard may take, in seconds.
 const LIMIT_SECONDS: &str = "30";

@@ -5,8 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
 
-/// The kernel lists sockets that listen first, so the beginning of its tables is enough: 400 of them, in bytes.
+/// The kernel lists sockets that listen first, so the beginning of its tables is enough: 400 of them, in bytes. As in [`TABLES`].
 const MOST_BYTES: usize = 65_536;
+
+/// Leaves the beginnings of the kernel's tables in `$tables`, each below a line with its name, and whether that worked in `$tables_status`.
+/// Read but once for all who need it, as the kernel goes through all that it has room for. Without IPv6 there is no second table.
+pub(super) const TABLES: &str = "tables=$(
+set -- /proc/net/tcp
+if [ -e /proc/net/tcp6 ]; then set -- \"$@\" /proc/net/tcp6; fi
+exec head -v -c 65536 -- \"$@\" 2>&1)
+tables_status=$?
+";
 
 /// All sockets that listen.
 #[derive(Debug)]
@@ -39,15 +48,10 @@ impl Kind for Listening {
     type Answer = Vec<Listener>;
     const NAME: &'static str = "listening";
     const COMPANY: Company = Company::Files;
+    const BEFORE: &'static str = TABLES;
 
     fn script(_: &[&()]) -> Script {
-        // Without IPv6 there is no second table.
-        Script::new(
-            "most=$1; set -- /proc/net/tcp
-if [ -e /proc/net/tcp6 ]; then set -- \"$@\" /proc/net/tcp6; fi
-exec head -v -c \"$most\" -- \"$@\" 2>&1",
-        )
-        .arg(MOST_BYTES.to_string())
+        Script::new("printf '%s\\n' \"$tables\"; exit \"$tables_status\"")
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Vec<Listener>, Unanswered>> {
@@ -121,7 +125,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::trial;
+    use crate::question::{Questions, tests::run};
     use std::net::TcpListener;
 
     const GOLDEN: &str = "==> /proc/net/tcp <==\n  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   106        0 1619 1 00000000affe6ccb 100 0 0 10 0\n   1: 020200C0:A9E6 507100CB:0050 01 00000000:00000000 03:00001318 00000000     0        0 0 3 00000000a1ac6e5b\n   2: 0202";
@@ -149,9 +153,10 @@ mod tests {
     fn this_machine_shows_who_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let six = TcpListener::bind("[::1]:0").ok();
-        let done = trial::run(&Listening::script(&[&()]), std::path::Path::new("/nonexistent"));
-        let answers = Listening::read(&[&()], &Output { status: done.status, stdout: done.stdout });
-        let found = answers[0].as_ref().unwrap();
+        let mut questions = Questions::default();
+        questions.ask::<Listening>(());
+        let answers = run(questions);
+        let found = answers.get::<Listening>(&()).unwrap();
         let takes =
             |at: std::net::SocketAddr| found.iter().any(|listener| listener.takes(at.ip(), at.port()) && listener.inode > 0);
         assert!(takes(listener.local_addr().unwrap()), "{found:?}");

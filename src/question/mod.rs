@@ -29,7 +29,10 @@ use std::{
 
 use indexmap::{IndexMap, IndexSet};
 
-use crate::script::{NulByte, Script, quote};
+use crate::{
+    script::{NulByte, Script, quote},
+    secret::find,
+};
 
 /// One kind of question, such as "what is at this path".
 pub trait Kind: Sized + 'static {
@@ -45,6 +48,8 @@ pub trait Kind: Sized + 'static {
     const BESIDE: bool = false;
     /// With whom it shares a shell and a limit, to save the processes that a limit of its own costs.
     const COMPANY: Company = Company::Alone;
+    /// Shell text that goes before the script, in the shell that it shares with its [`Company`]: what two kinds have here runs once.
+    const BEFORE: &'static str = "";
 
     /// One command that answers all `keys`. It changes nothing and reads nothing from its standard input.
     fn script(keys: &[&Self::Key]) -> Script;
@@ -148,12 +153,19 @@ impl Questions {
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
         let mut shared = String::new();
         let mut beside = Vec::new();
+        let (mut one_after_another, mut longest_beside) = (Duration::ZERO, Duration::ZERO);
         let mut company: Vec<&dyn AnyGroup> = Vec::new();
         for group in self.groups.values() {
             match group.company() {
                 Company::Alone => {
                     let command = format!("{}{}", limited(&group.script()?, group.limit())?, marked(mark, group.name(), "$?"));
-                    if group.beside() { beside.push(command) } else { shared.push_str(&command) }
+                    if group.beside() {
+                        beside.push(command);
+                        longest_beside = longest_beside.max(group.limit());
+                    } else {
+                        shared.push_str(&command);
+                        one_after_another += group.limit();
+                    }
                 }
                 Company::Files | Company::Names => company.push(group.as_ref()),
             }
@@ -161,10 +173,14 @@ impl Questions {
         if !company.is_empty() {
             company.sort_by_key(|group| group.company());
             let (mut together, mut failed) = (String::new(), String::new());
+            for before in company.iter().map(|group| group.before()).collect::<IndexSet<_>>() {
+                together.push_str(before);
+            }
             for group in company {
                 let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
                 failed.push_str(&marked(mark, group.name(), "$status"));
             }
+            one_after_another += COMPANY_LIMIT;
             // Those who have their mark already keep it: the first one counts.
             let _ = write!(shared, "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n", piped(&together, COMPANY_LIMIT)?);
         }
@@ -172,9 +188,13 @@ impl Questions {
         for command in beside {
             text = format!("{{ {command}}} | {{\n{text}cat\n}}\n");
         }
-        Ok(Composed { text, mark: mark.to_owned(), groups: self.groups })
+        let limit = one_after_another.max(longest_beside) + SPARE;
+        Ok(Composed { text, limit, mark: mark.to_owned(), groups: self.groups })
     }
 }
+
+/// What a script has beyond the limits in it, which thus come first: they cost only the answers of those who are late.
+const SPARE: Duration = Duration::from_secs(10);
 
 /// One argument may have no more than 128 KiB on Linux; in bytes.
 const LONGEST_ARGUMENT: usize = 100_000;
@@ -201,6 +221,7 @@ fn marked(mark: &str, name: &str, status: &str) -> String {
 /// Questions as shell text, waiting for the output.
 pub struct Composed {
     text: String,
+    limit: Duration,
     mark: String,
     groups: IndexMap<TypeId, Box<dyn AnyGroup>>,
 }
@@ -210,6 +231,12 @@ impl Composed {
     #[must_use]
     pub fn script(&self) -> &str {
         &self.text
+    }
+
+    /// How long the script may take: what its kinds may, one after another or beside each other as they run.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Reads what the script printed.
@@ -325,6 +352,7 @@ trait AnyGroup: Send + Sync {
     fn beside(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
     fn company(&self) -> Company;
+    fn before(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn limit(&self) -> Duration;
     fn script(&self) -> Result<String, NulByte>;
@@ -360,6 +388,10 @@ impl<K: Kind> AnyGroup for Group<K> {
         K::COMPANY
     }
 
+    fn before(&self) -> &'static str {
+        K::BEFORE
+    }
+
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -382,10 +414,6 @@ impl<K: Kind> AnyGroup for Group<K> {
             answers.set::<K>(key.clone(), result);
         }
     }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn first_line(bytes: &[u8]) -> String {

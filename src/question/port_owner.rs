@@ -1,6 +1,6 @@
 //! Who listens on a TCP port: process, unit, directory.
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Company, Kind, Output, Unanswered, listening::TABLES};
 use crate::script::Script;
 
 /// A process that listens on the port.
@@ -25,7 +25,7 @@ pub struct Port {
     pub units: Vec<String>,
 }
 
-/// Arguments: ports in hex, `--`, units. Fields end with NUL, because names may hold anything.
+/// After [`TABLES`]. Arguments: ports in hex, `--`, units. Fields end with NUL, because names may hold anything.
 const SCRIPT: &str = r#"
 newline='
 '
@@ -33,9 +33,7 @@ set -f
 ports=
 while [ "$1" != -- ]; do ports="$ports $1"; shift; done
 shift
-if [ -e /proc/net/tcp6 ]; then tables=$(head -q -c 65536 /proc/net/tcp /proc/net/tcp6) || exit
-else tables=$(head -q -c 65536 /proc/net/tcp) || exit
-fi
+[ "$tables_status" -eq 0 ] || { printf '%s\n' "$tables"; exit 1; }
 fields() { address=$2 inode=${10}; }
 sockets=
 IFS=$newline
@@ -102,6 +100,7 @@ impl Kind for PortOwner {
     type Answer = Vec<Self>;
     const NAME: &'static str = "port-owner";
     const COMPANY: Company = Company::Files;
+    const BEFORE: &'static str = TABLES;
 
     fn script(keys: &[&Port]) -> Script {
         // A link to a descriptor is looked at, never what it leads to, which may be a file on a server that hangs.
@@ -147,14 +146,15 @@ fn unit_of(cgroup: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::trial;
+    use crate::question::{Questions, tests::run};
     use std::net::TcpListener;
 
     fn ask(ports: &[u16]) -> Vec<Result<Vec<PortOwner>, Unanswered>> {
         let ports: Vec<Port> = ports.iter().map(|port| Port { port: *port, units: vec!["no-such@*.service".into()] }).collect();
-        let ports: Vec<&Port> = ports.iter().collect();
-        let done = trial::run(&PortOwner::script(&ports), std::path::Path::new("/nonexistent"));
-        PortOwner::read(&ports, &Output { status: done.status, stdout: done.stdout })
+        let mut questions = Questions::default();
+        ports.iter().for_each(|port| questions.ask::<PortOwner>(port.clone()));
+        let answers = run(questions);
+        ports.iter().map(|port| answers.get::<PortOwner>(port).cloned()).collect()
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Kind for Hangs {
     }
 }
 
-fn run(questions: Questions) -> Answers {
+/// Asks this machine.
+pub(super) fn run(questions: Questions) -> Answers {
     let composed = questions.compose("f00d").unwrap();
     let output = Command::new("sh").arg("-c").arg(composed.script()).output().unwrap();
     composed.read(&output.stdout)
@@ -113,6 +114,40 @@ fn one_limit_for_all_of_a_company() {
     questions.ask::<Mate<1>>("");
     questions.ask::<Echo>("alone".into());
     assert_eq!(questions.compose("f00d").unwrap().script().matches("timeout ").count(), 2);
+}
+
+#[test]
+fn the_kernels_tables_of_sockets_are_read_once_for_all_kinds() {
+    let mut questions = Questions::default();
+    questions.ask::<listening::Listening>(());
+    questions.ask::<Mate<0>>("");
+    questions.ask::<port_owner::PortOwner>(port_owner::Port { port: 1, units: Vec::new() });
+    assert_eq!(questions.compose("f00d").unwrap().script().matches("set -- /proc/net/tcp\n").count(), 1);
+}
+
+#[test]
+fn a_round_may_take_what_its_kinds_may() {
+    let limit = |ask: fn(&mut Questions)| {
+        let mut questions = Questions::default();
+        ask(&mut questions);
+        questions.compose("f00d").unwrap().limit() - SPARE
+    };
+    let minutes = Duration::from_mins;
+    // One after another: two alone, and a company.
+    let shared = |ask: &mut Questions| {
+        ask.ask::<Echo>("x".into());
+        ask.ask::<unit::Unit>("x.service".into());
+        ask.ask::<Mate<0>>("");
+        ask.ask::<Mate<1>>("");
+    };
+    assert_eq!(limit(shared), minutes(3));
+    // Beside each other: the longest counts.
+    let guard = |ask: &mut Questions| {
+        ask.ask::<guard::Guard>(guard::GuardKey::Exists(crate::resource::RemotePath::new("/x").unwrap()));
+        ask.ask::<Hangs>(());
+    };
+    assert_eq!(limit(guard), guard::Guard::LIMIT);
+    assert_eq!(limit(|ask| ask.ask::<Hangs>(())), Duration::from_secs(1));
 }
 
 #[test]

@@ -80,6 +80,7 @@ impl Kind for Unit {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "unit";
+    const BESIDE: bool = true;
 
     fn script(names: &[&String]) -> Script {
         Script::new(

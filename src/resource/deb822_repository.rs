@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use super::{
     Change, Diff, Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode,
+    put::PUT_FILE,
 };
 use crate::{
     question::{
         Questions, Unanswered,
         path::{File, Look, PathState},
     },
-    script::Script,
+    script::{RUN_DIRECTORY, Script},
     secret::Sealed,
 };
 
@@ -65,6 +66,8 @@ struct Repository {
     /// Where fetched and inline keys go: armoured, binary. apt tells them apart by these names alone.
     armoured: RemotePath,
     binary: RemotePath,
+    /// [`RUN_DIRECTORY`], but for tests.
+    run_directory: String,
     /// `None`: the repository shall not be there.
     wanted: Option<Wanted>,
 }
@@ -110,6 +113,7 @@ fn repository(parameters: Parameters, etc: &str) -> Result<Repository, Wrong> {
             State::Present => Some(wanted(parameters)?),
             State::Absent => None,
         },
+        run_directory: RUN_DIRECTORY.to_owned(),
         name,
     })
 }
@@ -266,8 +270,10 @@ impl Repository {
         };
         Script::new(INSTALL)
             .using(APT)
+            .using(PUT_FILE)
             .args([self.name.as_str(), self.sources.as_str(), self.armoured.as_str(), self.binary.as_str()])
             .args([wanted.body.as_str(), kind, place, if wanted.enabled { "verify" } else { "disabled" }])
+            .arg(self.run_directory.as_str())
             .input(input)
             .limit(LIMIT)
     }
@@ -288,18 +294,18 @@ impl Repository {
 }
 
 /// `$1`: name; `$2`: the .sources file; `$3`, `$4`: the armoured and the binary key file; `$5`: the text without `Signed-By`; `$6`: `url`, `path` or
-/// `inline`; `$7`: the URL or path; `$8`: `verify` or `disabled`.
+/// `inline`; `$7`: the URL or path; `$8`: `verify` or `disabled`; `$9`: [`RUN_DIRECTORY`].
 ///
-/// The work directory is in /run, readable by `_apt`, as which apt fetches and verifies. `apt-helper` links to `file:` sources instead of copying.
+/// The work directory is below that, where `_apt` gets to, as which apt fetches and verifies. `apt-helper` links to `file:` sources instead of copying.
 const INSTALL: &str = r#"set -eu
-name=$1 sources=$2 armoured=$3 binary=$4 body=$5 kind=$6 place=$7 how=$8
+name=$1 sources=$2 armoured=$3 binary=$4 body=$5 kind=$6 place=$7 how=$8 work=$9/work/apt
 umask 022
 fail() { echo "repository \`$name\`: $1" >&2; exit 1; }
-work=$(mktemp -d /run/autobot-provision-apt.XXXXXX)
+rm -rf -- "$work"
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 130' HUP INT TERM
-chmod 0755 "$work"
-mkdir "$work/fetch"
+mkdir -p -- "$work/fetch"
+chmod 0711 -- "$9"
 chown _apt "$work/fetch" 2>/dev/null || :
 case $kind in
   url)
@@ -352,12 +358,8 @@ if [ "$how" = verify ]; then
   esac
 fi
 place_file() {
-  new=$(mktemp -- "${2%/*}/.${2##*/}.XXXXXX")
-  cat -- "$1" >"$new"
-  chmod 0644 -- "$new"
-  sync -- "$new"
-  mv -f -- "$new" "$2"
-  sync -- "${2%/*}"
+  size=$(stat -c %s -- "$1")
+  put_file "$2" 0 0 0644 '' '' '' "$size" <"$1"
 }
 if [ "$kind" != path ]; then
   mkdir -p -- "${key%/*}"

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode, put::PUT_FILE};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -123,10 +123,12 @@ impl Resource for Setting {
             _ => "file and live value",
         };
         let script = Script::new(APPLY)
+            .using(PUT_FILE)
             .arg(self.file.as_str())
             .arg(if file_differs { "write" } else { "keep" })
             .arg(path(&self.name))
             .arg(set_live)
+            .arg(after.len().to_string())
             .input(if file_differs { Sealed::from(after) } else { Sealed::default() });
         let change = || Change::new(what, script).diff(diff).replacing(before.is_some());
         Ok(match missing {
@@ -173,19 +175,13 @@ fn setting(line: &[u8]) -> Option<(&str, &str)> {
     Some((name.trim(), value.trim()))
 }
 
-/// `$1`: the file; `$2`: `write` (from the input) or `keep`; `$3`: the file below /proc/sys; `$4`: its new value, if any.
+/// `$1`: the file; `$2`: `write` (from the input) or `keep`; `$3`: the file below /proc/sys; `$4`: its new value, if any; `$5`: the input's size.
 ///
 /// Links are followed: Debian's 99-sysctl.conf is one.
 const APPLY: &str = r#"set -eu
 if [ "$2" = write ]; then
-  file=$(readlink -f -- "$1") || { echo "the directory of \`$1\` does not exist" >&2; exit 1; }
-  new=$(mktemp -- "${file%/*}/.${file##*/}.XXXXXX")
-  trap 'rm -f -- "$new"' EXIT
-  cat >"$new"
-  if [ -e "$file" ]; then chmod --reference="$file" -- "$new"; chown --reference="$file" -- "$new"; else chmod 0644 -- "$new"; fi
-  sync -- "$new"
-  mv -f -- "$new" "$file"
-  sync -- "${file%/*}"
+  [ -d "${1%/*}/" ] || { echo "the directory of \`$1\` does not exist" >&2; exit 1; }
+  put_file "$1" '' '' '' follow '' '' "$5"
 fi
 if [ -n "$4" ]; then
   printf '%s\n' "$4" >"$3" || { echo "the kernel refuses the value $4 for \`$3\`" >&2; exit 1; }
@@ -312,6 +308,21 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2);
         assert!(matches!(compare_at(link.to_str().unwrap(), Some(&written), Some(("1", true))), Verdict::Converged { .. }));
+    }
+
+    #[test]
+    fn content_that_arrives_in_part_is_not_taken_and_what_a_killed_run_left_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, left) = (root.path().join("60.conf"), root.path().join(".autobot-provision-0123456789"));
+        std::fs::write(&file, "a = 1\n").unwrap();
+        std::fs::write(&left, "a").unwrap();
+        let change = change(compare_at(file.to_str().unwrap(), Some("a = 1\n"), Some(("1", true))));
+        let cut_off = change.script.clone().input("a = 1\nvm.over");
+        assert_ne!(run(&cut_off, root.path()).status, 0);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a = 1\n");
+        assert!(!left.exists());
+        assert_eq!(run(&change.script, root.path()).status, 0);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a = 1\nvm.overcommit_memory = 1\n");
     }
 
     #[test]

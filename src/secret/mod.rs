@@ -1,9 +1,11 @@
 //! Secrets: names that travel through templates, plans and diffs as tokens, and values that only the transport puts in.
 
 mod env_file;
+mod nonce;
 mod password;
 
 pub use env_file::{EnvFile, EnvFileError, Piece};
+pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
 
 use std::{collections::HashMap, fmt};
@@ -277,8 +279,8 @@ fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretRef, Encoding, &[u8])> {
     Some((&bytes[..start], secret, encoding, &inner[end + close.len()..]))
 }
 
-/// Where `needle` begins. Marks begin with a byte that hardly any text holds, so looking for that byte first is quick even in megabytes.
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle`, which may not be empty, begins. Marks begin with a byte that hardly any text holds, so looking for that byte first is quick even in megabytes.
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         let at = from + haystack[from..].iter().position(|byte| *byte == needle[0])?;

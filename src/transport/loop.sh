@@ -63,7 +63,12 @@ end_session() {
   slay "$1" '' "$2"
 }
 
-unlock() { [ -z "$mine" ] || rm -fd -- "$lock" "$lock_directory" 2>/dev/null; }
+# Removes what killed scripts have left, too. The lock goes after it: who takes that next may have work there.
+unlock() {
+  [ -n "$mine" ] || return 0
+  [ ! -e "$lock_directory/work" ] || rm -rf -- "$lock_directory/work"
+  rm -fd -- "$lock" "$lock_directory" 2>/dev/null
+}
 
 finish() {
   trap '' TERM HUP INT PIPE USR1

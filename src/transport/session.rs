@@ -2,7 +2,6 @@
 
 use std::{io, time::Duration};
 
-use rand::{TryRng as _, rngs::SysRng};
 use tokio::{
     io::AsyncWriteExt as _,
     net::unix::pipe,
@@ -12,7 +11,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::question::connection::Addresses;
+use crate::{question::connection::Addresses, secret::nonce};
 
 use super::{
     Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,
@@ -79,7 +78,7 @@ pub(super) struct Session {
 impl Session {
     /// Sends the loop's text, the lock request and the first frame, without waiting for anything.
     pub(super) fn start(pipes: Pipes, place: &wire::Place, lock: &Lock, first: &Frame) -> Result<Self, Broken> {
-        let nonce = nonce()?;
+        let nonce = nonce().map_err(|error| Broken::Nonsense(format!("no randomness: {error}")))?;
         let (to_node, queue) = mpsc::unbounded_channel();
         let mut session = Self {
             writer: tokio::spawn(write(pipes.stdin, queue)),
@@ -290,13 +289,6 @@ impl Drop for Session {
 
 /// What the login's shell writes before anything else: this, the uid, and `$SSH_CONNECTION`.
 pub(super) const GREETING: &str = "autobot-provision-session ";
-
-/// 128 bits as 32 hexadecimal digits.
-fn nonce() -> Result<String, Broken> {
-    let mut bytes = [0_u8; 16];
-    SysRng.try_fill_bytes(&mut bytes).map_err(|error| Broken::Nonsense(format!("no randomness: {error}")))?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
-}
 
 /// Writes commands to the node, and a heartbeat between them.
 async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {

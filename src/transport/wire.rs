@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::Frame;
-use crate::script::{NulByte, quote};
+use crate::script::{NulByte, RUN_DIRECTORY, quote};
 
 /// The shell loop that runs on the node. Its own text says how it works.
 const LOOP: &str = include_str!("loop.sh");
@@ -24,7 +24,7 @@ pub(super) struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        Self { lock_directory: "/run/autobot-provision".to_owned(), shell: "/bin/sh".to_owned() }
+        Self { lock_directory: RUN_DIRECTORY.to_owned(), shell: "/bin/sh".to_owned() }
     }
 }
 

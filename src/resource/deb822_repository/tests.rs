@@ -64,7 +64,12 @@ impl Node {
     fn repository(&self, signed_by: &str) -> Repository {
         let uri = format!("file:{}", self.at("repo").display());
         let parameters = json!({"name": "redis", "uris": uri, "suites": "s", "components": ["main"], "architectures": "amd64", "signed_by": signed_by});
-        repository(serde_json::from_value(parameters).unwrap(), self.at("etc").to_str().unwrap()).unwrap()
+        self.read(parameters)
+    }
+
+    fn read(&self, parameters: Value) -> Repository {
+        let read = repository(serde_json::from_value(parameters).unwrap(), self.at("etc").to_str().unwrap()).unwrap();
+        Repository { run_directory: self.at("run").to_str().unwrap().to_owned(), ..read }
     }
 
     fn compare(&self, repository: &Repository) -> Verdict {
@@ -217,6 +222,18 @@ fn a_failed_change_leaves_the_old_repository() {
 }
 
 #[test]
+fn what_a_killed_run_left_is_removed() {
+    let node = Node::new();
+    fs::create_dir_all(node.at("run/work/apt/fetch")).unwrap();
+    fs::write(node.at("run/work/apt/fetch/key"), TWO).unwrap();
+    fs::write(node.at("etc/sources.list.d/.autobot-provision-0123456789"), "half").unwrap();
+    node.converges(ONE, "etc/keyrings/redis.asc");
+    let names = |path: &str| fs::read_dir(node.at(path)).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(names("etc/sources.list.d"), ["redis.sources"]);
+    assert!(names("run/work").is_empty());
+}
+
+#[test]
 fn drift_is_a_change() {
     let node = Node::new();
     node.converges(ONE, "etc/keyrings/redis.asc");
@@ -237,10 +254,7 @@ fn drift_is_a_change() {
 fn absent_removes_the_repository_and_its_key() {
     let node = Node::new();
     node.converges(ONE, "etc/keyrings/redis.asc");
-    let absent = || {
-        repository(serde_json::from_value(json!({"name": "redis", "state": "absent"})).unwrap(), node.at("etc").to_str().unwrap())
-            .unwrap()
-    };
+    let absent = || node.read(json!({"name": "redis", "state": "absent"}));
     assert_eq!(node.apply(&absent()).status, 0);
     assert!(!node.at("etc/keyrings/redis.asc").exists() && !node.at("etc/sources.list.d/redis.sources").exists());
     assert!(matches!(node.compare(&absent()), Verdict::Converged { .. }));
@@ -250,8 +264,7 @@ fn absent_removes_the_repository_and_its_key() {
 fn a_disabled_repository_is_not_fetched() {
     let node = Node::new();
     let parameters = json!({"name": "redis", "uris": "https://198.18.0.1/", "suites": "./", "signed_by": ONE, "enabled": false});
-    let repository = repository(serde_json::from_value(parameters).unwrap(), node.at("etc").to_str().unwrap()).unwrap();
-    assert_eq!(node.apply(&repository).status, 0);
+    assert_eq!(node.apply(&node.read(parameters)).status, 0);
     assert!(fs::read_to_string(node.at("etc/sources.list.d/redis.sources")).unwrap().contains("Enabled: no\n"));
 }
 

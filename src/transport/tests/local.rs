@@ -40,6 +40,12 @@ async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(Nod
     transport.connect(&Target::local("here"), lock, first, &mut |_| {}).await
 }
 
+/// What a script that was killed may leave.
+fn leave_work(directory: &TempDir) {
+    fs::create_dir_all(directory.path().join("run/work/apt")).unwrap();
+    fs::write(directory.path().join("run/work/apt/key"), "half").unwrap();
+}
+
 /// How many processes of a [`tree`] have its duration as an argument: four sleeps, and a `timeout`.
 const TREE: usize = 5;
 
@@ -64,6 +70,7 @@ async fn the_first_frame_travels_with_the_connection() {
         let Traffic { round_trips, bytes_sent, .. } = node.traffic();
         assert_eq!(round_trips, 1);
         assert!(bytes_sent < 6000, "{bytes_sent} bytes sent");
+        leave_work(&directory);
         node.close().await;
         assert!(!directory.path().join("run").exists(), "the lock's directory is gone");
     }
@@ -221,6 +228,7 @@ async fn a_lost_link_ends_everything_and_frees_the_lock() {
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
         until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         assert!(directory.path().join("run/lock").exists());
+        leave_work(&directory);
         drop(node);
         until("all is gone", Duration::from_secs(5), || with_argument(&long) == 0 && !directory.path().join("run").exists())
             .await;
@@ -241,6 +249,7 @@ async fn silence_ends_everything_and_frees_the_lock() {
         let line = fs::read_to_string(directory.path().join("run/lock")).unwrap();
         let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
         let _held = fs::File::options().write(true).open(input).unwrap();
+        leave_work(&directory);
         drop(node);
         until("all is gone", Duration::from_secs(10), || with_argument(&long) == 0 && !directory.path().join("run").exists())
             .await;

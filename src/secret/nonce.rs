@@ -1,0 +1,28 @@
+//! Words that nobody can guess.
+
+use rand::{
+    TryRng as _,
+    rngs::{SysError, SysRng},
+};
+
+/// 128 random bits as 32 hexadecimal digits.
+///
+/// # Errors
+/// When the operating system has no random numbers to give.
+pub fn nonce() -> Result<String, SysError> {
+    let mut bytes = [0_u8; 16];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_are_32_digits_and_differ() {
+        let (one, two) = (nonce().unwrap(), nonce().unwrap());
+        assert!(one.len() == 32 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
+        assert_ne!(one, two);
+    }
+}
