@@ -1,7 +1,9 @@
 //! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
 
 use std::{
+    fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -140,7 +142,7 @@ impl Scratch {
             drop(sender);
             let (mut items, mut said) = (Vec::new(), String::new());
             while let Some(event) = events.recv().await {
-                said.push_str(&format!("{event:?}\n"));
+                let _ = writeln!(said, "{event:?}");
                 if let Event::ItemFinished { item, outcome, .. } = event {
                     items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
                 }
@@ -250,7 +252,6 @@ handlers:
 ",
     );
     assert_eq!(scratch.deploy().status, HostStatus::Changed);
-    use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(fs::metadata(scratch.path("work/made")).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{}", pending::DIRECTORY);
 }

@@ -130,7 +130,7 @@ fn a_round_may_take_what_its_kinds_may() {
     let limit = |ask: fn(&mut Questions)| {
         let mut questions = Questions::default();
         ask(&mut questions);
-        questions.compose("f00d").unwrap().limit() - SPARE
+        questions.compose("f00d").unwrap().limit().checked_sub(SPARE).unwrap()
     };
     let minutes = Duration::from_mins;
     // One after another: two alone, and a company.

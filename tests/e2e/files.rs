@@ -1,5 +1,6 @@
 //! Accounts, files, kernel settings, commands and the keywords of a task, on a real node.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use crate::harness::{Booted, Project, eventually};
@@ -57,11 +58,9 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
     let mut tasks = String::new();
     for (at, path) in hostile.iter().enumerate() {
         let path = serde_json::to_string(path).unwrap();
-        tasks += &format!("  - {{name: Directory {at}, file: {{path: {path}, state: directory, mode: \"0751\"}}}}\n");
-        tasks += &format!(
-            "  - {{name: File {at}, copy: {{dest: {}, content: \"$(id) 'x' \\\"\\n\"}}}}\n",
-            path.replace("/srv/", "/srv/file ")
-        );
+        let file = path.replace("/srv/", "/srv/file ");
+        let _ = writeln!(tasks, "  - {{name: Directory {at}, file: {{path: {path}, state: directory, mode: \"0751\"}}}}");
+        let _ = writeln!(tasks, "  - {{name: File {at}, copy: {{dest: {file}, content: \"$(id) 'x' \\\"\\n\"}}}}");
     }
     tasks += "  - {name: Link, file: {path: /srv/link, state: link, src: '$(nowhere) x'}}\n";
     tasks += "  - {name: Empty, file: {path: /srv/empty, state: touch, owner: autobot, group: adm, mode: \"0604\"}}\n";

@@ -16,7 +16,7 @@ fn a_rule_set_that_would_cut_this_connection_is_refused_before_it_is_made() {
     let project = Project::toy(&[("node", &node)], &role(""));
     let us = node.address.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.1")).unwrap();
     let cut = |words: &str| {
-        assert!(words.starts_with(&format!("this would cut the connection that this run uses: {us} could")), "{words}")
+        assert!(words.starts_with(&format!("this would cut the connection that this run uses: {us} could")), "{words}");
     };
 
     // Nothing of ufw is there yet, and it is foreseen all the same.

@@ -45,10 +45,8 @@ fn version(node: &Booted) -> String {
 #[test]
 fn all_packages_are_asked_for_in_one_dpkg_query() {
     let node = Booted::bare();
-    let tasks: String = ["bash", "dash", "coreutils", "[sed, grep]", "sudo"]
-        .iter()
-        .map(|name| format!("  - {{name: \"{name}\", apt: {{name: {name}}}}}\n"))
-        .collect();
+    let task = |name: &&str| format!("  - {{name: \"{name}\", apt: {{name: {name}}}}}\n");
+    let tasks = ["bash", "dash", "coreutils", "[sed, grep]", "sudo"].iter().map(task).collect::<Vec<_>>().concat();
     let absent = "  - {name: Absent, apt: {name: [autobot-never, telnetd], state: absent}}\n";
     let project = Project::toy(&[("node", &node)], &role(&format!("{tasks}{absent}")));
     node.sh(

@@ -9,7 +9,6 @@ mod running;
 pub use node::{Booted, client, lab, repository_url};
 pub use project::Project;
 pub use run::{Ran, Task};
-pub use running::Running;
 
 /// A line on the test's standard error: what takes long.
 pub fn say(line: &str) {

@@ -27,6 +27,8 @@ fn shared() -> &'static Shared {
     SHARED.get_or_init(|| {
         let id = format!("e2e{}", std::process::id());
         let lab = Lab::new(LabOptions { id: id.clone(), ..LabOptions::default() }).unwrap();
+        // Not waited for: it outlives us.
+        #[allow(clippy::zombie_processes)]
         let mut watcher = Command::new("setsid")
             .args(["sh", "-c", r#"cat >/dev/null; exec "$0" lab down --lab "$1" >/dev/null 2>&1"#, PROGRAM, &id])
             .stdin(Stdio::piped())
