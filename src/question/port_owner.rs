@@ -152,7 +152,9 @@ mod tests {
     fn ask(ports: &[u16]) -> Vec<Result<Vec<PortOwner>, Unanswered>> {
         let ports: Vec<Port> = ports.iter().map(|port| Port { port: *port, units: vec!["no-such@*.service".into()] }).collect();
         let mut questions = Questions::default();
-        ports.iter().for_each(|port| questions.ask::<PortOwner>(port.clone()));
+        for port in &ports {
+            questions.ask::<PortOwner>(port.clone());
+        }
         let answers = run(questions);
         ports.iter().map(|port| answers.get::<PortOwner>(port).cloned()).collect()
     }
