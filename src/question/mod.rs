@@ -44,7 +44,8 @@ pub trait Kind: Sized + 'static {
     const NAME: &'static str;
     /// How long the merged command may take on the node.
     const LIMIT: Duration = Duration::from_mins(1);
-    /// Whether it runs beside the others because it is slow to start (psql) or may hang.
+    /// Whether it runs beside the others because it is slow to start (psql), waits for others (systemctl) or may hang.
+    /// Not for kinds that print more than a pipe holds (64 KiB): they would wait for the rest within their own limit.
     const BESIDE: bool = false;
     /// With whom it shares a shell and a limit, to save the processes that a limit of its own costs.
     const COMPANY: Company = Company::Alone;
