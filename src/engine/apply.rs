@@ -335,8 +335,7 @@ impl Applying<'_> {
             let why = if self.works[index].pending() { predicted.summary.as_str() } else { "notified" };
             return Ok(Outcome::new(Status::Changed, why));
         }
-        let by = self.latest.as_deref().map(|name| format!("started since, by `{name}`")).unwrap_or_default();
-        Ok(Outcome::new(Status::Changed, by))
+        Ok(Outcome::new(Status::Changed, "its unit was started since"))
     }
 
     /// Runs scripts and, behind them in the same round trip, all questions up to the next item that is due.
