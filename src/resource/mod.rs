@@ -7,7 +7,9 @@ pub mod access;
 pub(crate) mod apt_functions;
 pub mod content;
 pub mod diff;
+mod edit;
 mod params;
+mod pattern;
 pub mod put;
 #[cfg(test)]
 pub(crate) mod trial;
@@ -216,11 +218,13 @@ macro_rules! kinds {
 kinds! {
     apt,
     assert,
+    blockinfile,
     command,
     copy,
     deb822_repository,
     file,
     group,
+    lineinfile,
     port_owner,
     postgresql_db,
     postgresql_user,
