@@ -120,7 +120,7 @@ impl BlockInFile {
             block,
             begin,
             end,
-            place: Place::new(given.insertafter, given.insertbefore)?,
+            place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
             append_newline: given.append_newline.0,
             prepend_newline: given.prepend_newline.0,
         })

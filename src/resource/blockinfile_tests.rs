@@ -75,7 +75,7 @@ fn bi_03_the_last_line_is_ended_first() {
 #[test]
 fn bi_04_12_a_file_is_made_when_asked_for_and_valid() {
     let scratch = Scratch::with("");
-    assert!(shown(&scratch.verdict("blockinfile", json!({"path": "a/b", "block": "b"}))).contains("say `create: true`"));
+    assert!(shown(&scratch.verdict("blockinfile", json!({"path": "a/b", "block": "b"}))).contains("(`create: true` makes it)"));
     let failing = json!({"path": "a/b", "block": "b", "create": true, "validate": "/bin/false %s"});
     let change = trial::change(scratch.verdict("blockinfile", failing));
     assert_eq!(trial::run(&change.script, scratch.0.path()).status, 1);
@@ -169,7 +169,7 @@ fn a_secret_in_the_block_never_shows() {
     let key = SecretRef { host: "db".into(), name: "KEY".into() };
     let block = format!("key {}", key.token(Encoding::Plain));
     let task = resource("blockinfile", json!({"path": "/etc/x", "block": block, "owner": "root"})).unwrap();
-    assert_eq!(task.secrets(), [key.clone()]);
+    assert_eq!(task.secrets(), std::slice::from_ref(&key));
     let verdict = |content: String, value: Option<&str>| {
         let entry = Entry::File(File { attributes: roots(0o600), size: content.len() as u64, content: Some(content.into()), sha256: None });
         let mut answers = Answers::default();

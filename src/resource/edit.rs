@@ -47,7 +47,9 @@ impl EditedFile {
         // Ansible's modules follow links too: what is edited is the file that programs read.
         let file = FileContent { follow: true, ..file };
         let file = file.checked().map_err(|wrong| match wrong {
-            Wrong::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => Wrong::parameter("path", message),
+            Wrong::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => {
+                Wrong::parameter("path", message)
+            }
             wrong @ (Wrong::Parameter { .. } | Wrong::File(_)) => wrong,
         })?;
         Ok(Self { file, create })
@@ -77,7 +79,10 @@ impl EditedFile {
             Some(Entry::File(file)) => match &file.content {
                 Some(content) => Some(content.as_slice()),
                 None if file.size > MOST_BYTES as u64 => {
-                    let message = format!("`{path}` has {} bytes; only files of up to {MOST_BYTES} bytes are edited, see `copy` and `template`", file.size);
+                    let message = format!(
+                        "`{path}` has {} bytes; only files of up to {MOST_BYTES} bytes are edited, see `copy` and `template`",
+                        file.size
+                    );
                     return Ok(Verdict::Refused(message));
                 }
                 None => return Err(Unanswered(format!("the content of `{path}` did not arrive"))),
@@ -94,12 +99,8 @@ impl EditedFile {
             Err(refusal) => return Ok(Verdict::Refused(format!("`{path}`: {refusal}"))),
         };
         let unchanged = edited.as_ref().is_none_or(|edited| old.is_some_and(|old| is.same(&edited.content, old)));
-        match (old, &edited) {
-            (None, None) => return Ok(Verdict::CONVERGED),
-            (None, Some(_)) if !self.create => {
-                return Ok(Verdict::Refused(format!("`{path}` is not there; say `create: true` to make it, or put it there first")));
-            }
-            (None | Some(_), _) => {}
+        if old.is_none() && edited.is_none() {
+            return Ok(Verdict::CONVERGED);
         }
         let content = match edited.as_ref() {
             // The secret is known to be there already; what the file holds is not to be written again.
@@ -125,10 +126,16 @@ impl EditedFile {
             }
             change
         };
-        Ok(match verdict {
-            Verdict::Change(change) => Verdict::Change(finish(change)),
-            Verdict::Blocked { missing, change } => Verdict::Blocked { missing, change: finish(change) },
-            other @ (Verdict::Converged { .. } | Verdict::Refused(_)) => other,
+        // An earlier task may make the file: a package, a template.
+        let absent = (old.is_none() && !self.create).then(|| format!("file `{path}` (`create: true` makes it)"));
+        Ok(match (verdict, absent) {
+            (Verdict::Change(change), None) => Verdict::Change(finish(change)),
+            (Verdict::Change(change), Some(missing)) => Verdict::Blocked { missing, change: finish(change) },
+            (Verdict::Blocked { missing, change }, absent) => {
+                let missing = absent.into_iter().chain([missing]).collect::<Vec<_>>().join(", ");
+                Verdict::Blocked { missing, change: finish(change) }
+            }
+            (other @ (Verdict::Converged { .. } | Verdict::Refused(_)), _) => other,
         })
     }
 }
@@ -221,7 +228,7 @@ pub(super) mod tests {
         pub(in crate::resource) fn apply(&self, kind: &str, parameters: Value) -> String {
             let change = match self.verdict(kind, parameters.clone()) {
                 Verdict::Change(change) => change,
-                other => return shown(&other),
+                other @ (Verdict::Converged { .. } | Verdict::Blocked { .. } | Verdict::Refused(_)) => return shown(&other),
             };
             let done = trial::run(&change.script, self.0.path());
             assert_eq!((done.status, done.stderr.as_str()), (0, ""));
@@ -264,9 +271,10 @@ pub(super) mod tests {
             ("token", "is not a text in UTF-8"),
             ("directory", "is a directory; name the file in it"),
             ("dangling", "is a link that leads nowhere"),
-            ("absent", "is not there; say `create: true`"),
         ] {
-            let Verdict::Refused(reason) = scratch.verdict("lineinfile", json!({"line": "b", "path": path})) else { panic!("{path}") };
+            let Verdict::Refused(reason) = scratch.verdict("lineinfile", json!({"line": "b", "path": path})) else {
+                panic!("{path}")
+            };
             assert!(reason.contains(why), "{reason}");
         }
     }

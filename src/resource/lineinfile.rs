@@ -108,9 +108,9 @@ pub(super) enum Place {
 
 impl Place {
     /// Reads `insertafter` and `insertbefore`.
-    pub(super) fn new(after: Option<String>, before: Option<String>) -> Result<Self, Wrong> {
+    pub(super) fn new(after: Option<&str>, before: Option<&str>) -> Result<Self, Wrong> {
         let pattern = |name, text: &str| Pattern::new(text).map_err(|reason| Wrong::parameter(name, reason));
-        match (after.as_deref(), before.as_deref()) {
+        match (after, before) {
             (Some(_), Some(_)) => Err(Wrong::parameter("insertbefore", "give either `insertafter` or `insertbefore`")),
             (None | Some("EOF"), None) | (None, Some("EOF")) => Ok(Self::End),
             (Some("BOF"), None) | (None, Some("BOF")) => Ok(Self::Begin),
@@ -176,7 +176,7 @@ impl LineInFile {
             line,
             search,
             state: given.state,
-            place: Place::new(given.insertafter, given.insertbefore)?,
+            place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
             first: given.firstmatch.0,
             backrefs: given.backrefs.0,
         })
@@ -185,7 +185,7 @@ impl LineInFile {
     /// What the text becomes; `None` when it stays.
     fn edited(&self, is: &Is<'_>, old: Option<&str>) -> Option<Edited> {
         let old = lines(old.unwrap_or_default());
-        if self.state == State::Absent { self.without(is, &old) } else { self.with(is, old) }
+        if self.state == State::Absent { self.without(is, &old) } else { self.with(is, &old) }
     }
 
     fn without(&self, is: &Is<'_>, old: &[&str]) -> Option<Edited> {
@@ -210,7 +210,7 @@ impl LineInFile {
         Some(Edited { content: Sealed::from(kept), summary: format!("{removed} line(s) removed"), replaces: true })
     }
 
-    fn with(&self, is: &Is<'_>, old: Vec<&str>) -> Option<Edited> {
+    fn with(&self, is: &Is<'_>, old: &[&str]) -> Option<Edited> {
         let wanted = Wanted::new(is, &self.line);
         let mut found = (0..old.len()).filter(|number| self.search.finds(old[*number].trim_end_matches('\n')));
         if let Some(number) = if self.first { found.next() } else { found.next_back() } {
@@ -223,7 +223,7 @@ impl LineInFile {
             };
             let wanted = Wanted::new(is, &bytes);
             // Where the new text is several lines, the one that was found may be any of them.
-            if (number.saturating_sub(wanted.height() - 1)..=number).any(|start| wanted.is_at(&old, start)) {
+            if (number.saturating_sub(wanted.height() - 1)..=number).any(|start| wanted.is_at(old, start)) {
                 return None;
             }
             let mut content = Pieces::default();
@@ -234,10 +234,10 @@ impl LineInFile {
             let warning = self.search.warning().map(|warning| format!(" ({warning})")).unwrap_or_default();
             return Some(Edited { content: content.sealed(), summary: format!("line replaced{warning}"), replaces: true });
         }
-        if self.backrefs || wanted.next_in(&old, 0).is_some() {
+        if self.backrefs || wanted.next_in(old, 0).is_some() {
             return None;
         }
-        let number = self.place.among(&old, self.first).unwrap_or(old.len());
+        let number = self.place.among(old, self.first).unwrap_or(old.len());
         let mut content = Pieces::default();
         content.push(old[..number].concat().as_bytes());
         content.push(if self.line.is_empty() { b"\n" } else { self.line.as_tokens() });

@@ -43,7 +43,8 @@ fn wrong(parameters: Value) -> String {
 #[test]
 fn li_01_02_a_file_that_is_not_there_is_made_when_asked_for_with_its_directories() {
     let scratch = Scratch::with("");
-    assert!(shown(&scratch.verdict("lineinfile", json!({"path": "a/b", "line": "l"}))).starts_with("refused: "));
+    let blocked = shown(&scratch.verdict("lineinfile", json!({"path": "a/b", "line": "l"})));
+    assert!(blocked.starts_with("blocked by file `") && blocked.contains("/a/b` (`create: true` makes it), directory `"), "{blocked}");
     let verdict = scratch.verdict("lineinfile", json!({"path": "a/b/c", "line": "l", "create": true}));
     let change = trial::change(verdict);
     assert_eq!((change.summary.as_str(), change.replaces), ("create, with directories", false));

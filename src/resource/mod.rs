@@ -5,6 +5,7 @@
 
 pub mod access;
 pub(crate) mod apt_functions;
+mod cluster_file;
 pub mod content;
 pub mod diff;
 mod edit;
@@ -223,10 +224,14 @@ kinds! {
     copy,
     deb822_repository,
     file,
+    get_url,
     group,
     lineinfile,
+    pg_hba,
     port_owner,
+    postgresql_conf,
     postgresql_db,
+    postgresql_privs,
     postgresql_user,
     sysctl,
     systemd,

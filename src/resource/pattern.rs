@@ -86,7 +86,9 @@ impl<'de> Deserialize<'de> for Pattern {
 /// Python's spelling as `regex-lite`'s: `\Z` is `\z`, `\<` and `\>` are just signs, and `(?P=name)` is named as what it is.
 fn translated(text: &str) -> Result<String, String> {
     let reference = |what: &str| {
-        Err(format!("`{text}` refers to a group within the pattern (`{what}`), which is not supported; write the text out instead"))
+        Err(format!(
+            "`{text}` refers to a group within the pattern (`{what}`), which is not supported; write the text out instead"
+        ))
     };
     if text.contains("(?P=") {
         return reference("(?P=");
@@ -173,7 +175,12 @@ mod tests {
         ] {
             assert_eq!(pattern(text).is_in(line), expected, "{text} in {line}");
         }
-        assert!(pattern("(?m)^a").multi_line && pattern("(?im)a").multi_line && !pattern("(?P<m>a)").multi_line && !pattern("m").multi_line);
+        assert!(
+            pattern("(?m)^a").multi_line
+                && pattern("(?im)a").multi_line
+                && !pattern("(?P<m>a)").multi_line
+                && !pattern("m").multi_line
+        );
     }
 
     #[test]
@@ -202,7 +209,9 @@ mod tests {
             assert_eq!(pair.expand("a=1", template).unwrap(), expected, "{template}");
         }
         assert_eq!(pair.expand("none", r"\1"), None);
-        for (template, reason) in [(r"\3", "no group 3"), (r"\g<x>", "no group x"), ("\\", "lone"), (r"\D", "means nothing"), (r"\gx", "angle")] {
+        for (template, reason) in
+            [(r"\3", "no group 3"), (r"\g<x>", "no group x"), ("\\", "lone"), (r"\D", "means nothing"), (r"\gx", "angle")]
+        {
             assert!(pair.check_template(template).unwrap_err().contains(reason), "{template}");
         }
         assert!(pair.check_template(r"\1 \g<key> \g<0>").is_ok());
