@@ -252,6 +252,13 @@ pub(super) mod tests {
         assert_eq!(done.status, 1);
         assert!(done.stderr.contains("was changed by somebody else at this very moment"), "{}", done.stderr);
         assert_eq!(scratch.text(), "somebody else\n");
+        // Done already is no harm: a link may break behind the change.
+        fs::write(scratch.path("x"), "a\n").unwrap();
+        assert_eq!(
+            [0, 0],
+            [trial::run(&change.script, scratch.0.path()).status, trial::run(&change.script, scratch.0.path()).status]
+        );
+        assert_eq!(scratch.text(), "a\nb\n");
         let change = trial::change(scratch.verdict("lineinfile", json!({"line": "b", "path": "new", "create": true})));
         fs::write(scratch.path("new"), "").unwrap();
         assert_eq!(trial::run(&change.script, scratch.0.path()).status, 1);

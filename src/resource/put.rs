@@ -63,7 +63,8 @@ pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
 
 /// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE SIZE [EXPECTED [PARENTS]]`, the content on standard input; only the path may not be empty.
 ///
-/// With `EXPECTED`, the SHA-256 of the old file or `absent`, nothing is written when something else is there by now: the content was made of it.
+/// With `EXPECTED`, the SHA-256 of the old file or `absent`, nothing is written when something else is there by now, unless it is
+/// the new content already: the content was made of it.
 /// With `PARENTS`, missing directories above it are made.
 /// The temporary file is made under a name that nobody can guess and held open, so that in a directory of somebody else's nothing put in its
 /// place is written to or given away. Its access is settled before the content could be seen: it is root's and 0600 until all is written.
@@ -122,7 +123,7 @@ pub const PUT_FILE: &str = r#"put_file() (
     if [ -n "$expected" ]; then
         is=absent
         if [ -n "$old" ]; then is=$(sha256sum <"$target") || exit; fi
-        [ "${is%% *}" = "$expected" ] || refuse "$target was changed by somebody else at this very moment; run again"
+        [ "${is%% *}" = "$expected" ] || [ "$is" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by somebody else at this very moment; run again"
     fi
     if [ -n "$backup" ] && [ -n "$old" ]; then
         now=$(date +%Y-%m-%d@%H:%M:%S.%3N) || exit
