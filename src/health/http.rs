@@ -12,7 +12,11 @@ use tokio::{
 
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
-    resource::{OneOrMany, Wrong, decode},
+    question::{
+        Questions, Unanswered,
+        unit::{self, Unit},
+    },
+    resource::{Is, OneOrMany, Wrong, decode},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
@@ -20,7 +24,7 @@ use crate::{
 pub(super) const KIND: ExerciseKind = ExerciseKind {
     name: "http",
     decode: |parameters| Ok(Box::new(Http::new(decode(parameters)?)?)),
-    parameters: &["url", "status_code", "expect"],
+    parameters: &["url", "status_code", "expect", "skip_unless_unit"],
     secret_parameters: &[],
 };
 
@@ -37,6 +41,8 @@ struct Parameters {
     /// What the JSON must hold; what else is in it does not matter.
     #[serde(default)]
     expect: Map<String, Value>,
+    /// The unit that answers: where there is none, nobody is asked.
+    skip_unless_unit: Option<String>,
 }
 
 fn ok() -> OneOrMany<u16> {
@@ -50,6 +56,8 @@ struct Http {
     path: String,
     statuses: Vec<u16>,
     expect: Map<String, Value>,
+    /// Its full name.
+    unit: Option<String>,
 }
 
 impl Http {
@@ -70,7 +78,9 @@ impl Http {
         if given.status_code.0.is_empty() {
             return Err(Wrong::parameter("status_code", "is empty"));
         }
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned(), statuses: given.status_code.0, expect: given.expect })
+        let unit = given.skip_unless_unit.as_deref().map(unit::full_name).transpose();
+        let unit = unit.map_err(|reason| Wrong::parameter("skip_unless_unit", reason))?;
+        Ok(Self { host: host.to_owned(), port, path: path.to_owned(), statuses: given.status_code.0, expect: given.expect, unit })
     }
 
     /// HTTP/1.0, because nobody answers it in chunks; and the end of the connection is the end of the answer (RFC 1945).
@@ -171,11 +181,24 @@ impl Exercise for Http {
     fn secrets(&self) -> Vec<SecretRef> {
         Vec::new()
     }
+
+    fn questions(&self, ask: &mut Questions) {
+        if let Some(unit) = &self.unit {
+            ask.ask::<Unit>(unit.clone());
+        }
+    }
+
+    fn skipped(&self, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+        let Some(unit) = &self.unit else { return Ok(None) };
+        let there = is.answers.get::<Unit>(unit)?.exists();
+        Ok((!there).then(|| format!("there is no unit `{unit}` on this node")))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::question::Answers;
     use serde_json::json;
 
     fn http(parameters: Value) -> Result<Http, Wrong> {
@@ -246,6 +269,19 @@ mod tests {
         for url in ["https://h/", "http://", "http://h:x/", "http://u:p@h/", "http://h/a b", "http://h/\r\nX: y"] {
             assert!(http(json!({"url": url})).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn without_its_unit_there_is_nothing_to_ask() {
+        let mut answers = Answers::default();
+        let http = http(json!({"url": "http://h", "skip_unless_unit": "backend"})).unwrap();
+        let said = |answers: &Answers| http.skipped(&Is { answers, secrets: &SecretValues::default() });
+        assert!(said(&answers).is_err());
+        answers.set::<Unit>("backend.service".into(), Ok(Unit { load: "not-found".into(), ..Unit::default() }));
+        assert_eq!(said(&answers).unwrap().unwrap(), "there is no unit `backend.service` on this node");
+        answers.set::<Unit>("backend.service".into(), Ok(Unit { load: "loaded".into(), ..Unit::default() }));
+        assert_eq!(said(&answers).unwrap(), None);
+        assert!(Http::new(decode(json!({"url": "http://h", "skip_unless_unit": "a b"})).unwrap()).is_err());
     }
 
     #[tokio::test]
