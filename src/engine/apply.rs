@@ -158,7 +158,11 @@ impl Applying<'_> {
             Body::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
             Body::Handler { handler, mark } => self.handler(index, handler, mark, channel).await,
             Body::Health(resource) => Ok(judge_health(resource.as_ref(), &self.is())),
-            Body::Exercise(exercise) => Ok(exercised(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+            Body::Exercise(exercise) => match exercise.skipped(&self.is()) {
+                Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
+                Ok(Some(reason)) => Ok(Outcome::new(Status::Skipped, reason)),
+                Ok(None) => Ok(exercised(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+            },
         };
         self.works[index].body = body;
         outcome

@@ -49,8 +49,9 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
             world.registers.entry(name.to_owned()).or_insert_with(|| World::stand_in_result(true));
         }
         for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
-            if let HealthCheck::Read { resource, .. } = &health.check {
-                resource.questions(&mut ask);
+            match &health.check {
+                HealthCheck::Read { resource, .. } => resource.questions(&mut ask),
+                HealthCheck::Exercise { exercise, .. } => exercise.questions(&mut ask),
             }
         }
     }
@@ -94,8 +95,14 @@ pub(super) fn check(host: &HostPlan, facts: &Value, answers: &Answers) -> Result
                     (head(kind), Finding::Judged(judge_health(resource.as_ref(), &is)))
                 }
                 HealthCheck::Exercise { kind, exercise } => {
-                    let lacking = lacking(exercise.as_ref(), host, &secrets);
-                    (head(kind), lacking.map_or(Finding::Exercise(exercise), |reason| Finding::Judged(Outcome::failed(reason))))
+                    exercise.questions(&mut open);
+                    let finding = match (exercise.skipped(&is), lacking(exercise.as_ref(), host, &secrets)) {
+                        (Err(unanswered), _) => Finding::Judged(Outcome::failed(unanswered.to_string())),
+                        (Ok(Some(reason)), _) => Finding::Judged(Outcome::new(Status::Skipped, reason)),
+                        (Ok(None), Some(reason)) => Finding::Judged(Outcome::failed(reason)),
+                        (Ok(None), None) => Finding::Exercise(exercise),
+                    };
+                    (head(kind), finding)
                 }
             });
         }

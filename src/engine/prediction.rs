@@ -53,8 +53,9 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
             handler_questions(&handler, &mut ask);
         }
         for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
-            if let HealthCheck::Read { resource, .. } = &health.check {
-                resource.questions(&mut ask);
+            match &health.check {
+                HealthCheck::Exercise { exercise, .. } => exercise.questions(&mut ask),
+                HealthCheck::Read { resource, .. } => resource.questions(&mut ask),
             }
         }
     }
@@ -244,6 +245,7 @@ impl Predictor<'_> {
                     }
                 }
                 HealthCheck::Exercise { kind, exercise } if role_changes => {
+                    self.known(|ask| exercise.questions(ask))?;
                     let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
                     let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
                     self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
@@ -260,8 +262,13 @@ impl Predictor<'_> {
 
     /// Whether all that a resource asks was asked.
     fn answered(&self, resource: &dyn Resource) -> Result<(), Stop> {
+        self.known(|ask| resource.questions(ask))
+    }
+
+    /// Whether these questions were asked.
+    fn known(&self, questions: impl FnOnce(&mut Questions)) -> Result<(), Stop> {
         let mut open = Questions::default();
-        resource.questions(&mut open);
+        questions(&mut open);
         open.without(self.answers);
         if open.is_empty() { Ok(()) } else { Err(Stop::Open) }
     }

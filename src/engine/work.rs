@@ -71,7 +71,8 @@ impl Work {
             Body::Secret(spec) => ask.ask::<PathState>(Look::content(&spec.file)),
             Body::Task(_, resource) | Body::Health(resource) => resource.questions(ask),
             Body::Handler { handler, .. } => handler_questions(handler, ask),
-            Body::Skipped | Body::Exercise(_) => {}
+            Body::Exercise(exercise) => exercise.questions(ask),
+            Body::Skipped => {}
         }
     }
 

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use crate::{
-    resource::Wrong,
+    question::{Questions, Unanswered},
+    resource::{Is, Wrong},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
@@ -18,6 +19,17 @@ pub trait Exercise: Debug + Send + Sync {
 
     /// The secrets that it needs.
     fn secrets(&self) -> Vec<SecretRef>;
+
+    /// Names the questions whose answers [`Exercise::skipped`] reads.
+    fn questions(&self, _ask: &mut Questions) {}
+
+    /// Why there is nothing to exercise on this node.
+    ///
+    /// # Errors
+    /// When a question has no answer.
+    fn skipped(&self, _is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+        Ok(None)
+    }
 }
 
 /// A kind of exercise, as the loader knows it.

@@ -4,6 +4,7 @@
 //! through a tunnel.
 
 mod exercise;
+mod http;
 mod postgresql;
 mod postgresql_login;
 mod redis;
@@ -19,7 +20,7 @@ use crate::resource::{Kind, Verdict};
 pub const CHECKS: &[&Kind] = &[&postgresql::KIND, &redis::KIND];
 
 /// Every kind of exercise.
-pub const EXERCISES: &[&ExerciseKind] = &[&postgresql_login::KIND, &redis_exercise::KIND];
+pub const EXERCISES: &[&ExerciseKind] = &[&http::KIND, &postgresql_login::KIND, &redis_exercise::KIND];
 
 /// Healthy when there is nothing to complain about.
 fn verdict(complaints: &[String]) -> Verdict {

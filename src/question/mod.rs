@@ -13,6 +13,7 @@ pub mod package;
 pub mod path;
 pub mod pending;
 pub mod pg;
+pub mod pg_cluster;
 pub mod port_owner;
 pub mod redis;
 pub mod sysctl;

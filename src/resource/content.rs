@@ -177,7 +177,17 @@ impl Resource for FileContent {
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let found = is.answers.get::<PathState>(&self.look())?;
+        self.judge(is, is.answers.get::<PathState>(&self.look())?)
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.content.secrets()
+    }
+}
+
+impl FileContent {
+    /// As [`Resource::compare`], with what is at the path.
+    pub(super) fn judge(&self, is: &Is<'_>, found: &Found) -> Result<Verdict, Unanswered> {
         if !self.force && found.entry != Entry::Absent {
             return Ok(Verdict::CONVERGED);
         }
@@ -209,10 +219,6 @@ impl Resource for FileContent {
             }
         };
         self.verdict(is, found, before)
-    }
-
-    fn secrets(&self) -> Vec<SecretRef> {
-        self.content.secrets()
     }
 }
 
@@ -246,7 +252,7 @@ fn showable(bytes: &[u8]) -> bool {
     bytes.len() <= MOST_BYTES && is_text(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

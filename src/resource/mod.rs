@@ -5,9 +5,12 @@
 
 pub mod access;
 pub(crate) mod apt_functions;
+mod cluster_file;
 pub mod content;
 pub mod diff;
+mod edit;
 mod params;
+mod pattern;
 pub mod put;
 #[cfg(test)]
 pub(crate) mod trial;
@@ -216,13 +219,19 @@ macro_rules! kinds {
 kinds! {
     apt,
     assert,
+    blockinfile,
     command,
     copy,
     deb822_repository,
     file,
+    get_url,
     group,
+    lineinfile,
+    pg_hba,
     port_owner,
+    postgresql_conf,
     postgresql_db,
+    postgresql_privs,
     postgresql_user,
     sysctl,
     systemd,

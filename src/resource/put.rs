@@ -61,8 +61,11 @@ pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
     access.arguments(script).arg(if follow { "follow" } else { "" })
 }
 
-/// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE SIZE`, the content on standard input; only the path may not be empty.
+/// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE SIZE [EXPECTED [PARENTS]]`, the content on standard input; only the path may not be empty.
 ///
+/// With `EXPECTED`, the SHA-256 of the old file or `absent`, nothing is written when something else is there by now, unless it is
+/// the new content already: the content was made of it.
+/// With `PARENTS`, missing directories above it are made.
 /// The temporary file is made under a name that nobody can guess and held open, so that in a directory of somebody else's nothing put in its
 /// place is written to or given away. Its access is settled before the content could be seen: it is root's and 0600 until all is written.
 /// Without a mode the old file's is kept together with its access control list; a given mode is the whole truth.
@@ -73,13 +76,14 @@ pub const PUT_FILE: &str = r#"put_file() (
     set -u
     umask 077
     refuse() { printf '%s\n' "$1" >&2; exit 1; }
-    target=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7 size=$8
+    target=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7 size=$8 expected=${9-} parents=${10-}
     if [ -n "$follow" ] && [ -L "$target" ]; then
         [ ! -k "${target%/*}/" ] || refuse "$target is a link in a directory that everybody may write to: not followed"
         target=$(readlink -f -- "$target" && echo .) || refuse "$1 is a link that leads nowhere"
         target=${target%??}
     fi
     directory=${target%/*}/
+    [ -z "$parents" ] || (umask 022; mkdir -p -- "$directory") || exit
     old=
     if [ -f "$target" ] && [ ! -L "$target" ]; then
         old=yes
@@ -115,6 +119,11 @@ pub const PUT_FILE: &str = r#"put_file() (
     exec 3>&-
     if [ -n "$validate" ]; then
         sh -c "$validate" validate "$temporary" </dev/null >&2 || refuse "validate failed with exit status $?; $target stays as it was"
+    fi
+    if [ -n "$expected" ]; then
+        is=absent
+        if [ -n "$old" ]; then is=$(sha256sum <"$target") || exit; fi
+        [ "${is%% *}" = "$expected" ] || [ "$is" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by somebody else at this very moment; run again"
     fi
     if [ -n "$backup" ] && [ -n "$old" ]; then
         now=$(date +%Y-%m-%d@%H:%M:%S.%3N) || exit

@@ -1,0 +1,321 @@
+//! A PostgreSQL cluster as Debian lays it out: which versions of it there are, a file of its configuration, and what its server says.
+//!
+//! Which port it listens on is not asked of files but of the servers: each socket is asked whose configuration file its server reads.
+
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Kind, Output, Unanswered, first_line};
+use crate::{pg, resource::Mode, script::Script};
+
+/// Where Debian keeps a directory for each version, and in it one for each cluster.
+pub const ETC: &str = "/etc/postgresql";
+
+/// A cluster, as `pg_lsclusters` names them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cluster {
+    /// Its name, such as `main`.
+    pub name: String,
+    /// Its version, such as `17`; where it is not given there must be only one.
+    pub version: Option<String>,
+}
+
+impl Cluster {
+    /// Checks both words, which become parts of paths.
+    ///
+    /// # Errors
+    /// The wrong parameter, and what is wrong.
+    pub fn new(name: Option<String>, version: Option<String>) -> Result<Self, (&'static str, String)> {
+        let name = name.unwrap_or_else(|| "main".to_owned());
+        let plain = |text: &str, also: &str| {
+            !text.is_empty()
+                && !text.starts_with(['.', '-'])
+                && text.chars().all(|sign| sign.is_ascii_alphanumeric() || also.contains(sign))
+        };
+        if !plain(&name, "_.") {
+            return Err(("cluster", format!("`{name}` is not a cluster's name, such as `main`: letters, digits, `_` and `.`")));
+        }
+        if let Some(version) = version.as_ref().filter(|version| !plain(version, ".")) {
+            return Err(("version", format!("`{version}` is not a version of PostgreSQL, such as \"17\"")));
+        }
+        Ok(Self { name, version })
+    }
+}
+
+/// Marker for the kind "clusters of PostgreSQL".
+#[derive(Debug)]
+pub struct PgCluster;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Look {
+    /// Of which cluster.
+    pub cluster: Cluster,
+    /// The file in its directory, such as `pg_hba.conf`.
+    pub file: String,
+    /// One SELECT of one row, without a semicolon; values in it go through [`pg::literal`].
+    pub sql: String,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The versions of which there is such a cluster. Where there is not exactly one, nothing more was asked.
+    pub versions: Vec<String>,
+    /// The file, where it is there.
+    pub file: Option<File>,
+    /// What the server says.
+    pub server: Server,
+}
+
+/// A file of a cluster's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// What it holds.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Owner and group: `postgres:postgres`.
+    pub owner: String,
+    /// Whether it is a regular file, and no link.
+    pub regular: bool,
+}
+
+/// What a server says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Server {
+    /// Nothing; why.
+    Mute(String),
+    /// The row.
+    Said(Value),
+}
+
+const ASK: &str = r#"
+etc=$1 run=$2
+shift 2
+export PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'
+find_psql
+ask_cluster() {
+    directory= count=0
+    for candidate in "$etc"/*/"$1"; do
+        [ -f "$candidate/postgresql.conf" ] || continue
+        number=${candidate%/*}
+        number=${number##*/}
+        case $2 in ''|"$number") ;; *) continue;; esac
+        count=$((count + 1)) directory=$candidate
+        printf 'version %s\n' "$number"
+    done
+    [ "$count" = 1 ] || return 0
+    file=$directory/$3
+    if [ -e "$file" ] || [ -L "$file" ]; then
+        stat -c 'file %a %U:%G %F' -- "$file"
+        printf 'content '
+        base64 -w 0 -- "$file" && printf ' whole'
+        printf '\n'
+    fi
+    if [ -z "$psql" ]; then echo 'mute psql is not installed'; return 0; fi
+    if ! id -u postgres >/dev/null 2>&1; then echo 'mute there is no user `postgres`'; return 0; fi
+    for socket in "$run"/.s.PGSQL.*; do
+        [ -S "$socket" ] || continue
+        port=${socket##*.}
+        if said=$(printf '%s\n' "$4" | as_postgres "$port" -v ON_ERROR_STOP=1 -v VERBOSITY=terse 2>&1); then
+            printf 'said %s %s\n' "$directory/postgresql.conf" "$said"
+        else
+            printf '%s\n' "$said" | { read -r line; printf 'mute %s\n' "$line"; }
+        fi
+    done
+}
+while [ $# -ge 4 ]; do
+    ask_cluster "$1" "$2" "$3" "$4"
+    echo end
+    shift 4
+done
+"#;
+
+impl Kind for PgCluster {
+    type Key = Look;
+    type Answer = Found;
+    const NAME: &'static str = "clusters";
+    const BESIDE: bool = true;
+
+    fn script(keys: &[&Look]) -> Script {
+        script(keys, ETC, "/var/run/postgresql")
+    }
+
+    fn read(keys: &[&Look], output: &Output) -> Vec<Result<Found, Unanswered>> {
+        if output.status != 0 {
+            return output.unanswered("PostgreSQL's clusters", keys.len());
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines();
+        keys.iter().map(|look| read_one(look, &mut lines)).collect()
+    }
+}
+
+fn script(keys: &[&Look], etc: &str, run: &str) -> Script {
+    Script::new(ASK).using(pg::SHELL).arg(etc).arg(run).args(keys.iter().flat_map(|look| {
+        let version = look.cluster.version.clone().unwrap_or_default();
+        let sql = format!(
+            "SELECT json_build_object('config', current_setting('config_file'), 'said', (SELECT to_jsonb(t) FROM ({}\n) t));",
+            look.sql
+        );
+        [look.cluster.name.clone(), version, look.file.clone(), sql]
+    }))
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    config: String,
+    said: Value,
+}
+
+fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unanswered> {
+    let unclear =
+        |line: &str| Unanswered(format!("the node's answer about the cluster `{}` makes no sense: {line}", look.cluster.name));
+    let mut found = Found { versions: Vec::new(), file: None, server: Server::Mute("its server does not run".to_owned()) };
+    // Every answer is read to its end, so that the next one begins where it should.
+    let mut answer = Vec::new();
+    let mut ended = false;
+    for line in lines.by_ref() {
+        if line == "end" {
+            ended = true;
+            break;
+        }
+        answer.push(line);
+    }
+    if !ended {
+        return Err(unclear("it ended early"));
+    }
+    for line in answer {
+        match line.split_once(' ').ok_or_else(|| unclear(line))? {
+            ("version", version) => found.versions.push(version.to_owned()),
+            ("file", rest) => {
+                let [mode, owner, kind] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { return Err(unclear(line)) };
+                let mode = Mode(u32::from_str_radix(mode, 8).map_err(|_| unclear(line))?);
+                let regular = kind.starts_with("regular");
+                found.file = Some(File { content: Vec::new(), mode, owner: owner.to_owned(), regular });
+            }
+            ("content", rest) => {
+                let whole = rest.strip_suffix(" whole").or_else(|| rest.strip_suffix("whole"));
+                let bytes = whole.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text.trim()).ok());
+                let file = found.file.as_mut().ok_or_else(|| unclear(line))?;
+                // What is no file cannot be read, and need not be.
+                file.content =
+                    if file.regular { bytes.ok_or_else(|| unclear("its file could not be read"))? } else { Vec::new() };
+            }
+            ("said", rest) => {
+                let (config, json) = rest.split_once(" {").ok_or_else(|| unclear(line))?;
+                let reply: Reply =
+                    serde_json::from_str(&format!("{{{json}")).map_err(|_| unclear(&first_line(line.as_bytes())))?;
+                if reply.config == config {
+                    found.server = Server::Said(reply.said);
+                }
+            }
+            ("mute", why) => {
+                if matches!(found.server, Server::Mute(_)) {
+                    found.server = Server::Mute(why.to_owned());
+                }
+            }
+            _ => return Err(unclear(line)),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::trial::{fake, run};
+    use serde_json::json;
+    use std::{fs, os::unix::net::UnixListener, path::Path};
+
+    fn look(version: Option<&str>) -> Look {
+        let cluster = Cluster::new(None, version.map(str::to_owned)).unwrap();
+        Look { cluster, file: "conf.d/x.conf".into(), sql: "SELECT 1 AS one".into() }
+    }
+
+    fn cluster(root: &Path, version: &str) {
+        fs::create_dir_all(root.join(format!("etc/{version}/main/conf.d"))).unwrap();
+        fs::write(root.join(format!("etc/{version}/main/postgresql.conf")), "").unwrap();
+    }
+
+    /// Two clusters of which each has a server; `psql` says which port it was asked on.
+    fn node() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for version in ["15", "17"] {
+            cluster(root.path(), version);
+        }
+        fs::create_dir(root.path().join("run")).unwrap();
+        fake(root.path(), "psql", "");
+        fake(root.path(), "id", "echo 1");
+        fake(
+            root.path(),
+            "runuser",
+            r#"while [ "$1" != -p ]; do shift; done
+            cat >>$TOOLS/sql
+            case $2 in 5433) v=17;; 5434) echo 'psql: error: FATAL:  starting up'; exit 2;; *) v=15;; esac
+            echo "{\"config\" : \"$TOOLS/etc/$v/main/postgresql.conf\", \"said\" : {\"port\": $2}}""#,
+        );
+        root
+    }
+
+    fn ask(root: &Path, looks: &[&Look]) -> Vec<Result<Found, Unanswered>> {
+        let (etc, sockets) = (root.join("etc"), root.join("run"));
+        let done = run(&script(looks, etc.to_str().unwrap(), sockets.to_str().unwrap()), root);
+        assert_eq!(done.stderr, "");
+        PgCluster::read(looks, &Output { status: done.status, stdout: done.stdout })
+    }
+
+    #[test]
+    fn a_cluster_is_found_with_its_file_and_the_server_that_reads_it() {
+        let node = node();
+        let hostile = b"a = 'end\nsaid x {}\n\xff'\n".to_vec();
+        fs::write(node.path().join("etc/17/main/conf.d/x.conf"), &hostile).unwrap();
+        let sockets = [5432, 5433].map(|port| UnixListener::bind(node.path().join(format!("run/.s.PGSQL.{port}"))).unwrap());
+        fs::write(node.path().join("run/.s.PGSQL.5432.lock"), "").unwrap();
+        let answers = ask(node.path(), &[&look(Some("17")), &look(Some("15")), &look(None), &look(Some("9"))]);
+        let found = answers[0].as_ref().unwrap();
+        assert_eq!((found.versions.as_slice(), &found.server), (&["17".to_owned()][..], &Server::Said(json!({"port": 5433}))));
+        let file = found.file.as_ref().unwrap();
+        assert_eq!(
+            (file.content.clone(), file.mode, file.owner.as_str(), file.regular),
+            (hostile, Mode(0o644), "root:root", true)
+        );
+        let other = answers[1].as_ref().unwrap();
+        assert_eq!((&other.file, &other.server), (&None, &Server::Said(json!({"port": 5432}))));
+        assert_eq!(answers[2].as_ref().unwrap().versions, ["15", "17"]);
+        assert!(answers[3].as_ref().unwrap().versions.is_empty());
+        drop(sockets);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_mute() {
+        let node = node();
+        assert_eq!(
+            ask(node.path(), &[&look(Some("15"))])[0].as_ref().unwrap().server,
+            Server::Mute("its server does not run".into())
+        );
+        let _socket = UnixListener::bind(node.path().join("run/.s.PGSQL.5434")).unwrap();
+        let answers = ask(node.path(), &[&look(Some("15"))]);
+        assert_eq!(answers[0].as_ref().unwrap().server, Server::Mute("psql: error: FATAL:  starting up".into()));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_is_none() {
+        for stdout in
+            ["", "version 15\n", "version 15\nfile 644 a:b regular file\ncontent YQ==\nend\n", "said /x {\nend\n", "what\nend\n"]
+        {
+            let answers = PgCluster::read(&[&look(None)], &Output { status: 0, stdout: stdout.into() });
+            assert!(answers[0].is_err(), "{stdout}: {answers:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_part_of_a_path_are_wrong() {
+        for name in ["", "../main", "a/b", "-x", ".x", "a b", "*"] {
+            assert_eq!(Cluster::new(Some(name.into()), None).unwrap_err().0, "cluster", "{name}");
+        }
+        assert_eq!(Cluster::new(None, Some("1 7".into())).unwrap_err().0, "version");
+    }
+}

@@ -1,0 +1,223 @@
+//! `blockinfile`: some lines between two marks in a file.
+
+use serde::Deserialize;
+
+use super::{
+    Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    access::Access,
+    content::FileContent,
+    decode,
+    edit::{Edited, EditedFile, Pieces, bare, lines},
+    lineinfile::Place,
+};
+use crate::{
+    question::{Questions, Unanswered, account::AccountName},
+    secret::{Sealed, SecretRef},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "blockinfile",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(BlockInFile::new(decode(parameters)?)?)),
+    parameters: &[
+        "path",
+        "dest",
+        "destfile",
+        "name",
+        "block",
+        "content",
+        "marker",
+        "marker_begin",
+        "marker_end",
+        "insertafter",
+        "insertbefore",
+        "state",
+        "create",
+        "append_newline",
+        "prepend_newline",
+        "owner",
+        "group",
+        "mode",
+        "validate",
+        "backup",
+    ],
+    secret_parameters: &["block", "content"],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "dest", alias = "destfile", alias = "name")]
+    path: RemotePath,
+    #[serde(default, alias = "content")]
+    block: Sealed,
+    /// Ansible's own, so that a block that Ansible wrote is taken over.
+    #[serde(default = "usual_marker")]
+    marker: String,
+    #[serde(default = "usual_begin")]
+    marker_begin: String,
+    #[serde(default = "usual_end")]
+    marker_end: String,
+    insertafter: Option<String>,
+    insertbefore: Option<String>,
+    #[serde(default)]
+    state: State,
+    #[serde(default)]
+    create: Flag,
+    #[serde(default)]
+    append_newline: Flag,
+    #[serde(default)]
+    prepend_newline: Flag,
+    owner: Option<AccountName>,
+    group: Option<AccountName>,
+    mode: Option<Mode>,
+    validate: Option<String>,
+    #[serde(default)]
+    backup: Flag,
+}
+
+fn usual_marker() -> String {
+    "# {mark} ANSIBLE MANAGED BLOCK".into()
+}
+
+fn usual_begin() -> String {
+    "BEGIN".into()
+}
+
+fn usual_end() -> String {
+    "END".into()
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+#[derive(Debug)]
+struct BlockInFile {
+    file: EditedFile,
+    /// With a line break at its end; empty when the block shall not be there.
+    block: Sealed,
+    begin: String,
+    end: String,
+    place: Place,
+    append_newline: bool,
+    prepend_newline: bool,
+}
+
+impl BlockInFile {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        if !given.marker.contains("{mark}") {
+            return Err(Wrong::parameter(
+                "marker",
+                "say with `{mark}` where BEGIN and END go; without it the block cannot be found again",
+            ));
+        }
+        let [begin, end] = [&given.marker_begin, &given.marker_end].map(|word| given.marker.replace("{mark}", word));
+        if begin.contains(['\n', '\r']) || end.contains(['\n', '\r']) {
+            return Err(Wrong::parameter("marker", "must be one line"));
+        }
+        if begin == end {
+            return Err(Wrong::parameter("marker_end", "must differ from `marker_begin`"));
+        }
+        let mut bytes = if given.state == State::Absent { Vec::new() } else { given.block.as_tokens().to_vec() };
+        if bytes.last().is_some_and(|last| *last != b'\n') {
+            bytes.push(b'\n');
+        }
+        let holds = |mark: &str| bytes.split(|byte| *byte == b'\n').any(|line| line == mark.as_bytes());
+        if holds(&begin) || holds(&end) {
+            return Err(Wrong::parameter("block", "holds its own mark as a line; choose another `marker`"));
+        }
+        let block = Sealed::from(bytes);
+        let access = Access { owner: given.owner, group: given.group, mode: given.mode };
+        let (validate, backup) = (given.validate, given.backup.0);
+        let file = FileContent { access, validate, backup, ..FileContent::new(given.path, block.clone()) };
+        Ok(Self {
+            file: EditedFile::new(file, given.create.0)?,
+            block,
+            begin,
+            end,
+            place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
+            append_newline: given.append_newline.0,
+            prepend_newline: given.prepend_newline.0,
+        })
+    }
+
+    /// What the text becomes; `None` when there is nothing to say about it.
+    fn edited(&self, old: &str) -> Result<Option<Edited>, String> {
+        let mut old_lines = lines(old);
+        let last = |mark: &str| old_lines.iter().rposition(|line| bare(line) == mark);
+        let there = match (last(&self.begin), last(&self.end)) {
+            (Some(begin), Some(end)) => Some((begin.min(end), begin.max(end))),
+            (None, None) => None,
+            (begin, _) => {
+                let (is, missing) = if begin.is_some() { (&self.begin, &self.end) } else { (&self.end, &self.begin) };
+                return Err(format!(
+                    "the mark `{is}` is there but `{missing}` is not, so it is not known which lines are the block; repair it by hand"
+                ));
+            }
+        };
+        let at = match there {
+            Some((from, to)) => {
+                old_lines.drain(from..=to);
+                from
+            }
+            None => self.insertion(old, &old_lines),
+        };
+        let (before, after) = old_lines.split_at(at);
+        let mut content = Pieces::default();
+        content.push(before.concat().as_bytes());
+        if !self.block.is_empty() {
+            if self.prepend_newline && before.last().is_some_and(|line| !bare(line).is_empty()) {
+                content.push(b"\n");
+            }
+            content.push(format!("{}\n", self.begin).as_bytes());
+            content.push(self.block.as_tokens());
+            content.push(format!("{}\n", self.end).as_bytes());
+            if self.append_newline && after.first().is_some_and(|line| !bare(line).is_empty()) {
+                content.push(b"\n");
+            }
+        }
+        content.push(after.concat().as_bytes());
+        let summary = match (there.is_some(), self.block.is_empty()) {
+            (false, true) => return Ok(None),
+            (true, true) => "block removed",
+            (false, false) => "block inserted",
+            (true, false) => "block",
+        };
+        Ok(Some(Edited { content: content.sealed(), summary: summary.into(), replaces: there.is_some() }))
+    }
+
+    /// The number of lines before a new block.
+    fn insertion(&self, old: &str, lines: &[&str]) -> usize {
+        let breaks_until = |end: usize| old[..end].bytes().filter(|byte| *byte == b'\n').count();
+        let number = match &self.place {
+            Place::After(pattern) if pattern.multi_line => pattern.find(old).map(|(_, end)| breaks_until(end) + 1),
+            Place::Before(pattern) if pattern.multi_line => pattern.find(old).map(|(start, _)| breaks_until(start)),
+            place @ (Place::Begin | Place::End | Place::After(_) | Place::Before(_)) => place.among(lines, false),
+        };
+        number.map_or(lines.len(), |number| number.min(lines.len()))
+    }
+}
+
+impl Resource for BlockInFile {
+    fn questions(&self, ask: &mut Questions) {
+        self.file.questions(ask);
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        self.file.compare(is, |old| self.edited(old.unwrap_or_default()))
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.file.secrets()
+    }
+}
+
+#[cfg(test)]
+#[path = "blockinfile_tests.rs"]
+mod tests;

@@ -1,0 +1,462 @@
+//! A whole file of a PostgreSQL cluster's configuration: written, judged by the server itself, read by it, or put back as it was.
+
+use super::{Change, Diff, Is, Verdict, diff::Line, put::PUT_FILE, unit_functions::UNIT};
+use crate::{
+    pg,
+    question::{
+        Unanswered,
+        pg_cluster::{self, Cluster, ETC, Found, Look, PgCluster, Server},
+    },
+    resource::Mode,
+    script::Script,
+    secret::Sealed,
+};
+
+/// A file that is wholly ours.
+#[derive(Debug)]
+pub(super) struct ClusterFile {
+    pub(super) cluster: Cluster,
+    /// Its path in the cluster's directory.
+    pub(super) file: String,
+    pub(super) mode: Mode,
+    pub(super) text: String,
+    /// Whether the server is restarted, or started, where its settings ask for it.
+    pub(super) restart: bool,
+    /// Whether the file is `pg_hba.conf` or one of settings.
+    pub(super) kind: FileKind,
+    /// The settings in it, in lower case.
+    pub(super) names: Vec<String>,
+}
+
+/// How a file is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// By starting a server that only reads its settings.
+    Settings,
+    /// By asking the running server for what is wrong with its rules.
+    Rules,
+}
+
+/// What is at hand for a comparison, or the verdict where there is nothing to compare with.
+pub(super) enum Known<'a> {
+    /// The cluster, and the directory of its configuration.
+    Cluster(&'a Found, String),
+    /// There is none, or too many.
+    Settled(Box<Verdict>),
+}
+
+impl ClusterFile {
+    pub(super) fn look(&self, sql: String) -> Look {
+        Look { cluster: self.cluster.clone(), file: self.file.clone(), sql }
+    }
+
+    /// Finds the cluster.
+    pub(super) fn known<'a>(&self, is: &Is<'a>, look: &Look) -> Result<Known<'a>, Unanswered> {
+        let found = is.answers.get::<PgCluster>(look)?;
+        let name = &self.cluster.name;
+        Ok(match found.versions.as_slice() {
+            [version] => Known::Cluster(found, format!("{ETC}/{version}/{name}")),
+            [] => {
+                let version = self.cluster.version.as_ref().map(|version| format!(" of version {version}")).unwrap_or_default();
+                let missing = format!("PostgreSQL's cluster `{name}`{version}");
+                Known::Settled(Box::new(Verdict::Blocked { missing, change: self.change(None, is, "create") }))
+            }
+            several => Known::Settled(Box::new(Verdict::Refused(format!(
+                "there are several clusters `{name}`, of versions {}; say which with `version`",
+                several.join(", ")
+            )))),
+        })
+    }
+
+    /// What differs in the file itself, in a few words.
+    pub(super) fn differences(&self, file: Option<&pg_cluster::File>) -> Vec<String> {
+        let Some(file) = file else { return vec!["create".to_owned()] };
+        let mut differences = Vec::new();
+        if !file.regular {
+            differences.push("replace what is no file".to_owned());
+        } else if file.content != self.text.as_bytes() {
+            differences.push("content".to_owned());
+        }
+        if file.regular && file.owner != OWNER {
+            differences.push(format!("owner {} → {OWNER}", file.owner));
+        }
+        if file.regular && file.mode != self.mode {
+            differences.push(format!("mode {} → {}", file.mode.octal(), self.mode.octal()));
+        }
+        differences
+    }
+
+    /// The change; whatever of it is done already is done again without harm.
+    pub(super) fn change(&self, file: Option<&pg_cluster::File>, is: &Is<'_>, summary: &str) -> Change {
+        let before = file.filter(|file| file.regular);
+        let mut diff = Diff::of_text(before.map(|file| file.content.as_slice()), &Sealed::from(self.text.as_str()), is.secrets);
+        if let Some(file) = before {
+            if file.owner != OWNER {
+                diff.attribute("owner", &file.owner, OWNER);
+            }
+            if file.mode != self.mode {
+                diff.attribute("mode", &file.mode.octal(), &self.mode.octal());
+            }
+        }
+        if !diff.lines.is_empty() {
+            diff.lines.insert(0, Line::Title(self.file.clone()));
+        }
+        Change::new(summary, self.script()).diff(diff).replacing(file.is_some())
+    }
+
+    fn script(&self) -> Script {
+        let names: Vec<String> = self.names.iter().map(|name| pg::literal(name)).collect();
+        Script::new(APPLY)
+            .using(pg::SHELL)
+            .using(PUT_FILE)
+            .using(UNIT)
+            .args([ETC, "/var/run/postgresql", "/usr/lib/postgresql"])
+            .arg(match self.kind {
+                FileKind::Settings => "settings",
+                FileKind::Rules => "rules",
+            })
+            .arg(self.cluster.name.as_str())
+            .arg(self.cluster.version.clone().unwrap_or_default())
+            .arg(self.file.as_str())
+            .arg(format!("{:05o}", self.mode.0))
+            .arg(names.join(", "))
+            .arg(if self.restart { "restart" } else { "" })
+            .arg(self.text.len().to_string())
+            .input(self.text.as_str())
+    }
+}
+
+/// Whom Debian gives the files.
+const OWNER: &str = "postgres:postgres";
+
+/// When a file is as wanted but its server does not answer: what an earlier task may start, or else the failure.
+pub(super) fn without_server(file: &ClusterFile, is: &Is<'_>, found: &Found, directory: &str, why: &str) -> Verdict {
+    let differences = file.differences(found.file.as_ref());
+    let start = if file.restart { "start" } else { "without a server to read it" };
+    if differences.is_empty() {
+        let change = file.change(found.file.as_ref(), is, start);
+        return Verdict::Blocked { missing: format!("the server of `{directory}` ({why})"), change };
+    }
+    Verdict::Change(file.change(found.file.as_ref(), is, &format!("{}, {start}", differences.join(", "))))
+}
+
+/// The row that the server gave.
+pub(super) fn row<T: serde::de::DeserializeOwned>(server: &Server) -> Result<Result<T, &str>, Unanswered> {
+    match server {
+        Server::Mute(why) => Ok(Err(why)),
+        Server::Said(value) => match serde_json::from_value(value.clone()) {
+            Ok(row) => Ok(Ok(row)),
+            Err(_) => Err(Unanswered("PostgreSQL gave a row of another shape".into())),
+        },
+    }
+}
+
+/// `$1`..`$3`: where the clusters, the sockets and the programs are; `$4`: `settings` or `rules`; `$5`: the cluster; `$6`: its version or nothing;
+/// `$7`: the file in its directory; `$8`: its mode; `$9`: the names of its settings, as a list of SQL strings; `${10}`: `restart` or nothing;
+/// `${11}`: bytes of the content, which is on standard input.
+///
+/// The old file is kept beside the new one until the server has taken it, also over an interruption: whoever finds the file as wanted and
+/// the old one still there goes on where that run ended. `postgres -C` reads all files and judges every value; `pg_file_settings` cannot tell a
+/// wrong value from one that waits for a restart. Rules are judged by the running server from the file, before it uses them. A reload that
+/// is told to the server is done when a new connection sees it, which also shows that `postgres` can still log in.
+const APPLY: &str = r#"set -eu
+etc=$1 sockets=$2 programs=$3 kind=$4 cluster=$5 version=$6 name=$7 mode=$8 names=$9
+shift 9
+restart=$1 size=$2
+fail() { printf '%s\n' "$1" >&2; exit 1; }
+directory= number=
+for candidate in "$etc"/*/"$cluster"; do
+    [ -f "$candidate/postgresql.conf" ] || continue
+    this=${candidate%/*}
+    this=${this##*/}
+    case $version in ''|"$this") ;; *) continue;; esac
+    [ -z "$directory" ] || fail "there are several clusters \`$cluster\`; say which with \`version\`"
+    directory=$candidate number=$this
+done
+[ -n "$directory" ] || fail "there is no cluster \`$cluster\` of PostgreSQL on this node"
+find_psql
+[ -n "$psql" ] || fail 'psql is not installed'
+file=$directory/$name old=$directory/$name.before-autobot-provision unit=postgresql@$number-$cluster.service
+ask() { as_postgres "$port" -v ON_ERROR_STOP=1 -v VERBOSITY=terse -c "$1" </dev/null; }
+find_port() {
+    port=
+    for socket in "$sockets"/.s.PGSQL.*; do
+        [ -S "$socket" ] || continue
+        candidate=${socket##*.}
+        config=$(port=$candidate; ask 'SHOW config_file' 2>/dev/null) || continue
+        if [ "$config" = "$directory/postgresql.conf" ]; then port=$candidate; return 0; fi
+    done
+}
+find_port
+restarted=
+undo() {
+    status=$?
+    trap - EXIT
+    [ "$status" != 0 ] || return 0
+    if [ "$kind" = settings ] && ! [ -s "$old" ]; then rm -f -- "$file" "$old"; else mv -f -- "$old" "$file"; fi
+    echo "$file was put back as it was" >&2
+    if [ -n "$restarted" ]; then
+        systemctl reset-failed -- "$unit" 2>/dev/null || :
+        systemctl --no-ask-password restart -- "$unit" || echo "and $unit did not start with it either" >&2
+    elif [ -n "$port" ]; then
+        systemctl --no-ask-password reload -- "$unit" || :
+    fi
+    exit "$status"
+}
+content=$(cat && echo .)
+content=${content%.}
+[ "$(printf %s "$content" | wc -c)" -eq "$size" ] || fail "the content did not arrive whole; $file stays as it was"
+if [ -f "$old" ] && [ -f "$file" ] && [ "$(cat -- "$file" && echo .)" = "$content." ]; then
+    :
+elif [ -f "$file" ]; then
+    cp -p -- "$file" "$old.new"
+    mv -f -- "$old.new" "$old"
+else
+    : >"$old"
+fi
+trap undo EXIT
+trap 'exit 143' HUP INT TERM
+printf %s "$content" | put_file "$file" postgres postgres "$mode" '' '' '' "$size"
+if [ "$kind" = settings ]; then
+    said=$(cd / && runuser -u postgres -- "$programs/$number/bin/postgres" -D "$directory" -C port 2>&1) ||
+        fail "PostgreSQL does not accept these settings:
+$said"
+    new_port=${said##*
+}
+else
+    new_port=$port
+    if [ -n "$port" ]; then
+        said=$(ask "SELECT 'line ' || line_number || ': ' || error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number")
+        [ -z "$said" ] || fail "PostgreSQL does not accept these rules:
+$said"
+    fi
+fi
+pending=
+if [ -n "$port" ]; then
+    before=$(ask 'SELECT pg_catalog.pg_conf_load_time()')
+    ask 'SELECT pg_catalog.pg_reload_conf()' >/dev/null
+    tries=0
+    while now=$(ask 'SELECT pg_catalog.pg_conf_load_time()') || fail 'with this, postgres can no longer log in over the local socket'; [ "$now" = "$before" ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || fail 'PostgreSQL was told to read its files again but did not within 10 s; see its log'
+        sleep 0.1
+    done
+    if [ -n "$names" ]; then
+        pending=$(ask "SELECT string_agg(name, ', ') FROM pg_catalog.pg_settings WHERE pending_restart AND lower(name) IN ($names)")
+    fi
+fi
+if [ -n "$restart" ] && { [ -z "$port" ] || [ -n "$pending" ]; }; then
+    restarted=yes
+    unit_read_files "$unit"
+    (unit_restart "$unit") || fail "PostgreSQL does not start with this${pending:+: it was restarted for $pending}"
+    port=${new_port:-}
+    [ -n "$port" ] || find_port
+    [ -n "$port" ] && ask 'SELECT 1' >/dev/null || fail 'PostgreSQL was started, but postgres cannot log in over the local socket'
+fi
+trap - EXIT
+rm -f -- "$old"
+sync -- "$directory"
+"#;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::resource::{
+        trial,
+        unit_functions::tests::{calls, fake_systemd},
+    };
+    use std::{
+        fs,
+        os::unix::{fs::PermissionsExt as _, net::UnixListener},
+        path::PathBuf,
+    };
+
+    const UP: &str = "Id=postgresql@15-main.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=oneshot\nResult=success\nNeedDaemonReload=no\n";
+
+    /// A node of files: `runuser` stands in for psql and postgres and answers from `answers/`.
+    struct Node(tempfile::TempDir, #[allow(dead_code, reason = "held open")] Option<UnixListener>);
+
+    impl Node {
+        fn new(up: bool) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            for directory in ["etc/15/main/conf.d", "run", "answers"] {
+                fs::create_dir_all(root.path().join(directory)).unwrap();
+            }
+            fs::write(root.path().join("etc/15/main/postgresql.conf"), "").unwrap();
+            fs::write(root.path().join("etc/15/main/pg_hba.conf"), "old\n").unwrap();
+            trial::fake(root.path(), "psql", "");
+            trial::fake(
+                root.path(),
+                "runuser",
+                r#"for word do last=$word; done
+                echo "$last" >>$TOOLS/asked
+                [ ! -e $TOOLS/lock ] || exit 2
+                case $last in
+                  'SHOW config_file') echo $TOOLS/etc/15/main/postgresql.conf;;
+                  port) cat $TOOLS/answers/check; [ ! -e $TOOLS/answers/bad ] || exit 1;;
+                  *pg_hba_file_rules*) cat $TOOLS/answers/rules 2>/dev/null || :;;
+                  *pg_conf_load_time*) cat $TOOLS/loaded 2>/dev/null || echo 0;;
+                  *pg_reload_conf*) echo $$ >$TOOLS/loaded; [ ! -e $TOOLS/answers/locked ] || mv $TOOLS/answers/locked $TOOLS/lock;;
+                  *pending_restart*) cat $TOOLS/answers/pending 2>/dev/null || :;;
+                esac"#,
+            );
+            // The real one gives the file to postgres.
+            trial::fake(root.path(), "chown", "");
+            fake_systemd(root.path(), UP);
+            let socket = up.then(|| UnixListener::bind(root.path().join("run/.s.PGSQL.5432")).unwrap());
+            let node = Self(root, socket);
+            node.answer("check", "5432\n");
+            node
+        }
+
+        fn answer(&self, name: &str, text: &str) {
+            fs::write(self.0.path().join("answers").join(name), text).unwrap();
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join("etc/15/main").join(name)
+        }
+
+        fn run(&self, file: &ClusterFile) -> trial::Done {
+            let place = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
+            let text = file.script().render().unwrap();
+            let text = text.replacen(ETC, &place("etc"), 1).replacen("/var/run/postgresql", &place("run"), 1);
+            let text: &'static str = Box::leak(text.into_boxed_str());
+            trial::run(&Script::new(text).input(file.text.as_str()), self.0.path())
+        }
+    }
+
+    fn settings(restart: bool) -> ClusterFile {
+        ClusterFile {
+            cluster: Cluster::new(None, None).unwrap(),
+            file: "conf.d/50-autobot.conf".into(),
+            mode: Mode(0o644),
+            text: "max_connections = '200'\n".into(),
+            restart,
+            kind: FileKind::Settings,
+            names: vec!["max_connections".into()],
+        }
+    }
+
+    fn rules() -> ClusterFile {
+        ClusterFile {
+            file: "pg_hba.conf".into(),
+            mode: Mode(0o640),
+            text: "new\n".into(),
+            kind: FileKind::Rules,
+            names: Vec::new(),
+            ..settings(true)
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_and_read_without_a_restart() {
+        let node = Node::new(true);
+        let done = node.run(&settings(true));
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+        let file = node.path("conf.d/50-autobot.conf");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "max_connections = '200'\n");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
+        assert!(!node.path("conf.d/50-autobot.conf.before-autobot-provision").exists());
+        assert_eq!(calls(node.0.path()), "");
+        let asked = fs::read_to_string(node.0.path().join("asked")).unwrap();
+        assert!(
+            asked.contains("lower(name) IN ('max_connections')") && asked.find("port\n") < asked.find("pg_reload_conf"),
+            "{asked}"
+        );
+    }
+
+    #[test]
+    fn a_setting_that_waits_for_a_restart_gets_one_unless_it_shall_not() {
+        let node = Node::new(true);
+        node.answer("pending", "max_connections\n");
+        assert_eq!(node.run(&settings(false)).status, 0);
+        assert_eq!(calls(node.0.path()), "");
+        assert_eq!(node.run(&settings(true)).status, 0);
+        assert!(calls(node.0.path()).contains("restart postgresql@15-main.service"));
+    }
+
+    #[test]
+    fn settings_that_postgresql_does_not_accept_are_taken_back() {
+        for before in [None, Some("work_mem = '4MB'\n")] {
+            let node = Node::new(true);
+            let file = node.path("conf.d/50-autobot.conf");
+            if let Some(before) = before {
+                fs::write(&file, before).unwrap();
+            }
+            node.answer("check", "LOG:  invalid value for parameter \"max_connections\": \"x\"\n");
+            node.answer("bad", "");
+            let done = node.run(&settings(true));
+            assert_eq!(done.status, 1);
+            assert!(
+                done.stderr.contains("does not accept these settings:\nLOG:  invalid value") && done.stderr.contains("put back"),
+                "{}",
+                done.stderr
+            );
+            assert_eq!(fs::read_to_string(&file).ok().as_deref(), before);
+            assert!(!node.path("conf.d/50-autobot.conf.before-autobot-provision").exists());
+        }
+    }
+
+    #[test]
+    fn a_restart_that_fails_is_done_again_with_the_old_file() {
+        let node = Node::new(true);
+        let file = node.path("conf.d/50-autobot.conf");
+        fs::write(&file, "old\n").unwrap();
+        node.answer("pending", "max_connections\n");
+        fs::write(node.0.path().join("on-restart"), "[ -e $TOOLS/tried ] || { : >$TOOLS/tried; exit 1; }").unwrap();
+        let done = node.run(&settings(true));
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.contains("does not start with this: it was restarted for max_connections"), "{}", done.stderr);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old\n");
+        assert_eq!(calls(node.0.path()).matches("\nrestart ").count(), 2, "{}", calls(node.0.path()));
+    }
+
+    #[test]
+    fn an_interrupted_run_does_not_take_its_own_file_for_the_old_one() {
+        let node = Node::new(true);
+        let file = node.path("conf.d/50-autobot.conf");
+        fs::write(&file, settings(true).text).unwrap();
+        fs::write(node.path("conf.d/50-autobot.conf.before-autobot-provision"), "old\n").unwrap();
+        node.answer("bad", "");
+        assert_eq!(node.run(&settings(true)).status, 1);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old\n");
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_started() {
+        let node = Node::new(false);
+        fs::write(node.0.path().join("on-restart"), "").unwrap();
+        assert_eq!(node.run(&settings(true)).status, 0);
+        assert!(calls(node.0.path()).contains("restart postgresql@15-main.service"));
+        let node = Node::new(false);
+        assert_eq!(node.run(&settings(false)).status, 0);
+        assert_eq!(calls(node.0.path()), "");
+    }
+
+    #[test]
+    fn rules_are_judged_before_they_are_used() {
+        let node = Node::new(true);
+        assert_eq!(node.run(&rules()).status, 0);
+        assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "new\n");
+        fs::remove_file(node.0.path().join("asked")).unwrap();
+        fs::write(node.path("pg_hba.conf"), "good\n").unwrap();
+        node.answer("rules", "line 3: invalid authentication method \"x\"\n");
+        let done = node.run(&rules());
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.contains("does not accept these rules:\nline 3: invalid"), "{}", done.stderr);
+        assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "good\n");
+        assert!(!fs::read_to_string(node.0.path().join("asked")).unwrap().contains("pg_reload_conf"));
+    }
+
+    #[test]
+    fn rules_that_lock_postgres_out_are_taken_back_and_the_old_ones_read_again() {
+        let node = Node::new(true);
+        node.answer("locked", "");
+        let done = node.run(&rules());
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.contains("postgres can no longer log in"), "{}", done.stderr);
+        assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "old\n");
+        assert!(calls(node.0.path()).contains("reload postgresql@15-main.service"));
+    }
+}

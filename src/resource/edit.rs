@@ -1,0 +1,288 @@
+//! A file of which only some lines are ours: what `lineinfile` and `blockinfile` have in common.
+//!
+//! The new content is worked out from the one that the node showed, and written only if the file still is what it was then.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Is, Verdict, Wrong,
+    content::{FileContent, hex},
+    diff::Line,
+};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        path::{Entry, Found, Look, MOST_BYTES, PathState},
+    },
+    resource::Resource as _,
+    secret::{Sealed, SecretRef, holds_token},
+};
+
+/// A file that is edited.
+#[derive(Debug)]
+pub(super) struct EditedFile {
+    /// The file; as its content, what the task puts in.
+    file: FileContent,
+    /// Whether the file is made when it is not there, with the directories above it.
+    create: bool,
+}
+
+/// What an edit comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Edited {
+    /// The whole new content.
+    pub(super) content: Sealed,
+    /// A few words: "line added".
+    pub(super) summary: String,
+    /// Whether something of ours that was there goes for it.
+    pub(super) replaces: bool,
+}
+
+impl EditedFile {
+    /// Checks what can be known before any node is asked.
+    ///
+    /// # Errors
+    /// Placed at `path`, `mode` or `validate`.
+    pub(super) fn new(file: FileContent, create: bool) -> Result<Self, Wrong> {
+        // Ansible's modules follow links too: what is edited is the file that programs read.
+        let file = FileContent { follow: true, ..file };
+        let file = file.checked().map_err(|wrong| match wrong {
+            Wrong::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => {
+                Wrong::parameter("path", message)
+            }
+            wrong @ (Wrong::Parameter { .. } | Wrong::File(_)) => wrong,
+        })?;
+        Ok(Self { file, create })
+    }
+
+    pub(super) fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PathState>(Look::content(&self.file.path));
+        self.file.access.questions(ask);
+    }
+
+    pub(super) fn secrets(&self) -> Vec<SecretRef> {
+        self.file.secrets()
+    }
+
+    /// What is to be done, given what the edit makes of the old text (`None`: there is no file). An edit may refuse, for the reader.
+    ///
+    /// An edit that makes nothing of nothing, as the absence of a line does, leaves a file that is not there alone.
+    pub(super) fn compare(
+        &self,
+        is: &Is<'_>,
+        edit: impl Fn(Option<&str>) -> Result<Option<Edited>, String>,
+    ) -> Result<Verdict, Unanswered> {
+        let path = &self.file.path;
+        let found = is.answers.get::<PathState>(&Look::content(path))?;
+        let old = match found.seen(true) {
+            Some(Entry::Absent) => None,
+            Some(Entry::File(file)) => match &file.content {
+                Some(content) => Some(content.as_slice()),
+                None if file.size > MOST_BYTES as u64 => {
+                    let message = format!(
+                        "`{path}` has {} bytes; only files of up to {MOST_BYTES} bytes are edited, see `copy` and `template`",
+                        file.size
+                    );
+                    return Ok(Verdict::Refused(message));
+                }
+                None => return Err(Unanswered(format!("the content of `{path}` did not arrive"))),
+            },
+            // The same words as for a whole file.
+            Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => return self.file.judge(is, found),
+        };
+        let text = match old.map(std::str::from_utf8).transpose() {
+            Ok(text) if !text.is_some_and(holds_token) => text,
+            Ok(_) | Err(_) => return Ok(Verdict::Refused(format!("`{path}` is not a text in UTF-8; use `copy` or `template`"))),
+        };
+        let edited = match edit(text) {
+            Ok(edited) => edited,
+            Err(refusal) => return Ok(Verdict::Refused(format!("`{path}`: {refusal}"))),
+        };
+        let unchanged = edited.as_ref().is_none_or(|edited| old.is_some_and(|old| is.same(&edited.content, old)));
+        if old.is_none() && edited.is_none() {
+            return Ok(Verdict::CONVERGED);
+        }
+        let content = match edited.as_ref() {
+            // The secret is known to be there already; what the file holds is not to be written again.
+            Some(edited) => edited.content.clone(),
+            None => Sealed::from(old.unwrap_or_default().to_vec()),
+        };
+        let makes_parents = self.create && !found.parent_exists;
+        let found = Found { parent_exists: found.parent_exists || self.create, ..found.clone() };
+        let verdict = FileContent { content, ..self.file.clone() }.judge(is, &found)?;
+        if unchanged {
+            return Ok(verdict);
+        }
+        let expected = old.map_or_else(|| "absent".to_owned(), |old| hex(&Sha256::digest(old)));
+        let finish = |mut change: super::Change| {
+            // Lines that are not ours may hold anybody's password: only what comes and goes is shown.
+            change.diff.lines.retain(|line| !matches!(line, Line::Context(_) | Line::Gap));
+            change.script = change.script.arg(expected.clone()).arg(if makes_parents { "parents" } else { "" });
+            if let Some(edited) = &edited {
+                change.replaces = edited.replaces;
+                let rest = change.summary.split_once(", ").map(|(_, rest)| format!(", {rest}")).unwrap_or_default();
+                let parents = if makes_parents { ", with directories" } else { "" };
+                change.summary = format!("{}{rest}{parents}", if old.is_some() { &edited.summary } else { &change.summary });
+            }
+            change
+        };
+        // An earlier task may make the file: a package, a template.
+        let absent = (old.is_none() && !self.create).then(|| format!("file `{path}` (`create: true` makes it)"));
+        Ok(match (verdict, absent) {
+            (Verdict::Change(change), None) => Verdict::Change(finish(change)),
+            (Verdict::Change(change), Some(missing)) => Verdict::Blocked { missing, change: finish(change) },
+            (Verdict::Blocked { missing, change }, absent) => {
+                let missing = absent.into_iter().chain([missing]).collect::<Vec<_>>().join(", ");
+                Verdict::Blocked { missing, change: finish(change) }
+            }
+            (other @ (Verdict::Converged { .. } | Verdict::Refused(_)), _) => other,
+        })
+    }
+}
+
+/// A text's lines, each with its line break; the last may have none.
+pub(super) fn lines(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
+
+/// A line without its line break.
+pub(super) fn bare(line: &str) -> &str {
+    line.trim_end_matches(['\r', '\n'])
+}
+
+/// A new content: pieces of the old text and what the task puts in.
+#[derive(Debug, Default)]
+pub(super) struct Pieces(Vec<u8>);
+
+impl Pieces {
+    /// Appends whole lines; what was there ends in a line break afterwards.
+    pub(super) fn push(&mut self, lines: &[u8]) {
+        if !lines.is_empty() {
+            self.end_line();
+            self.0.extend_from_slice(lines);
+        }
+    }
+
+    /// Ends the last line, if it is not ended.
+    pub(super) fn end_line(&mut self) {
+        if self.0.last().is_some_and(|last| *last != b'\n') {
+            self.0.push(b'\n');
+        }
+    }
+
+    pub(super) fn sealed(self) -> Sealed {
+        Sealed::from(self.0)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{fs, path::PathBuf, process::Command};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        question::{Answers, Kind as _, Output},
+        resource::{
+            RemotePath, Resource,
+            content::tests::{resource, shown},
+            trial,
+        },
+        secret::SecretValues,
+    };
+
+    /// A directory in which edits are asked about and done by a real shell.
+    pub(in crate::resource) struct Scratch(pub(in crate::resource) tempfile::TempDir);
+
+    impl Scratch {
+        /// A directory with the file `x`.
+        pub(in crate::resource) fn with(content: &str) -> Self {
+            let scratch = Self(tempfile::tempdir().unwrap());
+            fs::write(scratch.path("x"), content).unwrap();
+            scratch
+        }
+
+        pub(in crate::resource) fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        pub(in crate::resource) fn text(&self) -> String {
+            fs::read_to_string(self.path("x")).unwrap()
+        }
+
+        /// What a task says about `x`, or about the `path` that it names.
+        pub(in crate::resource) fn verdict(&self, kind: &str, mut parameters: Value) -> Verdict {
+            let name = parameters["path"].as_str().unwrap_or("x").to_owned();
+            parameters["path"] = json!(self.path(&name).to_str().unwrap());
+            let resource: Box<dyn Resource> = resource(kind, parameters).unwrap();
+            let look = Look::content(&RemotePath::new(self.path(&name).to_str().unwrap()).unwrap());
+            let done = trial::run(&PathState::script(&[&look]), self.0.path());
+            let found = PathState::read(&[&look], &Output { status: done.status, stdout: done.stdout }).remove(0);
+            let mut answers = Answers::default();
+            answers.set::<PathState>(look, found);
+            resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        }
+
+        /// Does what a task asks for, asks again, and says what was done; nothing may be left to do.
+        pub(in crate::resource) fn apply(&self, kind: &str, parameters: Value) -> String {
+            let change = match self.verdict(kind, parameters.clone()) {
+                Verdict::Change(change) => change,
+                other @ (Verdict::Converged { .. } | Verdict::Blocked { .. } | Verdict::Refused(_)) => return shown(&other),
+            };
+            let done = trial::run(&change.script, self.0.path());
+            assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+            assert_eq!(shown(&self.verdict(kind, parameters)), "converged");
+            change.summary
+        }
+
+        /// The first eight digits of the SHA-1 of `x`, in which the facts about Ansible are known.
+        pub(in crate::resource) fn sha1(&self) -> String {
+            let done = Command::new("sha1sum").arg(self.path("x")).output().unwrap();
+            String::from_utf8(done.stdout).unwrap()[..8].to_owned()
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_changed_meanwhile_is_left_alone() {
+        let scratch = Scratch::with("a\n");
+        let change = trial::change(scratch.verdict("lineinfile", json!({"line": "b"})));
+        fs::write(scratch.path("x"), "somebody else\n").unwrap();
+        let done = trial::run(&change.script, scratch.0.path());
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.contains("was changed by somebody else at this very moment"), "{}", done.stderr);
+        assert_eq!(scratch.text(), "somebody else\n");
+        // Done already is no harm: a link may break behind the change.
+        fs::write(scratch.path("x"), "a\n").unwrap();
+        assert_eq!(
+            [0, 0],
+            [trial::run(&change.script, scratch.0.path()).status, trial::run(&change.script, scratch.0.path()).status]
+        );
+        assert_eq!(scratch.text(), "a\nb\n");
+        let change = trial::change(scratch.verdict("lineinfile", json!({"line": "b", "path": "new", "create": true})));
+        fs::write(scratch.path("new"), "").unwrap();
+        assert_eq!(trial::run(&change.script, scratch.0.path()).status, 1);
+    }
+
+    #[test]
+    fn what_cannot_be_edited_is_refused() {
+        let scratch = Scratch::with(&"x".repeat(MOST_BYTES + 1));
+        fs::write(scratch.path("binary"), [0xff, 0xfe]).unwrap();
+        fs::write(scratch.path("token"), "\u{F5EC0}db\u{F5EC1}REDIS_PASSWORD\u{F5EC1}plain\u{F5EC2}").unwrap();
+        fs::create_dir(scratch.path("directory")).unwrap();
+        std::os::unix::fs::symlink("nowhere", scratch.path("dangling")).unwrap();
+        for (path, why) in [
+            ("x", "65537 bytes; only files of up to 65536 bytes are edited"),
+            ("binary", "is not a text in UTF-8"),
+            // A node must not make us write a secret of another one.
+            ("token", "is not a text in UTF-8"),
+            ("directory", "is a directory; name the file in it"),
+            ("dangling", "is a link that leads nowhere"),
+        ] {
+            let Verdict::Refused(reason) = scratch.verdict("lineinfile", json!({"line": "b", "path": path})) else {
+                panic!("{path}")
+            };
+            assert!(reason.contains(why), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! `get_url`: a file fetched by the node itself over HTTP or HTTPS.
+
+use serde::Deserialize;
+
+use super::{
+    Change, Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    access::{Access, AccessDifference},
+    content::{FileContent, blocked_by},
+    decode,
+    diff::Line,
+    put::{PUT_FILE, set_access},
+};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        account::AccountName,
+        path::{Entry, File, Look, PathState},
+    },
+    script::Script,
+    secret::{Encoding, Part, Sealed, SecretRef},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "get_url",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(GetUrl::new(decode(parameters)?)?)),
+    parameters: &["url", "dest", "checksum", "owner", "group", "mode", "force", "timeout", "backup", "validate"],
+    secret_parameters: &["url"],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    url: Sealed,
+    dest: RemotePath,
+    checksum: Option<String>,
+    owner: Option<AccountName>,
+    group: Option<AccountName>,
+    mode: Option<Mode>,
+    #[serde(default)]
+    force: Flag,
+    timeout: Option<u32>,
+    #[serde(default)]
+    backup: Flag,
+    validate: Option<String>,
+}
+
+/// How long a server may be silent unless the task says otherwise, in seconds.
+const TIMEOUT: u32 = 30;
+
+#[derive(Debug)]
+struct GetUrl {
+    /// Without user and password.
+    url: String,
+    /// A line of a netrc file, where the URL has a user.
+    login: Sealed,
+    file: FileContent,
+    /// SHA-256 in lower-case hex.
+    checksum: Option<String>,
+    timeout: u32,
+}
+
+impl GetUrl {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let (url, login) = url(&given.url).map_err(|reason| Wrong::parameter("url", reason))?;
+        let checksum =
+            given.checksum.as_deref().map(sha256).transpose().map_err(|reason| Wrong::parameter("checksum", reason))?;
+        if given.force.0 && checksum.is_none() {
+            let message = "without a `checksum` it is not known whether the file is the one at the URL until it is fetched; give the checksum";
+            return Err(Wrong::parameter("force", message));
+        }
+        let file = FileContent {
+            access: Access { owner: given.owner, group: given.group, mode: given.mode },
+            validate: given.validate,
+            backup: given.backup.0,
+            ..FileContent::new(given.dest, Sealed::default())
+        };
+        let timeout = given.timeout.unwrap_or(TIMEOUT);
+        if timeout == 0 {
+            return Err(Wrong::parameter("timeout", "is a number of seconds, at least 1"));
+        }
+        Ok(Self { url, login, file: file.checked()?, checksum, timeout })
+    }
+
+    fn look(&self) -> Look {
+        if self.checksum.is_some() { Look::checksum(&self.file.path) } else { Look::attributes(&self.file.path) }
+    }
+
+    fn script(&self) -> Script {
+        let FileContent { path, access, validate, backup, .. } = &self.file;
+        let script = Script::new(FETCH)
+            .using(PUT_FILE)
+            .arg(self.url.as_str())
+            .arg(self.checksum.clone().unwrap_or_default())
+            .arg(self.timeout.to_string())
+            .arg(path.as_str());
+        access
+            .arguments(script)
+            .arg("")
+            .arg(if *backup { "keep" } else { "" })
+            .arg(validate.as_ref().map(|command| command.replace("%s", "\"$1\"")).unwrap_or_default())
+            .arg("")
+            .input(self.login.clone())
+    }
+
+    fn verdict(&self, is: &Is<'_>, before: Option<&File>, parent_exists: bool) -> Result<Verdict, Unanswered> {
+        let path = &self.file.path;
+        let same = match (before, &self.checksum) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(file), Some(wanted)) => {
+                file.sha256.as_ref().ok_or_else(|| Unanswered(format!("the checksum of `{path}` did not arrive")))? == wanted
+            }
+        };
+        let difference = self.file.access.compare(is, before.map(|file| &file.attributes))?;
+        if same && difference.summary.is_empty() {
+            return Ok(Verdict::CONVERGED);
+        }
+        let AccessDifference { mut missing, mut diff, mut summary } = difference;
+        if !parent_exists {
+            missing.push(format!("directory `{}`", path.parent()));
+        }
+        let script = if same {
+            set_access(path, &self.file.access, false)
+        } else {
+            if let (Some(File { sha256: Some(sum), .. }), Some(_)) = (before, &self.checksum) {
+                diff.lines.push(Line::Removed(format!("sha256 {sum}")));
+            }
+            if let Some(sum) = &self.checksum {
+                diff.lines.push(Line::Added(format!("sha256 {sum}")));
+            }
+            diff.lines.push(Line::Added(format!("from {}", self.url)));
+            if before.is_some() {
+                summary.insert(0, "content".to_owned());
+            } else {
+                summary = vec!["fetch".to_owned()];
+            }
+            self.script()
+        };
+        let change = Change::new(summary.join(", "), script).diff(diff.titled(path.as_str())).replacing(before.is_some());
+        Ok(blocked_by(&missing, change))
+    }
+}
+
+/// The URL without its user and password, and these as apt's netrc file takes them (`apt_auth.conf`(5)).
+fn url(sealed: &Sealed) -> Result<(String, Sealed), String> {
+    // The token of a secret is one long word of signs that no URL has, so the text can be taken apart as it is.
+    let text = std::str::from_utf8(sealed.as_tokens()).map_err(|_| "is not text".to_owned())?;
+    let (scheme, rest) = text
+        .split_once("://")
+        .filter(|(scheme, _)| ["http", "https"].contains(scheme))
+        .ok_or("must begin with https:// or http://")?;
+    let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+    let (login, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, authority),
+    };
+    let clean = format!("{scheme}://{host}{path}");
+    if !Sealed::from(clean.as_str()).secrets().is_empty() {
+        return Err("a secret may only be the user or the password, as in https://user:{{ secrets.KEY }}@host/: the rest of a URL is seen by all processes of the node".into());
+    }
+    if host.is_empty() || !clean.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\^`{|}".contains(&byte)) {
+        return Err("is not a URL such as https://host/file; write signs that a URL cannot have as %XX".into());
+    }
+    let Some(login) = login else { return Ok((clean, Sealed::default())) };
+    let (user, password) = login.split_once(':').ok_or("has a user without a password; write user:password@")?;
+    let line = format!("machine {scheme}://{host} login {} password {}\n", word(user)?, word(password)?);
+    Ok((clean, Sealed::from(line)))
+}
+
+/// A word of a netrc file. A secret that is encoded for the URL is put in as it is.
+fn word(text: &str) -> Result<String, String> {
+    let mut plain = String::new();
+    for part in Sealed::from(text).parts() {
+        match part {
+            Part::Secret(secret, Encoding::Plain | Encoding::Url) => plain.push_str(&secret.token(Encoding::Plain)),
+            Part::Secret(_, Encoding::Scram) => return Err("a verifier is no password".into()),
+            Part::Bytes(bytes) => plain.push_str(&decoded(bytes).ok_or("the user or password has a wrong %XX")?),
+        }
+    }
+    let blank = |sign: char| sign.is_whitespace() || sign.is_control();
+    if plain.is_empty() || plain.contains(blank) {
+        return Err("a user or password cannot be empty or hold a blank".into());
+    }
+    Ok(plain)
+}
+
+/// Text with `%XX` as what it stands for.
+fn decoded(bytes: &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            text.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            text.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(text).ok()
+}
+
+/// `sha256:` and 64 digits.
+fn sha256(text: &str) -> Result<String, String> {
+    let sum = text
+        .strip_prefix("sha256:")
+        .ok_or("must be `sha256:` and the sum; older sums can be forged, and a sum from the same server proves nothing")?;
+    let sum = sum.trim().to_ascii_lowercase();
+    if sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(sum)
+    } else {
+        Err("a SHA-256 has 64 hexadecimal digits".into())
+    }
+}
+
+impl Resource for GetUrl {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PathState>(self.look());
+        self.file.access.questions(ask);
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let found = is.answers.get::<PathState>(&self.look())?;
+        match &found.entry {
+            Entry::File(file) => self.verdict(is, Some(file), found.parent_exists),
+            Entry::Absent => self.verdict(is, None, found.parent_exists),
+            entry @ (Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) => Ok(Verdict::Refused(format!(
+                "`{}` is {}, where a file is wanted; name the file itself",
+                self.file.path,
+                entry.describe()
+            ))),
+        }
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.login.secrets()
+    }
+}
+
+/// `$1`: the URL; `$2`: the SHA-256 or nothing; `$3`: seconds; from `$4` on the parameters of `put_file`; the netrc line on standard input.
+///
+/// `apt-helper` is on every Debian and knows its proxies, where curl is not. As root it fetches as the user `_apt`, for which the directory is.
+/// What a run that was killed left behind goes with the next one.
+const FETCH: &str = r#"set -eu
+url=$1 sum=$2 timeout=$3
+shift 3
+fail() { printf '%s\n' "$1; ${target:-the file} stays as it was" >&2; exit 1; }
+target=$1
+helper=/usr/lib/apt/apt-helper
+[ -x "$helper" ] || fail "there is no $helper on this node to fetch files with"
+for stale in /var/tmp/autobot-provision-get.*.??????????; do
+    [ -d "$stale" ] && [ ! -L "$stale" ] && [ -O "$stale" ] || continue
+    process=${stale%.*}
+    [ -d "/proc/${process##*.}" ] || rm -rf -- "$stale"
+done
+work=$(mktemp -d "/var/tmp/autobot-provision-get.$$.XXXXXXXXXX")
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 143' HUP INT TERM
+chmod 0711 "$work"
+mkdir "$work/fetch"
+chown _apt "$work/fetch" 2>/dev/null || :
+cat >"$work/netrc"
+"$helper" -o Dir::Etc::netrc="$work/netrc" -o Acquire::Retries=1 -o Acquire::http::Timeout="$timeout" -o Acquire::https::Timeout="$timeout" \
+    download-file "$url" "$work/fetch/file" </dev/null >"$work/said" 2>&1 || {
+    cat -- "$work/said" >&2
+    fail "$url could not be fetched, see above"
+}
+[ -f "$work/fetch/file" ] && [ ! -L "$work/fetch/file" ] || fail "$url gave no file"
+if [ -n "$sum" ]; then
+    is=$(sha256sum <"$work/fetch/file")
+    [ "${is%% *}" = "$sum" ] || fail "what came from $url has the checksum sha256:${is%% *}, not the declared one"
+fi
+put_file "$@" <"$work/fetch/file"
+"#;
+
+#[cfg(test)]
+#[path = "get_url_tests.rs"]
+mod tests;

@@ -1,0 +1,326 @@
+//! `lineinfile`: a line that is in a file, or is not.
+
+use serde::Deserialize;
+
+use super::{
+    Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    access::Access,
+    content::FileContent,
+    decode,
+    edit::{Edited, EditedFile, Pieces, bare, lines},
+    pattern::Pattern,
+};
+use crate::{
+    question::{Questions, Unanswered, account::AccountName},
+    secret::{Sealed, SecretRef},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "lineinfile",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(LineInFile::new(decode(parameters)?)?)),
+    parameters: &[
+        "path",
+        "dest",
+        "destfile",
+        "name",
+        "line",
+        "value",
+        "regexp",
+        "regex",
+        "search_string",
+        "state",
+        "insertafter",
+        "insertbefore",
+        "firstmatch",
+        "backrefs",
+        "create",
+        "owner",
+        "group",
+        "mode",
+        "validate",
+        "backup",
+    ],
+    secret_parameters: &["line", "value"],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "dest", alias = "destfile", alias = "name")]
+    path: RemotePath,
+    #[serde(alias = "value")]
+    line: Option<Sealed>,
+    #[serde(alias = "regex")]
+    regexp: Option<Pattern>,
+    search_string: Option<String>,
+    #[serde(default)]
+    state: State,
+    insertafter: Option<String>,
+    insertbefore: Option<String>,
+    #[serde(default)]
+    firstmatch: Flag,
+    #[serde(default)]
+    backrefs: Flag,
+    #[serde(default)]
+    create: Flag,
+    owner: Option<AccountName>,
+    group: Option<AccountName>,
+    mode: Option<Mode>,
+    validate: Option<String>,
+    #[serde(default)]
+    backup: Flag,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+/// Which lines are meant besides those that are the line already.
+#[derive(Debug)]
+enum Search {
+    /// None.
+    Nothing,
+    /// Those that match.
+    Pattern(Pattern),
+    /// Those that hold this text.
+    Text(String),
+}
+
+impl Search {
+    fn finds(&self, line: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Pattern(pattern) => pattern.is_in(line),
+            Self::Text(text) => line.contains(text),
+        }
+    }
+
+    /// A word of warning: an empty search finds every line.
+    fn warning(&self) -> Option<&'static str> {
+        match self {
+            Self::Pattern(pattern) if pattern.is_empty() => Some("the empty `regexp` matches every line, the last one counts"),
+            Self::Text(text) if text.is_empty() => Some("the empty `search_string` is in every line, the last one counts"),
+            Self::Nothing | Self::Pattern(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+/// Where a new line goes.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// To the top.
+    Begin,
+    /// To the end.
+    End,
+    /// Behind a line that matches, or to the end.
+    After(Pattern),
+    /// Before a line that matches, or to the end.
+    Before(Pattern),
+}
+
+impl Place {
+    /// Reads `insertafter` and `insertbefore`.
+    pub(super) fn new(after: Option<&str>, before: Option<&str>) -> Result<Self, Wrong> {
+        let pattern = |name, text: &str| Pattern::new(text).map_err(|reason| Wrong::parameter(name, reason));
+        match (after, before) {
+            (Some(_), Some(_)) => Err(Wrong::parameter("insertbefore", "give either `insertafter` or `insertbefore`")),
+            (None | Some("EOF"), None) | (None, Some("EOF")) => Ok(Self::End),
+            (Some("BOF"), None) | (None, Some("BOF")) => Ok(Self::Begin),
+            (Some(text), None) => pattern("insertafter", text).map(Self::After),
+            (None, Some(text)) => pattern("insertbefore", text).map(Self::Before),
+        }
+    }
+
+    /// The number of lines before the new one; `None` where no line matches.
+    pub(super) fn among(&self, lines: &[&str], first: bool) -> Option<usize> {
+        let nth = |pattern: &Pattern| {
+            let mut numbers = (0..lines.len()).filter(|number| pattern.is_in(lines[*number].trim_end_matches('\n')));
+            if first { numbers.next() } else { numbers.next_back() }
+        };
+        match self {
+            Self::Begin => Some(0),
+            Self::End => Some(lines.len()),
+            Self::After(pattern) => nth(pattern).map(|number| number + 1),
+            Self::Before(pattern) => nth(pattern),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LineInFile {
+    file: EditedFile,
+    /// Without the line break at its end. It may still hold some: then it is several lines.
+    line: Sealed,
+    search: Search,
+    state: State,
+    place: Place,
+    first: bool,
+    backrefs: bool,
+}
+
+impl LineInFile {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let search = match (given.regexp, given.search_string) {
+            (Some(pattern), None) => Search::Pattern(pattern),
+            (None, Some(text)) => Search::Text(text),
+            (None, None) => Search::Nothing,
+            (Some(_), Some(_)) => return Err(Wrong::parameter("search_string", "give either `regexp` or `search_string`")),
+        };
+        let line = match (given.line, given.state) {
+            (Some(line), _) => line,
+            (None, State::Absent) if !matches!(search, Search::Nothing) => Sealed::default(),
+            (None, State::Absent) => {
+                return Err(Wrong::parameter("", "give `line`, `regexp` or `search_string`: which lines shall not be there"));
+            }
+            (None, State::Present) => return Err(Wrong::parameter("", "`line` is missing")),
+        };
+        if given.backrefs.0 {
+            let Search::Pattern(pattern) = &search else {
+                return Err(Wrong::parameter("backrefs", "needs a `regexp`, whose groups `line` refers to"));
+            };
+            let template = String::from_utf8_lossy(line.as_tokens());
+            pattern.check_template(&template).map_err(|reason| Wrong::parameter("line", reason))?;
+        }
+        let access = Access { owner: given.owner, group: given.group, mode: given.mode };
+        let (validate, backup) = (given.validate, given.backup.0);
+        let file = FileContent { access, validate, backup, ..FileContent::new(given.path, line.clone()) };
+        let line = Sealed::from(line.as_tokens().strip_suffix(b"\n").unwrap_or(line.as_tokens()).to_vec());
+        Ok(Self {
+            file: EditedFile::new(file, given.create.0)?,
+            line,
+            search,
+            state: given.state,
+            place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
+            first: given.firstmatch.0,
+            backrefs: given.backrefs.0,
+        })
+    }
+
+    /// What the text becomes; `None` when it stays.
+    fn edited(&self, is: &Is<'_>, old: Option<&str>) -> Option<Edited> {
+        let old = lines(old.unwrap_or_default());
+        if self.state == State::Absent { self.without(is, &old) } else { self.with(is, &old) }
+    }
+
+    fn without(&self, is: &Is<'_>, old: &[&str]) -> Option<Edited> {
+        let mut goes = vec![false; old.len()];
+        if matches!(self.search, Search::Nothing) {
+            let wanted = Wanted::new(is, &self.line);
+            let mut number = 0;
+            while let Some(count) = wanted.next_in(old, number) {
+                goes[count..count + wanted.height()].fill(true);
+                number = count + wanted.height();
+            }
+        } else {
+            for (goes, line) in goes.iter_mut().zip(old) {
+                *goes = self.search.finds(line.trim_end_matches('\n'));
+            }
+        }
+        let removed = goes.iter().filter(|goes| **goes).count();
+        if removed == 0 {
+            return None;
+        }
+        let kept: String = old.iter().zip(&goes).filter(|(_, goes)| !**goes).map(|(line, _)| *line).collect();
+        Some(Edited { content: Sealed::from(kept), summary: format!("{removed} line(s) removed"), replaces: true })
+    }
+
+    fn with(&self, is: &Is<'_>, old: &[&str]) -> Option<Edited> {
+        let wanted = Wanted::new(is, &self.line);
+        let mut found = (0..old.len()).filter(|number| self.search.finds(old[*number].trim_end_matches('\n')));
+        if let Some(number) = if self.first { found.next() } else { found.next_back() } {
+            let bytes = match (&self.search, self.backrefs) {
+                (Search::Pattern(pattern), true) => {
+                    let template = String::from_utf8_lossy(self.line.as_tokens());
+                    Sealed::from(pattern.expand(old[number].trim_end_matches('\n'), &template)?)
+                }
+                (Search::Nothing | Search::Pattern(_) | Search::Text(_), _) => self.line.clone(),
+            };
+            let wanted = Wanted::new(is, &bytes);
+            // Where the new text is several lines, the one that was found may be any of them.
+            if (number.saturating_sub(wanted.height() - 1)..=number).any(|start| wanted.is_at(old, start)) {
+                return None;
+            }
+            let mut content = Pieces::default();
+            content.push(old[..number].concat().as_bytes());
+            content.push(bytes.as_tokens());
+            content.end_line();
+            content.push(old[number + 1..].concat().as_bytes());
+            let warning = self.search.warning().map(|warning| format!(" ({warning})")).unwrap_or_default();
+            return Some(Edited { content: content.sealed(), summary: format!("line replaced{warning}"), replaces: true });
+        }
+        if self.backrefs || wanted.next_in(old, 0).is_some() {
+            return None;
+        }
+        let number = self.place.among(old, self.first).unwrap_or(old.len());
+        let mut content = Pieces::default();
+        content.push(old[..number].concat().as_bytes());
+        content.push(if self.line.is_empty() { b"\n" } else { self.line.as_tokens() });
+        content.end_line();
+        content.push(old[number..].concat().as_bytes());
+        Some(Edited { content: content.sealed(), summary: "line added".into(), replaces: false })
+    }
+}
+
+/// The line as it would stand in the file; without a value for its secrets it stands nowhere.
+struct Wanted {
+    lines: Vec<String>,
+    known: bool,
+}
+
+impl Wanted {
+    fn new(is: &Is<'_>, line: &Sealed) -> Self {
+        let revealed = line.reveal(is.secrets);
+        let text = revealed.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let known = text.is_ok();
+        let text = text.unwrap_or_else(|_| line.shown());
+        Self { lines: text.split('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect(), known }
+    }
+
+    fn height(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn is_at(&self, old: &[&str], start: usize) -> bool {
+        let there = old.get(start..start + self.height());
+        self.known && there.is_some_and(|there| there.iter().zip(&self.lines).all(|(is, wanted)| bare(is) == wanted))
+    }
+
+    fn next_in(&self, old: &[&str], from: usize) -> Option<usize> {
+        (from..old.len()).find(|start| self.is_at(old, *start))
+    }
+}
+
+impl Resource for LineInFile {
+    fn questions(&self, ask: &mut Questions) {
+        self.file.questions(ask);
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        Ok(
+            match self.file.compare(is, |old| match (old, self.state) {
+                // Nothing can be replaced in a file that is not there.
+                (None, State::Absent) => Ok(None),
+                (None | Some(_), _) => Ok(self.edited(is, old)),
+            })? {
+                Verdict::Converged { note: None } => Verdict::Converged { note: self.search.warning().map(str::to_owned) },
+                verdict @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } | Verdict::Refused(_)) => {
+                    verdict
+                }
+            },
+        )
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.file.secrets()
+    }
+}
+
+#[cfg(test)]
+#[path = "lineinfile_tests.rs"]
+mod tests;

@@ -1,0 +1,318 @@
+//! `pg_hba`: who may log in to a PostgreSQL cluster from where, and how. The whole file is ours.
+
+use std::fmt::Write as _;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use super::{
+    Files, Flag, Is, Kind, Mode, OneOrMany, Resource, Segment, Verdict, Wrong,
+    cluster_file::{ClusterFile, FileKind, Known, row, without_server},
+    decode,
+    postgresql_conf::Text,
+};
+use crate::{
+    firewall::Network,
+    question::{
+        Questions, Unanswered,
+        pg_cluster::{Cluster, Look, PgCluster},
+    },
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "pg_hba",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(PgHba::new(decode(parameters)?)?)),
+    parameters: &["rules", "cluster", "version", "allow_trust"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    rules: Vec<Rule>,
+    cluster: Option<String>,
+    version: Option<Text>,
+    #[serde(default)]
+    allow_trust: Flag,
+}
+
+/// A rule, in the words of PostgreSQL's file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    #[serde(rename = "type", alias = "contype")]
+    connection: Connection,
+    #[serde(default = "all", alias = "databases")]
+    database: OneOrMany<String>,
+    #[serde(default = "all", alias = "users")]
+    user: OneOrMany<String>,
+    address: Option<String>,
+    method: Method,
+    #[serde(default)]
+    options: IndexMap<String, Text>,
+}
+
+fn all() -> OneOrMany<String> {
+    OneOrMany(vec!["all".into()])
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Connection {
+    Local,
+    Host,
+    HostSsl,
+    HostNoSsl,
+    HostGssEnc,
+    HostNoGssEnc,
+}
+
+impl Connection {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Host => "host",
+            Self::HostSsl => "hostssl",
+            Self::HostNoSsl => "hostnossl",
+            Self::HostGssEnc => "hostgssenc",
+            Self::HostNoGssEnc => "hostnogssenc",
+        }
+    }
+}
+
+/// How a client shows who it is. `password` and `ident` are left out: the one sends the password as it is, the other believes the client's host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Method {
+    #[serde(rename = "scram-sha-256")]
+    Scram,
+    #[serde(rename = "md5")]
+    Md5,
+    #[serde(rename = "peer")]
+    Peer,
+    #[serde(rename = "cert")]
+    Cert,
+    #[serde(rename = "reject")]
+    Reject,
+    #[serde(rename = "trust")]
+    Trust,
+}
+
+impl Method {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Scram => "scram-sha-256",
+            Self::Md5 => "md5",
+            Self::Peer => "peer",
+            Self::Cert => "cert",
+            Self::Reject => "reject",
+            Self::Trust => "trust",
+        }
+    }
+}
+
+/// What this program logs in by. First match wins, so no rule of a task can take it away.
+const FIRST: &str = "local all postgres peer";
+
+#[derive(Debug)]
+struct PgHba {
+    file: ClusterFile,
+    /// The rules that ask for no password.
+    trusting: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Said {
+    hba_file: String,
+    stale: Option<bool>,
+    errors: Vec<String>,
+}
+
+impl PgHba {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let version = given.version.map(|version| version.0);
+        let cluster = Cluster::new(given.cluster, version).map_err(|(name, reason)| Wrong::parameter(name, reason))?;
+        let mut text =
+            format!("# Written by autobot-provision: what is changed here is lost. The first rule that fits counts.\n{FIRST}\n");
+        let mut trusting = Vec::new();
+        for (index, rule) in given.rules.iter().enumerate() {
+            let wrong = |(key, message): (&str, String)| Wrong::Parameter {
+                path: vec![Segment::Key("rules".into()), Segment::Index(index), Segment::Key(key.into())],
+                message,
+            };
+            let line = rule.line().map_err(wrong)?;
+            if rule.method == Method::Trust {
+                if !given.allow_trust.0 {
+                    let message = "`trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant";
+                    return Err(wrong(("method", message.to_owned())));
+                }
+                trusting.push(line.clone());
+            }
+            if line != FIRST {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+        let file = ClusterFile {
+            cluster,
+            file: "pg_hba.conf".into(),
+            mode: Mode(0o640),
+            text,
+            restart: true,
+            kind: FileKind::Rules,
+            names: Vec::new(),
+        };
+        Ok(Self { file, trusting })
+    }
+
+    fn look(&self) -> Look {
+        // Written as it is and not yet read, the file's own errors are those of the rules that would come.
+        let sql = "SELECT current_setting('hba_file') AS hba_file,
+ pg_conf_load_time() < (pg_stat_file(current_setting('hba_file'), true)).modification AS stale,
+ (SELECT coalesce(jsonb_agg(format('line %s: %s', line_number, error) ORDER BY line_number), '[]')
+  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL) AS errors";
+        self.file.look(sql.to_owned())
+    }
+
+    fn note(&self) -> Option<String> {
+        (!self.trusting.is_empty()).then(|| format!("`trust` lets anybody in without a password: {}", self.trusting.join("; ")))
+    }
+}
+
+impl Rule {
+    /// The line of the file, or the wrong key and what is wrong with it.
+    fn line(&self) -> Result<String, (&'static str, String)> {
+        let databases = words("database", &self.database.0, &["all", "sameuser", "samerole", "replication"])?;
+        let users = words("user", &self.user.0, &["all"])?;
+        let address = match (self.connection, self.address.as_deref()) {
+            (Connection::Local, None) => None,
+            (Connection::Local, Some(_)) => {
+                return Err(("address", "a `local` rule is for the Unix socket and has no address".into()));
+            }
+            (_, Some(address)) => Some(checked_address(address)?),
+            (_, None) => {
+                return Err(("type", format!("a `{}` rule needs an `address`, such as 198.18.0.5/32", self.connection.word())));
+            }
+        };
+        match (self.method, self.connection) {
+            (Method::Peer, connection) if connection != Connection::Local => {
+                return Err(("method", "`peer` asks the kernel who is at the socket, so it is for `local` rules only".into()));
+            }
+            (Method::Cert, connection) if connection != Connection::HostSsl => {
+                return Err(("method", "`cert` needs TLS, so it is for `hostssl` rules only".into()));
+            }
+            (method, Connection::Local) if method != Method::Peer && self.user.0.iter().any(|user| user == "postgres") => {
+                let message = format!(
+                    "a `local` rule for `postgres` never counts: `{FIRST}` stands before it, because this program logs in by it"
+                );
+                return Err(("user", message));
+            }
+            (Method::Scram | Method::Md5 | Method::Peer | Method::Cert | Method::Reject | Method::Trust, _) => {}
+        }
+        let mut line = format!("{} {databases} {users}", self.connection.word());
+        if let Some(address) = address {
+            let _ = write!(line, " {address}");
+        }
+        let _ = write!(line, " {}", self.method.word());
+        for (name, Text(value)) in &self.options {
+            if name.is_empty() || !name.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_') {
+                return Err(("options", format!("`{name}` is not the name of an option")));
+            }
+            let _ = write!(line, " {}", token("options", &format!("{name}={value}"), false)?);
+        }
+        Ok(line)
+    }
+}
+
+/// Names, as a list in the file.
+fn words(key: &'static str, names: &[String], keywords: &[&str]) -> Result<String, (&'static str, String)> {
+    if names.is_empty() {
+        return Err((key, "is an empty list; leave it out to mean `all`".into()));
+    }
+    let mut tokens = Vec::new();
+    for name in names {
+        if name.is_empty() || name.starts_with(['@', '/']) {
+            return Err((key, format!("`{name}` is not a name; files (`@`) and patterns (`/`) are not supported")));
+        }
+        // `+role` means the members of a role, and only without quotes.
+        let group = key == "user" && name.starts_with('+');
+        tokens.push(token(key, name, !group && !keywords.contains(&name.as_str()))?);
+    }
+    Ok(tokens.join(","))
+}
+
+/// A word of the file, in quotes where PostgreSQL would read it as more than one or as a keyword.
+fn token(key: &'static str, text: &str, is_name: bool) -> Result<String, (&'static str, String)> {
+    if text.contains(|sign: char| sign.is_control() || sign == '"') {
+        return Err((
+            key,
+            format!("`{}` holds a quote or a control character, which the file has no way to write", text.escape_debug()),
+        ));
+    }
+    let plain = text.chars().all(|sign| sign.is_ascii_alphanumeric() || "_-.+=:/$".contains(sign));
+    let plain = plain && (!is_name || !text.starts_with('+'));
+    Ok(if plain { text.to_owned() } else { format!("\"{text}\"") })
+}
+
+fn checked_address(address: &str) -> Result<String, (&'static str, String)> {
+    if ["all", "samehost", "samenet"].contains(&address) {
+        return Ok(address.to_owned());
+    }
+    let network: Network = address.parse().map_err(|reason| ("address", reason))?;
+    if !address.contains('/') {
+        let bits = if network.is_v6() { 128 } else { 32 };
+        return Err((
+            "address",
+            format!("`{address}` needs the number of bits that count; for this one address write `{address}/{bits}`"),
+        ));
+    }
+    let host = address.split('/').next().unwrap_or_default();
+    let base = network.to_string();
+    if base.split('/').next() != Some(host)
+        && host.parse::<std::net::IpAddr>().ok().map(|host| host.to_string()).as_deref() != base.split('/').next()
+    {
+        return Err((
+            "address",
+            format!("`{address}` has bits beyond its mask: write `{base}`, or `/32` (IPv6: `/128`) for the one address"),
+        ));
+    }
+    Ok(address.to_owned())
+}
+
+impl Resource for PgHba {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PgCluster>(self.look());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let (found, directory) = match self.file.known(is, &self.look())? {
+            Known::Cluster(found, directory) => (found, directory),
+            Known::Settled(verdict) => return Ok(*verdict),
+        };
+        let said: Said = match row(&found.server)? {
+            Ok(said) => said,
+            Err(why) => return Ok(without_server(&self.file, is, found, &directory, why)),
+        };
+        let path = format!("{directory}/pg_hba.conf");
+        if said.hba_file != path {
+            return Ok(Verdict::Refused(format!(
+                "the server reads `{}` and not `{path}`; set `hba_file` to that",
+                said.hba_file
+            )));
+        }
+        let mut summary = self.file.differences(found.file.as_ref());
+        if summary.is_empty() && !said.errors.is_empty() {
+            return Ok(Verdict::Refused(format!("PostgreSQL does not accept these rules: {}", said.errors.join("; "))));
+        }
+        if summary.is_empty() && said.stale != Some(true) {
+            return Ok(Verdict::Converged { note: self.note() });
+        }
+        summary.push("reload".into());
+        summary.extend(self.note());
+        Ok(Verdict::Change(self.file.change(found.file.as_ref(), is, &summary.join(", "))))
+    }
+}
+
+#[cfg(test)]
+#[path = "pg_hba_tests.rs"]
+mod tests;

@@ -1,0 +1,202 @@
+//! `pg_hba`: lines as PostgreSQL reads them, and what must not come about.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    question::{
+        Answers,
+        pg_cluster::{File, Found, Server},
+    },
+    resource::{content::tests::shown, trial},
+    secret::SecretValues,
+};
+
+fn hba(parameters: Value) -> Result<PgHba, Wrong> {
+    PgHba::new(decode(parameters)?)
+}
+
+fn rule(rule: &Value) -> Value {
+    json!({"rules": [rule]})
+}
+
+fn line(given: &Value) -> String {
+    hba(rule(given)).unwrap().file.text.lines().nth(2).unwrap_or_default().to_owned()
+}
+
+fn wrong(parameters: Value) -> String {
+    match hba(parameters) {
+        Err(Wrong::Parameter { path, message }) => {
+            let path: Vec<String> = path
+                .iter()
+                .map(|step| match step {
+                    Segment::Key(key) => key.clone(),
+                    Segment::Index(index) => index.to_string(),
+                })
+                .collect();
+            format!("{}: {message}", path.join("."))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn app() -> PgHba {
+    hba(json!({"rules": [
+        {"type": "local", "database": "slm", "user": "slm_app", "method": "scram-sha-256"},
+        {"type": "hostssl", "database": ["slm", "x y"], "user": ["slm_app", "+staff"], "address": "198.18.0.20/32", "method": "scram-sha-256"},
+    ]}))
+    .unwrap()
+}
+
+fn file(content: &str) -> File {
+    File { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true }
+}
+
+fn found(file: Option<File>, said: Value) -> Found {
+    Found { versions: vec!["15".into()], file, server: Server::Said(said) }
+}
+
+fn said(stale: bool, errors: &[&str]) -> Value {
+    json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "stale": stale, "errors": errors})
+}
+
+fn verdict(hba: &PgHba, found: Found) -> Verdict {
+    let mut answers = Answers::default();
+    answers.set::<PgCluster>(hba.look(), Ok(found));
+    hba.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+}
+
+#[test]
+fn the_way_in_for_postgres_comes_first_whatever_is_asked_for() {
+    insta::assert_snapshot!(app().file.text, @r#"
+    # Written by autobot-provision: what is changed here is lost. The first rule that fits counts.
+    local all postgres peer
+    local slm slm_app scram-sha-256
+    hostssl slm,"x y" slm_app,+staff 198.18.0.20/32 scram-sha-256
+    "#);
+    let twice = json!({"rules": [{"type": "local", "user": "postgres", "method": "peer"}]});
+    assert_eq!(hba(twice).unwrap().file.text.matches("local all postgres peer").count(), 1);
+}
+
+#[test]
+fn words_are_quoted_where_they_would_mean_more() {
+    for (given, expected) in [
+        (json!({"type": "local", "method": "peer"}), "local all all peer"),
+        (json!({"type": "local", "database": "a,b", "user": "c#d", "method": "peer"}), "local \"a,b\" \"c#d\" peer"),
+        (
+            json!({"type": "host", "database": "replication", "user": "rep", "address": "fd00::/8", "method": "scram-sha-256"}),
+            "host replication rep fd00::/8 scram-sha-256",
+        ),
+        (json!({"type": "host", "address": "samenet", "method": "reject"}), "host all all samenet reject"),
+        (
+            json!({"type": "hostssl", "address": "all", "method": "cert", "options": {"map": "a b", "clientname": "DN"}}),
+            "hostssl all all all cert \"map=a b\" clientname=DN",
+        ),
+        (
+            json!({"type": "hostssl", "address": "0.0.0.0/0", "method": "scram-sha-256", "options": {"clientcert": "verify-full"}}),
+            "hostssl all all 0.0.0.0/0 scram-sha-256 clientcert=verify-full",
+        ),
+        (json!({"type": "local", "user": "ü", "method": "peer"}), "local all \"ü\" peer"),
+    ] {
+        assert_eq!(line(&given), expected);
+    }
+}
+
+#[test]
+fn wrong_rules_say_what_to_do() {
+    let all = [
+        wrong(rule(&json!({"type": "local", "address": "127.0.0.1/32", "method": "peer"}))),
+        wrong(rule(&json!({"type": "host", "method": "scram-sha-256"}))),
+        wrong(rule(&json!({"type": "host", "address": "198.18.0.20", "method": "scram-sha-256"}))),
+        wrong(rule(&json!({"type": "host", "address": "198.18.0.20/24", "method": "scram-sha-256"}))),
+        wrong(rule(&json!({"type": "host", "address": "db.example/24", "method": "scram-sha-256"}))),
+        wrong(rule(&json!({"type": "host", "address": "198.18.0.0/33", "method": "scram-sha-256"}))),
+        wrong(rule(&json!({"type": "host", "address": "all", "method": "peer"}))),
+        wrong(rule(&json!({"type": "host", "address": "all", "method": "cert"}))),
+        wrong(rule(&json!({"type": "local", "user": ["postgres"], "method": "reject"}))),
+        wrong(rule(&json!({"type": "local", "method": "trust"}))),
+        wrong(rule(&json!({"type": "local", "user": "a\"b", "method": "peer"}))),
+        wrong(rule(&json!({"type": "local", "user": "a\nlocal all all trust", "method": "peer"}))),
+        wrong(rule(&json!({"type": "local", "user": "@file", "method": "peer"}))),
+        wrong(rule(&json!({"type": "local", "user": [], "method": "peer"}))),
+        wrong(rule(&json!({"type": "local", "method": "peer", "options": {"a b": "c"}}))),
+        wrong(json!({"rules": [], "cluster": "../x"})),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    rules.0.address: a `local` rule is for the Unix socket and has no address
+    rules.0.type: a `host` rule needs an `address`, such as 198.18.0.5/32
+    rules.0.address: `198.18.0.20` needs the number of bits that count; for this one address write `198.18.0.20/32`
+    rules.0.address: `198.18.0.20/24` has bits beyond its mask: write `198.18.0.0/24`, or `/32` (IPv6: `/128`) for the one address
+    rules.0.address: `db.example/24` is not an address such as 198.18.0.1 or 198.18.0.0/24
+    rules.0.address: `198.18.0.0/33` is not an address such as 198.18.0.1 or 198.18.0.0/24
+    rules.0.method: `peer` asks the kernel who is at the socket, so it is for `local` rules only
+    rules.0.method: `cert` needs TLS, so it is for `hostssl` rules only
+    rules.0.user: a `local` rule for `postgres` never counts: `local all postgres peer` stands before it, because this program logs in by it
+    rules.0.method: `trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant
+    rules.0.user: `a\"b` holds a quote or a control character, which the file has no way to write
+    rules.0.user: `a\nlocal all all trust` holds a quote or a control character, which the file has no way to write
+    rules.0.user: `@file` is not a name; files (`@`) and patterns (`/`) are not supported
+    rules.0.user: is an empty list; leave it out to mean `all`
+    rules.0.options: `a b` is not the name of an option
+    cluster: `../x` is not a cluster's name, such as `main`: letters, digits, `_` and `.`
+    "#);
+    assert!(wrong(rule(&json!({"type": "local", "method": "password"}))).contains("unknown variant `password`"));
+}
+
+#[test]
+fn the_file_and_the_running_rules_are_as_wanted() {
+    let hba = app();
+    let same = || Some(file(&hba.file.text));
+    assert_eq!(shown(&verdict(&hba, found(same(), said(false, &[])))), "converged");
+    assert_eq!(shown(&verdict(&hba, found(same(), said(true, &[])))), "change (replaces): reload\n");
+    let refused = shown(&verdict(&hba, found(same(), said(false, &["line 4: no"]))));
+    assert!(refused.contains("does not accept these rules: line 4: no"), "{refused}");
+    let elsewhere = json!({"hba_file": "/srv/pg_hba.conf", "stale": false, "errors": []});
+    assert!(shown(&verdict(&hba, found(same(), elsewhere))).contains("the server reads `/srv/pg_hba.conf`"));
+}
+
+#[test]
+fn what_differs_is_shown_and_read_by_the_server() {
+    let hba = app();
+    let old = hba.file.text.replace("scram-sha-256", "trust");
+    let change = trial::change(verdict(&hba, found(Some(file(&old)), said(false, &["line 9: wrong, but of the old file"]))));
+    assert_eq!(change.summary, "content, reload");
+    assert!(trial::shown(&change.diff).contains("- local slm slm_app trust"));
+    let open = File { mode: Mode(0o644), owner: "root:root".into(), ..file(&hba.file.text) };
+    let change = trial::change(verdict(&hba, found(Some(open), said(false, &[]))));
+    assert_eq!(change.summary, "owner root:root → postgres:postgres, mode 0644 → 0640, reload");
+}
+
+#[test]
+fn trust_is_said_each_time() {
+    let hba = hba(json!({"rules": [{"type": "local", "user": "app", "method": "trust"}], "allow_trust": true})).unwrap();
+    let Verdict::Converged { note: Some(note) } = verdict(&hba, found(Some(file(&hba.file.text)), said(false, &[]))) else {
+        panic!()
+    };
+    assert_eq!(note, "`trust` lets anybody in without a password: local all app trust");
+    assert!(trial::change(verdict(&hba, found(None, said(false, &[])))).summary.contains("`trust` lets anybody in"));
+}
+
+#[test]
+fn without_a_cluster_or_a_server_it_says_what_is_missing() {
+    let hba = app();
+    let none = Found { versions: Vec::new(), file: None, server: Server::Mute("x".into()) };
+    assert!(shown(&verdict(&hba, none.clone())).starts_with("blocked by PostgreSQL's cluster `main`: create\n= pg_hba.conf\n"));
+    let two = Found { versions: vec!["15".into(), "17".into()], ..none.clone() };
+    assert_eq!(
+        shown(&verdict(&hba, two)),
+        "refused: there are several clusters `main`, of versions 15, 17; say which with `version`"
+    );
+    let down = |content: &str| Found {
+        versions: vec!["15".into()],
+        file: Some(file(content)),
+        server: Server::Mute("its server does not run".into()),
+    };
+    assert!(
+        shown(&verdict(&hba, down(&hba.file.text)))
+            .starts_with("blocked by the server of `/etc/postgresql/15/main` (its server does not run)")
+    );
+    assert_eq!(trial::change(verdict(&hba, down("broken"))).summary, "content, start");
+    let hba_without_answer = hba.compare(&Is { answers: &Answers::default(), secrets: &SecretValues::default() });
+    assert!(hba_without_answer.is_err());
+}

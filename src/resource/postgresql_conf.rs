@@ -1,0 +1,279 @@
+//! `postgresql_conf`: settings of a PostgreSQL cluster, in a file of their own in `conf.d`, and live.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, de};
+
+use super::{
+    Files, Flag, Is, Kind, Mode, Resource, Verdict, Wrong,
+    cluster_file::{ClusterFile, FileKind, Known, row, without_server},
+    decode,
+};
+use crate::{
+    pg,
+    question::{
+        Questions, Unanswered,
+        pg_cluster::{Cluster, Look, PgCluster},
+    },
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "postgresql_conf",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlConf::new(decode(parameters)?)?)),
+    parameters: &["settings", "cluster", "version", "file", "restart"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    settings: IndexMap<String, Text>,
+    cluster: Option<String>,
+    version: Option<Text>,
+    /// The file's name in `conf.d`.
+    file: Option<String>,
+    /// Whether the server is restarted where a setting needs it.
+    restart: Option<Flag>,
+}
+
+/// A value as PostgreSQL's files hold it: text, also written as a number or a boolean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => Ok(Self(text)),
+            serde_json::Value::Number(number) => Ok(Self(number.to_string())),
+            serde_json::Value::Bool(yes) => Ok(Self(if yes { "on" } else { "off" }.to_owned())),
+            serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                Err(de::Error::custom("expected a text, a number or a boolean"))
+            }
+        }
+    }
+}
+
+/// What a Debian cluster is found by, and what would read other files in.
+const NOT_OURS: [&str; 5] = ["data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"];
+
+#[derive(Debug)]
+struct PostgresqlConf {
+    file: ClusterFile,
+}
+
+/// What the server says about the settings of the file.
+#[derive(Debug, Deserialize)]
+struct Said {
+    /// Whether the file is younger than the server's last look at its files.
+    stale: Option<bool>,
+    /// By name in lower case.
+    settings: BTreeMap<String, Setting>,
+    /// Every place that sets one of them, in the order in which they count: the last wins.
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Setting {
+    context: String,
+    pending: bool,
+    source: String,
+    file: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Place {
+    name: String,
+    file: String,
+}
+
+impl PostgresqlConf {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let version = given.version.map(|version| version.0);
+        let cluster = Cluster::new(given.cluster, version).map_err(|(name, reason)| Wrong::parameter(name, reason))?;
+        let name = given.file.unwrap_or_else(|| "50-autobot.conf".to_owned());
+        let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-".contains(sign);
+        if name.starts_with('.') || name.strip_suffix(".conf").is_none() || !name.chars().all(plain) {
+            return Err(Wrong::parameter(
+                "file",
+                "is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`",
+            ));
+        }
+        if given.settings.is_empty() {
+            return Err(Wrong::parameter("settings", "is empty; give what is to be set, as in `{max_connections: 200}`"));
+        }
+        let mut text = String::from("# Written by autobot-provision: what is changed here is lost.\n");
+        let mut names = Vec::new();
+        for (name, Text(value)) in &given.settings {
+            let wrong = |message: String| {
+                Err(Wrong::Parameter {
+                    path: [super::Segment::Key("settings".into()), super::Segment::Key(name.clone())].into(),
+                    message,
+                })
+            };
+            let lower = name.to_ascii_lowercase();
+            if !is_setting(name) {
+                return wrong(format!("`{name}` is not the name of a setting"));
+            }
+            if NOT_OURS.contains(&lower.as_str()) || lower.starts_with("include") {
+                return wrong(format!("`{name}` says where the cluster's files are; that is the packages' business"));
+            }
+            if names.contains(&lower) {
+                return wrong(format!("`{name}` is there twice, in upper and in lower case"));
+            }
+            if value.contains(char::is_control) {
+                return wrong("cannot hold control characters".to_owned());
+            }
+            // PostgreSQL reads backslashes in its files as in E'' strings.
+            let _ = writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
+            names.push(lower);
+        }
+        let restart = given.restart.is_none_or(|restart| restart.0);
+        let file = ClusterFile {
+            cluster,
+            file: format!("conf.d/{name}"),
+            mode: Mode(0o644),
+            text,
+            restart,
+            kind: FileKind::Settings,
+            names,
+        };
+        Ok(Self { file })
+    }
+
+    fn look(&self) -> Look {
+        let names: Vec<String> = self.file.names.iter().map(|name| pg::literal(name)).collect();
+        let names = names.join(", ");
+        self.file.look(format!(
+            "SELECT pg_conf_load_time() < (pg_stat_file(regexp_replace(current_setting('config_file'), '[^/]*$', '') || {file}, true)).modification AS stale,
+ (SELECT coalesce(jsonb_object_agg(lower(name), jsonb_build_object('context', context, 'pending', pending_restart, 'source', source, 'file', sourcefile)), '{{}}')
+  FROM pg_catalog.pg_settings WHERE lower(name) IN ({names})) AS settings,
+ (SELECT coalesce(jsonb_agg(jsonb_build_object('name', lower(name), 'file', sourcefile) ORDER BY seqno), '[]')
+  FROM pg_catalog.pg_file_settings WHERE lower(name) IN ({names})) AS places",
+            file = pg::literal(&self.file.file),
+        ))
+    }
+
+    /// Why the file cannot make its settings live.
+    fn refusal(&self, said: &Said, path: &str) -> Option<String> {
+        for name in &self.file.names {
+            match said.settings.get(name) {
+                None if !name.contains('.') => return Some(format!("PostgreSQL has no setting `{name}` in this version")),
+                Some(setting) if setting.context == "internal" => {
+                    return Some(format!(
+                        "`{name}` cannot be set: it was decided when PostgreSQL was built or the cluster was made"
+                    ));
+                }
+                Some(setting) if matches!(setting.source.as_str(), "command line" | "environment variable") => {
+                    return Some(format!("`{name}` is set by the server's {}, which wins over every file", setting.source));
+                }
+                None | Some(_) => {}
+            }
+            let places = || said.places.iter().filter(|place| place.name == *name);
+            let ours = places().any(|place| place.file == path);
+            let last = places().next_back().map(|place| place.file.as_str()).filter(|last| *last != path);
+            let Some(winner) = last.filter(|last| ours || last.ends_with("/postgresql.auto.conf") || sorts_behind(last, path))
+            else {
+                continue;
+            };
+            return Some(if winner.ends_with("/postgresql.auto.conf") {
+                format!("`{name}` was set with ALTER SYSTEM, which wins over every file; take it back: ALTER SYSTEM RESET {name}")
+            } else {
+                format!(
+                    "`{name}` is set again in `{winner}`, which is read after `{path}` and wins; remove it there, or choose a later name with `file`"
+                )
+            });
+        }
+        None
+    }
+
+    /// What the server still has to do for settings whose file is as wanted: to read it, to be started again.
+    fn due(&self, said: &Said, path: &str) -> (bool, Vec<&str>) {
+        let pending: Vec<&str> =
+            self.names().filter(|name| said.settings.get(*name).is_some_and(|setting| setting.pending)).collect();
+        // In our own session a setting may come from somewhere else: that of a role, a database, or this program's.
+        let from_file = |setting: &Setting| {
+            setting.pending
+                || setting.source != "configuration file" && setting.source != "default"
+                || setting.file.as_deref() == Some(path)
+        };
+        let unread = self.names().any(|name| said.settings.get(name).is_some_and(|setting| !from_file(setting)));
+        (said.stale == Some(true) || unread, pending)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.file.names.iter().map(String::as_str)
+    }
+
+    /// The settings that differ from the old text and need a restart.
+    fn restarting(&self, old: &str, said: &Said) -> Vec<&str> {
+        let line = |text: &str, name: &str| {
+            text.lines()
+                .find(|line| line.split([' ', '=']).next().is_some_and(|word| word.eq_ignore_ascii_case(name)))
+                .map(str::to_owned)
+        };
+        self.names()
+            .filter(|name| said.settings.get(*name).is_some_and(|setting| setting.context == "postmaster"))
+            .filter(|name| line(old, name) != line(&self.file.text, name))
+            .collect()
+    }
+}
+
+/// Whether `other` is in the same directory and read later: PostgreSQL sorts names by bytes.
+fn sorts_behind(other: &str, path: &str) -> bool {
+    let (directory, _) = path.rsplit_once('/').unwrap_or_default();
+    other.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')) && other > path
+}
+
+/// `name`, or `extension.name`.
+fn is_setting(name: &str) -> bool {
+    let word = |word: &str| {
+        word.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_')
+            && word.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_')
+    };
+    !name.is_empty() && name.split('.').count() <= 2 && name.split('.').all(word)
+}
+
+impl Resource for PostgresqlConf {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<PgCluster>(self.look());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        let (found, directory) = match self.file.known(is, &self.look())? {
+            Known::Cluster(found, directory) => (found, directory),
+            Known::Settled(verdict) => return Ok(*verdict),
+        };
+        let said: Said = match row(&found.server)? {
+            Ok(said) => said,
+            Err(why) => return Ok(without_server(&self.file, is, found, &directory, why)),
+        };
+        let path = format!("{directory}/{}", self.file.file);
+        if let Some(reason) = self.refusal(&said, &path) {
+            return Ok(Verdict::Refused(reason));
+        }
+        let mut summary = self.file.differences(found.file.as_ref());
+        let (unread, mut restarting) = self.due(&said, &path);
+        if summary.is_empty() && !unread && (restarting.is_empty() || !self.file.restart) {
+            let note = (!restarting.is_empty()).then(|| format!("waits for a restart of PostgreSQL: {}", restarting.join(", ")));
+            return Ok(Verdict::Converged { note });
+        }
+        if !summary.is_empty() {
+            let old = found.file.as_ref().map(|file| String::from_utf8_lossy(&file.content)).unwrap_or_default();
+            restarting.extend(self.restarting(&old, &said));
+            restarting.dedup();
+        }
+        summary.push(match (restarting.is_empty(), self.file.restart) {
+            (true, _) => "reload".to_owned(),
+            (false, true) => format!("restart for {}", restarting.join(", ")),
+            (false, false) => format!("reload; a restart is needed for {}", restarting.join(", ")),
+        });
+        Ok(Verdict::Change(self.file.change(found.file.as_ref(), is, &summary.join(", "))))
+    }
+}
+
+#[cfg(test)]
+#[path = "postgresql_conf_tests.rs"]
+mod tests;

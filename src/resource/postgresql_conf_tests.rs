@@ -1,0 +1,179 @@
+//! `postgresql_conf`: the file, and what of it is live.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    question::{
+        Answers,
+        pg_cluster::{File, Found, Server},
+    },
+    resource::{content::tests::shown, trial},
+    secret::SecretValues,
+};
+
+const OURS: &str = "/etc/postgresql/15/main/conf.d/50-autobot.conf";
+
+fn conf(parameters: Value) -> Result<PostgresqlConf, Wrong> {
+    PostgresqlConf::new(decode(parameters)?)
+}
+
+fn two(restart: bool) -> PostgresqlConf {
+    conf(json!({"settings": {"max_connections": 200, "work_mem": "8MB"}, "restart": restart})).unwrap()
+}
+
+fn wrong(parameters: Value) -> String {
+    match conf(parameters) {
+        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a server says that has read our file.
+fn said() -> Value {
+    let setting = |context: &str| json!({"context": context, "pending": false, "source": "configuration file", "file": OURS});
+    let place = |name: &str, file: &str| json!({"name": name, "file": file});
+    json!({
+        "stale": false,
+        "settings": {"max_connections": setting("postmaster"), "work_mem": setting("user")},
+        "places": [
+            place("max_connections", "/etc/postgresql/15/main/postgresql.conf"), place("max_connections", OURS), place("work_mem", OURS),
+        ],
+    })
+}
+
+fn verdict(conf: &PostgresqlConf, text: Option<&str>, said: Value) -> Verdict {
+    let file =
+        text.map(|text| File { content: text.into(), mode: Mode(0o644), owner: "postgres:postgres".into(), regular: true });
+    let mut answers = Answers::default();
+    answers.set::<PgCluster>(conf.look(), Ok(Found { versions: vec!["15".into()], file, server: Server::Said(said) }));
+    conf.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+}
+
+#[test]
+fn values_are_written_so_that_postgresql_reads_them_back() {
+    let conf = conf(
+        json!({"settings": {"listen_addresses": "localhost, 10.0.0.1", "ssl": true, "log_line_prefix": "%m 'q' \\ ", "pg_stat_statements.max": 1000, "DateStyle": "ISO", "random_page_cost": 1.1}}),
+    );
+    insta::assert_snapshot!(conf.unwrap().file.text, @r"
+    # Written by autobot-provision: what is changed here is lost.
+    listen_addresses = 'localhost, 10.0.0.1'
+    ssl = 'on'
+    log_line_prefix = '%m ''q'' \\ '
+    pg_stat_statements.max = '1000'
+    DateStyle = 'ISO'
+    random_page_cost = '1.1'
+    ");
+}
+
+#[test]
+fn a_file_that_the_server_has_read_is_converged() {
+    let conf = two(true);
+    assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), said())), "converged");
+    // Our own session and the role of this program may have other values than the file.
+    let mut session = said();
+    session["settings"]["work_mem"] = json!({"context": "user", "pending": false, "source": "user", "file": null});
+    assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), session)), "converged");
+}
+
+#[test]
+fn each_thing_that_is_not_live_is_a_change() {
+    let conf = two(true);
+    let text = conf.file.text.clone();
+    let mut stale = said();
+    stale["stale"] = json!(true);
+    assert_eq!(trial::change(verdict(&conf, Some(&text), stale)).summary, "reload");
+    let mut unread = said();
+    unread["settings"]["work_mem"]["file"] = json!("/etc/postgresql/15/main/postgresql.conf");
+    assert_eq!(trial::change(verdict(&conf, Some(&text), unread)).summary, "reload");
+    let mut pending = said();
+    pending["settings"]["max_connections"]["pending"] = json!(true);
+    assert_eq!(trial::change(verdict(&conf, Some(&text), pending.clone())).summary, "restart for max_connections");
+    let Verdict::Converged { note: Some(note) } = verdict(&two(false), Some(&text), pending) else { panic!() };
+    assert_eq!(note, "waits for a restart of PostgreSQL: max_connections");
+}
+
+#[test]
+fn a_reload_is_told_from_a_restart() {
+    let conf = two(true);
+    assert_eq!(trial::change(verdict(&conf, None, said())).summary, "create, restart for max_connections");
+    let other_memory = conf.file.text.replace("8MB", "4MB");
+    let change = trial::change(verdict(&conf, Some(&other_memory), said()));
+    assert_eq!((change.summary.as_str(), change.replaces), ("content, reload", true));
+    assert!(trial::shown(&change.diff).contains("- work_mem = '4MB'\n+ work_mem = '8MB'"));
+    let other_connections = conf.file.text.replace("200", "100");
+    assert_eq!(trial::change(verdict(&conf, Some(&other_connections), said())).summary, "content, restart for max_connections");
+    let change = trial::change(verdict(&two(false), Some(&other_connections), said()));
+    assert_eq!(change.summary, "content, reload; a restart is needed for max_connections");
+}
+
+#[test]
+fn a_place_that_wins_is_named_before_anything_is_done() {
+    let conf = two(true);
+    let refused = |text: Option<&str>, file: &str, ours: bool| {
+        let mut said = said();
+        let mut places = vec![json!({"name": "work_mem", "file": file})];
+        if ours {
+            places.insert(0, json!({"name": "work_mem", "file": OURS}));
+        }
+        said["places"] = json!(places);
+        shown(&verdict(&conf, text, said))
+    };
+    let auto = "/var/lib/postgresql/15/main/postgresql.auto.conf";
+    for ours in [true, false] {
+        assert!(refused(None, auto, ours).contains("ALTER SYSTEM RESET work_mem"));
+        let later = refused(None, "/etc/postgresql/15/main/conf.d/99-x.conf", ours);
+        assert!(later.contains("`work_mem` is set again in `/etc/postgresql/15/main/conf.d/99-x.conf`"), "{later}");
+    }
+    assert!(refused(None, "/etc/postgresql/15/main/conf.d/10-x.conf", false).starts_with("change: create"));
+    assert!(refused(None, "/etc/postgresql/15/main/postgresql.conf", false).starts_with("change: create"));
+    assert!(refused(Some("x"), "/etc/postgresql/15/main/postgresql.conf", true).starts_with("refused: `work_mem` is set again"));
+    let mut line = said();
+    line["settings"]["work_mem"]["source"] = json!("command line");
+    assert!(shown(&verdict(&conf, None, line)).contains("set by the server's command line"));
+}
+
+#[test]
+fn settings_that_there_are_not_are_refused() {
+    let mut none = said();
+    none["settings"].as_object_mut().unwrap().remove("work_mem");
+    assert_eq!(shown(&verdict(&two(true), None, none)), "refused: PostgreSQL has no setting `work_mem` in this version");
+    let mut internal = said();
+    internal["settings"]["work_mem"]["context"] = json!("internal");
+    assert!(shown(&verdict(&two(true), None, internal)).starts_with("refused: `work_mem` cannot be set"));
+    let custom = conf(json!({"settings": {"my.setting": "x"}})).unwrap();
+    assert_eq!(
+        shown(&verdict(&custom, Some(&custom.file.text), json!({"stale": false, "settings": {}, "places": []}))),
+        "converged"
+    );
+}
+
+#[test]
+fn wrong_parameters_say_what_to_do() {
+    let all = [
+        wrong(json!({"settings": {}})),
+        wrong(json!({"settings": {"a b": 1}})),
+        wrong(json!({"settings": {"a'": 1}})),
+        wrong(json!({"settings": {"include_dir": "x"}})),
+        wrong(json!({"settings": {"data_directory": "/x"}})),
+        wrong(json!({"settings": {"work_mem": "a\nb"}})),
+        wrong(json!({"settings": {"work_mem": 1, "WORK_MEM": 2}})),
+        wrong(json!({"settings": {"work_mem": [1]}})),
+        wrong(json!({"settings": {"work_mem": 1}, "file": "../x.conf"})),
+        wrong(json!({"settings": {"work_mem": 1}, "file": "x"})),
+        wrong(json!({"settings": {"work_mem": 1}, "version": "1 5"})),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    [Key("settings")]: is empty; give what is to be set, as in `{max_connections: 200}`
+    [Key("settings"), Key("a b")]: `a b` is not the name of a setting
+    [Key("settings"), Key("a'")]: `a'` is not the name of a setting
+    [Key("settings"), Key("include_dir")]: `include_dir` says where the cluster's files are; that is the packages' business
+    [Key("settings"), Key("data_directory")]: `data_directory` says where the cluster's files are; that is the packages' business
+    [Key("settings"), Key("work_mem")]: cannot hold control characters
+    [Key("settings"), Key("WORK_MEM")]: `WORK_MEM` is there twice, in upper and in lower case
+    [Key("settings"), Key("work_mem")]: expected a text, a number or a boolean
+    [Key("file")]: is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`
+    [Key("file")]: is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`
+    [Key("version")]: `1 5` is not a version of PostgreSQL, such as "17"
+    "#);
+}

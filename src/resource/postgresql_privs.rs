@@ -1,0 +1,306 @@
+//! `postgresql_privs`: what roles may do with a database and what is in it.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Deserialize;
+
+use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, Resource, Verdict, Wrong, content::blocked_by, decode};
+use crate::{
+    pg::{self, Name},
+    question::{
+        Questions, Unanswered,
+        pg::{Answer, Pg, Query, typed},
+    },
+    script::Script,
+};
+
+mod objects;
+use objects::{Type, everything};
+
+pub(super) const KIND: Kind = Kind {
+    name: "postgresql_privs",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlPrivs::new(decode(parameters)?)?)),
+    parameters: &[
+        "database",
+        "db",
+        "login_db",
+        "roles",
+        "role",
+        "type",
+        "objs",
+        "obj",
+        "schema",
+        "privs",
+        "priv",
+        "state",
+        "grant_option",
+        "target_roles",
+        "port",
+        "login_port",
+    ],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(alias = "db", alias = "login_db")]
+    database: Name,
+    #[serde(alias = "role")]
+    roles: OneOrMany<String>,
+    #[serde(rename = "type", default)]
+    kind: Type,
+    #[serde(default, alias = "obj")]
+    objs: OneOrMany<String>,
+    schema: Option<Name>,
+    #[serde(alias = "priv")]
+    privs: OneOrMany<String>,
+    #[serde(default)]
+    state: State,
+    grant_option: Option<Flag>,
+    /// Whose new objects default privileges are for.
+    #[serde(default)]
+    target_roles: OneOrMany<String>,
+    #[serde(alias = "login_port", default = "usual_port")]
+    port: u16,
+}
+
+fn usual_port() -> u16 {
+    pg::PORT
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
+}
+
+#[derive(Debug)]
+struct PostgresqlPrivs {
+    database: Name,
+    /// `None` is `PUBLIC`: everybody.
+    roles: Vec<Option<Name>>,
+    kind: Type,
+    objs: Vec<Name>,
+    schema: Option<Name>,
+    /// In SQL's words; empty means all that there are.
+    privs: Vec<String>,
+    state: State,
+    grant_option: Option<bool>,
+    target_roles: Vec<Name>,
+    port: u16,
+}
+
+/// The one row.
+#[derive(Debug, Deserialize)]
+struct Found {
+    /// The roles that there are, and their numbers.
+    roles: BTreeMap<String, u64>,
+    /// Whether the schema is there.
+    schema: bool,
+    objects: Vec<Object>,
+}
+
+/// Something that privileges are about.
+#[derive(Debug, Deserialize)]
+struct Object {
+    name: String,
+    /// Grantee (0: everybody), privilege, and whether it may be passed on.
+    acl: Vec<(u64, String, bool)>,
+    /// The privileges that there are for such a thing in this version.
+    all: Vec<String>,
+}
+
+/// Comma-separated words, each trimmed.
+fn words(given: &OneOrMany<String>) -> impl Iterator<Item = &str> {
+    given.0.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn names(given: &OneOrMany<String>, key: &'static str) -> Result<Vec<Name>, Wrong> {
+    words(given).map(|word| Name::new(word).map_err(|reason| Wrong::parameter(key, reason))).collect()
+}
+
+impl PostgresqlPrivs {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let Parameters { database, roles, kind, objs, schema, privs, state, grant_option, target_roles, port } = given;
+        let role = |word: &str| if word.eq_ignore_ascii_case("public") { Ok(None) } else { Name::new(word).map(Some) };
+        let roles: Vec<Option<Name>> =
+            words(&roles).map(|word| role(word).map_err(|reason| Wrong::parameter("roles", reason))).collect::<Result<_, _>>()?;
+        if roles.is_empty() {
+            return Err(Wrong::parameter("roles", "is empty"));
+        }
+        let privs = kind.privileges(words(&privs)).map_err(|reason| Wrong::parameter("privs", reason))?;
+        let objs = kind.objects(names(&objs, "objs")?, &database).map_err(|reason| Wrong::parameter("objs", reason))?;
+        let schema = kind.schema(schema).map_err(|reason| Wrong::parameter("schema", reason))?;
+        let target_roles = names(&target_roles, "target_roles")?;
+        match (kind, target_roles.is_empty()) {
+            (Type::DefaultPrivs, true) => {
+                let message = "is missing: default privileges count for the objects that certain roles make, such as the owner of the database";
+                return Err(Wrong::parameter("target_roles", message));
+            }
+            (Type::Database | Type::Schema | Type::Table | Type::Sequence, false) => {
+                return Err(Wrong::parameter("target_roles", "is for `type: default_privs` only"));
+            }
+            (Type::Database | Type::Schema | Type::Table | Type::Sequence | Type::DefaultPrivs, _) => {}
+        }
+        let grant_option = grant_option.map(|flag| flag.0);
+        if grant_option == Some(true) && (state == State::Absent || roles.contains(&None)) {
+            return Err(Wrong::parameter("grant_option", "cannot be given to PUBLIC, nor with `state: absent`"));
+        }
+        Ok(Self { database, roles, kind, objs, schema, privs, state, grant_option, target_roles, port })
+    }
+
+    fn query(&self) -> Query {
+        let roles = self.roles.iter().flatten().chain(&self.target_roles).map(Name::literal).collect::<Vec<_>>().join(", ");
+        let roles = if roles.is_empty() { "''".to_owned() } else { roles };
+        let schema = self.schema.as_ref().map_or("true".to_owned(), |schema| {
+            format!("EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {})", schema.literal())
+        });
+        let sql = format!(
+            "SELECT (SELECT coalesce(jsonb_object_agg(rolname, oid::bigint), '{{}}') FROM pg_catalog.pg_roles WHERE rolname IN ({roles})) AS roles,
+ {schema} AS schema,
+ (SELECT coalesce(jsonb_agg(jsonb_build_object('name', o.name,
+   'acl', (SELECT coalesce(jsonb_agg(jsonb_build_array(a.grantee::bigint, a.privilege_type, a.is_grantable)), '[]') FROM aclexplode(o.acl) a),
+   'all', (SELECT jsonb_agg(DISTINCT a.privilege_type) FROM aclexplode(acldefault(o.kind, o.owner)) a)) ORDER BY o.name), '[]')
+  FROM ({}) o) AS objects",
+            self.kind.sql(&self.objs, self.schema.as_ref(), &self.target_roles)
+        );
+        // A database says who may do what with it from outside; the rest is known inside only.
+        let database = if self.kind == Type::Database { pg::maintenance_database() } else { self.database.clone() };
+        Query { database, sql, port: self.port }
+    }
+
+    fn script(&self, roles: &[&Option<Name>]) -> Script {
+        let to: Vec<String> = roles.iter().map(|role| role.as_ref().map_or("PUBLIC".to_owned(), Name::identifier)).collect();
+        let to = to.join(", ");
+        let privs = if self.privs.is_empty() { "ALL PRIVILEGES".to_owned() } else { self.privs.join(", ") };
+        let mut sql = String::from("BEGIN;\n");
+        for (before, what) in self.kind.targets(&self.objs, self.schema.as_ref(), &self.target_roles) {
+            sql.push_str(&before);
+            if self.state == State::Absent {
+                let _ = writeln!(sql, "REVOKE {privs} ON {what} FROM {to};");
+                continue;
+            }
+            let passed_on = if self.grant_option == Some(true) { " WITH GRANT OPTION" } else { "" };
+            let _ = writeln!(sql, "GRANT {privs} ON {what} TO {to}{passed_on};");
+            if self.grant_option == Some(false) {
+                let _ = writeln!(sql, "{before}REVOKE GRANT OPTION FOR {privs} ON {what} FROM {to};");
+            }
+        }
+        sql.push_str("COMMIT;\n");
+        let database = if self.kind == Type::Database { pg::maintenance_database() } else { self.database.clone() };
+        let connection = format!("dbname='{}'", database.as_str().replace('\\', "\\\\").replace('\'', "\\'"));
+        Script::new(APPLY).using(pg::SHELL).arg(self.port.to_string()).arg(connection).input(sql)
+    }
+
+    /// The privileges of an object that are not as wanted.
+    fn differing<'a>(&'a self, object: &'a Object, grantee: u64) -> Vec<&'a str> {
+        let wanted = if self.privs.is_empty() { &object.all } else { &self.privs };
+        let differs = |privilege: &str| {
+            let mut entries = object.acl.iter().filter(|(to, what, _)| *to == grantee && what == privilege).peekable();
+            let there = entries.peek().is_some();
+            let passed_on = entries.any(|(.., passed_on)| *passed_on);
+            match self.state {
+                State::Absent => there,
+                State::Present => !there || self.grant_option.is_some_and(|wanted| wanted != passed_on),
+            }
+        };
+        wanted.iter().map(String::as_str).filter(|privilege| differs(privilege)).collect()
+    }
+
+    /// What is missing before privileges can be given; nothing is missing for taking them away.
+    fn missing(&self, found: &Found) -> Vec<String> {
+        let roles = self.roles.iter().flatten().chain(&self.target_roles);
+        let mut missing: Vec<String> =
+            roles.filter(|role| !found.roles.contains_key(role.as_str())).map(|role| format!("role `{role}`")).collect();
+        if let Some(schema) = self.schema.as_ref().filter(|_| !found.schema) {
+            missing.push(format!("schema `{schema}` in `{}`", self.database));
+        } else if self.kind != Type::DefaultPrivs && !everything(&self.objs) {
+            let absent = self.objs.iter().filter(|name| !found.objects.iter().any(|object| object.name == name.as_str()));
+            let within = self.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
+            missing.extend(absent.map(|name| format!("{} `{within}{name}`", self.kind.word())));
+        }
+        missing
+    }
+
+    fn verdict(&self, found: &Found) -> Verdict {
+        let missing = self.missing(found);
+        let absent = self.state == State::Absent;
+        let there: Vec<&Option<Name>> = self
+            .roles
+            .iter()
+            .filter(|role| role.as_ref().is_none_or(|role| !absent || found.roles.contains_key(role.as_str())))
+            .collect();
+        let mut diff = Diff::none();
+        let mut differences = 0_usize;
+        for role in &there {
+            let (number, shown) = match role {
+                None => (Some(0), "PUBLIC"),
+                Some(role) => (found.roles.get(role.as_str()).copied(), role.as_str()),
+            };
+            for object in &found.objects {
+                // A role that is not there yet has no privilege.
+                let differing = self.differing(object, number.unwrap_or(u64::MAX));
+                if differing.is_empty() {
+                    continue;
+                }
+                differences += 1;
+                let what = format!("{} on {} {}", differing.join(", "), self.kind.word(), object.name);
+                match (self.state, self.grant_option) {
+                    (State::Absent, _) => diff.removed(format!("{what} from {shown}")),
+                    (State::Present, Some(true)) => diff.added(format!("{what} to {shown}, who may pass it on")),
+                    (State::Present, Some(false)) => diff.added(format!("{what} to {shown}, who may not pass it on")),
+                    (State::Present, None) => diff.added(format!("{what} to {shown}")),
+                }
+            }
+        }
+        if differences == 0 && (absent || missing.is_empty()) {
+            return Verdict::CONVERGED;
+        }
+        let verb = if absent { "revoke" } else { "grant" };
+        let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
+        let change =
+            Change::new(format!("{verb} {privs}"), self.script(&there)).diff(diff.titled(format!("database {}", self.database)));
+        if absent { Verdict::Change(change) } else { blocked_by(&missing, change) }
+    }
+
+    fn nothing_there(&self, missing: String) -> Verdict {
+        let roles: Vec<&Option<Name>> = self.roles.iter().collect();
+        let verb = if self.state == State::Absent { "revoke" } else { "grant" };
+        let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
+        Verdict::Blocked { missing, change: Change::new(format!("{verb} {privs}"), self.script(&roles)) }
+    }
+}
+
+impl Resource for PostgresqlPrivs {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Pg>(self.query());
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        match is.answers.get::<Pg>(&self.query())? {
+            Answer::Rows(rows) => {
+                let found = typed::<Found>(rows)?;
+                Ok(self.verdict(found.first().ok_or_else(|| Unanswered("PostgreSQL gave no row".into()))?))
+            }
+            Answer::NoServer { why } => Ok(self.nothing_there(format!("PostgreSQL ({why})"))),
+            Answer::NoDatabase if self.state == State::Absent => Ok(Verdict::CONVERGED),
+            Answer::NoDatabase => Ok(self.nothing_there(format!("database `{}`", self.database))),
+        }
+    }
+}
+
+/// As [`pg::APPLY`], in the database that the connection string `$2` names: the later of two `-d` counts.
+const APPLY: &str = r#"set -eu
+find_psql
+if [ -z "$psql" ]; then echo 'psql is not installed' >&2; exit 1; fi
+export PGOPTIONS='-c client_min_messages=warning'
+as_postgres "$1" -d "$2" -v ON_ERROR_STOP=1 -v VERBOSITY=terse
+"#;
+
+#[cfg(test)]
+mod tests;
