@@ -251,7 +251,7 @@ mod tests {
         fake(root.path(), "id", "echo 1");
         fake(
             root.path(),
-            "runuser",
+            "setpriv",
             r#"while [ "$1" != -p ]; do shift; done
             cat >>$TOOLS/sql
             case $2 in 5433) v=17;; 5434) echo 'psql: error: FATAL:  starting up'; exit 2;; *) v=15;; esac

@@ -273,7 +273,7 @@ pub(super) mod tests {
 
     const UP: &str = "Id=postgresql@15-main.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=oneshot\nResult=success\nNeedDaemonReload=no\n";
 
-    /// A node of files: `runuser` stands in for psql and postgres and answers from `answers/`.
+    /// A node of files: `runuser` and `setpriv` stand in for psql and postgres and answer from `answers/`.
     struct Node(tempfile::TempDir, #[allow(dead_code, reason = "held open")] Option<UnixListener>);
 
     impl Node {
@@ -285,10 +285,8 @@ pub(super) mod tests {
             fs::write(root.path().join("etc/15/main/postgresql.conf"), "").unwrap();
             fs::write(root.path().join("etc/15/main/pg_hba.conf"), "old\n").unwrap();
             trial::fake(root.path(), "psql", "");
-            trial::fake(
-                root.path(),
-                "runuser",
-                r#"for word do last=$word; done
+            trial::fake(root.path(), "id", "echo 1");
+            let answers = r#"for word do last=$word; done
                 echo "$last" >>$TOOLS/asked
                 [ ! -e $TOOLS/lock ] || exit 2
                 case $last in
@@ -298,8 +296,9 @@ pub(super) mod tests {
                   *pg_conf_load_time*) cat $TOOLS/loaded 2>/dev/null || echo 0;;
                   *pg_reload_conf*) echo $$ >$TOOLS/loaded; [ ! -e $TOOLS/answers/locked ] || mv $TOOLS/answers/locked $TOOLS/lock;;
                   *pending_restart*) cat $TOOLS/answers/pending 2>/dev/null || :;;
-                esac"#,
-            );
+                esac"#;
+            trial::fake(root.path(), "runuser", answers);
+            trial::fake(root.path(), "setpriv", answers);
             // The real one gives the file to postgres.
             trial::fake(root.path(), "chown", "");
             fake_systemd(root.path(), UP);
