@@ -344,3 +344,14 @@ fn who_is_not_root_is_told_what_to_run() {
         assert!(errors.starts_with(&wanted), "{errors}");
     }
 }
+
+#[test]
+fn a_selection_that_leaves_nothing_is_an_error_before_anything_is_contacted() {
+    let tagged = ROLE.replace("    copy:", "    tags: [words]\n    copy:");
+    let project = project(&tagged);
+    for arguments in [&["deploy", "--check", "--skip-tags", "words"][..], &["health"]] {
+        let (code, _, errors) = run_in(project.path(), arguments);
+        assert_eq!(code, Some(4), "{arguments:?}: {errors}");
+        assert!(errors.contains("is left of the selected roles"), "{errors}");
+    }
+}

@@ -21,6 +21,7 @@ use crate::{
         json::Json,
         terminal::{Detail, Terminal},
     },
+    source::{Diagnostic, Diagnostics},
 };
 
 /// How often long work shows that it still goes on.
@@ -44,6 +45,7 @@ pub(super) struct Order<'a> {
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let loaded = validate::load(given, order.selection).and_then(|plan| {
+        something_is_left(&plan, order.mode)?;
         let reach = reach::of_inventory(&plan, order.way)?;
         Ok((plan, reach))
     });
@@ -61,6 +63,17 @@ pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyho
         Came::Interrupted => Exit::INTERRUPTED,
         Came::Through(tally) => Exit(tally.exit_code(order.detailed_exitcode)),
     })
+}
+
+/// A selection that leaves nothing is a mistake: a monitor would take "0 ok" for healthy.
+fn something_is_left(plan: &Plan, mode: Mode) -> Result<(), Diagnostics> {
+    let mut roles = plan.hosts.iter().flat_map(|host| &host.roles);
+    let (left, what) = match mode {
+        Mode::Check | Mode::Apply => (roles.any(|role| !role.steps.is_empty()), "task"),
+        Mode::Health | Mode::Exercise => (roles.any(|role| !role.health.is_empty()), "health check"),
+    };
+    let nothing = Diagnostic::error(format!("no {what} is left of the selected roles")).help("see --tags and --skip-tags");
+    if left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
 /// How a run ended.

@@ -101,6 +101,10 @@ pub(super) enum Trouble {
 
 impl Trouble {
     fn end(self) -> HostEnd {
+        let holder = match &self {
+            Self::Link(LinkError::Held(holder)) => Some(holder.to_string()),
+            Self::Link(_) | Self::Failed(_) => None,
+        };
         let (status, error, remedy) = match self {
             Self::Failed(error) => (HostStatus::Failed, error, None),
             Self::Link(error) => {
@@ -108,7 +112,7 @@ impl Trouble {
                 (status, error.to_string(), error.remedy())
             }
         };
-        HostEnd { status, error: Some(error), remedy, ..quiet_end() }
+        HostEnd { status, error: Some(error), remedy, holder, ..quiet_end() }
     }
 }
 

@@ -31,6 +31,8 @@ find_psql() {
         if [ -x "$candidate" ]; then psql=$candidate; fi
     done
     if [ -z "$psql" ]; then psql=$(command -v psql) || psql=; fi
+    # The wrapper alone, as an installation that was interrupted leaves it, is no psql.
+    case $(readlink -f -- "$psql") in */pg_wrapper) psql= ;; esac
     group=$(id -g postgres 2>/dev/null) || group=
 }
 as_postgres() (
@@ -109,6 +111,19 @@ exit "$(cat "$FAKE/status")"
             "{seen}"
         );
         assert_eq!(file(&node, "input"), "ALTER ROLE ...");
+    }
+
+    #[test]
+    fn the_wrapper_alone_is_no_psql() {
+        let node = node("", "0");
+        fs::rename(node.path().join("psql"), node.path().join("pg_wrapper")).unwrap();
+        std::os::unix::fs::symlink("pg_wrapper", node.path().join("psql")).unwrap();
+        let script = Script::new("find_psql; echo \"[$psql]\"").using(SHELL).render().unwrap();
+        // This machine may have PostgreSQL.
+        let script = script.replace("/usr/lib/postgresql", "/nonexistent");
+        let path = format!("{}:/usr/bin:/bin", node.path().display());
+        let output = Command::new("sh").arg("-c").arg(script).env("PATH", path).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n");
     }
 
     #[test]

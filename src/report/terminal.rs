@@ -145,8 +145,8 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
 
     fn host(&mut self, host: &str, end: &HostEnd) {
         self.running.retain(|running| running.host != host);
-        if let Some(holder) = &end.holder {
-            self.line(&format!("{host}: held just now by {}", harmless(holder)));
+        if let Some(holder) = end.holder.as_ref().filter(|_| end.status != HostStatus::Held) {
+            self.line(&format!("{host}: just now {}", harmless(holder)));
         }
         if let Some(error) = &end.error {
             let word = match end.status {

@@ -106,7 +106,13 @@ impl Resource for WaitFor {
             What::Port(host, port) => script.arg("").args(patterns(*host).into_iter().map(|host| format!("{host}:{port:04X}"))),
         };
         let limit = Duration::from_secs(self.seconds.into()) + SPARE;
-        Ok(Verdict::Change(Change::new("wait", script.limit(limit)).diff(diff)))
+        let summary = match (&self.what, self.there) {
+            (What::Port(..), true) => format!("nothing listens on {}", self.shown()),
+            (What::Port(..), false) => format!("something still listens on {}", self.shown()),
+            (What::Path(path), true) => format!("`{path}` is not there"),
+            (What::Path(path), false) => format!("`{path}` is still there"),
+        };
+        Ok(Verdict::Change(Change::new(summary, script.limit(limit)).diff(diff)))
     }
 }
 
