@@ -182,8 +182,11 @@ fn every_resource_is_documented_with_its_parameters() {
     let aliases = [
         ("apt", "pkg"),
         ("assert", "msg"),
+        ("blockinfile", "dest destfile name content"),
         ("file", "dest name"),
+        ("lineinfile", "dest destfile name value regex"),
         ("postgresql_db", "db login_port"),
+        ("postgresql_privs", "db login_db role obj priv login_port"),
         ("postgresql_user", "user login_port"),
         ("systemd", "service unit daemon_reload"),
         ("systemd_service", "service unit daemon_reload"),

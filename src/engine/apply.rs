@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     host::{NotAsked, Round, Trouble},
     prediction::{Prediction, due, judge_health},
+    ready::until_ready,
     redact::{redact, redacted},
     secrets::{self, Secrets},
     send,
@@ -471,19 +472,6 @@ pub(super) fn exercised(result: Result<String, String>) -> Outcome {
         Ok(summary) => Outcome::new(Status::Ok, summary),
         Err(error) => Outcome::failed(error),
     }
-}
-
-/// Polls a command until it succeeds.
-fn until_ready(command: &str, timeout: Duration) -> Script {
-    Script::new(
-        r#"until said=$(/bin/sh -c "$1" 2>&1); do
-  sleep 0.2
-  [ "$(($(date +%s) - ${since:=$(date +%s)}))" -lt "$2" ] || { printf 'not ready within %s s: %s\n' "$2" "$said" >&2; exit 1; }
-done"#,
-    )
-    .arg(command)
-    .arg(timeout.as_secs().to_string())
-    .limit(timeout + Duration::from_secs(10))
 }
 
 /// What a failed script said, for the person who reads it: its last lines.

@@ -6,6 +6,7 @@ mod apply;
 mod checkup;
 mod host;
 mod prediction;
+mod ready;
 mod redact;
 mod secrets;
 #[cfg(test)]
