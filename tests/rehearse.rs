@@ -12,19 +12,19 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The address must never be dialled: it is the real node's.
+/// The addresses stand for the real nodes' and must never be dialled. Should they be, loopback is where it ends.
 const INVENTORY: &str = "\
 all:
-  vars: {ansible_connection: local, fleet_subnet: 172.16.168.0/24}
+  vars: {ansible_connection: local, fleet_subnet: 127.77.168.0/24}
   hosts:
-    bear: {ansible_host: 172.16.168.23, autobot_roles: [toy]}
-    rabbit: {ansible_host: 172.16.168.24}
+    bear: {ansible_host: 127.77.168.23, autobot_roles: [toy]}
+    rabbit: {ansible_host: 127.77.168.24}
 ";
 
 const SOUND: &str = "\
 description: A toy
 defaults:
-  fleet_subnet: 172.16.168.0/24
+  fleet_subnet: 127.77.168.0/24
 tasks:
   - name: Say where
     copy: {content: \"{{ fleet_subnet }} {{ hostvars.bear.ansible_host }}\\n\", dest: /etc/where}
@@ -150,7 +150,7 @@ fn a_sound_role_passes_and_nothing_stays() {
     tear down | ok
     ");
     // The inventory's address and connection are nowhere in use, and the host without a role has no copy.
-    assert!(!told.contains("172.16.168") && !told.contains("rabbit"), "{told}");
+    assert!(!told.contains("127.77.168") && !told.contains("rabbit"), "{told}");
     assert!(!stage.is_left());
 }
 
@@ -166,7 +166,7 @@ fn what_is_kept_can_be_looked_at_and_stands_in_the_way_of_the_next() {
     let mut look = Command::new(env!("CARGO_BIN_EXE_autobot-provision"));
     let look = look.args(["lab", "--lab", &stage.lab, "ssh", "bear", "cat", "/etc/where"]).output().unwrap();
     let wrote = text(&look);
-    assert!(wrote.starts_with("198.18.") && !wrote.contains("172.16."), "{wrote}");
+    assert!(wrote.starts_with("198.18.") && !wrote.contains("127.77."), "{wrote}");
 
     // Every check is told, also behind one that fails, and nothing of the role is done again.
     let inventory = format!("/var/lib/autobot-provision-lab/labs/{}/inventory.yml", stage.lab);
