@@ -13,6 +13,7 @@ use crate::{
         Change, Diff,
         put::{Backup, Put},
     },
+    script::Script,
     secret::{Encoding, EnvFile, Piece, Secret, SecretRef, SecretValues},
 };
 
@@ -116,6 +117,11 @@ pub(super) fn lost(spec: &SecretSpec) -> String {
         name = spec.secret.name,
         file = spec.file,
     )
+}
+
+/// Makes the directory of a secrets file, where it is not there. A role that wants another mode creates it beforehand.
+pub(super) fn directory(spec: &SecretSpec) -> Script {
+    Script::new("set -eu\numask 022\nmkdir -p -- \"${1%/*}/\"").arg(spec.file.as_str())
 }
 
 /// What it takes to put a new secret into its file. The value must be in `values` before the script is sent.
