@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::lending::{Found, Shelf};
+use super::lending::{Found, Loans};
 use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
@@ -51,17 +51,17 @@ impl Secrets {
     }
 
     /// All that is known of the secrets of a host and of those that it reads from others.
-    pub(super) fn known(host: &HostPlan, shelf: &Shelf, answers: &Answers) -> Self {
+    pub(super) fn known(host: &HostPlan, loans: &Loans, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), answers);
-        secrets.borrow(&host.borrowed, shelf);
+        secrets.borrow(&host.borrowed, loans);
         secrets
     }
 
     /// Adds what is known of other hosts' secrets.
-    fn borrow(&mut self, specs: &[SecretSpec], shelf: &Shelf) {
+    fn borrow(&mut self, specs: &[SecretSpec], loans: &Loans) {
         for spec in specs {
             let secret = spec.secret.clone();
-            match shelf.get(&secret) {
+            match loans.get(&secret) {
                 Some(Found::Value(value)) => self.values.insert(secret, value.clone()),
                 Some(Found::Coming) => {
                     self.coming.insert(secret);

@@ -45,13 +45,13 @@ fn two() -> Two {
     Two { writer, reader, project }
 }
 
+fn has(node: &Booted, path: &str) -> bool {
+    node.root.join(path).exists()
+}
+
 impl Two {
     fn password(&self) -> String {
         value(&got(&self.writer, "etc/kept/here.env"), "APP_PASSWORD").to_owned()
-    }
-
-    fn has(&self, node: &Booted, path: &str) -> bool {
-        node.root.join(path).exists()
     }
 }
 
@@ -69,7 +69,7 @@ fn the_reader_waits_for_the_writer_and_a_check_says_what_it_cannot_know() {
     assert_eq!(check.ids("writer", "unknown"), BTreeSet::new());
     let said = check.tasks("reader").into_iter().find(|task| task.id == "toy/Use it elsewhere").unwrap().summary;
     assert_eq!(said, "until `writer` has made `APP_PASSWORD`");
-    assert!(!two.has(&two.writer, "etc/kept") && !two.has(&two.reader, "root/apart"));
+    assert!(!has(&two.writer, "etc/kept") && !has(&two.reader, "root/apart"));
 
     // One at a time: the writer goes first, though the reader stands first.
     let deploy = two.project.json(&["deploy", "--forks", "1"]);
@@ -87,7 +87,7 @@ fn the_reader_waits_for_the_writer_and_a_check_says_what_it_cannot_know() {
     for path in ["root/there", "root/told", "root/followed"] {
         assert_eq!(got(&two.reader, path), format!("URL=db://app:{password}@writer\n"));
     }
-    assert!(!two.has(&two.reader, "etc/kept") && !two.has(&two.reader, "etc/app"));
+    assert!(!has(&two.reader, "etc/kept") && !has(&two.reader, "etc/app"));
 
     let again = two.project.json(&["deploy", "--detailed-exitcode"]);
     again.assert_code(0);
@@ -115,7 +115,7 @@ fn a_reader_alone_reads_from_where_the_secret_lives_and_leaves_no_trace_of_it() 
         needles.assert_not_within(&format!("{:?}", ran.arguments), &ran.said());
     }
     assert_eq!(got(&two.reader, "root/there"), "URL=db://app:l3nt-Password%2F%3A%40%25@writer\n");
-    assert!(!two.has(&two.writer, "root/apart"), "the writer was only read");
+    assert!(!has(&two.writer, "root/apart"), "the writer was only read");
     assert_eq!(needles.files_below(&two.project.path("")), BTreeSet::new(), "on the controller's disk");
     // Whoever changes it there changes it here.
     put(&two.writer, "etc/kept/here.env", "APP_PASSWORD=an0ther-Password\n", 0o600);
@@ -134,7 +134,7 @@ fn a_reader_alone_says_what_is_wrong_with_the_writer_and_changes_nothing() {
         let words = deploy.failure("reader");
         assert_eq!(check.failure("reader"), words);
         assert!(words.contains(what), "{words}");
-        assert!(!two.has(&two.reader, "root/apart"));
+        assert!(!has(&two.reader, "root/apart"));
     };
     refused("`APP_PASSWORD` is not in `/etc/kept/here.env` of `writer`, where it lives: deploy the role `toy` on `writer` first");
     put(&two.writer, "etc/kept/here.env", "APP_PASSWORD=cut-off-in-the-mid", 0o600);
@@ -148,9 +148,9 @@ fn when_the_writer_fails_the_reader_has_changed_nothing() {
     let two = two();
     let deploy = two.project.json(&["deploy", "-e", "gated=true"]);
     deploy.assert_code(1);
-    assert!(two.has(&two.writer, "root/here"), "{}", deploy.stdout);
+    assert!(has(&two.writer, "root/here"), "{}", deploy.stdout);
     assert_eq!(deploy.failure("reader"), "`APP_PASSWORD` lives on `writer`, whose deploy failed");
-    assert!(!two.has(&two.reader, "root/apart"));
+    assert!(!has(&two.reader, "root/apart"));
     // What was made is kept, and the next run goes on with it.
     let password = two.password();
     two.project.run(&["deploy"]).assert_code(0);
