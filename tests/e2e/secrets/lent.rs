@@ -95,6 +95,22 @@ fn the_reader_waits_for_the_writer_and_a_check_says_what_it_cannot_know() {
 }
 
 #[test]
+fn what_happened_on_the_reader_while_it_waited_is_seen() {
+    let mut two = two();
+    two.writer = two.writer.with_gates();
+    let gated = ROLE.replace("cmd: \"false\", creates: /root/never", "cmd: gate here && touch /root/passed, creates: /root/passed");
+    two.project.write("roles/toy/role.yml", &gated);
+    two.writer.shut("here");
+    let deploy = two.project.start(&["deploy", "--output", "json", "-e", "gated=true"]);
+    two.writer.await_at("here");
+    put(&two.reader, "root/apart", "x\n", 0o644);
+    two.writer.open("here");
+    let deploy = deploy.end();
+    deploy.assert_code(0);
+    assert_eq!(deploy.ids("reader", "ok"), ids(&["Have nothing to do with it"]), "{}", deploy.stdout);
+}
+
+#[test]
 fn a_reader_alone_reads_from_where_the_secret_lives_and_leaves_no_trace_of_it() {
     let two = two();
     put(&two.writer, "etc/kept/here.env", "# mine\nAPP_PASSWORD=l3nt-Password/:@%\n", 0o600);
