@@ -61,15 +61,15 @@ fn a_node_fetches_a_file_once_and_only_the_right_one() {
     let node = Booted::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let url = format!("{}/gpg", repository_url());
-    let task = |parameters: &str| role(&format!("  - {{name: Fetch, get_url: {{dest: /srv/key, {parameters}}}}}\n"));
+    let task = |parameters: &str| role(&format!("  - {{name: Fetch, get_url: {{{parameters}}}}}\n"));
     // Without a checksum it is fetched where it is not there, and taken for the right one from then on.
-    project.settles(&task(&format!("url: {url}, mode: \"0640\", group: adm")));
+    project.settles(&task(&format!("dest: /srv/key, url: {url}, mode: \"0640\", group: adm")));
     let content = fs::read(node.root.join("srv/key")).unwrap();
     assert!(content.starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"));
     assert_eq!(node.sh("stat -c '%U:%G %a' /srv/key"), "root:adm 640");
 
     let sum = node.sh("sha256sum </srv/key").split(' ').next().unwrap().to_owned();
-    let right = task(&format!("url: {url}, checksum: 'sha256:{sum}', mode: \"0640\", group: adm"));
+    let right = task(&format!("dest: /srv/key, url: {url}, checksum: 'sha256:{sum}', mode: \"0640\", group: adm"));
     let deploy = project.settles(&right);
     assert!(deploy.ids("node", "changed").is_empty(), "it has the checksum: {}", deploy.stdout);
     node.sh("echo more >>/srv/key");
@@ -79,9 +79,9 @@ fn a_node_fetches_a_file_once_and_only_the_right_one() {
     let around = node.sh("ls -A /srv /tmp /var/tmp");
     // Not what was asked for, or not there: the old file stays, and nothing else.
     for (parameters, said) in [
-        (format!("url: {url}, checksum: 'sha256:{}'", "0".repeat(64)), "sha256"),
-        (format!("url: {}/nothing, force: true", repository_url()), "could not be fetched"),
-        ("url: 'http://127.0.0.1:9/x', force: true, timeout: 2".to_owned(), "could not be fetched"),
+        (format!("dest: /srv/key, url: {url}, checksum: 'sha256:{}'", "0".repeat(64)), "sha256"),
+        (format!("dest: /srv/other, url: {}/nothing", repository_url()), "could not be fetched"),
+        ("dest: /srv/other, url: 'http://127.0.0.1:9/x', timeout: 2".to_owned(), "could not be fetched"),
     ] {
         let ran = project.fails(&task(&parameters));
         let error = ran.failure("node");
