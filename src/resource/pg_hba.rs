@@ -63,7 +63,8 @@ struct Rule {
     database: OneOrMany<String>,
     #[serde(default = "all", alias = "users")]
     user: OneOrMany<String>,
-    address: Option<String>,
+    /// One line for each; none at all is nobody.
+    address: Option<OneOrMany<String>>,
     method: Method,
     #[serde(default)]
     options: IndexMap<String, Text>,
@@ -175,15 +176,15 @@ impl PgHba {
                 path: vec![Segment::Key("rules".into()), Segment::Index(index), Segment::Key(key.into())],
                 message,
             };
-            let line = rule.line().map_err(wrong)?;
+            let ours = rule.lines().map_err(wrong)?;
             if rule.method == Method::Trust {
                 if !given.allow_trust.0 {
                     let message = "`trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant";
                     return Err(wrong(("method", message.to_owned())));
                 }
-                trusting.push(line.clone());
+                trusting.extend(ours.iter().cloned());
             }
-            if line != FIRST {
+            for line in ours.iter().filter(|line| *line != FIRST) {
                 let _ = writeln!(lines, "{line}");
             }
         }
@@ -249,16 +250,18 @@ impl PgHba {
 }
 
 impl Rule {
-    /// The line of the file, or the wrong key and what is wrong with it.
-    fn line(&self) -> Result<String, (&'static str, String)> {
+    /// The lines of the file, or the wrong key and what is wrong with it.
+    fn lines(&self) -> Result<Vec<String>, (&'static str, String)> {
         let databases = words("database", &self.database.0, &["all", "sameuser", "samerole", "replication"])?;
         let users = words("user", &self.user.0, &["all"])?;
-        let address = match (self.connection, self.address.as_deref()) {
-            (Connection::Local, None) => None,
+        let addresses = match (self.connection, &self.address) {
+            (Connection::Local, None) => vec![None],
             (Connection::Local, Some(_)) => {
                 return Err(("address", "a `local` rule is for the Unix socket and has no address".into()));
             }
-            (_, Some(address)) => Some(checked_address(address)?),
+            (_, Some(OneOrMany(addresses))) => {
+                addresses.iter().map(|address| checked_address(address).map(Some)).collect::<Result<Vec<_>, _>>()?
+            }
             (_, None) => {
                 return Err(("type", format!("a `{}` rule needs an `address`, such as 198.18.0.5/32", self.connection.word())));
             }
@@ -278,18 +281,19 @@ impl Rule {
             }
             (Method::Scram | Method::Md5 | Method::Peer | Method::Cert | Method::Reject | Method::Trust, _) => {}
         }
-        let mut line = format!("{} {databases} {users}", self.connection.word());
-        if let Some(address) = address {
-            let _ = write!(line, " {address}");
-        }
-        let _ = write!(line, " {}", self.method.word());
+        let mut options = String::new();
         for (name, Text(value)) in &self.options {
             if name.is_empty() || !name.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_') {
                 return Err(("options", format!("`{name}` is not the name of an option")));
             }
-            let _ = write!(line, " {}", token("options", &format!("{name}={value}"), false)?);
+            let _ = write!(options, " {}", token("options", &format!("{name}={value}"), false)?);
         }
-        Ok(line)
+        let (connection, method) = (self.connection.word(), self.method.word());
+        let line = |address: Option<String>| {
+            let address = address.map(|address| format!(" {address}")).unwrap_or_default();
+            format!("{connection} {databases} {users}{address} {method}{options}")
+        };
+        Ok(addresses.into_iter().map(line).collect())
     }
 }
 
@@ -328,12 +332,9 @@ fn checked_address(address: &str) -> Result<String, (&'static str, String)> {
         return Ok(address.to_owned());
     }
     let network: Network = address.parse().map_err(|reason| ("address", reason))?;
+    // The file has no way to name one address but by all of its bits.
     if !address.contains('/') {
-        let bits = if network.is_v6() { 128 } else { 32 };
-        return Err((
-            "address",
-            format!("`{address}` needs the number of bits that count; for this one address write `{address}/{bits}`"),
-        ));
+        return Ok(format!("{address}/{}", if network.is_v6() { 128 } else { 32 }));
     }
     let host = address.split('/').next().unwrap_or_default();
     let base = network.to_string();

@@ -97,9 +97,26 @@ fn words_are_quoted_where_they_would_mean_more() {
             "hostssl all all 0.0.0.0/0 scram-sha-256 clientcert=verify-full",
         ),
         (json!({"type": "local", "user": "ü", "method": "peer"}), "local all \"ü\" peer"),
+        (json!({"type": "host", "address": "198.18.0.20", "method": "md5"}), "host all all 198.18.0.20/32 md5"),
+        (json!({"type": "host", "address": "fd00::1", "method": "md5"}), "host all all fd00::1/128 md5"),
     ] {
         assert_eq!(line(&given), expected);
     }
+}
+
+#[test]
+fn a_rule_for_several_addresses_is_several_lines_and_for_none_is_no_line() {
+    let of = |address: Value| {
+        let rule = json!({"type": "host", "database": "x", "user": "y", "address": address, "method": "trust", "options": {"map": "m"}});
+        let hba = hba(json!({"rules": [rule], "part": "p", "allow_trust": true})).unwrap();
+        (hba.file.text.lines().skip(3).map(str::to_owned).collect::<Vec<_>>(), hba.trusting.len())
+    };
+    let (lines, trusting) = of(json!(["198.18.0.1", "198.18.2.0/24"]));
+    assert_eq!(
+        (lines.join("; ").as_str(), trusting),
+        ("host x y 198.18.0.1/32 trust map=m; host x y 198.18.2.0/24 trust map=m; # autobot-provision: end p", 2)
+    );
+    assert_eq!(of(json!([])), (vec!["# autobot-provision: end p".to_owned()], 0));
 }
 
 #[test]
@@ -107,7 +124,6 @@ fn wrong_rules_say_what_to_do() {
     let all = [
         wrong(rule(&json!({"type": "local", "address": "127.0.0.1/32", "method": "peer"}))),
         wrong(rule(&json!({"type": "host", "method": "scram-sha-256"}))),
-        wrong(rule(&json!({"type": "host", "address": "198.18.0.20", "method": "scram-sha-256"}))),
         wrong(rule(&json!({"type": "host", "address": "198.18.0.20/24", "method": "scram-sha-256"}))),
         wrong(rule(&json!({"type": "host", "address": "db.example/24", "method": "scram-sha-256"}))),
         wrong(rule(&json!({"type": "host", "address": "198.18.0.0/33", "method": "scram-sha-256"}))),
@@ -125,7 +141,6 @@ fn wrong_rules_say_what_to_do() {
     insta::assert_snapshot!(all.join("\n"), @r#"
     rules.0.address: a `local` rule is for the Unix socket and has no address
     rules.0.type: a `host` rule needs an `address`, such as 198.18.0.5/32
-    rules.0.address: `198.18.0.20` needs the number of bits that count; for this one address write `198.18.0.20/32`
     rules.0.address: `198.18.0.20/24` has bits beyond its mask: write `198.18.0.0/24`, or `/32` (IPv6: `/128`) for the one address
     rules.0.address: `db.example/24` is not an address such as 198.18.0.1 or 198.18.0.0/24
     rules.0.address: `198.18.0.0/33` is not an address such as 198.18.0.1 or 198.18.0.0/24
