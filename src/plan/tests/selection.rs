@@ -40,7 +40,8 @@ fn what_is_required_is_deployed_though_nobody_named_it() {
         ("roles/base/role.yml", &task("", "base")),
         ("roles/other/role.yml", &task("", "other")),
     ]);
-    let tasks = |sample: &Sample| sample.shown().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let tasks =
+        |sample: &Sample| sample.shown().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(tasks(&sample), ["base/N", "middle/N", "app/N"]);
     sample.request.roles = vec!["app".to_owned()];
     assert_eq!(tasks(&sample), ["base/N", "middle/N", "app/N"]);
