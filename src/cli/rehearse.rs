@@ -25,7 +25,7 @@ use crate::{
     lab::{FileServer, Lab, NewNode},
     plan::{self, Plan, Request},
     report::{terminal::Detail, took},
-    source::Diagnostics,
+    source::{Diagnostic, Diagnostics},
 };
 
 /// Rehearses a deploy.
@@ -37,6 +37,11 @@ pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Re
         Ok(plan) => plan,
         Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
     };
+    if let Some(lender) = plan.lenders.first() {
+        let title = format!("`{}` is left out, and secrets that live on it are read", lender.name);
+        let wrong = Diagnostic::error(title).help("a rehearsal reads nothing from real nodes: select it, too");
+        return Ok(validate::wrong(&Diagnostics(vec![wrong]), Output::Text));
+    }
     out::warnings(&plan.warnings);
     lab::require_root()?;
     let which = WhichLab { id: arguments.lab.clone(), dir: arguments.lab_dir.clone() };

@@ -285,7 +285,7 @@ impl Applying<'_> {
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(Look::content(&spec.file));
-        self.frame(index, std::slice::from_ref(&change.script), questions, channel).await?;
+        self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be taken for secrets where people read them.
         self.secrets.values = known;
         let now = Secrets::read(std::slice::from_ref(spec), &self.answers);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{apply::exercised, host::quiet_end, lending::Shelf, prediction::judge_health, secrets::Secrets, send, work::item};
+use super::{apply::exercised, host::quiet_end, lending::Loans, prediction::judge_health, secrets::Secrets, send, work::item};
 use crate::{
     event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
     health::Exercise,
@@ -59,9 +59,9 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
 }
 
 /// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn check(host: &HostPlan, shelf: &Shelf, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
+pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
     let mut world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
-    let secrets = Secrets::known(host, shelf, answers);
+    let secrets = Secrets::known(host, loans, answers);
     let is = Is { answers, secrets: &secrets.values };
     let mut items = Vec::new();
     let mut open = Questions::default();

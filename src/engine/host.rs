@@ -13,7 +13,7 @@ use super::{
     Options,
     apply::{self, Applying},
     checkup,
-    lending::{self, Borrowing, Lending, Lendings, Shelf},
+    lending::{self, Borrowing, Lending, Lendings, Loans},
     prediction::{self, Prediction},
     redact::redacted,
     send,
@@ -186,14 +186,14 @@ impl Session {
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
         let asked = Instant::now();
-        let shelf = match self.borrow(host, &mut lendings.borrowing, options.mode, events).await {
-            Ok(shelf) => shelf,
+        let loans = match self.borrow(host, &mut lendings.borrowing, options.mode, events).await {
+            Ok(loans) => loans,
             Err(trouble) => return trouble.end(),
         };
         let prediction = match options.mode {
-            Mode::Check | Mode::Apply => self.settled(host, &shelf, events, prediction::predict).await,
+            Mode::Check | Mode::Apply => self.settled(host, &loans, events, prediction::predict).await,
             Mode::Health | Mode::Exercise => {
-                return self.see_to_health(host, &shelf, &lendings.lending, options.mode, events).await;
+                return self.see_to_health(host, &loans, &lendings.lending, options.mode, events).await;
             }
         };
         let prediction = match prediction {
@@ -231,7 +231,7 @@ impl Session {
         from: &mut [Borrowing],
         mode: Mode,
         events: &UnboundedSender<Event>,
-    ) -> Result<Shelf, Trouble> {
+    ) -> Result<Loans, Trouble> {
         let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
         let borrowed = lending::borrow(from, &mut progress).await;
         if borrowed.waited {
@@ -239,19 +239,19 @@ impl Session {
             let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
-        Ok(borrowed.shelf)
+        Ok(borrowed.loans)
     }
 
     /// Reads the health checks, then exercises what is there where that is asked for; writes nothing itself.
     async fn see_to_health(
         &mut self,
         host: &HostPlan,
-        shelf: &Shelf,
+        loans: &Loans,
         lending: &Lending,
         mode: Mode,
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
-        let checkup = self.settled(host, shelf, events, checkup::check).await;
+        let checkup = self.settled(host, loans, events, checkup::check).await;
         if let Ok(checkup) = &checkup {
             lending.known(checkup.secrets(), &[], false);
         }
@@ -265,13 +265,13 @@ impl Session {
     async fn settled<T>(
         &mut self,
         host: &HostPlan,
-        shelf: &Shelf,
+        loans: &Loans,
         events: &UnboundedSender<Event>,
-        judge: fn(&HostPlan, &Shelf, &Value, &Answers) -> Result<T, Questions>,
+        judge: fn(&HostPlan, &Loans, &Value, &Answers) -> Result<T, Questions>,
     ) -> Result<T, Trouble> {
         for _ in 0..MOST_ROUNDS {
             let facts = self.answers.get::<Facts>(&()).map_err(|error| Trouble::Failed(error.to_string()))?.clone();
-            let open = match judge(host, shelf, &facts, &self.answers) {
+            let open = match judge(host, loans, &facts, &self.answers) {
                 Ok(settled) => return Ok(settled),
                 Err(open) => open,
             };

@@ -1,5 +1,5 @@
-//! Secrets that nodes read from one another: each host that holds some lays them on its shelf, and those that read them wait for it. Values go from
-//! one host's task to the other's in memory alone.
+//! Secrets that nodes read from one another: each host that holds some says what it lends as soon as it knows, and those that read
+//! them wait for that. Values go from one host's task to the other's in memory alone.
 
 use std::collections::HashMap;
 
@@ -29,19 +29,19 @@ pub(super) enum Found {
 }
 
 /// The secrets of one host that others read.
-pub(super) type Shelf = HashMap<SecretRef, Found>;
+pub(super) type Loans = HashMap<SecretRef, Found>;
 
-/// How far a host is with its shelf.
+/// How far a host is with what it lends.
 #[derive(Debug, Clone)]
 enum Stage {
     /// Its node was not asked yet.
     Unknown,
-    /// Some are being made: the shelf is laid out when the host is done.
+    /// Some are being made: they are lent when the host is done.
     Making,
-    Laid(Shelf),
+    Lent(Loans),
 }
 
-/// The lending end of a host's shelf. When it is dropped without laying anything out, readers learn that nothing will come.
+/// The lending end. When it is dropped with nothing lent, readers learn that nothing will come.
 #[derive(Debug)]
 pub(super) struct Lending {
     host: String,
@@ -56,21 +56,21 @@ pub(super) struct Borrowing {
     stage: watch::Receiver<Stage>,
 }
 
-/// Both ends that a host holds: its own shelf, and those that it reads.
+/// Both ends that a host holds: for what it lends, and for what it reads.
 pub(super) struct Lendings {
     pub(super) lending: Lending,
     pub(super) borrowing: Vec<Borrowing>,
 }
 
-/// The shelf of a host on which these secrets live.
-pub(super) fn shelf(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
+/// The two ends for the secrets of a host.
+pub(super) fn ends(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
     let (sender, receiver) = watch::channel(Stage::Unknown);
     let lending = Lending { host: host.to_owned(), secrets: secrets.to_vec(), stage: sender };
     (lending, Borrowing { host: host.to_owned(), stage: receiver })
 }
 
 impl Lending {
-    /// Lays out what the node's answers say, now that it is known what the run makes of it. `makes_them` is false in a check.
+    /// Lends what the node's answers say is there, now that it is known what the run makes of it. `makes_them` is false in a check.
     pub(super) fn known(&self, secrets: &Secrets, works: &[Work], makes_them: bool) {
         let planned = |secret: &SecretRef| {
             works.iter().any(|work| {
@@ -85,12 +85,12 @@ impl Lending {
                 None => Found::Missing(absent(spec)),
             },
         };
-        let shelf: Shelf = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
-        let is_waited_for = makes_them && shelf.values().any(|found| matches!(found, Found::Coming));
-        self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Laid(shelf) });
+        let loans: Loans = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
+        let is_waited_for = makes_them && loans.values().any(|found| matches!(found, Found::Coming));
+        self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Lent(loans) });
     }
 
-    /// Lays out what the run has made, when the host is done.
+    /// Lends what the run has made, when the host is done.
     pub(super) fn made(&self, status: HostStatus, values: &SecretValues) {
         if !matches!(*self.stage.borrow(), Stage::Making) {
             return;
@@ -99,16 +99,16 @@ impl Lending {
             (HostStatus::Ok | HostStatus::Changed, Some(value)) => Found::Value(value.clone()),
             _ => Found::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
         };
-        self.stage.send_replace(Stage::Laid(self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect()));
+        self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect()));
     }
 
     /// Says that none of them can be had.
     pub(super) fn lost(&self, why: &str) {
-        if matches!(*self.stage.borrow(), Stage::Laid(_)) {
+        if matches!(*self.stage.borrow(), Stage::Lent(_)) {
             return;
         }
         let missing = |spec: &SecretSpec| Found::Missing(format!("`{}` lives on `{}`: {why}", spec.secret.name, self.host));
-        self.stage.send_replace(Stage::Laid(self.secrets.iter().map(|spec| (spec.secret.clone(), missing(spec))).collect()));
+        self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), missing(spec))).collect()));
     }
 }
 
@@ -120,44 +120,44 @@ fn absent(spec: &SecretSpec) -> String {
 /// What a reader knows of other hosts' secrets.
 #[derive(Debug, Default)]
 pub(super) struct Borrowed {
-    pub(super) shelf: Shelf,
+    pub(super) loans: Loans,
     /// Whether they had to be waited for, so that what the reader's node said may be out of date.
     pub(super) waited: bool,
 }
 
-/// Waits until all shelves are laid out. `progress` hears who is waited for.
+/// Waits until all have lent what they have. `progress` hears who is waited for.
 pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&str) + Send)) -> Borrowed {
     let mut borrowed = Borrowed::default();
-    for shelf in from {
-        let mut stage = shelf.stage.borrow_and_update().clone();
+    for end in from {
+        let mut stage = end.stage.borrow_and_update().clone();
         loop {
             match stage {
-                Stage::Laid(found) => {
-                    borrowed.shelf.extend(found);
+                Stage::Lent(found) => {
+                    borrowed.loans.extend(found);
                     break;
                 }
                 Stage::Making => {
                     borrowed.waited = true;
-                    progress(&format!("waiting for `{}`, which makes secrets that are read here", shelf.host));
+                    progress(&format!("waiting for `{}`, which makes secrets that are read here", end.host));
                 }
-                Stage::Unknown => progress(&format!("waiting for secrets of `{}`", shelf.host)),
+                Stage::Unknown => progress(&format!("waiting for secrets of `{}`", end.host)),
             }
-            if shelf.stage.changed().await.is_err() {
-                // Nothing was laid out: what needs it fails, and says whose it was.
+            if end.stage.changed().await.is_err() {
+                // Nothing was lent: what needs it fails, and says whose it was.
                 break;
             }
-            stage = shelf.stage.borrow_and_update().clone();
+            stage = end.stage.borrow_and_update().clone();
         }
     }
     borrowed
 }
 
-/// Which shelves a host reads.
-pub(super) fn of<'a>(host: &'a HostPlan, shelves: &HashMap<String, Borrowing>) -> Vec<Borrowing> {
+/// The ends that a host reads from.
+pub(super) fn of<'a>(host: &'a HostPlan, ends: &HashMap<String, Borrowing>) -> Vec<Borrowing> {
     let mut owners: Vec<&'a str> = host.borrowed.iter().map(|spec| spec.secret.host.as_str()).collect();
     owners.sort_unstable();
     owners.dedup();
-    owners.into_iter().filter_map(|owner| shelves.get(owner).cloned()).collect()
+    owners.into_iter().filter_map(|owner| ends.get(owner).cloned()).collect()
 }
 
 /// Hosts in an order in which each comes after those whose secrets it reads; otherwise as they stand.

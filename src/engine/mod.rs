@@ -63,17 +63,17 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
     let (reach, options) = (Arc::new(reach), Arc::new(options));
     let mut running = tokio::task::JoinSet::new();
     let mut names = HashMap::new();
-    let mut shelves: HashMap<String, Borrowing> = HashMap::new();
+    let mut ends: HashMap<String, Borrowing> = HashMap::new();
     for lender in plan.lenders {
-        let (lending, borrowing) = lending::shelf(&lender.name, &lender.secrets);
-        shelves.insert(lender.name.clone(), borrowing);
+        let (lending, borrowing) = lending::ends(&lender.name, &lender.secrets);
+        ends.insert(lender.name.clone(), borrowing);
         let (transport, reach, options) = (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options));
         running.spawn(async move { lending::read(&lender, lending, &transport, reach.get(&lender.name), &options).await });
     }
     for host in lending::in_order(plan.hosts) {
-        let (lending, borrowing) = lending::shelf(&host.name, &host.lent);
-        shelves.insert(host.name.clone(), borrowing);
-        let borrowing = lending::of(&host, &shelves);
+        let (lending, borrowing) = lending::ends(&host.name, &host.lent);
+        ends.insert(host.name.clone(), borrowing);
+        let borrowing = lending::of(&host, &ends);
         let (transport, reach, options, events) =
             (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
         let name = host.name.clone();

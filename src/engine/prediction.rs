@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{
-    lending::Shelf,
+    lending::Loans,
     secrets::{self, Secrets},
     work::{Body, Work, handler_questions, item, restarted_unit},
 };
@@ -64,9 +64,9 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
 }
 
 /// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn predict(host: &HostPlan, shelf: &Shelf, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
+pub(super) fn predict(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
     let world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
-    let secrets = Secrets::known(host, shelf, answers);
+    let secrets = Secrets::known(host, loans, answers);
     let mut predictor =
         Predictor { host, answers, world, works: Vec::new(), secrets, planned: HashSet::new(), uncertain: HashSet::new() };
     for role in &host.roles {
@@ -199,25 +199,25 @@ impl Predictor<'_> {
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.
-    fn plan_secrets(&mut self, used: &[SecretRef], user: &Item) -> Result<(), Stop> {
+    fn plan_secrets(&mut self, used: &[SecretRef], head: &Item) -> Result<(), Stop> {
         for secret in used {
             if let Some(problem) = self.secrets.problem(secret).filter(|_| secret.host != self.host.name) {
                 let predicted = Outcome::failed(problem);
-                self.works.push(Work { item: user.clone(), body: Body::Skipped, predicted });
+                self.works.push(Work { item: head.clone(), body: Body::Skipped, predicted });
                 return Err(Stop::Failed);
             }
             let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
             let id = format!("{}/secret {}", spec.role, secret.name);
-            let head = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.place);
+            let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.place);
             if let Some(problem) = self.secrets.problem(secret) {
                 let predicted = Outcome::failed(problem);
-                self.works.push(Work { item: head, body: Body::Skipped, predicted });
+                self.works.push(Work { item: making, body: Body::Skipped, predicted });
                 return Err(Stop::Failed);
             }
             if self.secrets.is_fresh(secret) && self.planned.insert(secret.clone()) {
                 let summary = format!("make, into {}", spec.file);
                 let predicted = Outcome { diff: secrets::diff(&spec), ..Outcome::new(Status::Changed, summary) };
-                self.works.push(Work { item: head, body: Body::Secret(spec), predicted });
+                self.works.push(Work { item: making, body: Body::Secret(spec), predicted });
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::lending::{Found, Shelf};
+use super::lending::{Found, Loans};
 use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
@@ -13,6 +13,7 @@ use crate::{
         Change, Diff,
         put::{Backup, Put},
     },
+    script::Script,
     secret::{Encoding, EnvFile, Piece, Secret, SecretRef, SecretValues},
 };
 
@@ -50,17 +51,17 @@ impl Secrets {
     }
 
     /// All that is known of the secrets of a host and of those that it reads from others.
-    pub(super) fn known(host: &HostPlan, shelf: &Shelf, answers: &Answers) -> Self {
+    pub(super) fn known(host: &HostPlan, loans: &Loans, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), answers);
-        secrets.borrow(&host.borrowed, shelf);
+        secrets.borrow(&host.borrowed, loans);
         secrets
     }
 
     /// Adds what is known of other hosts' secrets.
-    fn borrow(&mut self, specs: &[SecretSpec], shelf: &Shelf) {
+    fn borrow(&mut self, specs: &[SecretSpec], loans: &Loans) {
         for spec in specs {
             let secret = spec.secret.clone();
-            match shelf.get(&secret) {
+            match loans.get(&secret) {
                 Some(Found::Value(value)) => self.values.insert(secret, value.clone()),
                 Some(Found::Coming) => {
                     self.coming.insert(secret);
@@ -116,6 +117,11 @@ pub(super) fn lost(spec: &SecretSpec) -> String {
         name = spec.secret.name,
         file = spec.file,
     )
+}
+
+/// Makes the directory of a secrets file, where it is not there. A role that wants another mode creates it beforehand.
+pub(super) fn directory(spec: &SecretSpec) -> Script {
+    Script::new("set -eu\numask 022\nmkdir -p -- \"${1%/*}/\"").arg(spec.file.as_str())
 }
 
 /// What it takes to put a new secret into its file. The value must be in `values` before the script is sent.

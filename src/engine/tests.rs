@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     apply::{self, Applying},
     host::Round,
-    lending::Shelf,
+    lending::Loans,
     prediction,
 };
 use crate::{
@@ -132,7 +132,7 @@ impl Scratch {
                 let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
                 answers.absorb(round.read(outputs.first()));
                 let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match prediction::predict(&host, &Shelf::default(), &facts, &answers) {
+                match prediction::predict(&host, &Loans::default(), &facts, &answers) {
                     Ok(prediction) => break prediction,
                     Err(open) => questions = open,
                 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{
     question::{Questions, Unanswered},
     resource::{Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong, decode},
+    secret::{Sealed, SecretRef},
 };
 
 pub(crate) const KINDS: &[&Kind] = &[&NOTE, &SHEET, &RUN, &CLAIM];
@@ -18,6 +19,10 @@ impl Resource for Toy {
 
     fn compare(&self, _: &Is<'_>) -> Result<Verdict, Unanswered> {
         Ok(Verdict::CONVERGED)
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        Sealed::from(self.0.as_str()).secrets()
     }
 }
 

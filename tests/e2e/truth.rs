@@ -90,7 +90,7 @@ fn shipped(node: &Booted) -> Project {
 /// after k tasks names what a deploy from there would change; at some k such a deploy is made, on a copy of the node.
 #[test]
 fn after_every_first_k_tasks_a_check_predicts_the_rest() {
-    const ON_A_COPY: &[&str] = &["Install PostgreSQL", "Create the cluster", "Start Redis", "Create the users database"];
+    const ON_A_COPY: &[&str] = &["Install PostgreSQL", "Create the group redis", "Start Redis", "Create the users database"];
     let roles = RoleFile::all();
     let mut node = Booted::bare();
     let mut project = shipped(&node);
@@ -213,7 +213,9 @@ fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
     // Every task that can change something is in the table: a new one needs a line there.
     let check = project.json(&["deploy", "--check"]).host(HOST);
     let declares = |task: &&serde_json::Value| {
-        task["kind"] == "task" && !["assert", "port_owner", "command"].contains(&task["resource"].as_str().unwrap())
+        task["kind"] == "task"
+            && task["status"] != "skipped"
+            && !["assert", "port_owner", "command"].contains(&task["resource"].as_str().unwrap())
     };
     let ids = check["tasks"].as_array().unwrap().iter().filter(declares).map(|task| task["id"].as_str().unwrap());
     let missing: Vec<&str> = ids.filter(|id| !UNDO.iter().any(|(task, _)| is_of(id, task))).collect();

@@ -1,6 +1,7 @@
 //! Secrets: made once, kept, found nowhere but in the files that are theirs, and never made anew while the old ones are in use.
 
 mod leaks;
+mod lent;
 mod lost;
 mod once;
 mod search;

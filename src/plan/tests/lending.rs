@@ -1,0 +1,89 @@
+//! Secrets that live on other hosts.
+
+use super::*;
+
+const INVENTORY: &str = "all: {vars: {autobot_roles: [app]}, children: {keepers: {hosts: {db: {ansible_host: 198.18.0.2, file: /etc/db.env}}}, others: {hosts: {web: {ansible_port: 2222}, app: }}}}\n";
+
+fn sample(secret: &str, tasks: &str) -> Sample {
+    let role = format!("defaults: {{file: /etc/app.env, keeper: db}}\nsecrets:\n  TOKEN: {secret}\ntasks:\n{tasks}");
+    Sample::new(&[("inventory/hosts.yml", INVENTORY), ("roles/app/role.yml", &role)])
+}
+
+const USE: &str = "  - {name: A, note: {path: /a, content: \"{{ secrets.TOKEN }}\"}}\n";
+const THEIRS: &str = "{host: \"{{ keeper }}\", file: \"{{ file }}\"}";
+
+/// `host: own secrets | borrowed | lent`, a line for each host, and what is only read.
+fn arranged(sample: &Sample) -> String {
+    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let list = |specs: &[SecretSpec]| {
+        let one = |spec: &SecretSpec| format!("{}@{} in {}", spec.secret.name, spec.secret.host, spec.file);
+        specs.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let hosts = plan
+        .hosts
+        .iter()
+        .map(|host| format!("{}: {} | {} | {}", host.name, list(&host.secrets), list(&host.borrowed), list(&host.lent)));
+    let lenders = plan.lenders.iter().map(|lender| format!("read {}: {}", lender.connection().host, list(&lender.secrets)));
+    hosts.chain(lenders).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn on_its_own_host_it_is_made_and_elsewhere_read() {
+    insta::assert_snapshot!(arranged(&sample(THEIRS, USE)), @"
+    db: TOKEN@db in /etc/db.env |  | TOKEN@db in /etc/db.env
+    web:  | TOKEN@db in /etc/db.env | 
+    app:  | TOKEN@db in /etc/db.env |
+    ");
+}
+
+#[test]
+fn a_group_of_one_host_names_it_too() {
+    let mut sample = sample(THEIRS, USE);
+    sample.request.extra_vars = vec!["keeper=keepers".to_owned()];
+    sample.request.limit = Some("web".to_owned());
+    insta::assert_snapshot!(arranged(&sample), @"
+    web:  | TOKEN@db in /etc/db.env | 
+    read 198.18.0.2: TOKEN@db in /etc/db.env
+    ");
+}
+
+#[test]
+fn what_a_host_does_not_use_it_does_not_read() {
+    let own = "  - {name: A, when: inventory_hostname == 'db', note: {path: /a, content: \"{{ secrets.TOKEN }}\"}}\n";
+    insta::assert_snapshot!(arranged(&sample(THEIRS, own)), @"
+    db: TOKEN@db in /etc/db.env |  | 
+    web:  |  | 
+    app:  |  |
+    ");
+    let perhaps =
+        "  - {name: A, when: \"ansible_facts.distribution == 'Ubuntu'\", note: {path: /a, content: \"{{ secrets.TOKEN }}\"}}\n";
+    assert!(arranged(&sample(THEIRS, perhaps)).contains("app:  | TOKEN@db in /etc/db.env"));
+}
+
+#[test]
+fn its_token_names_the_host_on_which_it_lives() {
+    let plan = sample(THEIRS, USE).load().unwrap();
+    for host in &plan.hosts {
+        let tasks = host.roles[0].steps[0].expand(&World::stand_in()).unwrap();
+        let Action::Do(resource) = &tasks[0].action else { panic!("skipped") };
+        assert!(format!("{resource:?}").contains("db\\u{f5ec1}TOKEN"), "{}: {resource:?}", host.name);
+    }
+}
+
+#[test]
+fn it_lives_on_one_host_of_the_inventory() {
+    let wrong = |host: &str| sample(&format!("{{host: {host}, file: /etc/x}}"), USE).wrong();
+    insta::assert_snapshot!([wrong("dv"), wrong("others"), wrong("\"{{ nope }}\""), wrong("\"{{ ansible_facts.hostname }}\"")].join("\n"), @"
+    roles/app/role.yml:3:17: the secret lives on `dv`, and no host or group matches `dv` [did you mean `db`?]
+    roles/app/role.yml:3:17: a secret lives on one host, and `others` means 2: web, app [name the one on which it is made]
+    roles/app/role.yml:3:21: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
+    roles/app/role.yml:3:21: undefined variable `ansible_facts` [this is needed before the node can be asked for its facts]
+    ");
+}
+
+#[test]
+fn hosts_that_would_wait_for_each_other_are_named() {
+    let role = "secrets:\n  ONE: {host: db, file: /etc/x}\n  TWO: {host: web, file: /etc/x}\ntasks:\n  - {name: A, note: {path: /a, content: \"{{ secrets.ONE }}{{ secrets.TWO }}\"}}\n";
+    let sample = Sample::new(&[("inventory/hosts.yml", INVENTORY), ("roles/app/role.yml", role)]);
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:3: `db` and `web` read secrets of each other, and neither can go first [let both live on the same host]");
+}
