@@ -48,8 +48,9 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let project = Arc::new(project);
     let tags = Tags { only: &request.tags, skip: &request.skip_tags };
     if !given.is_empty() {
-        let used: Vec<&Role> =
-            project.roles.values().filter(|role| given.values().flatten().any(|name| *name == role.name)).collect();
+        let given: Vec<String> = given.values().flatten().cloned().collect();
+        let deployed = select::in_order(&given, &project.roles);
+        let used: Vec<&Role> = project.roles.values().filter(|role| deployed.contains(&role.name)).collect();
         tags.check(&used, &mut wrong);
     }
     let mut plans = Vec::new();
@@ -147,9 +148,7 @@ fn plan_host(
     tags: &Tags<'_>,
     wrong: &mut Diagnostics,
 ) -> HostPlan {
-    // A role that could not be read has been complained about.
-    let readable: Vec<String> = roles.iter().filter(|name| project.roles.contains_key(*name)).cloned().collect();
-    let roles = select::in_order(&readable, &project.roles);
+    let roles = select::in_order(roles, &project.roles);
     let connection = host::connection(project, vars, wrong);
     let secrets = host::secrets(project, vars, &roles, wrong);
     let (secrets, borrowed) = secrets.into_iter().partition(|spec| spec.secret.host == vars.name);
