@@ -373,6 +373,31 @@ mod tests {
     }
 
     #[test]
+    fn notes_and_errors_are_wrapped_not_cut() {
+        let note = "the kernel refuses to change vm.overcommit_memory here; the file is written and counts at the next boot";
+        let error = format!(
+            "{note}: {}\nsecond line",
+            "/a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody"
+        );
+        let events = [
+            started(Mode::Check, &["database_vm", "slm"]),
+            finished("slm", "Let the kernel overcommit", Outcome::new(Status::Ok, note)),
+            finished("slm", "Start Redis", Outcome::failed(error)),
+        ];
+        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"
+        slm          ok       redis/Let the kernel overcommit: the kernel refuses to
+                              change vm.overcommit_memory here; the file is written and
+                              counts at the next boot
+        slm          failed   redis/Start Redis
+            the kernel refuses to change vm.overcommit_memory here; the file is written
+            and counts at the next boot:
+            /a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody
+            second line
+            at roles/redis/role.yml:12
+        ");
+    }
+
+    #[test]
     fn lines_fit_the_terminal() {
         let long = finished("database_vm", &"long ".repeat(40), Outcome::new(Status::Changed, "x"));
         let text = shown(&[started(Mode::Check, &["database_vm"]), long], Some(80), Detail::default());
