@@ -25,6 +25,8 @@ const MAX_DIRECTORIES: usize = 16;
 pub(super) struct Extra {
     pub(super) value: Value,
     pub(super) place: Place,
+    /// Where its name stands.
+    named: Place,
 }
 
 /// Reads every `-e`; later ones win.
@@ -58,7 +60,8 @@ fn map(file: &Arc<SourceFile>, variables: &mut IndexMap<String, Extra>, wrong: &
     match &root.value {
         Yaml::Map(entries) => {
             for (key, node) in entries {
-                variables.insert(key.name.clone(), Extra { value: raw(node), place: node.place.clone() });
+                variables
+                    .insert(key.name.clone(), Extra { value: raw(node), place: node.place.clone(), named: key.place.clone() });
             }
         }
         Yaml::Null => {}
@@ -87,8 +90,8 @@ fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, wrong: &mut Di
             return;
         };
         let (value, end) = word(argument, equals + 1);
-        let place = Place::new(&file, equals + 1..end);
-        variables.insert(argument[start..equals].trim().to_owned(), Extra { value: Value::String(value), place });
+        let (place, named) = (Place::new(&file, equals + 1..end), Place::new(&file, start..equals));
+        variables.insert(argument[start..equals].trim().to_owned(), Extra { value: Value::String(value), place, named });
         rest = end;
     }
 }
@@ -128,7 +131,7 @@ pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
         let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
         known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
         known.sort_unstable();
-        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(extra.place.clone());
+        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(extra.named.clone());
         wrong.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),

@@ -278,10 +278,10 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
     1 error
     --
     error: nothing knows the variable `mtto`
-     --> -e:1:6
+     --> -e:1:1
       |
     1 | mtto=x
-      |      ^
+      | ^^^^
       |
       = help: did you mean `motto`?
 
