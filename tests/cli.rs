@@ -10,6 +10,11 @@ use std::{
 
 use tempfile::TempDir;
 
+#[path = "cli/explain.rs"]
+mod explain;
+#[path = "cli/listing.rs"]
+mod listing;
+
 const ROLE: &str = "description: A toy\ntasks:\n  - name: Say it\n    copy: {content: hello, dest: /etc/hello}\n";
 const BROKEN: &str = "description: A toy\ntasks:\n  - name: Say it\n    cpoy: {content: hello, dest: /etc/hello}\n";
 const INVENTORY: &str = "\
@@ -62,6 +67,7 @@ fn every_command_has_its_help() {
         "deploy",
         "validate",
         "health",
+        "explain",
         "inventory",
         "inventory list",
         "inventory graph",
@@ -107,10 +113,10 @@ fn a_wrong_command_line_is_a_usage_error() {
         assert_eq!((code, text.as_str()), (Some(64), ""), "{arguments:?}");
         assert!(errors.contains("Usage:") || errors.contains("error:"), "{errors}");
     }
-    insta::assert_snapshot!(run(&["deploi"]).2, @r"
+    insta::assert_snapshot!(run(&["deploi"]).2, @"
     error: unrecognized subcommand 'deploi'
 
-      tip: a similar subcommand exists: 'deploy'
+      tip: some similar subcommands exist: 'explain', 'deploy'
 
     Usage: autobot-provision [OPTIONS] <COMMAND>
 

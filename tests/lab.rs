@@ -108,6 +108,11 @@ fn two_nodes_and_a_client_are_real_enough() {
     let nodes = lab.up(&[NewNode::bare("database_vm"), NewNode::bare("slm")], &say).unwrap();
     let client = lab.client("stranger", &say).unwrap();
 
+    // What runs is not said to boot.
+    let said = std::sync::Mutex::new(Vec::new());
+    lab.up(&[NewNode::bare("slm")], &|line| said.lock().unwrap().push(line.to_owned())).unwrap();
+    assert_eq!(said.into_inner().unwrap(), [format!("slm is up at {}", nodes[1].address)]);
+
     // The configuration is strict, so that a login proves the host keys; another key in their place is refused.
     assert_eq!(text(&ssh(&lab, "database_vm", "id -un; sudo -n id -un; hostname")), "autobot\nroot\ndatabase-vm");
     let known = fs::read_to_string(lab.known_hosts()).unwrap();

@@ -33,6 +33,8 @@ pub(super) enum Command {
     Validate(Validate),
     /// Check that what is deployed works; nothing is changed
     Health(Health),
+    /// Show where each value of a host's variables comes from, and what it overrode
+    Explain(Explain),
     /// Show hosts, groups and variables as the inventory gives them
     Inventory(Inventory),
     /// Try a deploy on throw-away copies of the nodes, on this machine
@@ -85,10 +87,41 @@ pub(super) struct Way {
     pub(super) connect_timeout: Duration,
 }
 
+/// What to list in place of a deploy.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct Listing {
+    /// List the hosts, contact none
+    #[arg(long)]
+    pub(super) list_hosts: bool,
+
+    /// List the roles and their hosts, contact none
+    #[arg(long)]
+    pub(super) list_roles: bool,
+
+    /// List the tasks with their tags, contact no host
+    #[arg(long)]
+    pub(super) list_tasks: bool,
+
+    /// List the tags, contact no host
+    #[arg(long)]
+    pub(super) list_tags: bool,
+}
+
+impl Listing {
+    /// Whether anything is to be listed.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.list_hosts || self.list_roles || self.list_tasks || self.list_tags
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     #[command(flatten)]
     pub(super) selection: Selection,
+
+    #[command(flatten)]
+    pub(super) listing: Listing,
 
     /// Change nothing, say what a deploy would change
     #[arg(short = 'C', long)]
@@ -139,6 +172,47 @@ pub(super) struct Health {
 
     #[command(flatten)]
     pub(super) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// A host, or a group that holds just one
+    #[arg(value_name = "HOST")]
+    pub(super) host: String,
+
+    /// A variable, told in full (default: all of them)
+    #[arg(value_name = "VAR")]
+    pub(super) variable: Option<String>,
+
+    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
+    #[arg(short, long, value_name = "INVENTORY")]
+    pub(super) inventory: Vec<String>,
+
+    /// Roles (default: those that the inventory gives the host in `autobot_roles`)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub(super) role: Vec<String>,
+
+    /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
+    #[arg(short, long, value_name = "VAR")]
+    pub(super) extra_vars: Vec<String>,
+
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Output,
+}
+
+impl Explain {
+    /// The inventory, roles and variables that are asked about.
+    pub(super) fn selection(&self) -> Selection {
+        Selection {
+            inventory: self.inventory.clone(),
+            role: self.role.clone(),
+            limit: None,
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            extra_vars: self.extra_vars.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -5,15 +5,27 @@ use std::path::Path;
 use super::{
     arguments::Deploy,
     exit::Exit,
+    listing, out,
     running::{self, Order},
+    validate,
 };
 use crate::{event::Mode, report::terminal::Detail};
 
-/// Deploys, or checks.
+/// Deploys, or checks, or lists what it would take.
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn run(given: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyhow::Result<Exit> {
+    if arguments.listing.is_asked_for() {
+        return Ok(match validate::load(given, &arguments.selection) {
+            Err(errors) => validate::wrong(&errors, arguments.output),
+            Ok(plan) => {
+                out::warnings(&plan.warnings);
+                out::line(listing::of(&plan, &arguments.listing, arguments.output).trim_end());
+                Exit::DONE
+            }
+        });
+    }
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,

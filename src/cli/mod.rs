@@ -3,10 +3,12 @@
 mod arguments;
 mod deploy;
 mod exit;
+mod explain;
 mod health;
 mod inventory;
 mod lab;
 mod lab_nodes;
+mod listing;
 mod out;
 mod project;
 mod reach;
@@ -46,6 +48,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let project = arguments.project;
     match arguments.command {
         Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
+        Command::Explain(explain) => Ok(explain::run(project.as_deref(), &explain)),
         Command::Health(health) => health::run(project.as_deref(), &health, verbose),
         Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
         Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),

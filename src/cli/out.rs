@@ -36,6 +36,13 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// `text` in lines that fit the terminal that standard error is, those after the first behind `indent`; in one line where it is none.
+pub(super) fn wrapped(text: &str, indent: &str) -> String {
+    let stderr = std::io::stderr();
+    let style = Style { colour: Colour::No, width: stderr.is_terminal().then(terminal_width) };
+    style.wrap(text, indent.len()).join(&format!("\n{indent}"))
+}
+
 /// A question on standard error; the answer comes behind it.
 pub(super) fn ask(text: &str) {
     let mut stderr = std::io::stderr();

@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal as _, path::Path, time::Duration};
 
+use indexmap::IndexSet;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     engine::{self, Options, Reach},
     event::{Event, Mode},
-    plan::Plan,
+    plan::{HostPlan, Plan},
     report::{
         Reporter, Tally,
         json::Json,
@@ -54,6 +55,9 @@ pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyho
         Err(errors) => return Ok(validate::wrong(&errors, order.output)),
     };
     out::warnings(&plan.warnings);
+    if order.output == Output::Text {
+        out::note(&out::wrapped(&targets(&plan, order.mode), "  "));
+    }
     let options = options(order.mode, order.way.forks, order.wait);
     let mut reporter = reporter(order.output, order.detail);
     let came = runtime::block_on(async |interrupts: &mut Interrupts| {
@@ -63,6 +67,29 @@ pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyho
         Came::Interrupted => Exit::INTERRUPTED,
         Came::Through(tally) => Exit(tally.exit_code(order.detailed_exitcode)),
     })
+}
+
+/// More hosts than these are not named one by one.
+const NAMED: usize = 8;
+
+/// Who is going to be contacted, and which inventory says so: `deploy: db (198.18.0.2), web from inventory/hosts.yml`.
+fn targets(plan: &Plan, mode: Mode) -> String {
+    let word = match mode {
+        Mode::Check => "check",
+        Mode::Apply => "deploy",
+        Mode::Health | Mode::Exercise => "health",
+    };
+    let shown = |host: &HostPlan| match host.connection() {
+        connection if connection.local => format!("{} (this machine)", host.name),
+        connection if connection.host == host.name => host.name.clone(),
+        connection => format!("{} ({})", host.name, connection.host),
+    };
+    let mut hosts: Vec<String> = plan.hosts.iter().take(NAMED).map(shown).collect();
+    if plan.hosts.len() > NAMED {
+        hosts.push(format!("{} more", plan.hosts.len() - NAMED));
+    }
+    let files: IndexSet<&str> = plan.hosts.iter().map(|host| host.named_in.as_str()).collect();
+    format!("{word}: {} from {}", hosts.join(", "), files.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// A selection that leaves nothing is a mistake: a monitor would take "0 ok" for healthy.

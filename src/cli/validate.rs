@@ -34,8 +34,13 @@ pub(super) fn run(given: Option<&Path>, arguments: &Validate) -> Exit {
 
 /// Loads and checks the project for the selected hosts.
 pub(super) fn load(given: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
+    plan::load(&request(given, selection)?)
+}
+
+/// What the command line asks for.
+pub(super) fn request(given: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
-    plan::load(&Request {
+    Ok(Request {
         inventories: inventory::sources(&project, &selection.inventory),
         project,
         roles: selection.role.clone(),

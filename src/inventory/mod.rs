@@ -54,6 +54,19 @@ pub struct Layer {
     pub vars: Vec<(Key, Node)>,
 }
 
+/// Whose variables a [`Layer`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// A group's, in an inventory file.
+    Group(&'a str),
+    /// A group's, in `group_vars/`.
+    GroupVars(&'a str),
+    /// The host's, in an inventory file.
+    Host,
+    /// The host's, in `host_vars/`.
+    HostVars,
+}
+
 /// A host of the inventory.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -138,18 +151,30 @@ impl Inventory {
     /// inventory are weaker than those in the project. Empty for an unknown host.
     #[must_use]
     pub fn layers(&self, host: &str) -> Vec<&Layer> {
+        self.owned_layers(host).into_iter().map(|(_, layer)| layer).collect()
+    }
+
+    /// [`Inventory::layers`] with whose they are.
+    #[must_use]
+    pub fn owned_layers(&self, host: &str) -> Vec<(Whose<'_>, &Layer)> {
         let Some(host) = self.hosts.get(host) else { return Vec::new() };
         let groups = self.groups_of(host);
-        let mut layers: Vec<&Layer> = groups.iter().flat_map(|group| &group.inline).collect();
+        let mut layers = Vec::new();
+        for group in &groups {
+            layers.extend(group.inline.iter().map(|layer| (Whose::Group(&group.name), layer)));
+        }
         let (all, others): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.name == ALL);
         for groups in [all, others] {
             let directories = groups.iter().map(|group| group.files.len()).max().unwrap_or_default();
             for directory in 0..directories {
-                layers.extend(groups.iter().filter_map(|group| group.files.get(directory)).flatten());
+                for group in &groups {
+                    let files = group.files.get(directory).into_iter().flatten();
+                    layers.extend(files.map(|layer| (Whose::GroupVars(&group.name), layer)));
+                }
             }
         }
-        layers.extend(&host.inline);
-        layers.extend(&host.files);
+        layers.extend(host.inline.iter().map(|layer| (Whose::Host, layer)));
+        layers.extend(host.files.iter().map(|layer| (Whose::HostVars, layer)));
         layers
     }
 

@@ -148,7 +148,10 @@ impl Lab {
             nodes.push(node);
         }
         self.write_ssh(&state, &network)?;
-        progress(&format!("booting {}", wanted.iter().map(|new| new.name.as_str()).collect::<Vec<_>>().join(", ")));
+        let off: Vec<&str> = nodes.iter().filter(|node| !node.is_running()).map(|node| node.name.as_str()).collect();
+        if !off.is_empty() {
+            progress(&format!("booting {}", off.join(", ")));
+        }
         let config = self.ssh_config();
         let boot = |(node, member): (&Node, &Member)| -> Result<()> {
             node.boot(&network, member)?;

@@ -6,17 +6,27 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
+    inventory::Layer,
     role::{MAGIC, reserved},
     source::{self, Diagnostic, Diagnostics, Place, SourceFile, Yaml, did_you_mean, yaml},
 };
 
-use super::raw;
+use super::{
+    mentions, mentions_word,
+    project::{Project, names_in},
+    raw,
+};
+
+/// Directories inside directories; more is a loop of links.
+const MAX_DIRECTORIES: usize = 16;
 
 /// A value from `-e` and where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Extra {
     pub(super) value: Value,
     pub(super) place: Place,
+    /// Where its name stands.
+    named: Place,
 }
 
 /// Reads every `-e`; later ones win.
@@ -50,7 +60,8 @@ fn map(file: &Arc<SourceFile>, variables: &mut IndexMap<String, Extra>, wrong: &
     match &root.value {
         Yaml::Map(entries) => {
             for (key, node) in entries {
-                variables.insert(key.name.clone(), Extra { value: raw(node), place: node.place.clone() });
+                variables
+                    .insert(key.name.clone(), Extra { value: raw(node), place: node.place.clone(), named: key.place.clone() });
             }
         }
         Yaml::Null => {}
@@ -79,8 +90,8 @@ fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, wrong: &mut Di
             return;
         };
         let (value, end) = word(argument, equals + 1);
-        let place = Place::new(&file, equals + 1..end);
-        variables.insert(argument[start..equals].trim().to_owned(), Extra { value: Value::String(value), place });
+        let (place, named) = (Place::new(&file, equals + 1..end), Place::new(&file, start..equals));
+        variables.insert(argument[start..equals].trim().to_owned(), Extra { value: Value::String(value), place, named });
         rest = end;
     }
 }
@@ -99,17 +110,59 @@ fn word(text: &str, start: usize) -> (String, usize) {
     (word, text.len())
 }
 
-/// Warns of names that nothing declares: most often a slip.
-pub(super) fn unknown<'a>(extra: &IndexMap<String, Extra>, known: &(impl Fn() -> Vec<&'a str> + ?Sized)) -> Vec<Diagnostic> {
-    let known = known();
-    let mut warnings = Vec::new();
-    for (name, extra) in extra {
-        if !known.contains(&name.as_str()) && !name.starts_with("ansible_") {
-            let warning = Diagnostic::warning(format!("nothing declares the variable `{name}`")).at(extra.place.clone());
-            warnings.push(warning.suggest(did_you_mean(name, known.iter().copied())));
+/// Names that nothing knows: a slip, which would otherwise leave everything as it was in silence.
+///
+/// What a role, a template or the inventory mentions is known: it may be used only where it is set. So are Ansible's own names.
+pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
+    let is_ansible = |name: &str| name.starts_with("ansible_") || name == "autobot_roles";
+    let extra = project.extra.iter().filter(|(name, _)| !is_ansible(name));
+    let unknown: Vec<(&String, &Extra)> = extra.filter(|(name, _)| !is_set(project, name)).collect();
+    if unknown.is_empty() {
+        return;
+    }
+    let mut texts = Vec::new();
+    for folder in ["roles", "templates"] {
+        texts_in(&project.path.join(folder), 0, &mut texts);
+    }
+    for (name, extra) in unknown {
+        if texts.iter().any(|text| mentions_word(text, name)) || is_mentioned(project, name) {
+            continue;
+        }
+        let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
+        known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
+        known.sort_unstable();
+        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(extra.named.clone());
+        wrong.push(match did_you_mean(name, known) {
+            Some(near) => diagnostic.suggest(Some(near)),
+            None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),
+        });
+    }
+}
+
+fn layers(project: &Project) -> impl Iterator<Item = &Layer> {
+    project.inventory.hosts.keys().flat_map(|host| project.inventory.layers(host))
+}
+
+fn is_set(project: &Project, name: &str) -> bool {
+    let declared = project.roles.values().any(|role| role.defaults.contains_key(name));
+    declared || layers(project).flat_map(|layer| &layer.vars).any(|(key, _)| key.name == name)
+}
+
+/// Whether a value of the inventory uses it.
+fn is_mentioned(project: &Project, name: &str) -> bool {
+    layers(project).flat_map(|layer| &layer.vars).any(|(_, node)| mentions(node, name))
+}
+
+/// The texts of a directory's files. What cannot be read mentions nothing.
+fn texts_in(directory: &Path, level: usize, texts: &mut Vec<String>) {
+    for name in names_in(directory) {
+        let path = directory.join(name);
+        if path.is_dir() && level < MAX_DIRECTORIES {
+            texts_in(&path, level + 1, texts);
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            texts.push(text);
         }
     }
-    warnings
 }
 
 #[cfg(test)]

@@ -38,9 +38,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut project = Project::new(request.project.clone(), inventory, extra);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
-    let roles = request.project.join("roles");
-    let known: Vec<String> =
-        names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect();
+    let known = known_roles(&request.project);
     let given = given::roles(&project, &hosts, request, &known, &mut wrong);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
     project.roles = read_roles(request, needed, &known, &mut wrong);
@@ -64,15 +62,19 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     }
     wrong.extend(with_hosts(by_host));
     let lenders = lending::arrange(&project, &mut plans, &mut wrong);
+    if inventory_is_readable {
+        extra::unknown(&project, &mut wrong);
+    }
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
         wrong.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.extend(project.inventory.warnings.iter().cloned());
-    let declared = || {
-        let roles = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str));
-        roles.chain(hosts.iter().flat_map(|host| host.values.keys().map(String::as_str))).collect::<Vec<_>>()
-    };
-    warnings.extend(extra::unknown(&project.extra, &declared));
     Diagnostics(errors).into_result(Plan { hosts: plans, lenders, warnings: Diagnostics(warnings).sorted().0 })
+}
+
+/// The names of a project's roles.
+pub(super) fn known_roles(project: &std::path::Path) -> Vec<String> {
+    let roles = project.join("roles");
+    names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect()
 }
 
 /// Each complaint once; one that does not concern all hosts names those that it does.
@@ -99,13 +101,17 @@ fn with_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
 }
 
 fn selected(inventory: &Inventory, request: &Request, wrong: &mut Diagnostics) -> Vec<String> {
-    let pattern = request.limit.as_deref().unwrap_or("all");
-    match inventory.select(pattern) {
+    matching(inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), wrong)
+}
+
+/// The hosts that an argument's pattern selects; all without one.
+pub(super) fn matching(inventory: &Inventory, pattern: Option<(&str, &str)>, wrong: &mut Diagnostics) -> Vec<String> {
+    match inventory.select(pattern.map_or("all", |(_, pattern)| pattern)) {
         Ok(hosts) => hosts.into_iter().map(|host: &Host| host.name.clone()).collect(),
         Err(error) => {
-            let place = request.limit.as_deref().map(|limit| {
-                let start = limit.find(&error.part).unwrap_or_default();
-                argument("--limit", limit).inside(start..start + error.part.len())
+            let place = pattern.map(|(option, pattern)| {
+                let start = pattern.find(&error.part).unwrap_or_default();
+                argument(option, pattern).inside(start..start + error.part.len())
             });
             let diagnostic = Diagnostic { place, ..Diagnostic::error(error.reason) };
             wrong.push(match error.help {
@@ -118,7 +124,12 @@ fn selected(inventory: &Inventory, request: &Request, wrong: &mut Diagnostics) -
 }
 
 /// The roles of these names and all that they require.
-fn read_roles(request: &Request, mut waiting: Vec<String>, known: &[String], wrong: &mut Diagnostics) -> IndexMap<String, Role> {
+pub(super) fn read_roles(
+    request: &Request,
+    mut waiting: Vec<String>,
+    known: &[String],
+    wrong: &mut Diagnostics,
+) -> IndexMap<String, Role> {
     let mut roles: IndexMap<String, Role> = IndexMap::new();
     let mut seen: Vec<String> = Vec::new();
     waiting.reverse();
@@ -159,6 +170,7 @@ fn plan_host(
         let part = |number: usize| Part { project: Arc::clone(project), host: Arc::clone(vars), role: name.clone(), number };
         let role_plan = |tags: &Tags<'_>| RolePlan {
             name: name.clone(),
+            description: role.description.clone(),
             steps: numbers(role.tasks.iter().map(|task| tags.select(&task.tags))).map(|number| Step(part(number))).collect(),
             handlers: (0..role.handlers.len()).map(|number| HandlerStep(part(number))).collect(),
             health: numbers(role.health.iter().map(|health| tags.select(&health.tags)))
@@ -174,7 +186,8 @@ fn plan_host(
         }
         plans.push(plan);
     }
-    HostPlan { name: vars.name.clone(), roles: plans, secrets, borrowed, lent: Vec::new(), connection }
+    let named_in = project.inventory.hosts.get(&vars.name).map(|host| host.place.file.shown.clone()).unwrap_or_default();
+    HostPlan { name: vars.name.clone(), named_in, roles: plans, secrets, borrowed, lent: Vec::new(), connection }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

@@ -1,6 +1,7 @@
 //! What to do on each host: a project's files resolved and checked, everything before anything is contacted.
 
 mod expand;
+mod explain;
 mod extra;
 mod files;
 mod given;
@@ -15,6 +16,7 @@ mod select;
 mod tests;
 mod world;
 
+pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
 pub use load::load;
 pub use world::World;
 
@@ -73,6 +75,8 @@ pub struct Plan {
 pub struct HostPlan {
     /// Its name in the inventory.
     pub name: String,
+    /// The file of the inventory that names it first.
+    pub named_in: String,
     /// Its roles, in order.
     pub roles: Vec<RolePlan>,
     /// The secrets that its roles need and that live on it.
@@ -134,6 +138,8 @@ pub struct Connection {
 pub struct RolePlan {
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// Its tasks that the tags leave, in order.
     pub steps: Vec<Step>,
     /// All its handlers, in order.
@@ -173,6 +179,11 @@ impl Step {
         &self.0.task().name.text
     }
 
+    /// Its tags and its role's.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.0.task().tags.iter().map(|tag| tag.text.as_str())
+    }
+
     /// Whether it uses facts or results, and so may become something else once the node has answered.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
@@ -184,14 +195,19 @@ impl Step {
 
 fn mentions(node: &Node, name: &str) -> bool {
     match &node.value {
-        Yaml::Str(text) => text.match_indices(name).any(|(at, _)| {
-            let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-            !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
-        }),
+        Yaml::Str(text) => mentions_word(text, name),
         Yaml::Seq(items) => items.iter().any(|item| mentions(item, name)),
         Yaml::Map(entries) => entries.iter().any(|(_, value)| mentions(value, name)),
         Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => false,
     }
+}
+
+/// Whether a text holds a name, and not only as a part of a longer one.
+fn mentions_word(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
+    })
 }
 
 /// A handler of a role on a host, before what the node says is known.
@@ -225,6 +241,11 @@ impl HandlerStep {
 pub struct HealthStep(Part);
 
 impl HealthStep {
+    /// Its tags and its role's.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.0.health().tags.iter().map(|tag| tag.text.as_str())
+    }
+
     /// What it looks at; nothing when its conditions do not hold.
     ///
     /// # Errors

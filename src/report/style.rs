@@ -48,8 +48,29 @@ impl Style {
         }
     }
 
+    /// `text` in lines of the columns that are left beside `used`, broken between words; longer words stay whole, to be copied.
+    #[must_use]
+    pub fn wrap(self, text: &str, used: usize) -> Vec<String> {
+        let Some(width) = self.width else { return vec![text.to_owned()] };
+        let room = width.saturating_sub(used).max(20);
+        let mut lines: Vec<String> = Vec::new();
+        let mut line = String::new();
+        for word in text.split(' ') {
+            if !line.trim().is_empty() && line.chars().count() + word.chars().count() > room {
+                lines.push(line.trim_end().to_owned());
+                line.clear();
+            }
+            line.push_str(word);
+            line.push(' ');
+        }
+        line.pop();
+        lines.push(line);
+        lines
+    }
+
     /// `text` cut to the columns that are left after `used`.
-    pub(super) fn fit(self, text: &str, used: usize) -> String {
+    #[must_use]
+    pub fn fit(self, text: &str, used: usize) -> String {
         let Some(width) = self.width else { return text.to_owned() };
         let room = width.saturating_sub(used).max(8);
         if text.chars().count() <= room {

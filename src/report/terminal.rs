@@ -114,20 +114,29 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             let used = host_cell.chars().count() + 9;
             let summary =
                 if quiet || outcome.summary.is_empty() { String::new() } else { format!(": {}", harmless(&outcome.summary)) };
-            let text = self.style.fit(&format!("{}{summary}", item.id), used);
+            let mut lines = self.style.wrap(&format!("{}{summary}", item.id), used).into_iter();
             let word = self.style.status(outcome.status, &format!("{word:<7}"));
-            self.line(&format!("{host_cell}{word}  {text}"));
+            self.line(&format!("{host_cell}{word}  {}", lines.next().unwrap_or_default()));
+            for more in lines {
+                self.line(&format!("{:used$}{more}", ""));
+            }
         }
         if self.detail.diff {
             self.diff(&outcome.diff);
         }
         if let Some(error) = &outcome.error {
-            for line in harmless(error).lines() {
-                self.line(&format!("    {line}"));
-            }
+            self.indented(&harmless(error));
             self.line(&format!("    {}", self.style.paint("2", &format!("at {}:{}", item.file, item.line))));
         }
         self.draw();
+    }
+
+    /// What a node or we have to say about a failure.
+    fn indented(&mut self, text: &str) {
+        let style = self.style;
+        for line in text.lines().flat_map(|line| style.wrap(line, 4)) {
+            self.line(&format!("    {line}"));
+        }
     }
 
     fn diff(&mut self, diff: &Diff) {
@@ -161,9 +170,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             }
             let word = self.style.status(Status::Failed, word);
             self.line(&format!("{host}: {word}"));
-            for line in lines.lines() {
-                self.line(&format!("    {line}"));
-            }
+            self.indented(&lines);
         }
         for id in &end.unpredicted {
             self.line(&format!("{host}: not predicted by a check: {id}"));
@@ -363,6 +370,31 @@ mod tests {
         let text = shown(&events, Some(80), Detail::default());
         assert!(text.contains("ok       redis/Redis answers\n") && text.contains("failed   redis/Redis listens\n"), "{text}");
         assert!(text.ends_with("1 ok, 1 failed  in 1.2 s\n"), "{text}");
+    }
+
+    #[test]
+    fn notes_and_errors_are_wrapped_not_cut() {
+        let note = "the kernel refuses to change vm.overcommit_memory here; the file is written and counts at the next boot";
+        let error = format!(
+            "{note}: {}\nsecond line",
+            "/a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody"
+        );
+        let events = [
+            started(Mode::Check, &["database_vm", "slm"]),
+            finished("slm", "Let the kernel overcommit", Outcome::new(Status::Ok, note)),
+            finished("slm", "Start Redis", Outcome::failed(error)),
+        ];
+        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"
+        slm          ok       redis/Let the kernel overcommit: the kernel refuses to
+                              change vm.overcommit_memory here; the file is written and
+                              counts at the next boot
+        slm          failed   redis/Start Redis
+            the kernel refuses to change vm.overcommit_memory here; the file is written
+            and counts at the next boot:
+            /a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody
+            second line
+            at roles/redis/role.yml:12
+        ");
     }
 
     #[test]

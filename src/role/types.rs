@@ -25,6 +25,8 @@ pub enum VarType {
     Port,
     /// An absolute path on the node.
     Path,
+    /// So much memory, as Redis writes it: bytes, or a number with `k`, `kb`, `m`, `mb`, `g` or `gb`.
+    Size,
     /// A list.
     List,
     /// A map.
@@ -33,7 +35,7 @@ pub enum VarType {
 
 impl VarType {
     /// The words for types in a role file.
-    pub const NAMES: &'static [&'static str] = &["string", "int", "float", "bool", "port", "path", "list", "dict"];
+    pub const NAMES: &'static [&'static str] = &["string", "int", "float", "bool", "port", "path", "size", "list", "dict"];
 
     /// The type of this name.
     #[must_use]
@@ -45,10 +47,28 @@ impl VarType {
             "bool" => Self::Bool,
             "port" => Self::Port,
             "path" => Self::Path,
+            "size" => Self::Size,
             "list" => Self::List,
             "dict" => Self::Dict,
             _ => return None,
         })
+    }
+
+    /// Its word in a role file; nothing for what takes anything.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Port => "port",
+            Self::Path => "path",
+            Self::Size => "size",
+            Self::List => "list",
+            Self::Dict => "dict",
+        }
     }
 
     /// The type that a bare default shows.
@@ -77,6 +97,7 @@ impl VarType {
             Self::Bool => "true or false",
             Self::Port => "a port from 1 to 65535",
             Self::Path => "an absolute path",
+            Self::Size => "a size such as 512mb, 4gb or a number of bytes",
             Self::List => "a list",
             Self::Dict => "a map",
         }
@@ -95,6 +116,8 @@ impl VarType {
             | (Self::Bool, Value::Bool(_))
             | (Self::Float, Value::Number(_)) => true,
             (Self::String, Value::Number(number)) => return Ok(Value::String(number.to_string())),
+            (Self::Size, Value::Number(number)) if number.is_u64() => return Ok(Value::String(number.to_string())),
+            (Self::Size, Value::String(text)) if is_size(text.trim()) => return Ok(Value::String(text.trim().to_owned())),
             (Self::Int, Value::Number(number)) => number.is_i64() || number.is_u64(),
             (Self::Port, Value::Number(number)) => number.as_u64().is_some_and(|port| (1..=65535).contains(&port)),
             (Self::Path, Value::String(path)) => RemotePath::new(path).is_ok(),
@@ -114,6 +137,23 @@ impl VarType {
         };
         if fitting { Ok(value) } else { Err(format!("expected {}, found {}", self.wanted(), kind_of(&value))) }
     }
+}
+
+/// Whether Redis reads this as a number of bytes (its `memtoull`, which ignores case): `k` is 1000, `kb` is 1024.
+fn is_size(text: &str) -> bool {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return false,
+    };
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_number && digits.parse::<u64>().is_ok_and(|number| number.checked_mul(unit).is_some())
 }
 
 /// The boolean that a word stands for.
@@ -151,7 +191,16 @@ mod tests {
         assert_eq!(VarType::String.fit(json!(7)), Ok(json!("7")));
         assert_eq!(VarType::Port.fit(json!(65536)), Err("expected a port from 1 to 65535, found a number".to_owned()));
         assert_eq!(VarType::Path.fit(json!("etc")), Err("expected an absolute path, found text".to_owned()));
+        for size in ["4gb", "512MB", "100m", "1073741824", "0", "7b"] {
+            assert_eq!(VarType::Size.fit(json!(size)), Ok(json!(size)));
+        }
+        assert_eq!(VarType::Size.fit(json!(1024)), Ok(json!("1024")));
+        let expected = "expected a size such as 512mb, 4gb or a number of bytes, found text".to_owned();
+        for size in ["lots", "4 gb", "4gib", "4tb", "-1", "1.5gb", "gb", "", "99999999999gb", "4gb\nx"] {
+            assert_eq!(VarType::Size.fit(json!(size)), Err(expected.clone()), "{size}");
+        }
         for (wanted, value) in [
+            (VarType::Size, json!(-1)),
             (VarType::Int, json!(1.5)),
             (VarType::Int, json!(true)),
             (VarType::Bool, json!(1)),

@@ -13,6 +13,7 @@ pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use node::{Key, Node, Style, Yaml};
+pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
 
 /// A text file of the project, as it was read.

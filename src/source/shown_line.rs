@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Place;
 
-const MASK: &str = "********";
+pub(crate) const MASK: &str = "********";
 
 /// A line as users may see it.
 pub(super) struct ShownLine {

@@ -5,6 +5,7 @@ mod jinja;
 mod lex;
 mod prepare;
 mod problem;
+mod syntax;
 mod uses;
 
 pub use problem::Problem;

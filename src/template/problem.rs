@@ -7,6 +7,7 @@ use tera::ErrorKind;
 use super::{
     File, filters, jinja,
     lex::{Tag, WordKind},
+    syntax,
 };
 use crate::source::did_you_mean;
 
@@ -88,6 +89,9 @@ pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
         return Problem { file: number, range: jinja.range, message: jinja.message, help: Some(jinja.help) };
     }
     let message = tidy(report.message());
+    if is_syntax && let Some(fault) = syntax::explain(file, &message, &range) {
+        return Problem { file: number, range: fault.range, message: fault.message, help: fault.help };
+    }
     let help =
         (message.starts_with("math operations") || message.starts_with("`+` requires")).then(|| "join text with `~`".to_owned());
     Problem { file: number, range, message, help }

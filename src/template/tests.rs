@@ -108,7 +108,7 @@ fn jinja_is_explained_in_the_spelling_of_tera() {
         "{{ x + }}",
         "{{ x is starting_with('a') }}",
     ];
-    insta::assert_snapshot!(sources.map(|source| wrong(source, &json!({"x": "a", "y": {}}))).join("\n"), @r"
+    insta::assert_snapshot!(sources.map(|source| wrong(source, &json!({"x": "a", "y": {}}))).join("\n"), @"
     default: arguments of filters need names [`| default(value='v')`]
     default: arguments of filters need names [`| default(value='v', boolean=true)`]
     d: arguments of filters need names [`| default(value='v')`]
@@ -131,9 +131,9 @@ fn jinja_is_explained_in_the_spelling_of_tera() {
     regex_replace: `regex_replace` is a filter of Jinja [`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`]
     combine: `combine` is a filter of Jinja [`{...map, ...y}`]
     'a' + 'b': `+` requires both operands to be numbers, found `string` and `string` [join text with `~`]
-    x: unexpected end of input
-    %}: unexpected end of input
-    x +: found `)` but expected one of: integer, float, string, bool, ident, `-`, `not`, `<`, `{`, `[` or `(`
+    {{: `{{` is not closed [close it with `}}`]
+    if: `{% if … %}` is not closed [end it with `{% endif %}`]
+    +: a value is missing after `+`
     starting_with: `is starting_with` is Jinja [`is starting_with(pat='a')`]
     ");
 }

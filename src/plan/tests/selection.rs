@@ -322,3 +322,48 @@ fn what_the_tags_leave_out_is_checked_and_its_results_are_missed() {
     roles/app/role.yml:5:34: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
     ");
 }
+
+#[test]
+fn a_variable_that_nothing_knows_is_an_error() {
+    let mut sample = two();
+    sample.write("templates/base/x.tera", "{{ greeting | default(value=\"\") }}");
+    sample.write("group_vars/all.yml", "said: \"{{ words | default(value='') }}\"\n");
+    let mut with = |extra: &[&str], roles: &[&str]| {
+        sample.request.extra_vars = extra.iter().map(|extra| (*extra).to_owned()).collect();
+        sample.request.roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        sample.wrong()
+    };
+    insta::assert_snapshot!([
+        with(&["bsae_dir=x"], &[]), with(&["zebra=1 base_dri=2"], &["base"]), with(&["base_=1"], &[]), with(&["ansible_fact=1"], &[]),
+    ].join("\n"), @"
+    -e:1:1: nothing knows the variable `bsae_dir` [did you mean `base_dir`?]
+    -e:1:1: nothing knows the variable `zebra` [no role, template or inventory mentions it: declare it under `defaults:` of a role]
+    -e:1:9: nothing knows the variable `base_dri` [did you mean `base_dir`?]
+    -e:1:1: nothing knows the variable `base_` [did you mean `base_dir`?]
+    ");
+    // A default, a template's guarded name, the inventory's own and what it uses, Ansible's, ours; also of roles that are not selected.
+    let known =
+        ["base_dir=x", "greeting=x", "said=x", "words=x", "ansible_python_interpreter=x", "{\"autobot_roles\": [\"base\"]}"];
+    assert_eq!(with(&known, &["base"]), "");
+}
+
+#[test]
+fn the_shipped_memory_is_a_size() {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let with = |memory: &str| {
+        let request = Request {
+            project: shipped.to_owned(),
+            inventories: vec![InventorySource::Hosts("db,".to_owned())],
+            roles: vec!["redis".to_owned()],
+            limit: Some("db".to_owned()),
+            extra_vars: vec![format!("redis_maxmemory={memory}")],
+            ..Request::default()
+        };
+        load(&request).err().map(|wrong| wrong.0.iter().map(|wrong| wrong.title.clone()).collect::<Vec<_>>().join("; "))
+    };
+    for size in ["4gb", "512mb", "1073741824"] {
+        assert_eq!(with(size), None);
+    }
+    let wrong = "wrong type for `redis_maxmemory`: expected a size such as 512mb, 4gb or a number of bytes, found text";
+    assert_eq!(with("lots").as_deref(), Some(wrong));
+}

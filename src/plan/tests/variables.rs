@@ -76,7 +76,7 @@ fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
     roles/app/role.yml:4:23: `b` has no `e` [where it may be missing, write `?.e` or give it a `default`]
     roles/app/role.yml:5:21: `d` is text, which always counts as true [declare it with `type: bool`, or write `d | bool`]
     roles/app/role.yml:6:22: this is an expression already [leave out the `{{ }}`]
-    roles/app/role.yml:7:21: found `)` but expected one of: integer, float, string, bool, ident, `-`, `not`, `<`, `{`, `[` or `(`
+    roles/app/role.yml:7:23: a value is missing after `==`
     roles/app/role.yml:8:21: a condition must be an expression
     roles/app/role.yml:9:35: `ansible_facts` has no `os_famly` [did you mean `os_family`?]
     roles/app/role.yml:11:21: undefined variable `ansible_os_family` [write `ansible_facts.os_family`]

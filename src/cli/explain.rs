@@ -1,0 +1,202 @@
+//! `explain`: where each value of a host's variables comes from, and what it overrode.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{
+    arguments::{Explain as Arguments, Output},
+    exit::Exit,
+    out, validate,
+};
+use crate::{
+    plan::{self, Explained, Layer, Origin, Told, Variable},
+    report::Style,
+    role::VarType,
+    source::Place,
+};
+
+/// Stands for a value that nobody may see.
+const HIDDEN: &str = "(hidden)";
+
+/// Tells it. Nothing is contacted.
+pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
+    let request = validate::request(given, &arguments.selection());
+    let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
+    match explained {
+        Err(errors) => validate::wrong(&errors, arguments.output),
+        Ok(explained) => {
+            out::warnings(&explained.warnings);
+            let shown = match (arguments.output, &arguments.variable) {
+                (Output::Json, _) => format!("{:#}", document(&explained)),
+                (Output::Text, None) => all(&explained, out::style()),
+                (Output::Text, Some(_)) => explained.variables.iter().map(in_full).collect::<Vec<_>>().join("\n"),
+            };
+            out::line(shown.trim_end());
+            Exit::DONE
+        }
+    }
+}
+
+/// Every variable: its value, cut to the line; where it comes from; what that overrode.
+fn all(explained: &Explained, style: Style) -> String {
+    let roles = if explained.roles.is_empty() { "no roles".to_owned() } else { explained.roles.join(", ") };
+    let mut text = format!("{}: {roles}\n", explained.host);
+    for variable in &explained.variables {
+        let (value, note) = told(variable);
+        let name = title(variable);
+        let used = name.chars().count() + 3 + note.chars().count();
+        text.push_str(&format!("\n{name} = {}{note}\n", style.fit(&value, used)));
+        text.push_str(&format!("    from {}\n", source(&variable.origin)));
+        for origin in &variable.overridden {
+            let line = format!("    over {}: ", source(origin));
+            text.push_str(&line);
+            text.push_str(&style.fit(&written(origin), line.chars().count()));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// One variable, with whole values.
+fn in_full(variable: &Variable) -> String {
+    let (value, note) = match &variable.value {
+        Told::Known(value @ (Value::Array(_) | Value::Object(_))) => (format!("{value:#}"), String::new()),
+        _ => told(variable),
+    };
+    let mut text = format!("{} = {value}{note}\n", title(variable));
+    let kind = variable.kind.map(VarType::word).filter(|word| !word.is_empty());
+    let about: Vec<&str> = kind.into_iter().chain(variable.help.as_deref()).collect();
+    if !about.is_empty() {
+        text.push_str(&format!("    {}\n", about.join(": ")));
+    }
+    let from = source(&variable.origin);
+    match &variable.value {
+        // A template is told apart from what it comes to.
+        Told::Known(value) if variable.origin.written.as_ref().is_some_and(|written| written != value) => {
+            text.push_str(&format!("    from {from}: {}\n", written(&variable.origin)));
+        }
+        Told::Known(_) | Told::NeedsFacts | Told::Hidden | Told::Unset | Told::Wrong(_) => {
+            text.push_str(&format!("    from {from}\n"));
+        }
+    }
+    for origin in &variable.overridden {
+        text.push_str(&format!("    over {}: {}\n", source(origin), written(origin)));
+    }
+    text
+}
+
+fn title(variable: &Variable) -> String {
+    match &variable.role {
+        Some(role) => format!("{} (in role {role})", variable.name),
+        None => variable.name.clone(),
+    }
+}
+
+/// A value and what is to be said of it.
+fn told(variable: &Variable) -> (String, String) {
+    match &variable.value {
+        Told::Known(value) => (shown(value), String::new()),
+        Told::NeedsFacts => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), "  (needs facts)".to_owned()),
+        Told::Hidden if matches!(variable.origin.layer, Layer::Secret(_)) => ("(a secret)".to_owned(), String::new()),
+        Told::Hidden => (HIDDEN.to_owned(), String::new()),
+        Told::Unset => ("(must be set)".to_owned(), String::new()),
+        Told::Wrong(why) => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), format!("  (wrong: {why})")),
+    }
+}
+
+fn written(origin: &Origin) -> String {
+    match (&origin.written, &origin.layer) {
+        (Some(value), _) => shown(value),
+        (None, Layer::Role(_)) => "(no default)".to_owned(),
+        (None, _) => HIDDEN.to_owned(),
+    }
+}
+
+/// Text as it is where that is plain, everything else as JSON in one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether a text can be told from everything that is no text, and fits a line.
+fn is_plain(text: &str) -> bool {
+    let is_text = serde_json::from_str::<Value>(text).is_err();
+    is_text && !text.is_empty() && text.trim() == text && !text.contains(char::is_control)
+}
+
+fn source(origin: &Origin) -> String {
+    let layer = words(&origin.layer);
+    match &origin.place {
+        None => layer,
+        Some(place) if place.file.shown == layer => place.to_string(),
+        Some(place) => format!("{place} ({layer})"),
+    }
+}
+
+fn words(layer: &Layer) -> String {
+    match layer {
+        Layer::Always => "always there".to_owned(),
+        Layer::Extra => "-e".to_owned(),
+        Layer::HostVars => "host_vars".to_owned(),
+        Layer::Host => "host".to_owned(),
+        Layer::GroupVars(group) => format!("group_vars of {group}"),
+        Layer::Group(group) => format!("group {group}"),
+        Layer::Role(role) => format!("role {role}"),
+        Layer::Secret(role) => format!("secret of role {role}"),
+    }
+}
+
+/// `{host, roles, variables: [{name, role, type, help, state, value, error, origin, overridden}]}`; `state` is `known`, `needs facts`,
+/// `hidden`, `unset` or `wrong`; an origin is `{layer, of, file, line, col, written}`.
+fn document(explained: &Explained) -> Value {
+    let variables: Vec<Value> = explained
+        .variables
+        .iter()
+        .map(|variable| {
+            let (state, value, error) = match &variable.value {
+                Told::Known(value) => ("known", Some(value), None),
+                Told::NeedsFacts => ("needs facts", None, None),
+                Told::Hidden => ("hidden", None, None),
+                Told::Unset => ("unset", None, None),
+                Told::Wrong(why) => ("wrong", None, Some(why)),
+            };
+            json!({
+                "name": variable.name,
+                "role": variable.role,
+                "type": variable.kind.map(VarType::word).filter(|word| !word.is_empty()),
+                "help": variable.help,
+                "state": state,
+                "value": value,
+                "error": error,
+                "origin": origin(&variable.origin),
+                "overridden": variable.overridden.iter().map(origin).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({ "host": explained.host, "roles": explained.roles, "variables": variables })
+}
+
+fn origin(origin: &Origin) -> Value {
+    let (layer, of) = match &origin.layer {
+        Layer::Always => ("always", None),
+        Layer::Extra => ("-e", None),
+        Layer::HostVars => ("host_vars", None),
+        Layer::Host => ("host", None),
+        Layer::GroupVars(group) => ("group_vars", Some(group)),
+        Layer::Group(group) => ("group", Some(group)),
+        Layer::Role(role) => ("role", Some(role)),
+        Layer::Secret(role) => ("secret", Some(role)),
+    };
+    let at = origin.place.as_ref().map(Place::line_col);
+    json!({
+        "layer": layer,
+        "of": of,
+        "file": origin.place.as_ref().map(|place| place.file.shown.as_str()),
+        "line": at.map(|(line, _)| line),
+        "col": at.map(|(_, col)| col),
+        "written": origin.written,
+    })
+}

@@ -1,0 +1,471 @@
+//! Where each value of a host's variables comes from, and what it overrode. Nothing is asked of a node.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use crate::{
+    inventory::{Inventory, Whose},
+    role::{MAGIC, Role, VarType},
+    secret::{Sealed, holds_token},
+    source::{Diagnostic, Diagnostics, MASK, Node, Place, Yaml, did_you_mean, is_secret_name},
+    template::is_template,
+};
+
+use super::{
+    Request, extra, given, host,
+    load::{known_roles, matching, read_roles},
+    project::Project,
+    raw,
+    scope::{HostVars, Scope, Secrets, any_text},
+    select::{self, argument},
+};
+
+/// What can be told of a host's variables.
+#[derive(Debug)]
+pub struct Explained {
+    /// The host's name in the inventory.
+    pub host: String,
+    /// Its roles, in the order in which they are deployed.
+    pub roles: Vec<String>,
+    /// What inventory and `-e` set, by name; then what roles only declare, in their order; then secrets.
+    pub variables: Vec<Variable>,
+    /// What is allowed but looks wrong.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A variable of a host.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// The role in which it has this value, where roles disagree.
+    pub role: Option<String>,
+    /// What it takes, where a role says so.
+    pub kind: Option<VarType>,
+    /// What it is for, where a role says so.
+    pub help: Option<String>,
+    /// Its value.
+    pub value: Told,
+    /// Where that comes from.
+    pub origin: Origin,
+    /// What that overrode, strongest first.
+    pub overridden: Vec<Origin>,
+}
+
+/// What can be told of a value without a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// The value, rendered; secrets by their names.
+    Known(Value),
+    /// It depends on what the node says.
+    NeedsFacts,
+    /// It is somebody's password.
+    Hidden,
+    /// A role declares it, and nobody gives it a value.
+    Unset,
+    /// It cannot be rendered.
+    Wrong(String),
+}
+
+/// A place where a variable is given a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// Of what kind.
+    pub layer: Layer,
+    /// Where it stands; what is always there has none.
+    pub place: Option<Place>,
+    /// The value as written; none where a role declares no default, or where it is hidden.
+    pub written: Option<Value>,
+}
+
+/// Who gives a variable a value, from the strongest to the weakest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layer {
+    /// It is always there, and cannot be set.
+    Always,
+    /// `-e`.
+    Extra,
+    /// `host_vars/`.
+    HostVars,
+    /// The host, in an inventory file.
+    Host,
+    /// `group_vars/` of this group.
+    GroupVars(String),
+    /// This group, in an inventory file.
+    Group(String),
+    /// The defaults of this role.
+    Role(String),
+    /// The secrets of this role.
+    Secret(String),
+}
+
+/// Tells where the variables of a host come from: all of them, or one.
+///
+/// # Errors
+/// The project cannot be read, `host` is not one host, or there is no such variable.
+pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
+    let mut wrong = Diagnostics::default();
+    let extra = extra::read(&request.extra_vars, &mut wrong);
+    let inventory = match Inventory::load(&request.inventories, &request.project) {
+        Ok(inventory) => inventory,
+        Err(more) => {
+            wrong.extend(more);
+            return Err(wrong.sorted());
+        }
+    };
+    let mut project = Project::new(request.project.clone(), inventory, extra);
+    let name = one_host(&project.inventory, host, &mut wrong);
+    let Some(name) = name.filter(|_| wrong.is_empty()) else { return Err(wrong.sorted()) };
+    let vars = Arc::new(host::variables(&project, &name));
+    let names = roles(&project, &vars, request, &mut wrong);
+    let mut of_roles = Diagnostics::default();
+    project.roles = read_roles(request, names.clone(), &known_roles(&request.project), &mut of_roles);
+    wrong.extend(errors_of(of_roles));
+    select::circles(&project.roles, &mut wrong);
+    extra::unknown(&project, &mut wrong);
+    if !wrong.is_empty() {
+        return Err(wrong.sorted());
+    }
+    let telling = Telling::new(&project, &vars, &select::in_order(&names, &project.roles));
+    let variables = match variable {
+        None => telling.all(),
+        Some(variable) => match telling.one(variable) {
+            found if found.is_empty() => return Err(telling.unknown(variable).into()),
+            found => found,
+        },
+    };
+    let roles = telling.order.iter().map(|role| role.name.clone()).collect();
+    Ok(Explained { host: name, roles, variables, warnings: project.inventory.warnings.clone() })
+}
+
+/// A pattern that selects one host: its name, or that of a group which holds only it.
+fn one_host(inventory: &Inventory, pattern: &str, wrong: &mut Diagnostics) -> Option<String> {
+    let mut hosts = matching(inventory, Some(("HOST", pattern)), wrong);
+    if hosts.len() > 1 {
+        let more = if hosts.len() > 10 { format!(" and {} more", hosts.len() - 10) } else { String::new() };
+        let shown = hosts.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let diagnostic = Diagnostic::error(format!("`{pattern}` is {} hosts", hosts.len())).at(argument("HOST", pattern));
+        wrong.push(diagnostic.help(format!("name one of: {shown}{more}")));
+        return None;
+    }
+    hosts.pop()
+}
+
+/// The host's roles. One without any still has the variables of its inventory.
+fn roles(project: &Project, vars: &Arc<HostVars>, request: &Request, wrong: &mut Diagnostics) -> Vec<String> {
+    if request.roles.is_empty() && host::roles(project, vars, &mut Diagnostics::default()).is_none_or(|roles| roles.is_empty()) {
+        return Vec::new();
+    }
+    let request = Request { limit: Some(vars.name.clone()), ..request.clone() };
+    let known = known_roles(&request.project);
+    given::roles(project, std::slice::from_ref(vars), &request, &known, wrong).remove(&vars.name).unwrap_or_default()
+}
+
+fn errors_of(found: Diagnostics) -> Diagnostics {
+    use crate::source::diagnostic::Severity;
+    Diagnostics(found.0.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect())
+}
+
+/// A value that somebody gives, and how it may be shown.
+struct Candidate<'a> {
+    layer: Layer,
+    place: Place,
+    written: Written<'a>,
+}
+
+enum Written<'a> {
+    /// Of the inventory or a role: it may be a template.
+    Node(&'a Node),
+    /// Of `-e`: it is what it is.
+    Data(&'a Value),
+    /// A role wants it to be set.
+    Nothing,
+}
+
+struct Telling<'a> {
+    project: &'a Project,
+    host: &'a HostVars,
+    /// The host's roles and those that they require, in the order in which they are deployed.
+    order: Vec<&'a Role>,
+    /// What inventory and `-e` give, strongest first.
+    set: BTreeMap<String, Vec<Candidate<'a>>>,
+    /// Literal passwords, which other values may hold.
+    hidden: Vec<String>,
+}
+
+impl<'a> Telling<'a> {
+    fn new(project: &'a Project, host: &'a HostVars, order: &[String]) -> Self {
+        let mut roles: Vec<&Role> = order.iter().filter_map(|name| project.roles.get(name)).collect();
+        for role in order.iter().filter_map(|name| project.roles.get(name)).flat_map(|role| project.with_required(role)) {
+            if !roles.iter().any(|known| known.name == role.name) {
+                roles.push(role);
+            }
+        }
+        let mut set: BTreeMap<String, Vec<Candidate<'a>>> = BTreeMap::new();
+        for (name, extra) in &project.extra {
+            let candidate = Candidate { layer: Layer::Extra, place: extra.place.clone(), written: Written::Data(&extra.value) };
+            set.entry(name.clone()).or_default().push(candidate);
+        }
+        for (whose, layer) in project.inventory.owned_layers(&host.name).into_iter().rev() {
+            for (key, node) in layer.vars.iter().rev() {
+                let layer = match whose {
+                    Whose::Group(group) => Layer::Group(group.to_owned()),
+                    Whose::GroupVars(group) => Layer::GroupVars(group.to_owned()),
+                    Whose::Host => Layer::Host,
+                    Whose::HostVars => Layer::HostVars,
+                };
+                let candidate = Candidate { layer, place: node.place.clone(), written: Written::Node(node) };
+                set.entry(key.name.clone()).or_default().push(candidate);
+            }
+        }
+        let mut telling = Self { project, host, order: roles, set, hidden: Vec::new() };
+        telling.hidden = telling.passwords();
+        telling
+    }
+
+    /// Every variable of the host.
+    fn all(&self) -> Vec<Variable> {
+        let mut names: Vec<&str> = self.set.keys().map(String::as_str).collect();
+        for name in self.order.iter().flat_map(|role| role.defaults.keys()) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let variables = names.into_iter().flat_map(|name| self.variable(name));
+        variables.chain(self.order.iter().flat_map(|role| role.secrets.keys().map(|name| secret(role, name)))).collect()
+    }
+
+    /// What a name is here: a variable, something that is always there, or a secret. Empty if it is none of these.
+    fn one(&self, name: &str) -> Vec<Variable> {
+        if MAGIC.contains(&name) && name != "secrets" {
+            return self.magic(name).into_iter().collect();
+        }
+        let found = self.variable(name);
+        if !found.is_empty() {
+            return found;
+        }
+        let bare = name.strip_prefix("secrets.").unwrap_or(name);
+        self.order.iter().filter(|role| role.secrets.contains_key(bare)).map(|role| secret(role, bare)).collect()
+    }
+
+    fn unknown(&self, name: &str) -> Diagnostic {
+        let diagnostic = Diagnostic::error(format!("`{}` has no variable `{name}`", self.host.name)).at(argument("VAR", name));
+        let of_roles = self.order.iter().flat_map(|role| role.defaults.keys().chain(role.secrets.keys()));
+        let mut known: Vec<&str> = self.set.keys().chain(of_roles).map(String::as_str).chain(MAGIC.iter().copied()).collect();
+        known.sort_unstable();
+        known.dedup();
+        match did_you_mean(name, known) {
+            Some(near) => diagnostic.suggest(Some(near)),
+            None => diagnostic.help(format!("`explain {}` lists all that it has", self.host.name)),
+        }
+    }
+
+    fn magic(&self, name: &str) -> Option<Variable> {
+        let value = match name {
+            "ansible_facts" => Told::NeedsFacts,
+            name => Told::Known(self.scope(None).variable(name).ok()??),
+        };
+        let origin = Origin { layer: Layer::Always, place: None, written: None };
+        let (role, kind, help) = (None, None, None);
+        Some(Variable { name: name.to_owned(), role, kind, help, value, origin, overridden: Vec::new() })
+    }
+
+    /// A variable; once for each role where roles have defaults of their own and nothing overrides them.
+    fn variable(&self, name: &str) -> Vec<Variable> {
+        let set = self.set.get(name).map(Vec::as_slice).unwrap_or_default();
+        let declaring: Vec<&Role> = self.order.iter().copied().filter(|role| role.defaults.contains_key(name)).collect();
+        let defaults: Vec<Candidate<'_>> = declaring.iter().filter_map(|role| default(role, name)).collect();
+        let origins = |candidates: &mut dyn Iterator<Item = &Candidate<'_>>| -> Vec<Origin> {
+            candidates.map(|candidate| self.origin(name, candidate, &declaring)).collect()
+        };
+        let make = |winner: &Candidate<'_>, overridden: Vec<Origin>, role: Option<&Role>, own: Option<&Role>| {
+            let declared = own.and_then(|role| role.defaults.get(name));
+            Variable {
+                name: name.to_owned(),
+                role: role.map(|role| role.name.clone()),
+                kind: declared.map(|declared| declared.kind),
+                help: declared.and_then(|declared| declared.help.clone()),
+                value: self.told(name, winner, own),
+                origin: self.origin(name, winner, &declaring),
+                overridden,
+            }
+        };
+        match set.split_first() {
+            Some((winner, rest)) => {
+                vec![make(winner, origins(&mut rest.iter().chain(&defaults)), None, declaring.first().copied())]
+            }
+            None => {
+                let several = defaults.len() > 1;
+                let each = defaults.iter().zip(&declaring);
+                each.map(|(winner, role)| make(winner, Vec::new(), several.then_some(*role), Some(*role))).collect()
+            }
+        }
+    }
+
+    fn origin(&self, name: &str, candidate: &Candidate<'_>, declaring: &[&Role]) -> Origin {
+        let written = match candidate.written {
+            Written::Node(node) => Some(raw(node)),
+            Written::Data(value) => Some(value.clone()),
+            Written::Nothing => None,
+        };
+        let hides = |value: &Value| is_password(name, declaring) && !is_reference(value);
+        let written = written.filter(|value| !hides(value)).map(|value| self.without_passwords(value));
+        Origin { layer: candidate.layer.clone(), place: Some(candidate.place.clone()), written }
+    }
+
+    /// The names as `role` sees them; its own come first.
+    fn scope(&self, role: Option<&'a Role>) -> Scope<'a> {
+        let mut scope = Scope::new(self.project, self.host, role, None);
+        for role in &self.order {
+            if !scope.roles.iter().any(|known| known.name == role.name) {
+                scope.roles.push(role);
+            }
+        }
+        scope.secrets.set(Secrets::Tokens);
+        scope
+    }
+
+    fn told(&self, name: &str, winner: &Candidate<'_>, role: Option<&Role>) -> Told {
+        let role = role.and_then(|role| self.project.roles.get(&role.name));
+        let node = match winner.written {
+            Written::Nothing => return Told::Unset,
+            Written::Node(node) => Some(node),
+            Written::Data(_) => None,
+        };
+        let scope = self.scope(role);
+        if node.is_some_and(|node| self.asks_the_node(node, &scope)) {
+            return Told::NeedsFacts;
+        }
+        match scope.variable(name) {
+            Ok(Some(value)) => {
+                let declaring: Vec<&Role> = role.into_iter().collect();
+                if is_password(name, &declaring) && !any_text(&value, &holds_token) {
+                    return Told::Hidden;
+                }
+                Told::Known(self.without_passwords(by_name(value)))
+            }
+            Ok(None) | Err(_) => {
+                let first = scope.take_wrong().sorted().0.into_iter().next();
+                Told::Wrong(first.map(|diagnostic| diagnostic.title).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Whether rendering comes to the node's facts, through however many variables.
+    fn asks_the_node(&self, node: &'a Node, scope: &Scope<'a>) -> bool {
+        let (mut waiting, mut seen) = (vec![node], HashSet::new());
+        while let Some(node) = waiting.pop() {
+            match &node.value {
+                Yaml::Str(text) if !node.verbatim && is_template(text) => {
+                    let compiled = self.project.text(text, false);
+                    let Ok(template) = compiled.as_ref() else { continue };
+                    for name in template.names() {
+                        if name == "ansible_facts" {
+                            return true;
+                        }
+                        if !self.project.extra.contains_key(name) && seen.insert(name.to_owned()) {
+                            let declared = || scope.roles.iter().find_map(|role| role.defaults.get(name)?.value.as_ref());
+                            waiting.extend(self.host.values.get(name).or_else(declared));
+                        }
+                    }
+                }
+                Yaml::Seq(items) => waiting.extend(items),
+                Yaml::Map(entries) => waiting.extend(entries.iter().map(|(_, value)| value)),
+                Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {}
+            }
+        }
+        false
+    }
+
+    /// Passwords that stand in the inventory or in `-e` as they are.
+    fn passwords(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, candidates) in &self.set {
+            let declaring: Vec<&Role> = self.order.iter().copied().filter(|role| role.defaults.contains_key(name)).collect();
+            for candidate in candidates {
+                match candidate.written {
+                    Written::Node(node) => literals(&raw(node), is_password(name, &declaring), &mut found),
+                    Written::Data(value) => literals(value, is_password(name, &declaring), &mut found),
+                    Written::Nothing => {}
+                }
+            }
+        }
+        // One may hold another, whose mask in its place would leave the rest to be read.
+        found.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
+        found
+    }
+
+    fn without_passwords(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.hidden.iter().fold(text, |text, hidden| text.replace(hidden, MASK))),
+            Value::Array(items) => items.into_iter().map(|item| self.without_passwords(item)).collect(),
+            Value::Object(map) => {
+                Value::Object(map.into_iter().map(|(key, value)| (key, self.without_passwords(value))).collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        }
+    }
+}
+
+fn default<'a>(role: &'a Role, name: &str) -> Option<Candidate<'a>> {
+    let default = role.defaults.get(name)?;
+    let (place, written) = match &default.value {
+        Some(node) => (node.place.clone(), Written::Node(node)),
+        None => (default.place.clone(), Written::Nothing),
+    };
+    Some(Candidate { layer: Layer::Role(role.name.clone()), place, written })
+}
+
+fn secret(role: &Role, name: &str) -> Variable {
+    let place = role.secrets.get(name).map(|secret| secret.place.clone());
+    Variable {
+        name: format!("secrets.{name}"),
+        role: None,
+        kind: None,
+        help: None,
+        value: Told::Hidden,
+        origin: Origin { layer: Layer::Secret(role.name.clone()), place, written: None },
+        overridden: Vec::new(),
+    }
+}
+
+/// Whether a variable holds a password, by its name; what a role declares to be a path, a number or a flag does not.
+fn is_password(name: &str, declaring: &[&Role]) -> bool {
+    let tells_where = ["_file", "_dir", "_path", "_length", "_url"].iter().any(|ending| name.ends_with(ending));
+    let harmless = declaring
+        .iter()
+        .filter_map(|role| role.defaults.get(name))
+        .any(|default| matches!(default.kind, VarType::Path | VarType::Port | VarType::Bool | VarType::Int | VarType::Float));
+    is_secret_name(name) && !tells_where && !harmless
+}
+
+/// Whether a value is but one expression, which names where the value is.
+fn is_reference(value: &Value) -> bool {
+    let text = value.as_str().map(str::trim).unwrap_or_default();
+    let inside = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    inside.is_some_and(|inside| !inside.contains(['"', '\'', '`', '{', '}']))
+}
+
+/// The texts of a value that are passwords themselves. Short ones are words that may stand anywhere.
+fn literals(value: &Value, secret: bool, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if secret && text.len() >= 4 && !is_reference(value) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| literals(item, secret, found)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| literals(value, secret || is_password(key, &[]), found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Secrets as `‹NAME›`.
+fn by_name(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(Sealed::from(text).shown()),
+        Value::Array(items) => items.into_iter().map(by_name).collect(),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, by_name(value))).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
