@@ -13,7 +13,7 @@ use crate::{
 use super::{
     HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
     expand::Part,
-    extra, given, host,
+    extra, given, host, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
@@ -67,7 +67,10 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     warnings.extend(project.inventory.warnings.iter().cloned());
     let declared = || {
         let roles = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str));
-        roles.chain(hosts.iter().flat_map(|host| host.values.keys().map(String::as_str))).collect::<Vec<_>>()
+        roles
+            .chain(hosts.iter().flat_map(|host| host.values.keys().map(String::as_str)))
+            .chain([ports::ALLOWED])
+            .collect::<Vec<_>>()
     };
     warnings.extend(extra::unknown(&project.extra, &declared));
     Diagnostics(errors).into_result(Plan { hosts: plans, warnings: Diagnostics(warnings).sorted().0 })
@@ -173,7 +176,8 @@ fn plan_host(
         }
         plans.push(plan);
     }
-    HostPlan { name: vars.name.clone(), roles: plans, secrets, connection }
+    let open_ports = ports::of(project, vars, &roles, tags, wrong);
+    HostPlan { name: vars.name.clone(), roles: plans, secrets, open_ports, connection }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

@@ -7,6 +7,7 @@ mod given;
 mod host;
 mod load;
 mod passed_on;
+mod ports;
 mod project;
 mod scope;
 mod select;
@@ -15,6 +16,7 @@ mod tests;
 mod world;
 
 pub use load::load;
+pub use ports::OpenPorts;
 pub use world::World;
 
 use std::{
@@ -74,6 +76,8 @@ pub struct HostPlan {
     pub roles: Vec<RolePlan>,
     /// The secrets that its roles need.
     pub secrets: Vec<SecretSpec>,
+    /// Which ports may be open beyond those that its roles declare.
+    pub open_ports: OpenPorts,
     connection: Connection,
 }
 
