@@ -58,7 +58,7 @@ fn judge(declared: &Declared, open: &OpenPorts, is: &Is<'_>, ask: &mut Questions
         }
         let at: Vec<String> = listeners.iter().map(|listener| shown(listener)).collect();
         let who: Vec<String> = owners.iter().map(owner_shown).collect();
-        complaints.push(format!("{} is open: {}", at.join(" and "), who.join(" and ")));
+        complaints.push(format!("{} listens on {}", who.join(" and "), at.join(" and ")));
     }
     if complaints.is_empty() {
         let ports: Vec<String> = reachable.keys().map(u16::to_string).collect();
@@ -114,7 +114,11 @@ mod tests {
         let open = OpenPorts { allowed: vec![PortRange::read("9000-9200").unwrap()], partial: None };
         let (words, open_questions) = said(&listeners, &[(22, "sshd", "ssh.service")], &open);
         assert_eq!((words.as_str(), open_questions), ("Ok: open beyond loopback: 22, 2222, 6379, 9100", 0));
-        assert!(said(&listeners, &[(22, "sshd", "session-4.scope")], &open).0.contains("0.0.0.0:22 is open: `sshd`"));
+        assert!(
+            said(&listeners, &[(22, "sshd", "session-4.scope")], &open)
+                .0
+                .contains("`sshd` (pid 7, session-4.scope) listens on 0.0.0.0:22")
+        );
         assert!(said(&listeners, &[(22, "backdoor", "ssh.service")], &open).0.contains("`backdoor` (pid 7, ssh.service)"));
     }
 
@@ -125,7 +129,7 @@ mod tests {
         let owners = [(81, "nginx", "nginx.service"), (4444, "nc", "")];
         let (words, open_questions) = said(&listeners, &owners, &OpenPorts::default());
         assert_eq!(open_questions, 0);
-        insta::assert_snapshot!(words, @"");
+        insta::assert_snapshot!(words, @"`nginx` (pid 7, nginx.service) listens on 10.0.0.1:81; `nc` (pid 7, no unit) listens on 0.0.0.0:4444 and [::]:4444; stop it, or add the port to the variable `listening_allowed`");
     }
 
     #[test]

@@ -225,7 +225,19 @@ mod tests {
             said(Answer::NoServer { why: "psql is not installed".into() }),
             said(Answer::Rows(vec![])),
         ];
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @"
+        empty: db_service.initialize() comes first
+        empty: db_service.initialize() comes first
+        warning: no version is noted in alembic_version or migrations_applied; 12 tables
+        warning: no version is noted in alembic_version or migrations_applied; 1 table
+        alembic 1a2b, 3c4d; 12 tables
+        16 migrations applied, last 016_add_x (2026-01-02 03:04); 12 tables
+        alembic 1a2b, 3c4d; 16 migrations applied, last 016_add_x (2026-01-02 03:04); 12 tables
+        warning: `alembic_version` is not an ordinary table, so it is not read; 12 tables
+        skipped: there is no database `slm`
+        unhealthy: psql is not installed
+        unanswered: PostgreSQL gave no row
+        ");
     }
 
     #[test]

@@ -90,29 +90,23 @@ impl SlmBackend {
 
     /// Each answer: its status and its body.
     fn judge(&self, general: &(u16, Vec<u8>), database: &(u16, Vec<u8>)) -> Result<String, String> {
-        let mut complaints = Vec::new();
-        let mut said = Vec::new();
-        let mut warnings = Vec::new();
-        match read::<General>(general) {
-            Err(why) => complaints.push(self.general.complaint(&why)),
-            Ok(general) => {
-                let status = shortened(&general.status);
-                match general.database.as_deref().map(shortened) {
-                    Some(database) if database != HEALTHY => complaints.push(format!("/api/health: the database is {database}")),
-                    Some(_) | None => {}
+        let (mut complaints, mut warnings, mut said) = (Vec::new(), Vec::new(), vec![HEALTHY.to_owned()]);
+        match read::<Database>(database).and_then(|read| Ok((wrong_status(database.0, &read.status)?, read))) {
+            Ok(((), read)) => said.extend(read.database.map(|kind| shortened(&kind))),
+            Err(why) => complaints.push(self.database.complaint(&why)),
+        }
+        match read::<General>(general).and_then(|read| Ok((wrong_status(general.0, &read.status)?, read))) {
+            Ok(((), read)) => {
+                if let Some(database) = read.database.filter(|database| database != HEALTHY) {
+                    complaints.push(self.general.complaint(&format!("the database is {}", shortened(&database))));
                 }
-                if status == HEALTHY {
-                    said.push(status);
-                } else {
-                    complaints.push(format!("/api/health: the status is {status}"));
-                }
-                if let (Some(online), Some(total)) = (general.nodes_online, general.nodes_total) {
+                if let (Some(online), Some(total)) = (read.nodes_online, read.nodes_total) {
                     said.push(format!("{online} of {total} nodes online"));
                     if let Some(offline) = total.checked_sub(online).filter(|offline| *offline > 0) {
                         warnings.push(format!("{offline} node{} offline", if offline == 1 { "" } else { "s" }));
                     }
                 }
-                if let Some(seconds) = general.uptime_seconds.filter(|seconds| (0.0..1e12).contains(seconds)) {
+                if let Some(seconds) = read.uptime_seconds.filter(|seconds| (0.0..1e12).contains(seconds)) {
                     #[expect(
                         clippy::cast_possible_truncation,
                         clippy::cast_sign_loss,
@@ -121,18 +115,18 @@ impl SlmBackend {
                     said.push(format!("up {}", span(seconds as u64)));
                 }
             }
-        }
-        match read::<Database>(database) {
-            Err(why) => complaints.push(self.database.complaint(&why)),
-            Ok(database) if database.status != HEALTHY => {
-                complaints.push(format!("/api/health/database: the status is {}", shortened(&database.status)));
-            }
-            Ok(database) => {
-                let kind = database.database.map(|kind| shortened(&kind));
-                said.splice(said.len().min(1)..said.len().min(1), kind);
-            }
+            Err(why) => complaints.insert(0, self.general.complaint(&why)),
         }
         if complaints.is_empty() { Ok(with_warnings(&warnings, &said.join(", "))) } else { Err(complaints.join("; ")) }
+    }
+}
+
+/// A status that is not healthy, as the backend says it or as HTTP does.
+fn wrong_status(code: u16, status: &str) -> Result<(), String> {
+    match (code, status) {
+        (200, HEALTHY) => Ok(()),
+        (code, HEALTHY) => Err(format!("the HTTP status is {code}, not 200")),
+        (_, status) => Err(format!("the status is {}", shortened(status))),
     }
 }
 
@@ -140,12 +134,13 @@ const HEALTHY: &str = "healthy";
 
 /// Reads an answer. A sick backend may well say so with another status than 200: then what it says counts.
 fn read<'a, T: Deserialize<'a>>((status, body): &'a (u16, Vec<u8>)) -> Result<T, String> {
-    match serde_json::from_slice(body) {
-        Ok(read) if *status == 200 || *status == 503 => Ok(read),
-        Ok(_) => Err(format!("the HTTP status is {status}, not 200")),
-        Err(_) if *status != 200 => Err(format!("the HTTP status is {status}, not 200")),
-        Err(error) => Err(format!("the answer is not the expected JSON: {error}")),
-    }
+    serde_json::from_slice(body).map_err(|error| {
+        if *status == 200 {
+            format!("the answer is not the expected JSON: {error}")
+        } else {
+            format!("the HTTP status is {status}, not 200")
+        }
+    })
 }
 
 /// What a backend answers must not fill the screen.
@@ -220,7 +215,18 @@ mod tests {
             judge((200, "[]"), (200, r#"{"status": 1}"#)),
             judge((200, r#"{"status": "healthy", "nodes_online": 9, "nodes_total": 5, "uptime_seconds": -1e300}"#), POSTGRESQL),
         ];
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @"
+        ok: healthy, postgresql, 5 of 5 nodes online, up 60 min
+        ok: warning: 2 nodes offline; healthy, postgresql, 3 of 5 nodes online, up 60 min
+        ok: healthy
+        http://127.0.0.1:8000/api/health: the status is degraded
+        http://127.0.0.1:8000/api/health/database: the status is unhealthy; http://127.0.0.1:8000/api/health: the database is unhealthy
+        http://127.0.0.1:8000/api/health: the status is starting
+        http://127.0.0.1:8000/api/health: the HTTP status is 500, not 200
+        http://127.0.0.1:8000/api/health: the HTTP status is 404, not 200; http://127.0.0.1:8000/api/health/database: the answer is not the expected JSON: expected value at line 1 column 1
+        http://127.0.0.1:8000/api/health: the answer is not the expected JSON: invalid length 0, expected struct General with 5 elements at line 1 column 2; http://127.0.0.1:8000/api/health/database: the answer is not the expected JSON: invalid type: integer `1`, expected a string at line 1 column 12
+        ok: healthy, postgresql, 9 of 5 nodes online
+        ");
     }
 
     #[test]
