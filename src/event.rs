@@ -85,7 +85,16 @@ pub struct Outcome {
     pub duration: Duration,
 }
 
+/// How the summary of what is well, but not quite, begins.
+pub const WARNING: &str = "warning: ";
+
 impl Outcome {
+    /// Whether it is well, but not quite: always shown, and counted.
+    #[must_use]
+    pub fn warns(&self) -> bool {
+        self.status == Status::Ok && self.summary.starts_with(WARNING)
+    }
+
     /// An outcome without diff and error.
     #[must_use]
     pub fn new(status: Status, summary: impl Into<String>) -> Self {

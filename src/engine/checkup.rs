@@ -6,10 +6,20 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{apply::exercised, host::quiet_end, lending::Loans, prediction::judge_health, secrets::Secrets, send, work::item};
+use super::{
+    apply::exercised,
+    host::quiet_end,
+    lending::Loans,
+    prediction::judge_health,
+    redact::redacted,
+    secrets::Secrets,
+    send,
+    strangers::{self, Declared},
+    work::item,
+};
 use crate::{
     event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
-    health::Exercise,
+    health::{Exercise, listening::declared_port},
     plan::{Action, HealthCheck, HostPlan, Step, World},
     question::{
         Answers, Questions,
@@ -65,6 +75,7 @@ pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Ans
     let is = Is { answers, secrets: &secrets.values };
     let mut items = Vec::new();
     let mut open = Questions::default();
+    let mut declared = Declared::default();
     for role in &host.roles {
         for (name, step) in registering(&role.steps) {
             let mut registered = None;
@@ -92,6 +103,10 @@ pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Ans
             items.push(match health.check {
                 HealthCheck::Read { kind, resource } => {
                     resource.questions(&mut open);
+                    if let Some(port) = declared_port(resource.as_ref()) {
+                        declared.ports.push(port);
+                        declared.place.get_or_insert_with(|| health.place.clone());
+                    }
                     (head(kind), Finding::Judged(judge_health(resource.as_ref(), &is)))
                 }
                 HealthCheck::Exercise { kind, exercise } => {
@@ -106,6 +121,9 @@ pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Ans
                 }
             });
         }
+    }
+    if let Some((item, outcome)) = strangers::judged(&declared, &host.open_ports, &is, &mut open) {
+        items.push((item, Finding::Judged(outcome)));
     }
     open.without(answers);
     if open.is_empty() { Ok(Checkup { items, secrets }) } else { Err(open) }
@@ -146,7 +164,7 @@ impl Checkup {
         let mut end = quiet_end();
         for (item, finding) in self.items {
             let outcome = match finding {
-                Finding::Exercise(_) if mode != Mode::Exercise => continue,
+                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.of_a_neighbour() => continue,
                 Finding::Judged(outcome) => outcome,
                 Finding::Exercise(exercise) => {
                     send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });
@@ -155,6 +173,7 @@ impl Checkup {
                     Outcome { duration: begun.elapsed(), ..came }
                 }
             };
+            let outcome = redacted(outcome, &self.secrets.values);
             if outcome.status == Status::Failed {
                 end.status = HostStatus::Failed;
             }

@@ -10,6 +10,7 @@ mod prediction;
 mod ready;
 mod redact;
 mod secrets;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod work;

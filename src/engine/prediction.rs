@@ -276,7 +276,7 @@ impl Predictor<'_> {
                         return Err(Stop::Failed);
                     }
                 }
-                HealthCheck::Exercise { kind, exercise } if role_changes => {
+                HealthCheck::Exercise { kind, exercise } if role_changes && !exercise.of_a_neighbour() => {
                     self.known(|ask| exercise.questions(ask))?;
                     let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
                     let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
@@ -339,6 +339,11 @@ pub(super) fn due(handler: &crate::plan::Handler, mark: &str, answers: &Answers)
 
 /// Healthy is converged; anything else is unhealthy, in the resource's own words.
 pub(super) fn judge_health(resource: &dyn Resource, is: &Is<'_>) -> Outcome {
+    match resource.skipped(is) {
+        Err(unanswered) => return Outcome::failed(unanswered.to_string()),
+        Ok(Some(reason)) => return Outcome::new(Status::Skipped, reason),
+        Ok(None) => {}
+    }
     match resource.compare(is) {
         Err(unanswered) => Outcome::failed(unanswered.to_string()),
         Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),

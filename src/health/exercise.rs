@@ -20,6 +20,12 @@ pub trait Exercise: Debug + Send + Sync {
     /// The secrets that it needs.
     fn secrets(&self) -> Vec<SecretRef>;
 
+    /// Whether it merely asks somebody who uses what the role provides, and whose state is no fault of the role: then `health` asks it always, and
+    /// no deploy does.
+    fn of_a_neighbour(&self) -> bool {
+        false
+    }
+
     /// Names the questions whose answers [`Exercise::skipped`] reads.
     fn questions(&self, _ask: &mut Questions) {}
 

@@ -49,21 +49,19 @@ fn ok() -> OneOrMany<u16> {
     OneOrMany(vec![200])
 }
 
+/// Where to ask: an `http://` URL, taken apart.
 #[derive(Debug)]
-struct Http {
+pub(super) struct Endpoint {
     host: String,
     port: u16,
     path: String,
-    statuses: Vec<u16>,
-    expect: Map<String, Value>,
-    /// Its full name.
-    unit: Option<String>,
 }
 
-impl Http {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
+impl Endpoint {
+    /// Takes a URL apart; the complaint is about a parameter `url`.
+    pub(super) fn read(url: &str) -> Result<Self, Wrong> {
         let wrong = |message: &str| Wrong::parameter("url", message);
-        let rest = given.url.strip_prefix("http://").ok_or_else(|| {
+        let rest = url.strip_prefix("http://").ok_or_else(|| {
             wrong("must begin with http://: it is asked through the ssh connection as seen from the node, as in http://127.0.0.1:8000/api/health")
         })?;
         let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
@@ -72,40 +70,68 @@ impl Http {
             None => (authority, 80),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || host.contains('@') || !given.url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if host.is_empty() || host.contains('@') || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("is not a URL such as http://127.0.0.1:8000/api/health, without a user"));
         }
-        if given.status_code.0.is_empty() {
-            return Err(Wrong::parameter("status_code", "is empty"));
-        }
-        let unit = given.skip_unless_unit.as_deref().map(unit::full_name).transpose();
-        let unit = unit.map_err(|reason| Wrong::parameter("skip_unless_unit", reason))?;
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned(), statuses: given.status_code.0, expect: given.expect, unit })
+        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+    }
+
+    /// `host:port`, as it stands in a URL.
+    pub(super) fn authority(&self) -> String {
+        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    /// What is wrong there.
+    pub(super) fn complaint(&self, why: &str) -> String {
+        format!("http://{}{}: {why}", self.authority(), self.path)
     }
 
     /// HTTP/1.0, because nobody answers it in chunks; and the end of the connection is the end of the answer (RFC 1945).
-    async fn ask<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Result<String, String> {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+    async fn ask<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Result<(u16, Vec<u8>), String> {
         let path = self.path.split('#').next().unwrap_or("/");
         let request = format!(
-            "GET {path} HTTP/1.0\r\nHost: {host}:{}\r\nUser-Agent: autobot-provision\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
-            self.port
+            "GET {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: autobot-provision\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
+            self.authority()
         );
         let broken = |error: std::io::Error| format!("the connection broke: {error}");
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
         let mut answer = Vec::new();
         (&mut stream).take(MOST_BYTES + 1).read_to_end(&mut answer).await.map_err(broken)?;
-        self.judge(&answer)
+        parsed(&answer).map(|(status, body)| (status, body.to_vec()))
+    }
+}
+
+/// Asks through the tunnel: the status and the body of the answer.
+pub(super) async fn get(endpoint: &Endpoint, tunnel: &dyn Tunnel) -> Result<(u16, Vec<u8>), String> {
+    let socket = tunnel.open(&endpoint.host, endpoint.port).await?;
+    let ask = async {
+        let stream = UnixStream::connect(socket).await.map_err(|error| format!("nobody listens there: {error}"))?;
+        endpoint.ask(stream).await
+    };
+    timeout(LIMIT, ask).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+}
+
+#[derive(Debug)]
+struct Http {
+    endpoint: Endpoint,
+    statuses: Vec<u16>,
+    expect: Map<String, Value>,
+    /// Its full name.
+    unit: Option<String>,
+}
+
+impl Http {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let endpoint = Endpoint::read(&given.url)?;
+        if given.status_code.0.is_empty() {
+            return Err(Wrong::parameter("status_code", "is empty"));
+        }
+        let unit = given.skip_unless_unit.as_deref().map(unit::full_name).transpose();
+        let unit = unit.map_err(|reason| Wrong::parameter("skip_unless_unit", reason))?;
+        Ok(Self { endpoint, statuses: given.status_code.0, expect: given.expect, unit })
     }
 
-    fn judge(&self, answer: &[u8]) -> Result<String, String> {
-        if answer.is_empty() {
-            return Err("nobody answers there: the connection ended without a word".into());
-        }
-        if answer.len() as u64 > MOST_BYTES {
-            return Err(format!("the answer has more than {MOST_BYTES} bytes"));
-        }
-        let (status, body) = parsed(answer)?;
+    fn judge(&self, status: u16, body: &[u8]) -> Result<String, String> {
         if !self.statuses.contains(&status) {
             let wanted: Vec<String> = self.statuses.iter().map(u16::to_string).collect();
             return Err(format!("the status is {status}, not {}", wanted.join(" or ")));
@@ -123,6 +149,12 @@ impl Http {
 
 /// The status and what follows the empty line.
 fn parsed(answer: &[u8]) -> Result<(u16, &[u8]), String> {
+    if answer.is_empty() {
+        return Err("nobody answers there: the connection ended without a word".into());
+    }
+    if answer.len() as u64 > MOST_BYTES {
+        return Err(format!("the answer has more than {MOST_BYTES} bytes"));
+    }
     let end =
         answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or("what answers does not speak HTTP, or ended early")?;
     let (head, body) = (&answer[..end], &answer[end + 4..]);
@@ -164,17 +196,13 @@ fn compare(expected: &Value, is: &Value, path: &str, complaints: &mut Vec<String
 
 impl Exercise for Http {
     fn name(&self) -> String {
-        format!("ask http://{}:{}{}", self.host, self.port, self.path)
+        format!("ask http://{}{}", self.endpoint.authority(), self.endpoint.path)
     }
 
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, _: &'a SecretValues) -> Running<'a, String> {
         Box::pin(async move {
-            let socket = tunnel.open(&self.host, self.port).await?;
-            let ask = async {
-                let stream = UnixStream::connect(socket).await.map_err(|error| format!("nobody listens there: {error}"))?;
-                self.ask(stream).await
-            };
-            timeout(LIMIT, ask).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+            let (status, body) = get(&self.endpoint, tunnel).await?;
+            self.judge(status, &body)
         })
     }
 
@@ -209,9 +237,16 @@ mod tests {
         http(json!({"url": "http://127.0.0.1:8000/api/health", "expect": {"status": "healthy", "db": {"up": true}}})).unwrap()
     }
 
+    fn judged(http: &Http, answer: &[u8]) -> Result<String, String> {
+        let (status, body) = parsed(answer)?;
+        http.judge(status, body)
+    }
+
     fn judge(head: &str, body: &str) -> String {
-        match healthy().judge(format!("HTTP/1.1 {head}\r\nServer: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
-        {
+        match judged(
+            &healthy(),
+            format!("HTTP/1.1 {head}\r\nServer: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes(),
+        ) {
             Ok(said) => format!("ok: {said}"),
             Err(why) => why,
         }
@@ -224,7 +259,7 @@ mod tests {
             "ok: status 200, the JSON is as expected"
         );
         let plain = http(json!({"url": "http://h", "status_code": [204, 200]})).unwrap();
-        assert_eq!(plain.judge(b"HTTP/1.0 204 No Content\r\n\r\n").unwrap(), "status 204");
+        assert_eq!(judged(&plain, b"HTTP/1.0 204 No Content\r\n\r\n").unwrap(), "status 204");
     }
 
     #[test]
@@ -235,10 +270,10 @@ mod tests {
             judge("200 OK", r#"{"status": "healthy"}"#),
             judge("200 OK", "[]"),
             judge("200 OK", "<html>"),
-            healthy().judge(b"").unwrap_err(),
-            healthy().judge(b"SSH-2.0-OpenSSH\r\n").unwrap_err(),
-            healthy().judge(b"+PONG\r\n\r\n").unwrap_err(),
-            healthy().judge(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}").unwrap_err(),
+            judged(&healthy(), b"").unwrap_err(),
+            judged(&healthy(), b"SSH-2.0-OpenSSH\r\n").unwrap_err(),
+            judged(&healthy(), b"+PONG\r\n\r\n").unwrap_err(),
+            judged(&healthy(), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}").unwrap_err(),
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
         the status is 503, not 200
@@ -264,7 +299,7 @@ mod tests {
             ("http://[::1]/", "::1", 80, "/"),
         ] {
             let http = http(json!({"url": url})).unwrap();
-            assert_eq!((http.host.as_str(), http.port, http.path.as_str()), (host, port, path));
+            assert_eq!((http.endpoint.host.as_str(), http.endpoint.port, http.endpoint.path.as_str()), (host, port, path));
         }
         for url in ["https://h/", "http://", "http://h:x/", "http://u:p@h/", "http://h/a b", "http://h/\r\nX: y"] {
             assert!(http(json!({"url": url})).is_err(), "{url}");
@@ -293,7 +328,7 @@ mod tests {
             server.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"healthy\",\"db\":{\"up\":true}}").await.unwrap();
             String::from_utf8_lossy(&request[..count]).into_owned()
         });
-        assert!(healthy().ask(client).await.is_ok());
+        assert_eq!(healthy().endpoint.ask(client).await.unwrap().0, 200);
         let request = answered.await.unwrap();
         assert!(
             request.starts_with("GET /api/health HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n") && request.ends_with("\r\n\r\n"),

@@ -64,8 +64,8 @@ impl Resource for Postgresql {
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
         let database = &self.database;
         let rows = match is.answers.get::<Pg>(&self.query())? {
-            Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why))),
-            Answer::NoDatabase => return Ok(verdict(&[format!("there is no database `{database}`")])),
+            Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why), "")),
+            Answer::NoDatabase => return Ok(verdict(&[format!("there is no database `{database}`")], "")),
             Answer::Rows(rows) => typed::<Found>(rows)?,
         };
         let Some(found) = rows.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
@@ -79,7 +79,7 @@ impl Resource for Postgresql {
         if let Some(owner) = self.owner.as_ref().filter(|owner| owner.as_str() != found.owner) {
             complaints.push(format!("`{database}` belongs to `{}`, not to `{owner}`", found.owner));
         }
-        Ok(verdict(&complaints))
+        Ok(verdict(&complaints, format!("takes writes, {}, owner `{}`", found.encoding, found.owner)))
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
         match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note: None } => None,
+            Verdict::Converged { note: Some(note) } if note == "takes writes, UTF8, owner `slm_app`" => None,
             Verdict::Refused(why) => Some(why),
             Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
         }

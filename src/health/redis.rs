@@ -1,8 +1,10 @@
 //! Check `redis`: it asks for a password, takes ours, runs what its file says, has its modules, and could save.
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 
-use super::{redis_conf, verdict};
+use super::{redis_conf, span, verdict};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -102,9 +104,9 @@ impl Healthy {
             }
         }
         if self.persistence {
-            for (field, good) in [("loading", "0"), ("rdb_last_bgsave_status", "ok"), ("aof_last_write_status", "ok")] {
-                let is = said.info.get(field).map_or("missing", String::as_str);
-                if is != good {
+            for (field, good) in GOOD {
+                let is = info(said, field).unwrap_or("missing");
+                if is != *good {
                     complaints.push(format!("INFO says {field} is {is}, not {good}"));
                 }
             }
@@ -146,6 +148,38 @@ impl Healthy {
     }
 }
 
+/// Fields of INFO's section `persistence` and what they are when data is kept.
+const GOOD: &[(&str, &str)] =
+    &[("loading", "0"), ("rdb_last_bgsave_status", "ok"), ("aof_last_write_status", "ok"), ("aof_last_bgrewrite_status", "ok")];
+
+fn info<'a>(said: &'a Said, field: &str) -> Option<&'a str> {
+    said.info.get(field).map(String::as_str)
+}
+
+impl Healthy {
+    /// Who is answered, and how old what is kept is, by the node's clock.
+    fn found(&self, said: &Said) -> String {
+        let mut found = if self.anonymous_refused { "PONG, NOAUTH without password".to_owned() } else { "PONG".to_owned() };
+        if !self.persistence {
+            return found;
+        }
+        let number = |field: &str| info(said, field).and_then(|value| value.parse::<u64>().ok());
+        let now = number("server_time_usec").map(|micros| micros / 1_000_000);
+        if let (Some(now), Some(saved)) = (now, number("rdb_last_save_time")) {
+            // Until the first save of its own, Redis gives the time at which it started.
+            let _ = write!(found, "; saved {} ago", span(now.saturating_sub(saved)));
+            if let Some(changes) = number("rdb_changes_since_last_save").filter(|changes| *changes > 0) {
+                let _ = write!(found, ", {changes} change{} since", if changes == 1 { "" } else { "s" });
+            }
+        }
+        found.push_str(match info(said, "aof_enabled") {
+            Some("1") => "; AOF on, last write ok",
+            Some(_) | None => "; AOF off",
+        });
+        found
+    }
+}
+
 impl Resource for Healthy {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Redis>(self.instance.clone());
@@ -153,8 +187,8 @@ impl Resource for Healthy {
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
         Ok(match is.answers.get::<Redis>(&self.instance)? {
-            Answer::Silent(why) => verdict(std::slice::from_ref(why)),
-            Answer::Said(said) => verdict(&self.complaints(said)),
+            Answer::Silent(why) => verdict(std::slice::from_ref(why), ""),
+            Answer::Said(said) => verdict(&self.complaints(said), self.found(said)),
         })
     }
 }
@@ -176,6 +210,11 @@ mod tests {
             ("loading", "0"),
             ("rdb_last_bgsave_status", "ok"),
             ("aof_last_write_status", "ok"),
+            ("aof_last_bgrewrite_status", "ok"),
+            ("aof_enabled", "1"),
+            ("server_time_usec", "1763632800999999"),
+            ("rdb_last_save_time", "1763632600"),
+            ("rdb_changes_since_last_save", "12"),
             ("config_file", "/etc/redis.conf"),
         ];
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -196,15 +235,24 @@ mod tests {
         let mut answers = Answers::default();
         answers.set::<Redis>(check().instance, Ok(answer));
         match check().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note: None } => String::new(),
+            Verdict::Converged { note: Some(note) } => format!("ok: {note}"),
             Verdict::Refused(why) => why,
             Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
         }
     }
 
     #[test]
-    fn a_redis_as_wanted_is_healthy() {
-        assert_eq!(complaint(Answer::Said(Box::new(healthy()))), "");
+    fn a_redis_as_wanted_is_healthy_and_shows_how_old_its_data_on_disk_is() {
+        let found = |set: &[(&str, &str)]| {
+            let mut said = healthy();
+            said.info.extend(set.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())));
+            complaint(Answer::Said(Box::new(said)))
+        };
+        assert_eq!(found(&[]), "ok: PONG, NOAUTH without password; saved 3 min ago, 12 changes since; AOF on, last write ok");
+        // A clock that was set back, and fields that are no numbers.
+        let odd = [("rdb_last_save_time", "1763999999"), ("rdb_changes_since_last_save", "x"), ("aof_enabled", "0")];
+        assert_eq!(found(&odd), "ok: PONG, NOAUTH without password; saved 0 s ago; AOF off");
+        assert_eq!(found(&[("server_time_usec", "-1")]), "ok: PONG, NOAUTH without password; AOF on, last write ok");
     }
 
     #[test]
@@ -224,6 +272,15 @@ mod tests {
             ("`ReJSON` is not loaded", &|said| said.modules.truncate(1)),
             ("rdb_last_bgsave_status is err", &|said| {
                 said.info.insert("rdb_last_bgsave_status".into(), "err".into());
+            }),
+            ("aof_last_write_status is err", &|said| {
+                said.info.insert("aof_last_write_status".into(), "err".into());
+            }),
+            ("aof_last_bgrewrite_status is err", &|said| {
+                said.info.insert("aof_last_bgrewrite_status".into(), "err".into());
+            }),
+            ("loading is 1, not 0", &|said| {
+                said.info.insert("loading".into(), "1".into());
             }),
             ("loading is missing", &|said| said.info.clear()),
             ("`port` is `6379`, the file says `1`", &|said| said.file = Some(vec!["port 1".into()])),

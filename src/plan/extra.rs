@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    mentions, mentions_word,
+    mentions, mentions_word, ports,
     project::{Project, names_in},
     raw,
 };
@@ -110,11 +110,14 @@ fn word(text: &str, start: usize) -> (String, usize) {
     (word, text.len())
 }
 
+/// Variables that mean something to us whatever the roles are.
+const OURS: &[&str] = &["autobot_roles", "autobot_secrets", ports::ALLOWED];
+
 /// Names that nothing knows: a slip, which would otherwise leave everything as it was in silence.
 ///
 /// What a role, a template or the inventory mentions is known: it may be used only where it is set. So are Ansible's own names.
 pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
-    let is_ansible = |name: &str| name.starts_with("ansible_") || name == "autobot_roles";
+    let is_ansible = |name: &str| name.starts_with("ansible_") || OURS.contains(&name);
     let extra = project.extra.iter().filter(|(name, _)| !is_ansible(name));
     let unknown: Vec<(&String, &Extra)> = extra.filter(|(name, _)| !is_set(project, name)).collect();
     if unknown.is_empty() {

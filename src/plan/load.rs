@@ -13,7 +13,7 @@ use crate::{
 use super::{
     HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
     expand::Part,
-    extra, given, host, lending,
+    extra, given, host, lending, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
@@ -187,7 +187,8 @@ fn plan_host(
         plans.push(plan);
     }
     let named_in = project.inventory.hosts.get(&vars.name).map(|host| host.place.file.shown.clone()).unwrap_or_default();
-    HostPlan { name: vars.name.clone(), named_in, roles: plans, secrets, borrowed, lent: Vec::new(), connection }
+    let open_ports = ports::of(project, vars, &roles, tags, wrong);
+    HostPlan { name: vars.name.clone(), named_in, roles: plans, secrets, borrowed, lent: Vec::new(), open_ports, connection }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

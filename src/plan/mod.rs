@@ -9,6 +9,7 @@ mod host;
 mod lending;
 mod load;
 mod passed_on;
+mod ports;
 mod project;
 mod scope;
 mod select;
@@ -18,6 +19,7 @@ mod world;
 
 pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
 pub use load::load;
+pub use ports::OpenPorts;
 pub use world::World;
 
 use std::{
@@ -85,6 +87,8 @@ pub struct HostPlan {
     pub borrowed: Vec<SecretSpec>,
     /// The secrets that live on it and that other hosts of the plan read.
     pub lent: Vec<SecretSpec>,
+    /// Which ports may be open beyond those that its roles declare.
+    pub open_ports: OpenPorts,
     connection: Connection,
 }
 

@@ -75,7 +75,8 @@ if [ -z "$psql" ]; then
 elif [ -z "$group" ]; then
     echo '@ absent there is no user `postgres`'
 else
-    export PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'
+    # A database's owner may have set a search_path in which functions of his own come first.
+    export PGOPTIONS='-c search_path=pg_catalog -c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'
     while [ $# -gt 0 ]; do
         printf '@ port %s\n' "$1"
         printf '%s' "$2" | as_postgres "$1" -v VERBOSITY=sqlstate 2>&1

@@ -13,7 +13,7 @@ use crate::{
 
 /// Gathers a run and writes it when it is over. The document: `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
 /// round_trips, bytes_sent, unpredicted, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
-/// summary: {ok, changed, skipped, unknown, failed, unreachable}`. Times are RFC 3339.
+/// summary: {ok, changed, warnings, skipped, unknown, failed, unreachable}`. Times are RFC 3339. A summary that begins with `warning: ` is one.
 pub struct Json<O: Write + Send> {
     out: O,
     tally: Tally,
@@ -185,6 +185,7 @@ mod tests {
           "summary": {
             "ok": 0,
             "changed": 1,
+            "warnings": 0,
             "skipped": 0,
             "unknown": 0,
             "failed": 0,

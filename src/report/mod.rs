@@ -2,6 +2,7 @@
 
 pub mod json;
 mod style;
+mod table;
 mod tally;
 pub mod terminal;
 

@@ -12,6 +12,8 @@ pub struct Counts {
     pub ok: usize,
     /// Changed, or pending in a check.
     pub changed: usize,
+    /// Those that are as declared, but with a warning; counted in `ok` too.
+    pub warnings: usize,
     /// Left out.
     pub skipped: usize,
     /// Not known before another task ran.
@@ -49,7 +51,11 @@ impl Tally {
             Event::RunStarted { hosts, .. } => {
                 self.hosts = hosts.iter().map(|host| (host.clone(), (Counts::default(), None))).collect();
             }
-            Event::ItemFinished { host, outcome, .. } => self.hosts.entry(host.clone()).or_default().0.add(outcome.status),
+            Event::ItemFinished { host, outcome, .. } => {
+                let counts = &mut self.hosts.entry(host.clone()).or_default().0;
+                counts.add(outcome.status);
+                counts.warnings += usize::from(outcome.warns());
+            }
             Event::HostFinished { host, end } => {
                 let (counts, ended) = self.hosts.entry(host.clone()).or_default();
                 counts.unreachable = usize::from(end.status == HostStatus::Unreachable);
@@ -65,6 +71,7 @@ impl Tally {
         self.hosts.values().fold(Counts::default(), |sum, (counts, _)| Counts {
             ok: sum.ok + counts.ok,
             changed: sum.changed + counts.changed,
+            warnings: sum.warnings + counts.warnings,
             skipped: sum.skipped + counts.skipped,
             unknown: sum.unknown + counts.unknown,
             failed: sum.failed + counts.failed,

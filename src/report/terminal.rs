@@ -1,4 +1,4 @@
-//! Lines for people: one for each item that is not simply ok, a live line while something runs, a summary for each host.
+//! Lines for people: one for each item that is not simply ok, or a table of health checks, a live line while something runs, a summary for each host.
 
 use std::{
     fmt::Write as _,
@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Counts, Reporter, Style, Tally, style::harmless};
+use super::{Counts, Reporter, Style, Tally, style::harmless, table::Table};
 use crate::{
-    event::{Event, HostEnd, HostStatus, Item, Mode, Outcome, Status},
+    event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
     resource::{Diff, diff::Line},
 };
 
@@ -37,6 +37,8 @@ pub struct Terminal<O: Write + Send, L: Write + Send> {
     host_width: usize,
     running: Vec<Running>,
     drawn: bool,
+    /// What health checks found.
+    table: Table,
 }
 
 struct Running {
@@ -51,7 +53,19 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
     /// A reporter for people.
     pub fn new(out: O, live: L, style: Style, redraw: bool, detail: Detail) -> Self {
         let (tally, mode) = (Tally::default(), Mode::Check);
-        Self { out, live, style, redraw, detail, tally, mode, host_width: 0, running: Vec::new(), drawn: false }
+        Self {
+            out,
+            live,
+            style,
+            redraw,
+            detail,
+            tally,
+            mode,
+            host_width: 0,
+            running: Vec::new(),
+            drawn: false,
+            table: Table::default(),
+        }
     }
 
     fn line(&mut self, text: &str) {
@@ -100,9 +114,17 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
 
     fn item(&mut self, host: &str, item: &Item, outcome: &Outcome) {
         self.running.retain(|running| running.host != host);
+        if self.is_health() {
+            let at = (self.detail.verbose > 0).then(|| format!("at {}:{}", item.file, item.line));
+            self.table.item(host, item, outcome, at);
+            self.draw();
+            return;
+        }
         let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
         let shown = match outcome.status {
-            Status::Ok => self.detail.verbose > 0 || self.is_health() || !outcome.summary.is_empty(),
+            // What a health check found is told by `health`.
+            Status::Ok if item.kind == ItemKind::Health => self.detail.verbose > 0 || outcome.warns(),
+            Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
             Status::Skipped => self.detail.verbose > 0,
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
@@ -157,7 +179,9 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         if let Some(holder) = end.holder.as_ref().filter(|_| end.status != HostStatus::Held) {
             self.line(&format!("{host}: just now {}", harmless(holder)));
         }
-        if let Some(error) = &end.error {
+        if self.is_health() {
+            self.table.host(host, end);
+        } else if let Some(error) = &end.error {
             let word = match end.status {
                 HostStatus::Unreachable => "unreachable",
                 HostStatus::Held => "held",
@@ -178,7 +202,14 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         self.draw();
     }
 
+    fn tabulate(&mut self) {
+        for line in self.table.lines(self.style, self.tally.hosts.keys()) {
+            self.line(&line);
+        }
+    }
+
     fn summary(&mut self) {
+        self.tabulate();
         let hosts: Vec<(String, Counts, Option<HostEnd>)> =
             self.tally.hosts.iter().map(|(host, (counts, end))| (host.clone(), *counts, end.clone())).collect();
         self.line("");
@@ -213,8 +244,15 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         }
         if self.is_health() {
             let ok = self.style.status(Status::Ok, &format!("{} ok", counts.ok));
-            let failed = (counts.failed > 0).then(|| self.style.status(Status::Failed, &format!(", {} failed", counts.failed)));
-            return format!("{ok}{}", failed.unwrap_or_default());
+            let warnings = format!("{} warning{}", counts.warnings, if counts.warnings == 1 { "" } else { "s" });
+            let more = [
+                (counts.warnings, Status::Changed, format!(" ({warnings})")),
+                (counts.failed, Status::Failed, format!(", {} failed", counts.failed)),
+                (counts.skipped, Status::Skipped, format!(", {} skipped", counts.skipped)),
+            ];
+            let more =
+                more.into_iter().filter(|(count, ..)| *count > 0).map(|(_, status, text)| self.style.status(status, &text));
+            return format!("{ok}{}", more.collect::<String>());
         }
         let changed = if self.mode == Mode::Check { "would change" } else { "changed" };
         let mut parts = vec![
@@ -275,6 +313,7 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
 
     fn interrupted(&mut self) {
         self.running.clear();
+        self.tabulate();
         self.line("interrupted: what was running on the nodes was ended; run the same command again to finish");
     }
 }
@@ -359,17 +398,51 @@ mod tests {
     }
 
     #[test]
-    fn health_is_told_item_by_item() {
+    fn health_is_a_table() {
         let events = [
             started(Mode::Health, &["database_vm"]),
-            finished("database_vm", "Redis answers", Outcome::new(Status::Ok, "")),
+            finished("database_vm", "Redis answers", Outcome::new(Status::Ok, "warning: but slowly")),
+            finished("database_vm", "The backend is well", Outcome::new(Status::Skipped, "there is none")),
             finished("database_vm", "Redis listens", Outcome::failed("nobody listens on 6379")),
             ended("database_vm", HostStatus::Failed),
             Event::RunFinished { finished: jiff::Timestamp::UNIX_EPOCH },
         ];
-        let text = shown(&events, Some(80), Detail::default());
-        assert!(text.contains("ok       redis/Redis answers\n") && text.contains("failed   redis/Redis listens\n"), "{text}");
-        assert!(text.ends_with("1 ok, 1 failed  in 1.2 s\n"), "{text}");
+        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"
+        HOST         ROLE   STATE    CHECK, FOUND
+        database_vm  redis  warning  Redis answers
+                                       but slowly
+        database_vm  redis  skipped  The backend is well
+                                       there is none
+        database_vm  redis  failed   Redis listens
+                                       nobody listens on 6379
+
+        database_vm  1 ok (1 warning), 1 failed, 1 skipped  in 1.2 s
+        ");
+        insta::assert_snapshot!(shown(&events, Some(80), Detail { diff: false, verbose: 1 }), @"
+        run r1
+        HOST         ROLE   STATE    CHECK, FOUND
+        database_vm  redis  warning  Redis answers
+                                       but slowly
+                                       at roles/redis/role.yml:12
+        database_vm  redis  skipped  The backend is well
+                                       there is none
+                                       at roles/redis/role.yml:12
+        database_vm  redis  failed   Redis listens
+                                       nobody listens on 6379
+                                       at roles/redis/role.yml:12
+
+        database_vm  1 ok (1 warning), 1 failed, 1 skipped  in 1.2 s, 1 round trip, 8123 bytes sent
+        ");
+    }
+
+    #[test]
+    fn a_deploy_tells_the_warnings_of_health_alone() {
+        let check = |name: &str, found: &str| {
+            let item = Item { kind: ItemKind::Health, ..crate::report::tally::tests::item(name) };
+            Event::ItemFinished { host: "db".into(), item, outcome: Outcome::new(Status::Ok, found) }
+        };
+        let events = [started(Mode::Apply, &["db"]), check("Redis answers", "PONG"), check("Versions", "warning: no version")];
+        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"ok       redis/Versions: warning: no version");
     }
 
     #[test]

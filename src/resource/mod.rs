@@ -38,6 +38,14 @@ pub trait Resource: Any + Debug + Send + Sync {
     /// When a question has no answer; the task fails with it.
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered>;
 
+    /// Why a health check has nothing to look at on this node. It is asked before [`Resource::compare`], with the answers to the same questions.
+    ///
+    /// # Errors
+    /// When a question has no answer.
+    fn skipped(&self, _is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+        Ok(None)
+    }
+
     /// The secrets that its content uses. Everything else of a resource is free of secrets: the loader sees to it.
     fn secrets(&self) -> Vec<SecretRef> {
         Vec::new()

@@ -1,0 +1,147 @@
+//! What listens on a node though nothing says that it should. It concerns the whole host, so no single check can tell.
+
+use std::collections::BTreeMap;
+
+use super::work::item;
+use crate::{
+    event::{Item, ItemKind, Outcome, Status},
+    health::listening::{is_loopback, owner_shown, shown},
+    plan::OpenPorts,
+    question::{
+        Questions, Unanswered,
+        connection::Connection,
+        listening::{Listener, Listening},
+        port_owner::{Port, PortOwner},
+    },
+    resource::Is,
+    source::Place,
+};
+
+/// The ports that a host's `listening` checks declare, and where the first of them stands.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    pub(super) ports: Vec<u16>,
+    pub(super) place: Option<Place>,
+}
+
+/// Whether anything else can be reached from outside. None where no role declares a port: then nothing is promised.
+pub(super) fn judged(declared: &Declared, open: &OpenPorts, is: &Is<'_>, ask: &mut Questions) -> Option<(Item, Outcome)> {
+    const NAME: &str = "Nothing listens that should not";
+    let item = item(ItemKind::Health, &format!("node/{NAME}"), "", NAME, "listening", declared.place.as_ref()?);
+    let outcome = match &open.partial {
+        Some(reason) => Outcome::new(Status::Skipped, reason),
+        None => judge(declared, open, is, ask).unwrap_or_else(|unanswered| Outcome::failed(unanswered.to_string())),
+    };
+    Some((item, outcome))
+}
+
+fn judge(declared: &Declared, open: &OpenPorts, is: &Is<'_>, ask: &mut Questions) -> Result<Outcome, Unanswered> {
+    let ours = (*is.answers.get::<Connection>(&())?).map(|addresses| addresses.server_port);
+    let mut reachable: BTreeMap<u16, Vec<&Listener>> = BTreeMap::new();
+    for listener in is.answers.get::<Listening>(&())?.iter().filter(|listener| !is_loopback(listener.address)) {
+        reachable.entry(listener.port).or_default().push(listener);
+    }
+    let is_known =
+        |port: u16| ours == Some(port) || declared.ports.contains(&port) || open.allowed.iter().any(|range| range.holds(port));
+    let strange: Vec<_> = reachable.iter().filter(|(port, _)| !is_known(**port)).collect();
+    let key = |port: u16| Port { port, units: Vec::new() };
+    // Whose they are is asked only now: looking through all processes takes time.
+    for (port, _) in &strange {
+        ask.ask::<PortOwner>(key(**port));
+    }
+    let mut complaints = Vec::new();
+    for (port, listeners) in strange {
+        let owners = is.answers.get::<PortOwner>(&key(*port))?;
+        // Without an owner nothing listens there any more.
+        if owners.iter().all(is_sshd) {
+            continue;
+        }
+        let at: Vec<String> = listeners.iter().map(|listener| shown(listener)).collect();
+        let who: Vec<String> = owners.iter().map(owner_shown).collect();
+        complaints.push(format!("{} listens on {}", who.join(" and "), at.join(" and ")));
+    }
+    if complaints.is_empty() {
+        let ports: Vec<String> = reachable.keys().map(u16::to_string).collect();
+        return Ok(Outcome::new(Status::Ok, format!("open beyond loopback: {}", ports.join(", "))));
+    }
+    complaints.push("stop it, or add the port to the variable `listening_allowed`".to_owned());
+    Ok(Outcome::failed(complaints.join("; ")))
+}
+
+/// The server itself; what a login forwards with `ssh -R` belongs to the session's scope.
+fn is_sshd(owner: &PortOwner) -> bool {
+    let of_server = owner.unit.starts_with("ssh") && (owner.unit.ends_with(".service") || owner.unit.ends_with(".socket"));
+    owner.process == "sshd" && of_server
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        health::PortRange,
+        question::{Answers, connection::Addresses},
+        secret::SecretValues,
+        source::SourceFile,
+    };
+
+    fn declared() -> Declared {
+        let file = SourceFile::new("roles/toy/role.yml", "health: []\n");
+        Declared { ports: vec![6379], place: Some(Place::new(&file, 0..1)) }
+    }
+
+    /// What is said of a node on which these listen, and which ports' owners are asked for.
+    fn said(listeners: &[(&str, u16)], owners: &[(u16, &str, &str)], open: &OpenPorts) -> (String, usize) {
+        let listener =
+            |(address, port): &(&str, u16)| Listener { address: address.parse().unwrap(), port: *port, uid: 0, inode: 1 };
+        let mut answers = Answers::default();
+        answers.set::<Listening>((), Ok(listeners.iter().map(listener).collect()));
+        answers.set::<Connection>((), Ok(Addresses::from_ssh_connection("198.18.0.1 4 198.18.0.2 2222")));
+        for (port, process, unit) in owners {
+            let owner = PortOwner { pid: 7, process: (*process).into(), unit: (*unit).into(), directory: String::new() };
+            answers.set::<PortOwner>(Port { port: *port, units: vec![] }, Ok(vec![owner]));
+        }
+        let mut ask = Questions::default();
+        let is = Is { answers: &answers, secrets: &SecretValues::default() };
+        let (item, outcome) = judged(&declared(), open, &is, &mut ask).unwrap();
+        assert_eq!((item.id.as_str(), item.file.as_str()), ("node/Nothing listens that should not", "roles/toy/role.yml"));
+        ask.without(&answers);
+        (outcome.error.unwrap_or(format!("{:?}: {}", outcome.status, outcome.summary)), ask.count())
+    }
+
+    #[test]
+    fn what_is_declared_allowed_sshd_or_on_loopback_may_listen() {
+        let listeners = [("0.0.0.0", 6379), ("127.0.0.1", 5432), ("::1", 5432), ("0.0.0.0", 2222), ("::", 9100), ("0.0.0.0", 22)];
+        let open = OpenPorts { allowed: vec![PortRange::read("9000-9200").unwrap()], partial: None };
+        let (words, open_questions) = said(&listeners, &[(22, "sshd", "ssh.service")], &open);
+        assert_eq!((words.as_str(), open_questions), ("Ok: open beyond loopback: 22, 2222, 6379, 9100", 0));
+        assert!(
+            said(&listeners, &[(22, "sshd", "session-4.scope")], &open)
+                .0
+                .contains("`sshd` (pid 7, session-4.scope) listens on 0.0.0.0:22")
+        );
+        assert!(said(&listeners, &[(22, "backdoor", "ssh.service")], &open).0.contains("`backdoor` (pid 7, ssh.service)"));
+    }
+
+    #[test]
+    fn a_stranger_is_asked_for_and_named() {
+        let listeners = [("0.0.0.0", 6379), ("0.0.0.0", 4444), ("::", 4444), ("10.0.0.1", 81)];
+        assert_eq!(said(&listeners, &[], &OpenPorts::default()).1, 2);
+        let owners = [(81, "nginx", "nginx.service"), (4444, "nc", "")];
+        let (words, open_questions) = said(&listeners, &owners, &OpenPorts::default());
+        assert_eq!(open_questions, 0);
+        insta::assert_snapshot!(words, @"`nginx` (pid 7, nginx.service) listens on 10.0.0.1:81; `nc` (pid 7, no unit) listens on 0.0.0.0:4444 and [::]:4444; stop it, or add the port to the variable `listening_allowed`");
+    }
+
+    #[test]
+    fn who_looks_at_a_part_of_the_roles_judges_nobody() {
+        let open = OpenPorts { partial: Some("only some".into()), allowed: vec![] };
+        assert_eq!(said(&[("0.0.0.0", 4444)], &[], &open), ("Skipped: only some".to_owned(), 0));
+    }
+
+    #[test]
+    fn where_no_port_is_declared_nothing_is_promised() {
+        let answers = Answers::default();
+        let is = Is { answers: &answers, secrets: &SecretValues::default() };
+        assert!(judged(&Declared::default(), &OpenPorts::default(), &is, &mut Questions::default()).is_none());
+    }
+}

@@ -1,0 +1,255 @@
+//! Check `migrations`: which version of its tables a database holds, as Alembic and the SLM backend's own runner note it. Read only: nothing of the
+//! backend is ever run.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{verdict, with_warnings};
+use crate::{
+    pg::{self, Name},
+    question::{
+        Questions, Unanswered,
+        pg::{Answer, Pg, Query, typed},
+    },
+    resource::{Files, Is, Kind, Resource, Verdict, decode},
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "migrations",
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(decode::<Migrations>(parameters)?)),
+    parameters: &["database", "db", "port"],
+    secret_parameters: &[],
+    expressions: &[],
+    free_form: "",
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Migrations {
+    #[serde(alias = "db")]
+    database: Name,
+    #[serde(default = "usual_port")]
+    port: u16,
+}
+
+fn usual_port() -> u16 {
+    pg::PORT
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Found {
+    /// Tables of the application.
+    tables: u64,
+    /// Rows of `alembic_version`: `{version_num}`.
+    alembic: Option<Noted>,
+    /// How many rows `migrations_applied` has, and the newest.
+    applied: Option<Noted>,
+}
+
+/// A table in which migrations are noted.
+#[derive(Debug, Default, Deserialize)]
+struct Noted {
+    /// Whether it is a table that can be read without running anybody's code.
+    plain: bool,
+    #[serde(default)]
+    count: u64,
+    /// Its newest rows, at most ten.
+    #[serde(default)]
+    rows: Vec<Map<String, Value>>,
+}
+
+/// The psql that reads this is a superuser, and the tables belong to the application: what is not an ordinary table of built-in types might run
+/// the owner's code as the superuser (a view's functions, a cast), and is not read.
+///
+/// `query_to_xml` runs a query only where there is a table for it; hexadecimal digits pass through XML whatever they stand for.
+const SQL: &str = r"
+WITH noted AS (
+    SELECT c.oid, c.relname::text AS name,
+           c.relkind = 'r' AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
+           ) AS plain
+    FROM pg_catalog.pg_class c
+    WHERE c.relnamespace = pg_catalog.to_regnamespace('public')::pg_catalog.oid AND c.relname IN ('alembic_version', 'migrations_applied')
+      AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), read AS (
+    SELECT name, plain, CASE WHEN plain THEN pg_catalog.convert_from(pg_catalog.decode((pg_catalog.xpath('/table/row/j/text()',
+        pg_catalog.query_to_xml(pg_catalog.format(
+            'SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(''plain'', true,
+                 ''count'', (SELECT pg_catalog.count(*) FROM ONLY public.%1$I),
+                 ''rows'', (SELECT coalesce(pg_catalog.json_agg(n.r), ''[]'') FROM (
+                     SELECT pg_catalog.to_jsonb(t) AS r FROM ONLY public.%1$I t
+                     ORDER BY pg_catalog.to_jsonb(t) ->> ''applied_at'' DESC NULLS LAST LIMIT 10) n))::text, ''UTF8''), ''hex'') AS j',
+            name), false, false, '')))[1]::text, 'hex'), 'UTF8')::pg_catalog.jsonb END AS content
+    FROM noted
+)
+SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND c.relname NOT IN ('alembic_version', 'migrations_applied')
+          AND c.relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace
+                                     WHERE nspname = 'information_schema' OR pg_catalog.left(nspname::text, 3) = 'pg_')) AS tables,
+       (SELECT coalesce(content, pg_catalog.jsonb_build_object('plain', plain)) FROM read WHERE name = 'alembic_version') AS alembic,
+       (SELECT coalesce(content, pg_catalog.jsonb_build_object('plain', plain)) FROM read WHERE name = 'migrations_applied') AS applied";
+
+impl Migrations {
+    fn query(&self) -> Query {
+        Query { database: self.database.clone(), sql: SQL.into(), port: self.port }
+    }
+
+    fn answer<'a>(&self, is: &'a Is<'_>) -> Result<&'a Answer, Unanswered> {
+        is.answers.get::<Pg>(&self.query())
+    }
+}
+
+/// What is known of the version, for the reader.
+fn told(found: &Found) -> String {
+    let mut versions = Vec::new();
+    let mut warnings = Vec::new();
+    for (table, noted) in [("alembic_version", &found.alembic), ("migrations_applied", &found.applied)] {
+        if noted.as_ref().is_some_and(|noted| !noted.plain) {
+            warnings.push(format!("`{table}` is not an ordinary table, so it is not read"));
+        }
+    }
+    if let Some(noted) = found.alembic.as_ref().filter(|noted| noted.count > 0) {
+        let heads: Vec<String> = noted.rows.iter().filter_map(|row| row.get("version_num")).map(word).collect();
+        versions.push(format!("alembic {}", if heads.is_empty() { "of an unknown form".to_owned() } else { heads.join(", ") }));
+    }
+    if let Some(noted) = found.applied.as_ref().filter(|noted| noted.count > 0) {
+        let newest = noted.rows.first().map(|row| newest(row)).unwrap_or_default();
+        let (count, ending) = (noted.count, if noted.count == 1 { "" } else { "s" });
+        versions.push(format!("{count} migration{ending} applied{newest}"));
+    }
+    let tables = format!("{} table{}", found.tables, if found.tables == 1 { "" } else { "s" });
+    if versions.is_empty() && warnings.is_empty() {
+        if found.tables == 0 {
+            return "empty: db_service.initialize() comes first".to_owned();
+        }
+        warnings.push("no version is noted in alembic_version or migrations_applied".to_owned());
+    }
+    versions.push(tables);
+    with_warnings(&warnings, &versions.join("; "))
+}
+
+/// The name of a migration and when it was applied; how the columns are called differs.
+fn newest(row: &Map<String, Value>) -> String {
+    const NAMES: [&str; 7] = ["migration_name", "name", "migration", "filename", "version", "revision", "id"];
+    let name = NAMES.iter().find_map(|column| row.get(*column)).map(word);
+    let when =
+        row.get("applied_at").and_then(Value::as_str).map(|when| shortened(when.get(..16).unwrap_or(when)).replace('T', " "));
+    match (name, when) {
+        (Some(name), Some(when)) => format!(", last {name} ({when})"),
+        (Some(name), None) => format!(", last {name}"),
+        (None, Some(when)) => format!(", last on {when}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn word(value: &Value) -> String {
+    shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
+/// Whatever an application writes down must not fill the screen.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = text.split(char::is_control).next().unwrap_or_default();
+    if line.chars().count() <= LONGEST { line.to_owned() } else { line.chars().take(LONGEST).chain(['…']).collect() }
+}
+
+impl Resource for Migrations {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Pg>(self.query());
+    }
+
+    fn skipped(&self, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+        let there = !matches!(self.answer(is)?, Answer::NoDatabase);
+        Ok((!there).then(|| format!("there is no database `{}`", self.database)))
+    }
+
+    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        match self.answer(is)? {
+            Answer::NoServer { why } => Ok(verdict(std::slice::from_ref(why), "")),
+            // Already told by `skipped`.
+            Answer::NoDatabase => Ok(Verdict::CONVERGED),
+            Answer::Rows(rows) => match typed::<Found>(rows)?.first() {
+                Some(found) => Ok(verdict(&[], told(found))),
+                None => Err(Unanswered("PostgreSQL gave no row".into())),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{question::Answers, secret::SecretValues};
+    use serde_json::json;
+
+    fn said(answer: Answer) -> String {
+        let check: Migrations = decode(json!({"database": "slm"})).unwrap();
+        let mut answers = Answers::default();
+        answers.set::<Pg>(check.query(), Ok(answer));
+        let is = Is { answers: &answers, secrets: &SecretValues::default() };
+        if let Some(reason) = check.skipped(&is).unwrap() {
+            return format!("skipped: {reason}");
+        }
+        match check.compare(&is) {
+            Ok(Verdict::Converged { note }) => note.unwrap(),
+            Ok(Verdict::Refused(why)) => format!("unhealthy: {why}"),
+            Ok(Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("a check never changes anything"),
+            Err(unanswered) => format!("unanswered: {unanswered}"),
+        }
+    }
+
+    fn found(tables: u64, alembic: Value, applied: Value) -> String {
+        said(Answer::Rows(vec![json!({"tables": tables, "alembic": alembic, "applied": applied})]))
+    }
+
+    #[test]
+    fn the_version_is_told_and_its_lack_is_a_warning() {
+        let none = Value::Null;
+        let empty = json!({"plain": true, "count": 0, "rows": []});
+        let alembic = json!({"plain": true, "count": 2, "rows": [{"version_num": "1a2b"}, {"version_num": "3c4d"}]});
+        let row = json!({"id": 16, "name": "016_add_x", "applied_at": "2026-01-02T03:04:05.678"});
+        let applied = json!({"plain": true, "count": 16, "rows": [row]});
+        let all = [
+            found(0, none.clone(), none.clone()),
+            found(0, empty.clone(), none.clone()),
+            found(12, none.clone(), none.clone()),
+            found(1, empty.clone(), empty),
+            found(12, alembic.clone(), none.clone()),
+            found(12, none.clone(), applied.clone()),
+            found(12, alembic, applied),
+            found(12, json!({"plain": false}), none.clone()),
+            said(Answer::NoDatabase),
+            said(Answer::NoServer { why: "psql is not installed".into() }),
+            said(Answer::Rows(vec![])),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        empty: db_service.initialize() comes first
+        empty: db_service.initialize() comes first
+        warning: no version is noted in alembic_version or migrations_applied; 12 tables
+        warning: no version is noted in alembic_version or migrations_applied; 1 table
+        alembic 1a2b, 3c4d; 12 tables
+        16 migrations applied, last 016_add_x (2026-01-02 03:04); 12 tables
+        alembic 1a2b, 3c4d; 16 migrations applied, last 016_add_x (2026-01-02 03:04); 12 tables
+        warning: `alembic_version` is not an ordinary table, so it is not read; 12 tables
+        skipped: there is no database `slm`
+        unhealthy: psql is not installed
+        unanswered: PostgreSQL gave no row
+        ");
+    }
+
+    #[test]
+    fn what_an_application_wrote_down_cannot_fill_the_screen_or_break_lines() {
+        let long = json!({"plain": true, "count": 1, "rows": [{"version_num": format!("a\n{}", "x".repeat(1000))}]});
+        assert_eq!(found(1, long, Value::Null), "alembic a; 1 table");
+        let odd = json!({"plain": true, "count": 1, "rows": [{"applied_at": "ÄÖÜ".repeat(500), "name": {"a": [1]}}]});
+        assert!(found(1, Value::Null, odd).chars().count() < 120);
+        let other = json!({"plain": true, "count": 3, "rows": [{"x": 1}]});
+        assert_eq!(found(1, other.clone(), Value::Null), "alembic of an unknown form; 1 table");
+        assert_eq!(found(1, Value::Null, other), "3 migrations applied; 1 table");
+        assert!(said(Answer::Rows(vec![json!({"tables": -1})])).starts_with("unanswered: "));
+        assert!(found(1, json!([]), Value::Null).starts_with("unanswered: "));
+    }
+}

@@ -1,0 +1,69 @@
+//! Which ports of a host may be open though none of its roles declares them.
+
+use serde_json::Value;
+
+use crate::{
+    health::PortRange,
+    resource::{OneOrMany, Segment, Wrong, decode},
+    source::{Diagnostic, Diagnostics, Place},
+};
+
+use super::{
+    host,
+    project::Project,
+    scope::{HostVars, Scope},
+    select::Tags,
+};
+
+/// The variable that names them: ports and ranges of ports.
+pub(super) const ALLOWED: &str = "listening_allowed";
+
+/// What is known of a host's open ports beyond what its roles declare.
+#[derive(Debug, Clone, Default)]
+pub struct OpenPorts {
+    /// The variable `listening_allowed`.
+    pub allowed: Vec<PortRange>,
+    /// Why the roles of this run do not tell all that may listen.
+    pub partial: Option<String>,
+}
+
+/// What `listening_allowed` says, and whether the run is about all of the host's roles.
+pub(super) fn of(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>, wrong: &mut Diagnostics) -> OpenPorts {
+    let scope = Scope::new(project, vars, None, None);
+    let value = scope.variable(ALLOWED);
+    wrong.extend(scope.take_wrong());
+    let allowed = value.ok().flatten().map(|value| ranges(value).map_err(|error| complain(project, vars, error, wrong)));
+    OpenPorts { allowed: allowed.and_then(Result::ok).unwrap_or_default(), partial: partial(project, vars, roles, tags) }
+}
+
+fn ranges(value: Value) -> Result<Vec<PortRange>, Wrong> {
+    // `-e listening_allowed=9100,9200` is text.
+    let value = match value {
+        Value::String(text) => text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other,
+    };
+    Ok(decode::<OneOrMany<PortRange>>(value)?.0)
+}
+
+fn complain(project: &Project, vars: &HostVars, error: Wrong, wrong: &mut Diagnostics) {
+    let node = vars.values.get(ALLOWED);
+    let mut place: Option<Place> = project.extra.get(ALLOWED).map(|extra| extra.place.clone());
+    if let Wrong::Parameter { path, message } = error {
+        let item = path.iter().find_map(|step| if let Segment::Index(index) = step { Some(*index) } else { None });
+        let item = node.and_then(|node| item.and_then(|index| node.as_seq()?.get(index)).or(Some(node)));
+        place = place.or_else(|| item.map(|node| node.place.clone()));
+        wrong.push(Diagnostic { place, ..Diagnostic::error(format!("wrong value of `{ALLOWED}`: {message}")) });
+    }
+}
+
+fn partial(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>) -> Option<String> {
+    if !tags.only.is_empty() || !tags.skip.is_empty() {
+        return Some("told only without --tags and --skip-tags: other roles may listen too".to_owned());
+    }
+    // What is wrong with the variable is complained about where roles are selected.
+    match host::roles(project, vars, &mut Diagnostics::default()) {
+        Some(given) if given.iter().all(|(name, _)| roles.contains(name)) => None,
+        Some(_) => Some("told only without --role: the host's other roles may listen too".to_owned()),
+        None => Some("the inventory gives this host no `autobot_roles`, so who may listen is not known".to_owned()),
+    }
+}
