@@ -10,7 +10,7 @@ mod postgresql_login;
 mod redis;
 mod redis_conf;
 mod redis_exercise;
-mod resp;
+pub(crate) mod resp;
 
 pub use exercise::{Exercise, ExerciseKind};
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
+    HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Variables, World,
     expand::Part,
     extra, given, host,
     project::{Project, names_in},
@@ -173,7 +173,8 @@ fn plan_host(
         }
         plans.push(plan);
     }
-    HostPlan { name: vars.name.clone(), roles: plans, secrets, connection }
+    let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
+    HostPlan { name: vars.name.clone(), roles: plans, secrets, connection, variables }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

@@ -20,6 +20,7 @@ pub use world::World;
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -75,6 +76,14 @@ pub struct HostPlan {
     /// The secrets that its roles need.
     pub secrets: Vec<SecretSpec>,
     connection: Connection,
+    variables: Variables,
+}
+
+/// What it takes to tell a host's variables.
+#[derive(Debug, Clone)]
+struct Variables {
+    project: Arc<Project>,
+    host: Arc<scope::HostVars>,
 }
 
 impl HostPlan {
@@ -82,6 +91,22 @@ impl HostPlan {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The value that a variable has in a role here, as far as it can be told without asking the node. The host need not have the role.
+    ///
+    /// # Errors
+    /// When it is not defined, has another type than its role declares, or needs the node's facts.
+    pub fn variable(&self, role: &str, name: &str) -> Result<Value, Diagnostics> {
+        let Variables { project, host } = &self.variables;
+        let scope = Scope::new(project, host, project.roles.get(role), None);
+        let value = scope.variable(name).ok().flatten();
+        let wrong = scope.take_wrong();
+        match value {
+            Some(value) if wrong.is_empty() => Ok(value),
+            Some(_) | None if !wrong.is_empty() => Err(wrong),
+            Some(_) | None => Err(Diagnostics(vec![Diagnostic::error(format!("`{}` has no variable `{name}`", self.name))])),
+        }
     }
 }
 
