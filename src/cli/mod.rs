@@ -10,6 +10,7 @@ mod lab_nodes;
 mod out;
 mod project;
 mod reach;
+mod redis;
 mod rehearse;
 mod running;
 mod runtime;
@@ -48,6 +49,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
         Command::Health(health) => health::run(project.as_deref(), &health, verbose),
         Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
+        Command::Redis(redis) => redis::run(project.as_deref(), &redis),
         Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),
         Command::Lab(lab) => lab::run(project.as_deref(), &lab),
         Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate)),

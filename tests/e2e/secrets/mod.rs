@@ -3,7 +3,7 @@
 mod leaks;
 mod lost;
 mod once;
-mod search;
+pub mod search;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
