@@ -10,6 +10,7 @@ pub mod lab;
 pub mod pg;
 pub mod plan;
 pub mod question;
+pub mod redis_ops;
 pub mod report;
 pub mod resource;
 pub mod role;

@@ -37,6 +37,8 @@ pub(super) enum Command {
     Explain(Explain),
     /// Show hosts, groups and variables as the inventory gives them
     Inventory(Inventory),
+    /// Look into the Redis of the nodes that have one, and clean up in it
+    Redis(super::redis::Redis),
     /// Try a deploy on throw-away copies of the nodes, on this machine
     Rehearse(Rehearse),
     /// Boot throw-away nodes on this machine: Debian with systemd, sshd and apt

@@ -12,6 +12,7 @@ mod listing;
 mod out;
 mod project;
 mod reach;
+mod redis;
 mod rehearse;
 mod running;
 mod runtime;
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Explain(explain) => Ok(explain::run(project.as_deref(), &explain)),
         Command::Health(health) => health::run(project.as_deref(), &health, verbose),
         Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
+        Command::Redis(redis) => redis::run(project.as_deref(), &redis),
         Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),
         Command::Lab(lab) => lab::run(project.as_deref(), &lab),
         Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate)),

@@ -12,7 +12,7 @@ mod postgresql_login;
 mod redis;
 mod redis_conf;
 mod redis_exercise;
-mod resp;
+pub(crate) mod resp;
 mod slm_backend;
 
 pub use exercise::{Exercise, ExerciseKind};

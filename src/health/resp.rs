@@ -1,16 +1,18 @@
-//! A client for Redis's protocol, RESP2 (redis.io, "Redis serialization protocol specification"), as much of it as an exercise needs.
+//! A client for Redis's protocol, RESP2 (redis.io, "Redis serialization protocol specification"), as much of it as is needed here.
 
 use std::{future::Future, io, pin::Pin};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-/// Longer replies, and arrays with more items, are no answer to anything that is asked here.
+/// Longer lines, and arrays with more items, are no answer to anything that is asked here.
 const LONGEST: usize = 1 << 20;
+/// The longest value that Redis keeps (`proto-max-bulk-len`).
+const LONGEST_VALUE: usize = 512 << 20;
 const DEEPEST: usize = 8;
 
 /// What the server replied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// `+OK`
     Simple(String),
     /// `-ERR ...`
@@ -19,58 +21,88 @@ pub(super) enum Reply {
     Integer(i64),
     /// `$5`, bytes; `None` is "nothing there".
     Bulk(Option<Vec<u8>>),
+    /// `$2000000`, more bytes than the client takes: so many were there, and none is kept.
+    TooLong(usize),
     /// `*2`, replies; `None` is "nothing there".
     Array(Option<Vec<Reply>>),
 }
 
 impl Reply {
     /// The reply for people.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Self::Simple(text) => text.clone(),
             Self::Error(text) => format!("the error `{text}`"),
             Self::Integer(number) => number.to_string(),
             Self::Bulk(None) | Self::Array(None) => "nothing".to_owned(),
             Self::Bulk(Some(bytes)) => format!("`{}`", String::from_utf8_lossy(bytes)),
+            Self::TooLong(length) => format!("{length} bytes"),
             Self::Array(Some(items)) => format!("[{}]", items.iter().map(Self::shown).collect::<Vec<_>>().join(", ")),
         }
     }
 
     /// Whether it is this text, in whichever form.
-    pub(super) fn is(&self, text: &str) -> bool {
+    pub(crate) fn is(&self, text: &str) -> bool {
         match self {
             Self::Simple(simple) => simple == text,
             Self::Bulk(bytes) => bytes.as_deref() == Some(text.as_bytes()),
             Self::Integer(number) => number.to_string() == text,
-            Self::Error(_) | Self::Array(_) => false,
+            Self::Error(_) | Self::TooLong(_) | Self::Array(_) => false,
         }
     }
 }
 
 /// A connection.
-pub(super) struct Client<S> {
+pub(crate) struct Client<S> {
     stream: BufReader<S>,
+    longest: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream: BufReader::new(stream) }
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), longest: LONGEST }
+    }
+
+    /// Keeps no string of a reply that is longer than so many bytes.
+    pub(crate) fn keeping(self, longest: usize) -> Self {
+        Self { longest, ..self }
     }
 
     /// Sends a command and waits for its reply.
     ///
     /// # Errors
     /// When the connection ends or what comes is not RESP2.
-    pub(super) async fn call(&mut self, words: &[&str]) -> io::Result<Reply> {
-        let mut command = zeroize::Zeroizing::new(format!("*{}\r\n", words.len()).into_bytes());
-        for word in words {
-            command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            command.extend_from_slice(word.as_bytes());
-            command.extend_from_slice(b"\r\n");
-        }
-        self.stream.write_all(&command).await?;
-        self.stream.flush().await?;
+    pub(crate) async fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> io::Result<Reply> {
+        self.send([words]).await?;
         self.reply(DEEPEST).await
+    }
+
+    /// Sends commands at once and waits for their replies, one for each.
+    ///
+    /// # Errors
+    /// When the connection ends or what comes is not RESP2.
+    pub(crate) async fn pipeline<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> io::Result<Vec<Reply>> {
+        self.send(commands.iter().map(Vec::as_slice)).await?;
+        let mut replies = Vec::with_capacity(commands.len());
+        for _ in commands {
+            replies.push(self.reply(DEEPEST).await?);
+        }
+        Ok(replies)
+    }
+
+    async fn send<'a, W: AsRef<[u8]> + 'a>(&mut self, commands: impl IntoIterator<Item = &'a [W]>) -> io::Result<()> {
+        // One of them may be AUTH.
+        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        for words in commands {
+            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+            for word in words.iter().map(AsRef::as_ref) {
+                bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                bytes.extend_from_slice(word);
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
+        self.stream.write_all(&bytes).await?;
+        self.stream.flush().await
     }
 
     fn reply(&mut self, depth: usize) -> Pin<Box<dyn Future<Output = io::Result<Reply>> + Send + '_>> {
@@ -81,12 +113,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
                 "+" => Reply::Simple(rest.to_owned()),
                 "-" => Reply::Error(rest.to_owned()),
                 ":" => Reply::Integer(rest.parse().map_err(|_| broken("a number that is none"))?),
-                "$" => Reply::Bulk(match length(rest)? {
-                    Some(length) => Some(self.bytes(length).await?),
-                    None => None,
-                }),
+                "$" => match length(rest, LONGEST_VALUE)? {
+                    Some(length) if length > self.longest => {
+                        self.skip(length).await?;
+                        Reply::TooLong(length)
+                    }
+                    Some(length) => Reply::Bulk(Some(self.bytes(length).await?)),
+                    None => Reply::Bulk(None),
+                },
                 "*" if depth == 0 => return Err(broken("arrays in arrays without end")),
-                "*" => Reply::Array(match length(rest)? {
+                "*" => Reply::Array(match length(rest, LONGEST)? {
                     Some(length) => {
                         let mut items = Vec::new();
                         for _ in 0..length {
@@ -114,13 +150,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
         bytes.truncate(length);
         Ok(bytes)
     }
+
+    async fn skip(&mut self, length: usize) -> io::Result<()> {
+        let wanted = length as u64 + 2;
+        let skipped = tokio::io::copy(&mut (&mut self.stream).take(wanted), &mut tokio::io::sink()).await?;
+        if skipped == wanted { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
 }
 
-fn length(text: &str) -> io::Result<Option<usize>> {
+fn length(text: &str, most: usize) -> io::Result<Option<usize>> {
     if text == "-1" {
         return Ok(None);
     }
-    text.parse().ok().filter(|length| *length <= LONGEST).map(Some).ok_or_else(|| broken("a length that makes no sense"))
+    text.parse().ok().filter(|length| *length <= most).map(Some).ok_or_else(|| broken("a length that makes no sense"))
 }
 
 fn broken(what: &str) -> io::Error {
@@ -167,6 +209,18 @@ mod tests {
         ] {
             assert!(reply(bytes).await.is_err(), "{:?}", String::from_utf8_lossy(bytes));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_to_keep_is_read_past() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 22);
+        let long = format!("${}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
+        theirs.write_all(format!("*2\r\n{long}$1\r\nk\r\n:7\r\n$9\r\ncut").as_bytes()).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let mut client = Client::new(ours).keeping(8);
+        let kept = Reply::Array(Some(vec![Reply::TooLong(1 << 20), Reply::Bulk(Some(b"k".to_vec()))]));
+        assert_eq!(client.pipeline(&[vec!["A"], vec!["B"]]).await.unwrap(), [kept, Reply::Integer(7)]);
+        assert!(client.reply(DEEPEST).await.is_err());
     }
 
     #[tokio::test]

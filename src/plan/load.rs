@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
+    HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Variables, World,
     expand::Part,
     extra, given, host, lending, ports,
     project::{Project, names_in},
@@ -188,7 +188,18 @@ fn plan_host(
     }
     let named_in = project.inventory.hosts.get(&vars.name).map(|host| host.place.file.shown.clone()).unwrap_or_default();
     let open_ports = ports::of(project, vars, &roles, tags, wrong);
-    HostPlan { name: vars.name.clone(), named_in, roles: plans, secrets, borrowed, lent: Vec::new(), open_ports, connection }
+    let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
+    HostPlan {
+        name: vars.name.clone(),
+        named_in,
+        roles: plans,
+        secrets,
+        borrowed,
+        lent: Vec::new(),
+        open_ports,
+        connection,
+        variables,
+    }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

@@ -25,6 +25,7 @@ pub use world::World;
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -90,6 +91,7 @@ pub struct HostPlan {
     /// Which ports may be open beyond those that its roles declare.
     pub open_ports: OpenPorts,
     connection: Connection,
+    variables: Variables,
 }
 
 /// A host that is only read, for the secrets that live on it.
@@ -100,6 +102,13 @@ pub struct Lender {
     /// The secrets to read.
     pub secrets: Vec<SecretSpec>,
     connection: Connection,
+}
+
+/// What it takes to tell a host's variables.
+#[derive(Debug, Clone)]
+struct Variables {
+    project: Arc<Project>,
+    host: Arc<scope::HostVars>,
 }
 
 impl Lender {
@@ -115,6 +124,22 @@ impl HostPlan {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The value that a variable has in a role here, as far as it can be told without asking the node. The host need not have the role.
+    ///
+    /// # Errors
+    /// When it is not defined, has another type than its role declares, or needs the node's facts.
+    pub fn variable(&self, role: &str, name: &str) -> Result<Value, Diagnostics> {
+        let Variables { project, host } = &self.variables;
+        let scope = Scope::new(project, host, project.roles.get(role), None);
+        let value = scope.variable(name).ok().flatten();
+        let wrong = scope.take_wrong();
+        match value {
+            Some(value) if wrong.is_empty() => Ok(value),
+            Some(_) | None if !wrong.is_empty() => Err(wrong),
+            Some(_) | None => Err(Diagnostics(vec![Diagnostic::error(format!("`{}` has no variable `{name}`", self.name))])),
+        }
     }
 }
 

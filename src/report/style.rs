@@ -36,12 +36,12 @@ impl Style {
     }
 
     /// `text` in bold.
-    pub(super) fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
     /// `text` between the escapes of an SGR code (ECMA-48, 8.3.117).
-    pub(super) fn paint(self, code: &str, text: &str) -> String {
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         match self.colour {
             Colour::Yes if !text.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
             Colour::Yes | Colour::No => text.to_owned(),
@@ -69,8 +69,7 @@ impl Style {
     }
 
     /// `text` cut to the columns that are left after `used`.
-    #[must_use]
-    pub fn fit(self, text: &str, used: usize) -> String {
+    pub(crate) fn fit(self, text: &str, used: usize) -> String {
         let Some(width) = self.width else { return text.to_owned() };
         let room = width.saturating_sub(used).max(8);
         if text.chars().count() <= room {

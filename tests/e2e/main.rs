@@ -18,6 +18,7 @@ mod kills;
 mod locks;
 mod packages;
 mod prediction;
+mod redis_ops;
 mod role_redis;
 mod role_redis_refusals;
 mod second_run;

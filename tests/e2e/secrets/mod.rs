@@ -4,7 +4,7 @@ mod leaks;
 mod lent;
 mod lost;
 mod once;
-mod search;
+pub mod search;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 

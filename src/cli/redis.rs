@@ -1,0 +1,343 @@
+//! `redis`: looks into the Redis of the nodes that have one, and cleans up in it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    arguments::{Output, Selection, Way},
+    exit::Exit,
+    out, reach, running,
+    runtime::{self, Interrupts},
+    validate,
+};
+use crate::{
+    engine::Reach,
+    event::Mode,
+    redis_ops::{self, Cleanup, CleanupTarget, Page, Place, Question, Sampling, Trouble, parse_age},
+    role::parse_duration,
+    source::{Diagnostic, Diagnostics},
+    transport::{LinkError, Lock, LockRequest, Transport},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Redis {
+    #[command(subcommand)]
+    command: RedisCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RedisCommand {
+    /// The server as a whole: version, memory, persistence, modules, keys
+    Info(Asked),
+    /// What each database holds: keys by the schema's patterns, TTLs, memory, and what does not belong there
+    Databases(Databases),
+    /// What the memory is used for
+    Memory(Asked),
+    /// Who is connected
+    Clients(Asked),
+    /// Settings as they are now; passwords are not shown
+    Config(Config),
+    /// Commands that were slow, without their data
+    Slowlog(Slowlog),
+    /// Delete what is old: cached answers, or analytics
+    Cleanup(CleanupArguments),
+}
+
+/// Which hosts, and how the answer is shown.
+#[derive(Debug, Args)]
+struct Asked {
+    /// Host pattern, such as `database_vm` (default: every host with a role that brings Redis)
+    #[arg(value_name = "HOSTS", conflicts_with = "limit")]
+    hosts: Option<String>,
+
+    #[command(flatten)]
+    rest: Rest,
+}
+
+#[derive(Debug, Args)]
+struct Rest {
+    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
+    #[arg(short, long, value_name = "INVENTORY")]
+    inventory: Vec<String>,
+
+    /// Host pattern, as HOSTS
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+
+    /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
+    #[arg(short, long, value_name = "VAR")]
+    extra_vars: Vec<String>,
+
+    /// End with exit code 2 when something is marked, or was or would be deleted
+    #[arg(long)]
+    detailed_exitcode: bool,
+
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+
+    #[command(flatten)]
+    way: Way,
+}
+
+#[derive(Debug, Args)]
+struct Databases {
+    /// Keys of each database to look at, at most; 0: all
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    sample: u64,
+
+    /// How long to look before the rest is left out
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
+    time_limit: Duration,
+
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, Args)]
+struct Config {
+    /// Only settings that fit, such as `maxmem*`
+    #[arg(short, long = "match", value_name = "PATTERN")]
+    matching: Option<String>,
+
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, Args)]
+struct Slowlog {
+    /// The newest so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    count: u64,
+
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, Args)]
+struct CleanupArguments {
+    /// `cache`: cached answers that nobody used for so long; `analytics`: metrics, usage, errors and counters whose date is so long ago
+    #[arg(value_name = "WHAT")]
+    what: What,
+
+    /// How old, such as 30m, 12h, 7d or 4w
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    older_than: Duration,
+
+    /// Delete nothing, say what would be deleted
+    #[arg(short = 'C', long)]
+    check: bool,
+
+    /// How long to wait for a node that another run holds, such as `5m`
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    wait: Duration,
+
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    Cache,
+    Analytics,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("`{text}` is not a time such as 30s, 5m or 1h, up to a week"))
+}
+
+impl RedisCommand {
+    fn parts(&self) -> (Question, &Asked, Duration) {
+        let (question, asked) = match self {
+            Self::Info(asked) => (Question::Info, asked),
+            Self::Memory(asked) => (Question::Memory, asked),
+            Self::Clients(asked) => (Question::Clients, asked),
+            Self::Databases(Databases { sample, time_limit, asked }) => {
+                (Question::Databases(Sampling { keys: *sample, limit: *time_limit }), asked)
+            }
+            Self::Config(Config { matching, asked }) => (Question::Config(matching.clone()), asked),
+            Self::Slowlog(Slowlog { count, asked }) => (Question::Slowlog(*count), asked),
+            Self::Cleanup(CleanupArguments { what, older_than, check, wait, asked }) => {
+                let target = match what {
+                    What::Cache => CleanupTarget::Cache,
+                    What::Analytics => CleanupTarget::Analytics,
+                };
+                let cleanup = Cleanup { target, older_than: *older_than, check: *check };
+                return (Question::Cleanup(cleanup), asked, *wait);
+            }
+        };
+        (question, asked, Duration::ZERO)
+    }
+}
+
+/// Asks every selected host that has a Redis, and shows the answers in the inventory's order.
+///
+/// # Errors
+/// Only what is wrong with this machine, such as a runtime that does not start.
+pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
+    let (question, asked, wait) = arguments.command.parts();
+    let output = asked.rest.output;
+    let (places, reach) = match places(given, asked) {
+        Ok(found) => found,
+        Err(errors) => return Ok(validate::wrong(&errors, output)),
+    };
+    let mut answers = Answers { output, hosts: Vec::new(), exit: Exit::DONE, detailed: asked.rest.detailed_exitcode };
+    let options = running::options(Mode::Health, asked.rest.way.forks, wait);
+    let lock = if question.writes() {
+        Lock::Take(LockRequest { who: options.who, run_id: options.run_id, since: options.started, wait })
+    } else {
+        Lock::Look
+    };
+    let hosts: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+    let finished = runtime::block_on(async |interrupts: &mut Interrupts| {
+        let asking = ask_all(places, reach, lock, question, options.forks);
+        tokio::select! {
+            came = asking => Some(came),
+            () = interrupts.next() => None,
+        }
+    })?;
+    let Some(mut finished) = finished else {
+        match output {
+            Output::Text => out::error("interrupted; the same command begins anew"),
+            Output::Json => {
+                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })))
+            }
+        }
+        return Ok(Exit::INTERRUPTED);
+    };
+    for host in hosts {
+        let came = finished.iter().position(|(name, _)| *name == host).map(|at| finished.swap_remove(at).1);
+        // A panic was printed where it happened.
+        let came = came
+            .unwrap_or_else(|| Err(Trouble::Redis("autobot-provision itself failed; this is a bug, please report it".into())));
+        answers.add(&host, came);
+    }
+    Ok(answers.end())
+}
+
+/// The hosts with a Redis, and how they are reached.
+fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
+    let Rest { inventory, limit, extra_vars, way, .. } = &asked.rest;
+    let limit = asked.hosts.clone().or_else(|| limit.clone());
+    let named = limit.is_some();
+    let (inventory, extra_vars) = (inventory.clone(), extra_vars.clone());
+    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
+    let mut plan = validate::load(given, &selection)?;
+    out::warnings(&plan.warnings);
+    let mut places = Vec::new();
+    let mut without = Vec::new();
+    let mut wrong = Diagnostics::default();
+    for host in &plan.hosts {
+        match Place::of(host) {
+            Ok(Some(place)) => places.push((host.name.clone(), place)),
+            Ok(None) => without.push(host.name.clone()),
+            Err(more) => wrong.extend(more),
+        }
+    }
+    if places.is_empty() && wrong.is_empty() {
+        let hosts = if without.is_empty() { "no host".to_owned() } else { format!("none of {}", without.join(", ")) };
+        let none = Diagnostic::error(format!("{hosts} has a role that brings Redis"));
+        wrong.push(none.help("give a host role `redis` with `autobot_roles`, or select another one"));
+    }
+    wrong.into_result(())?;
+    if named && !without.is_empty() {
+        out::note(&format!("left out, because no role of theirs brings Redis: {}", without.join(", ")));
+    }
+    plan.hosts.retain(|host| places.iter().any(|(name, _)| *name == host.name));
+    let reach = reach::of_inventory(&plan, way)?;
+    Ok((places, reach))
+}
+
+/// More at once and an sshd behind one bastion starts to drop connections.
+const CONNECTING_AT_ONCE: usize = 5;
+
+async fn ask_all(
+    places: Vec<(String, Place)>,
+    mut reach: Reach,
+    lock: Lock,
+    question: Question,
+    forks: usize,
+) -> Vec<(String, Result<Page, Trouble>)> {
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let (forks, question) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(question));
+    let mut asking = JoinSet::new();
+    for (name, place) in places {
+        let Some(target) = reach.remove(&name) else { continue };
+        let (transport, forks, question, lock) =
+            (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&question), lock.clone());
+        asking.spawn(async move {
+            // The semaphore is never closed, so a permit always comes.
+            let _permit = forks.acquire().await;
+            let came = redis_ops::ask(&transport, &target, lock, &place, &question).await;
+            (name, came)
+        });
+    }
+    let mut answers = Vec::new();
+    while let Some(came) = asking.join_next().await {
+        answers.extend(came.ok());
+    }
+    answers
+}
+
+/// The answers as they are shown, and what the process ends with.
+struct Answers {
+    output: Output,
+    hosts: Vec<(String, Value)>,
+    exit: Exit,
+    detailed: bool,
+}
+
+impl Answers {
+    fn add(&mut self, host: &str, came: Result<Page, Trouble>) {
+        match came {
+            Ok(page) => {
+                if self.detailed && page.noteworthy {
+                    self.worse(Exit(2));
+                }
+                if self.output == Output::Text {
+                    let style = out::style();
+                    let gap = if self.hosts.is_empty() { "" } else { "\n" };
+                    out::line(&format!("{gap}{}", style.bold(host)));
+                    page.lines(style).iter().for_each(|line| out::line(line));
+                }
+                let mut json = json!({ "status": "ok", "error": null });
+                if let (Value::Object(all), Value::Object(own)) = (&mut json, page.json) {
+                    all.extend(own);
+                }
+                self.hosts.push((host.to_owned(), json));
+            }
+            Err(trouble) => {
+                let (status, exit, help) = match &trouble {
+                    Trouble::Redis(_) => ("failed", Exit::FAILED, None),
+                    Trouble::Link(error @ LinkError::Held { .. }) => ("held", Exit(5), error.remedy()),
+                    Trouble::Link(error) => ("unreachable", Exit(3), error.remedy()),
+                };
+                self.worse(exit);
+                if self.output == Output::Text {
+                    out::error(&format!("{host}: {trouble}"));
+                    help.iter().for_each(|help| out::note(&format!("  {help}")));
+                }
+                self.hosts.push((host.to_owned(), json!({ "status": status, "error": trouble.to_string(), "help": help })));
+            }
+        }
+    }
+
+    /// 1 > 3 > 5 > 2 > 0.
+    fn worse(&mut self, exit: Exit) {
+        let rank = |exit: Exit| [0, 2, 5, 3, 1].iter().position(|code| *code == exit.0);
+        if rank(exit) > rank(self.exit) {
+            self.exit = exit;
+        }
+    }
+
+    fn end(self) -> Exit {
+        if self.output == Output::Json {
+            let hosts: Map<String, Value> = self.hosts.into_iter().collect();
+            out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": hosts })));
+        }
+        self.exit
+    }
+}

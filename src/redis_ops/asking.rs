@@ -1,0 +1,208 @@
+//! A conversation with a Redis: commands with a limit in time, and errors in words.
+
+use std::{future::Future, io, time::Duration};
+
+use indexmap::IndexMap;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+
+use crate::health::resp::{Client, Reply};
+
+/// How long a command, or a batch of them, may take.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Whatever carries bytes both ways.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A connection that is logged in.
+pub(super) struct Asking<S> {
+    client: Client<S>,
+}
+
+/// The sections of INFO, with their fields in the server's order. A section of modules holds `NAME: VERSION`.
+pub(super) type Info = IndexMap<String, IndexMap<String, String>>;
+
+impl<S: Stream> Asking<S> {
+    /// Logs in. Of replies no string longer than `longest` bytes is kept.
+    ///
+    /// # Errors
+    /// Why not. Neither holds the password.
+    pub(super) async fn login(stream: S, password: &str, longest: usize) -> Result<Self, String> {
+        let mut asking = Self { client: Client::new(stream).keeping(longest) };
+        match limited("AUTH", asking.client.call(&["AUTH", password])).await? {
+            Reply::Simple(text) if text == "OK" => Ok(asking),
+            // A server without AUTH repeats what it was sent after a comma.
+            Reply::Error(text) => {
+                Err(format!("the password was refused: {}", text.split(',').next().unwrap_or_default().replace(password, "…")))
+            }
+            other @ (Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_)) => {
+                Err(format!("AUTH gave {}, not OK", other.shown()))
+            }
+        }
+    }
+
+    /// What a command replies. An error of the server is one here.
+    pub(super) async fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Reply, String> {
+        let name = words.first().map(|word| String::from_utf8_lossy(word.as_ref()).into_owned()).unwrap_or_default();
+        match limited(&name, self.client.call(words)).await? {
+            Reply::Error(text) => Err(format!("{name} gave the error `{text}`")),
+            reply @ (Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_)) => Ok(reply),
+        }
+    }
+
+    /// What commands reply that are sent at once; errors among the replies are left to the caller.
+    pub(super) async fn pipeline<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> Result<Vec<Reply>, String> {
+        limited("a batch of commands", self.client.pipeline(commands)).await
+    }
+
+    /// The same connection, from now on to another database.
+    pub(super) async fn select(&mut self, database: u32) -> Result<(), String> {
+        self.call(&["SELECT", &database.to_string()]).await.map(|_| ())
+    }
+
+    /// Sections of INFO; all that it shows by itself when none is named.
+    pub(super) async fn info(&mut self, sections: &[&str]) -> Result<Info, String> {
+        let mut info = Info::new();
+        // Before Redis 7 INFO took one section only, and it is cheap.
+        let asked: &[&str] = if sections.is_empty() { &["default"] } else { sections };
+        for section in asked {
+            let text = self.call(&["INFO", section]).await?;
+            read_info(&text_of(&text).ok_or("INFO gave no text")?, &mut info);
+        }
+        Ok(info)
+    }
+
+    /// A step of SCAN: the next cursor, the keys, and how many keys were too long to be kept.
+    pub(super) async fn scan(&mut self, cursor: &[u8], matching: Option<&str>) -> Result<(Vec<u8>, Vec<Vec<u8>>, u64), String> {
+        let mut words: Vec<&[u8]> = vec![b"SCAN", cursor];
+        if let Some(pattern) = matching {
+            words.extend([b"MATCH".as_slice(), pattern.as_bytes()]);
+        }
+        words.extend([b"COUNT".as_slice(), BATCH]);
+        let Reply::Array(Some(parts)) = self.call(&words).await? else { return Err("SCAN gave no list".to_owned()) };
+        let Ok([Reply::Bulk(Some(cursor)), Reply::Array(Some(items))]) = <[Reply; 2]>::try_from(parts) else {
+            return Err("SCAN gave something else than a cursor and keys".to_owned());
+        };
+        let (mut keys, mut too_long) = (Vec::with_capacity(items.len()), 0);
+        for item in items {
+            match item {
+                Reply::Bulk(Some(key)) => keys.push(key),
+                Reply::TooLong(_) => too_long += 1,
+                Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Bulk(None) | Reply::Array(_) => {}
+            }
+        }
+        Ok((cursor, keys, too_long))
+    }
+}
+
+/// How many keys SCAN looks at in one go: some milliseconds of the server's time at most.
+const BATCH: &[u8] = b"1000";
+/// The cursor at which SCAN begins and ends.
+pub(super) const BEGIN: &[u8] = b"0";
+/// Longer keys are counted and left alone: a batch must fit into memory.
+pub(super) const LONGEST_KEY: usize = 1 << 16;
+
+/// The text of a reply.
+pub(super) fn text_of(reply: &Reply) -> Option<String> {
+    match reply {
+        Reply::Simple(text) => Some(text.clone()),
+        Reply::Bulk(Some(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Reply::Integer(number) => Some(number.to_string()),
+        Reply::Error(_) | Reply::Bulk(None) | Reply::TooLong(_) | Reply::Array(_) => None,
+    }
+}
+
+/// The number of a reply.
+pub(super) fn number_of(reply: &Reply) -> Option<i64> {
+    text_of(reply)?.parse().ok()
+}
+
+/// A reply that lists names and values by turns.
+pub(super) fn pairs_of(reply: &Reply) -> Vec<(String, &Reply)> {
+    let Reply::Array(Some(items)) = reply else { return Vec::new() };
+    items.chunks_exact(2).filter_map(|pair| Some((text_of(&pair[0])?, &pair[1]))).collect()
+}
+
+async fn limited<T>(what: &str, asked: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+    match timeout(LIMIT, asked).await {
+        Ok(Ok(came)) => Ok(came),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(format!("{what}: the server hung up")),
+        Ok(Err(error)) => Err(format!("{what}: {error}")),
+        Err(_) => Err(format!("{what}: no answer within {} s", LIMIT.as_secs())),
+    }
+}
+
+/// Adds what INFO says: `# Section`, then `field:value` lines.
+fn read_info(text: &str, info: &mut Info) {
+    let mut section = String::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("# ") {
+            section = name.trim().to_ascii_lowercase();
+        } else if let Some((field, value)) = line.split_once(':') {
+            let (field, value) = match value.strip_prefix("name=") {
+                // `module:name=search,ver=21005,...` comes once for each module.
+                Some(module) if field == "module" => {
+                    let (name, rest) = module.split_once(',').unwrap_or((module, ""));
+                    (name, rest.split(',').find_map(|part| part.strip_prefix("ver=")).unwrap_or_default())
+                }
+                Some(_) | None => (field, value),
+            };
+            info.entry(section.clone()).or_default().insert(field.to_owned(), value.to_owned());
+        }
+    }
+}
+
+/// A field of INFO, or nothing.
+pub(super) fn field<'a>(info: &'a Info, section: &str, name: &str) -> &'a str {
+    info.get(section).and_then(|fields| fields.get(name)).map_or("", String::as_str)
+}
+
+/// A field of INFO as a number.
+pub(super) fn number(info: &Info, section: &str, name: &str) -> Option<u64> {
+    field(info, section, name).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[test]
+    fn info_is_read_by_sections() {
+        let mut info = Info::new();
+        read_info(
+            "# Server\r\nredis_version:7.4.1\r\nexecutable:/a:b\r\n\r\n# Modules\r\nmodule:name=search,ver=21005,api=1\r\nmodule:name=ReJSON,ver=20803\r\n# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=9\r\n",
+            &mut info,
+        );
+        assert_eq!((field(&info, "server", "executable"), field(&info, "modules", "ReJSON")), ("/a:b", "20803"));
+        assert_eq!((field(&info, "keyspace", "db0"), field(&info, "x", "y")), ("keys=3,expires=1,avg_ttl=9", ""));
+    }
+
+    async fn login(reply: &str) -> Result<(), String> {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        theirs.write_all(reply.as_bytes()).await.unwrap();
+        let login = Asking::login(ours, "pass,word", 100).await.map(|_| ());
+        let mut sent = vec![0; 4096];
+        let read = theirs.read(&mut sent).await.unwrap();
+        assert!(sent[..read].ends_with(b"pass,word\r\n"));
+        login
+    }
+
+    #[tokio::test]
+    async fn a_refused_password_is_not_repeated() {
+        assert_eq!(login("+OK\r\n").await, Ok(()));
+        for reply in [
+            "-WRONGPASS no\r\n",
+            "-ERR unknown command 'AUTH', with args beginning with: 'pass,word'\r\n",
+            "-ERR pass,word\r\n",
+            ":1\r\n",
+        ] {
+            let error = login(reply).await.unwrap_err();
+            assert!(!error.contains("word") || error.contains("password was refused"), "{error}");
+            assert!(!error.contains("pass,word"), "{error}");
+        }
+    }
+}

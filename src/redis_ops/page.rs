@@ -1,0 +1,189 @@
+//! What a question came to, for people and for programs: titled pairs and tables that fit a terminal, and a JSON value.
+
+use serde_json::Value;
+
+use crate::report::Style;
+
+/// An answer.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// For programs.
+    pub json: Value,
+    /// What is not as it should be, or what was changed: `--detailed-exitcode` tells.
+    pub marks: Vec<String>,
+    /// Whether there is something that `--detailed-exitcode` tells.
+    pub noteworthy: bool,
+    /// For people, in order.
+    pub(super) blocks: Vec<Block>,
+}
+
+/// A part of the answer for people.
+#[derive(Debug, Clone)]
+pub(super) enum Block {
+    /// Names and values.
+    Pairs(Vec<(String, String)>),
+    /// A table.
+    Table(Table),
+    /// A line.
+    Line(String),
+}
+
+/// A table whose first line is its head.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// A letter for each column: `l` and `r` are aligned to that side, `f` to the left and cut where the line is too long.
+    pub(super) columns: &'static str,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// Columns are this far apart.
+const GAP: usize = 2;
+/// A column is never cut to less.
+const LEAST: usize = 8;
+
+impl Page {
+    /// The lines for people.
+    #[must_use]
+    pub fn lines(&self, style: Style) -> Vec<String> {
+        let mut lines = Vec::new();
+        for block in &self.blocks {
+            match block {
+                Block::Line(text) => lines.extend(wrapped(text, "", style.width)),
+                Block::Pairs(pairs) => {
+                    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+                    for (name, value) in pairs {
+                        let head = format!("  {name:<width$}  ");
+                        lines.extend(wrapped(value, &head, style.width).into_iter().map(|line| line.trim_end().to_owned()));
+                    }
+                }
+                Block::Table(table) => lines.extend(table.lines(style)),
+            }
+        }
+        for mark in &self.marks {
+            let marked = wrapped(mark, "  ! ", style.width).into_iter().map(|line| style.paint("33", &line));
+            lines.extend(marked);
+        }
+        lines
+    }
+}
+
+impl Table {
+    pub(super) fn new(columns: &'static str, head: &[&str]) -> Self {
+        Self { columns, rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
+    }
+
+    fn lines(&self, style: Style) -> Vec<String> {
+        let count = self.columns.len();
+        let mut widths: Vec<usize> = (0..count)
+            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or_default())
+            .collect();
+        let full = 2 + widths.iter().sum::<usize>() + GAP * count.saturating_sub(1);
+        if let Some((flexible, over)) = self.columns.find('f').zip(style.width.and_then(|width| full.checked_sub(width))) {
+            widths[flexible] = widths[flexible].saturating_sub(over).max(LEAST);
+        }
+        let line = |(number, row): (usize, &Vec<String>)| {
+            let cells = row.iter().zip(self.columns.chars()).zip(&widths).map(|((cell, kind), width)| match kind {
+                'r' => format!("{cell:>width$}"),
+                _ if cell.chars().count() > *width => cell.chars().take(width - 1).chain(['…']).collect(),
+                _ => format!("{cell:<width$}"),
+            });
+            let text = format!("  {}", cells.collect::<Vec<_>>().join(&" ".repeat(GAP)));
+            let text = style.fit(text.trim_end(), 0);
+            if number == 0 { style.bold(&text) } else { text }
+        };
+        self.rows.iter().enumerate().map(line).collect()
+    }
+}
+
+/// Text behind a head, in lines that fit; the others stand below the first word. Words that are too long for a line are cut into pieces.
+fn wrapped(text: &str, head: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![format!("{head}{text}")] };
+    let indent = head.chars().count();
+    let room = width.saturating_sub(indent).max(LEAST);
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        let used = line.chars().count();
+        if used > 0 && used + 1 + word.len() > room {
+            lines.push(std::mem::take(&mut line));
+        } else if used > 0 {
+            line.push(' ');
+        }
+        while word.len() > room {
+            let rest = word.split_off(room);
+            lines.push(word.into_iter().collect());
+            word = rest;
+        }
+        line.extend(word);
+    }
+    lines.push(line);
+    let below = " ".repeat(indent);
+    lines.iter().enumerate().map(|(at, line)| format!("{}{line}", if at == 0 { head } else { &below })).collect()
+}
+
+/// A number of bytes for people.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, unit)| number >= *unit) {
+        Some((name, unit)) => format!("{}.{} {name}", number / unit, number % unit * 10 / unit),
+        None => format!("{number} B"),
+    }
+}
+
+/// A time in seconds for people.
+pub(super) fn seconds(number: u64) -> String {
+    let (days, hours, minutes) = (number / 86_400, number / 3600 % 24, number / 60 % 60);
+    match number {
+        0..60 => format!("{number}s"),
+        60..3600 => format!("{minutes}m"),
+        3600..86_400 => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// `1 key`, `2 keys`.
+pub(super) fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Colour;
+
+    #[test]
+    fn everything_fits_the_terminal() {
+        let mut table = Table::new("rfl", &["n", "what", "who"]);
+        table.rows.push(vec!["1000".into(), "a long text that must be cut".into(), "me".into()]);
+        let page = Page {
+            blocks: vec![
+                Block::Pairs(vec![("name".into(), "several words that do not fit into one line".into())]),
+                Block::Table(table),
+            ],
+            marks: vec![format!("a mark {} of some length", "x".repeat(40))],
+            ..Page::default()
+        };
+        let lines = page.lines(Style { colour: Colour::No, width: Some(30) });
+        assert!(lines.iter().all(|line| line.chars().count() <= 30), "{lines:#?}");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+  name  several words that do
+        not fit into one line
+     n  what               who
+  1000  a long text that…  me
+  ! a mark
+    xxxxxxxxxxxxxxxxxxxxxxxxxx
+    xxxxxxxxxxxxxx of some
+    length
+        ");
+        // A pipe gets it all.
+        let wide = page.lines(Style { colour: Colour::No, width: None });
+        assert!(wide.iter().any(|line| line.ends_with("a long text that must be cut  me")), "{wide:#?}");
+    }
+
+    #[test]
+    fn numbers_are_for_people() {
+        assert_eq!([0, 1023, 1024, 1_500_000, 3 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.4 MiB", "3.0 GiB"]);
+        assert_eq!([0, 59, 60, 3700, 90_000].map(seconds), ["0s", "59s", "1m", "1h 1m", "1d 1h"]);
+    }
+}
