@@ -1,17 +1,21 @@
 //! `validate`: everything that can be wrong, without touching a node.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::json;
 
 use super::{
     arguments::{Output, Selection, Validate},
     exit::Exit,
-    inventory, out, project,
+    inventory, out, project, vault,
 };
 use crate::{
     plan::{self, Plan, Request},
     source::Diagnostics,
+    vault::Keyring,
 };
 
 /// Loads everything for every host.
@@ -34,16 +38,24 @@ pub(super) fn run(given: Option<&Path>, arguments: &Validate) -> Exit {
 
 /// Loads and checks the project for the selected hosts.
 pub(super) fn load(given: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
+    load_with_keys(given, selection).map(|(plan, ..)| plan)
+}
+
+/// The same, with the project's directory and the passwords of Ansible Vault.
+pub(super) fn load_with_keys(given: Option<&Path>, selection: &Selection) -> Result<(Plan, PathBuf, Arc<Keyring>), Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
-    plan::load(&Request {
+    let keys = vault::keys(&selection.vault)?;
+    let plan = plan::load(&Request {
         inventories: inventory::sources(&project, &selection.inventory),
-        project,
+        project: project.clone(),
         roles: selection.role.clone(),
         limit: selection.limit.clone(),
         tags: selection.tags.clone(),
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
-    })
+        vault: Arc::clone(&keys),
+    })?;
+    Ok((plan, project, keys))
 }
 
 /// Says what is wrong; nothing was contacted.

@@ -61,7 +61,7 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
 /// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
 pub(super) fn check(host: &HostPlan, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
     let mut world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
-    let secrets = Secrets::read(&host.secrets, answers);
+    let secrets = Secrets::read(host, answers);
     let is = Is { answers, secrets: &secrets.values };
     let mut items = Vec::new();
     let mut open = Questions::default();

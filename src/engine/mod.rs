@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub use host::Reach;
+pub(crate) use redact::redact;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]

@@ -7,13 +7,14 @@ use indexmap::IndexMap;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
+    secret::SecretValues,
     source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
 };
 
 use super::{
     HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
     expand::Part,
-    extra, given, host,
+    extra, given, host, outside,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
@@ -25,8 +26,8 @@ use super::{
 /// Everything that is wrong, at once.
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut wrong = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &mut wrong);
-    let inventory = match Inventory::load(&request.inventories, &request.project) {
+    let extra = extra::read(&request.extra_vars, &request.vault, &mut wrong);
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
         Ok(inventory) => inventory,
         Err(more) => {
             wrong.extend(more);
@@ -150,7 +151,8 @@ fn plan_host(
     let readable: Vec<String> = roles.iter().filter(|name| project.roles.contains_key(*name)).cloned().collect();
     let roles = select::in_order(&readable, &project.roles);
     let connection = host::connection(project, vars, wrong);
-    let secrets = host::secrets(project, vars, &roles, wrong);
+    let outside = outside::declared(project, vars, wrong);
+    let secrets = host::secrets(project, vars, &roles, &outside, wrong);
     let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
     for name in &roles {
@@ -173,7 +175,8 @@ fn plan_host(
         }
         plans.push(plan);
     }
-    HostPlan { name: vars.name.clone(), roles: plans, secrets, connection }
+    let vaulted = project.vaulted_of(&vars.name);
+    HostPlan { name: vars.name.clone(), roles: plans, secrets, vaulted, given: SecretValues::default(), connection }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

@@ -12,7 +12,7 @@ pub mod suggest;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use node::{Key, Node, Style, Yaml};
+pub use node::{Key, Node, Style, Vaulted, Yaml};
 pub use suggest::did_you_mean;
 
 /// A text file of the project, as it was read.
