@@ -252,3 +252,7 @@ fn masked(silent: &program::Silent, known: &SecretValues) -> String {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
