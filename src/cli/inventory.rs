@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     arguments::{Inventory as Arguments, InventoryCommand, Output},
     exit::Exit,
-    out, project, validate,
+    out, project, validate, vault,
 };
 use crate::{
     inventory::{ALL, Group, Inventory, InventorySource},
@@ -21,7 +21,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
         InventoryCommand::List { output } => *output,
         InventoryCommand::Graph | InventoryCommand::Host { .. } => Output::Text,
     };
-    let shown = load(given, &arguments.inventory).and_then(|inventory| {
+    let shown = load(given, arguments).and_then(|inventory| {
         let shown = match &arguments.command {
             InventoryCommand::List { output: Output::Json } => format!("{:#}", list(&inventory)),
             InventoryCommand::List { output: Output::Text } => table(&inventory),
@@ -40,9 +40,10 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
     }
 }
 
-fn load(given: Option<&Path>, inventories: &[String]) -> Result<Inventory, Diagnostics> {
+fn load(given: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
-    Inventory::load(&sources(&project, inventories), &project)
+    let keys = vault::keys(&arguments.vault)?;
+    Inventory::load_with(&sources(&project, &arguments.inventory), &project, &keys)
 }
 
 /// The given inventories, or the project's own.

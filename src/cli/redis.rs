@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    arguments::{Output, Selection, Way},
+    arguments::{Output, Selection, Vault, Way},
     exit::Exit,
     out, reach, running,
     runtime::{self, Interrupts},
@@ -78,6 +78,9 @@ struct Rest {
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+
+    #[command(flatten)]
+    vault: Vault,
 
     #[command(flatten)]
     way: Way,
@@ -220,11 +223,11 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
 
 /// The hosts with a Redis, and how they are reached.
 fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
-    let Rest { inventory, limit, extra_vars, way, .. } = &asked.rest;
+    let Rest { inventory, limit, extra_vars, vault, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
-    let (inventory, extra_vars) = (inventory.clone(), extra_vars.clone());
-    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
+    let (inventory, extra_vars, vault) = (inventory.clone(), extra_vars.clone(), vault.clone());
+    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
     let mut plan = validate::load(given, &selection)?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();

@@ -61,7 +61,16 @@ impl Draft {
         } else if dynamic::is_program(path) {
             dynamic::load(self, path, &shown);
         } else if let Some(file) = self.problems.keep(source::read(path, &shown)) {
-            if is_yaml(path, &file.text) { yaml_file::load(self, &file) } else { ini::load(self, &file) }
+            if crate::vault::is_encrypted(&file.text) {
+                let place = Place::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
+                let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(place);
+                self.problems
+                    .push(error.help("encrypt variables, in `group_vars/` or `host_vars/`, and leave hosts and groups in clear"));
+            } else if is_yaml(path, &file.text) {
+                yaml_file::load(self, &file)
+            } else {
+                ini::load(self, &file)
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile};
+use crate::vault::Keyring;
 
 mod draft;
 mod dynamic;
@@ -119,6 +120,14 @@ impl Inventory {
     /// # Errors
     /// Everything that is wrong in any of the files.
     pub fn load(sources: &[InventorySource], project: &Path) -> Result<Self, Diagnostics> {
+        Self::load_with(sources, project, &Keyring::default())
+    }
+
+    /// The same with passwords for files that Ansible Vault encrypted.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any of the files.
+    pub fn load_with(sources: &[InventorySource], project: &Path, keys: &Keyring) -> Result<Self, Diagnostics> {
         let mut draft = draft::Draft::new(project);
         let mut beside = Vec::new();
         for source in sources {
@@ -132,7 +141,7 @@ impl Inventory {
             }
         }
         draft.reconcile();
-        vars::read_beside(&mut draft, &beside, project);
+        vars::read_beside(&mut draft, &beside, project, keys);
         let draft::Draft { inventory, problems, .. } = draft;
         problems.into_result(inventory)
     }

@@ -26,7 +26,7 @@ pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
                 }
             }
         }
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
             let error = Diagnostic::error(format!("an inventory is a map of groups, not {}", root.value.kind()));
             draft.problems.push(error.at(root.place.clone()).label("here").help("begin with `all:`, below it `hosts:`"));
         }
@@ -74,7 +74,7 @@ pub(super) fn entries<'n>(draft: &mut Draft, node: &'n Node, what: &str, of: &st
     match &node.value {
         Yaml::Null => Some(&[]),
         Yaml::Map(entries) => Some(entries),
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
             let error = Diagnostic::error(format!("{what} is a map of {of}, not {}", node.value.kind()));
             draft.problems.push(error.at(node.place.clone()).label("here"));
             None
