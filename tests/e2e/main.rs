@@ -19,6 +19,7 @@ mod packages;
 mod prediction;
 mod role_redis;
 mod role_redis_refusals;
+mod role_user_management;
 mod second_run;
 mod secrets;
 mod services;

@@ -98,7 +98,8 @@ fn the_reader_waits_for_the_writer_and_a_check_says_what_it_cannot_know() {
 fn what_happened_on_the_reader_while_it_waited_is_seen() {
     let mut two = two();
     two.writer = two.writer.with_gates();
-    let gated = ROLE.replace("cmd: \"false\", creates: /root/never", "cmd: gate here && touch /root/passed, creates: /root/passed");
+    let gated =
+        ROLE.replace("cmd: \"false\", creates: /root/never", "cmd: gate here && touch /root/passed, creates: /root/passed");
     two.project.write("roles/toy/role.yml", &gated);
     two.writer.shut("here");
     let deploy = two.project.start(&["deploy", "--output", "json", "-e", "gated=true"]);
