@@ -1,0 +1,92 @@
+//! Lines and blocks of files that are not ours as a whole, and files that the node fetches itself.
+
+use std::fs;
+
+use crate::harness::{Booted, Project, repository_url};
+
+const EMPTY: &str = "description: t\ntasks: []\n";
+
+fn role(tasks: &str) -> String {
+    format!("description: t\ntasks:\n{tasks}")
+}
+
+#[test]
+fn some_lines_of_a_file_are_ours_and_the_others_stay() {
+    let node = Booted::bare();
+    let project = Project::toy(&[("node", &node)], EMPTY);
+    let hostile = "# kept $(id) `id` 'x' \"y\" \\n\nPort 22\nlast without end";
+    fs::write(node.root.join("etc/app.conf"), hostile).unwrap();
+    node.sh("chown autobot:adm /etc/app.conf; chmod 0640 /etc/app.conf; ln -s app.conf /etc/link.conf");
+    let tasks = |port: u16| {
+        role(&format!(
+            "  - {{name: Port, lineinfile: {{path: /etc/app.conf, regexp: '^Port ', line: Port {port}}}}}
+  - {{name: Quotes, lineinfile: {{path: /etc/app.conf, line: \"import g'$(id)\\\"\", insertbefore: '^Port'}}}}
+  - {{name: Block, blockinfile: {{path: /etc/link.conf, block: \"Match $(id)\\n  X 'y'\", marker: '# {{mark}} ours'}}}}
+  - {{name: New, lineinfile: {{path: /srv/a/b/new, line: one, create: true, mode: \"0600\"}}}}
+"
+        ))
+    };
+    let deploy = project.settles(&tasks(2222));
+    assert_eq!(deploy.ids("node", "changed").len(), 4, "{}", deploy.stdout);
+    let expected = "# kept $(id) `id` 'x' \"y\" \\n\nimport g'$(id)\"\nPort 2222\nlast without end\n# BEGIN ours\nMatch $(id)\n  X 'y'\n# END ours\n";
+    assert_eq!(fs::read_to_string(node.root.join("etc/app.conf")).unwrap(), expected);
+    assert_eq!(
+        node.sh("stat -c '%U:%G %a' /etc/app.conf; readlink /etc/link.conf; stat -c %a /srv/a/b/new"),
+        "autobot:adm 640\napp.conf\n600"
+    );
+
+    // Somebody edits the block and the line: only they are put right.
+    node.sh("sed -i 's/X/Z/; s/^Port.*/Port 1/; s/last/LAST/' /etc/app.conf");
+    let deploy = project.settles(&tasks(2222));
+    assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Block", "toy/Port"]);
+    assert_eq!(fs::read_to_string(node.root.join("etc/app.conf")).unwrap(), expected.replace("last", "LAST"));
+
+    // A file that its program would not take stays as it was, byte for byte.
+    let before = fs::read(node.root.join("etc/ssh/sshd_config")).unwrap();
+    let sshd =
+        "  - {name: Refused, lineinfile: {path: /etc/ssh/sshd_config, line: Nonsense yes, validate: /usr/sbin/sshd -t -f %s}}\n";
+    let error = project.fails(&role(sshd)).failure("node");
+    assert!(error.contains("validate failed with exit status 255; /etc/ssh/sshd_config stays as it was"), "{error}");
+    assert!(error.contains("Nonsense"), "sshd's own words: {error}");
+    assert_eq!(fs::read(node.root.join("etc/ssh/sshd_config")).unwrap(), before);
+
+    let words = project.is_refused(&role("  - {name: Nowhere, lineinfile: {path: /etc/nowhere, line: x}}\n"));
+    assert!(words.contains("`/etc/nowhere`"), "{words}");
+    project.settles(&role("  - {name: Gone, blockinfile: {path: /etc/app.conf, marker: '# {mark} ours', state: absent}}\n"));
+    assert!(!node.sh("cat /etc/app.conf").contains("ours"));
+}
+
+#[test]
+fn a_node_fetches_a_file_once_and_only_the_right_one() {
+    let node = Booted::bare();
+    let project = Project::toy(&[("node", &node)], EMPTY);
+    let url = format!("{}/gpg", repository_url());
+    let task = |parameters: &str| role(&format!("  - {{name: Fetch, get_url: {{{parameters}}}}}\n"));
+    // Without a checksum it is fetched where it is not there, and taken for the right one from then on.
+    project.settles(&task(&format!("dest: /srv/key, url: {url}, mode: \"0640\", group: adm")));
+    let content = fs::read(node.root.join("srv/key")).unwrap();
+    assert!(content.starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"));
+    assert_eq!(node.sh("stat -c '%U:%G %a' /srv/key"), "root:adm 640");
+
+    let sum = node.sh("sha256sum </srv/key").split(' ').next().unwrap().to_owned();
+    let right = task(&format!("dest: /srv/key, url: {url}, checksum: 'sha256:{sum}', mode: \"0640\", group: adm"));
+    let deploy = project.settles(&right);
+    assert!(deploy.ids("node", "changed").is_empty(), "it has the checksum: {}", deploy.stdout);
+    node.sh("echo more >>/srv/key");
+    assert_eq!(project.settles(&right).ids("node", "changed").len(), 1);
+    assert_eq!(fs::read(node.root.join("srv/key")).unwrap(), content);
+
+    let around = node.sh("ls -A /srv /tmp /var/tmp");
+    // Not what was asked for, or not there: the old file stays, and nothing else.
+    for (parameters, said) in [
+        (format!("dest: /srv/key, url: {url}, checksum: 'sha256:{}'", "0".repeat(64)), "sha256"),
+        (format!("dest: /srv/other, url: {}/nothing", repository_url()), "could not be fetched"),
+        ("dest: /srv/other, url: 'http://127.0.0.1:9/x', timeout: 2".to_owned(), "could not be fetched"),
+    ] {
+        let ran = project.fails(&task(&parameters));
+        let error = ran.failure("node");
+        assert!(error.to_lowercase().contains(said), "{error}");
+        assert_eq!(fs::read(node.root.join("srv/key")).unwrap(), content);
+        assert_eq!(node.sh("ls -A /srv /tmp /var/tmp"), around);
+    }
+}
