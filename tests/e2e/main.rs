@@ -21,6 +21,7 @@ mod prediction;
 mod redis_ops;
 mod role_redis;
 mod role_redis_refusals;
+mod role_user_management;
 mod second_run;
 mod secrets;
 mod services;

@@ -1,0 +1,57 @@
+//! What the role makes, from nothing, with what it finds, and beside the others.
+
+use super::{first, pair, psql};
+use crate::harness::Booted;
+
+#[test]
+fn from_two_bare_nodes_to_a_backend_that_could_start() {
+    let pair = pair();
+    let deploy = first();
+    let exercised = |host: &str| {
+        let tasks = deploy.tasks(host).into_iter().filter(|task| task.kind == "health" && task.id.contains("log in"));
+        tasks.map(|task| task.status).collect::<Vec<_>>()
+    };
+    assert_eq!((exercised("slm"), exercised("database_vm")), (vec!["ok".to_owned(); 2], vec!["ok".to_owned(); 2]));
+
+    let databases = "SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding) FROM pg_database WHERE NOT datistemplate ORDER BY 1";
+    assert_eq!(psql(&pair.slm, "postgres", databases), "postgres|postgres|UTF8\nslm|slm_app|UTF8\nslm_users|slm_app|UTF8");
+    assert_eq!(psql(&pair.database_vm, "postgres", databases), "autobot_users|autobot_users|UTF8\npostgres|postgres|UTF8");
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    for (node, database) in [(&pair.slm, "slm"), (&pair.slm, "slm_users"), (&pair.database_vm, "autobot_users")] {
+        assert_eq!(psql(node, database, tables), "0", "{database} is for the backend to fill");
+    }
+    let keys = |node: &Booted, file: &str| node.sh(&format!("cut -d= -f1 /etc/autobot/{file}"));
+    assert_eq!(keys(&pair.database_vm, "database-secrets.env"), "DB_PASSWORD\nAUTOBOT_APP_PASSWORD");
+    assert_eq!(keys(&pair.slm, "slm-secrets.env"), "SLM_APP_PASSWORD");
+    for (node, path, wanted) in [
+        (&pair.database_vm, "/etc/autobot/database-secrets.env", "root:root 600"),
+        (&pair.slm, "/etc/autobot/slm-secrets.env", "root:root 600"),
+        (&pair.slm, "/etc/autobot/slm-database.env", "root:root 640"),
+        (&pair.slm, "/etc/postgresql/15/main/pg_hba.conf", "postgres:postgres 640"),
+    ] {
+        assert_eq!(node.sh(&format!("stat -c '%U:%G %a' {path}")), wanted, "{path}");
+    }
+    assert!(!pair.slm.try_sh("command -v ufw").status.success(), "the SLM node's firewall is not this role's business");
+
+    // As systemd reads it for the backend.
+    let env = pair.slm.sh(
+        "systemd-run -q --pipe --wait -p EnvironmentFile=/etc/autobot/slm-database.env env | grep -E '^(SLM|AUTOBOT)_' | sort",
+    );
+    let told = env.replace(&pair.app_password(), "APP").replace(&pair.slm_password(), "SLM");
+    let address = pair.database_vm.address.to_string();
+    insta::assert_snapshot!(told.replace(&address, "DATABASE_VM"), @r"
+    AUTOBOT_USERS_DATABASE_URL=postgresql+asyncpg://autobot_app:APP@DATABASE_VM:5432/autobot_users
+    SLM_DATABASE_URL=postgresql+asyncpg://slm_app:SLM@127.0.0.1:5432/slm
+    SLM_DB_POOL_MAX_OVERFLOW=10
+    SLM_DB_POOL_RECYCLE=3600
+    SLM_DB_POOL_SIZE=20
+    SLM_USERS_DATABASE_URL=postgresql+asyncpg://slm_app:SLM@127.0.0.1:5432/slm_users
+    ");
+    let log = "cat /var/log/postgresql/*.log; journalctl -o cat; cat /var/log/syslog 2>/dev/null || true";
+    for node in [&pair.slm, &pair.database_vm] {
+        let log = node.sh(log);
+        for password in [pair.owner_password(), pair.app_password(), pair.slm_password()] {
+            assert!(!log.contains(&password), "a password is in a log");
+        }
+    }
+}
