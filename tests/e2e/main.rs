@@ -12,6 +12,8 @@
 mod files;
 mod firewall;
 mod harness;
+mod health;
+mod health_of_neighbours;
 mod interruptions;
 mod kills;
 mod locks;
