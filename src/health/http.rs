@@ -95,13 +95,14 @@ impl Endpoint {
             self.authority()
         );
         // Where nobody listens ssh hangs up, before or after we have spoken.
-        let broken = |error: std::io::Error| match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => NOBODY.to_owned(),
+        let broken = |error: std::io::Error, answer: &[u8]| match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if answer.is_empty() => NOBODY.to_owned(),
             _ => format!("the connection broke: {error}"),
         };
-        stream.write_all(request.as_bytes()).await.map_err(broken)?;
         let mut answer = Vec::new();
-        (&mut stream).take(MOST_BYTES + 1).read_to_end(&mut answer).await.map_err(broken)?;
+        stream.write_all(request.as_bytes()).await.map_err(|error| broken(error, &answer))?;
+        let read = (&mut stream).take(MOST_BYTES + 1).read_to_end(&mut answer).await;
+        read.map_err(|error| broken(error, &answer))?;
         parsed(&answer).map(|(status, body)| (status, body.to_vec()))
     }
 }
