@@ -215,6 +215,22 @@ fn every_resource_is_documented_with_its_parameters() {
 }
 
 #[test]
+fn every_health_check_is_documented_with_its_parameters() {
+    let text = fs::read_to_string(root().join("docs/ROLES.md")).unwrap();
+    let checks = autobot_provision::health::CHECKS.iter().map(|kind| (kind.name, kind.parameters));
+    let exercises = autobot_provision::health::EXERCISES.iter().map(|kind| (kind.name, kind.parameters));
+    let mut missing = Vec::new();
+    for (name, parameters) in checks.chain(exercises) {
+        let row =
+            text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap_or_else(|| panic!("no row for `{name}`"));
+        // `db` is another name of `database`.
+        let lacks = |parameter: &&&str| **parameter != "db" && !row.contains(&format!("`{parameter}`"));
+        missing.extend(parameters.iter().filter(lacks).map(|parameter| format!("{name} {parameter}")));
+    }
+    assert!(missing.is_empty(), "not in docs/ROLES.md: {}", missing.join(", "));
+}
+
+#[test]
 fn every_test_is_run() {
     let script = fs::read_to_string(root().join("tests/run")).unwrap();
     let function = |name: &str| script.split(&format!("\n{name}() {{\n")).nth(1).unwrap().split("\n}\n").next().unwrap();

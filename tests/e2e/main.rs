@@ -13,6 +13,8 @@ mod edits;
 mod files;
 mod firewall;
 mod harness;
+mod health;
+mod health_of_neighbours;
 mod interruptions;
 mod kills;
 mod locks;
