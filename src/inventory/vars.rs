@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Layer;
+use super::{Dialect, Layer};
 use super::draft::Draft;
 use crate::source::{self, Diagnostic, did_you_mean, yaml};
 
@@ -13,11 +13,12 @@ const MAX_DIRECTORIES: usize = 16;
 
 pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path) {
     let mut directories = Vec::<PathBuf>::new();
+    let real = |directory: &Path| directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     for directory in beside.iter().map(PathBuf::as_path).chain([project]) {
-        let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-        if !directories.iter().any(|known| known.canonicalize().is_ok_and(|known| known == real)) {
-            directories.push(directory.to_owned());
-        }
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        // Ansible reads a directory as often as it is named; what it read last wins.
+        directories.retain(|known| real(known) != real(directory));
+        directories.push(directory.to_owned());
     }
     let groups: Vec<String> = draft.inventory.groups.keys().cloned().collect();
     let hosts: Vec<String> = draft.inventory.hosts.keys().cloned().collect();
@@ -93,7 +94,7 @@ fn layer(draft: &mut Draft, path: &Path) -> Option<Layer> {
     }
     let root = draft.problems.keep(yaml::parse(&file))?;
     let vars = super::yaml_file::entries(draft, &root, "a file of variables", "names and values")?;
-    (!vars.is_empty()).then(|| Layer { origin: shown, vars: vars.to_vec() })
+    (!vars.is_empty()).then(|| Layer { origin: shown, dialect: Dialect::Yaml, vars: vars.to_vec() })
 }
 
 /// A file for a group or host that does not exist is never read: most often its name is a slip.

@@ -1,0 +1,1 @@
+//! Host patterns against Ansible's own selection.
