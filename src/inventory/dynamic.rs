@@ -95,7 +95,9 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
     if let Some(vars) = parts.filter(|parts| is_host(parts)) {
         if let Some(checked) = host_name(draft, &name.name, &name.place) {
             draft.host(&checked, &name.place, &name.name);
-            draft.group_vars(&name.name, &name.place.file.shown, vars.to_vec());
+            // Ansible does not render these.
+            let vars = vars.iter().map(|(key, node)| (key.clone(), verbatim(node))).collect();
+            draft.group_vars(&name.name, &name.place.file.shown, vars);
         }
         return;
     }
@@ -119,6 +121,16 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
             _ => unknown_key(draft, key),
         }
     }
+}
+
+/// The same value as data that is never rendered.
+fn verbatim(node: &Node) -> Node {
+    let value = match &node.value {
+        Yaml::Seq(items) => Yaml::Seq(items.iter().map(verbatim).collect()),
+        Yaml::Map(entries) => Yaml::Map(entries.iter().map(|(key, node)| (key.clone(), verbatim(node))).collect()),
+        scalar @ (Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_)) => scalar.clone(),
+    };
+    Node { value, verbatim: true, ..node.clone() }
 }
 
 fn add_hosts(draft: &mut Draft, group: &Key, hosts: &[Node]) {

@@ -133,8 +133,9 @@ impl Reader<'_> {
                 entries.retain(|(key, _)| key.name != name);
                 entries.push((Key { name, place: self.place.clone() }, value));
             } else if entries.is_empty() {
-                items.retain(|item| item.value != first.value);
-                items.push(first);
+                if !items.iter().any(|item| item.value == first.value) {
+                    items.push(first);
+                }
             } else {
                 return None;
             }
@@ -156,7 +157,11 @@ impl Reader<'_> {
             self.skip_blanks();
             match self.letters.peek() {
                 Some('"' | '\'') => text.push_str(&self.string("")?),
-                _ => return Some(self.node(Yaml::Str(text), Style::Quoted)),
+                // Ansible never renders what was bytes.
+                _ => {
+                    let verbatim = prefix.is_some_and(|prefix| prefix.contains(['b', 'B']));
+                    return Some(Node { verbatim, ..self.node(Yaml::Str(text), Style::Quoted) });
+                }
             }
         }
     }

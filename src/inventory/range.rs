@@ -61,6 +61,10 @@ fn split_port(pattern: &str) -> Result<(&str, Option<u16>), NameError> {
         let port = rest.strip_prefix(':').map(port).transpose()?;
         return if port.is_some() || rest.is_empty() { Ok((address, port)) } else { Err(NameError::Name(pattern.into())) };
     }
+    if pattern.starts_with('[') && pattern.contains("]:") {
+        let why = "a name that begins with a range takes no port here: set `ansible_port`";
+        return Err(NameError::Range(pattern.to_owned(), why));
+    }
     match pattern.rsplit_once(':') {
         Some((name, digits)) if !digits.contains(']') => Ok((name, Some(port(digits)?))),
         _ => Ok((pattern, None)),

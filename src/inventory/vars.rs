@@ -94,7 +94,7 @@ fn layer(draft: &mut Draft, path: &Path) -> Option<Layer> {
     }
     let root = draft.problems.keep(yaml::parse(&file))?;
     let vars = super::yaml_file::entries(draft, &root, "a file of variables", "names and values")?;
-    (!vars.is_empty()).then(|| Layer { origin: shown, dialect: Dialect::Yaml, vars: vars.to_vec() })
+    (!vars.is_empty()).then(|| Layer { origin: shown, dialect: Dialect::of(&file.text), vars: vars.to_vec() })
 }
 
 /// A file for a group or host that does not exist is never read: most often its name is a slip.

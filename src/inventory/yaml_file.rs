@@ -9,7 +9,7 @@ use crate::source::{Diagnostic, Key, Node, SourceFile, Yaml, did_you_mean, yaml}
 pub(super) const GROUP_KEYS: [&str; 3] = ["hosts", "children", "vars"];
 
 pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
-    draft.dialect = Dialect::Yaml;
+    draft.dialect = Dialect::of(&file.text);
     let Some(root) = draft.problems.keep(yaml::parse(file)) else { return };
     match &root.value {
         Yaml::Null => {}

@@ -17,6 +17,17 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
+/// The hosts that a pattern selects in several orders of Ansible's sets; none where one of its parts matches nothing.
+#[derive(Debug)]
+pub(crate) struct Selected(pub(crate) Vec<Option<Vec<String>>>);
+
+impl Selected {
+    /// The answer, if it does not hang on the order of a set.
+    pub(crate) fn certain(&self) -> Option<&Option<Vec<String>>> {
+        self.0.iter().all(|hosts| *hosts == self.0[0]).then(|| &self.0[0])
+    }
+}
+
 /// A process that has Ansible imported.
 pub(crate) struct Ansible {
     child: Child,
@@ -57,7 +68,7 @@ pub(crate) fn command(program: &str) -> Command {
     let config = home.join("empty.cfg");
     fs::write(&config, "").unwrap();
     let mut command = Command::new(programs().join(program));
-    command.env_clear().envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C.UTF-8"), ("ANSIBLE_NOCOLOR", "1")]);
+    command.env_clear().envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C.UTF-8"), ("ANSIBLE_NOCOLOR", "1"), ("PYTHONHASHSEED", "0")]);
     // Without these Ansible only warns about what it could not read, and about patterns that match nothing.
     command.envs([("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1"), ("ANSIBLE_HOST_PATTERN_MISMATCH", "error")]);
     command.env("HOME", &home).env("ANSIBLE_HOME", &home).env("ANSIBLE_CONFIG", &config).stdin(Stdio::null());
@@ -85,10 +96,11 @@ impl Ansible {
         Ran { code: answer["code"].as_i64().unwrap(), stdout: text("stdout"), stderr: text("stderr") }
     }
 
-    /// The hosts that each pattern selects; nothing where one of its parts matches nothing. `as_limit`: as `--limit` of `all`.
-    pub(crate) fn select(&mut self, patterns: &[String], inventory: &str, directory: &Path, as_limit: bool) -> Vec<Option<Vec<String>>> {
+    /// What each pattern selects. `as_limit`: as `--limit` of `all`.
+    pub(crate) fn select(&mut self, patterns: &[String], inventory: &str, directory: &Path, as_limit: bool) -> Vec<Selected> {
         let question = json!({ "patterns": patterns, "sources": [inventory], "directory": directory, "as_limit": as_limit });
-        serde_json::from_value(self.ask(&question)).unwrap()
+        let answers: Vec<Vec<Option<Vec<String>>>> = serde_json::from_value(self.ask(&question)).unwrap();
+        answers.into_iter().map(Selected).collect()
     }
 }
 

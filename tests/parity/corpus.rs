@@ -67,7 +67,7 @@ impl Case {
 
     /// What differs, and how many outputs were compared.
     fn compare(&self, ansible: &mut Ansible) -> (Vec<String>, usize) {
-        let mut hosts: Vec<String> = self.ours(&["list"]).1.lines().filter_map(|line| Some(line.split("  ").next()?.to_owned())).collect();
+        let mut hosts: Vec<String> = self.ours(&["list"]).1.lines().filter_map(|line| Some(line.split("  ").next()?.to_owned())).filter(|host| !host.is_empty()).collect();
         // Three of them say enough; `list` shows the variables of all.
         if hosts.len() > 3 {
             hosts = vec![hosts[0].clone(), hosts[hosts.len() / 2].clone(), hosts[hosts.len() - 1].clone()];

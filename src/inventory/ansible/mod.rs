@@ -19,8 +19,16 @@ pub enum Dialect {
     Yaml,
     /// Python literals: `0x1F` is 31, `yes` is text.
     Ini,
-    /// JSON from a program.
+    /// JSON, from a program or in a file.
     Json,
+}
+
+impl Dialect {
+    /// Of a file that may be read as YAML: Ansible tries JSON first, where `1e3` is a number.
+    pub(super) fn of(text: &str) -> Self {
+        let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        if is_json { Self::Json } else { Self::Yaml }
+    }
 }
 
 /// A value that prints as Python's `json.dumps(value, indent=4, sort_keys=True)`; what is not ASCII stays.
