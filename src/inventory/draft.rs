@@ -213,17 +213,20 @@ impl Draft {
         for name in orphans.iter().filter(|name| *name != ALL) {
             self.link(ALL, name);
         }
+        let mut below_ungrouped = Vec::new();
         let Inventory { hosts, groups, warnings } = &mut self.inventory;
         for host in hosts.values_mut() {
             let is_grouped = host.groups.iter().any(|group| group != ALL && group != UNGROUPED);
             let is_ungrouped = host.groups.iter().any(|group| group == UNGROUPED);
-            if is_grouped == is_ungrouped
-                && let Some(ungrouped) = groups.get_mut(UNGROUPED)
-            {
+            if is_grouped == is_ungrouped {
                 if is_grouped {
                     host.groups.retain(|group| group != UNGROUPED);
-                    ungrouped.hosts.retain(|name| *name != host.name);
-                } else {
+                    if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
+                        ungrouped.hosts.retain(|name| *name != host.name);
+                    }
+                } else if groups.contains_key(&host.name) {
+                    below_ungrouped.push((host.name.clone(), host.place.clone()));
+                } else if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
                     host.groups.push(UNGROUPED.to_owned());
                     ungrouped.hosts.push(host.name.clone());
                 }
@@ -236,6 +239,10 @@ impl Draft {
                     None => warning,
                 });
             }
+        }
+        // Where such a host has the name of a group, Ansible puts the group there in its stead.
+        for (name, place) in below_ungrouped {
+            self.child(UNGROUPED, &name, &place);
         }
         self.depths();
     }

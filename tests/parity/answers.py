@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 
-ORDERS = 4
+ORDERS = 12
 
 
 def run(arguments, directory):
@@ -72,9 +72,11 @@ def select(patterns, sources, directory, as_limit):
 
 
 def main():
-    # Imports what every fork needs.
-    select(["all"], ["a,"], "/", False)
-    run(["ansible-inventory", "-i", "a,", "--list"], "/")
+    # Imports what every fork needs: plugins too, which a list of hosts alone would not.
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write("all: {hosts: {h: }}")
+        file.flush()
+        select(["all"], [file.name], "/", False)
     answers = os.fdopen(os.dup(1), "w")
     # What Ansible prints by itself is no answer.
     os.dup2(2, 1)

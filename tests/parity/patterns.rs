@@ -23,17 +23,17 @@ const HOSTS: [&str; 11] = ["web1", "web2", "db1", "db2", "db3", "a.b", "h.lan", 
 /// Groups with hosts of theirs, and children that stand further down: an inventory in JSON.
 fn inventory() -> impl Strategy<Value = String> {
     let group = (prop::collection::vec(select(&HOSTS[..]), 0..5), prop::collection::vec(any::<prop::sample::Index>(), 0..3));
-    (Just(GROUPS.to_vec()).prop_shuffle(), prop::collection::vec(group, 3..GROUPS.len()), select(&HOSTS[..])).prop_map(
-        |(names, groups, direct)| {
+    (Just(GROUPS.to_vec()).prop_shuffle(), prop::collection::vec(group, GROUPS.len()), Just(HOSTS.to_vec()).prop_shuffle()).prop_map(
+        |(names, groups, hosts)| {
             let nothing = |names: Vec<&str>| names.into_iter().map(|name| (name.to_owned(), Value::Null)).collect::<Map<_, _>>();
             let mut all = Map::new();
             for (index, (hosts, children)) in groups.iter().enumerate() {
-                let later = &names[index + 1..groups.len()];
+                let later = &names[index + 1..];
                 let children = if later.is_empty() { vec![] } else { children.iter().map(|child| *child.get(later)).collect() };
                 let group = json!({ "hosts": nothing(hosts.clone()), "children": nothing(children) });
                 all.insert(names[index].to_owned(), group);
             }
-            all.insert("all".to_owned(), json!({ "hosts": { direct: null } }));
+            all.insert("all".to_owned(), json!({ "hosts": nothing(hosts) }));
             Value::Object(all).to_string()
         },
     )
@@ -41,12 +41,12 @@ fn inventory() -> impl Strategy<Value = String> {
 
 fn part() -> impl Strategy<Value = String> {
     let name = prop_oneof![
-        4 => select(&GROUPS[..]),
-        4 => select(&HOSTS[..]),
-        2 => select(&["all", "ungrouped", "*"][..]),
+        9 => select(&GROUPS[..]),
+        9 => select(&HOSTS[..]),
+        4 => select(&["all", "ungrouped", "*"][..]),
         1 => select(&["nosuch", "we", "WEB", "192.168.0.1"][..]),
     ];
-    let glob = select(&["w*", "*b*", "db?", "db[12]", "db[!1]", "[!w]*", "*.lan", "?", "*e[bu]", "*-*", "[]x]", "web[", "*[0]*", "a?b"][..]);
+    let glob = select(&["w*", "*b*", "db?", "db[12]", "db[!1]", "[!w]*", "*.lan", "?", "*e[bu]", "*-*", "[]x]", "web[", "*[0]*", "a?b", "*", "d*"][..]);
     let regex = select(&["~web.*2", "~(web|db)1", "~.*lan$", "~^[dw]b?", "~.b", "~", "~x$", "~a\\.b", "~[^w]", "~web", "~(", "~10"][..]);
     let subscripts = ["[0]", "[1]", "[2]", "[-1]", "[-2]", "[0:1]", "[1:2]", "[1:]", "[0-1]", "[5]", "[2:9]", "[0:0]", "[3:0]", "[-2:-1]"];
     let indexed = (prop_oneof![select(&GROUPS[..]), select(&["all", "w*", "*b*", "db?"][..])], select(subscripts.to_vec()));
@@ -56,7 +56,7 @@ fn part() -> impl Strategy<Value = String> {
         1 => regex.prop_map(str::to_owned),
         3 => indexed.prop_map(|(name, subscript)| format!("{name}{subscript}")),
     ];
-    (prop_oneof![6 => Just(""), 2 => Just("&"), 2 => Just("!"), 1 => Just("!!")], part).prop_map(|(sign, part)| format!("{sign}{part}"))
+    (prop_oneof![30 => Just(""), 8 => Just("&"), 12 => Just("!"), 1 => Just("!!")], part).prop_map(|(sign, part)| format!("{sign}{part}"))
 }
 
 fn pattern() -> impl Strategy<Value = String> {
@@ -122,7 +122,7 @@ fn patterns_select_what_ansible_selects() {
     println!("{} patterns: {seen:?}", INVENTORIES * PATTERNS_OF_EACH);
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
     // A corpus of errors would prove little.
-    assert!(seen["exact"] > INVENTORIES * PATTERNS_OF_EACH / 4, "{seen:?}");
+    assert!(seen["exact"] > INVENTORIES * PATTERNS_OF_EACH / 2, "{seen:?}");
 }
 
 #[test]
