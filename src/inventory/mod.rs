@@ -8,8 +8,10 @@ use indexmap::IndexMap;
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile};
 use crate::vault::Keyring;
 
+pub mod ansible;
 mod draft;
 mod dynamic;
+mod glob;
 mod ini;
 mod literal;
 mod pattern;
@@ -18,6 +20,7 @@ mod vars;
 mod words;
 mod yaml_file;
 
+pub use ansible::Dialect;
 pub use pattern::PatternError;
 
 /// The group of all hosts.
@@ -51,6 +54,8 @@ impl InventorySource {
 pub struct Layer {
     /// The file, as users see it: `group_vars/all.yml`.
     pub origin: String,
+    /// What its plain values mean to Ansible.
+    pub dialect: Dialect,
     /// Names and raw values, in the order of the file.
     pub vars: Vec<(Key, Node)>,
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Layer;
 use super::draft::Draft;
+use super::{Dialect, Layer};
 use crate::source::{self, Diagnostic, did_you_mean, yaml};
 use crate::vault::{self, Keyring};
 
@@ -14,11 +14,12 @@ const MAX_DIRECTORIES: usize = 16;
 
 pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path, keys: &Keyring) {
     let mut directories = Vec::<PathBuf>::new();
+    let real = |directory: &Path| directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     for directory in beside.iter().map(PathBuf::as_path).chain([project]) {
-        let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-        if !directories.iter().any(|known| known.canonicalize().is_ok_and(|known| known == real)) {
-            directories.push(directory.to_owned());
-        }
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        // Ansible reads a directory as often as it is named; what it read last wins.
+        directories.retain(|known| real(known) != real(directory));
+        directories.push(directory.to_owned());
     }
     let groups: Vec<String> = draft.inventory.groups.keys().cloned().collect();
     let hosts: Vec<String> = draft.inventory.hosts.keys().cloned().collect();
@@ -90,7 +91,7 @@ fn layer(draft: &mut Draft, path: &Path, keys: &Keyring) -> Option<Layer> {
     let parsed = if vault::is_encrypted(&file.text) { vault::read(&file, keys) } else { yaml::parse(&file) };
     let root = draft.problems.keep(parsed)?;
     let vars = super::yaml_file::entries(draft, &root, "a file of variables", "names and values")?;
-    (!vars.is_empty()).then(|| Layer { origin: shown, vars: vars.to_vec() })
+    (!vars.is_empty()).then(|| Layer { origin: shown, dialect: Dialect::of(&file.text), vars: vars.to_vec() })
 }
 
 /// A file for a group or host that does not exist is never read: most often its name is a slip.

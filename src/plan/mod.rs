@@ -436,9 +436,6 @@ pub struct SecretSpec {
     pub place: Place,
 }
 
-/// What stands for a value of an encrypted file.
-const HIDDEN: &str = "‹encrypted›";
-
 /// A value as it is written, nothing rendered and nothing decrypted.
 pub(crate) fn raw(node: &Node) -> Value {
     match &node.value {
@@ -449,7 +446,7 @@ pub(crate) fn raw(node: &Node) -> Value {
         Yaml::Str(text) => json!(text),
         // As Ansible prints them.
         Yaml::Vaulted(Vaulted::Sealed(text)) => json!({ yaml::VAULT_KEY: text.as_ref() }),
-        Yaml::Vaulted(Vaulted::Opened(_)) => json!(HIDDEN),
+        Yaml::Vaulted(Vaulted::Opened(_)) => json!(Vaulted::HIDDEN),
         Yaml::Seq(items) => items.iter().map(raw).collect(),
         Yaml::Map(entries) => entries.iter().map(|(key, value)| (key.name.clone(), raw(value))).collect::<Map<_, _>>().into(),
     }

@@ -67,6 +67,11 @@ pub struct Key {
     pub place: Place,
 }
 
+impl Vaulted {
+    /// What people see in place of a value that was decrypted.
+    pub const HIDDEN: &str = "‹encrypted›";
+}
+
 impl Yaml {
     /// What this is, with its article: `a list`.
     #[must_use]
