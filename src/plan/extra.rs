@@ -28,8 +28,8 @@ pub(super) struct Extra {
     /// As it is written, when Ansible Vault encrypted something in it.
     pub(super) vaulted: Option<Node>,
     pub(super) place: Place,
-    /// Where its name stands.
-    named: Place,
+    /// Where its name stands on the command line; none in a file, which may well hold more than one project's variables.
+    named: Option<Place>,
 }
 
 /// Reads every `-e`; later ones win.
@@ -40,13 +40,13 @@ pub(super) fn read(arguments: &[String], keys: &Keyring, wrong: &mut Diagnostics
             if let Some(file) = wrong.keep(source::read(Path::new(path), path)) {
                 if vault::is_encrypted(&file.text) {
                     let root = wrong.keep(vault::read(&file, keys));
-                    entries(root.as_ref(), &mut variables, wrong);
+                    entries(root.as_ref(), true, &mut variables, wrong);
                 } else {
-                    map(&file, &mut variables, wrong);
+                    map(&file, true, &mut variables, wrong);
                 }
             }
         } else if argument.trim_start().starts_with('{') {
-            map(&SourceFile::new("-e", argument.trim()), &mut variables, wrong);
+            map(&SourceFile::new("-e", argument.trim()), false, &mut variables, wrong);
         } else {
             pairs(argument, &mut variables, wrong);
         }
@@ -59,22 +59,23 @@ pub(super) fn read(arguments: &[String], keys: &Keyring, wrong: &mut Diagnostics
     variables
 }
 
-fn map(file: &Arc<SourceFile>, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
+fn map(file: &Arc<SourceFile>, is_file: bool, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
     if let Some(place) = reserved(file) {
         wrong.push(Diagnostic::error("a character that is reserved for secrets").at(place));
         return;
     }
     let root = wrong.keep(yaml::parse(file));
-    entries(root.as_ref(), variables, wrong);
+    entries(root.as_ref(), is_file, variables, wrong);
 }
 
-fn entries(root: Option<&Node>, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
+fn entries(root: Option<&Node>, is_file: bool, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
     let Some(root) = root else { return };
     match &root.value {
         Yaml::Map(entries) => {
             for (key, node) in entries {
                 let vaulted = node.holds_vaulted().then(|| verbatim(node.clone()));
-                let extra = Extra { value: raw(node), vaulted, place: node.place.clone(), named: key.place.clone() };
+                let named = (!is_file).then(|| key.place.clone());
+                let extra = Extra { value: raw(node), vaulted, place: node.place.clone(), named };
                 variables.insert(key.name.clone(), extra);
             }
         }
@@ -115,7 +116,7 @@ fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, wrong: &mut Di
             return;
         };
         let (value, end) = word(argument, equals + 1);
-        let (place, named) = (Place::new(&file, equals + 1..end), Place::new(&file, start..equals));
+        let (place, named) = (Place::new(&file, equals + 1..end), Some(Place::new(&file, start..equals)));
         let extra = Extra { value: Value::String(value), vaulted: None, place, named };
         variables.insert(argument[start..equals].trim().to_owned(), extra);
         rest = end;
@@ -144,8 +145,8 @@ const OURS: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED];
 /// What a role, a template or the inventory mentions is known: it may be used only where it is set. So are Ansible's own names.
 pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
     let is_ansible = |name: &str| name.starts_with("ansible_") || OURS.contains(&name);
-    let extra = project.extra.iter().filter(|(name, _)| !is_ansible(name));
-    let unknown: Vec<(&String, &Extra)> = extra.filter(|(name, _)| !is_set(project, name)).collect();
+    let named = project.extra.iter().filter_map(|(name, extra)| Some((name, extra.named.as_ref()?)));
+    let unknown: Vec<(&String, &Place)> = named.filter(|(name, _)| !is_ansible(name) && !is_set(project, name)).collect();
     if unknown.is_empty() {
         return;
     }
@@ -153,14 +154,14 @@ pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
     for folder in ["roles", "templates"] {
         texts_in(&project.path.join(folder), 0, &mut texts);
     }
-    for (name, extra) in unknown {
+    for (name, place) in unknown {
         if texts.iter().any(|text| mentions_word(text, name)) || is_mentioned(project, name) {
             continue;
         }
         let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
         known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
         known.sort_unstable();
-        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(extra.named.clone());
+        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(place.clone());
         wrong.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),
