@@ -17,6 +17,7 @@ mod kills;
 mod locks;
 mod packages;
 mod prediction;
+mod role_postgresql;
 mod role_redis;
 mod role_redis_refusals;
 mod second_run;
