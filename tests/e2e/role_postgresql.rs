@@ -49,10 +49,8 @@ fn secret(node: &Booted, key: &str) -> String {
 
 /// Logs in with the DATABASE_URL as libpq reads it, and says who and where it is.
 fn by_url(node: &Booted) -> String {
-    node.sh(
-        r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
-        runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#,
-    )
+    node.sh(r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
+        runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#)
 }
 
 fn property(node: &Booted, unit: &str, name: &str) -> String {
@@ -71,7 +69,9 @@ fn converged(project: &Project) -> Ran {
 #[test]
 fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reaches() {
     let changed = image();
-    for id in ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"] {
+    for id in
+        ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"]
+    {
         assert!(changed.contains(id), "{changed:#?}");
     }
     assert!(!changed.iter().any(|id| id.contains("home directories")), "there is no backend: {changed:#?}");
@@ -94,7 +94,8 @@ fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reac
     assert!(password.len() == 32 && password.chars().all(|sign| sign.is_ascii_alphanumeric()), "{} signs", password.len());
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     assert_eq!(node.sh("stat -c '%U:%G %a' /etc/autobot/slm-secrets.env"), "root:root 600");
-    let seen = node.sh("cat /var/log/postgresql/*.log; journalctl -b -o cat; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
+    let seen =
+        node.sh("cat /var/log/postgresql/*.log; journalctl -b -o cat; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
     assert!(!seen.contains(&password), "the password is in a log or a command line");
 
     // Whoever comes without the password, to another database, or from elsewhere.
@@ -144,15 +145,13 @@ fn the_backends_unit_sees_home_directories_and_follows_a_new_password() {
     let node = slm();
     let project = project(&node);
     let (old, url) = (secret(&node, "DB_PASSWORD"), secret(&node, "DATABASE_URL"));
-    node.sh(
-        "cat >/etc/systemd/system/autobot-slm-backend.service <<'END'
+    node.sh("cat >/etc/systemd/system/autobot-slm-backend.service <<'END'
 [Service]
 ProtectHome=yes
 EnvironmentFile=/etc/autobot/slm-secrets.env
 ExecStart=sh -c 'echo \"$DATABASE_URL\" >/run/seen; exec sleep infinity'
 END
-systemctl daemon-reload; systemctl start autobot-slm-backend",
-    );
+systemctl daemon-reload; systemctl start autobot-slm-backend");
     eventually("the backend runs", 10, || node.sh("cat /run/seen 2>/dev/null || :") == url);
     let changed = foretold(&project, "slm", "the backend was installed", &[]);
     let restart = "postgresql/restart the SLM backend where it runs".to_owned();
@@ -202,10 +201,12 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     let trust = ["-e", "postgresql_auth=trust_md5"];
     let changed = foretold(&project, "slm", "trust_md5", &trust);
     assert_eq!(changed, BTreeSet::from(["postgresql/Say who may log in".to_owned()]));
-    let as_nobody = |user: &str| node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"));
+    let as_nobody = |user: &str| {
+        node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"))
+    };
     assert_eq!(String::from_utf8_lossy(&as_nobody("autobot_slm").stdout).trim(), "autobot_slm", "no password on the socket");
     assert!(!as_nobody("postgres").status.success(), "nobody became the superuser");
-    let wrong = node.try_sh("psql -w 'postgresql://autobot_slm:wrong@localhost/autobot_slm' -c 'select 1'");
+    let wrong = node.try_sh("cd /; psql -w 'postgresql://autobot_slm:wrong@localhost/autobot_slm' -c 'select 1'");
     assert!(!wrong.status.success(), "a wrong password on loopback");
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     for run in [&["deploy", "--check"], DEPLOY] {
@@ -283,7 +284,10 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     node.sh("systemctl stop postgresql@15-main; mv /etc/postgresql/15/main /root/lost");
     for run in [&["deploy", "--check"], DEPLOY] {
         let refused = project.json(run).failure("slm");
-        assert!(refused.starts_with("/var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone"), "{refused}");
+        assert!(
+            refused.starts_with("/var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone"),
+            "{refused}"
+        );
     }
     node.sh("mv /root/lost /etc/postgresql/15/main");
     project.json(DEPLOY).assert_code(0);
