@@ -1,6 +1,13 @@
 //! Role `postgresql` on the SLM node, judged by psql, systemctl, ss, and a client elsewhere.
 
-use std::{collections::BTreeSet, sync::OnceLock};
+use std::{
+    collections::BTreeSet,
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
 
 use serde_json::json;
 
@@ -292,4 +299,67 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     node.sh("mv /root/lost /etc/postgresql/15/main");
     project.json(DEPLOY).assert_code(0);
     assert_eq!(psql(&node, "select count(*) from precious"), "0");
+}
+
+/// Signs a text with a key of its own. The key, and the text with its signature.
+fn signed(text: &str) -> (String, String) {
+    let home = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+    let gpg = |arguments: &[&str], input: &str| {
+        let mut child = Command::new("gpg")
+            .args(["--batch", "--quiet", "--no-tty", "--yes", "--passphrase", ""])
+            .args(arguments)
+            .env("GNUPGHOME", home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    gpg(&["--quick-generate-key", "T <t@example.invalid>", "rsa3072", "sign", "never"], "");
+    let made = (gpg(&["--armor", "--export"], ""), gpg(&["--digest-algo", "SHA256", "--armor", "--clearsign"], text));
+    drop(Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", home.path()).output());
+    made
+}
+
+#[test]
+fn another_version_comes_from_the_postgresql_projects_repository() {
+    let node = Booted::bare();
+    // As PGDG lays it out; the packages have names only.
+    let release = node.sh(
+        r#"set -eu
+        cd /srv; mkdir -p pgdg/dists/bookworm-pgdg/main/binary-all pgdg/dists/bookworm-pgdg/main/binary-amd64 pgdg/pool
+        for name in postgresql-17 postgresql-client-17; do
+          mkdir -p "tree/$name/DEBIAN"
+          printf 'Package: %s\nVersion: 17.99-1.pgdg120+1\nArchitecture: all\nMaintainer: T <t@example.invalid>\nDescription: t\n' "$name" >"tree/$name/DEBIAN/control"
+          dpkg-deb -b "tree/$name" "pgdg/pool/$name.deb" >/dev/null
+        done
+        cd pgdg
+        for deb in pool/*.deb; do
+          dpkg-deb -f "$deb"
+          printf 'Filename: %s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
+        done >dists/bookworm-pgdg/main/binary-amd64/Packages
+        cp dists/bookworm-pgdg/main/binary-amd64/Packages dists/bookworm-pgdg/main/binary-all/Packages
+        cd dists/bookworm-pgdg
+        printf 'Origin: apt.postgresql.org\nSuite: bookworm-pgdg\nCodename: bookworm-pgdg\nArchitectures: all amd64 arm64\nComponents: main\nSHA256:\n'
+        for index in main/*/Packages; do printf ' %s %s %s\n' "$(sha256sum "$index" | cut -d' ' -f1)" "$(stat -c %s "$index")" "$index"; done"#,
+    );
+    let (key, in_release) = signed(&format!("{release}\n"));
+    node.sh(&format!(
+        "cat >/srv/pgdg/key.asc <<'END'\n{key}END\ncat >/srv/pgdg/dists/bookworm-pgdg/InRelease <<'END'\n{in_release}END"
+    ));
+    let vars = "autobot_roles: [postgresql_server]\npostgresql_repo: pgdg\npostgresql_version: \"17\"\n\
+                postgresql_repo_url: file:/srv/pgdg\npostgresql_repo_key_url: file:/srv/pgdg/key.asc";
+    let project = Project::shipped(&[("slm", &node, vars)]);
+    let changed = foretold(&project, "slm", "the packages of another repository", &["--tags", "packages"]);
+    assert!(changed.contains("postgresql_server/Add the PostgreSQL repository"), "{changed:#?}");
+    assert_eq!(node.sh("dpkg-query -W -f '${Version}' postgresql-17"), "17.99-1.pgdg120+1");
+    let source = node.sh("cat /etc/apt/sources.list.d/pgdg.sources");
+    assert!(
+        source.contains("URIs: file:/srv/pgdg\n") && source.contains("Suites: bookworm-pgdg\nComponents: main\n"),
+        "{source}"
+    );
+    assert!(source.contains("Signed-By:"), "{source}");
 }
