@@ -81,7 +81,7 @@ const ACTIONS: &[(&str, &str, &str)] = &[
     ("SELECT lo_import('/etc/passwd')", DENIED, DENIED),
     ("SELECT pg_hba_file_rules()", DENIED, DENIED),
     ("SELECT pg_reload_conf()", DENIED, DENIED),
-    ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'background writer'", DENIED, DENIED),
+    ("SELECT pg_terminate_backend(min(pid)) FROM pg_stat_activity WHERE usename = 'postgres'", DENIED, DENIED),
     ("SELECT pg_create_physical_replication_slot('more')", DENIED, DENIED),
     ("CREATE PUBLICATION more FOR ALL TABLES", DENIED, DENIED),
     ("CREATE EXTENSION file_fdw", DENIED, DENIED),

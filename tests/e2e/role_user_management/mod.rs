@@ -2,6 +2,7 @@
 
 mod access;
 mod matrix;
+mod privileges;
 mod role;
 
 use std::{
