@@ -87,7 +87,9 @@ fn what_is_granted_and_revoked_is_what_postgresql_goes_by() {
     psql(&node, "'sh op'", LATER);
     assert_eq!(says(&node, &GRANTED), "y".repeat(14) + "n");
     assert_eq!(says(&node, &NEVER), "n".repeat(8));
-    // Only what is missing is granted again, and named.
+    // New objects of a schema, all of which were meant; then only what is missing is granted again, and named.
+    let fresh = ["toy/Privilege 3".to_owned(), "toy/Privilege 4".to_owned()];
+    assert_eq!(project.settles(&all).ids("node", "changed"), fresh.into());
     psql(&node, "'sh op'", "REVOKE INSERT ON sold FROM reader");
     let deploy = project.settles(&all);
     assert_eq!(deploy.ids("node", "changed"), ["toy/Privilege 2".to_owned()].into());
@@ -121,7 +123,8 @@ fn what_is_granted_and_revoked_is_what_postgresql_goes_by() {
     }
 
     // Memberships bring privileges, too.
-    let member = |of: &str| format!("description: t\ntasks:\n  - {{name: Login, postgresql_user: {{name: reader, member_of: {of}}}}}\n");
+    let member =
+        |of: &str| format!("description: t\ntasks:\n  - {{name: Login, postgresql_user: {{name: reader, member_of: {of}}}}}\n");
     let is = ["pg_has_role('reader', 'shopkeeper', 'MEMBER')", "pg_has_role('reader', 'pg_monitor', 'MEMBER')"];
     project.settles(&member("[shopkeeper, pg_monitor]"));
     assert_eq!(says(&node, &is), "yy");
