@@ -18,6 +18,7 @@ mod kills;
 mod locks;
 mod packages;
 mod prediction;
+mod role_postgresql;
 mod role_redis;
 mod role_redis_refusals;
 mod role_user_management;
