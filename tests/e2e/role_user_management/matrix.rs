@@ -6,7 +6,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use super::{Dug, pair, psql, state, wait_for};
 
-/// SQLSTATEs: what works; insufficient privilege; no rule of pg_hba.conf; wrong password.
+/// SQLSTATEs: what works; insufficient privilege; no rule of `pg_hba.conf`; wrong password.
 pub const YES: &str = "00000";
 const DENIED: &str = "42501";
 pub const NO_RULE: &str = "28000";

@@ -78,8 +78,28 @@ fn beside_the_roles_of_either_node_nothing_is_lost_and_nothing_shared() {
     assert!(keys.contains("SLM_APP_PASSWORD=") && keys.contains("DB_PASSWORD="), "{keys}");
     let rules = |node: &Booted| node.sh("grep -v '^# Written' /etc/postgresql/15/main/pg_hba.conf");
     let address = pair.slm.address.to_string();
-    insta::assert_snapshot!(rules(&pair.database_vm).replace(&address, "SLM"), @"");
-    insta::assert_snapshot!(rules(&pair.slm), @"");
+    insta::assert_snapshot!(rules(&pair.database_vm).replace(&address, "SLM"), @r"
+    local all postgres peer
+    # autobot-provision: begin user-management-users
+    local autobot_users autobot_users,autobot_app scram-sha-256
+    host autobot_users autobot_users,autobot_app 127.0.0.1/32 scram-sha-256
+    host autobot_users autobot_users,autobot_app ::1/128 scram-sha-256
+    hostssl autobot_users autobot_app SLM/32 scram-sha-256
+    # autobot-provision: end user-management-users
+    ");
+    insta::assert_snapshot!(rules(&pair.slm), @r"
+    local all postgres peer
+    # autobot-provision: begin postgresql
+    local autobot_slm autobot_slm scram-sha-256
+    host autobot_slm autobot_slm 127.0.0.1/32 scram-sha-256
+    host autobot_slm autobot_slm ::1/128 scram-sha-256
+    # autobot-provision: end postgresql
+    # autobot-provision: begin user-management-slm
+    local slm,slm_users slm_app scram-sha-256
+    host slm,slm_users slm_app 127.0.0.1/32 scram-sha-256
+    host slm,slm_users slm_app ::1/128 scram-sha-256
+    # autobot-provision: end user-management-slm
+    ");
 
     let (database_vm, node) = (Dug::to(&pair.database_vm), Dug::to(&pair.slm));
     let slm_password = Pair::secret(&pair.slm, "slm-secrets.env", "DB_PASSWORD");
