@@ -17,6 +17,8 @@ mod interruptions;
 mod kills;
 mod locks;
 mod packages;
+mod pg_conf;
+mod pg_hba;
 mod prediction;
 mod role_postgresql;
 mod role_redis;

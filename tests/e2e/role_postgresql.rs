@@ -1,6 +1,13 @@
 //! Role `postgresql` on the SLM node, judged by psql, systemctl, ss, and a client elsewhere.
 
-use std::{collections::BTreeSet, sync::OnceLock};
+use std::{
+    collections::BTreeSet,
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
 
 use serde_json::json;
 
@@ -49,10 +56,8 @@ fn secret(node: &Booted, key: &str) -> String {
 
 /// Logs in with the DATABASE_URL as libpq reads it, and says who and where it is.
 fn by_url(node: &Booted) -> String {
-    node.sh(
-        r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
-        runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#,
-    )
+    node.sh(r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
+        runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#)
 }
 
 fn property(node: &Booted, unit: &str, name: &str) -> String {
@@ -71,7 +76,9 @@ fn converged(project: &Project) -> Ran {
 #[test]
 fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reaches() {
     let changed = image();
-    for id in ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"] {
+    for id in
+        ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"]
+    {
         assert!(changed.contains(id), "{changed:#?}");
     }
     assert!(!changed.iter().any(|id| id.contains("home directories")), "there is no backend: {changed:#?}");
@@ -94,7 +101,8 @@ fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reac
     assert!(password.len() == 32 && password.chars().all(|sign| sign.is_ascii_alphanumeric()), "{} signs", password.len());
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     assert_eq!(node.sh("stat -c '%U:%G %a' /etc/autobot/slm-secrets.env"), "root:root 600");
-    let seen = node.sh("cat /var/log/postgresql/*.log; journalctl -b -o cat; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
+    let seen =
+        node.sh("cat /var/log/postgresql/*.log; journalctl -b -o cat; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
     assert!(!seen.contains(&password), "the password is in a log or a command line");
 
     // Whoever comes without the password, to another database, or from elsewhere.
@@ -144,15 +152,13 @@ fn the_backends_unit_sees_home_directories_and_follows_a_new_password() {
     let node = slm();
     let project = project(&node);
     let (old, url) = (secret(&node, "DB_PASSWORD"), secret(&node, "DATABASE_URL"));
-    node.sh(
-        "cat >/etc/systemd/system/autobot-slm-backend.service <<'END'
+    node.sh("cat >/etc/systemd/system/autobot-slm-backend.service <<'END'
 [Service]
 ProtectHome=yes
 EnvironmentFile=/etc/autobot/slm-secrets.env
 ExecStart=sh -c 'echo \"$DATABASE_URL\" >/run/seen; exec sleep infinity'
 END
-systemctl daemon-reload; systemctl start autobot-slm-backend",
-    );
+systemctl daemon-reload; systemctl start autobot-slm-backend");
     eventually("the backend runs", 10, || node.sh("cat /run/seen 2>/dev/null || :") == url);
     let changed = foretold(&project, "slm", "the backend was installed", &[]);
     let restart = "postgresql/restart the SLM backend where it runs".to_owned();
@@ -202,10 +208,12 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     let trust = ["-e", "postgresql_auth=trust_md5"];
     let changed = foretold(&project, "slm", "trust_md5", &trust);
     assert_eq!(changed, BTreeSet::from(["postgresql/Say who may log in".to_owned()]));
-    let as_nobody = |user: &str| node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"));
+    let as_nobody = |user: &str| {
+        node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"))
+    };
     assert_eq!(String::from_utf8_lossy(&as_nobody("autobot_slm").stdout).trim(), "autobot_slm", "no password on the socket");
     assert!(!as_nobody("postgres").status.success(), "nobody became the superuser");
-    let wrong = node.try_sh("psql -w 'postgresql://autobot_slm:wrong@localhost/autobot_slm' -c 'select 1'");
+    let wrong = node.try_sh("cd /; psql -w 'postgresql://autobot_slm:wrong@localhost/autobot_slm' -c 'select 1'");
     assert!(!wrong.status.success(), "a wrong password on loopback");
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     for run in [&["deploy", "--check"], DEPLOY] {
@@ -283,9 +291,75 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     node.sh("systemctl stop postgresql@15-main; mv /etc/postgresql/15/main /root/lost");
     for run in [&["deploy", "--check"], DEPLOY] {
         let refused = project.json(run).failure("slm");
-        assert!(refused.starts_with("/var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone"), "{refused}");
+        assert!(
+            refused.starts_with("/var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone"),
+            "{refused}"
+        );
     }
     node.sh("mv /root/lost /etc/postgresql/15/main");
     project.json(DEPLOY).assert_code(0);
     assert_eq!(psql(&node, "select count(*) from precious"), "0");
+}
+
+/// Signs a text with a key of its own. The key, and the text with its signature.
+fn signed(text: &str) -> (String, String) {
+    let home = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+    let gpg = |arguments: &[&str], input: &str| {
+        let mut child = Command::new("gpg")
+            .args(["--batch", "--quiet", "--no-tty", "--yes", "--passphrase", ""])
+            .args(arguments)
+            .env("GNUPGHOME", home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    gpg(&["--quick-generate-key", "T <t@example.invalid>", "rsa3072", "sign", "never"], "");
+    let made = (gpg(&["--armor", "--export"], ""), gpg(&["--digest-algo", "SHA256", "--armor", "--clearsign"], text));
+    drop(Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", home.path()).output());
+    made
+}
+
+#[test]
+fn another_version_comes_from_the_postgresql_projects_repository() {
+    let node = Booted::bare();
+    // As PGDG lays it out; the packages have names only.
+    let release = node.sh(
+        r#"set -eu
+        cd /srv; mkdir -p pgdg/dists/bookworm-pgdg/main/binary-all pgdg/dists/bookworm-pgdg/main/binary-amd64 pgdg/pool
+        for name in postgresql-17 postgresql-client-17; do
+          mkdir -p "tree/$name/DEBIAN"
+          printf 'Package: %s\nVersion: 17.99-1.pgdg120+1\nArchitecture: all\nMaintainer: T <t@example.invalid>\nDescription: t\n' "$name" >"tree/$name/DEBIAN/control"
+          dpkg-deb -b "tree/$name" "pgdg/pool/$name.deb" >/dev/null
+        done
+        cd pgdg
+        for deb in pool/*.deb; do
+          dpkg-deb -f "$deb"
+          printf 'Filename: %s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
+        done >dists/bookworm-pgdg/main/binary-amd64/Packages
+        cp dists/bookworm-pgdg/main/binary-amd64/Packages dists/bookworm-pgdg/main/binary-all/Packages
+        cd dists/bookworm-pgdg
+        printf 'Origin: apt.postgresql.org\nSuite: bookworm-pgdg\nCodename: bookworm-pgdg\nArchitectures: all amd64 arm64\nComponents: main\nSHA256:\n'
+        for index in main/*/Packages; do printf ' %s %s %s\n' "$(sha256sum "$index" | cut -d' ' -f1)" "$(stat -c %s "$index")" "$index"; done"#,
+    );
+    let (key, in_release) = signed(&format!("{release}\n"));
+    node.sh(&format!(
+        "cat >/srv/pgdg/key.asc <<'END'\n{key}END\ncat >/srv/pgdg/dists/bookworm-pgdg/InRelease <<'END'\n{in_release}END"
+    ));
+    let vars = "autobot_roles: [postgresql_server]\npostgresql_repo: pgdg\npostgresql_version: \"17\"\n\
+                postgresql_repo_url: file:/srv/pgdg\npostgresql_repo_key_url: file:/srv/pgdg/key.asc";
+    let project = Project::shipped(&[("slm", &node, vars)]);
+    let changed = foretold(&project, "slm", "the packages of another repository", &["--tags", "packages"]);
+    assert!(changed.contains("postgresql_server/Add the PostgreSQL repository"), "{changed:#?}");
+    assert_eq!(node.sh("dpkg-query -W -f '${Version}' postgresql-17"), "17.99-1.pgdg120+1");
+    let source = node.sh("cat /etc/apt/sources.list.d/pgdg.sources");
+    assert!(
+        source.contains("URIs: file:/srv/pgdg\n") && source.contains("Suites: bookworm-pgdg\nComponents: main\n"),
+        "{source}"
+    );
+    assert!(source.contains("Signed-By:"), "{source}");
 }
