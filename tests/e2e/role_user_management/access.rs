@@ -6,7 +6,7 @@ use crate::harness::Booted;
 /// What psql on a node comes to with this URL: the row, or the refusal.
 fn query(node: &Booted, url: &str) -> String {
     let sql = "SELECT current_user, current_database(), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-    let output = node.try_sh(&format!("PGCONNECT_TIMEOUT=3 psql -wXAtc '{sql}' '{url}' 2>&1"));
+    let output = node.try_sh(&format!("cd /; PGCONNECT_TIMEOUT=3 psql -wXAtc '{sql}' '{url}' 2>&1"));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 

@@ -6,10 +6,10 @@ use sqlx::{Executor as _, PgConnection};
 
 use super::{Dug, pair, psql, state, wait_for};
 
-/// SQLSTATEs: what works; insufficient privilege; no rule of pg_hba.conf; wrong password.
-const YES: &str = "00000";
+/// SQLSTATEs: what works; insufficient privilege; no rule of `pg_hba.conf`; wrong password.
+pub const YES: &str = "00000";
 const DENIED: &str = "42501";
-const NO_RULE: &str = "28000";
+pub const NO_RULE: &str = "28000";
 const WRONG_PASSWORD: &str = "28P01";
 
 /// What is done, what comes of it for the owner of the database, and for the application. `present` was there when privileges were given,
@@ -81,7 +81,7 @@ const ACTIONS: &[(&str, &str, &str)] = &[
     ("SELECT lo_import('/etc/passwd')", DENIED, DENIED),
     ("SELECT pg_hba_file_rules()", DENIED, DENIED),
     ("SELECT pg_reload_conf()", DENIED, DENIED),
-    ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'background writer'", DENIED, DENIED),
+    ("SELECT pg_terminate_backend(min(pid)) FROM pg_stat_activity WHERE usename = 'postgres'", DENIED, DENIED),
     ("SELECT pg_create_physical_replication_slot('more')", DENIED, DENIED),
     ("CREATE PUBLICATION more FOR ALL TABLES", DENIED, DENIED),
     ("CREATE EXTENSION file_fdw", DENIED, DENIED),
@@ -141,7 +141,7 @@ async fn wrong(connection: &mut PgConnection, actions: impl Iterator<Item = (&'s
 }
 
 const TABLES: &str = "CREATE TABLE future (id serial PRIMARY KEY, name text); CREATE VIEW shown AS SELECT name FROM future";
-const NOTHING: [String; 0] = [];
+pub const NOTHING: [String; 0] = [];
 
 #[test]
 fn each_login_can_do_what_it_must_and_nothing_else() {
@@ -186,7 +186,7 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
 }
 
 /// Logs in as each in turn; who did not fare as in the table.
-fn strays(node: &Dug, table: &[(&str, &str, &str, &str)]) -> Vec<String> {
+pub fn strays(node: &Dug, table: &[(&str, &str, &str, &str)]) -> Vec<String> {
     wait_for(async {
         let mut strays = Vec::new();
         for (user, password, database, wanted) in table {
@@ -246,7 +246,7 @@ fn each_login_comes_into_its_own_databases_by_its_own_password_only() {
     assert_eq!(strays(&node, &on_slm), NOTHING);
     // Nor does anybody become another over the socket.
     for user in ["slm_app", "postgres"] {
-        let said = pair.slm.try_sh(&format!("runuser -u nobody -- psql -wXAtc 'SELECT 1' -U {user} -d slm"));
+        let said = pair.slm.try_sh(&format!("cd /; runuser -u nobody -- psql -wXAtc 'SELECT 1' -U {user} -d slm"));
         assert!(!said.status.success(), "{user}");
     }
 

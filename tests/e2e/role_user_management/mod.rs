@@ -2,6 +2,7 @@
 
 mod access;
 mod matrix;
+mod privileges;
 mod role;
 
 use std::{
@@ -102,7 +103,7 @@ impl Pair {
 
 /// SQL as the superuser of a node.
 fn psql(node: &Booted, database: &str, sql: &str) -> String {
-    let mut script = format!("runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d {database} <<'END'\n");
+    let mut script = format!("cd /; runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d {database} <<'END'\n");
     let _ = writeln!(script, "{sql}\nEND");
     node.sh(&script)
 }

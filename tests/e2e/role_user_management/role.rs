@@ -1,7 +1,11 @@
 //! What the role makes, from nothing, with what it finds, and beside the others.
 
-use super::{first, pair, psql};
-use crate::harness::Booted;
+use super::{
+    Dug, Pair, first,
+    matrix::{NO_RULE, NOTHING, YES, strays},
+    pair, psql,
+};
+use crate::harness::{Booted, Project};
 
 #[test]
 fn from_two_bare_nodes_to_a_backend_that_could_start() {
@@ -53,5 +57,65 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
         for password in [pair.owner_password(), pair.app_password(), pair.slm_password()] {
             assert!(!log.contains(&password), "a password is in a log");
         }
+    }
+}
+
+#[test]
+fn beside_the_roles_of_either_node_nothing_is_lost_and_nothing_shared() {
+    first();
+    let (database_vm, slm) = (Booted::converged(), Booted::copy("users-slm"));
+    let password = Pair::secret(&database_vm, "database-secrets.env", "DB_PASSWORD");
+    let hosts = [
+        ("database_vm", &database_vm, "autobot_roles: [redis, user_management_db]"),
+        ("slm", &slm, "autobot_roles: [postgresql, user_management_db]"),
+    ];
+    let pair = Pair { project: Project::shipped(&hosts), database_vm, slm };
+    pair.deploy(&[]);
+
+    // One owner, one password, whichever role made it.
+    assert_eq!(pair.owner_password(), password);
+    let keys = pair.slm.sh("grep -o '^[A-Z_]*=' /etc/autobot/slm-secrets.env | tr -d '\\n'");
+    assert!(keys.contains("SLM_APP_PASSWORD=") && keys.contains("DB_PASSWORD="), "{keys}");
+    let rules = |node: &Booted| node.sh("grep -v '^# Written' /etc/postgresql/15/main/pg_hba.conf");
+    let address = pair.slm.address.to_string();
+    insta::assert_snapshot!(rules(&pair.database_vm).replace(&address, "SLM"), @r"
+    local all postgres peer
+    # autobot-provision: begin user-management-users
+    local autobot_users autobot_users,autobot_app scram-sha-256
+    host autobot_users autobot_users,autobot_app 127.0.0.1/32 scram-sha-256
+    host autobot_users autobot_users,autobot_app ::1/128 scram-sha-256
+    hostssl autobot_users autobot_app SLM/32 scram-sha-256
+    # autobot-provision: end user-management-users
+    ");
+    insta::assert_snapshot!(rules(&pair.slm), @r"
+    local all postgres peer
+    # autobot-provision: begin postgresql
+    local autobot_slm autobot_slm scram-sha-256
+    host autobot_slm autobot_slm 127.0.0.1/32 scram-sha-256
+    host autobot_slm autobot_slm ::1/128 scram-sha-256
+    # autobot-provision: end postgresql
+    # autobot-provision: begin user-management-slm
+    local slm,slm_users slm_app scram-sha-256
+    host slm,slm_users slm_app 127.0.0.1/32 scram-sha-256
+    host slm,slm_users slm_app ::1/128 scram-sha-256
+    # autobot-provision: end user-management-slm
+    ");
+
+    let (database_vm, node) = (Dug::to(&pair.database_vm), Dug::to(&pair.slm));
+    let slm_password = Pair::secret(&pair.slm, "slm-secrets.env", "DB_PASSWORD");
+    assert_eq!(strays(&database_vm, &[("autobot_users", &password, "autobot_users", YES)]), NOTHING);
+    let on_slm = [
+        ("autobot_slm", slm_password.as_str(), "autobot_slm", YES),
+        ("autobot_slm", &slm_password, "slm", NO_RULE),
+        ("autobot_slm", &slm_password, "slm_users", NO_RULE),
+        ("slm_app", &pair.slm_password(), "slm", YES),
+        ("slm_app", &pair.slm_password(), "autobot_slm", NO_RULE),
+    ];
+    assert_eq!(strays(&node, &on_slm), NOTHING);
+
+    // Each role alone leaves the other's rules as they are.
+    for role in ["postgresql", "user_management_db"] {
+        let again = pair.project.json(&["deploy", "--role", role, "--limit", "slm", "--detailed-exitcode"]);
+        again.assert_code(0);
     }
 }
