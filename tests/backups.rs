@@ -270,6 +270,9 @@ fn an_archive_without_its_checksum_is_read_through_before_it_counts() {
     assert!(said.contains(&format!("app-{OLD}.dump is damaged (could not read)")), "{said}");
     assert!(node.names().contains(&format!("app-{OLDER}.dump.sha256")));
     assert!(node.names().contains(&format!("app-{OLD}.dump.damaged")));
+    node.archive("app-20180101T000000Z.dump", GOOD, false);
+    node.succeeds();
+    assert!(node.names().contains(&"app-20180101T000000Z.dump.sha256".to_owned()));
 }
 
 #[test]

@@ -177,6 +177,15 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
         assert!(original.contains("hello") || original.contains("a\nb\nc"), "{original}");
         assert_eq!(redis(&node, scratch, commands), original);
     }
+
+    // As docs/BACKUPS.md says.
+    let document = include_str!("../../docs/BACKUPS.md");
+    let steps = document.split("put there, it is ignored").nth(1).unwrap().split_once("\n\n").unwrap().1;
+    let snapshots = names(&node, SNAPSHOTS);
+    let snapshot = snapshots.iter().find(|name| name.ends_with(".rdb")).unwrap();
+    redis(&node, "", "FLUSHALL");
+    node.sh(&format!("set -e\n{}", steps.replace("redis-TIME.rdb", snapshot)));
+    assert_eq!(redis(&node, "", "GET greeting\nJSON.GET answer $.deep\nDBSIZE"), "hello\n[42]\n4");
 }
 
 #[test]
