@@ -57,6 +57,11 @@ fn names(node: &Booted, directory: &str) -> Vec<String> {
     node.sh(&format!("ls -A {directory}")).lines().map(str::to_owned).collect()
 }
 
+/// Whether this is an archive, and neither its checksum nor one that was put aside.
+fn is_archive(name: &str) -> bool {
+    matches!(name.rsplit_once('.'), Some((_, "dump" | "rdb" | "sql")))
+}
+
 /// Starts a backup that ends well.
 #[track_caller]
 fn succeeds(node: &Booted, unit: &str) {
@@ -156,7 +161,7 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
     assert!(node.sh(&format!("grep -c '^CREATE ROLE autobot_users;' {DUMPS}/globals-*.sql")) == "1");
     let dumps = names(&node, DUMPS);
     assert!(
-        dumps.iter().any(|name| name.starts_with("it%27s%20%22odd%22%5c%20%24%28x%29%0ax%3d1-") && name.ends_with(".dump")),
+        dumps.iter().any(|name| name.starts_with("it%27s%20%22odd%22%5c%20%24%28x%29%0ax%3d1-") && is_archive(name)),
         "{dumps:?}"
     );
 
@@ -182,7 +187,7 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
     let document = include_str!("../../docs/BACKUPS.md");
     let steps = document.split("put there, it is ignored").nth(1).unwrap().split_once("\n\n").unwrap().1;
     let snapshots = names(&node, SNAPSHOTS);
-    let snapshot = snapshots.iter().find(|name| name.ends_with(".rdb")).unwrap();
+    let snapshot = snapshots.iter().find(|name| is_archive(name)).unwrap();
     redis(&node, "", "FLUSHALL");
     node.sh(&format!("set -e\n{}", steps.replace("redis-TIME.rdb", snapshot)));
     assert_eq!(redis(&node, "", "GET greeting\nJSON.GET answer $.deep\nDBSIZE"), "hello\n[42]\n4");
@@ -200,16 +205,17 @@ fn a_damaged_archive_is_found_and_put_aside_and_the_newest_good_ones_stay() {
         succeeds(&node, POSTGRESQL);
         succeeds(&node, REDIS);
     }
-    let archives = |directory: &str, extension: &str| {
-        let all = names(&node, directory).into_iter().filter(|name| name.ends_with(extension));
-        all.filter(|name| ["autobot_users-", "redis-"].iter().any(|prefix| name.starts_with(prefix))).collect::<Vec<_>>()
+    let archives = |directory: &str| {
+        let mut all = names(&node, directory);
+        all.retain(|name| is_archive(name) && ["autobot_users-", "redis-"].iter().any(|prefix| name.starts_with(prefix)));
+        all
     };
-    for (unit, directory, extension, cut, down) in [
+    for (unit, directory, cut, down) in [
         // The table of contents stands in front: `pg_restore --list` would find nothing wrong.
-        (POSTGRESQL, DUMPS, ".dump", "truncate -s $(($(stat -c %s \"$1\") * 7 / 10)) \"$1\"", "cannot be asked"),
-        (REDIS, SNAPSHOTS, ".rdb", "printf X | dd of=\"$1\" bs=1 seek=20 conv=notrunc status=none", "no backup of redis"),
+        (POSTGRESQL, DUMPS, "truncate -s $(($(stat -c %s \"$1\") * 7 / 10)) \"$1\"", "cannot be asked"),
+        (REDIS, SNAPSHOTS, "printf X | dd of=\"$1\" bs=1 seek=20 conv=notrunc status=none", "no backup of redis"),
     ] {
-        let [older, newest] = archives(directory, extension).try_into().unwrap();
+        let [older, newest] = archives(directory).try_into().unwrap();
         node.sh(&format!("set -- {directory}/{newest}; {cut}"));
         if unit == POSTGRESQL {
             node.sh(&format!("pg_restore --list {directory}/{newest} >/dev/null"));
@@ -221,10 +227,10 @@ fn a_damaged_archive_is_found_and_put_aside_and_the_newest_good_ones_stay() {
         let server = if unit == REDIS { "autobot-database-redis" } else { "postgresql@15-main" };
         node.sh(&format!("systemctl stop {server}"));
         fails(&node, unit, &format!("{newest} is damaged"));
-        assert_eq!(archives(directory, extension), [older.clone()]);
+        assert_eq!(archives(directory), std::slice::from_ref(&older));
         assert!(names(&node, directory).contains(&format!("{newest}.damaged")));
         fails(&node, unit, down);
-        assert_eq!(archives(directory, extension), [older.clone()]);
+        assert_eq!(archives(directory), std::slice::from_ref(&older));
         node.sh(&format!("systemctl start {server}"));
         eventually("the server is up", 30, || node.sh(&format!("systemctl is-active {server} || :")) == "active");
 
@@ -234,16 +240,16 @@ fn a_damaged_archive_is_found_and_put_aside_and_the_newest_good_ones_stay() {
             redis(&node, "", "CONFIG SET repl-diskless-sync-delay 0");
         }
         fails(&node, unit, &format!("{older} is damaged"));
-        assert_eq!(archives(directory, extension).len(), 1);
+        assert_eq!(archives(directory).len(), 1);
         succeeds(&node, unit);
-        assert_eq!(archives(directory, extension).len(), 2);
+        assert_eq!(archives(directory).len(), 2);
     }
     is_healthy(&node);
     // By hand, as root: the program is what the service runs as.
     for program in ["redis-backup", "postgresql-backup"] {
         node.sh(&format!("/usr/local/lib/autobot/{program} verify"));
     }
-    let newest = archives(DUMPS, ".dump").pop().unwrap();
+    let newest = archives(DUMPS).pop().unwrap();
     node.sh(&format!("echo >>{DUMPS}/{newest}"));
     let verify = node.try_sh("/usr/local/lib/autobot/postgresql-backup verify");
     assert_eq!(verify.status.code(), Some(1));
@@ -283,7 +289,7 @@ fn a_dump_that_fails_leaves_the_old_ones_and_is_told_of_everywhere() {
     fails(&node, POSTGRESQL, "no backup of autobot_users");
     node.sh(&format!("chmod 700 {DUMPS}"));
     nothing_lost("wrong rights of the directory");
-    let dump = before.iter().find(|name| name.ends_with(".dump")).unwrap();
+    let dump = before.iter().find(|name| is_archive(name)).unwrap();
     node.sh(&format!("chown root:root {DUMPS}/{dump}"));
     assert!(!node.try_sh("/usr/local/lib/autobot/postgresql-backup verify").status.success());
     node.sh(&format!("chown postgres:postgres {DUMPS}/{dump}"));
