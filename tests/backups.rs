@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute; these helpers are theirs")]
 
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// An archive that the pretended pg_restore can read.
+/// An archive that our `pg_restore` can read.
 const GOOD: &str = "archive\nEND\n";
 /// When the two archives were made that are there before each test.
 const OLD: &str = "20200101T000000Z";
@@ -84,8 +85,14 @@ printf 'archive\\nEND\\n' >\"$file\"";
 
     /// What psql says: databases of these names.
     fn databases(&self, names: &[&str]) {
-        let hexadecimal = |name: &str| name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let lines: String = names.iter().map(|name| format!("dump {}\n", hexadecimal(name))).collect();
+        let mut lines = String::new();
+        for name in names {
+            lines.push_str("dump ");
+            for byte in name.bytes() {
+                write!(lines, "{byte:02x}").unwrap();
+            }
+            lines.push('\n');
+        }
         fs::write(self.path("psql"), lines).unwrap();
     }
 
@@ -154,7 +161,7 @@ printf 'archive\\nEND\\n' >\"$file\"";
 
     /// As [`Node::names`], the archives of databases alone.
     fn dumps(&self) -> Vec<String> {
-        self.names().into_iter().filter(|name| name.ends_with(".dump")).collect()
+        self.names().into_iter().filter(|name| name.strip_suffix(".dump").is_some()).collect()
     }
 }
 
@@ -270,6 +277,9 @@ fn an_archive_without_its_checksum_is_read_through_before_it_counts() {
     assert!(said.contains(&format!("app-{OLD}.dump is damaged (could not read)")), "{said}");
     assert!(node.names().contains(&format!("app-{OLDER}.dump.sha256")));
     assert!(node.names().contains(&format!("app-{OLD}.dump.damaged")));
+    node.archive("app-20180101T000000Z.dump", GOOD, false);
+    node.succeeds();
+    assert!(node.names().contains(&"app-20180101T000000Z.dump.sha256".to_owned()));
 }
 
 #[test]
@@ -402,7 +412,7 @@ fn a_directory_that_is_not_there_fails_the_run() {
 #[test]
 fn a_run_that_could_not_say_so_is_noted_as_failed_and_told_of_with_the_last_good_one() {
     let node = Node::postgresql(3, "");
-    let note = |invocation: &str| {
+    let noted = |invocation: &str| {
         let mut command = Command::new("dash");
         let output = command
             .arg(node.path("program"))
@@ -412,19 +422,19 @@ fn a_run_that_could_not_say_so_is_noted_as_failed_and_told_of_with_the_last_good
             .unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    let said = note("first");
+    let said = noted("first");
     assert!(
         said.contains("BACKUP FAILED: PostgreSQL: backup.service ended early (oom-kill)")
             && said.contains("there is no good one"),
         "{said}"
     );
     node.succeeds();
-    let said = note("another-run");
+    let said = noted("another-run");
     assert!(said.contains("the last good one is of 2") && said.contains(" UTC"), "{said}");
     assert_eq!((node.status("result"), node.status("error").contains("ended early (oom-kill)")), ("failed".to_owned(), true));
     // One that did say so is not talked over.
     node.on_dump("echo 'no space' >&2; exit 1");
     node.fails();
-    assert!(note("this-run").contains("no backup of app: no space"));
+    assert!(noted("this-run").contains("no backup of app: no space"));
     assert!(node.status("error").contains("no backup of app: no space"));
 }

@@ -70,7 +70,8 @@ impl Kind for Backup {
         for line in text.lines() {
             match line.strip_prefix("@@ backup ") {
                 Some(number) => index = number.parse().unwrap_or(usize::MAX),
-                None => parts.entry(index).or_default().line(line),
+                // Nor do the words of a user who is not root get to a terminal as more than words.
+                None => parts.entry(index).or_default().line(&line.replace(char::is_control, " ")),
             }
         }
         let answer = |index: usize| parts.remove(&index).and_then(Part::finished);
@@ -167,7 +168,7 @@ mod tests {
         fs::create_dir(node.path().join("archives")).unwrap();
         fs::write(node.path().join("archives/a%20b-1.dump"), "12345").unwrap();
         // Hostile words of a user who may write the file, but is not root.
-        let hostile = "x @@ backup 0\n@@ backup 0\nnow 1\nthere 9 gone";
+        let hostile = "x \u{1b}[2J @@ backup 0\n@@ backup 0\nnow 1\nthere 9 gone";
         let status = format!(
             "# c\nresult=failed\nsuccess=17\nerror={hostile}\narchive=5 a%20b-1.dump\narchive=9 gone\narchive=1 /etc/passwd\n"
         );
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!(found.next, "");
         assert_eq!(found.there, HashMap::from([("a%20b-1.dump".to_owned(), 5)]));
         let status = found.status.unwrap();
-        assert_eq!((status.failed, status.success, status.error.as_str()), (true, Some(17), "x @@ backup 0"));
+        assert_eq!((status.failed, status.success, status.error.as_str()), (true, Some(17), "x  [2J @@ backup 0"));
         assert_eq!(status.archives.len(), 3);
     }
 
