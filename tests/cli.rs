@@ -220,50 +220,51 @@ fn the_inventory_is_shown_as_it_is_written() {
     ");
     insta::assert_snapshot!(run_in(project.path(), &["inventory", "host", "bear"]).1, @r#"
     {
-      "ansible_host": "198.18.0.7",
-      "autobot_roles": [
-        "toy"
-      ],
-      "motto": "{{ unrendered }} $(x)"
+        "ansible_host": "198.18.0.7",
+        "autobot_roles": [
+            "toy"
+        ],
+        "motto": "{{ unrendered }} $(x)"
     }
     "#);
     insta::assert_snapshot!(run_in(project.path(), &["inventory", "list", "-o", "json"]).1, @r#"
     {
-      "_meta": {
-        "hostvars": {
-          "bear": {
-            "ansible_host": "198.18.0.7",
-            "autobot_roles": [
-              "toy"
-            ],
-            "motto": "{{ unrendered }} $(x)"
-          },
-          "rabbit": {
-            "autobot_roles": [
-              "toy"
-            ],
-            "motto": "{{ unrendered }} $(x)"
-          }
+        "_meta": {
+            "hostvars": {
+                "bear": {
+                    "ansible_host": "198.18.0.7",
+                    "autobot_roles": [
+                        "toy"
+                    ],
+                    "motto": "{{ unrendered }} $(x)"
+                },
+                "rabbit": {
+                    "autobot_roles": [
+                        "toy"
+                    ],
+                    "motto": "{{ unrendered }} $(x)"
+                }
+            },
+            "profile": "inventory_legacy"
+        },
+        "all": {
+            "children": [
+                "ungrouped",
+                "toys",
+                "plain"
+            ]
+        },
+        "plain": {
+            "hosts": [
+                "solo"
+            ]
+        },
+        "toys": {
+            "hosts": [
+                "bear",
+                "rabbit"
+            ]
         }
-      },
-      "all": {
-        "children": [
-          "ungrouped",
-          "toys",
-          "plain"
-        ]
-      },
-      "plain": {
-        "hosts": [
-          "solo"
-        ]
-      },
-      "toys": {
-        "hosts": [
-          "bear",
-          "rabbit"
-        ]
-      }
     }
     "#);
     let (code, text, errors) = run_in(project.path(), &["inventory", "host", "baer"]);
