@@ -61,8 +61,7 @@ fn host(inventory: &Inventory, name: &str) -> Result<AnsibleValue, Diagnostics> 
 
 /// As `ansible-inventory --list`: no empty groups, no hosts without variables, and the hosts of `all` in its children only.
 fn list(inventory: &Inventory) -> AnsibleValue {
-    let names =
-        |names: &[String]| AnsibleValue::List(names.iter().map(|name| AnsibleValue::Text(name.clone())).collect());
+    let names = |names: &[String]| AnsibleValue::List(names.iter().map(|name| AnsibleValue::Text(name.clone())).collect());
     let hosts = inventory.hosts.keys().map(|host| (host.clone(), variables(&inventory.layers(host), true)));
     let with_variables = hosts.filter(|(_, own)| *own != AnsibleValue::Map(Vec::new())).collect();
     let meta = vec![

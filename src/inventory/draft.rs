@@ -233,7 +233,9 @@ impl Draft {
             }
             if let Some(place) = groups.get(&host.name).map(|group| group.place.clone()) {
                 let warning = Diagnostic::warning(format!("`{}` is a host and a group", host.name)).at(host.place.clone());
-                let warning = warning.label("the host").help("a pattern with this name selects the host only, and variables written beside the host go to the group");
+                let warning = warning.label("the host").help(
+                    "a pattern with this name selects the host only, and variables written beside the host go to the group",
+                );
                 warnings.push(match place {
                     Some(place) => warning.also(place, "the group"),
                     None => warning,

@@ -13,8 +13,8 @@ use std::time::Duration;
 use indexmap::IndexSet;
 
 use super::draft::Draft;
-use super::{Dialect, range};
 use super::yaml_file::{GROUP_KEYS, entries, unknown_key};
+use super::{Dialect, range};
 use crate::source::{Diagnostic, Key, Node, Place, SourceFile, Yaml, did_you_mean, yaml};
 
 /// How long a program may take for one answer.
@@ -66,7 +66,8 @@ fn set_vars(draft: &mut Draft, host: &Key, vars: &Node) {
 
 /// A map without any of the keys of a group: in Ansible the group's name is then also its host, and these are variables.
 fn is_host(parts: &[(Key, Node)]) -> bool {
-    let is_slip = |(key, _): &(Key, Node)| GROUP_KEYS.contains(&key.name.as_str()) || did_you_mean(&key.name, GROUP_KEYS).is_some();
+    let is_slip =
+        |(key, _): &(Key, Node)| GROUP_KEYS.contains(&key.name.as_str()) || did_you_mean(&key.name, GROUP_KEYS).is_some();
     !parts.iter().any(is_slip)
 }
 

@@ -106,9 +106,17 @@ mod tests {
         ] {
             assert!(matches(glob, name), "{glob} {name}");
         }
-        for (glob, name) in
-            [("w?b", "wb"), ("*b", "bc"), ("", "a"), ("a", ""), ("[!]]", "]"), ("[z-a]", "b"), ("db[a-c]", "dbd"), ("W", "w"), ("a.c", "abc")]
-        {
+        for (glob, name) in [
+            ("w?b", "wb"),
+            ("*b", "bc"),
+            ("", "a"),
+            ("a", ""),
+            ("[!]]", "]"),
+            ("[z-a]", "b"),
+            ("db[a-c]", "dbd"),
+            ("W", "w"),
+            ("a.c", "abc"),
+        ] {
             assert!(!matches(glob, name), "{glob} {name}");
         }
     }

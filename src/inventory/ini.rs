@@ -10,8 +10,7 @@ use super::{Dialect, UNGROUPED, literal, words};
 use crate::source::{Diagnostic, Key, Node, Place, SourceFile, did_you_mean};
 
 /// Where Python ends a line.
-const LINE_ENDS: [char; 10] =
-    ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+const LINE_ENDS: [char; 10] = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
 const KINDS: [&str; 3] = ["hosts", "children", "vars"];
 
 /// What the lines of a section are.
@@ -53,7 +52,9 @@ pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
         if !text.is_empty() && !text.starts_with(['#', ';']) {
             let result = match header(text) {
                 Some(header) => reader.section(header, offset + 1),
-                None if text.starts_with('[') && (text.ends_with(']') || !text.contains(']')) => Err(reader.no_section(text, offset)),
+                None if text.starts_with('[') && (text.ends_with(']') || !text.contains(']')) => {
+                    Err(reader.no_section(text, offset))
+                }
                 None => match reader.kind {
                     Kind::Hosts => reader.hosts(text, offset),
                     Kind::Children => reader.child(text, offset),

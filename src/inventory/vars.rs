@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Dialect, Layer};
 use super::draft::Draft;
+use super::{Dialect, Layer};
 use crate::source::{self, Diagnostic, did_you_mean, yaml};
 
 /// In Ansible's order: the first that exists is read, the others are not.

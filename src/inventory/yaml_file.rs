@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Dialect, ansible};
 use super::draft::Draft;
+use super::{Dialect, ansible};
 use crate::source::{Diagnostic, Key, Node, SourceFile, Yaml, did_you_mean, yaml};
 
 pub(super) const GROUP_KEYS: [&str; 3] = ["hosts", "children", "vars"];

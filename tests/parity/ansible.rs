@@ -53,7 +53,16 @@ fn programs() -> &'static Path {
                 assert!(status.success(), "{command:?}: {status}");
             };
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
-            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:", "-r"];
+            let pip = [
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--require-hashes",
+                "--only-binary=:all:",
+                "-r",
+            ];
             run(Command::new(environment.join("bin/python")).args(pip).arg(&requirements));
             fs::write(&done, wanted).unwrap();
         }
@@ -68,7 +77,12 @@ pub(crate) fn command(program: &str) -> Command {
     let config = home.join("empty.cfg");
     fs::write(&config, "").unwrap();
     let mut command = Command::new(programs().join(program));
-    command.env_clear().envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C.UTF-8"), ("ANSIBLE_NOCOLOR", "1"), ("PYTHONHASHSEED", "0")]);
+    command.env_clear().envs([
+        ("PATH", "/usr/bin:/bin"),
+        ("LC_ALL", "C.UTF-8"),
+        ("ANSIBLE_NOCOLOR", "1"),
+        ("PYTHONHASHSEED", "0"),
+    ]);
     // Without these Ansible only warns about what it could not read, and about patterns that match nothing.
     command.envs([("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1"), ("ANSIBLE_HOST_PATTERN_MISMATCH", "error")]);
     command.env("HOME", &home).env("ANSIBLE_HOME", &home).env("ANSIBLE_CONFIG", &config).stdin(Stdio::null());

@@ -67,7 +67,13 @@ impl Case {
 
     /// What differs, and how many outputs were compared.
     fn compare(&self, ansible: &mut Ansible) -> (Vec<String>, usize) {
-        let mut hosts: Vec<String> = self.ours(&["list"]).1.lines().filter_map(|line| Some(line.split("  ").next()?.to_owned())).filter(|host| !host.is_empty()).collect();
+        let mut hosts: Vec<String> = self
+            .ours(&["list"])
+            .1
+            .lines()
+            .filter_map(|line| Some(line.split("  ").next()?.to_owned()))
+            .filter(|host| !host.is_empty())
+            .collect();
         // Three of them say enough; `list` shows the variables of all.
         if hosts.len() > 3 {
             hosts = vec![hosts[0].clone(), hosts[hosts.len() / 2].clone(), hosts[hosts.len() - 1].clone()];
@@ -145,7 +151,8 @@ fn the_programs_themselves_print_what_their_answering_process_says() {
     let case = Case::project(&copy.path().join("projects/precedence"));
     for words in [["--list"], ["--graph"]] {
         let arguments = ["--playbook-dir", ".", "-i", "inventory"];
-        let output = ansible::command("ansible-inventory").args(arguments).args(words).current_dir(&case.project).output().unwrap();
+        let output =
+            ansible::command("ansible-inventory").args(arguments).args(words).current_dir(&case.project).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), case.theirs(&mut Ansible::start(), &words).stdout);
     }
 }

@@ -23,8 +23,8 @@ const HOSTS: [&str; 11] = ["web1", "web2", "db1", "db2", "db3", "a.b", "h.lan", 
 /// Groups with hosts of theirs, and children that stand further down: an inventory in JSON.
 fn inventory() -> impl Strategy<Value = String> {
     let group = (prop::collection::vec(select(&HOSTS[..]), 0..5), prop::collection::vec(any::<prop::sample::Index>(), 0..3));
-    (Just(GROUPS.to_vec()).prop_shuffle(), prop::collection::vec(group, GROUPS.len()), Just(HOSTS.to_vec()).prop_shuffle()).prop_map(
-        |(names, groups, hosts)| {
+    (Just(GROUPS.to_vec()).prop_shuffle(), prop::collection::vec(group, GROUPS.len()), Just(HOSTS.to_vec()).prop_shuffle())
+        .prop_map(|(names, groups, hosts)| {
             let nothing = |names: Vec<&str>| names.into_iter().map(|name| (name.to_owned(), Value::Null)).collect::<Map<_, _>>();
             let mut all = Map::new();
             for (index, (hosts, children)) in groups.iter().enumerate() {
@@ -35,8 +35,7 @@ fn inventory() -> impl Strategy<Value = String> {
             }
             all.insert("all".to_owned(), json!({ "hosts": nothing(hosts) }));
             Value::Object(all).to_string()
-        },
-    )
+        })
 }
 
 fn part() -> impl Strategy<Value = String> {
@@ -46,9 +45,16 @@ fn part() -> impl Strategy<Value = String> {
         4 => select(&["all", "ungrouped", "*"][..]),
         1 => select(&["nosuch", "we", "WEB", "192.168.0.1"][..]),
     ];
-    let glob = select(&["w*", "*b*", "db?", "db[12]", "db[!1]", "[!w]*", "*.lan", "?", "*e[bu]", "*-*", "[]x]", "web[", "*[0]*", "a?b", "*", "d*"][..]);
-    let regex = select(&["~web.*2", "~(web|db)1", "~.*lan$", "~^[dw]b?", "~.b", "~", "~x$", "~a\\.b", "~[^w]", "~web", "~(", "~10"][..]);
-    let subscripts = ["[0]", "[1]", "[2]", "[-1]", "[-2]", "[0:1]", "[1:2]", "[1:]", "[0-1]", "[5]", "[2:9]", "[0:0]", "[3:0]", "[-2:-1]"];
+    let glob = select(
+        &[
+            "w*", "*b*", "db?", "db[12]", "db[!1]", "[!w]*", "*.lan", "?", "*e[bu]", "*-*", "[]x]", "web[", "*[0]*", "a?b", "*",
+            "d*",
+        ][..],
+    );
+    let regex =
+        select(&["~web.*2", "~(web|db)1", "~.*lan$", "~^[dw]b?", "~.b", "~", "~x$", "~a\\.b", "~[^w]", "~web", "~(", "~10"][..]);
+    let subscripts =
+        ["[0]", "[1]", "[2]", "[-1]", "[-2]", "[0:1]", "[1:2]", "[1:]", "[0-1]", "[5]", "[2:9]", "[0:0]", "[3:0]", "[-2:-1]"];
     let indexed = (prop_oneof![select(&GROUPS[..]), select(&["all", "w*", "*b*", "db?"][..])], select(subscripts.to_vec()));
     let part = prop_oneof![
         5 => name.prop_map(str::to_owned),
@@ -56,11 +62,13 @@ fn part() -> impl Strategy<Value = String> {
         1 => regex.prop_map(str::to_owned),
         3 => indexed.prop_map(|(name, subscript)| format!("{name}{subscript}")),
     ];
-    (prop_oneof![30 => Just(""), 8 => Just("&"), 12 => Just("!"), 1 => Just("!!")], part).prop_map(|(sign, part)| format!("{sign}{part}"))
+    (prop_oneof![30 => Just(""), 8 => Just("&"), 12 => Just("!"), 1 => Just("!!")], part)
+        .prop_map(|(sign, part)| format!("{sign}{part}"))
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    let separators = prop_oneof![4 => Just([":"; 3]), 4 => Just([","; 3]), 1 => Just([", ", ":", ","]), 1 => Just([" ", ":", " "])];
+    let separators =
+        prop_oneof![4 => Just([":"; 3]), 4 => Just([","; 3]), 1 => Just([", ", ":", ","]), 1 => Just([" ", ":", " "])];
     (prop::collection::vec(part(), 1..5), separators).prop_map(|(parts, separators)| {
         let mut pattern = parts[0].clone();
         for (part, separator) in parts[1..].iter().zip(separators) {
@@ -130,7 +138,17 @@ fn a_file_of_patterns_selects_what_it_does_in_ansible() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("hosts.yml", "web: {hosts: {web1: , web2: , web3: }}\ndb: {hosts: {db1: , web3: }}\n");
-    let files = ["web1\n\ndb1", "web\n!web2\n", "!db\n", "&web\n&db", "web[0]\n  db*  \n", "~web[12]\r\n", "web1,web2\n", "nosuch\nweb1\n", "\n"];
+    let files = [
+        "web1\n\ndb1",
+        "web\n!web2\n",
+        "!db\n",
+        "&web\n&db",
+        "web[0]\n  db*  \n",
+        "~web[12]\r\n",
+        "web1,web2\n",
+        "nosuch\nweb1\n",
+        "\n",
+    ];
     let inventory = load(&directory.path().join("hosts.yml"));
     let mut ansible = Ansible::start();
     for (number, text) in files.iter().enumerate() {

@@ -201,7 +201,10 @@ mod tests {
     fn a_value_prints_as_python_prints_json() {
         let text = |text: &str| AnsibleValue::Text(text.to_owned());
         let value = AnsibleValue::Map(vec![
-            ("z".to_owned(), AnsibleValue::List(vec![AnsibleValue::Number("NaN".to_owned()), text("\"é😀\u{7f}\u{1}\u{2028}\n")])),
+            (
+                "z".to_owned(),
+                AnsibleValue::List(vec![AnsibleValue::Number("NaN".to_owned()), text("\"é😀\u{7f}\u{1}\u{2028}\n")]),
+            ),
             ("a".to_owned(), AnsibleValue::Map(Vec::new())),
             ("b".to_owned(), AnsibleValue::List(Vec::new())),
         ]);

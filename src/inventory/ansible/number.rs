@@ -110,7 +110,10 @@ mod tests {
 
     #[test]
     fn what_python_refuses_is_no_number() {
-        for text in ["", "-", "+", ".", "007", "1__0", "1_", "_1", "0x", "0xg", "1e", "inf", "nan", "1_.5", "1,5", "--5", "٣", "1.2.3", "0o8", "e5"] {
+        for text in [
+            "", "-", "+", ".", "007", "1__0", "1_", "_1", "0x", "0xg", "1e", "inf", "nan", "1_.5", "1,5", "--5", "٣", "1.2.3",
+            "0o8", "e5",
+        ] {
             assert_eq!(python(text), None, "{text}");
         }
     }

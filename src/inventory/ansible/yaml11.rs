@@ -57,7 +57,9 @@ fn number(text: &str) -> Option<String> {
     };
     // An exponent needs its sign, a mantissa its point, and `.5` has none.
     let has_sign = |exponent: &str| {
-        exponent.strip_prefix(['-', '+']).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit()))
+        exponent
+            .strip_prefix(['-', '+'])
+            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit()))
     };
     let (before, after) = mantissa.split_once('.')?;
     let is_float = before.chars().chain(after.chars()).all(is(10))
@@ -190,8 +192,36 @@ mod tests {
     #[test]
     fn all_else_is_text() {
         for text in [
-            "y", "n", "nULL", "0o17", "08", "0x", "1e3", "1.5e16", "-.5", "+.nan", "1:60", "10.0.0.1", "1.2.3", "a", "-", "+", ".", "-x",
-            "2020-1-1", "2020-01", "172.16.168.0/24", "1:2:x", "1 2", "é", "0b12", "2020-01-01 12:30", "01:30", "1:", "+", "1:2.x",
+            "y",
+            "n",
+            "nULL",
+            "0o17",
+            "08",
+            "0x",
+            "1e3",
+            "1.5e16",
+            "-.5",
+            "+.nan",
+            "1:60",
+            "10.0.0.1",
+            "1.2.3",
+            "a",
+            "-",
+            "+",
+            ".",
+            "-x",
+            "2020-1-1",
+            "2020-01",
+            "172.16.168.0/24",
+            "1:2:x",
+            "1 2",
+            "é",
+            "0b12",
+            "2020-01-01 12:30",
+            "01:30",
+            "1:",
+            "+",
+            "1:2.x",
         ] {
             assert_eq!(value(text), None, "{text}");
         }

@@ -28,7 +28,10 @@ fn the_priority_of_a_group_is_no_variable() {
 #[test]
 fn unknown_keys_and_what_is_no_group_are_warnings() {
     let inventory = one("hosts.yml", "version: 2\nweb:\n  description: x\n  hosts: {w: }\n  vars: lone\n");
-    assert_eq!(warnings(&inventory), ["`version` is not read: a group is a map, not a number", "unknown key `description` in a group"]);
+    assert_eq!(
+        warnings(&inventory),
+        ["`version` is not read: a group is a map, not a number", "unknown key `description` in a group"]
+    );
     assert_eq!(inventory.variable("w", "lone").map(|node| &node.value), Some(&crate::source::Yaml::Null));
 }
 
@@ -120,7 +123,8 @@ fn of_a_directory_that_is_named_twice_the_last_time_counts() {
 
 #[test]
 fn separators_and_signs_of_patterns_are_ansibles() {
-    let inventory = one("hosts.yml", "web: {hosts: {w1: , w2: , w3: }}\ndb: {hosts: {d1: , w3: }}\nwdb: {hosts: {w1: , d1: }}\nw1.x: {}\n");
+    let inventory =
+        one("hosts.yml", "web: {hosts: {w1: , w2: , w3: }}\ndb: {hosts: {d1: , w3: }}\nwdb: {hosts: {w1: , d1: }}\nw1.x: {}\n");
     for (pattern, hosts) in [
         // Beside a comma a colon does not separate; the name of a host with a port is one part.
         ("w1,w2:w3", "no host or group matches `w2:w3` separate the parts of a pattern with commas only"),
