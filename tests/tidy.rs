@@ -234,7 +234,7 @@ fn every_health_check_is_documented_with_its_parameters() {
 fn every_test_is_run() {
     let script = fs::read_to_string(root().join("tests/run")).unwrap();
     let function = |name: &str| script.split(&format!("\n{name}() {{\n")).nth(1).unwrap().split("\n}\n").next().unwrap();
-    let run = format!("{} {} ", function("fast"), function("end_to_end")).replace('\n', " ");
+    let run = format!("{} {} {} ", function("fast"), function("parity"), function("end_to_end")).replace('\n', " ");
     let targets = fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path());
     let targets: Vec<String> = targets
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists())

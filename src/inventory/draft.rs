@@ -169,7 +169,9 @@ impl Draft {
     /// Adds variables to a host. Where a group has its name they go to the group, as in Ansible.
     pub(super) fn host_vars(&mut self, name: &str, place: &Place, vars: &[(Key, Node)]) {
         if vars.is_empty() {
-        } else if self.inventory.groups.contains_key(name) {
+            return;
+        }
+        if self.inventory.groups.contains_key(name) {
             self.group_vars(name, &place.file.shown, vars.to_vec());
         } else {
             self.layer(name, place, vars.to_vec());

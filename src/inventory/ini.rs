@@ -82,12 +82,12 @@ impl Reader<'_> {
     }
 
     fn no_section(&self, text: &str, offset: usize) -> Diagnostic {
-        let (title, help) = if text.contains(']') {
-            ("not the name of a section", "write `[group]`, `[group:children]` or `[group:vars]`, without blanks")
+        let error = |title: &str| Diagnostic::error(title.to_owned()).at(self.place(offset, text)).label("here");
+        if text.contains(']') {
+            error("not the name of a section").help("write `[group]`, `[group:children]` or `[group:vars]`, without blanks")
         } else {
-            ("a section without its `]`", "close it")
-        };
-        Diagnostic::error(title).at(self.place(offset, text)).label("here").help(help)
+            error("a section without its `]`")
+        }
     }
 
     /// `header` is what stands in the brackets, at this offset.

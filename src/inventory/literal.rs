@@ -153,17 +153,14 @@ impl Reader<'_> {
     /// One string, or several beside each other. The first one's prefix is read already.
     fn strings(&mut self, prefix: Option<&str>) -> Option<Node> {
         let mut text = self.string(prefix.unwrap_or_default())?;
-        loop {
+        self.skip_blanks();
+        while self.letters.peek().is_some_and(|quote| "\"'".contains(*quote)) {
+            text.push_str(&self.string("")?);
             self.skip_blanks();
-            match self.letters.peek() {
-                Some('"' | '\'') => text.push_str(&self.string("")?),
-                // Ansible never renders what was bytes.
-                _ => {
-                    let verbatim = prefix.is_some_and(|prefix| prefix.contains(['b', 'B']));
-                    return Some(Node { verbatim, ..self.node(Yaml::Str(text), Style::Quoted) });
-                }
-            }
         }
+        // Ansible never renders what was bytes.
+        let verbatim = prefix.is_some_and(|prefix| prefix.contains(['b', 'B']));
+        Some(Node { verbatim, ..self.node(Yaml::Str(text), Style::Quoted) })
     }
 
     fn string(&mut self, prefix: &str) -> Option<String> {

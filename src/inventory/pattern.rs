@@ -143,7 +143,8 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
         let help = match did_you_mean(name, known) {
             Some(known) => Some(format!("did you mean `{known}`?")),
             None if part.contains(',') => Some("in a file each pattern has a line of its own".to_owned()),
-            None if part.contains(':') => Some("beside a comma a colon does not separate: use commas only".to_owned()),
+            None if part.contains("[-") => Some("only a single index can count from the end: `web[-1]`".to_owned()),
+            None if part.contains(':') => Some("separate the parts of a pattern with commas only".to_owned()),
             None => None,
         };
         return Err(PatternError { help, ..PatternError::new(part, format!("no host or group matches `{part}`")) });

@@ -189,7 +189,8 @@ impl<'a> Builder<'a> {
         let wanted = tag.and_then(Tag::core_suffix);
         let (value, style) = match wanted {
             Some("str") => (Yaml::Str(text.to_owned()), Style::Quoted),
-            Some("int" | "float" | "bool" | "null") => (plain_value(text), Style::Plain),
+            Some("float") => (text.parse().map_or_else(|_| plain_value(text), Yaml::Float), Style::Plain),
+            Some("int" | "bool" | "null") => (plain_value(text), Style::Plain),
             _ if plain => (plain_value(text), Style::Plain),
             _ => (Yaml::Str(text.to_owned()), Style::Quoted),
         };

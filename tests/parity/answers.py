@@ -7,6 +7,7 @@ One question per line on standard input, one answer per line on standard output,
 A command runs in a fork of this process: nothing is left of one for the next, and importing Ansible costs its half second once.
 """
 
+import io
 import json
 import os
 import sys
@@ -51,6 +52,8 @@ def select(patterns, sources, directory, as_limit):
     from ansible.parsing.dataloader import DataLoader
 
     os.chdir(directory)
+    # The names of the corpus bring warnings.
+    sys.stderr = io.StringIO()
 
     def hosts(inventory, pattern):
         try:
@@ -68,6 +71,7 @@ def select(patterns, sources, directory, as_limit):
         Group.__hash__ = lambda group, seed=seed: hash((seed, group.name))
         inventory = InventoryManager(DataLoader(), sources)
         answers.append([hosts(inventory, pattern) for pattern in patterns])
+    sys.stderr = sys.__stderr__
     return [list(orders) for orders in zip(*answers)]
 
 

@@ -98,9 +98,9 @@ pub fn variables(layers: &[&Layer], marked: bool) -> AnsibleValue {
 }
 
 fn value(node: &Node, dialect: Dialect, marked: bool) -> AnsibleValue {
-    let unsafe_text = |text: &str| match node.verbatim && marked {
-        true => AnsibleValue::Map(vec![("__ansible_unsafe".to_owned(), AnsibleValue::Text(text.to_owned()))]),
-        false => AnsibleValue::Text(text.to_owned()),
+    let unsafe_text = |text: &str| {
+        let text = AnsibleValue::Text(text.to_owned());
+        if node.verbatim && marked { AnsibleValue::Map(vec![("__ansible_unsafe".to_owned(), text)]) } else { text }
     };
     match &node.value {
         Yaml::Null => AnsibleValue::Null,

@@ -45,11 +45,8 @@ fn number(text: &str) -> Option<String> {
         return whole(sign, &digits, if is_octal { 8 } else { 10 });
     }
     if rest.contains(':') {
-        return sexagesimal(rest).map(|(number, is_whole)| match is_whole {
-            // Whole by its making, and far below 2^53.
-            true => format!("{sign}{number}"),
-            false => negated(number),
-        });
+        // What is whole is far below 2^53.
+        return sexagesimal(rest).map(|(number, is_whole)| if is_whole { format!("{sign}{number}") } else { negated(number) });
     }
     let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
