@@ -3,7 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::*;
-use crate::{outside::Program, source::{Place, SourceFile}};
+use crate::{
+    outside::Program,
+    source::{Place, SourceFile},
+};
 
 const INLINE: &str = include_str!("../vault/fixture/inline");
 
@@ -90,7 +93,8 @@ fn a_source_without_a_value_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn what_a_failing_program_says_does_not_show_what_it_printed_or_what_is_known() {
-    let said = fetched(shell("echo pr1nted-value; echo 'got pr1nted-value and kn0wn-value \x1b[31mred' >&2; exit 1")).unwrap_err();
+    let said =
+        fetched(shell("echo pr1nted-value; echo 'got pr1nted-value and kn0wn-value \x1b[31mred' >&2; exit 1")).unwrap_err();
     assert!(!said.contains("pr1nted") && !said.contains("kn0wn") && !said.contains('\x1b'), "{said}");
     assert!(said.contains("it said: got ‹what it printed› and ‹KNOWN›  [31mred"), "{said}");
 }
@@ -135,13 +139,17 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let password = crate::outside::password_of(&path, "prod").map_err(|wrong| wrong.title.replace(&*directory.path().to_string_lossy(), ""));
+        let password = crate::outside::password_of(&path, "prod")
+            .map_err(|wrong| wrong.title.replace(&*directory.path().to_string_lossy(), ""));
         password.map(|password| String::from_utf8_lossy(&password).into_owned())
     };
     assert_eq!(password("file", "  two words \r\n", 0o600).unwrap(), "two words");
     assert_eq!(password("program", "#!/bin/sh\necho \"$# said\"\n", 0o700).unwrap(), "0 said");
     assert_eq!(password("a-client.sh", "#!/bin/sh\necho \"$1=$2\"\n", 0o700).unwrap(), "--vault-id=prod");
     assert_eq!(password("empty", "\n", 0o600).unwrap_err(), "no vault password from `/empty`: it is empty");
-    assert_eq!(password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(), "no vault password from `/fails`: it ended with exit status: 7");
+    assert_eq!(
+        password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(),
+        "no vault password from `/fails`: it ended with exit status: 7"
+    );
     assert!(crate::outside::password_of(&directory.path().join("nowhere"), "x").is_err());
 }

@@ -16,7 +16,8 @@ use crate::{
 const INLINE: &str = include_str!("../../vault/fixture/inline");
 const FILE: &str = include_str!("../../vault/fixture/vars.yml");
 
-const ROLE: &str = "secrets:\n  TOKEN: {file: /etc/app/secrets.env}\n  OTHER: {file: /etc/app/secrets.env, from: {env: OTHER}}\ntasks:\n";
+const ROLE: &str =
+    "secrets:\n  TOKEN: {file: /etc/app/secrets.env}\n  OTHER: {file: /etc/app/secrets.env, from: {env: OTHER}}\ntasks:\n";
 const USE: &str = "  - {name: A, note: {path: /a, content: \"{{ secrets.TOKEN }}\"}}\n";
 
 fn app(tasks: &str) -> Sample {
@@ -41,15 +42,22 @@ fn token(name: &str, encoding: Encoding) -> String {
 /// Where the secrets of `db` come from, in order.
 fn sources(sample: &Sample) -> String {
     let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
-    let line = |name: &str, source: Option<&Source>| format!("{name}: {}\n", source.map_or_else(|| "the node".to_owned(), Source::shown));
-    plan.hosts[0].secrets.iter().map(|spec| line(&spec.secret.name, spec.outside.as_ref().map(|outside| &outside.source))).collect()
+    let line = |name: &str, source: Option<&Source>| {
+        format!("{name}: {}\n", source.map_or_else(|| "the node".to_owned(), Source::shown))
+    };
+    plan.hosts[0]
+        .secrets
+        .iter()
+        .map(|spec| line(&spec.secret.name, spec.outside.as_ref().map(|outside| &outside.source)))
+        .collect()
 }
 
 #[test]
 fn the_inventory_says_where_secrets_come_from_and_wins_over_the_role() {
     let sample = app(USE);
     assert_eq!(sources(&sample), "TOKEN: the node\nOTHER: the variable `OTHER` of the environment\n");
-    let vars = "autobot_secrets:\n  TOKEN: {command: [vault, kv, get, \"secret/{{ inventory_hostname }}\"]}\n  OTHER: {file: ~/pw}\n";
+    let vars =
+        "autobot_secrets:\n  TOKEN: {command: [vault, kv, get, \"secret/{{ inventory_hostname }}\"]}\n  OTHER: {file: ~/pw}\n";
     sample.write("inventory/group_vars/all.yml", vars);
     assert_eq!(sources(&sample), "TOKEN: the command `vault`\nOTHER: the file `~/pw`\n");
     sample.write("inventory/host_vars/db.yml", "autobot_secrets: {TOKEN: {command: \"pass show db | head -n 1\"}}\n");
@@ -62,27 +70,43 @@ fn the_inventory_says_where_secrets_come_from_and_wins_over_the_role() {
 
 #[test]
 fn an_encrypted_value_is_the_value_of_a_secret_or_a_secret_itself() {
-    let mut sample =
-        app("  - {name: A, note: {path: /a, content: \"{{ vault_x }} {{ vault_redis_password | urlencode }} {{ vault_pin }}\"}}\n\
-             \x20 - {name: B, note: {path: /b, content: \"{{ nested[0].password }}\"}, when: vault_flag}\n");
+    let mut sample = app(
+        "  - {name: A, note: {path: /a, content: \"{{ vault_x }} {{ vault_redis_password | urlencode }} {{ vault_pin }}\"}}\n\
+             \x20 - {name: B, note: {path: /b, content: \"{{ nested[0].password }}\"}, when: vault_flag}\n",
+    );
     sample.write("inventory/group_vars/all/vault.yml", FILE);
     sample.write(
         "inventory/group_vars/all/vars.yml",
-        &format!("{}autobot_secrets:\n  TOKEN: {{value: \"{{{{ vault_x }}}}\"}}\n  OTHER: {{value: \"{{{{ vault_pin }}}}\"}}\n", inline("vault_x")),
+        &format!(
+            "{}autobot_secrets:\n  TOKEN: {{value: \"{{{{ vault_x }}}}\"}}\n  OTHER: {{value: \"{{{{ vault_pin }}}}\"}}\n",
+            inline("vault_x")
+        ),
     );
     sample.request.vault = keys("the-fixture-password");
     assert_eq!(sources(&sample), "TOKEN: Ansible Vault\nOTHER: Ansible Vault\n");
     let plan = sample.load().unwrap();
     let tasks = plan.hosts[0].roles[0].steps[0].expand(&World::stand_in()).unwrap();
     let Action::Do(resource) = &tasks[0].action else { panic!("skipped") };
-    let (x, redis, pin) =
-        (token("vault_x (vault)", Encoding::Plain), token("vault_redis_password (vault)", Encoding::Url), token("vault_pin (vault)", Encoding::Plain));
+    let (x, redis, pin) = (
+        token("vault_x (vault)", Encoding::Plain),
+        token("vault_redis_password (vault)", Encoding::Url),
+        token("vault_pin (vault)", Encoding::Plain),
+    );
     let content = serde_json::Value::String(format!("{x} {redis} {pin}")).to_string();
     let shown = format!("{resource:?}");
     assert!(shown.contains(&format!("{content:?}")[1..40]), "{shown}");
-    assert!(plan.hosts[0].roles[0].steps[1].expand(&World::stand_in()).unwrap().iter().all(|task| matches!(task.action, Action::Do(_))));
+    assert!(
+        plan.hosts[0].roles[0].steps[1]
+            .expand(&World::stand_in())
+            .unwrap()
+            .iter()
+            .all(|task| matches!(task.action, Action::Do(_)))
+    );
     let named: Vec<&str> = plan.hosts[0].vaulted.iter().map(|(secret, _)| secret.name.as_str()).collect();
-    assert_eq!(named, ["vault_x (vault)", "vault_pin (vault)", "vault_redis_password (vault)", "nested (vault)", "nested (vault 2)"]);
+    assert_eq!(
+        named,
+        ["vault_x (vault)", "vault_pin (vault)", "vault_redis_password (vault)", "nested (vault)", "nested (vault 2)"]
+    );
     let Source::Vaulted(Vaulted::Opened(value)) = &plan.hosts[0].vaulted[4].1.source else { panic!("not opened") };
     assert_eq!(value.expose(), "line 1\nline 2\n");
     assert_eq!(plan.hosts[0].vaulted[2].1.place.to_string(), "inventory/group_vars/all/vault.yml:1:23");
@@ -94,7 +118,8 @@ fn an_encrypted_value_is_the_value_of_a_secret_or_a_secret_itself() {
 fn two_encrypted_values_never_share_a_name() {
     let sample = app(&format!("  - {{name: A, note: {{path: /a, content: \"{{{{ x.a }}}} {{{{ x.b }}}}\"}}}}\n"));
     let indented = |name: &str| inline(name).replace('\n', "\n  ");
-    sample.write("inventory/group_vars/all.yml", &format!("x:\n  {}\n  {}\n", indented("a").trim_end(), indented("b").trim_end()));
+    sample
+        .write("inventory/group_vars/all.yml", &format!("x:\n  {}\n  {}\n", indented("a").trim_end(), indented("b").trim_end()));
     let plan = sample.load().unwrap();
     let named: Vec<&str> = plan.hosts[0].vaulted.iter().map(|(secret, _)| secret.name.as_str()).collect();
     assert_eq!(named, ["x (vault)", "x (vault 2)"]);
@@ -102,15 +127,17 @@ fn two_encrypted_values_never_share_a_name() {
 
 #[test]
 fn an_encrypted_value_is_used_as_secrets_are_or_not_at_all() {
-    let mut sample = app("  - {name: \"A {{ vault_x }}\", note: {path: /a}}\n  - {name: B, note: {path: /a}, when: \"vault_x != ''\"}\n\
+    let mut sample = app(
+        "  - {name: \"A {{ vault_x }}\", note: {path: /a}}\n  - {name: B, note: {path: /a}, when: \"vault_x != ''\"}\n\
          \x20 - {name: C, note: {path: /a}, loop: \"{{ [vault_x] }}\"}\n  - {name: D, note: {path: \"/{{ vault_x }}\"}}\n\
          \x20 - {name: E, note: {path: /a, content: \"{{ vault_x | upper }}\"}}\n  - {name: F, note: {path: /a, content: \"{% if vault_x == 'x' %}y{% endif %}\"}}\n\
          \x20 - {name: G, claim: {that: \"vault_x | length > 7\"}}\n  - {name: H, note: {path: /a, content: \"{{ hostvars.db.vault_x }}\"}}\n\
-         \x20 - {name: I, note: {path: /a, content: \"{{ vault_x | default(value='x') }} {{ vault_x if on else 'x' }}\"}}\ndefaults: {on: true}\n");
+         \x20 - {name: I, note: {path: /a, content: \"{{ vault_x | default(value='x') }} {{ vault_x if on else 'x' }}\"}}\ndefaults: {on: true}\n",
+    );
     sample.write("inventory/group_vars/all.yml", &format!("{}ansible_user: \"{{{{ vault_x }}}}\"\n", inline("vault_x")));
     sample.request.vault = keys("the-fixture-password");
     insta::assert_snapshot!(sample.wrong(), @"
-    inventory/group_vars/all.yml:2:3: a secret cannot be used here [secrets go into the content of files, and into parameters that take a password]
+    inventory/group_vars/all.yml:2:3: a secret cannot be used to connect [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:5:12: a secret cannot be used in a name [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:6:39: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:7:39: a secret cannot be used in `loop` [secrets go into the content of files, and into parameters that take a password]
@@ -165,7 +192,8 @@ fn what_is_wrong_with_a_source_is_said_at_its_place() {
     ");
     let in_argument = format!("{}autobot_secrets: {{TOKEN: {{command: [echo, \"{{{{ x }}}}\"]}}}}\n", inline("x"));
     assert!(wrong(&in_argument).contains("a secret cannot be used in `command` of the secret `TOKEN`"));
-    let other = Sample::role("secrets:\n  TOKEN: {file: /etc/app/secrets.env, from: {value: hunter2hunter2}, frm: 1}\ntasks: []\n");
+    let other =
+        Sample::role("secrets:\n  TOKEN: {file: /etc/app/secrets.env, from: {value: hunter2hunter2}, frm: 1}\ntasks: []\n");
     insta::assert_snapshot!(other.wrong(), @"
     roles/app/role.yml:2:53: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     roles/app/role.yml:2:70: unknown key of a secret: `frm` [did you mean `from`?]

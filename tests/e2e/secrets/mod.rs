@@ -3,6 +3,7 @@
 mod leaks;
 mod lost;
 mod once;
+mod outside;
 mod search;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
