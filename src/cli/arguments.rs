@@ -72,12 +72,12 @@ pub(super) struct Selection {
     pub(super) extra_vars: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 }
 
 /// Passwords of Ansible Vault.
 #[derive(Debug, Args)]
-pub(super) struct Vault {
+pub(super) struct Passwords {
     /// File that holds the password, or prints it when it is executable; may be given several times
     #[arg(long, global = true, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE", help_heading = VAULT)]
     pub(super) vault_password_file: Vec<PathBuf>,
@@ -164,13 +164,14 @@ pub(super) struct Health {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the option is called so")]
 pub(super) struct Inventory {
     /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
     #[arg(short, long, global = true, value_name = "INVENTORY")]
     pub(super) inventory: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 
     #[command(subcommand)]
     pub(super) command: InventoryCommand,
@@ -287,7 +288,7 @@ pub(super) struct LabUp {
     pub(super) inventory: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 
     #[command(flatten)]
     pub(super) making: Making,
