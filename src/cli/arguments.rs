@@ -76,12 +76,12 @@ pub(super) struct Selection {
     pub(super) extra_vars: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 }
 
 /// Passwords of Ansible Vault.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Vault {
+pub(super) struct Passwords {
     /// File that holds the password, or prints it when it is executable; may be given several times
     #[arg(long, global = true, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE", help_heading = VAULT)]
     pub(super) vault_password_file: Vec<PathBuf>,
@@ -221,7 +221,7 @@ pub(super) struct Explain {
     pub(super) extra_vars: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
@@ -250,7 +250,7 @@ pub(super) struct Inventory {
     pub(super) inventory: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 
     #[command(subcommand)]
     pub(super) command: InventoryCommand,
@@ -367,7 +367,7 @@ pub(super) struct LabUp {
     pub(super) inventory: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Vault,
+    pub(super) vault: Passwords,
 
     #[command(flatten)]
     pub(super) making: Making,

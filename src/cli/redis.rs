@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    arguments::{Output, Selection, Vault, Way},
+    arguments::{Output, Passwords, Selection, Way},
     exit::Exit,
     out, reach, running,
     runtime::{self, Interrupts},
@@ -80,7 +80,7 @@ struct Rest {
     output: Output,
 
     #[command(flatten)]
-    vault: Vault,
+    vault: Passwords,
 
     #[command(flatten)]
     way: Way,

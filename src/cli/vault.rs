@@ -7,7 +7,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::arguments::Vault;
+use super::arguments::Passwords;
 use crate::{
     outside::password_of,
     source::{Diagnostic, Diagnostics, Place, SourceFile},
@@ -18,7 +18,7 @@ use crate::{
 const DEFAULT: &str = "default";
 
 /// The passwords that the arguments name; none when they name none.
-pub(super) fn keys(arguments: &Vault) -> Result<Arc<Keyring>, Diagnostics> {
+pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
     let (mut keys, mut wrong) = (Keyring::default(), Diagnostics::default());
     for id in &arguments.vault_id {
         let (label, source) = match id.split_once('@') {

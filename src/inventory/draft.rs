@@ -69,9 +69,9 @@ impl Draft {
                 self.problems
                     .push(error.help("encrypt variables, in `group_vars/` or `host_vars/`, and leave hosts and groups in clear"));
             } else if is_yaml(path, &file) {
-                yaml_file::load(self, &file)
+                yaml_file::load(self, &file);
             } else {
-                ini::load(self, &file)
+                ini::load(self, &file);
             }
         }
     }

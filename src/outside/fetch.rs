@@ -73,13 +73,12 @@ impl StandIns {
         let mut values = Vec::new();
         for job in jobs(plan, Mode::Apply) {
             let known = self.0.iter().find(|(source, _)| *source == job.outside.source).map(|(_, value)| value.clone());
-            let value = match known {
-                Some(value) => value,
-                None => {
-                    let value = generate(32)?;
-                    self.0.push((job.outside.source, value.clone()));
-                    value
-                }
+            let value = if let Some(value) = known {
+                value
+            } else {
+                let value = generate(32)?;
+                self.0.push((job.outside.source, value.clone()));
+                value
             };
             values.extend(job.users.into_iter().map(|secret| (secret, value.clone())));
         }
@@ -175,17 +174,17 @@ impl Job {
                 let set = std::env::var_os(name).ok_or_else(|| {
                     wrong("it is not set").help(format!("set it for this run, such as with `read -rs {name} && export {name}`"))
                 })?;
-                value::text(Zeroizing::new(set.into_vec())).map_err(unfit)?
+                value::text(&Zeroizing::new(set.into_vec())).map_err(unfit)?
             }
             Source::File(path) => {
                 let bytes = read(&local(path, project)).map_err(|error| {
                     wrong(&error.to_string()).help("the file is one of this machine; a relative path begins at the project")
                 })?;
-                let text = value::text(bytes).map_err(unfit)?;
+                let text = value::text(&bytes).map_err(unfit)?;
                 if vault::is_encrypted(text.expose()) { open(text.expose())? } else { text }
             }
             Source::Command(command) => match program::output(command, project, LIMIT).await {
-                Ok(bytes) => value::text(bytes).map_err(unfit)?,
+                Ok(bytes) => value::text(&bytes).map_err(unfit)?,
                 Err(silent) => {
                     let said = masked(&silent, known);
                     let said =

@@ -153,3 +153,62 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
     );
     assert!(crate::outside::password_of(&directory.path().join("nowhere"), "x").is_err());
 }
+
+/// A plan of two hosts whose only secret comes from a program that notes each of its runs.
+fn plan(directory: &std::path::Path) -> Plan {
+    let write = |path: &str, text: &str| {
+        let path = directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let role = "secrets:\n  TOKEN: {file: /etc/app.env, from: {command: \"echo ran >>ran; echo real-value\"}}\n\
+                tasks:\n  - {name: A, copy: {dest: /a, content: \"{{ secrets.TOKEN }} {{ x }}\"}}\n";
+    write("roles/app/role.yml", role);
+    let vaulted = INLINE.trim_end().replace('\n', "\n      ");
+    write(
+        "hosts.yml",
+        &format!("all:\n  vars:\n    autobot_roles: [app]\n    x: !vault |\n      {vaulted}\n  hosts: {{one: , two: }}\n"),
+    );
+    let inventories = vec![crate::inventory::InventorySource::Path(directory.join("hosts.yml"))];
+    let request = crate::plan::Request { project: directory.to_owned(), inventories, ..crate::plan::Request::default() };
+    crate::plan::load(&request).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+fn given(plan: &Plan) -> Vec<String> {
+    let value = |host: &HostPlan, name: &str| {
+        let secret = SecretRef { host: host.name.clone(), name: name.to_owned() };
+        host.given.get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
+    };
+    plan.hosts.iter().flat_map(|host| [value(host, "TOKEN"), value(host, "x (vault)")]).collect()
+}
+
+#[test]
+fn a_program_is_run_once_for_all_hosts_and_for_health_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let fetched = |mode: Mode| {
+        let mut plan = plan(directory.path());
+        runtime.block_on(fetch(&mut plan, mode, directory.path(), &keys())).unwrap();
+        given(&plan)
+    };
+    assert_eq!(fetched(Mode::Health), [""; 4]);
+    assert!(!directory.path().join("ran").exists());
+    assert_eq!(fetched(Mode::Check), ["real-value", "sn0wman-☃-value", "real-value", "sn0wman-☃-value"]);
+    assert_eq!(fs::read_to_string(directory.path().join("ran")).unwrap(), "ran\n");
+}
+
+#[test]
+fn rehearsals_make_values_up_the_same_in_every_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stand_ins = StandIns::default();
+    let mut pass = || {
+        let mut plan = plan(directory.path());
+        stand_ins.give(&mut plan).unwrap();
+        given(&plan)
+    };
+    let first = pass();
+    assert_eq!(first, pass());
+    assert_eq!((&first[0], &first[1]), (&first[2], &first[3]));
+    assert!(first.iter().all(|value| value.len() == 32) && first[0] != first[1], "{first:?}");
+    assert!(!directory.path().join("ran").exists());
+}

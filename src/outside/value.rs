@@ -1,6 +1,6 @@
 //! What may be a secret's value.
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroize as _;
 
 use crate::secret::{EnvFile, Secret};
 
@@ -38,11 +38,11 @@ impl Unfit {
 }
 
 /// Text of any kind, as Ansible Vault may hold it: keys and certificates have lines.
-pub(super) fn text(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Unfit> {
+pub(super) fn text(bytes: &[u8]) -> Result<Secret, Unfit> {
     if bytes.len() > LONGEST {
         return Err(Unfit::TooLong);
     }
-    let text = match std::str::from_utf8(&bytes) {
+    let text = match std::str::from_utf8(bytes) {
         Ok(text) => Secret::new(text.to_owned()),
         Err(_) => return Err(Unfit::NotText),
     };
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> Result<String, Unfit> {
-        text(Zeroizing::new(bytes.to_vec())).and_then(line).map(|secret| secret.expose().to_owned())
+        text(bytes).and_then(line).map(|secret| secret.expose().to_owned())
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics)
 /// The `ansible_*` variables that say how to reach a host.
 pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Connection {
     let scope = Scope::new(project, host, None, None);
+    scope.secrets.set(Secrets::Forbidden("to connect"));
     let typed = |name: &str, kind: VarType| {
         let value = scope.variable(name).ok().flatten()?;
         kind.fit(value)

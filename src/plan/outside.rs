@@ -30,19 +30,18 @@ pub(super) struct Vaults {
 impl Vaults {
     /// The secret that an encrypted value is for a host.
     pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, place: &Place, value: &Vaulted) -> SecretRef {
-        let name = match self.names.iter().find(|(known, _)| known == place) {
-            Some((_, name)) => name.clone(),
-            None => {
-                // No secret of a role can have such a name.
-                let variable = variable.unwrap_or("value");
-                let names = (1..)
-                    .map(|count| if count == 1 { format!("{variable} (vault)") } else { format!("{variable} (vault {count})") });
-                let is_free = |name: &String| self.names.iter().all(|(_, known)| known != name);
-                let name = names.into_iter().find(is_free).unwrap_or_default();
-                self.names.push((place.clone(), name.clone()));
-                name
-            }
-        };
+        let known = self.names.iter().find(|(known, _)| known == place).map(|(_, name)| name.clone());
+        let name = known.unwrap_or_else(|| {
+            // No secret of a role can have such a name.
+            let name = |count| match (variable.unwrap_or("value"), count) {
+                (variable, 1) => format!("{variable} (vault)"),
+                (variable, count) => format!("{variable} (vault {count})"),
+            };
+            let is_free = |name: &String| self.names.iter().all(|(_, known)| known != name);
+            let name = (1..=self.names.len() + 1).map(name).find(is_free).unwrap_or_default();
+            self.names.push((place.clone(), name.clone()));
+            name
+        });
         let secret = SecretRef { host: host.to_owned(), name };
         self.values.insert(secret.clone(), Outside { source: Source::Vaulted(value.clone()), place: place.clone() });
         secret
@@ -141,7 +140,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, pla
         let in_clear = value.is_string().then_some("a password in clear in the inventory is one that everybody reads; ");
         return Err(fail(Diagnostic::error(title).help(format!("{}give {example}", in_clear.unwrap_or_default()))));
     };
-    for key in entries.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = entries.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let place = node.and_then(Node::as_map).and_then(|entries| entries.iter().find(|(known, _)| known.name == *key));
         let unknown = Diagnostic::error(format!("unknown source `{key}` of the secret `{name}`"));
         let unknown = Diagnostic { place: place.map(|(key, _)| key.place.clone()), ..unknown };

@@ -116,7 +116,7 @@ fn an_encrypted_value_is_the_value_of_a_secret_or_a_secret_itself() {
 
 #[test]
 fn two_encrypted_values_never_share_a_name() {
-    let sample = app(&format!("  - {{name: A, note: {{path: /a, content: \"{{{{ x.a }}}} {{{{ x.b }}}}\"}}}}\n"));
+    let sample = app("  - {name: A, note: {path: /a, content: \"{{ x.a }} {{ x.b }}\"}}\n");
     let indented = |name: &str| inline(name).replace('\n', "\n  ");
     sample
         .write("inventory/group_vars/all.yml", &format!("x:\n  {}\n  {}\n", indented("a").trim_end(), indented("b").trim_end()));
@@ -137,7 +137,7 @@ fn an_encrypted_value_is_used_as_secrets_are_or_not_at_all() {
     sample.write("inventory/group_vars/all.yml", &format!("{}ansible_user: \"{{{{ vault_x }}}}\"\n", inline("vault_x")));
     sample.request.vault = keys("the-fixture-password");
     insta::assert_snapshot!(sample.wrong(), @"
-    inventory/group_vars/all.yml:2:3: a secret cannot be used here [secrets go into the content of files, and into parameters that take a password]
+    inventory/group_vars/all.yml:2:3: a secret cannot be used to connect [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:5:12: a secret cannot be used in a name [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:6:39: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:7:39: a secret cannot be used in `loop` [secrets go into the content of files, and into parameters that take a password]
@@ -237,4 +237,51 @@ fn an_encrypted_file_of_extra_variables_is_read() {
     sample.request.vault = keys("the-fixture-password");
     let plan = sample.load().unwrap();
     assert_eq!(plan.hosts[0].vaulted[0].0.name, "vault_redis_password (vault)");
+}
+
+#[test]
+fn an_error_in_an_encrypted_file_shows_keys_and_places_and_no_values() {
+    let mut sample = Sample::role("defaults: {vault_pin: {type: port, default: 1}}\ntasks: []\n");
+    sample.request.vault = keys("the-fixture-password");
+    let shown = |file: &str| {
+        sample.write("inventory/group_vars/all/vault.yml", file);
+        sample.load().unwrap_err().render(false)
+    };
+    let said =
+        [FILE, include_str!("../../vault/fixture/broken.yml"), include_str!("../../vault/fixture/template.yml")].map(shown);
+    assert!(said.iter().all(|said| !said.contains("123456") && !said.contains("hunter2")), "{said:?}");
+    insta::assert_snapshot!(said.join("\n\n"), @"
+    error: wrong type for `vault_pin`: expected a port from 1 to 65535, found text
+     --> inventory/group_vars/all/vault.yml:2:12
+      |
+    2 | vault_pin: ********
+      |            ^^^^^^^^
+      |
+     ::: roles/app/role.yml:1:12
+      |
+    1 | defaults: {vault_pin: ********
+      |            --------- declared here
+
+    1 error
+
+    error: what is encrypted in `inventory/group_vars/all/vault.yml` is not valid YAML
+     --> inventory/group_vars/all/vault.yml:2:1
+      |
+    2 |
+      | ^ here
+      |
+      = help: look at it with `ansible-vault edit inventory/group_vars/all/vault.yml`
+
+    1 error
+
+    error: a template in an encrypted file: all of it is a secret, and nothing can be made of a secret
+     --> inventory/group_vars/all/vault.yml:2:6
+      |
+    2 | url: **************** **** ***
+      |      ^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = help: put the template into a file in clear and only its secret parts here; or, if this is the value itself, tag it `!unsafe`
+
+    1 error
+    ");
 }
