@@ -72,7 +72,7 @@ pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, samp
 
 fn page(databases: &[Database], indexes: &[Index], schema: &Schema) -> Page {
     let marks: Vec<Mark> = databases.iter().flat_map(|database| marks(database, indexes, schema)).collect();
-    let mut table = Table::new("lfrrrrr", &["db", "keys of", "keys", "expire", "do not", "TTL", "memory"]);
+    let mut table = Table::new("lfrrrrr", &["db", "name, patterns", "keys", "expire", "do not", "mean TTL", "memory"]);
     let mut samples = Vec::new();
     for database in databases {
         let Database { number, keys, expires, found } = database;
@@ -156,9 +156,10 @@ fn marks(database: &Database, indexes: &[Index], schema: &Schema) -> Vec<Mark> {
         for (family, tally) in &found.families {
             let home = tally.examples.first().and_then(|key| schema.home(key));
             let home = home.map(|(home, kind)| format!("; `{}` belongs into {home}", kind.pattern.as_str())).unwrap_or_default();
+            let called = if family.is_empty() { String::new() } else { format!(" `{family}`") };
             let fit = if tally.keys == 1 { "fits" } else { "fit" };
             let (keys, such) = (count(tally.keys, "key"), such(tally));
-            mark("unknown_pattern", tally.keys, format!("{name}: {keys}{of_sample} `{family}` {fit} no pattern of the schema{such}{home}"));
+            mark("unknown_pattern", tally.keys, format!("{name}: {keys}{of_sample}{called} {fit} no pattern of the schema{such}{home}"));
         }
     }
     if number != 0 && found.vectors.keys > 0 {
@@ -172,7 +173,7 @@ fn marks(database: &Database, indexes: &[Index], schema: &Schema) -> Vec<Mark> {
             let covers = |key: &Vec<u8>| index.prefixes.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
             if found.vectors.examples.iter().any(covers) {
                 let index = escaped(index.name.as_bytes());
-                mark("index_covers_other_db", found.vectors.keys, format!("{name}: the index `{index}` of database 0 counts keys of database {number} in, and finds them empty"));
+                mark("index_covers_other_db", found.vectors.keys, format!("{name}: the index `{index}` of database 0 takes such keys for its own when they are written here, and finds them empty"));
             }
         }
     }

@@ -120,20 +120,16 @@ pub(super) async fn database<S: Stream>(
     let kinds = schema.kinds_of(number);
     let mut found = Found { kinds: vec![Tally::default(); kinds.len()], ..Found::default() };
     let mut cursor = BEGIN.to_vec();
-    loop {
+    while !found.complete && (bounds.keys == 0 || found.scanned < bounds.keys) && Instant::now() < bounds.until {
         let (next, keys, too_long) = asking.scan(&cursor, None).await?;
         found.too_long += too_long;
         found.scanned += too_long;
         found.batch(asking, schema, kinds, &keys).await?;
-        if next == BEGIN {
-            found.complete = true;
-            return Ok(found);
-        }
+        found.complete = next == BEGIN;
         cursor = next;
-        if bounds.keys > 0 && found.scanned >= bounds.keys || Instant::now() >= bounds.until {
-            return Ok(found);
-        }
     }
+    found.kinds.iter_mut().chain(found.families.values_mut()).chain([&mut found.vectors]).for_each(|tally| tally.examples.sort());
+    Ok(found)
 }
 
 impl Found {
