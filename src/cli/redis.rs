@@ -9,9 +9,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{
     arguments::{Output, Selection, Way},
     exit::Exit,
-    out, reach,
+    out, reach, running,
     runtime::{self, Interrupts},
-    running, validate,
+    validate,
 };
 use crate::{
     engine::Reach,
@@ -202,14 +202,17 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
     let Some(mut finished) = finished else {
         match output {
             Output::Text => out::error("interrupted; the same command begins anew"),
-            Output::Json => out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true }))),
+            Output::Json => {
+                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })));
+            }
         }
         return Ok(Exit::INTERRUPTED);
     };
     for host in hosts {
         let came = finished.iter().position(|(name, _)| *name == host).map(|at| finished.swap_remove(at).1);
         // A panic was printed where it happened.
-        let came = came.unwrap_or_else(|| Err(Trouble::Redis("autobot-provision itself failed; this is a bug, please report it".into())));
+        let came = came
+            .unwrap_or_else(|| Err(Trouble::Redis("autobot-provision itself failed; this is a bug, please report it".into())));
         answers.add(&host, came);
     }
     Ok(answers.end())
@@ -235,8 +238,11 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
         }
     }
     if places.is_empty() && wrong.is_empty() {
-        let hosts = if without.is_empty() { "no host".to_owned() } else { format!("none of {}", without.join(", ")) };
-        let none = Diagnostic::error(format!("{hosts} has a role that brings Redis"));
+        let none = Diagnostic::error(match without.as_slice() {
+            [] => "no host has a role that brings Redis".to_owned(),
+            [one] => format!("`{one}` has no role that brings Redis"),
+            several => format!("none of {} has a role that brings Redis", several.join(", ")),
+        });
         wrong.push(none.help("give a host role `redis` with `autobot_roles`, or select another one"));
     }
     wrong.into_result(())?;
@@ -263,7 +269,8 @@ async fn ask_all(
     let mut asking = JoinSet::new();
     for (name, place) in places {
         let Some(target) = reach.remove(&name) else { continue };
-        let (transport, forks, question, lock) = (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&question), lock.clone());
+        let (transport, forks, question, lock) =
+            (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&question), lock.clone());
         asking.spawn(async move {
             // The semaphore is never closed, so a permit always comes.
             let _permit = forks.acquire().await;
@@ -314,7 +321,9 @@ impl Answers {
                 self.worse(exit);
                 if self.output == Output::Text {
                     out::error(&format!("{host}: {trouble}"));
-                    help.iter().for_each(|help| out::note(&format!("  {help}")));
+                    if let Some(help) = &help {
+                        out::note(&format!("  {help}"));
+                    }
                 }
                 self.hosts.push((host.to_owned(), json!({ "status": status, "error": trouble.to_string(), "help": help })));
             }

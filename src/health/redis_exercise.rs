@@ -105,7 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(match self.call(&["AUTH", password]).await? {
             Reply::Simple(text) if text == "OK" => Ok(()),
             Reply::Error(text) => Err(text.split(',').next().unwrap_or_default().to_owned()),
-            Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_) => Err("something else than OK".to_owned()),
+            Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_) => {
+                Err("something else than OK".to_owned())
+            }
         })
     }
 }

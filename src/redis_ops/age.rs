@@ -123,6 +123,9 @@ mod tests {
             assert_eq!(end(key), None, "{key}");
         }
         assert_eq!(end_of_period(b"usage:\xff\xfe:2025\0-01-15"), None);
-        assert_eq!(end_of_period(&[b":".repeat(1 << 20), b"2025-01-15".to_vec()].concat()).map(|end| end.to_string()).as_deref(), Some("2025-01-16T00:00:00Z"));
+        assert_eq!(
+            end_of_period(&[b":".repeat(1 << 20), b"2025-01-15".to_vec()].concat()).map(|end| end.to_string()).as_deref(),
+            Some("2025-01-16T00:00:00Z")
+        );
     }
 }

@@ -35,9 +35,7 @@ impl<S: Stream> Asking<S> {
         Ok(match limited("AUTH", asking.client.call(&["AUTH", password])).await? {
             Reply::Simple(text) if text == "OK" => Ok(asking),
             // A server without AUTH repeats what it was sent after a comma.
-            Reply::Error(text) => {
-                Err(text.split(',').next().unwrap_or_default().replace(password, "…"))
-            }
+            Reply::Error(text) => Err(text.split(',').next().unwrap_or_default().replace(password, "…")),
             other @ (Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_)) => {
                 Err(format!("AUTH gave {}, not OK", other.shown()))
             }
@@ -173,7 +171,10 @@ mod tests {
     #[test]
     fn info_is_read_by_sections() {
         let mut info = Info::new();
-        read_info("# Server\r\nredis_version:7.4.1\r\nexecutable:/a:b\r\n\r\n# Modules\r\nmodule:name=search,ver=21005,api=1\r\nmodule:name=ReJSON,ver=20803\r\n# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=9\r\n", &mut info);
+        read_info(
+            "# Server\r\nredis_version:7.4.1\r\nexecutable:/a:b\r\n\r\n# Modules\r\nmodule:name=search,ver=21005,api=1\r\nmodule:name=ReJSON,ver=20803\r\n# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=9\r\n",
+            &mut info,
+        );
         assert_eq!((field(&info, "server", "executable"), field(&info, "modules", "ReJSON")), ("/a:b", "20803"));
         assert_eq!((field(&info, "keyspace", "db0"), field(&info, "x", "y")), ("keys=3,expires=1,avg_ttl=9", ""));
     }
@@ -191,7 +192,12 @@ mod tests {
     #[tokio::test]
     async fn a_refused_password_is_not_repeated() {
         assert_eq!(login("+OK\r\n").await, Ok(()));
-        for reply in ["-WRONGPASS no\r\n", "-ERR unknown command 'AUTH', with args beginning with: 'pass,word'\r\n", "-ERR pass,word\r\n", ":1\r\n"] {
+        for reply in [
+            "-WRONGPASS no\r\n",
+            "-ERR unknown command 'AUTH', with args beginning with: 'pass,word'\r\n",
+            "-ERR pass,word\r\n",
+            ":1\r\n",
+        ] {
             let error = login(reply).await.unwrap_err();
             assert!(!error.contains("word"), "{error}");
         }

@@ -70,7 +70,9 @@ struct Swept<'a> {
 pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, cleanup: Cleanup) -> Result<Page, String> {
     let policy = asking.call(&["CONFIG", "GET", "maxmemory-policy"]).await?;
     if super::asking::pairs_of(&policy).iter().any(|(_, value)| text_of(value).is_some_and(|policy| policy.contains("lfu"))) {
-        return Err("the server's maxmemory-policy is an lfu one, under which it does not know when a key was last used".to_owned());
+        return Err(
+            "the server's maxmemory-policy is an lfu one, under which it does not know when a key was last used".to_owned()
+        );
     }
     let now = now(asking).await?;
     let mut swept = Vec::new();
@@ -88,6 +90,10 @@ pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, clea
             return Err(format!("{so_far}{why}"));
         }
     }
+    // SCAN's order is nobody's.
+    for swept in &mut swept {
+        swept.examples.sort();
+    }
     Ok(page(&swept, schema, cleanup))
 }
 
@@ -99,7 +105,12 @@ async fn now<S: Stream>(asking: &mut Asking<S>) -> Result<Timestamp, String> {
     second.ok_or_else(|| "TIME gave no time".to_owned())
 }
 
-async fn sweep<S: Stream>(asking: &mut Asking<S>, swept: &mut [Swept<'_>], cleanup: Cleanup, now: Timestamp) -> Result<(), String> {
+async fn sweep<S: Stream>(
+    asking: &mut Asking<S>,
+    swept: &mut [Swept<'_>],
+    cleanup: Cleanup,
+    now: Timestamp,
+) -> Result<(), String> {
     let matching = if let [one] = swept { Some(one.pattern.as_str().to_owned()) } else { None };
     let mut cursor = BEGIN.to_vec();
     loop {
@@ -222,7 +233,10 @@ fn page(swept: &[Swept<'_>], schema: &Schema, cleanup: Cleanup) -> Page {
     let ageless: u64 = swept.iter().map(|swept| swept.ageless).sum();
     if ageless > 0 {
         let kept = if ageless == 1 { "is kept" } else { "are kept" };
-        blocks.push(Block::Line(format!("  {} {kept}: Redis does not know when small numbers were last used", count(ageless, "key"))));
+        blocks.push(Block::Line(format!(
+            "  {} {kept}: Redis does not know when small numbers were last used",
+            count(ageless, "key")
+        )));
     }
     let patterns = swept.iter().map(|swept| {
         json!({

@@ -87,7 +87,8 @@ fn page(databases: &[Database], indexes: &[Index], schema: &Schema) -> Page {
             table.rows.push(row("", format!("  {pattern}"), numbers, ttl, format!("~{}", bytes(tally.estimate()))));
         }
         if !found.complete {
-            samples.push(format!("  {name}: sampled {} of {keys} keys; the lines below its name are of the sample", found.scanned));
+            samples
+                .push(format!("  {name}: sampled {} of {keys} keys; the lines below its name are of the sample", found.scanned));
         }
     }
     let mut blocks = vec![Block::Table(table)];
@@ -150,30 +151,46 @@ fn marks(database: &Database, indexes: &[Index], schema: &Schema) -> Vec<Mark> {
             mark("no_ttl", forever, format!("{name}: {keys}{of_sample} of `{pattern}` {never}{such}"));
         }
     }
-    if !schema.names.contains_key(&number) {
-        mark("unnamed_database", *keys, format!("database {number} holds {} and has no name in redis_database_names", count(*keys, "key")));
-    } else {
+    if schema.names.contains_key(&number) {
         for (family, tally) in &found.families {
             let home = tally.examples.first().and_then(|key| schema.home(key));
             let home = home.map(|(home, kind)| format!("; `{}` belongs into {home}", kind.pattern.as_str())).unwrap_or_default();
             let called = if family.is_empty() { String::new() } else { format!(" `{family}`") };
             let fit = if tally.keys == 1 { "fits" } else { "fit" };
             let (keys, such) = (count(tally.keys, "key"), such(tally));
-            mark("unknown_pattern", tally.keys, format!("{name}: {keys}{of_sample}{called} {fit} no pattern of the schema{such}{home}"));
+            mark(
+                "unknown_pattern",
+                tally.keys,
+                format!("{name}: {keys}{of_sample}{called} {fit} no pattern of the schema{such}{home}"),
+            );
         }
+    } else {
+        mark(
+            "unnamed_database",
+            *keys,
+            format!("database {number} holds {} and has no name in redis_database_names", count(*keys, "key")),
+        );
     }
     if number != 0 && found.vectors.keys > 0 {
         let (keys, such) = (count(found.vectors.keys, "key"), such(&found.vectors));
         mark(
             "vectors_outside_db0",
             found.vectors.keys,
-            format!("{name}: {keys}{of_sample} with vectors{such}: RediSearch indexes database 0 only, so no search finds them, whatever the schema says"),
+            format!(
+                "{name}: {keys}{of_sample} with vectors{such}: RediSearch indexes database 0 only, so no search finds them, whatever the schema says"
+            ),
         );
         for index in indexes {
             let covers = |key: &Vec<u8>| index.prefixes.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
             if found.vectors.examples.iter().any(covers) {
                 let index = escaped(index.name.as_bytes());
-                mark("index_covers_other_db", found.vectors.keys, format!("{name}: the index `{index}` of database 0 takes such keys for its own when they are written here, and finds them empty"));
+                mark(
+                    "index_covers_other_db",
+                    found.vectors.keys,
+                    format!(
+                        "{name}: the index `{index}` of database 0 takes such keys for its own when they are written here, and finds them empty"
+                    ),
+                );
             }
         }
     }
@@ -225,7 +242,9 @@ fn database_json(database: &Database, schema: &Schema) -> Value {
 }
 
 fn tally_json(tally: &Tally) -> Value {
-    let ttl = tally.ttl.map(|(least, most, _)| json!({"min": least / 1000, "mean": mean(tally).unwrap_or_default() / 1000, "max": most / 1000}));
+    let ttl = tally
+        .ttl
+        .map(|(least, most, _)| json!({"min": least / 1000, "mean": mean(tally).unwrap_or_default() / 1000, "max": most / 1000}));
     json!({
         "pattern": "",
         "keys": tally.keys,

@@ -99,7 +99,9 @@ pub async fn ask(
     place: &Place,
     question: &Question,
 ) -> Result<Page, Trouble> {
-    let script = Script::new("[ -r \"$1\" ] || exit 9\nexec head -c 1048577 -- \"$1\"").arg(place.secrets_file.to_string()).limit(READ_LIMIT);
+    let script = Script::new("[ -r \"$1\" ] || exit 9\nexec head -c 1048577 -- \"$1\"")
+        .arg(place.secrets_file.to_string())
+        .limit(READ_LIMIT);
     let step = Step::new(&script, &SecretValues::default())?;
     let (node, welcome) = transport.connect(target, lock, Frame::from(step), &mut |_| {}).await?;
     let page = answered(&node, welcome.outputs.first(), place, question).await;
@@ -114,7 +116,8 @@ async fn answered(node: &Node, read: Option<&StepOutput>, place: &Place, questio
     let socket = tunnel.open(&place.host, place.port).await?;
     let silent = |why: String| format!("Redis at {}:{}: {why}", place.host, place.port);
     let stream = timeout(CONNECT_LIMIT, UnixStream::connect(&socket)).await;
-    let stream = stream.map_err(|_| silent("no answer".into()))?.map_err(|error| silent(format!("the tunnel is closed: {error}")))?;
+    let stream =
+        stream.map_err(|_| silent("no answer".into()))?.map_err(|error| silent(format!("the tunnel is closed: {error}")))?;
     let longest = match question {
         Question::Databases(_) | Question::Cleanup(_) => LONGEST_KEY,
         Question::Info | Question::Memory | Question::Clients | Question::Config(_) | Question::Slowlog(_) => LONGEST_TEXT,

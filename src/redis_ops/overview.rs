@@ -25,8 +25,12 @@ pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, Stri
     };
     let get = |section: &str, name: &str| escaped(field(&info, section, name).as_bytes());
     let uptime = number(&info, "server", "uptime_in_seconds").map(seconds).unwrap_or_default();
-    let modules: Vec<String> =
-        info.get("modules").into_iter().flatten().map(|(name, version)| format!("{} {version}", escaped(name.as_bytes()))).collect();
+    let modules: Vec<String> = info
+        .get("modules")
+        .into_iter()
+        .flatten()
+        .map(|(name, version)| format!("{} {version}", escaped(name.as_bytes())))
+        .collect();
     let keyspace: Vec<String> =
         info.get("keyspace").into_iter().flatten().map(|(name, text)| format!("{name} {}", keys_of(text))).collect();
     let append_only = if get("persistence", "aof_enabled") == "1" {
@@ -36,13 +40,30 @@ pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, Stri
     };
     let hits = number(&info, "stats", "keyspace_hits").unwrap_or_default();
     let asked = hits + number(&info, "stats", "keyspace_misses").unwrap_or_default();
-    let found = if asked == 0 { "none asked for yet".to_owned() } else { format!("{} % of {asked} lookups", hits * 100 / asked) };
+    let found = (hits * 100)
+        .checked_div(asked)
+        .map_or_else(|| "none asked for yet".to_owned(), |share| format!("{share} % of {asked} lookups"));
     let pairs = [
         ("version", format!("{} ({}), up {uptime}", get("server", "redis_version"), get("server", "redis_mode"))),
         ("process", format!("pid {}, {}", get("server", "process_id"), get("server", "executable"))),
         ("configuration", get("server", "config_file")),
-        ("role", format!("{}, {}", get("replication", "role"), count(number(&info, "replication", "connected_slaves").unwrap_or_default(), "replica"))),
-        ("clients", format!("{} of {}, {} blocked", get("clients", "connected_clients"), get("clients", "maxclients"), get("clients", "blocked_clients"))),
+        (
+            "role",
+            format!(
+                "{}, {}",
+                get("replication", "role"),
+                count(number(&info, "replication", "connected_slaves").unwrap_or_default(), "replica")
+            ),
+        ),
+        (
+            "clients",
+            format!(
+                "{} of {}, {} blocked",
+                get("clients", "connected_clients"),
+                get("clients", "maxclients"),
+                get("clients", "blocked_clients")
+            ),
+        ),
         ("memory", memory_line(&info)),
         (
             "snapshot",
@@ -54,7 +75,14 @@ pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, Stri
             ),
         ),
         ("append-only", append_only),
-        ("commands", format!("{} in all, {} a second now", get("stats", "total_commands_processed"), get("stats", "instantaneous_ops_per_sec"))),
+        (
+            "commands",
+            format!(
+                "{} in all, {} a second now",
+                get("stats", "total_commands_processed"),
+                get("stats", "instantaneous_ops_per_sec")
+            ),
+        ),
         ("found", found),
         ("expired", format!("{}, evicted {}", get("stats", "expired_keys"), get("stats", "evicted_keys"))),
         ("modules", if modules.is_empty() { "none".to_owned() } else { modules.join(", ") }),
@@ -80,7 +108,8 @@ fn keys_of(text: &str) -> String {
 pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, String> {
     let info = asking.info(&["memory", "stats"]).await?;
     let stats = asking.call(&["MEMORY", "STATS"]).await?;
-    let stats: Map<String, Value> = pairs_of(&stats).into_iter().filter_map(|(name, value)| Some((name, scalar(&text_of(value)?)))).collect();
+    let stats: Map<String, Value> =
+        pairs_of(&stats).into_iter().filter_map(|(name, value)| Some((name, scalar(&text_of(value)?)))).collect();
     let amount = |name: &str| number(&info, "memory", name).map(bytes).unwrap_or_default();
     let stat = |name: &str| stats.get(name).and_then(Value::as_u64).map(bytes).unwrap_or_default();
     let get = |name: &str| escaped(field(&info, "memory", name).as_bytes());
@@ -88,8 +117,22 @@ pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, St
         ("used", memory_line(&info)),
         ("peak", amount("used_memory_peak")),
         ("of the system", format!("{}, {} times what is used", amount("used_memory_rss"), get("mem_fragmentation_ratio"))),
-        ("data", format!("{}, {} of what is used above an empty server", amount("used_memory_dataset"), get("used_memory_dataset_perc"))),
-        ("keys", format!("{}, {} each on average", stats.get("keys.count").map(ToString::to_string).unwrap_or_default(), stat("keys.bytes-per-key"))),
+        (
+            "data",
+            format!(
+                "{}, {} of what is used above an empty server",
+                amount("used_memory_dataset"),
+                get("used_memory_dataset_perc")
+            ),
+        ),
+        (
+            "keys",
+            format!(
+                "{}, {} each on average",
+                stats.get("keys.count").map(ToString::to_string).unwrap_or_default(),
+                stat("keys.bytes-per-key")
+            ),
+        ),
         ("clients", amount("mem_clients_normal")),
         ("append-only buffer", amount("mem_aof_buffer")),
         ("scripts and functions", amount("used_memory_scripts")),
@@ -105,7 +148,9 @@ pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, St
 fn memory_line(info: &Info) -> String {
     let used = number(info, "memory", "used_memory").unwrap_or_default();
     match number(info, "memory", "maxmemory").filter(|most| *most > 0) {
-        Some(most) => format!("{} of {} ({} %), {}", bytes(used), bytes(most), used * 100 / most, field(info, "memory", "maxmemory_policy")),
+        Some(most) => {
+            format!("{} of {} ({} %), {}", bytes(used), bytes(most), used * 100 / most, field(info, "memory", "maxmemory_policy"))
+        }
         None => format!("{}, without a limit", bytes(used)),
     }
 }
@@ -115,7 +160,11 @@ fn memory_marks(info: &Info) -> Vec<String> {
     let most = number(info, "memory", "maxmemory").unwrap_or_default();
     let mut marks = Vec::new();
     if most > 0 && used.saturating_mul(100) >= most.saturating_mul(ALARM) {
-        let then = if field(info, "memory", "maxmemory_policy") == "noeviction" { "refused" } else { "made room for by throwing keys away" };
+        let then = if field(info, "memory", "maxmemory_policy") == "noeviction" {
+            "refused"
+        } else {
+            "made room for by throwing keys away"
+        };
         marks.push(format!("{} % of maxmemory is used; above it writes are {then}", used * 100 / most));
     }
     marks
@@ -134,7 +183,8 @@ pub(super) async fn clients<S: Stream>(asking: &mut Asking<S>) -> Result<Page, S
         Some(other) => other.to_string(),
         None => String::new(),
     };
-    let time = |client: &Map<String, Value>, name: &str| client.get(name).and_then(Value::as_u64).map(seconds).unwrap_or_default();
+    let time =
+        |client: &Map<String, Value>, name: &str| client.get(name).and_then(Value::as_u64).map(seconds).unwrap_or_default();
     let mut table = Table::new("lfrrrlr", &["address", "name", "db", "since", "idle", "command", "memory"]);
     let others = clients.iter().filter(|client| text(client, "id") != own);
     let mut shown: Vec<&Map<String, Value>> = others.collect();
@@ -225,7 +275,14 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_their_names() {
-        for name in ["requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass", "x-Auth-Token", "search-oss-acl-password"] {
+        for name in [
+            "requirepass",
+            "masterauth",
+            "tls-key-file-pass",
+            "tls-client-key-file-pass",
+            "x-Auth-Token",
+            "search-oss-acl-password",
+        ] {
             assert!(is_secret(name), "{name}");
         }
         for name in ["tls-auth-clients", "maxmemory", "port", "tls-key-file", "aclfile"] {
@@ -237,7 +294,10 @@ mod tests {
     #[test]
     fn clients_are_read() {
         let client = client("id=3 addr=127.0.0.1:5 name= db=0 cmd=client|list tot-mem=22298");
-        assert_eq!(json!(client), json!({"id": 3, "addr": "127.0.0.1:5", "name": "", "db": 0, "cmd": "client|list", "tot-mem": 22298}));
+        assert_eq!(
+            json!(client),
+            json!({"id": 3, "addr": "127.0.0.1:5", "name": "", "db": 0, "cmd": "client|list", "tot-mem": 22298})
+        );
     }
 
     #[test]

@@ -153,12 +153,12 @@ impl Found {
         let mut counted: Vec<u64> = vec![0; kinds.len() + 1];
         for key in keys.iter().filter(|key| !key.starts_with(OURS)) {
             let whose = kinds.iter().position(|kind| kind.pattern.fits(key)).map_or(Whose::Unknown, Whose::Kind);
-            let counter = match whose {
+            let of_this = match whose {
                 Whose::Kind(at) => &mut counted[at],
                 Whose::Unknown => &mut counted[kinds.len()],
             };
-            let closely = self.tally(whose).wants_sample(*counter);
-            *counter += 1;
+            let closely = self.tally(whose).wants_sample(*of_this);
+            *of_this += 1;
             commands.push(vec![b"PTTL", key]);
             if closely {
                 commands.push(vec![b"TYPE", key]);
@@ -177,7 +177,10 @@ impl Found {
             let tally = self.tally(whose);
             tally.add(ttl);
             if let Some((Some(kind), Some(memory))) = sample {
-                tally.add_sample(text_of(&kind), number_of(&memory).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default());
+                tally.add_sample(
+                    text_of(&kind),
+                    number_of(&memory).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+                );
             }
             self.note(schema, kinds, whose, key, ttl);
         }
@@ -218,7 +221,9 @@ pub(super) async fn indexes<S: Stream>(asking: &mut Asking<S>) -> Result<Vec<Ind
         let mut index = Index { name, prefixes: Vec::new(), documents: 0 };
         for (field, value) in super::asking::pairs_of(&info) {
             match field.as_str() {
-                "num_docs" => index.documents = number_of(value).and_then(|number| u64::try_from(number).ok()).unwrap_or_default(),
+                "num_docs" => {
+                    index.documents = number_of(value).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
+                }
                 "index_definition" => {
                     for (field, value) in super::asking::pairs_of(value) {
                         if let ("prefixes", Reply::Array(Some(prefixes))) = (field.as_str(), value) {

@@ -15,8 +15,8 @@ use crate::health::resp::Reply;
 
 /// Commands whose second word is part of their name.
 const CONTAINERS: [&str; 16] = [
-    "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT", "PUBSUB", "SCRIPT",
-    "SLOWLOG", "XGROUP", "XINFO",
+    "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT", "PUBSUB",
+    "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 ];
 
 /// The newest entries.
@@ -74,7 +74,9 @@ fn entry(reply: &Reply) -> Option<Entry> {
         .iter()
         .map(|word| match word {
             Reply::Bulk(Some(bytes)) => bytes.as_slice(),
-            Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Bulk(None) | Reply::TooLong(_) | Reply::Array(_) => b"",
+            Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Bulk(None) | Reply::TooLong(_) | Reply::Array(_) => {
+                b""
+            }
         })
         .collect();
     Some(Entry {
@@ -165,7 +167,10 @@ mod tests {
             (&["get", "hunter2-hunter2"], "GET +1 argument (15 B)"),
             (&["DEL", "llama_index/vector_store/hunter2-hunter2"], "DEL llama_index/…"),
             (&["EVAL", "return 'hunter2-hunter2:'", "0"], "EVAL +2 arguments (26 B)"),
-            (&["MSET", "a:1", "... (hunter2-hunter2 more arguments)", "... (97 more arguments)"], "MSET a:… +98 arguments (36 B and more)"),
+            (
+                &["MSET", "a:1", "... (hunter2-hunter2 more arguments)", "... (97 more arguments)"],
+                "MSET a:… +98 arguments (36 B and more)",
+            ),
             (&["KEYS", "*"], "KEYS +1 argument (1 B)"),
             (&["\n\u{1b}[2J"], "\\N\\X1B[2J"),
             (&[], "(nothing)"),

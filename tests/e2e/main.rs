@@ -19,6 +19,7 @@ mod packages;
 mod prediction;
 mod redis_ops;
 mod role_redis;
+mod role_redis_container;
 mod role_redis_refusals;
 mod second_run;
 mod secrets;

@@ -112,19 +112,34 @@ fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
 
     let found = told(&project, &["databases"]);
     let main = &found["databases"][0];
-    assert_eq!((&main["name"], &main["keys"], &main["expires"], &main["complete"]), (&json!("main"), &json!(10), &json!(3), &json!(true)));
+    assert_eq!(
+        (&main["name"], &main["keys"], &main["expires"], &main["complete"]),
+        (&json!("main"), &json!(10), &json!(3), &json!(true))
+    );
     let sessions = &main["patterns"][0];
     assert_eq!((&sessions["keys"], &sessions["not_expiring"], &sessions["types"]), (&json!(2), &json!(1), &json!({"hash": 2})));
     assert!((86_300..=86_400).contains(&sessions["ttl_seconds"]["max"].as_u64().unwrap()), "{sessions}");
     assert_eq!((&main["unknown"]["keys"], &main["too_long"]), (&json!(4), &json!(1)));
-    let marks = found["marks"].as_array().unwrap().iter().map(|mark| (mark["kind"].as_str().unwrap(), mark["database"].as_u64().unwrap()));
-    let wanted = [("no_ttl", 0), ("unknown_pattern", 0), ("too_long", 0), ("vectors_outside_db0", 1), ("index_covers_other_db", 1), ("unnamed_database", 7)];
+    let marks = found["marks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mark| (mark["kind"].as_str().unwrap(), mark["database"].as_u64().unwrap()));
+    let wanted = [
+        ("no_ttl", 0),
+        ("unknown_pattern", 0),
+        ("too_long", 0),
+        ("vectors_outside_db0", 1),
+        ("index_covers_other_db", 1),
+        ("unnamed_database", 7),
+    ];
     assert_eq!(marks.collect::<BTreeSet<_>>(), BTreeSet::from(wanted));
 
     // The other layout is one setting away.
     let older = json!({"redis_database_names": {"0": "sessions", "1": "chat", "2": "knowledge_base", "3": "cache", "4": "websockets", "5": "jobs"}});
     let found = told(&project, &["databases", "-e", &older.to_string()]);
-    let names: Vec<&str> = found["databases"].as_array().unwrap().iter().filter_map(|database| database["name"].as_str()).collect();
+    let names: Vec<&str> =
+        found["databases"].as_array().unwrap().iter().filter_map(|database| database["name"].as_str()).collect();
     assert_eq!(names, ["sessions", "chat", "knowledge_base", "cache", "websockets", "jobs"]);
     assert_eq!(found["databases"][0]["patterns"][0]["keys"], 2);
 
@@ -135,7 +150,10 @@ fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
     let line = text.stdout.lines().find(|line| line.contains("sampled")).unwrap();
     assert!(line.contains("prompts: sampled 5") && line.contains(" of 20000 keys"), "{line}");
     let prompts = &told(&project, &["databases", "--sample", "0"])["databases"][2];
-    assert_eq!((&prompts["scanned"], &prompts["complete"], &prompts["patterns"][2]["keys"]), (&json!(20_000), &json!(true), &json!(20_000)));
+    assert_eq!(
+        (&prompts["scanned"], &prompts["complete"], &prompts["patterns"][2]["keys"]),
+        (&json!(20_000), &json!(true), &json!(20_000))
+    );
     // A node without keys to complain about says so with its exit code.
     cli(&node, "FLUSHALL\n");
     project.run(&["redis", "databases", "--detailed-exitcode"]).assert_code(0);
@@ -144,7 +162,11 @@ fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
 /// The program's output on a terminal of 80 columns.
 fn on_a_terminal(project: &Project, arguments: &[&str]) -> String {
     let program = project.command(arguments);
-    let line = std::iter::once(program.get_program()).chain(program.get_args()).map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    let line = std::iter::once(program.get_program())
+        .chain(program.get_args())
+        .map(|word| word.to_str().unwrap())
+        .collect::<Vec<_>>()
+        .join(" ");
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(project.path("")).env("HOME", project.path("home"));
     let output = script.env("COLUMNS", "80").env("TERM", "xterm").env_remove("NO_COLOR").output().unwrap();
@@ -173,10 +195,10 @@ fn the_server_is_told_without_a_secret() {
              CONFIG SET masterauth {session}\nCONFIG SET masterauth \"\"\nCONFIG SET slowlog-log-slower-than 10000\n"
         ),
     );
-    node.sh(&format!(
+    node.sh(
         "cat >/root/stay <<'END'\n. /etc/autobot/database-secrets.env; export REDISCLI_AUTH=$REDIS_PASSWORD
-         {{ echo CLIENT SETNAME worker-7; cat /root/fifo; }} | /opt/redis-stack/bin/redis-cli -n 3\nEND\nmkfifo /root/fifo; systemd-run --unit=stay sh /root/stay"
-    ));
+         { echo CLIENT SETNAME worker-7; cat /root/fifo; } | /opt/redis-stack/bin/redis-cli -n 3\nEND\nmkfifo /root/fifo; systemd-run --unit=stay sh /root/stay"
+    );
     eventually("the client is there", 10, || cli(&node, "CLIENT LIST\n").contains("worker-7"));
 
     let sampler = Sampler::start(node.root.join("etc/autobot"));
@@ -207,7 +229,17 @@ fn the_server_is_told_without_a_secret() {
 
     let [info, _, memory, clients, config, slowlog] = &runs[..6] else { unreachable!("there are six") };
     for (ran, words) in [
-        (info, &["7.4.1 (standalone)", "/opt/redis-stack/bin/redis-server", "/etc/autobot/redis.conf", "append-only    on", "ReJSON", "db0 1"][..]),
+        (
+            info,
+            &[
+                "7.4.1 (standalone)",
+                "/opt/redis-stack/bin/redis-server",
+                "/etc/autobot/redis.conf",
+                "append-only    on",
+                "ReJSON",
+                "db0 1",
+            ][..],
+        ),
         (memory, &["noeviction", "peak"]),
         (clients, &["1 client besides this one", "worker-7", "127.0.0.1:"]),
         (config, &["requirepass ", "(set, hidden)", "masterauth ", "(not set)", "/opt/autobot/data/redis"]),
@@ -220,9 +252,14 @@ fn the_server_is_told_without_a_secret() {
     let json: Vec<Value> = runs[6..12].iter().map(|run| run.host(HOST)).collect();
     assert_eq!(json[0]["info"]["server"]["redis_version"], "7.4.1");
     assert_eq!(json[0]["info"]["keyspace"]["db0"].as_str().unwrap().split(',').next(), Some("keys=1"));
-    assert!(json[2]["memory"]["used_memory"].as_str().unwrap().parse::<u64>().unwrap() > 0 && json[2]["stats"]["keys.count"] == 1);
+    assert!(
+        json[2]["memory"]["used_memory"].as_str().unwrap().parse::<u64>().unwrap() > 0 && json[2]["stats"]["keys.count"] == 1
+    );
     assert_eq!((&json[3]["clients"][0]["name"], &json[3]["clients"][0]["db"]), (&json!("worker-7"), &json!(3)));
-    assert_eq!((&json[4]["config"]["requirepass"], &json[4]["config"]["maxmemory-policy"]), (&json!("(set, hidden)"), &json!("noeviction")));
+    assert_eq!(
+        (&json[4]["config"]["requirepass"], &json[4]["config"]["maxmemory-policy"]),
+        (&json!("(set, hidden)"), &json!("noeviction"))
+    );
     assert!(json[5]["slowlog"].as_array().unwrap().iter().any(|entry| entry["command"] == "HSET session:… +2 arguments (24 B)"));
 
     // A password that is gone, and one that is wrong, say what to do and show nothing.
@@ -263,6 +300,8 @@ fn keys(node: &Booted) -> BTreeSet<String> {
     [0, 1, 3].into_iter().flat_map(in_database).collect()
 }
 
+const DAY: u64 = 86_400;
+
 #[test]
 fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     let node = Booted::converged();
@@ -281,15 +320,33 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
 
     plain_redis(&node);
     project.inventory(&[(HOST, &node, "redis_port: 6390")], "redis", "");
-    const DAY: u64 = 86_400;
     let today = node.sh("date -u +%Y-%m-%d");
-    let mut fill = unused(&[("cache:api:old:1", 8 * DAY), ("\"cache:odd\\n\\x00\\xff\"", 9 * DAY), ("cache:api:young:1", 6 * DAY), ("cachex:1", 90 * DAY)]);
-    fill += &unused(&[("session:1", 90 * DAY), ("queue:cache:1", 90 * DAY), ("xcache:1", 90 * DAY), ("metrics:a:2020-01-01", 90 * DAY)]);
+    let mut fill = unused(&[
+        ("cache:api:old:1", 8 * DAY),
+        ("\"cache:odd\\n\\x00\\xff\"", 9 * DAY),
+        ("cache:api:young:1", 6 * DAY),
+        ("cachex:1", 90 * DAY),
+    ]);
+    fill += &unused(&[
+        ("session:1", 90 * DAY),
+        ("queue:cache:1", 90 * DAY),
+        ("xcache:1", 90 * DAY),
+        ("metrics:a:2020-01-01", 90 * DAY),
+    ]);
     fill += "SET cache:2020-01-01 fresh\nSELECT 1\n";
     fill += &unused(&[("cache:elsewhere", 90 * DAY), ("usage:2020-01-01:u", 90 * DAY)]);
     fill += "SELECT 3\n";
-    fill += &unused(&[("counter:idle", 8 * DAY), ("counter:used", DAY), ("metrics:no:date", 8 * DAY), ("metrics:young:date", 0), ("cache:3", 90 * DAY)]);
-    let _ = writeln!(fill, "HSET metrics:api:time:2024-12-31-23 count 1\nHSET metrics:api:time:{today}-00 count 1\nHSET usage:{today}:u1 requests 1");
+    fill += &unused(&[
+        ("counter:idle", 8 * DAY),
+        ("counter:used", DAY),
+        ("metrics:no:date", 8 * DAY),
+        ("metrics:young:date", 0),
+        ("cache:3", 90 * DAY),
+    ]);
+    let _ = writeln!(
+        fill,
+        "HSET metrics:api:time:2024-12-31-23 count 1\nHSET metrics:api:time:{today}-00 count 1\nHSET usage:{today}:u1 requests 1"
+    );
     fill += "HSET usage:2025-01-15:u1 requests 1\nRPUSH errors:2025-01-15:timeout x\nHSET usagex:2025-01-15:u1 requests 1\nSET alerts:2020-01-01 x\n";
     cli_at(&node, 6390, &fill);
     // In use until long after, whatever its name says and however long nobody asked for it.
@@ -312,7 +369,8 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     let now = keys(&node);
     assert_eq!(before.difference(&now).map(String::as_str).collect::<Vec<_>>(), old_cache);
 
-    let old_analytics = ["counter:idle", "errors:2025-01-15:timeout", "metrics:api:time:2024-12-31-23", "metrics:no:date", "usage:2025-01-15:u1"];
+    let old_analytics =
+        ["counter:idle", "errors:2025-01-15:timeout", "metrics:api:time:2024-12-31-23", "metrics:no:date", "usage:2025-01-15:u1"];
     let check = told(&project, &["cleanup", "analytics", "--older-than", "7d", "--check"]);
     assert_eq!((&check["old"], &check["deleted"]), (&json!(5), &json!(0)));
     assert_eq!(keys(&node), now, "a check deletes nothing");
@@ -336,9 +394,16 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     assert_eq!(keys(&node), last);
 
     // More than a batch: all of them go, and what is younger stays.
-    cli_at(&node, 6390, "SELECT 3\nEVAL \"for i=1,25000 do redis.call('SET', 'usage:2024-01-01:' .. i, 'x'); redis.call('SET', 'usage:2999-01-01:' .. i, 'x') end\" 0\n");
+    cli_at(
+        &node,
+        6390,
+        "SELECT 3\nEVAL \"for i=1,25000 do redis.call('SET', 'usage:2024-01-01:' .. i, 'x'); redis.call('SET', 'usage:2999-01-01:' .. i, 'x') end\" 0\n",
+    );
     assert_eq!(told(&project, &["cleanup", "analytics", "--older-than", "4w"])["deleted"], 25_000);
-    assert_eq!(cli_at(&node, 6390, "SELECT 3\nDBSIZE\n").lines().last(), Some(&*format!("(integer) {}", 25_000 + last.iter().filter(|key| key.starts_with('3')).count())));
+    assert_eq!(
+        cli_at(&node, 6390, "SELECT 3\nDBSIZE\n").lines().last(),
+        Some(&*format!("(integer) {}", 25_000 + last.iter().filter(|key| key.starts_with('3')).count()))
+    );
 
     // A policy under which nobody knows when a key was used.
     cli_at(&node, 6390, "CONFIG SET maxmemory-policy allkeys-lfu\n");
@@ -346,7 +411,8 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     assert!(ran.assert_code(1).stderr.contains("maxmemory-policy is an lfu one"), "{}", ran.stderr);
 }
 
-const GATED: &str = "description: A toy\ntasks:\n  - name: Wait\n    command: {cmd: gate here; touch /root/done, creates: /root/done}\n";
+const GATED: &str =
+    "description: A toy\ntasks:\n  - name: Wait\n    command: {cmd: gate here; touch /root/done, creates: /root/done}\n";
 
 #[test]
 fn a_cleanup_waits_for_no_deploy_and_reading_needs_no_lock() {
