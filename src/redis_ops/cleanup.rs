@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_period_is_old_when_it_ended_so_long_ago() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let week = Duration::from_secs(7 * 86_400);
+        let week = Duration::from_hours(7 * 24);
         let end = age::end_of_period(b"usage:2025-01-15:u").unwrap();
         assert!(!is_old(end, at("2025-01-22T23:59:59Z"), week));
         assert!(is_old(end, at("2025-01-23T00:00:00Z"), week));
