@@ -384,3 +384,28 @@ fn a_selection_that_leaves_nothing_is_an_error_before_anything_is_contacted() {
         assert!(errors.contains("is left of the selected roles"), "{errors}");
     }
 }
+
+#[test]
+fn redis_commands_need_a_host_with_redis() {
+    let project = project(ROLE);
+    let (code, text, errors) = run_in(project.path(), &["redis", "info", "bear"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""));
+    insta::assert_snapshot!(errors, @"
+    error: `bear` has no role that brings Redis
+     |
+     = help: give a host role `redis` with `autobot_roles`, or select another one
+
+    1 error
+    ");
+    let (code, text, _) = run_in(project.path(), &["redis", "databases", "--output", "json"]);
+    assert_eq!(code, Some(4));
+    assert!(text.contains("has a role that brings Redis"), "{text}");
+    for arguments in [
+        &["redis", "cleanup", "cache"][..],
+        &["redis", "cleanup", "cache", "--older-than", "0d"],
+        &["redis", "cleanup", "sessions", "--older-than", "7d"],
+        &["redis", "info", "bear", "--limit", "rabbit"],
+    ] {
+        assert_eq!(run(arguments).0, Some(64), "{arguments:?}");
+    }
+}

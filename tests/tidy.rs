@@ -245,3 +245,21 @@ fn every_test_is_run() {
         assert!(run.contains(target), "`tests/run` does not run `{target}`");
     }
 }
+
+#[test]
+fn redis_in_a_container_is_configured_as_the_one_without() {
+    let lines = |role: &str| {
+        let text = fs::read_to_string(root().join(format!("templates/{role}/redis.conf.tera"))).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned);
+        lines.collect::<std::collections::BTreeSet<String>>()
+    };
+    let (own, container) = (lines("redis"), lines("redis_container"));
+    // Another port is the compose file's affair.
+    assert_eq!(container.difference(&own).collect::<Vec<_>>(), ["port 6379"]);
+    // What the image or Docker sees to.
+    let theirs =
+        ["bind", "daemonize", "dir", "loadmodule", "port", "protected-mode", "supervised", "unixsocket", "unixsocketperm", "{%"];
+    for line in own.difference(&container) {
+        assert!(theirs.contains(&line.split(' ').next().unwrap()), "only role redis has `{line}`");
+    }
+}

@@ -206,7 +206,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
         match output {
             Output::Text => out::error("interrupted; the same command begins anew"),
             Output::Json => {
-                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })))
+                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })));
             }
         }
         return Ok(Exit::INTERRUPTED);
@@ -241,8 +241,11 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
         }
     }
     if places.is_empty() && wrong.is_empty() {
-        let hosts = if without.is_empty() { "no host".to_owned() } else { format!("none of {}", without.join(", ")) };
-        let none = Diagnostic::error(format!("{hosts} has a role that brings Redis"));
+        let none = Diagnostic::error(match without.as_slice() {
+            [] => "no host has a role that brings Redis".to_owned(),
+            [one] => format!("`{one}` has no role that brings Redis"),
+            several => format!("none of {} has a role that brings Redis", several.join(", ")),
+        });
         wrong.push(none.help("give a host role `redis` with `autobot_roles`, or select another one"));
     }
     wrong.into_result(())?;
@@ -321,7 +324,9 @@ impl Answers {
                 self.worse(exit);
                 if self.output == Output::Text {
                     out::error(&format!("{host}: {trouble}"));
-                    help.iter().for_each(|help| out::note(&format!("  {help}")));
+                    if let Some(help) = &help {
+                        out::note(&format!("  {help}"));
+                    }
                 }
                 self.hosts.push((host.to_owned(), json!({ "status": status, "error": trouble.to_string(), "help": help })));
             }

@@ -26,6 +26,7 @@ mod prediction;
 mod redis_ops;
 mod role_postgresql;
 mod role_redis;
+mod role_redis_container;
 mod role_redis_refusals;
 mod role_user_management;
 mod second_run;
