@@ -54,6 +54,7 @@ impl Secrets {
     pub(super) fn known(host: &HostPlan, loans: &Loans, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), answers);
         secrets.borrow(&host.borrowed, loans);
+        secrets.fit(&host.secrets);
         secrets
     }
 
@@ -73,6 +74,24 @@ impl Secrets {
                     let why = format!("`{}` lives on `{}`, of which nothing is known", secret.name, secret.host);
                     self.problems.insert(secret, why);
                 }
+            }
+        }
+    }
+
+    /// Values that came from elsewhere must not hold signs that what uses them cannot be told.
+    fn fit(&mut self, specs: &[SecretSpec]) {
+        for spec in specs {
+            let value = self.values.get(&spec.secret);
+            if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
+                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{}`", sign.escape_debug())).collect();
+                let why = format!(
+                    "the value of `{name}` in `{file}` holds one of the signs that it may not: {signs}; write another one there, set it where it is \
+                     used, and run again",
+                    name = spec.secret.name,
+                    file = spec.file,
+                    signs = signs.join(" "),
+                );
+                self.problems.insert(spec.secret.clone(), why);
             }
         }
     }

@@ -417,6 +417,8 @@ pub struct SecretSpec {
     pub file: RemotePath,
     /// How many characters.
     pub length: usize,
+    /// Signs that a value from elsewhere may not hold.
+    pub without: String,
     /// The file's owner, group and mode.
     pub access: Access,
     /// The role that declares it.

@@ -9,6 +9,7 @@
     reason = "clippy knows tests by their attribute; these helpers are theirs"
 )]
 
+mod bad_input;
 mod edits;
 mod files;
 mod firewall;
