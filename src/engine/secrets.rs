@@ -64,6 +64,7 @@ impl Secrets {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.given, answers);
         // What comes from outside comes from there on every host.
         secrets.borrow(host.borrowed.iter().filter(|spec| spec.outside.is_none()), loans);
+        secrets.fit(&host.secrets);
         secrets
     }
 
@@ -83,6 +84,24 @@ impl Secrets {
                     let why = format!("`{}` lives on `{}`, of which nothing is known", secret.name, secret.host);
                     self.problems.insert(secret, why);
                 }
+            }
+        }
+    }
+
+    /// Values that came from elsewhere must not hold signs that what uses them cannot be told.
+    fn fit(&mut self, specs: &[SecretSpec]) {
+        for spec in specs {
+            let value = self.values.get(&spec.secret);
+            if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
+                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{}`", sign.escape_debug())).collect();
+                let why = format!(
+                    "the value of `{name}` in `{file}` holds one of the signs that it may not: {signs}; write another one there, set it where it is \
+                     used, and run again",
+                    name = spec.secret.name,
+                    file = spec.file,
+                    signs = signs.join(" "),
+                );
+                self.problems.insert(spec.secret.clone(), why);
             }
         }
     }
@@ -133,12 +152,18 @@ fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String>
     match &answers.get::<PathState>(&Look::content(file)).map_err(|error| error.to_string())?.entry {
         Entry::Absent => Ok(EnvFile::default()),
         Entry::File(found) => {
-            let content = found.content.as_deref().ok_or_else(|| format!("`{file}` is too large to be a secrets file"))?;
+            let content = found
+                .content
+                .as_deref()
+                .ok_or_else(|| format!("`{file}` is too large to be a secrets file; nothing was changed"))?;
             EnvFile::parse(content).map_err(|error| {
                 format!("`{file}` cannot be trusted: {error}; repair it or restore it from a backup, nothing was changed")
             })
         }
-        Entry::Directory(_) | Entry::Link(_) | Entry::Other(_) => Err(format!("`{file}` is not a regular file")),
+        other @ (Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) => Err(format!(
+            "`{file}` is {}, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed",
+            other.describe()
+        )),
     }
 }
 
@@ -155,7 +180,17 @@ pub(super) fn lost(spec: &SecretSpec) -> String {
 
 /// Makes the directory of a secrets file, where it is not there. A role that wants another mode creates it beforehand.
 pub(super) fn directory(spec: &SecretSpec) -> Script {
-    Script::new("set -eu\numask 022\nmkdir -p -- \"${1%/*}/\"").arg(spec.file.as_str())
+    Script::new(
+        "set -eu
+umask 022
+directory=${1%/*}
+if [ -e \"$directory\" ] && [ ! -d \"$directory\" ]; then
+  echo \"$directory is not a directory, and $1 is to be made in it: move it out of the way\" >&2
+  exit 1
+fi
+mkdir -p -- \"$directory/\"",
+    )
+    .arg(spec.file.as_str())
 }
 
 /// What it takes to put a new secret into its file. The value must be in `values` before the script is sent.

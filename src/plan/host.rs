@@ -117,8 +117,11 @@ pub(super) fn secrets(
             let theirs = (spec.secret.host != host.name).then(|| variables(project, &spec.secret.host));
             let theirs = theirs.map(|owner| outside::declared(project, &owner, wrong));
             spec.outside = theirs.as_ref().unwrap_or(declared).get(name).cloned().or(spec.outside);
-            match specs.iter().find(|known| known.secret == spec.secret) {
-                Some(known) if known.file == spec.file && known.length == spec.length && same_source(known, &spec) => {}
+            match specs.iter_mut().find(|known| known.secret == spec.secret) {
+                Some(known) if known.file == spec.file && known.length == spec.length && same_source(known, &spec) => {
+                    let more: String = spec.without.chars().filter(|sign| !known.without.contains(*sign)).collect();
+                    known.without.push_str(&more);
+                }
                 Some(known) => {
                     let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, and differently"))
                         .at(spec.place.clone());
@@ -174,6 +177,10 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
     let length = length.parse::<usize>().ok().filter(|length| (16..=512).contains(length));
     let length =
         length.ok_or_else(|| wrong(source.length.as_ref(), "the length of a secret must be from 16 to 512".to_owned()))?;
+    let without = text(source.without.as_ref(), "")?;
+    if without.contains(char::is_alphanumeric) {
+        return Err(wrong(source.without.as_ref(), "letters and digits are what secrets are made of".to_owned()));
+    }
     let mode = Value::String(text(source.mode.as_ref(), "0600")?);
     let mode: Mode = serde_json::from_value(mode).map_err(|error| wrong(source.mode.as_ref(), error.to_string()))?;
     if mode.0 & 0o007 != 0 {
@@ -185,6 +192,7 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
         secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
         file,
         length,
+        without,
         access: Access {
             owner: Some(account(source.owner.as_ref())?),
             group: Some(account(source.group.as_ref())?),

@@ -426,6 +426,8 @@ pub struct SecretSpec {
     pub file: RemotePath,
     /// How many characters.
     pub length: usize,
+    /// Signs that a value from elsewhere may not hold.
+    pub without: String,
     /// The file's owner, group and mode.
     pub access: Access,
     /// Where its value comes from, when it is not made on the node.

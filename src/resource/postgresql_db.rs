@@ -7,9 +7,10 @@ use crate::{
     pg::{self, Name},
     question::{
         Questions, Unanswered,
+        guard::{Guard, GuardKey, Shell},
         pg::{Answer, Pg, Query, typed},
     },
-    script::Script,
+    script::{Script, quote},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -85,6 +86,8 @@ fn usual_port() -> u16 {
 #[derive(Debug, Deserialize)]
 struct Found {
     owner_exists: bool,
+    template_exists: bool,
+    encoding_exists: bool,
     owner: Option<String>,
     encoding: Option<String>,
     lc_collate: Option<String>,
@@ -106,12 +109,16 @@ impl PostgresqlDb {
     fn query(&self) -> Query {
         let sql = format!(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AS owner_exists,
+ EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) AS template_exists,
+ pg_catalog.pg_char_to_encoding({}) >= 0 AS encoding_exists,
  pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
  d.datcollate AS lc_collate, d.datctype AS lc_ctype, CASE WHEN d.oid IS NOT NULL THEN
   EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
    WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY')) END AS public_connect
  FROM (SELECT) nothing LEFT JOIN pg_catalog.pg_database d ON d.datname = {}",
             self.owner.literal(),
+            self.template.literal(),
+            pg::literal(&self.encoding),
             self.name.literal(),
         );
         Query { database: pg::maintenance_database(), sql, port: self.port }
@@ -144,6 +151,23 @@ impl PostgresqlDb {
         })
     }
 
+    /// What a new database takes that is not there.
+    fn missing(&self, found: &Found, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+        if !found.owner_exists {
+            return Ok(Some(format!("role `{}`", self.owner)));
+        }
+        if !found.template_exists {
+            return Ok(Some(format!("the template database `{}`", self.template)));
+        }
+        for name in [&self.lc_collate, &self.lc_ctype] {
+            let Some(guard) = look_for(name) else { continue };
+            if is.answers.get::<Guard>(&guard)?.status != 0 {
+                return Ok(Some(format!("the locale `{name}` (`locale -a` lists those that are)")));
+            }
+        }
+        Ok(None)
+    }
+
     fn script(&self) -> Script {
         let (name, owner) = (self.name.identifier(), self.owner.identifier());
         let create = format!(
@@ -174,6 +198,20 @@ impl PostgresqlDb {
     }
 }
 
+/// Asks the C library for a locale; nothing for those that are a part of it. `locale -a` writes `de_DE.UTF-8` as `de_DE.utf8`.
+fn look_for(name: &str) -> Option<GuardKey> {
+    if matches!(locale(name).as_str(), "c" | "posix" | "c.utf8") {
+        return None;
+    }
+    let (language, rest) = name.split_once('.').unwrap_or((name, ""));
+    let (codeset, modifier) = rest.split_once('@').map_or((rest, String::new()), |(codeset, rest)| (codeset, format!("@{rest}")));
+    let codeset: String = codeset.chars().filter(char::is_ascii_alphanumeric).map(|sign| sign.to_ascii_lowercase()).collect();
+    let listed = if rest.is_empty() { name.to_owned() } else { format!("{language}.{codeset}{modifier}") };
+    let quoted = quote(&listed).ok()?;
+    let text = format!("for one in $(locale -a 2>/dev/null); do [ \"$one\" != {quoted} ] || exit 0; done; exit 1");
+    Some(GuardKey::Shell(Shell { text, user: None, chdir: None, output: false }))
+}
+
 /// `C.UTF-8`, `C.utf8` and `UTF-8`, `utf8` are the same to the C library and to PostgreSQL.
 fn locale(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "")
@@ -182,6 +220,9 @@ fn locale(name: &str) -> String {
 impl Resource for PostgresqlDb {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
+        for guard in [&self.lc_collate, &self.lc_ctype].into_iter().filter_map(|name| look_for(name)) {
+            ask.ask::<Guard>(guard);
+        }
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
@@ -197,8 +238,13 @@ impl Resource for PostgresqlDb {
             return Ok(Verdict::Refused(reason));
         }
         Ok(match found.public_connect {
-            None if found.owner_exists => Verdict::Change(self.creation()),
-            None => Verdict::Blocked { missing: format!("role `{}`", self.owner), change: self.creation() },
+            None if !found.encoding_exists => {
+                Verdict::Refused(format!("PostgreSQL has no encoding `{}`; the usual one is `UTF8`", self.encoding))
+            }
+            None => match self.missing(found, is)? {
+                Some(missing) => Verdict::Blocked { missing, change: self.creation() },
+                None => Verdict::Change(self.creation()),
+            },
             Some(open) if open == self.public_connect.0 => Verdict::CONVERGED,
             Some(open) => {
                 let words = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
@@ -226,12 +272,12 @@ mod tests {
     }
 
     fn found() -> Value {
-        json!({"owner_exists": true, "owner": "slm_app", "encoding": "UTF8", "lc_collate": "C.utf8", "lc_ctype": "C.UTF-8",
+        json!({"owner_exists": true, "template_exists": true, "encoding_exists": true, "owner": "slm_app", "encoding": "UTF8", "lc_collate": "C.utf8", "lc_ctype": "C.UTF-8",
             "public_connect": false})
     }
 
     fn absent(owner_exists: bool) -> Value {
-        json!({"owner_exists": owner_exists, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null, "public_connect": null})
+        json!({"owner_exists": owner_exists, "template_exists": true, "encoding_exists": true, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null, "public_connect": null})
     }
 
     fn compare(wanted: &PostgresqlDb, answer: Answer) -> Verdict {
@@ -297,6 +343,40 @@ mod tests {
             row[column] = json!(value);
             let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
             assert!(reason.contains(&format!("set `{column}: {value}` in the task to keep it")), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_a_new_database_takes_must_be_there() {
+        let mut row = absent(true);
+        row["encoding_exists"] = json!(false);
+        let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
+        assert_eq!(reason, "PostgreSQL has no encoding `UTF8`; the usual one is `UTF8`");
+        let mut row = absent(true);
+        row["template_exists"] = json!(false);
+        let Verdict::Blocked { missing, .. } = verdict(&slm(), row) else { panic!() };
+        assert_eq!(missing, "the template database `template0`");
+    }
+
+    #[test]
+    fn a_locale_that_is_not_in_the_c_library_is_looked_for() {
+        let text = |name: &str| match look_for(name) {
+            Some(GuardKey::Shell(shell)) => shell.text,
+            Some(GuardKey::Exists(_)) | None => String::new(),
+        };
+        for (name, listed) in [("de_DE.UTF-8", "de_DE.utf8"), ("de_DE@euro", "de_DE@euro"), ("sr_RS.UTF-8@latin", "sr_RS.utf8@latin")] {
+            assert!(text(name).contains(&format!("!= '{listed}' ]")) || text(name).contains(&format!("!= {listed} ]")), "{}", text(name));
+        }
+        for built_in in ["C", "POSIX", "C.UTF-8", "C.utf8"] {
+            assert_eq!(text(built_in), "");
+        }
+        let wanted = database(json!({"name": "slm", "owner": "slm_app", "lc_collate": "it's_x"})).unwrap();
+        for (status, there) in [(0, true), (1, false)] {
+            let mut answers = Answers::default();
+            answers.set::<Pg>(wanted.query(), Ok(Answer::Rows(vec![absent(true)])));
+            answers.set::<Guard>(look_for("it's_x").unwrap(), Ok(crate::question::guard::GuardAnswer { status, ..Default::default() }));
+            let verdict = wanted.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+            assert_eq!(matches!(verdict, Verdict::Change(_)), there, "{verdict:?}");
         }
     }
 

@@ -90,6 +90,10 @@ pub const PUT_FILE: &str = r#"put_file() (
     elif [ -e "$target" ] && [ ! -L "$target" ]; then
         refuse "$target is not a regular file"
     fi
+    [ -d "$directory" ] || refuse "there is no directory ${directory%/}"
+    # Root may write anywhere but there.
+    [ -w "$directory" ] || refuse "${directory%/} is mounted read-only or immutable (see findmnt, lsattr -d); nothing was written"
+    [ -z "$old" ] || [ -w "$target" ] || refuse "$target is immutable or mounted read-only (see lsattr, findmnt); nothing was written"
     for stale in "$directory".autobot-provision-??????????; do
         [ ! -f "$stale" ] || rm -f -- "$stale" || exit
     done

@@ -29,6 +29,8 @@ pub struct SecretSource {
     pub length: Option<Node>,
     /// Where its value comes from, when it is not made on the node.
     pub from: Option<Node>,
+    /// Signs that a value from elsewhere may not hold, because what uses it could not be told.
+    pub without: Option<Node>,
     /// The file's owner.
     pub owner: Option<Node>,
     /// The file's group.
@@ -80,7 +82,8 @@ pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option
     Some(Default { kind, value, help, place })
 }
 
-const SECRET_KEYS: &[&str] = &["host", "file", "length", "from", "owner", "group", "mode"];
+
+const SECRET_KEYS: &[&str] = &["host", "file", "length", "without", "from", "owner", "group", "mode"];
 
 pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
     if !read::is_identifier(&key.name) {
@@ -106,6 +109,7 @@ pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<
         file: file.clone(),
         length: get("length"),
         from: get("from"),
+        without: get("without"),
         owner: get("owner"),
         group: get("group"),
         mode: get("mode"),

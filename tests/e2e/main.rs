@@ -10,6 +10,7 @@
 )]
 
 mod backups;
+mod bad_input;
 mod edits;
 mod files;
 mod firewall;

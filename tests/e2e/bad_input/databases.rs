@@ -1,0 +1,57 @@
+//! Databases that belong to others, and locales that are not there.
+
+use std::fmt::Write as _;
+
+use super::refusal;
+use crate::harness::{Booted, Project};
+
+/// Databases with owners, encodings and locales, roles with their passwords, and what is in the tables.
+const STATE: &str = r#"
+cd /
+sql() { runuser -u postgres -- psql -X -At "$@"; }
+sql -c "SELECT datname, pg_get_userbyid(datdba), encoding, datcollate, datctype, datacl FROM pg_database ORDER BY 1"
+sql -c "SELECT rolname, rolpassword, rolsuper, rolcanlogin FROM pg_authid ORDER BY 1"
+for database in $(sql -c "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1"); do
+  sql -d "$database" -c "SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+done
+"#;
+
+fn toy(parameters: &str) -> String {
+    format!("tasks:\n  - name: Create the database\n    postgresql_db: {{{parameters}}}\n")
+}
+
+#[test]
+fn what_is_wrong_with_a_database_is_told_before_the_first_change_and_its_data_stay() {
+    let node = Booted::converged();
+    let sql =
+        |database: &str, sql: &str| node.sh(&format!("cd /; runuser -u postgres -- psql -X -At -d {database} -c \"{sql}\""));
+    sql("postgres", "CREATE ROLE somebody LOGIN");
+    sql(
+        "postgres",
+        "CREATE DATABASE theirs OWNER somebody TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'",
+    );
+    sql("postgres", "CREATE DATABASE latin OWNER autobot_users TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+    sql("theirs", "CREATE TABLE precious (x int)");
+    let project = Project::toy(&[("n", &node)], "tasks: []\n");
+    let mut said = String::new();
+    for (what, parameters) in [
+        ("somebody else's", "name: theirs, owner: autobot_users"),
+        ("the cluster's own", "name: postgres, owner: autobot_users"),
+        ("another encoding", "name: latin, owner: autobot_users"),
+        ("another locale", "name: theirs, owner: somebody, lc_collate: de_DE.UTF-8"),
+        ("no such owner", "name: fresh, owner: nobody_here"),
+        ("no such locale", "name: fresh, owner: somebody, lc_collate: xx_XX.UTF-8, lc_ctype: xx_XX.UTF-8"),
+        ("no such encoding", "name: fresh, owner: somebody, encoding: UTF9"),
+        ("no such template", "name: fresh, owner: somebody, template: template9"),
+    ] {
+        project.write("roles/toy/role.yml", &toy(parameters));
+        let _ = writeln!(said, "{what}: {}", refusal(&node, &project, "n", &format!("{STATE}ls /root"), &[]));
+    }
+    insta::assert_snapshot!(said, @"");
+
+    // The shipped role says the same of its own.
+    let project = Project::shipped(&[("database_vm", &node, "")]);
+    sql("postgres", "ALTER DATABASE autobot_users OWNER TO somebody");
+    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &[]), @"");
+    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_locale=xx_XX.UTF-8"]), @"");
+}
