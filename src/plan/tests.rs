@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod our_role;
+mod ports;
 mod secrets;
 mod selection;
 mod variables;

@@ -42,6 +42,7 @@ fn the_backend_is_asked_by_health_alone_and_what_it_says_is_shown() {
     let role = |content: &str| {
         format!(
             "description: t
+secrets: {{DB_PASSWORD: {{file: /etc/toy.env}}}}
 tasks:
   - {{name: Declare a file, copy: {{dest: /etc/toy, content: {content}}}}}
 health:
@@ -86,6 +87,13 @@ health:
         why.contains("/api/health: the database is unhealthy") && why.contains("/api/health/database: the status is unhealthy"),
         "{why}"
     );
+
+    // What nodes say is shown, but for secrets.
+    node.sh("umask 077; echo DB_PASSWORD=canary-0123456789 >/etc/toy.env");
+    answer(&GENERAL.replacen("healthy", "no canary-0123456789", 1), r#"{"status": "healthy"}"#);
+    for told in [project.run(&["health"]), health()] {
+        assert!(told.said().contains("the status is no ‹DB_PASSWORD›") && !told.said().contains("canary"), "{}", told.said());
+    }
 
     // Sick as it is, it is no reason for a deploy to fail; it is not even asked.
     node.sh("rm /srv/asked");
