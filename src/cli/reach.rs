@@ -10,14 +10,16 @@ use crate::{
     transport::{self, HostKeys, SshArguments, Target},
 };
 
-/// How each host of the plan is reached.
+/// How each host of the plan is reached, and each that is only read.
 pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
     let mut wrong = Diagnostics::default();
     let mut reach = Reach::new();
-    for host in &plan.hosts {
-        match target(&host.name, host.connection(), way) {
+    let hosts = plan.hosts.iter().map(|host| (&host.name, host.connection()));
+    let lenders = plan.lenders.iter().map(|lender| (&lender.name, lender.connection()));
+    for (name, connection) in hosts.chain(lenders) {
+        match target(name, connection, way) {
             Ok(target) => {
-                reach.insert(host.name.clone(), target);
+                reach.insert(name.clone(), target);
             }
             Err(error) => wrong.push(error),
         }

@@ -30,7 +30,7 @@ use crate::{
     },
     resource::{Change, Is, Resource, Verdict, unit_functions},
     script::Script,
-    secret::generate,
+    secret::{SecretValues, generate},
     transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
 };
 
@@ -109,7 +109,7 @@ impl<'a> Applying<'a> {
 }
 
 /// Works through all items in order.
-pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> Result<End, Trouble> {
+pub(super) async fn run<C: Channel>(host: &mut Applying<'_>, channel: &mut C) -> Result<End, Trouble> {
     let mut status = HostStatus::Ok;
     for index in 0..host.works.len() {
         let begun = Instant::now();
@@ -145,6 +145,11 @@ pub(super) async fn run<C: Channel>(mut host: Applying<'_>, channel: &mut C) -> 
 }
 
 impl Applying<'_> {
+    /// The secrets that are known by now.
+    pub(super) fn values(&self) -> &SecretValues {
+        &self.secrets.values
+    }
+
     async fn item<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<Outcome, Failure> {
         if index >= self.stale_from {
             // The change before this one turned out to be there already, so nothing has asked for us.

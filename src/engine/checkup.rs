@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     apply::exercised,
     host::quiet_end,
+    lending::Shelf,
     prediction::judge_health,
     redact::redacted,
     secrets::Secrets,
@@ -44,7 +45,7 @@ enum Finding {
 /// Everything that has to be known about a host before its health can be judged: with stand-in facts a guess, with real ones exact.
 pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
     let mut ask = Questions::default();
-    for spec in &host.secrets {
+    for spec in host.secrets.iter().chain(&host.lent) {
         ask.ask::<PathState>(Look::content(&spec.file));
     }
     let mut world = world.clone();
@@ -68,9 +69,9 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
 }
 
 /// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn check(host: &HostPlan, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
+pub(super) fn check(host: &HostPlan, shelf: &Shelf, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
     let mut world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
-    let secrets = Secrets::read(&host.secrets, answers);
+    let secrets = Secrets::known(host, shelf, answers);
     let is = Is { answers, secrets: &secrets.values };
     let mut items = Vec::new();
     let mut open = Questions::default();
@@ -147,6 +148,11 @@ fn lacking(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -> Optio
 }
 
 impl Checkup {
+    /// What is known of the host's secrets.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// Tells what was judged, and exercises where `mode` is [`Mode::Exercise`].
     pub(super) async fn run<C: Channel>(
         self,

@@ -13,6 +13,7 @@ use super::{
     Options,
     apply::{self, Applying},
     checkup,
+    lending::{self, Borrowing, Lending, Lendings, Shelf},
     prediction::{self, Prediction},
     redact::redacted,
     send,
@@ -65,6 +66,7 @@ pub(super) enum NotAsked {
 /// Works on one host. Never fails itself: whatever happens is in what it returns.
 pub(super) async fn run(
     host: HostPlan,
+    mut lendings: Lendings,
     transport: &Transport,
     reach: &Reach,
     options: &Options,
@@ -74,7 +76,7 @@ pub(super) async fn run(
     let mut end = match begin(&host, transport, reach, options, events).await {
         Err(trouble) => trouble.end(),
         Ok(mut session) => {
-            let mut end = session.work(&host, options, events).await;
+            let mut end = session.work(&host, &mut lendings, options, events).await;
             let traffic = session.node.traffic();
             end.round_trips = traffic.round_trips;
             end.bytes_sent = traffic.bytes_sent;
@@ -83,6 +85,7 @@ pub(super) async fn run(
             end
         }
     };
+    lendings.lending.lost(end.error.as_deref().unwrap_or("its run ended before that was known"));
     end.duration = started.elapsed();
     end
 }
@@ -150,12 +153,7 @@ async fn begin(
     events: &UnboundedSender<Event>,
 ) -> Result<Session, Trouble> {
     let target = reach.get(&host.name).ok_or_else(|| Trouble::Failed(format!("nobody said how `{}` is reached", host.name)))?;
-    let mut questions = match options.mode {
-        Mode::Check | Mode::Apply => prediction::questions(host, &World::stand_in()),
-        Mode::Health | Mode::Exercise => checkup::questions(host, &World::stand_in()),
-    };
-    questions.ask::<Facts>(());
-    let round = Round::new(questions)?;
+    let round = first_round(host, options.mode)?;
     let lock = match options.mode {
         Mode::Check | Mode::Health | Mode::Exercise => Lock::Look,
         Mode::Apply => Lock::Take(options.lock_request()),
@@ -169,19 +167,42 @@ async fn begin(
     Ok(Session { node, answers, holder })
 }
 
+/// Everything that can be asked of a host before anything is known of it.
+fn first_round(host: &HostPlan, mode: Mode) -> Result<Round, NotAsked> {
+    let mut questions = match mode {
+        Mode::Check | Mode::Apply => prediction::questions(host, &World::stand_in()),
+        Mode::Health | Mode::Exercise => checkup::questions(host, &World::stand_in()),
+    };
+    questions.ask::<Facts>(());
+    Round::new(questions)
+}
+
 impl Session {
-    async fn work(&mut self, host: &HostPlan, options: &Options, events: &UnboundedSender<Event>) -> HostEnd {
+    async fn work(
+        &mut self,
+        host: &HostPlan,
+        lendings: &mut Lendings,
+        options: &Options,
+        events: &UnboundedSender<Event>,
+    ) -> HostEnd {
         let asked = Instant::now();
+        let shelf = match self.borrow(host, &mut lendings.borrowing, options.mode, events).await {
+            Ok(shelf) => shelf,
+            Err(trouble) => return trouble.end(),
+        };
         let prediction = match options.mode {
-            Mode::Check | Mode::Apply => self.settled(host, events, prediction::predict).await,
-            Mode::Health | Mode::Exercise => return self.see_to_health(host, options.mode, events).await,
+            Mode::Check | Mode::Apply => self.settled(host, &shelf, events, prediction::predict).await,
+            Mode::Health | Mode::Exercise => {
+                return self.see_to_health(host, &shelf, &lendings.lending, options.mode, events).await;
+            }
         };
         let prediction = match prediction {
             Ok(prediction) => prediction,
             Err(trouble) => return trouble.end(),
         };
-        tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         let fails = prediction.works.iter().any(|work| work.predicted.status == Status::Failed);
+        lendings.lending.known(&prediction.secrets, &prediction.works, options.mode == Mode::Apply && !fails);
+        tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         match options.mode {
             Mode::Check | Mode::Health | Mode::Exercise => told(&host.name, &prediction, events, Clone::clone),
             Mode::Apply if fails => told(&host.name, &prediction, events, |outcome| match outcome.status {
@@ -191,18 +212,50 @@ impl Session {
             }),
             Mode::Apply => {
                 let answers = std::mem::take(&mut self.answers);
-                let applying = Applying::new(&host.name, prediction, answers, events);
-                match apply::run(applying, &mut self.node).await {
-                    Ok(end) => HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..quiet_end() },
+                let mut applying = Applying::new(&host.name, prediction, answers, events);
+                match apply::run(&mut applying, &mut self.node).await {
+                    Ok(end) => {
+                        lendings.lending.made(end.status, applying.values());
+                        HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..quiet_end() }
+                    }
                     Err(trouble) => trouble.end(),
                 }
             }
         }
     }
 
+    /// Waits for the secrets of other hosts that are read here. Where one had to be made first, this node is asked again.
+    async fn borrow(
+        &mut self,
+        host: &HostPlan,
+        from: &mut [Borrowing],
+        mode: Mode,
+        events: &UnboundedSender<Event>,
+    ) -> Result<Shelf, Trouble> {
+        let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
+        let borrowed = lending::borrow(from, &mut progress).await;
+        if borrowed.waited {
+            let round = first_round(host, mode)?;
+            let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
+            self.answers.absorb(round.read(outputs.first()));
+        }
+        Ok(borrowed.shelf)
+    }
+
     /// Reads the health checks, then exercises what is there where that is asked for; writes nothing itself.
-    async fn see_to_health(&mut self, host: &HostPlan, mode: Mode, events: &UnboundedSender<Event>) -> HostEnd {
-        match self.settled(host, events, checkup::check).await {
+    async fn see_to_health(
+        &mut self,
+        host: &HostPlan,
+        shelf: &Shelf,
+        lending: &Lending,
+        mode: Mode,
+        events: &UnboundedSender<Event>,
+    ) -> HostEnd {
+        let checkup = self.settled(host, shelf, events, checkup::check).await;
+        if let Ok(checkup) = &checkup {
+            lending.known(checkup.secrets(), &[], false);
+        }
+        match checkup {
             Ok(checkup) => checkup.run(&host.name, mode, &mut self.node, events).await,
             Err(trouble) => trouble.end(),
         }
@@ -212,12 +265,13 @@ impl Session {
     async fn settled<T>(
         &mut self,
         host: &HostPlan,
+        shelf: &Shelf,
         events: &UnboundedSender<Event>,
-        judge: fn(&HostPlan, &Value, &Answers) -> Result<T, Questions>,
+        judge: fn(&HostPlan, &Shelf, &Value, &Answers) -> Result<T, Questions>,
     ) -> Result<T, Trouble> {
         for _ in 0..MOST_ROUNDS {
             let facts = self.answers.get::<Facts>(&()).map_err(|error| Trouble::Failed(error.to_string()))?.clone();
-            let open = match judge(host, &facts, &self.answers) {
+            let open = match judge(host, shelf, &facts, &self.answers) {
                 Ok(settled) => return Ok(settled),
                 Err(open) => open,
             };

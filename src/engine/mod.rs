@@ -1,10 +1,11 @@
 //! Runs a plan: asks, compares, applies, settles, or only sees to the health. The only module that decides whether a node is written to.
 //!
-//! One host is one [`host`] task; they share nothing but the event stream, so one host's failure or panic never ends another's work.
+//! One host is one [`host`] task; they share nothing but the event stream and [`lending`], so one host's failure or panic never ends another's work.
 
 mod apply;
 mod checkup;
 mod host;
+mod lending;
 mod prediction;
 mod ready;
 mod redact;
@@ -14,7 +15,7 @@ mod strangers;
 mod tests;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
@@ -26,6 +27,8 @@ use crate::{
 };
 
 pub use host::Reach;
+
+use lending::{Borrowing, Lendings};
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -60,12 +63,27 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
     let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
     let (reach, options) = (Arc::new(reach), Arc::new(options));
     let mut running = tokio::task::JoinSet::new();
-    let mut names = std::collections::HashMap::new();
-    for host in plan.hosts {
-        let (forks, transport, reach, options, events) =
-            (Arc::clone(&forks), Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
+    let mut names = HashMap::new();
+    let mut shelves: HashMap<String, Borrowing> = HashMap::new();
+    for lender in plan.lenders {
+        let (lending, borrowing) = lending::shelf(&lender.name, &lender.secrets);
+        shelves.insert(lender.name.clone(), borrowing);
+        let (transport, reach, options) = (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options));
+        running.spawn(async move { lending::read(&lender, lending, &transport, reach.get(&lender.name), &options).await });
+    }
+    for host in lending::in_order(plan.hosts) {
+        let (lending, borrowing) = lending::shelf(&host.name, &host.lent);
+        shelves.insert(host.name.clone(), borrowing);
+        let borrowing = lending::of(&host, &shelves);
+        let (transport, reach, options, events) =
+            (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
         let name = host.name.clone();
-        let handle = running.spawn(async move { one_host(host, &forks, &transport, &reach, &options, events).await });
+        // Those whose secrets others wait for come first, so that nobody waits for one that cannot begin. The semaphore is never closed.
+        let permit = Arc::clone(&forks).acquire_owned().await;
+        let handle = running.spawn(async move {
+            let _permit = permit;
+            one_host(host, Lendings { lending, borrowing }, &transport, &reach, &options, events).await;
+        });
         names.insert(handle.id(), name);
     }
     while let Some(ended) = running.join_next().await {
@@ -86,16 +104,14 @@ const CONNECTING_AT_ONCE: usize = 5;
 
 async fn one_host(
     host: HostPlan,
-    forks: &Semaphore,
+    lendings: Lendings,
     transport: &Transport,
     reach: &Reach,
     options: &Options,
     events: UnboundedSender<Event>,
 ) {
-    // The semaphore is never closed, so a permit always comes.
-    let _permit = forks.acquire().await;
     let name = host.name.clone();
-    let end = host::run(host, transport, reach, options, &events).await;
+    let end = host::run(host, lendings, transport, reach, options, &events).await;
     send(&events, Event::HostFinished { host: name, end });
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{
+    lending::Shelf,
     secrets::{self, Secrets},
     work::{Body, Work, handler_questions, item, restarted_unit},
 };
@@ -33,7 +34,7 @@ pub(super) struct Prediction {
 pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
     let mut ask = Questions::default();
     ask.ask::<Pending>(());
-    for spec in &host.secrets {
+    for spec in host.secrets.iter().chain(&host.lent) {
         ask.ask::<PathState>(Look::content(&spec.file));
     }
     let mut world = world.clone();
@@ -63,10 +64,11 @@ pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
 }
 
 /// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn predict(host: &HostPlan, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
+pub(super) fn predict(host: &HostPlan, shelf: &Shelf, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
     let world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
-    let secrets = Secrets::read(&host.secrets, answers);
-    let mut predictor = Predictor { host, answers, world, works: Vec::new(), secrets, planned: HashSet::new() };
+    let secrets = Secrets::known(host, shelf, answers);
+    let mut predictor =
+        Predictor { host, answers, world, works: Vec::new(), secrets, planned: HashSet::new(), uncertain: HashSet::new() };
     for role in &host.roles {
         match predictor.role(role) {
             Ok(()) => {}
@@ -97,21 +99,29 @@ struct Predictor<'a> {
     secrets: Secrets,
     /// Secrets that an item before the present one makes.
     planned: HashSet<SecretRef>,
+    /// Results of tasks of which it is unknown what they will do.
+    uncertain: HashSet<String>,
 }
 
 impl Predictor<'_> {
     fn role(&mut self, role: &RolePlan) -> Result<(), Stop> {
         let first = self.works.len();
-        let mut notified: HashSet<String> = HashSet::new();
+        let (mut notified, mut perhaps): (HashSet<String>, HashSet<String>) = Default::default();
         for step in &role.steps {
-            let mut changed = false;
+            let (mut changed, mut unknown) = (false, false);
             let mut registered = None;
             let mut skipped = true;
+            let rests_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
             let expanded = step.expand(&self.world);
             for task in self.expanded(expanded, ItemKind::Task, &role.name, step.name(), Some(step.place()))? {
                 let handlers = task.notify.clone();
-                let (status, value) = self.task(task)?;
+                let (status, value) = self.task(task, rests_on.as_deref())?;
                 skipped &= status == Status::Skipped;
+                if status == Status::Unknown {
+                    unknown = true;
+                    perhaps.extend(handlers);
+                    continue;
+                }
                 if status == Status::Changed {
                     changed = true;
                     notified.extend(handlers);
@@ -119,18 +129,27 @@ impl Predictor<'_> {
                 registered = registered.or(value);
             }
             if let Some(name) = step.register() {
+                if unknown {
+                    self.uncertain.insert(name.to_owned());
+                }
                 self.world
                     .registers
                     .insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": changed, "skipped": skipped })));
             }
         }
-        self.handlers(role, &notified)?;
+        self.handlers(role, &notified, &perhaps)?;
         self.health(role, first)
     }
 
-    fn task(&mut self, mut task: Task) -> Result<(Status, Option<Value>), Stop> {
+    /// `rests_on` names a result that cannot be known yet and that decides about this task.
+    fn task(&mut self, mut task: Task, rests_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
         let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.place);
         let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
+        if let Some(register) = rests_on {
+            let predicted = Outcome::new(Status::Unknown, format!("depends on `{register}`, which is not known yet"));
+            self.works.push(Work { item: head, body: Body::Skipped, predicted });
+            return Ok((Status::Unknown, None));
+        }
         let resource = match action {
             Action::Skip { reason } => {
                 self.works.push(Work { item: head, body: Body::Skipped, predicted: Outcome::new(Status::Skipped, reason) });
@@ -140,8 +159,12 @@ impl Predictor<'_> {
         };
         self.answered(resource.as_ref())?;
         let used = resource.secrets();
-        self.plan_secrets(&used)?;
-        let outcome = self.judge(resource.as_ref(), &used);
+        self.plan_secrets(&used, &head)?;
+        let coming = used.iter().find(|secret| self.secrets.is_coming(secret));
+        let outcome = match coming {
+            Some(SecretRef { host, name }) => Outcome::new(Status::Unknown, format!("until `{host}` has made `{name}`")),
+            None => self.judge(resource.as_ref(), &used),
+        };
         let registered = resource.register(&self.is());
         let status = outcome.status;
         self.works.push(Work { item: head, body: Body::Task(task, resource), predicted: outcome });
@@ -157,7 +180,7 @@ impl Predictor<'_> {
             Ok(Verdict::Converged { note }) => return Outcome::new(Status::Ok, note.unwrap_or_default()),
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
-                if !self.works.iter().any(Work::pending) {
+                if !self.works.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
                     return Outcome::failed(format!("{missing} is not there, and no task before this one provides it"));
                 }
                 change
@@ -176,8 +199,13 @@ impl Predictor<'_> {
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.
-    fn plan_secrets(&mut self, used: &[SecretRef]) -> Result<(), Stop> {
+    fn plan_secrets(&mut self, used: &[SecretRef], user: &Item) -> Result<(), Stop> {
         for secret in used {
+            if let Some(problem) = self.secrets.problem(secret).filter(|_| secret.host != self.host.name) {
+                let predicted = Outcome::failed(problem);
+                self.works.push(Work { item: user.clone(), body: Body::Skipped, predicted });
+                return Err(Stop::Failed);
+            }
             let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
             let id = format!("{}/secret {}", spec.role, secret.name);
             let head = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.place);
@@ -195,7 +223,7 @@ impl Predictor<'_> {
         Ok(())
     }
 
-    fn handlers(&mut self, role: &RolePlan, notified: &HashSet<String>) -> Result<(), Stop> {
+    fn handlers(&mut self, role: &RolePlan, notified: &HashSet<String>, perhaps: &HashSet<String>) -> Result<(), Stop> {
         for step in &role.handlers {
             let expanded = step.expand(&self.world);
             let handler = self.expanded(expanded, ItemKind::Handler, &role.name, step.name(), None)?;
@@ -214,6 +242,9 @@ impl Predictor<'_> {
                         (true, _) => Outcome::new(Status::Changed, "notified"),
                         (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),
                         (false, Due::Readiness) => Outcome::new(Status::Changed, "not known to be ready since an earlier run"),
+                        (false, Due::Nothing) if perhaps.contains(&handler.name) => {
+                            Outcome::new(Status::Unknown, "if a task whose outcome is not known yet notifies it")
+                        }
                         (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
                     };
                     self.works.push(Work { item: head, body: Body::Handler { handler, mark }, predicted });
@@ -224,8 +255,9 @@ impl Predictor<'_> {
     }
 
     fn health(&mut self, role: &RolePlan, first: usize) -> Result<(), Stop> {
-        let changes = self.works.iter().any(Work::pending);
-        let role_changes = self.works[first..].iter().any(Work::pending);
+        let may_change = |work: &Work| work.pending() || work.predicted.status == Status::Unknown;
+        let changes = self.works.iter().any(may_change);
+        let role_changes = self.works[first..].iter().any(may_change);
         for step in &role.health {
             let expanded = step.expand(&self.world);
             let Some(health) = self.expanded(expanded, ItemKind::Health, &role.name, step.name(), None)? else { continue };

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::lending::{Found, Shelf};
 use crate::{
-    plan::SecretSpec,
+    plan::{HostPlan, SecretSpec},
     question::{
         Answers,
         path::{Entry, Look, PathState},
@@ -24,11 +25,13 @@ pub(super) struct Secrets {
     problems: HashMap<SecretRef, String>,
     /// Secrets that did not exist when the run began.
     fresh: HashSet<SecretRef>,
+    /// In a check: secrets of other hosts that the deploy would make there first.
+    coming: HashSet<SecretRef>,
 }
 
 impl Secrets {
     /// Reads the secrets' files from the answers.
-    pub(super) fn read(specs: &[SecretSpec], answers: &Answers) -> Self {
+    pub(super) fn read<'a>(specs: impl IntoIterator<Item = &'a SecretSpec>, answers: &Answers) -> Self {
         let mut secrets = Self::default();
         for spec in specs {
             match current_file(spec, answers) {
@@ -44,6 +47,38 @@ impl Secrets {
             }
         }
         secrets
+    }
+
+    /// All that is known of the secrets of a host and of those that it reads from others.
+    pub(super) fn known(host: &HostPlan, shelf: &Shelf, answers: &Answers) -> Self {
+        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), answers);
+        secrets.borrow(&host.borrowed, shelf);
+        secrets
+    }
+
+    /// Adds what is known of other hosts' secrets.
+    fn borrow(&mut self, specs: &[SecretSpec], shelf: &Shelf) {
+        for spec in specs {
+            let secret = spec.secret.clone();
+            match shelf.get(&secret) {
+                Some(Found::Value(value)) => self.values.insert(secret, value.clone()),
+                Some(Found::Coming) => {
+                    self.coming.insert(secret);
+                }
+                Some(Found::Missing(why)) => {
+                    self.problems.insert(secret, why.clone());
+                }
+                None => {
+                    let why = format!("`{}` lives on `{}`, of which nothing is known", secret.name, secret.host);
+                    self.problems.insert(secret, why);
+                }
+            }
+        }
+    }
+
+    /// Whether the secret is another host's, and would be made there first.
+    pub(super) fn is_coming(&self, secret: &SecretRef) -> bool {
+        self.coming.contains(secret)
     }
 
     /// Why a secret cannot be used at all.

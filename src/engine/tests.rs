@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     apply::{self, Applying},
     host::Round,
+    lending::Shelf,
     prediction,
 };
 use crate::{
@@ -131,14 +132,14 @@ impl Scratch {
                 let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
                 answers.absorb(round.read(outputs.first()));
                 let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match prediction::predict(&host, &facts, &answers) {
+                match prediction::predict(&host, &Shelf::default(), &facts, &answers) {
                     Ok(prediction) => break prediction,
                     Err(open) => questions = open,
                 }
             };
             let (sender, mut events) = mpsc::unbounded_channel();
-            let applying = Applying::new("node", prediction, answers, &sender);
-            let Ok(end) = apply::run(applying, &mut channel).await else { panic!("the link was lost") };
+            let mut applying = Applying::new("node", prediction, answers, &sender);
+            let Ok(end) = apply::run(&mut applying, &mut channel).await else { panic!("the link was lost") };
             drop(sender);
             let (mut items, mut said) = (Vec::new(), String::new());
             while let Some(event) = events.recv().await {

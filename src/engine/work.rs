@@ -65,6 +65,14 @@ impl Work {
         Outcome { diff: Diff::none(), error, summary: String::new(), ..outcome }
     }
 
+    /// The secret that it makes.
+    pub(super) fn made_secret(&self) -> Option<&SecretSpec> {
+        match &self.body {
+            Body::Secret(spec) => Some(spec),
+            Body::Task(..) | Body::Skipped | Body::Handler { .. } | Body::Health(_) | Body::Exercise(_) => None,
+        }
+    }
+
     /// Names the questions whose answers tell how this item stands.
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    Connection, SecretSpec,
+    Connection, SecretSpec, lending,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
 };
@@ -98,7 +98,7 @@ fn place_of(project: &Project, host: &HostVars, name: &str) -> Option<Place> {
     extra.or_else(|| host.values.get(name).map(|node| node.place.clone()))
 }
 
-/// The secrets that roles need on a host, each once.
+/// The secrets that roles need on a host, its own and those of other hosts, each once.
 pub(super) fn secrets(project: &Project, host: &HostVars, roles: &[String], wrong: &mut Diagnostics) -> Vec<SecretSpec> {
     let mut specs: Vec<SecretSpec> = Vec::new();
     let given = roles.iter().filter_map(|name| project.roles.get(name));
@@ -131,9 +131,19 @@ fn secret(
     source: &SecretSource,
     wrong: &mut Diagnostics,
 ) -> Option<SecretSpec> {
-    let scope = Scope::new(project, host, Some(role), None);
+    let owner = match lending::owner(project, host, role, source) {
+        Ok(owner) => owner,
+        Err(more) => {
+            wrong.extend(more);
+            return None;
+        }
+    };
+    // Where it is kept is for its own host to say, whose variables may differ from the reader's.
+    let owner = if owner == host.name { None } else { Some(variables(project, &owner)) };
+    let owner = owner.as_ref().unwrap_or(host);
+    let scope = Scope::new(project, owner, Some(role), None);
     scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
-    let spec = spec(&scope, host, role, name, source);
+    let spec = spec(&scope, owner, role, name, source);
     wrong.extend(scope.take_wrong());
     spec.ok()
 }

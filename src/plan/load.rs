@@ -13,7 +13,7 @@ use crate::{
 use super::{
     HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, World,
     expand::Part,
-    extra, given, host, ports,
+    extra, given, host, lending, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
@@ -48,8 +48,9 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let project = Arc::new(project);
     let tags = Tags { only: &request.tags, skip: &request.skip_tags };
     if !given.is_empty() {
-        let used: Vec<&Role> =
-            project.roles.values().filter(|role| given.values().flatten().any(|name| *name == role.name)).collect();
+        let given: Vec<String> = given.values().flatten().cloned().collect();
+        let deployed = select::in_order(&given, &project.roles);
+        let used: Vec<&Role> = project.roles.values().filter(|role| deployed.contains(&role.name)).collect();
         tags.check(&used, &mut wrong);
     }
     let mut plans = Vec::new();
@@ -62,6 +63,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         by_host.push((vars.name.as_str(), of_host));
     }
     wrong.extend(with_hosts(by_host));
+    let lenders = lending::arrange(&project, &mut plans, &mut wrong);
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
         wrong.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.extend(project.inventory.warnings.iter().cloned());
@@ -73,7 +75,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
             .collect::<Vec<_>>()
     };
     warnings.extend(extra::unknown(&project.extra, &declared));
-    Diagnostics(errors).into_result(Plan { hosts: plans, warnings: Diagnostics(warnings).sorted().0 })
+    Diagnostics(errors).into_result(Plan { hosts: plans, lenders, warnings: Diagnostics(warnings).sorted().0 })
 }
 
 /// Each complaint once; one that does not concern all hosts names those that it does.
@@ -149,11 +151,10 @@ fn plan_host(
     tags: &Tags<'_>,
     wrong: &mut Diagnostics,
 ) -> HostPlan {
-    // A role that could not be read has been complained about.
-    let readable: Vec<String> = roles.iter().filter(|name| project.roles.contains_key(*name)).cloned().collect();
-    let roles = select::in_order(&readable, &project.roles);
+    let roles = select::in_order(roles, &project.roles);
     let connection = host::connection(project, vars, wrong);
     let secrets = host::secrets(project, vars, &roles, wrong);
+    let (secrets, borrowed) = secrets.into_iter().partition(|spec| spec.secret.host == vars.name);
     let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
     for name in &roles {
@@ -177,7 +178,7 @@ fn plan_host(
         plans.push(plan);
     }
     let open_ports = ports::of(project, vars, &roles, tags, wrong);
-    HostPlan { name: vars.name.clone(), roles: plans, secrets, open_ports, connection }
+    HostPlan { name: vars.name.clone(), roles: plans, secrets, open_ports, borrowed, lent: Vec::new(), connection }
 }
 
 fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> {

@@ -5,6 +5,7 @@ mod extra;
 mod files;
 mod given;
 mod host;
+mod lending;
 mod load;
 mod passed_on;
 mod ports;
@@ -63,6 +64,8 @@ pub struct Request {
 pub struct Plan {
     /// The selected hosts that are given roles, in the order of the inventory.
     pub hosts: Vec<HostPlan>,
+    /// Hosts that are not selected, but hold secrets that a selected one reads.
+    pub lenders: Vec<Lender>,
     /// What is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }
@@ -74,11 +77,33 @@ pub struct HostPlan {
     pub name: String,
     /// Its roles, in order.
     pub roles: Vec<RolePlan>,
-    /// The secrets that its roles need.
+    /// The secrets that its roles need and that live on it.
     pub secrets: Vec<SecretSpec>,
+    /// The secrets that its roles need and that live on other hosts.
+    pub borrowed: Vec<SecretSpec>,
+    /// The secrets that live on it and that other hosts of the plan read.
+    pub lent: Vec<SecretSpec>,
     /// Which ports may be open beyond those that its roles declare.
     pub open_ports: OpenPorts,
     connection: Connection,
+}
+
+/// A host that is only read, for the secrets that live on it.
+#[derive(Debug)]
+pub struct Lender {
+    /// Its name in the inventory.
+    pub name: String,
+    /// The secrets to read.
+    pub secrets: Vec<SecretSpec>,
+    connection: Connection,
+}
+
+impl Lender {
+    /// How to reach it.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
 }
 
 impl HostPlan {

@@ -63,23 +63,23 @@ pub(super) fn argument(option: &str, value: &str) -> Place {
     Place::new(&SourceFile::new(option, value), 0..value.len())
 }
 
-/// Roles in the order given, but each after those that it requires.
+/// Roles in the order given, each after those that it requires; what is required comes along though nobody named it.
 pub(super) fn in_order(names: &[String], roles: &IndexMap<String, Role>) -> Vec<String> {
-    fn visit(name: &str, names: &[String], roles: &IndexMap<String, Role>, seen: &mut Vec<String>, ordered: &mut Vec<String>) {
+    fn visit(name: &str, roles: &IndexMap<String, Role>, seen: &mut Vec<String>, ordered: &mut Vec<String>) {
         if seen.iter().any(|known| known == name) {
             return;
         }
         seen.push(name.to_owned());
-        for required in roles.get(name).map(|role| role.requires.as_slice()).unwrap_or_default() {
-            visit(&required.text, names, roles, seen, ordered);
+        // One that could not be read has been complained about.
+        let Some(role) = roles.get(name) else { return };
+        for required in &role.requires {
+            visit(&required.text, roles, seen, ordered);
         }
-        if names.iter().any(|given| given == name) {
-            ordered.push(name.to_owned());
-        }
+        ordered.push(name.to_owned());
     }
     let (mut seen, mut ordered) = (Vec::new(), Vec::new());
     for name in names {
-        visit(name, names, roles, &mut seen, &mut ordered);
+        visit(name, roles, &mut seen, &mut ordered);
     }
     ordered
 }

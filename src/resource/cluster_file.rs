@@ -1,6 +1,8 @@
 //! A whole file of a PostgreSQL cluster's configuration: written, judged by the server itself, read by it, or put back as it was.
 
-use super::{Change, Diff, Is, Verdict, diff::Line, put::PUT_FILE, unit_functions::UNIT};
+use sha2::{Digest as _, Sha256};
+
+use super::{Change, Diff, Is, Verdict, content::hex, diff::Line, put::PUT_FILE, unit_functions::UNIT};
 use crate::{
     pg,
     question::{
@@ -13,7 +15,7 @@ use crate::{
 };
 
 /// A file that is wholly ours.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ClusterFile {
     pub(super) cluster: Cluster,
     /// Its path in the cluster's directory.
@@ -26,6 +28,8 @@ pub(super) struct ClusterFile {
     pub(super) kind: FileKind,
     /// The settings in it, in lower case.
     pub(super) names: Vec<String>,
+    /// Whether the text was made of what the file held, so that it may be written only while the file still holds that.
+    pub(super) shared: bool,
 }
 
 /// How a file is judged.
@@ -101,7 +105,9 @@ impl ClusterFile {
         if !diff.lines.is_empty() {
             diff.lines.insert(0, Line::Title(self.file.clone()));
         }
-        Change::new(summary, self.script()).diff(diff).replacing(file.is_some())
+        let expected = before.map_or_else(|| "absent".to_owned(), |file| hex(&Sha256::digest(&file.content)));
+        let expected = if self.shared { expected } else { String::new() };
+        Change::new(summary, self.script().arg(expected)).diff(diff).replacing(file.is_some())
     }
 
     fn script(&self) -> Script {
@@ -153,7 +159,7 @@ pub(super) fn row<T: serde::de::DeserializeOwned>(server: &Server) -> Result<Res
 
 /// `$1`..`$3`: where the clusters, the sockets and the programs are; `$4`: `settings` or `rules`; `$5`: the cluster; `$6`: its version or nothing;
 /// `$7`: the file in its directory; `$8`: its mode; `$9`: the names of its settings, as a list of SQL strings; `${10}`: `restart` or nothing;
-/// `${11}`: bytes of the content, which is on standard input.
+/// `${11}`: bytes of the content, which is on standard input; `${12}`: the checksum of the file that it was made of, `absent`, or nothing.
 ///
 /// The old file is kept beside the new one until the server has taken it, also over an interruption: whoever finds the file as wanted and
 /// the old one still there goes on where that run ended. `postgres -C` reads all files and judges every value; `pg_file_settings` cannot tell a
@@ -162,7 +168,7 @@ pub(super) fn row<T: serde::de::DeserializeOwned>(server: &Server) -> Result<Res
 const APPLY: &str = r#"set -eu
 etc=$1 sockets=$2 programs=$3 kind=$4 cluster=$5 version=$6 name=$7 mode=$8 names=$9
 shift 9
-restart=$1 size=$2
+restart=$1 size=$2 expected=${3-}
 fail() { printf '%s\n' "$1" >&2; exit 1; }
 directory= number=
 for candidate in "$etc"/*/"$cluster"; do
@@ -216,7 +222,7 @@ else
 fi
 trap undo EXIT
 trap 'exit 143' HUP INT TERM
-printf %s "$content" | put_file "$file" postgres postgres "$mode" '' '' '' "$size"
+printf %s "$content" | put_file "$file" postgres postgres "$mode" '' '' '' "$size" "$expected"
 if [ "$kind" = settings ]; then
     said=$(cd / && runuser -u postgres -- "$programs/$number/bin/postgres" -D "$directory" -C port 2>&1) ||
         fail "PostgreSQL does not accept these settings:
@@ -317,8 +323,12 @@ pub(super) mod tests {
         }
 
         fn run(&self, file: &ClusterFile) -> trial::Done {
+            self.run_script(&file.script(), file)
+        }
+
+        fn run_script(&self, script: &Script, file: &ClusterFile) -> trial::Done {
             let place = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
-            let text = file.script().render().unwrap();
+            let text = script.render().unwrap();
             let text = text.replacen(ETC, &place("etc"), 1).replacen("/var/run/postgresql", &place("run"), 1);
             let text: &'static str = Box::leak(text.into_boxed_str());
             trial::run(&Script::new(text).input(file.text.as_str()), self.0.path())
@@ -334,6 +344,7 @@ pub(super) mod tests {
             restart,
             kind: FileKind::Settings,
             names: vec!["max_connections".into()],
+            shared: false,
         }
     }
 
@@ -446,6 +457,26 @@ pub(super) mod tests {
         assert!(done.stderr.contains("does not accept these rules:\nline 3: invalid"), "{}", done.stderr);
         assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "good\n");
         assert!(!fs::read_to_string(node.0.path().join("asked")).unwrap().contains("pg_reload_conf"));
+    }
+
+    #[test]
+    fn a_shared_file_that_was_changed_meanwhile_is_left_alone() {
+        let node = Node::new(true);
+        let shared = ClusterFile { shared: true, ..rules() };
+        let compared = |content: &str| {
+            let file = pg_cluster::File { content: content.into(), mode: Mode(0o640), owner: OWNER.into(), regular: true };
+            let is = Is { answers: &crate::question::Answers::default(), secrets: &crate::secret::SecretValues::default() };
+            shared.change(Some(&file), &is, "content").script
+        };
+        let done = node.run_script(&compared("somebody else's\n"), &shared);
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.contains("was changed by somebody else at this very moment"), "{}", done.stderr);
+        assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "old\n");
+        for _ in 0..2 {
+            let done = node.run_script(&compared("old\n"), &shared);
+            assert_eq!((done.status, done.stderr.as_str()), (0, ""), "done already is no harm");
+            assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "new\n");
+        }
     }
 
     #[test]

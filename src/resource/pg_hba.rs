@@ -1,6 +1,6 @@
-//! `pg_hba`: who may log in to a PostgreSQL cluster from where, and how. The whole file is ours.
+//! `pg_hba`: who may log in to a PostgreSQL cluster from where, and how. The whole file is ours; several tasks may share it.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -15,14 +15,16 @@ use crate::{
     firewall::Network,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, Look, PgCluster},
+        pg_cluster::{Cluster, Found, Look, PgCluster},
     },
 };
+
+mod parts;
 
 pub(super) const KIND: Kind = Kind {
     name: "pg_hba",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PgHba::new(decode(parameters)?)?)),
-    parameters: &["rules", "cluster", "version", "allow_trust"],
+    parameters: &["rules", "part", "state", "cluster", "version", "allow_trust"],
     secret_parameters: &[],
     expressions: &[],
     free_form: "",
@@ -31,11 +33,24 @@ pub(super) const KIND: Kind = Kind {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    rules: Vec<Rule>,
+    #[serde(default)]
+    rules: Option<Vec<Rule>>,
+    /// Whose section of the file the rules are; the whole file without it.
+    part: Option<String>,
+    #[serde(default)]
+    state: State,
     cluster: Option<String>,
     version: Option<Text>,
     #[serde(default)]
     allow_trust: Flag,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Present,
+    Absent,
 }
 
 /// A rule, in the words of PostgreSQL's file.
@@ -48,7 +63,8 @@ struct Rule {
     database: OneOrMany<String>,
     #[serde(default = "all", alias = "users")]
     user: OneOrMany<String>,
-    address: Option<String>,
+    /// One line for each; none at all is nobody.
+    address: Option<OneOrMany<String>>,
     method: Method,
     #[serde(default)]
     options: IndexMap<String, Text>,
@@ -112,14 +128,25 @@ impl Method {
     }
 }
 
+const HEADER: &str = "# Written by autobot-provision: what is changed here is lost. The first rule that fits counts.";
 /// What this program logs in by. First match wins, so no rule of a task can take it away.
 const FIRST: &str = "local all postgres peer";
 
 #[derive(Debug)]
 struct PgHba {
+    /// Its text is the whole file where this task owns that, otherwise the file as it is made where there is none.
     file: ClusterFile,
+    part: Option<Part>,
     /// The rules that ask for no password.
     trusting: Vec<String>,
+}
+
+/// A section of the file.
+#[derive(Debug)]
+struct Part {
+    name: String,
+    /// `None`: there shall be no such section.
+    rules: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,26 +160,46 @@ impl PgHba {
     fn new(given: Parameters) -> Result<Self, Wrong> {
         let version = given.version.map(|version| version.0);
         let cluster = Cluster::new(given.cluster, version).map_err(|(name, reason)| Wrong::parameter(name, reason))?;
-        let mut text =
-            format!("# Written by autobot-provision: what is changed here is lost. The first rule that fits counts.\n{FIRST}\n");
+        let rules = match (given.rules, given.state) {
+            (Some(rules), State::Present) => rules,
+            (None, State::Present) => return Err(Wrong::parameter("rules", "is missing")),
+            (None, State::Absent) if given.part.is_some() => Vec::new(),
+            (_, State::Absent) if given.part.is_none() => {
+                return Err(Wrong::parameter("state", "can be `absent` for a `part` only: without the file nobody could log in"));
+            }
+            (_, State::Absent) => return Err(Wrong::parameter("rules", "cannot be given with `state: absent`")),
+        };
+        let mut lines = String::new();
         let mut trusting = Vec::new();
-        for (index, rule) in given.rules.iter().enumerate() {
+        for (index, rule) in rules.iter().enumerate() {
             let wrong = |(key, message): (&str, String)| Wrong::Parameter {
                 path: vec![Segment::Key("rules".into()), Segment::Index(index), Segment::Key(key.into())],
                 message,
             };
-            let line = rule.line().map_err(wrong)?;
+            let ours = rule.lines().map_err(wrong)?;
             if rule.method == Method::Trust {
                 if !given.allow_trust.0 {
                     let message = "`trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant";
                     return Err(wrong(("method", message.to_owned())));
                 }
-                trusting.push(line.clone());
+                trusting.extend(ours.iter().cloned());
             }
-            if line != FIRST {
-                let _ = writeln!(text, "{line}");
+            for line in ours.iter().filter(|line| *line != FIRST) {
+                let _ = writeln!(lines, "{line}");
             }
         }
+        let (text, part) = match given.part {
+            None => (format!("{HEADER}\n{FIRST}\n{lines}"), None),
+            Some(name) if !parts::is_part(&name) => {
+                let message = format!("`{}` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`", name.escape_debug());
+                return Err(Wrong::parameter("part", message));
+            }
+            Some(name) => {
+                let rules = (!rules.is_empty()).then_some(lines);
+                let text = parts::with_part(&[], &name, rules.as_deref()).map_err(|reason| Wrong::parameter("part", reason))?;
+                (text, Some(Part { name, rules }))
+            }
+        };
         let file = ClusterFile {
             cluster,
             file: "pg_hba.conf".into(),
@@ -161,8 +208,31 @@ impl PgHba {
             restart: true,
             kind: FileKind::Rules,
             names: Vec::new(),
+            shared: part.is_some(),
         };
-        Ok(Self { file, trusting })
+        Ok(Self { file, part, trusting })
+    }
+
+    /// The file as it shall be, given what it is now.
+    fn wanted(&self, found: &Found) -> Result<Cow<'_, ClusterFile>, String> {
+        let Some(part) = &self.part else { return Ok(Cow::Borrowed(&self.file)) };
+        let old = found.file.as_ref().filter(|file| file.regular).map(|file| file.content.as_slice()).unwrap_or_default();
+        let text = parts::with_part(old, &part.name, part.rules.as_deref())?;
+        Ok(Cow::Owned(ClusterFile { text, ..self.file.clone() }))
+    }
+
+    /// Whether the part is gone, as it shall be: then the rest of the file is none of this task's business.
+    fn is_gone(&self, found: &Found) -> bool {
+        let has = |part: &Part| found.file.as_ref().is_some_and(|file| parts::has_part(&file.content, &part.name));
+        self.part.as_ref().is_some_and(|part| part.rules.is_none() && !has(part))
+    }
+
+    /// Splits what is wrong with the file into what this task answers for, and what is another's.
+    fn ours<'a>(&self, text: &str, errors: &'a [String]) -> (Vec<&'a str>, Vec<&'a str>) {
+        let range = self.part.as_ref().and_then(|part| parts::lines_of(text, &part.name));
+        let number = |error: &str| error.strip_prefix("line ")?.split_once(':')?.0.parse::<usize>().ok();
+        let is_ours = |error: &&str| self.part.is_none() || number(error).is_none_or(|line| range.as_ref().is_some_and(|range| range.contains(&line)));
+        errors.iter().map(String::as_str).partition(is_ours)
     }
 
     fn look(&self) -> Look {
@@ -180,16 +250,18 @@ impl PgHba {
 }
 
 impl Rule {
-    /// The line of the file, or the wrong key and what is wrong with it.
-    fn line(&self) -> Result<String, (&'static str, String)> {
+    /// The lines of the file, or the wrong key and what is wrong with it.
+    fn lines(&self) -> Result<Vec<String>, (&'static str, String)> {
         let databases = words("database", &self.database.0, &["all", "sameuser", "samerole", "replication"])?;
         let users = words("user", &self.user.0, &["all"])?;
-        let address = match (self.connection, self.address.as_deref()) {
-            (Connection::Local, None) => None,
+        let addresses = match (self.connection, &self.address) {
+            (Connection::Local, None) => vec![None],
             (Connection::Local, Some(_)) => {
                 return Err(("address", "a `local` rule is for the Unix socket and has no address".into()));
             }
-            (_, Some(address)) => Some(checked_address(address)?),
+            (_, Some(OneOrMany(addresses))) => {
+                addresses.iter().map(|address| checked_address(address).map(Some)).collect::<Result<Vec<_>, _>>()?
+            }
             (_, None) => {
                 return Err(("type", format!("a `{}` rule needs an `address`, such as 198.18.0.5/32", self.connection.word())));
             }
@@ -209,18 +281,19 @@ impl Rule {
             }
             (Method::Scram | Method::Md5 | Method::Peer | Method::Cert | Method::Reject | Method::Trust, _) => {}
         }
-        let mut line = format!("{} {databases} {users}", self.connection.word());
-        if let Some(address) = address {
-            let _ = write!(line, " {address}");
-        }
-        let _ = write!(line, " {}", self.method.word());
+        let mut options = String::new();
         for (name, Text(value)) in &self.options {
             if name.is_empty() || !name.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_') {
                 return Err(("options", format!("`{name}` is not the name of an option")));
             }
-            let _ = write!(line, " {}", token("options", &format!("{name}={value}"), false)?);
+            let _ = write!(options, " {}", token("options", &format!("{name}={value}"), false)?);
         }
-        Ok(line)
+        let (connection, method) = (self.connection.word(), self.method.word());
+        let line = |address: Option<String>| {
+            let address = address.map(|address| format!(" {address}")).unwrap_or_default();
+            format!("{connection} {databases} {users}{address} {method}{options}")
+        };
+        Ok(addresses.into_iter().map(line).collect())
     }
 }
 
@@ -259,12 +332,9 @@ fn checked_address(address: &str) -> Result<String, (&'static str, String)> {
         return Ok(address.to_owned());
     }
     let network: Network = address.parse().map_err(|reason| ("address", reason))?;
+    // The file has no way to name one address but by all of its bits.
     if !address.contains('/') {
-        let bits = if network.is_v6() { 128 } else { 32 };
-        return Err((
-            "address",
-            format!("`{address}` needs the number of bits that count; for this one address write `{address}/{bits}`"),
-        ));
+        return Ok(format!("{address}/{}", if network.is_v6() { 128 } else { 32 }));
     }
     let host = address.split('/').next().unwrap_or_default();
     let base = network.to_string();
@@ -285,13 +355,20 @@ impl Resource for PgHba {
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+        if self.is_gone(is.answers.get::<PgCluster>(&self.look())?) {
+            return Ok(Verdict::CONVERGED);
+        }
         let (found, directory) = match self.file.known(is, &self.look())? {
             Known::Cluster(found, directory) => (found, directory),
             Known::Settled(verdict) => return Ok(*verdict),
         };
+        let file = match self.wanted(found) {
+            Ok(file) => file,
+            Err(why) => return Ok(Verdict::Refused(why)),
+        };
         let said: Said = match row(&found.server)? {
             Ok(said) => said,
-            Err(why) => return Ok(without_server(&self.file, is, found, &directory, why)),
+            Err(why) => return Ok(without_server(&file, is, found, &directory, why)),
         };
         let path = format!("{directory}/pg_hba.conf");
         if said.hba_file != path {
@@ -300,16 +377,24 @@ impl Resource for PgHba {
                 said.hba_file
             )));
         }
-        let mut summary = self.file.differences(found.file.as_ref());
-        if summary.is_empty() && !said.errors.is_empty() {
-            return Ok(Verdict::Refused(format!("PostgreSQL does not accept these rules: {}", said.errors.join("; "))));
-        }
-        if summary.is_empty() && said.stale != Some(true) {
-            return Ok(Verdict::Converged { note: self.note() });
+        let mut summary = file.differences(found.file.as_ref());
+        if summary.is_empty() {
+            let (ours, others) = self.ours(&file.text, &said.errors);
+            if !ours.is_empty() {
+                return Ok(Verdict::Refused(format!("PostgreSQL does not accept these rules: {}", ours.join("; "))));
+            }
+            // Until they are mended PostgreSQL goes by the rules that it read before, and a reload would change nothing.
+            if !others.is_empty() {
+                let note = format!("PostgreSQL does not accept rules of another part of the file: {}", others.join("; "));
+                return Ok(Verdict::Converged { note: Some(note) });
+            }
+            if said.stale != Some(true) {
+                return Ok(Verdict::Converged { note: self.note() });
+            }
         }
         summary.push("reload".into());
         summary.extend(self.note());
-        Ok(Verdict::Change(self.file.change(found.file.as_ref(), is, &summary.join(", "))))
+        Ok(Verdict::Change(file.change(found.file.as_ref(), is, &summary.join(", "))))
     }
 }
 

@@ -97,9 +97,26 @@ fn words_are_quoted_where_they_would_mean_more() {
             "hostssl all all 0.0.0.0/0 scram-sha-256 clientcert=verify-full",
         ),
         (json!({"type": "local", "user": "ü", "method": "peer"}), "local all \"ü\" peer"),
+        (json!({"type": "host", "address": "198.18.0.20", "method": "md5"}), "host all all 198.18.0.20/32 md5"),
+        (json!({"type": "host", "address": "fd00::1", "method": "md5"}), "host all all fd00::1/128 md5"),
     ] {
         assert_eq!(line(&given), expected);
     }
+}
+
+#[test]
+fn a_rule_for_several_addresses_is_several_lines_and_for_none_is_no_line() {
+    let of = |address: Value| {
+        let rule = json!({"type": "host", "database": "x", "user": "y", "address": address, "method": "trust", "options": {"map": "m"}});
+        let hba = hba(json!({"rules": [rule], "part": "p", "allow_trust": true})).unwrap();
+        (hba.file.text.lines().skip(3).map(str::to_owned).collect::<Vec<_>>(), hba.trusting.len())
+    };
+    let (lines, trusting) = of(json!(["198.18.0.1", "198.18.2.0/24"]));
+    assert_eq!(
+        (lines.join("; ").as_str(), trusting),
+        ("host x y 198.18.0.1/32 trust map=m; host x y 198.18.2.0/24 trust map=m; # autobot-provision: end p", 2)
+    );
+    assert_eq!(of(json!([])), (vec!["# autobot-provision: end p".to_owned()], 0));
 }
 
 #[test]
@@ -107,7 +124,6 @@ fn wrong_rules_say_what_to_do() {
     let all = [
         wrong(rule(&json!({"type": "local", "address": "127.0.0.1/32", "method": "peer"}))),
         wrong(rule(&json!({"type": "host", "method": "scram-sha-256"}))),
-        wrong(rule(&json!({"type": "host", "address": "198.18.0.20", "method": "scram-sha-256"}))),
         wrong(rule(&json!({"type": "host", "address": "198.18.0.20/24", "method": "scram-sha-256"}))),
         wrong(rule(&json!({"type": "host", "address": "db.example/24", "method": "scram-sha-256"}))),
         wrong(rule(&json!({"type": "host", "address": "198.18.0.0/33", "method": "scram-sha-256"}))),
@@ -125,7 +141,6 @@ fn wrong_rules_say_what_to_do() {
     insta::assert_snapshot!(all.join("\n"), @r#"
     rules.0.address: a `local` rule is for the Unix socket and has no address
     rules.0.type: a `host` rule needs an `address`, such as 198.18.0.5/32
-    rules.0.address: `198.18.0.20` needs the number of bits that count; for this one address write `198.18.0.20/32`
     rules.0.address: `198.18.0.20/24` has bits beyond its mask: write `198.18.0.0/24`, or `/32` (IPv6: `/128`) for the one address
     rules.0.address: `db.example/24` is not an address such as 198.18.0.1 or 198.18.0.0/24
     rules.0.address: `198.18.0.0/33` is not an address such as 198.18.0.1 or 198.18.0.0/24
@@ -199,4 +214,89 @@ fn without_a_cluster_or_a_server_it_says_what_is_missing() {
     assert_eq!(trial::change(verdict(&hba, down("broken"))).summary, "content, start");
     let hba_without_answer = hba.compare(&Is { answers: &Answers::default(), secrets: &SecretValues::default() });
     assert!(hba_without_answer.is_err());
+}
+
+fn part(name: &str, address: &str) -> PgHba {
+    let rule = json!({"type": "host", "database": name, "user": name, "address": address, "method": "scram-sha-256"});
+    hba(json!({"part": name, "rules": [rule]})).unwrap()
+}
+
+#[test]
+fn a_part_is_compared_with_its_section_and_the_rest_is_kept() {
+    let (slm, users) = (part("slm", "198.18.0.1/32"), part("users", "198.18.0.2/32"));
+    let debian = "local all postgres peer\nlocal all all peer\n";
+    let change = trial::change(verdict(&slm, found(Some(file(debian)), said(false, &[]))));
+    insta::assert_snapshot!(trial::shown(&change.diff), @"
+    = pg_hba.conf
+    + # Written by autobot-provision: what is changed here is lost. The first rule that fits counts.
+      local all postgres peer
+    - local all all peer
+    + # autobot-provision: begin slm
+    + host slm slm 198.18.0.1/32 scram-sha-256
+    + # autobot-provision: end slm
+    ");
+    let alone = change.script.sealed_input().shown();
+    let change = trial::change(verdict(&users, found(Some(file(&alone)), said(false, &[]))));
+    let both = change.script.sealed_input().shown();
+    assert_eq!((change.summary.as_str(), both.starts_with(&alone)), ("content, reload", true));
+    for hba in [&slm, &users] {
+        assert_eq!(shown(&verdict(hba, found(Some(file(&both)), said(false, &[])))), "converged");
+    }
+    assert_eq!(shown(&verdict(&slm, found(Some(file(&alone)), said(true, &[])))), "change (replaces): reload\n");
+    let foreign = file(&format!("{both}host all all all md5\n"));
+    assert_eq!(trial::change(verdict(&slm, found(Some(foreign), said(false, &[])))).script.sealed_input().shown(), both);
+    let wider = file(&both.replace("198.18.0.2/32", "0.0.0.0/0"));
+    assert_eq!(shown(&verdict(&slm, found(Some(wider.clone()), said(false, &[])))), "converged", "another's business");
+    assert_eq!(trial::change(verdict(&users, found(Some(wider), said(false, &[])))).summary, "content, reload");
+}
+
+#[test]
+fn a_part_answers_for_its_own_lines_only() {
+    let both = parts::with_part(part("slm", "198.18.0.1/32").file.text.as_bytes(), "users", Some("broken\n")).unwrap();
+    let of = |name: &str, errors: &[&str]| {
+        verdict(&part(name, "198.18.0.1/32"), found(Some(file(&both)), said(true, errors)))
+    };
+    let Verdict::Converged { note: Some(note) } = of("slm", &["line 7: invalid connection type \"broken\""]) else { panic!() };
+    assert_eq!(note, "PostgreSQL does not accept rules of another part of the file: line 7: invalid connection type \"broken\"");
+    let change = shown(&of("users", &["line 7: invalid connection type \"broken\""]));
+    assert!(change.starts_with("change (replaces): content, reload"), "{change}");
+    assert!(shown(&of("slm", &["line 4: no", "line 7: no"])).ends_with("does not accept these rules: line 4: no"));
+    assert!(shown(&of("slm", &["whatever"])).ends_with("does not accept these rules: whatever"));
+}
+
+#[test]
+fn a_part_that_shall_not_be_there_is_taken_out_once() {
+    for given in [json!({"part": "slm", "rules": []}), json!({"part": "slm", "state": "absent"})] {
+        let gone = hba(given).unwrap();
+        let with = part("slm", "198.18.0.1/32").file.text;
+        let change = trial::change(verdict(&gone, found(Some(file(&with)), said(false, &[]))));
+        assert_eq!(change.script.sealed_input().shown(), format!("{HEADER}\n{FIRST}\n"));
+        // What was never ours is left alone, and so is a node without PostgreSQL.
+        assert_eq!(shown(&verdict(&gone, found(Some(file("local all all peer\n")), said(true, &["line 1: x"])))), "converged");
+        let none = Found { versions: Vec::new(), file: None, server: Server::Mute("x".into()) };
+        assert_eq!(shown(&verdict(&gone, none)), "converged");
+    }
+}
+
+#[test]
+fn wrong_parts_say_what_to_do() {
+    let all = [
+        wrong(json!({"part": "a b", "rules": []})),
+        wrong(json!({"part": "a", "rules": [{"type": "local", "method": "peer"}], "state": "absent"})),
+        wrong(json!({"rules": [], "state": "absent"})),
+        wrong(json!({"part": "a"})),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @"
+    part: `a b` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`
+    rules: cannot be given with `state: absent`
+    state: can be `absent` for a `part` only: without the file nobody could log in
+    rules: is missing
+    ");
+}
+
+#[test]
+fn a_part_that_cannot_be_kept_is_refused() {
+    let strange = File { content: b"# autobot-provision: begin z\nlocal \xff all peer\n".to_vec(), ..file("") };
+    let refused = shown(&verdict(&part("slm", "198.18.0.1/32"), found(Some(strange), said(false, &[]))));
+    assert!(refused.starts_with("refused: the part `z` of pg_hba.conf was changed by hand"), "{refused}");
 }

@@ -139,6 +139,7 @@ impl PostgresqlConf {
             restart,
             kind: FileKind::Settings,
             names,
+            shared: false,
         };
         Ok(Self { file })
     }

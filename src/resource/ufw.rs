@@ -6,7 +6,7 @@ use std::{any::Any, net::IpAddr};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, Resource, Verdict, Wrong, decode};
 use words::{Logging, Protocol, State, Way};
 
 use crate::{
@@ -56,7 +56,7 @@ struct Parameters {
     #[serde(alias = "protocol")]
     proto: Protocol,
     #[serde(alias = "from", alias = "src")]
-    from_ip: Option<String>,
+    from_ip: Option<OneOrMany<String>>,
     #[serde(alias = "to", alias = "dest")]
     to_ip: Option<String>,
     from_port: Ports,
@@ -86,7 +86,8 @@ struct Wanted {
     to_ports: Ports,
     to: Option<Network>,
     from_ports: Ports,
-    from: Option<Network>,
+    /// A rule for each; one `None` is everybody, none at all nobody.
+    from: Vec<Option<Network>>,
     direction: Direction,
     interface: Option<String>,
     comment: Option<String>,
@@ -156,8 +157,8 @@ impl Ufw {
         before.rules.iter().filter(|rule| !after.rules.contains(rule)).for_each(|rule| diff.removed(shown(rule)));
         after.rules.iter().filter(|rule| !before.rules.contains(rule)).for_each(|rule| diff.added(shown(rule)));
         let summary = match self {
-            Self::Rule(wanted) if wanted.delete => format!("delete: {}", wanted.words().join(" ")),
-            Self::Rule(wanted) => wanted.words().join(" "),
+            Self::Rule(wanted) if wanted.delete => format!("delete: {}", wanted.shown()),
+            Self::Rule(wanted) => wanted.shown(),
             Self::Whole { state, policy, logging } => {
                 let state = state.map(|state| if state == State::Enabled { "enable" } else { "disable" }.to_owned());
                 let policy = policy.map(|(policy, way)| format!("{} {}", policy.word(), way.word()));
@@ -172,14 +173,22 @@ impl Ufw {
         match self {
             Self::Rule(wanted) => {
                 let delete = wanted.delete.then_some("delete");
-                let comment = wanted.comment.iter().filter(|_| !wanted.delete).flat_map(|comment| ["comment", comment]);
+                let comment = wanted.comment.as_deref().filter(|_| !wanted.delete);
                 let others = before.rules.iter().filter(|rule| wanted.is_replaced(rule, before)).map(words).collect::<Vec<_>>();
-                let script = if others.is_empty() {
-                    Script::new("set -eu\nufw \"$@\"")
-                } else {
-                    Script::new(ONLY_RULE).arg(others.join("\n"))
+                let rule = |from: &Option<Network>| {
+                    let words = wanted.words(&from.map_or("any".to_owned(), |from| from.to_string()));
+                    delete.map(str::to_owned).into_iter().chain(words).collect::<Vec<_>>()
                 };
-                script.args(delete).args(wanted.words()).args(comment)
+                match wanted.from.as_slice() {
+                    [from] if others.is_empty() => {
+                        let comment = comment.into_iter().flat_map(|comment| ["comment", comment]);
+                        Script::new("set -eu\nufw \"$@\"").args(rule(from)).args(comment)
+                    }
+                    all => {
+                        let rules = all.iter().map(|from| rule(from).join(" ")).collect::<Vec<_>>();
+                        Script::new(RULES).arg(rules.join("\n")).arg(others.join("\n")).arg(comment.unwrap_or_default())
+                    }
+                }
             }
             Self::Whole { state, policy, logging } => {
                 let (policy, way) = policy.map_or(("", ""), |(policy, way)| (policy.word(), way.word()));
@@ -190,11 +199,13 @@ impl Ufw {
     }
 }
 
-/// The rules that go are lines of words without blanks or quotes. They go last, so that no connection is refused in between.
-const ONLY_RULE: &str = r#"set -euf
-others=$1
-shift
-ufw "$@"
+/// `$1`: rules to make; `$2`: rules that go; `$3`: a comment. Rules are lines of words without blanks or quotes. Those that go do so last, so that no
+/// connection is refused in between.
+const RULES: &str = r#"set -euf
+rules=$1 others=$2 comment=$3
+IFS='
+'
+for rule in $rules; do IFS=' '; ufw $rule ${comment:+comment "$comment"}; done
 IFS='
 '
 for other in $others; do IFS=' '; ufw delete $other; done"#;
@@ -233,8 +244,16 @@ impl Wanted {
                 "goes with `rule: allow` and a `port`: everybody else's rules for that port go",
             ));
         }
-        let (from, to) = (network("from_ip", from_ip.as_deref())?, network("to_ip", to_ip.as_deref())?);
-        if from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6()) {
+        let to = network("to_ip", to_ip.as_deref())?;
+        let from = match from_ip {
+            None => vec![None],
+            Some(OneOrMany(from)) if from.is_empty() && !only.0 => {
+                let message = "is an empty list, which is nobody; leave it out for everybody, or say `only: true` to close the port";
+                return Err(Wrong::parameter("from_ip", message));
+            }
+            Some(OneOrMany(from)) => from.iter().map(|from| network("from_ip", Some(from))).collect::<Result<Vec<_>, _>>()?,
+        };
+        if from.iter().any(|from| from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6())) {
             return Err(Wrong::parameter("to_ip", "is of another IP version than `from_ip`"));
         }
         for (name, ports) in [("port", &port), ("from_port", &from_port)] {
@@ -266,24 +285,24 @@ impl Wanted {
 
     /// The rules that ufw makes of it.
     fn rules(&self, ipv6: bool) -> Vec<Rule> {
-        let versions = match self.from.or(self.to) {
-            Some(network) => vec![network.is_v6()],
-            None if ipv6 => vec![false, true],
-            None => vec![false],
+        let versions = |from: &Option<Network>| match from.or(self.to) {
+            Some(network) => vec![(*from, network.is_v6())],
+            None if ipv6 => vec![(*from, false), (*from, true)],
+            None => vec![(*from, false)],
         };
-        let rule = |v6| Rule {
+        let rule = |(from, v6): (Option<Network>, bool)| Rule {
             action: self.action,
             protocol: self.protocol.word().to_owned(),
             to_ports: self.to_ports.clone(),
             to: self.to.unwrap_or(Network::everything(v6)),
             from_ports: self.from_ports.clone(),
-            from: self.from.unwrap_or(Network::everything(v6)),
+            from: from.unwrap_or(Network::everything(v6)),
             direction: self.direction,
             interface: self.interface.clone(),
             comment: self.comment.clone(),
             special: None,
         };
-        versions.into_iter().map(rule).collect()
+        self.from.iter().flat_map(versions).map(rule).collect()
     }
 
     /// As ufw does it: a rule about the same packets is replaced where it stands, a new one comes last.
@@ -323,19 +342,24 @@ impl Wanted {
             && !self.rules(firewall.ipv6).iter().any(|wanted| wanted.same_packets(rule))
     }
 
+    /// The rule, or the rules in one.
+    fn shown(&self) -> String {
+        let from = self.from.iter().map(|from| from.map_or("any".to_owned(), |from| from.to_string())).collect::<Vec<_>>();
+        self.words(&if from.is_empty() { "nobody".to_owned() } else { from.join(", ") }).join(" ")
+    }
+
     /// ufw's long syntax, without the comment.
-    fn words(&self) -> Vec<String> {
+    fn words(&self, from: &str) -> Vec<String> {
         let mut words = vec![self.action.word().to_owned(), self.direction.word().to_owned()];
         let mut say = |these: &[&str]| words.extend(these.iter().map(ToString::to_string));
         if let Some(interface) = &self.interface {
             say(&["on", interface]);
         }
-        let any = |network: Option<Network>| network.map_or("any".to_owned(), |network| network.to_string());
-        say(&["from", &any(self.from)]);
+        say(&["from", from]);
         if !self.from_ports.is_any() {
             say(&["port", &self.from_ports.to_string()]);
         }
-        say(&["to", &any(self.to)]);
+        say(&["to", &self.to.map_or("any".to_owned(), |network| network.to_string())]);
         if !self.to_ports.is_any() {
             say(&["port", &self.to_ports.to_string()]);
         }

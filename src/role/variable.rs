@@ -21,6 +21,8 @@ pub struct Default {
 pub struct SecretSource {
     /// Where its name stands.
     pub place: Place,
+    /// The host on which it lives; none for the host that has the role.
+    pub host: Option<Node>,
     /// The file that holds it.
     pub file: Node,
     /// How many characters.
@@ -76,7 +78,7 @@ pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option
     Some(Default { kind, value, help, place })
 }
 
-const SECRET_KEYS: &[&str] = &["file", "length", "owner", "group", "mode"];
+const SECRET_KEYS: &[&str] = &["host", "file", "length", "owner", "group", "mode"];
 
 pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
     if !read::is_identifier(&key.name) {
@@ -98,6 +100,7 @@ pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<
     let place = key.place.clone();
     Some(SecretSource {
         place,
+        host: get("host"),
         file: file.clone(),
         length: get("length"),
         owner: get("owner"),

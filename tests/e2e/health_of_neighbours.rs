@@ -154,3 +154,21 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     node.sh("systemctl stop postgresql@15-main");
     assert_eq!(said(), ("failed".into(), "PostgreSQL does not answer on port 5432".into()));
 }
+
+#[test]
+fn the_slm_node_tells_its_ports_its_tables_and_that_there_is_no_backend() {
+    let node = Booted::bare();
+    let project = Project::shipped(&[("slm", &node, "autobot_roles: [postgresql]")]);
+    project.json(&["deploy"]).assert_code(0);
+    let health = project.run(&["health"]);
+    health.assert_code(0);
+    let table = &health.stdout;
+    let row = |check: &str, rest: &str| {
+        let is_it = |line: &&str| line.starts_with("slm   postgresql") && line.contains(check) && line.ends_with(rest);
+        assert!(table.lines().any(|line| is_it(&line)), "no row {check} with {rest}:\n{table}");
+    };
+    row("PostgreSQL listens where it should", "  ok       127.0.0.1:5432, [::1]:5432");
+    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() comes first");
+    row("The SLM backend is well", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
+    assert!(table.contains("Nothing listens that should not") && table.contains("open beyond loopback: 22"), "{table}");
+}

@@ -50,6 +50,8 @@ pub(super) struct Scope<'a> {
     pub(super) item: Option<Value>,
     pub(super) secrets: Cell<Secrets>,
     used_secret: Cell<bool>,
+    /// Where secrets live, as far as it was asked.
+    owners: RefCell<HashMap<String, String>>,
     known: RefCell<HashMap<String, Value>>,
     failed: RefCell<HashSet<String>>,
     resolving: RefCell<Vec<String>>,
@@ -96,6 +98,7 @@ impl<'a> Scope<'a> {
             item: None,
             secrets: Cell::new(Secrets::Forbidden("here")),
             used_secret: Cell::new(false),
+            owners: RefCell::default(),
             known: RefCell::default(),
             failed: RefCell::default(),
             resolving: RefCell::default(),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Failed, Origin, Scope, any_text};
 use crate::{
+    plan::lending,
     secret::{Encoding, SecretRef, holds_token},
     source::{Diagnostic, did_you_mean},
     template::Template,
@@ -83,8 +84,20 @@ impl Scope<'_> {
     }
 
     pub(super) fn secret(&self, name: &str, other: bool) -> SecretRef {
-        let secret = SecretRef { host: self.host.name.clone(), name: name.to_owned() };
+        let secret = SecretRef { host: self.owner(name), name: name.to_owned() };
         if other { SecretRef { host: format!("{0} {0}", secret.host), name: format!("other {name}") } } else { secret }
+    }
+
+    /// The host on which a secret lives. What is wrong with its declaration is complained about where secrets are specified.
+    fn owner(&self, name: &str) -> String {
+        if let Some(owner) = self.owners.borrow().get(name) {
+            return owner.clone();
+        }
+        let declared = self.roles.iter().find_map(|role| role.secrets.get(name).map(|source| (*role, source)));
+        let owner = declared.and_then(|(role, source)| lending::owner(self.project, self.host, role, source).ok());
+        let owner = owner.unwrap_or_else(|| self.host.name.clone());
+        self.owners.borrow_mut().insert(name.to_owned(), owner.clone());
+        owner
     }
 
     /// The text with the tokens of [`Secrets::OtherTokens`] written as the real ones.

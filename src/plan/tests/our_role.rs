@@ -21,7 +21,8 @@ fn plan(extra_vars: &[&str]) -> Plan {
 
 /// What a task asks for, where nodes answer so.
 fn resource(plan: &Plan, name: &str, world: &World) -> Box<dyn Resource> {
-    let step = plan.hosts[0].roles[0].steps.iter().find(|step| step.name() == name).unwrap_or_else(|| panic!("no task `{name}`"));
+    let mut steps = plan.hosts[0].roles.iter().flat_map(|role| &role.steps);
+    let step = steps.find(|step| step.name() == name).unwrap_or_else(|| panic!("no task `{name}`"));
     match step.expand(world).unwrap_or_else(|wrong| panic!("{wrong}")).remove(0).action {
         Action::Do(resource) => resource,
         Action::Skip { reason } => panic!("{reason}"),
@@ -57,14 +58,15 @@ fn a_port_where_postgresql_does_not_listen_is_refused() {
             other @ (Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
         }
     };
+    assert_eq!(refusal("", "postgresql_port=5433"), "", "a new cluster");
     assert_eq!(refusal("5432", "postgresql_port=5432"), "");
     assert_eq!(refusal("5433", "postgresql_port=5433"), "");
-    insta::assert_snapshot!(refusal("5432", "postgresql_port=5433"), @"PostgreSQL 15/main listens on port 5432, or will once it is installed, and postgresql_port is 5433: set `postgresql_port: 5432`. To move the cluster, deploy with its port, then say on the node `pg_conftool 15 main set port 5433` and `systemctl restart postgresql`, and only then set postgresql_port");
+    insta::assert_snapshot!(refusal("5432", "postgresql_port=5433"), @"PostgreSQL 15/main listens on port 5432, and postgresql_port is 5433: set `postgresql_port: 5432`. To move the cluster, deploy with its port, then say on the node `pg_conftool 15 main set port 5433` and `systemctl restart postgresql`, and only then set postgresql_port");
 }
 
 #[test]
 fn the_port_is_read_as_postgresql_reads_it() {
-    let role = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/redis/role.yml")).unwrap();
+    let role = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/postgresql_server/role.yml")).unwrap();
     let (_, after) = role.split_once("- name: Look for PostgreSQL's port\n").unwrap();
     let (_, after) = after.split_once("- |\n").unwrap();
     let (script, _) = after.split_once("        - sh\n").unwrap();
@@ -74,7 +76,7 @@ fn the_port_is_read_as_postgresql_reads_it() {
         let output = std::process::Command::new("/bin/sh").args(["-c", script, "sh"]).arg(&file).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(port(), "5432", "no cluster yet");
+    assert_eq!(port(), "", "no cluster yet");
     for (text, expected) in [
         ("#port = 5444\nmax_connections = 100\n", "5432"),
         ("port = 5433\t\t\t# (change requires restart)\n", "5433"),

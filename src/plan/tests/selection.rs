@@ -28,6 +28,29 @@ fn a_role_comes_after_those_that_it_requires() {
     "#);
 }
 
+/// What is required comes along, as a dependency of Ansible's does, also through a role in between, and once.
+#[test]
+fn what_is_required_is_deployed_though_nobody_named_it() {
+    let task = |requires: &str, name: &str| {
+        format!("requires: [{requires}]\ntasks:\n  - {{name: N, note: {{path: /{name}}}, tags: [of-{name}]}}\n")
+    };
+    let mut sample = Sample::new(&[
+        ("roles/app/role.yml", &task("middle, base", "app")),
+        ("roles/middle/role.yml", &task("base", "middle")),
+        ("roles/base/role.yml", &task("", "base")),
+        ("roles/other/role.yml", &task("", "other")),
+    ]);
+    let tasks =
+        |sample: &Sample| sample.shown().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(tasks(&sample), ["base/N", "middle/N", "app/N"]);
+    sample.request.roles = vec!["app".to_owned()];
+    assert_eq!(tasks(&sample), ["base/N", "middle/N", "app/N"]);
+    sample.request.tags = vec!["of-base".to_owned()];
+    assert_eq!(tasks(&sample), ["base/N"]);
+    sample.request.tags = vec!["of-other".to_owned()];
+    assert!(sample.wrong().contains("nothing has the tag `of-other`"), "{}", sample.wrong());
+}
+
 #[test]
 fn hosts_say_how_they_are_reached() {
     let plan = two().load().unwrap();
@@ -61,9 +84,11 @@ fn tags_and_roles_and_hosts_narrow_the_plan() {
     --
     base/C: Toy("{"path":"/c"}")
     --
+    base/C: Toy("{"path":"/c"}")
     app/A: Toy("{"path":"/base"}")
     app/B: Toy("{"path":"/b"}")
     --
+    base/C: Toy("{"path":"/c"}")
     app/A: Toy("{"path":"/base"}")
     app/B: Toy("{"path":"/b"}")
     "#);

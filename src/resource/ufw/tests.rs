@@ -237,3 +237,31 @@ fn the_only_rule_of_a_port_replaces_those_of_others() {
     assert!(self::wrong(json!({"rule": "deny", "port": 6379, "only": true})).contains("`rule: allow`"));
     assert!(self::wrong(json!({"rule": "allow", "only": true})).contains("`port`"));
 }
+
+#[test]
+fn a_port_can_be_open_to_several_and_to_nobody() {
+    let only = |from: Value| json!({"rule": "allow", "port": 5432, "proto": "tcp", "from_ip": from, "only": true, "comment": "it is $(us)"});
+    let ours = ["allow tcp 5432 0.0.0.0/0 any 10.1.0.0/24 in", "allow tcp 5432 ::/0 any fd00::1 in"];
+    let other = "allow tcp 5432 0.0.0.0/0 any 0.0.0.0/0 in";
+    let two = json!({"rule": "allow", "port": 5432, "proto": "tcp", "from_ip": ["10.1.0.0/24", "fd00::1"], "only": true});
+    assert!(converged(two, with(&[&[SSH][..], &ours].concat())));
+    let change = change(only(json!(["10.1.0.0/24", "fd00::1"])), with(&[SSH, ours[0], other]));
+    assert_eq!(change.summary, "allow in from 10.1.0.0/24, fd00::1 to any port 5432 proto tcp");
+    let tools = tempfile::tempdir().unwrap();
+    trial::fake(tools.path(), "ufw", r#"for word do printf '<%s>' "$word"; done; echo"#);
+    let ran = |change: &Change| {
+        let done = trial::run(&change.script, tools.path());
+        String::from_utf8(done.stdout).unwrap().replace("><", " ")
+    };
+    insta::assert_snapshot!(ran(&change), @"
+    <allow in from 10.1.0.0/24 to any port 5432 proto tcp comment it is $(us)>
+    <allow in from fd00::1 to any port 5432 proto tcp comment it is $(us)>
+    <delete allow in from 0.0.0.0/0 to 0.0.0.0/0 port 5432 proto tcp>
+    ");
+    let closed = self::change(only(json!([])), with(&[SSH, ours[0]]));
+    assert_eq!(closed.summary, "allow in from nobody to any port 5432 proto tcp");
+    assert_eq!(ran(&closed), "<delete allow in from 10.1.0.0/24 to 0.0.0.0/0 port 5432 proto tcp>\n");
+    assert!(converged(only(json!([])), with(&[SSH])));
+    let words = wrong(json!({"rule": "allow", "port": 5432, "from_ip": []}));
+    assert!(words.contains("is an empty list, which is nobody"), "{words}");
+}

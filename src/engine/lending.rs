@@ -1,0 +1,199 @@
+//! Secrets that nodes read from one another: each host that holds some lays them on its shelf, and those that read them wait for it. Values go from
+//! one host's task to the other's in memory alone.
+
+use std::collections::HashMap;
+
+use tokio::sync::watch;
+
+use super::{Options, host::Round, secrets::Secrets, work::Work};
+use crate::{
+    event::{HostStatus, Status},
+    plan::{HostPlan, Lender, SecretSpec},
+    question::{
+        Questions,
+        path::{Look, PathState},
+    },
+    secret::{Secret, SecretRef, SecretValues},
+    transport::{Channel as _, Frame, Lock, Target, Transport},
+};
+
+/// What a reader finds out about a secret of another host.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    /// It is there.
+    Value(Secret),
+    /// In a check: the deploy would make it.
+    Coming,
+    /// It cannot be had, and why.
+    Missing(String),
+}
+
+/// The secrets of one host that others read.
+pub(super) type Shelf = HashMap<SecretRef, Found>;
+
+/// How far a host is with its shelf.
+#[derive(Debug, Clone)]
+enum Stage {
+    /// Its node was not asked yet.
+    Unknown,
+    /// Some are being made: the shelf is laid out when the host is done.
+    Making,
+    Laid(Shelf),
+}
+
+/// The lending end of a host's shelf. When it is dropped without laying anything out, readers learn that nothing will come.
+#[derive(Debug)]
+pub(super) struct Lending {
+    host: String,
+    secrets: Vec<SecretSpec>,
+    stage: watch::Sender<Stage>,
+}
+
+/// The reading end.
+#[derive(Debug, Clone)]
+pub(super) struct Borrowing {
+    host: String,
+    stage: watch::Receiver<Stage>,
+}
+
+/// Both ends that a host holds: its own shelf, and those that it reads.
+pub(super) struct Lendings {
+    pub(super) lending: Lending,
+    pub(super) borrowing: Vec<Borrowing>,
+}
+
+/// The shelf of a host on which these secrets live.
+pub(super) fn shelf(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
+    let (sender, receiver) = watch::channel(Stage::Unknown);
+    let lending = Lending { host: host.to_owned(), secrets: secrets.to_vec(), stage: sender };
+    (lending, Borrowing { host: host.to_owned(), stage: receiver })
+}
+
+impl Lending {
+    /// Lays out what the node's answers say, now that it is known what the run makes of it. `makes_them` is false in a check.
+    pub(super) fn known(&self, secrets: &Secrets, works: &[Work], makes_them: bool) {
+        let planned = |secret: &SecretRef| {
+            works.iter().any(|work| {
+                work.predicted.status == Status::Changed && work.made_secret().is_some_and(|spec| &spec.secret == secret)
+            })
+        };
+        let found = |spec: &SecretSpec| match secrets.values.get(&spec.secret) {
+            Some(value) => Found::Value(value.clone()),
+            None => match secrets.problem(&spec.secret) {
+                Some(problem) => Found::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host)),
+                None if planned(&spec.secret) => Found::Coming,
+                None => Found::Missing(absent(spec)),
+            },
+        };
+        let shelf: Shelf = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
+        let is_waited_for = makes_them && shelf.values().any(|found| matches!(found, Found::Coming));
+        self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Laid(shelf) });
+    }
+
+    /// Lays out what the run has made, when the host is done.
+    pub(super) fn made(&self, status: HostStatus, values: &SecretValues) {
+        if !matches!(*self.stage.borrow(), Stage::Making) {
+            return;
+        }
+        let found = |spec: &SecretSpec| match (status, values.get(&spec.secret)) {
+            (HostStatus::Ok | HostStatus::Changed, Some(value)) => Found::Value(value.clone()),
+            _ => Found::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
+        };
+        self.stage.send_replace(Stage::Laid(self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect()));
+    }
+
+    /// Says that none of them can be had.
+    pub(super) fn lost(&self, why: &str) {
+        if matches!(*self.stage.borrow(), Stage::Laid(_)) {
+            return;
+        }
+        let missing = |spec: &SecretSpec| Found::Missing(format!("`{}` lives on `{}`: {why}", spec.secret.name, self.host));
+        self.stage.send_replace(Stage::Laid(self.secrets.iter().map(|spec| (spec.secret.clone(), missing(spec))).collect()));
+    }
+}
+
+fn absent(spec: &SecretSpec) -> String {
+    let SecretRef { host, name } = &spec.secret;
+    format!("`{name}` is not in `{}` of `{host}`, where it lives: deploy the role `{}` on `{host}` first", spec.file, spec.role)
+}
+
+/// What a reader knows of other hosts' secrets.
+#[derive(Debug, Default)]
+pub(super) struct Borrowed {
+    pub(super) shelf: Shelf,
+    /// Whether they had to be waited for, so that what the reader's node said may be out of date.
+    pub(super) waited: bool,
+}
+
+/// Waits until all shelves are laid out. `progress` hears who is waited for.
+pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&str) + Send)) -> Borrowed {
+    let mut borrowed = Borrowed::default();
+    for shelf in from {
+        let mut stage = shelf.stage.borrow_and_update().clone();
+        loop {
+            match stage {
+                Stage::Laid(found) => {
+                    borrowed.shelf.extend(found);
+                    break;
+                }
+                Stage::Making => {
+                    borrowed.waited = true;
+                    progress(&format!("waiting for `{}`, which makes secrets that are read here", shelf.host));
+                }
+                Stage::Unknown => progress(&format!("waiting for secrets of `{}`", shelf.host)),
+            }
+            if shelf.stage.changed().await.is_err() {
+                // Nothing was laid out: what needs it fails, and says whose it was.
+                break;
+            }
+            stage = shelf.stage.borrow_and_update().clone();
+        }
+    }
+    borrowed
+}
+
+/// Which shelves a host reads.
+pub(super) fn of<'a>(host: &'a HostPlan, shelves: &HashMap<String, Borrowing>) -> Vec<Borrowing> {
+    let mut owners: Vec<&'a str> = host.borrowed.iter().map(|spec| spec.secret.host.as_str()).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners.into_iter().filter_map(|owner| shelves.get(owner).cloned()).collect()
+}
+
+/// Hosts in an order in which each comes after those whose secrets it reads; otherwise as they stand.
+pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
+    let mut waiting = hosts;
+    let mut ordered: Vec<HostPlan> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let names: Vec<String> = waiting.iter().map(|host| host.name.clone()).collect();
+        let is_free = |host: &HostPlan| !host.borrowed.iter().any(|spec| names.contains(&spec.secret.host));
+        // The plan has no circles; were there one, its hosts would go as they stand.
+        let at = waiting.iter().position(is_free).unwrap_or(0);
+        ordered.push(waiting.remove(at));
+    }
+    ordered
+}
+
+/// Reads the secrets of a host that is not part of the run, without holding it.
+pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, options: &Options) {
+    let Some(target) = target else { return lending.lost("nobody said how it is reached") };
+    let mut questions = Questions::default();
+    for spec in &lender.secrets {
+        questions.ask::<PathState>(Look::content(&spec.file));
+    }
+    let round = match Round::new(questions) {
+        Ok(round) => round,
+        Err(error) => return lending.lost(&error.to_string()),
+    };
+    tracing::debug!(host = lender.name, run = options.run_id, "reading secrets");
+    match transport.connect(target, Lock::Look, Frame::from(round.step()), &mut |_: &str| {}).await {
+        Ok((node, welcome)) => {
+            lending.known(&Secrets::read(&lender.secrets, &round.read(welcome.outputs.first())), &[], false);
+            node.close().await;
+        }
+        Err(error) => {
+            let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            lending.lost(&format!("{error}{remedy}"));
+        }
+    }
+}
