@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use autobot_provision::inventory::{Inventory, InventorySource};
 use tempfile::TempDir;
 
 #[path = "cli/explain.rs"]
@@ -139,10 +140,25 @@ fn a_sound_project_is_valid() {
 }
 
 #[test]
-fn the_shipped_inventory_knows_its_node_by_every_name() {
+fn the_shipped_inventory_knows_its_nodes_by_every_name() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
-    insta::assert_snapshot!(run_in(shipped, &["inventory", "list"]).1, @"database_vm  172.16.168.23  database, redis");
-    for name in ["database_vm", "database", "redis"] {
+    insta::assert_snapshot!(run_in(shipped, &["inventory", "list"]).1, @r"
+    database_vm  172.16.168.23  04-Databases, autobot-database, autobot-redis, database, redis, vm3
+    slm          172.16.168.19  00-SLM-Manager, admin, autobot-slm, slm_server
+    ");
+    for (node, address, names) in [
+        ("database_vm", "172.16.168.23", "database_vm database redis 04-Databases autobot-database vm3 autobot-redis"),
+        ("slm", "172.16.168.19", "slm slm_server 00-SLM-Manager autobot-slm admin"),
+    ] {
+        let inventory = Inventory::load(&[InventorySource::Path(shipped.join("inventory"))], shipped).unwrap();
+        for name in names.split(' ') {
+            let hosts = inventory.select(name).unwrap();
+            assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), [node], "{name}");
+        }
+        assert_eq!(inventory.variable(node, "ansible_host").unwrap().as_str(), Some(address));
+        assert!(inventory.warnings.is_empty(), "{:?}", inventory.warnings);
+    }
+    for name in ["database_vm", "vm3"] {
         let (code, text, errors) = run_in(shipped, &["validate", "--role", "redis", "--limit", name]);
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{name}");
         assert!(text.starts_with("1 host, "), "{text}");
@@ -232,50 +248,51 @@ fn the_inventory_is_shown_as_it_is_written() {
     ");
     insta::assert_snapshot!(run_in(project.path(), &["inventory", "host", "bear"]).1, @r#"
     {
-      "ansible_host": "198.18.0.7",
-      "autobot_roles": [
-        "toy"
-      ],
-      "motto": "{{ unrendered }} $(x)"
+        "ansible_host": "198.18.0.7",
+        "autobot_roles": [
+            "toy"
+        ],
+        "motto": "{{ unrendered }} $(x)"
     }
     "#);
     insta::assert_snapshot!(run_in(project.path(), &["inventory", "list", "-o", "json"]).1, @r#"
     {
-      "_meta": {
-        "hostvars": {
-          "bear": {
-            "ansible_host": "198.18.0.7",
-            "autobot_roles": [
-              "toy"
-            ],
-            "motto": "{{ unrendered }} $(x)"
-          },
-          "rabbit": {
-            "autobot_roles": [
-              "toy"
-            ],
-            "motto": "{{ unrendered }} $(x)"
-          }
+        "_meta": {
+            "hostvars": {
+                "bear": {
+                    "ansible_host": "198.18.0.7",
+                    "autobot_roles": [
+                        "toy"
+                    ],
+                    "motto": "{{ unrendered }} $(x)"
+                },
+                "rabbit": {
+                    "autobot_roles": [
+                        "toy"
+                    ],
+                    "motto": "{{ unrendered }} $(x)"
+                }
+            },
+            "profile": "inventory_legacy"
+        },
+        "all": {
+            "children": [
+                "ungrouped",
+                "toys",
+                "plain"
+            ]
+        },
+        "plain": {
+            "hosts": [
+                "solo"
+            ]
+        },
+        "toys": {
+            "hosts": [
+                "bear",
+                "rabbit"
+            ]
         }
-      },
-      "all": {
-        "children": [
-          "ungrouped",
-          "toys",
-          "plain"
-        ]
-      },
-      "plain": {
-        "hosts": [
-          "solo"
-        ]
-      },
-      "toys": {
-        "hosts": [
-          "bear",
-          "rabbit"
-        ]
-      }
     }
     "#);
     let (code, text, errors) = run_in(project.path(), &["inventory", "host", "baer"]);
@@ -365,5 +382,30 @@ fn a_selection_that_leaves_nothing_is_an_error_before_anything_is_contacted() {
         let (code, _, errors) = run_in(project.path(), arguments);
         assert_eq!(code, Some(4), "{arguments:?}: {errors}");
         assert!(errors.contains("is left of the selected roles"), "{errors}");
+    }
+}
+
+#[test]
+fn redis_commands_need_a_host_with_redis() {
+    let project = project(ROLE);
+    let (code, text, errors) = run_in(project.path(), &["redis", "info", "bear"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""));
+    insta::assert_snapshot!(errors, @"
+    error: `bear` has no role that brings Redis
+     |
+     = help: give a host role `redis` with `autobot_roles`, or select another one
+
+    1 error
+    ");
+    let (code, text, _) = run_in(project.path(), &["redis", "databases", "--output", "json"]);
+    assert_eq!(code, Some(4));
+    assert!(text.contains("has a role that brings Redis"), "{text}");
+    for arguments in [
+        &["redis", "cleanup", "cache"][..],
+        &["redis", "cleanup", "cache", "--older-than", "0d"],
+        &["redis", "cleanup", "sessions", "--older-than", "7d"],
+        &["redis", "info", "bear", "--limit", "rabbit"],
+    ] {
+        assert_eq!(run(arguments).0, Some(64), "{arguments:?}");
     }
 }

@@ -103,9 +103,10 @@ fn only_reporters_and_the_command_line_print() {
 
 #[test]
 fn nodes_are_reached_through_the_transport_alone() {
-    // The lab talks to its own nodes, the inventory runs dynamic inventories.
-    let allowed =
-        |path: &str| ["src/transport/", "src/lab/", "src/inventory/", "src/cli/"].iter().any(|part| path.starts_with(part));
+    // The lab talks to its own nodes, the inventory runs dynamic inventories, secrets come from programs of this machine.
+    let allowed = |path: &str| {
+        ["src/transport/", "src/lab/", "src/inventory/", "src/outside/", "src/cli/"].iter().any(|part| path.starts_with(part))
+    };
     only_in("processes", allowed, &["Command::new"]);
 }
 
@@ -214,10 +215,26 @@ fn every_resource_is_documented_with_its_parameters() {
 }
 
 #[test]
+fn every_health_check_is_documented_with_its_parameters() {
+    let text = fs::read_to_string(root().join("docs/ROLES.md")).unwrap();
+    let checks = autobot_provision::health::CHECKS.iter().map(|kind| (kind.name, kind.parameters));
+    let exercises = autobot_provision::health::EXERCISES.iter().map(|kind| (kind.name, kind.parameters));
+    let mut missing = Vec::new();
+    for (name, parameters) in checks.chain(exercises) {
+        let row =
+            text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap_or_else(|| panic!("no row for `{name}`"));
+        // `db` is another name of `database`.
+        let lacks = |parameter: &&&str| **parameter != "db" && !row.contains(&format!("`{parameter}`"));
+        missing.extend(parameters.iter().filter(lacks).map(|parameter| format!("{name} {parameter}")));
+    }
+    assert!(missing.is_empty(), "not in docs/ROLES.md: {}", missing.join(", "));
+}
+
+#[test]
 fn every_test_is_run() {
     let script = fs::read_to_string(root().join("tests/run")).unwrap();
     let function = |name: &str| script.split(&format!("\n{name}() {{\n")).nth(1).unwrap().split("\n}\n").next().unwrap();
-    let run = format!("{} {} ", function("fast"), function("end_to_end")).replace('\n', " ");
+    let run = format!("{} {} {} ", function("fast"), function("parity"), function("end_to_end")).replace('\n', " ");
     let targets = fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path());
     let targets: Vec<String> = targets
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists())
@@ -226,5 +243,23 @@ fn every_test_is_run() {
     assert!(targets.len() > 3, "the tests were not found");
     for target in targets.iter().map(String::as_str).chain(["--lib ", "--bins "]) {
         assert!(run.contains(target), "`tests/run` does not run `{target}`");
+    }
+}
+
+#[test]
+fn redis_in_a_container_is_configured_as_the_one_without() {
+    let lines = |role: &str| {
+        let text = fs::read_to_string(root().join(format!("templates/{role}/redis.conf.tera"))).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned);
+        lines.collect::<std::collections::BTreeSet<String>>()
+    };
+    let (own, container) = (lines("redis"), lines("redis_container"));
+    // Another port is the compose file's affair.
+    assert_eq!(container.difference(&own).collect::<Vec<_>>(), ["port 6379"]);
+    // What the image or Docker sees to.
+    let theirs =
+        ["bind", "daemonize", "dir", "loadmodule", "port", "protected-mode", "supervised", "unixsocket", "unixsocketperm", "{%"];
+    for line in own.difference(&container) {
+        assert!(theirs.contains(&line.split(' ').next().unwrap()), "only role redis has `{line}`");
     }
 }

@@ -9,6 +9,9 @@ use crate::role::parse_duration;
 /// The heading of options that every command has.
 const EVERYWHERE: &str = "Options of every command";
 
+/// The heading of passwords for what Ansible Vault encrypted.
+const VAULT: &str = "Ansible Vault";
+
 /// Provision the AutoBot fleet's database nodes over SSH
 #[derive(Debug, Parser)]
 #[command(name = "autobot-provision", version, max_term_width = 100, disable_help_subcommand = true)]
@@ -71,6 +74,25 @@ pub(super) struct Selection {
     /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
     #[arg(short, long, value_name = "VAR")]
     pub(super) extra_vars: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) vault: Passwords,
+}
+
+/// Passwords of Ansible Vault.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Passwords {
+    /// File that holds the password, or prints it when it is executable; may be given several times
+    #[arg(long, global = true, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE", help_heading = VAULT)]
+    pub(super) vault_password_file: Vec<PathBuf>,
+
+    /// Ask for the password
+    #[arg(short = 'J', long, global = true, alias = "ask-vault-password", help_heading = VAULT)]
+    pub(super) ask_vault_pass: bool,
+
+    /// Password of a vault id: the source is such a file, or `prompt`; may be given several times
+    #[arg(long, global = true, value_name = "LABEL@SOURCE", help_heading = VAULT)]
+    pub(super) vault_id: Vec<String>,
 }
 
 /// How nodes are reached.
@@ -198,6 +220,9 @@ pub(super) struct Explain {
     #[arg(short, long, value_name = "VAR")]
     pub(super) extra_vars: Vec<String>,
 
+    #[command(flatten)]
+    pub(super) vault: Passwords,
+
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: Output,
@@ -213,6 +238,7 @@ impl Explain {
             tags: Vec::new(),
             skip_tags: Vec::new(),
             extra_vars: self.extra_vars.clone(),
+            vault: self.vault.clone(),
         }
     }
 }
@@ -222,6 +248,9 @@ pub(super) struct Inventory {
     /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
     #[arg(short, long, global = true, value_name = "INVENTORY")]
     pub(super) inventory: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) vault: Passwords,
 
     #[command(subcommand)]
     pub(super) command: InventoryCommand,
@@ -336,6 +365,9 @@ pub(super) struct LabUp {
     /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
     #[arg(short, long, value_name = "INVENTORY")]
     pub(super) inventory: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) vault: Passwords,
 
     #[command(flatten)]
     pub(super) making: Making,

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
-
 use super::{
     arguments::{Inventory as Arguments, InventoryCommand, Output},
     exit::Exit,
-    out, project, validate,
+    out, project, validate, vault,
 };
 use crate::{
-    inventory::{ALL, Group, Inventory, InventorySource},
-    plan::raw,
+    inventory::{
+        ALL, Group, Inventory, InventorySource,
+        ansible::{AnsibleValue, variables},
+    },
     source::{Diagnostic, Diagnostics, did_you_mean},
 };
 
@@ -21,12 +21,12 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
         InventoryCommand::List { output } => *output,
         InventoryCommand::Graph | InventoryCommand::Host { .. } => Output::Text,
     };
-    let shown = load(given, &arguments.inventory).and_then(|inventory| {
+    let shown = load(given, arguments).and_then(|inventory| {
         let shown = match &arguments.command {
-            InventoryCommand::List { output: Output::Json } => format!("{:#}", list(&inventory)),
+            InventoryCommand::List { output: Output::Json } => list(&inventory).to_string(),
             InventoryCommand::List { output: Output::Text } => table(&inventory),
             InventoryCommand::Graph => inventory.groups.get(ALL).map(|all| tree(&inventory, all, 0)).unwrap_or_default(),
-            InventoryCommand::Host { name } => format!("{:#}", host(&inventory, name)?),
+            InventoryCommand::Host { name } => host(&inventory, name)?.to_string(),
         };
         Ok((shown, inventory.warnings))
     });
@@ -40,9 +40,10 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
     }
 }
 
-fn load(given: Option<&Path>, inventories: &[String]) -> Result<Inventory, Diagnostics> {
+fn load(given: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
-    Inventory::load(&sources(&project, inventories), &project)
+    let keys = vault::keys(&arguments.vault)?;
+    Inventory::load_with(&sources(&project, &arguments.inventory), &project, &keys)
 }
 
 /// The given inventories, or the project's own.
@@ -51,43 +52,37 @@ pub(super) fn sources(project: &Path, given: &[String]) -> Vec<InventorySource> 
     if given.is_empty() { own() } else { given.iter().map(|given| InventorySource::from_argument(given)).collect() }
 }
 
-fn variables(inventory: &Inventory, host: &str) -> Map<String, Value> {
-    let mut variables: Map<String, Value> = Map::new();
-    for (key, node) in inventory.layers(host).iter().flat_map(|layer| &layer.vars) {
-        variables.insert(key.name.clone(), raw(node));
-    }
-    variables.sort_keys();
-    variables
-}
-
-fn host(inventory: &Inventory, name: &str) -> Result<Value, Diagnostics> {
+fn host(inventory: &Inventory, name: &str) -> Result<AnsibleValue, Diagnostics> {
     if inventory.hosts.contains_key(name) {
-        return Ok(variables(inventory, name).into());
+        return Ok(variables(&inventory.layers(name), false));
     }
     let unknown = Diagnostic::error(format!("no host `{name}` in the inventory"));
     Err(Diagnostics(vec![unknown.suggest(did_you_mean(name, inventory.hosts.keys().map(String::as_str)))]))
 }
 
 /// As `ansible-inventory --list`: no empty groups, no hosts without variables, and the hosts of `all` in its children only.
-fn list(inventory: &Inventory) -> Value {
-    let mut list = Map::new();
-    let hosts = inventory.hosts.keys().map(|host| (host.clone(), variables(inventory, host)));
-    let with_variables: Map<_, _> = hosts.filter(|(_, own)| !own.is_empty()).map(|(host, own)| (host, own.into())).collect();
-    list.insert("_meta".to_owned(), json!({ "hostvars": with_variables }));
+fn list(inventory: &Inventory) -> AnsibleValue {
+    let names = |names: &[String]| AnsibleValue::List(names.iter().map(|name| AnsibleValue::Text(name.clone())).collect());
+    let hosts = inventory.hosts.keys().map(|host| (host.clone(), variables(&inventory.layers(host), true)));
+    let with_variables = hosts.filter(|(_, own)| *own != AnsibleValue::Map(Vec::new())).collect();
+    let meta = vec![
+        ("hostvars".to_owned(), AnsibleValue::Map(with_variables)),
+        ("profile".to_owned(), AnsibleValue::Text("inventory_legacy".to_owned())),
+    ];
+    let mut list = vec![("_meta".to_owned(), AnsibleValue::Map(meta))];
     for group in inventory.groups.values() {
-        let mut shown = Map::new();
+        let mut shown = Vec::new();
         if !group.children.is_empty() {
-            shown.insert("children".to_owned(), json!(group.children));
+            shown.push(("children".to_owned(), names(&group.children)));
         }
         if group.name != ALL && !group.hosts.is_empty() {
-            shown.insert("hosts".to_owned(), json!(group.hosts));
+            shown.push(("hosts".to_owned(), names(&group.hosts)));
         }
         if !shown.is_empty() {
-            list.insert(group.name.clone(), shown.into());
+            list.push((group.name.clone(), AnsibleValue::Map(shown)));
         }
     }
-    list.sort_keys();
-    list.into()
+    AnsibleValue::Map(list)
 }
 
 /// As `ansible-inventory --graph`.

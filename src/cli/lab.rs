@@ -11,6 +11,7 @@ use super::{
     lab_nodes::{self, Site},
     out, project,
     runtime::{self, Interrupts},
+    vault,
 };
 use crate::{
     inventory::Inventory,
@@ -66,7 +67,8 @@ fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> R
     let project = project::find(given);
     let names = if arguments.names.is_empty() {
         let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
-            let inventory = Inventory::load(&inventory::sources(project, &arguments.inventory), project)?;
+            let keys = vault::keys(&arguments.vault)?;
+            let inventory = Inventory::load_with(&inventory::sources(project, &arguments.inventory), project, &keys)?;
             Ok(inventory.hosts.into_keys().collect())
         });
         match hosts {

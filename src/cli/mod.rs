@@ -17,6 +17,7 @@ mod rehearse;
 mod running;
 mod runtime;
 mod validate;
+mod vault;
 mod watching;
 
 use std::process::ExitCode;

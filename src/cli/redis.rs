@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    arguments::{Output, Selection, Way},
+    arguments::{Output, Passwords, Selection, Way},
     exit::Exit,
     out, reach, running,
     runtime::{self, Interrupts},
@@ -78,6 +78,9 @@ struct Rest {
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+
+    #[command(flatten)]
+    vault: Passwords,
 
     #[command(flatten)]
     way: Way,
@@ -203,7 +206,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
         match output {
             Output::Text => out::error("interrupted; the same command begins anew"),
             Output::Json => {
-                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })))
+                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })));
             }
         }
         return Ok(Exit::INTERRUPTED);
@@ -220,11 +223,11 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
 
 /// The hosts with a Redis, and how they are reached.
 fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
-    let Rest { inventory, limit, extra_vars, way, .. } = &asked.rest;
+    let Rest { inventory, limit, extra_vars, vault, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
-    let (inventory, extra_vars) = (inventory.clone(), extra_vars.clone());
-    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
+    let (inventory, extra_vars, vault) = (inventory.clone(), extra_vars.clone(), vault.clone());
+    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
     let mut plan = validate::load(given, &selection)?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
@@ -238,8 +241,11 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
         }
     }
     if places.is_empty() && wrong.is_empty() {
-        let hosts = if without.is_empty() { "no host".to_owned() } else { format!("none of {}", without.join(", ")) };
-        let none = Diagnostic::error(format!("{hosts} has a role that brings Redis"));
+        let none = Diagnostic::error(match without.as_slice() {
+            [] => "no host has a role that brings Redis".to_owned(),
+            [one] => format!("`{one}` has no role that brings Redis"),
+            several => format!("none of {} has a role that brings Redis", several.join(", ")),
+        });
         wrong.push(none.help("give a host role `redis` with `autobot_roles`, or select another one"));
     }
     wrong.into_result(())?;
@@ -318,7 +324,9 @@ impl Answers {
                 self.worse(exit);
                 if self.output == Output::Text {
                     out::error(&format!("{host}: {trouble}"));
-                    help.iter().for_each(|help| out::note(&format!("  {help}")));
+                    if let Some(help) = &help {
+                        out::note(&format!("  {help}"));
+                    }
                 }
                 self.hosts.push((host.to_owned(), json!({ "status": status, "error": trouble.to_string(), "help": help })));
             }

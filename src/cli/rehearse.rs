@@ -3,6 +3,7 @@
 use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use super::{
     exit::Exit,
     inventory, lab,
     lab_nodes::{self, Site},
-    out, project,
+    out,
     running::{self, Came},
     runtime::{self, Interrupts},
     validate,
@@ -23,9 +24,11 @@ use crate::{
     event::Mode,
     inventory::InventorySource,
     lab::{FileServer, Lab, NewNode},
-    plan::{self, Plan, Request},
+    outside::StandIns,
+    plan::{self, HostPlan, Plan, Request},
     report::{terminal::Detail, took},
     source::{Diagnostic, Diagnostics},
+    vault::Keyring,
 };
 
 /// Rehearses a deploy.
@@ -33,8 +36,8 @@ use crate::{
 /// # Errors
 /// The lab cannot be made, or resists when it is removed.
 pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let plan = match validate::load(given, &arguments.selection) {
-        Ok(plan) => plan,
+    let (plan, Request { project, vault: keys, .. }) = match validate::load_with_request(given, &arguments.selection) {
+        Ok(loaded) => loaded,
         Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
     };
     if let Some(lender) = plan.lenders.first() {
@@ -67,7 +70,9 @@ pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Re
     lab.prepare(stand_in(arguments), &lab_nodes::progress)?;
     let rehearsal = Rehearsal {
         arguments,
-        project: project::find(given).map_err(|error| anyhow::anyhow!("{}", error.title))?,
+        project,
+        keys,
+        stand_ins: StandIns::default(),
         lab,
         which,
         hosts: plan.hosts.iter().map(|host| host.name.clone()).collect(),
@@ -96,12 +101,15 @@ fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
         },
         |url| format!("Redis comes from {url}."),
     );
+    let from_outside = |host: &HostPlan| !host.vaulted.is_empty() || host.secrets.iter().any(|secret| secret.outside.is_some());
+    let secrets =
+        if plan.hosts.iter().any(from_outside) { "\nIn place of secrets from outside the copies get made-up ones." } else { "" };
     format!(
         "A rehearsal on throw-away copies of\n\n{hosts}\n\n\
          Boots them (Debian {release}), checks, deploys, deploys again (nothing may change\n\
          then), sees to their health, and removes them. They live on this machine, in\n\
          198.18.0.0/16, and fetch packages from Debian; the real nodes are not contacted.\n\
-         {redis}\n\
+         {redis}{secrets}\n\
          It takes about two minutes; the first time, which fetches the most, some more.",
         hosts = hosts.collect::<Vec<_>>().join("\n"),
         release = arguments.making.suite,
@@ -123,6 +131,10 @@ fn agreed(to_install: &[&str]) -> Result<bool> {
 struct Rehearsal<'a> {
     arguments: &'a Rehearse,
     project: PathBuf,
+    /// The passwords of Ansible Vault.
+    keys: Arc<Keyring>,
+    /// What copies get in place of secrets from outside.
+    stand_ins: StandIns,
     lab: Lab,
     which: WhichLab,
     /// The hosts that are copied, by name.
@@ -260,10 +272,14 @@ impl Rehearsal<'_> {
             tags: selection.tags.clone(),
             skip_tags: selection.skip_tags.clone(),
             extra_vars,
+            vault: Arc::clone(&self.keys),
         })
     }
 
-    async fn pass(&self, part: &str, mode: Mode, plan: Plan, site: &Site, interrupts: &mut Interrupts) -> Part {
+    async fn pass(&mut self, part: &str, mode: Mode, mut plan: Plan, site: &Site, interrupts: &mut Interrupts) -> Part {
+        if let Err(error) = self.stand_ins.give(&mut plan) {
+            return Part::Failed(format!("{error:#}"));
+        }
         let reach = match site.reach(&self.lab, &plan) {
             Ok(reach) => reach,
             Err(error) => return Part::Failed(format!("{error:#}")),

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     engine::{self, Options, Reach},
     event::{Event, Mode},
+    outside,
     plan::{HostPlan, Plan},
     report::{
         Reporter, Tally,
@@ -45,12 +46,12 @@ pub(super) struct Order<'a> {
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
-    let loaded = validate::load(given, order.selection).and_then(|plan| {
+    let loaded = validate::load_with_request(given, order.selection).and_then(|(plan, request)| {
         something_is_left(&plan, order.mode)?;
         let reach = reach::of_inventory(&plan, order.way)?;
-        Ok((plan, reach))
+        Ok((plan, reach, request))
     });
-    let (plan, reach) = match loaded {
+    let (mut plan, reach, request) = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(validate::wrong(&errors, order.output)),
     };
@@ -61,11 +62,17 @@ pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyho
     let options = options(order.mode, order.way.forks, order.wait);
     let mut reporter = reporter(order.output, order.detail);
     let came = runtime::block_on(async |interrupts: &mut Interrupts| {
-        run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await
+        let fetched = tokio::select! {
+            fetched = outside::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
+            () = interrupts.next() => return Ok(Came::Interrupted),
+        };
+        out::warnings(&fetched?);
+        Ok(run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await)
     })?;
     Ok(match came {
-        Came::Interrupted => Exit::INTERRUPTED,
-        Came::Through(tally) => Exit(tally.exit_code(order.detailed_exitcode)),
+        Err(errors) => validate::wrong(&errors, order.output),
+        Ok(Came::Interrupted) => Exit::INTERRUPTED,
+        Ok(Came::Through(tally)) => Exit(tally.exit_code(order.detailed_exitcode)),
     })
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     arguments::{Output, Selection, Validate},
     exit::Exit,
-    inventory, out, project,
+    inventory, out, project, vault,
 };
 use crate::{
     plan::{self, Plan, Request},
@@ -37,7 +37,13 @@ pub(super) fn load(given: Option<&Path>, selection: &Selection) -> Result<Plan, 
     plan::load(&request(given, selection)?)
 }
 
-/// What the command line asks for.
+/// The same, with what the command line asks for.
+pub(super) fn load_with_request(given: Option<&Path>, selection: &Selection) -> Result<(Plan, Request), Diagnostics> {
+    let request = request(given, selection)?;
+    Ok((plan::load(&request)?, request))
+}
+
+/// What the command line asks for, with the passwords of Ansible Vault.
 pub(super) fn request(given: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
     Ok(Request {
@@ -48,6 +54,7 @@ pub(super) fn request(given: Option<&Path>, selection: &Selection) -> Result<Req
         tags: selection.tags.clone(),
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
+        vault: vault::keys(&selection.vault)?,
     })
 }
 

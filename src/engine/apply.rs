@@ -269,17 +269,19 @@ impl Applying<'_> {
     }
 
     async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {
-        let there = Secrets::read(std::slice::from_ref(spec), &self.answers);
-        if let Some(value) = there.values.get(&spec.secret) {
+        let given = self.secrets.given(&spec.secret).and_then(|_| self.secrets.values.get(&spec.secret)).cloned();
+        let there = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
+        if let Some(value) = there.filter(|there| given.as_ref().is_none_or(|given| given == there)) {
             // A task before this one, such as a package's installation, has made it in the meantime: it is kept.
-            self.secrets.values.insert(spec.secret.clone(), value.clone());
+            self.secrets.values.insert(spec.secret.clone(), value);
             let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
             return Ok(Outcome { summary: by, ..self.works[index].predicted.clone() });
         }
         if let Some(reason) = self.lost(index, spec)? {
             return Err(Failure::Item(reason));
         }
-        let value = generate(spec.length).map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
+        let made = given.map_or_else(|| generate(spec.length), Ok);
+        let value = made.map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
@@ -288,8 +290,7 @@ impl Applying<'_> {
         self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be taken for secrets where people read them.
         self.secrets.values = known;
-        let now = Secrets::read(std::slice::from_ref(spec), &self.answers);
-        if now.values.get(&spec.secret) != Some(&value) {
+        if secrets::in_file(spec, &self.answers).map_err(Failure::Item)? != Some(value) {
             return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
         }
         self.latest = Some(format!("secret {}", spec.secret.name));
@@ -304,7 +305,7 @@ impl Applying<'_> {
         });
         let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
         Ok(match user.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
-            Verdict::Change(Change { replaces: true, .. }) => Some(secrets::lost(spec)),
+            Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost(spec)),
             Verdict::Blocked { missing, .. } => Some(format!("{missing} is not there")),
             Verdict::Refused(reason) => Some(reason),
             Verdict::Change(_) | Verdict::Converged { .. } => None,

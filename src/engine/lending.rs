@@ -17,9 +17,9 @@ use crate::{
     transport::{Channel as _, Frame, Lock, Target, Transport},
 };
 
-/// What a reader finds out about a secret of another host.
+/// What a reader learns of a secret of another host.
 #[derive(Debug, Clone)]
-pub(super) enum Found {
+pub(super) enum Loan {
     /// It is there.
     Value(Secret),
     /// In a check: the deploy would make it.
@@ -29,7 +29,7 @@ pub(super) enum Found {
 }
 
 /// The secrets of one host that others read.
-pub(super) type Loans = HashMap<SecretRef, Found>;
+pub(super) type Loans = HashMap<SecretRef, Loan>;
 
 /// How far a host is with what it lends.
 #[derive(Debug, Clone)]
@@ -78,15 +78,15 @@ impl Lending {
             })
         };
         let found = |spec: &SecretSpec| match secrets.values.get(&spec.secret) {
-            Some(value) => Found::Value(value.clone()),
+            Some(value) => Loan::Value(value.clone()),
             None => match secrets.problem(&spec.secret) {
-                Some(problem) => Found::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host)),
-                None if planned(&spec.secret) => Found::Coming,
-                None => Found::Missing(absent(spec)),
+                Some(problem) => Loan::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host)),
+                None if planned(&spec.secret) => Loan::Coming,
+                None => Loan::Missing(absent(spec)),
             },
         };
         let loans: Loans = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
-        let is_waited_for = makes_them && loans.values().any(|found| matches!(found, Found::Coming));
+        let is_waited_for = makes_them && loans.values().any(|found| matches!(found, Loan::Coming));
         self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Lent(loans) });
     }
 
@@ -96,8 +96,8 @@ impl Lending {
             return;
         }
         let found = |spec: &SecretSpec| match (status, values.get(&spec.secret)) {
-            (HostStatus::Ok | HostStatus::Changed, Some(value)) => Found::Value(value.clone()),
-            _ => Found::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
+            (HostStatus::Ok | HostStatus::Changed, Some(value)) => Loan::Value(value.clone()),
+            _ => Loan::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
         };
         self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect()));
     }
@@ -107,7 +107,7 @@ impl Lending {
         if matches!(*self.stage.borrow(), Stage::Lent(_)) {
             return;
         }
-        let missing = |spec: &SecretSpec| Found::Missing(format!("`{}` lives on `{}`: {why}", spec.secret.name, self.host));
+        let missing = |spec: &SecretSpec| Loan::Missing(format!("`{}` lives on `{}`: {why}", spec.secret.name, self.host));
         self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), missing(spec))).collect()));
     }
 }
@@ -188,7 +188,11 @@ pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transpor
     tracing::debug!(host = lender.name, run = options.run_id, "reading secrets");
     match transport.connect(target, Lock::Look, Frame::from(round.step()), &mut |_: &str| {}).await {
         Ok((node, welcome)) => {
-            lending.known(&Secrets::read(&lender.secrets, &round.read(welcome.outputs.first())), &[], false);
+            lending.known(
+                &Secrets::read(&lender.secrets, &SecretValues::default(), &round.read(welcome.outputs.first())),
+                &[],
+                false,
+            );
             node.close().await;
         }
         Err(error) => {

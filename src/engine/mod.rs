@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub use host::Reach;
+pub(crate) use redact::redact;
 
 use lending::{Borrowing, Lendings};
 

@@ -209,14 +209,18 @@ impl Predictor<'_> {
             let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
             let id = format!("{}/secret {}", spec.role, secret.name);
             let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.place);
-            if let Some(problem) = self.secrets.problem(secret) {
+            let not_fetched = spec.outside.is_some() && self.secrets.given(secret).is_none();
+            let not_fetched = not_fetched.then_some("its value was not fetched from outside; this is a bug, please report it");
+            if let Some(problem) = self.secrets.problem(secret).or(not_fetched) {
                 let predicted = Outcome::failed(problem);
                 self.works.push(Work { item: making, body: Body::Skipped, predicted });
                 return Err(Stop::Failed);
             }
-            if self.secrets.is_fresh(secret) && self.planned.insert(secret.clone()) {
-                let summary = format!("make, into {}", spec.file);
-                let predicted = Outcome { diff: secrets::diff(&spec), ..Outcome::new(Status::Changed, summary) };
+            if let Some(summary) = secrets::plan(&spec, &self.secrets)
+                && self.planned.insert(secret.clone())
+            {
+                let diff = secrets::diff(&spec, self.secrets.given(secret));
+                let predicted = Outcome { diff, ..Outcome::new(Status::Changed, summary) };
                 self.works.push(Work { item: making, body: Body::Secret(spec), predicted });
             }
         }

@@ -12,7 +12,7 @@ use crate::{
 const SHORTEST: usize = 6;
 
 /// `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
-pub(super) fn redact(text: &str, values: &SecretValues) -> String {
+pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     let mut found = Vec::new();
     for (secret, value) in values.iter().filter(|(_, value)| value.expose().len() >= SHORTEST) {
         for form in [Secret::new(value.expose().to_owned()), Secret::new(percent_encode(value.expose()))] {

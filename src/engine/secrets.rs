@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::lending::{Found, Loans};
+use super::lending::{Loan, Loans};
 use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
@@ -20,7 +20,7 @@ use crate::{
 /// What is known of a host's secrets.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    /// The values that exist on the node.
+    /// The values that exist on the node or come from outside, and those that the latter replace.
     pub(super) values: SecretValues,
     /// Secrets whose file is there but cannot be trusted, and why.
     problems: HashMap<SecretRef, String>,
@@ -28,21 +28,30 @@ pub(super) struct Secrets {
     fresh: HashSet<SecretRef>,
     /// In a check: secrets of other hosts that the deploy would make there first.
     coming: HashSet<SecretRef>,
+    /// Secrets whose values come from outside, with whether their files held another one when the run began.
+    given: HashMap<SecretRef, Found>,
+}
+
+/// What a secrets file held of a secret from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    TheSame,
+    Another,
 }
 
 impl Secrets {
     /// Reads the secrets' files from the answers.
-    pub(super) fn read<'a>(specs: impl IntoIterator<Item = &'a SecretSpec>, answers: &Answers) -> Self {
-        let mut secrets = Self::default();
+    pub(super) fn read<'a>(specs: impl IntoIterator<Item = &'a SecretSpec>, given: &SecretValues, answers: &Answers) -> Self {
+        let mut secrets = Self { values: given.clone(), ..Self::default() };
         for spec in specs {
-            match current_file(spec, answers) {
-                Ok(file) => match file.get(&spec.secret.name) {
-                    Some(value) => secrets.values.insert(spec.secret.clone(), value.clone()),
-                    None => {
-                        secrets.fresh.insert(spec.secret.clone());
-                    }
-                },
-                Err(problem) => {
+            match (in_file(spec, answers), given.get(&spec.secret)) {
+                (Ok(found), Some(given)) => secrets.give(spec, found, given),
+                (Ok(Some(value)), None) => secrets.values.insert(spec.secret.clone(), value),
+                (Ok(None), None) => {
+                    secrets.fresh.insert(spec.secret.clone());
+                }
+                (Err(problem), _) => {
                     secrets.problems.insert(spec.secret.clone(), problem);
                 }
             }
@@ -52,22 +61,23 @@ impl Secrets {
 
     /// All that is known of the secrets of a host and of those that it reads from others.
     pub(super) fn known(host: &HostPlan, loans: &Loans, answers: &Answers) -> Self {
-        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), answers);
-        secrets.borrow(&host.borrowed, loans);
+        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.given, answers);
+        // What comes from outside comes from there on every host.
+        secrets.borrow(host.borrowed.iter().filter(|spec| spec.outside.is_none()), loans);
         secrets.fit(&host.secrets);
         secrets
     }
 
     /// Adds what is known of other hosts' secrets.
-    fn borrow(&mut self, specs: &[SecretSpec], loans: &Loans) {
+    fn borrow<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>, loans: &Loans) {
         for spec in specs {
             let secret = spec.secret.clone();
             match loans.get(&secret) {
-                Some(Found::Value(value)) => self.values.insert(secret, value.clone()),
-                Some(Found::Coming) => {
+                Some(Loan::Value(value)) => self.values.insert(secret, value.clone()),
+                Some(Loan::Coming) => {
                     self.coming.insert(secret);
                 }
-                Some(Found::Missing(why)) => {
+                Some(Loan::Missing(why)) => {
                     self.problems.insert(secret, why.clone());
                 }
                 None => {
@@ -83,12 +93,12 @@ impl Secrets {
         for spec in specs {
             let value = self.values.get(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
-                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{}`", sign.escape_debug())).collect();
+                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
+                let place = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
                 let why = format!(
-                    "the value of `{name}` in `{file}` holds one of the signs that it may not: {signs}; write another one there, set it where it is \
-                     used, and run again",
+                    "the value of `{name}` {place} holds one of the signs that it may not: {signs}; put another one there, set it where it is used, \
+                     and run again",
                     name = spec.secret.name,
-                    file = spec.file,
                     signs = signs.join(" "),
                 );
                 self.problems.insert(spec.secret.clone(), why);
@@ -101,6 +111,25 @@ impl Secrets {
         self.coming.contains(secret)
     }
 
+    fn give(&mut self, spec: &SecretSpec, found: Option<Secret>, given: &Secret) {
+        let was = match found {
+            None => Found::Nothing,
+            Some(found) if found == *given => Found::TheSame,
+            Some(found) => {
+                // Nobody may read the old one either.
+                let old = SecretRef { name: format!("{} before", spec.secret.name), ..spec.secret.clone() };
+                self.values.insert(old, found);
+                Found::Another
+            }
+        };
+        self.given.insert(spec.secret.clone(), was);
+    }
+
+    /// What the file held of a secret whose value comes from outside, when it does.
+    pub(super) fn given(&self, secret: &SecretRef) -> Option<Found> {
+        self.given.get(secret).copied()
+    }
+
     /// Why a secret cannot be used at all.
     pub(super) fn problem(&self, secret: &SecretRef) -> Option<&str> {
         self.problems.get(secret).map(String::as_str)
@@ -110,6 +139,11 @@ impl Secrets {
     pub(super) fn is_fresh(&self, secret: &SecretRef) -> bool {
         self.fresh.contains(secret)
     }
+}
+
+/// The value that a secret has in its file.
+pub(super) fn in_file(spec: &SecretSpec, answers: &Answers) -> Result<Option<Secret>, String> {
+    Ok(current_file(spec, answers)?.get(&spec.secret.name).cloned())
 }
 
 /// The secrets file as it stands; empty when it is not there.
@@ -172,20 +206,41 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
                 values.insert(kept, Secret::new(line.expose().to_owned()));
             }
             Piece::Added(secret) => {
+                let quotes = values.get(&secret).and_then(|value| EnvFile::quotes(value.expose())).unwrap_or_default();
                 text.push_str(&secret.name);
                 text.push('=');
+                text.push_str(quotes);
                 text.push_str(&secret.token(Encoding::Plain));
+                text.push_str(quotes);
             }
         }
         text.push('\n');
     }
     let put = Put { path: &spec.file, access: spec.access.clone(), follow: false, backup: Backup::None, validate: None };
-    Ok(Change::new("make", put.script(text.into(), values)).diff(diff(spec)))
+    Ok(Change::new("make", put.script(text.into(), values)).diff(diff(spec, None)))
 }
 
-/// What people see of it.
-pub(super) fn diff(spec: &SecretSpec) -> Diff {
+/// What people see of it: never more than the key.
+pub(super) fn diff(spec: &SecretSpec, found: Option<Found>) -> Diff {
     let mut diff = Diff::none();
-    diff.added(format!("{}=‹{} new characters›", spec.secret.name, spec.length));
+    let name = &spec.secret.name;
+    if found == Some(Found::Another) {
+        diff.removed(format!("{name}=…"));
+    }
+    diff.added(match &spec.outside {
+        Some(outside) => format!("{name}=‹{}›", outside.source.shown()),
+        None => format!("{name}=‹{} new characters›", spec.length),
+    });
     diff.titled(spec.file.as_str())
+}
+
+/// What is going to happen to a secret's file, when anything is.
+pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets) -> Option<String> {
+    let file = &spec.file;
+    match secrets.given(&spec.secret) {
+        None => secrets.is_fresh(&spec.secret).then(|| format!("make, into {file}")),
+        Some(Found::TheSame) => None,
+        Some(Found::Nothing) => Some(format!("write, into {file}")),
+        Some(Found::Another) => Some(format!("replace, in {file}")),
+    }
 }

@@ -1,6 +1,6 @@
 //! Exercise `http`: ask a URL of the node for its status and its JSON.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -29,6 +29,7 @@ pub(super) const KIND: ExerciseKind = ExerciseKind {
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
+const NOBODY: &str = "nobody answers there: the connection ended without a word";
 /// A longer answer is not the health of anything.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -93,10 +94,15 @@ impl Endpoint {
             "GET {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: autobot-provision\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
             self.authority()
         );
-        let broken = |error: std::io::Error| format!("the connection broke: {error}");
-        stream.write_all(request.as_bytes()).await.map_err(broken)?;
+        // Where nobody listens ssh hangs up, before or after we have spoken.
+        let broken = |error: std::io::Error, answer: &[u8]| match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if answer.is_empty() => NOBODY.to_owned(),
+            _ => format!("the connection broke: {error}"),
+        };
         let mut answer = Vec::new();
-        (&mut stream).take(MOST_BYTES + 1).read_to_end(&mut answer).await.map_err(broken)?;
+        stream.write_all(request.as_bytes()).await.map_err(|error| broken(error, &answer))?;
+        let read = (&mut stream).take(MOST_BYTES + 1).read_to_end(&mut answer).await;
+        read.map_err(|error| broken(error, &answer))?;
         parsed(&answer).map(|(status, body)| (status, body.to_vec()))
     }
 }
@@ -150,7 +156,7 @@ impl Http {
 /// The status and what follows the empty line.
 fn parsed(answer: &[u8]) -> Result<(u16, &[u8]), String> {
     if answer.is_empty() {
-        return Err("nobody answers there: the connection ended without a word".into());
+        return Err(NOBODY.into());
     }
     if answer.len() as u64 > MOST_BYTES {
         return Err(format!("the answer has more than {MOST_BYTES} bytes"));

@@ -3,6 +3,7 @@
 //! A check is a resource that never changes anything: converged is healthy, refused is not, in its own words. An exercise runs on the controller,
 //! through a tunnel.
 
+mod backup;
 mod exercise;
 mod http;
 pub(crate) mod listening;
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Every kind of check.
-pub const CHECKS: &[&Kind] = &[&listening::KIND, &migrations::KIND, &postgresql::KIND, &redis::KIND];
+pub const CHECKS: &[&Kind] = &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &redis::KIND];
 
 /// Every kind of exercise.
 pub const EXERCISES: &[&ExerciseKind] = &[&http::KIND, &postgresql_login::KIND, &redis_exercise::KIND, &slm_backend::KIND];

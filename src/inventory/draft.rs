@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{ALL, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
-use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Style, Yaml};
+use super::{ALL, Dialect, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
+use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Style, Yaml, yaml};
 
 /// What Ansible skips in a directory of inventories.
 const SKIPPED_ENDINGS: [&str; 13] =
@@ -19,13 +19,15 @@ const MAX_DIRECTORIES: usize = 16;
 pub(super) struct Draft {
     pub(super) inventory: Inventory,
     pub(super) problems: Diagnostics,
+    /// Of the file that is being read.
+    pub(super) dialect: Dialect,
     project: PathBuf,
 }
 
 impl Draft {
     pub(super) fn new(project: &Path) -> Self {
         let inventory = Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() };
-        let mut draft = Self { inventory, problems: Diagnostics::default(), project: project.to_owned() };
+        let mut draft = Self { inventory, problems: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned() };
         draft.group(ALL, None);
         draft.group(UNGROUPED, None);
         draft.link(ALL, UNGROUPED);
@@ -61,7 +63,16 @@ impl Draft {
         } else if dynamic::is_program(path) {
             dynamic::load(self, path, &shown);
         } else if let Some(file) = self.problems.keep(source::read(path, &shown)) {
-            if is_yaml(path, &file.text) { yaml_file::load(self, &file) } else { ini::load(self, &file) }
+            if crate::vault::is_encrypted(&file.text) {
+                let place = Place::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
+                let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(place);
+                self.problems
+                    .push(error.help("encrypt variables, in `group_vars/` or `host_vars/`, and leave hosts and groups in clear"));
+            } else if is_yaml(path, &file) {
+                yaml_file::load(self, &file);
+            } else {
+                ini::load(self, &file);
+            }
         }
     }
 
@@ -80,7 +91,7 @@ impl Draft {
 
     /// Makes sure that a group exists.
     pub(super) fn group(&mut self, name: &str, place: Option<&Place>) {
-        if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+        if name.is_empty() || name.contains(char::is_control) {
             let error = Diagnostic::error(format!("`{}` cannot be the name of a group", name.escape_debug()));
             self.problems.push(Diagnostic { place: place.cloned(), ..error });
         }
@@ -144,29 +155,54 @@ impl Draft {
             let key = Key { name: "ansible_port".to_owned(), place: place.clone() };
             (key, Node { value: Yaml::Int(port.into()), place, style: Style::Plain, verbatim: false })
         });
-        let vars: Vec<(Key, Node)> = port.into_iter().chain(vars.iter().cloned()).collect();
         for name in names {
-            let host = self.inventory.hosts.entry(name.clone()).or_insert_with(|| Host {
-                name: name.clone(),
-                place: place.clone(),
-                groups: Vec::new(),
-                inline: Vec::new(),
-                files: Vec::new(),
-            });
-            if !vars.is_empty() {
-                host.inline.push(Layer { origin: place.file.shown.clone(), vars: vars.clone() });
+            let is_new = !self.inventory.hosts.contains_key(&name);
+            self.host(&name, place, group);
+            // As in Ansible, only the first place that names a host gives it its port.
+            if let Some(port) = port.clone().filter(|_| is_new) {
+                self.layer(&name, place, vec![port]);
             }
-            if !host.groups.iter().any(|name| name == group)
-                && let Some(group) = self.inventory.groups.get_mut(group)
-            {
-                host.groups.push(group.name.clone());
-                group.hosts.push(name);
-            }
+            self.host_vars(&name, place, vars);
+        }
+    }
+
+    /// Adds variables to a host. Where a group has its name they go to the group, as in Ansible.
+    pub(super) fn host_vars(&mut self, name: &str, place: &Place, vars: &[(Key, Node)]) {
+        if vars.is_empty() {
+            return;
+        }
+        if self.inventory.groups.contains_key(name) {
+            self.group_vars(name, &place.file.shown, vars.to_vec());
+        } else {
+            self.layer(name, place, vars.to_vec());
+        }
+    }
+
+    fn layer(&mut self, host: &str, place: &Place, vars: Vec<(Key, Node)>) {
+        if let Some(host) = self.inventory.hosts.get_mut(host) {
+            host.inline.push(Layer { origin: place.file.shown.clone(), dialect: self.dialect, vars });
+        }
+    }
+
+    /// Adds a host to a group that exists.
+    pub(super) fn host(&mut self, name: &str, place: &Place, group: &str) {
+        let host = self.inventory.hosts.entry(name.to_owned()).or_insert_with(|| Host {
+            name: name.to_owned(),
+            place: place.clone(),
+            groups: Vec::new(),
+            inline: Vec::new(),
+            files: Vec::new(),
+        });
+        if !host.groups.iter().any(|name| name == group)
+            && let Some(group) = self.inventory.groups.get_mut(group)
+        {
+            host.groups.push(group.name.clone());
+            group.hosts.push(name.to_owned());
         }
     }
 
     /// Adds variables to a group that exists.
-    pub(super) fn group_vars(&mut self, group: &str, origin: &str, vars: Vec<(Key, Node)>) {
+    pub(super) fn group_vars(&mut self, group: &str, origin: &str, mut vars: Vec<(Key, Node)>) {
         let Some(group) = self.inventory.groups.get_mut(group) else { return };
         for (_, value) in vars.iter().filter(|(key, _)| key.name == "ansible_group_priority") {
             match value.scalar_text().and_then(|text| text.parse().ok()) {
@@ -176,7 +212,9 @@ impl Draft {
                 ),
             }
         }
-        group.inline.push(Layer { origin: origin.to_owned(), vars });
+        // It ranks the group; it is no variable.
+        vars.retain(|(key, _)| key.name != "ansible_group_priority");
+        group.inline.push(Layer { origin: origin.to_owned(), dialect: self.dialect, vars });
     }
 
     /// What Ansible does after reading: every group is below `all`, every host in a group, `ungrouped` only if in no other.
@@ -186,29 +224,38 @@ impl Draft {
         for name in orphans.iter().filter(|name| *name != ALL) {
             self.link(ALL, name);
         }
+        let mut below_ungrouped = Vec::new();
         let Inventory { hosts, groups, warnings } = &mut self.inventory;
         for host in hosts.values_mut() {
             let is_grouped = host.groups.iter().any(|group| group != ALL && group != UNGROUPED);
             let is_ungrouped = host.groups.iter().any(|group| group == UNGROUPED);
-            if is_grouped == is_ungrouped
-                && let Some(ungrouped) = groups.get_mut(UNGROUPED)
-            {
+            if is_grouped == is_ungrouped {
                 if is_grouped {
                     host.groups.retain(|group| group != UNGROUPED);
-                    ungrouped.hosts.retain(|name| *name != host.name);
-                } else {
+                    if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
+                        ungrouped.hosts.retain(|name| *name != host.name);
+                    }
+                } else if groups.contains_key(&host.name) {
+                    below_ungrouped.push((host.name.clone(), host.place.clone()));
+                } else if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
                     host.groups.push(UNGROUPED.to_owned());
                     ungrouped.hosts.push(host.name.clone());
                 }
             }
             if let Some(place) = groups.get(&host.name).map(|group| group.place.clone()) {
                 let warning = Diagnostic::warning(format!("`{}` is a host and a group", host.name)).at(host.place.clone());
-                let warning = warning.label("the host").help("a pattern with this name selects the host only");
+                let warning = warning.label("the host").help(
+                    "a pattern with this name selects the host only, and variables written beside the host go to the group",
+                );
                 warnings.push(match place {
                     Some(place) => warning.also(place, "the group"),
                     None => warning,
                 });
             }
+        }
+        // Where such a host has the name of a group, Ansible puts the group there in its stead.
+        for (name, place) in below_ungrouped {
+            self.child(UNGROUPED, &name, &place);
         }
         self.depths();
     }
@@ -241,14 +288,16 @@ fn is_skipped(path: &Path) -> bool {
     name.starts_with('.') || SKIPPED_NAMES.contains(&&*name) || SKIPPED_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// By extension; without one, by the first line that says something.
-fn is_yaml(path: &Path, text: &str) -> bool {
+/// By extension; without one it is YAML if it looks so or is a map in YAML.
+fn is_yaml(path: &Path, file: &Arc<SourceFile>) -> bool {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("yml" | "yaml" | "json") => return true,
-        Some("ini") => return false,
-        _ => {}
+        Some(_) => return false,
+        None => {}
     }
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';'])).unwrap_or_default();
+    let mut lines = file.text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';'])).unwrap_or_default();
     let key = first.split([' ', '=', '#']).next().unwrap_or_default();
-    first == "---" || first.starts_with('{') || key.ends_with(':')
+    let looks = first == "---" || first.starts_with('{') || key.ends_with(':');
+    looks || (!first.starts_with('[') && yaml::parse(file).is_ok_and(|root| root.as_map().is_some()))
 }

@@ -10,12 +10,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::UNGROUPED;
 use indexmap::IndexSet;
 
 use super::draft::Draft;
 use super::yaml_file::{GROUP_KEYS, entries, unknown_key};
-use crate::source::{Diagnostic, Key, Node, SourceFile, Yaml, yaml};
+use super::{Dialect, range};
+use crate::source::{Diagnostic, Key, Node, Place, SourceFile, Yaml, did_you_mean, yaml};
 
 /// How long a program may take for one answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -31,31 +31,55 @@ pub(super) fn is_program(path: &Path) -> bool {
 }
 
 pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
+    draft.dialect = Dialect::Json;
     let Some(root) = draft.problems.keep(ask(path, shown, &["--list"], LIMIT)) else { return };
     let Some(groups) = entries(draft, &root, &format!("the output of `{shown}`"), "groups") else { return };
     for (key, node) in groups.iter().filter(|(key, _)| key.name != "_meta") {
         group(draft, key, node);
     }
-    let hostvars = root.get("_meta").and_then(|meta| meta.get("hostvars"));
-    if let Some(hostvars) = hostvars {
-        for (host, vars) in entries(draft, hostvars, "`hostvars`", "hosts").unwrap_or_default() {
-            set_vars(draft, host, vars);
-        }
-    } else {
+    // Only hosts of groups count, also where `hostvars` names others.
+    let lists = groups.iter().filter(|(key, _)| key.name != "_meta").flat_map(|(key, node)| hosts_of(key, node));
+    let names: IndexSet<String> = lists.collect();
+    let Some(meta) = root.get("_meta") else {
         // Old programs are asked for each host.
-        let lists = groups.iter().filter_map(|(_, node)| node.as_seq().or_else(|| node.get("hosts")?.as_seq()));
-        let names: IndexSet<String> = lists.flatten().filter_map(|host| Some(host.scalar_text()?.into_owned())).collect();
         for name in names {
             let Some(vars) = draft.problems.keep(ask(path, shown, &["--host", &name], LIMIT)) else { return };
             set_vars(draft, &Key { name, place: vars.place.clone() }, &vars);
         }
+        return;
+    };
+    let Some(hostvars) = meta.get("hostvars").filter(|hostvars| hostvars.as_map().is_some()) else {
+        let error = Diagnostic::error("`_meta` holds no map `hostvars`").at(meta.place.clone()).label("here");
+        draft.problems.push(error.help("leave out `_meta` if the program is to be asked with `--host`"));
+        return;
+    };
+    for (host, vars) in hostvars.as_map().unwrap_or_default().iter().filter(|(host, _)| names.contains(&host.name)) {
+        set_vars(draft, host, vars);
     }
 }
 
 fn set_vars(draft: &mut Draft, host: &Key, vars: &Node) {
-    let Some(vars) = entries(draft, vars, &format!("host `{}`", host.name), "names and values") else { return };
-    let group = draft.inventory.hosts.get(&host.name).and_then(|host| host.groups.first().cloned());
-    draft.hosts(&host.name, &host.place, group.as_deref().unwrap_or(UNGROUPED), vars);
+    if let Some(vars) = entries(draft, vars, &format!("host `{}`", host.name), "names and values") {
+        draft.host_vars(&host.name, &host.place, vars);
+    }
+}
+
+/// A map without any of the keys of a group: in Ansible the group's name is then also its host, and these are variables.
+fn is_host(parts: &[(Key, Node)]) -> bool {
+    let is_slip =
+        |(key, _): &(Key, Node)| GROUP_KEYS.contains(&key.name.as_str()) || did_you_mean(&key.name, GROUP_KEYS).is_some();
+    !parts.iter().any(is_slip)
+}
+
+/// The names of the hosts that a group lists.
+fn hosts_of(group: &Key, node: &Node) -> Vec<String> {
+    match node.as_map() {
+        Some(parts) if is_host(parts) => vec![group.name.clone()],
+        _ => {
+            let hosts = node.as_seq().or_else(|| node.get("hosts")?.as_seq()).unwrap_or_default();
+            hosts.iter().filter_map(|host| Some(host.scalar_text()?.into_owned())).collect()
+        }
+    }
 }
 
 fn group(draft: &mut Draft, name: &Key, node: &Node) {
@@ -63,15 +87,24 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
     if let Yaml::Seq(hosts) = &node.value {
         return add_hosts(draft, name, hosts);
     }
+    if node.value == Yaml::Null {
+        let error = Diagnostic::error(format!("group `{}` is a map or a list of hosts, not nothing", name.name));
+        return draft.problems.push(error.at(node.place.clone()).label("here"));
+    }
     let keys = GROUP_KEYS.join(", ");
-    for (key, value) in entries(draft, node, &format!("group `{}`", name.name), &keys).unwrap_or_default() {
+    let parts = entries(draft, node, &format!("group `{}`", name.name), &keys);
+    if let Some(vars) = parts.filter(|parts| is_host(parts)) {
+        if let Some(checked) = host_name(draft, &name.name, &name.place) {
+            draft.host(&checked, &name.place, &name.name);
+            // Ansible does not render these.
+            let vars = vars.iter().map(|(key, node)| (key.clone(), verbatim(node))).collect();
+            draft.group_vars(&name.name, &name.place.file.shown, vars);
+        }
+        return;
+    }
+    for (key, value) in parts.unwrap_or_default() {
         match (key.name.as_str(), &value.value) {
-            ("hosts" | "children" | "vars", Yaml::Null) => {}
-            ("vars", _) => {
-                if let Some(vars) = entries(draft, value, "`vars`", "names and values") {
-                    draft.group_vars(&name.name, &key.place.file.shown, vars.to_vec());
-                }
-            }
+            ("vars", Yaml::Map(vars)) => draft.group_vars(&name.name, &key.place.file.shown, vars.clone()),
             ("hosts", Yaml::Seq(hosts)) => add_hosts(draft, name, hosts),
             ("children", Yaml::Seq(children)) => {
                 for child in children {
@@ -81,19 +114,42 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
                     }
                 }
             }
-            ("hosts" | "children", other) => {
-                let error = Diagnostic::error(format!("`{}` is a list of names, not {}", key.name, other.kind()));
+            ("hosts" | "children" | "vars", other) => {
+                let wanted = if key.name == "vars" { "a map of names and values" } else { "a list of names" };
+                let error = Diagnostic::error(format!("`{}` is {wanted}, not {}", key.name, other.kind()));
                 draft.problems.push(error.at(value.place.clone()).label("here"));
             }
-            (wrong, _) => draft.problems.push(unknown_key(wrong, key)),
+            _ => unknown_key(draft, key),
         }
     }
 }
 
+/// The same value as data that is never rendered.
+fn verbatim(node: &Node) -> Node {
+    let value = match &node.value {
+        Yaml::Seq(items) => Yaml::Seq(items.iter().map(verbatim).collect()),
+        Yaml::Map(entries) => Yaml::Map(entries.iter().map(|(key, node)| (key.clone(), verbatim(node))).collect()),
+        scalar @ (Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_)) => scalar.clone(),
+    };
+    Node { value, verbatim: true, ..node.clone() }
+}
+
 fn add_hosts(draft: &mut Draft, group: &Key, hosts: &[Node]) {
     for host in hosts {
-        if let Some(text) = text_of(draft, host) {
-            draft.hosts(&text, &host.place, &group.name, &[]);
+        let text = text_of(draft, host).and_then(|text| host_name(draft, &text, &host.place));
+        if let Some(name) = text {
+            draft.host(&name, &host.place, &group.name);
+        }
+    }
+}
+
+/// A program names each host as it is: no ranges, no ports.
+fn host_name(draft: &mut Draft, text: &str, place: &Place) -> Option<String> {
+    match range::single(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(error) => {
+            draft.problems.push(error.into_diagnostic(place));
+            None
         }
     }
 }
@@ -111,7 +167,12 @@ fn ask(path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<
     let called = format!("{shown} {}", arguments.join(" "));
     let output = run(path, &called, arguments, limit)?;
     let wrong = |why: String| Diagnostic::error(format!("`{called}` did not print JSON: {why}")).help("run it by hand and look");
+    // A program that knows nothing about a host may say nothing.
+    let output = if arguments.len() > 1 && output.trim_ascii().is_empty() { b"{}".to_vec() } else { output };
     let value: serde_json::Value = serde_json::from_slice(&output).map_err(|error| wrong(error.to_string()))?;
+    if !value.is_object() {
+        return Err(wrong("not a map".to_owned()));
+    }
     let text = serde_json::to_string_pretty(&value).map_err(|error| wrong(error.to_string()))?;
     yaml::parse(&SourceFile::new(format!("{called} (output)"), text))
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::draft::Draft;
-use super::{UNGROUPED, literal, words};
+use super::{Dialect, UNGROUPED, literal, words};
 use crate::source::{Diagnostic, Key, Node, Place, SourceFile, did_you_mean};
 
+/// Where Python ends a line.
+const LINE_ENDS: [char; 10] = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
 const KINDS: [&str; 3] = ["hosts", "children", "vars"];
 
 /// What the lines of a section are.
@@ -39,22 +41,25 @@ struct Reader<'d> {
 }
 
 pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
+    draft.dialect = Dialect::Ini;
     let (group, kind) = (UNGROUPED.to_owned(), Kind::Hosts);
     let mut reader = Reader { draft, file, group, kind, awaited: IndexMap::new(), vars: Vec::new(), undefined: HashSet::new() };
     let mut start = 0;
-    for line in file.text.split_inclusive('\n') {
+    for line in file.text.split_inclusive(LINE_ENDS) {
         let text = line.trim();
         let offset = start + line.len() - line.trim_start().len();
         start += line.len();
         if !text.is_empty() && !text.starts_with(['#', ';']) {
-            let result = if text.starts_with('[') && !text.contains("]:") {
-                reader.section(text, offset)
-            } else {
-                match reader.kind {
+            let result = match header(text) {
+                Some(header) => reader.section(header, offset + 1),
+                None if text.starts_with('[') && (text.ends_with(']') || !text.contains(']')) => {
+                    Err(reader.no_section(text, offset))
+                }
+                None => match reader.kind {
                     Kind::Hosts => reader.hosts(text, offset),
                     Kind::Children => reader.child(text, offset),
                     Kind::Vars => reader.var(text, offset),
-                }
+                },
             };
             reader.draft.problems.keep(result);
         }
@@ -62,22 +67,33 @@ pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
     reader.finish();
 }
 
+/// `group`, `group:vars` of `[group:vars] # comment`.
+fn header(text: &str) -> Option<&str> {
+    let (header, rest) = text.strip_prefix('[')?.split_once(']')?;
+    let (name, kind) = header.split_once(':').unwrap_or((header, "hosts"));
+    let is_word = !kind.is_empty() && kind.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    let is_end = rest.trim_start().is_empty() || rest.trim_start().starts_with('#');
+    (is_word && is_end && !name.is_empty() && !name.contains(char::is_whitespace)).then_some(header)
+}
+
 impl Reader<'_> {
     fn place(&self, offset: usize, text: &str) -> Place {
         Place::new(self.file, offset..offset + text.len())
     }
 
-    fn section(&mut self, text: &str, offset: usize) -> Result<(), Diagnostic> {
-        let (header, rest) = text[1..]
-            .split_once(']')
-            .ok_or_else(|| Diagnostic::error("a section without its `]`").at(self.place(offset, text)).label("here"))?;
-        if !rest.trim().is_empty() && !rest.trim().starts_with('#') {
-            return Err(Diagnostic::error("text after a section's `]`")
-                .at(self.place(offset + header.len() + 2, rest))
-                .label("not expected"));
+    fn no_section(&self, text: &str, offset: usize) -> Diagnostic {
+        let error = |title: &str| Diagnostic::error(title.to_owned()).at(self.place(offset, text)).label("here");
+        if text.contains(']') {
+            error("not the name of a section").help("write `[group]`, `[group:children]` or `[group:vars]`, without blanks")
+        } else {
+            error("a section without its `]`")
         }
+    }
+
+    /// `header` is what stands in the brackets, at this offset.
+    fn section(&mut self, header: &str, offset: usize) -> Result<(), Diagnostic> {
         let (name, kind) = header.split_once(':').map_or((header, "hosts"), |(name, kind)| (name, kind));
-        let place = self.place(offset + 1, name);
+        let place = self.place(offset, name);
         // Lines of a section that is wrong still belong to its group, so that they bring no errors of their own.
         name.clone_into(&mut self.group);
         self.kind = match kind {
@@ -87,7 +103,7 @@ impl Reader<'_> {
             wrong => {
                 self.kind = Kind::Vars;
                 return Err(Diagnostic::error(format!("unknown kind of section `{wrong}`"))
-                    .at(self.place(offset + 1 + name.len() + 1, wrong))
+                    .at(self.place(offset + name.len() + 1, wrong))
                     .label("not one of `hosts`, `children`, `vars`")
                     .suggest(did_you_mean(wrong, KINDS)));
             }
@@ -142,13 +158,17 @@ impl Reader<'_> {
     }
 
     fn child(&mut self, text: &str, offset: usize) -> Result<(), Diagnostic> {
-        let name = text.split('#').next().unwrap_or_default().trim_end();
-        let place = self.place(offset, name);
-        if name.contains(char::is_whitespace) || name.contains([':', '=']) {
+        // A `#` begins a comment only after a blank.
+        let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let rest = rest.trim_start();
+        if name.contains([':', ']']) || !(rest.is_empty() || rest.starts_with('#')) {
+            let name = text;
+            let place = self.place(offset, text);
             return Err(Diagnostic::error(format!("`{name}` cannot be the name of a group"))
                 .at(place)
                 .label("expected one name per line"));
         }
+        let place = self.place(offset, name);
         if self.draft.inventory.groups.contains_key(name) {
             let group = self.group.clone();
             self.draft.child(&group, name, &place);

@@ -3,17 +3,17 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::ansible::number;
 use crate::source::node::plain_value;
 use crate::source::{Key, Node, Place, Style, Yaml};
 
-const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 64;
 
-/// A value as Ansible's INI reader takes it: `5`, `True`, `'text'`, `[1, 'a']`, `{'a': 1}`; all else is plain text.
+/// A value as Ansible's INI reader takes it: `5`, `True`, `'text'`, `[1, 'a']`, `{'a': 1}`, `1, 2`; all else is plain text.
 /// Numbers whose spelling would get lost stay text, as in YAML.
 pub(super) fn value(text: &str, place: &Place) -> Node {
     let mut reader = Reader { letters: text.trim().chars().peekable(), place };
-    let read = reader.value(0).filter(|_| reader.is_at_end());
-    read.unwrap_or_else(|| reader.node(Yaml::Str(text.to_owned()), Style::Plain))
+    reader.whole().unwrap_or_else(|| reader.node(Yaml::Str(text.to_owned()), Style::Plain))
 }
 
 struct Reader<'a> {
@@ -41,22 +41,67 @@ impl Reader<'_> {
         self.letters.peek().is_none_or(|letter| *letter == '#')
     }
 
+    /// A value, or several with commas: a tuple without its brackets.
+    fn whole(&mut self) -> Option<Node> {
+        let first = self.value(0)?;
+        if self.is_at_end() {
+            return Some(first);
+        }
+        let mut items = vec![first];
+        while self.takes(',') {
+            if self.is_at_end() {
+                break;
+            }
+            items.push(self.value(1)?);
+        }
+        self.is_at_end().then(|| self.node(Yaml::Seq(items), Style::Plain))
+    }
+
     fn value(&mut self, depth: usize) -> Option<Node> {
         if depth > MAX_DEPTH {
             return None;
         }
         self.skip_blanks();
         match *self.letters.peek()? {
-            quote @ ('"' | '\'') => {
-                self.letters.next();
-                let text = self.quoted(quote)?;
-                Some(self.node(Yaml::Str(text), Style::Quoted))
-            }
+            '"' | '\'' => self.strings(None),
             '[' => self.list(']', depth),
             '(' => self.list(')', depth),
-            '{' => self.map(depth),
-            _ => self.word(),
+            '{' => self.braces(depth),
+            sign @ ('-' | '+') => {
+                self.letters.next();
+                self.skip_blanks();
+                let word = self.word();
+                self.number(&format!("{sign}{word}"))
+            }
+            _ => {
+                let word = self.word();
+                match word.as_str() {
+                    "True" => Some(self.node(Yaml::Bool(true), Style::Plain)),
+                    "False" => Some(self.node(Yaml::Bool(false), Style::Plain)),
+                    "None" => Some(self.node(Yaml::Null, Style::Plain)),
+                    "..." => Some(self.node(Yaml::Str(word), Style::Quoted)),
+                    "set" => (self.takes('(') && self.takes(')')).then(|| self.node(Yaml::Seq(Vec::new()), Style::Plain)),
+                    prefix if self.letters.peek().is_some_and(|quote| "\"'".contains(*quote)) => self.strings(Some(prefix)),
+                    number => self.number(number),
+                }
+            }
         }
+    }
+
+    fn number(&self, word: &str) -> Option<Node> {
+        number::python(word).map(|_| self.node(plain_value(word), Style::Plain))
+    }
+
+    /// Letters, digits, points, and the sign of an exponent.
+    fn word(&mut self) -> String {
+        let mut word = String::new();
+        while let Some(letter) = self.letters.next_if(|letter| {
+            let is_exponent = word.ends_with(['e', 'E']) && !word.starts_with("0x");
+            letter.is_alphanumeric() || "._".contains(*letter) || (is_exponent && "+-".contains(*letter))
+        }) {
+            word.push(letter);
+        }
+        word
     }
 
     fn list(&mut self, close: char, depth: usize) -> Option<Node> {
@@ -65,75 +110,115 @@ impl Reader<'_> {
         while !self.takes(close) {
             items.push(self.value(depth + 1)?);
             if !self.takes(',') {
-                // `(1)` is a number in Python.
-                return (self.takes(close) && (close == ']' || items.len() > 1))
-                    .then(|| self.node(Yaml::Seq(items), Style::Plain));
+                // `(1)` is a number.
+                return match (self.takes(close), close) {
+                    (true, ')') if items.len() == 1 => items.pop(),
+                    (true, _) => Some(self.node(Yaml::Seq(items), Style::Plain)),
+                    (false, _) => None,
+                };
             }
         }
         Some(self.node(Yaml::Seq(items), Style::Plain))
     }
 
-    fn map(&mut self, depth: usize) -> Option<Node> {
+    /// A map, or a set: a list where each value comes once.
+    fn braces(&mut self, depth: usize) -> Option<Node> {
         self.letters.next();
-        let mut entries = Vec::<(Key, Node)>::new();
+        let (mut entries, mut items) = (Vec::<(Key, Node)>::new(), Vec::<Node>::new());
         while !self.takes('}') {
-            let name = self.value(depth + 1)?.scalar_text()?.into_owned();
-            if !self.takes(':') {
+            let first = self.value(depth + 1)?;
+            if self.takes(':') && items.is_empty() {
+                let name = first.scalar_text()?.into_owned();
+                let value = self.value(depth + 1)?;
+                entries.retain(|(key, _)| key.name != name);
+                entries.push((Key { name, place: self.place.clone() }, value));
+            } else if entries.is_empty() {
+                if !items.iter().any(|item| item.value == first.value) {
+                    items.push(first);
+                }
+            } else {
                 return None;
             }
-            let value = self.value(depth + 1)?;
-            entries.retain(|(key, _)| key.name != name);
-            entries.push((Key { name, place: self.place.clone() }, value));
             if !self.takes(',') {
-                return self.takes('}').then(|| self.node(Yaml::Map(entries), Style::Plain));
-            }
-        }
-        Some(self.node(Yaml::Map(entries), Style::Plain))
-    }
-
-    /// `True`, `None` or a number.
-    fn word(&mut self) -> Option<Node> {
-        let mut word = String::new();
-        while let Some(letter) = self.letters.next_if(|letter| letter.is_alphanumeric() || "._+-".contains(*letter)) {
-            word.push(letter);
-        }
-        let value = match word.as_str() {
-            "True" => Yaml::Bool(true),
-            "False" => Yaml::Bool(false),
-            "None" => Yaml::Null,
-            number if number.starts_with(|first: char| first.is_ascii_digit() || "-+.".contains(first)) => {
-                let is_number = number.contains(|letter: char| letter.is_ascii_digit())
-                    && number.chars().all(|letter| letter.is_ascii_hexdigit() || "xXoO_.+-".contains(letter));
-                if !is_number {
-                    return None;
+                if self.takes('}') {
+                    break;
                 }
-                plain_value(number)
+                return None;
             }
-            _ => return None,
-        };
+        }
+        let value = if items.is_empty() { Yaml::Map(entries) } else { Yaml::Seq(items) };
         Some(self.node(value, Style::Plain))
     }
 
-    fn quoted(&mut self, quote: char) -> Option<String> {
-        let mut text = String::new();
-        loop {
-            match self.letters.next()? {
-                close if close == quote => return Some(text),
-                '\n' => return None,
-                '\\' => match self.letters.next()? {
-                    'n' => text.push('\n'),
-                    't' => text.push('\t'),
-                    'r' => text.push('\r'),
-                    '0' => text.push('\0'),
-                    'x' => text.push(self.code(2)?),
-                    'u' => text.push(self.code(4)?),
-                    'U' => text.push(self.code(8)?),
-                    same @ ('\\' | '\'' | '"') => text.push(same),
-                    other => text.extend(['\\', other]),
-                },
-                other => text.push(other),
-            }
+    /// One string, or several beside each other. The first one's prefix is read already.
+    fn strings(&mut self, prefix: Option<&str>) -> Option<Node> {
+        let mut text = self.string(prefix.unwrap_or_default())?;
+        self.skip_blanks();
+        while self.letters.peek().is_some_and(|quote| "\"'".contains(*quote)) {
+            text.push_str(&self.string("")?);
+            self.skip_blanks();
         }
+        // Ansible never renders what was bytes.
+        let verbatim = prefix.is_some_and(|prefix| prefix.contains(['b', 'B']));
+        Some(Node { verbatim, ..self.node(Yaml::Str(text), Style::Quoted) })
+    }
+
+    fn string(&mut self, prefix: &str) -> Option<String> {
+        let is_raw = match prefix.to_ascii_lowercase().as_str() {
+            "" | "u" | "b" => false,
+            "r" | "br" | "rb" => true,
+            _ => return None,
+        };
+        let quote = self.letters.next()?;
+        let mut text = String::new();
+        if self.letters.next_if_eq(&quote).is_some() {
+            if self.letters.next_if_eq(&quote).is_none() {
+                return Some(text);
+            }
+            // Three quotes are closed by three.
+            while !text.ends_with(&quote.to_string().repeat(3)) {
+                self.letter(None, is_raw, &mut text)?;
+            }
+            text.truncate(text.len() - 3);
+            return Some(text);
+        }
+        while self.letter(Some(quote), is_raw, &mut text)? {}
+        Some(text)
+    }
+
+    /// Reads one letter of a string; false at its closing quote.
+    fn letter(&mut self, quote: Option<char>, is_raw: bool, text: &mut String) -> Option<bool> {
+        match self.letters.next()? {
+            close if Some(close) == quote => return Some(false),
+            '\n' if quote.is_some() => return None,
+            '\\' if is_raw => text.extend(['\\', self.letters.next()?]),
+            '\\' => match self.letters.next()? {
+                'n' => text.push('\n'),
+                't' => text.push('\t'),
+                'r' => text.push('\r'),
+                'a' => text.push('\u{7}'),
+                'b' => text.push('\u{8}'),
+                'f' => text.push('\u{c}'),
+                'v' => text.push('\u{b}'),
+                'x' => text.push(self.code(2)?),
+                'u' => text.push(self.code(4)?),
+                'U' => text.push(self.code(8)?),
+                digit @ '0'..='7' => {
+                    let mut code = digit.to_digit(8)?;
+                    for _ in 0..2 {
+                        code = match self.letters.next_if(|letter| letter.is_digit(8)) {
+                            Some(digit) => code * 8 + digit.to_digit(8)?,
+                            None => break,
+                        };
+                    }
+                    text.push(char::from_u32(code)?);
+                }
+                same @ ('\\' | '\'' | '"') => text.push(same),
+                other => text.extend(['\\', other]),
+            },
+            other => text.push(other),
+        }
+        Some(true)
     }
 
     fn code(&mut self, digits: usize) -> Option<char> {
@@ -186,11 +271,42 @@ mod tests {
             "5 apples",
             "-",
             "{a}",
-            "(1)",
+            "007",
+            "[0644]",
+            "[1-2]",
+            "1+2",
+            "- -5",
+            "-True",
+            "[1,,2]",
+            "{1, 'a': 2}",
+            "{1: 2, 3}",
+            "f'x'",
+            "'a' b",
+            "'''open''",
+            r"'\',x",
         ] {
             assert_eq!(read(text), plain(text), "{text}");
         }
         assert_eq!(read(&"[".repeat(100_000)).1, Style::Plain);
+    }
+
+    #[test]
+    fn the_rarer_literals_of_python_are_values_too() {
+        let text = |text: &str| (Yaml::Str(text.to_owned()), Style::Quoted);
+        assert_eq!(read("(1)"), (Yaml::Int(1), Style::Plain));
+        assert_eq!(read("- 5"), (Yaml::Int(-5), Style::Plain));
+        assert_eq!(read("0x1F"), (Yaml::Str("0x1F".to_owned()), Style::Plain));
+        assert_eq!(read("'a' \"b\""), text("ab"));
+        assert_eq!(read(r"r'\n\''"), text(r"\n\'"));
+        assert_eq!(read(r"'\101\0\a'"), text("A\0\u{7}"));
+        assert_eq!(read("b'abc'"), text("abc"));
+        assert_eq!(read("'''it's'''"), text("it's"));
+        assert_eq!(read("''"), text(""));
+        assert_eq!(read("..."), text("..."));
+        for (literal, count) in [("1,2", 2), ("1,", 1), ("{1, 2, 1}", 2), ("set()", 0), ("()", 0), ("('a',)", 1)] {
+            let (Yaml::Seq(items), _) = read(literal) else { panic!("{literal} is not a list") };
+            assert_eq!(items.len(), count, "{literal}");
+        }
     }
 
     #[test]

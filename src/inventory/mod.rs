@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile};
+use crate::vault::Keyring;
 
+pub mod ansible;
 mod draft;
 mod dynamic;
+mod glob;
 mod ini;
 mod literal;
 mod pattern;
@@ -17,6 +20,7 @@ mod vars;
 mod words;
 mod yaml_file;
 
+pub use ansible::Dialect;
 pub use pattern::PatternError;
 
 /// The group of all hosts.
@@ -50,6 +54,8 @@ impl InventorySource {
 pub struct Layer {
     /// The file, as users see it: `group_vars/all.yml`.
     pub origin: String,
+    /// What its plain values mean to Ansible.
+    pub dialect: Dialect,
     /// Names and raw values, in the order of the file.
     pub vars: Vec<(Key, Node)>,
 }
@@ -119,6 +125,14 @@ impl Inventory {
     /// # Errors
     /// Everything that is wrong in any of the files.
     pub fn load(sources: &[InventorySource], project: &Path) -> Result<Self, Diagnostics> {
+        Self::load_with(sources, project, &Keyring::default())
+    }
+
+    /// The same with passwords for files that Ansible Vault encrypted.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any of the files.
+    pub fn load_with(sources: &[InventorySource], project: &Path, keys: &Keyring) -> Result<Self, Diagnostics> {
         let mut draft = draft::Draft::new(project);
         let mut beside = Vec::new();
         for source in sources {
@@ -132,7 +146,7 @@ impl Inventory {
             }
         }
         draft.reconcile();
-        vars::read_beside(&mut draft, &beside, project);
+        vars::read_beside(&mut draft, &beside, project, keys);
         let draft::Draft { inventory, problems, .. } = draft;
         problems.into_result(inventory)
     }

@@ -1,10 +1,11 @@
 //! Ansible's host patterns: which hosts `--limit` and `hosts` select.
 
 use std::collections::HashSet;
+use std::net::Ipv6Addr;
 
 use regex_lite::Regex;
 
-use super::{ALL, Host, Inventory};
+use super::{ALL, Host, Inventory, glob};
 use crate::source::did_you_mean;
 
 /// Why a pattern selects nothing.
@@ -49,38 +50,74 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
     }
     let mut chosen: HashSet<&str> = selected.iter().copied().collect();
     for part in &parts {
-        let hosts = matching(inventory, part.trim_start_matches(['&', '!']))?;
-        match kind(part) {
-            0 => selected.extend(hosts.into_iter().filter(|host| chosen.insert(host))),
-            kind => {
-                let hosts: HashSet<&str> = hosts.into_iter().collect();
-                selected.retain(|host| hosts.contains(host) == (kind == 1));
-            }
+        let kind = kind(part);
+        if kind == 0 {
+            // The name of a host is that host, also where a group has its name.
+            let hosts = match inventory.hosts.get_key_value(part) {
+                Some((name, _)) => vec![name.as_str()],
+                None => matching(inventory, part)?,
+            };
+            selected.extend(hosts.into_iter().filter(|host| chosen.insert(host)));
+        } else {
+            let hosts: HashSet<&str> = matching(inventory, &part[1..])?.into_iter().collect();
+            selected.retain(|host| hosts.contains(host) == (kind == 1));
         }
     }
     let hosts: Vec<&Host> = selected.into_iter().filter_map(|name| inventory.hosts.get(name)).collect();
     if hosts.is_empty() { Err(PatternError::new(pattern, format!("`{pattern}` selects no host"))) } else { Ok(hosts) }
 }
 
-/// Commas and colons separate, but not inside brackets, and an IPv6 address is one part.
+/// With a comma anywhere only commas separate. Without one it is colons and blanks outside of brackets, and brackets without
+/// their partners; but an address or a name with a port is one part.
 fn split(pattern: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    for part in pattern.split(',').map(str::trim) {
-        if part.trim_start_matches(['&', '!']).parse::<std::net::Ipv6Addr>().is_ok() {
-            parts.push(part);
-            continue;
-        }
-        let mut depth = 0_usize;
-        parts.extend(part.split(|letter: char| {
-            match letter {
-                '[' => depth += 1,
-                ']' => depth = depth.saturating_sub(1),
-                _ => {}
+    let mut parts: Vec<&str> = Vec::new();
+    if pattern.contains(',') {
+        parts.extend(pattern.split(','));
+    } else if is_address(pattern) {
+        parts.push(pattern);
+    } else {
+        let (mut start, mut at) = (0, 0);
+        while let Some(letter) = pattern[at..].chars().next() {
+            let bracketed = (letter == '[').then(|| pattern[at..].find(']')).flatten();
+            if let Some(length) = bracketed {
+                at += length + 1;
+                continue;
             }
-            depth == 0 && (letter == ':' || letter.is_whitespace())
-        }));
+            let next = at + letter.len_utf8();
+            if letter.is_whitespace() || ":[]".contains(letter) {
+                parts.push(&pattern[start..at]);
+                start = next;
+            }
+            at = next;
+        }
+        parts.push(&pattern[start..]);
     }
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+/// An IPv6 address, or the name of a host with a port; both may hold ranges.
+fn is_address(pattern: &str) -> bool {
+    let (mut plain, mut rest) = (String::new(), pattern);
+    while let Some((before, range)) = rest.split_once('[') {
+        let Some((range, after)) = range.split_once(']') else { return false };
+        let is_end = |end: &str| !end.is_empty() && end.chars().all(|letter| letter.is_ascii_alphanumeric());
+        if !(2..=3).contains(&range.split(':').count()) || !range.split(':').all(is_end) {
+            return false;
+        }
+        plain.extend([before, "0"]);
+        rest = after;
+    }
+    plain.push_str(rest);
+    if plain.parse::<Ipv6Addr>().is_ok() {
+        return true;
+    }
+    let is_label = |label: &str| {
+        let is_name = label.chars().all(|letter| letter.is_alphanumeric() || "_-".contains(letter));
+        is_name && !label.is_empty() && !label.starts_with('-') && !label.ends_with(['-', '_'])
+    };
+    plain.rsplit_once(':').is_some_and(|(name, port)| {
+        !port.is_empty() && port.chars().all(|digit| digit.is_ascii_digit()) && name.split('.').all(is_label)
+    })
 }
 
 /// One pattern per line.
@@ -88,28 +125,31 @@ fn from_file(part: &str, path: &str) -> Result<Vec<String>, PatternError> {
     let text =
         std::fs::read_to_string(path).map_err(|error| PatternError::new(part, format!("cannot read `{path}`: {error}")))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.flat_map(split).map(str::to_owned).collect())
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// The hosts of one part, without `&` or `!`.
 fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, PatternError> {
-    if let Some((name, _)) = inventory.hosts.get_key_value(part) {
-        return Ok(vec![name]);
-    }
     let (name, subscript) = if part.starts_with('~') { (part, None) } else { subscript(part) };
     let matcher = Matcher::new(part, name)?;
     let groups: Vec<&str> = inventory.groups.keys().map(String::as_str).filter(|group| matcher.matches(group)).collect();
     let mut hosts: Vec<&str> = groups.iter().flat_map(|group| inventory.hosts_of(group)).collect();
-    if groups.is_empty() || !matches!(matcher, Matcher::Name(_)) {
+    // Also a name with a dot is looked for among hosts beside groups.
+    if groups.is_empty() || !matches!(matcher, Matcher::Name(_)) || name.contains('.') {
         hosts.extend(inventory.hosts.keys().map(String::as_str).filter(|host| matcher.matches(host)));
     }
-    let mut seen = HashSet::new();
-    hosts.retain(|host| seen.insert(*host));
     if hosts.is_empty() && groups.is_empty() {
         let known = inventory.groups.keys().chain(inventory.hosts.keys()).map(String::as_str);
-        let help = did_you_mean(name, known).map(|known| format!("did you mean `{known}`?"));
+        let help = match did_you_mean(name, known) {
+            Some(known) => Some(format!("did you mean `{known}`?")),
+            None if part.contains(',') => Some("in a file each pattern has a line of its own".to_owned()),
+            None if part.contains("[-") => Some("only a single index can count from the end: `web[-1]`".to_owned()),
+            None if part.contains(':') => Some("separate the parts of a pattern with commas only".to_owned()),
+            None => None,
+        };
         return Err(PatternError { help, ..PatternError::new(part, format!("no host or group matches `{part}`")) });
     }
+    // A host that comes twice counts twice here, as in Ansible.
     let Some((first, last)) = subscript else { return Ok(hosts) };
     let count = hosts.len();
     let index = |at: i64| usize::try_from(if at < 0 { at + i64::try_from(count).unwrap_or(i64::MAX) } else { at }).ok();
@@ -120,14 +160,18 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
     }
 }
 
-/// `web[0]`, `web[-1]`, `web[1:3]`, `web[1:]`: the name, first and last index (both included).
+/// `web[0]`, `web[-1]`, `web[1:3]`, `web[1-3]`, `web[1:]`: the name, first and last index (both included).
 fn subscript(part: &str) -> (&str, Option<(i64, i64)>) {
     let whole = (part, None);
     let Some((name, inside)) = part.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) else { return whole };
-    let indexes = match inside.split_once(':') {
-        None => inside.parse().ok().map(|index| (index, index)),
-        Some((first, "")) => first.parse().ok().map(|first| (first, -1)),
-        Some((first, last)) => first.parse().ok().zip(last.parse().ok()),
+    let number = |digits: &str| digits.parse().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    let indexes = match inside.strip_prefix('-') {
+        Some(from_end) => number(from_end).map(|index: i64| (-index, -index)),
+        None => match inside.split_once([':', '-']) {
+            None => number(inside).map(|index| (index, index)),
+            Some((first, "")) => number(first).map(|first| (first, -1)),
+            Some((first, last)) => number(first).zip(number(last)),
+        },
     };
     match indexes {
         Some(indexes) if !name.is_empty() => (name, Some(indexes)),
@@ -135,53 +179,29 @@ fn subscript(part: &str) -> (&str, Option<(i64, i64)>) {
     }
 }
 
-enum Matcher {
-    Name(String),
+enum Matcher<'p> {
+    Name(&'p str),
+    Glob(&'p str),
     Regex(Regex),
 }
 
-impl Matcher {
-    fn new(part: &str, name: &str) -> Result<Self, PatternError> {
-        let regex = match name.strip_prefix('~') {
+impl<'p> Matcher<'p> {
+    fn new(part: &str, name: &'p str) -> Result<Self, PatternError> {
+        match name.strip_prefix('~') {
             // Ansible matches from the start of the name, but not to its end.
-            Some(regex) => format!("^(?:{regex})"),
-            None if name.contains(['*', '?', '[']) => glob(name),
-            // Ansible looks at hosts beside groups also for names with a dot; no group has the name of a host then.
-            None => return Ok(Self::Name(name.to_owned())),
-        };
-        let wrong = |error| PatternError::new(part, format!("`{part}` is not a regular expression: {error}"));
-        Regex::new(&regex).map(Self::Regex).map_err(wrong)
+            Some(regex) => Regex::new(&format!("^(?:{regex})"))
+                .map(Self::Regex)
+                .map_err(|error| PatternError::new(part, format!("`{part}` is not a regular expression: {error}"))),
+            None if name.contains(['*', '?', '[']) => Ok(Self::Glob(name)),
+            None => Ok(Self::Name(name)),
+        }
     }
 
     fn matches(&self, name: &str) -> bool {
         match self {
-            Self::Name(wanted) => wanted == name,
+            Self::Name(wanted) => *wanted == name,
+            Self::Glob(pattern) => glob::matches(pattern, name),
             Self::Regex(regex) => regex.is_match(name),
         }
     }
-}
-
-/// Python's `fnmatch` as a regular expression.
-fn glob(pattern: &str) -> String {
-    let mut regex = String::from("^(?s:");
-    let mut rest = pattern;
-    while let Some(letter) = rest.chars().next() {
-        rest = &rest[letter.len_utf8()..];
-        match letter {
-            '*' => regex.push_str(".*"),
-            '?' => regex.push('.'),
-            '[' => match rest.get(1..).and_then(|inside| inside.find(']')) {
-                None => regex.push_str("\\["),
-                Some(end) => {
-                    let (set, after) = rest.split_at(end + 1);
-                    let (not, set) = set.strip_prefix('!').map_or(("", set), |set| ("^", set));
-                    let set = set.replace('\\', "\\\\").replace('[', "\\[").replace('^', "\\^");
-                    regex.extend(["[", not, &set, "]"]);
-                    rest = &after[1..];
-                }
-            },
-            other => regex.push_str(&regex_lite::escape(other.encode_utf8(&mut [0; 4]))),
-        }
-    }
-    regex + ")$"
 }

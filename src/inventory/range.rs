@@ -39,6 +39,11 @@ pub(super) fn hosts(pattern: &str) -> Result<(Vec<String>, Option<u16>), NameErr
     }
 }
 
+/// Checks a name that holds neither ranges nor a port.
+pub(super) fn single(name: &str) -> Result<(), NameError> {
+    if is_name(name) { Ok(()) } else { Err(NameError::Name(name.escape_debug().to_string())) }
+}
+
 /// A name that starts with `-` would be an option to ssh.
 fn is_name(name: &str) -> bool {
     let is_hostile =
@@ -51,10 +56,14 @@ fn split_port(pattern: &str) -> Result<(&str, Option<u16>), NameError> {
         return Ok((pattern, None));
     }
     if let Some((address, rest)) = pattern.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-        && address.parse::<Ipv6Addr>().is_ok()
+        && (address.parse::<Ipv6Addr>().is_ok() || (rest.starts_with(':') && !address.contains([':', '['])))
     {
         let port = rest.strip_prefix(':').map(port).transpose()?;
         return if port.is_some() || rest.is_empty() { Ok((address, port)) } else { Err(NameError::Name(pattern.into())) };
+    }
+    if pattern.starts_with('[') && pattern.contains("]:") {
+        let why = "a name that begins with a range takes no port here: set `ansible_port`";
+        return Err(NameError::Range(pattern.to_owned(), why));
     }
     match pattern.rsplit_once(':') {
         Some((name, digits)) if !digits.contains(']') => Ok((name, Some(port(digits)?))),

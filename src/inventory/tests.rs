@@ -7,6 +7,7 @@ use std::process::Command;
 use super::*;
 use crate::source::Yaml::{Bool, Int};
 
+mod ansible;
 mod errors;
 
 /// Another process writes it: a program cannot be run while a child that some other test is just forking holds it open.
@@ -197,7 +198,7 @@ fn patterns_select_what_ansible_selects_in_its_order() {
 
 #[test]
 fn a_pattern_can_come_from_a_file() {
-    let project = Project::new(&[("hosts", INI), ("limit", "# failed\nzed\n\ndba,dbb\n")]);
+    let project = Project::new(&[("hosts", INI), ("limit", "# failed\nzed\n\n  dba\ndbb\n")]);
     let inventory = project.load(&["hosts"]);
     assert_eq!(select(&inventory, &format!("@{}", project.0.path().join("limit").display())), "zed dba dbb");
 }

@@ -2,35 +2,37 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Layer;
 use super::draft::Draft;
+use super::{Dialect, Layer};
 use crate::source::{self, Diagnostic, did_you_mean, yaml};
+use crate::vault::{self, Keyring};
 
 /// In Ansible's order: the first that exists is read, the others are not.
 const ENDINGS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
 /// Directories inside directories; more is a loop of links.
 const MAX_DIRECTORIES: usize = 16;
 
-pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path) {
+pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path, keys: &Keyring) {
     let mut directories = Vec::<PathBuf>::new();
+    let real = |directory: &Path| directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     for directory in beside.iter().map(PathBuf::as_path).chain([project]) {
-        let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-        if !directories.iter().any(|known| known.canonicalize().is_ok_and(|known| known == real)) {
-            directories.push(directory.to_owned());
-        }
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        // Ansible reads a directory as often as it is named; what it read last wins.
+        directories.retain(|known| real(known) != real(directory));
+        directories.push(directory.to_owned());
     }
     let groups: Vec<String> = draft.inventory.groups.keys().cloned().collect();
     let hosts: Vec<String> = draft.inventory.hosts.keys().cloned().collect();
     for directory in directories {
         let (of_groups, of_hosts) = (directory.join("group_vars"), directory.join("host_vars"));
         for name in &groups {
-            let layers = layers(draft, &of_groups, name);
+            let layers = layers(draft, &of_groups, name, keys);
             if let Some(group) = draft.inventory.groups.get_mut(name) {
                 group.files.push(layers);
             }
         }
         for name in &hosts {
-            let layers = layers(draft, &of_hosts, name);
+            let layers = layers(draft, &of_hosts, name, keys);
             if let Some(host) = draft.inventory.hosts.get_mut(name) {
                 host.files.extend(layers);
             }
@@ -41,7 +43,7 @@ pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path)
 }
 
 /// The variables in the files of one group or host.
-fn layers(draft: &mut Draft, directory: &Path, name: &str) -> Vec<Layer> {
+fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Vec<Layer> {
     // A name is not a path.
     if name.contains('/') || name.starts_with('.') {
         return Vec::new();
@@ -58,7 +60,7 @@ fn layers(draft: &mut Draft, directory: &Path, name: &str) -> Vec<Layer> {
         let shown = draft.shown(&first);
         draft.problems.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
     }
-    files.iter().filter_map(|file| layer(draft, file)).collect()
+    files.iter().filter_map(|file| layer(draft, file, keys)).collect()
 }
 
 /// The file itself, or the files of a directory as Ansible walks it.
@@ -83,17 +85,13 @@ fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Res
     Ok(())
 }
 
-fn layer(draft: &mut Draft, path: &Path) -> Option<Layer> {
+fn layer(draft: &mut Draft, path: &Path, keys: &Keyring) -> Option<Layer> {
     let shown = draft.shown(path);
     let file = draft.problems.keep(source::read(path, &shown))?;
-    if file.text.starts_with("$ANSIBLE_VAULT;") {
-        let error = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, which is not supported yet"));
-        draft.problems.push(error.help("decrypt it with `ansible-vault decrypt`, and keep its secrets in `secrets:` of a role"));
-        return None;
-    }
-    let root = draft.problems.keep(yaml::parse(&file))?;
+    let parsed = if vault::is_encrypted(&file.text) { vault::read(&file, keys) } else { yaml::parse(&file) };
+    let root = draft.problems.keep(parsed)?;
     let vars = super::yaml_file::entries(draft, &root, "a file of variables", "names and values")?;
-    (!vars.is_empty()).then(|| Layer { origin: shown, vars: vars.to_vec() })
+    (!vars.is_empty()).then(|| Layer { origin: shown, dialect: Dialect::of(&file.text), vars: vars.to_vec() })
 }
 
 /// A file for a group or host that does not exist is never read: most often its name is a slip.

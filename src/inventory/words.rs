@@ -11,6 +11,9 @@ pub(super) struct Word {
     pub(super) cut_at: Option<usize>,
 }
 
+/// Other blanks, such as a no-break space, belong to words.
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Splits up to a comment.
 ///
 /// # Errors
@@ -19,7 +22,7 @@ pub(super) fn split(line: &str) -> Result<Vec<Word>, usize> {
     let mut words = Vec::new();
     let mut letters = line.char_indices().peekable();
     while let Some(&(start, letter)) = letters.peek() {
-        if letter.is_whitespace() {
+        if BLANKS.contains(&letter) {
             letters.next();
             continue;
         }
@@ -29,7 +32,7 @@ pub(super) fn split(line: &str) -> Result<Vec<Word>, usize> {
         let (mut text, mut end, mut cut_at) = (String::new(), line.len(), None);
         while let Some((at, letter)) = letters.next() {
             match letter {
-                blank if blank.is_whitespace() => {
+                blank if BLANKS.contains(&blank) => {
                     end = at;
                     break;
                 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
+use super::{Dialect, ansible};
 use crate::source::{Diagnostic, Key, Node, SourceFile, Yaml, did_you_mean, yaml};
 
 pub(super) const GROUP_KEYS: [&str; 3] = ["hosts", "children", "vars"];
 
 pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
+    draft.dialect = Dialect::of(&file.text);
     let Some(root) = draft.problems.keep(yaml::parse(file)) else { return };
     match &root.value {
         Yaml::Null => {}
@@ -21,12 +23,15 @@ pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
                     let help = "a program that prints Ansible's JSON can be an inventory";
                     draft.problems.push(wrong("Ansible's inventory plugins are not supported".to_owned(), help));
                     return;
-                } else {
+                } else if matches!(node.value, Yaml::Null | Yaml::Map(_)) {
                     group(draft, key, node);
+                } else {
+                    let title = format!("`{}` is not read: a group is a map, not {}", key.name, node.value.kind());
+                    draft.inventory.warnings.push(Diagnostic::warning(title).at(node.place.clone()).label("here"));
                 }
             }
         }
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
             let error = Diagnostic::error(format!("an inventory is a map of groups, not {}", root.value.kind()));
             draft.problems.push(error.at(root.place.clone()).label("here").help("begin with `all:`, below it `hosts:`"));
         }
@@ -34,39 +39,53 @@ pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
 }
 
 fn group(draft: &mut Draft, name: &Key, node: &Node) {
+    must_be_text(draft, name, "group");
     draft.group(&name.name, Some(&name.place));
     let Some(parts) = entries(draft, node, &format!("group `{}`", name.name), "`hosts`, `children` and `vars`") else { return };
     for (key, value) in parts {
         match key.name.as_str() {
             "vars" => {
-                if let Some(vars) = entries(draft, value, "`vars`", "names and values") {
-                    draft.group_vars(&name.name, &key.place.file.shown, vars.to_vec());
-                }
+                let vars = names(draft, value, "`vars`", "names and values");
+                draft.group_vars(&name.name, &key.place.file.shown, vars);
             }
             "children" => {
-                for (child, value) in names(draft, value, "`children`") {
+                for (child, value) in names(draft, value, "`children`", "names") {
                     group(draft, &child, &value);
                     draft.child(&name.name, &child.name, &child.place);
                 }
             }
             "hosts" => {
-                for (host, value) in names(draft, value, "`hosts`") {
+                for (host, value) in names(draft, value, "`hosts`", "names") {
+                    must_be_text(draft, &host, "host");
                     if let Some(vars) = entries(draft, &value, &format!("host `{}`", host.name), "names and values") {
                         draft.hosts(&host.name, &host.place, &name.name, vars);
                     }
                 }
             }
-            wrong => draft.problems.push(unknown_key(wrong, key)),
+            _ => unknown_key(draft, key),
         }
     }
 }
 
-pub(super) fn unknown_key(name: &str, key: &Key) -> Diagnostic {
-    let help = match did_you_mean(name, GROUP_KEYS) {
-        Some(known) => format!("did you mean `{known}`?"),
-        None => "a group has `hosts`, `children` and `vars`; groups inside a group stand below `children`".to_owned(),
-    };
-    Diagnostic::error(format!("unknown key `{name}` in a group")).at(key.place.clone()).label("not known here").help(help)
+/// Ansible stops at names that it reads as numbers or booleans.
+fn must_be_text(draft: &mut Draft, name: &Key, what: &str) {
+    if !ansible::is_text(name) {
+        let error = Diagnostic::error(format!("the name of the {what} `{}` is not text in YAML", name.name));
+        draft.problems.push(error.at(name.place.clone()).label("here").help(format!("put it into quotes: `\"{}\":`", name.name)));
+    }
+}
+
+/// A slip is an error; what looks like nothing that a group has is left alone, as Ansible does.
+pub(super) fn unknown_key(draft: &mut Draft, key: &Key) {
+    let title = format!("unknown key `{}` in a group", key.name);
+    if let Some(known) = did_you_mean(&key.name, GROUP_KEYS) {
+        let error = Diagnostic::error(title).at(key.place.clone()).label("not known here");
+        draft.problems.push(error.help(format!("did you mean `{known}`?")));
+    } else {
+        let help = "a group has `hosts`, `children` and `vars`; groups inside a group stand below `children`";
+        let warning = Diagnostic::warning(title).at(key.place.clone()).label("not read");
+        draft.inventory.warnings.push(warning.help(help));
+    }
 }
 
 /// The entries of a map or of nothing.
@@ -74,7 +93,7 @@ pub(super) fn entries<'n>(draft: &mut Draft, node: &'n Node, what: &str, of: &st
     match &node.value {
         Yaml::Null => Some(&[]),
         Yaml::Map(entries) => Some(entries),
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
             let error = Diagnostic::error(format!("{what} is a map of {of}, not {}", node.value.kind()));
             draft.problems.push(error.at(node.place.clone()).label("here"));
             None
@@ -82,16 +101,16 @@ pub(super) fn entries<'n>(draft: &mut Draft, node: &'n Node, what: &str, of: &st
     }
 }
 
-/// The names below `hosts` or `children`: a map, or a single name as Ansible allows it.
-fn names(draft: &mut Draft, node: &Node, what: &str) -> Vec<(Key, Node)> {
+/// What stands below `hosts`, `children` or `vars`: a map, or a single name as Ansible allows it.
+fn names(draft: &mut Draft, node: &Node, what: &str, of: &str) -> Vec<(Key, Node)> {
     if let Yaml::Str(name) = &node.value {
         let nothing = Node { value: Yaml::Null, ..node.clone() };
         return vec![(Key { name: name.clone(), place: node.place.clone() }, nothing)];
     }
     if let Yaml::Seq(_) = node.value {
-        let error = Diagnostic::error(format!("{what} is a map of names, not a list")).at(node.place.clone()).label("a list");
+        let error = Diagnostic::error(format!("{what} is a map of {of}, not a list")).at(node.place.clone()).label("a list");
         draft.problems.push(error.help("write each name as a key: `name:` instead of `- name`"));
         return Vec::new();
     }
-    entries(draft, node, what, "names").unwrap_or_default().to_vec()
+    entries(draft, node, what, of).unwrap_or_default().to_vec()
 }

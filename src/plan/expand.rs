@@ -347,7 +347,14 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
             (Segment::Index(index), Yaml::Seq(items)) => items.get(*index),
             (
                 Segment::Key(_) | Segment::Index(_),
-                Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) | Yaml::Map(_),
+                Yaml::Null
+                | Yaml::Bool(_)
+                | Yaml::Int(_)
+                | Yaml::Float(_)
+                | Yaml::Str(_)
+                | Yaml::Vaulted(_)
+                | Yaml::Seq(_)
+                | Yaml::Map(_),
             ) => None,
         };
         let Some(next) = next else { break };

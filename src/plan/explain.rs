@@ -109,8 +109,8 @@ pub enum Layer {
 /// The project cannot be read, `host` is not one host, or there is no such variable.
 pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
     let mut wrong = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &mut wrong);
-    let inventory = match Inventory::load(&request.inventories, &request.project) {
+    let extra = extra::read(&request.extra_vars, &request.vault, &mut wrong);
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
         Ok(inventory) => inventory,
         Err(more) => {
             wrong.extend(more);
@@ -375,7 +375,7 @@ impl<'a> Telling<'a> {
                 }
                 Yaml::Seq(items) => waiting.extend(items),
                 Yaml::Map(entries) => waiting.extend(entries.iter().map(|(_, value)| value)),
-                Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {}
+                Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => {}
             }
         }
         false

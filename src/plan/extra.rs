@@ -8,11 +8,12 @@ use serde_json::Value;
 use crate::{
     inventory::Layer,
     role::{MAGIC, reserved},
-    source::{self, Diagnostic, Diagnostics, Place, SourceFile, Yaml, did_you_mean, yaml},
+    source::{self, Diagnostic, Diagnostics, Node, Place, SourceFile, Yaml, did_you_mean, yaml},
+    vault::{self, Keyring},
 };
 
 use super::{
-    mentions, mentions_word, ports,
+    mentions, mentions_word, outside, ports,
     project::{Project, names_in},
     raw,
 };
@@ -24,21 +25,28 @@ const MAX_DIRECTORIES: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Extra {
     pub(super) value: Value,
+    /// As it is written, when Ansible Vault encrypted something in it.
+    pub(super) vaulted: Option<Node>,
     pub(super) place: Place,
-    /// Where its name stands.
-    named: Place,
+    /// Where its name stands on the command line; none in a file, which may well hold more than one project's variables.
+    named: Option<Place>,
 }
 
 /// Reads every `-e`; later ones win.
-pub(super) fn read(arguments: &[String], wrong: &mut Diagnostics) -> IndexMap<String, Extra> {
+pub(super) fn read(arguments: &[String], keys: &Keyring, wrong: &mut Diagnostics) -> IndexMap<String, Extra> {
     let mut variables = IndexMap::new();
     for argument in arguments {
         if let Some(path) = argument.strip_prefix('@') {
             if let Some(file) = wrong.keep(source::read(Path::new(path), path)) {
-                map(&file, &mut variables, wrong);
+                if vault::is_encrypted(&file.text) {
+                    let root = wrong.keep(vault::read(&file, keys));
+                    entries(root.as_ref(), true, &mut variables, wrong);
+                } else {
+                    map(&file, true, &mut variables, wrong);
+                }
             }
         } else if argument.trim_start().starts_with('{') {
-            map(&SourceFile::new("-e", argument.trim()), &mut variables, wrong);
+            map(&SourceFile::new("-e", argument.trim()), false, &mut variables, wrong);
         } else {
             pairs(argument, &mut variables, wrong);
         }
@@ -51,21 +59,28 @@ pub(super) fn read(arguments: &[String], wrong: &mut Diagnostics) -> IndexMap<St
     variables
 }
 
-fn map(file: &Arc<SourceFile>, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
+fn map(file: &Arc<SourceFile>, is_file: bool, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
     if let Some(place) = reserved(file) {
         wrong.push(Diagnostic::error("a character that is reserved for secrets").at(place));
         return;
     }
-    let Some(root) = wrong.keep(yaml::parse(file)) else { return };
+    let root = wrong.keep(yaml::parse(file));
+    entries(root.as_ref(), is_file, variables, wrong);
+}
+
+fn entries(root: Option<&Node>, is_file: bool, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
+    let Some(root) = root else { return };
     match &root.value {
         Yaml::Map(entries) => {
             for (key, node) in entries {
-                variables
-                    .insert(key.name.clone(), Extra { value: raw(node), place: node.place.clone(), named: key.place.clone() });
+                let vaulted = node.holds_vaulted().then(|| verbatim(node.clone()));
+                let named = (!is_file).then(|| key.place.clone());
+                let extra = Extra { value: raw(node), vaulted, place: node.place.clone(), named };
+                variables.insert(key.name.clone(), extra);
             }
         }
         Yaml::Null => {}
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
             wrong.push(
                 Diagnostic::error("variables must be a map")
                     .at(root.place.clone())
@@ -73,6 +88,17 @@ fn map(file: &Arc<SourceFile>, variables: &mut IndexMap<String, Extra>, wrong: &
             );
         }
     }
+}
+
+/// As data: nothing in it is a template.
+fn verbatim(mut node: Node) -> Node {
+    node.verbatim = true;
+    node.value = match node.value {
+        Yaml::Seq(items) => Yaml::Seq(items.into_iter().map(verbatim).collect()),
+        Yaml::Map(entries) => Yaml::Map(entries.into_iter().map(|(key, value)| (key, verbatim(value))).collect()),
+        scalar @ (Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_)) => scalar,
+    };
+    node
 }
 
 /// `name=value other='two words'`.
@@ -90,8 +116,9 @@ fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, wrong: &mut Di
             return;
         };
         let (value, end) = word(argument, equals + 1);
-        let (place, named) = (Place::new(&file, equals + 1..end), Place::new(&file, start..equals));
-        variables.insert(argument[start..equals].trim().to_owned(), Extra { value: Value::String(value), place, named });
+        let (place, named) = (Place::new(&file, equals + 1..end), Some(Place::new(&file, start..equals)));
+        let extra = Extra { value: Value::String(value), vaulted: None, place, named };
+        variables.insert(argument[start..equals].trim().to_owned(), extra);
         rest = end;
     }
 }
@@ -111,15 +138,15 @@ fn word(text: &str, start: usize) -> (String, usize) {
 }
 
 /// Variables that mean something to us whatever the roles are.
-const OURS: &[&str] = &["autobot_roles", "autobot_secrets", ports::ALLOWED];
+const OURS: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED];
 
 /// Names that nothing knows: a slip, which would otherwise leave everything as it was in silence.
 ///
 /// What a role, a template or the inventory mentions is known: it may be used only where it is set. So are Ansible's own names.
 pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
     let is_ansible = |name: &str| name.starts_with("ansible_") || OURS.contains(&name);
-    let extra = project.extra.iter().filter(|(name, _)| !is_ansible(name));
-    let unknown: Vec<(&String, &Extra)> = extra.filter(|(name, _)| !is_set(project, name)).collect();
+    let named = project.extra.iter().filter_map(|(name, extra)| Some((name, extra.named.as_ref()?)));
+    let unknown: Vec<(&String, &Place)> = named.filter(|(name, _)| !is_ansible(name) && !is_set(project, name)).collect();
     if unknown.is_empty() {
         return;
     }
@@ -127,14 +154,14 @@ pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
     for folder in ["roles", "templates"] {
         texts_in(&project.path.join(folder), 0, &mut texts);
     }
-    for (name, extra) in unknown {
+    for (name, place) in unknown {
         if texts.iter().any(|text| mentions_word(text, name)) || is_mentioned(project, name) {
             continue;
         }
         let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
         known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
         known.sort_unstable();
-        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(extra.named.clone());
+        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(place.clone());
         wrong.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),
@@ -176,7 +203,7 @@ mod tests {
     fn words_may_be_quoted_and_later_ones_win() {
         let mut wrong = Diagnostics::default();
         let arguments = ["a=1 b='two words' c=", "a=x=y", "{\"d\": [1], \"e\": \"{{ raw }}\"}"].map(str::to_owned);
-        let variables = read(&arguments, &mut wrong);
+        let variables = read(&arguments, &Keyring::default(), &mut wrong);
         let shown: Vec<String> = variables.iter().map(|(name, extra)| format!("{name}={}", extra.value)).collect();
         assert_eq!(shown.join(" "), r#"a="x=y" b="two words" c="" d=[1] e="{{ raw }}""#);
         assert!(wrong.is_empty());
@@ -185,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_no_pair_is_refused() {
         let mut wrong = Diagnostics::default();
-        read(&["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()], &mut wrong);
+        read(&["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()], &Keyring::default(), &mut wrong);
         assert_eq!(wrong.0.len(), 4, "{wrong}");
     }
 }

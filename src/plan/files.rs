@@ -69,6 +69,10 @@ impl Files for RoleFiles<'_> {
         })?;
         let bytes = std::fs::read(self.part.project.path.join(&shown));
         let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.place.clone()))?;
+        if bytes.starts_with(b"$ANSIBLE_VAULT;") {
+            let wrong = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a file is copied as it is"));
+            return Err(wrong.at(self.place.clone()).help("encrypt its content as a variable, and write that with `content:`"));
+        }
         if holds_token(&String::from_utf8_lossy(&bytes)) {
             return Err(
                 Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.place.clone())

@@ -1,8 +1,10 @@
 //! A host's variables, how to reach it, and the secrets that its roles need.
 
+use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
+    outside::Outside,
     question::account::AccountName,
     resource::{Mode, RemotePath, access::Access},
     role::{Role, SecretSource, VarType, kind_of},
@@ -11,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Connection, SecretSpec, lending,
+    Connection, SecretSpec, lending, outside,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
 };
@@ -56,6 +58,7 @@ pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics)
 /// The `ansible_*` variables that say how to reach a host.
 pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Connection {
     let scope = Scope::new(project, host, None, None);
+    scope.secrets.set(Secrets::Forbidden("to connect"));
     let typed = |name: &str, kind: VarType| {
         let value = scope.variable(name).ok().flatten()?;
         kind.fit(value)
@@ -98,15 +101,24 @@ fn place_of(project: &Project, host: &HostVars, name: &str) -> Option<Place> {
     extra.or_else(|| host.values.get(name).map(|node| node.place.clone()))
 }
 
-/// The secrets that roles need on a host, its own and those of other hosts, each once.
-pub(super) fn secrets(project: &Project, host: &HostVars, roles: &[String], wrong: &mut Diagnostics) -> Vec<SecretSpec> {
+/// The secrets that roles need on a host, its own and those of other hosts, each once. `declared` is what the host's variables say of their sources.
+pub(super) fn secrets(
+    project: &Project,
+    host: &HostVars,
+    roles: &[String],
+    declared: &IndexMap<String, Outside>,
+    wrong: &mut Diagnostics,
+) -> Vec<SecretSpec> {
     let mut specs: Vec<SecretSpec> = Vec::new();
     let given = roles.iter().filter_map(|name| project.roles.get(name));
     for role in given.flat_map(|role| project.with_required(role)) {
         for (name, source) in &role.secrets {
-            let Some(spec) = secret(project, host, role, name, source, wrong) else { continue };
+            let Some(mut spec) = secret(project, host, role, name, source, wrong) else { continue };
+            let theirs = (spec.secret.host != host.name).then(|| variables(project, &spec.secret.host));
+            let theirs = theirs.map(|owner| outside::declared(project, &owner, wrong));
+            spec.outside = theirs.as_ref().unwrap_or(declared).get(name).cloned().or(spec.outside);
             match specs.iter_mut().find(|known| known.secret == spec.secret) {
-                Some(known) if known.file == spec.file && known.length == spec.length => {
+                Some(known) if known.file == spec.file && known.length == spec.length && same_source(known, &spec) => {
                     let more: String = spec.without.chars().filter(|sign| !known.without.contains(*sign)).collect();
                     known.without.push_str(&more);
                 }
@@ -116,7 +128,7 @@ pub(super) fn secrets(project: &Project, host: &HostVars, roles: &[String], wron
                     wrong.push(
                         diagnostic
                             .also(known.place.clone(), "the other")
-                            .help("give it the same file and length, or another name"),
+                            .help("give it the same file, length and `from`, or another name"),
                     );
                 }
                 None => specs.push(spec),
@@ -124,6 +136,10 @@ pub(super) fn secrets(project: &Project, host: &HostVars, roles: &[String], wron
         }
     }
     specs
+}
+
+fn same_source(one: &SecretSpec, other: &SecretSpec) -> bool {
+    one.outside.as_ref().map(|outside| &outside.source) == other.outside.as_ref().map(|outside| &outside.source)
 }
 
 fn secret(
@@ -170,6 +186,7 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
     if mode.0 & 0o007 != 0 {
         return Err(wrong(source.mode.as_ref(), "a file with secrets must not be open to others".to_owned()));
     }
+    let outside = source.from.as_ref().map(|from| outside::from_role(scope, name, from)).transpose()?;
     let account = |node: Option<&Node>| AccountName::new(&text(node, "root")?).map_err(|error| wrong(node, error));
     Ok(SecretSpec {
         secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
@@ -181,6 +198,7 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
             group: Some(account(source.group.as_ref())?),
             mode: Some(mode),
         },
+        outside,
         role: role.name.clone(),
         place: source.place.clone(),
     })

@@ -47,7 +47,7 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Dia
         plan.borrowed.retain(|spec| used.contains(&spec.secret));
     }
     circles(plans, wrong);
-    let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| plan.borrowed.iter().cloned()).collect();
+    let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| waited_for(plan).cloned()).collect();
     let mut lenders: Vec<Lender> = Vec::new();
     for spec in borrowed {
         if let Some(plan) = plans.iter_mut().find(|plan| plan.name == spec.secret.host) {
@@ -100,6 +100,11 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
     }
 }
 
+/// The secrets for which a host waits: what comes from outside is known before.
+fn waited_for(plan: &HostPlan) -> impl Iterator<Item = &SecretSpec> {
+    plan.borrowed.iter().filter(|spec| spec.outside.is_none())
+}
+
 /// Hosts that would wait for each other's secrets for ever.
 fn circles(plans: &[HostPlan], wrong: &mut Diagnostics) {
     for plan in plans {
@@ -107,7 +112,7 @@ fn circles(plans: &[HostPlan], wrong: &mut Diagnostics) {
         let mut next = 0;
         while let Some(name) = waits.get(next).copied() {
             next += 1;
-            for spec in plans.iter().filter(|other| other.name == name).flat_map(|other| &other.borrowed) {
+            for spec in plans.iter().filter(|other| other.name == name).flat_map(waited_for) {
                 if spec.secret.host == plan.name {
                     let title = format!("`{}` and `{name}` read secrets of each other, and neither can go first", plan.name);
                     let diagnostic = Diagnostic::error(title).at(spec.place.clone());

@@ -7,13 +7,14 @@ use indexmap::IndexMap;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
+    secret::SecretValues,
     source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
 };
 
 use super::{
     HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Variables, World,
     expand::Part,
-    extra, given, host, lending, ports,
+    extra, given, host, lending, outside, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
@@ -25,8 +26,8 @@ use super::{
 /// Everything that is wrong, at once.
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut wrong = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &mut wrong);
-    let inventory = match Inventory::load(&request.inventories, &request.project) {
+    let extra = extra::read(&request.extra_vars, &request.vault, &mut wrong);
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
         Ok(inventory) => inventory,
         Err(more) => {
             wrong.extend(more);
@@ -161,7 +162,8 @@ fn plan_host(
 ) -> HostPlan {
     let roles = select::in_order(roles, &project.roles);
     let connection = host::connection(project, vars, wrong);
-    let secrets = host::secrets(project, vars, &roles, wrong);
+    let outside = outside::declared(project, vars, wrong);
+    let secrets = host::secrets(project, vars, &roles, &outside, wrong);
     let (secrets, borrowed) = secrets.into_iter().partition(|spec| spec.secret.host == vars.name);
     let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
@@ -196,6 +198,8 @@ fn plan_host(
         secrets,
         borrowed,
         lent: Vec::new(),
+        vaulted: project.vaulted_of(&vars.name),
+        given: SecretValues::default(),
         open_ports,
         connection,
         variables,

@@ -8,6 +8,7 @@ mod given;
 mod host;
 mod lending;
 mod load;
+mod outside;
 mod passed_on;
 mod ports;
 mod project;
@@ -34,9 +35,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     health::Exercise,
     inventory::InventorySource,
+    outside::Outside,
     resource::{RemotePath, Resource, access::Access},
-    secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Node, Place, Yaml},
+    secret::{SecretRef, SecretValues},
+    source::{Diagnostic, Diagnostics, Node, Place, Vaulted, Yaml, yaml},
+    vault::Keyring,
 };
 
 use expand::Part;
@@ -60,6 +63,8 @@ pub struct Request {
     pub skip_tags: Vec<String>,
     /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
     pub extra_vars: Vec<String>,
+    /// The passwords of files and values that Ansible Vault encrypted.
+    pub vault: Arc<Keyring>,
 }
 
 /// What to do, host by host.
@@ -88,6 +93,10 @@ pub struct HostPlan {
     pub borrowed: Vec<SecretSpec>,
     /// The secrets that live on it and that other hosts of the plan read.
     pub lent: Vec<SecretSpec>,
+    /// What Ansible Vault encrypted and this host needs.
+    pub vaulted: Vec<(SecretRef, Outside)>,
+    /// The values that come from outside; see [`crate::outside`].
+    pub given: SecretValues,
     /// Which ports may be open beyond those that its roles declare.
     pub open_ports: OpenPorts,
     connection: Connection,
@@ -227,7 +236,7 @@ fn mentions(node: &Node, name: &str) -> bool {
         Yaml::Str(text) => mentions_word(text, name),
         Yaml::Seq(items) => items.iter().any(|item| mentions(item, name)),
         Yaml::Map(entries) => entries.iter().any(|(_, value)| mentions(value, name)),
-        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => false,
+        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Vaulted(_) => false,
     }
 }
 
@@ -421,13 +430,15 @@ pub struct SecretSpec {
     pub without: String,
     /// The file's owner, group and mode.
     pub access: Access,
+    /// Where its value comes from, when it is not made on the node.
+    pub outside: Option<Outside>,
     /// The role that declares it.
     pub role: String,
     /// Where it is declared.
     pub place: Place,
 }
 
-/// A value as it is written, nothing rendered.
+/// A value as it is written, nothing rendered and nothing decrypted.
 pub(crate) fn raw(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
@@ -435,6 +446,9 @@ pub(crate) fn raw(node: &Node) -> Value {
         Yaml::Int(number) => json!(number),
         Yaml::Float(number) => json!(number),
         Yaml::Str(text) => json!(text),
+        // As Ansible prints them.
+        Yaml::Vaulted(Vaulted::Sealed(text)) => json!({ yaml::VAULT_KEY: text.as_ref() }),
+        Yaml::Vaulted(Vaulted::Opened(_)) => json!(Vaulted::HIDDEN),
         Yaml::Seq(items) => items.iter().map(raw).collect(),
         Yaml::Map(entries) => entries.iter().map(|(key, value)| (key.name.clone(), raw(value))).collect::<Map<_, _>>().into(),
     }

@@ -11,12 +11,15 @@ use serde_json::Value;
 
 use crate::{
     inventory::Inventory,
+    outside::Outside,
     role::{Role, reserved},
-    source::{self, Diagnostic, Diagnostics, Place, SourceFile, did_you_mean},
+    secret::SecretRef,
+    source::{self, Diagnostic, Diagnostics, Place, SourceFile, Vaulted, did_you_mean},
     template::{Problem, Template},
+    vault,
 };
 
-use super::extra::Extra;
+use super::{extra::Extra, outside::Vaults};
 
 /// A compiled text.
 pub(super) type Compiled = Arc<Result<Template, Vec<Problem>>>;
@@ -32,6 +35,7 @@ pub(super) struct Project {
     pub(super) extra: IndexMap<String, Extra>,
     pub(super) groups: OnceLock<Value>,
     pub(super) hostvars: OnceLock<Value>,
+    vaults: Mutex<Vaults>,
     texts: Mutex<HashMap<(bool, String), Compiled>>,
     files: Mutex<HashMap<(String, String), CompiledFile>>,
 }
@@ -45,9 +49,20 @@ impl Project {
             roles: IndexMap::new(),
             groups: OnceLock::new(),
             hostvars: OnceLock::new(),
+            vaults: Mutex::default(),
             texts: Mutex::default(),
             files: Mutex::default(),
         }
+    }
+
+    /// The secret that an encrypted value is for a host. From now on the host needs it.
+    pub(super) fn vaulted(&self, host: &str, variable: Option<&str>, place: &Place, value: &Vaulted) -> SecretRef {
+        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).needed(host, variable, place, value)
+    }
+
+    /// The encrypted values that a host needs.
+    pub(super) fn vaulted_of(&self, host: &str) -> Vec<(SecretRef, Outside)> {
+        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).of(host)
     }
 
     /// A text or, in `when`, a bare expression; compiled once.
@@ -126,6 +141,10 @@ impl Project {
     fn read(&self, folder: &str, name: &str, what: &str, place: &Place) -> Result<Arc<SourceFile>, Diagnostic> {
         let shown = self.existing(folder, name, what, place)?;
         let file = source::read(&self.path.join(&shown), &shown)?;
+        if vault::is_encrypted(&file.text) {
+            let wrong = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a {what} is read as it is"));
+            return Err(wrong.at(place.clone()).help("encrypt the secret values in a file of variables, and use those"));
+        }
         match reserved(&file) {
             Some(place) => Err(Diagnostic::error("a character that is reserved for secrets").at(place)),
             None => Ok(file),

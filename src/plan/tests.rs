@@ -3,6 +3,7 @@
 mod lending;
 mod mistakes;
 mod our_role;
+mod outside;
 mod secrets;
 mod selection;
 mod variables;
@@ -40,7 +41,7 @@ impl Sample {
         Self::new(&[("roles/app/role.yml", text)])
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(super) fn write(&self, path: &str, text: &str) {
         let path = self.dir.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
         std::fs::write(path, text).unwrap();

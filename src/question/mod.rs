@@ -5,6 +5,7 @@
 //! [`Composed::read`] takes what the node printed.
 
 pub mod account;
+pub mod backup;
 pub mod connection;
 pub mod facts;
 pub mod guard;

@@ -24,10 +24,10 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// An age as users write it.
+/// An age as users write it, in days at most.
 pub(super) fn written(age: Duration) -> String {
     let seconds = age.as_secs();
-    let unit = UNITS.iter().rev().find(|(_, unit)| seconds.is_multiple_of(*unit) && seconds >= *unit);
+    let unit = UNITS[..3].iter().rev().find(|(_, unit)| seconds.is_multiple_of(*unit) && seconds >= *unit);
     unit.map_or_else(|| format!("{seconds}s"), |(name, unit)| format!("{}{name}", seconds / unit))
 }
 
@@ -73,7 +73,7 @@ mod tests {
         for (text, seconds) in [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("4w", 2_419_200)] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)));
         }
-        assert_eq!(["90m", "24h", "7d", "8d"].map(|text| written(parse(text).unwrap())), ["90m", "1d", "1w", "8d"]);
+        assert_eq!(["90m", "24h", "7d", "4w"].map(|text| written(parse(text).unwrap())), ["90m", "1d", "7d", "28d"]);
         insta::assert_snapshot!(parse("0d").unwrap_err(), @"`0d` would be everything; the least is 1m");
         insta::assert_snapshot!(parse("7").unwrap_err(), @"`7` is not an age such as 30m, 12h, 7d or 4w");
         for text in ["", "d", "-1d", "+1d", "7 d", "1.5d", "7days", "7é", "99999999999999999999w", "9999999999w"] {

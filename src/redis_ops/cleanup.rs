@@ -57,6 +57,8 @@ struct Swept<'a> {
     pattern: &'a Pattern,
     keys: u64,
     old: u64,
+    /// Keys of which nobody knows when they were used; they are kept.
+    ageless: u64,
     deleted: u64,
     examples: Vec<Vec<u8>>,
 }
@@ -76,14 +78,8 @@ pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, clea
     let mut swept = Vec::new();
     for (database, patterns) in schema.to_clean(cleanup.target.word())? {
         let first = swept.len();
-        swept.extend(patterns.iter().map(|pattern| Swept {
-            database,
-            pattern,
-            keys: 0,
-            old: 0,
-            deleted: 0,
-            examples: Vec::new(),
-        }));
+        let nothing = |pattern| Swept { database, pattern, keys: 0, old: 0, ageless: 0, deleted: 0, examples: Vec::new() };
+        swept.extend(patterns.iter().map(nothing));
         let come = async {
             asking.select(database).await?;
             sweep(asking, &mut swept[first..], cleanup, now).await
@@ -93,6 +89,10 @@ pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, clea
             let so_far = if cleanup.check { String::new() } else { format!("{} deleted, then ", count(deleted, "key")) };
             return Err(format!("{so_far}{why}"));
         }
+    }
+    // SCAN's order is nobody's.
+    for swept in &mut swept {
+        swept.examples.sort();
     }
     Ok(page(&swept, schema, cleanup))
 }
@@ -146,19 +146,20 @@ async fn batch<S: Stream>(
     }
     // Asking does not count as use.
     let unsure = candidates.iter().filter(|(_, _, by_name)| by_name.is_none());
-    let questions: Vec<Vec<&[u8]>> = unsure.map(|(_, key, _)| vec![b"OBJECT".as_slice(), b"IDLETIME", key]).collect();
-    let mut idle = asking.pipeline(&questions).await?.into_iter();
+    let question = |key| [b"REFCOUNT".as_slice(), b"IDLETIME"].map(|word| vec![b"OBJECT".as_slice(), word, key]);
+    let questions: Vec<Vec<&[u8]>> = unsure.flat_map(|(_, key, _)| question(key)).collect();
+    let mut replies = asking.pipeline(&questions).await?.into_iter();
     let mut old: Vec<Vec<Vec<u8>>> = swept.iter().map(|_| Vec::new()).collect();
     for (whose, key, by_name) in candidates {
         let is_old = match by_name {
             Some(is_old) => is_old,
-            None => match idle.next() {
-                Some(Reply::Integer(seconds)) => {
-                    u64::try_from(seconds).is_ok_and(|seconds| seconds >= cleanup.older_than.as_secs())
+            None => match age(replies.next(), replies.next())? {
+                Age::Idle(seconds) => seconds >= cleanup.older_than.as_secs(),
+                Age::Unknown => {
+                    swept[whose].ageless += 1;
+                    false
                 }
-                Some(Reply::Error(text)) => return Err(format!("OBJECT IDLETIME gave the error `{text}`")),
-                // It is gone by now.
-                Some(Reply::Simple(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_)) | None => false,
+                Age::Gone => false,
             },
         };
         if is_old {
@@ -175,6 +176,30 @@ async fn batch<S: Stream>(
         }
     }
     Ok(())
+}
+
+/// Since when a key was not used.
+#[derive(Debug, PartialEq, Eq)]
+enum Age {
+    /// So many seconds.
+    Idle(u64),
+    /// Nobody knows.
+    Unknown,
+    /// It is not there any more.
+    Gone,
+}
+
+/// Reads the replies to OBJECT REFCOUNT and OBJECT IDLETIME.
+///
+/// Under most policies all keys with the same small number as their value share one object, and with it the time of its last use: of a counter
+/// that was just set that may be the server's start.
+fn age(references: Option<Reply>, idle: Option<Reply>) -> Result<Age, String> {
+    match (references, idle) {
+        (Some(Reply::Error(text)), _) | (_, Some(Reply::Error(text))) => Err(format!("OBJECT gave the error `{text}`")),
+        (Some(Reply::Integer(references)), Some(Reply::Integer(_))) if references > 1 => Ok(Age::Unknown),
+        (Some(Reply::Integer(_)), Some(Reply::Integer(seconds))) => Ok(u64::try_from(seconds).map_or(Age::Unknown, Age::Idle)),
+        _ => Ok(Age::Gone),
+    }
 }
 
 /// Whether a period ended so long ago.
@@ -204,6 +229,15 @@ fn page(swept: &[Swept<'_>], schema: &Schema, cleanup: Cleanup) -> Page {
         (true, _) => format!("{} older than {age} would be deleted; nothing was", count(old, "key")),
         (false, _) => format!("{} older than {age} deleted", count(deleted, "key")),
     };
+    let mut blocks = vec![Block::Table(table), Block::Line(format!("  {verdict}"))];
+    let ageless: u64 = swept.iter().map(|swept| swept.ageless).sum();
+    if ageless > 0 {
+        let kept = if ageless == 1 { "is kept" } else { "are kept" };
+        blocks.push(Block::Line(format!(
+            "  {} {kept}: Redis does not know when small numbers were last used",
+            count(ageless, "key")
+        )));
+    }
     let patterns = swept.iter().map(|swept| {
         json!({
             "database": swept.database,
@@ -211,6 +245,7 @@ fn page(swept: &[Swept<'_>], schema: &Schema, cleanup: Cleanup) -> Page {
             "pattern": swept.pattern.as_str(),
             "keys": swept.keys,
             "old": swept.old,
+            "age_unknown": swept.ageless,
             "deleted": swept.deleted,
             "examples": swept.examples.iter().map(|key| escaped(&key[..key.len().min(200)])).collect::<Vec<_>>(),
         })
@@ -226,6 +261,33 @@ fn page(swept: &[Swept<'_>], schema: &Schema, cleanup: Cleanup) -> Page {
         }),
         marks: Vec::new(),
         noteworthy: if cleanup.check { old > 0 } else { deleted > 0 },
-        blocks: vec![Block::Table(table), Block::Line(format!("  {verdict}"))],
+        blocks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_number_has_no_age() {
+        let integer = |number| Some(Reply::Integer(number));
+        let came = |references, idle| age(references, idle);
+        assert_eq!(came(integer(1), integer(700)), Ok(Age::Idle(700)));
+        assert_eq!(came(integer(i64::from(i32::MAX)), integer(700)), Ok(Age::Unknown));
+        assert_eq!(came(integer(1), integer(-1)), Ok(Age::Unknown));
+        assert_eq!(came(Some(Reply::Bulk(None)), Some(Reply::Bulk(None))), Ok(Age::Gone));
+        assert_eq!(came(integer(1), Some(Reply::Bulk(None))), Ok(Age::Gone));
+        assert!(came(integer(1), Some(Reply::Error("ERR An LFU maxmemory policy is selected".into()))).is_err());
+    }
+
+    #[test]
+    fn a_period_is_old_when_it_ended_so_long_ago() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let week = Duration::from_hours(7 * 24);
+        let end = age::end_of_period(b"usage:2025-01-15:u").unwrap();
+        assert!(!is_old(end, at("2025-01-22T23:59:59Z"), week));
+        assert!(is_old(end, at("2025-01-23T00:00:00Z"), week));
+        assert!(!is_old(end, at("2025-01-01T00:00:00Z"), week));
     }
 }

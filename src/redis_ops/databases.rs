@@ -72,7 +72,7 @@ pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, samp
 
 fn page(databases: &[Database], indexes: &[Index], schema: &Schema) -> Page {
     let marks: Vec<Mark> = databases.iter().flat_map(|database| marks(database, indexes, schema)).collect();
-    let mut table = Table::new("lfrrrrr", &["db", "keys of", "keys", "expire", "do not", "TTL", "memory"]);
+    let mut table = Table::new("lfrrrrr", &["db", "name, patterns", "keys", "expire", "do not", "mean TTL", "memory"]);
     let mut samples = Vec::new();
     for database in databases {
         let Database { number, keys, expires, found } = database;
@@ -151,24 +151,25 @@ fn marks(database: &Database, indexes: &[Index], schema: &Schema) -> Vec<Mark> {
             mark("no_ttl", forever, format!("{name}: {keys}{of_sample} of `{pattern}` {never}{such}"));
         }
     }
-    if !schema.names.contains_key(&number) {
-        mark(
-            "unnamed_database",
-            *keys,
-            format!("database {number} holds {} and has no name in redis_database_names", count(*keys, "key")),
-        );
-    } else {
+    if schema.names.contains_key(&number) {
         for (family, tally) in &found.families {
             let home = tally.examples.first().and_then(|key| schema.home(key));
             let home = home.map(|(home, kind)| format!("; `{}` belongs into {home}", kind.pattern.as_str())).unwrap_or_default();
+            let called = if family.is_empty() { String::new() } else { format!(" `{family}`") };
             let fit = if tally.keys == 1 { "fits" } else { "fit" };
             let (keys, such) = (count(tally.keys, "key"), such(tally));
             mark(
                 "unknown_pattern",
                 tally.keys,
-                format!("{name}: {keys}{of_sample} `{family}` {fit} no pattern of the schema{such}{home}"),
+                format!("{name}: {keys}{of_sample}{called} {fit} no pattern of the schema{such}{home}"),
             );
         }
+    } else {
+        mark(
+            "unnamed_database",
+            *keys,
+            format!("database {number} holds {} and has no name in redis_database_names", count(*keys, "key")),
+        );
     }
     if number != 0 && found.vectors.keys > 0 {
         let (keys, such) = (count(found.vectors.keys, "key"), such(&found.vectors));
@@ -187,7 +188,7 @@ fn marks(database: &Database, indexes: &[Index], schema: &Schema) -> Vec<Mark> {
                     "index_covers_other_db",
                     found.vectors.keys,
                     format!(
-                        "{name}: the index `{index}` of database 0 counts keys of database {number} in, and finds them empty"
+                        "{name}: the index `{index}` of database 0 takes such keys for its own when they are written here, and finds them empty"
                     ),
                 );
             }

@@ -81,11 +81,11 @@ pub(super) fn shown(key: &[u8]) -> String {
     if key.len() <= SHOWN { escaped(key) } else { format!("{}… ({} bytes)", escaped(&key[..SHOWN - 8]), key.len()) }
 }
 
-/// What a key begins with, up to its first `:` or `/`: keys of one kind share it.
+/// What a key begins with, up to its first `:` or `/`: keys of one kind share it. Empty where there is none.
 pub(super) fn family(key: &[u8]) -> String {
     match key.iter().take(SHOWN).position(|byte| b":/".contains(byte)) {
         Some(end) => format!("{}…", escaped(&key[..=end])),
-        None => "…".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -141,6 +141,6 @@ mod tests {
         let long = vec![b'k'; 1 << 20];
         assert_eq!(shown(&long), format!("{}… (1048576 bytes)", "k".repeat(40)));
         assert_eq!(family(b"foo:bar:baz"), "foo:…");
-        assert_eq!([family(b"llama_index/x"), family(b"plain"), family(&long)], ["llama_index/…", "…", "…"]);
+        assert_eq!([family(b"llama_index/x"), family(b"plain"), family(&long)], ["llama_index/…", "", ""]);
     }
 }

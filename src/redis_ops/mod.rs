@@ -111,16 +111,21 @@ pub async fn ask(
 
 async fn answered(node: &Node, read: Option<&StepOutput>, place: &Place, question: &Question) -> Result<Page, String> {
     let password = password(read, place)?;
-    let socket = node.tunnel().open(&place.host, place.port).await?;
+    // Its end may be the end of what goes through it.
+    let tunnel = node.tunnel();
+    let socket = tunnel.open(&place.host, place.port).await?;
     let silent = |why: String| format!("Redis at {}:{}: {why}", place.host, place.port);
     let stream = timeout(CONNECT_LIMIT, UnixStream::connect(&socket)).await;
     let stream =
-        stream.map_err(|_| silent("no answer".into()))?.map_err(|error| silent(format!("nobody listens there: {error}")))?;
+        stream.map_err(|_| silent("no answer".into()))?.map_err(|error| silent(format!("the tunnel is closed: {error}")))?;
     let longest = match question {
         Question::Databases(_) | Question::Cleanup(_) => LONGEST_KEY,
         Question::Info | Question::Memory | Question::Clients | Question::Config(_) | Question::Slowlog(_) => LONGEST_TEXT,
     };
-    let mut asking = Asking::login(stream, password.expose(), longest).await.map_err(silent)?;
+    let refused = |why: String| silent(format!("it does not take `{}` of `{}`: {why}", place.password_key, place.secrets_file));
+    // What forwards to a closed port takes the connection, and then drops it.
+    let nobody = |why: String| silent(format!("nobody answers there ({why}); does it run?"));
+    let mut asking = Asking::login(stream, password.expose(), longest).await.map_err(nobody)?.map_err(refused)?;
     put(&mut asking, &place.schema, question).await.map_err(silent)
 }
 

@@ -40,7 +40,9 @@ pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, Stri
     };
     let hits = number(&info, "stats", "keyspace_hits").unwrap_or_default();
     let asked = hits + number(&info, "stats", "keyspace_misses").unwrap_or_default();
-    let found = if asked == 0 { "none asked for yet".to_owned() } else { format!("{} % of {asked} lookups", hits * 100 / asked) };
+    let found = (hits * 100)
+        .checked_div(asked)
+        .map_or_else(|| "none asked for yet".to_owned(), |share| format!("{share} % of {asked} lookups"));
     let pairs = [
         ("version", format!("{} ({}), up {uptime}", get("server", "redis_version"), get("server", "redis_mode"))),
         ("process", format!("pid {}, {}", get("server", "process_id"), get("server", "executable"))),

@@ -120,20 +120,16 @@ pub(super) async fn database<S: Stream>(
     let kinds = schema.kinds_of(number);
     let mut found = Found { kinds: vec![Tally::default(); kinds.len()], ..Found::default() };
     let mut cursor = BEGIN.to_vec();
-    loop {
+    while !found.complete && (bounds.keys == 0 || found.scanned < bounds.keys) && Instant::now() < bounds.until {
         let (next, keys, too_long) = asking.scan(&cursor, None).await?;
         found.too_long += too_long;
         found.scanned += too_long;
         found.batch(asking, schema, kinds, &keys).await?;
-        if next == BEGIN {
-            found.complete = true;
-            return Ok(found);
-        }
+        found.complete = next == BEGIN;
         cursor = next;
-        if bounds.keys > 0 && found.scanned >= bounds.keys || Instant::now() >= bounds.until {
-            return Ok(found);
-        }
     }
+    found.kinds.iter_mut().chain(found.families.values_mut()).chain([&mut found.vectors]).for_each(|tally| tally.examples.sort());
+    Ok(found)
 }
 
 impl Found {
@@ -157,12 +153,12 @@ impl Found {
         let mut counted: Vec<u64> = vec![0; kinds.len() + 1];
         for key in keys.iter().filter(|key| !key.starts_with(OURS)) {
             let whose = kinds.iter().position(|kind| kind.pattern.fits(key)).map_or(Whose::Unknown, Whose::Kind);
-            let counter = match whose {
+            let of_this = match whose {
                 Whose::Kind(at) => &mut counted[at],
                 Whose::Unknown => &mut counted[kinds.len()],
             };
-            let closely = self.tally(whose).wants_sample(*counter);
-            *counter += 1;
+            let closely = self.tally(whose).wants_sample(*of_this);
+            *of_this += 1;
             commands.push(vec![b"PTTL", key]);
             if closely {
                 commands.push(vec![b"TYPE", key]);
@@ -226,7 +222,7 @@ pub(super) async fn indexes<S: Stream>(asking: &mut Asking<S>) -> Result<Vec<Ind
         for (field, value) in super::asking::pairs_of(&info) {
             match field.as_str() {
                 "num_docs" => {
-                    index.documents = number_of(value).and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+                    index.documents = number_of(value).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
                 }
                 "index_definition" => {
                     for (field, value) in super::asking::pairs_of(value) {

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "postgresql_user",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlUser::new(decode(parameters)?)?)),
-    parameters: &["name", "user", "password", "role_attr_flags", "conn_limit", "state", "port", "login_port"],
+    parameters: &["name", "user", "password", "role_attr_flags", "conn_limit", "member_of", "state", "port", "login_port"],
     secret_parameters: &["password"],
     expressions: &[],
     free_form: "",
@@ -33,6 +33,8 @@ struct Parameters {
     #[serde(default)]
     role_attr_flags: String,
     conn_limit: Option<i32>,
+    /// All roles that it belongs to, and whose privileges it thus has.
+    member_of: Option<Vec<Name>>,
     #[serde(default)]
     state: State,
     #[serde(alias = "login_port", default = "usual_port")]
@@ -68,13 +70,14 @@ struct PostgresqlUser {
     password: Option<SecretRef>,
     attributes: [bool; ATTRIBUTES.len()],
     conn_limit: Option<i32>,
+    member_of: Option<Vec<Name>>,
     state: State,
     port: u16,
 }
 
 impl PostgresqlUser {
     fn new(parameters: Parameters) -> Result<Self, Wrong> {
-        let Parameters { name, password, role_attr_flags, conn_limit, state, port } = parameters;
+        let Parameters { name, password, role_attr_flags, conn_limit, member_of, state, port } = parameters;
         if name.as_str() == "postgres" || name.as_str().starts_with("pg_") {
             return Err(Wrong::parameter("name", format!("the role `{name}` is PostgreSQL's own; choose another name")));
         }
@@ -82,17 +85,37 @@ impl PostgresqlUser {
             return Err(Wrong::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
         }
         let password = password.as_ref().map(secret).transpose()?;
-        Ok(Self { name, password, attributes: attributes(&role_attr_flags)?, conn_limit, state, port })
+        Ok(Self { name, password, attributes: attributes(&role_attr_flags)?, conn_limit, member_of, state, port })
     }
 
     fn query(&self) -> Query {
         let attributes: Vec<String> = ATTRIBUTES.iter().map(|(word, column, _)| format!("'{word}', {column}")).collect();
         let sql = format!(
-            "SELECT jsonb_build_object({}) AS attributes, rolconnlimit, rolpassword FROM pg_catalog.pg_authid WHERE rolname = {}",
+            "SELECT jsonb_build_object({}) AS attributes, rolconnlimit, rolpassword,
+ ARRAY(SELECT DISTINCT pg_catalog.pg_get_userbyid(roleid) FROM pg_catalog.pg_auth_members WHERE member = oid) AS member_of
+ FROM pg_catalog.pg_authid WHERE rolname = {}",
             attributes.join(", "),
             self.name.literal()
         );
         Query { database: pg::maintenance_database(), sql, port: self.port }
+    }
+
+    /// The statements about memberships that differ, with a line each in the diff. Only what is not as wanted is touched: a role that is not there
+    /// is an error for who asks for it, and none for who does not.
+    fn memberships(&self, role: Option<&Role>, diff: &mut Diff) -> String {
+        let mut sql = String::new();
+        let Some(wanted) = &self.member_of else { return sql };
+        let there = role.map(|role| role.member_of.as_slice()).unwrap_or_default();
+        let user = self.name.identifier();
+        for extra in there.iter().filter(|extra| !wanted.contains(extra)) {
+            diff.removed(format!("member of {extra}"));
+            let _ = writeln!(sql, "REVOKE {} FROM {user};", extra.identifier());
+        }
+        for missing in wanted.iter().filter(|name| !there.contains(name)) {
+            diff.added(format!("member of {missing}"));
+            let _ = writeln!(sql, "GRANT {} TO {user};", missing.identifier());
+        }
+        sql
     }
 
     /// What differs, one line each, and the clauses of ALTER ROLE that make it so.
@@ -129,11 +152,11 @@ impl PostgresqlUser {
         Ok((diff, summary, clauses))
     }
 
-    fn create_or_alter(&self, clauses: &str) -> Script {
+    fn create_or_alter(&self, clauses: &str, memberships: &str) -> Script {
         let (identifier, literal) = (self.name.identifier(), self.name.literal());
         let sql = format!(
             "BEGIN;\nSELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal}) \\gexec\n\
-             ALTER ROLE {identifier} WITH{clauses};\nCOMMIT;\n",
+             ALTER ROLE {identifier} WITH{clauses};\n{memberships}COMMIT;\n",
             pg::literal(&format!("CREATE ROLE {identifier}")),
         );
         self.script(sql)
@@ -159,6 +182,7 @@ struct Role {
     attributes: HashMap<String, bool>,
     rolconnlimit: i32,
     rolpassword: Option<String>,
+    member_of: Vec<Name>,
 }
 
 impl Resource for PostgresqlUser {
@@ -176,17 +200,21 @@ impl Resource for PostgresqlUser {
         let verdict = if self.state == State::Absent {
             self.absent(role)
         } else {
-            let (diff, summary, clauses) = match self.differences(role, is) {
+            let (mut diff, mut summary, clauses) = match self.differences(role, is) {
                 Ok(differences) => differences,
                 Err(reason) => return Ok(Verdict::Refused(reason)),
             };
+            let memberships = self.memberships(role, &mut diff);
+            if !memberships.is_empty() {
+                summary.push("memberships".into());
+            }
             if role.is_some() && summary.is_empty() {
                 return Ok(Verdict::CONVERGED);
             }
             let summary = if role.is_some() { summary.join(", ") } else { "create the role".to_owned() };
             // A fresh password may only go to a role that had none: whoever knows the old one would be locked out.
             let has_password = role.is_some_and(|role| role.rolpassword.is_some());
-            let change = Change::new(summary, self.create_or_alter(&clauses)).diff(diff.titled(format!("role {}", self.name)));
+            let change = Change::new(summary, self.create_or_alter(&clauses, &memberships)).diff(diff.titled(format!("role {}", self.name)));
             Verdict::Change(change.replacing(has_password))
         };
         Ok(match (missing, verdict) {
@@ -242,6 +270,7 @@ mod tests {
     use super::*;
     use crate::{
         question::Answers,
+        resource::trial,
         secret::{Secret, SecretValues},
     };
     use serde_json::{Value, json};
@@ -261,7 +290,7 @@ mod tests {
     fn row(verifier: Option<&str>) -> Value {
         let attributes = json!({"LOGIN": true, "SUPERUSER": false, "CREATEDB": false, "CREATEROLE": false, "REPLICATION": false,
             "BYPASSRLS": false, "INHERIT": true});
-        json!({"attributes": attributes, "rolconnlimit": 20, "rolpassword": verifier})
+        json!({"attributes": attributes, "rolconnlimit": 20, "rolpassword": verifier, "member_of": ["staff"]})
     }
 
     fn known() -> SecretValues {
@@ -352,6 +381,19 @@ mod tests {
         let mut drifted = row(Some(&verifier));
         drifted["rolconnlimit"] = json!(-1);
         assert_eq!(change(verdict(&app(), vec![drifted], &known())).summary, "connection limit");
+    }
+
+    #[test]
+    fn memberships_are_put_right_where_they_are_declared() {
+        let member = |of: &[&str]| user(json!({"name": "app", "member_of": of})).unwrap();
+        assert!(matches!(verdict(&member(&["staff"]), vec![row(None)], &known()), Verdict::Converged { .. }));
+        let change = change(verdict(&member(&["pg_monitor", "o\"dd"]), vec![row(None)], &known()));
+        assert_eq!(change.summary, "memberships");
+        assert_eq!(trial::shown(&change.diff), "= role app\n- member of staff\n+ member of pg_monitor\n+ member of o\"dd");
+        let script = change.script.sealed_input().shown();
+        assert!(script.ends_with("REVOKE \"staff\" FROM \"app\";\nGRANT \"pg_monitor\" TO \"app\";\nGRANT \"o\"\"dd\" TO \"app\";\nCOMMIT;\n"), "{script}");
+        let none = self::change(verdict(&member(&[]), vec![row(None)], &known()));
+        assert!(none.script.sealed_input().shown().contains("REVOKE \"staff\""));
     }
 
     #[test]

@@ -275,7 +275,10 @@ fn a_read_only_file_system_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let script = put(&remote(&dir.path().join("file"))).script("new".into(), &SecretValues::default());
     let shown = in_a_mount("-o remount,ro", dir.path(), &script, "ls -A; cat file");
-    assert!(shown.contains("is mounted read-only or immutable") && shown.ends_with("\nfile\nold") && !shown.contains("status 0"), "{shown}");
+    assert!(
+        shown.contains("is mounted read-only or immutable") && shown.ends_with("\nfile\nold") && !shown.contains("status 0"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -201,11 +201,13 @@ pub(super) fn parameters(value: &Node, kind: &'static Kind, wrong: &mut Diagnost
     match &value.value {
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) if !kind.free_form.is_empty() => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_)
+            if !kind.free_form.is_empty() =>
+        {
             let key = Key { name: kind.free_form.to_owned(), place: value.place.clone() };
             Some(Node { value: Yaml::Map(vec![(key, value.clone())]), ..value.clone() })
         }
-        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) => {
+        Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
             wrong.push(read::expected(value, &format!("`{}`", kind.name), "a map of parameters"));
             None
         }

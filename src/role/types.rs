@@ -81,6 +81,7 @@ impl VarType {
             Yaml::Bool(_) => Self::Bool,
             Yaml::Int(_) => Self::Int,
             Yaml::Float(_) => Self::Float,
+            Yaml::Vaulted(_) => Self::String,
             Yaml::Seq(_) => Self::List,
             Yaml::Map(_) => Self::Dict,
             Yaml::Str(text) if !is_template(text) => Self::String,

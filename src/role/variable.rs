@@ -27,6 +27,8 @@ pub struct SecretSource {
     pub file: Node,
     /// How many characters.
     pub length: Option<Node>,
+    /// Where its value comes from, when it is not made on the node.
+    pub from: Option<Node>,
     /// Signs that a value from elsewhere may not hold, because what uses it could not be told.
     pub without: Option<Node>,
     /// The file's owner.
@@ -80,7 +82,7 @@ pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option
     Some(Default { kind, value, help, place })
 }
 
-const SECRET_KEYS: &[&str] = &["host", "file", "length", "without", "owner", "group", "mode"];
+const SECRET_KEYS: &[&str] = &["host", "file", "length", "from", "without", "owner", "group", "mode"];
 
 pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
     if !read::is_identifier(&key.name) {
@@ -105,6 +107,7 @@ pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<
         host: get("host"),
         file: file.clone(),
         length: get("length"),
+        from: get("from"),
         without: get("without"),
         owner: get("owner"),
         group: get("group"),

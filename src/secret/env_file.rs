@@ -109,18 +109,34 @@ impl EnvFile {
         })
     }
 
-    /// The text with `KEY=` lines added for `secrets`, everything else as it stood. The values are tokens.
+    /// The quotation marks that a value needs, so that we, a shell and systemd's `EnvironmentFile=` read the same; nothing when there are none
+    /// that do.
+    #[must_use]
+    pub fn quotes(value: &str) -> Option<&'static str> {
+        let plain = |letter: char| letter.is_alphanumeric() || "-._+/=:,@%^".contains(letter);
+        match value {
+            bare if bare.chars().all(plain) => Some(""),
+            single if !single.contains('\'') => Some("'"),
+            double if !double.contains(['"', '\\', '$', '`']) => Some("\""),
+            _ => None,
+        }
+    }
+
+    /// The text with `KEY=` lines for `secrets`, in their old places or at the end, everything else as it stood. The values are tokens.
     #[must_use]
     pub fn with(&self, secrets: &[super::SecretRef]) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for line in &self.lines {
             match line {
-                Line::Pair { key, .. } if secrets.iter().any(|secret| &secret.name == key) => {}
+                Line::Pair { key, .. } if secrets.iter().any(|secret| &secret.name == key) => {
+                    pieces.extend(secrets.iter().filter(|secret| &secret.name == key).cloned().map(Piece::Added));
+                }
                 Line::Pair { text, .. } => pieces.push(Piece::Kept(text.clone())),
                 Line::Other(text) => pieces.push(Piece::Kept(Secret::new(text.clone()))),
             }
         }
-        pieces.extend(secrets.iter().cloned().map(Piece::Added));
+        let new = secrets.iter().filter(|secret| self.keys().all(|key| key != secret.name));
+        pieces.extend(new.cloned().map(Piece::Added));
         pieces
     }
 }
@@ -130,7 +146,7 @@ impl EnvFile {
 pub enum Piece {
     /// A line that stood there before.
     Kept(Secret),
-    /// `NAME=value`, for a secret that is new.
+    /// `NAME=value`, for a secret that is new or replaced.
     Added(super::SecretRef),
 }
 
@@ -157,6 +173,15 @@ mod tests {
         assert_eq!(value(text, "B").as_deref(), Some("x y"));
         assert_eq!(value(text, "C").as_deref(), Some("d"));
         assert_eq!(value(text, "D"), None);
+    }
+
+    #[test]
+    fn what_is_quoted_as_told_is_read_as_it_was() {
+        for text in ["a=b/+%", "two words", " spaces ", "$(id)`x`\\", "it's", "\"quoted\"", "#no comment", "ü☃"] {
+            let quotes = EnvFile::quotes(text).unwrap();
+            assert_eq!(value(&format!("A={quotes}{text}{quotes}\n"), "A").as_deref(), Some(text), "{text}");
+        }
+        assert_eq!(["it's \"both\"", "it's $HOME"].map(EnvFile::quotes), [None, None]);
     }
 
     #[test]

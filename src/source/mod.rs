@@ -12,7 +12,7 @@ pub mod suggest;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use node::{Key, Node, Style, Yaml};
+pub use node::{Key, Node, Style, Vaulted, Yaml};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
 

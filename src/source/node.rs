@@ -1,8 +1,9 @@
 //! Values with places: what a YAML or INI file says, before anything interprets it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::Place;
+use crate::secret::Secret;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,10 +41,21 @@ pub enum Yaml {
     Float(f64),
     /// Text.
     Str(String),
+    /// Text that Ansible Vault encrypted. Nothing reads it by chance: it is no string.
+    Vaulted(Vaulted),
     /// A list.
     Seq(Vec<Node>),
     /// Keys and values in the order of the file; no key comes twice.
     Map(Vec<(Key, Node)>),
+}
+
+/// What Ansible Vault encrypted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Vaulted {
+    /// A value tagged `!vault`, as it is written: encrypted.
+    Sealed(Arc<str>),
+    /// A value of a file that was encrypted as a whole.
+    Opened(Secret),
 }
 
 /// The key of a map. Numbers and booleans as keys are their spelling.
@@ -55,6 +67,11 @@ pub struct Key {
     pub place: Place,
 }
 
+impl Vaulted {
+    /// What people see in place of a value that was decrypted.
+    pub const HIDDEN: &str = "‹encrypted›";
+}
+
 impl Yaml {
     /// What this is, with its article: `a list`.
     #[must_use]
@@ -64,6 +81,7 @@ impl Yaml {
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Float(_) => "a number",
             Self::Str(_) => "text",
+            Self::Vaulted(_) => "an encrypted value",
             Self::Seq(_) => "a list",
             Self::Map(_) => "a map",
         }
@@ -87,7 +105,7 @@ impl Node {
                 "no" | "off" | "false" => Some(false),
                 _ => None,
             },
-            Yaml::Null | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
+            Yaml::Null | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
         }
     }
 
@@ -105,7 +123,7 @@ impl Node {
             Yaml::Bool(value) => Some(if *value { "true".into() } else { "false".into() }),
             Yaml::Int(number) => Some(number.to_string().into()),
             Yaml::Float(number) => Some(format!("{number:?}").into()),
-            Yaml::Null | Yaml::Seq(_) | Yaml::Map(_) => None,
+            Yaml::Null | Yaml::Vaulted(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
         }
     }
 
@@ -119,6 +137,17 @@ impl Node {
     #[must_use]
     pub fn as_seq(&self) -> Option<&[Self]> {
         if let Yaml::Seq(items) = &self.value { Some(items) } else { None }
+    }
+
+    /// Whether it is, or holds, what Ansible Vault encrypted.
+    #[must_use]
+    pub fn holds_vaulted(&self) -> bool {
+        match &self.value {
+            Yaml::Vaulted(_) => true,
+            Yaml::Seq(items) => items.iter().any(Self::holds_vaulted),
+            Yaml::Map(entries) => entries.iter().any(|(_, value)| value.holds_vaulted()),
+            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => false,
+        }
     }
 
     /// The value of a key of a map.

@@ -6,9 +6,14 @@ use std::sync::Arc;
 
 use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
 
-use super::node::{Key, Node, Style, Yaml, plain_value};
+use super::node::{Key, Node, Style, Vaulted, Yaml, plain_value};
 use super::{Diagnostic, Place, SourceFile};
 
+/// Ansible's tags for encrypted values.
+const VAULT: &str = "!vault";
+const VAULT_ENCRYPTED: &str = "!vault-encrypted";
+/// The same in Ansible's JSON, as programs print it: a map of this key alone.
+pub(crate) const VAULT_KEY: &str = "__ansible_vault";
 /// Collections inside collections; far more than any inventory or role needs, far less than the stack holds.
 const MAX_DEPTH: usize = 64;
 /// What aliases may copy in one file, in bytes.
@@ -157,10 +162,10 @@ impl<'a> Builder<'a> {
         let at = self.place(range.clone());
         match name.as_str() {
             "!unsafe" => Ok(true),
-            "!vault" | "!vault-encrypted" => Err(Diagnostic::error("values encrypted with Ansible Vault are not supported yet")
+            VAULT | VAULT_ENCRYPTED => Err(Diagnostic::error("`!vault` is for a single text that Ansible Vault encrypted")
                 .at(at)
-                .label("tagged `!vault`")
-                .help("secrets are made on the node: see `secrets:` in `role.yml`; or pass the value with `-e @file`")),
+                .label("this is none")
+                .help("`ansible-vault encrypt_string` prints such a value; whole files need no tag")),
             _ => Err(Diagnostic::error(format!("unknown tag `{name}`")).at(at).label("on this value")),
         }
     }
@@ -176,10 +181,16 @@ impl<'a> Builder<'a> {
         let plain = style == ScalarStyle::Plain;
         let range = if plain && text.is_empty() { position.empty_at..position.empty_at } else { range };
         self.end = range.end.max(position.empty_at);
+        if tag.is_some_and(|tag| [VAULT, VAULT_ENCRYPTED].contains(&tag.original().as_str())) {
+            let value = Yaml::Vaulted(Vaulted::Sealed(text.into()));
+            let node = Node { value, place: self.place(range), style: Style::Quoted, verbatim: position.verbatim };
+            return Ok(Anchored { node, bytes: size_of::<Node>() + text.len(), height: 0 });
+        }
         let wanted = tag.and_then(Tag::core_suffix);
         let (value, style) = match wanted {
             Some("str") => (Yaml::Str(text.to_owned()), Style::Quoted),
-            Some("int" | "float" | "bool" | "null") => (plain_value(text), Style::Plain),
+            Some("float") => (text.parse().map_or_else(|_| plain_value(text), Yaml::Float), Style::Plain),
+            Some("int" | "bool" | "null") => (plain_value(text), Style::Plain),
             _ if plain => (plain_value(text), Style::Plain),
             _ => (Yaml::Str(text.to_owned()), Style::Quoted),
         };
@@ -260,7 +271,13 @@ impl<'a> Builder<'a> {
                 entries.push((key, value));
             }
         }
-        Ok(self.collection(Yaml::Map(entries), start.start, position, bytes, height))
+        let value = match entries.as_slice() {
+            [(key, Node { value: Yaml::Str(text), .. })] if key.name == VAULT_KEY => {
+                Yaml::Vaulted(Vaulted::Sealed(text.as_str().into()))
+            }
+            _ => Yaml::Map(entries),
+        };
+        Ok(self.collection(value, start.start, position, bytes, height))
     }
 
     fn collection(&self, value: Yaml, start: usize, position: Position, bytes: usize, height: usize) -> Anchored {
@@ -330,7 +347,7 @@ fn merge(value: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
             }
             Ok(all)
         }
-        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => wrong(),
+        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => wrong(),
     }
 }
 

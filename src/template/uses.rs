@@ -75,6 +75,20 @@ impl Template {
         members
     }
 
+    /// Where a variable, or a part of it, is compared with something.
+    #[must_use]
+    pub fn compared(&self, name: &str) -> Vec<(usize, Range<usize>)> {
+        let compares = |word: Option<&Word>| {
+            word.is_some_and(|word| ["==", "!=", "<", ">", "<=", ">=", "in"].iter().any(|sign| word.is(sign)))
+        };
+        let is_compared = |words: &[Word], at: usize| {
+            let after = at + 1 + 2 * parts(words, at).len();
+            compares(words.get(after)) || at.checked_sub(1).is_some_and(|before| compares(words.get(before)))
+        };
+        let uses = self.uses_of(name).filter(|(words, at, _)| is_compared(words, *at));
+        uses.map(|(words, at, file)| (file, words[at].range.clone())).collect()
+    }
+
     /// The variables that stand alone beside `and`, `or` and `not`, where text would count as true.
     #[must_use]
     pub fn operands(&self) -> Vec<(String, Range<usize>)> {

@@ -9,19 +9,27 @@
     reason = "clippy knows tests by their attribute; these helpers are theirs"
 )]
 
+mod backups;
 mod bad_input;
 mod edits;
 mod files;
 mod firewall;
 mod harness;
+mod health;
+mod health_of_neighbours;
 mod interruptions;
 mod kills;
 mod locks;
 mod packages;
+mod pg_conf;
+mod pg_hba;
 mod prediction;
 mod redis_ops;
+mod role_postgresql;
 mod role_redis;
+mod role_redis_container;
 mod role_redis_refusals;
+mod role_user_management;
 mod second_run;
 mod secrets;
 mod services;

@@ -109,6 +109,8 @@ fn checked(node: &Booted) {
     let project = Project::shipped(&[("database_vm", node, "")]);
     project.json(&["deploy", "--check"]).assert_code(0);
     project.run(&["deploy", "--check", "-v"]).assert_code(0);
+    let health = project.json(&["health"]);
+    assert!(health.code.is_some_and(|code| code < 2) && health.tasks("database_vm").len() > 3, "{}", health.said());
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub(super) use secrets::Secrets;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
     sync::Arc,
 };
@@ -52,6 +52,8 @@ pub(super) struct Scope<'a> {
     used_secret: Cell<bool>,
     /// Where secrets live, as far as it was asked.
     owners: RefCell<HashMap<String, String>>,
+    /// The names of the encrypted values that rendering has met.
+    met: RefCell<BTreeSet<String>>,
     known: RefCell<HashMap<String, Value>>,
     failed: RefCell<HashSet<String>>,
     resolving: RefCell<Vec<String>>,
@@ -99,6 +101,7 @@ impl<'a> Scope<'a> {
             secrets: Cell::new(Secrets::Forbidden("here")),
             used_secret: Cell::new(false),
             owners: RefCell::default(),
+            met: RefCell::default(),
             known: RefCell::default(),
             failed: RefCell::default(),
             resolving: RefCell::default(),
@@ -135,12 +138,13 @@ impl<'a> Scope<'a> {
 
     /// Renders a value: text where it is a template, the rest as it is, parts one by one.
     pub(super) fn render(&self, node: &Node) -> Result<Value, Failed> {
-        if node.verbatim {
+        if node.verbatim && !node.holds_vaulted() {
             return Ok(raw(node));
         }
         match &node.value {
-            Yaml::Str(text) if is_template(text) => self.render_text(text, node, false),
+            Yaml::Str(text) if is_template(text) && !node.verbatim => self.render_text(text, node, false),
             Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => Ok(raw(node)),
+            Yaml::Vaulted(value) => self.vaulted(node, value),
             Yaml::Seq(items) => {
                 let items: Vec<Result<Value, Failed>> = items.iter().map(|item| self.render(item)).collect();
                 items.into_iter().collect::<Result<Vec<_>, _>>().map(Value::Array)
@@ -149,7 +153,7 @@ impl<'a> Scope<'a> {
                 let mut map = Map::new();
                 let mut failed = None;
                 for (key, value) in entries {
-                    let name = self.render_key(key);
+                    let name = if node.verbatim { Ok(key.name.clone()) } else { self.render_key(key) };
                     match (name, self.render(value)) {
                         (Ok(name), Ok(value)) => {
                             map.insert(name, value);
@@ -259,7 +263,7 @@ impl<'a> Scope<'a> {
             }
             Yaml::Seq(items) => items.iter().for_each(|item| self.check_names(item, is_expression)),
             Yaml::Map(entries) => entries.iter().for_each(|(_, value)| self.check_names(value, is_expression)),
-            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {}
+            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => {}
         }
     }
 
@@ -269,6 +273,8 @@ impl<'a> Scope<'a> {
                 let _ = self.check_secrets(template, origin);
             } else if !self.names().contains(name) {
                 self.undefined(name, template, origin);
+            } else {
+                self.note_vaulted(name);
             }
         }
     }
@@ -305,6 +311,7 @@ impl<'a> Scope<'a> {
                 Ok(Some(value)) => {
                     failed |= self.is_forbidden(&value, origin);
                     failed |= self.missing_parts(name, &value, template, origin);
+                    failed |= self.is_compared(name, &value, template, origin);
                     context.insert(name.to_owned(), &value);
                 }
                 Ok(None) => failed |= self.undefined(name, template, origin),

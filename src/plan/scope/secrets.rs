@@ -8,8 +8,9 @@ use super::{Failed, Origin, Scope, any_text};
 use crate::{
     plan::lending,
     secret::{Encoding, SecretRef, holds_token},
-    source::{Diagnostic, did_you_mean},
+    source::{Diagnostic, Node, Place, Vaulted, did_you_mean},
     template::Template,
+    vault,
 };
 
 /// How secrets may be used.
@@ -43,15 +44,7 @@ impl Scope<'_> {
             let place = origin.place(member.file, &member.range);
             let wrong = |title: String| Diagnostic::error(title).at(place.clone());
             let diagnostic = match (&member.name, self.secrets.get()) {
-                (_, Secrets::Forbidden(here)) => {
-                    let diagnostic = wrong(format!("a secret cannot be used {here}"));
-                    let outermost = self.outermost.borrow().clone().filter(|_| !self.resolving.borrow().is_empty());
-                    let diagnostic = match outermost {
-                        Some(outermost) => diagnostic.at(outermost).also(place.clone(), "the secret"),
-                        None => diagnostic,
-                    };
-                    diagnostic.help("secrets go into the content of files, and into parameters that take a password")
-                }
+                (_, Secrets::Forbidden(here)) => self.forbidden(here, &place),
                 (None, _) => wrong("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
                 (Some(name), _) if !declared.contains(name.as_str()) => {
                     let diagnostic = wrong(format!("undeclared secret `{name}`"));
@@ -83,6 +76,59 @@ impl Scope<'_> {
         Ok(Value::Object(tokens.collect()))
     }
 
+    fn forbidden(&self, here: &str, place: &Place) -> Diagnostic {
+        let diagnostic = Diagnostic::error(format!("a secret cannot be used {here}")).at(place.clone());
+        let outermost = self.outermost.borrow().clone().filter(|_| !self.resolving.borrow().is_empty());
+        let diagnostic = match outermost {
+            Some(outermost) => diagnostic.at(outermost).also(place.clone(), "the secret"),
+            None => diagnostic,
+        };
+        diagnostic.help("secrets go into the content of files, and into parameters that take a password")
+    }
+
+    /// The token of what Ansible Vault encrypted; its value is put in on the node, as with any secret.
+    pub(super) fn vaulted(&self, node: &Node, value: &Vaulted) -> Result<Value, Failed> {
+        self.used_secret.set(true);
+        if let Secrets::Forbidden(here) = self.secrets.get() {
+            return Err(self.fail(self.forbidden(here, &node.place)));
+        }
+        if let Vaulted::Sealed(text) = value
+            && let Err(error) = vault::check(text)
+        {
+            let diagnostic = Diagnostic::error(format!("this value is not what `ansible-vault` writes: {error}"));
+            return Err(self.fail(diagnostic.at(node.place.clone()).help(error.remedy())));
+        }
+        let variable = self.resolving.borrow().last().cloned();
+        let secret = self.project.vaulted(&self.host.name, variable.as_deref(), &node.place, value);
+        self.met.borrow_mut().insert(secret.name.clone());
+        let other = self.secrets.get() == Secrets::OtherTokens;
+        Ok(Value::String(self.secret(&secret.name, other).token(Encoding::Plain)))
+    }
+
+    /// Lets the project know the encrypted values behind a variable of something that is not rendered yet.
+    pub(super) fn note_vaulted(&self, name: &str) {
+        let _ = self.again(Secrets::Tokens).variable(name);
+    }
+
+    /// A comparison with a token never holds, in silence: here it is an error.
+    pub(super) fn is_compared(&self, name: &str, value: &Value, template: &Template, origin: Origin<'_>) -> bool {
+        if self.secrets.get() == Secrets::OtherTokens || !any_text(value, &holds_token) {
+            return false;
+        }
+        let places = template.compared(name);
+        for (file, range) in &places {
+            let diagnostic = Diagnostic::error(format!("`{name}` holds a secret: nothing can depend on its value"));
+            self.fail(diagnostic.at(origin.place(*file, range)).help("its value is put in on the node"));
+        }
+        !places.is_empty()
+    }
+
+    /// The names of all secrets that may stand in what was rendered.
+    fn all_names(&self) -> Vec<String> {
+        let declared = self.roles.iter().flat_map(|role| role.secrets.keys().cloned());
+        declared.chain(self.met.borrow().iter().cloned()).collect()
+    }
+
     pub(super) fn secret(&self, name: &str, other: bool) -> SecretRef {
         let secret = SecretRef { host: self.owner(name), name: name.to_owned() };
         if other { SecretRef { host: format!("{0} {0}", secret.host), name: format!("other {name}") } } else { secret }
@@ -103,7 +149,7 @@ impl Scope<'_> {
     /// The text with the tokens of [`Secrets::OtherTokens`] written as the real ones.
     pub(in crate::plan) fn with_real_tokens(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for name in self.roles.iter().flat_map(|role| role.secrets.keys()) {
+        for name in &self.all_names() {
             for encoding in [Encoding::Plain, Encoding::Url] {
                 text = text.replace(&self.secret(name, true).token(encoding), &self.secret(name, false).token(encoding));
             }
@@ -114,7 +160,7 @@ impl Scope<'_> {
     /// Whether every token of a text is whole.
     pub(in crate::plan) fn tokens_are_whole(&self, text: &str) -> bool {
         let mut text = text.to_owned();
-        for name in self.roles.iter().flat_map(|role| role.secrets.keys()) {
+        for name in &self.all_names() {
             for encoding in [Encoding::Plain, Encoding::Url] {
                 text = text.replace(&self.secret(name, false).token(encoding), "");
             }

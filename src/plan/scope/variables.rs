@@ -86,7 +86,10 @@ impl<'a> Scope<'a> {
             return Ok(Some(Found::Data(value, None)));
         }
         if let Some(extra) = self.project.extra.get(name) {
-            return Ok(Some(Found::Data(extra.value.clone(), Some(&extra.place))));
+            return Ok(Some(match &extra.vaulted {
+                Some(node) => Found::Raw(node),
+                None => Found::Data(extra.value.clone(), Some(&extra.place)),
+            }));
         }
         if let Some((_, node)) = self.vars.iter().find(|(key, _)| key.name == name) {
             return Ok(Some(Found::Raw(node)));

@@ -21,7 +21,7 @@ fn places(node: &Node, into: &mut Vec<String>) {
                 places(value, into);
             }
         }
-        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {}
+        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => {}
     }
 }
 
@@ -259,15 +259,21 @@ fn tags_are_kept_or_refused_but_never_lost() {
     assert!(error("!!int five").starts_with("error: not what its tag `!!int` says"));
     assert!(error("!Ref x").starts_with("error: unknown tag `!Ref`"));
     assert!(error("!!binary aGk=").starts_with("error: unknown tag `!!binary`"));
-    insta::assert_snapshot!(error("redis_password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6139\n"), @r##"
-    error: values encrypted with Ansible Vault are not supported yet
-     --> a.yml:2:3
+    let sealed = |text: &str| Yaml::Vaulted(Vaulted::Sealed(text.into()));
+    let encrypted = node("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6139\nb: {__ansible_vault: \"x\\ny\"}\n");
+    assert_eq!(encrypted.get("a").unwrap().value, sealed("$ANSIBLE_VAULT;1.1;AES256\n6139\n"));
+    assert_eq!(encrypted.get("b").unwrap().value, sealed("x\ny"));
+    // No string, so that nothing takes it for one.
+    assert_eq!(encrypted.get("a").unwrap().scalar_text(), None);
+    insta::assert_snapshot!(error("redis_password: !vault [a]"), @"
+    error: `!vault` is for a single text that Ansible Vault encrypted
+     --> a.yml:1:17
       |
-    2 |   ********
-      |   ^^^^^^^^ tagged `!vault`
+    1 | redis_password: ********
+      |                 ^^^^^^^^ this is none
       |
-      = help: secrets are made on the node: see `secrets:` in `role.yml`; or pass the value with `-e @file`
-    "##);
+      = help: `ansible-vault encrypt_string` prints such a value; whole files need no tag
+    ");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod leaks;
 mod lent;
 mod lost;
 mod once;
+mod outside;
 pub mod search;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};

@@ -1,0 +1,71 @@
+//! The passwords of Ansible Vault: from files, from programs, or from whoever sits at the terminal.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use zeroize::Zeroizing;
+
+use super::arguments::Passwords;
+use crate::{
+    outside::password_of,
+    source::{Diagnostic, Diagnostics, Place, SourceFile},
+    vault::Keyring,
+};
+
+/// The label of what has none.
+const DEFAULT: &str = "default";
+
+/// The passwords that the arguments name; none when they name none.
+pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
+    let (mut keys, mut wrong) = (Keyring::default(), Diagnostics::default());
+    for id in &arguments.vault_id {
+        let (label, source) = match id.split_once('@') {
+            Some(("", source)) => (DEFAULT, source),
+            Some((label, source)) => (label, source),
+            None => (DEFAULT, id.as_str()),
+        };
+        if source.is_empty() {
+            let place = Place::new(&SourceFile::new("--vault-id", id.as_str()), 0..id.len());
+            wrong
+                .push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(place).help("the source is a file, or `prompt`"));
+        } else {
+            let password = if source == "prompt" { ask(label) } else { password_of(&home(Path::new(source)), label) };
+            add(&mut keys, label, wrong.keep(password));
+        }
+    }
+    // An empty variable of the environment names no file.
+    for path in arguments.vault_password_file.iter().filter(|path| !path.as_os_str().is_empty()) {
+        add(&mut keys, DEFAULT, wrong.keep(password_of(&home(path), DEFAULT)));
+    }
+    if arguments.ask_vault_pass {
+        add(&mut keys, DEFAULT, wrong.keep(ask(DEFAULT)));
+    }
+    wrong.into_result(Arc::new(keys))
+}
+
+fn add(keys: &mut Keyring, label: &str, password: Option<Zeroizing<Vec<u8>>>) {
+    if let Some(password) = password {
+        keys.add(label, password);
+    }
+}
+
+/// Asks on the terminal, whatever standard input is; what is typed does not show.
+fn ask(label: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+    let prompt = if label == DEFAULT { "Vault password: ".to_owned() } else { format!("Vault password ({label}): ") };
+    let typed = rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
+        Diagnostic::error(format!("cannot ask for the vault password: there is no terminal ({error})"))
+            .help("where nobody sits, give it with `--vault-password-file`")
+    })?;
+    let password = Zeroizing::new(typed.trim().as_bytes().to_vec());
+    if password.is_empty() { Err(Diagnostic::error("the vault password is empty")) } else { Ok(password) }
+}
+
+/// `~` is for the shell, which does not see it behind a label.
+fn home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,214 @@
+//! Values are fetched, or the reader learns why not; nobody learns the value.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::*;
+use crate::{
+    outside::Program,
+    source::{Place, SourceFile},
+};
+
+const INLINE: &str = include_str!("../vault/fixture/inline");
+
+fn keys() -> Keyring {
+    let mut keys = Keyring::default();
+    keys.add("default", Zeroizing::new(b"the-fixture-password".to_vec()));
+    keys
+}
+
+fn job(source: Source) -> Job {
+    let place = Place::new(&SourceFile::new("inventory/hosts.yml", "here"), 0..4);
+    let secret = SecretRef { host: "db".into(), name: "TOKEN".into() };
+    Job { outside: Outside { source, place }, is_line: true, users: vec![secret] }
+}
+
+fn fetched(source: Source) -> Result<String, String> {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("pw"), "from-a-file\n").unwrap();
+    fs::write(directory.path().join("vaulted"), INLINE).unwrap();
+    fs::write(directory.path().join("empty"), "\n").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut known = SecretValues::default();
+    known.insert(SecretRef { host: "db".into(), name: "KNOWN".into() }, Secret::new("kn0wn-value".into()));
+    let value = runtime.block_on(job(source).value(directory.path(), &keys(), &known));
+    value.map(|value| value.expose().to_owned()).map_err(|wrong| format!("{} [{}]", wrong.title, wrong.help.unwrap_or_default()))
+}
+
+fn shell(line: &str) -> Source {
+    Source::Command(Program::Shell(line.to_owned()))
+}
+
+fn words(words: &[&str]) -> Source {
+    Source::Command(Program::Words(words.iter().map(|word| (*word).to_owned()).collect()))
+}
+
+#[test]
+fn every_source_gives_its_value() {
+    // PATH is set wherever tests run.
+    assert_eq!(fetched(Source::Env("PATH".into())).unwrap(), std::env::var("PATH").unwrap());
+    assert_eq!(fetched(Source::File("pw".into())).unwrap(), "from-a-file");
+    assert_eq!(fetched(Source::File("vaulted".into())).unwrap(), "sn0wman-☃-value");
+    assert_eq!(fetched(words(&["printf", "%s\\n", "$HOME; `id`"])).unwrap(), "$HOME; `id`");
+    assert_eq!(fetched(shell("printf 'a%s\\n' b | tr b c; echo chatter >&2")).unwrap(), "ac");
+    assert_eq!(fetched(shell("cat pw")).unwrap(), "from-a-file", "relative to the project");
+    assert_eq!(fetched(Source::Vaulted(Vaulted::Sealed(INLINE.into()))).unwrap(), "sn0wman-☃-value");
+    assert_eq!(fetched(Source::Vaulted(Vaulted::Opened(Secret::new("opened".into())))).unwrap(), "opened");
+}
+
+#[test]
+fn a_source_without_a_value_is_an_error_that_says_what_to_do() {
+    let cases = [
+        Source::Env("AUTOBOT_NOT_SET_ANYWHERE".into()),
+        Source::File("nowhere".into()),
+        Source::File("empty".into()),
+        Source::File("/proc/self/root".into()),
+        words(&["/nowhere/vault"]),
+        shell("echo first >&2; echo 'permission denied' >&2; exit 3"),
+        shell("exit 1"),
+        shell("true"),
+        shell("printf 'pass\\nuser: x\\n'"),
+        shell("printf 'a\\000b'"),
+        shell("printf 'a\\377b'"),
+        shell("kill -9 $$"),
+        Source::Vaulted(Vaulted::Sealed(INLINE.replace("39", "40").into())),
+    ];
+    let said: Vec<String> = cases.into_iter().map(|source| fetched(source).unwrap_err()).collect();
+    insta::assert_snapshot!(said.join("\n"), @"
+    no value for `TOKEN` of `db` from the variable `AUTOBOT_NOT_SET_ANYWHERE` of the environment: it is not set [set it for this run, such as with `read -rs AUTOBOT_NOT_SET_ANYWHERE && export AUTOBOT_NOT_SET_ANYWHERE`]
+    no value for `TOKEN` of `db` from the file `nowhere`: No such file or directory (os error 2) [the file is one of this machine; a relative path begins at the project]
+    no value for `TOKEN` of `db` from the file `empty`: it is empty []
+    no value for `TOKEN` of `db` from the file `/proc/self/root`: Is a directory (os error 21) [the file is one of this machine; a relative path begins at the project]
+    no value for `TOKEN` of `db` from the command `/nowhere/vault`: it cannot be started: No such file or directory (os error 2) [it said nothing on standard error]
+    no value for `TOKEN` of `db` from the command `echo`: it ended with exit status: 3 [it said: first
+    permission denied]
+    no value for `TOKEN` of `db` from the command `exit`: it ended with exit status: 1 [it said nothing on standard error]
+    no value for `TOKEN` of `db` from the command `true`: it is empty []
+    no value for `TOKEN` of `db` from the command `printf`: it has more than one line [a value is a single line; of a program's output take one, such as with `| head -n 1`]
+    no value for `TOKEN` of `db` from the command `printf`: it holds a control character []
+    no value for `TOKEN` of `db` from the command `printf`: it is not UTF-8 text []
+    no value for `TOKEN` of `db` from the command `kill`: it ended with signal: 9 (SIGKILL) [it said nothing on standard error]
+    no value for `TOKEN` of `db` from Ansible Vault: it is damaged: it was cut short [restore it, or encrypt the value anew with `ansible-vault`]
+    ");
+}
+
+#[test]
+fn what_a_failing_program_says_does_not_show_what_it_printed_or_what_is_known() {
+    let said =
+        fetched(shell("echo pr1nted-value; echo 'got pr1nted-value and kn0wn-value \x1b[31mred' >&2; exit 1")).unwrap_err();
+    assert!(!said.contains("pr1nted") && !said.contains("kn0wn") && !said.contains('\x1b'), "{said}");
+    assert!(said.contains("it said: got ‹what it printed› and ‹KNOWN›  [31mred"), "{said}");
+}
+
+#[test]
+fn a_program_that_does_not_end_is_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let program = Program::Shell("echo $$ >pid; exec sleep 1000".into());
+    let directory = tempfile::tempdir().unwrap();
+    let silent = runtime.block_on(program::output(&program, directory.path(), Duration::from_millis(300))).unwrap_err();
+    assert_eq!(silent.why, "it did not end within 0 s");
+    let pid = fs::read_to_string(directory.path().join("pid")).unwrap();
+    let gone = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).map_or(true, |stat| stat.contains(") Z "));
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !gone() {
+        assert!(std::time::Instant::now() < deadline, "{pid} goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_short_value_and_an_open_file_are_worth_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pw");
+    fs::write(&path, "short").unwrap();
+    let warnings = |mode: u32, value: &str| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = job(Source::File("pw".into())).warnings(directory.path(), &Secret::new(value.into()));
+        warnings.into_iter().map(|warning| warning.title).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(0o640, "long enough"), Vec::<String>::new());
+    assert_eq!(
+        warnings(0o644, "short"),
+        ["the value of `TOKEN` of `db` is shorter than 8 characters", "the file `pw` is open to everybody on this machine"]
+    );
+}
+
+#[test]
+fn a_vault_password_comes_from_a_file_or_from_a_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let password = |name: &str, text: &str, mode: u32| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let password = crate::outside::password_of(&path, "prod")
+            .map_err(|wrong| wrong.title.replace(&*directory.path().to_string_lossy(), ""));
+        password.map(|password| String::from_utf8_lossy(&password).into_owned())
+    };
+    assert_eq!(password("file", "  two words \r\n", 0o600).unwrap(), "two words");
+    assert_eq!(password("program", "#!/bin/sh\necho \"$# said\"\n", 0o700).unwrap(), "0 said");
+    assert_eq!(password("a-client.sh", "#!/bin/sh\necho \"$1=$2\"\n", 0o700).unwrap(), "--vault-id=prod");
+    assert_eq!(password("empty", "\n", 0o600).unwrap_err(), "no vault password from `/empty`: it is empty");
+    assert_eq!(
+        password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(),
+        "no vault password from `/fails`: it ended with exit status: 7"
+    );
+    assert!(crate::outside::password_of(&directory.path().join("nowhere"), "x").is_err());
+}
+
+/// A plan of two hosts whose only secret comes from a program that notes each of its runs.
+fn plan(directory: &std::path::Path) -> Plan {
+    let write = |path: &str, text: &str| {
+        let path = directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let role = "secrets:\n  TOKEN: {file: /etc/app.env, from: {command: \"echo ran >>ran; echo real-value\"}}\n\
+                tasks:\n  - {name: A, copy: {dest: /a, content: \"{{ secrets.TOKEN }} {{ x }}\"}}\n";
+    write("roles/app/role.yml", role);
+    let vaulted = INLINE.trim_end().replace('\n', "\n      ");
+    write(
+        "hosts.yml",
+        &format!("all:\n  vars:\n    autobot_roles: [app]\n    x: !vault |\n      {vaulted}\n  hosts: {{one: , two: }}\n"),
+    );
+    let inventories = vec![crate::inventory::InventorySource::Path(directory.join("hosts.yml"))];
+    let request = crate::plan::Request { project: directory.to_owned(), inventories, ..crate::plan::Request::default() };
+    crate::plan::load(&request).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+fn given(plan: &Plan) -> Vec<String> {
+    let value = |host: &HostPlan, name: &str| {
+        let secret = SecretRef { host: host.name.clone(), name: name.to_owned() };
+        host.given.get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
+    };
+    plan.hosts.iter().flat_map(|host| [value(host, "TOKEN"), value(host, "x (vault)")]).collect()
+}
+
+#[test]
+fn a_program_is_run_once_for_all_hosts_and_for_health_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let fetched = |mode: Mode| {
+        let mut plan = plan(directory.path());
+        runtime.block_on(fetch(&mut plan, mode, directory.path(), &keys())).unwrap();
+        given(&plan)
+    };
+    assert_eq!(fetched(Mode::Health), [""; 4]);
+    assert!(!directory.path().join("ran").exists());
+    assert_eq!(fetched(Mode::Check), ["real-value", "sn0wman-☃-value", "real-value", "sn0wman-☃-value"]);
+    assert_eq!(fs::read_to_string(directory.path().join("ran")).unwrap(), "ran\n");
+}
+
+#[test]
+fn rehearsals_make_values_up_the_same_in_every_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stand_ins = StandIns::default();
+    let mut pass = || {
+        let mut plan = plan(directory.path());
+        stand_ins.give(&mut plan).unwrap();
+        given(&plan)
+    };
+    let first = pass();
+    assert_eq!(first, pass());
+    assert_eq!((&first[0], &first[1]), (&first[2], &first[3]));
+    assert!(first.iter().all(|value| value.len() == 32) && first[0] != first[1], "{first:?}");
+    assert!(!directory.path().join("ran").exists());
+}

@@ -1,0 +1,202 @@
+//! Secrets from outside: where `autobot_secrets` and the roles say that values come from, and what Ansible Vault encrypted.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::{
+    outside::{Outside, Program, Source},
+    role::{Role, kind_of},
+    secret::{Encoding, Part, Sealed, SecretRef},
+    source::{Diagnostic, Diagnostics, Node, Place, Vaulted, did_you_mean},
+};
+
+use super::{
+    project::{Project, names_in},
+    scope::{Failed, HostVars, Scope, Secrets},
+};
+
+/// The variable that says for a host which secrets come from where.
+pub(super) const VARIABLE: &str = "autobot_secrets";
+
+const KEYS: &[&str] = &["env", "file", "command", "value"];
+
+/// The encrypted values that hosts need, and what each is called.
+#[derive(Debug, Default)]
+pub(super) struct Vaults {
+    names: Vec<(Place, String)>,
+    values: IndexMap<SecretRef, Outside>,
+}
+
+impl Vaults {
+    /// The secret that an encrypted value is for a host.
+    pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, place: &Place, value: &Vaulted) -> SecretRef {
+        let known = self.names.iter().find(|(known, _)| known == place).map(|(_, name)| name.clone());
+        let name = known.unwrap_or_else(|| {
+            // No secret of a role can have such a name.
+            let name = |count| match (variable.unwrap_or("value"), count) {
+                (variable, 1) => format!("{variable} (vault)"),
+                (variable, count) => format!("{variable} (vault {count})"),
+            };
+            let is_free = |name: &String| self.names.iter().all(|(_, known)| known != name);
+            let name = (1..=self.names.len() + 1).map(name).find(is_free).unwrap_or_default();
+            self.names.push((place.clone(), name.clone()));
+            name
+        });
+        let secret = SecretRef { host: host.to_owned(), name };
+        self.values.insert(secret.clone(), Outside { source: Source::Vaulted(value.clone()), place: place.clone() });
+        secret
+    }
+
+    /// Those of one host.
+    pub(super) fn of(&self, host: &str) -> Vec<(SecretRef, Outside)> {
+        let own = self.values.iter().filter(|(secret, _)| secret.host == host);
+        own.map(|(secret, outside)| (secret.clone(), outside.clone())).collect()
+    }
+}
+
+/// What `autobot_secrets` says for a host, by the names of secrets.
+pub(super) fn declared(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> IndexMap<String, Outside> {
+    let scope = Scope::new(project, host, None, None);
+    scope.secrets.set(Secrets::Tokens);
+    let mut found = IndexMap::new();
+    let extra = project.extra.get(VARIABLE);
+    let written = match extra {
+        Some(extra) => extra.vaulted.as_ref(),
+        None => host.values.get(VARIABLE),
+    };
+    let place = extra.map(|extra| &extra.place).or_else(|| written.map(|node| &node.place));
+    let at = |node: Option<&Node>| node.map(|node| node.place.clone()).or_else(|| place.cloned());
+    match scope.variable(VARIABLE) {
+        Ok(None | Some(Value::Null)) | Err(Failed) => {}
+        Ok(Some(Value::Object(entries))) => {
+            for (name, value) in &entries {
+                let node = written.and_then(|written| written.get(name));
+                let is_known = project.roles.values().any(|role| role.secrets.contains_key(name));
+                let names = if is_known { Vec::new() } else { secret_names(project) };
+                if !is_known && !names.contains(name) {
+                    let key =
+                        written.and_then(Node::as_map).and_then(|entries| entries.iter().find(|(key, _)| key.name == *name));
+                    let place = key.map(|(key, _)| key.place.clone()).or_else(|| at(None));
+                    let unknown = Diagnostic { place, ..Diagnostic::error(format!("no role declares the secret `{name}`")) };
+                    scope.fail(match did_you_mean(name, names.iter().map(String::as_str)) {
+                        Some(near) => unknown.suggest(Some(near)),
+                        None if names.is_empty() => unknown,
+                        None => unknown.help(format!("roles declare: {}", names.join(", "))),
+                    });
+                } else if let Ok(source) = source(&scope, name, value, node, at(node).as_ref())
+                    && let Some(place) = at(node)
+                {
+                    found.insert(name.clone(), Outside { source, place });
+                }
+            }
+        }
+        Ok(Some(other)) => {
+            let title = format!("`{VARIABLE}` must be a map by the names of secrets, this is {}", kind_of(&other));
+            let diagnostic = Diagnostic { place: at(None), ..Diagnostic::error(title) };
+            scope.fail(diagnostic.help(format!("`{VARIABLE}: {{REDIS_PASSWORD: {{env: REDIS_PASSWORD}}}}`")));
+        }
+    }
+    wrong.extend(scope.take_wrong());
+    found
+}
+
+/// The secrets of all roles of the project, those of this run or not.
+fn secret_names(project: &Project) -> Vec<String> {
+    // What is wrong with roles of other runs is their business.
+    let mut ignored = Diagnostics::default();
+    let mut names: Vec<String> = Vec::new();
+    for role in names_in(&project.path.join("roles")) {
+        let read = match project.roles.get(&role) {
+            Some(role) => role.secrets.keys().cloned().collect(),
+            None => Role::read(&project.path, &role, &mut ignored)
+                .map(|role| role.secrets.into_keys().collect::<Vec<_>>())
+                .unwrap_or_default(),
+        };
+        names.extend(read);
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What a role's `from` says of a secret.
+pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<Outside, Failed> {
+    let before = scope.secrets.replace(Secrets::Tokens);
+    let value = scope.render(node);
+    scope.secrets.set(before);
+    let source = source(scope, name, &value?, Some(node), Some(&node.place))?;
+    Ok(Outside { source, place: node.place.clone() })
+}
+
+/// Where a secret comes from: one of [`KEYS`].
+fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, place: Option<&Place>) -> Result<Source, Failed> {
+    let fail = |diagnostic: Diagnostic| {
+        let place = diagnostic.place.clone().or_else(|| place.cloned());
+        scope.fail(Diagnostic { place, ..diagnostic })
+    };
+    let example = "`env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`";
+    let Value::Object(entries) = value else {
+        let title = format!("the source of the secret `{name}` must be a map, this is {}", kind_of(value));
+        let in_clear = value.is_string().then_some("a password in clear in the inventory is one that everybody reads; ");
+        return Err(fail(Diagnostic::error(title).help(format!("{}give {example}", in_clear.unwrap_or_default()))));
+    };
+    if let Some(key) = entries.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let place = node.and_then(Node::as_map).and_then(|entries| entries.iter().find(|(known, _)| known.name == *key));
+        let unknown = Diagnostic::error(format!("unknown source `{key}` of the secret `{name}`"));
+        let unknown = Diagnostic { place: place.map(|(key, _)| key.place.clone()), ..unknown };
+        return Err(fail(match did_you_mean(key, KEYS.iter().copied()) {
+            Some(near) => unknown.suggest(Some(near)),
+            None => unknown.help(format!("give {example}")),
+        }));
+    }
+    let mut given = entries.iter();
+    let (Some((key, value)), None) = (given.next(), given.next()) else {
+        return Err(fail(
+            Diagnostic::error(format!("the secret `{name}` needs exactly one source")).help(format!("give {example}")),
+        ));
+    };
+    let at = node.and_then(|node| node.get(key)).map(|node| node.place.clone());
+    let wrong = |title: String| Diagnostic { place: at.clone(), ..Diagnostic::error(title) };
+    if key == "value" {
+        return vaulted(scope, value).ok_or_else(|| {
+            let title = format!("the value of the secret `{name}` stands here in clear");
+            fail(wrong(title).help("encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`"))
+        });
+    }
+    if super::scope::any_text(value, &crate::secret::holds_token) {
+        let title = format!("a secret cannot be used in `{key}` of the secret `{name}`");
+        return Err(fail(wrong(title).help("`value` takes what Ansible Vault encrypted")));
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) if !text.trim().is_empty() && !text.contains('\0') => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    let mistaken = |wanted: &str| fail(wrong(format!("`{key}` of the secret `{name}` must be {wanted}")));
+    match (key.as_str(), value) {
+        ("env", value) => match text(value).filter(|name| !name.contains('=')) {
+            Some(variable) => Ok(Source::Env(variable)),
+            None => Err(mistaken("the name of a variable of the environment")),
+        },
+        ("file", value) => text(value).map(Source::File).ok_or_else(|| mistaken("a path on this machine")),
+        (_, Value::Array(words)) => {
+            let words: Option<Vec<String>> = words.iter().map(text).collect();
+            let words = words.filter(|words| !words.is_empty());
+            words
+                .map(|words| Source::Command(Program::Words(words)))
+                .ok_or_else(|| mistaken("a program and its arguments, each a text"))
+        }
+        (_, value) => text(value)
+            .map(|line| Source::Command(Program::Shell(line)))
+            .ok_or_else(|| mistaken("a list of words, or a line for the shell")),
+    }
+}
+
+/// The encrypted value that a text consists of, and nothing else.
+fn vaulted(scope: &Scope<'_>, value: &Value) -> Option<Source> {
+    let sealed = Sealed::from(value.as_str()?);
+    let parts = sealed.parts();
+    let [Part::Secret(secret, Encoding::Plain)] = parts.as_slice() else { return None };
+    let known = scope.project.vaulted_of(&scope.host.name);
+    known.into_iter().find(|(known, _)| known == secret).map(|(_, outside)| outside.source)
+}

@@ -1,0 +1,27 @@
+# Arguments: number, status file, directory, timer.
+while [ $# -ge 4 ]; do
+    printf '@@ backup %s\nnow %s\n' "$1" "$(date +%s)"
+    status=$2 directory=$3 timer=$4
+    shift 4
+    if since=$(stat -c %Y -- "/etc/systemd/system/timers.target.wants/$timer" 2>/dev/null); then printf 'since %s\n' "$since"; fi
+    (
+        success=
+        set --
+        if [ -e "$status" ]; then
+            echo file
+            # No more than a status file has: whoever makes the backups writes it, not root.
+            content=$(head -c 65536 -- "$status") || exit
+            while IFS= read -r line; do
+                printf 'status %s\n' "$line"
+                case $line in
+                    success=?*) success=yes ;;
+                    archive=*) line=${line#* } && set -- "$@" "./${line##*/}" ;;
+                esac
+            done <<END
+$content
+END
+        fi
+        if [ $# -gt 0 ] && cd -- "$directory" 2>/dev/null; then stat -c 'there %s %n' -- "$@" 2>/dev/null; fi
+        if [ -z "$success" ]; then printf 'next %s\n' "$(TZ=UTC systemctl show -p NextElapseUSecRealtime --value -- "$timer" 2>/dev/null)"; fi
+    )
+done

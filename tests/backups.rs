@@ -1,0 +1,440 @@
+//! The backup programs with a real `sh`, real files, and tools that only look like a database's: what they keep, what they throw away, what they say.
+//! Whether the real tools agree is tested on nodes, in `tests/e2e/backups.rs`.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute; these helpers are theirs")]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+/// An archive that our `pg_restore` can read.
+const GOOD: &str = "archive\nEND\n";
+/// When the two archives were made that are there before each test.
+const OLD: &str = "20200101T000000Z";
+const OLDER: &str = "20190101T000000Z";
+
+fn text(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// A node of one directory: `bin`, `backups`, `state`, and `psql`, the lines that psql says.
+struct Node {
+    directory: TempDir,
+    shell: &'static [&'static str],
+}
+
+impl Node {
+    /// PostgreSQL's program, which keeps `keep` archives, of the databases that these shell lines name.
+    fn postgresql(keep: u32, wanted: &str) -> Self {
+        let node = Self::new();
+        let program = text("templates/postgresql_backup/postgresql-backup.tera");
+        let (before, after) = (program.find("{% for").unwrap(), program.find("{% endfor %}").unwrap() + "{% endfor %}".len());
+        let program = format!("{}{wanted}{}", &program[..before], &program[after..]);
+        let program = program.replace("{{ postgresql_backup_keep }}", &keep.to_string()).replace("{{ postgresql_port }}", "5432");
+        node.install(&program.replace("user=postgres", "user=root"), "postgresql");
+        node.tool("psql", "cat \"$NODE/psql\"; [ ! -e \"$NODE/psql-fails\" ]");
+        let write = "for word; do case $word in --file=*) file=${word#*=} ;; --dbname=*) name=${word#*=} ;; esac; done
+printf '%s\\n' \"$name\" >>\"$NODE/asked\"
+if [ -e \"$NODE/on-dump\" ]; then . \"$NODE/on-dump\"; fi
+printf 'archive\\nEND\\n' >\"$file\"";
+        node.tool("pg_dump", write);
+        node.tool("pg_dumpall", &write.replace("END", "-- PostgreSQL database cluster dump complete"));
+        node.tool(
+            "pg_restore",
+            "for file; do :; done; [ \"$(tail -n 1 \"$file\")\" = END ] || { echo 'could not read'; exit 1; }",
+        );
+        node.databases(&["app"]);
+        node
+    }
+
+    fn new() -> Self {
+        let node = Self { directory: tempfile::tempdir().unwrap(), shell: &["dash"] };
+        for name in ["bin", "backups", "state"] {
+            fs::create_dir(node.path(name)).unwrap();
+        }
+        node
+    }
+
+    fn install(&self, program: &str, which: &str) {
+        let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/backup_tools/files/backup-functions");
+        let mut program = program.replace("/usr/local/lib/autobot/backup-functions", functions.to_str().unwrap());
+        for (variable, name) in [("directory", "backups"), ("status_file", "state/status"), ("bin_dir", "bin")] {
+            let quoted = format!("{{{{ {which}_backup_{variable} | replace(from=\"'\", to=\"'\\\\''\") }}}}");
+            program = program.replace(&quoted, self.path(name).to_str().unwrap());
+        }
+        program = program.replace(&format!("{{{{ {which}_backup_unit }}}}"), "backup");
+        assert!(!program.contains("{{") && !program.contains("{%"), "{program}");
+        fs::write(self.path("program"), program).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn tool(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// What psql says: databases of these names.
+    fn databases(&self, names: &[&str]) {
+        let mut lines = String::new();
+        for name in names {
+            lines.push_str("dump ");
+            for byte in name.bytes() {
+                write!(lines, "{byte:02x}").unwrap();
+            }
+            lines.push('\n');
+        }
+        fs::write(self.path("psql"), lines).unwrap();
+    }
+
+    /// A shell line that each dump runs; `$name` is what libpq is told.
+    fn on_dump(&self, script: &str) {
+        fs::write(self.path("on-dump"), script).unwrap();
+    }
+
+    fn run(&self, verb: &str) -> Output {
+        let mut command = Command::new(self.shell[0]);
+        command
+            .args(&self.shell[1..])
+            .arg(self.path("program"))
+            .arg(verb)
+            .env("NODE", self.path(""))
+            .env("INVOCATION_ID", "this-run");
+        command.env_remove("JOURNAL_STREAM").output().unwrap()
+    }
+
+    #[track_caller]
+    fn succeeds(&self) {
+        let output = self.run("backup");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(self.status("result"), "ok");
+    }
+
+    /// What a run that fails says.
+    #[track_caller]
+    fn fails(&self) -> String {
+        let output = self.run("backup");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(self.status("result"), "failed");
+        said
+    }
+
+    fn status(&self, key: &str) -> String {
+        let status = fs::read_to_string(self.path("state/status")).unwrap_or_default();
+        let values: Vec<&str> = status
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .filter(|(name, _)| *name == key)
+            .map(|(_, value)| value)
+            .collect();
+        values.join("\n")
+    }
+
+    /// Puts an archive there, verified unless it says otherwise.
+    fn archive(&self, name: &str, content: &str, verified: bool) {
+        let path = self.path("backups").join(name);
+        fs::write(&path, content).unwrap();
+        if verified {
+            let output = Command::new("sha256sum").arg(&path).output().unwrap();
+            let sum = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned();
+            fs::write(path.with_file_name(format!("{name}.sha256")), format!("{sum}  {name}\n")).unwrap();
+        }
+    }
+
+    /// The names that are there. The time of what was made just now is NOW.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("backups")).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| recent(&entry.unwrap().file_name().to_string_lossy())).collect();
+        names.sort();
+        names
+    }
+
+    /// As [`Node::names`], the archives of databases alone.
+    fn dumps(&self) -> Vec<String> {
+        self.names().into_iter().filter(|name| name.strip_suffix(".dump").is_some()).collect()
+    }
+}
+
+/// A name with the time of this run, whose century nobody else's here has, as NOW.
+fn recent(name: &str) -> String {
+    let stamp = |at: usize| name.get(at..at + 16).filter(|stamp| stamp.as_bytes()[8] == b'T' && stamp.ends_with('Z'));
+    let found = (0..name.len()).filter(|at| name.is_char_boundary(*at)).find_map(stamp);
+    match found {
+        Some(stamp) if stamp > "2025" && stamp < "2090" => name.replace(stamp, "NOW"),
+        Some(_) | None => name.to_owned(),
+    }
+}
+
+#[test]
+fn a_run_makes_verified_archives_that_only_their_owner_can_read() {
+    let node = Node::postgresql(14, "");
+    node.succeeds();
+    assert_eq!(node.names(), ["app-NOW.dump", "app-NOW.dump.sha256", "globals-NOW.sql", "globals-NOW.sql.sha256"]);
+    for entry in fs::read_dir(node.path("backups")).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
+    }
+    assert_eq!(fs::metadata(node.path("state/status")).unwrap().mode() & 0o777, 0o644);
+    let check = "cd \"$1\" && sha256sum --quiet -c -- *.sha256";
+    assert!(Command::new("sh").args(["-c", check, "sh"]).arg(node.path("backups")).status().unwrap().success());
+    assert_eq!(recent(node.status("archive").lines().last().unwrap()), format!("{} app-NOW.dump", GOOD.len()));
+    assert!(node.status("success").parse::<u64>().unwrap() > 1_700_000_000);
+}
+
+#[test]
+fn names_of_databases_may_hold_anything() {
+    let hostile = [
+        "it's",
+        "a b",
+        "-rf",
+        "x=1",
+        "postgresql://h",
+        "two\nlines\n",
+        "$(touch x)`id`",
+        "back\\slash",
+        "..",
+        "glob*?[a]",
+        "ünï",
+        "a-20200101T000000Z",
+        "globals",
+    ];
+    for shell in [&["dash"][..], &["bash"], &["busybox", "ash"]] {
+        let mut node = Node::postgresql(1, "");
+        node.shell = shell;
+        node.databases(&hostile);
+        node.succeeds();
+        let dumps = node.dumps();
+        assert_eq!(dumps.len(), hostile.len(), "{shell:?}: {dumps:?}");
+        for name in ["it%27s-NOW.dump", "%2drf-NOW.dump", "two%0alines%0a-NOW.dump", "%2e%2e-NOW.dump", "%c3%bcn%c3%af-NOW.dump"]
+        {
+            assert!(dumps.iter().any(|dump| dump == name), "{shell:?}: {name} in {dumps:?}");
+        }
+        let asked = fs::read_to_string(node.path("asked")).unwrap();
+        for connection in [
+            "dbname='it\\'s' port=5432\n",
+            "dbname='two\nlines\n' port=5432\n",
+            "dbname='back\\\\slash' port=5432\n",
+            "dbname='$(touch x)`id`' port=5432\n",
+        ] {
+            assert!(asked.contains(connection), "{shell:?}: {connection} in {asked}");
+        }
+    }
+}
+
+#[test]
+fn the_newest_verified_stay_and_the_others_of_the_same_name_go() {
+    let node = Node::postgresql(2, "");
+    for stamp in [OLDER, OLD] {
+        node.archive(&format!("app-{stamp}.dump"), GOOD, true);
+        node.archive(&format!("application-{stamp}.dump"), GOOD, true);
+    }
+    node.succeeds();
+    // A database that is no more keeps what it has.
+    let kept = [
+        format!("app-{OLD}.dump"),
+        "app-NOW.dump".into(),
+        format!("application-{OLDER}.dump"),
+        format!("application-{OLD}.dump"),
+    ];
+    assert_eq!(node.dumps(), kept);
+    assert!(!node.names().contains(&format!("app-{OLDER}.dump.sha256")));
+}
+
+#[test]
+fn what_was_cut_short_or_altered_is_put_aside_told_of_and_does_not_count() {
+    let node = Node::postgresql(2, "");
+    node.archive("app-20180101T000000Z.dump", GOOD, true);
+    node.archive(&format!("app-{OLDER}.dump"), GOOD, true);
+    node.archive(&format!("app-{OLD}.dump"), GOOD, true);
+    // The same length, and readable for pg_restore: the checksum alone tells.
+    fs::write(node.path("backups").join(format!("app-{OLD}.dump")), "Archive\nEND\n").unwrap();
+    let said = node.fails();
+    assert!(said.contains(&format!("app-{OLD}.dump is damaged (its content is not what was verified)")), "{said}");
+    assert!(node.status("error").contains("is damaged"), "{}", node.status("error"));
+    assert!(node.names().contains(&format!("app-{OLD}.dump.damaged")));
+    // The new one and one more: the damaged one is none of the two.
+    assert_eq!(node.dumps(), [format!("app-{OLDER}.dump"), "app-NOW.dump".into()]);
+    // The backup itself was made; the next run has nothing to complain about.
+    assert!(!node.status("success").is_empty());
+    node.succeeds();
+}
+
+#[test]
+fn an_archive_without_its_checksum_is_read_through_before_it_counts() {
+    let node = Node::postgresql(5, "");
+    node.archive(&format!("app-{OLDER}.dump"), GOOD, false);
+    node.archive(&format!("app-{OLD}.dump"), "archi", false);
+    let said = node.fails();
+    assert!(said.contains(&format!("app-{OLD}.dump is damaged (could not read)")), "{said}");
+    assert!(node.names().contains(&format!("app-{OLDER}.dump.sha256")));
+    assert!(node.names().contains(&format!("app-{OLD}.dump.damaged")));
+    node.archive("app-20180101T000000Z.dump", GOOD, false);
+    node.succeeds();
+    assert!(node.names().contains(&"app-20180101T000000Z.dump.sha256".to_owned()));
+}
+
+#[test]
+fn however_often_newer_ones_fail_the_good_ones_stay() {
+    let node = Node::postgresql(1, "");
+    node.archive(&format!("app-{OLDER}.dump"), GOOD, true);
+    node.archive(&format!("app-{OLD}.dump"), GOOD, true);
+    let before = node.dumps();
+    // It fails; it ends well and left half of it; it writes nothing.
+    for (script, words) in [
+        ("echo 'server closed the connection' >&2; exit 1", "no backup of app: server closed the connection"),
+        ("printf archi >\"$file\"; exit 0", "no backup of app: what was written cannot be read back: could not read"),
+        ("exit 0", "no backup of app: "),
+        ("printf archive >\"$file\"; echo 'No space left on device' >&2; exit 1", "No space left on device"),
+    ] {
+        node.on_dump(&format!("case $0 in *pg_dump) {script} ;; esac"));
+        let said = node.fails();
+        assert!(said.contains(words), "{said}");
+        assert_eq!(node.dumps(), before, "{script}");
+        assert!(!node.names().iter().any(|name| name.contains("partial")), "{:?}", node.names());
+        assert!(node.status("error").contains(words.trim_end()));
+        assert_eq!(node.status("success"), "");
+    }
+    // The rest of the cluster is backed up all the same.
+    assert!(node.names().contains(&"globals-NOW.sql".to_owned()));
+}
+
+#[test]
+fn one_database_that_fails_does_not_cost_the_others_theirs() {
+    let node = Node::postgresql(3, "");
+    node.databases(&["app", "broken", "zoo"]);
+    node.on_dump("case $name in *broken*) echo 'invalid page' >&2; exit 1 ;; esac");
+    assert!(node.fails().contains("no backup of broken: invalid page"));
+    assert_eq!(node.dumps(), ["app-NOW.dump", "zoo-NOW.dump"]);
+}
+
+#[test]
+fn the_last_success_is_remembered_through_failures() {
+    let node = Node::postgresql(3, "");
+    node.succeeds();
+    let (success, archives) = (node.status("success"), node.status("archive"));
+    fs::write(node.path("psql-fails"), "").unwrap();
+    fs::write(node.path("psql"), "could not connect\nto server").unwrap();
+    assert!(node.fails().contains("cannot be asked for its databases: could not connect to server"));
+    assert_eq!((node.status("success"), node.status("archive")), (success, archives));
+}
+
+#[test]
+fn only_the_databases_that_are_named_are_backed_up_and_all_of_them() {
+    let node = Node::postgresql(3, "hexadecimal 'app'\nhexadecimal 'it'\\''s'\n");
+    node.databases(&["app", "application", "it's"]);
+    node.succeeds();
+    assert_eq!(node.dumps(), ["app-NOW.dump", "it%27s-NOW.dump"]);
+    node.databases(&["application", "it's"]);
+    assert!(node.fails().contains("no backup of app: there is no such database"));
+}
+
+#[test]
+fn a_database_that_takes_no_connections_is_mentioned_and_no_failure() {
+    let node = Node::postgresql(3, "");
+    fs::write(node.path("psql"), "WARNING:  database \"app\" has a collation version mismatch\nskip 6f6c64\ndump 617070\n")
+        .unwrap();
+    let output = node.run("backup");
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the database old takes no connections"));
+    assert_eq!(node.dumps(), ["app-NOW.dump"]);
+}
+
+#[test]
+fn archives_of_the_future_neither_count_nor_go() {
+    let node = Node::postgresql(1, "");
+    for stamp in ["20990101T000000Z", "20990102T000000Z", OLD] {
+        node.archive(&format!("app-{stamp}.dump"), GOOD, true);
+    }
+    node.succeeds();
+    assert_eq!(node.dumps(), ["app-20990101T000000Z.dump", "app-20990102T000000Z.dump", "app-NOW.dump"]);
+}
+
+#[test]
+fn what_a_killed_run_left_is_cleared_away() {
+    let node = Node::postgresql(3, "");
+    fs::write(node.path("backups/.partial-app.dump"), "half").unwrap();
+    fs::write(node.path("backups").join(format!("app-{OLD}.dump.sha256")), "0  x\n").unwrap();
+    // Before anything else: it may have filled the disk.
+    node.on_dump("[ ! -e \"$NODE/backups/.partial-app.dump\" ] || exit 1");
+    node.succeeds();
+    assert_eq!(node.names(), ["app-NOW.dump", "app-NOW.dump.sha256", "globals-NOW.sql", "globals-NOW.sql.sha256"]);
+}
+
+#[test]
+fn one_run_at_a_time() {
+    let node = Node::postgresql(3, "");
+    // From within a run, another one is tried.
+    node.on_dump("case $0 in *pg_dump) rm \"$NODE/on-dump\"; dash \"$NODE/program\" backup 9<&- 2>\"$NODE/second\"; echo $? >>\"$NODE/second\" ;; esac");
+    node.succeeds();
+    let second = fs::read_to_string(node.path("second")).unwrap();
+    assert!(second.contains("another backup of PostgreSQL is at work") && second.ends_with("75\n"), "{second}");
+}
+
+#[test]
+fn two_runs_in_one_second_do_not_overwrite_each_other() {
+    let node = Node::postgresql(5, "");
+    node.succeeds();
+    node.succeeds();
+    assert_eq!(node.dumps(), ["app-NOW.dump", "app-NOW.dump"]);
+}
+
+#[test]
+fn to_verify_is_to_look_only_and_to_fail_where_something_is_damaged() {
+    let node = Node::postgresql(1, "");
+    for stamp in [OLDER, OLD] {
+        node.archive(&format!("app-{stamp}.dump"), GOOD, true);
+    }
+    let output = node.run("verify");
+    assert!(output.status.success());
+    assert_eq!((node.dumps().len(), node.status("result").as_str()), (2, ""));
+    fs::write(node.path("backups").join(format!("app-{OLD}.dump")), "arch").unwrap();
+    assert_eq!(node.run("verify").status.code(), Some(1));
+    assert_eq!((node.dumps(), node.status("result").as_str()), (vec![format!("app-{OLDER}.dump")], "failed"));
+    assert_eq!(node.run("restore").status.code(), Some(64));
+}
+
+#[test]
+fn a_directory_that_is_not_there_fails_the_run() {
+    let node = Node::postgresql(1, "");
+    fs::remove_dir(node.path("backups")).unwrap();
+    assert!(node.fails().contains("cannot read the directory"));
+}
+
+#[test]
+fn a_run_that_could_not_say_so_is_noted_as_failed_and_told_of_with_the_last_good_one() {
+    let node = Node::postgresql(3, "");
+    let noted = |invocation: &str| {
+        let mut command = Command::new("dash");
+        let output = command
+            .arg(node.path("program"))
+            .args(["note-failure", "oom-kill", invocation])
+            .env_remove("JOURNAL_STREAM")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = noted("first");
+    assert!(
+        said.contains("BACKUP FAILED: PostgreSQL: backup.service ended early (oom-kill)")
+            && said.contains("there is no good one"),
+        "{said}"
+    );
+    node.succeeds();
+    let said = noted("another-run");
+    assert!(said.contains("the last good one is of 2") && said.contains(" UTC"), "{said}");
+    assert_eq!((node.status("result"), node.status("error").contains("ended early (oom-kill)")), ("failed".to_owned(), true));
+    // One that did say so is not talked over.
+    node.on_dump("echo 'no space' >&2; exit 1");
+    node.fails();
+    assert!(noted("this-run").contains("no backup of app: no space"));
+    assert!(node.status("error").contains("no backup of app: no space"));
+}

@@ -1,0 +1,148 @@
+//! `health` of what uses a database: the SLM backend and the versions of its tables. A stand-in answers for the backend.
+
+use crate::harness::{Booted, Project, Ran};
+
+/// What the only health item of host `node` came to: status and words.
+#[track_caller]
+fn item(ran: &Ran) -> (String, String) {
+    let all = ran.tasks("node");
+    let health: Vec<_> = all.iter().filter(|task| task.kind == "health").collect();
+    let [one] = health.as_slice() else { panic!("not one item: {all:#?}\n{}", ran.stderr) };
+    (one.status.clone(), format!("{}{}", one.summary, one.error))
+}
+
+/// A backend that answers on 127.0.0.1:8000 with what is in /srv, and notes what it is asked.
+const STAND_IN: &str = r#"
+mkdir -p /srv
+cat >/srv/answer <<'END'
+#!/bin/sh
+read -r method path version
+echo "$method $path" >>/srv/asked
+case $path in
+  /api/health) file=/srv/general ;;
+  /api/health/database) file=/srv/database ;;
+  *) printf 'HTTP/1.0 404 Not Found\r\n\r\n'; exit ;;
+esac
+printf 'HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n' "$(stat -c %s "$file")"
+cat "$file"
+END
+chmod +x /srv/answer
+cd /run/systemd/system
+printf '[Service]\nExecStart=/bin/sleep infinity\n' >autobot-slm-backend.service
+printf '[Socket]\nListenStream=127.0.0.1:8000\nAccept=yes\n' >stand-in.socket
+printf '[Service]\nExecStart=/srv/answer\nStandardInput=socket\n' >stand-in@.service
+systemctl daemon-reload
+"#;
+
+const GENERAL: &str = r#"{"status": "healthy", "version": "1.0.0", "uptime_seconds": 3600, "database": "healthy", "nodes_online": 5, "nodes_total": 5}"#;
+
+#[test]
+fn the_backend_is_asked_by_health_alone_and_what_it_says_is_shown() {
+    let node = Booted::bare();
+    let role = |content: &str| {
+        format!(
+            "description: t
+tasks:
+  - {{name: Declare a file, copy: {{dest: /etc/toy, content: {content}}}}}
+health:
+  - name: The SLM backend is well
+    exercise: {{slm_backend: {{url: \"http://127.0.0.1:8000\"}}}}
+"
+        )
+    };
+    let project = Project::toy(&[("node", &node)], &role("x"));
+    let health = || project.json(&["health"]);
+    let none = health();
+    none.assert_code(0);
+    assert_eq!(item(&none), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
+
+    node.sh(STAND_IN);
+    let answer = |general: &str, database: &str| {
+        node.sh(&format!("printf %s '{general}' >/srv/general; printf %s '{database}' >/srv/database"))
+    };
+    answer(GENERAL, r#"{"status": "healthy", "database": "postgresql"}"#);
+    let silent = health();
+    silent.assert_code(1);
+    assert!(item(&silent).1.starts_with("http://127.0.0.1:8000/api/health: nobody "), "{:?}", item(&silent));
+
+    node.sh("systemctl start stand-in.socket");
+    let well = health();
+    well.assert_code(0);
+    assert_eq!(item(&well), ("ok".into(), "healthy, postgresql, 5 of 5 nodes online, up 60 min".into()));
+    assert_eq!(node.sh("cat /srv/asked"), "GET /api/health\nGET /api/health/database");
+
+    answer(&GENERAL.replace("online\": 5", "online\": 3"), r#"{"status": "healthy", "database": "postgresql"}"#);
+    let offline = project.run(&["health"]);
+    offline.assert_code(0);
+    let row = "warning  2 nodes offline; healthy, postgresql, 3 of 5 nodes online, up 60 min\n";
+    assert!(offline.stdout.contains(row) && offline.stdout.contains("1 ok (1 warning)"), "{}", offline.stdout);
+    assert_eq!(health().json()["summary"]["warnings"], 1);
+
+    answer(&GENERAL.replace(r#""database": "healthy""#, r#""database": "unhealthy""#), r#"{"status": "unhealthy"}"#);
+    let sick = health();
+    sick.assert_code(1);
+    let (_, why) = item(&sick);
+    assert!(
+        why.contains("/api/health: the database is unhealthy") && why.contains("/api/health/database: the status is unhealthy"),
+        "{why}"
+    );
+
+    // Sick as it is, it is no reason for a deploy to fail; it is not even asked.
+    node.sh("rm /srv/asked");
+    project.settles(&role("y"));
+    assert!(!node.try_sh("test -e /srv/asked").status.success());
+}
+
+#[test]
+fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what_is_in_it() {
+    let node = Booted::converged();
+    let role = "description: t\ntasks: []\nhealth:\n  - name: Migrations\n    read: {migrations: {database: slm}}\n";
+    let project = Project::toy(&[("node", &node)], role);
+    let psql = |database: &str, sql: &str| {
+        node.sh(&format!("cd /; runuser -u postgres -- psql -qXAt -v ON_ERROR_STOP=1 {database} <<'END'\n{sql}\nEND"));
+    };
+    let said = || item(&project.json(&["health"]));
+    crate::harness::eventually("PostgreSQL answers", 60, || said().0 == "skipped");
+    assert_eq!(said().1, "there is no database `slm`");
+
+    psql("postgres", "create role slm_app; create database slm owner slm_app;");
+    assert_eq!(said(), ("ok".into(), "empty: db_service.initialize() comes first".into()));
+    psql("slm", "set role slm_app; create schema app; create table app.nodes (id int); create table app.slo (id int);");
+    let warned = project.run(&["health"]);
+    warned.assert_code(0);
+    let row = "warning  no version is noted in alembic_version or migrations_applied; 2 tables\n";
+    assert!(warned.stdout.contains(row), "{}", warned.stdout);
+
+    // As superuser one must not run what an owner wrote.
+    let trap =
+        "create function app.trap() returns text language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
+        create function app.trap(name, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
+        create operator app.= (leftarg = name, rightarg = text, function = app.trap);";
+    psql(
+        "slm",
+        &format!(
+            "grant all on schema public to slm_app; set role slm_app; {trap} create view public.alembic_version as select app.trap() as version_num;"
+        ),
+    );
+    psql("slm", "alter database slm set search_path = app, public, pg_catalog");
+    let (status, words) = said();
+    assert_eq!(
+        (status.as_str(), words.as_str()),
+        ("ok", "warning: `alembic_version` is not an ordinary table, so it is not read; 2 tables")
+    );
+    let typed = "drop view public.alembic_version; create type app.own as enum ('1a2b');
+        create function app.own_text(app.own) returns text language plpgsql as $$ begin raise exception 'ran'; end $$;
+        create cast (app.own as text) with function app.own_text(app.own);
+        create table public.alembic_version (version_num app.own); insert into public.alembic_version values ('1a2b');";
+    psql("slm", &format!("set role slm_app; {typed}"));
+    assert!(said().1.contains("`alembic_version` is not an ordinary table"), "{}", said().1);
+
+    psql("slm", "set role slm_app; drop table public.alembic_version; create table public.alembic_version (version_num varchar(32) not null);
+        insert into public.alembic_version values (E'1a<&2b');");
+    assert_eq!(said(), ("ok".into(), "alembic 1a<&2b; 2 tables".into()));
+    psql("slm", "set role slm_app; delete from public.alembic_version; create table public.migrations_applied (id serial primary key, name varchar(255), applied_at timestamp);
+        insert into public.migrations_applied (name, applied_at) values ('002_later', '2026-02-03 04:05:06'), ('001_first', '2026-01-02 03:04:05');");
+    assert_eq!(said(), ("ok".into(), "2 migrations applied, last 002_later (2026-02-03 04:05); 2 tables".into()));
+    node.sh("systemctl stop postgresql@15-main");
+    assert_eq!(said(), ("failed".into(), "PostgreSQL does not answer on port 5432".into()));
+}

@@ -1,0 +1,71 @@
+//! Rules of access of a real PostgreSQL: a broken one is never live, and none locks this program out.
+
+use crate::{
+    harness::{Booted, Project, eventually},
+    role_postgresql::{psql, slm},
+};
+
+const FILE: &str = "/etc/postgresql/15/main/pg_hba.conf";
+
+fn role(rules: &str) -> String {
+    format!("description: t\ntasks:\n  - name: Rules\n    pg_hba: {{rules: [{rules}]}}\n")
+}
+
+const LOOPBACK: &str = "{type: host, database: autobot_slm, user: autobot_slm, address: 127.0.0.1/32, method: scram-sha-256}";
+
+/// Whether the backend's login works over this address.
+fn logs_in(node: &Booted, address: &str) -> bool {
+    let script = format!(
+        "cd /; password=$(sed -n s/^DB_PASSWORD=//p /etc/autobot/slm-secrets.env); psql -w \"postgresql://autobot_slm:$password@{address}/autobot_slm\" -c 'select 1'"
+    );
+    node.try_sh(&script).status.success()
+}
+
+#[test]
+fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
+    let node = slm();
+    let project = Project::toy(&[("node", &node)], &role(LOOPBACK));
+    assert!(logs_in(&node, "127.0.0.1") && logs_in(&node, "[::1]"), "by the rules of the role that was deployed");
+    project.settles(&role(LOOPBACK));
+    assert!(logs_in(&node, "127.0.0.1") && !logs_in(&node, "[::1]"));
+    let file = || node.sh(&format!("stat -c '%U:%G %a' {FILE}; cat {FILE}"));
+    let before = file();
+    assert!(before.starts_with("postgres:postgres 640\n"), "{before}");
+
+    // PostgreSQL alone knows that there is no such option.
+    let log = || node.sh("cat /var/log/postgresql/postgresql-15-main.log");
+    let pid = node.sh("systemctl show -p MainPID --value postgresql@15-main");
+    let broken = "{type: host, database: autobot_slm, user: autobot_slm, address: ::1/128, method: scram-sha-256, options: {nonsense: \"1\"}}";
+    let words = project
+        .fails(&role(&format!("{LOOPBACK}, {broken}").replace("address: ::1", "address: \"::1").replace("/128,", "/128\",")))
+        .failure("node");
+    assert!(
+        words.contains("PostgreSQL does not accept these rules:\nline 4: unrecognized authentication option name"),
+        "{words}"
+    );
+    assert_eq!(file(), before);
+    assert_eq!(node.sh("ls /etc/postgresql/15/main | grep autobot-provision || :"), "");
+    assert!(logs_in(&node, "127.0.0.1") && !logs_in(&node, "[::1]"));
+    assert!(
+        !log().contains("pg_hba.conf was not reloaded") && !log().contains("unrecognized authentication option"),
+        "the server was told to use it"
+    );
+    project.settles(&role(LOOPBACK));
+
+    // Somebody's rule that rejects everybody; ours comes first, and the next run asks and mends as ever.
+    let everybody = "{type: local, method: reject}, {type: host, address: all, method: reject}";
+    project.settles(&role(everybody));
+    assert!(!logs_in(&node, "127.0.0.1"));
+    assert_eq!(psql(&node, "select 1"), "1");
+    project.settles(&role(LOOPBACK));
+    assert!(logs_in(&node, "127.0.0.1"));
+
+    // A file that was broken by hand would keep the server from its next start.
+    node.sh(&format!("echo 'host all all nonsense' >>{FILE}; systemctl reload postgresql@15-main"));
+    eventually("the server complains", 10, || log().contains("pg_hba.conf was not reloaded"));
+    project.settles(&role(LOOPBACK));
+    assert_eq!(file(), before);
+    assert_eq!(node.sh("systemctl show -p MainPID --value postgresql@15-main"), pid, "it was never restarted");
+    node.sh("systemctl restart postgresql@15-main");
+    assert!(logs_in(&node, "127.0.0.1"));
+}

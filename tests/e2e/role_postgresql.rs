@@ -1,0 +1,365 @@
+//! Role `postgresql` on the SLM node, judged by psql, systemctl, ss, and a client elsewhere.
+
+use std::{
+    collections::BTreeSet,
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::json;
+
+use crate::{
+    harness::{Booted, Project, Ran, client, eventually, lab},
+    truth::{foretold, settle},
+};
+
+const DEPLOY: &[&str] = &["deploy"];
+const ROLES: &str = "autobot_roles: [postgresql]";
+
+fn project(node: &Booted) -> Project {
+    Project::shipped(&[("slm", node, ROLES)])
+}
+
+/// A node on which role `postgresql` was deployed, and what the deploy changed. Made once in a run: a bare Debian whose locale is none that it
+/// has, which every check foretold.
+fn image() -> &'static BTreeSet<String> {
+    static FROZEN: OnceLock<BTreeSet<String>> = OnceLock::new();
+    FROZEN.get_or_init(|| {
+        let node = Booted::bare().with_gates();
+        node.sh("echo LANG=de_DE.UTF-8 >/etc/default/locale");
+        let changed = foretold(&project(&node), "slm", "from a bare node", &[]);
+        node.freeze("slm");
+        changed
+    })
+}
+
+/// A copy of it.
+pub fn slm() -> Booted {
+    image();
+    let node = Booted::copy("slm");
+    settle(&node);
+    eventually("PostgreSQL answers", 30, || node.try_sh("runuser -u postgres -- psql -XAtc 'select 1'").status.success());
+    node
+}
+
+/// What psql prints, as the superuser.
+pub fn psql(node: &Booted, sql: &str) -> String {
+    node.sh(&format!("cd /; runuser -u postgres -- psql -XAtc \"{sql}\""))
+}
+
+fn secret(node: &Booted, key: &str) -> String {
+    node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/slm-secrets.env"))
+}
+
+/// Logs in with the DATABASE_URL as libpq reads it, and says who and where it is.
+fn by_url(node: &Booted) -> String {
+    node.sh(r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
+        runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#)
+}
+
+fn property(node: &Booted, unit: &str, name: &str) -> String {
+    node.sh(&format!("systemctl show -p {name} --value {unit}"))
+}
+
+/// Nothing is left to do, which one round trip shows.
+#[track_caller]
+fn converged(project: &Project) -> Ran {
+    let again = project.json(&["deploy", "--detailed-exitcode"]);
+    again.assert_code(0);
+    assert_eq!(again.host("slm")["round_trips"], 1, "{}", again.stdout);
+    again
+}
+
+#[test]
+fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reaches() {
+    let changed = image();
+    for id in
+        ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"]
+    {
+        assert!(changed.contains(id), "{changed:#?}");
+    }
+    assert!(!changed.iter().any(|id| id.contains("home directories")), "there is no backend: {changed:#?}");
+    let node = slm();
+    let project = project(&node);
+    let again = converged(&project);
+    assert_eq!(again.host("slm")["unpredicted"], json!([]));
+
+    // The node's locale has no say in it.
+    let encodings = "select distinct pg_encoding_to_char(encoding), datcollate, datctype from pg_database";
+    assert_eq!(psql(&node, encodings), "UTF8|C.UTF-8|C.UTF-8");
+    assert_eq!(psql(&node, "show data_checksums"), "on");
+    let role = "select rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, left(rolpassword, 13) \
+                from pg_authid where rolname = 'autobot_slm'";
+    assert_eq!(psql(&node, role), "t|f|f|f|f|f|SCRAM-SHA-256");
+    let database = "select pg_get_userbyid(datdba), has_database_privilege('public', datname, 'connect') from pg_database where datname = 'autobot_slm'";
+    assert_eq!(psql(&node, database), "autobot_slm|f");
+
+    let password = secret(&node, "DB_PASSWORD");
+    assert!(password.len() == 32 && password.chars().all(|sign| sign.is_ascii_alphanumeric()), "{} signs", password.len());
+    assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
+    assert_eq!(node.sh("stat -c '%U:%G %a' /etc/autobot/slm-secrets.env"), "root:root 600");
+    let seen =
+        node.sh("cat /var/log/postgresql/*.log; journalctl -b -o cat; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
+    assert!(!seen.contains(&password), "the password is in a log or a command line");
+
+    // Whoever comes without the password, to another database, or from elsewhere.
+    let refused = |who: &str, words: &str, what: &str| {
+        let said = node.try_sh(&format!("cd /; runuser -u {who} -- psql -w {words} -XAtc 'select 1'"));
+        assert!(!said.status.success(), "{what}");
+        String::from_utf8_lossy(&said.stderr).into_owned()
+    };
+    assert!(refused("nobody", "-U autobot_slm autobot_slm", "no password on the socket").contains("no password supplied"));
+    let error = refused("nobody", "-U postgres postgres", "nobody as superuser");
+    assert!(error.contains("Peer authentication failed"), "{error}");
+    refused("nobody", "'postgresql://autobot_slm:wrong@localhost/autobot_slm'", "a wrong password");
+    let error = refused("nobody", &format!("'postgresql://autobot_slm:{password}@localhost/postgres'"), "another database");
+    assert!(error.contains("no pg_hba.conf entry"), "{error}");
+    assert_eq!(node.sh("ss -Hlnt 'sport = :5432' | awk '{print $4}' | sort"), "127.0.0.1:5432\n[::1]:5432");
+    let elsewhere = client("elsewhere");
+    let open = |port: &str| {
+        let address = node.address.to_string();
+        let command = ["timeout", "3", "bash", "-c", r#": <"/dev/tcp/$0/$1""#, &address, port];
+        lab().run_in_client(&elsewhere.name, &command).unwrap().status.success()
+    };
+    assert!(open("22") && !open("5432"), "from elsewhere");
+
+    // The alias is the server, and the server is the instance.
+    let pid = |node: &Booted| property(node, "postgresql@15-main", "MainPID");
+    let before = pid(&node);
+    assert_eq!(property(&node, "autobot-slm-database", "Id"), "postgresql.service");
+    assert_eq!(property(&node, "autobot-slm-database", "UnitFileState"), "enabled");
+    node.sh("systemctl restart autobot-slm-database");
+    eventually("the alias restarts the server", 30, || {
+        let now = pid(&node);
+        now != before && now != "0" && node.try_sh("runuser -u postgres -- psql -XAtc 'select 1'").status.success()
+    });
+    node.sh("systemctl stop postgresql@15-main");
+    assert_eq!(node.sh("systemctl is-active autobot-slm-database"), "active");
+    let health = project.json(&["health"]);
+    health.assert_code(1);
+    assert!(health.ids("slm", "failed").contains("postgresql_server/The cluster runs"), "{}", health.stdout);
+    let started = foretold(&project, "slm", "the instance was stopped behind its wrapper", &[]);
+    assert!(started.contains("postgresql_server/Start PostgreSQL (postgresql@15-main.service)"), "{started:#?}");
+    assert!(!started.contains("postgresql_server/Start PostgreSQL (postgresql.service)"), "{started:#?}");
+    project.json(&["health", "--exercise"]).assert_code(0);
+}
+
+#[test]
+fn the_backends_unit_sees_home_directories_and_follows_a_new_password() {
+    let node = slm();
+    let project = project(&node);
+    let (old, url) = (secret(&node, "DB_PASSWORD"), secret(&node, "DATABASE_URL"));
+    node.sh("cat >/etc/systemd/system/autobot-slm-backend.service <<'END'
+[Service]
+ProtectHome=yes
+EnvironmentFile=/etc/autobot/slm-secrets.env
+ExecStart=sh -c 'echo \"$DATABASE_URL\" >/run/seen; exec sleep infinity'
+END
+systemctl daemon-reload; systemctl start autobot-slm-backend");
+    eventually("the backend runs", 10, || node.sh("cat /run/seen 2>/dev/null || :") == url);
+    let changed = foretold(&project, "slm", "the backend was installed", &[]);
+    let restart = "postgresql/restart the SLM backend where it runs".to_owned();
+    let expected = ["Create the drop-in directory of the SLM backend's unit", "Let the SLM backend look into home directories"];
+    assert_eq!(changed, expected.iter().map(|name| format!("postgresql/{name}")).chain([restart.clone()]).collect());
+    let home = || property(&node, "autobot-slm-backend", "ProtectHome");
+    assert_eq!((home().as_str(), node.sh("systemctl is-active autobot-slm-backend").as_str()), ("read-only", "active"));
+    let namespace = "nsenter -t $(systemctl show -p MainPID --value autobot-slm-backend) -m";
+    node.sh(&format!("{namespace} ls /home/autobot && ! {namespace} touch /home/autobot/x"));
+
+    // Rotated by hand, to one that a URL cannot hold as it is: the login and the URL follow, and the backend reads it.
+    let wild = "p@ss/w:rd%25&#=x0123456789";
+    node.sh(&format!("sed -i 's|^DB_PASSWORD=.*|DB_PASSWORD={}|' /etc/autobot/slm-secrets.env", wild.replace('&', "\\&")));
+    let pid = property(&node, "autobot-slm-backend", "MainPID");
+    let check = project.run(&["deploy", "--check", "--diff"]);
+    let deploy = project.run(&["deploy", "--diff"]);
+    check.assert_code(0);
+    deploy.assert_code(0);
+    for said in [check.said(), deploy.said()] {
+        assert!(said.contains("Tell the SLM backend its database") && said.contains(&restart), "{said}");
+        assert!(!said.contains("p@ss") && !said.contains("p%40ss"), "{said}");
+        assert!(!said.contains(&old), "the old one is a password, too: {said}");
+    }
+    assert_eq!(secret(&node, "DB_PASSWORD"), wild);
+    assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
+    assert_ne!(property(&node, "autobot-slm-backend", "MainPID"), pid);
+    eventually("the backend has the new one", 10, || node.sh("cat /run/seen") == secret(&node, "DATABASE_URL"));
+    converged(&project);
+
+    // A URL that somebody edited comes back; a password that is lost is not made anew while the login has another.
+    node.sh("sed -i 's|^DATABASE_URL=.*|DATABASE_URL=sqlite:///x|' /etc/autobot/slm-secrets.env; echo '# mine' >>/etc/autobot/slm-secrets.env");
+    let changed = foretold(&project, "slm", "the URL was edited", &[]);
+    assert_eq!(changed, BTreeSet::from(["postgresql/Tell the SLM backend its database".to_owned(), restart]));
+    assert_eq!(node.sh("grep -c . /etc/autobot/slm-secrets.env; tail -n 1 /etc/autobot/slm-secrets.env"), "3\n# mine");
+    node.sh("sed -i '/^DB_PASSWORD=/d' /etc/autobot/slm-secrets.env");
+    for run in [&["deploy", "--check"], DEPLOY] {
+        let lost = project.json(run);
+        lost.assert_code(1);
+        assert!(lost.failure("slm").contains("`DB_PASSWORD` is not in `/etc/autobot/slm-secrets.env`"), "{}", lost.stdout);
+    }
+}
+
+#[test]
+fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
+    let node = slm();
+    let project = project(&node);
+    let trust = ["-e", "postgresql_auth=trust_md5"];
+    let changed = foretold(&project, "slm", "trust_md5", &trust);
+    assert_eq!(changed, BTreeSet::from(["postgresql/Say who may log in".to_owned()]));
+    let as_nobody = |user: &str| {
+        node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"))
+    };
+    assert_eq!(String::from_utf8_lossy(&as_nobody("autobot_slm").stdout).trim(), "autobot_slm", "no password on the socket");
+    assert!(!as_nobody("postgres").status.success(), "nobody became the superuser");
+    let wrong = node.try_sh("cd /; psql -w 'postgresql://autobot_slm:wrong@localhost/autobot_slm' -c 'select 1'");
+    assert!(!wrong.status.success(), "a wrong password on loopback");
+    assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
+    for run in [&["deploy", "--check"], DEPLOY] {
+        let said = project.run(&[run, &trust].concat()).assert_code(0).stdout.clone();
+        assert!(said.contains("WARNING: any program on this node is `autobot_slm` without a password"), "{said}");
+    }
+    let rules = r#"{"postgresql_hba_rules": [{"type": "local", "database": "autobot_slm", "user": "nobody", "method": "peer"}]}"#;
+    let said = project.run(&["deploy", "-e", rules]);
+    said.assert_code(0);
+    assert!(!said.stdout.contains("WARNING"), "{}", said.stdout);
+    assert!(!as_nobody("autobot_slm").status.success(), "trust was taken back");
+    // The rule is there, and the login is not.
+    let error = String::from_utf8_lossy(&as_nobody("nobody").stderr).into_owned();
+    assert!(error.contains(r#"role "nobody" does not exist"#), "{error}");
+    assert_eq!(foretold(&project, "slm", "no more rules", &[]), BTreeSet::from(["postgresql/Let nobody else log in".to_owned()]));
+    assert!(String::from_utf8_lossy(&as_nobody("nobody").stderr).contains("no pg_hba.conf entry"));
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_the_first_change() {
+    let node = Booted::bare();
+    let project = project(&node);
+    let state = || node.sh("dpkg -l; find /etc /var/lib/autobot* -printf '%p %u %m %s %T@\\n' 2>/dev/null | sort");
+    let before = state();
+    let refusal = |extra: &str| {
+        let runs = [&["deploy", "--check", "-e", extra][..], &["deploy", "-e", extra]].map(|run| {
+            let ran = project.json(run);
+            ran.assert_code(1);
+            ran.failure("slm")
+        });
+        assert_eq!(runs[0], runs[1]);
+        assert_eq!(before, state(), "a refused deploy changed the node");
+        runs[0].clone()
+    };
+    insta::assert_snapshot!([
+        "postgresql_locale=de_DE.UTF-8", "postgresql_locale=C.ISO-8859-1", "postgresql_version=17", "postgresql_repo=pgdgg", "postgresql_auth=md5",
+    ].map(&refusal).join("\n"), @"
+    this node has no UTF-8 locale `de_DE.UTF-8` (it has C.utf8): leave postgresql_locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `de_DE.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`
+    postgresql_locale is `C.ISO-8859-1`, and databases here are in UTF-8: it can be `C`, `POSIX`, or one that ends in `.UTF-8`, such as de_DE.UTF-8
+    bookworm has PostgreSQL 15, and 17 is asked for: leave postgresql_version out, or take it from the PostgreSQL project with `postgresql_repo: pgdg`
+    postgresql_repo is `pgdgg`; it can be `distribution` or `pgdg`
+    postgresql_auth is `md5`; it can be `scram` or `trust_md5`
+    ");
+    // Written another way it is the same locale.
+    project.json(&["deploy", "--check", "-e", "postgresql_locale=C.utf8"]).assert_code(0);
+}
+
+#[test]
+fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
+    let node = slm();
+    let project = project(&node);
+    // A node that has the packages and no cluster, and an initdb that stops half-way.
+    node.sh(
+        r#"pg_dropcluster --stop 15 main; rm /etc/autobot/slm-secrets.env
+        mv /usr/lib/postgresql/15/bin/initdb /usr/lib/postgresql/15/bin/initdb.real
+        printf '#!/bin/sh\nmkdir -p /var/lib/postgresql/15/main/base; echo 15 >/var/lib/postgresql/15/main/PG_VERSION; /usr/local/bin/gate initdb; exit 1\n' >/usr/lib/postgresql/15/bin/initdb
+        chmod 755 /usr/lib/postgresql/15/bin/initdb"#,
+    );
+    node.sh("chmod 777 /run");
+    node.shut("initdb");
+    let run = project.start(DEPLOY);
+    node.await_at("initdb");
+    run.kill();
+    node.await_end_of_runs();
+    node.open("initdb");
+    node.sh("chmod 755 /run; test -e /var/lib/postgresql/15/main/PG_VERSION; mv /usr/lib/postgresql/15/bin/initdb.real /usr/lib/postgresql/15/bin/initdb");
+    let changed = foretold(&project, "slm", "after it was killed in initdb", &[]);
+    assert!(changed.contains("postgresql_server/Create the cluster"), "{changed:#?}");
+    assert_eq!(psql(&node, "select distinct pg_encoding_to_char(encoding), datcollate from pg_database"), "UTF8|C.UTF-8");
+    assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
+    assert_eq!(node.sh("ls /var/lib/autobot-provision | grep cluster || :"), "");
+
+    // Data whose configuration was lost is somebody's: nothing is made in its place.
+    psql(&node, "create table precious ()");
+    node.sh("systemctl stop postgresql@15-main; mv /etc/postgresql/15/main /root/lost");
+    for run in [&["deploy", "--check"], DEPLOY] {
+        let refused = project.json(run).failure("slm");
+        assert!(
+            refused.starts_with("/var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone"),
+            "{refused}"
+        );
+    }
+    node.sh("mv /root/lost /etc/postgresql/15/main");
+    project.json(DEPLOY).assert_code(0);
+    assert_eq!(psql(&node, "select count(*) from precious"), "0");
+}
+
+/// Signs a text with a key of its own. The key, and the text with its signature.
+fn signed(text: &str) -> (String, String) {
+    let home = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+    let gpg = |arguments: &[&str], input: &str| {
+        let mut child = Command::new("gpg")
+            .args(["--batch", "--quiet", "--no-tty", "--yes", "--passphrase", ""])
+            .args(arguments)
+            .env("GNUPGHOME", home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    gpg(&["--quick-generate-key", "T <t@example.invalid>", "rsa3072", "sign", "never"], "");
+    let made = (gpg(&["--armor", "--export"], ""), gpg(&["--digest-algo", "SHA256", "--armor", "--clearsign"], text));
+    drop(Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", home.path()).output());
+    made
+}
+
+#[test]
+fn another_version_comes_from_the_postgresql_projects_repository() {
+    let node = Booted::bare();
+    // As PGDG lays it out; the packages have names only.
+    let release = node.sh(
+        r#"set -eu
+        cd /srv; mkdir -p pgdg/dists/bookworm-pgdg/main/binary-all pgdg/dists/bookworm-pgdg/main/binary-amd64 pgdg/pool
+        for name in postgresql-17 postgresql-client-17; do
+          mkdir -p "tree/$name/DEBIAN"
+          printf 'Package: %s\nVersion: 17.99-1.pgdg120+1\nArchitecture: all\nMaintainer: T <t@example.invalid>\nDescription: t\n' "$name" >"tree/$name/DEBIAN/control"
+          dpkg-deb -b "tree/$name" "pgdg/pool/$name.deb" >/dev/null
+        done
+        cd pgdg
+        for deb in pool/*.deb; do
+          dpkg-deb -f "$deb"
+          printf 'Filename: %s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
+        done >dists/bookworm-pgdg/main/binary-amd64/Packages
+        cp dists/bookworm-pgdg/main/binary-amd64/Packages dists/bookworm-pgdg/main/binary-all/Packages
+        cd dists/bookworm-pgdg
+        printf 'Origin: apt.postgresql.org\nSuite: bookworm-pgdg\nCodename: bookworm-pgdg\nArchitectures: all amd64 arm64\nComponents: main\nSHA256:\n'
+        for index in main/*/Packages; do printf ' %s %s %s\n' "$(sha256sum "$index" | cut -d' ' -f1)" "$(stat -c %s "$index")" "$index"; done"#,
+    );
+    let (key, in_release) = signed(&format!("{release}\n"));
+    node.sh(&format!(
+        "cat >/srv/pgdg/key.asc <<'END'\n{key}END\ncat >/srv/pgdg/dists/bookworm-pgdg/InRelease <<'END'\n{in_release}END"
+    ));
+    let vars = "autobot_roles: [postgresql_server]\npostgresql_repo: pgdg\npostgresql_version: \"17\"\n\
+                postgresql_repo_url: file:/srv/pgdg\npostgresql_repo_key_url: file:/srv/pgdg/key.asc";
+    let project = Project::shipped(&[("slm", &node, vars)]);
+    let changed = foretold(&project, "slm", "the packages of another repository", &["--tags", "packages"]);
+    assert!(changed.contains("postgresql_server/Add the PostgreSQL repository"), "{changed:#?}");
+    assert_eq!(node.sh("dpkg-query -W -f '${Version}' postgresql-17"), "17.99-1.pgdg120+1");
+    let source = node.sh("cat /etc/apt/sources.list.d/pgdg.sources");
+    assert!(
+        source.contains("URIs: file:/srv/pgdg\n") && source.contains("Suites: bookworm-pgdg\nComponents: main\n"),
+        "{source}"
+    );
+    assert!(source.contains("Signed-By:"), "{source}");
+}

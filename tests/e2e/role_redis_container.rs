@@ -1,0 +1,141 @@
+//! Role `redis_container`: refused where there is no Docker, and brought up once where there is. Docker itself is a program of the test here,
+//! which notes how it is called.
+
+use autobot_provision::source::{Node, SourceFile, Yaml, yaml};
+
+use crate::harness::{Booted, Project, eventually};
+
+/// Notes its calls; a container runs from `up` on. `config` takes what has an image.
+const DOCKER: &str = r#"cat >/usr/local/bin/docker <<'END'
+#!/bin/sh
+case $* in
+  info) [ ! -e /srv/docker/daemon-is-off ] && exit 0; exit 1 ;;
+  'compose version') [ ! -e /srv/docker/no-compose ] && exit 0; exit 125 ;;
+esac
+while [ "$1" != -f ]; do shift; done
+file=$2
+shift 2
+case $* in
+  'config --quiet') echo config >>/srv/docker/calls; grep -q '^    image: .*:.' "$file" || { echo 'services.redis.image is missing' >&2; exit 15; } ;;
+  'ps --status running --quiet redis') [ ! -e /srv/docker/running ] || echo 0123456789ab ;;
+  'up --detach'*) echo "$*" >>/srv/docker/calls; [ ! -e /srv/docker/broken ] || { echo 'no space left on device' >&2; exit 1; }; cp "${file%/*}/redis.conf" /srv/docker/mounted; touch /srv/docker/running ;;
+  *) echo "called with $*" >&2; exit 64 ;;
+esac
+END
+chmod 755 /usr/local/bin/docker; mkdir -p /srv/docker"#;
+
+fn project(node: &Booted) -> Project {
+    let project = Project::shipped(&[("box", node, "")]);
+    project.inventory(&[("box", node, "")], "redis_container", "");
+    project
+}
+
+fn calls(node: &Booted) -> String {
+    node.sh("cat /srv/docker/calls 2>/dev/null; rm -f /srv/docker/calls")
+}
+
+#[test]
+fn without_docker_nothing_is_changed_and_the_error_says_what_to_install() {
+    let node = Booted::bare();
+    let project = project(&node);
+    let state = || node.sh("find /etc /opt /usr/local /var/lib -xdev -printf '%p %m %s %T@\\n' 2>/dev/null | sort | sha256sum");
+    let refused = |arguments: &[&str]| {
+        let ran = project.json(arguments);
+        ran.assert_code(1);
+        ran.failure("box")
+    };
+    let before = state();
+    let error = refused(&["deploy"]);
+    insta::assert_snapshot!(error, @"this node has no Docker: install docker-ce and docker-compose-plugin from Docker's own repository (https://docs.docker.com/engine/install/), start docker.service, and deploy again; or give the node role redis, which needs no container");
+    assert_eq!(refused(&["deploy", "--check"]), error);
+    assert_eq!(state(), before, "a refused deploy changed the node");
+
+    node.sh(DOCKER);
+    for (lacks, words) in
+        [("no-compose", "Docker has no plugin `compose` here: install"), ("daemon-is-off", "the Docker daemon does not answer")]
+    {
+        node.sh(&format!("touch /srv/docker/{lacks}"));
+        let error = refused(&["deploy"]);
+        assert!(error.starts_with(words), "{error}");
+        node.sh(&format!("rm /srv/docker/{lacks}; test ! -e /opt/autobot"));
+    }
+    // A Redis of the node's own is in the way.
+    node.sh("systemd-run --unit=squatter systemd-socket-activate -l 127.0.0.1:6379 /bin/cat");
+    eventually("something listens", 10, || !node.sh("ss -Hlnt 'sport = :6379'").is_empty());
+    let error = refused(&["deploy"]);
+    assert!(error.contains("6379 is taken by") && error.contains("squatter.service"), "{error}");
+    assert_eq!(calls(&node), "");
+}
+
+/// The value at a path of keys.
+fn at<'a>(node: &'a Node, path: &[&str]) -> &'a Node {
+    path.iter().fold(node, |node, key| node.get(key).unwrap_or_else(|| panic!("no `{key}` in {path:?}")))
+}
+
+fn texts(node: &Node) -> Vec<&str> {
+    node.as_seq().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+#[test]
+fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_change() {
+    let node = Booted::bare();
+    let project = project(&node);
+    node.sh(DOCKER);
+    let check = project.json(&["deploy", "--check"]);
+    check.assert_code(0);
+    assert_eq!(calls(&node), "", "a check brings nothing up");
+    // Nobody answers at the port here: the exercise is the role's own, and fails as it must.
+    let deploy = project.json(&["deploy"]);
+    assert_eq!(check.ids("box", "changed"), deploy.ids("box", "changed"), "{}", deploy.stdout);
+    insta::assert_snapshot!(calls(&node), @"
+    config 644
+    up --detach
+    up --detach --force-recreate
+    ");
+    let failed = deploy.failure("box");
+    assert!(failed.contains("127.0.0.1:6379") || failed.contains("PING"), "{failed}");
+
+    // What Docker gets.
+    let compose = node.sh("cat /opt/autobot/redis-container/docker-compose.yml");
+    let read = yaml::parse(&SourceFile::new("docker-compose.yml", format!("{compose}\n"))).unwrap();
+    let redis = at(&read, &["services", "redis"]);
+    assert_eq!(at(redis, &["image"]).as_str(), Some("redis/redis-stack:7.4.0-v4"));
+    assert_eq!(at(redis, &["container_name"]).as_str(), Some("autobot-redis"));
+    assert_eq!(at(redis, &["restart"]).as_str(), Some("unless-stopped"));
+    assert_eq!(texts(at(redis, &["ports"])), ["127.0.0.1:6379:6379", "127.0.0.1:8002:8001"]);
+    assert_eq!(texts(at(redis, &["volumes"])), ["redis_data:/data", "./redis.conf:/redis-stack.conf:ro"]);
+    assert_eq!(texts(at(redis, &["networks"])), ["autobot-network"]);
+    assert!(matches!(at(&read, &["volumes", "redis_data"]).value, Yaml::Null));
+    assert_eq!(at(&read, &["networks", "autobot-network", "name"]).as_str(), Some("autobot-network"));
+    let password = node.sh(". /etc/autobot/database-secrets.env; printf %s \"$REDIS_PASSWORD\"");
+    let config = node.sh("cat /opt/autobot/redis-container/redis.conf");
+    assert!(password.len() == 32 && config.contains(&format!("\nrequirepass {password}\n")), "{config}");
+    for line in ["port 6379", "save 900 1", "appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction"] {
+        assert!(config.lines().any(|there| there == line), "{line}");
+    }
+    assert!(!compose.contains(&password));
+    assert_eq!(node.sh("stat -c '%a %U' /opt/autobot/redis-container/*"), "644 root\n600 root");
+    assert!(!deploy.stdout.contains(&password));
+
+    // It runs: nothing to do, but to note it.
+    let again = project.json(&["deploy", "--detailed-exitcode"]);
+    again.assert_code(0);
+    assert_eq!((again.host("box")["round_trips"].as_u64(), calls(&node)), (Some(1), String::new()), "{}", again.stdout);
+    // It stopped, its files as they were.
+    node.sh("rm /srv/docker/running");
+    let check = project.json(&["deploy", "--check"]);
+    assert_eq!(check.ids("box", "changed").into_iter().collect::<Vec<_>>(), ["redis_container/Start the container"]);
+    project.json(&["deploy"]);
+    assert_eq!(calls(&node), "up --detach");
+    // Another image: the container is made anew, with what is mounted.
+    let newer = project.json(&["deploy", "-e", "redis_image_tag=7.4.0-v5", "-e", "redis_maxclients=77"]);
+    assert!(newer.ids("box", "changed").contains("redis_container/replace the container"), "{}", newer.stdout);
+    assert_eq!(calls(&node), "config\nup --detach --force-recreate");
+    assert!(node.sh("cat /srv/docker/mounted").contains("maxclients 77\n"));
+    // A compose file that Docker does not take is not put there.
+    let before = node.sh("sha256sum /opt/autobot/redis-container/docker-compose.yml");
+    let refused = project.json(&["deploy", "-e", "redis_image_tag="]);
+    refused.assert_code(1);
+    assert!(refused.failure("box").contains("services.redis.image is missing"), "{}", refused.stdout);
+    assert_eq!(node.sh("sha256sum /opt/autobot/redis-container/docker-compose.yml"), before);
+}

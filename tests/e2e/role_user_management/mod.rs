@@ -1,0 +1,157 @@
+//! Role `user_management_db` on two nodes: who may do what in which database, who may come from where, and what the backend is told.
+
+mod access;
+mod matrix;
+mod privileges;
+mod role;
+
+use std::{
+    fmt::Write as _,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use tempfile::TempDir;
+
+use crate::harness::{Booted, Project, Ran, eventually, lab};
+
+/// Both nodes, deployed, and their project.
+struct Pair {
+    database_vm: Booted,
+    slm: Booted,
+    project: Project,
+}
+
+/// The project for two nodes; `vars` are for both.
+fn project(database_vm: &Booted, slm: &Booted, vars: &str) -> Project {
+    let hosts = [("database_vm", database_vm, ""), ("slm", slm, "")];
+    let project = Project::shipped(&hosts);
+    project.inventory(&hosts, "user_management_db", vars);
+    project
+}
+
+/// The first deploy of two bare nodes, after which their disks are kept for copies.
+fn first() -> &'static Ran {
+    static FIRST: OnceLock<Ran> = OnceLock::new();
+    FIRST.get_or_init(|| {
+        let (database_vm, slm) = (Booted::bare(), Booted::bare());
+        let pair = Pair { project: project(&database_vm, &slm, ""), database_vm, slm };
+        let deploy = pair.deploy(&[]);
+        pair.database_vm.freeze("users-database_vm");
+        pair.slm.freeze("users-slm");
+        deploy
+    })
+}
+
+/// Copies of those nodes. They have other addresses, which changes who may come from where, and what the backend is told.
+fn pair() -> Pair {
+    first();
+    let (database_vm, slm) = (Booted::copy("users-database_vm"), Booted::copy("users-slm"));
+    let pair = Pair { project: project(&database_vm, &slm, ""), database_vm, slm };
+    pair.deploy(&[]);
+    pair
+}
+
+impl Pair {
+    /// Checks and deploys; the check foretells the deploy, and then nothing is left to do.
+    #[track_caller]
+    fn deploy(&self, extra: &[&str]) -> Ran {
+        let check = self.project.json(&[&["deploy", "--check"], extra].concat());
+        check.assert_code(0);
+        let deploy = self.project.json(&[&["deploy"], extra].concat());
+        deploy.assert_code(0);
+        let again = self.project.json(&[&["deploy", "--detailed-exitcode"], extra].concat());
+        again.assert_code(0);
+        for host in ["database_vm", "slm"] {
+            let (foretold, unknown) = (check.ids(host, "changed"), check.ids(host, "unknown"));
+            let changed = deploy.ids(host, "changed");
+            assert!(foretold.is_subset(&changed), "{foretold:?} {changed:?}");
+            assert!(changed.is_subset(&foretold.union(&unknown).cloned().collect()), "{foretold:?} {unknown:?} {changed:?}");
+            assert_eq!(deploy.host(host)["unpredicted"], serde_json::json!([]), "{}", deploy.stdout);
+            assert_eq!(again.host(host)["round_trips"], 1, "{}", again.stdout);
+        }
+        deploy
+    }
+
+    /// The value of a key in an env file.
+    fn secret(node: &Booted, file: &str, key: &str) -> String {
+        let value = node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/{file}"));
+        assert!(!value.is_empty(), "no {key}");
+        value
+    }
+
+    fn owner_password(&self) -> String {
+        Self::secret(&self.database_vm, "database-secrets.env", "DB_PASSWORD")
+    }
+
+    fn app_password(&self) -> String {
+        Self::secret(&self.database_vm, "database-secrets.env", "AUTOBOT_APP_PASSWORD")
+    }
+
+    fn slm_password(&self) -> String {
+        Self::secret(&self.slm, "slm-secrets.env", "SLM_APP_PASSWORD")
+    }
+
+    /// A URL of the backend's file, as libpq reads it.
+    fn url(&self, key: &str) -> String {
+        let url = Self::secret(&self.slm, "slm-database.env", key);
+        let rest = url.strip_prefix("postgresql+asyncpg:").unwrap_or_else(|| panic!("{key} is another URL"));
+        format!("postgresql:{rest}")
+    }
+}
+
+/// SQL as the superuser of a node.
+fn psql(node: &Booted, database: &str, sql: &str) -> String {
+    let mut script = format!("cd /; runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d {database} <<'END'\n");
+    let _ = writeln!(script, "{sql}\nEND");
+    node.sh(&script)
+}
+
+/// A tunnel to a node's PostgreSQL, by the ssh program, as an operator would dig it.
+struct Dug {
+    directory: TempDir,
+    ssh: Child,
+}
+
+impl Dug {
+    fn to(node: &Booted) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join(".s.PGSQL.5432");
+        let ssh = Command::new("ssh")
+            .arg("-F")
+            .arg(lab().ssh_config())
+            .args(["-N", "-o", "ExitOnForwardFailure=yes", "-L"])
+            .arg(format!("{}:127.0.0.1:5432", socket.display()))
+            .arg(&node.name)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("the tunnel is open", 10, || socket.exists());
+        Self { directory, ssh }
+    }
+
+    /// Logs in over the node's loopback; the refusal's SQLSTATE otherwise.
+    async fn login(&self, user: &str, password: &str, database: &str) -> Result<PgConnection, String> {
+        let options = PgConnectOptions::new_without_pgpass().socket(self.directory.path()).port(5432);
+        let options = options.username(user).password(password).database(database);
+        PgConnection::connect_with(&options).await.map_err(|error| state(&error))
+    }
+}
+
+impl Drop for Dug {
+    fn drop(&mut self) {
+        drop(self.ssh.kill());
+        drop(self.ssh.wait());
+    }
+}
+
+/// The SQLSTATE of a refusal.
+fn state(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.map_or_else(|| format!("no refusal: {error}"), std::borrow::Cow::into_owned)
+}
+
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}

@@ -1,0 +1,96 @@
+"""Answers for tests/parity: what ansible-core makes of inventories and host patterns.
+
+One question per line on standard input, one answer per line on standard output, both JSON.
+  {"run": ["ansible-inventory", "--list", ...], "directory": DIR}  -> {"code", "stdout", "stderr"}
+  {"patterns": [...], "sources": [...], "directory": DIR, "as_limit": BOOL}
+      -> for each pattern, in several orders of sets: ["host", ...], or null where a part matches nothing
+A command runs in a fork of this process: nothing is left of one for the next, and importing Ansible costs its half second once.
+"""
+
+import io
+import json
+import os
+import sys
+import tempfile
+
+ORDERS = 12
+
+
+def run(arguments, directory):
+    from ansible.cli.adhoc import AdHocCLI
+    from ansible.cli.inventory import InventoryCLI
+
+    programs = {"ansible": AdHocCLI, "ansible-inventory": InventoryCLI}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                os.chdir(directory)
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                programs[arguments[0]].cli_executor(arguments)
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return {"code": code, "stdout": texts[0], "stderr": texts[1]}
+
+
+def select(patterns, sources, directory, as_limit):
+    from ansible.errors import AnsibleError
+    from ansible.inventory.group import Group
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+
+    os.chdir(directory)
+    # The names of the corpus bring warnings.
+    sys.stderr = io.StringIO()
+
+    def hosts(inventory, pattern):
+        try:
+            if not as_limit:
+                return [host.name for host in inventory.get_hosts(pattern)]
+            inventory.subset(pattern)
+            inventory.clear_caches()
+            return [host.name for host in inventory.get_hosts("all")]
+        except AnsibleError:
+            return None
+
+    # Ansible keeps groups in sets, whose order hangs on where they lie in memory. Several orders tell what is certain.
+    answers = []
+    for seed in range(ORDERS):
+        Group.__hash__ = lambda group, seed=seed: hash((seed, group.name))
+        inventory = InventoryManager(DataLoader(), sources)
+        answers.append([hosts(inventory, pattern) for pattern in patterns])
+    sys.stderr = sys.__stderr__
+    return [list(orders) for orders in zip(*answers)]
+
+
+def main():
+    # Imports what every fork needs: plugins too, which a list of hosts alone would not.
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write("all: {hosts: {h: }}")
+        file.flush()
+        select(["all"], [file.name], "/", False)
+    answers = os.fdopen(os.dup(1), "w")
+    # What Ansible prints by itself is no answer.
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        question = json.loads(line)
+        if "run" in question:
+            answer = run(question["run"], question["directory"])
+        else:
+            answer = select(question["patterns"], question["sources"], question["directory"], question["as_limit"])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+main()
