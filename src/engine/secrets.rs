@@ -93,12 +93,12 @@ impl Secrets {
         for spec in specs {
             let value = self.values.get(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
-                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{}`", sign.escape_debug())).collect();
+                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
+                let place = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
                 let why = format!(
-                    "the value of `{name}` in `{file}` holds one of the signs that it may not: {signs}; write another one there, set it where it is \
-                     used, and run again",
+                    "the value of `{name}` {place} holds one of the signs that it may not: {signs}; put another one there, set it where it is used, \
+                     and run again",
                     name = spec.secret.name,
-                    file = spec.file,
                     signs = signs.join(" "),
                 );
                 self.problems.insert(spec.secret.clone(), why);

@@ -82,7 +82,7 @@ pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option
     Some(Default { kind, value, help, place })
 }
 
-const SECRET_KEYS: &[&str] = &["host", "file", "length", "without", "from", "owner", "group", "mode"];
+const SECRET_KEYS: &[&str] = &["host", "file", "length", "from", "without", "owner", "group", "mode"];
 
 pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
     if !read::is_identifier(&key.name) {

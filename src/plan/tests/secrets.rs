@@ -93,3 +93,11 @@ fn reserved_characters_are_refused_wherever_they_come_from() {
     let wrong = plan.hosts[0].roles[0].steps[0].expand(&world).unwrap_err();
     assert!(wrong.0[0].title.contains("holds a reserved character"), "{wrong}");
 }
+
+#[test]
+fn signs_that_a_secret_may_not_hold_are_signs() {
+    let sample = Sample::role("secrets: {TOKEN: {file: /etc/x, without: \"\\\"\\\\\"}}\ntasks: []\n");
+    assert_eq!(sample.load().unwrap().hosts[0].secrets[0].without, "\"\\");
+    let sample = Sample::role("secrets: {TOKEN: {file: /etc/x, without: \"$x\"}}\ntasks: []\n");
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:1:42: letters and digits are what secrets are made of");
+}

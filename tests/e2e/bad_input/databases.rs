@@ -47,11 +47,20 @@ fn what_is_wrong_with_a_database_is_told_before_the_first_change_and_its_data_st
         project.write("roles/toy/role.yml", &toy(parameters));
         let _ = writeln!(said, "{what}: {}", refusal(&node, &project, "n", &format!("{STATE}ls /root"), &[]));
     }
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"
+    somebody else's: the database `theirs` exists and belongs to `somebody`, not to `autobot_users`; name its owner in the task, choose another database, or hand it over by hand with ALTER DATABASE ... OWNER TO
+    the cluster's own: the database `postgres` exists and belongs to `postgres`, not to `autobot_users`; name its owner in the task, choose another database, or hand it over by hand with ALTER DATABASE ... OWNER TO
+    another encoding: the database `latin` exists with encoding `LATIN1`, not `UTF8`, which cannot be changed; set `encoding: LATIN1` in the task to keep it, or dump it, drop it and restore it into a new one
+    another locale: the database `theirs` exists with lc_collate `C.UTF-8`, not `de_DE.UTF-8`, which cannot be changed; set `lc_collate: C.UTF-8` in the task to keep it, or dump it, drop it and restore it into a new one
+    no such owner: role `nobody_here` is not there, and no task before this one provides it
+    no such locale: the locale `xx_XX.UTF-8` (`locale -a` lists those that are) is not there, and no task before this one provides it
+    no such encoding: PostgreSQL has no encoding `UTF9`; the usual one is `UTF8`
+    no such template: the template database `template9` is not there, and no task before this one provides it
+    ");
 
     // The shipped role says the same of its own.
     let project = Project::shipped(&[("database_vm", &node, "")]);
     sql("postgres", "ALTER DATABASE autobot_users OWNER TO somebody");
-    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &[]), @"");
-    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_locale=xx_XX.UTF-8"]), @"");
+    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &[]), @"the database `autobot_users` exists and belongs to `somebody`, not to `autobot_users`; name its owner in the task, choose another database, or hand it over by hand with ALTER DATABASE ... OWNER TO");
+    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_locale=xx_XX.UTF-8"]), @"this node has no UTF-8 locale `xx_XX.UTF-8` (it has C.utf8): leave postgresql_locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `xx_XX.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`");
 }

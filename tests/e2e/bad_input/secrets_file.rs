@@ -54,16 +54,16 @@ fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
         let _ = writeln!(said, "{what}: {}", refusal(&node, &project, "n", STATE, &[]));
     }
     insta::assert_snapshot!(said, @"
-    a directory: `/etc/app/secrets.env` is not a regular file
-    a named pipe: `/etc/app/secrets.env` is not a regular file
-    a device: `/etc/app/secrets.env` is not a regular file
-    a link that leads nowhere: `/etc/app/secrets.env` is not a regular file
-    a link to a sound file: `/etc/app/secrets.env` is not a regular file
-    far too large: `/etc/app/secrets.env` is too large to be a secrets file
+    a directory: `/etc/app/secrets.env` is a directory, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
+    a named pipe: `/etc/app/secrets.env` is a device, socket or pipe, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
+    a device: `/etc/app/secrets.env` is a device, socket or pipe, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
+    a link that leads nowhere: `/etc/app/secrets.env` is a link to `/srv/nowhere`, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
+    a link to a sound file: `/etc/app/secrets.env` is a link to `/srv/real`, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
+    far too large: `/etc/app/secrets.env` is too large to be a secrets file; nothing was changed
     half a key: `/etc/app/secrets.env` cannot be trusted: line 2 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
     half a line: `/etc/app/secrets.env` cannot be trusted: the last line has no line end: the file may have been cut short; repair it or restore it from a backup, nothing was changed
     bytes of another file: `/etc/app/secrets.env` cannot be trusted: line 2 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
-    a key twice: `/etc/app/secrets.env` cannot be trusted: line 2 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
+    a key twice, with Windows line ends: `/etc/app/secrets.env` cannot be trusted: `TOKEN` stands twice, in lines 1 and 3; repair it or restore it from a backup, nothing was changed
     ");
 
     // What stands in the place of its directory is met by the deploy only; the secret is not made elsewhere, and nobody gets another.
@@ -72,7 +72,7 @@ fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
     let before = node.sh(STATE);
     let deploy = project.json(&["deploy"]);
     deploy.assert_code(1);
-    insta::assert_snapshot!(deploy.failure("n"), @"");
+    insta::assert_snapshot!(deploy.failure("n"), @"exit status 1: /etc/app is not a directory, and /etc/app/secrets.env is to be made in it: move it out of the way");
     assert_eq!(before, node.sh(STATE));
     project.write("roles/toy/role.yml", TOY);
 
