@@ -44,6 +44,53 @@ fn a_little_more_or_less_memory_does_not_reconfigure_redis() {
 }
 
 #[test]
+fn a_little_more_or_less_memory_does_not_restart_postgresql() {
+    let plan = plan(&["autobot_roles=postgresql"]);
+    let buffers = |memtotal_mb: u32| {
+        let mut world = World::stand_in();
+        world.facts["memtotal_mb"] = json!(memtotal_mb);
+        let shown = format!("{:?}", resource(&plan, "Configure PostgreSQL", &world));
+        let size = |name: &str| shown.split_once(&format!("{name} = '")).unwrap().1.split_once('\'').unwrap().0.to_owned();
+        (size("shared_buffers"), size("effective_cache_size"))
+    };
+    let of = |shared: &str, cached: &str| (shared.to_owned(), cached.to_owned());
+    // What Linux leaves of 4 GB.
+    assert_eq!([3790, 3911, 3936, 4050].map(buffers), [(); 4].map(|()| of("448MB", "1792MB")));
+    assert_eq!([984, 64_000].map(buffers), [of("128MB", "512MB"), of("4096MB", "32000MB")]);
+}
+
+#[test]
+fn the_postgresql_projects_repository_is_its_own_unless_a_mirror_is_named() {
+    let pgdg = ["autobot_roles=postgresql_server", "postgresql_repo=pgdg", "postgresql_version=17"];
+    let shown = |more: &[&str]| {
+        let plan = plan(&[&pgdg[..], more].concat());
+        let mut world = World::stand_in();
+        world.facts["distribution_release"] = json!("noble");
+        format!(
+            "{:?} {:?}",
+            resource(&plan, "Add the PostgreSQL repository", &world),
+            resource(&plan, "Install PostgreSQL", &world)
+        )
+    };
+    let usual = shown(&[]);
+    for part in [
+        "https://apt.postgresql.org/pub/repos/apt",
+        "noble-pgdg",
+        "https://www.postgresql.org/media/keys/ACCC4CF8.asc",
+        "postgresql-17",
+    ] {
+        assert!(usual.contains(part), "{part}: {usual}");
+    }
+    let mirror = shown(&["postgresql_repo_url=https://mirror.example/pgdg", "postgresql_repo_suite=noble-pgdg-archive"]);
+    assert!(
+        mirror.contains("https://mirror.example/pgdg")
+            && mirror.contains("noble-pgdg-archive")
+            && !mirror.contains("apt.postgresql.org"),
+        "{mirror}"
+    );
+}
+
+#[test]
 fn a_port_where_postgresql_does_not_listen_is_refused() {
     let refusal = |found: &str, wanted: &str| {
         let mut world = World::stand_in();
