@@ -53,9 +53,9 @@ health:
     };
     let project = Project::toy(&[("node", &node)], &role("x"));
     let health = || project.json(&["health"]);
-    let none = health();
-    none.assert_code(0);
-    assert_eq!(item(&none), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
+    let missing = health();
+    missing.assert_code(0);
+    assert_eq!(item(&missing), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
 
     node.sh(STAND_IN);
     let answer = |general: &str, database: &str| {
