@@ -124,8 +124,8 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     // As superuser one must not run what an owner wrote.
     let trap =
         "create function app.trap() returns text language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
-        create function app.trap(name, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
-        create operator app.= (leftarg = name, rightarg = text, function = app.trap);";
+        create function app.trap(text, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
+        create operator app.= (leftarg = text, rightarg = text, function = app.trap);";
     psql(
         "slm",
         &format!(
