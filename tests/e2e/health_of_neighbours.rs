@@ -53,9 +53,9 @@ health:
     };
     let project = Project::toy(&[("node", &node)], &role("x"));
     let health = || project.json(&["health"]);
-    let none = health();
-    none.assert_code(0);
-    assert_eq!(item(&none), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
+    let missing = health();
+    missing.assert_code(0);
+    assert_eq!(item(&missing), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
 
     node.sh(STAND_IN);
     let answer = |general: &str, database: &str| {
@@ -124,8 +124,8 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     // As superuser one must not run what an owner wrote.
     let trap =
         "create function app.trap() returns text language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
-        create function app.trap(name, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
-        create operator app.= (leftarg = name, rightarg = text, function = app.trap);";
+        create function app.trap(text, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
+        create operator app.= (leftarg = text, rightarg = text, function = app.trap);";
     psql(
         "slm",
         &format!(
