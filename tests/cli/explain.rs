@@ -62,7 +62,7 @@ fn told(arguments: &[&str]) -> String {
 #[test]
 fn every_variable_of_a_host_says_where_it_comes_from_and_what_it_overrode() {
     insta::assert_snapshot!(told(&["bear", "-e", "@more.yml"]), @r#"
-    bear: toy, base
+    bear: base, toy
 
     ansible_become_password = (hidden)
         from inventory/nodes.yml:2:57 (group all)
@@ -89,6 +89,12 @@ fn every_variable_of_a_host_says_where_it_comes_from_and_what_it_overrode() {
         over inventory/nodes.yml:5:41 (group toys): 1
         over roles/toy/role.yml:3:31 (role toy): 6379
 
+    same (in role base) = of base
+        from roles/base/role.yml:1:18 (role base)
+
+    same (in role toy) = of toy
+        from roles/toy/role.yml:7:9 (role toy)
+
     memory = {{ ansible_facts.memtotal_mb // 2 }}mb  (needs facts)
         from roles/toy/role.yml:4:33 (role toy)
 
@@ -97,12 +103,6 @@ fn every_variable_of_a_host_says_where_it_comes_from_and_what_it_overrode() {
 
     list = [1,2]
         from roles/toy/role.yml:6:9 (role toy)
-
-    same (in role toy) = of toy
-        from roles/toy/role.yml:7:9 (role toy)
-
-    same (in role base) = of base
-        from roles/base/role.yml:1:18 (role base)
 
     url = redis://:‹PASSWORD›@bear:2
         from roles/toy/role.yml:8:8 (role toy)
