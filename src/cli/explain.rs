@@ -99,7 +99,7 @@ fn told(variable: &Variable) -> (String, String) {
         Told::Known(value) => (shown(value), String::new()),
         Told::NeedsFacts => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), "  (needs facts)".to_owned()),
         Told::Hidden if matches!(variable.origin.layer, Layer::Secret(_)) => ("(a secret)".to_owned(), String::new()),
-        Told::Hidden => (HIDDEN.to_owned(), String::new()),
+        Told::Hidden => (variable.origin.written.as_ref().map_or_else(|| HIDDEN.to_owned(), shown), String::new()),
         Told::Unset => ("(must be set)".to_owned(), String::new()),
         Told::Wrong(why) => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), format!("  (wrong: {why})")),
     }

@@ -11,7 +11,7 @@ use crate::{
     inventory::{Inventory, Whose},
     role::{MAGIC, Role, VarType},
     secret::{Sealed, holds_token},
-    source::{Diagnostic, Diagnostics, MASK, Node, Place, Yaml, did_you_mean, is_secret_name},
+    source::{Diagnostic, Diagnostics, MASK, Node, Place, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
     template::is_template,
 };
 
@@ -63,7 +63,7 @@ pub enum Told {
     Known(Value),
     /// It depends on what the node says.
     NeedsFacts,
-    /// It is somebody's password.
+    /// It is somebody's password, or holds what Ansible Vault encrypted.
     Hidden,
     /// A role declares it, and nobody gives it a value.
     Unset,
@@ -308,8 +308,8 @@ impl<'a> Telling<'a> {
 
     fn origin(&self, name: &str, candidate: &Candidate<'_>, declaring: &[&Role]) -> Origin {
         let written = match candidate.written {
-            Written::Node(node) => Some(raw(node)),
-            Written::Data(value) => Some(value.clone()),
+            Written::Node(node) => Some(unopened(raw(node))),
+            Written::Data(value) => Some(unopened(value.clone())),
             Written::Nothing => None,
         };
         let hides = |value: &Value| is_password(name, declaring) && !is_reference(value);
@@ -333,7 +333,9 @@ impl<'a> Telling<'a> {
         let role = role.and_then(|role| self.project.roles.get(&role.name));
         let node = match winner.written {
             Written::Nothing => return Told::Unset,
+            Written::Node(node) if node.holds_vaulted() => return Told::Hidden,
             Written::Node(node) => Some(node),
+            Written::Data(_) if self.project.extra.get(name).is_some_and(|extra| extra.vaulted.is_some()) => return Told::Hidden,
             Written::Data(_) => None,
         };
         let scope = self.scope(role);
@@ -457,6 +459,16 @@ fn literals(value: &Value, secret: bool, found: &mut Vec<String>) {
         Value::Array(items) => items.iter().for_each(|item| literals(item, secret, found)),
         Value::Object(map) => map.iter().for_each(|(key, value)| literals(value, secret || is_password(key, &[]), found)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What Ansible Vault encrypted, without its many lines.
+fn unopened(value: Value) -> Value {
+    match value {
+        Value::Object(map) if map.contains_key(VAULT_KEY) => Value::String("(vaulted)".to_owned()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, unopened(value))).collect()),
+        Value::Array(items) => items.into_iter().map(unopened).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 

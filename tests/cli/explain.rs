@@ -62,7 +62,7 @@ fn told(arguments: &[&str]) -> String {
 #[test]
 fn every_variable_of_a_host_says_where_it_comes_from_and_what_it_overrode() {
     insta::assert_snapshot!(told(&["bear", "-e", "@more.yml"]), @r#"
-    bear: toy, base
+    bear: base, toy
 
     ansible_become_password = (hidden)
         from inventory/nodes.yml:2:57 (group all)
@@ -89,6 +89,12 @@ fn every_variable_of_a_host_says_where_it_comes_from_and_what_it_overrode() {
         over inventory/nodes.yml:5:41 (group toys): 1
         over roles/toy/role.yml:3:31 (role toy): 6379
 
+    same (in role base) = of base
+        from roles/base/role.yml:1:18 (role base)
+
+    same (in role toy) = of toy
+        from roles/toy/role.yml:7:9 (role toy)
+
     memory = {{ ansible_facts.memtotal_mb // 2 }}mb  (needs facts)
         from roles/toy/role.yml:4:33 (role toy)
 
@@ -97,12 +103,6 @@ fn every_variable_of_a_host_says_where_it_comes_from_and_what_it_overrode() {
 
     list = [1,2]
         from roles/toy/role.yml:6:9 (role toy)
-
-    same (in role toy) = of toy
-        from roles/toy/role.yml:7:9 (role toy)
-
-    same (in role base) = of base
-        from roles/base/role.yml:1:18 (role base)
 
     url = redis://:‹PASSWORD›@bear:2
         from roles/toy/role.yml:8:8 (role toy)
@@ -307,4 +307,41 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
 
     1 error
     ");
+}
+
+#[test]
+fn what_ansible_vault_encrypted_is_named_and_not_opened() {
+    let sample = sample();
+    let vaulted = "$ANSIBLE_VAULT;1.1;AES256\n  6139613961396139\n";
+    let text = format!("motto: !vault |\n  {vaulted}people: [{{name: ann, word: b}}, 1]\nword: !vault |\n  {vaulted}");
+    fs::write(sample.path().join("host_vars/bear.yml"), text).unwrap();
+    let told = |arguments: &[&str]| {
+        let (code, text, errors) = run_in(sample.path(), &[&["explain", "bear"], arguments].concat());
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}\n{text}");
+        assert!(!text.contains("6139"), "{text}");
+        text
+    };
+    insta::assert_snapshot!([told(&["word"]), told(&["motto"]), told(&["motto", "-e", "motto=x"])].join("--\n"), @"
+    word = (vaulted)
+        from host_vars/bear.yml:6:3 (host_vars)
+    --
+    motto = (vaulted)
+        string: Said to whoever comes
+        from host_vars/bear.yml:2:3 (host_vars)
+        over inventory/nodes.yml:7:49 (host): of the host
+        over inventory/group_vars/toys.yml:1:8 (group_vars of toys): of group_vars
+        over inventory/nodes.yml:5:21 (group toys): of the group
+        over roles/toy/role.yml:11:34 (role toy): none
+    --
+    motto = x
+        string: Said to whoever comes
+        from -e:1:7
+        over host_vars/bear.yml:2:3 (host_vars): (vaulted)
+        over inventory/nodes.yml:7:49 (host): of the host
+        over inventory/group_vars/toys.yml:1:8 (group_vars of toys): of group_vars
+        over inventory/nodes.yml:5:21 (group toys): of the group
+        over roles/toy/role.yml:11:34 (role toy): none
+    ");
+    told(&[]);
+    told(&["-o", "json"]);
 }
