@@ -72,14 +72,17 @@ impl Healthy {
 
     fn last_run(&self, found: &Found, service: &Unit, complaints: &mut Vec<String>) {
         let status = found.status.as_ref();
+        let success = status.and_then(|status| status.success);
+        let ago = |time: u64| Duration::from_secs(found.now.saturating_sub(time));
+        let young = success.filter(|success| ago(*success) <= self.max_age);
+        let last = young.map(|success| format!("; the last good one is {} old", span(ago(success).as_secs()))).unwrap_or_default();
         if let Some(Status { error, .. }) = status.filter(|status| status.failed) {
-            complaints.push(format!("the last backup failed: {error}"));
+            complaints.push(format!("the last backup failed: {error}{last}"));
         } else if service.active == "failed" {
-            complaints.push(format!("the last backup failed: `journalctl -u {}` says why", self.service));
+            complaints.push(format!("the last backup failed: `journalctl -u {}` says why{last}", self.service));
         }
-        let Some(success) = status.and_then(|status| status.success) else {
-            let since = found.enabled_since.unwrap_or(found.now);
-            let waited = Duration::from_secs(found.now.saturating_sub(since));
+        let Some(success) = success else {
+            let waited = ago(found.enabled_since.unwrap_or(found.now));
             if waited > self.max_age {
                 complaints.push(format!(
                     "there is no good backup, and `{}` has been enabled for {}",
@@ -89,15 +92,11 @@ impl Healthy {
             }
             return;
         };
-        let old = Duration::from_secs(found.now.saturating_sub(success));
         if success > found.now + CLOCK_SLACK {
             complaints.push("the last good backup is of the future: the node's clock was changed".into());
-        } else if old > self.max_age {
-            complaints.push(format!(
-                "the last good backup is {} old, more than {}",
-                span(old.as_secs()),
-                span(self.max_age.as_secs())
-            ));
+        } else if ago(success) > self.max_age {
+            let (old, limit) = (span(ago(success).as_secs()), span(self.max_age.as_secs()));
+            complaints.push(format!("the last good backup is {old} old, more than {limit}"));
         }
     }
 
@@ -217,7 +216,7 @@ mod tests {
             status(node).failed = true;
             "no space left".clone_into(&mut status(node).error);
         });
-        assert_eq!(failed.unwrap_err(), "the last backup failed: no space left");
+        assert_eq!(failed.unwrap_err(), "the last backup failed: no space left; the last good one is 3 h old");
         // One that could not even say so.
         assert!(look(|node| node.service.active = "failed".into()).unwrap_err().contains("journalctl -u b.service"));
     }

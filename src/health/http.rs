@@ -95,9 +95,9 @@ impl Endpoint {
             self.authority()
         );
         // Where nobody listens ssh hangs up, before or after we have spoken.
-        let broken = |error: std::io::Error, answer: &[u8]| match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if answer.is_empty() => NOBODY.to_owned(),
-            _ => format!("the connection broke: {error}"),
+        let broken = |error: std::io::Error, answer: &[u8]| {
+            let hung_up = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+            if hung_up && answer.is_empty() { NOBODY.to_owned() } else { format!("the connection broke: {error}") }
         };
         let mut answer = Vec::new();
         stream.write_all(request.as_bytes()).await.map_err(|error| broken(error, &answer))?;

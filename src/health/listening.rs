@@ -200,7 +200,8 @@ impl Declared {
         if !self.units.is_empty() {
             let ours = |owner: &&PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
             // Socket activation: systemd keeps the socket open beside the service.
-            let strangers = owners.iter().filter(|owner| !ours(owner) && !(owner.pid == 1 && owners.iter().any(|o| ours(&o))));
+            let strangers =
+                owners.iter().filter(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(|other| ours(&other))));
             for stranger in strangers {
                 let who = owner_shown(stranger);
                 complaints.push(format!("{} belongs to {who}, not to {}", self.port, self.units.join(" or ")));
@@ -354,7 +355,7 @@ mod tests {
         let of = |owners: &[PortOwner]| said(json!({"port": 5432, "unit": "postgresql@*"}), &["0.0.0.0"], owners);
         let closed = |is: &[&str], owners: &[PortOwner]| said(json!({"port": 5432, "state": "closed"}), is, owners);
         let all = [
-            of(&[postgres.clone()]),
+            of(std::slice::from_ref(&postgres)),
             of(&[owner(1, "systemd", "init.scope"), postgres]),
             of(&[owner(7, "nc\u{1b}", "")]),
             of(&[owner(1, "systemd", "init.scope")]),

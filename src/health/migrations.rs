@@ -116,7 +116,7 @@ fn told(found: &Found) -> String {
         versions.push(format!("alembic {}", if heads.is_empty() { "of an unknown form".to_owned() } else { heads.join(", ") }));
     }
     if let Some(noted) = found.applied.as_ref().filter(|noted| noted.count > 0) {
-        let newest = noted.rows.first().map(|row| newest(row)).unwrap_or_default();
+        let newest = noted.rows.first().map(newest).unwrap_or_default();
         let (count, ending) = (noted.count, if noted.count == 1 { "" } else { "s" });
         versions.push(format!("{count} migration{ending} applied{newest}"));
     }
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    fn found(tables: u64, alembic: Value, applied: Value) -> String {
+    fn found(tables: u64, alembic: &Value, applied: &Value) -> String {
         said(Answer::Rows(vec![json!({"tables": tables, "alembic": alembic, "applied": applied})]))
     }
 
@@ -213,14 +213,14 @@ mod tests {
         let row = json!({"id": 16, "name": "016_add_x", "applied_at": "2026-01-02T03:04:05.678"});
         let applied = json!({"plain": true, "count": 16, "rows": [row]});
         let all = [
-            found(0, none.clone(), none.clone()),
-            found(0, empty.clone(), none.clone()),
-            found(12, none.clone(), none.clone()),
-            found(1, empty.clone(), empty),
-            found(12, alembic.clone(), none.clone()),
-            found(12, none.clone(), applied.clone()),
-            found(12, alembic, applied),
-            found(12, json!({"plain": false}), none.clone()),
+            found(0, &none, &none),
+            found(0, &empty, &none),
+            found(12, &none, &none),
+            found(1, &empty, &empty),
+            found(12, &alembic, &none),
+            found(12, &none, &applied),
+            found(12, &alembic, &applied),
+            found(12, &json!({"plain": false}), &none),
             said(Answer::NoDatabase),
             said(Answer::NoServer { why: "psql is not installed".into() }),
             said(Answer::Rows(vec![])),
@@ -243,13 +243,13 @@ mod tests {
     #[test]
     fn what_an_application_wrote_down_cannot_fill_the_screen_or_break_lines() {
         let long = json!({"plain": true, "count": 1, "rows": [{"version_num": format!("a\n{}", "x".repeat(1000))}]});
-        assert_eq!(found(1, long, Value::Null), "alembic a; 1 table");
+        assert_eq!(found(1, &long, &Value::Null), "alembic a; 1 table");
         let odd = json!({"plain": true, "count": 1, "rows": [{"applied_at": "ÄÖÜ".repeat(500), "name": {"a": [1]}}]});
-        assert!(found(1, Value::Null, odd).chars().count() < 120);
+        assert!(found(1, &Value::Null, &odd).chars().count() < 120);
         let other = json!({"plain": true, "count": 3, "rows": [{"x": 1}]});
-        assert_eq!(found(1, other.clone(), Value::Null), "alembic of an unknown form; 1 table");
-        assert_eq!(found(1, Value::Null, other), "3 migrations applied; 1 table");
+        assert_eq!(found(1, &other, &Value::Null), "alembic of an unknown form; 1 table");
+        assert_eq!(found(1, &Value::Null, &other), "3 migrations applied; 1 table");
         assert!(said(Answer::Rows(vec![json!({"tables": -1})])).starts_with("unanswered: "));
-        assert!(found(1, json!([]), Value::Null).starts_with("unanswered: "));
+        assert!(found(1, &json!([]), &Value::Null).starts_with("unanswered: "));
     }
 }

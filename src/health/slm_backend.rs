@@ -19,7 +19,7 @@ use crate::{
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {
     name: "slm_backend",
-    decode: |parameters| Ok(Box::new(SlmBackend::new(decode(parameters)?)?)),
+    decode: |parameters| Ok(Box::new(SlmBackend::new(&decode(parameters)?)?)),
     parameters: &["url", "skip_unless_unit"],
     secret_parameters: &[],
 };
@@ -67,7 +67,7 @@ struct Database {
 }
 
 impl SlmBackend {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
+    fn new(given: &Parameters) -> Result<Self, Wrong> {
         let base = given.url.trim_end_matches('/');
         let endpoint = |path: &str| Endpoint::read(&format!("{base}{path}"));
         if base.contains(['?', '#']) {
@@ -184,7 +184,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn backend(parameters: Value) -> Result<SlmBackend, Wrong> {
-        SlmBackend::new(decode(parameters)?)
+        SlmBackend::new(&decode(parameters)?)
     }
 
     fn judge(general: (u16, &str), database: (u16, &str)) -> String {

@@ -4,6 +4,7 @@ mod lending;
 mod mistakes;
 mod our_role;
 mod outside;
+mod ports;
 mod secrets;
 mod selection;
 mod variables;

@@ -50,7 +50,7 @@ impl Table {
             HostStatus::Held => "held",
             HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted => "failed",
         };
-        let help = end.remedy.iter().map(|remedy| format!("\nhelp: {remedy}")).collect::<String>();
+        let help = end.remedy.as_ref().map(|remedy| format!("\nhelp: {remedy}")).unwrap_or_default();
         self.push(host, "", "", state, Status::Failed, &format!("{error}{help}"));
     }
 
@@ -90,8 +90,11 @@ impl Table {
     /// All five columns; what was found is wrapped into the `room` that there is.
     fn flat(&self, style: Style, widths: [usize; 4], room: Option<usize>) -> Vec<String> {
         let [host, role, check, state] = widths;
-        let [a, b, c, d, e] = HEADS;
-        let mut lines = vec![style.bold(&format!("{a:host$}  {b:role$}  {c:check$}  {d:state$}  {e}"))];
+        let mut lines =
+            vec![style.bold(&format!(
+                "{:host$}  {:role$}  {:check$}  {:state$}  {}",
+                HEADS[0], HEADS[1], HEADS[2], HEADS[3], HEADS[4]
+            ))];
         let indent = " ".repeat(widths.iter().map(|width| width + GAP).sum());
         for row in &self.rows {
             let found = match room {
@@ -110,8 +113,8 @@ impl Table {
     /// The check comes last, what was found below it.
     fn stacked(&self, style: Style, widths: [usize; 4], width: usize) -> Vec<String> {
         let [host, role, _, state] = widths;
-        let [a, b, c, d, e] = HEADS;
-        let mut lines = vec![style.bold(&format!("{a:host$}  {b:role$}  {d:state$}  {c}, {e}"))];
+        let mut lines =
+            vec![style.bold(&format!("{:host$}  {:role$}  {:state$}  {}, {}", HEADS[0], HEADS[1], HEADS[3], HEADS[2], HEADS[4]))];
         let used = host + role + state + 3 * GAP;
         // A terminal that is narrower than names are long wraps by itself.
         let room = width.saturating_sub(used).max(20);

@@ -42,6 +42,7 @@ fn the_backend_is_asked_by_health_alone_and_what_it_says_is_shown() {
     let role = |content: &str| {
         format!(
             "description: t
+secrets: {{DB_PASSWORD: {{file: /etc/toy.env}}}}
 tasks:
   - {{name: Declare a file, copy: {{dest: /etc/toy, content: {content}}}}}
 health:
@@ -52,9 +53,9 @@ health:
     };
     let project = Project::toy(&[("node", &node)], &role("x"));
     let health = || project.json(&["health"]);
-    let none = health();
-    none.assert_code(0);
-    assert_eq!(item(&none), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
+    let missing = health();
+    missing.assert_code(0);
+    assert_eq!(item(&missing), ("skipped".into(), "there is no unit `autobot-slm-backend.service` on this node".into()));
 
     node.sh(STAND_IN);
     let answer = |general: &str, database: &str| {
@@ -87,6 +88,13 @@ health:
         "{why}"
     );
 
+    // What nodes say is shown, but for secrets.
+    node.sh("umask 077; echo DB_PASSWORD=canary-0123456789 >/etc/toy.env");
+    answer(&GENERAL.replacen("healthy", "no canary-0123456789", 1), r#"{"status": "healthy"}"#);
+    for told in [project.run(&["health"]), health()] {
+        assert!(told.said().contains("the status is no ‹DB_PASSWORD›") && !told.said().contains("canary"), "{}", told.said());
+    }
+
     // Sick as it is, it is no reason for a deploy to fail; it is not even asked.
     node.sh("rm /srv/asked");
     project.settles(&role("y"));
@@ -116,8 +124,8 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     // As superuser one must not run what an owner wrote.
     let trap =
         "create function app.trap() returns text language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
-        create function app.trap(name, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
-        create operator app.= (leftarg = name, rightarg = text, function = app.trap);";
+        create function app.trap(text, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
+        create operator app.= (leftarg = text, rightarg = text, function = app.trap);";
     psql(
         "slm",
         &format!(
@@ -145,4 +153,22 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     assert_eq!(said(), ("ok".into(), "2 migrations applied, last 002_later (2026-02-03 04:05); 2 tables".into()));
     node.sh("systemctl stop postgresql@15-main");
     assert_eq!(said(), ("failed".into(), "PostgreSQL does not answer on port 5432".into()));
+}
+
+#[test]
+fn the_slm_node_tells_its_ports_its_tables_and_that_there_is_no_backend() {
+    let node = Booted::bare();
+    let project = Project::shipped(&[("slm", &node, "autobot_roles: [postgresql]")]);
+    project.json(&["deploy"]).assert_code(0);
+    let health = project.run(&["health"]);
+    health.assert_code(0);
+    let table = &health.stdout;
+    let row = |check: &str, rest: &str| {
+        let is_it = |line: &&str| line.starts_with("slm   postgresql") && line.contains(check) && line.ends_with(rest);
+        assert!(table.lines().any(|line| is_it(&line)), "no row {check} with {rest}:\n{table}");
+    };
+    row("PostgreSQL listens where it should", "  ok       127.0.0.1:5432, [::1]:5432");
+    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() comes first");
+    row("The SLM backend is well", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
+    assert!(table.contains("Nothing listens that should not") && table.contains("open beyond loopback: 22"), "{table}");
 }

@@ -270,7 +270,8 @@ fn the_server_is_told_without_a_secret() {
     node.sh("rm /etc/autobot/database-secrets.env");
     insta::assert_snapshot!(project.run(&["redis", "info"]).assert_code(1).stderr, @"error: database_vm: `/etc/autobot/database-secrets.env` is not there or cannot be read: nothing was deployed yet, or it was lost");
     node.sh("systemctl stop autobot-database-redis; echo REDIS_PASSWORD=x >/etc/autobot/database-secrets.env");
-    insta::assert_snapshot!(project.run(&["redis", "info"]).assert_code(1).stderr, @"error: database_vm: Redis at 127.0.0.1:6379: it does not take `REDIS_PASSWORD` of `/etc/autobot/database-secrets.env`: AUTH: Connection reset by peer (os error 104)");
+    let error = project.run(&["redis", "info"]).assert_code(1).stderr.clone();
+    assert!(error.contains("Redis at 127.0.0.1:6379: nobody answers there ("), "{error}");
 }
 
 /// `SET`s with a last use so long ago, as only `RESTORE` can say it.

@@ -23,13 +23,13 @@ fn project(node: &Booted) -> Project {
     Project::shipped(&[("slm", node, ROLES)])
 }
 
-/// A node on which role `postgresql` was deployed, and what the deploy changed. Made once in a run: a bare Debian whose locale is none that it
-/// has, which every check foretold.
+/// A node on which role `postgresql` was deployed, and what the deploy changed. Made once in a run, of a bare Debian with a
+/// locale by which PostgreSQL's own packages make a cluster without an encoding.
 fn image() -> &'static BTreeSet<String> {
     static FROZEN: OnceLock<BTreeSet<String>> = OnceLock::new();
     FROZEN.get_or_init(|| {
         let node = Booted::bare().with_gates();
-        node.sh("echo LANG=de_DE.UTF-8 >/etc/default/locale");
+        node.sh("echo LANG=C >/etc/default/locale");
         let changed = foretold(&project(&node), "slm", "from a bare node", &[]);
         node.freeze("slm");
         changed
@@ -54,7 +54,7 @@ fn secret(node: &Booted, key: &str) -> String {
     node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/slm-secrets.env"))
 }
 
-/// Logs in with the DATABASE_URL as libpq reads it, and says who and where it is.
+/// Logs in with the `DATABASE_URL` as libpq reads it, and says who and where it is.
 fn by_url(node: &Booted) -> String {
     node.sh(r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
         runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#)
@@ -267,10 +267,10 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     let project = project(&node);
     // A node that has the packages and no cluster, and an initdb that stops half-way.
     node.sh(
-        r#"pg_dropcluster --stop 15 main; rm /etc/autobot/slm-secrets.env
+        r"pg_dropcluster --stop 15 main; rm /etc/autobot/slm-secrets.env
         mv /usr/lib/postgresql/15/bin/initdb /usr/lib/postgresql/15/bin/initdb.real
         printf '#!/bin/sh\nmkdir -p /var/lib/postgresql/15/main/base; echo 15 >/var/lib/postgresql/15/main/PG_VERSION; /usr/local/bin/gate initdb; exit 1\n' >/usr/lib/postgresql/15/bin/initdb
-        chmod 755 /usr/lib/postgresql/15/bin/initdb"#,
+        chmod 755 /usr/lib/postgresql/15/bin/initdb",
     );
     node.sh("chmod 777 /run");
     node.shut("initdb");

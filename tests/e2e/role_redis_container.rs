@@ -88,7 +88,7 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     let deploy = project.json(&["deploy"]);
     assert_eq!(check.ids("box", "changed"), deploy.ids("box", "changed"), "{}", deploy.stdout);
     insta::assert_snapshot!(calls(&node), @"
-    config 644
+    config
     up --detach
     up --detach --force-recreate
     ");

@@ -58,6 +58,21 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
             assert!(!log.contains(&password), "a password is in a log");
         }
     }
+
+    // Health knows what is good, and what is not.
+    let health = pair.project.json(&["health", "--exercise"]);
+    health.assert_code(0);
+    assert_eq!((health.ids("slm", "ok").len(), health.ids("database_vm", "ok").len()), (5, 6), "{}", health.stdout);
+    psql(&pair.database_vm, "postgres", "GRANT CONNECT ON DATABASE autobot_users TO PUBLIC; ALTER ROLE autobot_app NOLOGIN");
+    psql(&pair.slm, "postgres", "ALTER DATABASE slm OWNER TO postgres");
+    let health = pair.project.json(&["health", "--exercise"]);
+    health.assert_code(1);
+    let ill =
+        |host: &str| health.ids(host, "failed").into_iter().map(|id| id.replace("user_management_db/", "")).collect::<Vec<_>>();
+    let lost = "The SLM backend can log in to its database, with the right password only";
+    assert_eq!(ill("slm"), [lost, "The SLM backend's database is there"]);
+    let closed = "The users database is closed to everybody else";
+    assert_eq!(ill("database_vm"), ["The application can log in, with the right password only", closed]);
 }
 
 #[test]
