@@ -294,16 +294,12 @@ impl<'a> Telling<'a> {
                 overridden,
             }
         };
-        match set.split_first() {
-            Some((winner, rest)) => {
-                vec![make(winner, origins(&mut rest.iter().chain(&defaults)), None, declaring.first().copied())]
-            }
-            None => {
-                let several = defaults.len() > 1;
-                let each = defaults.iter().zip(&declaring);
-                each.map(|(winner, role)| make(winner, Vec::new(), several.then_some(*role), Some(*role))).collect()
-            }
+        if let Some((winner, rest)) = set.split_first() {
+            return vec![make(winner, origins(&mut rest.iter().chain(&defaults)), None, declaring.first().copied())];
         }
+        let several = defaults.len() > 1;
+        let each = defaults.iter().zip(&declaring);
+        each.map(|(winner, role)| make(winner, Vec::new(), several.then_some(*role), Some(*role))).collect()
     }
 
     fn origin(&self, name: &str, candidate: &Candidate<'_>, declaring: &[&Role]) -> Origin {
@@ -342,19 +338,15 @@ impl<'a> Telling<'a> {
         if node.is_some_and(|node| self.asks_the_node(node, &scope)) {
             return Told::NeedsFacts;
         }
-        match scope.variable(name) {
-            Ok(Some(value)) => {
-                let declaring: Vec<&Role> = role.into_iter().collect();
-                if is_password(name, &declaring) && !any_text(&value, &holds_token) {
-                    return Told::Hidden;
-                }
-                Told::Known(self.without_passwords(by_name(value)))
-            }
-            Ok(None) | Err(_) => {
-                let first = scope.take_wrong().sorted().0.into_iter().next();
-                Told::Wrong(first.map(|diagnostic| diagnostic.title).unwrap_or_default())
-            }
+        let Ok(Some(value)) = scope.variable(name) else {
+            let first = scope.take_wrong().sorted().0.into_iter().next();
+            return Told::Wrong(first.map(|diagnostic| diagnostic.title).unwrap_or_default());
+        };
+        let declaring: Vec<&Role> = role.into_iter().collect();
+        if is_password(name, &declaring) && !any_text(&value, &holds_token) {
+            return Told::Hidden;
         }
+        Told::Known(self.without_passwords(by_name(value)))
     }
 
     /// Whether rendering comes to the node's facts, through however many variables.
