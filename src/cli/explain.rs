@@ -1,6 +1,6 @@
 //! `explain`: where each value of a host's variables comes from, and what it overrode.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
@@ -46,8 +46,8 @@ fn all(explained: &Explained, style: Style) -> String {
         let (value, note) = told(variable);
         let name = title(variable);
         let used = name.chars().count() + 3 + note.chars().count();
-        text.push_str(&format!("\n{name} = {}{note}\n", style.fit(&value, used)));
-        text.push_str(&format!("    from {}\n", source(&variable.origin)));
+        let _ = writeln!(text, "\n{name} = {}{note}", style.fit(&value, used));
+        let _ = writeln!(text, "    from {}", source(&variable.origin));
         for origin in &variable.overridden {
             let line = format!("    over {}: ", source(origin));
             text.push_str(&line);
@@ -62,26 +62,26 @@ fn all(explained: &Explained, style: Style) -> String {
 fn in_full(variable: &Variable) -> String {
     let (value, note) = match &variable.value {
         Told::Known(value @ (Value::Array(_) | Value::Object(_))) => (format!("{value:#}"), String::new()),
-        _ => told(variable),
+        Told::Known(_) | Told::NeedsFacts | Told::Hidden | Told::Unset | Told::Wrong(_) => told(variable),
     };
     let mut text = format!("{} = {value}{note}\n", title(variable));
     let kind = variable.kind.map(VarType::word).filter(|word| !word.is_empty());
     let about: Vec<&str> = kind.into_iter().chain(variable.help.as_deref()).collect();
     if !about.is_empty() {
-        text.push_str(&format!("    {}\n", about.join(": ")));
+        let _ = writeln!(text, "    {}", about.join(": "));
     }
     let from = source(&variable.origin);
     match &variable.value {
         // A template is told apart from what it comes to.
         Told::Known(value) if variable.origin.written.as_ref().is_some_and(|written| written != value) => {
-            text.push_str(&format!("    from {from}: {}\n", written(&variable.origin)));
+            let _ = writeln!(text, "    from {from}: {}", written(&variable.origin));
         }
         Told::Known(_) | Told::NeedsFacts | Told::Hidden | Told::Unset | Told::Wrong(_) => {
-            text.push_str(&format!("    from {from}\n"));
+            let _ = writeln!(text, "    from {from}");
         }
     }
     for origin in &variable.overridden {
-        text.push_str(&format!("    over {}: {}\n", source(origin), written(origin)));
+        let _ = writeln!(text, "    over {}: {}", source(origin), written(origin));
     }
     text
 }
@@ -99,7 +99,7 @@ fn told(variable: &Variable) -> (String, String) {
         Told::Known(value) => (shown(value), String::new()),
         Told::NeedsFacts => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), "  (needs facts)".to_owned()),
         Told::Hidden if matches!(variable.origin.layer, Layer::Secret(_)) => ("(a secret)".to_owned(), String::new()),
-        Told::Hidden => (HIDDEN.to_owned(), String::new()),
+        Told::Hidden => (variable.origin.written.as_ref().map_or_else(|| HIDDEN.to_owned(), shown), String::new()),
         Told::Unset => ("(must be set)".to_owned(), String::new()),
         Told::Wrong(why) => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), format!("  (wrong: {why})")),
     }
@@ -117,7 +117,9 @@ fn written(origin: &Origin) -> String {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `deploy --list-…`: what a deploy would take, in place of doing it.
 
+use std::fmt::Write as _;
+
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
@@ -50,7 +52,7 @@ fn text(plan: &Plan, asked: &Listing) -> String {
     let roles = roles(plan);
     let mut text = String::new();
     let mut section = |name: &str, lines: Vec<String>| {
-        text.push_str(&format!("  {name} ({}):\n", lines.len()));
+        let _ = writeln!(text, "  {name} ({}):", lines.len());
         text.extend(lines.iter().map(|line| format!("    {line}\n")));
     };
     if asked.list_hosts {

@@ -11,7 +11,7 @@ use crate::{
     inventory::{Inventory, Whose},
     role::{MAGIC, Role, VarType},
     secret::{Sealed, holds_token},
-    source::{Diagnostic, Diagnostics, MASK, Node, Place, Yaml, did_you_mean, is_secret_name},
+    source::{Diagnostic, Diagnostics, MASK, Node, Place, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
     template::is_template,
 };
 
@@ -63,7 +63,7 @@ pub enum Told {
     Known(Value),
     /// It depends on what the node says.
     NeedsFacts,
-    /// It is somebody's password.
+    /// It is somebody's password, or holds what Ansible Vault encrypted.
     Hidden,
     /// A role declares it, and nobody gives it a value.
     Unset,
@@ -294,22 +294,18 @@ impl<'a> Telling<'a> {
                 overridden,
             }
         };
-        match set.split_first() {
-            Some((winner, rest)) => {
-                vec![make(winner, origins(&mut rest.iter().chain(&defaults)), None, declaring.first().copied())]
-            }
-            None => {
-                let several = defaults.len() > 1;
-                let each = defaults.iter().zip(&declaring);
-                each.map(|(winner, role)| make(winner, Vec::new(), several.then_some(*role), Some(*role))).collect()
-            }
+        if let Some((winner, rest)) = set.split_first() {
+            return vec![make(winner, origins(&mut rest.iter().chain(&defaults)), None, declaring.first().copied())];
         }
+        let several = defaults.len() > 1;
+        let each = defaults.iter().zip(&declaring);
+        each.map(|(winner, role)| make(winner, Vec::new(), several.then_some(*role), Some(*role))).collect()
     }
 
     fn origin(&self, name: &str, candidate: &Candidate<'_>, declaring: &[&Role]) -> Origin {
         let written = match candidate.written {
-            Written::Node(node) => Some(raw(node)),
-            Written::Data(value) => Some(value.clone()),
+            Written::Node(node) => Some(unopened(raw(node))),
+            Written::Data(value) => Some(unopened(value.clone())),
             Written::Nothing => None,
         };
         let hides = |value: &Value| is_password(name, declaring) && !is_reference(value);
@@ -333,26 +329,24 @@ impl<'a> Telling<'a> {
         let role = role.and_then(|role| self.project.roles.get(&role.name));
         let node = match winner.written {
             Written::Nothing => return Told::Unset,
+            Written::Node(node) if node.holds_vaulted() => return Told::Hidden,
             Written::Node(node) => Some(node),
+            Written::Data(_) if self.project.extra.get(name).is_some_and(|extra| extra.vaulted.is_some()) => return Told::Hidden,
             Written::Data(_) => None,
         };
         let scope = self.scope(role);
         if node.is_some_and(|node| self.asks_the_node(node, &scope)) {
             return Told::NeedsFacts;
         }
-        match scope.variable(name) {
-            Ok(Some(value)) => {
-                let declaring: Vec<&Role> = role.into_iter().collect();
-                if is_password(name, &declaring) && !any_text(&value, &holds_token) {
-                    return Told::Hidden;
-                }
-                Told::Known(self.without_passwords(by_name(value)))
-            }
-            Ok(None) | Err(_) => {
-                let first = scope.take_wrong().sorted().0.into_iter().next();
-                Told::Wrong(first.map(|diagnostic| diagnostic.title).unwrap_or_default())
-            }
+        let Ok(Some(value)) = scope.variable(name) else {
+            let first = scope.take_wrong().sorted().0.into_iter().next();
+            return Told::Wrong(first.map(|diagnostic| diagnostic.title).unwrap_or_default());
+        };
+        let declaring: Vec<&Role> = role.into_iter().collect();
+        if is_password(name, &declaring) && !any_text(&value, &holds_token) {
+            return Told::Hidden;
         }
+        Told::Known(self.without_passwords(by_name(value)))
     }
 
     /// Whether rendering comes to the node's facts, through however many variables.
@@ -457,6 +451,16 @@ fn literals(value: &Value, secret: bool, found: &mut Vec<String>) {
         Value::Array(items) => items.iter().for_each(|item| literals(item, secret, found)),
         Value::Object(map) => map.iter().for_each(|(key, value)| literals(value, secret || is_password(key, &[]), found)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What Ansible Vault encrypted, without its many lines.
+fn unopened(value: Value) -> Value {
+    match value {
+        Value::Object(map) if map.contains_key(VAULT_KEY) => Value::String("(vaulted)".to_owned()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, unopened(value))).collect()),
+        Value::Array(items) => items.into_iter().map(unopened).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 

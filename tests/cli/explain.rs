@@ -308,3 +308,40 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
     1 error
     ");
 }
+
+#[test]
+fn what_ansible_vault_encrypted_is_named_and_not_opened() {
+    let sample = sample();
+    let vaulted = "$ANSIBLE_VAULT;1.1;AES256\n  6139613961396139\n";
+    let text = format!("motto: !vault |\n  {vaulted}people: [{{name: ann, word: b}}, 1]\nword: !vault |\n  {vaulted}");
+    fs::write(sample.path().join("host_vars/bear.yml"), text).unwrap();
+    let told = |arguments: &[&str]| {
+        let (code, text, errors) = run_in(sample.path(), &[&["explain", "bear"], arguments].concat());
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}\n{text}");
+        assert!(!text.contains("6139"), "{text}");
+        text
+    };
+    insta::assert_snapshot!([told(&["word"]), told(&["motto"]), told(&["motto", "-e", "motto=x"])].join("--\n"), @"
+    word = (vaulted)
+        from host_vars/bear.yml:6:3 (host_vars)
+    --
+    motto = (vaulted)
+        string: Said to whoever comes
+        from host_vars/bear.yml:2:3 (host_vars)
+        over inventory/nodes.yml:7:49 (host): of the host
+        over inventory/group_vars/toys.yml:1:8 (group_vars of toys): of group_vars
+        over inventory/nodes.yml:5:21 (group toys): of the group
+        over roles/toy/role.yml:11:34 (role toy): none
+    --
+    motto = x
+        string: Said to whoever comes
+        from -e:1:7
+        over host_vars/bear.yml:2:3 (host_vars): (vaulted)
+        over inventory/nodes.yml:7:49 (host): of the host
+        over inventory/group_vars/toys.yml:1:8 (group_vars of toys): of group_vars
+        over inventory/nodes.yml:5:21 (group toys): of the group
+        over roles/toy/role.yml:11:34 (role toy): none
+    ");
+    told(&[]);
+    told(&["-o", "json"]);
+}

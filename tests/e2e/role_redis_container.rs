@@ -109,7 +109,7 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     assert_eq!(at(&read, &["networks", "autobot-network", "name"]).as_str(), Some("autobot-network"));
     let password = node.sh(". /etc/autobot/database-secrets.env; printf %s \"$REDIS_PASSWORD\"");
     let config = node.sh("cat /opt/autobot/redis-container/redis.conf");
-    assert!(password.len() == 32 && config.contains(&format!("\nrequirepass {password}\n")), "{config}");
+    assert!(password.len() == 32 && config.contains(&format!("\nrequirepass \"{password}\"\n")), "{config}");
     for line in ["port 6379", "save 900 1", "appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction"] {
         assert!(config.lines().any(|there| there == line), "{line}");
     }
