@@ -133,7 +133,7 @@ fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
     // A file system that cannot be written to at all.
     node.sh("mount -o remount,ro /srv/small");
     let error = project.fails(&text(10)).failure("node");
-    assert!(error.contains("Read-only file system"), "{error}");
+    assert!(error.contains("/srv/small is mounted read-only or immutable"), "{error}");
 }
 
 #[test]
