@@ -244,6 +244,7 @@ impl Explain {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the option is called so")]
 pub(super) struct Inventory {
     /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
     #[arg(short, long, global = true, value_name = "INVENTORY")]

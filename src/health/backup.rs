@@ -75,7 +75,8 @@ impl Healthy {
         let success = status.and_then(|status| status.success);
         let ago = |time: u64| Duration::from_secs(found.now.saturating_sub(time));
         let young = success.filter(|success| ago(*success) <= self.max_age);
-        let last = young.map(|success| format!("; the last good one is {} old", span(ago(success).as_secs()))).unwrap_or_default();
+        let last =
+            young.map(|success| format!("; the last good one is {} old", span(ago(success).as_secs()))).unwrap_or_default();
         if let Some(Status { error, .. }) = status.filter(|status| status.failed) {
             complaints.push(format!("the last backup failed: {error}{last}"));
         } else if service.active == "failed" {

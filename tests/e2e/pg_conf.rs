@@ -82,6 +82,8 @@ fn a_reload_or_a_restart_makes_settings_live_and_a_wrong_one_leaves_server_and_f
     project.settles(&role("work_mem: 9MB, max_connections: 78", ""));
     node.sh(&format!("sed -i s/9MB/8MB/ {FILE}; systemctl reload {UNIT}"));
     eventually("the server has read it", 10, || psql(&node, "show work_mem") == "8MB");
+    // PostgreSQL tells the times of files in whole seconds, so that it notices no edit in the second of its last look.
+    eventually("that second is over", 10, || psql(&node, "select now() > pg_conf_load_time() + interval '1 second'") == "t");
     node.sh(&format!("sed -i s/8MB/9MB/ {FILE}"));
     assert_eq!(summary(&project.settles(&role("work_mem: 9MB, max_connections: 78", ""))), "reload");
     assert_eq!((psql(&node, "show work_mem"), pid(&node)), ("9MB".to_owned(), fourth));
