@@ -132,6 +132,50 @@ fn verdict(output: &Output) -> String {
     parts.map(without_time).collect::<Vec<_>>().join("\n")
 }
 
+/// What is shipped, on both nodes: the newcomer's first command, and then what seed 000 asked of the database node.
+#[test]
+fn the_shipped_fleet_is_deployed_and_well() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new(SOUND);
+    let shipped = |arguments: &[&str]| {
+        let output = stage.program(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        let said = text(&output);
+        assert!(!said.contains("172.16.168."), "an address of the real fleet: {said}");
+        (output, said)
+    };
+    let (rehearsal, said) = shipped(&["rehearse", "--yes"]);
+    assert_eq!(rehearsal.status.code(), Some(0), "{said}");
+    insta::assert_snapshot!(verdict(&rehearsal), @"
+    boot | ok
+    check | ok
+    deploy | ok
+    deploy again | ok | nothing changed
+    health | ok
+    tear down | ok
+    ");
+    let hosts: Vec<&str> = said.lines().skip(2).take(2).collect();
+    assert_eq!(
+        hosts,
+        [
+            "  database_vm: postgresql_server, redis, user_management_db, backup_tools, redis_backup, postgresql_backup",
+            "  slm: postgresql_server, postgresql, user_management_db, backup_tools, postgresql_backup",
+        ]
+    );
+    for check in [
+        "Redis answers those who know the password",
+        "The application can log in",
+        "PostgreSQL is backed up",
+        "Nothing listens that should not",
+    ] {
+        assert!(
+            said.lines().any(|line| line.starts_with("database_vm ") && line.contains(check) && line.contains(" ok ")),
+            "{check}: {said}"
+        );
+    }
+}
+
 #[test]
 fn a_sound_role_passes_and_nothing_stays() {
     if !is_root() {

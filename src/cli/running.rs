@@ -46,8 +46,12 @@ pub(super) struct Order<'a> {
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
-    let loaded = validate::load_with_request(given, order.selection).and_then(|(plan, request)| {
+    let loaded = validate::load_with_request(given, order.selection).and_then(|(mut plan, request)| {
         something_is_left(&plan, order.mode)?;
+        match order.mode {
+            Mode::Check | Mode::Apply => {}
+            Mode::Health | Mode::Exercise => plan.only_for_health(),
+        }
         let reach = reach::of_inventory(&plan, order.way)?;
         Ok((plan, reach, request))
     });
@@ -96,7 +100,9 @@ fn targets(plan: &Plan, mode: Mode) -> String {
         hosts.push(format!("{} more", plan.hosts.len() - NAMED));
     }
     let files: IndexSet<&str> = plan.hosts.iter().map(|host| host.named_in.as_str()).collect();
-    format!("{word}: {} from {}", hosts.join(", "), files.into_iter().collect::<Vec<_>>().join(", "))
+    let lenders: Vec<&str> = plan.lenders.iter().map(|lender| lender.name.as_str()).collect();
+    let reads = if lenders.is_empty() { String::new() } else { format!("; reads secrets of {}", lenders.join(", ")) };
+    format!("{word}: {} from {}{reads}", hosts.join(", "), files.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// A selection that leaves nothing is a mistake: a monitor would take "0 ok" for healthy.

@@ -164,7 +164,7 @@ impl Checkup {
         let mut end = quiet_end();
         for (item, finding) in self.items {
             let outcome = match finding {
-                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.of_a_neighbour() => continue,
+                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.not_of_a_deploy() => continue,
                 Finding::Judged(outcome) => outcome,
                 Finding::Exercise(exercise) => {
                     send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });

@@ -13,7 +13,7 @@ use super::{
     Options,
     apply::{self, Applying},
     checkup,
-    lending::{self, Borrowing, Lending, Lendings, Loans},
+    lending::{self, Borrowing, Lending, Lendings, Loans, Outlook},
     prediction::{self, Prediction},
     redact::redacted,
     send,
@@ -201,7 +201,12 @@ impl Session {
             Err(trouble) => return trouble.end(),
         };
         let fails = prediction.works.iter().any(|work| work.predicted.status == Status::Failed);
-        lendings.lending.known(&prediction.secrets, &prediction.works, options.mode == Mode::Apply && !fails);
+        let outlook = match options.mode {
+            _ if fails => Outlook::Fails,
+            Mode::Apply => Outlook::Makes,
+            Mode::Check | Mode::Health | Mode::Exercise => Outlook::Looks,
+        };
+        lendings.lending.known(&prediction.secrets, &prediction.works, outlook);
         tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         match options.mode {
             Mode::Check | Mode::Health | Mode::Exercise => told(&host.name, &prediction, events, Clone::clone),
@@ -253,7 +258,7 @@ impl Session {
     ) -> HostEnd {
         let checkup = self.settled(host, loans, events, checkup::check).await;
         if let Ok(checkup) = &checkup {
-            lending.known(checkup.secrets(), &[], false);
+            lending.known(checkup.secrets(), &[], Outlook::Looks);
         }
         match checkup {
             Ok(checkup) => checkup.run(&host.name, mode, &mut self.node, events).await,

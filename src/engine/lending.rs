@@ -31,6 +31,17 @@ pub(super) enum Loan {
 /// The secrets of one host that others read.
 pub(super) type Loans = HashMap<SecretRef, Loan>;
 
+/// What becomes of secrets that are yet to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// Nothing in this run.
+    Looks,
+    /// They are made.
+    Makes,
+    /// The host's run fails before it makes anything.
+    Fails,
+}
+
 /// How far a host is with what it lends.
 #[derive(Debug, Clone)]
 enum Stage {
@@ -70,23 +81,29 @@ pub(super) fn ends(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
 }
 
 impl Lending {
-    /// Lends what the node's answers say is there, now that it is known what the run makes of it. `makes_them` is false in a check.
-    pub(super) fn known(&self, secrets: &Secrets, works: &[Work], makes_them: bool) {
+    /// Lends what the node's answers say is there, now that it is known what the run makes of it.
+    pub(super) fn known(&self, secrets: &Secrets, works: &[Work], outlook: Outlook) {
         let planned = |secret: &SecretRef| {
             works.iter().any(|work| {
                 work.predicted.status == Status::Changed && work.made_secret().is_some_and(|spec| &spec.secret == secret)
             })
         };
-        let found = |spec: &SecretSpec| match secrets.values.get(&spec.secret) {
-            Some(value) => Loan::Value(value.clone()),
-            None => match secrets.problem(&spec.secret) {
-                Some(problem) => Loan::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host)),
-                None if planned(&spec.secret) => Loan::Coming,
-                None => Loan::Missing(absent(spec)),
-            },
+        let is_waited_for = outlook == Outlook::Makes && self.secrets.iter().any(|spec| planned(&spec.secret));
+        let found = |spec: &SecretSpec| {
+            if let Some(problem) = secrets.problem(&spec.secret) {
+                return Loan::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host));
+            }
+            match (secrets.values.get(&spec.secret), planned(&spec.secret)) {
+                (Some(value), false) => Loan::Value(value.clone()),
+                _ if outlook == Outlook::Fails => {
+                    Loan::Missing(format!("`{}` lives on `{}`, whose deploy fails", spec.secret.name, self.host))
+                }
+                (Some(value), true) => Loan::Value(value.clone()),
+                (None, true) => Loan::Coming,
+                (None, false) => Loan::Missing(absent(spec)),
+            }
         };
         let loans: Loans = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
-        let is_waited_for = makes_them && loans.values().any(|found| matches!(found, Loan::Coming));
         self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Lent(loans) });
     }
 
@@ -191,7 +208,7 @@ pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transpor
             lending.known(
                 &Secrets::read(&lender.secrets, &SecretValues::default(), &round.read(welcome.outputs.first())),
                 &[],
-                false,
+                Outlook::Looks,
             );
             node.close().await;
         }

@@ -69,18 +69,14 @@ pub(super) fn predict(host: &HostPlan, loans: &Loans, facts: &Value, answers: &A
     let secrets = Secrets::known(host, loans, answers);
     let mut predictor =
         Predictor { host, answers, world, works: Vec::new(), secrets, planned: HashSet::new(), uncertain: HashSet::new() };
-    for role in &host.roles {
-        match predictor.role(role) {
-            Ok(()) => {}
-            Err(Stop::Failed) => break,
-            Err(Stop::Open) => {
-                let mut open = questions(host, &predictor.world);
-                open.without(answers);
-                return Err(open);
-            }
+    match predictor.host() {
+        Ok(()) | Err(Stop::Failed) => Ok(Prediction { works: predictor.works, secrets: predictor.secrets }),
+        Err(Stop::Open) => {
+            let mut open = questions(host, &predictor.world);
+            open.without(answers);
+            Err(open)
         }
     }
-    Ok(Prediction { works: predictor.works, secrets: predictor.secrets })
 }
 
 /// Why a prediction goes no further.
@@ -104,8 +100,30 @@ struct Predictor<'a> {
 }
 
 impl Predictor<'_> {
+    /// All roles, then the health of all: what is unwell in one is no reason to leave another undone.
+    fn host(&mut self) -> Result<(), Stop> {
+        let mut done = Vec::new();
+        for role in &self.host.roles {
+            let first = self.works.len();
+            self.world.registers.clear();
+            self.uncertain.clear();
+            self.role(role)?;
+            done.push((role, self.world.registers.clone(), self.works[first..].iter().any(may_change)));
+        }
+        let changes = done.iter().any(|(_, _, changes)| *changes);
+        let mut well = Ok(());
+        for (role, registers, role_changes) in done {
+            self.world.registers = registers;
+            match self.health(role, changes, role_changes) {
+                Ok(()) => {}
+                Err(Stop::Open) => return Err(Stop::Open),
+                Err(Stop::Failed) => well = Err(Stop::Failed),
+            }
+        }
+        well
+    }
+
     fn role(&mut self, role: &RolePlan) -> Result<(), Stop> {
-        let first = self.works.len();
         let (mut notified, mut perhaps): (HashSet<String>, HashSet<String>) = Default::default();
         for step in &role.steps {
             let (mut changed, mut unknown) = (false, false);
@@ -137,8 +155,7 @@ impl Predictor<'_> {
                     .insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": changed, "skipped": skipped })));
             }
         }
-        self.handlers(role, &notified, &perhaps)?;
-        self.health(role, first)
+        self.handlers(role, &notified, &perhaps)
     }
 
     /// `rests_on` names a result that cannot be known yet and that decides about this task.
@@ -201,7 +218,10 @@ impl Predictor<'_> {
     /// Plans the secrets that the next task uses and that do not exist yet.
     fn plan_secrets(&mut self, used: &[SecretRef], head: &Item) -> Result<(), Stop> {
         for secret in used {
-            if let Some(problem) = self.secrets.problem(secret).filter(|_| secret.host != self.host.name) {
+            let is_there = self.secrets.values.get(secret).is_some() || self.secrets.is_coming(secret);
+            let unread = || format!("`{}` of `{}` was not read; this is a bug, please report it", secret.name, secret.host);
+            let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_there).then(unread));
+            if let Some(problem) = problem.filter(|_| secret.host != self.host.name) {
                 let predicted = Outcome::failed(problem);
                 self.works.push(Work { item: head.clone(), body: Body::Skipped, predicted });
                 return Err(Stop::Failed);
@@ -258,14 +278,13 @@ impl Predictor<'_> {
         Ok(())
     }
 
-    fn health(&mut self, role: &RolePlan, first: usize) -> Result<(), Stop> {
-        let may_change = |work: &Work| work.pending() || work.predicted.status == Status::Unknown;
-        let changes = self.works.iter().any(may_change);
-        let role_changes = self.works[first..].iter().any(may_change);
+    fn health(&mut self, role: &RolePlan, changes: bool, role_changes: bool) -> Result<(), Stop> {
+        let mut well = Ok(());
         for step in &role.health {
             let expanded = step.expand(&self.world);
             let Some(health) = self.expanded(expanded, ItemKind::Health, &role.name, step.name(), None)? else { continue };
             match health.check {
+                HealthCheck::Read { resource, .. } if resource.not_of_a_deploy() => {}
                 HealthCheck::Read { kind, resource } => {
                     let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
                     self.answered(resource.as_ref())?;
@@ -277,10 +296,10 @@ impl Predictor<'_> {
                     let failed = predicted.status == Status::Failed;
                     self.works.push(Work { item: head, body: Body::Health(resource), predicted });
                     if failed {
-                        return Err(Stop::Failed);
+                        well = Err(Stop::Failed);
                     }
                 }
-                HealthCheck::Exercise { kind, exercise } if role_changes && !exercise.of_a_neighbour() => {
+                HealthCheck::Exercise { kind, exercise } if role_changes && !exercise.not_of_a_deploy() => {
                     self.known(|ask| exercise.questions(ask))?;
                     let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
                     let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
@@ -289,7 +308,7 @@ impl Predictor<'_> {
                 HealthCheck::Exercise { .. } => {}
             }
         }
-        Ok(())
+        well
     }
 
     fn is(&self) -> Is<'_> {
@@ -328,6 +347,10 @@ impl Predictor<'_> {
             Stop::Failed
         })
     }
+}
+
+fn may_change(work: &Work) -> bool {
+    work.pending() || work.predicted.status == Status::Unknown
 }
 
 /// What is due of a handler by its mark on the node.

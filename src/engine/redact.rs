@@ -14,10 +14,14 @@ const SHORTEST: usize = 6;
 /// `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
 pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     let mut found = Vec::new();
-    for (secret, value) in values.iter().filter(|(_, value)| value.expose().len() >= SHORTEST) {
-        for form in [Secret::new(value.expose().to_owned()), Secret::new(percent_encode(value.expose()))] {
-            if text.contains(form.expose()) {
-                found.push((form, &secret.name));
+    for (secret, value) in values.iter() {
+        // Outputs come line by line, so each line of a key counts for itself, too.
+        let lines = value.expose().lines().filter(|line| line.len() < value.expose().len());
+        for part in [value.expose()].into_iter().chain(lines).filter(|part| part.len() >= SHORTEST) {
+            for form in [Secret::new(part.to_owned()), Secret::new(percent_encode(part))] {
+                if text.contains(form.expose()) {
+                    found.push((form, &secret.name));
+                }
             }
         }
     }
@@ -55,6 +59,14 @@ mod tests {
         assert_eq!(redact("bad line: requirepass canary-1", &values), "bad line: requirepass ‹DB_PASSWORD›");
         values.insert(SecretRef { host: "db".into(), name: "URL_PASSWORD".into() }, Secret::new("c@nary/2".into()));
         assert_eq!(redact("db://u:c%40nary%2F2@h c@nary/2", &values), "db://u:‹URL_PASSWORD›@h ‹URL_PASSWORD›");
+    }
+
+    #[test]
+    fn each_line_of_a_key_is_one() {
+        let mut values = SecretValues::default();
+        values.insert(SecretRef { host: "db".into(), name: "KEY".into() }, Secret::new("-----BEGIN\nc4nary\n\nEND".into()));
+        assert_eq!(redact("bad line: c4nary", &values), "bad line: ‹KEY›");
+        assert_eq!(redact("-----BEGIN\nc4nary\n\nEND of it", &values), "‹KEY› of it");
     }
 
     #[test]

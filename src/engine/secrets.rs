@@ -62,17 +62,21 @@ impl Secrets {
     /// All that is known of the secrets of a host and of those that it reads from others.
     pub(super) fn known(host: &HostPlan, loans: &Loans, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.given, answers);
-        // What comes from outside comes from there on every host.
-        secrets.borrow(host.borrowed.iter().filter(|spec| spec.outside.is_none()), loans);
-        secrets.fit(&host.secrets);
+        secrets.borrow(&host.borrowed, loans);
+        secrets.fit(host.secrets.iter().chain(&host.borrowed));
         secrets
     }
 
     /// Adds what is known of other hosts' secrets.
-    fn borrow<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>, loans: &Loans) {
+    fn borrow(&mut self, specs: &[SecretSpec], loans: &Loans) {
         for spec in specs {
             let secret = spec.secret.clone();
+            let given = self.values.get(&secret).cloned();
             match loans.get(&secret) {
+                // Its own host is behind: until that has the new value, nobody may use it.
+                Some(Loan::Value(value)) if given.as_ref().is_some_and(|given| given != value) => {
+                    self.problems.insert(secret, behind(spec));
+                }
                 Some(Loan::Value(value)) => self.values.insert(secret, value.clone()),
                 Some(Loan::Coming) => {
                     self.coming.insert(secret);
@@ -89,7 +93,7 @@ impl Secrets {
     }
 
     /// Values that came from elsewhere must not hold signs that what uses them cannot be told.
-    fn fit(&mut self, specs: &[SecretSpec]) {
+    fn fit<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>) {
         for spec in specs {
             let value = self.values.get(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
@@ -139,6 +143,13 @@ impl Secrets {
     pub(super) fn is_fresh(&self, secret: &SecretRef) -> bool {
         self.fresh.contains(secret)
     }
+}
+
+fn behind(spec: &SecretSpec) -> String {
+    let SecretRef { host, name } = &spec.secret;
+    format!(
+        "`{name}` has another value on `{host}`, where it lives, than from outside: deploy `{host}` first, or together with this host"
+    )
 }
 
 /// The value that a secret has in its file.

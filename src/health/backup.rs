@@ -114,6 +114,10 @@ impl Healthy {
 }
 
 impl Resource for Healthy {
+    fn not_of_a_deploy(&self) -> bool {
+        true
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Backup>(self.place.clone());
         ask.ask::<Unit>(self.place.timer.clone());

@@ -22,7 +22,7 @@ pub trait Exercise: Debug + Send + Sync {
 
     /// Whether it merely asks somebody who uses what the role provides, and whose state is no fault of the role: then `health` asks it always, and
     /// no deploy does.
-    fn of_a_neighbour(&self) -> bool {
+    fn not_of_a_deploy(&self) -> bool {
         false
     }
 

@@ -163,7 +163,7 @@ impl Exercise for SlmBackend {
         Vec::new()
     }
 
-    fn of_a_neighbour(&self) -> bool {
+    fn not_of_a_deploy(&self) -> bool {
         true
     }
 

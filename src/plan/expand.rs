@@ -89,6 +89,17 @@ impl Part {
         scope.take_wrong()
     }
 
+    /// Whether a condition leaves it out whatever the node says: it does not hold, and that can be told without facts and results.
+    pub(super) fn is_left_out(&self) -> bool {
+        let source = self.task();
+        source.when.iter().any(|condition| {
+            let mut scope = Scope::new(&self.project, &self.host, self.project.roles.get(&self.role), None);
+            scope.vars = &source.vars;
+            scope.secrets.set(Secrets::Forbidden("in `when`"));
+            matches!(scope.holds(condition), Ok(false))
+        })
+    }
+
     fn check_names(&self, scope: &Scope<'_>) {
         let source = self.task();
         let mut scope_of_item = scope.again(Secrets::Forbidden("in `when`, `loop` or a name"));

@@ -43,18 +43,22 @@ pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &
 /// Tells each host of the plan what it lends, and returns the hosts beyond the plan that lend.
 pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Diagnostics) -> Vec<Lender> {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
-        let used = used(plan);
+        let used = used(plan, true);
         plan.borrowed.retain(|spec| used.contains(&spec.secret));
     }
     circles(plans, wrong);
-    let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| waited_for(plan).cloned()).collect();
+    let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| plan.borrowed.iter().cloned()).collect();
     let mut lenders: Vec<Lender> = Vec::new();
     for spec in borrowed {
         if let Some(plan) = plans.iter_mut().find(|plan| plan.name == spec.secret.host) {
+            let known = plan.secrets.iter().chain(&plan.lent).find(|known| known.secret == spec.secret);
+            wrong.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
             add(&mut plan.lent, spec);
             continue;
         }
         if let Some(lender) = lenders.iter_mut().find(|lender| lender.name == spec.secret.host) {
+            let known = lender.secrets.iter().find(|known| known.secret == spec.secret);
+            wrong.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
             add(&mut lender.secrets, spec);
             continue;
         }
@@ -64,25 +68,40 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Dia
     lenders
 }
 
+/// Leaves what health checks need, for a run that only sees to the health.
+pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>) {
+    for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
+        let used = used(plan, false);
+        plan.borrowed.retain(|spec| used.contains(&spec.secret));
+    }
+    let wanted: HashSet<SecretRef> = plans.iter().flat_map(|plan| plan.borrowed.iter().map(|spec| spec.secret.clone())).collect();
+    plans.iter_mut().for_each(|plan| plan.lent.retain(|spec| wanted.contains(&spec.secret)));
+    lenders.iter_mut().for_each(|lender| lender.secrets.retain(|spec| wanted.contains(&spec.secret)));
+    lenders.retain(|lender| !lender.secrets.is_empty());
+}
+
 /// The borrowed secrets that something on the host uses, or may use once its facts and results are known.
-fn used(plan: &HostPlan) -> HashSet<SecretRef> {
+fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
     let mut world = World::stand_in();
     let mut used = HashSet::new();
-    let steps = plan.roles.iter().flat_map(|role| &role.steps);
-    for step in steps {
-        for task in step.expand(&world).unwrap_or_default() {
-            match task.action {
-                Action::Do(resource) => used.extend(resource.secrets()),
-                Action::Skip { .. } => {
-                    let depends = |name: &str| step.mentions(name);
-                    if depends("ansible_facts") || world.registers.keys().any(|register| depends(register)) {
-                        used.extend(plan.borrowed.iter().map(|spec| spec.secret.clone()));
-                    }
+    for role in plan.roles.iter().filter(|_| by_tasks) {
+        world.registers.clear();
+        for step in &role.steps {
+            let tasks = step.expand(&world).unwrap_or_default();
+            // What stand-ins leave out, the node's own answers may ask for.
+            let mut may_use_more = tasks.is_empty();
+            for task in tasks {
+                match task.action {
+                    Action::Do(resource) => used.extend(resource.secrets()),
+                    Action::Skip { .. } => may_use_more = true,
                 }
             }
-        }
-        if let Some(register) = step.register() {
-            world.registers.insert(register.to_owned(), World::stand_in_result(true));
+            if may_use_more && !step.is_left_out() {
+                used.extend(plan.borrowed.iter().map(|spec| spec.secret.clone()));
+            }
+            if let Some(register) = step.register() {
+                world.registers.insert(register.to_owned(), World::stand_in_result(true));
+            }
         }
     }
     for health in plan.roles.iter().flat_map(|role| &role.health).filter_map(|step| step.expand(&world).ok().flatten()) {
@@ -100,9 +119,15 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
     }
 }
 
-/// The secrets for which a host waits: what comes from outside is known before.
-fn waited_for(plan: &HostPlan) -> impl Iterator<Item = &SecretSpec> {
-    plan.borrowed.iter().filter(|spec| spec.outside.is_none())
+/// What is wrong when two declarations of one secret do not agree.
+fn differs(known: &SecretSpec, other: &SecretSpec) -> Diagnostics {
+    let source = |spec: &SecretSpec| spec.outside.as_ref().map(|outside| outside.source.clone());
+    if known.file == other.file && source(known) == source(other) {
+        return Diagnostics::default();
+    }
+    let title = format!("the secret `{}` of `{}` is declared twice, and differently", known.secret.name, known.secret.host);
+    let diagnostic = Diagnostic::error(title).at(other.place.clone()).also(known.place.clone(), "the other");
+    Diagnostics(vec![diagnostic.help("give it the same file and `from`, or another name")])
 }
 
 /// Hosts that would wait for each other's secrets for ever.
@@ -112,7 +137,7 @@ fn circles(plans: &[HostPlan], wrong: &mut Diagnostics) {
         let mut next = 0;
         while let Some(name) = waits.get(next).copied() {
             next += 1;
-            for spec in plans.iter().filter(|other| other.name == name).flat_map(waited_for) {
+            for spec in plans.iter().filter(|other| other.name == name).flat_map(|other| &other.borrowed) {
                 if spec.secret.host == plan.name {
                     let title = format!("`{}` and `{name}` read secrets of each other, and neither can go first", plan.name);
                     let diagnostic = Diagnostic::error(title).at(spec.place.clone());

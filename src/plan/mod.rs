@@ -6,6 +6,7 @@ mod extra;
 mod files;
 mod given;
 mod host;
+mod hostvars;
 mod lending;
 mod load;
 mod outside;
@@ -23,12 +24,7 @@ pub use load::load;
 pub use ports::OpenPorts;
 pub use world::World;
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -76,6 +72,13 @@ pub struct Plan {
     pub lenders: Vec<Lender>,
     /// What is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Plan {
+    /// Leaves out what only a deploy needs: secrets of other hosts that no health check uses are not read.
+    pub fn only_for_health(&mut self) {
+        lending::only_for_health(&mut self.hosts, &mut self.lenders);
+    }
 }
 
 /// What to do on one host.
@@ -222,7 +225,12 @@ impl Step {
         self.0.task().tags.iter().map(|tag| tag.text.as_str())
     }
 
-    /// Whether it uses facts or results, and so may become something else once the node has answered.
+    /// Whether a condition leaves it out whatever the node says.
+    fn is_left_out(&self) -> bool {
+        self.0.is_left_out()
+    }
+
+    /// Whether it names a variable itself, in its conditions, loop, parameters or `vars`; what its templates and their variables name is not seen.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
         let task = self.0.task();
@@ -452,40 +460,4 @@ pub(crate) fn raw(node: &Node) -> Value {
         Yaml::Seq(items) => items.iter().map(raw).collect(),
         Yaml::Map(entries) => entries.iter().map(|(key, value)| (key.name.clone(), raw(value))).collect::<Map<_, _>>().into(),
     }
-}
-
-/// The variables of every host as far as they can be told without asking a node.
-fn hostvars(project: &Project) -> Value {
-    let mut all = Map::new();
-    // While this is being built nothing may ask for it: a value that does stays out.
-    for name in project.inventory.hosts.keys() {
-        let host = host::variables(project, name);
-        let scope = Scope::new(project, &host, None, None);
-        let mut names: Vec<&String> = host.values.keys().chain(project.extra.keys()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut values: HashMap<String, Value> = HashMap::new();
-        for variable in names {
-            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node));
-            if !asks && let Ok(Some(value)) = scope.variable(variable) {
-                values.insert(variable.clone(), value);
-            }
-        }
-        values.insert("inventory_hostname".to_owned(), json!(name));
-        values.insert("group_names".to_owned(), json!(host.group_names));
-        all.insert(name.clone(), json!(values));
-    }
-    Value::Object(all)
-}
-
-/// Whether rendering a value would come to `hostvars`, through however many variables.
-fn reaches_hostvars(host: &scope::HostVars, node: &Node) -> bool {
-    let (mut waiting, mut seen) = (vec![node], HashSet::new());
-    while let Some(node) = waiting.pop() {
-        if mentions(node, "hostvars") {
-            return true;
-        }
-        waiting.extend(host.values.iter().filter(|(name, _)| mentions(node, name) && seen.insert(*name)).map(|(_, value)| value));
-    }
-    false
 }

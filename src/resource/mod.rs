@@ -46,6 +46,11 @@ pub trait Resource: Any + Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Whether a health check tells of what is no work of a deploy, such as last night's backup: then `health` asks it, and no deploy does.
+    fn not_of_a_deploy(&self) -> bool {
+        false
+    }
+
     /// The secrets that its content uses. Everything else of a resource is free of secrets: the loader sees to it.
     fn secrets(&self) -> Vec<SecretRef> {
         Vec::new()

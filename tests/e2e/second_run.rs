@@ -44,5 +44,10 @@ done")
     assert_eq!(runs[0].host("database_vm")["bytes_sent"], runs[1].host("database_vm")["bytes_sent"]);
     assert_eq!(servers(), before);
     assert_eq!(node.sh("find /etc /opt /usr /var/lib/autobot-provision -newer /root/marker"), "");
+    // As seed 000 said it.
+    let part = project.json(&["deploy", "--tags", "redis,postgresql", "--limit", "database_vm", "--detailed-exitcode"]);
+    part.assert_code(0);
+    let ids = part.ids("database_vm", "ok");
+    assert!(ids.contains("redis/Start Redis") && ids.contains("redis/Create the users database"), "{ids:?}");
     assert!(!psql("create table nothing ()").status.success(), "PostgreSQL was told to write again");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, Scope, any_text};
 use crate::{
-    plan::{World, hostvars},
+    plan::{World, hostvars::hostvars},
     role::{CHECK_MODE, Default, MAGIC, VarType},
     secret::holds_token,
     source::{Diagnostic, Node, Place, did_you_mean},

@@ -29,6 +29,9 @@ tasks:
 handlers:
   - name: tell
     command: {cmd: "cp /root/there /root/told"}
+health:
+  - name: sshd listens
+    read: {wait_for: {port: 22}}
 "#;
 
 struct Two {
@@ -108,7 +111,7 @@ fn what_happened_on_the_reader_while_it_waited_is_seen() {
     two.writer.open("here");
     let deploy = deploy.end();
     deploy.assert_code(0);
-    assert_eq!(deploy.ids("reader", "ok"), ids(&["Have nothing to do with it"]), "{}", deploy.stdout);
+    assert_eq!(deploy.ids("reader", "ok"), ids(&["Have nothing to do with it", "sshd listens"]), "{}", deploy.stdout);
 }
 
 #[test]
@@ -156,8 +159,55 @@ fn a_reader_alone_says_what_is_wrong_with_the_writer_and_changes_nothing() {
     refused("`APP_PASSWORD` is not in `/etc/kept/here.env` of `writer`, where it lives: deploy the role `toy` on `writer` first");
     put(&two.writer, "etc/kept/here.env", "APP_PASSWORD=cut-off-in-the-mid", 0o600);
     refused("`APP_PASSWORD` of `writer`: `/etc/kept/here.env` cannot be trusted: the last line has no line end");
+    let health = two.project.run(&["health", "--limit", "reader"]);
+    assert!(!health.assert_code(0).stderr.contains("writer"), "health needs none of it: {}", health.stderr);
     two.writer.sh("systemctl stop ssh.socket ssh.service 2>/dev/null; ! ss -Hlnt 'sport = :22' | grep -q .");
     refused("`APP_PASSWORD` lives on `writer`: ");
+    two.project.run(&["health", "--limit", "reader"]).assert_code(0);
+}
+
+#[test]
+fn a_writer_that_is_going_to_fail_is_known_to_the_reader_before_either_begins() {
+    let two = two();
+    let doomed = "  - name: Cannot be\n    assert: {that: inventory_hostname != keeper, fail_msg: not here}\n";
+    two.project.write("roles/toy/role.yml", &ROLE.replace("handlers:\n", &format!("{doomed}handlers:\n")));
+    for arguments in [&["deploy", "--check"][..], &["deploy"]] {
+        let ran = two.project.json(arguments);
+        ran.assert_code(1);
+        assert_eq!(ran.failure("writer"), "not here");
+        assert_eq!(ran.failure("reader"), "`APP_PASSWORD` lives on `writer`, whose deploy fails");
+        assert!(!has(&two.writer, "root/here") && !has(&two.reader, "root/apart"));
+    }
+}
+
+#[test]
+fn a_value_from_outside_reaches_the_reader_once_the_writer_has_it() {
+    let two = two();
+    two.project
+        .write("host_vars/writer.yml", "secrets_file: /etc/kept/here.env\nautobot_secrets: {APP_PASSWORD: {env: APP_PW}}\n");
+    let run = |password: &str, arguments: &[&str]| {
+        let arguments = [arguments, &["--output", "json"]].concat();
+        Ran::new(&arguments, &two.project.command(&arguments).env("APP_PW", password).output().unwrap())
+    };
+    run("0utside-password-one", &["deploy"]).assert_code(0);
+    assert_eq!(got(&two.reader, "root/there"), "URL=db://app:0utside-password-one@writer\n");
+    // Another value: until the writer has it, the reader may not use it; together they go over to it.
+    for arguments in [&["deploy", "--limit", "reader", "--check"][..], &["deploy", "--limit", "reader"]] {
+        let ran = run("0utside-password-two", arguments);
+        ran.assert_code(1);
+        let words = ran.failure("reader");
+        assert!(words.starts_with("`APP_PASSWORD` has another value on `writer`, where it lives, than from outside"), "{words}");
+    }
+    assert_eq!(got(&two.reader, "root/there"), "URL=db://app:0utside-password-one@writer\n");
+    let check = run("0utside-password-two", &["deploy", "--check"]);
+    let deploy = run("0utside-password-two", &["deploy"]);
+    deploy.assert_code(0);
+    for host in ["reader", "writer"] {
+        assert_eq!(check.ids(host, "changed"), deploy.ids(host, "changed"));
+    }
+    assert_eq!(two.password(), "0utside-password-two");
+    assert_eq!(got(&two.reader, "root/there"), "URL=db://app:0utside-password-two@writer\n");
+    run("0utside-password-two", &["deploy", "--limit", "reader", "--detailed-exitcode"]).assert_code(0);
 }
 
 #[test]

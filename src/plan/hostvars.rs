@@ -1,0 +1,49 @@
+//! `hostvars`: what hosts know of each other.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::source::Node;
+
+use super::{
+    host, mentions,
+    project::Project,
+    scope::{self, Scope},
+};
+
+/// The variables of every host as far as they can be told without asking a node.
+pub(super) fn hostvars(project: &Project) -> Value {
+    let mut all = Map::new();
+    // While this is being built nothing may ask for it: a value that does stays out.
+    for name in project.inventory.hosts.keys() {
+        let host = host::variables(project, name);
+        let scope = Scope::new(project, &host, None, None);
+        let mut names: Vec<&String> = host.values.keys().chain(project.extra.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut values: HashMap<String, Value> = HashMap::new();
+        for variable in names {
+            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node));
+            if !asks && let Ok(Some(value)) = scope.variable(variable) {
+                values.insert(variable.clone(), value);
+            }
+        }
+        values.insert("inventory_hostname".to_owned(), json!(name));
+        values.insert("group_names".to_owned(), json!(host.group_names));
+        all.insert(name.clone(), json!(values));
+    }
+    Value::Object(all)
+}
+
+/// Whether rendering a value would come to `hostvars`, through however many variables.
+fn reaches_hostvars(host: &scope::HostVars, node: &Node) -> bool {
+    let (mut waiting, mut seen) = (vec![node], HashSet::new());
+    while let Some(node) = waiting.pop() {
+        if mentions(node, "hostvars") {
+            return true;
+        }
+        waiting.extend(host.values.iter().filter(|(name, _)| mentions(node, name) && seen.insert(*name)).map(|(_, value)| value));
+    }
+    false
+}
