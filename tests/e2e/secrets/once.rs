@@ -26,6 +26,9 @@ tasks:
 #[test]
 fn twenty_deploys_at_once_make_one_password() {
     let node = Booted::bare();
+    // So many logins at once sshd would drop by chance.
+    put(&node, "etc/ssh/sshd_config.d/many.conf", "MaxStartups 100\n", 0o600);
+    node.sh("systemctl restart ssh; sshd -T | grep -q '^maxstartups 100:'");
     put(&node, "etc/app/secrets.env", "# first\nOTHER='a b'\n\n# last\n", 0o600);
     let project = Project::toy(&[("n", &node)], TOY);
     let arguments = ["deploy", "--wait", "2m", "--output", "json"];
