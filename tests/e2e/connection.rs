@@ -97,7 +97,7 @@ fn a_program_or_an_address_is_inventory_enough_for_a_deploy() {
 
     let hosts = format!("{address},");
     let given = vars.to_string();
-    let by_address = ["deploy", "-i", &hosts, "--role", "toy", "-e", &given];
+    let by_address = ["deploy", "-i", &hosts, "--limit", &address, "--role", "toy", "-e", &given];
     let deploy = project.json(&by_address);
     deploy.assert_code(0);
     assert_eq!(deploy.ids(&address, "changed"), ids(&["toy/Say it"]), "the same node without the program's words");
