@@ -288,3 +288,48 @@ fn the_vault_password_is_asked_for_on_a_terminal_and_does_not_show() {
     assert_eq!(without.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&without.stderr).contains("there is no terminal"), "{without:?}");
 }
+
+#[test]
+fn vault_passwords_come_from_files_and_programs_named_on_the_command_line() {
+    let node = Booted::bare();
+    let role = "tasks:\n  - {name: Say it, copy: {dest: /root/said, content: \"{{ labelled }}|{{ vault_redis_password }}\"}}\n";
+    let project = Project::toy(&[("n", &node)], role);
+    project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);
+    let labelled = include_str!("../../../src/vault/fixture/labelled").trim_end().replace('\n', "\n  ");
+    project.write("inventory/group_vars/all/vars.yml", &format!("labelled: !vault |\n  {labelled}\n"));
+    private(&project, "one", "the-fixture-password\n");
+    private(&project, "prod", "the other password\n");
+    private(&project, "wrong", "neither\n");
+    // Ansible's ways of a program: any prints the password, one whose name ends so is told the label.
+    for (name, program) in [
+        ("print-one", "#!/bin/sh\n[ $# = 0 ] && cat one\n"),
+        ("keys-client", "#!/bin/sh\n[ \"$1\" = --vault-id ] && cat \"$2\"\n"),
+    ] {
+        project.write(name, program);
+        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let (file, id) = ("--vault-password-file", "--vault-id");
+    for arguments in [
+        [file, "one", file, "prod"],
+        [file, "print-one", file, "prod"],
+        [id, "prod@prod", file, "one"],
+        [id, "prod@prod", id, "one"],
+        [id, "prod@keys-client", id, "one@keys-client"],
+    ] {
+        fs::remove_file(node.root.join("root/said")).ok();
+        let deploy = project.run(&[&["deploy", "--diff"], &arguments[..]].concat());
+        deploy.assert_code(0);
+        assert_eq!(got(&node, "root/said"), format!("labelled value|{IN_FILE}"), "{arguments:?}");
+        assert!(!deploy.said().contains("labelled value"), "{}", deploy.said());
+    }
+    for (arguments, words) in [
+        ([file, "one", file, "wrong"], "none of 2 vault passwords fits"),
+        ([id, "prod@prod", id, "prod@wrong"], "vault.yml"),
+        ([file, "one", file, "nowhere"], "no vault password from `nowhere`: No such file"),
+        ([file, "one", id, "prod@"], "`--vault-id` takes `LABEL@SOURCE`"),
+    ] {
+        let deploy = project.run(&[&["deploy"], &arguments[..]].concat());
+        deploy.assert_code(4);
+        assert!(deploy.stderr.contains(words), "{arguments:?}: {}", deploy.stderr);
+    }
+}
