@@ -70,6 +70,7 @@ struct Stage {
 impl Stage {
     fn new(role: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        assert!(autobot_provision::lab::is_root(), "booting machines takes root's rights: use tests/run as root");
         let project = tempfile::tempdir().unwrap();
         for (path, text) in [("roles/toy/role.yml", role), ("inventory/nodes.yml", INVENTORY)] {
             let path = project.path().join(path);
@@ -109,15 +110,6 @@ impl Drop for Stage {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// Booting machines takes root. Without it these tests have nothing to say, and say that.
-fn is_root() -> bool {
-    let root = autobot_provision::lab::is_root();
-    if !root {
-        eprintln!("not root: this test of a rehearsal did nothing");
-    }
-    root
 }
 
 /// The verdict without its times.
@@ -178,9 +170,6 @@ fn the_shipped_fleet_is_deployed_and_well() {
 
 #[test]
 fn a_sound_role_passes_and_nothing_stays() {
-    if !is_root() {
-        return;
-    }
     let stage = Stage::new(SOUND);
     let output = stage.rehearse().output().unwrap();
     let told = text(&output);
@@ -200,9 +189,6 @@ fn a_sound_role_passes_and_nothing_stays() {
 
 #[test]
 fn what_is_kept_can_be_looked_at_and_stands_in_the_way_of_the_next() {
-    if !is_root() {
-        return;
-    }
     let stage = Stage::new(SOUND);
     let kept = stage.rehearse().arg("--keep").output().unwrap();
     assert_eq!(kept.status.code(), Some(0), "{}", text(&kept));
@@ -240,9 +226,6 @@ fn what_is_kept_can_be_looked_at_and_stands_in_the_way_of_the_next() {
 
 #[test]
 fn a_second_deploy_that_changes_something_fails_and_names_it() {
-    if !is_root() {
-        return;
-    }
     let stage = Stage::new(RESTLESS);
     let output = stage.rehearse().output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
@@ -259,9 +242,6 @@ fn a_second_deploy_that_changes_something_fails_and_names_it() {
 
 #[test]
 fn an_interrupted_rehearsal_removes_its_nodes() {
-    if !is_root() {
-        return;
-    }
     for signal in ["INT", "TERM", "HUP"] {
         let stage = Stage::new(SLOW);
         let mut child = stage.rehearse().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -279,9 +259,6 @@ fn an_interrupted_rehearsal_removes_its_nodes() {
 
 #[test]
 fn an_interrupted_boot_is_undone() {
-    if !is_root() {
-        return;
-    }
     let stage = Stage::new(SOUND);
     let mut child = stage.rehearse().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

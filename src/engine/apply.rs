@@ -306,6 +306,8 @@ impl Applying<'_> {
         let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
         Ok(match user.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost(spec)),
+            // Making the secret makes the directory of its file.
+            Verdict::Blocked { missing, change } if !change.replaces && secrets::brings(spec, &missing) => None,
             Verdict::Blocked { missing, .. } => Some(format!("{missing} is not there")),
             Verdict::Refused(reason) => Some(reason),
             Verdict::Change(_) | Verdict::Converged { .. } => None,

@@ -1,6 +1,9 @@
 //! The secrets of one host in one run: which exist, which are yet to be made, and what stands in the way.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use super::lending::{Loan, Loans};
 use crate::{
@@ -202,6 +205,12 @@ fi
 mkdir -p -- \"$directory/\"",
     )
     .arg(spec.file.as_str())
+}
+
+/// Whether what another item misses is a directory that [`directory`] makes.
+pub(super) fn brings(spec: &SecretSpec, missing: &str) -> bool {
+    let mut above = Path::new(spec.file.as_str()).ancestors().skip(1);
+    above.any(|directory| missing == format!("directory `{}`", directory.display()))
 }
 
 /// What it takes to put a new secret into its file. The value must be in `values` before the script is sent.

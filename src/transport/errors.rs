@@ -59,6 +59,14 @@ pub enum LinkError {
         /// The command with which a person can try the same.
         try_it: String,
     },
+    /// Somebody takes the connection and closes it before any key is asked for.
+    #[error("`{address}` drops the connection before the login: {detail}")]
+    Dropped {
+        /// Host and port.
+        address: String,
+        /// ssh's words.
+        detail: String,
+    },
     /// sudo wants a password, or does not know the user.
     #[error("sudo on `{host}` refuses: {detail}")]
     SudoRefused {
@@ -142,6 +150,9 @@ impl LinkError {
             Self::NoKeyAccepted { try_it, .. } => {
                 format!("is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `{try_it}`; passwords are never asked for")
             }
+            Self::Dropped { .. } => {
+                "sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which".to_owned()
+            }
             Self::SudoRefused { detail, .. } if detail.contains("tty") => {
                 "sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d".to_owned()
             }
@@ -201,6 +212,9 @@ pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
     }
     if ["No route to host", "Network is unreachable", "Host is down"].iter().any(|text| log.contains(text)) {
         return LinkError::NoRoute { address };
+    }
+    if let Some(dropped) = lines().find(|line| line.contains("_exchange_identification: ")) {
+        return LinkError::Dropped { address, detail: dropped.to_owned() };
     }
     if detail.starts_with("cannot ") {
         return LinkError::Here { detail };
@@ -275,6 +289,8 @@ mod tests {
             "No ED25519 host key is known for [db.example]:2222 and you have requested strict checking.\r\nHost key verification failed.",
             "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\n  remove with:\r\n  ssh-keygen -f \"/k\" -R \"[db.example]:2222\"\r\nHost key verification failed.",
             "ann@db.example: Permission denied (publickey,password).",
+            "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 198.18.0.2 port 2222",
+            "kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 198.18.0.2 port 2222",
             "cannot run `ssh`: No such file or directory",
             "Bad configuration option: nonsense",
             "",
@@ -294,6 +310,10 @@ mod tests {
           help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
         `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
           help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for
+        `db.example:2222` drops the connection before the login: kex_exchange_identification: Connection closed by remote host
+          help: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
+        `db.example:2222` drops the connection before the login: kex_exchange_identification: read: Connection reset by peer
+          help: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
         cannot run `ssh`: No such file or directory
         ssh to `db.example:2222` fails: Bad configuration option: nonsense
         ssh to `db.example:2222` fails: it says nothing

@@ -11,6 +11,7 @@
 
 mod backups;
 mod bad_input;
+mod connection;
 mod edits;
 mod files;
 mod firewall;

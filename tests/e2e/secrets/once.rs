@@ -26,6 +26,9 @@ tasks:
 #[test]
 fn twenty_deploys_at_once_make_one_password() {
     let node = Booted::bare();
+    // So many logins at once sshd would drop by chance.
+    put(&node, "etc/ssh/sshd_config.d/many.conf", "MaxStartups 100\n", 0o600);
+    node.sh("systemctl restart ssh; sshd -T | grep -q '^maxstartups 100:'");
     put(&node, "etc/app/secrets.env", "# first\nOTHER='a b'\n\n# last\n", 0o600);
     let project = Project::toy(&[("n", &node)], TOY);
     let arguments = ["deploy", "--wait", "2m", "--output", "json"];
@@ -82,4 +85,28 @@ fn a_secret_that_an_earlier_task_has_made_meanwhile_is_kept() {
     assert_eq!(deploy.host("n")["unpredicted"], serde_json::json!([]));
     let made = got(&node, "root/made");
     assert_eq!([got(&node, "etc/app/secrets.env"), got(&node, "root/token")], [made.clone(), made]);
+}
+
+const BESIDE: &str = r#"
+secrets:
+  TOKEN: {file: /etc/app/private/secrets.env}
+tasks:
+  - name: Hand it out beside its file
+    copy: {dest: /etc/app/token, content: "{{ secrets.TOKEN }}\n"}
+"#;
+
+#[test]
+fn the_directory_that_a_secret_brings_is_there_for_its_first_user() {
+    let node = Booted::bare();
+    let project = Project::toy(&[("node", &node)], BESIDE);
+    project.settles(BESIDE);
+    let made = got(&node, "etc/app/private/secrets.env");
+    assert_eq!(got(&node, "etc/app/token"), format!("{}\n", value(&made, "TOKEN")));
+    // What it does not bring is missing, and no secret is made in vain.
+    let elsewhere = BESIDE.replace("/etc/app/token", "/etc/other/token").replace("TOKEN", "OTHER");
+    let elsewhere = elsewhere
+        .replace("tasks:\n", "tasks:\n  - {name: Do something, command: {cmd: touch /root/done, creates: /root/done}}\n");
+    let deploy = project.fails(&elsewhere);
+    assert!(deploy.failure("node").contains("directory `/etc/other` is not there"), "{}", deploy.stdout);
+    assert_eq!(got(&node, "etc/app/private/secrets.env"), made);
 }

@@ -1,13 +1,19 @@
 //! Values from outside: each source reaches the node and its users, a new value is a rotation, and nobody else learns it.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
 
 use super::{
     FILE, got, put,
     search::{Needles, Sampler},
     value,
 };
-use crate::harness::{Booted, Project, Ran};
+use crate::harness::{Booted, Project, Ran, eventually};
 
 const VAULTED: &str = "sn0wman-☃-value";
 const VAULTED_INLINE: &str = include_str!("../../../src/vault/fixture/inline");
@@ -149,7 +155,7 @@ fn values_from_every_source_reach_the_node_are_rotated_and_are_found_nowhere_els
     }
     for node in &nodes {
         needles.assert_not_within("the journal", &node.sh("journalctl --no-pager -o export"));
-        assert_eq!(needles.files_in_memory(node), "");
+        assert_eq!(needles.files_in_memory(node), BTreeSet::new());
         let own = ["secrets.env", "used", "vaulted"].map(|name| format!("/etc/app/{name}"));
         assert_eq!(needles.files_below(&node.upper), BTreeSet::from(own));
     }
@@ -252,18 +258,27 @@ fn the_vault_password_is_asked_for_on_a_terminal_and_does_not_show() {
     let project = Project::toy(&[("n", &node)], TOY);
     project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);
     let program = env!("CARGO_BIN_EXE_autobot-provision");
-    // A terminal of its own, on which somebody types.
-    let typed = Command::new("sh")
-        .args([
-            "-c",
-            "{ sleep 1; echo the-fixture-password; sleep 1; } | script -qefc \"$0 inventory host n --ask-vault-pass\" /dev/null",
-            program,
-        ])
-        .current_dir(project.path(""))
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&typed.stdout);
-    assert!(typed.status.success() && shown.contains("Vault password: ") && shown.contains("vault_redis_password"), "{shown}");
+    // A terminal of its own, on which somebody types once asked; what a program asks for may show until the terminal is told not to.
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qefc", &format!("tty >tty; exec {program} inventory host n --ask-vault-pass"), "/dev/null"])
+        .current_dir(project.path(""));
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"Vault password: ") {
+        let mut byte = [0];
+        assert_eq!(screen.read(&mut byte).unwrap(), 1, "never asked: {}", String::from_utf8_lossy(&shown));
+        shown.push(byte[0]);
+    }
+    let tty = fs::read_to_string(project.path("tty")).unwrap();
+    let settings = || Command::new("stty").args(["-aF", tty.trim_end()]).output().unwrap().stdout;
+    eventually("what is typed does not show", 30, || String::from_utf8_lossy(&settings()).contains(" -echo "));
+    keys.write_all(b"the-fixture-password\n").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    let status = terminal.wait().unwrap();
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(status.success() && shown.contains("vault_redis_password"), "{shown}");
     assert!(!shown.contains("the-fixture-password") && !shown.contains(IN_FILE), "{shown}");
     let without = Command::new("setsid")
         .args(["-w", program, "inventory", "host", "n", "-J"])
@@ -272,4 +287,49 @@ fn the_vault_password_is_asked_for_on_a_terminal_and_does_not_show() {
         .unwrap();
     assert_eq!(without.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&without.stderr).contains("there is no terminal"), "{without:?}");
+}
+
+#[test]
+fn vault_passwords_come_from_files_and_programs_named_on_the_command_line() {
+    let node = Booted::bare();
+    let role = "tasks:\n  - {name: Say it, copy: {dest: /root/said, content: \"{{ labelled }}|{{ vault_redis_password }}\"}}\n";
+    let project = Project::toy(&[("n", &node)], role);
+    project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);
+    let labelled = include_str!("../../../src/vault/fixture/labelled").trim_end().replace('\n', "\n  ");
+    project.write("inventory/group_vars/all/vars.yml", &format!("labelled: !vault |\n  {labelled}\n"));
+    private(&project, "one", "the-fixture-password\n");
+    private(&project, "prod", "the other password\n");
+    private(&project, "wrong", "neither\n");
+    // Ansible's ways of a program: any prints the password, one whose name ends so is told the label.
+    for (name, program) in [
+        ("print-one", "#!/bin/sh\n[ $# = 0 ] && cat one\n"),
+        ("keys-client", "#!/bin/sh\n[ \"$1\" = --vault-id ] && cat \"$2\"\n"),
+    ] {
+        project.write(name, program);
+        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let (file, id) = ("--vault-password-file", "--vault-id");
+    for arguments in [
+        [file, "one", file, "prod"],
+        [file, "print-one", file, "prod"],
+        [id, "prod@prod", file, "one"],
+        [id, "prod@prod", id, "one"],
+        [id, "prod@keys-client", id, "one@keys-client"],
+    ] {
+        fs::remove_file(node.root.join("root/said")).ok();
+        let deploy = project.run(&[&["deploy", "--diff"], &arguments[..]].concat());
+        deploy.assert_code(0);
+        assert_eq!(got(&node, "root/said"), format!("labelled value|{IN_FILE}"), "{arguments:?}");
+        assert!(!deploy.said().contains("labelled value"), "{}", deploy.said());
+    }
+    for (arguments, words) in [
+        ([file, "one", file, "wrong"], "none of 2 vault passwords fits"),
+        ([id, "prod@prod", id, "prod@wrong"], "vault.yml"),
+        ([file, "one", file, "nowhere"], "no vault password from `nowhere`: No such file"),
+        ([file, "one", id, "prod@"], "`--vault-id` takes `LABEL@SOURCE`"),
+    ] {
+        let deploy = project.run(&[&["deploy"], &arguments[..]].concat());
+        deploy.assert_code(4);
+        assert!(deploy.stderr.contains(words), "{arguments:?}: {}", deploy.stderr);
+    }
 }

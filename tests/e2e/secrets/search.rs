@@ -77,11 +77,18 @@ impl Needles {
     }
 
     /// The files in a node's memory file systems that hold one. The needles lie on the node's disk meanwhile.
-    pub fn files_in_memory(&self, node: &Booted) -> String {
+    pub fn files_in_memory(&self, node: &Booted) -> BTreeSet<String> {
         let list = node.root.join("root/needles");
         fs::write(&list, self.lines()).unwrap();
-        let found = node.sh("grep -raFls -D skip -f /root/needles /run /dev/shm || [ $? -le 2 ]");
+        // Files go away while grep reads, which it counts as a failure. That it read is known from what is laid out for it.
+        let found = node
+            .sh("cd /; set -- /run/canary /dev/shm/canary; for file; do tail -n 1 root/needles >$file || exit 9; done
+            grep -raFls -D skip -f root/needles /run /dev/shm || [ $? -le 2 ] || exit 9; rm $*");
         fs::remove_file(list).unwrap();
+        let mut found: BTreeSet<String> = found.lines().map(str::to_owned).collect();
+        for canary in ["/run/canary", "/dev/shm/canary"] {
+            assert!(found.remove(canary), "grep did not see {canary}");
+        }
         found
     }
 
