@@ -191,7 +191,8 @@ impl PgHba {
         let (text, part) = match given.part {
             None => (format!("{HEADER}\n{FIRST}\n{lines}"), None),
             Some(name) if !parts::is_part(&name) => {
-                let message = format!("`{}` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`", name.escape_debug());
+                let message =
+                    format!("`{}` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`", name.escape_debug());
                 return Err(Wrong::parameter("part", message));
             }
             Some(name) => {
@@ -231,7 +232,9 @@ impl PgHba {
     fn ours<'a>(&self, text: &str, errors: &'a [String]) -> (Vec<&'a str>, Vec<&'a str>) {
         let range = self.part.as_ref().and_then(|part| parts::lines_of(text, &part.name));
         let number = |error: &str| error.strip_prefix("line ")?.split_once(':')?.0.parse::<usize>().ok();
-        let is_ours = |error: &&str| self.part.is_none() || number(error).is_none_or(|line| range.as_ref().is_some_and(|range| range.contains(&line)));
+        let is_ours = |error: &&str| {
+            self.part.is_none() || number(error).is_none_or(|line| range.as_ref().is_some_and(|range| range.contains(&line)))
+        };
         errors.iter().map(String::as_str).partition(is_ours)
     }
 

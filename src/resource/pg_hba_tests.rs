@@ -107,7 +107,8 @@ fn words_are_quoted_where_they_would_mean_more() {
 #[test]
 fn a_rule_for_several_addresses_is_several_lines_and_for_none_is_no_line() {
     let of = |address: Value| {
-        let rule = json!({"type": "host", "database": "x", "user": "y", "address": address, "method": "trust", "options": {"map": "m"}});
+        let rule =
+            json!({"type": "host", "database": "x", "user": "y", "address": address, "method": "trust", "options": {"map": "m"}});
         let hba = hba(json!({"rules": [rule], "part": "p", "allow_trust": true})).unwrap();
         (hba.file.text.lines().skip(3).map(str::to_owned).collect::<Vec<_>>(), hba.trusting.len())
     };
@@ -253,9 +254,7 @@ fn a_part_is_compared_with_its_section_and_the_rest_is_kept() {
 #[test]
 fn a_part_answers_for_its_own_lines_only() {
     let both = parts::with_part(part("slm", "198.18.0.1/32").file.text.as_bytes(), "users", Some("broken\n")).unwrap();
-    let of = |name: &str, errors: &[&str]| {
-        verdict(&part(name, "198.18.0.1/32"), found(Some(file(&both)), said(true, errors)))
-    };
+    let of = |name: &str, errors: &[&str]| verdict(&part(name, "198.18.0.1/32"), found(Some(file(&both)), said(true, errors)));
     let Verdict::Converged { note: Some(note) } = of("slm", &["line 7: invalid connection type \"broken\""]) else { panic!() };
     assert_eq!(note, "PostgreSQL does not accept rules of another part of the file: line 7: invalid connection type \"broken\"");
     let change = shown(&of("users", &["line 7: invalid connection type \"broken\""]));

@@ -364,8 +364,14 @@ mod tests {
             Some(GuardKey::Shell(shell)) => shell.text,
             Some(GuardKey::Exists(_)) | None => String::new(),
         };
-        for (name, listed) in [("de_DE.UTF-8", "de_DE.utf8"), ("de_DE@euro", "de_DE@euro"), ("sr_RS.UTF-8@latin", "sr_RS.utf8@latin")] {
-            assert!(text(name).contains(&format!("!= '{listed}' ]")) || text(name).contains(&format!("!= {listed} ]")), "{}", text(name));
+        for (name, listed) in
+            [("de_DE.UTF-8", "de_DE.utf8"), ("de_DE@euro", "de_DE@euro"), ("sr_RS.UTF-8@latin", "sr_RS.utf8@latin")]
+        {
+            assert!(
+                text(name).contains(&format!("!= '{listed}' ]")) || text(name).contains(&format!("!= {listed} ]")),
+                "{}",
+                text(name)
+            );
         }
         for built_in in ["C", "POSIX", "C.UTF-8", "C.utf8"] {
             assert_eq!(text(built_in), "");
@@ -374,7 +380,10 @@ mod tests {
         for (status, there) in [(0, true), (1, false)] {
             let mut answers = Answers::default();
             answers.set::<Pg>(wanted.query(), Ok(Answer::Rows(vec![absent(true)])));
-            answers.set::<Guard>(look_for("it's_x").unwrap(), Ok(crate::question::guard::GuardAnswer { status, ..Default::default() }));
+            answers.set::<Guard>(
+                look_for("it's_x").unwrap(),
+                Ok(crate::question::guard::GuardAnswer { status, ..Default::default() }),
+            );
             let verdict = wanted.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
             assert_eq!(matches!(verdict, Verdict::Change(_)), there, "{verdict:?}");
         }

@@ -214,7 +214,8 @@ impl Resource for PostgresqlUser {
             let summary = if role.is_some() { summary.join(", ") } else { "create the role".to_owned() };
             // A fresh password may only go to a role that had none: whoever knows the old one would be locked out.
             let has_password = role.is_some_and(|role| role.rolpassword.is_some());
-            let change = Change::new(summary, self.create_or_alter(&clauses, &memberships)).diff(diff.titled(format!("role {}", self.name)));
+            let change = Change::new(summary, self.create_or_alter(&clauses, &memberships))
+                .diff(diff.titled(format!("role {}", self.name)));
             Verdict::Change(change.replacing(has_password))
         };
         Ok(match (missing, verdict) {
@@ -391,7 +392,12 @@ mod tests {
         assert_eq!(change.summary, "memberships");
         assert_eq!(trial::shown(&change.diff), "= role app\n- member of staff\n+ member of pg_monitor\n+ member of o\"dd");
         let script = change.script.sealed_input().shown();
-        assert!(script.ends_with("REVOKE \"staff\" FROM \"app\";\nGRANT \"pg_monitor\" TO \"app\";\nGRANT \"o\"\"dd\" TO \"app\";\nCOMMIT;\n"), "{script}");
+        assert!(
+            script.ends_with(
+                "REVOKE \"staff\" FROM \"app\";\nGRANT \"pg_monitor\" TO \"app\";\nGRANT \"o\"\"dd\" TO \"app\";\nCOMMIT;\n"
+            ),
+            "{script}"
+        );
         let none = self::change(verdict(&member(&[]), vec![row(None)], &known()));
         assert!(none.script.sealed_input().shown().contains("REVOKE \"staff\""));
     }

@@ -248,7 +248,8 @@ impl Wanted {
         let from = match from_ip {
             None => vec![None],
             Some(OneOrMany(from)) if from.is_empty() && !only.0 => {
-                let message = "is an empty list, which is nobody; leave it out for everybody, or say `only: true` to close the port";
+                let message =
+                    "is an empty list, which is nobody; leave it out for everybody, or say `only: true` to close the port";
                 return Err(Wrong::parameter("from_ip", message));
             }
             Some(OneOrMany(from)) => from.iter().map(|from| network("from_ip", Some(from))).collect::<Result<Vec<_>, _>>()?,
