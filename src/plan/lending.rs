@@ -75,8 +75,12 @@ pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>)
         plan.borrowed.retain(|spec| used.contains(&spec.secret));
     }
     let wanted: HashSet<SecretRef> = plans.iter().flat_map(|plan| plan.borrowed.iter().map(|spec| spec.secret.clone())).collect();
-    plans.iter_mut().for_each(|plan| plan.lent.retain(|spec| wanted.contains(&spec.secret)));
-    lenders.iter_mut().for_each(|lender| lender.secrets.retain(|spec| wanted.contains(&spec.secret)));
+    for plan in plans {
+        plan.lent.retain(|spec| wanted.contains(&spec.secret));
+    }
+    for lender in lenders.iter_mut() {
+        lender.secrets.retain(|spec| wanted.contains(&spec.secret));
+    }
     lenders.retain(|lender| !lender.secrets.is_empty());
 }
 
