@@ -63,6 +63,10 @@ struct Rest {
     #[arg(short, long, value_name = "INVENTORY")]
     inventory: Vec<String>,
 
+    /// Roles (default: those that the inventory gives each host in `autobot_roles`)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    role: Vec<String>,
+
     /// Host pattern, as HOSTS
     #[arg(short, long, value_name = "PATTERN")]
     limit: Option<String>,
@@ -223,11 +227,11 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
 
 /// The hosts with a Redis, and how they are reached.
 fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
-    let Rest { inventory, limit, extra_vars, vault, way, .. } = &asked.rest;
+    let Rest { inventory, role, limit, extra_vars, vault, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
-    let (inventory, extra_vars, vault) = (inventory.clone(), extra_vars.clone(), vault.clone());
-    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
+    let (inventory, role, extra_vars, vault) = (inventory.clone(), role.clone(), extra_vars.clone(), vault.clone());
+    let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
     let mut plan = validate::load(given, &selection)?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
