@@ -9,14 +9,14 @@ use crate::{
     secrets::search::{Needles, Sampler},
 };
 
-const HOST: &str = "database_vm";
+pub const HOST: &str = "database_vm";
 
-fn project(node: &Booted) -> Project {
+pub fn project(node: &Booted) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
 /// Commands for redis-cli on the node, one a line; none may fail. What it said.
-fn cli(node: &Booted, commands: &str) -> String {
+pub fn cli(node: &Booted, commands: &str) -> String {
     cli_at(node, 6379, commands)
 }
 
@@ -161,6 +161,13 @@ fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
 
 /// The program's output on a terminal of 80 columns.
 fn on_a_terminal(project: &Project, arguments: &[&str]) -> String {
+    let output = terminal(project, arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What runs the program on a terminal of 80 columns.
+pub fn terminal(project: &Project, arguments: &[&str]) -> Command {
     let program = project.command(arguments);
     let line = std::iter::once(program.get_program())
         .chain(program.get_args())
@@ -169,9 +176,8 @@ fn on_a_terminal(project: &Project, arguments: &[&str]) -> String {
         .join(" ");
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(project.path("")).env("HOME", project.path("home"));
-    let output = script.env("COLUMNS", "80").env("TERM", "xterm").env_remove("NO_COLOR").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    script.env("COLUMNS", "80").env("TERM", "xterm").env_remove("NO_COLOR");
+    script
 }
 
 /// Without colours.

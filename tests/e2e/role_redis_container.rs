@@ -153,7 +153,7 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     assert_eq!(databases.host("box")["databases"][0]["name"], "main", "{}", databases.stdout);
 
     let well = project.run(&["health"]);
-    assert!(well.assert_code(0).stdout.contains("2 ok"), "{}", well.stdout);
+    assert!(well.assert_code(0).stdout.contains("3 ok"), "{}", well.stdout);
     // It stopped, its files as they were.
     node.sh("systemctl stop docker");
     let down = project.run(&["health"]);
