@@ -19,6 +19,7 @@ file=$2
 shift 2
 case $* in
   'config --quiet') echo config >>/srv/docker/calls; grep -q '^    image: .*:.' "$file" || { echo 'services.redis.image is missing' >&2; exit 15; } ;;
+  'exec -T redis redis-cli') read -r address port </srv/docker/redis-at; exec /opt/redis-stack/bin/redis-cli -h "$address" -p "$port" ;;
   'ps --status running --quiet redis') ! systemctl --quiet is-active docker || echo 0123456789ab ;;
   'up --detach'*)
     echo "$*" >>/srv/docker/calls
