@@ -101,18 +101,26 @@ impl Line {
     fn draw(&mut self, text: &str) {
         // A line that fills the terminal would wrap, and its first half stay.
         let text: String = text.chars().take(out::terminal_width().saturating_sub(1)).collect();
+        self.erase();
         let mut stderr = std::io::stderr();
-        let _ = write!(stderr, "\r\x1b[K{text}");
+        let _ = write!(stderr, "{text}");
         let _ = stderr.flush();
         self.drawn = true;
+    }
+
+    fn erase(&mut self) {
+        if self.drawn {
+            let mut stderr = std::io::stderr();
+            let _ = write!(stderr, "\r\x1b[K");
+            let _ = stderr.flush();
+            self.drawn = false;
+        }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.drawn {
-            out::ask("\r\x1b[K");
-        }
+        self.erase();
     }
 }
 

@@ -54,12 +54,17 @@ fn a_long_look_shows_how_far_it_is_and_an_interrupted_cleanup_what_it_deleted() 
 
     // On a terminal a line is kept up to date, and none of it stays. Redis lets everybody wait for a moment.
     cli(&node, "CLIENT PAUSE 3000 ALL\n");
-    let output = terminal(&project, &["redis", "databases", "--sample", "0"]).output().unwrap();
-    let shown = String::from_utf8(output.stdout).unwrap();
+    let on_a_terminal = |arguments: &[&str]| {
+        let output = terminal(&project, &[&["redis", "databases", "--sample", "0"], arguments].concat()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = on_a_terminal(&[]);
     let (line, table) = shown.rsplit_once("\r\x1b[K").unwrap_or_else(|| panic!("no line: {shown:?}"));
-    assert!(line.ends_with(&format!(" % of {KEYS} keys looked at")) && line.contains("\r\x1b[Kdatabase_vm: "), "{shown:?}");
+    assert!(line.ends_with(&format!(" % of {KEYS} keys looked at")) && line.starts_with("database_vm: "), "{shown:?}");
     assert!(table.contains("300000") && !table.contains("looked at"), "{shown:?}");
-    // Where it would stay there is none.
+    // Where it would stay, or is for a program, there is none.
+    cli(&node, "CLIENT PAUSE 3000 ALL\n");
+    assert!(on_a_terminal(&["--output", "json"]).starts_with("{\r\n"));
     cli(&node, "CLIENT PAUSE 3000 ALL\n");
     assert_eq!(project.run(&["redis", "databases", "--sample", "0"]).assert_code(0).stderr, "");
 
