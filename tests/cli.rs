@@ -407,3 +407,27 @@ fn redis_commands_need_a_host_with_redis() {
         assert_eq!(run(arguments).0, Some(64), "{arguments:?}");
     }
 }
+
+#[test]
+fn redis_commands_take_the_role_that_the_inventory_does_not_give() {
+    let project = project(ROLE);
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copied =
+        Command::new("cp").arg("-r").args(["roles", "templates"].map(|part| shipped.join(part))).arg(project.path()).status();
+    assert!(copied.unwrap().success());
+    // Nothing is heard on that port: whoever gets so far was taken.
+    let inventory = "plain: {hosts: {solo: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n";
+    fs::write(project.path().join("inventory/nodes.yml"), inventory).unwrap();
+    let ask = |arguments: &[&str]| run_in(project.path(), &[&["redis", "info"], arguments].concat());
+    let (code, _, errors) = ask(&[]);
+    assert_eq!(code, Some(4));
+    assert!(errors.contains("say `--role` and `--limit`"), "{errors}");
+    let (code, _, errors) = ask(&["--role", "toy", "solo"]);
+    assert_eq!(code, Some(4));
+    assert!(errors.contains("`solo` has no role that brings Redis"), "{errors}");
+    for host in [&["solo"][..], &["--limit", "solo"]] {
+        let (code, _, errors) = ask(&[&["--role", "redis"], host].concat());
+        assert_eq!(code, Some(3), "{errors}");
+        assert!(errors.starts_with("error: solo: "), "{errors}");
+    }
+}

@@ -13,6 +13,7 @@ mod out;
 mod project;
 mod reach;
 mod redis;
+mod redis_progress;
 mod rehearse;
 mod running;
 mod runtime;

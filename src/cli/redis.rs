@@ -9,7 +9,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{
     arguments::{Output, Passwords, Selection, Way},
     exit::Exit,
-    out, reach, running,
+    out, reach,
+    redis_progress::Watched,
+    running,
     runtime::{self, Interrupts},
     validate,
 };
@@ -62,6 +64,10 @@ struct Rest {
     /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
     #[arg(short, long, value_name = "INVENTORY")]
     inventory: Vec<String>,
+
+    /// Roles (default: those that the inventory gives each host in `autobot_roles`)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    role: Vec<String>,
 
     /// Host pattern, as HOSTS
     #[arg(short, long, value_name = "PATTERN")]
@@ -195,18 +201,23 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
         Lock::Look
     };
     let hosts: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+    let watched = Watched::new(hosts.iter(), question.writes());
     let finished = runtime::block_on(async |interrupts: &mut Interrupts| {
-        let asking = ask_all(places, reach, lock, question, options.forks);
+        let asking = ask_all(places, reach, lock, question, options.forks, &watched);
         tokio::select! {
             came = asking => Some(came),
             () = interrupts.next() => None,
+            never = watched.show(output) => match never {},
         }
     })?;
     let Some(mut finished) = finished else {
         match output {
-            Output::Text => out::error("interrupted; the same command begins anew"),
+            Output::Text => out::error(&watched.interrupted()),
             Output::Json => {
-                out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": {}, "interrupted": true })));
+                out::line(&format!(
+                    "{:#}",
+                    json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": watched.interrupted_json(), "interrupted": true })
+                ));
             }
         }
         return Ok(Exit::INTERRUPTED);
@@ -223,11 +234,11 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
 
 /// The hosts with a Redis, and how they are reached.
 fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
-    let Rest { inventory, limit, extra_vars, vault, way, .. } = &asked.rest;
+    let Rest { inventory, role, limit, extra_vars, vault, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
-    let (inventory, extra_vars, vault) = (inventory.clone(), extra_vars.clone(), vault.clone());
-    let selection = Selection { inventory, role: Vec::new(), limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
+    let (inventory, role, extra_vars, vault) = (inventory.clone(), role.clone(), extra_vars.clone(), vault.clone());
+    let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
     let mut plan = validate::load(given, &selection)?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
@@ -266,18 +277,20 @@ async fn ask_all(
     lock: Lock,
     question: Question,
     forks: usize,
+    watched: &Watched,
 ) -> Vec<(String, Result<Page, Trouble>)> {
     let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
     let (forks, question) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(question));
     let mut asking = JoinSet::new();
     for (name, place) in places {
         let Some(target) = reach.remove(&name) else { continue };
+        let progress = watched.of(&name);
         let (transport, forks, question, lock) =
             (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&question), lock.clone());
         asking.spawn(async move {
             // The semaphore is never closed, so a permit always comes.
             let _permit = forks.acquire().await;
-            let came = redis_ops::ask(&transport, &target, lock, &place, &question).await;
+            let came = redis_ops::ask(&transport, &target, lock, &place, &question, &progress).await;
             (name, came)
         });
     }

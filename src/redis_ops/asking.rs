@@ -79,7 +79,8 @@ impl<S: Stream> Asking<S> {
         if let Some(pattern) = matching {
             words.extend([b"MATCH".as_slice(), pattern.as_bytes()]);
         }
-        words.extend([b"COUNT".as_slice(), BATCH]);
+        let count = BATCH.to_string();
+        words.extend([b"COUNT".as_slice(), count.as_bytes()]);
         let Reply::Array(Some(parts)) = self.call(&words).await? else { return Err("SCAN gave no list".to_owned()) };
         let Ok([Reply::Bulk(Some(cursor)), Reply::Array(Some(items))]) = <[Reply; 2]>::try_from(parts) else {
             return Err("SCAN gave something else than a cursor and keys".to_owned());
@@ -97,7 +98,7 @@ impl<S: Stream> Asking<S> {
 }
 
 /// How many keys SCAN looks at in one go: some milliseconds of the server's time at most.
-const BATCH: &[u8] = b"1000";
+pub(super) const BATCH: u64 = 1000;
 /// The cursor at which SCAN begins and ends.
 pub(super) const BEGIN: &[u8] = b"0";
 /// Longer keys are counted and left alone: a batch must fit into memory.
@@ -156,6 +157,17 @@ fn read_info(text: &str, info: &mut Info) {
 /// A field of INFO, or nothing.
 pub(super) fn field<'a>(info: &'a Info, section: &str, name: &str) -> &'a str {
     info.get(section).and_then(|fields| fields.get(name)).map_or("", String::as_str)
+}
+
+/// A number in what INFO says of a database, `keys=3,expires=1,avg_ttl=0`; 0 where it is not said.
+pub(super) fn told(said: &str, name: &str) -> u64 {
+    said.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).unwrap_or_default()
+}
+
+/// The databases that hold keys, and how many, by the section `keyspace` of INFO.
+pub(super) fn keys_of(info: &Info) -> impl Iterator<Item = (u32, u64)> {
+    let keyspace = info.get("keyspace").into_iter().flatten();
+    keyspace.filter_map(|(name, said)| Some((name.strip_prefix("db")?.parse().ok()?, told(said, "keys"))))
 }
 
 /// A field of INFO as a number.

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    age,
-    asking::{Asking, BEGIN, Stream, number_of, text_of},
+    Progress, age,
+    asking::{Asking, BATCH, BEGIN, Stream, keys_of, number_of, text_of},
     key::{Pattern, escaped, shown},
     page::{Block, Page, Table, count},
     schema::Schema,
@@ -67,7 +67,12 @@ struct Swept<'a> {
 ///
 /// # Errors
 /// Why it did not come to its end, with what was deleted by then.
-pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, cleanup: Cleanup) -> Result<Page, String> {
+pub(super) async fn run<S: Stream>(
+    asking: &mut Asking<S>,
+    schema: &Schema,
+    cleanup: Cleanup,
+    progress: &Progress,
+) -> Result<Page, String> {
     let policy = asking.call(&["CONFIG", "GET", "maxmemory-policy"]).await?;
     if super::asking::pairs_of(&policy).iter().any(|(_, value)| text_of(value).is_some_and(|policy| policy.contains("lfu"))) {
         return Err(
@@ -76,13 +81,17 @@ pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, clea
     }
     let now = now(asking).await?;
     let mut swept = Vec::new();
-    for (database, patterns) in schema.to_clean(cleanup.target.word())? {
+    let to_clean = schema.to_clean(cleanup.target.word())?;
+    let keyspace = asking.info(&["keyspace"]).await?;
+    let swept_through = keys_of(&keyspace).filter(|(number, _)| to_clean.iter().any(|(database, _)| database == number));
+    progress.expect(swept_through.map(|(_, keys)| keys).sum());
+    for (database, patterns) in to_clean {
         let first = swept.len();
         let nothing = |pattern| Swept { database, pattern, keys: 0, old: 0, ageless: 0, deleted: 0, examples: Vec::new() };
         swept.extend(patterns.iter().map(nothing));
         let come = async {
             asking.select(database).await?;
-            sweep(asking, &mut swept[first..], cleanup, now).await
+            sweep(asking, &mut swept[first..], cleanup, now, progress).await
         };
         if let Err(why) = come.await {
             let deleted: u64 = swept.iter().map(|swept| swept.deleted).sum();
@@ -110,12 +119,14 @@ async fn sweep<S: Stream>(
     swept: &mut [Swept<'_>],
     cleanup: Cleanup,
     now: Timestamp,
+    progress: &Progress,
 ) -> Result<(), String> {
     let matching = if let [one] = swept { Some(one.pattern.as_str().to_owned()) } else { None };
     let mut cursor = BEGIN.to_vec();
     loop {
         let (next, keys, _) = asking.scan(&cursor, matching.as_deref()).await?;
-        batch(asking, swept, keys, cleanup, now).await?;
+        progress.saw(BATCH);
+        batch(asking, swept, keys, cleanup, now, progress).await?;
         if next == BEGIN {
             return Ok(());
         }
@@ -132,6 +143,7 @@ async fn batch<S: Stream>(
     keys: Vec<Vec<u8>>,
     cleanup: Cleanup,
     now: Timestamp,
+    progress: &Progress,
 ) -> Result<(), String> {
     let mut candidates: Vec<Candidate> = Vec::new();
     for key in keys {
@@ -172,7 +184,9 @@ async fn batch<S: Stream>(
         if !cleanup.check {
             let command: Vec<&[u8]> = std::iter::once(b"UNLINK".as_slice()).chain(old.iter().map(Vec::as_slice)).collect();
             let deleted = asking.call(&command).await?;
-            swept.deleted += number_of(&deleted).and_then(|deleted| u64::try_from(deleted).ok()).unwrap_or_default();
+            let deleted = number_of(&deleted).and_then(|deleted| u64::try_from(deleted).ok()).unwrap_or_default();
+            swept.deleted += deleted;
+            progress.deleted_more(deleted);
         }
     }
     Ok(())

@@ -8,7 +8,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    asking::{Asking, Stream, field, number_of},
+    Progress,
+    asking::{Asking, Stream, field, keys_of, number_of, told},
     key::{escaped, shown},
     page::{Block, Page, Table, bytes, count, seconds},
     scan::{self, Bounds, Found, Index, Tally},
@@ -46,24 +47,27 @@ struct Mark {
 ///
 /// # Errors
 /// What the server has against it.
-pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, schema: &Schema, sampling: Sampling) -> Result<Page, String> {
+pub(super) async fn run<S: Stream>(
+    asking: &mut Asking<S>,
+    schema: &Schema,
+    sampling: Sampling,
+    progress: &Progress,
+) -> Result<Page, String> {
     let info = asking.info(&["keyspace"]).await?;
+    let most = if sampling.keys == 0 { u64::MAX } else { sampling.keys };
+    progress.expect(keys_of(&info).map(|(_, keys)| keys.min(most)).sum());
     let mut numbers: BTreeSet<u32> = schema.names.keys().copied().collect();
-    let keyspace = info.get("keyspace");
-    numbers.extend(keyspace.into_iter().flatten().filter_map(|(name, _)| name.strip_prefix("db")?.parse::<u32>().ok()));
+    numbers.extend(keys_of(&info).map(|(number, _)| number));
     let until = Instant::now() + sampling.limit;
     let mut databases = Vec::new();
     for number in numbers {
         let said = field(&info, "keyspace", &format!("db{number}"));
-        let told = |name: &str| {
-            said.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).unwrap_or_default()
-        };
         asking.select(number).await.map_err(|error| format!("database {number} of `redis_database_names`: {error}"))?;
         // What INFO said may be a moment old.
         let size = asking.call(&["DBSIZE"]).await?;
         let keys = number_of(&size).and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-        let found = scan::database(asking, schema, number, Bounds { keys: sampling.keys, until }).await?;
-        databases.push(Database { number, keys, expires: told("expires"), found });
+        let found = scan::database(asking, schema, number, Bounds { keys: sampling.keys, until }, progress).await?;
+        databases.push(Database { number, keys, expires: told(said, "expires"), found });
     }
     asking.select(0).await?;
     let indexes = scan::indexes(asking).await?;

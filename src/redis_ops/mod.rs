@@ -11,6 +11,7 @@ mod key;
 mod overview;
 mod page;
 mod place;
+mod progress;
 mod scan;
 mod schema;
 mod slowlog;
@@ -24,6 +25,7 @@ pub use cleanup::{Cleanup, Target as CleanupTarget};
 pub use databases::Sampling;
 pub use page::Page;
 pub use place::Place;
+pub use progress::Progress;
 pub use schema::Schema;
 
 use crate::{
@@ -88,7 +90,7 @@ const READ_LIMIT: Duration = Duration::from_secs(20);
 /// Settings, INFO and lists of clients are shorter.
 const LONGEST_TEXT: usize = 32 << 20;
 
-/// Asks the Redis of one node.
+/// Asks the Redis of one node; `progress` tells meanwhile how far that has come.
 ///
 /// # Errors
 /// [`Trouble`]; nothing was changed unless it says so.
@@ -98,18 +100,25 @@ pub async fn ask(
     lock: Lock,
     place: &Place,
     question: &Question,
+    progress: &Progress,
 ) -> Result<Page, Trouble> {
     let script = Script::new("[ -r \"$1\" ] || exit 9\nexec head -c 1048577 -- \"$1\"")
         .arg(place.secrets_file.to_string())
         .limit(READ_LIMIT);
     let step = Step::new(&script, &SecretValues::default())?;
     let (node, welcome) = transport.connect(target, lock, Frame::from(step), &mut |_| {}).await?;
-    let page = answered(&node, welcome.outputs.first(), place, question).await;
+    let page = answered(&node, welcome.outputs.first(), place, question, progress).await;
     node.close().await;
     page.map_err(Trouble::Redis)
 }
 
-async fn answered(node: &Node, read: Option<&StepOutput>, place: &Place, question: &Question) -> Result<Page, String> {
+async fn answered(
+    node: &Node,
+    read: Option<&StepOutput>,
+    place: &Place,
+    question: &Question,
+    progress: &Progress,
+) -> Result<Page, String> {
     let password = password(read, place)?;
     // Its end may be the end of what goes through it.
     let tunnel = node.tunnel();
@@ -126,18 +135,23 @@ async fn answered(node: &Node, read: Option<&StepOutput>, place: &Place, questio
     // What forwards to a closed port takes the connection, and then drops it.
     let nobody = |why: String| silent(format!("nobody answers there ({why}); does it run?"));
     let mut asking = Asking::login(stream, password.expose(), longest).await.map_err(nobody)?.map_err(refused)?;
-    put(&mut asking, &place.schema, question).await.map_err(silent)
+    put(&mut asking, &place.schema, question, progress).await.map_err(silent)
 }
 
-async fn put<S: Stream>(asking: &mut Asking<S>, schema: &Schema, question: &Question) -> Result<Page, String> {
+async fn put<S: Stream>(
+    asking: &mut Asking<S>,
+    schema: &Schema,
+    question: &Question,
+    progress: &Progress,
+) -> Result<Page, String> {
     match question {
         Question::Info => overview::info(asking).await,
-        Question::Databases(sampling) => databases::run(asking, schema, *sampling).await,
+        Question::Databases(sampling) => databases::run(asking, schema, *sampling, progress).await,
         Question::Memory => overview::memory(asking).await,
         Question::Clients => overview::clients(asking).await,
         Question::Config(matching) => overview::config(asking, matching.as_deref()).await,
         Question::Slowlog(most) => slowlog::run(asking, *most).await,
-        Question::Cleanup(cleanup) => cleanup::run(asking, schema, *cleanup).await,
+        Question::Cleanup(cleanup) => cleanup::run(asking, schema, *cleanup, progress).await,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
+    Progress,
     asking::{Asking, BEGIN, Stream, number_of, text_of},
     key::family,
     schema::{KeyKind, Schema, Ttl},
@@ -116,15 +117,18 @@ pub(super) async fn database<S: Stream>(
     schema: &Schema,
     number: u32,
     bounds: Bounds,
+    progress: &Progress,
 ) -> Result<Found, String> {
     let kinds = schema.kinds_of(number);
     let mut found = Found { kinds: vec![Tally::default(); kinds.len()], ..Found::default() };
     let mut cursor = BEGIN.to_vec();
     while !found.complete && (bounds.keys == 0 || found.scanned < bounds.keys) && Instant::now() < bounds.until {
         let (next, keys, too_long) = asking.scan(&cursor, None).await?;
+        let before = found.scanned;
         found.too_long += too_long;
         found.scanned += too_long;
         found.batch(asking, schema, kinds, &keys).await?;
+        progress.saw(found.scanned - before);
         found.complete = next == BEGIN;
         cursor = next;
     }

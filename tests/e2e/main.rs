@@ -26,6 +26,7 @@ mod pg_conf;
 mod pg_hba;
 mod prediction;
 mod redis_ops;
+mod redis_progress;
 mod role_postgresql;
 mod role_redis;
 mod role_redis_container;

@@ -9,14 +9,14 @@ use crate::{
     secrets::search::{Needles, Sampler},
 };
 
-const HOST: &str = "database_vm";
+pub const HOST: &str = "database_vm";
 
-fn project(node: &Booted) -> Project {
+pub fn project(node: &Booted) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
 /// Commands for redis-cli on the node, one a line; none may fail. What it said.
-fn cli(node: &Booted, commands: &str) -> String {
+pub fn cli(node: &Booted, commands: &str) -> String {
     cli_at(node, 6379, commands)
 }
 
@@ -161,6 +161,13 @@ fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
 
 /// The program's output on a terminal of 80 columns.
 fn on_a_terminal(project: &Project, arguments: &[&str]) -> String {
+    let output = terminal(project, arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What runs the program on a terminal of 80 columns.
+pub fn terminal(project: &Project, arguments: &[&str]) -> Command {
     let program = project.command(arguments);
     let line = std::iter::once(program.get_program())
         .chain(program.get_args())
@@ -169,9 +176,8 @@ fn on_a_terminal(project: &Project, arguments: &[&str]) -> String {
         .join(" ");
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(project.path("")).env("HOME", project.path("home"));
-    let output = script.env("COLUMNS", "80").env("TERM", "xterm").env_remove("NO_COLOR").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    script.env("COLUMNS", "80").env("TERM", "xterm").env_remove("NO_COLOR");
+    script
 }
 
 /// Without colours.
@@ -301,6 +307,13 @@ fn keys(node: &Booted) -> BTreeSet<String> {
     [0, 1, 3].into_iter().flat_map(in_database).collect()
 }
 
+/// The commands that the Redis on port 6390 was told since `CONFIG RESETSTAT`.
+fn commands_said(node: &Booted) -> BTreeSet<String> {
+    let told = cli_at(node, 6390, "INFO commandstats\n");
+    let names = told.split("cmdstat_").skip(1).filter_map(|line| line.split(':').next());
+    names.map(str::to_owned).collect()
+}
+
 const DAY: u64 = 86_400;
 
 #[test]
@@ -394,7 +407,8 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     assert!(again.assert_code(0).stdout.ends_with("  nothing of analytics is older than 7d\n"), "{}", again.stdout);
     assert_eq!(keys(&node), last);
 
-    // More than a batch: all of them go, and what is younger stays.
+    // More than a batch: all of them go, and what is younger stays. Nothing that holds the server up is said.
+    cli_at(&node, 6390, "CONFIG RESETSTAT\n");
     cli_at(
         &node,
         6390,
@@ -405,6 +419,11 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
         cli_at(&node, 6390, "SELECT 3\nDBSIZE\n").lines().last(),
         Some(&*format!("(integer) {}", 25_000 + last.iter().filter(|key| key.starts_with('3')).count()))
     );
+
+    told(&project, &["databases"]);
+    let said = commands_said(&node);
+    assert!(said.is_superset(&["scan", "unlink"].map(str::to_owned).into()), "{said:?}");
+    assert_eq!(said.intersection(&["keys", "del", "flushdb"].map(str::to_owned).into()).count(), 0, "{said:?}");
 
     // A policy under which nobody knows when a key was used.
     cli_at(&node, 6390, "CONFIG SET maxmemory-policy allkeys-lfu\n");

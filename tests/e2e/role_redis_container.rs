@@ -1,12 +1,14 @@
 //! Role `redis_container`: refused where there is no Docker, and brought up once where there is. Docker itself is a program of the test here,
-//! which notes how it is called.
+//! which notes how it is called and starts the node's own Redis Stack as the image would: with the mounted file, at the published address.
 
 use autobot_provision::source::{Node, SourceFile, Yaml, yaml};
+use serde_json::json;
 
 use crate::harness::{Booted, Project, eventually};
 
-/// Notes its calls; a container runs from `up` on. `config` takes what has an image.
-const DOCKER: &str = r#"cat >/usr/local/bin/docker <<'END'
+/// Notes its calls. The container is what runs as `docker.service`. `config` takes what has an image.
+const DOCKER: &str = r#"mkdir -p /srv/docker/data
+cat >/usr/local/bin/docker <<'END'
 #!/bin/sh
 case $* in
   info) [ ! -e /srv/docker/daemon-is-off ] && exit 0; exit 1 ;;
@@ -17,12 +19,30 @@ file=$2
 shift 2
 case $* in
   'config --quiet') echo config >>/srv/docker/calls; grep -q '^    image: .*:.' "$file" || { echo 'services.redis.image is missing' >&2; exit 15; } ;;
-  'ps --status running --quiet redis') [ ! -e /srv/docker/running ] || echo 0123456789ab ;;
-  'up --detach'*) echo "$*" >>/srv/docker/calls; [ ! -e /srv/docker/broken ] || { echo 'no space left on device' >&2; exit 1; }; cp "${file%/*}/redis.conf" /srv/docker/mounted; touch /srv/docker/running ;;
+  'exec -T redis redis-cli') read -r address port </srv/docker/redis-at; exec /opt/redis-stack/bin/redis-cli -h "$address" -p "$port" ;;
+  'ps --status running --quiet redis') ! systemctl --quiet is-active docker || echo 0123456789ab ;;
+  'up --detach'*)
+    echo "$*" >>/srv/docker/calls
+    systemctl stop docker 2>/dev/null
+    cp "${file%/*}/redis.conf" /srv/docker/mounted
+    sed -n 's/^ *- "\(.*\):\(.*\):6379".*/\1 \2/p' "$file" >/srv/docker/redis-at
+    sed -n 's/^ *- "\(.*\):8001".*/\1/p' "$file" >/srv/docker/insight-at
+    exec systemd-run --quiet --collect --unit=docker /srv/docker/container ;;
   *) echo "called with $*" >&2; exit 64 ;;
 esac
 END
-chmod 755 /usr/local/bin/docker; mkdir -p /srv/docker"#;
+# What the image's /entrypoint.sh starts.
+cat >/srv/docker/container <<'END'
+#!/bin/sh
+read -r address port </srv/docker/redis-at
+systemd-socket-activate -l "$(cat /srv/docker/insight-at)" /bin/cat &
+set -- /srv/docker/mounted --dir /srv/docker/data --protected-mode no --daemonize no --bind "$address" --port "$port"
+for module in rediscompat redisearch redistimeseries rejson redisbloom; do
+  [ ! -e "/opt/redis-stack/lib/$module.so" ] || set -- "$@" --loadmodule "/opt/redis-stack/lib/$module.so"
+done
+exec /opt/redis-stack/bin/redis-server "$@"
+END
+chmod 755 /usr/local/bin/docker /srv/docker/container"#;
 
 fn project(node: &Booted) -> Project {
     let project = Project::shipped(&[("box", node, "")]);
@@ -78,23 +98,22 @@ fn texts(node: &Node) -> Vec<&str> {
 
 #[test]
 fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_change() {
-    let node = Booted::bare();
+    // Only for its Redis Stack, which takes the container's place.
+    let node = Booted::converged();
     let project = project(&node);
+    node.sh("systemctl disable --now --quiet autobot-database-redis");
     node.sh(DOCKER);
     let check = project.json(&["deploy", "--check"]);
     check.assert_code(0);
     assert_eq!(calls(&node), "", "a check brings nothing up");
-    // Nobody answers at the port here: the exercise is the role's own, and fails as it must.
     let deploy = project.json(&["deploy"]);
+    deploy.assert_code(0);
     assert_eq!(check.ids("box", "changed"), deploy.ids("box", "changed"), "{}", deploy.stdout);
     insta::assert_snapshot!(calls(&node), @"
     config
     up --detach
     up --detach --force-recreate
     ");
-    let failed = deploy.failure("box");
-    assert!(failed.contains("127.0.0.1:6379") || failed.contains("PING"), "{failed}");
-
     // What Docker gets.
     let compose = node.sh("cat /opt/autobot/redis-container/docker-compose.yml");
     let read = yaml::parse(&SourceFile::new("docker-compose.yml", format!("{compose}\n"))).unwrap();
@@ -121,17 +140,45 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     let again = project.json(&["deploy", "--detailed-exitcode"]);
     again.assert_code(0);
     assert_eq!((again.host("box")["round_trips"].as_u64(), calls(&node)), (Some(1), String::new()), "{}", again.stdout);
+    // Redis took its file, and is looked into like any other.
+    let info = project.run(&["redis", "info"]);
+    info.assert_code(0);
+    assert!(info.stdout.contains("append-only    on") && info.stdout.contains("ReJSON"), "{}", info.stdout);
+    let config = project.json(&["redis", "config", "box"]);
+    assert_eq!(
+        (&config.host("box")["config"]["maxclients"], &config.host("box")["config"]["save"]),
+        (&json!("10000"), &json!("900 1 300 10 60 10000"))
+    );
+    let databases = project.json(&["redis", "databases"]);
+    databases.assert_code(0);
+    assert_eq!(databases.host("box")["databases"][0]["name"], "main", "{}", databases.stdout);
+
+    let well = project.run(&["health"]);
+    assert!(well.assert_code(0).stdout.contains("3 ok"), "{}", well.stdout);
     // It stopped, its files as they were.
-    node.sh("rm /srv/docker/running");
+    node.sh("systemctl stop docker");
+    let down = project.run(&["health"]);
+    down.assert_code(1);
+    for words in ["nothing listens on port 6379", "nothing listens on port 8002"] {
+        assert!(down.stdout.contains(words), "{}", down.stdout);
+    }
     let check = project.json(&["deploy", "--check"]);
     assert_eq!(check.ids("box", "changed").into_iter().collect::<Vec<_>>(), ["redis_container/Start the container"]);
-    project.json(&["deploy"]);
+    project.json(&["deploy"]).assert_code(0);
     assert_eq!(calls(&node), "up --detach");
     // Another image: the container is made anew, with what is mounted.
     let newer = project.json(&["deploy", "-e", "redis_image_tag=7.4.0-v5", "-e", "redis_maxclients=77"]);
+    newer.assert_code(0);
     assert!(newer.ids("box", "changed").contains("redis_container/replace the container"), "{}", newer.stdout);
     assert_eq!(calls(&node), "config\nup --detach --force-recreate");
-    assert!(node.sh("cat /srv/docker/mounted").contains("maxclients 77\n"));
+    assert_eq!(project.json(&["redis", "config"]).host("box")["config"]["maxclients"], "77");
+    // Whoever else took the port is not Docker.
+    node.sh("systemctl stop docker; systemd-run --unit=squatter systemd-socket-activate -l 127.0.0.1:6379 /bin/cat");
+    eventually("something listens", 10, || !node.sh("ss -Hlnt 'sport = :6379'").is_empty());
+    let taken = project.run(&["health"]);
+    taken.assert_code(1);
+    assert!(taken.stdout.contains("6379 belongs to") && taken.stdout.contains("not to docker.service"), "{}", taken.stdout);
+    node.sh("systemctl stop squatter");
     // A compose file that Docker does not take is not put there.
     let before = node.sh("sha256sum /opt/autobot/redis-container/docker-compose.yml");
     let refused = project.json(&["deploy", "-e", "redis_image_tag="]);

@@ -29,16 +29,31 @@ fn resource(plan: &Plan, name: &str, world: &World) -> Box<dyn Resource> {
     }
 }
 
+/// What a role gives Redis on a node with so much memory.
+fn maxmemory(plan: &Plan, memtotal_mb: u32) -> String {
+    let mut world = World::stand_in();
+    world.facts["memtotal_mb"] = json!(memtotal_mb);
+    let shown = format!("{:?}", resource(plan, "Configure Redis", &world));
+    let (_, after) = shown.split_once("maxmemory ").unwrap();
+    after.split_once("mb").unwrap().0.to_owned()
+}
+
+#[test]
+fn a_node_with_little_memory_still_limits_redis() {
+    // 0 would be no limit at all.
+    for role in ["redis", "redis_container"] {
+        let plan = plan(&[&format!("autobot_roles={role}")]);
+        assert_eq!(
+            [0, 100, 255, 256, 511, 512].map(|memory| maxmemory(&plan, memory)),
+            ["128", "128", "128", "128", "128", "256"]
+        );
+    }
+}
+
 #[test]
 fn a_little_more_or_less_memory_does_not_reconfigure_redis() {
     let plan = plan(&[]);
-    let maxmemory = |memtotal_mb: u32| {
-        let mut world = World::stand_in();
-        world.facts["memtotal_mb"] = json!(memtotal_mb);
-        let shown = format!("{:?}", resource(&plan, "Configure Redis", &world));
-        let (_, after) = shown.split_once("maxmemory ").unwrap();
-        after.split_once("mb").unwrap().0.to_owned()
-    };
+    let maxmemory = |memtotal_mb| maxmemory(&plan, memtotal_mb);
     assert_eq!([7936, 7939, 7976, 8191].map(maxmemory), ["3968"; 4]);
     assert_eq!([1024, 2009].map(maxmemory), ["512", "896"]);
 }
