@@ -207,6 +207,8 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
         assert_eq!(redis(&node, scratch, commands), original);
     }
 
+    node.sh(&format!("/opt/redis-stack/bin/redis-cli {scratch} SHUTDOWN NOSAVE"));
+
     // As docs/BACKUPS.md says: on this node, and in a cluster that knows no login of ours.
     let newest = |directory: &str, prefix: &str| {
         names(&node, directory).into_iter().rfind(|name| name.starts_with(prefix) && is_archive(name)).unwrap()
