@@ -233,7 +233,10 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
     }
     assert_eq!(psql(&node, "autobot_users_before", "select count(*) from people"), "5");
     node.sh("pg_dropcluster --stop 15 fresh");
+    let open = "select has_database_privilege('public', 'autobot_users', 'connect')";
+    assert_eq!(psql(&node, "postgres", open), "t", "the document says that a deploy is needed");
     project.json(&["deploy"]).assert_code(0);
+    assert_eq!(psql(&node, "postgres", open), "f");
     is_healthy(&node);
 
     let (steps, snapshot) = (steps("put there, it is ignored"), newest(SNAPSHOTS, "redis-"));
