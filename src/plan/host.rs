@@ -128,7 +128,7 @@ pub(super) fn secrets(
                     wrong.push(
                         diagnostic
                             .also(known.place.clone(), "the other")
-                            .help("give it the same file, length and `from`, or another name"),
+                            .help("a host has one secret of a name: give both the same file, length and `from`, give one of them another name, or its role another host"),
                     );
                 }
                 None => specs.push(spec),

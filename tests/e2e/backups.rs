@@ -102,6 +102,12 @@ fn is_healthy(node: &Booted) {
     project(node, "").json(&["health"]).assert_code(0);
 }
 
+/// The commands of docs/BACKUPS.md behind these words.
+fn steps(words: &str) -> &'static str {
+    let behind = include_str!("../../docs/BACKUPS.md").split(words).nth(1).unwrap();
+    behind.split("\n\n").find(|paragraph| paragraph.starts_with("    ")).unwrap()
+}
+
 #[test]
 fn backups_are_planned_made_can_be_restored_and_show_no_password() {
     let node = deployed();
@@ -150,6 +156,24 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
     }
     is_healthy(&node);
 
+    // Health misses what does not come.
+    let complaint = |arguments: &[&str]| {
+        let health = project.json(&[&["health"], arguments].concat());
+        health.assert_code(1);
+        health.failure("database_vm")
+    };
+    let success = status(&node, "postgresql", "success");
+    eventually("the backup is two seconds old", 10, || {
+        node.try_sh(&format!("[ $(date +%s) -ge $(({success} + 2)) ]")).status.success()
+    });
+    let old = complaint(&["-e", "postgresql_backup_max_age=1s"]);
+    assert!(old.starts_with("the last good backup is ") && old.ends_with(" s old, more than 1 s"), "{old}");
+    node.sh(&format!("systemctl stop {REDIS}.timer"));
+    assert_eq!(complaint(&[]), format!("`{REDIS}.timer` is inactive: `systemctl start {REDIS}.timer`"));
+    let mended = project.json(&["deploy"]);
+    assert_eq!(mended.ids("database_vm", "changed").len(), 1, "{}", mended.stdout);
+    is_healthy(&node);
+
     node.sh(&format!(
         "cd {DUMPS} && runuser -u postgres -- createdb -T template0 -E UTF8 scratch
         runuser -u postgres -- pg_restore --exit-on-error --no-owner -d scratch autobot_users-*.dump"
@@ -183,13 +207,41 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
         assert_eq!(redis(&node, scratch, commands), original);
     }
 
-    // As docs/BACKUPS.md says.
-    let document = include_str!("../../docs/BACKUPS.md");
-    let steps = document.split("put there, it is ignored").nth(1).unwrap().split_once("\n\n").unwrap().1;
-    let snapshots = names(&node, SNAPSHOTS);
-    let snapshot = snapshots.iter().find(|name| is_archive(name)).unwrap();
+    node.sh(&format!("/opt/redis-stack/bin/redis-cli {scratch} SHUTDOWN NOSAVE"));
+
+    // As docs/BACKUPS.md says: on this node, and in a cluster that knows no login of ours.
+    let newest = |directory: &str, prefix: &str| {
+        names(&node, directory).into_iter().rfind(|name| name.starts_with(prefix) && is_archive(name)).unwrap()
+    };
+    let dump = newest(DUMPS, "autobot_users-");
+    let postgresql = steps("**`deploy` gives them again**").replace("autobot_users-TIME.dump", &dump);
+    let postgresql = postgresql.replace("globals-TIME.sql", &newest(DUMPS, "globals-"));
+    let logins = "select rolname, rolpassword, rolcanlogin from pg_authid where rolname !~ '^pg_' order by 1";
+    let known = psql(&node, "postgres", logins);
+    node.sh("pg_createcluster --locale C.UTF-8 --encoding UTF8 15 fresh --start");
+    for cluster in ["main", "fresh"] {
+        let script = format!("export PGCLUSTER=15/{cluster}; cd /; runuser -u postgres -- psql -qXAt -d");
+        if cluster == "main" {
+            psql(&node, "autobot_users", "delete from people where n > 5");
+        }
+        node.sh(&format!("set -e; export PGCLUSTER=15/{cluster}\n{postgresql}"));
+        let told = |database: &str, sql: &str| node.sh(&format!("{script} {database} <<'END'\n{sql}\nEND"));
+        assert_eq!(told("autobot_users", rows), original, "{cluster}");
+        assert_eq!(told("postgres", logins), known, "{cluster}");
+        let owners = "select pg_get_userbyid(datdba), pg_get_userbyid(relowner) from pg_database, pg_class where datname = current_database() and relname = 'people'";
+        assert_eq!(told("autobot_users", owners), "autobot_users|postgres", "{cluster}");
+    }
+    assert_eq!(psql(&node, "autobot_users_before", "select count(*) from people"), "5");
+    node.sh("pg_dropcluster --stop 15 fresh");
+    let open = "select has_database_privilege('public', 'autobot_users', 'connect')";
+    assert_eq!(psql(&node, "postgres", open), "t", "the document says that a deploy is needed");
+    project.json(&["deploy"]).assert_code(0);
+    assert_eq!(psql(&node, "postgres", open), "f");
+    is_healthy(&node);
+
+    let (steps, snapshot) = (steps("put there, it is ignored"), newest(SNAPSHOTS, "redis-"));
     redis(&node, "", "FLUSHALL");
-    node.sh(&format!("set -e\n{}", steps.replace("redis-TIME.rdb", snapshot)));
+    node.sh(&format!("set -e\n{}", steps.replace("redis-TIME.rdb", &snapshot)));
     assert_eq!(redis(&node, "", "GET greeting\nJSON.GET answer $.deep\nDBSIZE"), "hello\n[42]\n4");
 }
 

@@ -156,7 +156,7 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
 }
 
 #[test]
-fn the_slm_node_tells_its_ports_its_tables_and_that_there_is_no_backend() {
+fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
     let node = Booted::bare();
     let project = Project::shipped(&[("slm", &node, "autobot_roles: [postgresql]")]);
     project.json(&["deploy"]).assert_code(0);
@@ -171,4 +171,13 @@ fn the_slm_node_tells_its_ports_its_tables_and_that_there_is_no_backend() {
     row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() comes first");
     row("The SLM backend is well", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
     assert!(table.contains("Nothing listens that should not") && table.contains("open beyond loopback: 22"), "{table}");
+
+    let database = r#"{"status": "healthy", "database": "postgresql"}"#;
+    let answers = format!("printf %s '{GENERAL}' >/srv/general; printf %s '{database}' >/srv/database");
+    node.sh(&format!("{STAND_IN}{answers}; systemctl start stand-in.socket"));
+    let health = project.run(&["health"]);
+    health.assert_code(0);
+    let row = "slm postgresql The SLM backend is well ok healthy, postgresql, 5 of 5 nodes online, up 60 min";
+    let told = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ") == row;
+    assert!(health.stdout.lines().any(told), "{}", health.stdout);
 }

@@ -1,10 +1,12 @@
 //! Rules of access of a real PostgreSQL: a broken one is never live, and none locks this program out.
 
 use crate::{
-    harness::{Booted, Project, eventually},
+    harness::{Booted, Project, eventually, lab},
     role_postgresql::{psql, slm},
+    truth::settle,
 };
 
+const UNIT: &str = "postgresql@15-main";
 const FILE: &str = "/etc/postgresql/15/main/pg_hba.conf";
 
 fn role(rules: &str) -> String {
@@ -68,4 +70,46 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
     assert_eq!(node.sh("systemctl show -p MainPID --value postgresql@15-main"), pid, "it was never restarted");
     node.sh("systemctl restart postgresql@15-main");
     assert!(logs_in(&node, "127.0.0.1"));
+}
+
+#[test]
+fn killed_before_the_server_has_judged_them_rules_are_not_live_and_the_next_run_mends_the_file() {
+    let node = slm();
+    let project = Project::toy(&[("node", &node)], &role(LOOPBACK));
+    project.settles(&role(LOOPBACK));
+    let file = || node.sh(&format!("cat {FILE}"));
+    let before = file();
+    node.sh(r#"psql=/usr/lib/postgresql/15/bin/psql; mv "$psql" "$psql.real"
+        printf '#!/bin/sh\ncase $* in *pg_hba_file_rules*ORDER*) gate verdict;; esac\nexec %s.real "$@"\n' "$psql" >"$psql"
+        chmod 755 "$psql"; chmod 777 /run"#);
+    // A file that the server would not start with.
+    let broken = "{type: host, database: autobot_slm, user: autobot_slm, address: 127.0.0.1/32, method: scram-sha-256, options: {nonsense: \"1\"}}";
+    for how in ["killed", "power cut"] {
+        project.write("roles/toy/role.yml", &role(broken));
+        node.shut("verdict");
+        let run = project.start(&["deploy"]);
+        node.await_at("verdict");
+        assert!(file().contains("nonsense"), "between its writing and the verdict");
+        if how == "killed" {
+            run.kill();
+            node.await_end_of_runs();
+            node.open("verdict");
+            assert_eq!(file(), before, "the run itself put it back");
+            assert!(logs_in(&node, "127.0.0.1"), "the server goes by what it read before");
+            let words = project.json(&["deploy"]).failure("node");
+            assert!(words.contains("PostgreSQL does not accept these rules:\nline 3: unrecognized"), "{words}");
+            assert_eq!(file(), before);
+        } else {
+            lab().cut_power(&node.name).unwrap();
+            run.kill();
+            lab().start(&node.name).unwrap();
+            assert!(file().contains("nonsense"), "nobody was there to put it back");
+            settle(&node);
+            assert_eq!(node.sh(&format!("systemctl is-active {UNIT} || :")), "failed", "with this file no server starts");
+        }
+        project.settles(&role(LOOPBACK));
+        assert_eq!(file(), before);
+        assert_eq!(node.sh("ls /etc/postgresql/15/main | grep autobot-provision || :"), "");
+        assert!(logs_in(&node, "127.0.0.1"), "after it was {how}");
+    }
 }

@@ -97,6 +97,22 @@ fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reac
     let database = "select pg_get_userbyid(datdba), has_database_privilege('public', datname, 'connect') from pg_database where datname = 'autobot_slm'";
     assert_eq!(psql(&node, database), "autobot_slm|f");
 
+    // How it runs is said in a file of its own, and postgresql.conf is as Debian made it.
+    let memory: u64 = node.sh("awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo").parse().unwrap();
+    let shared = if memory < 1536 { 128 } else { (memory / 512 * 64).min(4096) };
+    let cached = if memory < 1536 { 512 } else { memory / 512 * 256 };
+    let bytes = |name: &str| psql(&node, &format!("select pg_size_bytes(current_setting('{name}')) / 1048576")).parse().unwrap();
+    assert_eq!((bytes("shared_buffers"), bytes("effective_cache_size")), (shared, cached));
+    let values = "select string_agg(name || ' = ' || current_setting(name), ', ' order by name) from pg_settings where sourcefile like '%/conf.d/50-autobot.conf' and name not in ('shared_buffers', 'effective_cache_size')";
+    assert_eq!(
+        psql(&node, values),
+        "listen_addresses = localhost, maintenance_work_mem = 128MB, max_connections = 100, max_wal_size = 2GB, min_wal_size = 1GB, password_encryption = scram-sha-256, random_page_cost = 1.1, work_mem = 16MB"
+    );
+    node.sh("pg_createcluster --port 5433 --locale C.UTF-8 --encoding UTF8 15 fresh -- --data-checksums");
+    let fresh = node.sh("sed 's/fresh/main/; s/^port = 5433/port = 5432/' /etc/postgresql/15/fresh/postgresql.conf");
+    assert_eq!(node.sh("cat /etc/postgresql/15/main/postgresql.conf"), fresh);
+    assert_eq!(node.sh("pg_dropcluster 15 fresh; ls /etc/postgresql/15/main/conf.d"), "50-autobot.conf");
+
     let password = secret(&node, "DB_PASSWORD");
     assert!(password.len() == 32 && password.chars().all(|sign| sign.is_ascii_alphanumeric()), "{} signs", password.len());
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");

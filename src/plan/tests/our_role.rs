@@ -9,6 +9,10 @@ use crate::{
 
 /// The shipped role on the shipped inventory.
 fn plan(extra_vars: &[&str]) -> Plan {
+    loaded(extra_vars).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+fn loaded(extra_vars: &[&str]) -> Result<Plan, Diagnostics> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let request = Request {
         project: project.to_owned(),
@@ -16,7 +20,7 @@ fn plan(extra_vars: &[&str]) -> Plan {
         extra_vars: extra_vars.iter().map(|variable| (*variable).to_owned()).collect(),
         ..Request::default()
     };
-    load(&request).unwrap_or_else(|wrong| panic!("{wrong}"))
+    load(&request)
 }
 
 /// What a task asks for, where nodes answer so.
@@ -103,6 +107,16 @@ fn the_postgresql_projects_repository_is_its_own_unless_a_mirror_is_named() {
             && !mirror.contains("apt.postgresql.org"),
         "{mirror}"
     );
+}
+
+#[test]
+fn one_node_may_have_all_of_user_management_but_not_two_secrets_of_one_name() {
+    let one = ["users_db_host=slm", "slm_db_host=slm"];
+    let with = |roles| loaded(&[&one[..], &[roles]].concat());
+    assert!(with(r#"{"autobot_roles": ["user_management_db", "redis"]}"#).is_ok());
+    let wrong = with(r#"{"autobot_roles": ["postgresql", "user_management_db"]}"#).err().unwrap().to_string();
+    assert!(wrong.contains("the secret `DB_PASSWORD` is declared twice, and differently"), "{wrong}");
+    assert!(wrong.contains("or its role another host"), "{wrong}");
 }
 
 #[test]

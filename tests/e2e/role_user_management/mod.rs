@@ -37,6 +37,16 @@ fn first() -> &'static Ran {
     FIRST.get_or_init(|| {
         let (database_vm, slm) = (Booted::bare(), Booted::bare());
         let pair = Pair { project: project(&database_vm, &slm, ""), database_vm, slm };
+        // The backend's node alone cannot know the password that the other will make.
+        let alone = pair.project.json(&["deploy", "--limit", "slm"]);
+        alone.assert_code(1);
+        let words = alone.failure("slm");
+        assert!(
+            words.contains("of `database_vm`, where it lives: deploy the role `user_management_db` on `database_vm` first"),
+            "{words}"
+        );
+        let postgresql = pair.slm.try_sh("ls /usr/lib/postgresql");
+        assert!(!postgresql.status.success(), "it was refused, and changed the node");
         let deploy = pair.deploy(&[]);
         pair.database_vm.freeze("users-database_vm");
         pair.slm.freeze("users-slm");

@@ -59,6 +59,36 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
         }
     }
 
+    // A password that is lost is not made anew while its login has another, and who reads it elsewhere says where it lives.
+    for (host, node, file, key) in [
+        ("slm", &pair.slm, "slm-secrets.env", "SLM_APP_PASSWORD"),
+        ("database_vm", &pair.database_vm, "database-secrets.env", "AUTOBOT_APP_PASSWORD"),
+    ] {
+        let state = || {
+            let logins = "SELECT rolname, rolpassword FROM pg_authid ORDER BY 1";
+            let of = |node| psql(node, "postgres", logins) + &node.sh("cd /etc/autobot; stat -c '%n %Y' *; cat *");
+            [of(&pair.slm), of(&pair.database_vm)]
+        };
+        node.sh(&format!("cd /etc/autobot; cp -p {file} /root/{file}; sed -i '/^{key}=/d' {file}"));
+        let before = state();
+        let mut runs = vec![(host, &["deploy", "--check"][..]), (host, &["deploy"])];
+        if host == "database_vm" {
+            runs.extend([("slm", &["deploy", "--check", "--limit", "slm"][..]), ("slm", &["deploy", "--limit", "slm"])]);
+        }
+        for (refused, arguments) in runs {
+            let run = pair.project.json(arguments);
+            run.assert_code(1);
+            let words = run.failure(refused);
+            assert!(words.contains(&format!("`{key}` is not in `/etc/autobot/{file}`")), "{arguments:?}: {words}");
+            if refused != host {
+                assert!(words.contains("of `database_vm`, where it lives"), "{words}");
+            }
+        }
+        assert_eq!(state(), before, "{key} was lost");
+        node.sh(&format!("mv /root/{file} /etc/autobot/{file}"));
+    }
+    pair.project.json(&["deploy", "--detailed-exitcode"]).assert_code(0);
+
     // Health knows what is good, and what is not.
     let health = pair.project.json(&["health", "--exercise"]);
     health.assert_code(0);
