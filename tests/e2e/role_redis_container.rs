@@ -13,6 +13,7 @@ cat >/usr/local/bin/docker <<'END'
 case $* in
   info) [ ! -e /srv/docker/daemon-is-off ] && exit 0; exit 1 ;;
   'compose version') [ ! -e /srv/docker/no-compose ] && exit 0; exit 125 ;;
+  'volume inspect autobot-redis_redis_data') [ -e /srv/docker/data/dump.rdb ] && printf '[\n    {\n        "Mountpoint": "/srv/docker/data",\n    }\n]\n'; exit ;;
 esac
 while [ "$1" != -f ]; do shift; done
 file=$2
@@ -101,8 +102,22 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     // Only for its Redis Stack, which takes the container's place.
     let node = Booted::converged();
     let project = project(&node);
+    node.sh(". /etc/autobot/database-secrets.env; printf 'SET kept 1\\nSAVE\\n' | REDISCLI_AUTH=$REDIS_PASSWORD /opt/redis-stack/bin/redis-cli >/dev/null");
     node.sh("systemctl disable --now --quiet autobot-database-redis");
     node.sh(DOCKER);
+    // A volume of one that wrote snapshots only: with an append-only file it would start empty, and overwrite them.
+    node.sh("cp /opt/autobot/data/redis/dump.rdb /srv/docker/data/");
+    for arguments in [&["deploy", "--check"][..], &["deploy"]] {
+        let refused = project.json(arguments);
+        refused.assert_code(1);
+        assert!(
+            refused.failure("box").starts_with("/srv/docker/data/dump.rdb holds keys and has no append-only file"),
+            "{}",
+            refused.stdout
+        );
+    }
+    assert_eq!(calls(&node), "");
+    node.sh("rm /srv/docker/data/dump.rdb");
     let check = project.json(&["deploy", "--check"]);
     check.assert_code(0);
     assert_eq!(calls(&node), "", "a check brings nothing up");
