@@ -20,7 +20,10 @@ file=$2
 shift 2
 case $* in
   'config --quiet') echo config >>/srv/docker/calls; grep -q '^    image: .*:.' "$file" || { echo 'services.redis.image is missing' >&2; exit 15; } ;;
-  'exec -T redis redis-cli') read -r address port </srv/docker/redis-at; exec /opt/redis-stack/bin/redis-cli -h "$address" -p "$port" ;;
+  'exec -T redis redis-cli'*)
+    systemctl --quiet is-active docker || { echo 'service "redis" is not running' >&2; exit 1; }
+    shift 4
+    exec /opt/redis-stack/bin/redis-cli "$@" ;;
   'ps --status running --quiet redis') ! systemctl --quiet is-active docker || echo 0123456789ab ;;
   'up --detach'*)
     echo "$*" >>/srv/docker/calls
@@ -148,7 +151,7 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
         assert!(config.lines().any(|there| there == line), "{line}");
     }
     assert!(!compose.contains(&password));
-    assert_eq!(node.sh("stat -c '%a %U' /opt/autobot/redis-container/*"), "644 root\n600 root");
+    assert_eq!(node.sh("stat -c '%a %U' /opt/autobot/redis-container/*"), "644 root\n755 root\n600 root");
     assert!(!deploy.stdout.contains(&password));
 
     // It runs: nothing to do, but to note it.
@@ -169,12 +172,16 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     assert_eq!(databases.host("box")["databases"][0]["name"], "main", "{}", databases.stdout);
 
     let well = project.run(&["health"]);
-    assert!(well.assert_code(0).stdout.contains("3 ok"), "{}", well.stdout);
+    assert!(
+        well.assert_code(0).stdout.contains("4 ok") && well.stdout.contains("PONG, NOAUTH without password; saved "),
+        "{}",
+        well.stdout
+    );
     // It stopped, its files as they were.
     node.sh("systemctl stop docker");
     let down = project.run(&["health"]);
     down.assert_code(1);
-    for words in ["nothing listens on port 6379", "nothing listens on port 8002"] {
+    for words in ["redis-cli ended early", "nothing listens on port 6379", "nothing listens on port 8002"] {
         assert!(down.stdout.contains(words), "{}", down.stdout);
     }
     let check = project.json(&["deploy", "--check"]);
