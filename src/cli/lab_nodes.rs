@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engine::Reach,
     lab::{FileServer, Lab, LabOptions, Missing, Node, Publication, RedisRepo},
-    plan::{HostPlan, Plan},
+    plan::{HostPlan, LAB, Plan},
     transport::{SshArguments, Target},
 };
 
@@ -159,7 +159,8 @@ fn inventory_text(lab: &Lab, nodes: &[Node], variables: &[(&str, String)]) -> St
             text,
             "    \"{name}\":\n      ansible_host: {address}\n      ansible_port: 22\n      ansible_user: {ACCOUNT}\n      \
              ansible_connection: ssh\n      ansible_ssh_private_key_file: {key}\n      ansible_ssh_common_args: -F {config}\n      \
-             ansible_ssh_extra_args: \"\"\n",
+             ansible_ssh_extra_args: \"\"\n      {LAB}: {lab}\n",
+            lab = lab.directory().display(),
             name = node.name,
             address = node.address,
             key = lab.key().display(),
@@ -194,6 +195,7 @@ mod tests {
               ansible_ssh_private_key_file: /l/labs/lab/key
               ansible_ssh_common_args: -F /l/labs/lab/ssh_config
               ansible_ssh_extra_args: ""
+              autobot_lab: /l/labs/lab
               fleet_subnet: "198.18.7.0/24"
         "#);
     }

@@ -47,6 +47,7 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
     for job in &jobs {
         match job.value(project, keys, &known).await {
             Ok(value) => {
+                wrong.extend(forbidden(plan, job, &value));
                 warnings.extend(job.warnings(project, &value));
                 for secret in &job.users {
                     known.insert(secret.clone(), value.clone());
@@ -58,6 +59,21 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
     }
     give(plan, values);
     wrong.into_result(warnings)
+}
+
+/// Signs in a value that one of its users could not be told.
+fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
+    let specs = plan.hosts.iter().flat_map(|host| host.secrets.iter().chain(&host.borrowed));
+    let spec = specs
+        .filter(|spec| job.users.contains(&spec.secret))
+        .find(|spec| value.expose().contains(|sign| spec.without.contains(sign)));
+    let wrong = spec.map(|spec| {
+        let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
+        let title =
+            format!("the value of the secret `{}` holds one of the signs that it may not: {}", spec.secret.name, signs.join(" "));
+        Diagnostic::error(title).at(job.outside.place.clone()).help("what reads it cannot be told these; take another value")
+    });
+    Diagnostics(wrong.into_iter().collect())
 }
 
 /// Stand-ins for the values from outside, for rehearsals: the real ones have no business on copies.

@@ -32,8 +32,9 @@ pub(super) type Given = (String, Option<Place>);
 /// The roles that `autobot_roles` gives a host; none when it is not set.
 pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Vec<Given>> {
     let scope = Scope::new(project, host, None, None);
-    let node = host.values.get("autobot_roles");
-    let place = || node.map(|node| node.place.clone());
+    let is_extra = project.extra.contains_key("autobot_roles");
+    let node = host.values.get("autobot_roles").filter(|_| !is_extra);
+    let place = || place_of(project, host, "autobot_roles");
     let value = scope.variable("autobot_roles");
     wrong.extend(scope.take_wrong());
     let names = match value.ok()?? {

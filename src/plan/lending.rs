@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use crate::{
     role::{Role, SecretSource},
     secret::SecretRef,
@@ -11,8 +13,12 @@ use crate::{
 use super::{
     Action, HealthCheck, HostPlan, Lender, SecretSpec, World, host,
     project::Project,
+    raw,
     scope::{HostVars, Scope, Secrets},
 };
+
+/// The variable by which a lab's inventory marks its nodes.
+pub const LAB: &str = "autobot_lab";
 
 /// The host on which a secret lives: `host` of its declaration, which may be any pattern that means exactly one host.
 ///
@@ -62,7 +68,18 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Dia
             add(&mut lender.secrets, spec);
             continue;
         }
-        let connection = host::connection(project, &host::variables(project, &spec.secret.host), wrong);
+        let owner = host::variables(project, &spec.secret.host);
+        let readers = plans.iter().filter(|plan| plan.borrowed.iter().any(|borrowed| borrowed.secret == spec.secret));
+        if let Some(reader) =
+            readers.map(|plan| &plan.name).find(|name| lab_of(&host::variables(project, name)) != lab_of(&owner))
+        {
+            let title =
+                format!("`{reader}` is a lab's node, and `{}`, whose secret it reads, is none of that lab", spec.secret.host);
+            let diagnostic = Diagnostic::error(title).at(spec.place.clone());
+            wrong.push(diagnostic.help(format!("boot a copy of `{}` in the lab, too", spec.secret.host)));
+            continue;
+        }
+        let connection = host::connection(project, &owner, wrong);
         lenders.push(Lender { name: spec.secret.host.clone(), secrets: vec![spec], connection });
     }
     lenders
@@ -121,6 +138,11 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
     if !specs.iter().any(|known| known.secret == spec.secret) {
         specs.push(spec);
     }
+}
+
+/// The lab that a host is a node of: no copy may reach for what is real.
+fn lab_of(host: &HostVars) -> Option<Value> {
+    host.values.get(LAB).map(raw)
 }
 
 /// What is wrong when two declarations of one secret do not agree.

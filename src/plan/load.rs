@@ -188,7 +188,10 @@ fn plan_host(
         }
         plans.push(plan);
     }
-    let named_in = project.inventory.hosts.get(&vars.name).map(|host| host.place.file.shown.clone()).unwrap_or_default();
+    // The file that says where it is, when one does.
+    let named_in = vars.values.get("ansible_host").map(|address| &address.place);
+    let named_in = named_in.or_else(|| project.inventory.hosts.get(&vars.name).map(|host| &host.place));
+    let named_in = named_in.map(|place| place.file.shown.clone()).unwrap_or_default();
     let open_ports = ports::of(project, vars, &roles, tags, wrong);
     let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
     HostPlan {

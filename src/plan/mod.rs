@@ -20,6 +20,7 @@ mod tests;
 mod world;
 
 pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
+pub use lending::LAB;
 pub use load::load;
 pub use ports::OpenPorts;
 pub use world::World;
@@ -86,7 +87,7 @@ impl Plan {
 pub struct HostPlan {
     /// Its name in the inventory.
     pub name: String,
-    /// The file of the inventory that names it first.
+    /// The file of the inventory that says where it is, or names it first.
     pub named_in: String,
     /// Its roles, in order.
     pub roles: Vec<RolePlan>,

@@ -87,3 +87,14 @@ fn hosts_that_would_wait_for_each_other_are_named() {
     let sample = Sample::new(&[("inventory/hosts.yml", INVENTORY), ("roles/app/role.yml", role)]);
     insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:3: `db` and `web` read secrets of each other, and neither can go first [let both live on the same host]");
 }
+
+#[test]
+fn a_copy_in_a_lab_reads_nothing_from_what_is_real() {
+    let mut sample = sample(THEIRS, USE);
+    let lab = INVENTORY.replace("ansible_port: 2222", "ansible_port: 2222, autobot_lab: /l/labs/lab");
+    sample.write("inventory/hosts.yml", &lab);
+    sample.request.limit = Some("web".to_owned());
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:3:3: `web` is a lab's node, and `db`, whose secret it reads, is none of that lab [boot a copy of `db` in the lab, too]");
+    sample.write("inventory/hosts.yml", &lab.replace("ansible_host: 198.18.0.2", "autobot_lab: /l/labs/lab"));
+    assert_eq!(sample.wrong(), "");
+}
