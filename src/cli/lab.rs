@@ -37,8 +37,13 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
         }
         LabCommand::Down => {
             require_root()?;
+            let was_there = lab.directory().exists();
             lab.down()?;
-            out::line(&format!("there is no lab `{}` any more", arguments.lab.id));
+            if was_there {
+                out::line(&format!("there is no lab `{}` any more", arguments.lab.id));
+            } else {
+                no_such_lab(&arguments.lab.id)?;
+            }
         }
         LabCommand::Status => status(&lab, &arguments.lab.id)?,
         LabCommand::Ssh(ssh) => {
@@ -94,14 +99,19 @@ fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> R
     Ok(Exit::DONE)
 }
 
+/// Says so, and which labs there are.
+fn no_such_lab(id: &str) -> Result<()> {
+    out::line(&format!("there is no lab `{id}`"));
+    for (other, dir) in lab::labs()? {
+        out::line(&format!("  but `{other}` in {}", dir.display()));
+    }
+    Ok(())
+}
+
 fn status(lab: &Lab, id: &str) -> Result<()> {
     let status = lab.status()?;
     if status.nodes.is_empty() && status.clients.is_empty() {
-        out::line(&format!("there is no lab `{id}`"));
-        for (other, dir) in lab::labs()? {
-            out::line(&format!("  but `{other}` in {}", dir.display()));
-        }
-        return Ok(());
+        return no_such_lab(id);
     }
     let names = status.nodes.iter().map(|(node, _)| &node.name).chain(status.clients.iter().map(|client| &client.name));
     let width = names.map(String::len).max().unwrap_or_default();

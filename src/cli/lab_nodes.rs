@@ -131,11 +131,13 @@ impl Site {
 /// How to use a lab, and how to remove it. `inventories` are what `-i` said; `None` where there is no project.
 pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories: Option<&[String]>) -> String {
     let config = lab.ssh_config();
-    let mut lines = vec![String::new(), "log in, deploy, and remove the nodes:".to_owned()];
+    let mut lines = vec![String::new(), "log in, deploy, look after, and remove the nodes:".to_owned()];
     lines.extend(site.nodes.iter().map(|node| format!("  ssh -F {} {}", config.display(), node.name)));
     if let Some(given) = inventories {
         let own = if given.is_empty() { "inventory".to_owned() } else { given.join(" -i ") };
-        lines.push(format!("  {PROGRAM} deploy -i {own} -i {} --limit {GROUP}", site.inventory.display()));
+        for command in ["deploy", "health"] {
+            lines.push(format!("  {PROGRAM} {command} -i {own} -i {} --limit {GROUP}", site.inventory.display()));
+        }
     }
     lines.push(format!("  {PROGRAM} lab down{}", options(which)));
     lines.join("\n")

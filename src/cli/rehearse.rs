@@ -107,12 +107,13 @@ fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
     format!(
         "A rehearsal on throw-away copies of\n\n{hosts}\n\n\
          Boots them (Debian {release}), checks, deploys, deploys again (nothing may change\n\
-         then), sees to their health, and removes them. They live on this machine, in\n\
+         then), sees to their health{end}. They live on this machine, in\n\
          198.18.0.0/16, and fetch packages from Debian; the real nodes are not contacted.\n\
          {redis}{secrets}\n\
          It takes about two minutes; the first time, which fetches the most, some more.",
         hosts = hosts.collect::<Vec<_>>().join("\n"),
         release = arguments.making.suite,
+        end = if arguments.keep { "" } else { ", and removes them" },
     )
 }
 

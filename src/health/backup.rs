@@ -134,7 +134,7 @@ impl Resource for Healthy {
         let note = match found.status.as_ref().and_then(|status| Some((status.success?, status.archives.len()))) {
             Some((success, count)) => {
                 let archives = if count == 1 { "archive" } else { "archives" };
-                format!("{} old, {count} verified {archives}", span(found.now.saturating_sub(success)))
+                format!("{} old, {count} verified {archives} of the last run", span(found.now.saturating_sub(success)))
             }
             None if found.next.is_empty() => "none yet".to_owned(),
             None => format!("none yet, the first at {}", found.next),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_young_backup_that_is_there_is_healthy() {
-        assert_eq!(look(|_| ()), Ok("3 h old, 1 verified archive".to_owned()));
+        assert_eq!(look(|_| ()), Ok("3 h old, 1 verified archive of the last run".to_owned()));
     }
 
     #[test]
