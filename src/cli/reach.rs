@@ -1,12 +1,12 @@
 //! How the inventory says that its hosts are reached.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::arguments::Way;
 use crate::{
     engine::Reach,
     plan::{self, Plan},
-    source::{Diagnostic, Diagnostics},
+    source::{Diagnostic, Diagnostics, home},
     transport::{self, HostKeys, SshArguments, Target},
 };
 
@@ -35,7 +35,7 @@ fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target
     Ok(Target {
         port: connection.port,
         user: connection.user.clone(),
-        identity: connection.key.as_deref().map(expand_home),
+        identity: connection.key.as_deref().map(|key| home(Path::new(key))),
         arguments,
         become_root: connection.r#become,
         connection: if connection.local { transport::Connection::Local } else { transport::Connection::Ssh },
@@ -43,12 +43,4 @@ fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target
         connect_timeout: way.connect_timeout,
         ..Target::new(name, connection.host.clone())
     })
-}
-
-/// `~/x` is in the operator's home, as in Ansible.
-fn expand_home(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        (Some(_) | None, Some(_) | None) => PathBuf::from(path),
-    }
 }

@@ -1,16 +1,13 @@
 //! The passwords of Ansible Vault: from files, from programs, or from whoever sits at the terminal.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use zeroize::Zeroizing;
 
 use super::arguments::Passwords;
 use crate::{
     outside::password_of,
-    source::{Diagnostic, Diagnostics, Place, SourceFile},
+    source::{Diagnostic, Diagnostics, Place, SourceFile, home},
     vault::Keyring,
 };
 
@@ -60,12 +57,4 @@ fn ask(label: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
     })?;
     let password = Zeroizing::new(typed.trim().as_bytes().to_vec());
     if password.is_empty() { Err(Diagnostic::error("the vault password is empty")) } else { Ok(password) }
-}
-
-/// `~` is for the shell, which does not see it behind a label.
-fn home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
-    }
 }

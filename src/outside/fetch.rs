@@ -12,9 +12,9 @@ use super::{Outside, Source, program, value};
 use crate::{
     engine::redact,
     event::Mode,
-    plan::{Action, HealthCheck, HostPlan, Plan, World},
+    plan::{HostPlan, Plan},
     secret::{Secret, SecretRef, SecretValues, generate},
-    source::{Diagnostic, Diagnostics, Vaulted},
+    source::{Diagnostic, Diagnostics, Vaulted, home},
     template::is_template,
     vault::{self, Keyring},
 };
@@ -132,38 +132,13 @@ fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
                 host.vaulted.iter().for_each(|(secret, outside)| add(outside, false, secret));
             }
             Mode::Health | Mode::Exercise => {
-                let used = used_by_health(host);
+                let used = host.used_by_health();
                 let needed = host.vaulted.iter().filter(|(secret, _)| used.contains(secret));
                 needed.for_each(|(secret, outside)| add(outside, false, secret));
             }
         }
     }
     jobs
-}
-
-/// The secrets that a host's health checks use, as far as can be told without its facts.
-fn used_by_health(host: &HostPlan) -> Vec<SecretRef> {
-    let mut world = World::stand_in();
-    let mut used = Vec::new();
-    for role in &host.roles {
-        for step in role.steps.iter().filter(|step| step.register().is_some()) {
-            for task in step.expand(&world).unwrap_or_default() {
-                if let Action::Do(resource) = &task.action {
-                    used.extend(resource.secrets());
-                }
-            }
-            if let Some(name) = step.register() {
-                world.registers.entry(name.to_owned()).or_insert_with(|| World::stand_in_result(true));
-            }
-        }
-        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
-            used.extend(match &health.check {
-                HealthCheck::Read { resource, .. } => resource.secrets(),
-                HealthCheck::Exercise { exercise, .. } => exercise.secrets(),
-            });
-        }
-    }
-    used
 }
 
 impl Job {
@@ -241,10 +216,8 @@ impl Job {
 
 /// A path of this machine.
 fn local(path: &str, project: &Path) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => project.join(path),
-    }
+    // Joined with an absolute path, the project counts for nothing.
+    project.join(home(Path::new(path)))
 }
 
 fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {

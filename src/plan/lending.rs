@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use crate::{
     role::{Role, SecretSource},
     secret::SecretRef,
@@ -53,6 +51,7 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Dia
         plan.borrowed.retain(|spec| used.contains(&spec.secret));
     }
     circles(plans, wrong);
+    labs(project, plans, wrong);
     let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| plan.borrowed.iter().cloned()).collect();
     let mut lenders: Vec<Lender> = Vec::new();
     for spec in borrowed {
@@ -69,16 +68,6 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Dia
             continue;
         }
         let owner = host::variables(project, &spec.secret.host);
-        let readers = plans.iter().filter(|plan| plan.borrowed.iter().any(|borrowed| borrowed.secret == spec.secret));
-        if let Some(reader) =
-            readers.map(|plan| &plan.name).find(|name| lab_of(&host::variables(project, name)) != lab_of(&owner))
-        {
-            let title =
-                format!("`{reader}` is a lab's node, and `{}`, whose secret it reads, is none of that lab", spec.secret.host);
-            let diagnostic = Diagnostic::error(title).at(spec.place.clone());
-            wrong.push(diagnostic.help(format!("boot a copy of `{}` in the lab, too", spec.secret.host)));
-            continue;
-        }
         let connection = host::connection(project, &owner, wrong);
         lenders.push(Lender { name: spec.secret.host.clone(), secrets: vec![spec], connection });
     }
@@ -101,34 +90,36 @@ pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>)
     lenders.retain(|lender| !lender.secrets.is_empty());
 }
 
-/// The borrowed secrets that something on the host uses, or may use once its facts and results are known.
-fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
+/// The secrets that something on the host uses, or may use once its facts and results are known: tasks and health checks, or the latter alone.
+pub(super) fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
     let mut world = World::stand_in();
     let mut used = HashSet::new();
-    for role in plan.roles.iter().filter(|_| by_tasks) {
+    for role in &plan.roles {
         world.registers.clear();
         for step in &role.steps {
-            let tasks = step.expand(&world).unwrap_or_default();
-            // What stand-ins leave out, the node's own answers may ask for.
-            let mut may_use_more = tasks.is_empty();
-            for task in tasks {
-                match task.action {
-                    Action::Do(resource) => used.extend(resource.secrets()),
-                    Action::Skip { .. } => may_use_more = true,
+            // What reads is asked for the sake of its result, whatever the run is for.
+            if by_tasks || step.0.task().reads {
+                let tasks = step.expand(&world).unwrap_or_default();
+                // What stand-ins leave out, the node's own answers may ask for.
+                let is_certain = !tasks.is_empty() && tasks.iter().all(|task| matches!(task.action, Action::Do(_)));
+                if !is_certain && !step.is_left_out() {
+                    used.extend(plan.borrowed.iter().map(|spec| spec.secret.clone()));
                 }
-            }
-            if may_use_more && !step.is_left_out() {
-                used.extend(plan.borrowed.iter().map(|spec| spec.secret.clone()));
+                let resources = tasks.iter().filter_map(|task| match &task.action {
+                    Action::Do(resource) => Some(resource),
+                    Action::Skip { .. } => None,
+                });
+                used.extend(resources.flat_map(|resource| resource.secrets()));
             }
             if let Some(register) = step.register() {
                 world.registers.insert(register.to_owned(), World::stand_in_result(true));
             }
         }
-    }
-    for health in plan.roles.iter().flat_map(|role| &role.health).filter_map(|step| step.expand(&world).ok().flatten()) {
-        match health.check {
-            HealthCheck::Read { resource, .. } => used.extend(resource.secrets()),
-            HealthCheck::Exercise { exercise, .. } => used.extend(exercise.secrets()),
+        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
+            used.extend(match &health.check {
+                HealthCheck::Read { resource, .. } => resource.secrets(),
+                HealthCheck::Exercise { exercise, .. } => exercise.secrets(),
+            });
         }
     }
     used
@@ -140,9 +131,17 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
     }
 }
 
-/// The lab that a host is a node of: no copy may reach for what is real.
-fn lab_of(host: &HostVars) -> Option<Value> {
-    host.values.get(LAB).map(raw)
+/// No copy may reach for what is real, nor the other way round.
+fn labs(project: &Project, plans: &[HostPlan], wrong: &mut Diagnostics) {
+    let lab_of = |host: &str| host::variables(project, host).values.get(LAB).map(raw);
+    for (reader, spec) in plans.iter().flat_map(|plan| plan.borrowed.iter().map(move |spec| (&plan.name, spec))) {
+        let owner = &spec.secret.host;
+        if lab_of(reader) != lab_of(owner) {
+            let title = format!("`{reader}` reads a secret of `{owner}`, and only one of them is a node of the lab");
+            let diagnostic = Diagnostic::error(title).at(spec.place.clone());
+            wrong.push(diagnostic.help("boot copies of both: `lab up` without names boots one of each host"));
+        }
+    }
 }
 
 /// What is wrong when two declarations of one secret do not agree.

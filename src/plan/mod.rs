@@ -25,7 +25,7 @@ pub use load::load;
 pub use ports::OpenPorts;
 pub use world::World;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -137,6 +137,11 @@ impl HostPlan {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The secrets that its health checks use, as far as can be told without its facts.
+    pub(crate) fn used_by_health(&self) -> HashSet<SecretRef> {
+        lending::used(self, false)
     }
 
     /// The value that a variable has in a role here, as far as it can be told without asking the node. The host need not have the role.

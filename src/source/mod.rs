@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod diagnostic;
@@ -15,6 +15,15 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use node::{Key, Node, Style, Vaulted, Yaml};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
+
+/// A path of this machine: a leading `~` is the operator's home, as in Ansible and in a shell.
+#[must_use]
+pub fn home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        (Ok(_) | Err(_), Some(_) | None) => path.to_owned(),
+    }
+}
 
 /// A text file of the project, as it was read.
 #[derive(PartialEq, Eq)]

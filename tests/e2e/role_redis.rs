@@ -1,14 +1,10 @@
 //! Role `redis` on a node where it was deployed, judged by other programs than ours: redis-cli, bash, psql, sqlx, systemctl.
 
-use std::{
-    collections::BTreeMap,
-    process::{Child, Command, Stdio},
-};
+use std::collections::BTreeMap;
 
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
-use tempfile::TempDir;
+use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Booted, Project, client, eventually, lab};
+use crate::harness::{Booted, Dug, Project, client, eventually, lab};
 
 const DEPLOY: [&str; 5] = ["deploy", "--role", "redis", "--limit", "database_vm"];
 const UNIT: &str = "autobot-database-redis";
@@ -54,46 +50,14 @@ fn open_ports(from: &str, node: &Booted, ports: &[u16]) -> Vec<u16> {
     open
 }
 
-/// A tunnel to the node's PostgreSQL, by the ssh program, as an operator would dig it.
-struct Dug {
-    directory: TempDir,
-    ssh: Child,
-}
-
-impl Dug {
-    fn to_postgresql_of(node: &Booted) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join(".s.PGSQL.5432");
-        let ssh = Command::new("ssh")
-            .arg("-F")
-            .arg(lab().ssh_config())
-            .args(["-N", "-o", "ExitOnForwardFailure=yes", "-L"])
-            .arg(format!("{}:127.0.0.1:5432", socket.display()))
-            .arg(&node.name)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        eventually("the tunnel is open", 10, || socket.exists());
-        Self { directory, ssh }
-    }
-
-    /// Logs in and asks who and where it is.
-    fn login(&self, password: &str) -> Result<(String, String), sqlx::Error> {
-        let options = PgConnectOptions::new_without_pgpass().socket(self.directory.path()).port(5432);
-        let options = options.username("autobot_users").password(password).database("autobot_users");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut connection = PgConnection::connect_with(&options).await?;
-            sqlx::query_as("SELECT current_user::text, current_database()::text").fetch_one(&mut connection).await
-        })
-    }
-}
-
-impl Drop for Dug {
-    fn drop(&mut self) {
-        drop(self.ssh.kill());
-        drop(self.ssh.wait());
-    }
+/// Logs in and asks who and where it is.
+fn login(tunnel: &Dug, password: &str) -> Result<(String, String), sqlx::Error> {
+    let options = tunnel.options("autobot_users", password, "autobot_users");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = PgConnection::connect_with(&options).await?;
+        sqlx::query_as("SELECT current_user::text, current_database()::text").fetch_one(&mut connection).await
+    })
 }
 
 /// A value of redis.conf as CONFIG GET writes it: sizes in bytes.
@@ -209,12 +173,12 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
         "a password is in a log"
     );
 
-    let tunnel = Dug::to_postgresql_of(&node);
-    let who = tunnel.login(&secret(&node, "DB_PASSWORD")).unwrap();
+    let tunnel = Dug::to(&node);
+    let who = login(&tunnel, &secret(&node, "DB_PASSWORD")).unwrap();
     assert_eq!(who, ("autobot_users".to_owned(), "autobot_users".to_owned()));
     // 28P01 is "invalid password".
     for wrong in ["wrong", "", &secret(&node, "REDIS_PASSWORD")] {
-        let error = tunnel.login(wrong).unwrap_err();
+        let error = login(&tunnel, wrong).unwrap_err();
         assert_eq!(error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(), Some("28P01"), "{error}");
     }
 }

@@ -94,7 +94,20 @@ fn a_copy_in_a_lab_reads_nothing_from_what_is_real() {
     let lab = INVENTORY.replace("ansible_port: 2222", "ansible_port: 2222, autobot_lab: /l/labs/lab");
     sample.write("inventory/hosts.yml", &lab);
     sample.request.limit = Some("web".to_owned());
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:3:3: `web` is a lab's node, and `db`, whose secret it reads, is none of that lab [boot a copy of `db` in the lab, too]");
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:3:3: `web` reads a secret of `db`, and only one of them is a node of the lab [boot copies of both: `lab up` without names boots one of each host]");
     sample.write("inventory/hosts.yml", &lab.replace("ansible_host: 198.18.0.2", "autobot_lab: /l/labs/lab"));
     assert_eq!(sample.wrong(), "");
+}
+
+#[test]
+fn what_only_a_health_check_uses_is_read_too_whatever_roles_come_after_it() {
+    let health = "  - {name: Ask, run: {cmd: x, reads: true}, register: said}\nhealth:\n  - {name: H, read: {note: {path: /a, content: \"{{ secrets.TOKEN }}{{ said.stdout }}\"}}}\n";
+    let mut sample = sample(THEIRS, health);
+    sample.write("roles/later/role.yml", "tasks: []\n");
+    sample.write("inventory/hosts.yml", &INVENTORY.replace("[app]", "[app, later]"));
+    sample.request.limit = Some("web".to_owned());
+    assert_eq!(arranged(&sample), "web:  | TOKEN@db in /etc/db.env | \nread 198.18.0.2: TOKEN@db in /etc/db.env");
+    let mut plan = sample.load().unwrap();
+    plan.only_for_health();
+    assert_eq!((plan.hosts[0].borrowed.len(), plan.lenders.len()), (1, 1));
 }

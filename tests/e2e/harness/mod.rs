@@ -1,11 +1,13 @@
 //! Nodes, projects and runs of the program, for tests.
 
+mod dug;
 mod gate;
 mod node;
 mod project;
 mod run;
 mod running;
 
+pub use dug::Dug;
 pub use node::{Booted, client, lab, repository_url};
 pub use project::Project;
 pub use run::{Ran, Task};

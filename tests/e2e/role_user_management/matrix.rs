@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use sqlx::{Executor as _, PgConnection};
 
-use super::{Dug, pair, psql, state, wait_for};
+use super::{login, pair, psql, state, wait_for};
+use crate::harness::Dug;
 
 /// SQLSTATEs: what works; insufficient privilege; no rule of `pg_hba.conf`; wrong password.
 pub const YES: &str = "00000";
@@ -152,7 +153,7 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
     psql(&pair.database_vm, "autobot_users", &format!("{present} autobot_users"));
     let database_vm = Dug::to(&pair.database_vm);
     wait_for(async {
-        let mut connection = database_vm.login("autobot_app", &app, "autobot_users").await.unwrap();
+        let mut connection = login(&database_vm, "autobot_app", &app, "autobot_users").await.unwrap();
         assert_eq!(outcome(&mut connection, "SELECT count(*) FROM present").await, DENIED);
     });
     let deploy = pair.deploy(&[]);
@@ -161,13 +162,13 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
     assert_eq!(deploy.ids("database_vm", "changed"), given);
 
     wait_for(async {
-        let mut connection = database_vm.login("autobot_users", &owner, "autobot_users").await.unwrap();
+        let mut connection = login(&database_vm, "autobot_users", &owner, "autobot_users").await.unwrap();
         connection.execute(TABLES).await.unwrap();
         let of_owner = ACTIONS.iter().map(|(sql, owner, _)| (*sql, *owner));
         assert_eq!(wrong(&mut connection, of_owner.clone()).await, NOTHING, "autobot_users");
         drop(connection);
 
-        let mut connection = database_vm.login("autobot_app", &app, "autobot_users").await.unwrap();
+        let mut connection = login(&database_vm, "autobot_app", &app, "autobot_users").await.unwrap();
         let of_app = ACTIONS.iter().map(|(sql, _, app)| (*sql, *app)).chain(ON_THE_OWNER.iter().copied());
         assert_eq!(wrong(&mut connection, of_app).await, NOTHING, "autobot_app");
         drop(connection);
@@ -175,7 +176,7 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
         let node = Dug::to(&pair.slm);
         for database in ["slm", "slm_users"] {
             psql(&pair.slm, database, &format!("{present} slm_app"));
-            let mut connection = node.login("slm_app", &slm, database).await.unwrap();
+            let mut connection = login(&node, "slm_app", &slm, database).await.unwrap();
             connection.execute(TABLES).await.unwrap();
             assert_eq!(wrong(&mut connection, of_owner.clone()).await, NOTHING, "slm_app in {database}");
         }
@@ -190,7 +191,7 @@ pub fn strays(node: &Dug, table: &[(&str, &str, &str, &str)]) -> Vec<String> {
     wait_for(async {
         let mut strays = Vec::new();
         for (user, password, database, wanted) in table {
-            let said = node.login(user, password, database).await.err().unwrap_or_else(|| YES.to_owned());
+            let said = login(node, user, password, database).await.err().unwrap_or_else(|| YES.to_owned());
             if said != *wanted {
                 strays.push(format!("{user} in {database}: {said}, not {wanted}"));
             }
@@ -308,7 +309,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE autobot_users IN SCHEMA public GRANT ALL ON SE
         "SET ROLE autobot_users;\nCREATE TABLE future (id serial PRIMARY KEY, name text); CREATE VIEW shown AS SELECT 1",
     );
     wait_for(async {
-        let mut connection = database_vm.login("autobot_app", &app, "autobot_users").await.unwrap();
+        let mut connection = login(&database_vm, "autobot_app", &app, "autobot_users").await.unwrap();
         let of_app = ACTIONS.iter().map(|(sql, _, app)| (*sql, *app)).chain(ON_THE_OWNER.iter().copied());
         assert_eq!(wrong(&mut connection, of_app).await, NOTHING);
     });

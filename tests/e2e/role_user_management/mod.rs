@@ -5,16 +5,11 @@ mod matrix;
 mod privileges;
 mod role;
 
-use std::{
-    fmt::Write as _,
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-};
+use std::{fmt::Write as _, sync::OnceLock};
 
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
-use tempfile::TempDir;
+use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Booted, Project, Ran, eventually, lab};
+use crate::harness::{Booted, Dug, Project, Ran};
 
 /// Both nodes, deployed, and their project.
 struct Pair {
@@ -118,42 +113,9 @@ fn psql(node: &Booted, database: &str, sql: &str) -> String {
     node.sh(&script)
 }
 
-/// A tunnel to a node's PostgreSQL, by the ssh program, as an operator would dig it.
-struct Dug {
-    directory: TempDir,
-    ssh: Child,
-}
-
-impl Dug {
-    fn to(node: &Booted) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join(".s.PGSQL.5432");
-        let ssh = Command::new("ssh")
-            .arg("-F")
-            .arg(lab().ssh_config())
-            .args(["-N", "-o", "ExitOnForwardFailure=yes", "-L"])
-            .arg(format!("{}:127.0.0.1:5432", socket.display()))
-            .arg(&node.name)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        eventually("the tunnel is open", 10, || socket.exists());
-        Self { directory, ssh }
-    }
-
-    /// Logs in over the node's loopback; the refusal's SQLSTATE otherwise.
-    async fn login(&self, user: &str, password: &str, database: &str) -> Result<PgConnection, String> {
-        let options = PgConnectOptions::new_without_pgpass().socket(self.directory.path()).port(5432);
-        let options = options.username(user).password(password).database(database);
-        PgConnection::connect_with(&options).await.map_err(|error| state(&error))
-    }
-}
-
-impl Drop for Dug {
-    fn drop(&mut self) {
-        drop(self.ssh.kill());
-        drop(self.ssh.wait());
-    }
+/// Logs in over the node's loopback; the refusal's SQLSTATE otherwise.
+async fn login(node: &Dug, user: &str, password: &str, database: &str) -> Result<PgConnection, String> {
+    PgConnection::connect_with(&node.options(user, password, database)).await.map_err(|error| state(&error))
 }
 
 /// The SQLSTATE of a refusal.

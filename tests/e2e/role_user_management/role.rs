@@ -1,11 +1,11 @@
 //! What the role makes, from nothing, with what it finds, and beside the others.
 
 use super::{
-    Dug, Pair, first,
+    Pair, first,
     matrix::{NO_RULE, NOTHING, YES, strays},
     pair, psql,
 };
-use crate::harness::{Booted, Project};
+use crate::harness::{Booted, Dug, Project};
 
 #[test]
 fn from_two_bare_nodes_to_a_backend_that_could_start() {
