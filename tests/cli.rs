@@ -15,6 +15,8 @@ use tempfile::TempDir;
 mod explain;
 #[path = "cli/listing.rs"]
 mod listing;
+#[path = "cli/muscle_memory.rs"]
+mod muscle_memory;
 
 const ROLE: &str = "description: A toy\ntasks:\n  - name: Say it\n    copy: {content: hello, dest: /etc/hello}\n";
 const BROKEN: &str = "description: A toy\ntasks:\n  - name: Say it\n    cpoy: {content: hello, dest: /etc/hello}\n";
@@ -68,6 +70,7 @@ fn every_command_has_its_help() {
         "deploy",
         "validate",
         "health",
+        "ping",
         "explain",
         "inventory",
         "inventory list",
@@ -178,10 +181,46 @@ fn the_project_is_found_upwards_or_named() {
     insta::assert_snapshot!(errors, @r"
     error: no project here: neither `/` nor a directory above it has a directory `roles`
      |
-     = help: go to the project, or name it with --project DIR
+     = help: go to the project's directory, or name it with `--project DIR`
 
     1 error
     ");
+}
+
+#[test]
+fn an_inventory_is_shown_anywhere_when_it_is_named() {
+    let project = project(ROLE);
+    let inventory = project.path().join("inventory").display().to_string();
+    for arguments in [&["inventory", "list", "-i", &inventory][..], &["inventory", "-i", &inventory, "list"]] {
+        let (code, text, errors) = run(arguments);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(text.starts_with("bear    198.18.0.7  toys\n"), "{text}");
+    }
+    assert_eq!(run(&["inventory", "graph", "-i", "a,b,"]).1, "@all:\n  |--@ungrouped:\n  |  |--a\n  |  |--b\n");
+    assert_eq!(run(&["inventory", "host", "-i", &inventory, "rabbit"]).0, Some(0));
+    // A project that is named must be one.
+    let (code, _, errors) = run(&["inventory", "list", "-i", &inventory, "--project", "/nowhere"]);
+    assert_eq!(code, Some(4));
+    assert!(errors.contains("`/nowhere` is not a project"), "{errors}");
+    for command in [&["inventory", "list"][..], &["ping"]] {
+        let (code, _, errors) = run(command);
+        assert_eq!(code, Some(4), "{command:?}");
+        assert!(errors.contains("or name an inventory with `-i`, which works anywhere"), "{errors}");
+    }
+}
+
+#[test]
+fn a_ping_of_the_wrong_hosts_contacts_none() {
+    let project = project(ROLE);
+    let (code, text, errors) = run_in(project.path(), &["ping", "baer"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""));
+    assert!(errors.contains("baer") && errors.contains("did you mean `bear`?"), "{errors}");
+    let (code, text, errors) = run(&["ping", "-i", "/dev/null", "-o", "json"]);
+    assert_eq!((code, errors.as_str()), (Some(4), ""), "{text}");
+    assert!(text.contains("has no hosts") || text.contains("inventory"), "{text}");
+    let (code, _, errors) = run_in(project.path(), &["ping", "bear", "-e", "ansible_port=none"]);
+    assert_eq!(code, Some(4));
+    assert!(errors.contains("ansible_port"), "{errors}");
 }
 
 #[test]

@@ -14,13 +14,13 @@ const VAULT: &str = "Ansible Vault";
 
 /// Provision the AutoBot fleet's database nodes over SSH
 #[derive(Debug, Parser)]
-#[command(name = "autobot-provision", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "autobot-provision", version, max_term_width = 100)]
 pub(super) struct Arguments {
     /// Directory of the project: roles, templates, inventory (default: found upwards from here)
     #[arg(long, global = true, value_name = "DIR", env = "AUTOBOT_PROVISION_PROJECT", help_heading = EVERYWHERE)]
     pub(super) project: Option<PathBuf>,
 
-    /// Tell more: items that are ok, round trips; twice or thrice for developers
+    /// More detail (-vv, -vvv: debug log)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(super) verbose: u8,
 
@@ -36,6 +36,8 @@ pub(super) enum Command {
     Validate(Validate),
     /// Check that what is deployed works; nothing is changed
     Health(Health),
+    /// Log in to hosts: connection, host key, sudo, lock, facts, and how long each takes; nothing is changed
+    Ping(Ping),
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),
     /// Show hosts, groups and variables as the inventory gives them
@@ -48,12 +50,30 @@ pub(super) enum Command {
     Lab(Lab),
 }
 
-/// Which hosts, roles, tasks and variables.
-#[derive(Debug, Args)]
-pub(super) struct Selection {
+/// Where hosts and their variables come from.
+#[derive(Debug, Clone, Args)]
+pub(super) struct InventoryArgs {
     /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
-    #[arg(short, long, value_name = "INVENTORY")]
-    pub(super) inventory: Vec<String>,
+    #[arg(short = 'i', long = "inventory", alias = "inventory-file", global = true, value_name = "INVENTORY")]
+    pub(super) sources: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) vault: Passwords,
+}
+
+/// The form of what goes to standard output.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OutputArgs {
+    /// Output format
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Output,
+}
+
+/// Which hosts, roles, tasks and variables.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Selection {
+    #[command(flatten)]
+    pub(super) inventory: InventoryArgs,
 
     /// Roles (default: those that the inventory gives each host in `autobot_roles`)
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
@@ -74,16 +94,20 @@ pub(super) struct Selection {
     /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
     #[arg(short, long, value_name = "VAR")]
     pub(super) extra_vars: Vec<String>,
-
-    #[command(flatten)]
-    pub(super) vault: Passwords,
 }
 
 /// Passwords of Ansible Vault.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Passwords {
     /// File that holds the password, or prints it when it is executable; may be given several times
-    #[arg(long, global = true, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE", help_heading = VAULT)]
+    #[arg(
+        long,
+        alias = "vault-pass-file",
+        global = true,
+        value_name = "FILE",
+        env = "ANSIBLE_VAULT_PASSWORD_FILE",
+        help_heading = VAULT
+    )]
     pub(super) vault_password_file: Vec<PathBuf>,
 
     /// Ask for the password
@@ -107,8 +131,52 @@ pub(super) struct Way {
     pub(super) accept_new_host_keys: bool,
 
     /// Give up connecting after so long
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, short_alias = 'T', alias = "timeout", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(super) connect_timeout: Duration,
+
+    /// Log in as this user, as `-e ansible_user=USER`
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+
+    /// Log in with this key, as `-e ansible_ssh_private_key_file=FILE`
+    #[arg(long, alias = "key-file", value_name = "FILE")]
+    private_key: Option<String>,
+
+    /// Options for ssh, as `-e ansible_ssh_common_args=ARGS`
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    ssh_common_args: Option<String>,
+
+    /// As `-e ansible_ssh_extra_args=ARGS`
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true, hide = true)]
+    ssh_extra_args: Option<String>,
+
+    /// As `-e ansible_connection=WAY`
+    #[arg(short, long, value_name = "WAY", hide = true)]
+    connection: Option<String>,
+
+    /// What Ansible users add out of habit: sudo is used in any case
+    #[arg(short, long, hide = true)]
+    r#become: bool,
+}
+
+impl Way {
+    /// The options that stand for variables, in the form of `-e`.
+    pub(super) fn variables(&self) -> Vec<String> {
+        let options = [
+            ("ansible_user", &self.user),
+            ("ansible_ssh_private_key_file", &self.private_key),
+            ("ansible_ssh_common_args", &self.ssh_common_args),
+            ("ansible_ssh_extra_args", &self.ssh_extra_args),
+            ("ansible_connection", &self.connection),
+        ];
+        let given = options.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        given.map(|(name, value)| serde_json::json!({ name: value }).to_string()).collect()
+    }
+
+    /// What the reader should know about options that change nothing.
+    pub(super) fn note(&self) -> Option<&'static str> {
+        self.r#become.then_some("note: `-b` changes nothing: every task runs as root, unless `ansible_become` is false")
+    }
 }
 
 /// What to list in place of a deploy.
@@ -140,6 +208,7 @@ impl Listing {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Deploy {
     #[command(flatten)]
     pub(super) selection: Selection,
@@ -159,9 +228,12 @@ pub(super) struct Deploy {
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
 
-    /// For people or for programs
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(super) output: Output,
+    /// What Ansible calls `validate`
+    #[arg(long, hide = true)]
+    pub(super) syntax_check: bool,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 
     /// How long to wait for a node that another run holds, such as `5m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
@@ -176,9 +248,8 @@ pub(super) struct Validate {
     #[command(flatten)]
     pub(super) selection: Selection,
 
-    /// For people or for programs
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -190,12 +261,50 @@ pub(super) struct Health {
     #[arg(long)]
     pub(super) exercise: bool,
 
-    /// For people or for programs
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 
     #[command(flatten)]
     pub(super) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ping {
+    /// Host pattern, such as `database_vm` (default: every host of the inventory)
+    #[arg(value_name = "HOSTS", conflicts_with = "limit")]
+    hosts: Option<String>,
+
+    /// Host pattern, as HOSTS
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+
+    #[command(flatten)]
+    pub(super) inventory: InventoryArgs,
+
+    /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
+    #[arg(short, long, value_name = "VAR")]
+    extra_vars: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(super) way: Way,
+}
+
+impl Ping {
+    /// The hosts and variables that are asked for.
+    pub(super) fn selection(&self) -> Selection {
+        let selection = Selection {
+            inventory: self.inventory.clone(),
+            role: Vec::new(),
+            limit: self.hosts.clone().or_else(|| self.limit.clone()),
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            extra_vars: self.extra_vars.clone(),
+        };
+        selection.reached(&self.way)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -208,9 +317,8 @@ pub(super) struct Explain {
     #[arg(value_name = "VAR")]
     pub(super) variable: Option<String>,
 
-    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
-    #[arg(short, long, value_name = "INVENTORY")]
-    pub(super) inventory: Vec<String>,
+    #[command(flatten)]
+    pub(super) inventory: InventoryArgs,
 
     /// Roles (default: those that the inventory gives the host in `autobot_roles`)
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
@@ -221,11 +329,14 @@ pub(super) struct Explain {
     pub(super) extra_vars: Vec<String>,
 
     #[command(flatten)]
-    pub(super) vault: Passwords,
+    pub(super) output: OutputArgs,
+}
 
-    /// For people or for programs
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(super) output: Output,
+impl Selection {
+    /// The same, with the variables that options of the connection stand for. Those of `-e` win over them.
+    pub(super) fn reached(&self, way: &Way) -> Self {
+        Self { extra_vars: [way.variables(), self.extra_vars.clone()].concat(), ..self.clone() }
+    }
 }
 
 impl Explain {
@@ -238,7 +349,6 @@ impl Explain {
             tags: Vec::new(),
             skip_tags: Vec::new(),
             extra_vars: self.extra_vars.clone(),
-            vault: self.vault.clone(),
         }
     }
 }
@@ -246,12 +356,8 @@ impl Explain {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "the option is called so")]
 pub(super) struct Inventory {
-    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
-    #[arg(short, long, global = true, value_name = "INVENTORY")]
-    pub(super) inventory: Vec<String>,
-
     #[command(flatten)]
-    pub(super) vault: Passwords,
+    pub(super) inventory: InventoryArgs,
 
     #[command(subcommand)]
     pub(super) command: InventoryCommand,
@@ -259,11 +365,10 @@ pub(super) struct Inventory {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum InventoryCommand {
-    /// Every host with its groups and variables
+    /// Every host with its groups; `--output json` is what `ansible-inventory --list` prints
     List {
-        /// For people, or as `ansible-inventory --list` prints it
-        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-        output: Output,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Groups and hosts as a tree
     Graph,
@@ -363,12 +468,8 @@ pub(super) struct LabUp {
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
 
-    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
-    #[arg(short, long, value_name = "INVENTORY")]
-    pub(super) inventory: Vec<String>,
-
     #[command(flatten)]
-    pub(super) vault: Passwords,
+    pub(super) inventory: InventoryArgs,
 
     #[command(flatten)]
     pub(super) making: Making,

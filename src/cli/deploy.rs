@@ -16,12 +16,15 @@ use crate::{event::Mode, report::terminal::Detail};
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn run(given: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyhow::Result<Exit> {
+    if arguments.syntax_check {
+        return Ok(validate::run(given, &arguments.selection, arguments.output.format));
+    }
     if arguments.listing.is_asked_for() {
-        return Ok(match validate::load(given, &arguments.selection) {
-            Err(errors) => validate::wrong(&errors, arguments.output),
+        return Ok(match validate::load(given, &arguments.selection.reached(&arguments.way)) {
+            Err(errors) => validate::wrong(&errors, arguments.output.format),
             Ok(plan) => {
                 out::warnings(&plan.warnings);
-                out::line(listing::of(&plan, &arguments.listing, arguments.output).trim_end());
+                out::line(listing::of(&plan, &arguments.listing, arguments.output.format).trim_end());
                 Exit::DONE
             }
         });
@@ -31,7 +34,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyh
         way: &arguments.way,
         mode: if arguments.check { Mode::Check } else { Mode::Apply },
         wait: arguments.wait,
-        output: arguments.output,
+        output: arguments.output.format,
         detail: Detail { diff: arguments.diff, verbose },
         detailed_exitcode: arguments.detailed_exitcode,
     };

@@ -24,10 +24,10 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
     let request = validate::request(given, &arguments.selection());
     let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
     match explained {
-        Err(errors) => validate::wrong(&errors, arguments.output),
+        Err(errors) => validate::wrong(&errors, arguments.output.format),
         Ok(explained) => {
             out::warnings(&explained.warnings);
-            let shown = match (arguments.output, &arguments.variable) {
+            let shown = match (arguments.output.format, &arguments.variable) {
                 (Output::Json, _) => format!("{:#}", document(&explained)),
                 (Output::Text, None) => all(&explained, out::style()),
                 (Output::Text, Some(_)) => explained.variables.iter().map(in_full).collect::<Vec<_>>().join("\n"),

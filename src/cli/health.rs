@@ -19,7 +19,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Health, verbose: u8) -> anyh
         way: &arguments.way,
         mode: if arguments.exercise { Mode::Exercise } else { Mode::Health },
         wait: Duration::ZERO,
-        output: arguments.output,
+        output: arguments.output.format,
         detail: Detail { diff: false, verbose },
         detailed_exitcode: false,
     };

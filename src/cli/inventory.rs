@@ -18,13 +18,13 @@ use crate::{
 /// Shows what is asked for.
 pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
     let output = match &arguments.command {
-        InventoryCommand::List { output } => *output,
+        InventoryCommand::List { output } => output.format,
         InventoryCommand::Graph | InventoryCommand::Host { .. } => Output::Text,
     };
     let shown = load(given, arguments).and_then(|inventory| {
         let shown = match &arguments.command {
-            InventoryCommand::List { output: Output::Json } => list(&inventory).to_string(),
-            InventoryCommand::List { output: Output::Text } => table(&inventory),
+            InventoryCommand::List { output } if output.format == Output::Json => list(&inventory).to_string(),
+            InventoryCommand::List { .. } => table(&inventory),
             InventoryCommand::Graph => inventory.groups.get(ALL).map(|all| tree(&inventory, all, 0)).unwrap_or_default(),
             InventoryCommand::Host { name } => host(&inventory, name)?.to_string(),
         };
@@ -41,9 +41,9 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
 }
 
 fn load(given: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
-    let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
-    let keys = vault::keys(&arguments.vault)?;
-    Inventory::load_with(&sources(&project, &arguments.inventory), &project, &keys)
+    let project = project::find_for(given, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
+    let keys = vault::keys(&arguments.inventory.vault)?;
+    Inventory::load_with(&sources(&project, &arguments.inventory.sources), &project, &keys)
 }
 
 /// The given inventories, or the project's own.

@@ -72,8 +72,8 @@ fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> R
     let project = project::find(given);
     let names = if arguments.names.is_empty() {
         let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
-            let keys = vault::keys(&arguments.vault)?;
-            let inventory = Inventory::load_with(&inventory::sources(project, &arguments.inventory), project, &keys)?;
+            let keys = vault::keys(&arguments.inventory.vault)?;
+            let inventory = Inventory::load_with(&inventory::sources(project, &arguments.inventory.sources), project, &keys)?;
             Ok(inventory.hosts.into_keys().collect())
         });
         match hosts {
@@ -94,7 +94,7 @@ fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> R
     let stand_in = lab_nodes::publish_redis(lab, &arguments.making.suite, FileServer::Detached(&server))?;
     let site = Site::new(lab, &arguments.making.suite, Some(stand_in), None)?;
     status(lab, &which.id)?;
-    let inventories = project.is_ok().then_some(arguments.inventory.as_slice());
+    let inventories = project.is_ok().then_some(arguments.inventory.sources.as_slice());
     out::line(&lab_nodes::look_around(lab, which, &site, inventories));
     Ok(Exit::DONE)
 }

@@ -9,7 +9,10 @@ mod inventory;
 mod lab;
 mod lab_nodes;
 mod listing;
+mod muscle_memory;
 mod out;
+mod ping;
+mod ping_table;
 mod project;
 mod reach;
 mod redis;
@@ -21,19 +24,20 @@ mod validate;
 mod vault;
 mod watching;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
 use exit::Exit;
+use muscle_memory::Answer;
 
 /// Runs the program with the process's own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(exit) => return exit,
     };
     log(arguments.verbose);
     let exit = match run(arguments) {
@@ -54,10 +58,29 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Explain(explain) => Ok(explain::run(project.as_deref(), &explain)),
         Command::Health(health) => health::run(project.as_deref(), &health, verbose),
         Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
+        Command::Ping(ping) => ping::run(project.as_deref(), &ping),
         Command::Redis(redis) => redis::run(project.as_deref(), &redis),
         Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),
         Command::Lab(lab) => lab::run(project.as_deref(), &lab),
-        Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate)),
+        Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate.selection, validate.output.format)),
+    }
+}
+
+/// Reads a command line. One in another tool's words is read as what was meant, or answered with what to type.
+fn parse(mut words: Vec<OsString>) -> Result<Arguments, ExitCode> {
+    loop {
+        let error = match Arguments::try_parse_from(&words) {
+            Ok(arguments) => return Ok(arguments),
+            Err(error) => error,
+        };
+        match muscle_memory::answer(&error, &words) {
+            Some(Answer::Means(meant)) => words = meant,
+            Some(Answer::Type(text)) => {
+                out::error(&text);
+                return Err(Exit::USAGE.into());
+            }
+            None => return Err(usage(&error)),
+        }
     }
 }
 

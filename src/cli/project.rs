@@ -15,13 +15,31 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, Diagnostic> {
         }
         return Err(Diagnostic::error(format!("`{}` is not a project: it has no directory `roles`", project.display())));
     }
-    let here =
-        std::env::current_dir().map_err(|error| Diagnostic::error(format!("cannot tell the working directory: {error}")))?;
+    let here = here()?;
     here.ancestors().find(|directory| directory.join("roles").is_dir()).map(Path::to_owned).ok_or_else(|| {
         Diagnostic::error(format!(
             "no project here: neither `{}` nor a directory above it has a directory `roles`",
             here.display()
         ))
-        .help("go to the project, or name it with --project DIR")
+        .help("go to the project's directory, or name it with `--project DIR`")
     })
+}
+
+/// The project's directory, for commands that need no roles: with an inventory of their own they work anywhere. Outside of a project it is the
+/// working directory, where `group_vars` and `host_vars` may be.
+///
+/// # Errors
+/// As [`find`], unless `inventories` names one and no project is named.
+pub(super) fn find_for(given: Option<&Path>, inventories: &[String]) -> Result<PathBuf, Diagnostic> {
+    match find(given) {
+        Err(_) if given.is_none() && !inventories.is_empty() => here(),
+        Err(error) if given.is_none() => Err(error.help(
+            "go to the project's directory, name it with `--project DIR`, or name an inventory with `-i`, which works anywhere",
+        )),
+        found => found,
+    }
+}
+
+fn here() -> Result<PathBuf, Diagnostic> {
+    std::env::current_dir().map_err(|error| Diagnostic::error(format!("cannot tell the working directory: {error}")))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::arguments::Way;
+use super::{arguments::Way, out};
 use crate::{
     engine::Reach,
     plan::{self, Plan},
@@ -12,6 +12,7 @@ use crate::{
 
 /// How each host of the plan is reached, and each that is only read.
 pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
+    note(way);
     let mut wrong = Diagnostics::default();
     let mut reach = Reach::new();
     let hosts = plan.hosts.iter().map(|host| (&host.name, host.connection()));
@@ -27,8 +28,13 @@ pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics>
     wrong.into_result(reach)
 }
 
+/// Says which options change nothing.
+pub(super) fn note(way: &Way) {
+    way.note().into_iter().for_each(out::note);
+}
+
 /// The way to one host, from its `ansible_*` variables.
-fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
+pub(super) fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
     let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
     let arguments =
         arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;

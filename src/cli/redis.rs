@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    arguments::{Output, Passwords, Selection, Way},
+    arguments::{InventoryArgs, Output, OutputArgs, Selection, Way},
     exit::Exit,
     out, reach,
     redis_progress::Watched,
@@ -21,7 +21,7 @@ use crate::{
     redis_ops::{self, Cleanup, CleanupTarget, Page, Place, Question, Sampling, Trouble, parse_age},
     role::parse_duration,
     source::{Diagnostic, Diagnostics},
-    transport::{LinkError, Lock, LockRequest, Transport},
+    transport::{CONNECTING_AT_ONCE, LinkError, Lock, LockRequest, Transport},
 };
 
 #[derive(Debug, Args)]
@@ -61,9 +61,8 @@ struct Asked {
 
 #[derive(Debug, Args)]
 struct Rest {
-    /// Inventory: file, directory, program or `host,`; may be given several times (default: the project's inventory/)
-    #[arg(short, long, value_name = "INVENTORY")]
-    inventory: Vec<String>,
+    #[command(flatten)]
+    inventory: InventoryArgs,
 
     /// Roles (default: those that the inventory gives each host in `autobot_roles`)
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
@@ -81,12 +80,8 @@ struct Rest {
     #[arg(long)]
     detailed_exitcode: bool,
 
-    /// For people or for programs
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    output: Output,
-
     #[command(flatten)]
-    vault: Passwords,
+    output: OutputArgs,
 
     #[command(flatten)]
     way: Way,
@@ -188,7 +183,7 @@ impl RedisCommand {
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
     let (question, asked, wait) = arguments.command.parts();
-    let output = asked.rest.output;
+    let output = asked.rest.output.format;
     let (places, reach) = match places(given, asked) {
         Ok(found) => found,
         Err(errors) => return Ok(validate::wrong(&errors, output)),
@@ -234,12 +229,12 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
 
 /// The hosts with a Redis, and how they are reached.
 fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
-    let Rest { inventory, role, limit, extra_vars, vault, way, .. } = &asked.rest;
+    let Rest { inventory, role, limit, extra_vars, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
-    let (inventory, role, extra_vars, vault) = (inventory.clone(), role.clone(), extra_vars.clone(), vault.clone());
-    let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
-    let mut plan = validate::load(given, &selection)?;
+    let (inventory, role, extra_vars) = (inventory.clone(), role.clone(), extra_vars.clone());
+    let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
+    let mut plan = validate::load(given, &selection.reached(way))?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
     let mut without = Vec::new();
@@ -267,9 +262,6 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
     let reach = reach::of_inventory(&plan, way)?;
     Ok((places, reach))
 }
-
-/// More at once and an sshd behind one bastion starts to drop connections.
-const CONNECTING_AT_ONCE: usize = 5;
 
 async fn ask_all(
     places: Vec<(String, Place)>,
@@ -314,7 +306,7 @@ impl Answers {
         match came {
             Ok(page) => {
                 if self.detailed && page.noteworthy {
-                    self.worse(Exit(2));
+                    self.exit = self.exit.or(Exit::CHANGES);
                 }
                 if self.output == Output::Text {
                     let style = out::style();
@@ -331,10 +323,10 @@ impl Answers {
             Err(trouble) => {
                 let (status, exit, help) = match &trouble {
                     Trouble::Redis(_) => ("failed", Exit::FAILED, None),
-                    Trouble::Link(error @ LinkError::Held { .. }) => ("held", Exit(5), error.remedy()),
-                    Trouble::Link(error) => ("unreachable", Exit(3), error.remedy()),
+                    Trouble::Link(error @ LinkError::Held { .. }) => ("held", Exit::HELD, error.remedy()),
+                    Trouble::Link(error) => ("unreachable", Exit::UNREACHABLE, error.remedy()),
                 };
-                self.worse(exit);
+                self.exit = self.exit.or(exit);
                 if self.output == Output::Text {
                     out::error(&format!("{host}: {trouble}"));
                     if let Some(help) = &help {
@@ -343,14 +335,6 @@ impl Answers {
                 }
                 self.hosts.push((host.to_owned(), json!({ "status": status, "error": trouble.to_string(), "help": help })));
             }
-        }
-    }
-
-    /// 1 > 3 > 5 > 2 > 0.
-    fn worse(&mut self, exit: Exit) {
-        let rank = |exit: Exit| [0, 2, 5, 3, 1].iter().position(|code| *code == exit.0);
-        if rank(exit) > rank(self.exit) {
-            self.exit = exit;
         }
     }
 

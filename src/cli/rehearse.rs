@@ -170,7 +170,7 @@ impl Rehearsal<'_> {
         }
         self.tell();
         if keep && let Some(site) = &site {
-            let own = &self.arguments.selection.inventory;
+            let own = &self.arguments.selection.inventory.sources;
             out::line(&lab_nodes::look_around(&self.lab, &self.which, site, Some(own)));
         }
         let any = |wanted: fn(&Part) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.came));
@@ -260,7 +260,7 @@ impl Rehearsal<'_> {
     /// The plan for the copies. Loaded anew for each pass, as a command of its own would.
     fn load(&self, site: &Site) -> Result<Plan, Diagnostics> {
         let selection = &self.arguments.selection;
-        let mut inventories = inventory::sources(&self.project, &selection.inventory);
+        let mut inventories = inventory::sources(&self.project, &selection.inventory.sources);
         inventories.push(InventorySource::Path(site.inventory.clone()));
         let mut extra_vars = selection.extra_vars.clone();
         // The last one wins.

@@ -46,7 +46,8 @@ pub(super) struct Order<'a> {
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
-    let loaded = validate::load_with_request(given, order.selection).and_then(|(mut plan, request)| {
+    let selection = order.selection.reached(order.way);
+    let loaded = validate::load_with_request(given, &selection).and_then(|(mut plan, request)| {
         something_is_left(&plan, order.mode)?;
         match order.mode {
             Mode::Check | Mode::Apply => {}

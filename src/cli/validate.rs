@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{
-    arguments::{Output, Selection, Validate},
+    arguments::{Output, Selection},
     exit::Exit,
     inventory, out, project, vault,
 };
@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Loads everything for every host.
-pub(super) fn run(given: Option<&Path>, arguments: &Validate) -> Exit {
-    match load(given, &arguments.selection) {
-        Err(errors) => wrong(&errors, arguments.output),
+pub(super) fn run(given: Option<&Path>, selection: &Selection, output: Output) -> Exit {
+    match load(given, selection) {
+        Err(errors) => wrong(&errors, output),
         Ok(plan) => {
             out::warnings(&plan.warnings);
             let tasks: usize = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.steps.len()).sum();
-            match arguments.output {
+            match output {
                 Output::Json => out::line(&format!("{:#}", json!({ "errors": [] }))),
                 Output::Text => {
                     out::line(&format!("{}, {} checked: no errors", count(plan.hosts.len(), "host"), count(tasks, "task")));
@@ -47,14 +47,14 @@ pub(super) fn load_with_request(given: Option<&Path>, selection: &Selection) -> 
 pub(super) fn request(given: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
     let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
     Ok(Request {
-        inventories: inventory::sources(&project, &selection.inventory),
+        inventories: inventory::sources(&project, &selection.inventory.sources),
         project,
         roles: selection.role.clone(),
         limit: selection.limit.clone(),
         tags: selection.tags.clone(),
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
-        vault: vault::keys(&selection.vault)?,
+        vault: vault::keys(&selection.inventory.vault)?,
     })
 }
 

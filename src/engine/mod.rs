@@ -6,6 +6,7 @@ mod apply;
 mod checkup;
 mod host;
 mod lending;
+mod ping;
 mod prediction;
 mod ready;
 mod redact;
@@ -23,10 +24,11 @@ use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 use crate::{
     event::{Event, HostEnd, HostStatus, Mode},
     plan::{HostPlan, Plan},
-    transport::{LockRequest, Transport},
+    transport::{CONNECTING_AT_ONCE, LockRequest, Transport},
 };
 
 pub use host::Reach;
+pub use ping::{Pong, ping};
 pub(crate) use redact::redact;
 
 use lending::{Borrowing, Lendings};
@@ -99,9 +101,6 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
     }
     send(&events, Event::RunFinished { finished: Timestamp::now() });
 }
-
-/// More at once and an sshd behind one bastion starts to drop connections (`MaxStartups 10:30:100`).
-const CONNECTING_AT_ONCE: usize = 5;
 
 async fn one_host(
     host: HostPlan,

@@ -1,5 +1,6 @@
 //! What to do on each host: a project's files resolved and checked, everything before anything is contacted.
 
+mod contacts;
 mod expand;
 mod explain;
 mod extra;
@@ -19,6 +20,7 @@ mod select;
 mod tests;
 mod world;
 
+pub use contacts::{Contact, Contacts, contacts};
 pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
 pub use lending::LAB;
 pub use load::load;

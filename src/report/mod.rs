@@ -6,6 +6,7 @@ mod table;
 mod tally;
 pub mod terminal;
 
+pub(crate) use style::harmless;
 pub use style::{Colour, Style};
 pub use tally::{Counts, Tally};
 pub use terminal::took;

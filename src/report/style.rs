@@ -80,6 +80,6 @@ impl Style {
 }
 
 /// Control characters of what nodes print must not reach a terminal.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|sign| if sign.is_control() && sign != '\n' && sign != '\t' { '\u{fffd}' } else { sign }).collect()
 }

@@ -20,11 +20,14 @@ mod wire;
 pub use errors::LinkError;
 pub use frame::{Frame, Step, StepError, StepOutput};
 pub use lock::{Holder, Lock, LockRequest};
-pub use node::{Node, Transport, Welcome};
+pub use node::{Node, Times, Transport, Welcome};
 pub use target::{Connection, HostKeys, SshArguments, SshArgumentsError, Target};
 pub use tunnel::{Running, Tunnel};
 
 use std::future::Future;
+
+/// At most so many log-ins at once: an sshd behind one bastion starts to drop connections beyond ten (`MaxStartups 10:30:100`).
+pub const CONNECTING_AT_ONCE: usize = 5;
 
 /// Called with each line that a running step writes to its standard error, as it comes.
 ///

@@ -7,7 +7,7 @@ use tokio::{
     net::unix::pipe,
     process::{Child, Command},
     sync::{OnceCell, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::question::connection::Addresses;
@@ -68,16 +68,17 @@ impl Transport {
     ) -> Result<(Node, Welcome), LinkError> {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
-        let (link, session) = match target.connection {
+        let (link, session, login) = match target.connection {
             Connection::Local => {
                 let child =
                     spawn_locally(target, &self.place, far_ends).map_err(|error| here(format!("cannot run `sh`: {error}")))?;
-                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first))
+                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first), Duration::ZERO)
             }
             Connection::Ssh => {
-                let mut connected = {
+                let (mut connected, login) = {
                     let _permit = self.connecting.acquire().await;
-                    ssh::connect(target, self.directory().await?).await?
+                    let began = Instant::now();
+                    (ssh::connect(target, self.directory().await?).await?, began.elapsed())
                 };
                 // Before the command is there: what we say travels right behind the request to start it.
                 let session = Session::start(pipes, &self.place, &lock, &first);
@@ -87,12 +88,15 @@ impl Transport {
                     connected.close(Ending::Open, CLOSE_LIMIT).await;
                     return Err(LinkError::LoginShell { host: target.host.clone(), detail });
                 }
-                (Link::Ssh(connected), session)
+                (Link::Ssh(connected), session, login)
             }
         };
         let mut session = session.map_err(|broken| errors::from_broken(target, broken, ""))?;
         match welcome(target, &mut session, &lock, &first, progress).await {
-            Ok(welcome) => Ok((Node { target: target.clone(), session, link }, welcome)),
+            Ok(mut welcome) => {
+                welcome.times.login = login;
+                Ok((Node { target: target.clone(), session, link }, welcome))
+            }
             Err(broken) => {
                 let log = link.log();
                 link.close(session.end(CLOSE_LIMIT).await).await;
@@ -133,7 +137,9 @@ async fn welcome(
     first: &Frame,
     progress: Progress<'_>,
 ) -> Result<Welcome, Failed> {
+    let began = Instant::now();
     let (uid, ssh_connection) = session.greeting(GREETING_LIMIT).await.map_err(Failed::Greeting)?;
+    let shell = began.elapsed();
     let holder = match lock {
         Lock::Look => session.looked(GREETING_LIMIT).await.map_err(Failed::Later)?,
         Lock::Take(request) => {
@@ -142,7 +148,19 @@ async fn welcome(
         }
     };
     let outputs = session.answer(first, progress).await.map_err(Failed::Later)?;
-    Ok(Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs })
+    let times = Times { login: Duration::ZERO, shell, first_frame: began.elapsed().saturating_sub(shell) };
+    Ok(Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs, times })
+}
+
+/// How long the parts of a session's beginning took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The log-in, without the wait for others to finish theirs. Zero over `connection: local`.
+    pub login: Duration,
+    /// From the log-in to the first words of the session's shell, through sudo where that is needed.
+    pub shell: Duration,
+    /// From there to the answer of the first frame, with the wait for the lock.
+    pub first_frame: Duration,
 }
 
 /// What a node says when a session begins.
@@ -156,6 +174,8 @@ pub struct Welcome {
     pub holder: Option<Holder>,
     /// The outputs of the first frame.
     pub outputs: Vec<StepOutput>,
+    /// How long it took.
+    pub times: Times,
 }
 
 /// A connected node: one shell, root's where the target says so.

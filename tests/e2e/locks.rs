@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::{Booted, Project, eventually, lab};
+use serde_json::Value;
+
+use crate::harness::{Booted, Project, Ran, eventually, lab};
 
 const ROLE: &str = r"
 description: A change, and a gate before it
@@ -225,4 +227,67 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
         the login shell of `ADDRESS` does not run commands: it ends without a word
         help: the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files
     "#);
+}
+
+#[test]
+fn a_ping_says_how_far_the_way_to_each_node_leads() {
+    let node = Booted::bare().with_gates();
+    let project = Project::toy(&[("host", &node)], ROLE);
+    // No role, and no project either: an inventory is enough.
+    project.write(
+        "elsewhere/hosts.yml",
+        &std::fs::read_to_string(project.path("inventory/hosts.yml")).unwrap().replace("autobot_roles", "other"),
+    );
+    let inventory = project.path("elsewhere/hosts.yml").display().to_string();
+    let bare = ["ping", "-i", &inventory, "--output", "json"];
+    let mut command = project.command(&bare);
+    let ran = Ran::new(&bare, &command.current_dir("/").output().unwrap());
+    let host = ran.assert_code(0).host("host");
+    assert_eq!((&host["status"], &host["host_key"], &host["uid"]), (&"ok".into(), &"known".into(), &0.into()), "{host:#}");
+    assert_eq!((&host["holder"], &host["error"], &host["round_trips"]), (&Value::Null, &Value::Null, &1.into()), "{host:#}");
+    assert_eq!((&host["facts"]["distribution"], &host["facts"]["os_family"]), (&"Debian".into(), &"Debian".into()), "{host:#}");
+    assert!(host["facts"]["memtotal_mb"].as_u64().unwrap() > 0, "{host:#}");
+    for part in ["connect", "become", "facts"] {
+        assert!(host["duration_ms"][part].as_u64().unwrap() < 60_000, "{host:#}");
+    }
+    // By its address alone.
+    let address = format!("{},", node.address);
+    let key = lab().key().display().to_string();
+    let known_hosts = format!("-o UserKnownHostsFile={}", lab().known_hosts().display());
+    let by_address = ["ping", "-i", &address, "-u", "autobot", "--private-key", &key, "--ssh-common-args", &known_hosts];
+    let ran = project.run(&by_address);
+    assert!(ran.assert_code(0).stdout.contains("Debian 12 (bookworm), kernel "), "{}", ran.stdout);
+
+    // A run holds it: that is no failure, and the ping takes nothing from it.
+    node.shut("write");
+    let mut first = project.start(&["deploy"]);
+    node.await_at("write");
+    let held = project.json(&["ping", "host"]);
+    let holder = held.assert_code(0).host("host")["holder"].as_str().unwrap().to_owned();
+    assert!(holder.starts_with("held by "), "{holder}");
+    let text = project.run(&["ping"]);
+    assert!(text.assert_code(0).stdout.contains("  held  ") && text.stdout.contains(&holder), "{}", text.stdout);
+    assert!(first.goes_on());
+    node.open("write");
+    first.end().assert_code(0);
+
+    let mut shown = String::new();
+    let mut tell = |what: &str, arguments: &[&str]| {
+        let arguments = [&["ping", "host", "--connect-timeout", "2s"], arguments].concat();
+        let ran = project.run(&arguments);
+        ran.assert_code(3);
+        assert_eq!(project.json(&arguments).assert_code(3).host("host")["status"], "unreachable");
+        let directory = project.path("").display().to_string();
+        let text = ran.said().replace(&node.address.to_string(), "ADDRESS").replace(directory.trim_end_matches('/'), "PROJECT");
+        shown.extend(["# ", what, "\n", text.split_once('\n').unwrap().1]);
+    };
+    project.write("empty", "");
+    tell("refused", &["-e", "ansible_port=1"]);
+    tell("unknown host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("empty").display())]);
+    tell("no such user", &["-u", "nobody-here", "--private-key", "/dev/null"]);
+    node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
+    tell("sudo refused", &[]);
+    let unprivileged = project.json(&["ping", "-e", "ansible_become=false"]);
+    assert_ne!(unprivileged.assert_code(0).host("host")["uid"], 0);
+    insta::assert_snapshot!(shown, @"");
 }

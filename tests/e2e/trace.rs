@@ -107,6 +107,7 @@ tasks:
 
 fn checked(node: &Booted) {
     let project = Project::shipped(&[("database_vm", node, "")]);
+    project.json(&["ping"]).assert_code(0);
     project.json(&["deploy", "--check"]).assert_code(0);
     project.run(&["deploy", "--check", "-v"]).assert_code(0);
     let health = project.json(&["health"]);

@@ -1,0 +1,146 @@
+//! `ping`: whether a run could begin on each host, and what it would find there.
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::{Map, Value, json};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    arguments::{Output, Ping},
+    exit::Exit,
+    inventory, out,
+    ping_table::{self, Row},
+    project, reach,
+    runtime::{self, Interrupts},
+    validate, vault,
+};
+use crate::{
+    engine::{self, Pong},
+    plan::{self, Request},
+    source::Diagnostics,
+    transport::{CONNECTING_AT_ONCE, Connection, LinkError, Target, Transport},
+};
+
+/// What a host came to. `None`: this program failed, which was printed where it happened.
+type Answer = Option<Result<Pong, LinkError>>;
+
+/// Pings every selected host, and shows the answers in the inventory's order.
+///
+/// # Errors
+/// Only what is wrong with this machine, such as a runtime that does not start.
+pub(super) fn run(given: Option<&Path>, arguments: &Ping) -> anyhow::Result<Exit> {
+    let output = arguments.output.format;
+    let targets = match targets(given, arguments) {
+        Ok(targets) => targets,
+        Err(errors) => return Ok(validate::wrong(&errors, output)),
+    };
+    let answers = runtime::block_on(async |interrupts: &mut Interrupts| {
+        tokio::select! {
+            answers = ping_all(&targets, arguments.way.forks) => Some(answers),
+            () = interrupts.next() => None,
+        }
+    })?;
+    let Some(answers) = answers else { return Ok(Exit::INTERRUPTED) };
+    let answers: Vec<(&Target, &Answer)> = targets.iter().zip(&answers).collect();
+    match output {
+        Output::Text => {
+            let rows: Vec<Row> = answers.iter().map(|(target, answer)| ping_table::row(target, answer.as_ref())).collect();
+            ping_table::lines(&rows, out::style()).iter().for_each(|line| out::line(line));
+        }
+        Output::Json => {
+            let hosts: Map<String, Value> =
+                answers.iter().map(|(target, answer)| (target.name.clone(), json(target, answer.as_ref()))).collect();
+            out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": hosts })));
+        }
+    }
+    Ok(answers.iter().fold(Exit::DONE, |exit, (_, answer)| exit.or(exit_of(answer.as_ref()))))
+}
+
+fn targets(given: Option<&Path>, arguments: &Ping) -> Result<Vec<Target>, Diagnostics> {
+    let selection = arguments.selection();
+    let project = project::find_for(given, &selection.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
+    let contacts = plan::contacts(&Request {
+        inventories: inventory::sources(&project, &selection.inventory.sources),
+        project,
+        limit: selection.limit,
+        extra_vars: selection.extra_vars,
+        vault: vault::keys(&selection.inventory.vault)?,
+        ..Request::default()
+    })?;
+    out::warnings(&contacts.warnings);
+    reach::note(&arguments.way);
+    let mut errors = Diagnostics::default();
+    let target = |host: &plan::Contact| errors.keep(reach::target(&host.name, &host.connection, &arguments.way));
+    let targets = contacts.hosts.iter().filter_map(target).collect();
+    errors.into_result(targets)
+}
+
+/// The answers in the order of the targets.
+async fn ping_all(targets: &[Target], forks: usize) -> Vec<Answer> {
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let forks = Arc::new(Semaphore::new(forks.max(1)));
+    let mut pings = JoinSet::new();
+    for (number, target) in targets.iter().cloned().enumerate() {
+        let (transport, forks) = (Arc::clone(&transport), Arc::clone(&forks));
+        pings.spawn(async move {
+            // The semaphore is never closed, so a permit always comes.
+            let _permit = forks.acquire().await;
+            (number, engine::ping(&transport, &target).await)
+        });
+    }
+    let mut answers: Vec<Answer> = targets.iter().map(|_| None).collect();
+    while let Some(ended) = pings.join_next().await {
+        if let Ok((number, answer)) = ended {
+            answers[number] = Some(answer);
+        }
+    }
+    answers
+}
+
+/// What a deploy would end with because of this host: a held lock is no failure, as a check works all the same.
+fn exit_of(answer: Option<&Result<Pong, LinkError>>) -> Exit {
+    match answer {
+        Some(Ok(Pong { facts: Ok(_), .. })) => Exit::DONE,
+        Some(Ok(Pong { facts: Err(_), .. })) | None => Exit::FAILED,
+        Some(Err(_)) => Exit::UNREACHABLE,
+    }
+}
+
+/// `{status, error, help, address, host_key, become, holder, facts, duration_ms: {connect, become, facts}, round_trips}`.
+fn json(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> Value {
+    let status = match exit_of(answer) {
+        Exit::DONE => "ok",
+        Exit::UNREACHABLE => "unreachable",
+        _ => "failed",
+    };
+    let mut json = json!({ "status": status, "error": null, "help": null, "address": target.host });
+    let own = match answer {
+        Some(Ok(pong)) => json!({
+            "error": pong.facts.as_ref().err().map(ToString::to_string),
+            "host_key": (target.connection == Connection::Ssh).then_some("known"),
+            "uid": pong.uid,
+            "holder": pong.holder.as_ref().map(ToString::to_string),
+            "facts": pong.facts.as_ref().ok(),
+            "duration_ms": {
+                "connect": milliseconds(pong.times.login),
+                "become": milliseconds(pong.times.shell),
+                "facts": milliseconds(pong.times.first_frame),
+            },
+            "round_trips": pong.round_trips,
+        }),
+        Some(Err(error)) => json!({
+            "error": error.to_string(),
+            "help": error.remedy(),
+            "host_key": ping_table::Stage::of(error).host_key(),
+        }),
+        None => json!({ "error": ping_table::OUR_MISTAKE }),
+    };
+    if let (Value::Object(all), Value::Object(own)) = (&mut json, own) {
+        all.extend(own);
+    }
+    json
+}
+
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

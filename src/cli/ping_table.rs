@@ -1,0 +1,234 @@
+//! What `ping` shows people: a line for each host, and what is wrong with it below.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    engine::Pong,
+    report::{Style, harmless},
+    transport::{Connection, LinkError, Target},
+};
+
+/// What is said of a host on which this program panicked.
+pub(super) const OUR_MISTAKE: &str = "autobot-provision itself failed on this host; this is a bug, please report it";
+
+const HEADS: [&str; 7] = ["HOST", "CONNECT", "HOST KEY", "BECOME", "LOCK", "FACTS", "SYSTEM"];
+/// Between columns.
+const GAP: usize = 2;
+/// Before what stands below a host's line.
+const INDENT: &str = "    ";
+
+/// A host.
+#[derive(Debug)]
+pub(super) struct Row {
+    host: String,
+    /// Connect, host key, become, lock, facts.
+    cells: [(String, State); 5],
+    system: String,
+    /// What deserves a sentence, below the line.
+    remarks: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    Noteworthy,
+    Bad,
+    /// Not known, as an earlier step failed.
+    Open,
+}
+
+impl State {
+    /// The code of its colour (ECMA-48, 8.3.117).
+    fn colour(self) -> Option<&'static str> {
+        match self {
+            Self::Good => Some("32"),
+            Self::Noteworthy => Some("33"),
+            Self::Bad => Some("1;31"),
+            Self::Open => None,
+        }
+    }
+}
+
+/// How far the way to a node led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not to its sshd.
+    NotThere,
+    /// To its sshd, whose host key is not known.
+    UnknownKey,
+    /// To an sshd with another host key than the known one.
+    ChangedKey,
+    /// To an sshd that does not let us in.
+    NoLogin,
+    /// The log-in works, root's rights are refused.
+    NotRoot,
+    /// The log-in works, and what comes then does not.
+    NoSession,
+}
+
+impl Stage {
+    pub(super) fn of(error: &LinkError) -> Self {
+        match error {
+            LinkError::Refused { .. }
+            | LinkError::TimedOut { .. }
+            | LinkError::NoRoute { .. }
+            | LinkError::UnknownName { .. }
+            | LinkError::Dropped { .. }
+            | LinkError::Here { .. }
+            | LinkError::Other { .. } => Self::NotThere,
+            LinkError::UnknownHostKey { .. } => Self::UnknownKey,
+            LinkError::ChangedHostKey { .. } => Self::ChangedKey,
+            LinkError::NoKeyAccepted { .. } => Self::NoLogin,
+            LinkError::SudoRefused { .. } | LinkError::NoSudo { .. } => Self::NotRoot,
+            LinkError::LoginShell { .. }
+            | LinkError::Held(_)
+            | LinkError::LockFailed { .. }
+            | LinkError::Lost { .. }
+            | LinkError::Protocol { .. } => Self::NoSession,
+        }
+    }
+
+    /// What is known of the host key.
+    pub(super) fn host_key(self) -> Option<&'static str> {
+        match self {
+            Self::NotThere => None,
+            Self::UnknownKey => Some("unknown"),
+            Self::ChangedKey => Some("changed"),
+            Self::NoLogin | Self::NotRoot | Self::NoSession => Some("known"),
+        }
+    }
+
+    fn cells(self) -> [(String, State); 5] {
+        let (good, bad) = (|text: &str| (text.to_owned(), State::Good), |text: &str| (text.to_owned(), State::Bad));
+        let connect = match self {
+            Self::NotRoot | Self::NoSession => good("ok"),
+            Self::NotThere | Self::UnknownKey | Self::ChangedKey | Self::NoLogin => bad("failed"),
+        };
+        let host_key = match self.host_key() {
+            None => open(),
+            Some("known") => good("known"),
+            Some(other) => bad(other),
+        };
+        let root = match self {
+            Self::NotRoot => bad("refused"),
+            Self::NoSession => bad("failed"),
+            Self::NotThere | Self::UnknownKey | Self::ChangedKey | Self::NoLogin => open(),
+        };
+        [connect, host_key, root, open(), open()]
+    }
+}
+
+fn open() -> (String, State) {
+    ("-".to_owned(), State::Open)
+}
+
+/// The row of a host.
+pub(super) fn row(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> Row {
+    let host = target.name.clone();
+    match answer {
+        Some(Ok(pong)) => answered(host, target, pong),
+        Some(Err(error)) => {
+            let mut remarks = vec![harmless(&error.to_string())];
+            remarks.extend(error.remedy().map(|remedy| format!("help: {}", harmless(&remedy))));
+            Row { host, cells: Stage::of(error).cells(), system: String::new(), remarks }
+        }
+        None => {
+            Row { host, cells: std::array::from_fn(|_| open()), system: String::new(), remarks: vec![OUR_MISTAKE.to_owned()] }
+        }
+    }
+}
+
+fn answered(host: String, target: &Target, pong: &Pong) -> Row {
+    let good = |text: String| (text, State::Good);
+    let (connect, host_key) = match target.connection {
+        Connection::Local => (good("local".to_owned()), open()),
+        Connection::Ssh => (good(milliseconds(pong.times.login)), good("known".to_owned())),
+    };
+    let root =
+        if pong.uid == 0 { good(milliseconds(pong.times.shell)) } else { (format!("uid {}", pong.uid), State::Noteworthy) };
+    let mut remarks: Vec<String> = pong.holder.iter().map(|holder| harmless(&holder.to_string())).collect();
+    let lock = if pong.holder.is_some() { ("held".to_owned(), State::Noteworthy) } else { good("free".to_owned()) };
+    let (facts, system) = match &pong.facts {
+        Ok(facts) => (good(milliseconds(pong.times.first_frame)), system(facts)),
+        Err(reason) => {
+            remarks.push(harmless(&reason.to_string()));
+            (("failed".to_owned(), State::Bad), String::new())
+        }
+    };
+    Row { host, cells: [connect, host_key, root, lock, facts], system, remarks }
+}
+
+/// `Debian 12 (bookworm), kernel 6.1.0-28-amd64, x86_64, 7976 MB`.
+fn system(facts: &Value) -> String {
+    let fact = |name: &str| match &facts[name] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let release = match fact("distribution_release") {
+        release if release.is_empty() => String::new(),
+        release => format!(" ({release})"),
+    };
+    harmless(&format!(
+        "{} {}{release}, kernel {}, {}, {} MB",
+        fact("distribution"),
+        fact("distribution_version"),
+        fact("kernel"),
+        fact("architecture"),
+        fact("memtotal_mb")
+    ))
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+/// The table. Into pipes goes a line for each host, whatever its length.
+pub(super) fn lines(rows: &[Row], style: Style) -> Vec<String> {
+    let widest = |column: usize| {
+        let cell = |row: &Row| if column == 0 { row.host.chars().count() } else { row.cells[column - 1].0.chars().count() };
+        rows.iter().map(cell).chain([HEADS[column].len()]).max().unwrap_or_default()
+    };
+    let widths: [usize; 6] = std::array::from_fn(widest);
+    let used: usize = widths.iter().map(|width| width + GAP).sum();
+    let longest = rows.iter().map(|row| row.system.chars().count()).max().unwrap_or_default();
+    let beside = style.width.is_none_or(|width| used + longest <= width);
+    let padded = |texts: [&str; 6]| {
+        let cells = texts.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    let heads = padded(std::array::from_fn(|column| HEADS[column]));
+    let heads = if beside { format!("{heads}  {}", HEADS[6]) } else { heads };
+    let mut lines = vec![style.bold(heads.trim_end())];
+    for row in rows {
+        let mut line = format!("{:1$}", row.host, widths[0]);
+        for ((text, state), width) in row.cells.iter().zip(&widths[1..]) {
+            line.push_str("  ");
+            line.push_str(&state.colour().map_or_else(|| text.clone(), |code| style.paint(code, text)));
+            line.push_str(&" ".repeat(width - text.chars().count()));
+        }
+        let mut below: Vec<&str> = Vec::new();
+        match style.width {
+            None => {
+                let system = (!row.system.is_empty()).then_some(row.system.as_str());
+                let all: Vec<&str> = system.into_iter().chain(row.remarks.iter().map(String::as_str)).collect();
+                line.push_str("  ");
+                line.push_str(&all.join("; ").replace('\n', " "));
+            }
+            Some(_) => {
+                if beside {
+                    line.push_str("  ");
+                    line.push_str(&row.system);
+                } else if !row.system.is_empty() {
+                    below.push(&row.system);
+                }
+                below.extend(row.remarks.iter().map(String::as_str));
+            }
+        }
+        lines.push(line.trim_end().to_owned());
+        let below = below.into_iter().flat_map(str::lines).flat_map(|text| style.wrap(text, INDENT.len()));
+        lines.extend(below.map(|text| format!("{INDENT}{text}")));
+    }
+    lines
+}
