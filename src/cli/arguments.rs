@@ -36,7 +36,10 @@ pub(super) enum Command {
     Validate(Validate),
     /// Check that what is deployed works; nothing is changed
     Health(Health),
-    /// Log in to hosts: connection, host key, sudo, lock, facts, and how long each takes; nothing is changed
+    /// Show how each host is reached: host key, sudo, lock, facts, times; nothing is changed
+    ///
+    /// Hosts need no roles, and with `-i` there need not be a project. Exit codes: 0 a run could begin on each host (also when another one
+    /// holds it now), 3 a host cannot be reached, has another host key or refuses root's rights, 1 a host does not say what it is.
     Ping(Ping),
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),

@@ -170,14 +170,15 @@ fn system(facts: &Value) -> String {
         release if release.is_empty() => String::new(),
         release => format!(" ({release})"),
     };
-    harmless(&format!(
+    let text = format!(
         "{} {}{release}, kernel {}, {}, {} MB",
         fact("distribution"),
         fact("distribution_version"),
         fact("kernel"),
         fact("architecture"),
         fact("memtotal_mb")
-    ))
+    );
+    harmless(&text).replace('\n', " ")
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -231,4 +232,132 @@ pub(super) fn lines(rows: &[Row], style: Style) -> Vec<String> {
         lines.extend(below.map(|text| format!("{INDENT}{text}")));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        question::Unanswered,
+        report::Colour,
+        transport::{Holder, Times},
+    };
+
+    fn pong(uid: u32, holder: Option<Holder>, facts: Result<Value, Unanswered>) -> Pong {
+        let times = Times {
+            login: Duration::from_millis(212),
+            shell: Duration::from_micros(31_900),
+            first_frame: Duration::from_millis(1204),
+        };
+        Pong { uid, holder, facts, times, round_trips: 1 }
+    }
+
+    fn rows() -> Vec<Row> {
+        let facts = json!({
+            "distribution": "Debian", "distribution_version": "12", "distribution_release": "bookworm",
+            "kernel": "6.1.0-28-amd64", "architecture": "x86_64", "memtotal_mb": 7976
+        });
+        let mut evil = facts.clone();
+        evil["distribution"] = "evil\u{1b}[31m\n".into();
+        evil["distribution_release"] = "".into();
+        let holder = Holder {
+            who: "ann@ci".into(),
+            run_id: "20260101T000000-1".into(),
+            since: Timestamp::from_second(1_767_225_600).ok(),
+        };
+        let answers = [
+            ("database_vm", Some(Ok(pong(0, None, Ok(facts.clone()))))),
+            ("slm", Some(Ok(pong(0, Some(holder), Ok(evil))))),
+            ("user", Some(Ok(pong(1000, None, Ok(facts))))),
+            ("odd", Some(Ok(pong(0, None, Err(Unanswered("the node has no /etc/os-release".into())))))),
+            ("off", Some(Err(LinkError::Refused { address: "off:22".into() }))),
+            (
+                "new",
+                Some(Err(LinkError::UnknownHostKey {
+                    address: "new".into(),
+                    keyscan: "ssh-keyscan new >> ~/.ssh/known_hosts".into(),
+                })),
+            ),
+            ("other", Some(Err(LinkError::ChangedHostKey { address: "other".into(), forget: "ssh-keygen -R other".into() }))),
+            ("deaf", Some(Err(LinkError::SudoRefused { host: "deaf".into(), detail: "a password is required".into() }))),
+            ("bug", None),
+        ];
+        let row = |(name, answer): &(&str, Option<Result<Pong, LinkError>>)| row(&Target::new(*name, *name), answer.as_ref());
+        let here = super::row(&Target::local("here"), Some(&Ok(pong(0, None, Err(Unanswered("x".into()))))));
+        answers.iter().map(row).chain([here]).collect()
+    }
+
+    fn shown(width: Option<usize>) -> String {
+        lines(&rows(), Style { colour: Colour::No, width }).join("\n")
+    }
+
+    #[test]
+    fn it_fits_into_eighty_columns() {
+        let shown = shown(Some(80));
+        assert!(shown.lines().all(|line| line.chars().count() <= 80));
+        insta::assert_snapshot!(shown, @"
+        HOST         CONNECT  HOST KEY  BECOME    LOCK  FACTS
+        database_vm  212 ms   known     31 ms     free  1204 ms
+            Debian 12 (bookworm), kernel 6.1.0-28-amd64, x86_64, 7976 MB
+        slm          212 ms   known     31 ms     held  1204 ms
+            evil�[31m  12, kernel 6.1.0-28-amd64, x86_64, 7976 MB
+            held by ann@ci since 2026-01-01T00:00:00Z (run 20260101T000000-1)
+        user         212 ms   known     uid 1000  free  1204 ms
+            Debian 12 (bookworm), kernel 6.1.0-28-amd64, x86_64, 7976 MB
+        odd          212 ms   known     31 ms     free  failed
+            the node has no /etc/os-release
+        off          failed   -         -         -     -
+            `off:22` refuses the connection
+            help: is sshd running there, on this port? see `ansible_port`
+        new          failed   unknown   -         -     -
+            the host key of `new` is not known
+            help: compare the key with the node's own and remember it: `ssh-keyscan new
+            >> ~/.ssh/known_hosts`; or accept unknown keys this once:
+            `--accept-new-host-keys`
+        other        failed   changed   -         -     -
+            the host key of `other` HAS CHANGED: this is another machine, or somebody is
+            between you and it
+            help: only if you know that the node was installed again: `ssh-keygen -R
+            other`, then accept the new key with `--accept-new-host-keys`
+        deaf         ok       known     refused   -     -
+            sudo on `deaf` refuses: a password is required
+            help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file
+            in /etc/sudoers.d, written with visudo
+        bug          -        -         -         -     -
+            autobot-provision itself failed on this host; this is a bug, please report
+            it
+        here         local    -         31 ms     free  failed
+            x
+        ");
+    }
+
+    #[test]
+    fn a_pipe_gets_a_line_for_each_host() {
+        let shown = shown(None);
+        assert_eq!(shown.lines().count(), 11);
+        insta::assert_snapshot!(shown, @"
+        HOST         CONNECT  HOST KEY  BECOME    LOCK  FACTS    SYSTEM
+        database_vm  212 ms   known     31 ms     free  1204 ms  Debian 12 (bookworm), kernel 6.1.0-28-amd64, x86_64, 7976 MB
+        slm          212 ms   known     31 ms     held  1204 ms  evil�[31m  12, kernel 6.1.0-28-amd64, x86_64, 7976 MB; held by ann@ci since 2026-01-01T00:00:00Z (run 20260101T000000-1)
+        user         212 ms   known     uid 1000  free  1204 ms  Debian 12 (bookworm), kernel 6.1.0-28-amd64, x86_64, 7976 MB
+        odd          212 ms   known     31 ms     free  failed   the node has no /etc/os-release
+        off          failed   -         -         -     -        `off:22` refuses the connection; help: is sshd running there, on this port? see `ansible_port`
+        new          failed   unknown   -         -     -        the host key of `new` is not known; help: compare the key with the node's own and remember it: `ssh-keyscan new >> ~/.ssh/known_hosts`; or accept unknown keys this once: `--accept-new-host-keys`
+        other        failed   changed   -         -     -        the host key of `other` HAS CHANGED: this is another machine, or somebody is between you and it; help: only if you know that the node was installed again: `ssh-keygen -R other`, then accept the new key with `--accept-new-host-keys`
+        deaf         ok       known     refused   -     -        sudo on `deaf` refuses: a password is required; help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        bug          -        -         -         -     -        autobot-provision itself failed on this host; this is a bug, please report it
+        here         local    -         31 ms     free  failed   x
+        ");
+    }
+
+    #[test]
+    fn colours_change_no_character() {
+        let coloured = lines(&rows(), Style { colour: Colour::Yes, width: Some(80) }).join("\n");
+        let code = regex_lite::Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
+        assert!(code.find_iter(&coloured).count() > 40);
+        assert_eq!(code.replace_all(&coloured, ""), shown(Some(80)));
+    }
 }

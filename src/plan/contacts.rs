@@ -39,12 +39,13 @@ pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
             return Err(errors.sorted());
         }
     };
+    if inventory.hosts.is_empty() {
+        errors.push(Diagnostic::error("the inventory has no hosts").help("name another one with `-i`"));
+        return Err(errors.sorted());
+    }
     let warnings = inventory.warnings.clone();
     let project = Project::new(request.project.clone(), inventory, extra);
     let names = load::matching(&project.inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), &mut errors);
-    if names.is_empty() && errors.is_empty() {
-        errors.push(Diagnostic::error("the inventory has no hosts").help("name another one with `-i`"));
-    }
     let contact = |name: String| {
         let connection = host::connection(&project, &host::variables(&project, &name), &mut errors);
         Contact { name, connection }

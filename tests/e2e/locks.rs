@@ -180,6 +180,9 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     tell("changed host key", &["-e", &known_hosts("changed")]);
     tell("changed host key, new ones accepted", &["-e", &known_hosts("changed"), "--accept-new-host-keys"]);
     tell("no key accepted", &["-e", &format!("ansible_ssh_private_key_file={}", other_key.display())]);
+    let other = std::fs::read_to_string(lab().key().with_extension("pub")).unwrap();
+    project.write("changed", &format!("{} {other}", node.address));
+    tell("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
     tell("no such user", &["-e", "ansible_user=nobody-here"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     tell("sudo refused", &[]);
@@ -289,5 +292,16 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     tell("sudo refused", &[]);
     let unprivileged = project.json(&["ping", "-e", "ansible_become=false"]);
     assert_ne!(unprivileged.assert_code(0).host("host")["uid"], 0);
-    insta::assert_snapshot!(shown, @"");
+    insta::assert_snapshot!(shown, @r#"
+    # refused
+    host  failed   -         -       -     -      `ADDRESS:1` refuses the connection; help: is sshd running there, on this port? see `ansible_port`
+    # unknown host key
+    host  failed   unknown   -       -     -      the host key of `ADDRESS` is not known; help: compare the key with the node's own and remember it: `ssh-keyscan ADDRESS >> PROJECT/empty`; or accept unknown keys this once: `--accept-new-host-keys`
+    # changed host key
+    host  failed   changed   -       -     -      the host key of `ADDRESS` HAS CHANGED: this is another machine, or somebody is between you and it; help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
+    # no such user
+    host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i /dev/null nobody-here@ADDRESS`; passwords are never asked for
+    # sudo refused
+    host  ok       known     refused  -     -      sudo on `ADDRESS` refuses: a password is required; help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+    "#);
 }
