@@ -5,9 +5,9 @@ use std::{os::unix::process::CommandExt as _, path::Path};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp, WhichLab},
     exit::Exit,
     inventory,
+    lab_arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp, WhichLab},
     lab_nodes::{self, Site},
     out, project,
     runtime::{self, Interrupts},

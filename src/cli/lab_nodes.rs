@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    arguments::{Making, WhichLab},
+    lab_arguments::{Making, WhichLab},
     out,
 };
 use crate::{

@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod inventory;
 mod lab;
+mod lab_arguments;
 mod lab_nodes;
 mod listing;
 mod muscle_memory;

@@ -20,6 +20,7 @@ pub(super) enum Answer {
 }
 
 /// The answer to a command line that clap refuses, where it has words of another tool. Each [`Answer::Means`] has one of them less.
+#[expect(clippy::wildcard_enum_match_arm, reason = "clap's other kinds of errors say by themselves what to type")]
 pub(super) fn answer(error: &Error, words: &[OsString]) -> Option<Answer> {
     let context = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -62,8 +63,10 @@ fn command_of(texts: &[String]) -> Option<&str> {
     arguments.find_subcommand(word).map(|_| word)
 }
 
-fn say(text: &str) -> Option<Answer> {
-    Some(Answer::Type(text.to_owned()))
+impl From<&str> for Answer {
+    fn from(text: &str) -> Self {
+        Self::Type(text.to_owned())
+    }
 }
 
 /// What to type in the place of a word; most answers need to be told which word that is.
@@ -184,10 +187,6 @@ const OPTIONS: &[(&[&str], &str)] = &[
     ),
     (&["--become-user"], "leave it out; every task runs as root, and a task can have a `become_user` of its own"),
     (&["--become-method"], "leave it out; root's rights come from sudo"),
-    (
-        &["--become-password-file", "--become-pass-file"],
-        "put the password into the inventory as `ansible_become_password`, encrypted with Ansible Vault",
-    ),
     (&["-u", "--user"], "type `-e ansible_user=USER`"),
     (&["--private-key", "--key-file"], "type `-e ansible_ssh_private_key_file=FILE`"),
     (&["--ssh-common-args"], "type `-e 'ansible_ssh_common_args=\"ARGS\"'`"),
@@ -253,6 +252,12 @@ fn find(table: &'static [(&[&str], &str)], word: &str) -> Option<&'static str> {
     table.iter().find(|(words, _)| words.contains(&word)).map(|(_, text)| *text)
 }
 
+/// Whether a word looks like the name of a playbook.
+fn is_yaml(word: &str) -> bool {
+    let extension = std::path::Path::new(word).extension();
+    extension.is_some_and(|extension| extension == "yml" || extension == "yaml")
+}
+
 /// A word where the command should be.
 fn command(word: &str, words: &[OsString], texts: &[String]) -> Option<Answer> {
     if let Some(command) = command_of(texts) {
@@ -263,8 +268,8 @@ fn command(word: &str, words: &[OsString], texts: &[String]) -> Option<Answer> {
     {
         return ad_hoc(module, words, texts);
     }
-    if word.ends_with(".yml") || word.ends_with(".yaml") {
-        return say(PLAYBOOK);
+    if is_yaml(word) {
+        return Some(PLAYBOOK.into());
     }
     // `ansible-inventory --list`, `ansible all -m ping`
     match word.strip_prefix("ansible").map(|rest| rest.trim_start_matches('-')) {
@@ -304,7 +309,9 @@ fn option(name: &str, command: &str, words: &[OsString], texts: &[String]) -> Op
         ("inventory" | "explain" | "ping", "--role" | "-t" | "--tags") => {
             Some(in_place_of("option", name, "leave it out; this command shows hosts, whatever their roles"))
         }
-        ("validate", "-C" | "--check" | "-D" | "--diff") => say("`validate` connects to no host: type `deploy --check --diff`"),
+        ("validate", "-C" | "--check" | "-D" | "--diff") => {
+            Some("`validate` connects to no host: type `deploy --check --diff`".into())
+        }
         ("validate", "--syntax-check") => Some(in_place_of("option", name, "leave it out; `validate` is the syntax check")),
         (_, "-m" | "--module-name") => ad_hoc(value_of(texts, &["-m", "--module-name"])?, words, texts),
         _ => {
@@ -321,14 +328,15 @@ fn option_without_command(name: &str, words: &[OsString], texts: &[String]) -> O
     if let Some(module) = value_of(texts, &["-m", "--module-name"]) {
         return ad_hoc(module, words, texts);
     }
-    if texts.iter().any(|text| text.ends_with(".yml") || text.ends_with(".yaml")) {
-        return say(PLAYBOOK);
+    // Behind an option it is that one's value, such as an inventory.
+    if texts.windows(2).any(|pair| !pair[0].starts_with('-') && is_yaml(&pair[1])) {
+        return Some(PLAYBOOK.into());
     }
     if let Some(text) = find(DEPLOY_SH, name) {
         return Some(in_place_of("option", name, text));
     }
     if name.starts_with("--patch") {
-        return say("`upgrade` is not there yet: type `ssh USER@HOST sudo apt upgrade`, then `deploy`");
+        return Some("`upgrade` is not there yet: type `ssh USER@HOST sudo apt upgrade`, then `deploy`".into());
     }
     let arguments = Arguments::command();
     let deploy = arguments.find_subcommand("deploy")?;
@@ -348,11 +356,11 @@ fn option_without_command(name: &str, words: &[OsString], texts: &[String]) -> O
 
 /// A word that the command does not take.
 fn operand(word: &str, command: &str) -> Option<Answer> {
-    if word.ends_with(".yml") || word.ends_with(".yaml") {
-        return say(PLAYBOOK);
+    if is_yaml(word) {
+        return Some(PLAYBOOK.into());
     }
     match command {
-        "ping" => say("name the hosts as one pattern: type `ping HOST,HOST`"),
+        "ping" => Some("name the hosts as one pattern: type `ping HOST,HOST`".into()),
         "deploy" | "health" | "validate" | "rehearse" => {
             Some(Answer::Type(format!("`{command}` takes options only: type `--limit HOSTS` for hosts, `--role ROLE` for roles")))
         }
@@ -379,14 +387,15 @@ fn ad_hoc(module: &str, words: &[OsString], texts: &[String]) -> Option<Answer> 
             }
             Some(Answer::Means(meant))
         }
-        "shell" | "command" | "raw" | "script" | "expect" => say(RUN),
-        "systemd" | "service" | "systemd_service" => say(SERVICE),
-        "reboot" => say(REBOOT),
+        "shell" | "command" | "raw" | "script" | "expect" => Some(RUN.into()),
+        "systemd" | "service" | "systemd_service" => Some(SERVICE.into()),
+        "reboot" => Some(REBOOT.into()),
         "setup" | "gather_facts" => Some(in_place_of("module", module, find(COMMANDS, "setup")?)),
-        "debug" => say(find(COMMANDS, "console")?),
+        "debug" => Some(find(COMMANDS, "console")?.into()),
         "fetch" => Some(in_place_of("module", module, find(COMMANDS, "fetch")?)),
-        _ => say(
-            "single tasks are not run by hand: write it in `roles/ROLE/role.yml`, and type `deploy --role ROLE --limit HOSTS`",
+        _ => Some(
+            "single tasks are not run by hand: write it in `roles/ROLE/role.yml`, and type `deploy --role ROLE --limit HOSTS`"
+                .into(),
         ),
     }
 }

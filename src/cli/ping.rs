@@ -45,7 +45,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Ping) -> anyhow::Result<Exit
     match output {
         Output::Text => {
             let rows: Vec<Row> = answers.iter().map(|(target, answer)| ping_table::row(target, answer.as_ref())).collect();
-            ping_table::lines(&rows, out::style()).iter().for_each(|line| out::line(line));
+            out::line(&ping_table::lines(&rows, out::style()).join("\n"));
         }
         Output::Json => {
             let hosts: Map<String, Value> =
@@ -68,11 +68,8 @@ fn targets(given: Option<&Path>, arguments: &Ping) -> Result<Vec<Target>, Diagno
         ..Request::default()
     })?;
     out::warnings(&contacts.warnings);
-    reach::note(&arguments.way);
-    let mut errors = Diagnostics::default();
-    let target = |host: &plan::Contact| errors.keep(reach::target(&host.name, &host.connection, &arguments.way));
-    let targets = contacts.hosts.iter().filter_map(target).collect();
-    errors.into_result(targets)
+    let mut reach = reach::of_hosts(contacts.hosts.iter().map(|host| (&host.name, &host.connection)), &arguments.way)?;
+    Ok(contacts.hosts.iter().filter_map(|host| reach.remove(&host.name)).collect())
 }
 
 /// The answers in the order of the targets.

@@ -162,10 +162,7 @@ fn answered(host: String, target: &Target, pong: &Pong) -> Row {
 
 /// `Debian 12 (bookworm), kernel 6.1.0-28-amd64, x86_64, 7976 MB`.
 fn system(facts: &Value) -> String {
-    let fact = |name: &str| match &facts[name] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let fact = |name: &str| facts[name].as_str().map_or_else(|| facts[name].to_string(), str::to_owned);
     let release = match fact("distribution_release") {
         release if release.is_empty() => String::new(),
         release => format!(" ({release})"),
@@ -210,22 +207,19 @@ pub(super) fn lines(rows: &[Row], style: Style) -> Vec<String> {
             line.push_str(&" ".repeat(width - text.chars().count()));
         }
         let mut below: Vec<&str> = Vec::new();
-        match style.width {
-            None => {
-                let system = (!row.system.is_empty()).then_some(row.system.as_str());
-                let all: Vec<&str> = system.into_iter().chain(row.remarks.iter().map(String::as_str)).collect();
+        if style.width.is_none() {
+            let system = (!row.system.is_empty()).then_some(row.system.as_str());
+            let all: Vec<&str> = system.into_iter().chain(row.remarks.iter().map(String::as_str)).collect();
+            line.push_str("  ");
+            line.push_str(&all.join("; ").replace('\n', " "));
+        } else {
+            if beside {
                 line.push_str("  ");
-                line.push_str(&all.join("; ").replace('\n', " "));
+                line.push_str(&row.system);
+            } else if !row.system.is_empty() {
+                below.push(&row.system);
             }
-            Some(_) => {
-                if beside {
-                    line.push_str("  ");
-                    line.push_str(&row.system);
-                } else if !row.system.is_empty() {
-                    below.push(&row.system);
-                }
-                below.extend(row.remarks.iter().map(String::as_str));
-            }
+            below.extend(row.remarks.iter().map(String::as_str));
         }
         lines.push(line.trim_end().to_owned());
         let below = below.into_iter().flat_map(str::lines).flat_map(|text| style.wrap(text, INDENT.len()));

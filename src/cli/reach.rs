@@ -12,12 +12,20 @@ use crate::{
 
 /// How each host of the plan is reached, and each that is only read.
 pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
-    note(way);
-    let mut wrong = Diagnostics::default();
-    let mut reach = Reach::new();
     let hosts = plan.hosts.iter().map(|host| (&host.name, host.connection()));
     let lenders = plan.lenders.iter().map(|lender| (&lender.name, lender.connection()));
-    for (name, connection) in hosts.chain(lenders) {
+    of_hosts(hosts.chain(lenders), way)
+}
+
+/// How each of these hosts is reached.
+pub(super) fn of_hosts<'a>(
+    hosts: impl Iterator<Item = (&'a String, &'a plan::Connection)>,
+    way: &Way,
+) -> Result<Reach, Diagnostics> {
+    way.note().into_iter().for_each(out::note);
+    let mut wrong = Diagnostics::default();
+    let mut reach = Reach::new();
+    for (name, connection) in hosts {
         match target(name, connection, way) {
             Ok(target) => {
                 reach.insert(name.clone(), target);
@@ -28,13 +36,8 @@ pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics>
     wrong.into_result(reach)
 }
 
-/// Says which options change nothing.
-pub(super) fn note(way: &Way) {
-    way.note().into_iter().for_each(out::note);
-}
-
 /// The way to one host, from its `ansible_*` variables.
-pub(super) fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
+fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
     let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
     let arguments =
         arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;

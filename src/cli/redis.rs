@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    arguments::{InventoryArgs, Output, OutputArgs, Selection, Way},
+    arguments::{InventoryArgs, Output, OutputArgs, Selection, Way, duration},
     exit::Exit,
     out, reach,
     redis_progress::Watched,
@@ -19,7 +19,6 @@ use crate::{
     engine::Reach,
     event::Mode,
     redis_ops::{self, Cleanup, CleanupTarget, Page, Place, Question, Sampling, Trouble, parse_age},
-    role::parse_duration,
     source::{Diagnostic, Diagnostics},
     transport::{CONNECTING_AT_ONCE, LinkError, Lock, LockRequest, Transport},
 };
@@ -94,7 +93,7 @@ struct Databases {
     sample: u64,
 
     /// How long to look before the rest is left out
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
     time_limit: Duration,
 
     #[command(flatten)]
@@ -136,7 +135,7 @@ struct CleanupArguments {
     check: bool,
 
     /// How long to wait for a node that another run holds, such as `5m`
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     wait: Duration,
 
     #[command(flatten)]
@@ -147,10 +146,6 @@ struct CleanupArguments {
 enum What {
     Cache,
     Analytics,
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| format!("`{text}` is not a time such as 30s, 5m or 1h, up to a week"))
 }
 
 impl RedisCommand {

@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
-    arguments::{Output, Rehearse, WhichLab},
+    arguments::Output,
     exit::Exit,
     inventory, lab,
+    lab_arguments::{Rehearse, WhichLab},
     lab_nodes::{self, Site},
     out,
     running::{self, Came},

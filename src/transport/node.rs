@@ -68,17 +68,20 @@ impl Transport {
     ) -> Result<(Node, Welcome), LinkError> {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
-        let (link, session, login) = match target.connection {
+        let (mut login, mut logged_in) = (Duration::ZERO, Instant::now());
+        let (link, session) = match target.connection {
             Connection::Local => {
                 let child =
                     spawn_locally(target, &self.place, far_ends).map_err(|error| here(format!("cannot run `sh`: {error}")))?;
-                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first), Duration::ZERO)
+                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first))
             }
             Connection::Ssh => {
-                let (mut connected, login) = {
+                let mut connected = {
                     let _permit = self.connecting.acquire().await;
                     let began = Instant::now();
-                    (ssh::connect(target, self.directory().await?).await?, began.elapsed())
+                    let connected = ssh::connect(target, self.directory().await?).await?;
+                    (login, logged_in) = (began.elapsed(), Instant::now());
+                    connected
                 };
                 // Before the command is there: what we say travels right behind the request to start it.
                 let session = Session::start(pipes, &self.place, &lock, &first);
@@ -88,13 +91,14 @@ impl Transport {
                     connected.close(Ending::Open, CLOSE_LIMIT).await;
                     return Err(LinkError::LoginShell { host: target.host.clone(), detail });
                 }
-                (Link::Ssh(connected), session, login)
+                (Link::Ssh(connected), session)
             }
         };
         let mut session = session.map_err(|broken| errors::from_broken(target, broken, ""))?;
+        let before = logged_in.elapsed();
         match welcome(target, &mut session, &lock, &first, progress).await {
             Ok(mut welcome) => {
-                welcome.times.login = login;
+                welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
                 Ok((Node { target: target.clone(), session, link }, welcome))
             }
             Err(broken) => {

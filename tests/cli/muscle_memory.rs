@@ -42,6 +42,9 @@ const MEANT: &[(&str, &str)] = &[
     ("help redis cleanup", "redis cleanup --help"),
     ("redis help info", "redis info --help"),
     ("version", "--version"),
+    // As soon as these are there:
+    // ("deploy -K --list-hosts", "deploy --ask-become-pass --list-hosts"),
+    // ("ansible-doc file", "doc file"),
 ];
 
 /// Command lines that are answered with one line.
@@ -55,12 +58,14 @@ deploy playbooks/deploy-full.yml
 deploy database_vm
 health database_vm
 -i inventory deploy
+-i hosts.yml deploy
+-i hosts.yml site.yaml
 --limit database_vm
 --check
 --syntax-check
 deploy --become-user postgres
 deploy --become-method su
-deploy --become-password-file pass
+deploy --connection-password-file pass
 deploy -k
 deploy --ask-pass
 deploy --start-at-task Configure
