@@ -180,9 +180,6 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     tell("changed host key", &["-e", &known_hosts("changed")]);
     tell("changed host key, new ones accepted", &["-e", &known_hosts("changed"), "--accept-new-host-keys"]);
     tell("no key accepted", &["-e", &format!("ansible_ssh_private_key_file={}", other_key.display())]);
-    let other = std::fs::read_to_string(lab().key().with_extension("pub")).unwrap();
-    project.write("changed", &format!("{} {other}", node.address));
-    tell("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
     tell("no such user", &["-e", "ansible_user=nobody-here"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     tell("sudo refused", &[]);
@@ -287,6 +284,9 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     project.write("empty", "");
     tell("refused", &["-e", "ansible_port=1"]);
     tell("unknown host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("empty").display())]);
+    let other = std::fs::read_to_string(lab().key().with_extension("pub")).unwrap();
+    project.write("changed", &format!("{} {other}", node.address));
+    tell("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
     tell("no such user", &["-u", "nobody-here", "--private-key", "/dev/null"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     tell("sudo refused", &[]);
