@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     apply::{self, Applying},
+    asking::{Scope, questions},
     host::Round,
     lending::Loans,
     prediction,
@@ -125,7 +126,7 @@ impl Scratch {
             let mut channel = Shell { state: &self.path("state"), frames: 0 };
             let mut answers = Answers::default();
             answers.set::<Connection>((), Ok(None));
-            let mut questions = prediction::questions(&host, &plan::World::stand_in());
+            let mut questions = questions(&host, Scope::Everything, &plan::Worlds::stand_in());
             questions.ask::<Facts>(());
             let prediction = loop {
                 let round = Round::new(questions).unwrap();

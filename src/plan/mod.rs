@@ -17,12 +17,14 @@ mod scope;
 mod select;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod world;
 
 pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
 pub use lending::LAB;
 pub use load::load;
 pub use ports::OpenPorts;
+pub use walk::{Visitor, Worlds, task_result, walk};
 pub use world::World;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
@@ -208,6 +210,12 @@ impl Step {
         self.0.tasks(world)
     }
 
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.0.role
+    }
+
     /// The name of its result.
     #[must_use]
     pub fn register(&self) -> Option<&str> {
@@ -267,10 +275,22 @@ fn mentions_word(text: &str, name: &str) -> bool {
 pub struct HandlerStep(Part);
 
 impl HandlerStep {
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.0.role
+    }
+
     /// `<role>/<name>`.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}/{}", self.0.role, self.name())
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.handler().name.place
     }
 
     /// The name that tasks notify.
@@ -293,6 +313,12 @@ impl HandlerStep {
 pub struct HealthStep(Part);
 
 impl HealthStep {
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.0.role
+    }
+
     /// Its tags and its role's.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.0.health().tags.iter().map(|tag| tag.text.as_str())
@@ -375,6 +401,8 @@ pub struct Handler {
     pub action: HandlerAction,
     /// How to know that it is done.
     pub ready: Option<Ready>,
+    /// The file names of its marks on a node ([`crate::question::pending`]): its own, then those of its former names.
+    pub marks: Vec<String>,
 }
 
 /// What a handler does.

@@ -106,6 +106,16 @@ impl Diagnostic {
         renderer.term_width(WIDTH).render(&[group])
     }
 
+    /// `roles/a/role.yml:3:7: what is wrong (what to do)`, in one line without source text.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let label = if self.label.is_empty() { String::new() } else { format!(": {}", self.label) };
+        let help = self.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        let line = format!("{place}{}{label}{help}", self.title);
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// `{file, line, col, message, help}`; what is not known is null.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
@@ -193,6 +203,12 @@ impl Diagnostics {
         let counts = [count(Severity::Error, "error"), count(Severity::Warning, "warning")];
         parts.push(counts.into_iter().flatten().collect::<Vec<_>>().join(", "));
         parts.join("\n\n")
+    }
+
+    /// All of them in order, in one line without source text, for a cell of a table.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        self.clone().sorted().0.iter().map(Diagnostic::in_one_line).collect::<Vec<_>>().join("; ")
     }
 
     /// An array of [`Diagnostic::to_json`], in order.
