@@ -1,5 +1,7 @@
 //! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
 
+mod results;
+
 use std::{
     fmt::Write as _,
     fs,

@@ -9,6 +9,7 @@ mod host;
 mod hostvars;
 mod lending;
 mod load;
+mod mentions;
 mod outside;
 mod passed_on;
 mod ports;
@@ -42,6 +43,7 @@ use crate::{
 };
 
 use expand::Part;
+use mentions::{mentions, mentions_word};
 use project::Project;
 use scope::Scope;
 
@@ -251,23 +253,6 @@ impl Step {
         let texts = task.when.iter().chain(&task.each).chain([&task.parameters]).chain(task.vars.iter().map(|(_, node)| node));
         texts.into_iter().any(|node| mentions(node, name))
     }
-}
-
-fn mentions(node: &Node, name: &str) -> bool {
-    match &node.value {
-        Yaml::Str(text) => mentions_word(text, name),
-        Yaml::Seq(items) => items.iter().any(|item| mentions(item, name)),
-        Yaml::Map(entries) => entries.iter().any(|(_, value)| mentions(value, name)),
-        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Vaulted(_) => false,
-    }
-}
-
-/// Whether a text holds a name, and not only as a part of a longer one.
-fn mentions_word(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
-    })
 }
 
 /// A handler of a role on a host, before what the node says is known.
