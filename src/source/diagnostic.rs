@@ -85,6 +85,12 @@ impl Diagnostic {
         self
     }
 
+    /// Whether both say the same, except for the other places that matter.
+    fn is_same_problem(&self, other: &Self) -> bool {
+        let said = |one: &Self| (one.severity, one.title.clone(), one.place.clone(), one.label.clone(), one.help.clone());
+        said(self) == said(other)
+    }
+
     /// The message as rustc would show it, without a newline at the end. Values of secret keys are masked.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
@@ -179,11 +185,18 @@ impl Diagnostics {
         if self.is_empty() { Ok(value) } else { Err(self.sorted()) }
     }
 
-    /// In the order of files and lines, each one once; those without a place come first.
+    /// In the order of files and lines, each one once, with all other places that matter; those without a place come first.
     #[must_use]
     pub fn sorted(mut self) -> Self {
         self.0.sort_by(|a, b| key(a).cmp(&key(b)));
-        self.0.dedup();
+        self.0.dedup_by(|later, first| {
+            let is_same = later.is_same_problem(first);
+            if is_same {
+                let new: Vec<_> = later.also.drain(..).filter(|also| !first.also.contains(also)).collect();
+                first.also.extend(new);
+            }
+            is_same
+        });
         self
     }
 
