@@ -36,7 +36,10 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
         ask.ask::<PathState>(Look::content(&spec.file));
     }
     let mut asking = Asking { scope, known, ask };
-    let Ok(()) = walk(&host.roles, &mut known.clone(), &mut asking);
+    // Role by role, so that the script asks in the order of the role files. Roles do not see each other's results anyway.
+    for role in &host.roles {
+        let Ok(()) = walk(std::slice::from_ref(role), &mut known.clone(), &mut asking);
+    }
     asking.ask
 }
 
