@@ -26,7 +26,7 @@ use crate::{
     question::{
         Answers, Questions,
         path::{Look, PathState},
-        pending::{self, Due},
+        pending::{self, Due, Pending},
     },
     resource::{Change, Is, Resource, Verdict, unit_functions},
     script::Script,
@@ -162,7 +162,7 @@ impl Applying<'_> {
             Body::Skipped => Ok(self.works[index].predicted.clone()),
             Body::Secret(spec) => self.secret(index, spec, channel).await,
             Body::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
-            Body::Handler { handler, mark } => self.handler(index, handler, mark, channel).await,
+            Body::Handler(handler) => self.handler(index, handler, channel).await,
             Body::Health(resource) => Ok(judge_health(resource.as_ref(), &self.is())),
             Body::Exercise(exercise) => match exercise.skipped(&self.is()) {
                 Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
@@ -314,17 +314,12 @@ impl Applying<'_> {
         })
     }
 
-    async fn handler<C: Channel>(
-        &mut self,
-        index: usize,
-        handler: &Handler,
-        mark: &str,
-        channel: &mut C,
-    ) -> Result<Outcome, Failure> {
-        let due = due(handler, mark, &self.answers).map_err(Failure::Item)?;
+    async fn handler<C: Channel>(&mut self, index: usize, handler: &Handler, channel: &mut C) -> Result<Outcome, Failure> {
+        let due = due(handler, &self.answers).map_err(Failure::Item)?;
         if due == Due::Nothing && !self.works[index].pending() {
             return Ok(self.works[index].predicted.clone());
         }
+        let marks = self.answers.get::<Pending>(&()).map_err(|error| Failure::Item(error.to_string()))?.to_settle(&handler.marks);
         let mut scripts = Vec::new();
         if due == Due::All {
             scripts.push(match &handler.action {
@@ -336,10 +331,10 @@ impl Applying<'_> {
         }
         if let Some(ready) = handler.ready.as_ref().filter(|_| due != Due::Nothing) {
             // From here on it is not restarted again, but not settled either until it is ready.
-            scripts.push(pending::mark_acted(mark));
+            scripts.push(pending::mark_acted(&marks));
             scripts.push(until_ready(&ready.command, ready.timeout));
         }
-        scripts.push(pending::unmark(mark));
+        scripts.extend(marks.iter().rev().map(|mark| pending::unmark(mark)));
         let questions = Questions::default();
         self.frame(index, &scripts, questions, channel).await?;
         if due != Due::Nothing {

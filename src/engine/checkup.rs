@@ -1,9 +1,9 @@
 //! Health alone: every check that reads and, where asked for, every exercise, whether or not one before it fails. Nothing is declared here, so
 //! nothing is written.
 
-use std::time::Instant;
+use std::{convert::Infallible, time::Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -20,12 +20,13 @@ use super::{
 use crate::{
     event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
     health::{Exercise, listening::declared_port},
-    plan::{Action, HealthCheck, HostPlan, Step, World},
-    question::{
-        Answers, Questions,
-        path::{Look, PathState},
+    plan::{
+        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds,
+        task_result, walk,
     },
+    question::{Answers, Questions},
     resource::Is,
+    source::{Diagnostics, Place},
     transport::Channel,
 };
 
@@ -42,86 +43,15 @@ enum Finding {
     Exercise(Box<dyn Exercise>),
 }
 
-/// Everything that has to be known about a host before its health can be judged: with stand-in facts a guess, with real ones exact.
-pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
-    let mut ask = Questions::default();
-    for spec in host.secrets.iter().chain(&host.lent) {
-        ask.ask::<PathState>(Look::content(&spec.file));
-    }
-    let mut world = world.clone();
-    for role in &host.roles {
-        for (name, step) in registering(&role.steps) {
-            for task in step.expand(&world).unwrap_or_default() {
-                if let Action::Do(resource) = &task.action {
-                    resource.questions(&mut ask);
-                }
-            }
-            world.registers.entry(name.to_owned()).or_insert_with(|| World::stand_in_result(true));
-        }
-        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
-            match &health.check {
-                HealthCheck::Read { resource, .. } => resource.questions(&mut ask),
-                HealthCheck::Exercise { exercise, .. } => exercise.questions(&mut ask),
-            }
-        }
-    }
-    ask
-}
-
 /// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
 pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
-    let mut world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
     let secrets = Secrets::known(host, loans, answers);
     let is = Is { answers, secrets: &secrets.values };
-    let mut items = Vec::new();
-    let mut open = Questions::default();
-    let mut declared = Declared::default();
-    for role in &host.roles {
-        for (name, step) in registering(&role.steps) {
-            let mut registered = None;
-            for task in step.expand(&world).unwrap_or_default() {
-                if let Action::Do(resource) = &task.action {
-                    resource.questions(&mut open);
-                    registered = registered.or(resource.register(&is));
-                }
-            }
-            // Nothing is changed here, so nothing that a change registers can say that it was.
-            world.registers.insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": false })));
-        }
-        for step in &role.health {
-            let health = match step.expand(&world) {
-                Ok(Some(health)) => health,
-                Ok(None) => continue,
-                Err(errors) => {
-                    let id = format!("{}/{}", role.name, step.name());
-                    let head = item(ItemKind::Health, &id, &role.name, step.name(), "", step.place());
-                    items.push((head, Finding::Judged(Outcome::failed(errors.render(false)))));
-                    continue;
-                }
-            };
-            let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
-            items.push(match health.check {
-                HealthCheck::Read { kind, resource } => {
-                    resource.questions(&mut open);
-                    if let Some(port) = declared_port(resource.as_ref()) {
-                        declared.ports.push(port);
-                        declared.place.get_or_insert_with(|| health.place.clone());
-                    }
-                    (head(kind), Finding::Judged(judge_health(resource.as_ref(), &is)))
-                }
-                HealthCheck::Exercise { kind, exercise } => {
-                    exercise.questions(&mut open);
-                    let finding = match (exercise.skipped(&is), lacking(exercise.as_ref(), host, &secrets)) {
-                        (Err(unanswered), _) => Finding::Judged(Outcome::failed(unanswered.to_string())),
-                        (Ok(Some(reason)), _) => Finding::Judged(Outcome::new(Status::Skipped, reason)),
-                        (Ok(None), Some(reason)) => Finding::Judged(Outcome::failed(reason)),
-                        (Ok(None), None) => Finding::Exercise(exercise),
-                    };
-                    (head(kind), finding)
-                }
-            });
-        }
-    }
+    let mut judge =
+        Judge { host, secrets: &secrets, is, items: Vec::new(), open: Questions::default(), declared: Declared::default() };
+    let Ok(()) = walk(&host.roles, &mut Worlds::new(facts.clone()), &mut judge);
+    let Judge { mut items, mut open, declared, .. } = judge;
+    let is = Is { answers, secrets: &secrets.values };
     if let Some((item, outcome)) = strangers::judged(&declared, &host.open_ports, &is, &mut open) {
         items.push((item, Finding::Judged(outcome)));
     }
@@ -129,9 +59,90 @@ pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Ans
     if open.is_empty() { Ok(Checkup { items, secrets }) } else { Err(open) }
 }
 
-/// The steps whose results health checks may use, by the results' names.
-fn registering(steps: &[Step]) -> impl Iterator<Item = (&str, &Step)> {
-    steps.iter().filter_map(|step| step.register().map(|name| (name, step)))
+/// Judges the health checks, and answers the tasks whose results they may use.
+struct Judge<'a> {
+    host: &'a HostPlan,
+    secrets: &'a Secrets,
+    is: Is<'a>,
+    items: Vec<(Item, Finding)>,
+    open: Questions,
+    declared: Declared,
+}
+
+impl Visitor for Judge<'_> {
+    type Stop = Infallible;
+
+    fn wants(&self, task: &Step) -> bool {
+        task.register().is_some()
+    }
+
+    fn wants_handlers(&self) -> bool {
+        false
+    }
+
+    fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
+        let (mut registered, mut skipped) = (None, true);
+        match expanded {
+            Ok(tasks) => {
+                for task in tasks {
+                    if let Action::Do(resource) = &task.action {
+                        skipped = false;
+                        resource.questions(&mut self.open);
+                        registered = registered.or(resource.register(&self.is));
+                    }
+                }
+            }
+            Err(errors) => self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.place(), &errors),
+        }
+        // Nothing is changed here, so no result can say that anything was.
+        Ok(task_result(registered, false, skipped))
+    }
+
+    fn handler(&mut self, _: &HandlerStep, _: Result<Handler, Diagnostics>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn health(&mut self, step: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
+        let health = match expanded {
+            Ok(Some(health)) => health,
+            Ok(None) => return Ok(()),
+            Err(errors) => {
+                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.place(), &errors);
+                return Ok(());
+            }
+        };
+        let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+        let found = match health.check {
+            HealthCheck::Read { kind, resource } => {
+                resource.questions(&mut self.open);
+                if let Some(port) = declared_port(resource.as_ref()) {
+                    self.declared.ports.push(port);
+                    self.declared.place.get_or_insert_with(|| health.place.clone());
+                }
+                (head(kind), Finding::Judged(judge_health(resource.as_ref(), &self.is)))
+            }
+            HealthCheck::Exercise { kind, exercise } => {
+                exercise.questions(&mut self.open);
+                let finding = match (exercise.skipped(&self.is), lacking(exercise.as_ref(), self.host, self.secrets)) {
+                    (Err(unanswered), _) => Finding::Judged(Outcome::failed(unanswered.to_string())),
+                    (Ok(Some(reason)), _) => Finding::Judged(Outcome::new(Status::Skipped, reason)),
+                    (Ok(None), Some(reason)) => Finding::Judged(Outcome::failed(reason)),
+                    (Ok(None), None) => Finding::Exercise(exercise),
+                };
+                (head(kind), finding)
+            }
+        };
+        self.items.push(found);
+        Ok(())
+    }
+}
+
+impl Judge<'_> {
+    /// What turns out to be wrong with the role's files only now, with the node's real facts, is a failed item, as in a deploy.
+    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, place: &Place, errors: &Diagnostics) {
+        let head = item(kind, &format!("{role}/{name}"), role, name, "", place);
+        self.items.push((head, Finding::Judged(Outcome::failed(errors.in_one_line()))));
+    }
 }
 
 /// Why an exercise cannot be done for want of a secret.

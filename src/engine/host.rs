@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     Options,
     apply::{self, Applying},
+    asking::{Scope, questions},
     checkup,
     lending::{self, Borrowing, Lending, Lendings, Loans, Outlook},
     prediction::{self, Prediction},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     event::{Event, HostEnd, HostStatus, Mode, Outcome, Status},
-    plan::{HostPlan, World},
+    plan::{HostPlan, Worlds},
     question::{Answers, Composed, Questions, connection::Connection, facts::Facts},
     script::NulByte,
     secret::nonce,
@@ -169,10 +170,11 @@ async fn begin(
 
 /// Everything that can be asked of a host before anything is known of it.
 fn first_round(host: &HostPlan, mode: Mode) -> Result<Round, NotAsked> {
-    let mut questions = match mode {
-        Mode::Check | Mode::Apply => prediction::questions(host, &World::stand_in()),
-        Mode::Health | Mode::Exercise => checkup::questions(host, &World::stand_in()),
+    let scope = match mode {
+        Mode::Check | Mode::Apply => Scope::Everything,
+        Mode::Health | Mode::Exercise => Scope::Health,
     };
+    let mut questions = questions(host, scope, &Worlds::stand_in());
     questions.ask::<Facts>(());
     Round::new(questions)
 }

@@ -3,6 +3,7 @@
 //! One host is one [`host`] task; they share nothing but the event stream and [`lending`], so one host's failure or panic never ends another's work.
 
 mod apply;
+mod asking;
 mod checkup;
 mod host;
 mod lending;

@@ -2,20 +2,23 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
+    asking::{Scope, questions},
     lending::Loans,
     secrets::{self, Secrets},
-    work::{Body, Work, handler_questions, item, restarted_unit},
+    work::{Body, Work, item, restarted_unit},
 };
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
-    plan::{Action, HealthCheck, HostPlan, RolePlan, Task, World},
+    plan::{
+        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, RolePlan, Step, Task, Visitor, World,
+        Worlds, task_result, walk,
+    },
     question::{
         Answers, Questions,
-        path::{Look, PathState},
-        pending::{self, Due, Pending},
+        pending::{Due, Pending},
         unit::Unit,
     },
     resource::{Is, Resource, Verdict},
@@ -30,49 +33,25 @@ pub(super) struct Prediction {
     pub(super) secrets: Secrets,
 }
 
-/// Everything that has to be known about a host before its run can be predicted: with stand-in facts a guess, with real ones exact.
-pub(super) fn questions(host: &HostPlan, world: &World) -> Questions {
-    let mut ask = Questions::default();
-    ask.ask::<Pending>(());
-    for spec in host.secrets.iter().chain(&host.lent) {
-        ask.ask::<PathState>(Look::content(&spec.file));
-    }
-    let mut world = world.clone();
-    for role in &host.roles {
-        for step in &role.steps {
-            // What cannot be expanded yet may depend on an answer; the prediction itself tells.
-            for task in step.expand(&world).unwrap_or_default() {
-                if let Action::Do(resource) = &task.action {
-                    resource.questions(&mut ask);
-                }
-            }
-            if let Some(name) = step.register() {
-                world.registers.entry(name.to_owned()).or_insert_with(|| World::stand_in_result(true));
-            }
-        }
-        for handler in role.handlers.iter().filter_map(|step| step.expand(&world).ok()) {
-            handler_questions(&handler, &mut ask);
-        }
-        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
-            match &health.check {
-                HealthCheck::Exercise { exercise, .. } => exercise.questions(&mut ask),
-                HealthCheck::Read { resource, .. } => resource.questions(&mut ask),
-            }
-        }
-    }
-    ask
-}
-
 /// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
 pub(super) fn predict(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
-    let world = World { facts: facts.clone(), registers: indexmap::IndexMap::new() };
-    let secrets = Secrets::known(host, loans, answers);
-    let mut predictor =
-        Predictor { host, answers, world, works: Vec::new(), secrets, planned: HashSet::new(), uncertain: HashSet::new() };
-    match predictor.host() {
+    let mut worlds = Worlds::new(facts.clone());
+    let mut predictor = Predictor {
+        host,
+        answers,
+        works: Vec::new(),
+        secrets: Secrets::known(host, loans, answers),
+        planned: HashSet::new(),
+        uncertain: HashSet::new(),
+        notified: HashSet::new(),
+        perhaps: HashSet::new(),
+        first_of_role: 0,
+        changing: HashSet::new(),
+    };
+    match walk(&host.roles, &mut worlds, &mut predictor) {
         Ok(()) | Err(Stop::Failed) => Ok(Prediction { works: predictor.works, secrets: predictor.secrets }),
         Err(Stop::Open) => {
-            let mut open = questions(host, &predictor.world);
+            let mut open = questions(host, Scope::Everything, &worlds);
             open.without(answers);
             Err(open)
         }
@@ -87,79 +66,134 @@ enum Stop {
     Open,
 }
 
+/// The tasks and handlers of all roles, then the health of all: what is unwell in one is no reason to leave another undone.
 struct Predictor<'a> {
     host: &'a HostPlan,
     answers: &'a Answers,
-    world: World,
     works: Vec<Work>,
     secrets: Secrets,
     /// Secrets that an item before the present one makes.
     planned: HashSet<SecretRef>,
-    /// Results of tasks of which it is unknown what they will do.
+    /// Results of the role's tasks of which it is unknown what they will do.
     uncertain: HashSet<String>,
+    /// Handlers of the role that a change notifies.
+    notified: HashSet<String>,
+    /// Handlers of the role that a task notifies of which it is unknown what it will do.
+    perhaps: HashSet<String>,
+    /// The index of the role's first item.
+    first_of_role: usize,
+    /// Roles that change something, or may.
+    changing: HashSet<String>,
+}
+
+impl Visitor for Predictor<'_> {
+    type Stop = Stop;
+
+    fn role_begins(&mut self, _: &RolePlan) {
+        self.uncertain.clear();
+        self.notified.clear();
+        self.perhaps.clear();
+        self.first_of_role = self.works.len();
+    }
+
+    fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Stop> {
+        let (mut changed, mut unknown) = (false, false);
+        let mut registered = None;
+        let mut skipped = true;
+        let rests_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
+        let expanded = expanded.map_err(|errors| {
+            self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.place(), &errors);
+            Stop::Failed
+        })?;
+        for task in expanded {
+            let handlers = task.notify.clone();
+            let (status, value) = self.one_task(task, rests_on.as_deref())?;
+            skipped &= status == Status::Skipped;
+            if status == Status::Unknown {
+                unknown = true;
+                self.perhaps.extend(handlers);
+                continue;
+            }
+            if status == Status::Changed {
+                changed = true;
+                self.notified.extend(handlers);
+            }
+            registered = registered.or(value);
+        }
+        if let Some(name) = step.register().filter(|_| unknown) {
+            self.uncertain.insert(name.to_owned());
+        }
+        Ok(task_result(registered, changed, skipped))
+    }
+
+    fn handler(&mut self, step: &HandlerStep, expanded: Result<Handler, Diagnostics>) -> Result<(), Stop> {
+        let handler = expanded.map_err(|errors| {
+            self.cannot_expand(ItemKind::Handler, step.role(), step.name(), step.place(), &errors);
+            Stop::Failed
+        })?;
+        let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.place);
+        let now = self.notified.contains(&handler.name);
+        let left_over = due(&handler, self.answers).map_err(|error| {
+            let predicted = Outcome::failed(error);
+            self.works.push(Work { item: head.clone(), body: Body::Skipped, predicted });
+            Stop::Failed
+        })?;
+        // One that is not due stays in the list all the same: a change that nobody predicted may notify it.
+        let predicted = match (now, left_over) {
+            (true, _) => Outcome::new(Status::Changed, "notified"),
+            (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),
+            (false, Due::Readiness) => Outcome::new(Status::Changed, "not known to be ready since an earlier run"),
+            (false, Due::Nothing) if self.perhaps.contains(&handler.name) => {
+                Outcome::new(Status::Unknown, "if a task whose outcome is not known yet notifies it")
+            }
+            (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
+        };
+        self.works.push(Work { item: head, body: Body::Handler(handler), predicted });
+        Ok(())
+    }
+
+    fn role_ends(&mut self, role: &RolePlan) {
+        if self.works[self.first_of_role..].iter().any(may_change) {
+            self.changing.insert(role.name.clone());
+        }
+    }
+
+    fn health(&mut self, step: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Stop> {
+        let health = match expanded {
+            Ok(Some(health)) => health,
+            Ok(None) => return Ok(()),
+            Err(errors) => {
+                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.place(), &errors);
+                return Ok(());
+            }
+        };
+        match health.check {
+            HealthCheck::Read { resource, .. } if resource.not_of_a_deploy() => {}
+            HealthCheck::Read { kind, resource } => {
+                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                self.answered(resource.as_ref())?;
+                let predicted = if self.changing.is_empty() {
+                    judge_health(resource.as_ref(), &self.is())
+                } else {
+                    Outcome::new(Status::Skipped, "asked once the changes are made")
+                };
+                self.works.push(Work { item: head, body: Body::Health(resource), predicted });
+            }
+            HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.not_of_a_deploy() => {
+                self.known(|ask| exercise.questions(ask))?;
+                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
+                self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
+            }
+            HealthCheck::Exercise { .. } => {}
+        }
+        Ok(())
+    }
 }
 
 impl Predictor<'_> {
-    /// All roles, then the health of all: what is unwell in one is no reason to leave another undone.
-    fn host(&mut self) -> Result<(), Stop> {
-        let mut done = Vec::new();
-        for role in &self.host.roles {
-            let first = self.works.len();
-            self.world.registers.clear();
-            self.uncertain.clear();
-            self.role(role)?;
-            done.push((role, self.world.registers.clone(), self.works[first..].iter().any(may_change)));
-        }
-        let changes = done.iter().any(|(_, _, changes)| *changes);
-        let mut well = Ok(());
-        for (role, registers, role_changes) in done {
-            self.world.registers = registers;
-            match self.health(role, changes, role_changes) {
-                Ok(()) => {}
-                Err(Stop::Open) => return Err(Stop::Open),
-                Err(Stop::Failed) => well = Err(Stop::Failed),
-            }
-        }
-        well
-    }
-
-    fn role(&mut self, role: &RolePlan) -> Result<(), Stop> {
-        let (mut notified, mut perhaps): (HashSet<String>, HashSet<String>) = Default::default();
-        for step in &role.steps {
-            let (mut changed, mut unknown) = (false, false);
-            let mut registered = None;
-            let mut skipped = true;
-            let rests_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
-            let expanded = step.expand(&self.world);
-            for task in self.expanded(expanded, ItemKind::Task, &role.name, step.name(), Some(step.place()))? {
-                let handlers = task.notify.clone();
-                let (status, value) = self.task(task, rests_on.as_deref())?;
-                skipped &= status == Status::Skipped;
-                if status == Status::Unknown {
-                    unknown = true;
-                    perhaps.extend(handlers);
-                    continue;
-                }
-                if status == Status::Changed {
-                    changed = true;
-                    notified.extend(handlers);
-                }
-                registered = registered.or(value);
-            }
-            if let Some(name) = step.register() {
-                if unknown {
-                    self.uncertain.insert(name.to_owned());
-                }
-                self.world
-                    .registers
-                    .insert(name.to_owned(), registered.unwrap_or_else(|| json!({ "changed": changed, "skipped": skipped })));
-            }
-        }
-        self.handlers(role, &notified, &perhaps)
-    }
-
     /// `rests_on` names a result that cannot be known yet and that decides about this task.
-    fn task(&mut self, mut task: Task, rests_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
+    fn one_task(&mut self, mut task: Task, rests_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
         let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.place);
         let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
         if let Some(register) = rests_on {
@@ -247,70 +281,6 @@ impl Predictor<'_> {
         Ok(())
     }
 
-    fn handlers(&mut self, role: &RolePlan, notified: &HashSet<String>, perhaps: &HashSet<String>) -> Result<(), Stop> {
-        for step in &role.handlers {
-            let expanded = step.expand(&self.world);
-            let handler = self.expanded(expanded, ItemKind::Handler, &role.name, step.name(), None)?;
-            let mark = pending::mark_name(&handler.role, &handler.name);
-            let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.place);
-            let now = notified.contains(&handler.name);
-            match (now, due(&handler, &mark, self.answers)) {
-                (_, Err(error)) => {
-                    let predicted = Outcome::failed(error);
-                    self.works.push(Work { item: head, body: Body::Skipped, predicted });
-                    return Err(Stop::Failed);
-                }
-                (now, Ok(left_over)) => {
-                    // One that is not due stays in the list all the same: a change that nobody predicted may notify it.
-                    let predicted = match (now, left_over) {
-                        (true, _) => Outcome::new(Status::Changed, "notified"),
-                        (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),
-                        (false, Due::Readiness) => Outcome::new(Status::Changed, "not known to be ready since an earlier run"),
-                        (false, Due::Nothing) if perhaps.contains(&handler.name) => {
-                            Outcome::new(Status::Unknown, "if a task whose outcome is not known yet notifies it")
-                        }
-                        (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
-                    };
-                    self.works.push(Work { item: head, body: Body::Handler { handler, mark }, predicted });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn health(&mut self, role: &RolePlan, changes: bool, role_changes: bool) -> Result<(), Stop> {
-        let mut well = Ok(());
-        for step in &role.health {
-            let expanded = step.expand(&self.world);
-            let Some(health) = self.expanded(expanded, ItemKind::Health, &role.name, step.name(), None)? else { continue };
-            match health.check {
-                HealthCheck::Read { resource, .. } if resource.not_of_a_deploy() => {}
-                HealthCheck::Read { kind, resource } => {
-                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
-                    self.answered(resource.as_ref())?;
-                    let predicted = if changes {
-                        Outcome::new(Status::Skipped, "asked once the changes are made")
-                    } else {
-                        judge_health(resource.as_ref(), &self.is())
-                    };
-                    let failed = predicted.status == Status::Failed;
-                    self.works.push(Work { item: head, body: Body::Health(resource), predicted });
-                    if failed {
-                        well = Err(Stop::Failed);
-                    }
-                }
-                HealthCheck::Exercise { kind, exercise } if role_changes && !exercise.not_of_a_deploy() => {
-                    self.known(|ask| exercise.questions(ask))?;
-                    let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
-                    let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
-                    self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
-                }
-                HealthCheck::Exercise { .. } => {}
-            }
-        }
-        well
-    }
-
     fn is(&self) -> Is<'_> {
         Is { answers: self.answers, secrets: &self.secrets.values }
     }
@@ -329,23 +299,9 @@ impl Predictor<'_> {
     }
 
     /// What turns out to be wrong with the role's files only now, with the node's real facts, fails the item.
-    fn expanded<T>(
-        &mut self,
-        expanded: Result<T, Diagnostics>,
-        kind: ItemKind,
-        role: &str,
-        name: &str,
-        place: Option<&Place>,
-    ) -> Result<T, Stop> {
-        expanded.map_err(|errors| {
-            let place = place.or_else(|| errors.0.first().and_then(|error| error.place.as_ref()));
-            let (file, line) = place.map(|place| (place.file.shown.clone(), place.line_col().0)).unwrap_or_default();
-            let id = format!("{role}/{name}");
-            let (role, name, resource) = (role.to_owned(), name.to_owned(), String::new());
-            let item = Item { id, kind, role, name, resource, file, line };
-            self.works.push(Work { item, body: Body::Skipped, predicted: Outcome::failed(errors.render(false)) });
-            Stop::Failed
-        })
+    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, place: &Place, errors: &Diagnostics) {
+        let item = item(kind, &format!("{role}/{name}"), role, name, "", place);
+        self.works.push(Work { item, body: Body::Skipped, predicted: Outcome::failed(errors.render(false)) });
     }
 }
 
@@ -353,15 +309,15 @@ fn may_change(work: &Work) -> bool {
     work.pending() || work.predicted.status == Status::Unknown
 }
 
-/// What is due of a handler by its mark on the node.
-pub(super) fn due(handler: &crate::plan::Handler, mark: &str, answers: &Answers) -> Result<Due, String> {
+/// What is due of a handler by its marks on the node.
+pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
     let marks = answers.get::<Pending>(&()).map_err(|error| error.to_string())?;
     let unit = restarted_unit(handler);
     let started = match unit {
         Some(unit) => Some(answers.get::<Unit>(&unit.to_owned()).map_err(|error| error.to_string())?.started_at()),
         None => None,
     };
-    Ok(marks.due(mark, unit.is_some(), started))
+    Ok(marks.due(&handler.marks, unit.is_some(), started))
 }
 
 /// Healthy is converged; anything else is unhealthy, in the resource's own words.

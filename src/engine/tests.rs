@@ -1,5 +1,7 @@
 //! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
 
+mod results;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -13,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     apply::{self, Applying},
+    asking::{Scope, questions},
     host::Round,
     lending::Loans,
     prediction,
@@ -125,7 +128,7 @@ impl Scratch {
             let mut channel = Shell { state: &self.path("state"), frames: 0 };
             let mut answers = Answers::default();
             answers.set::<Connection>((), Ok(None));
-            let mut questions = prediction::questions(&host, &plan::World::stand_in());
+            let mut questions = questions(&host, Scope::Everything, &plan::Worlds::stand_in());
             questions.ask::<Facts>(());
             let prediction = loop {
                 let round = Round::new(questions).unwrap();

@@ -33,7 +33,7 @@ pub(super) enum Body {
     /// Nothing to do: a condition that does not hold, or a failure that was foreseen.
     Skipped,
     /// A handler, due or not: a change that nobody predicted may notify it.
-    Handler { handler: Handler, mark: String },
+    Handler(Handler),
     /// A health check inside the question round.
     Health(Box<dyn Resource>),
     /// A health check through a tunnel.
@@ -78,7 +78,7 @@ impl Work {
         match &self.body {
             Body::Secret(spec) => ask.ask::<PathState>(Look::content(&spec.file)),
             Body::Task(_, resource) | Body::Health(resource) => resource.questions(ask),
-            Body::Handler { handler, .. } => handler_questions(handler, ask),
+            Body::Handler(handler) => handler_questions(handler, ask),
             Body::Exercise(exercise) => exercise.questions(ask),
             Body::Skipped => {}
         }

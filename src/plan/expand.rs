@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     health::{Exercise, ExerciseKind},
+    question::unit::full_name,
     resource::{Kind, Resource, Segment, Wrong},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
     source::{Diagnostic, Diagnostics, Node, Place, Yaml, did_you_mean},
@@ -197,8 +198,8 @@ impl Part {
         scope.secrets.set(Secrets::Forbidden("in a handler"));
         let handler = || {
             let action = match &source.action {
-                HandlerActionSource::Restart(unit) => HandlerAction::Restart(scope.text(unit)?),
-                HandlerActionSource::Reload(unit) => HandlerAction::Reload(scope.text(unit)?),
+                HandlerActionSource::Restart(name) => HandlerAction::Restart(unit(&scope, name)?),
+                HandlerActionSource::Reload(name) => HandlerAction::Reload(unit(&scope, name)?),
                 HandlerActionSource::Command(command) => HandlerAction::Command(scope.text(command)?),
             };
             let ready = match &source.ready {
@@ -206,7 +207,8 @@ impl Part {
                 None => None,
             };
             let (role, name) = (self.role.clone(), source.name.text.clone());
-            Ok::<_, Failed>(Handler { id: format!("{role}/{name}"), role, name, place: source.name.place.clone(), action, ready })
+            let (id, place, marks) = (format!("{role}/{name}"), source.name.place.clone(), self.role().marks(source));
+            Ok::<_, Failed>(Handler { id, role, name, place, action, ready, marks })
         };
         let made = handler();
         finish(made, &scope)
@@ -290,6 +292,12 @@ fn name(scope: &Scope<'_>, text: &str, place: &Place) -> Result<String, Failed> 
         verbatim: false,
     };
     scope.text(&node)
+}
+
+/// The full name of a unit, as the resource `systemd` completes it.
+fn unit(scope: &Scope<'_>, name: &Node) -> Result<String, Failed> {
+    let text = scope.text(name)?;
+    full_name(&text).map_err(|message| scope.fail(Diagnostic::error(message).at(name.place.clone())))
 }
 
 /// The first condition that does not hold.

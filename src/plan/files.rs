@@ -25,7 +25,23 @@ pub(super) struct RoleFiles<'a> {
 }
 
 impl RoleFiles<'_> {
+    /// The template rendered. What is wrong in the template's own text names the task, too: several may render it.
     fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
+        let earlier = self.scope.take_wrong();
+        let rendered = self.render(name);
+        let own = format!("templates/{}/", self.part.role);
+        let in_template =
+            |diagnostic: &Diagnostic| diagnostic.place.as_ref().is_some_and(|place| place.file.shown.starts_with(&own));
+        let new = self.scope.take_wrong().0.into_iter().map(|diagnostic| {
+            if in_template(&diagnostic) { diagnostic.also(self.place.clone(), "rendered here") } else { diagnostic }
+        });
+        for diagnostic in earlier.0.into_iter().chain(new) {
+            self.scope.fail(diagnostic);
+        }
+        rendered
+    }
+
+    fn render(&self, name: &str) -> Result<Sealed, Failed> {
         let file = self.part.project.file(&self.part.role, name, self.place);
         let (template, sources) = match file.as_ref() {
             Ok(file) => file,

@@ -1,6 +1,8 @@
 //! Secrets that live on one host and are read by another: whose they are, who lends to whom.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, convert::Infallible};
+
+use serde_json::Value;
 
 use crate::{
     role::{Role, SecretSource},
@@ -9,10 +11,12 @@ use crate::{
 };
 
 use super::{
-    Action, HealthCheck, HostPlan, Lender, SecretSpec, World, host,
+    Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Lender, SecretSpec, Step, Task, Visitor, World,
+    Worlds, host,
     project::Project,
     raw,
     scope::{HostVars, Scope, Secrets},
+    walk,
 };
 
 /// The variable by which a lab's inventory marks its nodes.
@@ -92,37 +96,57 @@ pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>)
 
 /// The secrets that something on the host uses, or may use once its facts and results are known: tasks and health checks, or the latter alone.
 pub(super) fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
-    let mut world = World::stand_in();
-    let mut used = HashSet::new();
-    for role in &plan.roles {
-        world.registers.clear();
-        for step in &role.steps {
-            // What reads is asked for the sake of its result, whatever the run is for.
-            if by_tasks || step.0.task().reads {
-                let tasks = step.expand(&world).unwrap_or_default();
-                // What stand-ins leave out, the node's own answers may ask for.
-                let is_certain = !tasks.is_empty() && tasks.iter().all(|task| matches!(task.action, Action::Do(_)));
-                if !is_certain && !step.is_left_out() {
-                    used.extend(plan.borrowed.iter().map(|spec| spec.secret.clone()));
-                }
-                let resources = tasks.iter().filter_map(|task| match &task.action {
-                    Action::Do(resource) => Some(resource),
-                    Action::Skip { .. } => None,
-                });
-                used.extend(resources.flat_map(|resource| resource.secrets()));
-            }
-            if let Some(register) = step.register() {
-                world.registers.insert(register.to_owned(), World::stand_in_result(true));
-            }
+    let mut visitor = UsedSecrets { plan, by_tasks, used: HashSet::new() };
+    let Ok(()) = walk(&plan.roles, &mut Worlds::stand_in(), &mut visitor);
+    visitor.used
+}
+
+struct UsedSecrets<'a> {
+    plan: &'a HostPlan,
+    by_tasks: bool,
+    used: HashSet<SecretRef>,
+}
+
+impl Visitor for UsedSecrets<'_> {
+    type Stop = Infallible;
+
+    fn wants(&self, task: &Step) -> bool {
+        // What reads is asked for the sake of its result, whatever the run is for.
+        self.by_tasks || task.0.task().reads
+    }
+
+    fn wants_handlers(&self) -> bool {
+        false
+    }
+
+    fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
+        let tasks = expanded.unwrap_or_default();
+        // What stand-ins leave out, the node's own answers may ask for.
+        let is_certain = !tasks.is_empty() && tasks.iter().all(|task| matches!(task.action, Action::Do(_)));
+        if !is_certain && !step.is_left_out() {
+            self.used.extend(self.plan.borrowed.iter().map(|spec| spec.secret.clone()));
         }
-        for health in role.health.iter().filter_map(|step| step.expand(&world).ok().flatten()) {
-            used.extend(match &health.check {
+        let resources = tasks.iter().filter_map(|task| match &task.action {
+            Action::Do(resource) => Some(resource),
+            Action::Skip { .. } => None,
+        });
+        self.used.extend(resources.flat_map(|resource| resource.secrets()));
+        Ok(World::stand_in_result(true))
+    }
+
+    fn handler(&mut self, _: &HandlerStep, _: Result<Handler, Diagnostics>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn health(&mut self, _: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
+        if let Ok(Some(health)) = expanded {
+            self.used.extend(match &health.check {
                 HealthCheck::Read { resource, .. } => resource.secrets(),
                 HealthCheck::Exercise { exercise, .. } => exercise.secrets(),
             });
         }
+        Ok(())
     }
-    used
 }
 
 fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {

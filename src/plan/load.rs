@@ -1,8 +1,9 @@
 //! Loads a project and checks all of it with stand-in facts.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use indexmap::IndexMap;
+use serde_json::Value;
 
 use crate::{
     inventory::{Host, Inventory},
@@ -12,12 +13,14 @@ use crate::{
 };
 
 use super::{
-    HandlerStep, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Variables, World,
+    Handler, HandlerStep, HealthItem, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Task, Variables, Visitor, World,
+    Worlds,
     expand::Part,
     extra, given, host, lending, outside, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
+    walk,
 };
 
 /// Loads, resolves and checks everything for every selected host.
@@ -140,6 +143,11 @@ pub(super) fn read_roles(
         }
         seen.push(name.clone());
         let Some(role) = Role::read(&request.project, &name, wrong) else { continue };
+        for former in role.was.iter().filter(|former| known.contains(&former.text)) {
+            let title = format!("`{name}` cannot have been `{0}`: there is a role `{0}`", former.text);
+            let diagnostic = Diagnostic::error(title).at(former.place.clone());
+            wrong.push(diagnostic.help("the handlers of both would settle what a node owes to one of them"));
+        }
         for required in &role.requires {
             if known.contains(&required.text) {
                 waiting.push(required.text.clone());
@@ -182,9 +190,9 @@ fn plan_host(
         let plan = role_plan(tags);
         // What the tags leave out is checked all the same; what they leave must also do without the results of the rest.
         check_variables(project, vars, role, wrong);
-        check(&role_plan(&Tags { only: &everything, skip: &[] }), role, wrong);
+        check(&role_plan(&Tags { only: &everything, skip: &[] }), wrong);
         if plan.steps.len() < role.tasks.len() {
-            check(&plan, role, wrong);
+            check(&plan, wrong);
         }
         plans.push(plan);
     }
@@ -225,29 +233,37 @@ fn check_variables(project: &Project, vars: &HostVars, role: &Role, wrong: &mut 
 }
 
 /// Expands everything with stand-in facts and results.
-fn check(plan: &RolePlan, role: &Role, wrong: &mut Diagnostics) {
-    let mut world = World::stand_in();
-    for step in &plan.steps {
-        let task: &TaskSource = &role.tasks[step.0.number];
+fn check(plan: &RolePlan, wrong: &mut Diagnostics) {
+    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors: wrong });
+}
+
+/// Collects what is wrong.
+struct Check<'a> {
+    errors: &'a mut Diagnostics,
+}
+
+impl Visitor for Check<'_> {
+    type Stop = Infallible;
+
+    fn task(&mut self, step: &Step, world: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
+        let task: &TaskSource = step.0.task();
         // What a result stands in for may not fit; whether its names exist is known all the same.
         let may_not_fit = !task.sound || world.registers.keys().any(|register| step.mentions(register));
-        match step.expand(&world) {
-            Err(_) if may_not_fit => wrong.extend(step.0.unknown_names(&world)),
-            Err(more) => wrong.extend(more),
+        match expanded {
+            Err(_) if may_not_fit => self.errors.extend(step.0.unknown_names(world)),
+            Err(more) => self.errors.extend(more),
             Ok(_) => {}
         }
-        if let Some(register) = &task.register {
-            world.registers.insert(register.text.clone(), World::stand_in_result(task.reads));
-        }
+        Ok(World::stand_in_result(task.reads))
     }
-    for handler in &plan.handlers {
-        if let Err(more) = handler.expand(&world) {
-            wrong.extend(more);
-        }
+
+    fn handler(&mut self, _: &HandlerStep, expanded: Result<Handler, Diagnostics>) -> Result<(), Infallible> {
+        self.errors.extend(expanded.err().unwrap_or_default());
+        Ok(())
     }
-    for health in &plan.health {
-        if let Err(more) = health.expand(&world) {
-            wrong.extend(more);
-        }
+
+    fn health(&mut self, _: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
+        self.errors.extend(expanded.err().unwrap_or_default());
+        Ok(())
     }
 }

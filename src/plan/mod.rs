@@ -10,6 +10,7 @@ mod host;
 mod hostvars;
 mod lending;
 mod load;
+mod mentions;
 mod outside;
 mod passed_on;
 mod ports;
@@ -18,6 +19,7 @@ mod scope;
 mod select;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod world;
 
 pub use contacts::{Contact, Contacts, contacts};
@@ -25,6 +27,7 @@ pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
 pub use lending::LAB;
 pub use load::load;
 pub use ports::OpenPorts;
+pub use walk::{Visitor, Worlds, task_result, walk};
 pub use world::World;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
@@ -42,6 +45,7 @@ use crate::{
 };
 
 use expand::Part;
+use mentions::{mentions, mentions_word};
 use project::Project;
 use scope::Scope;
 
@@ -210,6 +214,12 @@ impl Step {
         self.0.tasks(world)
     }
 
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.0.role
+    }
+
     /// The name of its result.
     #[must_use]
     pub fn register(&self) -> Option<&str> {
@@ -247,32 +257,27 @@ impl Step {
     }
 }
 
-fn mentions(node: &Node, name: &str) -> bool {
-    match &node.value {
-        Yaml::Str(text) => mentions_word(text, name),
-        Yaml::Seq(items) => items.iter().any(|item| mentions(item, name)),
-        Yaml::Map(entries) => entries.iter().any(|(_, value)| mentions(value, name)),
-        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Vaulted(_) => false,
-    }
-}
-
-/// Whether a text holds a name, and not only as a part of a longer one.
-fn mentions_word(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
-    })
-}
-
 /// A handler of a role on a host, before what the node says is known.
 #[derive(Debug, Clone)]
 pub struct HandlerStep(Part);
 
 impl HandlerStep {
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.0.role
+    }
+
     /// `<role>/<name>`.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}/{}", self.0.role, self.name())
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.handler().name.place
     }
 
     /// The name that tasks notify.
@@ -295,6 +300,12 @@ impl HandlerStep {
 pub struct HealthStep(Part);
 
 impl HealthStep {
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.0.role
+    }
+
     /// Its tags and its role's.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.0.health().tags.iter().map(|tag| tag.text.as_str())
@@ -377,6 +388,8 @@ pub struct Handler {
     pub action: HandlerAction,
     /// How to know that it is done.
     pub ready: Option<Ready>,
+    /// The file names of its marks on a node ([`crate::question::pending`]): its own, then those of its former names.
+    pub marks: Vec<String>,
 }
 
 /// What a handler does.

@@ -2,6 +2,7 @@
 
 mod lending;
 mod mistakes;
+mod names;
 mod our_role;
 mod outside;
 mod ports;

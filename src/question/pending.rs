@@ -1,6 +1,6 @@
 //! Which handlers are due from an earlier run that did not get to them, by the marks that it left on the node.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter};
 
 use super::{Company, Kind, Output, Unanswered};
 use crate::script::Script;
@@ -33,7 +33,7 @@ pub struct Mark {
 }
 
 /// What is due of a handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     /// Nothing.
     Nothing,
@@ -44,11 +44,22 @@ pub enum Due {
 }
 
 impl Marks {
-    /// What is due of a handler that has a mark: nothing if the unit that it restarts was started since.
+    /// What is due of a handler that may have marks under these names: nothing if the unit that it restarts was started since.
     ///
     /// `started` is when that unit was last started, in microseconds since boot; `None` where the handler restarts no unit or it does not run.
     #[must_use]
-    pub fn due(&self, name: &str, restarts_unit: bool, started: Option<u64>) -> Due {
+    pub fn due(&self, names: &[String], restarts_unit: bool, started: Option<u64>) -> Due {
+        names.iter().map(|name| self.due_by(name, restarts_unit, started)).max().unwrap_or(Due::Nothing)
+    }
+
+    /// The marks to settle once a handler has got its due: its own, which this run may write yet, and those of its former names that are there.
+    #[must_use]
+    pub fn to_settle(&self, names: &[String]) -> Vec<String> {
+        let former = names.iter().skip(1).filter(|name| self.marks.contains_key(*name));
+        names.iter().take(1).chain(former).cloned().collect()
+    }
+
+    fn due_by(&self, name: &str, restarts_unit: bool, started: Option<u64>) -> Due {
         let Some(mark) = self.marks.get(name) else { return Due::Nothing };
         // A reboot has started everything since.
         let void = restarts_unit && (mark.boot_id != self.boot_id || started.is_some_and(|started| started >= mark.at));
@@ -101,6 +112,21 @@ fn read_mark(line: &str) -> Option<(String, Mark)> {
     Some((name, Mark { boot_id, at, acted }))
 }
 
+/// The file names of a handler's marks: first its own, then those that it had under former names of itself and of its role.
+#[must_use]
+pub fn mark_names(role: &str, former_roles: &[&str], handler: &str, former_handlers: &[&str]) -> Vec<String> {
+    let mut names = Vec::new();
+    for role in iter::once(role).chain(former_roles.iter().copied()) {
+        for handler in iter::once(handler).chain(former_handlers.iter().copied()) {
+            let name = mark_name(role, handler);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
 /// The file name of a handler's mark.
 #[must_use]
 pub fn mark_name(role: &str, handler: &str) -> String {
@@ -117,10 +143,10 @@ pub fn mark(names: &[String]) -> Script {
     write("", names)
 }
 
-/// Notes, durably, that a handler's action was done and only its readiness is not known. Written between the two.
+/// Notes, durably, in each mark of a handler that its action was done and only its readiness is not known. Written between the two.
 #[must_use]
-pub fn mark_acted(name: &str) -> Script {
-    write(ACTED, &[name.to_owned()])
+pub fn mark_acted(names: &[String]) -> Script {
+    write(ACTED, names)
 }
 
 fn write(word: &str, names: &[String]) -> Script {
@@ -161,24 +187,24 @@ mod tests {
 
     #[test]
     fn a_mark_is_due_until_the_unit_starts_or_the_node_boots() {
-        let name = mark_name("redis", "restart redis");
-        assert_eq!(marks("now", 500).due(&name, true, Some(499)), Due::All);
-        assert_eq!(marks("now", 500).due(&name, true, Some(500)), Due::Nothing);
-        assert_eq!(marks("before", 500).due(&name, true, Some(499)), Due::Nothing);
-        assert_eq!(marks("now", 500).due(&name, true, None), Due::All);
-        assert_eq!(marks("before", 500).due(&name, false, None), Due::All, "a command has no unit that could have started");
-        assert_eq!(marks("now", 500).due("redis.other", true, None), Due::Nothing);
+        let name = &mark_names("redis", &[], "restart redis", &[]);
+        assert_eq!(marks("now", 500).due(name, true, Some(499)), Due::All);
+        assert_eq!(marks("now", 500).due(name, true, Some(500)), Due::Nothing);
+        assert_eq!(marks("before", 500).due(name, true, Some(499)), Due::Nothing);
+        assert_eq!(marks("now", 500).due(name, true, None), Due::All);
+        assert_eq!(marks("before", 500).due(name, false, None), Due::All, "a command has no unit that could have started");
+        assert_eq!(marks("now", 500).due(&["redis.other".into()], true, None), Due::Nothing);
         let mut acted = marks("now", 500);
         acted.marks.values_mut().for_each(|mark| mark.acted = true);
-        assert_eq!(acted.due(&name, true, Some(499)), Due::Readiness);
-        assert_eq!(acted.due(&name, true, Some(500)), Due::Nothing);
+        assert_eq!(acted.due(name, true, Some(499)), Due::Readiness);
+        assert_eq!(acted.due(name, true, Some(500)), Due::Nothing);
     }
 
     #[test]
     fn a_mark_that_was_cut_short_is_due() {
         let output = Output { status: 0, stdout: b"boot-1\nredis.a boot-1 \nredis.b\n".to_vec() };
         let marks = Pending::read(&[&()], &output).remove(0).unwrap();
-        assert_eq!(marks.due("redis.a", true, Some(12)), Due::All);
+        assert_eq!(marks.due(&["redis.a".into()], true, Some(12)), Due::All);
         assert_eq!(marks.marks.len(), 2);
     }
 
@@ -201,7 +227,7 @@ mod tests {
         let age = uptime - mark.at as f64 / 1e6;
         assert!((-0.02..5.0).contains(&age), "{age}");
         assert!(!mark.acted);
-        here(mark_acted("redis.restart-redis"));
+        here(mark_acted(&["redis.restart-redis".to_owned()]));
         let stdout = here(Pending::script(&[&()]));
         assert!(Pending::read(&[&()], &Output { status: 0, stdout }).remove(0).unwrap().marks["redis.restart-redis"].acted);
         here(unmark("redis.restart-redis"));

@@ -99,7 +99,7 @@ impl Table {
         for row in &self.rows {
             let found = match room {
                 Some(room) => wrapped(&row.found, room),
-                None => vec![row.found.lines().collect::<Vec<_>>().join("; ")],
+                None => vec![row.found.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")],
             };
             let mut found = found.into_iter();
             let state = style.status(row.status, &format!("{:state$}", row.state));

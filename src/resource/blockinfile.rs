@@ -1,9 +1,11 @@
 //! `blockinfile`: some lines between two marks in a file.
 
+use std::{iter, ops::RangeInclusive};
+
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong,
     access::Access,
     content::FileContent,
     decode,
@@ -28,6 +30,7 @@ pub(super) const KIND: Kind = Kind {
         "marker",
         "marker_begin",
         "marker_end",
+        "was",
         "insertafter",
         "insertbefore",
         "state",
@@ -59,6 +62,9 @@ struct Parameters {
     marker_begin: String,
     #[serde(default = "usual_end")]
     marker_end: String,
+    /// Markers that the block had before.
+    #[serde(default)]
+    was: OneOrMany<String>,
     insertafter: Option<String>,
     insertbefore: Option<String>,
     #[serde(default)]
@@ -102,34 +108,66 @@ struct BlockInFile {
     file: EditedFile,
     /// With a line break at its end; empty when the block shall not be there.
     block: Sealed,
-    begin: String,
-    end: String,
+    marks: Marks,
+    /// The marks of former markers: a block between them becomes the block.
+    former: Vec<Marks>,
     place: Place,
     append_newline: bool,
     prepend_newline: bool,
 }
 
-impl BlockInFile {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        if !given.marker.contains("{mark}") {
-            return Err(Wrong::parameter(
-                "marker",
-                "say with `{mark}` where BEGIN and END go; without it the block cannot be found again",
-            ));
+/// The lines around a block.
+#[derive(Debug, PartialEq, Eq)]
+struct Marks {
+    begin: String,
+    end: String,
+}
+
+impl Marks {
+    fn new(parameter: &str, marker: &str, given: &Parameters) -> Result<Self, Wrong> {
+        if !marker.contains("{mark}") {
+            let message = "say with `{mark}` where BEGIN and END go; without it the block cannot be found again";
+            return Err(Wrong::parameter(parameter, message));
         }
-        let [begin, end] = [&given.marker_begin, &given.marker_end].map(|word| given.marker.replace("{mark}", word));
+        let [begin, end] = [&given.marker_begin, &given.marker_end].map(|word| marker.replace("{mark}", word));
         if begin.contains(['\n', '\r']) || end.contains(['\n', '\r']) {
-            return Err(Wrong::parameter("marker", "must be one line"));
+            return Err(Wrong::parameter(parameter, "must be one line"));
         }
         if begin == end {
             return Err(Wrong::parameter("marker_end", "must differ from `marker_begin`"));
+        }
+        Ok(Self { begin, end })
+    }
+
+    /// The lines from mark to mark, if they are there.
+    fn find(&self, lines: &[&str]) -> Result<Option<RangeInclusive<usize>>, String> {
+        let last = |mark: &str| lines.iter().rposition(|line| bare(line) == mark);
+        match (last(&self.begin), last(&self.end)) {
+            (Some(begin), Some(end)) => Ok(Some(begin.min(end)..=begin.max(end))),
+            (None, None) => Ok(None),
+            (begin, _) => {
+                let (is, missing) = if begin.is_some() { (&self.begin, &self.end) } else { (&self.end, &self.begin) };
+                Err(format!(
+                    "the mark `{is}` is there but `{missing}` is not, so it is not known which lines are the block; repair it by hand"
+                ))
+            }
+        }
+    }
+}
+
+impl BlockInFile {
+    fn new(given: Parameters) -> Result<Self, Wrong> {
+        let marks = Marks::new("marker", &given.marker, &given)?;
+        let former = given.was.0.iter().map(|marker| Marks::new("was", marker, &given)).collect::<Result<Vec<_>, _>>()?;
+        if former.contains(&marks) {
+            return Err(Wrong::parameter("was", "names the present `marker`; name the markers that it replaces"));
         }
         let mut bytes = if given.state == State::Absent { Vec::new() } else { given.block.as_tokens().to_vec() };
         if bytes.last().is_some_and(|last| *last != b'\n') {
             bytes.push(b'\n');
         }
         let holds = |mark: &str| bytes.split(|byte| *byte == b'\n').any(|line| line == mark.as_bytes());
-        if holds(&begin) || holds(&end) {
+        if iter::once(&marks).chain(&former).any(|marks| holds(&marks.begin) || holds(&marks.end)) {
             return Err(Wrong::parameter("block", "holds its own mark as a line; choose another `marker`"));
         }
         let block = Sealed::from(bytes);
@@ -139,8 +177,8 @@ impl BlockInFile {
         Ok(Self {
             file: EditedFile::new(file, given.create.0)?,
             block,
-            begin,
-            end,
+            marks,
+            former,
             place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
             append_newline: given.append_newline.0,
             prepend_newline: given.prepend_newline.0,
@@ -149,25 +187,16 @@ impl BlockInFile {
 
     /// What the text becomes; `None` when there is nothing to say about it.
     fn edited(&self, old: &str) -> Result<Option<Edited>, String> {
-        let mut old_lines = lines(old);
-        let last = |mark: &str| old_lines.iter().rposition(|line| bare(line) == mark);
-        let there = match (last(&self.begin), last(&self.end)) {
-            (Some(begin), Some(end)) => Some((begin.min(end), begin.max(end))),
-            (None, None) => None,
-            (begin, _) => {
-                let (is, missing) = if begin.is_some() { (&self.begin, &self.end) } else { (&self.end, &self.begin) };
-                return Err(format!(
-                    "the mark `{is}` is there but `{missing}` is not, so it is not known which lines are the block; repair it by hand"
-                ));
-            }
-        };
-        let at = match there {
-            Some((from, to)) => {
-                old_lines.drain(from..=to);
-                from
-            }
-            None => self.insertion(old, &old_lines),
-        };
+        let old_lines = lines(old);
+        let own = self.marks.find(&old_lines)?;
+        let former = self.former.iter().map(|marks| marks.find(&old_lines)).collect::<Result<Vec<_>, _>>()?;
+        let former: Vec<_> = former.into_iter().flatten().collect();
+        let there = own.as_ref().or(former.first());
+        let is_block = |at: usize| own.iter().chain(&former).any(|range| range.contains(&at));
+        let rest = |until: usize| (0..until).filter(|at| !is_block(*at));
+        let at = there.map(|range| rest(*range.start()).count());
+        let old_lines: Vec<&str> = rest(old_lines.len()).map(|at| old_lines[at]).collect();
+        let at = at.unwrap_or_else(|| self.insertion(old, &old_lines));
         let (before, after) = old_lines.split_at(at);
         let mut content = Pieces::default();
         content.push(before.concat().as_bytes());
@@ -175,9 +204,9 @@ impl BlockInFile {
             if self.prepend_newline && before.last().is_some_and(|line| !bare(line).is_empty()) {
                 content.push(b"\n");
             }
-            content.push(format!("{}\n", self.begin).as_bytes());
+            content.push(format!("{}\n", self.marks.begin).as_bytes());
             content.push(self.block.as_tokens());
-            content.push(format!("{}\n", self.end).as_bytes());
+            content.push(format!("{}\n", self.marks.end).as_bytes());
             if self.append_newline && after.first().is_some_and(|line| !bare(line).is_empty()) {
                 content.push(b"\n");
             }
@@ -187,6 +216,7 @@ impl BlockInFile {
             (false, true) => return Ok(None),
             (true, true) => "block removed",
             (false, false) => "block inserted",
+            (true, false) if !former.is_empty() => "block, under its new marker",
             (true, false) => "block",
         };
         Ok(Some(Edited { content: content.sealed(), summary: summary.into(), replaces: there.is_some() }))

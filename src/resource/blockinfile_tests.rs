@@ -214,6 +214,38 @@ fn wrong_parameters_say_what_to_do() {
     [Key("block")]: holds its own mark as a line; choose another `marker`
     [Key("insertbefore")]: give either `insertafter` or `insertbefore`
     [Key("validate")]: say where the file's path goes with `%s`
-    [Key("line")]: unknown field `line`, expected one of `dest`, `destfile`, `name`, `path`, `block`, `content`, `marker`, `marker_begin`, `marker_end`, `insertafter`, `insertbefore`, `state`, `create`, `append_newline`, `prepend_newline`, `owner`, `group`, `mode`, `validate`, `backup`
+    [Key("line")]: unknown field `line`, expected one of `dest`, `destfile`, `name`, `path`, `block`, `content`, `marker`, `marker_begin`, `marker_end`, `was`, `insertafter`, `insertbefore`, `state`, `create`, `append_newline`, `prepend_newline`, `owner`, `group`, `mode`, `validate`, `backup`
     "#);
+}
+
+#[test]
+fn a_block_with_a_former_marker_is_taken_over_in_its_place() {
+    let task = |block: &str| json!({"block": block, "marker": "# {mark} ours", "was": ["# {mark} older", "# {mark} old"]});
+    let old = "a\n# BEGIN old\nb\n# END old\nc\n";
+    let scratch = Scratch::with(old);
+    assert_eq!(apply(&scratch, task("b")), "block, under its new marker");
+    assert_eq!(scratch.text(), "a\n# BEGIN ours\nb\n# END ours\nc\n");
+    assert!(matches!(scratch.verdict("blockinfile", task("b")), Verdict::Converged { .. }));
+    // Beside a block of ours it goes; where the marks of one are inside the other, no line is left over.
+    for both in [
+        "# BEGIN old\nb\n# END old\na\n# BEGIN ours\nx\n# END ours\nc\n",
+        "a\n# BEGIN ours\nx\n# BEGIN old\nb\n# END old\n# END ours\nc\n",
+        "a\n# BEGIN older\nx\n# END older\n# BEGIN old\nb\n# END old\nc\n",
+    ] {
+        assert_eq!(after(both, task("b")), "a\n# BEGIN ours\nb\n# END ours\nc\n", "{both}");
+    }
+    let absent = json!({"state": "absent", "marker": "# {mark} ours", "was": "# {mark} old"});
+    assert_eq!(after(old, absent), "a\nc\n");
+    let change = trial::change(Scratch::with(old).verdict("blockinfile", task("b")));
+    assert!(change.replaces);
+}
+
+#[test]
+fn former_markers_must_be_markers_and_not_the_present_one() {
+    assert!(wrong(json!({"path": "/f", "block": "b", "was": "# old"})).starts_with("[Key(\"was\")]: say with `{mark}`"));
+    assert!(wrong(json!({"path": "/f", "block": "b", "was": "# {mark} ANSIBLE MANAGED BLOCK"})).contains("the present `marker`"));
+    let holds = json!({"path": "/f", "block": "# END old\n", "was": "# {mark} old"});
+    assert!(wrong(holds).contains("holds its own mark"));
+    let half = Scratch::with("# BEGIN old\n").verdict("blockinfile", json!({"block": "b", "was": "# {mark} old"}));
+    assert!(matches!(half, Verdict::Refused(why) if why.contains("`# END old` is not")), "half a block");
 }

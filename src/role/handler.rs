@@ -14,6 +14,8 @@ pub struct HandlerSource {
     pub action: HandlerActionSource,
     /// The command that tells when it is ready, and how long that may take.
     pub ready: Option<(Node, Duration)>,
+    /// The names that it had before: a node may still owe it a restart under one of them.
+    pub was: Vec<Name>,
 }
 
 /// What a handler does.
@@ -27,7 +29,7 @@ pub enum HandlerActionSource {
     Command(Node),
 }
 
-const HANDLER_KEYS: &[&str] = &["name", "systemd", "command", "ready"];
+const HANDLER_KEYS: &[&str] = &["name", "was", "systemd", "command", "ready"];
 
 pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSource> {
     let entries = read::map(node, "a handler", wrong);
@@ -39,6 +41,7 @@ pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSou
         return None;
     };
     let name = read::name(name, "`name`", wrong)?;
+    let was = node.get("was").map(|was| read::names(was, "`was`", wrong)).unwrap_or_default();
     let ready = node.get("ready").and_then(|ready| self::ready(ready, wrong));
     let action = match (node.get("systemd"), node.get("command")) {
         (Some(unit), None) => restart(unit, wrong)?,
@@ -52,7 +55,7 @@ pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSou
             return None;
         }
     };
-    Some(HandlerSource { name, action, ready })
+    Some(HandlerSource { name, action, ready, was })
 }
 
 fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> {

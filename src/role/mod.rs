@@ -17,12 +17,12 @@ pub use task::TaskSource;
 pub use types::{VarType, kind_of, truth};
 pub use variable::{Default, SecretSource};
 
-use std::path::Path;
+use std::{iter, path::Path};
 
 use indexmap::IndexMap;
 
 use crate::{
-    question::pending::mark_name,
+    question::pending::{mark_name, mark_names},
     resource::Kind,
     secret::holds_token,
     source::{self, Diagnostic, Diagnostics, Key, Node, Place, did_you_mean, yaml},
@@ -51,6 +51,8 @@ pub struct Role {
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
+    /// The names that it had before: a node may still owe its handlers a restart under one of them.
+    pub was: Vec<Name>,
     /// Roles that come before it on a host that has both; their variables and secrets are in its scope.
     pub requires: Vec<Name>,
     /// Its variables.
@@ -65,7 +67,7 @@ pub struct Role {
     pub health: Vec<HealthSource>,
 }
 
-const KEYS: &[&str] = &["description", "requires", "tags", "defaults", "secrets", "tasks", "handlers", "health"];
+const KEYS: &[&str] = &["description", "was", "requires", "tags", "defaults", "secrets", "tasks", "handlers", "health"];
 
 /// The kind of resource with this name.
 #[must_use]
@@ -88,11 +90,13 @@ impl Role {
             wrong.push(read::unknown(key, "key of a role:", KEYS));
         }
         let description = root.get("description").and_then(|text| read::name(text, "`description`", wrong)).map(|name| name.text);
+        let was = root.get("was").map(|was| read::names(was, "`was`", wrong)).unwrap_or_default();
         let requires = root.get("requires").map(|requires| read::names(requires, "`requires`", wrong)).unwrap_or_default();
         let tags = root.get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default();
         let mut role = Self {
             name: name.to_owned(),
             description,
+            was,
             requires,
             defaults: IndexMap::new(),
             secrets: IndexMap::new(),
@@ -127,19 +131,7 @@ impl Role {
         twice("task", self.tasks.iter().map(|task| &task.name), wrong);
         twice("handler", self.handlers.iter().map(|handler| &handler.name), wrong);
         twice("health check", self.health.iter().map(|health| &health.name), wrong);
-        for (index, handler) in self.handlers.iter().enumerate() {
-            let mark = |handler: &HandlerSource| mark_name(&self.name, &handler.name.text);
-            let same = |first: &&HandlerSource| mark(first) == mark(handler) && first.name.text != handler.name.text;
-            if let Some(first) = self.handlers[..index].iter().find(same) {
-                let title =
-                    format!("the handlers `{}` and `{}` would share one mark on the node", first.name.text, handler.name.text);
-                let diagnostic =
-                    Diagnostic::error(title).at(handler.name.place.clone()).also(first.name.place.clone(), "the first");
-                wrong.push(
-                    diagnostic.help("let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`"),
-                );
-            }
-        }
+        self.check_marks(wrong);
         let registers: Vec<&Name> = self.tasks.iter().filter_map(|task| task.register.as_ref()).collect();
         for register in &registers {
             if MAGIC.contains(&register.text.as_str()) || self.defaults.contains_key(&register.text) {
@@ -163,6 +155,43 @@ impl Role {
                     let warning = Diagnostic::warning(format!("no task notifies `{}`", handler.name.text));
                     wrong.push(warning.at(handler.name.place.clone()));
                 }
+            }
+        }
+    }
+}
+
+impl Role {
+    /// The file names of a handler's marks on a node: its own, then those of its former names.
+    #[must_use]
+    pub fn marks(&self, handler: &HandlerSource) -> Vec<String> {
+        fn texts(names: &[Name]) -> Vec<&str> {
+            names.iter().map(|name| name.text.as_str()).collect()
+        }
+        mark_names(&self.name, &texts(&self.was), &handler.name.text, &texts(&handler.was))
+    }
+
+    /// Handlers that would share a mark on a node: what one of them is owed could not be told from what the other is.
+    fn check_marks(&self, errors: &mut Diagnostics) {
+        let mut known: IndexMap<String, (&HandlerSource, &Name)> = IndexMap::new();
+        for handler in &self.handlers {
+            for name in iter::once(&handler.name).chain(&handler.was) {
+                let mark = mark_name(&self.name, &name.text);
+                let Some((other, first)) = known.insert(mark, (handler, name)) else { continue };
+                // Two handlers of one name are reported as such.
+                if other.name.text == handler.name.text {
+                    continue;
+                }
+                let title = if first.text == name.text {
+                    format!("`{}` and `{}` both have the name `{}`", other.name.text, handler.name.text, name.text)
+                } else {
+                    format!("the handlers `{}` and `{}` would share one mark on the node", first.text, name.text)
+                };
+                let diagnostic = Diagnostic::error(title).at(name.place.clone()).also(first.place.clone(), "the first");
+                errors.push(if first.text == name.text {
+                    diagnostic.help("a node that owes a handler something under a former name owes it to one handler only")
+                } else {
+                    diagnostic.help("let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`")
+                });
             }
         }
     }

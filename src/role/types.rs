@@ -27,6 +27,8 @@ pub enum VarType {
     Path,
     /// So much memory, as Redis writes it: bytes, or a number with `k`, `kb`, `m`, `mb`, `g` or `gb`.
     Size,
+    /// The name of a host of the inventory, or of a group that has exactly one host, which stands for that host. Empty: no host.
+    Host,
     /// A list.
     List,
     /// A map.
@@ -35,7 +37,8 @@ pub enum VarType {
 
 impl VarType {
     /// The words for types in a role file.
-    pub const NAMES: &'static [&'static str] = &["string", "int", "float", "bool", "port", "path", "size", "list", "dict"];
+    pub const NAMES: &'static [&'static str] =
+        &["string", "int", "float", "bool", "port", "path", "size", "host", "list", "dict"];
 
     /// The type of this name.
     #[must_use]
@@ -48,6 +51,7 @@ impl VarType {
             "port" => Self::Port,
             "path" => Self::Path,
             "size" => Self::Size,
+            "host" => Self::Host,
             "list" => Self::List,
             "dict" => Self::Dict,
             _ => return None,
@@ -66,6 +70,7 @@ impl VarType {
             Self::Port => "port",
             Self::Path => "path",
             Self::Size => "size",
+            Self::Host => "host",
             Self::List => "list",
             Self::Dict => "dict",
         }
@@ -99,6 +104,7 @@ impl VarType {
             Self::Port => "a port from 1 to 65535",
             Self::Path => "an absolute path",
             Self::Size => "a size such as 512mb, 4gb or a number of bytes",
+            Self::Host => "the name of a host",
             Self::List => "a list",
             Self::Dict => "a map",
         }
@@ -111,7 +117,7 @@ impl VarType {
     pub fn fit(self, value: Value) -> Result<Value, String> {
         let fitting = match (self, &value) {
             (Self::Any, _)
-            | (Self::String, Value::String(_))
+            | (Self::String | Self::Host, Value::String(_))
             | (Self::List, Value::Array(_))
             | (Self::Dict, Value::Object(_))
             | (Self::Bool, Value::Bool(_))

@@ -85,6 +85,12 @@ impl Diagnostic {
         self
     }
 
+    /// Whether both say the same, except for the other places that matter.
+    fn is_same_problem(&self, other: &Self) -> bool {
+        let said = |one: &Self| (one.severity, one.title.clone(), one.place.clone(), one.label.clone(), one.help.clone());
+        said(self) == said(other)
+    }
+
     /// The message as rustc would show it, without a newline at the end. Values of secret keys are masked.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
@@ -104,6 +110,16 @@ impl Diagnostic {
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.term_width(WIDTH).render(&[group])
+    }
+
+    /// `roles/a/role.yml:3:7: what is wrong (what to do)`, in one line without source text.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let label = if self.label.is_empty() { String::new() } else { format!(": {}", self.label) };
+        let help = self.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        let line = format!("{place}{}{label}{help}", self.title);
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// `{file, line, col, message, help}`; what is not known is null.
@@ -169,11 +185,18 @@ impl Diagnostics {
         if self.is_empty() { Ok(value) } else { Err(self.sorted()) }
     }
 
-    /// In the order of files and lines, each one once; those without a place come first.
+    /// In the order of files and lines, each one once, with all other places that matter; those without a place come first.
     #[must_use]
     pub fn sorted(mut self) -> Self {
         self.0.sort_by(|a, b| key(a).cmp(&key(b)));
-        self.0.dedup();
+        self.0.dedup_by(|later, first| {
+            let is_same = later.is_same_problem(first);
+            if is_same {
+                let new: Vec<_> = later.also.drain(..).filter(|also| !first.also.contains(also)).collect();
+                first.also.extend(new);
+            }
+            is_same
+        });
         self
     }
 
@@ -193,6 +216,12 @@ impl Diagnostics {
         let counts = [count(Severity::Error, "error"), count(Severity::Warning, "warning")];
         parts.push(counts.into_iter().flatten().collect::<Vec<_>>().join(", "));
         parts.join("\n\n")
+    }
+
+    /// All of them in order, in one line without source text, for a cell of a table.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        self.clone().sorted().0.iter().map(Diagnostic::in_one_line).collect::<Vec<_>>().join("; ")
     }
 
     /// An array of [`Diagnostic::to_json`], in order.

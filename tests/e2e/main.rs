@@ -21,6 +21,7 @@ mod health_of_neighbours;
 mod interruptions;
 mod kills;
 mod locks;
+mod names;
 mod packages;
 mod pg_conf;
 mod pg_hba;

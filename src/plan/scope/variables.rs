@@ -56,9 +56,13 @@ impl<'a> Scope<'a> {
                 (value, Some(&node.place))
             }
         };
-        let fitted = kind.fit(value).map_err(|wrong| {
+        let fitted = kind.fit(value).map_err(|wrong| Diagnostic::error(format!("wrong type for `{name}`: {wrong}")));
+        let fitted = match (kind, fitted) {
+            (VarType::Host, Ok(value)) => self.one_host(name, value),
+            (_, fitted) => fitted,
+        };
+        let fitted = fitted.map_err(|mut diagnostic| {
             self.failed.borrow_mut().insert(name.to_owned());
-            let mut diagnostic = Diagnostic::error(format!("wrong type for `{name}`: {wrong}"));
             if let Some(place) = place {
                 diagnostic = diagnostic.at(place.clone());
             }
@@ -71,6 +75,37 @@ impl<'a> Scope<'a> {
         })?;
         self.known.borrow_mut().insert(name.to_owned(), fitted.clone());
         Ok(Some(fitted))
+    }
+
+    /// The host that a value of [`VarType::Host`] names: itself, or the only one of a group.
+    fn one_host(&self, name: &str, value: Value) -> Result<Value, Diagnostic> {
+        let inventory = &self.project.inventory;
+        let text = value.as_str().unwrap_or_default();
+        if text.is_empty() || inventory.hosts.contains_key(text) {
+            return Ok(value);
+        }
+        let wrong = |what: String| Diagnostic::error(format!("wrong value of `{name}`: {what}"));
+        if holds_token(text) {
+            return Err(wrong("a secret cannot name a host".to_owned()));
+        }
+        if !inventory.groups.contains_key(text) {
+            let diagnostic = wrong(format!("the inventory has no host `{text}`, and no group of that name"));
+            let known = inventory.hosts.keys().chain(inventory.groups.keys()).map(String::as_str);
+            return Err(match did_you_mean(text, known) {
+                Some(near) => diagnostic.suggest(Some(near)),
+                None => diagnostic.help("it must be a host of the inventory, or a group that has exactly one host"),
+            });
+        }
+        match inventory.hosts_of(text).as_slice() {
+            [host] => Ok(json!(host)),
+            [] => Err(wrong(format!("the group `{text}` has no hosts")).help("name a host of the inventory")),
+            hosts => {
+                let shown = hosts.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+                let more = if hosts.len() > 5 { ", …" } else { "" };
+                Err(wrong(format!("the group `{text}` has {} hosts: {shown}{more}", hosts.len()))
+                    .help("name one of them; a group stands for a host only where it has exactly one"))
+            }
+        }
     }
 
     fn declared(&self, name: &str) -> Option<&'a Default> {

@@ -160,12 +160,17 @@ fn each_shows_its_line() {
        = help: write "0644"
 
     error: undefined variable `app_prt`
-     --> templates/app/app.conf.tera:3:11
-      |
-    3 | port = {{ app_prt }}
-      |           ^^^^^^^
-      |
-      = help: did you mean `app_port`?
+      --> templates/app/app.conf.tera:3:11
+       |
+     3 | port = {{ app_prt }}
+       |           ^^^^^^^
+       |
+      ::: roles/app/role.yml:19:18
+       |
+    19 |     sheet: {src: app.conf.tera, dest: /a}
+       |                  ------------- rendered here
+       |
+       = help: did you mean `app_port`?
 
     12 errors
     "#);
@@ -184,5 +189,45 @@ fn one_mistake_does_not_hide_the_next() {
     roles/app/role.yml:2:52: a file mode must be in quotes [write "0644"]
     roles/app/role.yml:3:39: wrong `state` of `file`: unknown variant `directroy`, expected one of `absent`, `directory`, `file`, `link`, `touch` [did you mean `directory`?]
     templates/app/a.tera:4:12: unknown filter `lenght` [did you mean `length`?]
+    "#);
+}
+
+#[test]
+fn a_mistake_in_a_template_names_the_tasks_that_render_it() {
+    let sample = Sample::new(&[
+        (
+            "roles/app/role.yml",
+            "defaults: {fine: \"{{ nope }}\"}\ntasks:\n  - {name: A, sheet: {src: a.tera, dest: /a}}\n  - {name: B, sheet: {src: a.tera, dest: /b}}\n",
+        ),
+        ("templates/app/a.tera", "{{ app_port }}\n{{ fine }}\n"),
+    ]);
+    insta::assert_snapshot!(sample.load().unwrap_err(), @r#"
+    error: undefined variable `nope`
+     --> roles/app/role.yml:1:22
+      |
+    1 | defaults: {fine: "{{ nope }}"}
+      |                      ^^^^
+      |
+      = help: declare it under `defaults:` of the role, or set it in the inventory
+
+    error: undefined variable `app_port`
+     --> templates/app/a.tera:1:4
+      |
+    1 | {{ app_port }}
+      |    ^^^^^^^^
+      |
+     ::: roles/app/role.yml:3:28
+      |
+    3 |   - {name: A, sheet: {src: a.tera, dest: /a}}
+      |                            ------ rendered here
+      |
+     ::: roles/app/role.yml:4:28
+      |
+    4 |   - {name: B, sheet: {src: a.tera, dest: /b}}
+      |                            ------ rendered here
+      |
+      = help: declare it under `defaults:` of the role, or set it in the inventory
+
+    2 errors
     "#);
 }

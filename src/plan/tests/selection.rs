@@ -282,7 +282,7 @@ fn handlers_and_health_checks_are_rendered_with_what_the_node_says() {
         })
         .collect();
     insta::assert_snapshot!([handlers, health].concat().join("\n"), @r#"
-    app/restart Restart("app") Some(Ready { command: "ping node", timeout: 120s })
+    app/restart Restart("app.service") Some(Ready { command: "ping node", timeout: 120s })
     app/run Command("true") None
     app/Note note
     app/Login postgresql_login [SecretRef { host: "db", name: "P" }]

@@ -1,0 +1,90 @@
+//! Everything that has to be known about a host before anything can be said of it: with stand-in facts a guess, with real ones exact.
+
+use std::convert::Infallible;
+
+use serde_json::Value;
+
+use super::work::handler_questions;
+use crate::{
+    plan::{
+        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds, walk,
+    },
+    question::{
+        Questions,
+        path::{Look, PathState},
+        pending::Pending,
+    },
+    source::Diagnostics,
+};
+
+/// What a run has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All that the roles declare, for a check or a deploy.
+    Everything,
+    /// The health checks, and the results that they may use.
+    Health,
+}
+
+/// The questions of a host, given what is known of it so far.
+pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questions {
+    let mut ask = Questions::default();
+    if scope == Scope::Everything {
+        ask.ask::<Pending>(());
+    }
+    for spec in host.secrets.iter().chain(&host.lent) {
+        ask.ask::<PathState>(Look::content(&spec.file));
+    }
+    let mut asking = Asking { scope, known, ask };
+    // Role by role, so that the script asks in the order of the role files. Roles do not see each other's results anyway.
+    for role in &host.roles {
+        let Ok(()) = walk(std::slice::from_ref(role), &mut known.clone(), &mut asking);
+    }
+    asking.ask
+}
+
+/// Collects the questions of what can be expanded. What cannot be expanded yet may depend on an answer; the judgement itself reports it.
+struct Asking<'a> {
+    scope: Scope,
+    known: &'a Worlds,
+    ask: Questions,
+}
+
+impl Visitor for Asking<'_> {
+    type Stop = Infallible;
+
+    fn wants(&self, task: &Step) -> bool {
+        self.scope == Scope::Everything || task.register().is_some()
+    }
+
+    fn wants_handlers(&self) -> bool {
+        self.scope == Scope::Everything
+    }
+
+    fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
+        for task in expanded.unwrap_or_default() {
+            if let Action::Do(resource) = &task.action {
+                resource.questions(&mut self.ask);
+            }
+        }
+        let known = step.register().and_then(|name| self.known.result(step.role(), name));
+        Ok(known.cloned().unwrap_or_else(|| World::stand_in_result(true)))
+    }
+
+    fn handler(&mut self, _: &HandlerStep, expanded: Result<Handler, Diagnostics>) -> Result<(), Infallible> {
+        if let Ok(handler) = expanded {
+            handler_questions(&handler, &mut self.ask);
+        }
+        Ok(())
+    }
+
+    fn health(&mut self, _: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
+        if let Ok(Some(health)) = expanded {
+            match &health.check {
+                HealthCheck::Read { resource, .. } => resource.questions(&mut self.ask),
+                HealthCheck::Exercise { exercise, .. } => exercise.questions(&mut self.ask),
+            }
+        }
+        Ok(())
+    }
+}

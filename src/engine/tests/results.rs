@@ -1,0 +1,157 @@
+//! What tasks register: who sees it, in a deploy and in `health` alike.
+
+use super::*;
+use crate::{engine::checkup, event::Mode};
+
+/// Prints `theirs`, and is registered as `said`.
+const THEIRS: &str = "tasks:\n  - {name: Ask, command: {argv: [printf, '%s', theirs], reads: true}, register: said}\n";
+
+impl Scratch {
+    /// The roles that the host has instead of `toy`, by name.
+    fn with_roles(roles: &[(&str, &str)]) -> Self {
+        let scratch = Self::new("tasks: []\n");
+        for (name, text) in roles {
+            fs::create_dir_all(scratch.path(&format!("roles/{name}"))).unwrap();
+            let text = text.replace("DIR", scratch.path("work").to_str().unwrap());
+            fs::write(scratch.path(&format!("roles/{name}/role.yml")), text).unwrap();
+        }
+        let names: Vec<&str> = roles.iter().map(|(name, _)| *name).collect();
+        let inventory = format!("all: {{hosts: {{node: {{autobot_roles: [{}]}}}}}}\n", names.join(", "));
+        fs::write(scratch.path("inventory/hosts.yml"), inventory).unwrap();
+        scratch
+    }
+
+    /// What `health` says: items, their states and what was found.
+    fn health(&self) -> Vec<(String, Status, String)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let host = self.host();
+            let mut channel = Shell { state: &self.path("state"), frames: 0 };
+            let mut answers = Answers::default();
+            answers.set::<Connection>((), Ok(None));
+            let mut questions = questions(&host, Scope::Health, &plan::Worlds::stand_in());
+            questions.ask::<Facts>(());
+            let checkup = loop {
+                let round = Round::new(questions).unwrap();
+                let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
+                answers.absorb(round.read(outputs.first()));
+                let facts = answers.get::<Facts>(&()).unwrap().clone();
+                match checkup::check(&host, &Loans::default(), &facts, &answers) {
+                    Ok(checkup) => break checkup,
+                    Err(open) => questions = open,
+                }
+            };
+            let (sender, mut events) = mpsc::unbounded_channel();
+            checkup.run("node", Mode::Health, &mut channel, &sender).await;
+            drop(sender);
+            let mut items = Vec::new();
+            while let Some(event) = events.recv().await {
+                if let Event::ItemFinished { item, outcome, .. } = event {
+                    items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
+                }
+            }
+            items
+        })
+    }
+}
+
+#[test]
+fn another_roles_result_is_no_ones_variable_in_health_as_in_a_deploy() {
+    let ours = "defaults: {said: {type: string, default: mine}}
+tasks:
+  - {name: Ours, assert: {that: said == 'mine'}}
+health:
+  - {name: Still ours, read: {assert: {that: said == 'mine'}}}
+";
+    let scratch = Scratch::with_roles(&[("t", THEIRS), ("b", ours)]);
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Ok, "{:?}", came.items);
+    let states: Vec<(String, Status)> = scratch.health().into_iter().map(|(id, status, _)| (id, status)).collect();
+    assert_eq!(states, [("b/Still ours".to_owned(), Status::Ok)]);
+}
+
+#[test]
+fn a_result_is_seen_by_later_tasks_handlers_and_health_checks_of_its_role() {
+    let role = format!(
+        "{THEIRS}  - {{name: Write, copy: {{content: '{{{{ said.stdout }}}} {{{{ said.skipped }}}}', dest: DIR/conf}}, notify: note}}
+handlers:
+  - {{name: note, command: {{cmd: 'echo {{{{ said.rc }}}} >>DIR/count'}}}}
+health:
+  - {{name: Said, when: said.stdout == 'theirs' and not said.skipped, read: {{file: {{path: DIR/conf, state: file}}}}}}
+"
+    );
+    let scratch = Scratch::with_roles(&[("t", &role), ("u", &role.replace("theirs", "others").replace("DIR/", "DIR/u-"))]);
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Changed, "{:?}", came.items);
+    assert_eq!(scratch.read("conf").as_deref(), Some("theirs false"));
+    assert_eq!(scratch.read("u-conf").as_deref(), Some("others false"));
+    assert_eq!(scratch.read("count").as_deref(), Some("0\n"));
+    let health = scratch.health();
+    let states: Vec<(&str, Status)> = health.iter().map(|(id, status, _)| (id.as_str(), *status)).collect();
+    assert_eq!(states, [("t/Said", Status::Ok), ("u/Said", Status::Ok)], "{health:?}");
+}
+
+#[test]
+fn what_only_the_node_proves_wrong_is_a_line_in_health_and_a_failure_in_a_deploy() {
+    let role = format!(
+        "{THEIRS}  - {{name: Next, command: {{argv: [printf, '{{{{ said.stdout_lines[7] }}}}'], reads: true}}, register: next}}
+health:
+  - {{name: Well, read: {{assert: {{that: true}}}}}}
+"
+    );
+    let scratch = Scratch::with_roles(&[("t", &role)]);
+    let came = scratch.deploy();
+    assert_eq!(came.status, HostStatus::Failed, "{:?}", came.items);
+    assert_eq!(came.items.last().unwrap().0, "t/Next");
+    let health = scratch.health();
+    let states: Vec<(&str, Status)> = health.iter().map(|(id, status, _)| (id.as_str(), *status)).collect();
+    assert_eq!(states, [("t/Next", Status::Failed), ("t/Well", Status::Ok)], "{health:?}");
+    let said = &health[0].2;
+    assert!(said.starts_with("roles/t/role.yml:3:") && !said.contains('\n') && !said.contains("1 error"), "{said}");
+}
+
+/// A role whose handler counts how often it runs.
+fn renamed(was: &str, handler_was: &str) -> String {
+    format!(
+        "{was}tasks:
+  - {{name: Configure, copy: {{content: new, dest: DIR/conf}}, notify: tally}}
+handlers:
+  - {{name: tally, {handler_was}command: {{cmd: echo x >>DIR/count}}}}
+"
+    )
+}
+
+#[test]
+fn what_is_owed_under_a_former_name_is_done_once_and_settled() {
+    for (was, handler_was, mark) in [
+        ("", "was: count them, ", "fresh.count-them"),
+        ("was: stale\n", "", "stale.tally"),
+        ("was: [staler, stale]\n", "was: [sum, count], ", "stale.count"),
+    ] {
+        let scratch = Scratch::with_roles(&[("fresh", &renamed(was, handler_was))]);
+        fs::write(scratch.path("work/conf"), "new").unwrap();
+        fs::create_dir_all(scratch.path("state/pending")).unwrap();
+        fs::write(scratch.path("state/pending").join(mark), "an-earlier-boot 0 \n").unwrap();
+        let came = scratch.deploy();
+        assert_eq!(came.unpredicted, [""; 0], "{mark}: {:?}", came.items);
+        let (id, status, why) = came.items.last().unwrap();
+        assert_eq!((id.as_str(), *status, why.as_str()), ("fresh/tally", Status::Changed, "still due from an earlier run"));
+        assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{mark}");
+        assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{mark}");
+        assert_eq!(scratch.deploy().status, HostStatus::Ok);
+    }
+}
+
+#[test]
+fn marks_of_an_old_and_a_new_name_are_one_debt() {
+    let scratch = Scratch::with_roles(&[("fresh", &renamed("", "was: count, "))]);
+    fs::create_dir_all(scratch.path("state/pending")).unwrap();
+    for mark in ["fresh.count", "fresh.tally", "other.count"] {
+        fs::write(scratch.path("state/pending").join(mark), "an-earlier-boot 0 \n").unwrap();
+    }
+    // The task notifies it as well.
+    assert_eq!(scratch.deploy().status, HostStatus::Changed);
+    assert_eq!(scratch.read("count").as_deref(), Some("x\n"));
+    let left: Vec<_> = fs::read_dir(scratch.path("state/pending")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["other.count"]);
+}
