@@ -109,6 +109,14 @@ pub(super) struct Way {
     /// Give up connecting after so long
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(super) connect_timeout: Duration,
+
+    /// Ask for the password that sudo wants, once for all hosts; a host's `ansible_become_password` wins over it
+    #[arg(short = 'K', long)]
+    pub(super) ask_become_pass: bool,
+
+    /// File that holds the password for sudo, or prints it when it is executable
+    #[arg(long, alias = "become-pass-file", value_name = "FILE", conflicts_with = "ask_become_pass")]
+    pub(super) become_password_file: Option<PathBuf>,
 }
 
 /// What to list in place of a deploy.

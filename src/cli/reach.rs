@@ -2,21 +2,22 @@
 
 use std::path::Path;
 
-use super::arguments::Way;
+use super::{arguments::Way, sudo};
 use crate::{
     engine::Reach,
-    plan::{self, Plan},
+    plan::{self, Plan, Request},
     source::{Diagnostic, Diagnostics, home},
     transport::{self, HostKeys, SshArguments, Target},
 };
 
-/// How each host of the plan is reached, and each that is only read.
-pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
+/// How each host of the plan is reached, and each that is only read. Asks for the password for sudo where the command line says so.
+pub(super) fn of_inventory(plan: &Plan, way: &Way, request: &Request) -> Result<Reach, Diagnostics> {
     let mut wrong = Diagnostics::default();
     let mut reach = Reach::new();
     let hosts = plan.hosts.iter().map(|host| (&host.name, host.connection()));
     let lenders = plan.lenders.iter().map(|lender| (&lender.name, lender.connection()));
-    for (name, connection) in hosts.chain(lenders) {
+    let connections: Vec<_> = hosts.chain(lenders).collect();
+    for (name, connection) in connections.iter().copied() {
         match target(name, connection, way) {
             Ok(target) => {
                 reach.insert(name.clone(), target);
@@ -24,7 +25,9 @@ pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics>
             Err(error) => wrong.push(error),
         }
     }
-    wrong.into_result(reach)
+    wrong.into_result(())?;
+    sudo::give(&mut reach, connections.into_iter(), way, request)?;
+    Ok(reach)
 }
 
 /// The way to one host, from its `ansible_*` variables.

@@ -239,7 +239,7 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
     let named = limit.is_some();
     let (inventory, role, extra_vars, vault) = (inventory.clone(), role.clone(), extra_vars.clone(), vault.clone());
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars, vault };
-    let mut plan = validate::load(given, &selection)?;
+    let (mut plan, request) = validate::load_with_request(given, &selection)?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
     let mut without = Vec::new();
@@ -264,7 +264,7 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
         out::note(&format!("left out, because no role of theirs brings Redis: {}", without.join(", ")));
     }
     plan.hosts.retain(|host| places.iter().any(|(name, _)| *name == host.name));
-    let reach = reach::of_inventory(&plan, way)?;
+    let reach = reach::of_inventory(&plan, way, &request)?;
     Ok((places, reach))
 }
 
