@@ -137,7 +137,32 @@ async fn a_sudo_that_refuses_or_asks_something_else_is_told_apart() {
     for sudo in stand_ins {
         all.push_str(&told(refused(sudo, PASSWORD).await));
     }
-    insta::assert_snapshot!(all.replace(PASSWORD, "PASSWORD"), @"");
+    insta::assert_snapshot!(all.replace(PASSWORD, "PASSWORD"), @r#"
+    sudo on `127.0.0.1` refuses: sorry, you must have a tty to run sudo
+      sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d
+    ended
+
+    sudo on `127.0.0.1` refuses: ann is not in the sudoers file.
+      allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+    read: PASSWORD
+    ended
+
+    sudo on `127.0.0.1` does not ask for the password within 6 s: it says `Verification code:`
+      PAM asks in its own words, which are not answered: if they mean the password, put `Defaults:USER passprompt_override` into a file in /etc/sudoers.d; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+    no more input
+    ended
+
+    sudo on `127.0.0.1` took the password and does not go on for 6 s: it says `Verification code:`
+      only the password is given to sudo, no second answer: allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+    read: PASSWORD
+    no more input
+    ended
+
+    sudo on `127.0.0.1` does not ask for the password within 6 s: it says `a word to stderr`
+      PAM asks in its own words, which are not answered: if they mean the password, put `Defaults:USER passprompt_override` into a file in /etc/sudoers.d; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+    no more input
+    ended
+    "#);
 }
 
 #[tokio::test]
