@@ -160,6 +160,14 @@ pub(super) struct Way {
     /// What Ansible users add out of habit: sudo is used in any case
     #[arg(short, long, hide = true)]
     r#become: bool,
+
+    /// Ask for the password that sudo wants, once for all hosts; a host's `ansible_become_password` wins over it
+    #[arg(short = 'K', long)]
+    pub(super) ask_become_pass: bool,
+
+    /// File that holds the password for sudo, or prints it when it is executable
+    #[arg(long, alias = "become-pass-file", value_name = "FILE", conflicts_with = "ask_become_pass")]
+    pub(super) become_password_file: Option<PathBuf>,
 }
 
 impl Way {

@@ -21,6 +21,8 @@ mod redis_progress;
 mod rehearse;
 mod running;
 mod runtime;
+mod sudo;
+mod terminal;
 mod validate;
 mod vault;
 mod watching;

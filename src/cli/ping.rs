@@ -59,16 +59,17 @@ pub(super) fn run(given: Option<&Path>, arguments: &Ping) -> anyhow::Result<Exit
 fn targets(given: Option<&Path>, arguments: &Ping) -> Result<Vec<Target>, Diagnostics> {
     let selection = arguments.selection();
     let project = project::find_for(given, &selection.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
-    let contacts = plan::contacts(&Request {
+    let request = Request {
         inventories: inventory::sources(&project, &selection.inventory.sources),
         project,
         limit: selection.limit,
         extra_vars: selection.extra_vars,
         vault: vault::keys(&selection.inventory.vault)?,
         ..Request::default()
-    })?;
+    };
+    let contacts = plan::contacts(&request)?;
     out::warnings(&contacts.warnings);
-    let mut reach = reach::of_hosts(contacts.hosts.iter().map(|host| (&host.name, &host.connection)), &arguments.way)?;
+    let mut reach = reach::of_hosts(contacts.hosts.iter().map(|host| (&host.name, &host.connection)), &arguments.way, &request)?;
     Ok(contacts.hosts.iter().filter_map(|host| reach.remove(&host.name)).collect())
 }
 

@@ -81,7 +81,11 @@ impl Stage {
             LinkError::UnknownHostKey { .. } => Self::UnknownKey,
             LinkError::ChangedHostKey { .. } => Self::ChangedKey,
             LinkError::NoKeyAccepted { .. } => Self::NoLogin,
-            LinkError::SudoRefused { .. } | LinkError::NoSudo { .. } => Self::NotRoot,
+            LinkError::SudoRefused { .. }
+            | LinkError::NoSudo { .. }
+            | LinkError::PasswordRejected { .. }
+            | LinkError::PasswordNotAsked { .. }
+            | LinkError::SudoStuck { .. } => Self::NotRoot,
             LinkError::LoginShell { .. }
             | LinkError::Held(_)
             | LinkError::LockFailed { .. }

@@ -2,30 +2,32 @@
 
 use std::path::Path;
 
-use super::{arguments::Way, out};
+use super::{arguments::Way, out, sudo};
 use crate::{
     engine::Reach,
-    plan::{self, Plan},
+    plan::{self, Plan, Request},
     source::{Diagnostic, Diagnostics, home},
     transport::{self, HostKeys, SshArguments, Target},
 };
 
-/// How each host of the plan is reached, and each that is only read.
-pub(super) fn of_inventory(plan: &Plan, way: &Way) -> Result<Reach, Diagnostics> {
+/// How each host of the plan is reached, and each that is only read. Asks for the password for sudo where the command line says so.
+pub(super) fn of_inventory(plan: &Plan, way: &Way, request: &Request) -> Result<Reach, Diagnostics> {
     let hosts = plan.hosts.iter().map(|host| (&host.name, host.connection()));
     let lenders = plan.lenders.iter().map(|lender| (&lender.name, lender.connection()));
-    of_hosts(hosts.chain(lenders), way)
+    of_hosts(hosts.chain(lenders), way, request)
 }
 
 /// How each of these hosts is reached.
 pub(super) fn of_hosts<'a>(
     hosts: impl Iterator<Item = (&'a String, &'a plan::Connection)>,
     way: &Way,
+    request: &Request,
 ) -> Result<Reach, Diagnostics> {
     way.note().into_iter().for_each(out::note);
     let mut wrong = Diagnostics::default();
     let mut reach = Reach::new();
-    for (name, connection) in hosts {
+    let connections: Vec<_> = hosts.collect();
+    for (name, connection) in connections.iter().copied() {
         match target(name, connection, way) {
             Ok(target) => {
                 reach.insert(name.clone(), target);
@@ -33,7 +35,9 @@ pub(super) fn of_hosts<'a>(
             Err(error) => wrong.push(error),
         }
     }
-    wrong.into_result(reach)
+    wrong.into_result(())?;
+    sudo::give(&mut reach, connections.into_iter(), way, request)?;
+    Ok(reach)
 }
 
 /// The way to one host, from its `ansible_*` variables.

@@ -229,7 +229,7 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
     let named = limit.is_some();
     let (inventory, role, extra_vars) = (inventory.clone(), role.clone(), extra_vars.clone());
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
-    let mut plan = validate::load(given, &selection.reached(way))?;
+    let (mut plan, request) = validate::load_with_request(given, &selection.reached(way))?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
     let mut without = Vec::new();
@@ -254,7 +254,7 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
         out::note(&format!("left out, because no role of theirs brings Redis: {}", without.join(", ")));
     }
     plan.hosts.retain(|host| places.iter().any(|(name, _)| *name == host.name));
-    let reach = reach::of_inventory(&plan, way)?;
+    let reach = reach::of_inventory(&plan, way, &request)?;
     Ok((places, reach))
 }
 

@@ -53,7 +53,7 @@ pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyho
             Mode::Check | Mode::Apply => {}
             Mode::Health | Mode::Exercise => plan.only_for_health(),
         }
-        let reach = reach::of_inventory(&plan, order.way)?;
+        let reach = reach::of_inventory(&plan, order.way, &request)?;
         Ok((plan, reach, request))
     });
     let (mut plan, reach, request) = match loaded {

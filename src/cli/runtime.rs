@@ -1,11 +1,21 @@
 //! The only place that starts the asynchronous runtime, and the requests to end that it hears.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long what is left may take to end when the work is over.
 const LEFT_OVER_LIMIT: Duration = Duration::from_secs(5);
+
+static LISTENS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the work hears of requests to end.
+pub(super) fn listens() -> bool {
+    LISTENS.load(Ordering::SeqCst)
+}
 
 /// Requests to end: Ctrl-C, `kill`, a terminal that is closed.
 pub(super) struct Interrupts {
@@ -14,7 +24,9 @@ pub(super) struct Interrupts {
 
 impl Interrupts {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?] })
+        let signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+        LISTENS.store(true, Ordering::SeqCst);
+        Ok(Self { signals })
     }
 
     /// Waits for the next request.

@@ -4,12 +4,15 @@ use std::{path::Path, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::arguments::Passwords;
+use super::{arguments::Passwords, terminal};
 use crate::{
     outside::password_of,
     source::{Diagnostic, Diagnostics, Place, SourceFile, home},
     vault::Keyring,
 };
+
+/// What is asked for, in errors.
+const VAULT: &str = "vault password";
 
 /// The label of what has none.
 const DEFAULT: &str = "default";
@@ -28,13 +31,13 @@ pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
             wrong
                 .push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(place).help("the source is a file, or `prompt`"));
         } else {
-            let password = if source == "prompt" { ask(label) } else { password_of(&home(Path::new(source)), label) };
+            let password = if source == "prompt" { ask(label) } else { password_of(&home(Path::new(source)), label, VAULT) };
             add(&mut keys, label, wrong.keep(password));
         }
     }
     // An empty variable of the environment names no file.
     for path in arguments.vault_password_file.iter().filter(|path| !path.as_os_str().is_empty()) {
-        add(&mut keys, DEFAULT, wrong.keep(password_of(&home(path), DEFAULT)));
+        add(&mut keys, DEFAULT, wrong.keep(password_of(&home(path), DEFAULT, VAULT)));
     }
     if arguments.ask_vault_pass {
         add(&mut keys, DEFAULT, wrong.keep(ask(DEFAULT)));
@@ -48,13 +51,10 @@ fn add(keys: &mut Keyring, label: &str, password: Option<Zeroizing<Vec<u8>>>) {
     }
 }
 
-/// Asks on the terminal, whatever standard input is; what is typed does not show.
+/// Asks on the terminal.
 fn ask(label: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
     let prompt = if label == DEFAULT { "Vault password: ".to_owned() } else { format!("Vault password ({label}): ") };
-    let typed = rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
-        Diagnostic::error(format!("cannot ask for the vault password: there is no terminal ({error})"))
-            .help("where nobody sits, give it with `--vault-password-file`")
-    })?;
+    let typed = terminal::ask(&prompt, "the vault password", "--vault-password-file")?;
     let password = Zeroizing::new(typed.trim().as_bytes().to_vec());
     if password.is_empty() { Err(Diagnostic::error("the vault password is empty")) } else { Ok(password) }
 }

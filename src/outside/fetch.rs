@@ -61,6 +61,17 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
     wrong.into_result(warnings)
 }
 
+/// The value of one source, for a use outside of the plan's roles: the password for sudo, whose `secret` names it in errors.
+///
+/// # Errors
+/// The source gives no value, or none that is a single line.
+pub async fn fetch_one(outside: &Outside, secret: SecretRef, project: &Path, keys: &Keyring) -> Result<Secret, Diagnostic> {
+    let job = Job { outside: outside.clone(), is_line: false, users: vec![secret] };
+    let wrong = |diagnostic: Diagnostic| diagnostic.at(outside.place.clone());
+    let value = job.value(project, keys, &SecretValues::default()).await.map_err(wrong)?;
+    value::one_line(value).map_err(|unfit| wrong(job.unfit(unfit)))
+}
+
 /// Signs in a value that one of its users could not be told.
 fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
     let specs = plan.hosts.iter().flat_map(|host| host.secrets.iter().chain(&host.borrowed));
@@ -151,13 +162,21 @@ impl Job {
         format!("`{}` of `{}`", names.join("`, `"), hosts.join("`, `"))
     }
 
+    fn no_value(&self, why: &str) -> Diagnostic {
+        Diagnostic::error(format!("no value for {} from {}: {why}", self.secrets(), self.outside.source.shown()))
+    }
+
+    fn unfit(&self, unfit: value::Unfit) -> Diagnostic {
+        let diagnostic = self.no_value(&unfit.to_string());
+        match unfit.remedy() {
+            Some(remedy) => diagnostic.help(remedy),
+            None => diagnostic,
+        }
+    }
+
     async fn value(&self, project: &Path, keys: &Keyring, known: &SecretValues) -> Result<Secret, Diagnostic> {
-        let wrong =
-            |why: &str| Diagnostic::error(format!("no value for {} from {}: {why}", self.secrets(), self.outside.source.shown()));
-        let unfit = |unfit: value::Unfit| match unfit.remedy() {
-            Some(remedy) => wrong(&unfit.to_string()).help(remedy),
-            None => wrong(&unfit.to_string()),
-        };
+        let wrong = |why: &str| self.no_value(why);
+        let unfit = |unfit: value::Unfit| self.unfit(unfit);
         let open = |text: &str| keys.open(text).map_err(|error| wrong(&error.to_string()).help(error.remedy()));
         let text = match &self.outside.source {
             Source::Env(name) => {

@@ -5,13 +5,13 @@ mod fetch;
 mod program;
 mod value;
 
-pub use fetch::{StandIns, fetch};
+pub use fetch::{StandIns, fetch, fetch_one};
 pub use program::password_of;
 
 use crate::source::{Place, Vaulted};
 
 /// A value from outside, and where it is declared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outside {
     /// Where it comes from.
     pub source: Source,

@@ -57,13 +57,13 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 }
 
 /// The password that a file holds or, when it can be executed, prints, as `--vault-password-file` of Ansible has it: without the white space
-/// around it. A program whose name ends with `-client` is called with `--vault-id LABEL`.
+/// around it. A program whose name ends with `-client` is called with `--vault-id LABEL`. `what` is the password in errors.
 ///
 /// # Errors
 /// A file that cannot be read or run, or that holds or prints nothing.
-pub fn password_of(path: &Path, label: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+pub fn password_of(path: &Path, label: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
     let shown = path.display();
-    let wrong = |why: String| Diagnostic::error(format!("no vault password from `{shown}`: {why}"));
+    let wrong = |why: String| Diagnostic::error(format!("no {what} from `{shown}`: {why}"));
     let metadata = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
     if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {

@@ -1,7 +1,5 @@
 //! What may be a secret's value.
 
-use zeroize::Zeroize as _;
-
 use crate::secret::{EnvFile, Secret};
 
 /// No password is longer, and nobody means to send more.
@@ -63,21 +61,19 @@ pub(super) fn checked(text: Secret) -> Result<Secret, Unfit> {
 
 /// A single line, without the line break at its end, that a secrets file can hold.
 pub(super) fn line(text: Secret) -> Result<Secret, Unfit> {
+    let line = one_line(text)?;
+    if EnvFile::quotes(line.expose()).is_none() { Err(Unfit::Quotes) } else { Ok(line) }
+}
+
+/// A single line, without the line break at its end.
+pub(super) fn one_line(text: Secret) -> Result<Secret, Unfit> {
     let text = checked(text)?;
-    let mut line = text.expose().trim_end_matches(['\n', '\r']).to_owned();
-    let wrong = match line.as_str() {
-        "" => Some(Unfit::Empty),
-        lines if lines.contains(['\n', '\r']) => Some(Unfit::Lines),
-        tab if tab.contains(char::is_control) => Some(Unfit::Control),
-        odd if EnvFile::quotes(odd).is_none() => Some(Unfit::Quotes),
-        _ => None,
-    };
-    match wrong {
-        Some(wrong) => {
-            line.zeroize();
-            Err(wrong)
-        }
-        None => Ok(Secret::new(line)),
+    let line = Secret::new(text.expose().trim_end_matches(['\n', '\r']).to_owned());
+    match line.expose() {
+        "" => Err(Unfit::Empty),
+        lines if lines.contains(['\n', '\r']) => Err(Unfit::Lines),
+        tab if tab.contains(char::is_control) => Err(Unfit::Control),
+        _ => Ok(line),
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnos
     };
     let arguments: Vec<String> =
         ["ansible_ssh_common_args", "ansible_ssh_extra_args"].iter().filter_map(|name| text(name)).collect();
-    let connection = Connection {
+    let mut connection = Connection {
         host: text("ansible_host").or_else(|| text("ansible_ssh_host")).unwrap_or_else(|| host.name.clone()),
         port: typed("ansible_port", VarType::Port)
             .or_else(|| typed("ansible_ssh_port", VarType::Port))
@@ -85,7 +85,11 @@ pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnos
         common_args: (!arguments.is_empty()).then(|| arguments.join(" ")),
         local: text("ansible_connection").is_some_and(|way| way == "local"),
         r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
+        become_password: None,
     };
+    if connection.r#become {
+        connection.become_password = outside::become_password(project, host, wrong);
+    }
     if let Some(way) = text("ansible_connection")
         && !["ssh", "local", "smart"].contains(&way.as_str())
     {

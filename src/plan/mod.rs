@@ -168,7 +168,7 @@ impl HostPlan {
 }
 
 /// How to reach a host: the `ansible_*` variables of its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// `ansible_host`, or the name in the inventory.
     pub host: String,
@@ -184,6 +184,8 @@ pub struct Connection {
     pub local: bool,
     /// `ansible_become`: whether sudo makes us root. True unless set.
     pub r#become: bool,
+    /// `ansible_become_password`: where the password for sudo comes from.
+    pub become_password: Option<Outside>,
 }
 
 /// What a role does on one host.

@@ -128,6 +128,36 @@ pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<Ou
     Ok(Outside { source, place: node.place.clone() })
 }
 
+/// What Ansible calls the password for sudo. Of several that are set the last one counts, as there.
+const BECOME_PASSWORD: [&str; 3] = ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"];
+
+/// Where the password for sudo comes from on a host: what Ansible Vault encrypted, or a source as those of `autobot_secrets`.
+pub(super) fn become_password(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Outside> {
+    let is_set = |name: &&&str| host.values.contains_key(**name) || project.extra.contains_key(**name);
+    let name = BECOME_PASSWORD.iter().rev().find(is_set)?;
+    let scope = Scope::new(project, host, None, None);
+    scope.secrets.set(Secrets::Tokens);
+    let extra = project.extra.get(*name);
+    let written = match extra {
+        Some(extra) => extra.vaulted.as_ref(),
+        None => host.values.get(*name),
+    };
+    let place = extra.map(|extra| &extra.place).or_else(|| written.map(|node| &node.place));
+    let found = match scope.variable(name) {
+        Ok(None | Some(Value::Null)) | Err(Failed) => None,
+        Ok(Some(Value::String(text))) if text.is_empty() => None,
+        Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, place).ok(),
+        Ok(Some(value)) => vaulted(&scope, &value).or_else(|| {
+            let title = format!("the password for sudo stands here in clear: `{name}`");
+            let help = "encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`";
+            scope.fail(Diagnostic { place: place.cloned(), ..Diagnostic::error(title).help(help) });
+            None
+        }),
+    };
+    wrong.extend(scope.take_wrong());
+    found.zip(place.cloned()).map(|(source, place)| Outside { source, place })
+}
+
 /// Where a secret comes from: one of [`KEYS`].
 fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, place: Option<&Place>) -> Result<Source, Failed> {
     let fail = |diagnostic: Diagnostic| {

@@ -1,6 +1,6 @@
 //! Why a node cannot be reached, and what to do about it.
 
-use super::{Holder, Target, session::Broken};
+use super::{Holder, Target, session::Broken, sudo::Failed};
 
 /// Why a node cannot be reached or was lost. `Display` says what is wrong, [`LinkError::remedy`] what to do.
 ///
@@ -75,6 +75,32 @@ pub enum LinkError {
         /// sudo's words.
         detail: String,
     },
+    /// The password for sudo is wrong.
+    #[error("sudo on `{host}` rejected the password")]
+    PasswordRejected {
+        /// The host.
+        host: String,
+    },
+    /// sudo does not show the prompt that it was given.
+    #[error("sudo on `{host}` does not ask for the password within {seconds} s: {detail}")]
+    PasswordNotAsked {
+        /// The host.
+        host: String,
+        /// The limit.
+        seconds: u64,
+        /// sudo's last words.
+        detail: String,
+    },
+    /// sudo has the password and does not go on.
+    #[error("sudo on `{host}` took the password and does not go on for {seconds} s: {detail}")]
+    SudoStuck {
+        /// The host.
+        host: String,
+        /// The limit.
+        seconds: u64,
+        /// sudo's last words.
+        detail: String,
+    },
     /// There is no sudo.
     #[error("`{host}` has no sudo, and the login is not root's")]
     NoSudo {
@@ -132,6 +158,12 @@ pub enum LinkError {
     },
 }
 
+/// What sudo says where it would ask: sudo, sudo-rs, and either where it looks for a terminal.
+const ASKS: [&str; 3] = ["password is required", "authentication is required", "terminal is required"];
+
+const WITHOUT_PASSWORD: &str =
+    "allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo";
+
 impl LinkError {
     /// What the reader can do about it.
     #[must_use]
@@ -153,12 +185,20 @@ impl LinkError {
             Self::Dropped { .. } => {
                 "sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which".to_owned()
             }
-            Self::SudoRefused { detail, .. } if detail.contains("tty") => {
+            Self::SudoRefused { detail, .. } if detail.contains("have a tty") => {
                 "sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d".to_owned()
             }
-            Self::SudoRefused { .. } => {
-                "allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo".to_owned()
+            Self::SudoRefused { detail, .. } if ASKS.iter().any(|words| detail.contains(words)) => {
+                format!("give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or {WITHOUT_PASSWORD}")
             }
+            Self::PasswordRejected { .. } => {
+                "it was tried once; correct what you typed for `--ask-become-pass`, or the host's `ansible_become_password`, which wins over it".to_owned()
+            }
+            Self::PasswordNotAsked { .. } => {
+                format!("PAM asks in its own words, which are not answered: if they mean the password, put `Defaults:USER passprompt_override` into a file in /etc/sudoers.d; or {WITHOUT_PASSWORD}")
+            }
+            Self::SudoStuck { .. } => format!("only the password is given to sudo, no second answer: {WITHOUT_PASSWORD}"),
+            Self::SudoRefused { .. } => WITHOUT_PASSWORD.to_owned(),
             Self::NoSudo { .. } => "install sudo, or log in as root: `ansible_user: root`".to_owned(),
             Self::LoginShell { .. } => {
                 "the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files".to_owned()
@@ -248,6 +288,19 @@ pub(super) fn from_greeting(target: &Target, broken: Broken, log: &str) -> LinkE
     }
 }
 
+/// Makes sense of a sudo that was given a password.
+pub(super) fn from_sudo(target: &Target, failed: Failed, log: &str) -> LinkError {
+    let host = target.host.clone();
+    let seconds = target.log_in_limit().as_secs();
+    let said = |words: String| if words.is_empty() { "it says nothing".to_owned() } else { format!("it says `{words}`") };
+    match failed {
+        Failed::Refused(broken) => from_greeting(target, broken, log),
+        Failed::Rejected => LinkError::PasswordRejected { host },
+        Failed::NotAsked(words) => LinkError::PasswordNotAsked { host, seconds, detail: said(words) },
+        Failed::Stuck(words) => LinkError::SudoStuck { host, seconds, detail: said(words) },
+    }
+}
+
 /// Makes sense of a session that broke later. `log` is ssh's.
 pub(super) fn from_broken(target: &Target, broken: Broken, log: &str) -> LinkError {
     let host = target.host.clone();
@@ -325,6 +378,9 @@ mod tests {
         let errors = [
             "sudo: a password is required\n",
             "sudo: sorry, you must have a tty to run sudo\n",
+            // sudo-rs
+            "sudo: interactive authentication is required\n",
+            "sudo: A terminal is required to authenticate\n",
             "ann is not in the sudoers file.\n",
             "/bin/sh: 1: exec: sudo: not found\n",
             "This account is currently not available.\n",
@@ -334,11 +390,15 @@ mod tests {
             errors.map(|text| shown(&from_greeting(&target(), Broken::Ended(text.into()), ""))).concat(),
             @r#"
         sudo on `db.example` refuses: a password is required
-          help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+          help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
         sudo on `db.example` refuses: sorry, you must have a tty to run sudo
           help: sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d
+        sudo on `db.example` refuses: interactive authentication is required
+          help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        sudo on `db.example` refuses: A terminal is required to authenticate
+          help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
         sudo on `db.example` refuses: ann is not in the sudoers file.
-          help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+          help: allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
         `db.example` has no sudo, and the login is not root's
           help: install sudo, or log in as root: `ansible_user: root`
         the login shell of `db.example` does not run commands: This account is currently not available.

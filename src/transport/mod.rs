@@ -11,6 +11,7 @@ mod node;
 mod output;
 mod session;
 mod ssh;
+mod sudo;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,8 @@ pub trait Channel: Send {
 /// What a channel has cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Frames and lock requests that were answered. The start of the session and its first frame are one.
+    /// Frames and lock requests that were answered. The start of the session and its first frame are one; where a password for sudo is
+    /// given, waiting for sudo is one more, and the password another.
     pub round_trips: u32,
     /// Bytes written to the remote shell, before ssh's encryption. Heartbeats are not counted, so that equal runs give equal numbers.
     pub bytes_sent: u64,

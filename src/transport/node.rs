@@ -14,8 +14,10 @@ use crate::question::connection::Addresses;
 
 use super::{
     Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
+    output::Output,
     session::{Broken, Ending, GREETING, Pipes, Session},
     ssh::{self, Connected},
+    sudo::{self, Prompt, READY},
     tunnel::Here,
     wire::Place,
 };
@@ -69,11 +71,14 @@ impl Transport {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
         let (mut login, mut logged_in) = (Duration::ZERO, Instant::now());
-        let (link, session) = match target.connection {
+        let password = target.become_password.as_ref().filter(|_| target.become_root);
+        let sudo = password.map(|password| Prompt::new().map(|prompt| (prompt, password))).transpose().map_err(here)?;
+        let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
+        let (link, opening) = match target.connection {
             Connection::Local => {
-                let child =
-                    spawn_locally(target, &self.place, far_ends).map_err(|error| here(format!("cannot run `sh`: {error}")))?;
-                (Link::Local(child), Session::start(pipes, &self.place, &lock, &first))
+                let child = spawn_locally(target, &self.place, prompt, far_ends)
+                    .map_err(|error| here(format!("cannot run `sh`: {error}")))?;
+                (Link::Local(child), self.open(target, pipes, sudo.is_some(), &lock, &first)?)
             }
             Connection::Ssh => {
                 let mut connected = {
@@ -84,17 +89,32 @@ impl Transport {
                     connected
                 };
                 // Before the command is there: what we say travels right behind the request to start it.
-                let session = Session::start(pipes, &self.place, &lock, &first);
-                let started = connected.start(&command(target, &self.place), far_ends).await;
+                let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
+                let started = connected.start(&command(target, &self.place, prompt), far_ends).await;
                 if let Err(error) = started {
                     let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
                     connected.close(Ending::Open, CLOSE_LIMIT).await;
                     return Err(LinkError::LoginShell { host: target.host.clone(), detail });
                 }
-                (Link::Ssh(connected), session)
+                (Link::Ssh(connected), opening)
             }
         };
-        let mut session = session.map_err(|broken| errors::from_broken(target, broken, ""))?;
+        let mut session = match (opening, &sudo) {
+            (Opening::Waiting(mut pipes), Some((prompt, password))) => {
+                match sudo::authenticate(&mut pipes, prompt, password, target.log_in_limit()).await {
+                    Ok(round_trips) => self.start(target, pipes, &lock, &first, round_trips)?,
+                    Err(failed) => {
+                        let log = link.log();
+                        // sudo reads the end of its input, and ends.
+                        drop(pipes);
+                        link.close(Ending::Open).await;
+                        return Err(errors::from_sudo(target, failed, &log));
+                    }
+                }
+            }
+            (Opening::Waiting(pipes), None) => self.start(target, pipes, &lock, &first, 0)?,
+            (Opening::Started(session), _) => session,
+        };
         let before = logged_in.elapsed();
         match welcome(target, &mut session, &lock, &first, progress).await {
             Ok(mut welcome) => {
@@ -109,6 +129,15 @@ impl Transport {
         }
     }
 
+    /// Starts the session at once, unless sudo may ask for a password: what is sent before it has asked would be taken for one.
+    fn open(&self, target: &Target, pipes: Pipes, waits: bool, lock: &Lock, first: &Frame) -> Result<Opening, LinkError> {
+        if waits { Ok(Opening::Waiting(pipes)) } else { self.start(target, pipes, lock, first, 0).map(Opening::Started) }
+    }
+
+    fn start(&self, target: &Target, pipes: Pipes, lock: &Lock, first: &Frame, round_trips: u32) -> Result<Session, LinkError> {
+        Session::start(pipes, &self.place, lock, first, round_trips).map_err(|broken| errors::from_broken(target, broken, ""))
+    }
+
     async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
         let open = || async {
             control::open(&self.base).await.map(Arc::new).map_err(|error| LinkError::Here {
@@ -117,6 +146,13 @@ impl Transport {
         };
         self.directory.get_or_try_init(open).await.cloned()
     }
+}
+
+/// The beginning of a session.
+enum Opening {
+    Started(Session),
+    /// Nothing was sent yet.
+    Waiting(Pipes),
 }
 
 /// Where in the beginning a session broke: before the shell spoke, or after.
@@ -249,33 +285,46 @@ impl Channel for Node {
 fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
     let ((stdin, far_stdin), (far_stdout, stdout), (far_stderr, stderr)) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
     let far_ends = [far_stdin.into_blocking_fd()?, far_stdout.into_blocking_fd()?, far_stderr.into_blocking_fd()?];
-    Ok((Pipes { stdin, stdout, stderr }, far_ends))
+    Ok((Pipes { stdin, stdout: Output::new(stdout), stderr: Output::new(stderr) }, far_ends))
 }
 
 /// The second argument of [`STARTER`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
 /// `read` and `head` take not a byte more than theirs.
 const READER: &str = "read -r n && eval \"$(head -c \"$n\")\"";
 
-/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is [`READER`].
-fn starter(target: &Target, shell: &str) -> String {
-    let own_session = format!("exec setsid -w {shell} -c \"$0\"");
+/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is what [`reader`] gives.
+fn starter(target: &Target, shell: &str, prompt: Option<&Prompt>) -> String {
+    let own_session = format!("setsid -w {shell} -c \"$0\"");
     let hello = format!("u=$(id -u); echo \"{GREETING}$u $SSH_CONNECTION\"");
+    // With `-k` no earlier answer counts, so that what is right today is right tomorrow. The words of errors are known in English.
+    let sudo = match prompt {
+        None => "exec sudo -n".to_owned(),
+        Some(prompt) => format!("export LC_ALL=C; exec sudo -k -S -p {}", prompt.argument()),
+    };
     if target.become_root {
-        format!("{hello}; [ \"$u\" = 0 ] && {own_session}; exec sudo -n -- setsid -w {shell} -c \"$0\"")
+        format!("{hello}; [ \"$u\" = 0 ] && exec {own_session}; {sudo} -- {own_session}")
     } else {
-        format!("{hello}; {own_session}")
+        format!("{hello}; exec {own_session}")
+    }
+}
+
+/// What root's shell runs. Where sudo may ask for a password, it says that sudo is done before it reads anything.
+fn reader(prompt: Option<&Prompt>) -> String {
+    match prompt {
+        None => READER.to_owned(),
+        Some(_) => format!("echo {READY}; {READER}"),
     }
 }
 
 /// The remote command. Login shells of all kinds read it, fish and csh too: one line, no `!`, no backslash, no quote inside a quote.
-fn command(target: &Target, place: &Place) -> String {
-    format!("exec /bin/sh -c '{}' '{READER}'", starter(target, &place.shell))
+fn command(target: &Target, place: &Place, prompt: Option<&Prompt>) -> String {
+    format!("exec /bin/sh -c '{}' '{}'", starter(target, &place.shell, prompt), reader(prompt))
 }
 
-fn spawn_locally(target: &Target, place: &Place, far_ends: [OwnedFd; 3]) -> std::io::Result<Child> {
+fn spawn_locally(target: &Target, place: &Place, prompt: Option<&Prompt>, far_ends: [OwnedFd; 3]) -> std::io::Result<Child> {
     let [stdin, stdout, stderr] = far_ends;
     Command::new("/bin/sh")
-        .args(["-c", &starter(target, &place.shell), READER])
+        .args(["-c", &starter(target, &place.shell, prompt), &reader(prompt)])
         // The operator's own log-in here is not the way to this node.
         .env_remove("SSH_CONNECTION")
         .stdin(Stdio::from(stdin))
@@ -290,13 +339,21 @@ mod tests {
 
     #[test]
     fn login_shells_of_all_kinds_read_the_command_alike() {
-        for become_root in [true, false] {
+        let prompt = Prompt::new().unwrap();
+        for (become_root, prompt) in [(true, None), (true, Some(&prompt)), (false, None)] {
             let target = Target { become_root, ..Target::new("node", "node") };
-            let command = command(&target, &Place::default());
+            let command = command(&target, &Place::default(), prompt);
             // fish and csh differ from sh in these, even between single quotes.
             assert!(!command.contains(['!', '\\', '\n']), "{command}");
             assert_eq!(command.matches('\'').count(), 4, "{command}");
+            // A login shell that shows its commands must not be taken for sudo that asks.
+            assert!(prompt.is_none_or(|prompt| !command.contains(&prompt.shown())), "{command}");
         }
+        let without = command(&Target::new("node", "node"), &Place::default(), None);
+        insta::assert_snapshot!(
+            without,
+            @r#"exec /bin/sh -c 'u=$(id -u); echo "autobot-provision-session $u $SSH_CONNECTION"; [ "$u" = 0 ] && exec setsid -w /bin/sh -c "$0"; exec sudo -n -- setsid -w /bin/sh -c "$0"' 'read -r n && eval "$(head -c "$n")"'"#
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What comes back from a node: marks found in the stream, lines handed on as they come.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::{
     io::AsyncReadExt as _,
     net::unix::pipe,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{Progress, session::Broken, wire};
@@ -32,6 +32,12 @@ impl Output {
         let count = self.pipe.read_buf(&mut self.buffer).await?;
         self.received += count as u64;
         Ok(count > 0)
+    }
+
+    /// Reads until nothing more comes, for a second at most: the last words of something that has ended.
+    pub(super) async fn fill_for_a_moment(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while let Ok(Ok(true)) = timeout_at(deadline, self.fill()).await {}
     }
 
     /// The first mark, and all that came before it.

@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Our ends of the pipes to a node's shell.
 pub(super) struct Pipes {
     pub(super) stdin: pipe::Sender,
-    pub(super) stdout: pipe::Receiver,
-    pub(super) stderr: pipe::Receiver,
+    pub(super) stdout: Output,
+    pub(super) stderr: Output,
 }
 
 /// Why the conversation ended. Whoever owns the connection knows more, and makes a `LinkError` of it.
@@ -76,17 +76,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Sends the loop's text, the lock request and the first frame, without waiting for anything.
-    pub(super) fn start(pipes: Pipes, place: &wire::Place, lock: &Lock, first: &Frame) -> Result<Self, Broken> {
+    /// Sends the loop's text, the lock request and the first frame, without waiting for anything. `round_trips` is what sudo has cost before.
+    pub(super) fn start(pipes: Pipes, place: &wire::Place, lock: &Lock, first: &Frame, round_trips: u32) -> Result<Self, Broken> {
         let nonce = nonce().map_err(|error| Broken::Nonsense(format!("no randomness: {error}")))?;
         let (to_node, queue) = mpsc::unbounded_channel();
         let mut session = Self {
             writer: tokio::spawn(write(pipes.stdin, queue)),
             nonce,
             to_node,
-            stdout: Output::new(pipes.stdout),
-            stderr: Output::new(pipes.stderr),
-            round_trips: 0,
+            stdout: pipes.stdout,
+            stderr: pipes.stderr,
+            round_trips,
             sent: 0,
             broken: false,
         };
@@ -112,7 +112,7 @@ impl Session {
         let before = String::from_utf8_lossy(&before);
         // A login shell may have said something first.
         let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
-        let mut words = greeting.unwrap_or_default().split_ascii_whitespace();
+        let mut words = greeting.unwrap_or_default().lines().next().unwrap_or_default().split_ascii_whitespace();
         let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| Broken::Nonsense(excerpt(&before)))?;
         Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
     }
@@ -274,8 +274,7 @@ impl Session {
 
     /// What the node wrote to standard error before its output ended: sudo's or the login shell's complaint.
     async fn ended(&mut self) -> Broken {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while let Ok(Ok(true)) = timeout_at(deadline, self.stderr.fill()).await {}
+        self.stderr.fill_for_a_moment().await;
         Broken::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
     }
 }

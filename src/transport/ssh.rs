@@ -62,7 +62,7 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connect
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).env_remove("SSH_ASKPASS");
     let mut child = ssh.spawn().map_err(|error| format!("cannot run `ssh`: {error}"))?;
     // ConnectTimeout is for the connection and the banner; a server may also stop answering after that.
-    let limit = target.connect_timeout * 2 + Duration::from_secs(5);
+    let limit = target.log_in_limit();
     let status = match timeout(limit, child.wait()).await {
         Ok(status) => status.map_err(|error| format!("cannot wait for `ssh`: {error}"))?,
         Err(_) => return Err(format!("Connection timed out: the log-in took longer than {} s", limit.as_secs())),

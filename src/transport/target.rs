@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::secret::Secret;
+
 /// How a node is reached (Ansible's `ansible_connection`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
@@ -35,8 +37,10 @@ pub struct Target {
     pub identity: Option<PathBuf>,
     /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
     pub arguments: SshArguments,
-    /// `ansible_become`: whether the shell is root's, through `sudo -n` where the login is not root's.
+    /// `ansible_become`: whether the shell is root's, through sudo where the login is not root's.
     pub become_root: bool,
+    /// `ansible_become_password` or `--ask-become-pass`: sent to sudo where it asks. Without one, sudo is told not to ask.
+    pub become_password: Option<Secret>,
     /// `ansible_connection`.
     pub connection: Connection,
     /// Whether unknown host keys are accepted.
@@ -59,11 +63,18 @@ impl Target {
             identity: None,
             arguments: SshArguments::default(),
             become_root: true,
+            become_password: None,
             connection: Connection::Ssh,
             host_keys: HostKeys::Strict,
             connect_timeout: Duration::from_secs(10),
             known_hosts: None,
         }
+    }
+
+    /// How long each part of the way to root's shell may take. Twice the limit for connecting and more, as for the log-in: servers pause after
+    /// a wrong password, and look users up elsewhere.
+    pub(super) fn log_in_limit(&self) -> Duration {
+        self.connect_timeout * 2 + Duration::from_secs(5)
     }
 
     /// This machine itself, as root.

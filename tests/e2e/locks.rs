@@ -217,7 +217,7 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     # sudo refused
     host: unreachable
         sudo on `ADDRESS` refuses: a password is required
-        help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+        help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
     # no sudo
     host: unreachable
         `ADDRESS` has no sudo, and the login is not root's

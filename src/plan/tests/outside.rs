@@ -285,3 +285,65 @@ fn an_error_in_an_encrypted_file_shows_keys_and_places_and_no_values() {
     1 error
     ");
 }
+
+/// Where `db` gets its password for sudo, with these variables.
+fn for_sudo(vars: &str) -> String {
+    let sample = app(USE);
+    sample.write("inventory/group_vars/all/vars.yml", &format!("{}{vars}\n", inline("vault_become")));
+    match sample.load() {
+        Ok(plan) => {
+            let found = plan.hosts[0].connection().become_password.as_ref();
+            found.map_or_else(|| "none".to_owned(), |found| format!("{} at {}", found.source.shown(), found.place))
+        }
+        Err(_) => sample.wrong(),
+    }
+}
+
+#[test]
+fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
+    let vars = [
+        "",
+        "ansible_become_password: \"\"",
+        "ansible_become_password: \"{{ vault_become }}\"",
+        &inline("ansible_become_pass"),
+        "ansible_become_password: {env: BECOME}",
+        "ansible_become_pass: {command: [pass, show, \"sudo/{{ inventory_hostname }}\"]}",
+        // The last name wins, as in Ansible.
+        "ansible_become_password: {env: ONE}\nansible_sudo_pass: {env: TWO}",
+        "ansible_become: false\nansible_become_password: hunter2",
+        "ansible_become_password: hunter2",
+        "ansible_become_pass: \"{{ vault_become }}x\"",
+        "ansible_become_password: 12345678",
+        "ansible_become_password: {envv: BECOME}",
+        "ansible_become_password: {value: hunter2}",
+        "ansible_become_password: \"{{ nowhere }}\"",
+    ];
+    let told: Vec<String> = vars.iter().map(|vars| for_sudo(vars)).collect();
+    assert!(!told.concat().contains("hunter2") && !told.concat().contains("12345678"));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    none
+    none
+    Ansible Vault at inventory/group_vars/all/vars.yml:8:26
+    Ansible Vault at inventory/group_vars/all/vars.yml:9:3
+    the variable `BECOME` of the environment at inventory/group_vars/all/vars.yml:8:26
+    the command `pass` at inventory/group_vars/all/vars.yml:8:22
+    the variable `TWO` of the environment at inventory/group_vars/all/vars.yml:9:20
+    none
+    inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:22: the password for sudo stands here in clear: `ansible_become_pass` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:27: unknown source `envv` of the secret `ansible_become_password` [did you mean `env`?]
+    inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all/vars.yml:8:30: undefined variable `nowhere` [declare it under `defaults:` of the role, or set it in the inventory]
+    "#);
+}
+
+#[test]
+fn a_password_for_sudo_in_clear_on_the_command_line_is_refused() {
+    let mut sample = app(USE);
+    sample.request.extra_vars = vec!["ansible_become_password=hunter2".to_owned()];
+    insta::assert_snapshot!(
+        sample.wrong(),
+        @"-e:1:25: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]"
+    );
+}

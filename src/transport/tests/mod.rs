@@ -2,6 +2,7 @@
 
 mod local;
 mod over_ssh;
+mod sudo;
 
 use std::{
     fs,

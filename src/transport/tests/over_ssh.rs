@@ -19,7 +19,7 @@ use super::{
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// An sshd of our own. It lets one key in, as whoever runs the tests.
-struct Server {
+pub(super) struct Server {
     directory: TempDir,
     port: u16,
     child: Child,
@@ -65,7 +65,7 @@ impl Server {
         fs::write(self.path(file), format!("[127.0.0.1]:{} {key}", self.port)).unwrap();
     }
 
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         Target {
             port: Some(self.port),
             identity: Some(self.path("key")),
@@ -85,12 +85,12 @@ impl Drop for Server {
 }
 
 /// A transport with a directory of its own for control sockets.
-fn transport() -> (Transport, TempDir) {
+pub(super) fn transport() -> (Transport, TempDir) {
     let base = tempfile::tempdir_in("/tmp").unwrap();
     (Transport::new(5).with_control_base(base.path()), base)
 }
 
-async fn connect(transport: &Transport, target: &Target, first: Frame) -> Result<(Node, Welcome), LinkError> {
+pub(super) async fn connect(transport: &Transport, target: &Target, first: Frame) -> Result<(Node, Welcome), LinkError> {
     transport.connect(target, Lock::Look, first, &mut |_| {}).await
 }
 
@@ -272,7 +272,7 @@ async fn a_server_that_is_busy_is_tried_again() {
 }
 
 /// Log-ins on this server look like an ordinary user's: `id` says so, and `sudo` is this script.
-async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
+pub(super) async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
     let programs = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
         let path = programs.path().join(name);

@@ -1,5 +1,6 @@
 //! Secrets: made once, kept, found nowhere but in the files that are theirs, and never made anew while the old ones are in use.
 
+mod become_password;
 mod leaks;
 mod lent;
 mod lost;

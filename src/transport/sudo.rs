@@ -1,0 +1,126 @@
+//! The password for sudo: sent once, after sudo's own prompt was read, and to nothing else.
+
+use std::time::Duration;
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    time::{Instant, sleep_until},
+};
+use zeroize::Zeroizing;
+
+use crate::secret::{Secret, nonce};
+
+use super::session::{Broken, Pipes};
+
+/// What root's shell says on a line of its own before it reads anything: sudo is done, with or without a question.
+pub(super) const READY: &str = "autobot-provision-root";
+
+/// The prompt that sudo is told to show.
+///
+/// It holds a percent sign, which the argument doubles. A login shell that prints the commands it runs therefore never prints the prompt itself.
+#[derive(Debug)]
+pub(super) struct Prompt {
+    before: String,
+    after: String,
+}
+
+impl Prompt {
+    /// A prompt that nothing else on the node can print by chance: 128 random bits.
+    pub(super) fn new() -> Result<Self, String> {
+        let nonce = nonce().map_err(|error| format!("the operating system gives no random numbers: {error}"))?;
+        let (before, after) = nonce.split_at(nonce.len() / 2);
+        Ok(Self { before: before.to_owned(), after: after.to_owned() })
+    }
+
+    /// For `sudo -p`: one word, which no shell gives a meaning to.
+    pub(super) fn argument(&self) -> String {
+        format!("{}%%{}", self.before, self.after)
+    }
+
+    /// What sudo shows.
+    pub(super) fn shown(&self) -> String {
+        format!("{}%{}", self.before, self.after)
+    }
+}
+
+/// Why there is no root shell.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The login shell or sudo ended, for another reason than a wrong password; with what they wrote to standard error.
+    Refused(Broken),
+    /// The password is wrong.
+    Rejected,
+    /// sudo did not ask in time, or asks something else; with its last words.
+    NotAsked(String),
+    /// sudo took the password and did not go on in time; with its last words.
+    Stuck(String),
+}
+
+/// What sudo says of a wrong password when it may not ask again; sudo-rs says the second.
+const WRONG: [&str; 2] = ["incorrect password attempt", "incorrect authentication attempt"];
+
+/// Waits until root's shell is ready, and answers sudo's question for the password if it asks. Says how many round trips that were.
+///
+/// The password is written only after the prompt was read, and only once. When sudo asks again, nothing more is written; the caller drops the
+/// pipes, which ends sudo. `limit` is for each of the two waits. What was read stays in the buffers.
+pub(super) async fn authenticate(pipes: &mut Pipes, prompt: &Prompt, password: &Secret, limit: Duration) -> Result<u32, Failed> {
+    let shown = prompt.shown();
+    let mut deadline = Instant::now() + limit;
+    // How much of standard error was there when the password was sent.
+    let mut asked_until = None;
+    loop {
+        if has_line(&pipes.stdout.buffer, READY) {
+            return Ok(1 + u32::from(asked_until.is_some()));
+        }
+        let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]);
+        let asks = errors.contains(&shown);
+        match asked_until {
+            None if asks => {
+                let mut line = Zeroizing::new(Vec::with_capacity(password.expose().len() + 1));
+                line.extend_from_slice(password.expose().as_bytes());
+                line.push(b'\n');
+                asked_until = Some(pipes.stderr.buffer.len());
+                deadline = Instant::now() + limit;
+                // Where sudo has ended meanwhile, the end of its outputs tells why.
+                let _ = pipes.stdin.write_all(&line).await;
+                continue;
+            }
+            Some(_) if asks => return Err(Failed::Rejected),
+            None | Some(_) => {}
+        }
+        let more = tokio::select! {
+            more = pipes.stdout.fill() => more,
+            more = pipes.stderr.fill() => more,
+            () = sleep_until(deadline) => {
+                let said = last_words(&pipes.stderr.buffer, asked_until, &shown);
+                return Err(if asked_until.is_some() { Failed::Stuck(said) } else { Failed::NotAsked(said) });
+            }
+        };
+        if !matches!(more, Ok(true)) {
+            pipes.stderr.fill_for_a_moment().await;
+            if has_line(&pipes.stdout.buffer, READY) {
+                // Root's shell was there, and is gone: the session finds out why.
+                return Ok(1 + u32::from(asked_until.is_some()));
+            }
+            let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]).replace(&shown, "\n");
+            let wrong = asked_until.is_some() && WRONG.iter().any(|words| errors.contains(words));
+            return Err(if wrong { Failed::Rejected } else { Failed::Refused(Broken::Ended(errors)) });
+        }
+    }
+}
+
+/// Whether a whole line of the text is this one.
+fn has_line(text: &[u8], wanted: &str) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    // What comes after the last newline is no whole line yet.
+    lines.next_back();
+    lines.any(|line| line == wanted.as_bytes())
+}
+
+/// The last line that was written, for a message; without the prompt.
+fn last_words(errors: &[u8], from: Option<usize>, shown: &str) -> String {
+    let text = String::from_utf8_lossy(&errors[from.unwrap_or(0)..]).replace(shown, "\n");
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().take(200).map(plain).collect()
+}
