@@ -88,7 +88,7 @@ struct FileState {
 
 fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
     let given: Parameters = decode(parameters)?;
-    let access = Access { owner: given.owner, group: given.group, mode: given.mode };
+    let access = Access { owner: given.owner.clone(), group: given.group.clone(), mode: given.mode };
     if matches!(given.state, State::Absent | State::Link) && access != Access::default() {
         let culprit = [("owner", access.owner.is_some()), ("group", access.group.is_some()), ("mode", access.mode.is_some())];
         let name = culprit.iter().find(|(_, present)| *present).map_or("", |(name, _)| name);

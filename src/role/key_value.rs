@@ -101,7 +101,7 @@ mod tests {
         command: {cmd: "make install", creates: /usr/bin/app, chdir: /opt/src}
         no short form
         no short form
-        no short form
+        assert: {a: b}
         "#);
     }
 }

@@ -83,7 +83,15 @@ mod tests {
         let text = "port {{ port | default(6379) }}\n{% if tls %} tls on{% endif %}\nnext\n{% for x in l %}\n  {% if x %}\n{{ debug }}\n  {% endif %}\n{% endfor %}\n{{ a | b64decode }} {{ l | map('upper') | join(',') }}\n{{ broken }\n";
         let found = differences(text, &|name| name == "debug");
         let shown: Vec<String> = found.iter().map(|found| format!("{}: {}", found.line, found.text)).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+    1: arguments of filters need names: `| default(value=6379)`
+    2: Ansible drops the line break after `{% endif %}`, Tera keeps it
+    5: Ansible keeps the blanks before `{% if x %}`, Tera drops the whole line
+    6: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
+    7: Ansible keeps the blanks before `{% endif %}`, Tera drops the whole line
+    9: `map` is a filter of Jinja: `[x.name for x in list]`
+    9: arguments of filters need names: `| join(sep=',')`
+    "#);
         assert!(differences("port {{ port }}\n{% if tls %}\ntls on\n{% endif %}\n", &|_| false).is_empty());
     }
 }

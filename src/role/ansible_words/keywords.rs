@@ -29,8 +29,8 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
     ),
     Word::task(
         "with_dict",
-        "write `loop` with the pairs of the map",
-        "command: {argv: [touch, \"/srv/{{ item.key }}\"], creates: \"/srv/{{ item.key }}\"}, loop: \"{{ app_map | pairs }}\"",
+        "write `loop` with the pairs of the map: `item[0]` is the key, `item[1]` the value",
+        "command: {argv: [touch, \"/srv/{{ item[0] }}\"], creates: \"/srv/{{ item[0] }}\"}, loop: \"{{ app_map | pairs }}\"",
     ),
     Word::task(
         "with_sequence",

@@ -174,11 +174,7 @@ pub(crate) const MODULES: &[Word] = &[
     Word::task("fetch", READ, CAT),
     Word::task("getent", READ, "command: {cmd: getent passwd app, reads: true, ok_rc: [0, 2]}, register: app"),
     Word::task("service_facts", READ, IS_ACTIVE),
-    Word::task(
-        "package_facts",
-        READ,
-        "command: {cmd: dpkg-query -W -f '${Version}' redis, reads: true, ok_rc: [0, 1]}, register: redis",
-    ),
+    Word::task("package_facts", READ, "command: {argv: [dpkg-query, -W, redis], reads: true, ok_rc: [0, 1]}, register: redis"),
     Word::task("mount_facts", READ, "command: {cmd: findmnt -n /srv, reads: true, ok_rc: [0, 1]}, register: mounted"),
     Word::task("listen_ports_facts", READ, "command: {cmd: ss -Hltn, reads: true}, register: listening"),
     Word::task(
@@ -282,7 +278,12 @@ pub(crate) const MODULES: &[Word] = &[
     ),
     Word::task("postgresql_membership", "say it at the member", "postgresql_user: {name: app, member_of: [readers]}"),
     Word::new("redis_data", "keys are data and no state that a role declares: the commands `redis …` look at them and clean up"),
-    Word::part("redis_info", Health, "ask with a health check", "read: {redis: {socket: /run/redis/redis.sock}}"),
+    Word::part(
+        "redis_info",
+        Health,
+        "ask with a health check",
+        "read: {redis: {socket: /run/redis/redis.sock, password_file: /etc/app/redis.env, password_key: REDIS_PASSWORD}}",
+    ),
     Word::task("openssl_privatekey", GUARDED, OPENSSL),
     Word::task(
         "openssl_csr",

@@ -127,7 +127,6 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
             "command: {cmd: passwd -l app, unless: passwd -S app | grep -q ' L '}",
         ),
     ),
-    ("user", Word::new("createhome", "write `create_home`")),
     ("user", Word::new("remove", "leave it out: an account goes, its files stay; `file: {state: absent}` removes them")),
     ("user", Word::new("force", "leave it out: an account goes, its files stay")),
     ("user", Word::new("non_unique", "give each account a `uid` of its own")),
@@ -144,7 +143,7 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
         Word::task(
             "expires",
             "set it with a guard",
-            "command: {cmd: chage -E 2030-01-01 app, unless: chage -l app | grep -q 'Jan 01, 2030'}",
+            "command: {cmd: chage -E 2030-01-01 app, unless: chage -l app | grep -q 2030}",
         ),
     ),
     ("user", Word::new("local", "leave it out: accounts are the node's own")),
