@@ -194,7 +194,7 @@ fn every_resource_is_documented_with_its_parameters() {
         ("ufw", "to_port protocol from src to dest if default"),
         ("user", "user createhome"),
         // Of the task, and documented there.
-        ("command", "become_user"),
+        ("command", "become_user environment"),
     ];
     let text = fs::read_to_string(root().join("docs/ROLES.md")).unwrap();
     let list = fs::read_to_string(root().join("src/resource/mod.rs")).unwrap();

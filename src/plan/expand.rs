@@ -314,7 +314,13 @@ fn skipped(scope: &Scope<'_>, when: &[Node]) -> Result<Option<String>, Failed> {
 
 /// Renders the parameters of an exercise and makes it.
 fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, place: &Place, node: &Node) -> Result<Box<dyn Exercise>, Failed> {
-    let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| scope.render(node))?;
+    let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| {
+        let mut values = scope.render(node)?;
+        if let Value::Object(values) = &mut values {
+            values.retain(|_, value| !value.is_null());
+        }
+        Ok(values)
+    })?;
     (kind.decode)(values).map_err(|wrong| match wrong {
         Wrong::File(diagnostic) => scope.fail(*diagnostic),
         Wrong::Parameter { path, message } => scope.fail(misfit(kind.name, place, node, &path, &message)),
@@ -328,6 +334,8 @@ fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Fail
     for (key, value) in node.as_map().unwrap_or_default() {
         let value = if kind.expressions.contains(&key.name.as_str()) { claims(scope, value) } else { scope.render(value) };
         match value {
+            // Nothing (`null`, `omit`) means that the parameter is not given.
+            Ok(Value::Null) => {}
             Ok(value) => {
                 values.insert(key.name.clone(), value);
             }

@@ -72,6 +72,10 @@ impl Files for RoleFiles<'_> {
             self.missing = Some(missing.clone());
             return Err(missing);
         }
+        if let Err(jinja) = self.part.project.no_jinja(&self.part.role, name, self.place) {
+            self.missing = Some(jinja.clone());
+            return Err(jinja);
+        }
         self.rendered(name).map_err(|Failed| {
             self.reported = true;
             Diagnostic::error(format!("the template `{name}` does not render"))

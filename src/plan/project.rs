@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -12,10 +13,10 @@ use serde_json::Value;
 use crate::{
     inventory::Inventory,
     outside::Outside,
-    role::{Role, reserved},
+    role::{Role, VarType, reserved},
     secret::SecretRef,
     source::{self, Diagnostic, Diagnostics, Place, SourceFile, Vaulted, did_you_mean},
-    template::{Problem, Template},
+    template::{Problem, Template, differences, is_jinja_file},
     vault,
 };
 
@@ -25,6 +26,9 @@ use super::{extra::Extra, outside::Vaults};
 pub(super) type Compiled = Arc<Result<Template, Vec<Problem>>>;
 /// A compiled template file with the sources of itself and what it includes.
 pub(super) type CompiledFile = Arc<Result<(Template, Vec<Arc<SourceFile>>), Diagnostics>>;
+
+/// So many differences of a template of Jinja are shown.
+const MOST_DIFFERENCES: usize = 6;
 
 /// Roles, inventory and `-e` of one run.
 #[derive(Debug)]
@@ -106,7 +110,10 @@ impl Project {
         let file = self.read(&folder, name, "template", place)?;
         let mut sources = HashMap::from([(name.to_owned(), Arc::clone(&file))]);
         let mut unreadable = Diagnostics::default();
-        let compiled = Template::file(name, &file.text, &mut |included| match self.read(&folder, included, "template", place) {
+        let compiled = Template::file(name, &file.text, &mut |included| match self
+            .no_jinja(role, included, place)
+            .and_then(|()| self.read(&folder, included, "template", place))
+        {
             Ok(file) => Some(sources.entry(included.to_owned()).or_insert(file).text.clone()),
             Err(diagnostic) => {
                 // A file that is merely missing is reported where it is included.
@@ -136,6 +143,29 @@ impl Project {
                     .collect(),
             )),
         }
+    }
+
+    /// Refuses a template of Jinja, and says what of it means something else here.
+    pub(super) fn no_jinja(&self, role: &str, name: &str, place: &Place) -> Result<(), Diagnostic> {
+        if !is_jinja_file(name) {
+            return Ok(());
+        }
+        let file = self.read(&format!("templates/{role}"), name, "template", place)?;
+        let defaults = self.roles.get(role).map(|role| &role.defaults);
+        let is_flag = |name: &str| defaults.and_then(|all| all.get(name)).is_some_and(|default| default.kind == VarType::Bool);
+        let found = differences(&file.text, &is_flag);
+        let stem = name.trim_end_matches(".j2");
+        let mut help = format!("save it as `{stem}.tera`");
+        help.push_str(if found.is_empty() { "; nothing in it is spelled otherwise in Tera" } else { ", with these changes:" });
+        for difference in found.iter().take(MOST_DIFFERENCES) {
+            let _ = write!(help, "\nline {}: {}", difference.line, difference.text);
+        }
+        if found.len() > MOST_DIFFERENCES {
+            let _ = write!(help, "\nand {} more", found.len() - MOST_DIFFERENCES);
+        }
+        Err(Diagnostic::error(format!("`{name}` is a template of Jinja, and templates here are Tera"))
+            .at(place.clone())
+            .help(help))
     }
 
     fn read(&self, folder: &str, name: &str, what: &str, place: &Place) -> Result<Arc<SourceFile>, Diagnostic> {

@@ -1,5 +1,6 @@
 //! Whole projects in temporary directories.
 
+mod ansible;
 mod lending;
 mod mistakes;
 mod names;

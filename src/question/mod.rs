@@ -18,6 +18,7 @@ pub mod pg_cluster;
 pub mod port_owner;
 pub mod redis;
 pub mod sysctl;
+pub mod tree;
 pub mod ufw;
 pub mod unit;
 

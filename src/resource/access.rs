@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Who shall own something and who may do what with it. What is not given stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Access {
     /// The owner.
     pub owner: Option<AccountName>,

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Segment, Verdict, Wrong, decode};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -18,7 +18,20 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "command",
     decode: from_parameters,
-    parameters: &["cmd", "argv", "creates", "removes", "unless", "only_if", "reads", "ok_rc", "chdir", "stdin", "become_user"],
+    parameters: &[
+        "cmd",
+        "argv",
+        "creates",
+        "removes",
+        "unless",
+        "only_if",
+        "reads",
+        "ok_rc",
+        "chdir",
+        "stdin",
+        "become_user",
+        "environment",
+    ],
     secret_parameters: &["stdin"],
     expressions: &[],
     free_form: "cmd",
@@ -40,11 +53,17 @@ struct Parameters {
     stdin: Option<Sealed>,
     /// Put in by the loader from the task's keyword.
     become_user: Option<String>,
+    /// Put in by the loader from the task's keyword.
+    #[serde(default)]
+    environment: Map<String, Value>,
 }
 
 #[derive(Debug)]
 struct Command {
+    /// The line as it is written.
     text: String,
+    /// The line that is run: with its environment.
+    script: String,
     user: Option<String>,
     chdir: Option<RemotePath>,
     stdin: Sealed,
@@ -69,7 +88,7 @@ enum Done {
 }
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
-    let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user } =
+    let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user, environment } =
         decode(parameters)?;
     let text = match (cmd, argv) {
         (Some(cmd), None) if !cmd.trim().is_empty() => cmd,
@@ -79,8 +98,11 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         (None, Some(_)) => return Err(Wrong::parameter("argv", "is empty")),
         (None, None) => return Err(Wrong::parameter("", "give `cmd` (a line of shell) or `argv` (a list of words)")),
     };
-    let shell =
-        |text: String, output: bool| GuardKey::Shell(Shell { text, user: become_user.clone(), chdir: chdir.clone(), output });
+    let environment = assignments(&environment)?;
+    let in_environment = |text: String| format!("{environment}{}", if environment.is_empty() { text } else { quoted(&text) });
+    let shell = |text: String, output: bool| {
+        GuardKey::Shell(Shell { text: in_environment(text), user: become_user.clone(), chdir: chdir.clone(), output })
+    };
     let guards: Vec<(GuardKey, Done)> = [
         creates.map(|path| (GuardKey::Exists(path), Done::AtZero)),
         removes.map(|path| (GuardKey::Exists(path), Done::Otherwise)),
@@ -106,7 +128,44 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         Some((key, done)) => When::Guarded { key, done },
         None => When::Reads { fine: ok_rc.unwrap_or_else(|| vec![0]), key: shell(text.clone(), true) },
     };
-    Ok(Box::new(Command { text, user: become_user, chdir, stdin: stdin.unwrap_or_default(), when }))
+    let script = in_environment(text.clone());
+    Ok(Box::new(Command { text, script, user: become_user, chdir, stdin: stdin.unwrap_or_default(), when }))
+}
+
+/// `exec env NAME=VALUE… /bin/sh -c `, to go before a quoted line of shell: the values are data, and only that line's process has them.
+/// Empty without variables.
+fn assignments(environment: &Map<String, Value>) -> Result<String, Wrong> {
+    let wrong = |name: &str, message: String| Wrong::Parameter {
+        path: vec![Segment::Key("environment".to_owned()), Segment::Key(name.to_owned())],
+        message,
+    };
+    let mut text = String::new();
+    for (name, value) in environment {
+        let is_name = !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !is_name {
+            return Err(wrong(name, format!("`{}` is not the name of a variable of the environment", name.escape_debug())));
+        }
+        let value = match value {
+            // `omit`, or nothing: the variable is not set.
+            Value::Null => continue,
+            Value::String(value) => value.clone(),
+            Value::Number(value) => value.to_string(),
+            Value::Bool(value) => {
+                return Err(wrong(name, format!("a program gets text: write \"{value}\", \"1\" or what it expects")));
+            }
+            Value::Array(_) | Value::Object(_) => return Err(wrong(name, "a program gets text".to_owned())),
+        };
+        let word = quote(&format!("{name}={value}")).map_err(|error| wrong(name, error.to_string()))?;
+        let _ = write!(text, " {word}");
+    }
+    Ok(if text.is_empty() { text } else { format!("exec env{text} /bin/sh -c ") })
+}
+
+/// A line of shell as one word. One with a NUL byte goes on as it is, and is refused when the script is made.
+fn quoted(text: &str) -> String {
+    quote(text).unwrap_or_else(|_| text.to_owned())
 }
 
 fn joined(argv: &[String]) -> Result<String, Wrong> {
@@ -172,7 +231,7 @@ impl Command {
             .using(RUN_AS)
             .arg(self.user.as_deref().unwrap_or_default())
             .arg(self.chdir.as_ref().map(RemotePath::as_str).unwrap_or_default())
-            .arg(&self.text)
+            .arg(&self.script)
             .input(self.stdin.clone());
         Change::new("run", script).diff(diff)
     }
@@ -303,6 +362,45 @@ mod tests {
         assert_eq!(resource.secrets(), [secret]);
         let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
         assert!(!crate::secret::holds_token(&change.script.render().unwrap()));
+    }
+
+    #[test]
+    fn the_environment_is_data_for_the_command_and_for_its_guard_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("made");
+        let hostile = "a b'c\"$(touch pwned)`id`\nd $HOME \\";
+        let environment = json!({"APP_VALUE": hostile, "COUNT": 7, "GONE": null});
+        let resource = command(json!({
+            "cmd": format!("printf '%s|%s|%s' \"$APP_VALUE\" \"$COUNT\" \"${{GONE-unset}}\" >{}", path.display()),
+            "unless": format!("[ \"$COUNT\" = 7 ] && [ -e {} ]", path.display()),
+            "environment": environment,
+        }))
+        .unwrap();
+        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
+        let done = run(&change.script, Path::new("/nonexistent"));
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{hostile}|7|unset"));
+        assert!(matches!(compare(resource.as_ref()).0, Verdict::Converged { .. }));
+        let (_, registered) =
+            compare(command(json!({"cmd": "echo $COUNT", "reads": true, "environment": {"COUNT": 8}})).unwrap().as_ref());
+        assert_eq!(registered.unwrap()["stdout"], "8");
+    }
+
+    #[test]
+    fn only_names_and_texts_make_an_environment() {
+        for (name, value, message) in [
+            ("A B", json!("x"), "not the name of a variable"),
+            ("1A", json!("x"), "not the name of a variable"),
+            ("", json!("x"), "not the name of a variable"),
+            ("A=B", json!("x"), "not the name of a variable"),
+            ("-i", json!("x"), "not the name of a variable"),
+            ("A", json!(true), "write \"true\""),
+            ("A", json!(["x"]), "a program gets text"),
+            ("A", json!("x\u{0}"), "NUL"),
+        ] {
+            let error = command(json!({"cmd": "true", "creates": "/a", "environment": {name: value}})).unwrap_err();
+            assert!(error.contains(message), "{name}: {error}");
+        }
     }
 
     #[test]

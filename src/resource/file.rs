@@ -14,6 +14,7 @@ use crate::{
         Questions, Unanswered,
         account::AccountName,
         path::{Attributes, Entry, Found, Look, PathState},
+        tree::{Tree, TreeKey},
     },
     script::Script,
     secret::Sealed,
@@ -23,7 +24,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "file",
     decode: from_parameters,
-    parameters: &["path", "dest", "name", "state", "owner", "group", "mode", "src", "follow", "force"],
+    parameters: &["path", "dest", "name", "state", "owner", "group", "mode", "src", "follow", "force", "recurse"],
     secret_parameters: &[],
     expressions: &[],
     free_form: "",
@@ -44,6 +45,8 @@ struct Parameters {
     follow: Flag,
     #[serde(default)]
     force: Flag,
+    #[serde(default)]
+    recurse: Flag,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -63,6 +66,8 @@ enum Wanted {
     Nothing,
     /// A directory, its parents made as needed: root's and 0755.
     Directory(Access),
+    /// A directory, and the same owner, group and mode for all that is in it.
+    Tree(Access),
     /// A file that something else makes.
     File(Access),
     /// A file, empty when it is new.
@@ -83,7 +88,7 @@ struct FileState {
 
 fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
     let given: Parameters = decode(parameters)?;
-    let access = Access { owner: given.owner, group: given.group, mode: given.mode };
+    let access = Access { owner: given.owner.clone(), group: given.group.clone(), mode: given.mode };
     if matches!(given.state, State::Absent | State::Link) && access != Access::default() {
         let culprit = [("owner", access.owner.is_some()), ("group", access.group.is_some()), ("mode", access.mode.is_some())];
         let name = culprit.iter().find(|(_, present)| *present).map_or("", |(name, _)| name);
@@ -98,6 +103,9 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
             return Err(Wrong::parameter("force", "goes with `state: link` only"));
         }
     }
+    if given.recurse.0 {
+        check_recurse(&given, &access)?;
+    }
     let wanted = match given.state {
         State::Absent if given.path.parent().as_str() == "/" => {
             return Err(Wrong::parameter(
@@ -106,6 +114,7 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
             ));
         }
         State::Absent => Wanted::Nothing,
+        State::Directory if given.recurse.0 => Wanted::Tree(access),
         State::Directory => Wanted::Directory(access),
         State::File => Wanted::File(access),
         State::Touch => Wanted::SomeFile(access),
@@ -118,11 +127,37 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     Ok(Box::new(FileState { path: given.path, wanted, follow: given.follow.0 }))
 }
 
+/// What does not go with `recurse`.
+fn check_recurse(given: &Parameters, access: &Access) -> Result<(), Wrong> {
+    let wrong = |name: &str, message: String| Err(Wrong::parameter(name, message));
+    if given.state != State::Directory {
+        return wrong("recurse", "goes with `state: directory` only".to_owned());
+    }
+    if *access == Access::default() {
+        return wrong("recurse", "say with `owner`, `group` or `mode` what all that is in the directory shall have".to_owned());
+    }
+    if given.follow.0 {
+        return wrong("follow", "`recurse` follows no links: name the directory itself".to_owned());
+    }
+    if given.path.parent().as_str() == "/" {
+        return wrong("path", format!("`{}` is no path to change with all that is in it; name something in it", given.path));
+    }
+    if let Some(mode) = access.mode.filter(|mode| mode.0 & 0o100 == 0) {
+        let message = format!("with `recurse` it is the mode of directories, too, and {} lets nobody enter them", mode.octal());
+        return wrong("mode", format!("{message}: leave `mode` out, or give it to each file"));
+    }
+    Ok(())
+}
+
 impl Resource for FileState {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(Look::attributes(&self.path));
         match &self.wanted {
             Wanted::Directory(access) | Wanted::File(access) | Wanted::SomeFile(access) => access.questions(ask),
+            Wanted::Tree(access) => {
+                access.questions(ask);
+                ask.ask::<Tree>(self.tree(access));
+            }
             Wanted::Nothing | Wanted::Link { .. } => {}
         }
     }
@@ -133,6 +168,10 @@ impl Resource for FileState {
             Wanted::Nothing => Ok(self.nothing(found)),
             Wanted::Link { target, force } => Ok(self.link(found, target, *force)),
             Wanted::Directory(access) => self.directory(is, found, access),
+            Wanted::Tree(access) => match found.entry {
+                Entry::Directory(ref actual) => self.whole_tree(is, access, actual),
+                Entry::Absent | Entry::File(_) | Entry::Link(_) | Entry::Other(_) => self.directory(is, found, access),
+            },
             Wanted::File(access) => self.file(is, found, access, false),
             Wanted::SomeFile(access) => self.file(is, found, access, true),
         }
@@ -199,6 +238,27 @@ impl FileState {
         }
     }
 
+    fn tree(&self, access: &Access) -> TreeKey {
+        TreeKey { path: self.path.clone(), access: access.clone() }
+    }
+
+    /// The directory is there: it and all that is in it.
+    fn whole_tree(&self, is: &Is<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
+        let AccessDifference { missing, mut diff, mut summary } = access.compare(is, Some(actual))?;
+        let below = *is.answers.get::<Tree>(&self.tree(access))?;
+        if below > 0 {
+            let what = format!("{below} {} below", if below == 1 { "entry" } else { "entries" });
+            let wanted = access.compare(is, None)?.summary.join(", ");
+            diff.attribute(&what, "with another access", &wanted);
+            summary.push(format!("{what} → {wanted}"));
+        }
+        if summary.is_empty() {
+            return Ok(Verdict::CONVERGED);
+        }
+        let script = Script::new("set_tree \"$@\"").using(SET_TREE).arg(self.path.as_str());
+        Ok(blocked_by(&missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
+    }
+
     fn file(&self, is: &Is<'_>, found: &Found, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
         match found.seen(self.follow) {
             Some(Entry::File(file)) => self.access(is, access, &file.attributes),
@@ -255,6 +315,20 @@ if [ ! -d "$1" ]; then
     mkdir -m "${4:-0755}" -- "$1"
 fi
 set_access "$@""#;
+
+/// `set_tree PATH OWNER GROUP MODE`: all of a directory, itself included. No link is followed: the directory is entered once and looked at
+/// again, chown changes links themselves, and chmod passes them by.
+const SET_TREE: &str = r#"set_tree() (
+    set -u
+    cd -P -- "$1" || exit
+    { [ ! -L "$1" ] && [ . -ef "$1" ]; } || { printf '%s\n' "$1 is a link: not followed" >&2; exit 1; }
+    if [ -n "$2$3" ]; then
+        chown -R -h -P -- "$2${3:+:$3}" . || exit
+    fi
+    if [ -n "$4" ]; then
+        chmod -R -- "$4" . || exit
+    fi
+)"#;
 
 /// `PATH TARGET`. Renamed into place, so that there is always a link.
 const MAKE_LINK: &str = r#"set -eu

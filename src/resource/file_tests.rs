@@ -176,7 +176,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("src")]: goes with `state: link` only; to write a file use `copy` or `template`
     [Key("force")]: goes with `state: link` only
     [Key("state")]: unknown variant `hard`, expected one of `absent`, `directory`, `file`, `link`, `touch`
-    [Key("recurse")]: unknown field `recurse`, expected one of `dest`, `name`, `path`, `state`, `owner`, `group`, `mode`, `src`, `follow`, `force`
+    [Key("recurse")]: goes with `state: directory` only
     "#);
 }
 
@@ -248,4 +248,76 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     let resource = resource("file", json!({"path": dir.path().join("file/below/x"), "state": "directory"})).unwrap();
     let output = run(&ask(resource.as_ref()));
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Not a directory"), "{output:?}");
+}
+
+/// Asks this machine how a tree is, with `find` itself.
+fn tree_compared(parameters: Value, path: &Path) -> Verdict {
+    let resource = resource("file", parameters).unwrap();
+    let mut questions = Questions::default();
+    resource.questions(&mut questions);
+    let composed = questions.compose("f00d").unwrap();
+    let done = crate::resource::trial::run(&Script::new("eval \"$1\"").arg(composed.script()), path);
+    let answers = composed.read(&done.stdout);
+    resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+}
+
+#[test]
+fn a_tree_is_counted_and_put_right_without_following_links() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("it's $(a) tree");
+    let outside = root.path().join("outside");
+    fs::create_dir_all(path.join("sub/deep")).unwrap();
+    fs::write(&outside, "x").unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).unwrap();
+    for name in ["-rf *", "new\nline", "$(touch pwned)", "sub/deep/file"] {
+        fs::write(path.join(name), "x").unwrap();
+        fs::set_permissions(path.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    unix::fs::symlink(&outside, path.join("link")).unwrap();
+    unix::fs::symlink(root.path(), path.join("sub/up")).unwrap();
+    for directory in ["", "sub", "sub/deep"] {
+        fs::set_permissions(path.join(directory), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let wanted = json!({"path": path, "state": "directory", "recurse": true, "mode": "0755"});
+    let Verdict::Change(change) = tree_compared(wanted.clone(), root.path()) else { panic!() };
+    assert_eq!(change.summary, "4 entries below → mode 0755");
+    let done = crate::resource::trial::run(&change.script, root.path());
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+    assert!(matches!(tree_compared(wanted, root.path()), Verdict::Converged { .. }));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&outside), mode(&path.join("new\nline"))), (0o600, 0o755));
+
+    // A link in place of the directory is not walked into, when it is looked at as when it is changed.
+    let link = root.path().join("link");
+    unix::fs::symlink(&path, &link).unwrap();
+    let wanted = json!({"path": link, "state": "directory", "recurse": true, "mode": "0700"});
+    assert!(matches!(tree_compared(wanted, root.path()), Verdict::Refused(_)));
+    let script = Script::new("set_tree \"$@\"").using(SET_TREE).args([link.to_str().unwrap(), "", "", "00700"]);
+    let done = crate::resource::trial::run(&script, root.path());
+    assert_eq!(done.status, 1, "{done:?}");
+    assert_eq!(mode(&path), 0o755);
+}
+
+#[test]
+fn a_tree_whose_owner_is_yet_to_be_made_differs_as_a_whole() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), "x").unwrap();
+    let wanted = json!({"path": root.path(), "state": "directory", "recurse": true, "owner": "no-such-user"});
+    let Verdict::Blocked { missing, change } = tree_compared(wanted, root.path()) else { panic!() };
+    assert_eq!(missing, "user `no-such-user`");
+    assert!(change.summary.ends_with("1 entry below → owner no-such-user"), "{}", change.summary);
+}
+
+#[test]
+fn recurse_says_what_it_cannot_do() {
+    for (parameters, words) in [
+        (json!({"path": "/srv/a", "state": "file", "recurse": true, "mode": "0755"}), "`state: directory` only"),
+        (json!({"path": "/srv/a", "state": "directory", "recurse": true}), "say with `owner`"),
+        (json!({"path": "/srv", "state": "directory", "recurse": true, "mode": "0755"}), "name something in it"),
+        (json!({"path": "/srv/a", "state": "directory", "recurse": true, "mode": "0644"}), "lets nobody enter"),
+        (json!({"path": "/srv/a", "state": "directory", "recurse": true, "mode": "0755", "follow": true}), "follows no links"),
+    ] {
+        let error = format!("{:?}", resource("file", parameters).unwrap_err());
+        assert!(error.contains(words), "{error}");
+    }
 }

@@ -71,7 +71,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 }
 
 /// Permission bits, written in octal as a string: `"0644"`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mode(pub u32);
 
 impl Mode {
@@ -100,12 +100,57 @@ impl<'de> Deserialize<'de> for Mode {
                 let octal = text.strip_prefix("0o").unwrap_or(text);
                 match u32::from_str_radix(octal, 8) {
                     Ok(bits) if bits <= 0o7777 && (3..=5).contains(&octal.len()) => Ok(Mode(bits)),
-                    Ok(_) | Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    Ok(_) | Err(_) => Err(match symbolic(text) {
+                        Some(Ok(bits)) => {
+                            E::custom(format!("`{text}` leaves open what it does not name: write \"{}\"", Mode(bits).octal()))
+                        }
+                        Some(Err(())) => {
+                            E::custom(format!("`{text}` depends on the mode that is there: write all of it, such as \"0644\""))
+                        }
+                        None => E::invalid_value(de::Unexpected::Str(text), &self),
+                    }),
                 }
             }
         }
         deserializer.deserialize_any(Visitor)
     }
+}
+
+/// The bits that `u=rwx,g=rx` stands for, what it does not name being none; an error for what adds or takes away; none for other texts.
+fn symbolic(text: &str) -> Option<Result<u32, ()>> {
+    let mut bits = 0;
+    let mut relative = false;
+    for clause in text.split(',') {
+        let at = clause.find(['=', '+', '-'])?;
+        let (who, rights) = (&clause[..at], &clause[at + 1..]);
+        let who = if who.is_empty() || who.contains('a') { "ugo" } else { who };
+        relative |= clause.as_bytes()[at] != b'=';
+        for class in who.chars() {
+            let shift = match class {
+                'u' => 6,
+                'g' => 3,
+                'o' => 0,
+                _ => return None,
+            };
+            for right in rights.chars() {
+                bits |= match (right, class) {
+                    ('r', _) => 4 << shift,
+                    ('w', _) => 2 << shift,
+                    ('x', _) => 1 << shift,
+                    ('s', 'u') => 0o4000,
+                    ('s', 'g') => 0o2000,
+                    ('t', _) => 0o1000,
+                    ('s', _) => 0,
+                    ('X' | 'u' | 'g' | 'o', _) => {
+                        relative = true;
+                        0
+                    }
+                    _ => return None,
+                };
+            }
+        }
+    }
+    Some(if relative { Err(()) } else { Ok(bits) })
 }
 
 /// An absolute path on a node: no NUL, no line break, no `.` or `..` part, no trailing slash but for the root itself.
@@ -196,8 +241,17 @@ mod tests {
     fn a_mode_is_octal_text() {
         assert_eq!(mode(json!("0644")).unwrap(), Mode(0o644));
         assert_eq!(mode(json!("2770")).unwrap(), Mode(0o2770));
-        for wrong in [json!(644), json!("0888"), json!("64"), json!("u=rwx"), json!("017777")] {
+        for wrong in [json!(644), json!("0888"), json!("64"), json!("rwx"), json!("017777")] {
             assert!(mode(wrong).unwrap_err().contains("a mode in quotes, such as \"0644\""));
+        }
+        for (symbolic, help) in [
+            ("u=rwx,g=rx", "write \"0750\""),
+            ("a=r,u=rw", "write \"0644\""),
+            ("u=rwxs,g=rxs,o=t", "write \"7750\""),
+            ("u=rwX,g=rX", "depends on the mode that is there"),
+            ("+x", "depends on the mode that is there"),
+        ] {
+            assert!(mode(json!(symbolic)).unwrap_err().contains(help), "{symbolic}");
         }
     }
 

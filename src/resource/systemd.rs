@@ -29,7 +29,7 @@ struct Parameters {
     state: Option<State>,
     enabled: Option<Flag>,
     masked: Option<Flag>,
-    daemon_reload: Option<Value>,
+    daemon_reload: Option<Flag>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -51,9 +51,6 @@ struct Systemd {
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
     let parameters: Parameters = decode(parameters)?;
-    if parameters.daemon_reload.is_some() {
-        return Err(Wrong::parameter("daemon_reload", "happens by itself when files of the unit changed; leave it out"));
-    }
     let started = match parameters.state {
         None => None,
         Some(State::Started) => Some(true),
@@ -68,7 +65,14 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     let unit = full_name(&parameters.name).map_err(|message| Wrong::parameter("name", message))?;
     let (enabled, masked) = (parameters.enabled.map(|flag| flag.0), parameters.masked.map(|flag| flag.0));
     if started.is_none() && enabled.is_none() && masked.is_none() {
-        return Err(Wrong::parameter("", "say at least one of `state`, `enabled` and `masked`"));
+        // Beside a state it is true anyway: systemd reads the files of a unit that changed before the unit is started, enabled or restarted.
+        return Err(match parameters.daemon_reload {
+            Some(_) => Wrong::parameter(
+                "daemon_reload",
+                "leave the task out: systemd reads the files of a unit that changed before a task or a handler uses it",
+            ),
+            None => Wrong::parameter("", "say at least one of `state`, `enabled` and `masked`"),
+        });
     }
     if masked == Some(true) && (started == Some(true) || enabled == Some(true)) {
         return Err(Wrong::parameter("masked", "a masked unit can be neither started nor enabled"));
@@ -296,7 +300,8 @@ mod tests {
     #[test]
     fn parameters_that_make_no_state_are_errors() {
         assert!(systemd(json!({"name": "redis", "state": "restarted"})).unwrap_err().contains("notify a handler"));
-        assert!(systemd(json!({"name": "redis", "daemon_reload": true})).unwrap_err().contains("by itself"));
+        assert!(systemd(json!({"name": "redis", "daemon_reload": true})).unwrap_err().contains("leave the task out"));
+        assert!(systemd(json!({"name": "redis", "state": "started", "daemon_reload": true})).is_ok());
         assert!(systemd(json!({"name": "redis"})).unwrap_err().contains("at least one of"));
         assert!(systemd(json!({"name": "redis", "state": "started", "masked": true})).unwrap_err().contains("neither"));
         assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not the name"));

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use super::read::{self, Name};
-use crate::source::{Diagnostic, Diagnostics, Node, Yaml};
+use super::{
+    ansible_words::{self, HANDLER_KEYWORDS, TASK_KEYWORDS},
+    kinds,
+    read::{self, Name},
+};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Yaml};
 
 /// A handler of a role. Values may be templates.
 #[derive(Debug)]
@@ -29,13 +33,41 @@ pub enum HandlerActionSource {
     Command(Node),
 }
 
-const HANDLER_KEYS: &[&str] = &["name", "was", "systemd", "command", "ready"];
+const HANDLER_KEYS: &[&str] = &["name", "was", "systemd", "command", "ready", "become"];
+
+/// What a key of a handler asks for, whichever of its names it has.
+fn action(key: &str) -> Option<&'static str> {
+    match kinds::resolve(key)?.name {
+        "systemd" | "systemd_service" => Some("systemd"),
+        "command" => Some("command"),
+        _ => None,
+    }
+}
+
+fn unknown(key: &Key) -> Diagnostic {
+    if let Some(kind) = kinds::resolve(&key.name) {
+        let diagnostic = Diagnostic::error(format!("a handler cannot be a `{}`", kind.name)).at(key.place.clone());
+        return diagnostic.help("make it a task; a handler restarts or reloads a unit, or runs a command");
+    }
+    let words = if ansible_words::find(HANDLER_KEYWORDS, &key.name).is_some() { HANDLER_KEYWORDS } else { TASK_KEYWORDS };
+    match ansible_words::module(&key.name) {
+        Some(help) if ansible_words::find(words, &key.name).is_none() => {
+            Diagnostic::error(format!("unknown key of a handler: `{}`", key.name)).at(key.place.clone()).help(help)
+        }
+        Some(_) | None => read::unknown_or_explained(key, "key of a handler:", HANDLER_KEYS, words),
+    }
+}
 
 pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSource> {
     let entries = read::map(node, "a handler", wrong);
-    for (key, _) in entries.iter().filter(|(key, _)| !HANDLER_KEYS.contains(&key.name.as_str())) {
-        wrong.push(read::unknown(key, "key of a handler:", HANDLER_KEYS));
+    let actions: Vec<(&Key, &Node, &str)> =
+        entries.iter().filter_map(|(key, value)| Some((key, value, action(&key.name)?))).collect();
+    for (key, _) in entries {
+        if action(&key.name).is_none() && !HANDLER_KEYS.contains(&key.name.as_str()) {
+            wrong.push(unknown(key));
+        }
     }
+    read::becomes(node.get("become"), wrong);
     let Some(name) = node.get("name") else {
         wrong.push(Diagnostic::error("a handler needs a `name`").at(node.place.clone()));
         return None;
@@ -43,10 +75,10 @@ pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSou
     let name = read::name(name, "`name`", wrong)?;
     let was = node.get("was").map(|was| read::names(was, "`was`", wrong)).unwrap_or_default();
     let ready = node.get("ready").and_then(|ready| self::ready(ready, wrong));
-    let action = match (node.get("systemd"), node.get("command")) {
-        (Some(unit), None) => restart(unit, wrong)?,
-        (None, Some(command)) => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", wrong)?),
-        (Some(_), Some(_)) | (None, None) => {
+    let action = match actions.as_slice() {
+        [(_, unit, "systemd")] => restart(unit, wrong)?,
+        [(_, command, _)] => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", wrong)?),
+        [] | [_, _, ..] => {
             wrong.push(
                 Diagnostic::error("a handler does one thing")
                     .at(name.place.clone())
@@ -58,21 +90,41 @@ pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSou
     Some(HandlerSource { name, action, ready, was })
 }
 
+const UNIT_KEYS: &[&str] = &["name", "service", "unit", "state", "daemon_reload"];
+
+/// Reads `systemd` of a handler. `daemon_reload` beside a unit changes nothing: systemd reads the files of a unit that changed before it
+/// restarts or reloads it.
 fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> {
-    for (key, _) in read::map(node, "`systemd`", wrong) {
-        if !["name", "state"].contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, "key of a handler's `systemd`:", &["name", "state"]));
-        }
+    let entries = read::map(node, "`systemd`", wrong);
+    for (key, _) in entries.iter().filter(|(key, _)| !UNIT_KEYS.contains(&key.name.as_str())) {
+        let diagnostic = read::unknown(key, "key of a handler's `systemd`:", &["name", "state", "daemon_reload"]);
+        wrong.push(match key.name.as_str() {
+            "enabled" | "masked" => diagnostic.help(format!("say `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
+            _ => diagnostic,
+        });
     }
-    let (Some(unit), Some(state)) = (node.get("name"), node.get("state")) else {
-        wrong.push(Diagnostic::error("a handler's `systemd` needs `name` and `state`").at(node.place.clone()));
-        return None;
+    let reads_files = node.get("daemon_reload").is_some_and(|flag| read::flag(flag, "`daemon_reload`", wrong));
+    let unit = entries.iter().find(|(key, _)| matches!(key.name.as_str(), "name" | "service" | "unit")).map(|(_, unit)| unit);
+    let (unit, state) = match (unit, node.get("state")) {
+        (Some(unit), Some(state)) => (unit, state),
+        (_, None) if reads_files => {
+            let command = Yaml::Str("systemctl daemon-reload".to_owned());
+            return Some(HandlerActionSource::Command(Node { value: command, ..node.clone() }));
+        }
+        (Some(_), None) | (None, Some(_) | None) => {
+            wrong.push(Diagnostic::error("a handler's `systemd` needs `name` and `state`").at(node.place.clone()));
+            return None;
+        }
     };
     match state.as_str() {
         Some("restarted") => Some(HandlerActionSource::Restart(unit.clone())),
         Some("reloaded") => Some(HandlerActionSource::Reload(unit.clone())),
         Some(_) | None => {
-            wrong.push(read::expected(state, "the `state` of a handler", "`restarted` or `reloaded`"));
+            let diagnostic = read::expected(state, "the `state` of a handler", "`restarted` or `reloaded`");
+            wrong.push(match state.as_str() {
+                Some("started" | "stopped") => diagnostic.help("that is a state: say it in a task"),
+                Some(_) | None => diagnostic,
+            });
             None
         }
     }

@@ -1,7 +1,7 @@
 //! Health checks as they are written.
 
 use super::{
-    kinds,
+    ansible_words, kinds,
     read::{self, Name},
     task,
 };
@@ -58,7 +58,10 @@ pub(super) fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -
         (Some([(key, value)]), None) => {
             let Some(kind) = kinds::check(&key.name) else {
                 let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
-                wrong.push(diagnostic.suggest(did_you_mean(&key.name, kinds::check_names())));
+                wrong.push(match ansible_words::module(&key.name) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic.suggest(did_you_mean(&key.name, kinds::check_names())),
+                });
                 return None;
             };
             let mut parameters = task::parameters(value, kind, wrong)?;

@@ -14,9 +14,39 @@ fn all() -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().chain(OTHERS).copied()
 }
 
+/// Ansible's modules that one of our resources is as well, with the parameters that it has.
+const OTHER_NAMES: &[(&str, &str)] = &[("shell", "command"), ("service", "systemd"), ("package", "apt")];
+
+/// The collections whose modules our resources are named after.
+const COLLECTIONS: &[&str] = &[
+    "ansible.builtin",
+    "ansible.legacy",
+    "ansible.posix",
+    "community.crypto",
+    "community.docker",
+    "community.general",
+    "community.postgresql",
+];
+
+/// The kind that a word of a role file means: its name, Ansible's other name for it, or either behind a collection that is known.
+pub(crate) fn resolve(word: &str) -> Option<&'static Kind> {
+    let name = match word.rsplit_once('.') {
+        Some((collection, name)) if COLLECTIONS.contains(&collection) => name,
+        Some(_) => return None,
+        None => word,
+    };
+    by_short_name(name)
+}
+
+/// The kind that has the name of a module, whatever collection the module is in.
+pub(crate) fn by_short_name(name: &str) -> Option<&'static Kind> {
+    let own = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own);
+    kind(own)
+}
+
 /// The kind of this name, for a health check: one that only looks, or any other.
 pub(crate) fn check(name: &str) -> Option<&'static Kind> {
-    CHECKS.iter().copied().find(|kind| kind.name == name).or_else(|| kind(name))
+    CHECKS.iter().copied().find(|kind| kind.name == name).or_else(|| resolve(name))
 }
 
 /// The names of all kinds that a health check can name.

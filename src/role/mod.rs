@@ -1,7 +1,10 @@
 //! Roles as they are written: `roles/<name>/role.yml`, read strictly, every value with its place.
 
+pub(crate) mod ansible_words;
+mod block;
 mod handler;
 mod health;
+mod key_value;
 mod kinds;
 mod read;
 mod task;
@@ -19,6 +22,7 @@ pub use variable::{Default, SecretSource};
 
 use std::{iter, path::Path};
 
+use block::Inherited;
 use indexmap::IndexMap;
 
 use crate::{
@@ -31,6 +35,9 @@ use crate::{
 /// Ansible's name for whether this is a check. Nothing here may depend on that, so it has no value, and cannot be given one.
 pub const CHECK_MODE: &str = "ansible_check_mode";
 
+/// Ansible's value for "this parameter is not given". Here it is nothing (`null`), which means the same.
+pub const OMIT: &str = "omit";
+
 /// Names that no variable of a role can have.
 pub const MAGIC: &[&str] = &[
     "inventory_hostname",
@@ -42,6 +49,7 @@ pub const MAGIC: &[&str] = &[
     CHECK_MODE,
     "ansible_facts",
     "secrets",
+    OMIT,
 ];
 
 /// A role.
@@ -85,9 +93,13 @@ impl Role {
             return None;
         }
         let root = wrong.keep(yaml::parse(&file))?;
+        if let Some(items) = root.as_seq() {
+            wrong.push(a_list(&root, items));
+            return None;
+        }
         let entries = read::map(&root, "a role", wrong);
         for (key, _) in entries.iter().filter(|(key, _)| !KEYS.contains(&key.name.as_str())) {
-            wrong.push(read::unknown(key, "key of a role:", KEYS));
+            wrong.push(read::unknown_or_explained(key, "key of a role:", KEYS, ansible_words::ROLE_KEYS));
         }
         let description = root.get("description").and_then(|text| read::name(text, "`description`", wrong)).map(|name| name.text);
         let was = root.get("was").map(|was| read::names(was, "`was`", wrong)).unwrap_or_default();
@@ -120,7 +132,7 @@ impl Role {
         };
         role.handlers = items("handlers", wrong).iter().filter_map(|node| handler::handler(node, wrong)).collect();
         let before = wrong.0.len();
-        role.tasks = items("tasks", wrong).iter().filter_map(|node| task::read(node, &tags, wrong)).collect();
+        role.tasks = block::tasks(items("tasks", wrong), &Inherited::new(tags.clone()), wrong);
         role.health = items("health", wrong).iter().filter_map(|node| health::health(node, &tags, wrong)).collect();
         role.check_names(&root, wrong.0.len() == before, wrong);
         Some(role)
@@ -195,6 +207,21 @@ impl Role {
             }
         }
     }
+}
+
+/// What to say of a role file that is a list, as Ansible's files of plays and tasks are.
+fn a_list(root: &Node, items: &[Node]) -> Diagnostic {
+    let place = items.first().map_or_else(|| root.place.clone(), |item| item.place.clone());
+    let has = |key: &str| items.iter().any(|item| item.get(key).is_some());
+    if has("hosts") || has("import_playbook") || has("ansible.builtin.import_playbook") {
+        return Diagnostic::error("this is a list of plays, where a role is wanted").at(place).help(
+            "put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; \
+             which hosts have the role stands in the inventory, in `autobot_roles`",
+        );
+    }
+    Diagnostic::error("this is a list of tasks, where a role is wanted")
+        .at(place)
+        .help("put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`")
 }
 
 /// Where a file holds a character that stands for secrets.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ansible_words::{self, Word};
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, did_you_mean};
 
 /// A word of a role file and where it stands.
@@ -111,6 +112,21 @@ pub(super) fn unknown(key: &Key, what: &str, known: &[&str]) -> Diagnostic {
         Some(name) => diagnostic.suggest(Some(name)),
         None => diagnostic.help(format!("known here: {}", known.join(", "))),
     }
+}
+
+/// As [`unknown`], but a word that Ansible has is answered with what to write instead.
+pub(super) fn unknown_or_explained(key: &Key, what: &str, known: &[&str], words: &'static [Word]) -> Diagnostic {
+    match ansible_words::find(words, &key.name) {
+        Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.place.clone()).help(word.help()),
+        None => unknown(key, what, known),
+    }
+}
+
+/// `become`, which must be true where it is given: every task is root's.
+pub(super) fn becomes(node: Option<&Node>, wrong: &mut Diagnostics) {
+    let Some(node) = node.filter(|node| node.as_bool() != Some(true)) else { return };
+    let diagnostic = Diagnostic::error("every task is run by root").at(node.place.clone());
+    wrong.push(diagnostic.help("leave `become` out; `become_user: NAME` lets somebody else run a `command`"));
 }
 
 /// Whether a word can be the name of a variable.

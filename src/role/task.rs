@@ -8,7 +8,9 @@ use crate::{
 };
 
 use super::{
-    kinds,
+    ansible_words::{self, TASK_KEYWORDS, UNNAMED_APT},
+    block::Inherited,
+    key_value, kinds,
     read::{self, Name},
 };
 
@@ -49,28 +51,29 @@ pub struct TaskSource {
     pub sound: bool,
 }
 
-const KEYWORDS: &[&str] =
-    &["name", "when", "loop", "vars", "notify", "tags", "become_user", "no_log", "retries", "delay", "timeout", "register"];
-
-/// What takes the place of words that Ansible knows.
-const INSTEAD: &[(&str, &str)] = &[
-    ("become", "every task is root; `become_user` runs a `command` as somebody else"),
-    ("with_items", "write `loop:`"),
-    ("with_dict", "write `loop: \"{{ map | pairs }}\"`"),
-    ("until", "`retries` and `delay` are enough: a task that fails is tried again"),
-    ("ignore_errors", "a failed task ends its host; say with `when` or a guard when it is not to run"),
-    ("failed_when", "a command fails when its exit status is not 0"),
-    ("changed_when", "give the command a guard: `creates`, `removes`, `unless` or `only_if`; or `reads: true`"),
-    ("check_mode", "a check never changes anything; `reads: true` makes a command part of it"),
-    ("delegate_to", "a task runs on its own host"),
-    ("run_once", "a task runs on its own host"),
-    ("block", "put `when` and `tags` on each task"),
-    ("args", "put the parameters into the resource's map"),
-    ("environment", "put the variables into the command"),
+const KEYWORDS: &[&str] = &[
+    "name",
+    "when",
+    "loop",
+    "vars",
+    "notify",
+    "tags",
+    "become",
+    "become_user",
+    "environment",
+    "args",
+    "no_log",
+    "retries",
+    "delay",
+    "timeout",
+    "register",
 ];
 
-/// Reads one task; `role_tags` are those that it inherits.
-pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> Option<TaskSource> {
+/// Words of Ansible that stand where a resource would.
+const IN_PLACE_OF_A_RESOURCE: &[&str] = &["action", "local_action", "rescue", "always", "hosts", "roles"];
+
+/// Reads one task; `inherited` comes from the role and from the blocks around it.
+pub(super) fn read(node: &Node, inherited: &Inherited, wrong: &mut Diagnostics) -> Option<TaskSource> {
     let entries = read::map(node, "a task", wrong);
     if entries.is_empty() {
         return None;
@@ -82,33 +85,20 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
         wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
     }
-    let mut tags = role_tags.to_vec();
-    tags.extend(get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default());
-    let when = match get("when") {
-        Some(Node { value: Yaml::Seq(items), .. }) => items.clone(),
-        Some(one) => vec![one.clone()],
-        None => Vec::new(),
-    };
-    let vars = get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default().to_vec();
-    for (key, _) in &vars {
-        super::variable::check_variable(key, wrong);
-    }
+    let inherited = inherited.clone().with(node, wrong);
     let register = get("register").and_then(|register| read::name(register, "`register`", wrong));
     if let Some(register) = &register
         && !read::is_identifier(&register.text)
     {
         wrong.push(Diagnostic::error(format!("`{}` cannot be the name of a variable", register.text)).at(register.place.clone()));
     }
-    let notify = get("notify").map(|notify| read::names(notify, "`notify`", wrong)).unwrap_or_default();
-    let no_log = get("no_log").is_some_and(|flag| read::flag(flag, "`no_log`", wrong));
     let retries = get("retries").map_or(0, |retries| read::number(retries, "`retries`", wrong));
     let delay = get("delay").map_or(Duration::from_secs(5), |delay| read::duration(delay, "`delay`", wrong));
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", wrong));
     let (key, kind, parameters) = found?;
-    let mut parameters = with_become_user(parameters(wrong)?, kind, entries, wrong);
-    check_parameters(&mut parameters, kind, wrong);
-    let known = |(key, _): &(Key, Node)| kind.parameters.contains(&key.name.as_str());
-    let sound = parameters.as_map().unwrap_or_default().iter().all(known);
+    let mut parameters = with_arguments(parameters(wrong)?, get("args"), wrong);
+    let sound = check_parameters(&mut parameters, kind, wrong);
+    inherited.add_to(&mut parameters, kind, &key.place, wrong);
     let reads = kind.parameters.contains(&"reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
     let (each, place) = (get("loop").cloned(), key.place.clone());
     Some(TaskSource {
@@ -116,12 +106,12 @@ pub(super) fn read(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> 
         kind,
         place,
         parameters,
-        when,
+        when: inherited.when,
         each,
-        vars,
-        notify,
-        tags,
-        no_log,
+        vars: inherited.vars,
+        notify: inherited.notify,
+        tags: inherited.tags,
+        no_log: inherited.no_log,
         retries,
         delay,
         timeout,
@@ -141,34 +131,29 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], wrong: &mut Diagnostics
         if KEYWORDS.contains(&key.name.as_str()) {
             continue;
         }
-        match kinds::kind(&key.name) {
+        match kinds::resolve(&key.name) {
             Some(kind) => found.push((key, kind, value)),
             None => unknown.push((key, value)),
         }
     }
-    // Without a resource one of the unknown words must have been meant for it: the one that looks most like it.
+    let explained = |name: &str| ansible_words::find(TASK_KEYWORDS, name).is_some();
+    // Without a resource one of the unknown words must have been meant for it: a module of Ansible, or the one that looks most like a resource.
     let meant = found.is_empty().then(|| {
-        let keyword = |key: &Key| did_you_mean(&key.name, KEYWORDS.iter().copied()).is_some() || instead(&key.name).is_some();
-        let like = unknown.iter().position(|(key, _)| did_you_mean(short(&key.name), kinds::names()).is_some());
-        like.or_else(|| unknown.iter().position(|(key, _)| !keyword(key)))
+        let position = |is: &dyn Fn(&str) -> bool| unknown.iter().position(|(key, _)| !explained(&key.name) && is(&key.name));
+        position(&|name| ansible_words::module(name).is_some() || kinds::by_short_name(short(name)).is_some())
+            .or_else(|| position(&|name| did_you_mean(short(name), kinds::names()).is_some()))
+            .or_else(|| position(&|name| did_you_mean(name, KEYWORDS.iter().copied()).is_none()))
     });
     let meant = meant.flatten();
     for (at, (key, _)) in unknown.iter().enumerate() {
-        let diagnostic = if Some(at) == meant {
-            let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
-            match kinds::kind(short(&key.name)).map(|kind| kind.name).or_else(|| did_you_mean(short(&key.name), kinds::names())) {
-                Some(name) => diagnostic.suggest(Some(name)),
-                None => diagnostic.help(format!("known resources: {}", kinds::names().collect::<Vec<_>>().join(", "))),
-            }
+        wrong.push(if Some(at) == meant {
+            unknown_resource(key)
         } else {
-            match instead(&key.name) {
-                Some(help) => Diagnostic::error(format!("unknown task keyword `{}`", key.name)).at(key.place.clone()).help(help),
-                None => read::unknown(key, "task keyword", KEYWORDS),
-            }
-        };
-        wrong.push(diagnostic);
+            read::unknown_or_explained(key, "task keyword", KEYWORDS, TASK_KEYWORDS)
+        });
     }
-    if found.is_empty() && meant.is_none() {
+    let replaced = unknown.iter().any(|(key, _)| IN_PLACE_OF_A_RESOURCE.contains(&key.name.as_str()));
+    if found.is_empty() && meant.is_none() && !replaced {
         wrong.push(Diagnostic::error("a task needs a resource, such as `template` or `command`").at(first_line(node, entries)));
     }
     if let [(first, ..), (second, ..), ..] = found.as_slice() {
@@ -180,15 +165,32 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], wrong: &mut Diagnostics
     Some((key, kind, Box::new(move |wrong| parameters(value, kind, wrong))))
 }
 
+/// What to say of a word that names no resource.
+fn unknown_resource(key: &Key) -> Diagnostic {
+    let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
+    if let Some(help) = ansible_words::module(&key.name) {
+        return diagnostic.help(help);
+    }
+    if let (Some((collection, name)), Some(kind)) = (key.name.rsplit_once('.'), kinds::by_short_name(short(&key.name))) {
+        return diagnostic.help(format!(
+            "the collection `{collection}` is not known here; if its `{name}` is what is built in, write `{}`",
+            kind.name
+        ));
+    }
+    match did_you_mean(short(&key.name), kinds::names()) {
+        Some(name) => diagnostic.suggest(Some(name)),
+        None => diagnostic.help(format!(
+            "a module that is not built in is a `command` with a guard; built in are: {}",
+            kinds::names().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
 fn first_line(node: &Node, entries: &[(Key, Node)]) -> Place {
     node.get("name")
         .map(|name| name.place.clone())
         .or_else(|| entries.first().map(|(key, _)| key.place.clone()))
         .unwrap_or_else(|| node.place.clone())
-}
-
-fn instead(name: &str) -> Option<&'static str> {
-    INSTEAD.iter().find(|(word, _)| *word == name).map(|(_, help)| *help)
 }
 
 /// `ansible.builtin.template` is `template`.
@@ -201,6 +203,11 @@ pub(super) fn parameters(value: &Node, kind: &'static Kind, wrong: &mut Diagnost
     match &value.value {
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
+        Yaml::Str(text) if let Some(meant) = key_value::as_map(kind, text) => {
+            let diagnostic = Diagnostic::error(format!("the parameters of `{}` are a map", kind.name)).at(value.place.clone());
+            wrong.push(diagnostic.help(format!("write `{meant}`")));
+            None
+        }
         Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_)
             if !kind.free_form.is_empty() =>
         {
@@ -214,31 +221,50 @@ pub(super) fn parameters(value: &Node, kind: &'static Kind, wrong: &mut Diagnost
     }
 }
 
-fn with_become_user(mut parameters: Node, kind: &'static Kind, entries: &[(Key, Node)], wrong: &mut Diagnostics) -> Node {
-    if let Some((key, user)) = entries.iter().find(|(key, _)| key.name == "become_user") {
-        if !kind.parameters.contains(&"become_user") {
-            wrong.push(
-                Diagnostic::error(format!("`become_user` is for `command` only, not for `{}`", kind.name)).at(key.place.clone()),
-            );
-        } else if let Yaml::Map(entries) = &mut parameters.value {
-            entries.push((key.clone(), user.clone()));
+/// Adds the parameters that a task has under `args`, as free-form commands of Ansible do.
+fn with_arguments(mut parameters: Node, arguments: Option<&Node>, wrong: &mut Diagnostics) -> Node {
+    let Some(arguments) = arguments else { return parameters };
+    let given = read::map(arguments, "`args`", wrong);
+    if let Yaml::Map(entries) = &mut parameters.value {
+        for (key, value) in given {
+            match entries.iter().find(|(known, _)| known.name == key.name) {
+                Some((first, _)) => {
+                    let title = format!("`{}` is given twice", key.name);
+                    wrong.push(Diagnostic::error(title).at(key.place.clone()).also(first.place.clone(), "the first"));
+                }
+                None => entries.push((key.clone(), value.clone())),
+            }
         }
     }
     parameters
 }
 
-/// What can be said about parameters without rendering them. A mode without quotes goes on as what was meant, so that the rest is checked.
-pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, wrong: &mut Diagnostics) {
-    let Yaml::Map(entries) = &mut parameters.value else { return };
+/// What can be said about parameters without rendering them, and whether all of them are known and enough.
+///
+/// A mode without quotes goes on as what was meant, so that the rest is checked.
+pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, wrong: &mut Diagnostics) -> bool {
+    let place = parameters.place.clone();
+    let Yaml::Map(entries) = &mut parameters.value else { return true };
+    let mut sound = true;
+    if kind.name == "apt" && !entries.is_empty() && !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "name" | "pkg")) {
+        wrong.push(Diagnostic::error("`apt` needs `name`").at(place).help(UNNAMED_APT.help()));
+        sound = false;
+    }
     for (key, value) in entries {
         if !kind.parameters.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, &format!("parameter of `{}`:", kind.name), kind.parameters));
+            sound = false;
+            let what = format!("parameter of `{}`:", kind.name);
+            wrong.push(match ansible_words::parameter(kind.name, &key.name) {
+                Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.place.clone()).help(word.help()),
+                None => read::unknown(key, &what, kind.parameters),
+            });
         } else if matches!(key.name.as_str(), "mode" | "directory_mode")
             && let Some(meant) = check_mode(value, wrong)
         {
             value.value = Yaml::Str(meant);
         }
     }
+    sound
 }
 
 /// YAML reads `0644` as octal in one version and as decimal in the other: only quotes say what is meant.

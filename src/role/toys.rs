@@ -81,7 +81,7 @@ fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, 
 const RUN: Kind = Kind {
     name: "run",
     decode: run,
-    parameters: &["cmd", "reads", "become_user", "stdin"],
+    parameters: &["cmd", "reads", "become_user", "environment", "stdin"],
     secret_parameters: &["stdin"],
     expressions: &[],
     free_form: "cmd",
@@ -94,6 +94,7 @@ struct Run {
     cmd: Option<String>,
     reads: Option<Flag>,
     become_user: Option<String>,
+    environment: Option<Value>,
     stdin: Option<String>,
 }
 

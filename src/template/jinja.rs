@@ -15,6 +15,18 @@ pub(super) struct Jinja {
     pub(super) help: String,
 }
 
+/// Everything in these tags that only Jinja knows.
+pub(super) fn explain_all<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Vec<Jinja> {
+    let mut found = Vec::new();
+    for tag in tags.into_iter().filter(|tag| tag.kind != TagKind::Comment) {
+        if tag.kind == TagKind::Block {
+            found.extend(tag.words.first().and_then(block));
+        }
+        found.extend((0..tag.words.len()).filter_map(|at| word(&tag.words, at)));
+    }
+    found
+}
+
 /// The first thing in these tags that only Jinja knows.
 pub(super) fn explain<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Option<Jinja> {
     tags.into_iter().filter(|tag| tag.kind != TagKind::Comment).find_map(|tag| {
@@ -121,6 +133,32 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         "regex_replace" | "regex_search" | "regex_findall" => {
             return Some(unknown(name, "`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`"));
         }
+        "password_hash" | "hash" | "md5" | "sha1" | "checksum" => {
+            return Some(unknown(name, "nothing is made of a password here: the resource that takes it makes its verifier"));
+        }
+        "random" | "shuffle" => return Some(unknown(name, "chance would make every run a change")),
+        "to_datetime" | "strftime" => return Some(unknown(name, "a clock would make every run a change")),
+        "min" | "max" => {
+            let end = if name == "min" { "first" } else { "last" };
+            return Some(unknown(name, &format!("`| sort | {end}`")));
+        }
+        "sum" | "zip" | "product" | "permutations" | "combinations" | "subelements" | "flatten" | "symmetric_difference" => {
+            return Some(unknown(
+                name,
+                "write the list out in a variable, or build it: `[x.name for x in list]`, `[...a, ...b]`",
+            ));
+        }
+        "difference" | "intersect" => {
+            let word = if name == "difference" { "not in" } else { "in" };
+            return Some(unknown(name, &format!("`[x for x in list if x {word} {first}]`")));
+        }
+        "comment" => return Some(unknown(name, "write the comment's lines out")),
+        "ipaddr" | "ipv4" | "ipv6" | "ipwrap" | "ansible.utils.ipaddr" | "urlsplit" => {
+            return Some(unknown(name, "put the part that is needed into a variable"));
+        }
+        "extract" => return Some(unknown(name, "`map[key]`")),
+        "items2dict" => return Some(unknown(name, "write a map: `{key: value}`")),
+        "expanduser" | "realpath" | "fileglob" => return Some(unknown(name, "write the path out")),
         "e" | "escape" | "safe" => return Some(unknown(name, "leave it out: nothing is escaped")),
         _ if !positional(given) => return None,
         "default" => named(name, &["value", "boolean"], given),
@@ -157,8 +195,42 @@ fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
         "in" => "in list".to_owned(),
         "match" | "search" | "regex" => format!("is {}", named("containing", &["pat"], given)),
         "divisibleby" => format!("is {}", named("divisible_by", &["divisor"], given)),
-        "changed" | "failed" | "skipped" | "succeeded" => {
-            return Some((format!("`is {name}` is Ansible"), format!("`.{name}` of a registered value")));
+        "changed" | "skipped" => {
+            return Some((format!("`is {name}` is Ansible"), format!("write `.{name}` of the registered value")));
+        }
+        "failed" | "succeeded" | "success" | "failure" => {
+            let help = "what comes after a task that failed is not run; a `command` that `reads` tells its exit status, of which \
+                        `ok_rc` says which are fine: compare its `.rc`";
+            return Some((format!("`is {name}` is Ansible"), help.to_owned()));
+        }
+        "finished" | "started" => {
+            return Some((format!("`is {name}` is Ansible"), "a task is waited for: give it a `timeout`".to_owned()));
+        }
+        "version" | "version_compare" => {
+            let (version, operator) = (given.first(), given.get(1));
+            let bare = |word: &String| word.trim_matches(['\'', '"']).to_owned();
+            let operator = operator.map_or_else(|| "==".to_owned(), bare);
+            let operator = match operator.as_str() {
+                "ge" => ">=",
+                "gt" => ">",
+                "le" => "<=",
+                "lt" => "<",
+                "eq" | "=" => "==",
+                "ne" | "<>" => "!=",
+                other => other,
+            };
+            let version = version.map_or_else(|| "12".to_owned(), bare);
+            let major = version.split('.').next().unwrap_or_default();
+            let help = format!("compare the numbers, such as `(x | split(pat=\".\") | first | int) {operator} {major}`");
+            return Some((format!("`is {name}` is Ansible"), help));
+        }
+        "file" | "directory" | "exists" | "link" | "abs" => {
+            let help =
+                "nothing is looked at on this machine; on the node ask with a `command` that `reads`, such as `test -e PATH`";
+            return Some((format!("`is {name}` is Ansible"), help.to_owned()));
+        }
+        "subset" | "superset" | "contains" => {
+            return Some((format!("`is {name}` is Ansible"), "write `x in list` for each value".to_owned()));
         }
         "starting_with" | "ending_with" | "containing" if positional(given) => format!("is {}", named(name, &["pat"], given)),
         _ => return None,

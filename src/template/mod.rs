@@ -2,12 +2,14 @@
 
 mod filters;
 mod jinja;
+mod jinja_file;
 mod lex;
 mod prepare;
 mod problem;
 mod syntax;
 mod uses;
 
+pub use jinja_file::{Difference, differences, is_jinja_file};
 pub use problem::Problem;
 pub use uses::{Member, UsedPart};
 

@@ -90,14 +90,42 @@ fn wrap(prepared: &mut Prepared, original: &str, tag: &Tag, filter: &str) {
         return;
     }
     prepared.text.push_str(" (");
-    prepared.copy(original, tag.inner.clone());
+    copy_value(prepared, original, tag);
     prepared.text.push_str(") | ");
     prepared.text.push_str(filter);
     prepared.text.push(' ');
 }
 
+/// Copies what a value tag holds. `default(omit)` and `default(omit, true)`, which every role of Ansible has, get the names that arguments
+/// have here.
+fn copy_value(prepared: &mut Prepared, original: &str, tag: &Tag) {
+    let mut at = tag.inner.start;
+    let mut name = |prepared: &mut Prepared, name: &str, start: usize| {
+        prepared.copy(original, at..start);
+        prepared.text.push_str(name);
+        at = start;
+    };
+    for (number, words) in tag.words.windows(4).enumerate() {
+        let [default, open, omit, close] = words else { continue };
+        if !(default.is("default") && open.is("(") && omit.is("omit")) {
+            continue;
+        }
+        if close.is(")") || close.is(",") {
+            name(prepared, "value=", omit.range.start);
+        }
+        if close.is(",")
+            && let Some([flag, end]) = tag.words.get(number + 4..number + 6)
+            && (flag.is("true") || flag.is("false"))
+            && end.is(")")
+        {
+            name(prepared, "boolean=", flag.range.start);
+        }
+    }
+    prepared.copy(original, at..tag.inner.end);
+}
+
 /// The whole line, with its line break, when a tag has it for itself and says nothing about white space.
-fn alone_on_line(text: &str, tag: &Tag) -> Option<Range<usize>> {
+pub(super) fn alone_on_line(text: &str, tag: &Tag) -> Option<Range<usize>> {
     let source = &text[tag.range.clone()];
     let (start, end) = (source.as_bytes().get(2), source.len().checked_sub(3).and_then(|at| source.as_bytes().get(at)));
     if start == Some(&b'-') || end == Some(&b'-') {

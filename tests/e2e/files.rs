@@ -279,3 +279,44 @@ fn a_task_is_tried_again_ended_at_its_limit_and_kept_quiet_as_its_keywords_say()
         }
     }
 }
+
+#[test]
+fn what_ansible_writes_is_done_as_written() {
+    let node = Booted::bare();
+    let project = Project::toy(&[("node", &node)], EMPTY);
+    node.sh("mkdir -p '/srv/tree/a b/-rf' && touch '/srv/tree/a b/-rf/$(id)' /srv/kept && ln -s /srv/kept /srv/tree/link && chmod 0600 /srv/kept");
+    let text = r#"description: t
+defaults: {on: true}
+tasks:
+  - name: Together
+    when: "on"
+    become: true
+    environment: {APP_VALUE: "a 'b' $(touch /srv/pwned) \"c\""}
+    block:
+      - name: Tree
+        ansible.builtin.file: {path: /srv/tree, state: directory, recurse: true, owner: autobot, mode: "0750", group: "{{ omit }}"}
+      - name: Say
+        ansible.builtin.shell: printf %s "$APP_VALUE" >/srv/said
+        args: {creates: /srv/said}
+      - name: Unit
+        ansible.builtin.copy: {dest: /etc/systemd/system/toy.service, content: "[Service]\nExecStart=/bin/sleep 1000\n"}
+        notify: [read units, restart toy]
+handlers:
+  - name: read units
+    ansible.builtin.systemd: {daemon_reload: true}
+  - name: restart toy
+    service: {name: toy, state: restarted, daemon_reload: true}
+"#;
+    project.settles(text);
+    assert_eq!(node.sh("cat /srv/said; ls /srv"), "a 'b' $(touch /srv/pwned) \"c\"kept\nsaid\ntree");
+    assert_eq!(
+        node.sh("find /srv/tree ! -type l -printf '%u %m\\n' | sort -u; stat -c '%U %a' /srv/kept"),
+        "autobot 750\nroot 600"
+    );
+    assert_eq!(node.sh("systemctl is-active toy"), "active");
+
+    // One file that drifts is one entry, and the only change.
+    node.sh("touch '/srv/tree/a b/new\nline'");
+    let deploy = project.settles(text);
+    assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Tree"]);
+}

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use tera::Context;
 
 use crate::{
-    role::{CHECK_MODE, Role, kind_of, truth},
+    role::{CHECK_MODE, Role, ansible_words, kind_of, truth},
     source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Yaml, did_you_mean},
     template::{Problem, Template, is_template},
 };
@@ -336,9 +336,13 @@ impl<'a> Scope<'a> {
                 let Value::Object(map) = at else { break };
                 let Some(next) = map.get(&part) else {
                     let diagnostic = Diagnostic::error(format!("`{parent}` has no `{part}`")).at(origin.place(file, &range));
-                    self.fail(match did_you_mean(&part, map.keys().map(String::as_str)) {
-                        Some(near) => diagnostic.suggest(Some(near)),
-                        None => diagnostic.help(format!("where it may be missing, write `?.{part}` or give it a `default`")),
+                    let fact = (parent == "ansible_facts").then(|| ansible_words::find(ansible_words::FACTS, &part)).flatten();
+                    self.fail(match (fact, did_you_mean(&part, map.keys().map(String::as_str))) {
+                        (Some(word), _) => diagnostic.help(word.help()),
+                        (None, Some(near)) => diagnostic.suggest(Some(near)),
+                        (None, None) => {
+                            diagnostic.help(format!("where it may be missing, write `?.{part}` or give it a `default`"))
+                        }
                     });
                     failed = true;
                     break;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Failed, Scope, any_text};
 use crate::{
     plan::{World, hostvars::hostvars},
-    role::{CHECK_MODE, Default, MAGIC, VarType},
+    role::{CHECK_MODE, Default, MAGIC, OMIT, VarType, ansible_words},
     secret::holds_token,
     source::{Diagnostic, Node, Place, did_you_mean},
 };
@@ -153,6 +153,7 @@ impl<'a> Scope<'a> {
             "groups" => Some(self.project.groups.get_or_init(|| json!(self.project.inventory.group_hosts())).clone()),
             "hostvars" => Some(self.project.hostvars.get_or_init(|| hostvars(self.project)).clone()),
             "item" => self.item.clone(),
+            OMIT => Some(Value::Null),
             "ansible_facts" => match self.world {
                 Some(world) => {
                     self.refuse_tokens(&world.facts, name)?;
@@ -213,6 +214,9 @@ impl<'a> Scope<'a> {
             && World::stand_in().facts.get(fact).is_some()
         {
             return diagnostic.help(format!("write `ansible_facts.{fact}`"));
+        }
+        if let Some(word) = ansible_words::find(ansible_words::VARIABLES, name) {
+            return diagnostic.help(word.help());
         }
         let mut registers = self.roles.first().into_iter().flat_map(|role| &role.tasks);
         let registered = registers.find(|task| task.register.as_ref().is_some_and(|register| register.text == name));

@@ -235,14 +235,12 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
     roles/app/role.yml:6:12: two of a role's names are `A`: a task needs one of its own
     roles/app/role.yml:7:6: a task needs a `name`
     roles/app/role.yml:8:33: a task has one resource, this one has `note` and `run`
-    roles/app/role.yml:9:15: unknown task keyword `become` [every task is root; `become_user` runs a `command` as somebody else]
-    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note`
+    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note` [it is done by root; `owner` and `group` say whose a file is]
     roles/app/role.yml:11:12: a task needs a resource, such as `template` or `command`
-    roles/app/role.yml:12:15: unknown resource `ansible.builtin.note` [did you mean `note`?]
     roles/app/role.yml:12:58: `retries` must be a whole number
     roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`, up to a week
     roles/app/role.yml:12:85: `no_log` must be true or false
-    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded`
+    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: say it in a task]
     roles/app/role.yml:15:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
     roles/app/role.yml:16:42: unknown key of `ready`: `comand` [did you mean `command`?]
     roles/app/role.yml:18:12: a health check looks at one thing [`read: {resource: {…}}` or `exercise: {kind: {…}}`]

@@ -1,0 +1,169 @@
+//! `block`: tasks that share conditions, tags, variables and more, which are handed down to each of them when a role is read.
+
+use crate::{
+    resource::Kind,
+    source::{Diagnostic, Diagnostics, Key, Node, Place, Yaml},
+};
+
+use super::{
+    ansible_words::TASK_KEYWORDS,
+    read::{self, Name},
+    task::{self, TaskSource},
+    variable,
+};
+
+const BLOCK_KEYS: &[&str] =
+    &["name", "block", "when", "tags", "vars", "notify", "become", "become_user", "environment", "no_log"];
+
+/// Keywords that belong to one task.
+const OF_ONE_TASK: &[&str] = &["loop", "register", "retries", "delay", "timeout", "args"];
+
+/// The resources whose programs see the environment under Ansible, but not here.
+const RUN_PROGRAMS: &[&str] = &["apt", "get_url", "deb822_repository"];
+
+/// What a task has from its role and from the blocks around it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inherited {
+    /// Tags: its own come last.
+    pub(super) tags: Vec<Name>,
+    /// Conditions that must all hold, those of the outermost block first.
+    pub(super) when: Vec<Node>,
+    /// Variables: the innermost of a name comes first, and counts.
+    pub(super) vars: Vec<(Key, Node)>,
+    /// Handlers that a change of the task calls.
+    pub(super) notify: Vec<Name>,
+    /// Whether its diff and outputs stay hidden.
+    pub(super) no_log: bool,
+    /// Who runs it, and whether a block says so.
+    become_user: Option<(Key, Node, Source)>,
+    /// The environment of a command.
+    environment: Option<(Key, Node, Source)>,
+}
+
+/// Who gives a keyword.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Task,
+    Block,
+}
+
+impl Inherited {
+    /// What every task of a role has.
+    pub(super) fn new(tags: Vec<Name>) -> Self {
+        Self { tags, ..Self::default() }
+    }
+
+    /// Adds what a task or a block says itself.
+    pub(super) fn with(mut self, node: &Node, wrong: &mut Diagnostics) -> Self {
+        let source = if node.get("block").is_some() { Source::Block } else { Source::Task };
+        if let Some(tags) = node.get("tags") {
+            self.tags.extend(read::names(tags, "a tag", wrong));
+        }
+        match node.get("when") {
+            Some(Node { value: Yaml::Seq(items), .. }) => self.when.extend(items.iter().cloned()),
+            Some(one) => self.when.push(one.clone()),
+            None => {}
+        }
+        let vars = node.get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default();
+        for (key, _) in vars {
+            variable::check_variable(key, wrong);
+        }
+        self.vars.retain(|(outer, _)| !vars.iter().any(|(inner, _)| inner.name == outer.name));
+        self.vars.splice(0..0, vars.iter().cloned());
+        for name in node.get("notify").map(|notify| read::names(notify, "`notify`", wrong)).unwrap_or_default() {
+            if !self.notify.iter().any(|known| known.text == name.text) {
+                self.notify.push(name);
+            }
+        }
+        if let Some(flag) = node.get("no_log") {
+            self.no_log = read::flag(flag, "`no_log`", wrong);
+        }
+        read::becomes(node.get("become"), wrong);
+        if let Some((key, user)) = entry(node, "become_user") {
+            self.become_user = Some((key.clone(), user.clone(), source));
+        }
+        if let Some((key, environment)) = entry(node, "environment") {
+            let merged = self.merged(environment, wrong);
+            self.environment = Some((key.clone(), merged, source));
+        }
+        self
+    }
+
+    /// The environment of the blocks around, overlaid with this one.
+    fn merged(&self, inner: &Node, wrong: &mut Diagnostics) -> Node {
+        let Some((_, outer, _)) = &self.environment else { return inner.clone() };
+        let (Some(outer), Some(entries)) = (outer.as_map(), inner.as_map()) else {
+            wrong.push(read::expected(inner, "`environment` within a block that has one", "a map"));
+            return inner.clone();
+        };
+        let kept = outer.iter().filter(|(key, _)| !entries.iter().any(|(inner, _)| inner.name == key.name));
+        Node { value: Yaml::Map(kept.chain(entries).cloned().collect()), ..inner.clone() }
+    }
+
+    /// Gives a command its user and its environment. Other resources have neither.
+    pub(super) fn add_to(&self, parameters: &mut Node, kind: &'static Kind, place: &Place, wrong: &mut Diagnostics) {
+        let Yaml::Map(parameters) = &mut parameters.value else { return };
+        if let Some((key, user, source)) = &self.become_user {
+            if kind.parameters.contains(&"become_user") {
+                parameters.push((key.clone(), user.clone()));
+            } else if user.as_str() != Some("root") {
+                let diagnostic = Diagnostic::error(format!("`become_user` is for `command` only, not for `{}`", kind.name))
+                    .at(key.place.clone());
+                wrong.push(match source {
+                    Source::Task => diagnostic.help("it is done by root; `owner` and `group` say whose a file is"),
+                    Source::Block => diagnostic
+                        .also(place.clone(), "in the block")
+                        .help("put it on the commands; `owner` and `group` say whose a file is"),
+                });
+            }
+        }
+        if let Some((key, environment, source)) = &self.environment {
+            if kind.parameters.contains(&"environment") {
+                parameters.push((key.clone(), environment.clone()));
+            } else if *source == Source::Task || RUN_PROGRAMS.contains(&kind.name) {
+                let title = format!("`environment` is for `command` only, not for `{}`", kind.name);
+                let mut diagnostic = Diagnostic::error(title).at(key.place.clone());
+                if *source == Source::Block {
+                    diagnostic = diagnostic.also(place.clone(), "in the block");
+                }
+                wrong.push(diagnostic.help(match kind.name {
+                    "apt" => "leave it out: packages never ask, and apt's proxy stands in its configuration",
+                    "get_url" | "deb822_repository" => "leave it out: files are fetched through apt's proxy",
+                    _ => "leave it out: it changes nothing",
+                }));
+            }
+        }
+    }
+}
+
+fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
+    node.as_map()?.iter().find(|(key, _)| key.name == name)
+}
+
+/// Reads tasks, and those in blocks among them, however deep.
+pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, wrong: &mut Diagnostics) -> Vec<TaskSource> {
+    let mut found = Vec::new();
+    for node in nodes {
+        match node.get("block") {
+            Some(inner) => {
+                let shared = block(node, inherited, wrong);
+                found.extend(tasks(read::list(inner, "`block`", wrong), &shared, wrong));
+            }
+            None => found.extend(task::read(node, inherited, wrong)),
+        }
+    }
+    found
+}
+
+/// What the tasks of a block share.
+fn block(node: &Node, inherited: &Inherited, wrong: &mut Diagnostics) -> Inherited {
+    for (key, _) in node.as_map().unwrap_or_default() {
+        if OF_ONE_TASK.contains(&key.name.as_str()) {
+            let diagnostic = Diagnostic::error(format!("a block has no `{}`", key.name)).at(key.place.clone());
+            wrong.push(diagnostic.help("put it on each task that needs it"));
+        } else if !BLOCK_KEYS.contains(&key.name.as_str()) {
+            wrong.push(read::unknown_or_explained(key, "key of a block:", BLOCK_KEYS, TASK_KEYWORDS));
+        }
+    }
+    inherited.clone().with(node, wrong)
+}

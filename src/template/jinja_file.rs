@@ -1,0 +1,97 @@
+//! A template file of Jinja: what in it means something else in Tera, or nothing.
+
+use super::{
+    Template, jinja,
+    lex::{self, Tag, TagKind},
+    prepare::alone_on_line,
+};
+
+/// Something in a template of Jinja that is to be written otherwise, or comes out otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The line, from 1.
+    pub line: usize,
+    /// What it is, and what to write.
+    pub text: String,
+}
+
+/// Whether a template's name says that it is Jinja's.
+#[must_use]
+pub fn is_jinja_file(name: &str) -> bool {
+    [".j2", ".jinja", ".jinja2"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// What Ansible and this program understand differently in a template, in the order of its lines. `is_flag` tells of a variable whether it is
+/// a boolean.
+#[must_use]
+pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference> {
+    let line = |at: usize| text[..at].matches('\n').count() + 1;
+    let tags = lex::tags(text);
+    let mut found: Vec<Difference> = Vec::new();
+    for jinja in jinja::explain_all(&tags) {
+        found.push(Difference { line: line(jinja.range.start), text: format!("{}: {}", jinja.message, jinja.help) });
+    }
+    // What is spelled as Tera is, but comes out otherwise.
+    for tag in &tags {
+        found.extend(whitespace(text, tag).map(|text| Difference { line: line(tag.range.start), text }));
+        if let (TagKind::Value, [name]) = (tag.kind, tag.words.as_slice())
+            && is_flag(&name.text)
+        {
+            let text = format!("`{}` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`", name.text);
+            found.push(Difference { line: line(tag.range.start), text });
+        }
+    }
+    // Whatever else does not compile; one complaint for a line is enough.
+    if let Err((problems, _)) = Template::file("text", text, &mut |_| Some(String::new())) {
+        for problem in problems {
+            let at = line(problem.range.start.min(text.len()));
+            if !found.iter().any(|known| known.line == at) {
+                let help = problem.help.map(|help| format!(": {help}")).unwrap_or_default();
+                found.push(Difference { line: at, text: format!("{}{help}", problem.message) });
+            }
+        }
+    }
+    found.sort_by_key(|difference| difference.line);
+    found.dedup();
+    found
+}
+
+/// Ansible drops the line break after any block tag or comment and keeps the blanks before it. Here a tag that is alone on its line leaves
+/// nothing, and any other one all that is around it.
+fn whitespace(text: &str, tag: &Tag) -> Option<String> {
+    if tag.kind == TagKind::Value || !text[tag.range.end..].starts_with('\n') {
+        return None;
+    }
+    let source = &text[tag.range.clone()];
+    let word = if source.len() > 40 { format!("{}…", source.chars().take(39).collect::<String>()) } else { source.to_owned() };
+    match alone_on_line(text, tag) {
+        None if source.ends_with("-%}") || source.ends_with("-#}") => None,
+        None => Some(format!("Ansible drops the line break after `{word}`, Tera keeps it")),
+        Some(whole) if whole.start < tag.range.start => {
+            Some(format!("Ansible keeps the blanks before `{word}`, Tera drops the whole line"))
+        }
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_told_line_by_line() {
+        let text = "port {{ port | default(6379) }}\n{% if tls %} tls on{% endif %}\nnext\n{% for x in l %}\n  {% if x %}\n{{ debug }}\n  {% endif %}\n{% endfor %}\n{{ a | b64decode }} {{ l | map('upper') | join(',') }}\n{{ broken }\n";
+        let found = differences(text, &|name| name == "debug");
+        let shown: Vec<String> = found.iter().map(|found| format!("{}: {}", found.line, found.text)).collect();
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+    1: arguments of filters need names: `| default(value=6379)`
+    2: Ansible drops the line break after `{% endif %}`, Tera keeps it
+    5: Ansible keeps the blanks before `{% if x %}`, Tera drops the whole line
+    6: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
+    7: Ansible keeps the blanks before `{% endif %}`, Tera drops the whole line
+    9: `map` is a filter of Jinja: `[x.name for x in list]`
+    9: arguments of filters need names: `| join(sep=',')`
+    "#);
+        assert!(differences("port {{ port }}\n{% if tls %}\ntls on\n{% endif %}\n", &|_| false).is_empty());
+    }
+}
