@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
+use serde_yaml::granit_parser::{
+    Event, Options, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, StructureStyle, Tag,
+};
 
 use super::node::{Key, Node, Style, Vaulted, Yaml, plain_value};
 use super::{Diagnostic, Place, SourceFile};
@@ -353,7 +355,7 @@ fn merge(value: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
     }
 }
 
-fn bytes(span: &Span) -> Range<usize> {
+fn bytes(span: &ParserSpan) -> Range<usize> {
     span.byte_range().unwrap_or(0..0)
 }
 
