@@ -86,7 +86,7 @@ const INTERNAL: [&str; 33] = [
 ];
 
 /// Returns the strongest value of each variable; `layers` are ordered from the weakest to the strongest. With `mark_unsafe`, text that is never
-/// rendered (`!unsafe`) is mark_unsafe as such, as `--list` does and `--host` does not.
+/// rendered (`!unsafe`) is marked as such, as `--list` does and `--host` does not.
 #[must_use]
 pub fn variables(layers: &[&Layer], mark_unsafe: bool) -> AnsibleValue {
     let mut strongest = IndexMap::<String, (&Node, Dialect)>::new();
