@@ -1,4 +1,4 @@
-//! Shell for a node: fixed text, quoted arguments, input, a time limit. The only place that quotes.
+//! Shell scripts for a node: fixed text, quoted arguments, input, and a time limit. The only module that quotes for a shell.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use crate::secret::Sealed;
 /// How long a task's script may run unless the task says otherwise.
 pub const TASK_LIMIT: Duration = Duration::from_mins(10);
 
-/// The directory on a node that is there as long as a run holds it. What a script puts into `work` below is removed with it, whatever ended the
-/// script: at the end of the run, or, where the node's whole session was killed, of the next one.
+/// The directory on a node that exists while a run holds the node. Files that a script puts into its subdirectory `work` are removed with it,
+/// however the script ended: at the end of the run or, if the node's whole session was killed, at the end of the next run.
 pub const RUN_DIRECTORY: &str = "/run/autobot-provision";
 
-/// A word that no POSIX shell can take, because it holds a NUL byte.
+/// A word that no POSIX shell accepts, because it contains a NUL byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a NUL byte cannot be part of a shell word")]
 pub struct NulByte;
 
 /// Quotes `word` so that any POSIX shell reads it as exactly one word.
 ///
-/// Single quotes take everything literally except the single quote itself, which is closed, escaped and reopened
+/// Within single quotes everything is literal except the single quote itself: there the quotes are closed, the quote is escaped, and they are reopened
 /// (POSIX.1-2024, Shell Command Language, 2.2.2).
 ///
 /// # Errors
-/// [`NulByte`] when the word holds one.
+/// [`NulByte`] if the word contains one.
 pub fn quote(word: &str) -> Result<String, NulByte> {
     if word.contains('\0') {
         return Err(NulByte);
@@ -36,8 +36,8 @@ pub fn quote(word: &str) -> Result<String, NulByte> {
 
 /// A piece of shell to run as root on a node.
 ///
-/// The text is a literal of this program: what comes from users and nodes travels as positional parameters (`"$1"`...)
-/// or through standard input, so it can never become code. Secrets travel through standard input only.
+/// The text is a literal of this program. Values from users and nodes are passed as positional parameters (`"$1"`...)
+/// or through standard input, so they can never become code. Secrets are passed through standard input only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Script {
     functions: Vec<&'static str>,
@@ -48,13 +48,13 @@ pub struct Script {
 }
 
 impl Script {
-    /// A script with this text and no arguments, under [`TASK_LIMIT`].
+    /// Creates a script with this text, no arguments, and the limit [`TASK_LIMIT`].
     #[must_use]
     pub fn new(text: &'static str) -> Self {
         Self { functions: Vec::new(), text, arguments: Vec::new(), input: Sealed::default(), limit: TASK_LIMIT }
     }
 
-    /// Puts shell functions before the text, once however often they are asked for.
+    /// Puts shell functions before the text. Adding the same functions again has no effect.
     #[must_use]
     pub fn using(mut self, functions: &'static str) -> Self {
         if !self.functions.contains(&functions) {
@@ -77,36 +77,36 @@ impl Script {
         self
     }
 
-    /// What the script reads from its standard input.
+    /// Sets the standard input of the script.
     #[must_use]
     pub fn input(mut self, input: impl Into<Sealed>) -> Self {
         self.input = input.into();
         self
     }
 
-    /// How long the script may run before its process group is killed.
+    /// Sets how long the script may run before its process group is killed.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How long the script may run before its process group is killed.
+    /// Returns how long the script may run before its process group is killed.
     #[must_use]
     pub fn time_limit(&self) -> Duration {
         self.limit
     }
 
-    /// What the script reads from its standard input, with secrets still as tokens.
+    /// Returns the standard input of the script, with secrets still as tokens.
     #[must_use]
     pub fn sealed_input(&self) -> &Sealed {
         &self.input
     }
 
-    /// The shell text: the parameters set, then functions, then the text.
+    /// Renders the shell text: the positional parameters, then the functions, then the text.
     ///
     /// # Errors
-    /// [`NulByte`] when an argument holds one.
+    /// [`NulByte`] if an argument contains one.
     pub fn render(&self) -> Result<String, NulByte> {
         let mut shell = String::from("set --");
         for argument in &self.arguments {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_nul_byte() {
+    fn a_nul_byte_is_refused() {
         assert_eq!(quote("a\0b"), Err(NulByte));
         assert_eq!(Script::new("true").arg("\0").render(), Err(NulByte));
     }

@@ -1,5 +1,5 @@
-//! The backup programs with a real `sh`, real files, and tools that only look like a database's: what they keep, what they throw away, what they say.
-//! Whether the real tools agree is tested on nodes, in `tests/e2e/backups.rs`.
+//! Tests of the backup programs with a real `sh`, real files and fake database tools: which archives they keep and delete, and what they report.
+//! The same with the real tools is tested on nodes, in `tests/e2e/backups.rs`.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute; these helpers are theirs")]
 
@@ -13,9 +13,9 @@ use std::{
 
 use tempfile::TempDir;
 
-/// An archive that our `pg_restore` can read.
+/// An archive that the fake `pg_restore` can read.
 const GOOD: &str = "archive\nEND\n";
-/// When the two archives were made that are there before each test.
+/// The timestamps of the archives that some tests create beforehand.
 const OLD: &str = "20200101T000000Z";
 const OLDER: &str = "20190101T000000Z";
 
@@ -23,14 +23,14 @@ fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// A node of one directory: `bin`, `backups`, `state`, and `psql`, the lines that psql says.
-struct Node {
+/// A fake node in one directory: `bin`, `backups`, `state`, and `psql`, the output of psql.
+struct FakeNode {
     directory: TempDir,
     shell: &'static [&'static str],
 }
 
-impl Node {
-    /// PostgreSQL's program, which keeps `keep` archives, of the databases that these shell lines name.
+impl FakeNode {
+    /// A node with PostgreSQL's backup program, which keeps `keep` archives of the databases that the shell lines in `wanted` name.
     fn postgresql(keep: u32, wanted: &str) -> Self {
         let node = Self::new();
         let program = text("templates/postgresql_backup/postgresql-backup.tera");
@@ -83,7 +83,7 @@ printf 'archive\\nEND\\n' >\"$file\"";
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// What psql says: databases of these names.
+    /// Sets the output of psql: databases with these names.
     fn databases(&self, names: &[&str]) {
         let mut lines = String::new();
         for name in names {
@@ -96,7 +96,7 @@ printf 'archive\\nEND\\n' >\"$file\"";
         fs::write(self.path("psql"), lines).unwrap();
     }
 
-    /// A shell line that each dump runs; `$name` is what libpq is told.
+    /// Sets a shell line that each dump runs; `$name` is the connection string for libpq.
     fn on_dump(&self, script: &str) {
         fs::write(self.path("on-dump"), script).unwrap();
     }
@@ -119,14 +119,14 @@ printf 'archive\\nEND\\n' >\"$file\"";
         assert_eq!(self.status("result"), "ok");
     }
 
-    /// What a run that fails says.
+    /// Runs a backup that must fail; returns its error output.
     #[track_caller]
     fn fails(&self) -> String {
         let output = self.run("backup");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert_eq!(self.status("result"), "failed");
-        said
+        stderr
     }
 
     fn status(&self, key: &str) -> String {
@@ -140,7 +140,7 @@ printf 'archive\\nEND\\n' >\"$file\"";
         values.join("\n")
     }
 
-    /// Puts an archive there, verified unless it says otherwise.
+    /// Creates an archive, with a checksum if it is `verified`.
     fn archive(&self, name: &str, content: &str, verified: bool) {
         let path = self.path("backups").join(name);
         fs::write(&path, content).unwrap();
@@ -151,7 +151,7 @@ printf 'archive\\nEND\\n' >\"$file\"";
         }
     }
 
-    /// The names that are there. The time of what was made just now is NOW.
+    /// Returns the names of all archives. Timestamps of this run are replaced by NOW.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("backups")).unwrap();
         let mut names: Vec<String> = entries.map(|entry| recent(&entry.unwrap().file_name().to_string_lossy())).collect();
@@ -159,13 +159,13 @@ printf 'archive\\nEND\\n' >\"$file\"";
         names
     }
 
-    /// As [`Node::names`], the archives of databases alone.
+    /// As [`FakeNode::names`], but only the archives of databases.
     fn dumps(&self) -> Vec<String> {
         self.names().into_iter().filter(|name| name.strip_suffix(".dump").is_some()).collect()
     }
 }
 
-/// A name with the time of this run, whose century nobody else's here has, as NOW.
+/// Replaces a timestamp of this run by NOW. The other timestamps in these tests are from other decades.
 fn recent(name: &str) -> String {
     let stamp = |at: usize| name.get(at..at + 16).filter(|stamp| stamp.as_bytes()[8] == b'T' && stamp.ends_with('Z'));
     let found = (0..name.len()).filter(|at| name.is_char_boundary(*at)).find_map(stamp);
@@ -176,8 +176,8 @@ fn recent(name: &str) -> String {
 }
 
 #[test]
-fn a_run_makes_verified_archives_that_only_their_owner_can_read() {
-    let node = Node::postgresql(14, "");
+fn a_run_creates_verified_archives_that_only_their_owner_can_read() {
+    let node = FakeNode::postgresql(14, "");
     node.succeeds();
     assert_eq!(node.names(), ["app-NOW.dump", "app-NOW.dump.sha256", "globals-NOW.sql", "globals-NOW.sql.sha256"]);
     for entry in fs::read_dir(node.path("backups")).unwrap() {
@@ -191,7 +191,7 @@ fn a_run_makes_verified_archives_that_only_their_owner_can_read() {
 }
 
 #[test]
-fn names_of_databases_may_hold_anything() {
+fn database_names_may_contain_any_character() {
     let hostile = [
         "it's",
         "a b",
@@ -208,7 +208,7 @@ fn names_of_databases_may_hold_anything() {
         "globals",
     ];
     for shell in [&["dash"][..], &["bash"], &["busybox", "ash"]] {
-        let mut node = Node::postgresql(1, "");
+        let mut node = FakeNode::postgresql(1, "");
         node.shell = shell;
         node.databases(&hostile);
         node.succeeds();
@@ -231,14 +231,14 @@ fn names_of_databases_may_hold_anything() {
 }
 
 #[test]
-fn the_newest_verified_stay_and_the_others_of_the_same_name_go() {
-    let node = Node::postgresql(2, "");
+fn the_newest_verified_archives_are_kept_and_older_ones_of_the_same_database_are_deleted() {
+    let node = FakeNode::postgresql(2, "");
     for stamp in [OLDER, OLD] {
         node.archive(&format!("app-{stamp}.dump"), GOOD, true);
         node.archive(&format!("application-{stamp}.dump"), GOOD, true);
     }
     node.succeeds();
-    // A database that is no more keeps what it has.
+    // The archives of a database that no longer exists are kept.
     let kept = [
         format!("app-{OLD}.dump"),
         "app-NOW.dump".into(),
@@ -250,31 +250,31 @@ fn the_newest_verified_stay_and_the_others_of_the_same_name_go() {
 }
 
 #[test]
-fn what_was_cut_short_or_altered_is_put_aside_told_of_and_does_not_count() {
-    let node = Node::postgresql(2, "");
+fn damaged_archives_are_set_aside_and_reported_and_do_not_count() {
+    let node = FakeNode::postgresql(2, "");
     node.archive("app-20180101T000000Z.dump", GOOD, true);
     node.archive(&format!("app-{OLDER}.dump"), GOOD, true);
     node.archive(&format!("app-{OLD}.dump"), GOOD, true);
-    // The same length, and readable for pg_restore: the checksum alone tells.
+    // The same length, and readable by pg_restore: only the checksum differs.
     fs::write(node.path("backups").join(format!("app-{OLD}.dump")), "Archive\nEND\n").unwrap();
-    let said = node.fails();
-    assert!(said.contains(&format!("app-{OLD}.dump is damaged (its content is not what was verified)")), "{said}");
+    let stderr = node.fails();
+    assert!(stderr.contains(&format!("app-{OLD}.dump is damaged (its content is not what was verified)")), "{stderr}");
     assert!(node.status("error").contains("is damaged"), "{}", node.status("error"));
     assert!(node.names().contains(&format!("app-{OLD}.dump.damaged")));
-    // The new one and one more: the damaged one is none of the two.
+    // Two are kept, the new one and an older one; the damaged one does not count.
     assert_eq!(node.dumps(), [format!("app-{OLDER}.dump"), "app-NOW.dump".into()]);
-    // The backup itself was made; the next run has nothing to complain about.
+    // The backup itself succeeded, and the next run reports no error.
     assert!(!node.status("success").is_empty());
     node.succeeds();
 }
 
 #[test]
 fn an_archive_without_its_checksum_is_read_through_before_it_counts() {
-    let node = Node::postgresql(5, "");
+    let node = FakeNode::postgresql(5, "");
     node.archive(&format!("app-{OLDER}.dump"), GOOD, false);
     node.archive(&format!("app-{OLD}.dump"), "archi", false);
-    let said = node.fails();
-    assert!(said.contains(&format!("app-{OLD}.dump is damaged (could not read)")), "{said}");
+    let stderr = node.fails();
+    assert!(stderr.contains(&format!("app-{OLD}.dump is damaged (could not read)")), "{stderr}");
     assert!(node.names().contains(&format!("app-{OLDER}.dump.sha256")));
     assert!(node.names().contains(&format!("app-{OLD}.dump.damaged")));
     node.archive("app-20180101T000000Z.dump", GOOD, false);
@@ -283,12 +283,12 @@ fn an_archive_without_its_checksum_is_read_through_before_it_counts() {
 }
 
 #[test]
-fn however_often_newer_ones_fail_the_good_ones_stay() {
-    let node = Node::postgresql(1, "");
+fn good_archives_are_kept_however_often_newer_backups_fail() {
+    let node = FakeNode::postgresql(1, "");
     node.archive(&format!("app-{OLDER}.dump"), GOOD, true);
     node.archive(&format!("app-{OLD}.dump"), GOOD, true);
     let before = node.dumps();
-    // It fails; it ends well and left half of it; it writes nothing.
+    // pg_dump fails; it succeeds but writes only half; it writes nothing; the disk is full.
     for (script, words) in [
         ("echo 'server closed the connection' >&2; exit 1", "no backup of app: server closed the connection"),
         ("printf archi >\"$file\"; exit 0", "no backup of app: what was written cannot be read back: could not read"),
@@ -296,20 +296,20 @@ fn however_often_newer_ones_fail_the_good_ones_stay() {
         ("printf archive >\"$file\"; echo 'No space left on device' >&2; exit 1", "No space left on device"),
     ] {
         node.on_dump(&format!("case $0 in *pg_dump) {script} ;; esac"));
-        let said = node.fails();
-        assert!(said.contains(words), "{said}");
+        let stderr = node.fails();
+        assert!(stderr.contains(words), "{stderr}");
         assert_eq!(node.dumps(), before, "{script}");
         assert!(!node.names().iter().any(|name| name.contains("partial")), "{:?}", node.names());
         assert!(node.status("error").contains(words.trim_end()));
         assert_eq!(node.status("success"), "");
     }
-    // The rest of the cluster is backed up all the same.
+    // The rest of the cluster is backed up nevertheless.
     assert!(node.names().contains(&"globals-NOW.sql".to_owned()));
 }
 
 #[test]
-fn one_database_that_fails_does_not_cost_the_others_theirs() {
-    let node = Node::postgresql(3, "");
+fn the_failure_of_one_database_does_not_prevent_backups_of_the_others() {
+    let node = FakeNode::postgresql(3, "");
     node.databases(&["app", "broken", "zoo"]);
     node.on_dump("case $name in *broken*) echo 'invalid page' >&2; exit 1 ;; esac");
     assert!(node.fails().contains("no backup of broken: invalid page"));
@@ -318,7 +318,7 @@ fn one_database_that_fails_does_not_cost_the_others_theirs() {
 
 #[test]
 fn the_last_success_is_remembered_through_failures() {
-    let node = Node::postgresql(3, "");
+    let node = FakeNode::postgresql(3, "");
     node.succeeds();
     let (success, archives) = (node.status("success"), node.status("archive"));
     fs::write(node.path("psql-fails"), "").unwrap();
@@ -328,8 +328,8 @@ fn the_last_success_is_remembered_through_failures() {
 }
 
 #[test]
-fn only_the_databases_that_are_named_are_backed_up_and_all_of_them() {
-    let node = Node::postgresql(3, "hexadecimal 'app'\nhexadecimal 'it'\\''s'\n");
+fn exactly_the_named_databases_are_backed_up() {
+    let node = FakeNode::postgresql(3, "hexadecimal 'app'\nhexadecimal 'it'\\''s'\n");
     node.databases(&["app", "application", "it's"]);
     node.succeeds();
     assert_eq!(node.dumps(), ["app-NOW.dump", "it%27s-NOW.dump"]);
@@ -338,8 +338,8 @@ fn only_the_databases_that_are_named_are_backed_up_and_all_of_them() {
 }
 
 #[test]
-fn a_database_that_takes_no_connections_is_mentioned_and_no_failure() {
-    let node = Node::postgresql(3, "");
+fn a_database_that_allows_no_connections_is_reported_but_is_not_a_failure() {
+    let node = FakeNode::postgresql(3, "");
     fs::write(node.path("psql"), "WARNING:  database \"app\" has a collation version mismatch\nskip 6f6c64\ndump 617070\n")
         .unwrap();
     let output = node.run("backup");
@@ -349,8 +349,8 @@ fn a_database_that_takes_no_connections_is_mentioned_and_no_failure() {
 }
 
 #[test]
-fn archives_of_the_future_neither_count_nor_go() {
-    let node = Node::postgresql(1, "");
+fn archives_from_the_future_neither_count_nor_are_deleted() {
+    let node = FakeNode::postgresql(1, "");
     for stamp in ["20990101T000000Z", "20990102T000000Z", OLD] {
         node.archive(&format!("app-{stamp}.dump"), GOOD, true);
     }
@@ -359,20 +359,20 @@ fn archives_of_the_future_neither_count_nor_go() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_cleared_away() {
-    let node = Node::postgresql(3, "");
+fn leftovers_of_a_killed_run_are_removed() {
+    let node = FakeNode::postgresql(3, "");
     fs::write(node.path("backups/.partial-app.dump"), "half").unwrap();
     fs::write(node.path("backups").join(format!("app-{OLD}.dump.sha256")), "0  x\n").unwrap();
-    // Before anything else: it may have filled the disk.
+    // They are removed before anything else, because they may have filled the disk.
     node.on_dump("[ ! -e \"$NODE/backups/.partial-app.dump\" ] || exit 1");
     node.succeeds();
     assert_eq!(node.names(), ["app-NOW.dump", "app-NOW.dump.sha256", "globals-NOW.sql", "globals-NOW.sql.sha256"]);
 }
 
 #[test]
-fn one_run_at_a_time() {
-    let node = Node::postgresql(3, "");
-    // From within a run, another one is tried.
+fn only_one_run_at_a_time_is_allowed() {
+    let node = FakeNode::postgresql(3, "");
+    // Another run is attempted during a run.
     node.on_dump("case $0 in *pg_dump) rm \"$NODE/on-dump\"; dash \"$NODE/program\" backup 9<&- 2>\"$NODE/second\"; echo $? >>\"$NODE/second\" ;; esac");
     node.succeeds();
     let second = fs::read_to_string(node.path("second")).unwrap();
@@ -381,15 +381,15 @@ fn one_run_at_a_time() {
 
 #[test]
 fn two_runs_in_one_second_do_not_overwrite_each_other() {
-    let node = Node::postgresql(5, "");
+    let node = FakeNode::postgresql(5, "");
     node.succeeds();
     node.succeeds();
     assert_eq!(node.dumps(), ["app-NOW.dump", "app-NOW.dump"]);
 }
 
 #[test]
-fn to_verify_is_to_look_only_and_to_fail_where_something_is_damaged() {
-    let node = Node::postgresql(1, "");
+fn verify_deletes_nothing_and_fails_if_an_archive_is_damaged() {
+    let node = FakeNode::postgresql(1, "");
     for stamp in [OLDER, OLD] {
         node.archive(&format!("app-{stamp}.dump"), GOOD, true);
     }
@@ -403,16 +403,16 @@ fn to_verify_is_to_look_only_and_to_fail_where_something_is_damaged() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_fails_the_run() {
-    let node = Node::postgresql(1, "");
+fn a_missing_directory_fails_the_run() {
+    let node = FakeNode::postgresql(1, "");
     fs::remove_dir(node.path("backups")).unwrap();
     assert!(node.fails().contains("cannot read the directory"));
 }
 
 #[test]
-fn a_run_that_could_not_say_so_is_noted_as_failed_and_told_of_with_the_last_good_one() {
-    let node = Node::postgresql(3, "");
-    let noted = |invocation: &str| {
+fn a_run_that_was_killed_is_recorded_and_reported_as_failed_with_the_last_good_backup() {
+    let node = FakeNode::postgresql(3, "");
+    let note_failure = |invocation: &str| {
         let mut command = Command::new("dash");
         let output = command
             .arg(node.path("program"))
@@ -422,19 +422,19 @@ fn a_run_that_could_not_say_so_is_noted_as_failed_and_told_of_with_the_last_good
             .unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    let said = noted("first");
+    let stderr = note_failure("first");
     assert!(
-        said.contains("BACKUP FAILED: PostgreSQL: backup.service ended early (oom-kill)")
-            && said.contains("there is no good one"),
-        "{said}"
+        stderr.contains("BACKUP FAILED: PostgreSQL: backup.service ended early (oom-kill)")
+            && stderr.contains("there is no good one"),
+        "{stderr}"
     );
     node.succeeds();
-    let said = noted("another-run");
-    assert!(said.contains("the last good one is of 2") && said.contains(" UTC"), "{said}");
+    let stderr = note_failure("another-run");
+    assert!(stderr.contains("the last good one is of 2") && stderr.contains(" UTC"), "{stderr}");
     assert_eq!((node.status("result"), node.status("error").contains("ended early (oom-kill)")), ("failed".to_owned(), true));
-    // One that did say so is not talked over.
+    // The error that a run reported itself is not overwritten.
     node.on_dump("echo 'no space' >&2; exit 1");
     node.fails();
-    assert!(noted("this-run").contains("no backup of app: no space"));
+    assert!(note_failure("this-run").contains("no backup of app: no space"));
     assert!(node.status("error").contains("no backup of app: no space"));
 }

@@ -388,7 +388,7 @@ fn a_lab_that_does_not_exist_is_no_mistake_to_ask_for() {
     assert_eq!(run(&[&["lab", "ssh-config"], &options[..]].concat()), (Some(0), path, String::new()));
     let (code, _, errors) = run(&["lab", "status", "--lab", "../x"]);
     assert_eq!(code, Some(1));
-    insta::assert_snapshot!(errors, @"error: `../x` is no lab id: use up to 32 lower-case letters, digits and dashes");
+    insta::assert_snapshot!(errors, @"error: `../x` is not a valid lab ID: use up to 32 lower-case letters, digits and dashes");
 }
 
 #[test]

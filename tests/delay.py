@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A ProxyCommand that makes a link long: delay.py MILLISECONDS HOST PORT delays every byte by so much in each direction."""
+"""A ProxyCommand that adds latency to a link: delay.py MILLISECONDS HOST PORT delays every byte by that time in each direction."""
 import collections, os, selectors, socket, sys, time
 
 delay, host, port = float(sys.argv[1]) / 1000, sys.argv[2], int(sys.argv[3])

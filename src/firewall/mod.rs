@@ -1,4 +1,4 @@
-//! ufw's firewall as data: its rules, its policies, and whether they let a connection in.
+//! A ufw firewall as data: its rules, its policies, and whether they admit a connection.
 
 mod network;
 mod rule;
@@ -10,20 +10,20 @@ use serde::Deserialize;
 pub use network::{Network, Ports};
 pub use rule::{Action, Direction, Rule};
 
-/// What happens to packets that no rule is about.
+/// What happens to packets that no rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// They pass.
+    /// They are accepted.
     Allow,
-    /// They are dropped.
+    /// They are dropped silently.
     Deny,
-    /// They are refused, and the sender is told.
+    /// They are refused, and the sender is notified.
     Reject,
 }
 
 impl Policy {
-    /// The word for it.
+    /// Returns ufw's word for the policy.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Policy {
         }
     }
 
-    /// Reads the word in `/etc/default/ufw`, which is iptables' word.
+    /// Parses the iptables target that `/etc/default/ufw` uses for the policy.
     #[must_use]
     pub fn from_target(word: &str) -> Option<Self> {
         match word {
@@ -48,24 +48,24 @@ impl Policy {
 /// A firewall as ufw's files describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firewall {
-    /// Whether it works now and after a boot.
+    /// Whether it is active now and after a boot.
     pub enabled: bool,
-    /// Whether rules without addresses are made for IPv6, too.
+    /// Whether rules without addresses apply to IPv6 as well.
     pub ipv6: bool,
-    /// How much it logs: `off`, `low`, `medium`, `high`, `full`.
+    /// The log level: `off`, `low`, `medium`, `high` or `full`.
     pub logging: String,
-    /// For packets to the node.
+    /// The policy for packets to the node.
     pub incoming: Policy,
-    /// For packets from the node.
+    /// The policy for packets from the node.
     pub outgoing: Policy,
-    /// For packets through the node.
+    /// The policy for packets that are routed through the node.
     pub routed: Policy,
-    /// In the order in which they are tried, IPv4 first.
+    /// The rules in the order in which they are tried, IPv4 first.
     pub rules: Vec<Rule>,
 }
 
 impl Firewall {
-    /// As the package `ufw` leaves it.
+    /// Returns the firewall as the package `ufw` installs it.
     #[must_use]
     pub fn fresh() -> Self {
         Self {
@@ -79,15 +79,15 @@ impl Firewall {
         }
     }
 
-    /// Whether a new TCP connection from `client` to the node's `server`:`port` is let in.
+    /// Whether a new TCP connection from `client` to the node's `server`:`port` is admitted.
     #[must_use]
     pub fn lets_in(&self, client: IpAddr, server: IpAddr, port: u16) -> bool {
         // ufw accepts everything on the loopback interface before any rule.
         if !self.enabled || client.is_loopback() || client == server {
             return true;
         }
-        let decided = self.rules.iter().find_map(|rule| rule.decides(client, server, port));
-        decided.unwrap_or(self.incoming == Policy::Allow)
+        let decision = self.rules.iter().find_map(|rule| rule.decision(client, server, port));
+        decision.unwrap_or(self.incoming == Policy::Allow)
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_is_meant_decides() {
+    fn the_first_matching_rule_decides() {
         let ssh = "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in";
         assert!(!lets_in(&[]));
         assert!(lets_in(&[ssh]));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_firewall_that_sleeps_or_allows_keeps_nobody_out() {
+    fn an_inactive_or_permissive_firewall_admits_every_connection() {
         let node = (ip("198.18.0.1"), ip("198.18.0.2"), 22);
         assert!(Firewall::fresh().lets_in(node.0, node.1, node.2));
         let open = Firewall { enabled: true, incoming: Policy::Allow, ..Firewall::fresh() };

@@ -1,10 +1,10 @@
-//! Addresses and ports in a rule, in ufw's normal form.
+//! Addresses and ports of a rule, in ufw's normal form.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Addresses that share their first bits. The other bits are zero.
+/// A network in CIDR notation. The host bits are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,
@@ -12,20 +12,20 @@ pub struct Network {
 }
 
 impl Network {
-    /// Every IPv4 address, or every IPv6 address.
+    /// Returns the network of all IPv4 addresses, or of all IPv6 addresses.
     #[must_use]
     pub fn everything(v6: bool) -> Self {
         let address = if v6 { IpAddr::from([0_u8; 16]) } else { IpAddr::from([0_u8; 4]) };
         Self { address, prefix: 0 }
     }
 
-    /// Whether these are IPv6 addresses.
+    /// Whether this is an IPv6 network.
     #[must_use]
     pub fn is_v6(self) -> bool {
         self.address.is_ipv6()
     }
 
-    /// Whether `address` is one of them.
+    /// Whether `address` is in this network.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         self.is_v6() == address.is_ipv6() && masked(address, self.prefix) == self.address
@@ -45,17 +45,17 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
 
 impl FromStr for Network {
     type Err = String;
-    /// An address, or an address and `/` and the number of bits. Further bits are dropped, as ufw does.
+    /// Parses an address, optionally with `/` and a prefix length. Host bits are cleared, as ufw does.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an address such as 198.18.0.1 or 198.18.0.0/24");
+        let invalid = || format!("`{text}` is not an address such as 198.18.0.1 or 198.18.0.0/24");
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let prefix = prefix.map_or(Ok(width(address)), |prefix| prefix.parse().map_err(|_| wrong()))?;
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let prefix = prefix.map_or(Ok(width(address)), |prefix| prefix.parse().map_err(|_| invalid()))?;
         if prefix > width(address) {
-            return Err(wrong());
+            return Err(invalid());
         }
         Ok(Self { address: masked(address, prefix), prefix })
     }
@@ -71,24 +71,24 @@ impl fmt::Display for Network {
     }
 }
 
-/// Ports, as ranges in ascending order; empty means any.
+/// Ports as ranges in ascending order; empty means any port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ports(Vec<(u16, u16)>);
 
 impl Ports {
-    /// Whether every port is meant.
+    /// Whether this matches every port.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this is one port, not several.
+    /// Whether this is a single port.
     #[must_use]
     pub fn is_one(&self) -> bool {
         matches!(self.0.as_slice(), [(first, last)] if first == last)
     }
 
-    /// Whether `port` is meant.
+    /// Whether this matches `port`.
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         self.is_any() || self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
@@ -97,7 +97,7 @@ impl Ports {
 
 impl FromStr for Ports {
     type Err = String;
-    /// `any`, `22`, `1000:1010` or a list of these with commas.
+    /// Parses `any`, `22`, `1000:1010`, or a comma-separated list of these.
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "any" {
             return Ok(Self::default());
@@ -154,22 +154,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_lose_their_host_bits() {
+    fn host_bits_of_networks_are_cleared() {
         let shown = |text: &str| text.parse::<Network>().unwrap().to_string();
         assert_eq!(shown("172.16.168.77/24"), "172.16.168.0/24");
         assert_eq!(shown("10.0.0.1/32"), "10.0.0.1");
         assert_eq!(shown("2001:db8::1/64"), "2001:db8::/64");
         assert_eq!(shown("1.2.3.4/0"), "0.0.0.0/0");
-        for wrong in ["", "any", "10.0.0.0/33", "10.0.0/8", "::1/129", "10.0.0.0/", "host"] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        for invalid in ["", "any", "10.0.0.0/33", "10.0.0/8", "::1/129", "10.0.0.0/", "host"] {
+            assert!(invalid.parse::<Network>().is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn ports_are_numbers() {
+    fn ports_are_parsed_and_sorted() {
         assert_eq!("443,80".parse::<Ports>().unwrap().to_string(), "80,443");
-        for wrong in ["", "0", "ssh", "10:5", "1,", "65536", "1:2:3"] {
-            assert!(wrong.parse::<Ports>().is_err(), "{wrong}");
+        for invalid in ["", "0", "ssh", "10:5", "1,", "65536", "1:2:3"] {
+            assert!(invalid.parse::<Ports>().is_err(), "{invalid}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A rule, and how ufw's rule files write it.
+//! A firewall rule, and its form in ufw's rule files.
 //!
-//! A line is `### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=<hex>`: action, protocol, port and address it goes to, port and
-//! address it comes from, two application names (only where there are any), direction (ufw 0.36, `backend_iptables.py`).
+//! A line is `### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=<hex>`: action, protocol, destination port and address, source port
+//! and address, two application names (only if there are any), direction (ufw 0.36, `backend_iptables.py`).
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -13,18 +13,18 @@ use super::{Network, Ports};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Lets it through.
+    /// Accepts it.
     Allow,
-    /// Drops it.
+    /// Drops it silently.
     Deny,
-    /// Refuses it, and says so.
+    /// Refuses it and notifies the sender.
     Reject,
-    /// Lets it through unless the same address connects too often.
+    /// Accepts it unless the same address connects too often.
     Limit,
 }
 
 impl Action {
-    /// The word for it.
+    /// Returns ufw's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Action {
         }
     }
 
-    fn passes(self) -> bool {
+    fn accepts(self) -> bool {
         match self {
             Self::Allow | Self::Limit => true,
             Self::Deny | Self::Reject => false,
@@ -50,7 +50,7 @@ impl FromStr for Action {
     }
 }
 
-/// Which way a packet goes.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
     /// To the node.
@@ -61,7 +61,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The word for it.
+    /// Returns ufw's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -74,30 +74,30 @@ impl Direction {
 /// One rule, for IPv4 or for IPv6.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// What it does.
+    /// What happens to a matching packet.
     pub action: Action,
-    /// The protocol's name; `any` for all.
+    /// The name of the protocol; `any` for all.
     pub protocol: String,
-    /// The ports it goes to.
+    /// The destination ports.
     pub to_ports: Ports,
-    /// Where it goes to.
+    /// The destination addresses.
     pub to: Network,
-    /// The ports it comes from.
+    /// The source ports.
     pub from_ports: Ports,
-    /// Where it comes from.
+    /// The source addresses.
     pub from: Network,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// Only on this interface.
+    /// The interface that the rule is limited to.
     pub interface: Option<String>,
-    /// What people say about it.
+    /// The comment.
     pub comment: Option<String>,
-    /// What this program never writes and so only carries along: forwarding, logging, application profiles.
+    /// The parts that this program never writes and only preserves: forwarding, logging, application profiles.
     pub special: Option<String>,
 }
 
 impl Rule {
-    /// Reads what follows `### tuple ### ` in a rule file. `None` when it is not in a form that ufw writes.
+    /// Parses the text after `### tuple ### ` in a rule file. `None` if it does not have a form that ufw writes.
     #[must_use]
     pub fn parse(tuple: &str) -> Option<Self> {
         let (tuple, comment) = match tuple.split_once(" comment=") {
@@ -105,15 +105,15 @@ impl Rule {
             None => (tuple, None),
         };
         let fields: Vec<&str> = tuple.split_whitespace().collect();
-        let (what, applications, way) = match fields.as_slice() {
-            [what @ .., way] if what.len() == 6 => (what, None, way),
-            [what @ .., to, from, way] if what.len() == 6 => (what, Some(format!("{to} {from}")), way),
+        let (packet, applications, direction) = match fields.as_slice() {
+            [packet @ .., direction] if packet.len() == 6 => (packet, None, direction),
+            [packet @ .., to, from, direction] if packet.len() == 6 => (packet, Some(format!("{to} {from}")), direction),
             _ => return None,
         };
-        let [action, protocol, to_ports, to, from_ports, from] = what else { return None };
+        let [action, protocol, to_ports, to, from_ports, from] = packet else { return None };
         let (forward, action) = action.strip_prefix("route:").map_or((None, *action), |action| (Some("route"), action));
         let (action, log) = action.split_once('_').map_or((action, None), |(action, log)| (action, Some(log)));
-        let (direction, interface, both) = way_of(way)?;
+        let (direction, interface, both) = parse_direction(direction)?;
         let special: Vec<&str> = [forward, log, applications.as_deref(), both].into_iter().flatten().collect();
         Some(Self {
             action: action.parse().ok()?,
@@ -129,31 +129,32 @@ impl Rule {
         })
     }
 
-    /// Whether both are about the same packets, so that adding one replaces the other.
+    /// Whether both rules match the same packets, so that adding one replaces the other.
     #[must_use]
     pub fn same_packets(&self, other: &Self) -> bool {
-        let marked = |rule: &Self| Self { action: Action::Allow, comment: None, ..rule.clone() };
-        marked(self) == marked(other)
+        let packets = |rule: &Self| Self { action: Action::Allow, comment: None, ..rule.clone() };
+        packets(self) == packets(other)
     }
 
-    /// What it does with a new TCP connection to the node. Where an interface decides, the rule lets nothing in and may keep everything out,
-    /// because nobody knows here through which interface the connection comes.
-    pub(super) fn decides(&self, client: IpAddr, server: IpAddr, port: u16) -> Option<bool> {
+    /// Returns whether the rule accepts a new TCP connection to the node; `None` if it does not apply. A rule for one interface is assumed to
+    /// refuse connections but never to accept them, because the interface of the connection is not known here.
+    pub(super) fn decision(&self, client: IpAddr, server: IpAddr, port: u16) -> Option<bool> {
         let forwarded = self.special.as_deref().is_some_and(|special| special.starts_with("route"));
-        let meant = self.direction == Direction::In
+        let matches = self.direction == Direction::In
             && !forwarded
             && (self.protocol == "tcp" || self.protocol == "any")
             && self.from_ports.is_any()
             && self.from.contains(client)
             && self.to.contains(server)
             && self.to_ports.contains(port);
-        let passes = self.action.passes();
-        (meant && !(passes && self.interface.is_some())).then_some(passes)
+        let accepts = self.action.accepts();
+        (matches && !(accepts && self.interface.is_some())).then_some(accepts)
     }
 }
 
-fn way_of(way: &str) -> Option<(Direction, Option<String>, Option<&str>)> {
-    let (direction, interface) = way.split_once('_').map_or((way, None), |(way, interface)| (way, Some(interface)));
+fn parse_direction(direction: &str) -> Option<(Direction, Option<String>, Option<&str>)> {
+    let (direction, interface) =
+        direction.split_once('_').map_or((direction, None), |(direction, interface)| (direction, Some(interface)));
     let direction = match direction {
         "in" => Direction::In,
         "out" => Direction::Out,
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_every_form_that_ufw_writes() {
+    fn every_form_that_ufw_writes_is_parsed() {
         let read = [
             "deny any any 0.0.0.0/0 any 1.2.3.4 in",
             "allow tcp 6379 0.0.0.0/0 any 172.16.168.0/24 in comment=666c656574207265646973",
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ufw_does_not_write_is_no_rule() {
+    fn lines_that_ufw_does_not_write_are_not_parsed() {
         for broken in [
             "",
             "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0",

@@ -1,4 +1,4 @@
-//! The inventory while it is being read: who is in which group, and what is wrong so far.
+//! The inventory while it is being read: its hosts and groups, and the errors found so far.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use indexmap::IndexMap;
 use super::{ALL, Dialect, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
 use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Style, Yaml, yaml};
 
-/// What Ansible skips in a directory of inventories.
+/// File names that Ansible skips in a directory of inventories.
 const SKIPPED_ENDINGS: [&str; 13] =
     [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry", ".tera"];
 const SKIPPED_NAMES: [&str; 3] = ["host_vars", "group_vars", "vars_plugins"];
-/// Directories inside directories; more is a loop of links.
+/// The deepest nesting of directories; more than this is a loop of links.
 const MAX_DIRECTORIES: usize = 16;
 
 pub(super) struct Draft {
     pub(super) inventory: Inventory,
-    pub(super) problems: Diagnostics,
-    /// Of the file that is being read.
+    pub(super) errors: Diagnostics,
+    /// The dialect of the file that is being read.
     pub(super) dialect: Dialect,
     project: PathBuf,
 }
@@ -27,28 +27,28 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(project: &Path) -> Self {
         let inventory = Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() };
-        let mut draft = Self { inventory, problems: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned() };
+        let mut draft = Self { inventory, errors: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned() };
         draft.group(ALL, None);
         draft.group(UNGROUPED, None);
         draft.link(ALL, UNGROUPED);
         draft
     }
 
-    /// A path as users see it.
+    /// Returns a path as users see it.
     pub(super) fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.project).unwrap_or(path).display().to_string()
     }
 
-    /// Reads a file, a program or a directory of them.
+    /// Reads a file, the output of a program, or a directory of both.
     pub(super) fn path(&mut self, path: &Path, level: usize) {
         let shown = self.shown(path);
         if path.is_dir() {
             if level > MAX_DIRECTORIES {
-                self.problems.push(Diagnostic::error(format!("too many directories inside each other at `{shown}`")));
+                self.errors.push(Diagnostic::error(format!("directories are nested too deeply at `{shown}`")));
                 return;
             }
             match std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-                Err(error) => self.problems.push(Diagnostic::error(format!("cannot read `{shown}`: {error}"))),
+                Err(error) => self.errors.push(Diagnostic::error(format!("cannot read `{shown}`: {error}"))),
                 Ok(entries) => {
                     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
                     paths.sort();
@@ -58,16 +58,17 @@ impl Draft {
                 }
             }
         } else if !path.exists() {
-            let help = "name a file, a directory, or hosts with a comma: `-i db1,`";
-            self.problems.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
+            let help = "name a file, a directory, or a list of hosts with a comma: `-i db1,`";
+            self.errors.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
         } else if dynamic::is_program(path) {
             dynamic::load(self, path, &shown);
-        } else if let Some(file) = self.problems.keep(source::read(path, &shown)) {
+        } else if let Some(file) = self.errors.keep(source::read(path, &shown)) {
             if crate::vault::is_encrypted(&file.text) {
                 let place = Place::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
                 let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(place);
-                self.problems
-                    .push(error.help("encrypt variables, in `group_vars/` or `host_vars/`, and leave hosts and groups in clear"));
+                self.errors.push(
+                    error.help("encrypt the variables in `group_vars/` or `host_vars/`, and leave hosts and groups unencrypted"),
+                );
             } else if is_yaml(path, &file) {
                 yaml_file::load(self, &file);
             } else {
@@ -76,7 +77,7 @@ impl Draft {
         }
     }
 
-    /// `-i host,host`.
+    /// Reads the argument of `-i host,host`.
     pub(super) fn host_list(&mut self, file: &Arc<SourceFile>) {
         let mut start = 0;
         for part in file.text.split(',') {
@@ -92,8 +93,8 @@ impl Draft {
     /// Makes sure that a group exists.
     pub(super) fn group(&mut self, name: &str, place: Option<&Place>) {
         if name.is_empty() || name.contains(char::is_control) {
-            let error = Diagnostic::error(format!("`{}` cannot be the name of a group", name.escape_debug()));
-            self.problems.push(Diagnostic { place: place.cloned(), ..error });
+            let error = Diagnostic::error(format!("`{}` is not a valid group name", name.escape_debug()));
+            self.errors.push(Diagnostic { place: place.cloned(), ..error });
         }
         let group = self.inventory.groups.entry(name.to_owned()).or_insert_with(|| Group {
             name: name.to_owned(),
@@ -111,18 +112,18 @@ impl Draft {
         }
     }
 
-    /// Makes one group the child of another; both exist.
+    /// Makes one group the child of another. Both must exist.
     pub(super) fn child(&mut self, parent: &str, child: &str, place: &Place) {
         if child == ALL {
-            self.problems.push(Diagnostic::error("`all` cannot be the child of a group").at(place.clone()).label("here"));
+            self.errors.push(Diagnostic::error("`all` cannot be a child of another group").at(place.clone()).label("here"));
         } else if parent == child {
             let error = Diagnostic::error(format!("the group `{parent}` contains itself"));
-            self.problems.push(error.at(place.clone()).label("here"));
-        } else if self.inventory.below(child).iter().any(|group| group.name == parent) {
+            self.errors.push(error.at(place.clone()).label("here"));
+        } else if self.inventory.with_descendants(child).iter().any(|group| group.name == parent) {
             let error = Diagnostic::error(format!("the groups `{parent}` and `{child}` contain each other"));
-            let error = error.at(place.clone()).label(format!("`{parent}` is already below `{child}`"));
+            let error = error.at(place.clone()).label(format!("`{parent}` is already a descendant of `{child}`"));
             let first = self.inventory.groups.get(parent).and_then(|group| group.place.clone());
-            self.problems.push(match first {
+            self.errors.push(match first {
                 Some(first) => error.also(first, format!("`{parent}` is named here")),
                 None => error,
             });
@@ -143,11 +144,11 @@ impl Draft {
         }
     }
 
-    /// Adds the hosts of a name that may hold ranges and a port, with their variables, to a group that exists.
+    /// Adds the hosts of a name, which may contain ranges and a port, with their variables to a group. The group must exist.
     pub(super) fn hosts(&mut self, pattern: &str, place: &Place, group: &str, vars: &[(Key, Node)]) {
         let (names, port) = match range::hosts(pattern) {
             Ok(hosts) => hosts,
-            Err(error) => return self.problems.push(error.into_diagnostic(place)),
+            Err(error) => return self.errors.push(error.into_diagnostic(place)),
         };
         let port = port.map(|port| {
             let digits = place.range.end.saturating_sub(port.to_string().len())..place.range.end;
@@ -158,7 +159,7 @@ impl Draft {
         for name in names {
             let is_new = !self.inventory.hosts.contains_key(&name);
             self.host(&name, place, group);
-            // As in Ansible, only the first place that names a host gives it its port.
+            // As in Ansible, the port counts only where the host is first named.
             if let Some(port) = port.clone().filter(|_| is_new) {
                 self.layer(&name, place, vec![port]);
             }
@@ -166,7 +167,7 @@ impl Draft {
         }
     }
 
-    /// Adds variables to a host. Where a group has its name they go to the group, as in Ansible.
+    /// Adds variables to a host. If a group has the same name, they are added to the group, as in Ansible.
     pub(super) fn host_vars(&mut self, name: &str, place: &Place, vars: &[(Key, Node)]) {
         if vars.is_empty() {
             return;
@@ -184,7 +185,7 @@ impl Draft {
         }
     }
 
-    /// Adds a host to a group that exists.
+    /// Adds a host to a group. The group must exist.
     pub(super) fn host(&mut self, name: &str, place: &Place, group: &str) {
         let host = self.inventory.hosts.entry(name.to_owned()).or_insert_with(|| Host {
             name: name.to_owned(),
@@ -201,30 +202,31 @@ impl Draft {
         }
     }
 
-    /// Adds variables to a group that exists.
+    /// Adds variables to a group. The group must exist.
     pub(super) fn group_vars(&mut self, group: &str, origin: &str, mut vars: Vec<(Key, Node)>) {
         let Some(group) = self.inventory.groups.get_mut(group) else { return };
         for (_, value) in vars.iter().filter(|(key, _)| key.name == "ansible_group_priority") {
             match value.scalar_text().and_then(|text| text.parse().ok()) {
                 Some(priority) => group.priority = priority,
-                None => self.problems.push(
+                None => self.errors.push(
                     Diagnostic::error("`ansible_group_priority` must be a whole number").at(value.place.clone()).label("here"),
                 ),
             }
         }
-        // It ranks the group; it is no variable.
+        // It sets the priority of the group; it is not a variable.
         vars.retain(|(key, _)| key.name != "ansible_group_priority");
         group.inline.push(Layer { origin: origin.to_owned(), dialect: self.dialect, vars });
     }
 
-    /// What Ansible does after reading: every group is below `all`, every host in a group, `ungrouped` only if in no other.
+    /// Completes the inventory as Ansible does after reading: every group is a descendant of `all`, every host is in a group, and `ungrouped` has
+    /// only the hosts that are in no other group.
     pub(super) fn reconcile(&mut self) {
         let orphans: Vec<String> =
             self.inventory.groups.values().filter(|group| group.parents.is_empty()).map(|group| group.name.clone()).collect();
         for name in orphans.iter().filter(|name| *name != ALL) {
             self.link(ALL, name);
         }
-        let mut below_ungrouped = Vec::new();
+        let mut ungrouped_groups = Vec::new();
         let Inventory { hosts, groups, warnings } = &mut self.inventory;
         for host in hosts.values_mut() {
             let is_grouped = host.groups.iter().any(|group| group != ALL && group != UNGROUPED);
@@ -236,7 +238,7 @@ impl Draft {
                         ungrouped.hosts.retain(|name| *name != host.name);
                     }
                 } else if groups.contains_key(&host.name) {
-                    below_ungrouped.push((host.name.clone(), host.place.clone()));
+                    ungrouped_groups.push((host.name.clone(), host.place.clone()));
                 } else if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
                     host.groups.push(UNGROUPED.to_owned());
                     ungrouped.hosts.push(host.name.clone());
@@ -245,7 +247,7 @@ impl Draft {
             if let Some(place) = groups.get(&host.name).map(|group| group.place.clone()) {
                 let warning = Diagnostic::warning(format!("`{}` is a host and a group", host.name)).at(host.place.clone());
                 let warning = warning.label("the host").help(
-                    "a pattern with this name selects the host only, and variables written beside the host go to the group",
+                    "a pattern with this name selects only the host, and variables written beside the host are set for the group",
                 );
                 warnings.push(match place {
                     Some(place) => warning.also(place, "the group"),
@@ -253,14 +255,14 @@ impl Draft {
                 });
             }
         }
-        // Where such a host has the name of a group, Ansible puts the group there in its stead.
-        for (name, place) in below_ungrouped {
+        // If such a host has the name of a group, Ansible puts the group into `ungrouped` instead.
+        for (name, place) in ungrouped_groups {
             self.child(UNGROUPED, &name, &place);
         }
         self.depths();
     }
 
-    /// The longest way from `all` to each group, parents before children.
+    /// Computes the longest path from `all` to each group, parents before children.
     fn depths(&mut self) {
         let groups = &mut self.inventory.groups;
         let mut waiting: HashMap<String, usize> =
@@ -288,7 +290,7 @@ fn is_skipped(path: &Path) -> bool {
     name.starts_with('.') || SKIPPED_NAMES.contains(&&*name) || SKIPPED_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// By extension; without one it is YAML if it looks so or is a map in YAML.
+/// Whether a file is YAML: by its extension or, without one, if it looks like YAML or parses as a YAML map.
 fn is_yaml(path: &Path, file: &Arc<SourceFile>) -> bool {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("yml" | "yaml" | "json") => return true,
@@ -298,6 +300,6 @@ fn is_yaml(path: &Path, file: &Arc<SourceFile>) -> bool {
     let mut lines = file.text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';'])).unwrap_or_default();
     let key = first.split([' ', '=', '#']).next().unwrap_or_default();
-    let looks = first == "---" || first.starts_with('{') || key.ends_with(':');
-    looks || (!first.starts_with('[') && yaml::parse(file).is_ok_and(|root| root.as_map().is_some()))
+    let looks_like_yaml = first == "---" || first.starts_with('{') || key.ends_with(':');
+    looks_like_yaml || (!first.starts_with('[') && yaml::parse(file).is_ok_and(|root| root.as_map().is_some()))
 }

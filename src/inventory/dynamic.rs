@@ -1,4 +1,4 @@
-//! Inventories that are programs: they print Ansible's JSON when called with `--list`.
+//! Dynamic inventories: programs that print Ansible's JSON when they are called with `--list`.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -19,10 +19,10 @@ use crate::source::{Diagnostic, Key, Node, Place, SourceFile, Yaml, did_you_mean
 
 /// How long a program may take for one answer.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Larger than the JSON of any fleet, in bytes.
+/// The most output that is read from a program, in bytes: more than the JSON of any fleet.
 const MAX_OUTPUT: u64 = 64 << 20;
 
-/// Whether this file is to be run: executable, and a script or an ELF binary. (On some file systems everything is executable.)
+/// Whether a file is a program to run: executable, and a script or an ELF binary. (On some file systems every file is executable.)
 pub(super) fn is_program(path: &Path) -> bool {
     let is_executable = path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
     let mut magic = Vec::new();
@@ -32,25 +32,25 @@ pub(super) fn is_program(path: &Path) -> bool {
 
 pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
     draft.dialect = Dialect::Json;
-    let Some(root) = draft.problems.keep(ask(path, shown, &["--list"], LIMIT)) else { return };
+    let Some(root) = draft.errors.keep(query(path, shown, &["--list"], LIMIT)) else { return };
     let Some(groups) = entries(draft, &root, &format!("the output of `{shown}`"), "groups") else { return };
     for (key, node) in groups.iter().filter(|(key, _)| key.name != "_meta") {
         group(draft, key, node);
     }
-    // Only hosts of groups count, also where `hostvars` names others.
+    // Only hosts of groups count, even if `hostvars` names others.
     let lists = groups.iter().filter(|(key, _)| key.name != "_meta").flat_map(|(key, node)| hosts_of(key, node));
     let names: IndexSet<String> = lists.collect();
     let Some(meta) = root.get("_meta") else {
-        // Old programs are asked for each host.
+        // Programs without `_meta` are called once for each host.
         for name in names {
-            let Some(vars) = draft.problems.keep(ask(path, shown, &["--host", &name], LIMIT)) else { return };
+            let Some(vars) = draft.errors.keep(query(path, shown, &["--host", &name], LIMIT)) else { return };
             set_vars(draft, &Key { name, place: vars.place.clone() }, &vars);
         }
         return;
     };
     let Some(hostvars) = meta.get("hostvars").filter(|hostvars| hostvars.as_map().is_some()) else {
-        let error = Diagnostic::error("`_meta` holds no map `hostvars`").at(meta.place.clone()).label("here");
-        draft.problems.push(error.help("leave out `_meta` if the program is to be asked with `--host`"));
+        let error = Diagnostic::error("`_meta` has no map `hostvars`").at(meta.place.clone()).label("here");
+        draft.errors.push(error.help("leave out `_meta` if the program should be called with `--host`"));
         return;
     };
     for (host, vars) in hostvars.as_map().unwrap_or_default().iter().filter(|(host, _)| names.contains(&host.name)) {
@@ -64,14 +64,14 @@ fn set_vars(draft: &mut Draft, host: &Key, vars: &Node) {
     }
 }
 
-/// A map without any of the keys of a group: in Ansible the group's name is then also its host, and these are variables.
+/// Whether a map has none of the keys of a group. Ansible then takes the group's name as its only host, and the entries as variables.
 fn is_host(parts: &[(Key, Node)]) -> bool {
-    let is_slip =
+    let is_group_key =
         |(key, _): &(Key, Node)| GROUP_KEYS.contains(&key.name.as_str()) || did_you_mean(&key.name, GROUP_KEYS).is_some();
-    !parts.iter().any(is_slip)
+    !parts.iter().any(is_group_key)
 }
 
-/// The names of the hosts that a group lists.
+/// Returns the names of the hosts that a group lists.
 fn hosts_of(group: &Key, node: &Node) -> Vec<String> {
     match node.as_map() {
         Some(parts) if is_host(parts) => vec![group.name.clone()],
@@ -88,15 +88,15 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
         return add_hosts(draft, name, hosts);
     }
     if node.value == Yaml::Null {
-        let error = Diagnostic::error(format!("group `{}` is a map or a list of hosts, not nothing", name.name));
-        return draft.problems.push(error.at(node.place.clone()).label("here"));
+        let error = Diagnostic::error(format!("group `{}` must be a map or a list of hosts, not nothing", name.name));
+        return draft.errors.push(error.at(node.place.clone()).label("here"));
     }
     let keys = GROUP_KEYS.join(", ");
     let parts = entries(draft, node, &format!("group `{}`", name.name), &keys);
     if let Some(vars) = parts.filter(|parts| is_host(parts)) {
         if let Some(checked) = host_name(draft, &name.name, &name.place) {
             draft.host(&checked, &name.place, &name.name);
-            // Ansible does not render these.
+            // Ansible does not render these values.
             let vars = vars.iter().map(|(key, node)| (key.clone(), verbatim(node))).collect();
             draft.group_vars(&name.name, &name.place.file.shown, vars);
         }
@@ -115,16 +115,16 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
                 }
             }
             ("hosts" | "children" | "vars", other) => {
-                let wanted = if key.name == "vars" { "a map of names and values" } else { "a list of names" };
-                let error = Diagnostic::error(format!("`{}` is {wanted}, not {}", key.name, other.kind()));
-                draft.problems.push(error.at(value.place.clone()).label("here"));
+                let expected = if key.name == "vars" { "a map of names and values" } else { "a list of names" };
+                let error = Diagnostic::error(format!("`{}` must be {expected}, not {}", key.name, other.kind()));
+                draft.errors.push(error.at(value.place.clone()).label("here"));
             }
             _ => unknown_key(draft, key),
         }
     }
 }
 
-/// The same value as data that is never rendered.
+/// Returns the same value as data that is never rendered.
 fn verbatim(node: &Node) -> Node {
     let value = match &node.value {
         Yaml::Seq(items) => Yaml::Seq(items.iter().map(verbatim).collect()),
@@ -143,12 +143,12 @@ fn add_hosts(draft: &mut Draft, group: &Key, hosts: &[Node]) {
     }
 }
 
-/// A program names each host as it is: no ranges, no ports.
+/// Checks the name of a host that a program printed. It must not contain ranges or ports.
 fn host_name(draft: &mut Draft, text: &str, place: &Place) -> Option<String> {
     match range::single(text) {
         Ok(()) => Some(text.to_owned()),
         Err(error) => {
-            draft.problems.push(error.into_diagnostic(place));
+            draft.errors.push(error.into_diagnostic(place));
             None
         }
     }
@@ -157,31 +157,35 @@ fn host_name(draft: &mut Draft, text: &str, place: &Place) -> Option<String> {
 fn text_of(draft: &mut Draft, node: &Node) -> Option<String> {
     let text = node.scalar_text().map(Cow::into_owned);
     if text.is_none() {
-        draft.problems.push(Diagnostic::error(format!("a name, not {}", node.value.kind())).at(node.place.clone()).label("here"));
+        draft
+            .errors
+            .push(Diagnostic::error(format!("expected a name, not {}", node.value.kind())).at(node.place.clone()).label("here"));
     }
     text
 }
 
-/// Runs the program and reads its JSON. Places refer to the output, one key per line.
-fn ask(path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<Node, Diagnostic> {
-    let called = format!("{shown} {}", arguments.join(" "));
-    let output = run(path, &called, arguments, limit)?;
-    let wrong = |why: String| Diagnostic::error(format!("`{called}` did not print JSON: {why}")).help("run it by hand and look");
-    // A program that knows nothing about a host may say nothing.
+/// Runs the program and parses its JSON. Places refer to the output, reformatted to one key per line.
+fn query(path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<Node, Diagnostic> {
+    let command = format!("{shown} {}", arguments.join(" "));
+    let output = run(path, &command, arguments, limit)?;
+    let invalid = |why: String| {
+        Diagnostic::error(format!("`{command}` did not print JSON: {why}")).help("run it by hand and check its output")
+    };
+    // A program that knows nothing about a host may print nothing.
     let output = if arguments.len() > 1 && output.trim_ascii().is_empty() { b"{}".to_vec() } else { output };
-    let value: serde_json::Value = serde_json::from_slice(&output).map_err(|error| wrong(error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_slice(&output).map_err(|error| invalid(error.to_string()))?;
     if !value.is_object() {
-        return Err(wrong("not a map".to_owned()));
+        return Err(invalid("not a map".to_owned()));
     }
-    let text = serde_json::to_string_pretty(&value).map_err(|error| wrong(error.to_string()))?;
-    yaml::parse(&SourceFile::new(format!("{called} (output)"), text))
+    let text = serde_json::to_string_pretty(&value).map_err(|error| invalid(error.to_string()))?;
+    yaml::parse(&SourceFile::new(format!("{command} (output)"), text))
 }
 
-fn run(path: &Path, called: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Diagnostic> {
-    let failed = |why: String| Diagnostic::error(format!("the inventory program `{called}` failed: {why}"));
-    // A bare name would be looked for in PATH.
+fn run(path: &Path, command: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Diagnostic> {
+    let failed = |why: String| Diagnostic::error(format!("the inventory program `{command}` failed: {why}"));
+    // A bare name would be looked up in PATH.
     let path = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
-    // A group of its own, so that what the program started ends with it.
+    // The program gets its own process group, so that everything it started ends with it.
     let mut child = Command::new(path)
         .args(arguments)
         .stdin(Stdio::null())
@@ -198,7 +202,7 @@ fn run(path: &Path, called: &str, arguments: &[&str], limit: Duration) -> Result
         let output = read(stdout);
         let errors = errors.join().unwrap_or_default();
         let status = child.wait();
-        // Nobody listens any more after the time limit.
+        // After the time limit the receiver is gone.
         let _ = done.send((status, output, errors));
     });
     let Ok((status, output, errors)) = outputs.recv_timeout(limit) else {
@@ -218,7 +222,7 @@ fn run(path: &Path, called: &str, arguments: &[&str], limit: Duration) -> Result
 fn read(pipe: Option<impl Read>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        // What was read before an error is still worth showing; cut JSON is an error of its own.
+        // On an error, what was read so far is used; truncated JSON is reported when it is parsed.
         let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
     }
     bytes
@@ -237,11 +241,11 @@ mod tests {
 
     fn failure(text: &str) -> String {
         let (_dir, path) = program(text);
-        ask(&path, "hosts.sh", &["--list"], Duration::from_secs(10)).unwrap_err().title
+        query(&path, "hosts.sh", &["--list"], Duration::from_secs(10)).unwrap_err().title
     }
 
     #[test]
-    fn a_failing_program_is_an_error_with_its_last_words() {
+    fn a_failing_program_is_an_error_with_the_last_line_of_its_stderr() {
         let title = failure("echo first >&2; echo no database >&2; exit 3");
         assert_eq!(title, "the inventory program `hosts.sh --list` failed: exit status: 3: no database");
         assert!(failure("echo nonsense").starts_with("`hosts.sh --list` did not print JSON: expected ident"));
@@ -249,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hanging_program_is_ended_with_all_it_started() {
+    fn a_hanging_program_is_killed_with_everything_it_started() {
         let (dir, path) = program("exec 3>\"${0%/*}/fifo\"; cat /dev/zero >/dev/null & wait");
         let fifo = dir.path().join("fifo");
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let (ended, end) = mpsc::channel();
-        // Reading ends when every process that holds the other end is gone.
+        // Reading ends when every process that has the other end open is gone.
         thread::spawn(move || ended.send(std::fs::read(fifo).unwrap().len()));
-        let error = ask(&path, "hosts.sh", &["--list"], Duration::from_secs(1)).unwrap_err();
+        let error = query(&path, "hosts.sh", &["--list"], Duration::from_secs(1)).unwrap_err();
         assert_eq!(error.title, "the inventory program `hosts.sh --list` failed: no answer within 1 s");
         assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(0));
     }

@@ -1,37 +1,37 @@
-//! Globs as Python's `fnmatch` matches them: `*`, `?`, `[a-c]`, `[!a-c]`; a `[` without its `]` is itself.
+//! Globs with the rules of Python's `fnmatch`: `*`, `?`, `[a-c]`, `[!a-c]`; a `[` without a `]` matches itself.
 
 enum Token {
     Any,
     One,
-    Letter(char),
+    Literal(char),
     Set { is_negated: bool, ranges: Vec<(char, char)> },
 }
 
 /// Whether the whole name matches.
 pub(super) fn matches(glob: &str, name: &str) -> bool {
-    let (tokens, letters): (Vec<Token>, Vec<char>) = (tokens(glob), name.chars().collect());
-    let (mut token, mut letter) = (0, 0);
-    // Where to go on after the last `*` has taken one letter more.
-    let mut again = None;
-    while letter < letters.len() {
-        let is_one = match tokens.get(token) {
+    let (tokens, characters): (Vec<Token>, Vec<char>) = (tokens(glob), name.chars().collect());
+    let (mut token, mut character) = (0, 0);
+    // The position to resume from, after letting the last `*` match one more character.
+    let mut backtrack = None;
+    while character < characters.len() {
+        let is_match = match tokens.get(token) {
             Some(Token::Any) => {
-                again = Some((token, letter));
+                backtrack = Some((token, character));
                 token += 1;
                 continue;
             }
             Some(Token::One) => true,
-            Some(Token::Letter(wanted)) => *wanted == letters[letter],
+            Some(Token::Literal(expected)) => *expected == characters[character],
             Some(Token::Set { is_negated, ranges }) => {
-                ranges.iter().any(|(first, last)| (first..=last).contains(&&letters[letter])) != *is_negated
+                ranges.iter().any(|(first, last)| (first..=last).contains(&&characters[character])) != *is_negated
             }
             None => false,
         };
-        if is_one {
-            (token, letter) = (token + 1, letter + 1);
-        } else if let Some((star, taken)) = again {
-            again = Some((star, taken + 1));
-            (token, letter) = (star + 1, taken + 1);
+        if is_match {
+            (token, character) = (token + 1, character + 1);
+        } else if let Some((star, matched)) = backtrack {
+            backtrack = Some((star, matched + 1));
+            (token, character) = (star + 1, matched + 1);
         } else {
             return false;
         }
@@ -40,39 +40,39 @@ pub(super) fn matches(glob: &str, name: &str) -> bool {
 }
 
 fn tokens(glob: &str) -> Vec<Token> {
-    let letters: Vec<char> = glob.chars().collect();
+    let characters: Vec<char> = glob.chars().collect();
     let (mut tokens, mut at) = (Vec::new(), 0);
-    while let Some(&letter) = letters.get(at) {
+    while let Some(&character) = characters.get(at) {
         at += 1;
-        tokens.push(match letter {
+        tokens.push(match character {
             '*' => Token::Any,
             '?' => Token::One,
             '[' => {
-                let is_negated = letters.get(at) == Some(&'!');
+                let is_negated = characters.get(at) == Some(&'!');
                 let start = at + usize::from(is_negated);
-                // A `]` that comes first belongs to the set.
-                let end = (start + 1..letters.len()).find(|end| letters[*end] == ']');
+                // A `]` in the first position belongs to the set.
+                let end = (start + 1..characters.len()).find(|end| characters[*end] == ']');
                 match end {
-                    None => Token::Letter('['),
+                    None => Token::Literal('['),
                     Some(end) => {
                         at = end + 1;
-                        Token::Set { is_negated, ranges: ranges(&letters[start..end]) }
+                        Token::Set { is_negated, ranges: ranges(&characters[start..end]) }
                     }
                 }
             }
-            other => Token::Letter(other),
+            other => Token::Literal(other),
         });
     }
     tokens
 }
 
-fn ranges(mut letters: &[char]) -> Vec<(char, char)> {
+fn ranges(mut characters: &[char]) -> Vec<(char, char)> {
     let mut ranges = Vec::new();
-    while let Some(&first) = letters.first() {
-        let range = letters.get(1) == Some(&'-') && letters.len() > 2;
-        let (last, length) = if range { (letters[2], 3) } else { (first, 1) };
+    while let Some(&first) = characters.first() {
+        let range = characters.get(1) == Some(&'-') && characters.len() > 2;
+        let (last, length) = if range { (characters[2], 3) } else { (first, 1) };
         ranges.push((first, last));
-        letters = &letters[length..];
+        characters = &characters[length..];
     }
     ranges
 }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn globs_match_as_fnmatch_matches() {
+    fn globs_match_as_in_fnmatch() {
         for (glob, name) in [
             ("*", ""),
             ("*", "anything"),

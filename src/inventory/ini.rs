@@ -1,4 +1,4 @@
-//! Inventories in INI: `[group]`, `[group:children]`, `[group:vars]`.
+//! Inventories in INI format: `[group]`, `[group:children]`, `[group:vars]`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use super::draft::Draft;
 use super::{Dialect, UNGROUPED, literal, words};
 use crate::source::{Diagnostic, Key, Node, Place, SourceFile, did_you_mean};
 
-/// Where Python ends a line.
+/// The characters at which Python ends a line.
 const LINE_ENDS: [char; 10] = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
-const KINDS: [&str; 3] = ["hosts", "children", "vars"];
+const SECTION_KINDS: [&str; 3] = ["hosts", "children", "vars"];
 
-/// What the lines of a section are.
+/// The kind of lines in a section.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SectionKind {
     Hosts,
     Children,
     Vars,
 }
 
-/// `[group:vars]`: the group may be defined further down.
+/// A section `[group:vars]`. The group may be defined later in the file.
 struct VarsSection {
     group: String,
     place: Place,
@@ -32,17 +32,17 @@ struct Reader<'d> {
     draft: &'d mut Draft,
     file: &'d Arc<SourceFile>,
     group: String,
-    kind: Kind,
-    /// Children that are named before their own section: they join their parents when it comes, as in Ansible.
+    kind: SectionKind,
+    /// Children that are named before their own section, with their parents. They are added when the section is read, as in Ansible.
     awaited: IndexMap<String, Vec<(String, Place)>>,
     vars: Vec<VarsSection>,
-    /// Groups that have variables only, so far.
+    /// Groups that have only variables so far.
     undefined: HashSet<String>,
 }
 
 pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
     draft.dialect = Dialect::Ini;
-    let (group, kind) = (UNGROUPED.to_owned(), Kind::Hosts);
+    let (group, kind) = (UNGROUPED.to_owned(), SectionKind::Hosts);
     let mut reader = Reader { draft, file, group, kind, awaited: IndexMap::new(), vars: Vec::new(), undefined: HashSet::new() };
     let mut start = 0;
     for line in file.text.split_inclusive(LINE_ENDS) {
@@ -53,25 +53,25 @@ pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
             let result = match header(text) {
                 Some(header) => reader.section(header, offset + 1),
                 None if text.starts_with('[') && (text.ends_with(']') || !text.contains(']')) => {
-                    Err(reader.no_section(text, offset))
+                    Err(reader.invalid_section(text, offset))
                 }
                 None => match reader.kind {
-                    Kind::Hosts => reader.hosts(text, offset),
-                    Kind::Children => reader.child(text, offset),
-                    Kind::Vars => reader.var(text, offset),
+                    SectionKind::Hosts => reader.hosts(text, offset),
+                    SectionKind::Children => reader.child(text, offset),
+                    SectionKind::Vars => reader.var(text, offset),
                 },
             };
-            reader.draft.problems.keep(result);
+            reader.draft.errors.keep(result);
         }
     }
     reader.finish();
 }
 
-/// `group`, `group:vars` of `[group:vars] # comment`.
+/// Returns the text in the brackets of a section header: `group:vars` for `[group:vars] # comment`.
 fn header(text: &str) -> Option<&str> {
     let (header, rest) = text.strip_prefix('[')?.split_once(']')?;
     let (name, kind) = header.split_once(':').unwrap_or((header, "hosts"));
-    let is_word = !kind.is_empty() && kind.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    let is_word = !kind.is_empty() && kind.chars().all(|character| character.is_alphanumeric() || character == '_');
     let is_end = rest.trim_start().is_empty() || rest.trim_start().starts_with('#');
     (is_word && is_end && !name.is_empty() && !name.contains(char::is_whitespace)).then_some(header)
 }
@@ -81,37 +81,37 @@ impl Reader<'_> {
         Place::new(self.file, offset..offset + text.len())
     }
 
-    fn no_section(&self, text: &str, offset: usize) -> Diagnostic {
+    fn invalid_section(&self, text: &str, offset: usize) -> Diagnostic {
         let error = |title: &str| Diagnostic::error(title.to_owned()).at(self.place(offset, text)).label("here");
         if text.contains(']') {
-            error("not the name of a section").help("write `[group]`, `[group:children]` or `[group:vars]`, without blanks")
+            error("not a valid section name").help("write `[group]`, `[group:children]` or `[group:vars]`, without spaces")
         } else {
-            error("a section without its `]`")
+            error("a section name without its closing `]`")
         }
     }
 
-    /// `header` is what stands in the brackets, at this offset.
+    /// Begins a section; `header` is the text in the brackets, at this offset.
     fn section(&mut self, header: &str, offset: usize) -> Result<(), Diagnostic> {
         let (name, kind) = header.split_once(':').map_or((header, "hosts"), |(name, kind)| (name, kind));
         let place = self.place(offset, name);
-        // Lines of a section that is wrong still belong to its group, so that they bring no errors of their own.
+        // The lines of an invalid section are still read as part of its group, so that they cause no further errors.
         name.clone_into(&mut self.group);
         self.kind = match kind {
-            "hosts" => Kind::Hosts,
-            "children" => Kind::Children,
-            "vars" => Kind::Vars,
-            wrong => {
-                self.kind = Kind::Vars;
-                return Err(Diagnostic::error(format!("unknown kind of section `{wrong}`"))
-                    .at(self.place(offset + name.len() + 1, wrong))
+            "hosts" => SectionKind::Hosts,
+            "children" => SectionKind::Children,
+            "vars" => SectionKind::Vars,
+            unknown => {
+                self.kind = SectionKind::Vars;
+                return Err(Diagnostic::error(format!("unknown kind of section `{unknown}`"))
+                    .at(self.place(offset + name.len() + 1, unknown))
                     .label("not one of `hosts`, `children`, `vars`")
-                    .suggest(did_you_mean(wrong, KINDS)));
+                    .suggest(did_you_mean(unknown, SECTION_KINDS)));
             }
         };
         let is_new = !self.draft.inventory.groups.contains_key(name);
-        // Also `[group:vars]` gives a group its rank in the order of groups, but it does not define it.
+        // `[group:vars]` also determines the position of a group in the order of groups, but it does not define the group.
         self.draft.group(name, Some(&place));
-        if self.kind == Kind::Vars {
+        if self.kind == SectionKind::Vars {
             if is_new {
                 self.undefined.insert(name.to_owned());
             }
@@ -128,7 +128,7 @@ impl Reader<'_> {
     fn hosts(&mut self, text: &str, offset: usize) -> Result<(), Diagnostic> {
         let words = words::split(text).map_err(|at| {
             let label = "not closed before the end of the line";
-            Diagnostic::error("an open quote or a lone backslash").at(self.place(offset + at, &text[at..])).label(label)
+            Diagnostic::error("an unclosed quote or a trailing backslash").at(self.place(offset + at, &text[at..])).label(label)
         })?;
         let Some((host, assignments)) = words.split_first() else { return Ok(()) };
         let mut vars = Vec::new();
@@ -139,7 +139,7 @@ impl Reader<'_> {
                 return Err(Diagnostic::error("expected `name=value` after a host")
                     .at(self.place(at, written))
                     .label("no `=`")
-                    .help("one host per line; comments begin with `#`"));
+                    .help("write one host per line; comments begin with `#`"));
             };
             let value_at = written.find('=').map_or(0, |equals| equals + 1);
             let place = self.place(at + value_at, &written[value_at..]);
@@ -158,13 +158,13 @@ impl Reader<'_> {
     }
 
     fn child(&mut self, text: &str, offset: usize) -> Result<(), Diagnostic> {
-        // A `#` begins a comment only after a blank.
+        // A `#` begins a comment only after whitespace.
         let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let rest = rest.trim_start();
         if name.contains([':', ']']) || !(rest.is_empty() || rest.starts_with('#')) {
             let name = text;
             let place = self.place(offset, text);
-            return Err(Diagnostic::error(format!("`{name}` cannot be the name of a group"))
+            return Err(Diagnostic::error(format!("`{name}` is not a valid group name"))
                 .at(place)
                 .label("expected one name per line"));
         }
@@ -191,7 +191,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Sections may come in any order, so what they refer to is looked up at the end.
+    /// Resolves references between sections. They may come in any order, so this happens at the end.
     fn finish(self) {
         let Self { draft, file, awaited, vars, undefined, .. } = self;
         let unknown = |draft: &mut Draft, name: &str, place: Place, label: &str| {
@@ -199,7 +199,7 @@ impl Reader<'_> {
             let known = did_you_mean(name, defined.map(String::as_str));
             let error = Diagnostic::error(format!("the group `{name}` is not defined")).at(place).label(label.to_owned());
             let error = if known.is_some() { error.suggest(known) } else { error.help(format!("add a section `[{name}]`")) };
-            draft.problems.push(error);
+            draft.errors.push(error);
         };
         for (name, parents) in awaited {
             for (parent, place) in parents {
@@ -208,7 +208,7 @@ impl Reader<'_> {
         }
         for VarsSection { group, place, vars } in vars {
             if undefined.contains(&group) {
-                unknown(draft, &group, place, "has variables only");
+                unknown(draft, &group, place, "it has only variables");
             } else {
                 draft.group_vars(&group, &file.shown, vars);
             }

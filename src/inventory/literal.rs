@@ -1,4 +1,4 @@
-//! Values of INI inventories: Python literals where they are some, text otherwise.
+//! Values of INI inventories: Python literals, and text otherwise.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -9,15 +9,15 @@ use crate::source::{Key, Node, Place, Style, Yaml};
 
 const MAX_DEPTH: usize = 64;
 
-/// A value as Ansible's INI reader takes it: `5`, `True`, `'text'`, `[1, 'a']`, `{'a': 1}`, `1, 2`; all else is plain text.
-/// Numbers whose spelling would get lost stay text, as in YAML.
+/// Reads a value as Ansible's INI reader does: `5`, `True`, `'text'`, `[1, 'a']`, `{'a': 1}`, `1, 2`; everything else is plain text.
+/// Numbers whose spelling would be lost stay text, as in YAML.
 pub(super) fn value(text: &str, place: &Place) -> Node {
-    let mut reader = Reader { letters: text.trim().chars().peekable(), place };
+    let mut reader = Reader { characters: text.trim().chars().peekable(), place };
     reader.whole().unwrap_or_else(|| reader.node(Yaml::Str(text.to_owned()), Style::Plain))
 }
 
 struct Reader<'a> {
-    letters: Peekable<Chars<'a>>,
+    characters: Peekable<Chars<'a>>,
     place: &'a Place,
 }
 
@@ -27,21 +27,21 @@ impl Reader<'_> {
     }
 
     fn skip_blanks(&mut self) {
-        while self.letters.next_if(|letter| letter.is_whitespace()).is_some() {}
+        while self.characters.next_if(|character| character.is_whitespace()).is_some() {}
     }
 
-    fn takes(&mut self, letter: char) -> bool {
+    fn takes(&mut self, character: char) -> bool {
         self.skip_blanks();
-        self.letters.next_if_eq(&letter).is_some()
+        self.characters.next_if_eq(&character).is_some()
     }
 
-    /// Python ends at a comment too.
+    /// Whether nothing is left to read. A comment also ends a Python literal.
     fn is_at_end(&mut self) -> bool {
         self.skip_blanks();
-        self.letters.peek().is_none_or(|letter| *letter == '#')
+        self.characters.peek().is_none_or(|character| *character == '#')
     }
 
-    /// A value, or several with commas: a tuple without its brackets.
+    /// Reads the whole text: a value, or several with commas (a tuple without parentheses).
     fn whole(&mut self) -> Option<Node> {
         let first = self.value(0)?;
         if self.is_at_end() {
@@ -62,13 +62,13 @@ impl Reader<'_> {
             return None;
         }
         self.skip_blanks();
-        match *self.letters.peek()? {
+        match *self.characters.peek()? {
             '"' | '\'' => self.strings(None),
             '[' => self.list(']', depth),
             '(' => self.list(')', depth),
             '{' => self.braces(depth),
             sign @ ('-' | '+') => {
-                self.letters.next();
+                self.characters.next();
                 self.skip_blanks();
                 let word = self.word();
                 self.number(&format!("{sign}{word}"))
@@ -81,7 +81,7 @@ impl Reader<'_> {
                     "None" => Some(self.node(Yaml::Null, Style::Plain)),
                     "..." => Some(self.node(Yaml::Str(word), Style::Quoted)),
                     "set" => (self.takes('(') && self.takes(')')).then(|| self.node(Yaml::Seq(Vec::new()), Style::Plain)),
-                    prefix if self.letters.peek().is_some_and(|quote| "\"'".contains(*quote)) => self.strings(Some(prefix)),
+                    prefix if self.characters.peek().is_some_and(|quote| "\"'".contains(*quote)) => self.strings(Some(prefix)),
                     number => self.number(number),
                 }
             }
@@ -92,25 +92,25 @@ impl Reader<'_> {
         number::python(word).map(|_| self.node(plain_value(word), Style::Plain))
     }
 
-    /// Letters, digits, points, and the sign of an exponent.
+    /// Reads letters, digits, points, underscores, and the sign of an exponent.
     fn word(&mut self) -> String {
         let mut word = String::new();
-        while let Some(letter) = self.letters.next_if(|letter| {
+        while let Some(character) = self.characters.next_if(|character| {
             let is_exponent = word.ends_with(['e', 'E']) && !word.starts_with("0x");
-            letter.is_alphanumeric() || "._".contains(*letter) || (is_exponent && "+-".contains(*letter))
+            character.is_alphanumeric() || "._".contains(*character) || (is_exponent && "+-".contains(*character))
         }) {
-            word.push(letter);
+            word.push(character);
         }
         word
     }
 
     fn list(&mut self, close: char, depth: usize) -> Option<Node> {
-        self.letters.next();
+        self.characters.next();
         let mut items = Vec::new();
         while !self.takes(close) {
             items.push(self.value(depth + 1)?);
             if !self.takes(',') {
-                // `(1)` is a number.
+                // `(1)` is a number, not a tuple.
                 return match (self.takes(close), close) {
                     (true, ')') if items.len() == 1 => items.pop(),
                     (true, _) => Some(self.node(Yaml::Seq(items), Style::Plain)),
@@ -121,9 +121,9 @@ impl Reader<'_> {
         Some(self.node(Yaml::Seq(items), Style::Plain))
     }
 
-    /// A map, or a set: a list where each value comes once.
+    /// Reads a map or a set. A set becomes a list without duplicates.
     fn braces(&mut self, depth: usize) -> Option<Node> {
-        self.letters.next();
+        self.characters.next();
         let (mut entries, mut items) = (Vec::<(Key, Node)>::new(), Vec::<Node>::new());
         while !self.takes('}') {
             let first = self.value(depth + 1)?;
@@ -150,15 +150,15 @@ impl Reader<'_> {
         Some(self.node(value, Style::Plain))
     }
 
-    /// One string, or several beside each other. The first one's prefix is read already.
+    /// Reads one string, or several adjacent ones. The prefix of the first one has been read already.
     fn strings(&mut self, prefix: Option<&str>) -> Option<Node> {
         let mut text = self.string(prefix.unwrap_or_default())?;
         self.skip_blanks();
-        while self.letters.peek().is_some_and(|quote| "\"'".contains(*quote)) {
+        while self.characters.peek().is_some_and(|quote| "\"'".contains(*quote)) {
             text.push_str(&self.string("")?);
             self.skip_blanks();
         }
-        // Ansible never renders what was bytes.
+        // Ansible never renders byte strings.
         let verbatim = prefix.is_some_and(|prefix| prefix.contains(['b', 'B']));
         Some(Node { verbatim, ..self.node(Yaml::Str(text), Style::Quoted) })
     }
@@ -169,30 +169,30 @@ impl Reader<'_> {
             "r" | "br" | "rb" => true,
             _ => return None,
         };
-        let quote = self.letters.next()?;
+        let quote = self.characters.next()?;
         let mut text = String::new();
-        if self.letters.next_if_eq(&quote).is_some() {
-            if self.letters.next_if_eq(&quote).is_none() {
+        if self.characters.next_if_eq(&quote).is_some() {
+            if self.characters.next_if_eq(&quote).is_none() {
                 return Some(text);
             }
-            // Three quotes are closed by three.
+            // A triple-quoted string ends with three quotes.
             while !text.ends_with(&quote.to_string().repeat(3)) {
-                self.letter(None, is_raw, &mut text)?;
+                self.character(None, is_raw, &mut text)?;
             }
             text.truncate(text.len() - 3);
             return Some(text);
         }
-        while self.letter(Some(quote), is_raw, &mut text)? {}
+        while self.character(Some(quote), is_raw, &mut text)? {}
         Some(text)
     }
 
-    /// Reads one letter of a string; false at its closing quote.
-    fn letter(&mut self, quote: Option<char>, is_raw: bool, text: &mut String) -> Option<bool> {
-        match self.letters.next()? {
+    /// Reads one character of a string; returns false at its closing quote.
+    fn character(&mut self, quote: Option<char>, is_raw: bool, text: &mut String) -> Option<bool> {
+        match self.characters.next()? {
             close if Some(close) == quote => return Some(false),
             '\n' if quote.is_some() => return None,
-            '\\' if is_raw => text.extend(['\\', self.letters.next()?]),
-            '\\' => match self.letters.next()? {
+            '\\' if is_raw => text.extend(['\\', self.characters.next()?]),
+            '\\' => match self.characters.next()? {
                 'n' => text.push('\n'),
                 't' => text.push('\t'),
                 'r' => text.push('\r'),
@@ -206,7 +206,7 @@ impl Reader<'_> {
                 digit @ '0'..='7' => {
                     let mut code = digit.to_digit(8)?;
                     for _ in 0..2 {
-                        code = match self.letters.next_if(|letter| letter.is_digit(8)) {
+                        code = match self.characters.next_if(|character| character.is_digit(8)) {
                             Some(digit) => code * 8 + digit.to_digit(8)?,
                             None => break,
                         };
@@ -224,7 +224,7 @@ impl Reader<'_> {
     fn code(&mut self, digits: usize) -> Option<char> {
         let mut code = 0;
         for _ in 0..digits {
-            code = code * 16 + self.letters.next()?.to_digit(16)?;
+            code = code * 16 + self.characters.next()?.to_digit(16)?;
         }
         char::from_u32(code)
     }
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_text_as_it_stands() {
+    fn everything_else_is_unchanged_text() {
         for text in [
             "",
             "true",
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rarer_literals_of_python_are_values_too() {
+    fn rare_python_literals_are_values_too() {
         let text = |text: &str| (Yaml::Str(text.to_owned()), Style::Quoted);
         assert_eq!(read("(1)"), (Yaml::Int(1), Style::Plain));
         assert_eq!(read("- 5"), (Yaml::Int(-5), Style::Plain));

@@ -1,4 +1,4 @@
-//! Hosts, groups and their raw variables, from Ansible's inventory files as they stand.
+//! Hosts, groups and their raw variables, read from unmodified Ansible inventories.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -25,20 +25,20 @@ pub use pattern::PatternError;
 
 /// The group of all hosts.
 pub const ALL: &str = "all";
-/// The group of hosts that are in no other group.
+/// The group of hosts that are in no other group except `all`.
 pub const UNGROUPED: &str = "ungrouped";
 
-/// One `-i`.
+/// The argument of one `-i` option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InventorySource {
     /// A file, a program that prints JSON, or a directory of both.
     Path(PathBuf),
-    /// Host names with commas: `db1,db2`, `db1,`.
+    /// Host names separated by commas: `db1,db2`, `db1,`.
     Hosts(String),
 }
 
 impl InventorySource {
-    /// What Ansible takes the argument of `-i` for: a host list if it has a comma and is no file.
+    /// Interprets the argument of `-i` as Ansible does: it is a host list if it has a comma and is not a file.
     #[must_use]
     pub fn from_argument(argument: &str) -> Self {
         if argument.contains(',') && !Path::new(argument).exists() {
@@ -49,27 +49,27 @@ impl InventorySource {
     }
 }
 
-/// Variables that were written together.
+/// Variables that are defined in the same place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     /// The file, as users see it: `group_vars/all.yml`.
     pub origin: String,
-    /// What its plain values mean to Ansible.
+    /// How Ansible reads its plain values.
     pub dialect: Dialect,
     /// Names and raw values, in the order of the file.
     pub vars: Vec<(Key, Node)>,
 }
 
-/// Whose variables a [`Layer`] holds.
+/// The owner of the variables of a [`Layer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose<'a> {
-    /// A group's, in an inventory file.
+    /// A group; the variables are in an inventory file.
     Group(&'a str),
-    /// A group's, in `group_vars/`.
+    /// A group; the variables are in `group_vars/`.
     GroupVars(&'a str),
-    /// The host's, in an inventory file.
+    /// The host; the variables are in an inventory file.
     Host,
-    /// The host's, in `host_vars/`.
+    /// The host; the variables are in `host_vars/`.
     HostVars,
 }
 
@@ -78,9 +78,9 @@ pub enum Whose<'a> {
 pub struct Host {
     /// The name in the inventory; the address is the variable `ansible_host`, if set.
     pub name: String,
-    /// Where it is named first.
+    /// Where it is first named.
     pub place: Place,
-    /// The groups that list it themselves.
+    /// The groups that list it directly.
     pub groups: Vec<String>,
     inline: Vec<Layer>,
     files: Vec<Layer>,
@@ -91,17 +91,17 @@ pub struct Host {
 pub struct Group {
     /// The name.
     pub name: String,
-    /// Where it is named first; `all` and `ungrouped` need not be.
+    /// Where it is first named; `None` if it is not, which is possible for `all` and `ungrouped`.
     pub place: Option<Place>,
     /// Its child groups, in the order of the inventory.
     pub children: Vec<String>,
     /// The groups that list it as a child.
     pub parents: Vec<String>,
-    /// The hosts that it lists itself, in the order of the inventory.
+    /// The hosts that it lists directly, in the order of the inventory.
     pub hosts: Vec<String>,
-    /// The longest way from `all`, which is 0.
+    /// The length of the longest path from `all`, whose depth is 0.
     pub depth: usize,
-    /// `ansible_group_priority`: of groups of equal depth the higher wins; 1 unless set.
+    /// `ansible_group_priority`: among groups of equal depth, the higher priority wins; 1 unless set.
     pub priority: i64,
     inline: Vec<Layer>,
     /// By directory: see [`Inventory::layers`].
@@ -115,23 +115,23 @@ pub struct Inventory {
     pub hosts: IndexMap<String, Host>,
     /// By name, in the order of the inventory; always with `all` and `ungrouped`.
     pub groups: IndexMap<String, Group>,
-    /// What is allowed but looks wrong.
+    /// Warnings about what is allowed but probably a mistake.
     pub warnings: Vec<Diagnostic>,
 }
 
 impl Inventory {
-    /// Reads the sources in order (later values win) and `group_vars/` and `host_vars/` beside them and in `project`.
+    /// Reads the sources in order (later values win), and `group_vars/` and `host_vars/` beside them and in `project`.
     ///
     /// # Errors
-    /// Everything that is wrong in any of the files.
+    /// Returns all errors in all files.
     pub fn load(sources: &[InventorySource], project: &Path) -> Result<Self, Diagnostics> {
         Self::load_with(sources, project, &Keyring::default())
     }
 
-    /// The same with passwords for files that Ansible Vault encrypted.
+    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted.
     ///
     /// # Errors
-    /// Everything that is wrong in any of the files.
+    /// Returns all errors in all files.
     pub fn load_with(sources: &[InventorySource], project: &Path, keys: &Keyring) -> Result<Self, Diagnostics> {
         let mut draft = draft::Draft::new(project);
         let mut beside = Vec::new();
@@ -147,11 +147,11 @@ impl Inventory {
         }
         draft.reconcile();
         vars::read_beside(&mut draft, &beside, project, keys);
-        let draft::Draft { inventory, problems, .. } = draft;
-        problems.into_result(inventory)
+        let draft::Draft { inventory, errors, .. } = draft;
+        errors.into_result(inventory)
     }
 
-    /// The hosts that an Ansible host pattern selects, each once, in Ansible's order: `web:db`, `a,b`, `all:!web`,
+    /// Returns the hosts that an Ansible host pattern selects, without duplicates and in Ansible's order: `web:db`, `a,b`, `all:!web`,
     /// `web:&staging`, `web*`, `~web\d+`, `web[0]`, `web[1:3]`, `@file`.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl Inventory {
         pattern::select(self, pattern)
     }
 
-    /// The variables of a host, from the weakest to the strongest: groups in the inventory files, `group_vars/` (for
+    /// Returns the variables of a host, from the weakest to the strongest: groups in the inventory files, `group_vars/` (for
     /// both: `all`, then by depth, priority and name), the host in the inventory files, `host_vars/`. Files beside the
     /// inventory are weaker than those in the project. Empty for an unknown host.
     #[must_use]
@@ -168,7 +168,7 @@ impl Inventory {
         self.owned_layers(host).into_iter().map(|(_, layer)| layer).collect()
     }
 
-    /// [`Inventory::layers`] with whose they are.
+    /// As [`Inventory::layers`], with the owner of each layer.
     #[must_use]
     pub fn owned_layers(&self, host: &str) -> Vec<(Whose<'_>, &Layer)> {
         let Some(host) = self.hosts.get(host) else { return Vec::new() };
@@ -192,14 +192,14 @@ impl Inventory {
         layers
     }
 
-    /// The strongest value of a variable of a host.
+    /// Returns the strongest value of a variable of a host.
     #[must_use]
     pub fn variable(&self, host: &str, name: &str) -> Option<&Node> {
         let mut found = self.layers(host).into_iter().rev().flat_map(|layer| layer.vars.iter().rev());
         found.find(|(key, _)| key.name == name).map(|(_, value)| value)
     }
 
-    /// The names of all groups of a host, also of those above, sorted, without `all`.
+    /// Returns the names of all groups of a host, ancestors included, sorted and without `all`.
     #[must_use]
     pub fn group_names(&self, host: &str) -> Vec<&str> {
         let groups = self.hosts.get(host).map(|host| self.groups_of(host)).unwrap_or_default();
@@ -207,24 +207,24 @@ impl Inventory {
         names.into_iter().collect()
     }
 
-    /// The hosts of a group and of the groups below it, each once, in Ansible's order. Empty for an unknown group.
+    /// Returns the hosts of a group and its descendants, without duplicates and in Ansible's order. Empty for an unknown group.
     #[must_use]
     pub fn hosts_of(&self, group: &str) -> Vec<&str> {
         let (mut seen, mut hosts) = (HashSet::new(), Vec::new());
-        for group in self.below(group) {
+        for group in self.with_descendants(group) {
             hosts.extend(group.hosts.iter().map(String::as_str).filter(|host| seen.insert(*host)));
         }
         hosts
     }
 
-    /// Every group with its hosts, those of groups below it included: Ansible's `groups`.
+    /// Returns every group with its hosts, those of its descendants included: Ansible's `groups`.
     #[must_use]
     pub fn group_hosts(&self) -> IndexMap<&str, Vec<&str>> {
         self.groups.keys().map(|name| (name.as_str(), self.hosts_of(name))).collect()
     }
 
-    /// The group and everything below it, level by level. Ansible walks a level in random order; we in that of the files.
-    fn below(&self, group: &str) -> Vec<&Group> {
+    /// Returns the group and its descendants, level by level. Ansible walks a level in random order; here it is the order of the files.
+    fn with_descendants(&self, group: &str) -> Vec<&Group> {
         let mut ordered: Vec<&Group> = self.groups.get(group).into_iter().collect();
         let mut seen: HashSet<&str> = ordered.iter().map(|group| group.name.as_str()).collect();
         let mut next = 0;
@@ -237,7 +237,7 @@ impl Inventory {
         ordered
     }
 
-    /// The groups of a host and all above them, weakest first.
+    /// Returns the groups of a host and all their ancestors, weakest first.
     fn groups_of(&self, host: &Host) -> Vec<&Group> {
         let mut names: Vec<&str> = host.groups.iter().map(String::as_str).collect();
         let mut seen: HashSet<&str> = names.iter().copied().collect();

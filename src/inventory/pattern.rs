@@ -1,4 +1,4 @@
-//! Ansible's host patterns: which hosts `--limit` and `hosts` select.
+//! Ansible's host patterns, which `--limit` and `hosts` use to select hosts.
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
@@ -8,7 +8,7 @@ use regex_lite::Regex;
 use super::{ALL, Host, Inventory, glob};
 use crate::source::did_you_mean;
 
-/// Why a pattern selects nothing.
+/// Why a pattern is invalid or selects no hosts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct PatternError {
@@ -16,7 +16,7 @@ pub struct PatternError {
     pub part: String,
     /// What is wrong, in one line.
     pub reason: String,
-    /// What to do.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
         Some('!') => 2,
         _ => 0,
     };
-    // Ansible takes plain parts first, then `&`, then `!`, wherever they stand.
+    // Ansible evaluates plain parts first, then `&`, then `!`, whatever their order.
     parts.sort_by_key(kind);
     let mut selected: Vec<&str> = Vec::new();
     if parts.first().is_some_and(|part| kind(part) > 0) {
@@ -52,7 +52,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
     for part in &parts {
         let kind = kind(part);
         if kind == 0 {
-            // The name of a host is that host, also where a group has its name.
+            // A host's name selects only that host, even if a group has the same name.
             let hosts = match inventory.hosts.get_key_value(part) {
                 Some((name, _)) => vec![name.as_str()],
                 None => matching(inventory, part)?,
@@ -67,8 +67,8 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
     if hosts.is_empty() { Err(PatternError::new(pattern, format!("`{pattern}` selects no host"))) } else { Ok(hosts) }
 }
 
-/// With a comma anywhere only commas separate. Without one it is colons and blanks outside of brackets, and brackets without
-/// their partners; but an address or a name with a port is one part.
+/// Splits a pattern into its parts. If there is a comma, only commas separate. Otherwise colons and whitespace outside of brackets, and unmatched
+/// brackets, separate; but an address or a name with a port is one part.
 fn split(pattern: &str) -> Vec<&str> {
     let mut parts: Vec<&str> = Vec::new();
     if pattern.contains(',') {
@@ -77,14 +77,14 @@ fn split(pattern: &str) -> Vec<&str> {
         parts.push(pattern);
     } else {
         let (mut start, mut at) = (0, 0);
-        while let Some(letter) = pattern[at..].chars().next() {
-            let bracketed = (letter == '[').then(|| pattern[at..].find(']')).flatten();
+        while let Some(character) = pattern[at..].chars().next() {
+            let bracketed = (character == '[').then(|| pattern[at..].find(']')).flatten();
             if let Some(length) = bracketed {
                 at += length + 1;
                 continue;
             }
-            let next = at + letter.len_utf8();
-            if letter.is_whitespace() || ":[]".contains(letter) {
+            let next = at + character.len_utf8();
+            if character.is_whitespace() || ":[]".contains(character) {
                 parts.push(&pattern[start..at]);
                 start = next;
             }
@@ -95,12 +95,12 @@ fn split(pattern: &str) -> Vec<&str> {
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
-/// An IPv6 address, or the name of a host with a port; both may hold ranges.
+/// Whether a pattern is an IPv6 address, or the name of a host with a port. Both may contain ranges.
 fn is_address(pattern: &str) -> bool {
     let (mut plain, mut rest) = (String::new(), pattern);
     while let Some((before, range)) = rest.split_once('[') {
         let Some((range, after)) = range.split_once(']') else { return false };
-        let is_end = |end: &str| !end.is_empty() && end.chars().all(|letter| letter.is_ascii_alphanumeric());
+        let is_end = |end: &str| !end.is_empty() && end.chars().all(|character| character.is_ascii_alphanumeric());
         if !(2..=3).contains(&range.split(':').count()) || !range.split(':').all(is_end) {
             return false;
         }
@@ -112,7 +112,7 @@ fn is_address(pattern: &str) -> bool {
         return true;
     }
     let is_label = |label: &str| {
-        let is_name = label.chars().all(|letter| letter.is_alphanumeric() || "_-".contains(letter));
+        let is_name = label.chars().all(|character| character.is_alphanumeric() || "_-".contains(character));
         is_name && !label.is_empty() && !label.starts_with('-') && !label.ends_with(['-', '_'])
     };
     plain.rsplit_once(':').is_some_and(|(name, port)| {
@@ -120,7 +120,7 @@ fn is_address(pattern: &str) -> bool {
     })
 }
 
-/// One pattern per line.
+/// Reads a file with one pattern per line.
 fn from_file(part: &str, path: &str) -> Result<Vec<String>, PatternError> {
     let text =
         std::fs::read_to_string(path).map_err(|error| PatternError::new(part, format!("cannot read `{path}`: {error}")))?;
@@ -128,13 +128,13 @@ fn from_file(part: &str, path: &str) -> Result<Vec<String>, PatternError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// The hosts of one part, without `&` or `!`.
+/// Returns the hosts that one part selects; `part` is without `&` or `!`.
 fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, PatternError> {
     let (name, subscript) = if part.starts_with('~') { (part, None) } else { subscript(part) };
     let matcher = Matcher::new(part, name)?;
     let groups: Vec<&str> = inventory.groups.keys().map(String::as_str).filter(|group| matcher.matches(group)).collect();
     let mut hosts: Vec<&str> = groups.iter().flat_map(|group| inventory.hosts_of(group)).collect();
-    // Also a name with a dot is looked for among hosts beside groups.
+    // A name with a dot is also looked up among the hosts.
     if groups.is_empty() || !matches!(matcher, Matcher::Name(_)) || name.contains('.') {
         hosts.extend(inventory.hosts.keys().map(String::as_str).filter(|host| matcher.matches(host)));
     }
@@ -142,14 +142,14 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
         let known = inventory.groups.keys().chain(inventory.hosts.keys()).map(String::as_str);
         let help = match did_you_mean(name, known) {
             Some(known) => Some(format!("did you mean `{known}`?")),
-            None if part.contains(',') => Some("in a file each pattern has a line of its own".to_owned()),
+            None if part.contains(',') => Some("in a file, write each pattern on a line of its own".to_owned()),
             None if part.contains("[-") => Some("only a single index can count from the end: `web[-1]`".to_owned()),
             None if part.contains(':') => Some("separate the parts of a pattern with commas only".to_owned()),
             None => None,
         };
         return Err(PatternError { help, ..PatternError::new(part, format!("no host or group matches `{part}`")) });
     }
-    // A host that comes twice counts twice here, as in Ansible.
+    // A host that is selected twice counts twice here, as in Ansible.
     let Some((first, last)) = subscript else { return Ok(hosts) };
     let count = hosts.len();
     let index = |at: i64| usize::try_from(if at < 0 { at + i64::try_from(count).unwrap_or(i64::MAX) } else { at }).ok();
@@ -160,7 +160,7 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
     }
 }
 
-/// `web[0]`, `web[-1]`, `web[1:3]`, `web[1-3]`, `web[1:]`: the name, first and last index (both included).
+/// Splits off a subscript (`web[0]`, `web[-1]`, `web[1:3]`, `web[1-3]`, `web[1:]`): returns the name, and the first and the last index (inclusive).
 fn subscript(part: &str) -> (&str, Option<(i64, i64)>) {
     let whole = (part, None);
     let Some((name, inside)) = part.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) else { return whole };
@@ -199,7 +199,7 @@ impl<'p> Matcher<'p> {
 
     fn matches(&self, name: &str) -> bool {
         match self {
-            Self::Name(wanted) => *wanted == name,
+            Self::Name(expected) => *expected == name,
             Self::Glob(pattern) => glob::matches(pattern, name),
             Self::Regex(regex) => regex.is_match(name),
         }

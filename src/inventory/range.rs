@@ -4,17 +4,17 @@ use std::net::Ipv6Addr;
 
 use crate::source::{Diagnostic, Place};
 
-/// More hosts than any fleet of this size has.
+/// The most hosts that a name may expand to: more than any fleet has.
 const MAX_HOSTS: usize = 100_000;
 
-/// What is wrong with a host name.
+/// Why a host name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NameError {
-    #[error("`{0}` cannot be the name of a host")]
+    #[error("`{0}` is not a valid host name")]
     Name(String),
-    #[error("`{0}` is not a range of hosts")]
+    #[error("`{0}` is not a valid range of hosts")]
     Range(String, &'static str),
-    #[error("`{0}` is not a port")]
+    #[error("`{0}` is not a valid port")]
     Port(String),
 }
 
@@ -22,14 +22,14 @@ impl NameError {
     pub(super) fn into_diagnostic(self, place: &Place) -> Diagnostic {
         let error = Diagnostic::error(self.to_string()).at(place.clone());
         match self {
-            Self::Name(_) => error.label("letters, digits, `-`, `_`, `.` and ranges like `[01:20]`"),
+            Self::Name(_) => error.label("use letters, digits, `-`, `_`, `.` and ranges such as `[01:20]`"),
             Self::Range(_, why) => error.label(why).help("write `[01:20]`, `[1:9:2]` or `[a:c]`"),
-            Self::Port(_) => error.label("a number from 1 to 65535"),
+            Self::Port(_) => error.label("a port is a number from 1 to 65535"),
         }
     }
 }
 
-/// The names that a name with ranges stands for, and the port after it.
+/// Expands a name with ranges; also returns the port after it.
 pub(super) fn hosts(pattern: &str) -> Result<(Vec<String>, Option<u16>), NameError> {
     let (name, port) = split_port(pattern)?;
     let names = if name.parse::<Ipv6Addr>().is_ok() { vec![name.to_owned()] } else { expand(name)? };
@@ -39,15 +39,15 @@ pub(super) fn hosts(pattern: &str) -> Result<(Vec<String>, Option<u16>), NameErr
     }
 }
 
-/// Checks a name that holds neither ranges nor a port.
+/// Checks a name that must contain neither ranges nor a port.
 pub(super) fn single(name: &str) -> Result<(), NameError> {
     if is_name(name) { Ok(()) } else { Err(NameError::Name(name.escape_debug().to_string())) }
 }
 
-/// A name that starts with `-` would be an option to ssh.
+/// Whether a name is safe to use. A name that starts with `-` would be an option for ssh.
 fn is_name(name: &str) -> bool {
     let is_hostile =
-        |letter: char| letter.is_whitespace() || letter.is_control() || "[]'\"`$;&|<>(){}*?!,=/\\#~".contains(letter);
+        |character: char| character.is_whitespace() || character.is_control() || "[]'\"`$;&|<>(){}*?!,=/\\#~".contains(character);
     !name.is_empty() && !name.starts_with('-') && !name.contains(is_hostile)
 }
 
@@ -62,7 +62,7 @@ fn split_port(pattern: &str) -> Result<(&str, Option<u16>), NameError> {
         return if port.is_some() || rest.is_empty() { Ok((address, port)) } else { Err(NameError::Name(pattern.into())) };
     }
     if pattern.starts_with('[') && pattern.contains("]:") {
-        let why = "a name that begins with a range takes no port here: set `ansible_port`";
+        let why = "a name that begins with a range cannot have a port: set `ansible_port`";
         return Err(NameError::Range(pattern.to_owned(), why));
     }
     match pattern.rsplit_once(':') {
@@ -79,11 +79,11 @@ fn expand(name: &str) -> Result<Vec<String>, NameError> {
     let mut expanded = vec![String::new()];
     let mut rest = name;
     while let Some((before, after)) = rest.split_once('[') {
-        let wrong = |why| NameError::Range(name.to_owned(), why);
-        let (range, after) = after.split_once(']').ok_or_else(|| wrong("a `]` is missing"))?;
-        let steps = steps(range).map_err(wrong)?;
+        let invalid = |why| NameError::Range(name.to_owned(), why);
+        let (range, after) = after.split_once(']').ok_or_else(|| invalid("a `]` is missing"))?;
+        let steps = steps(range).map_err(invalid)?;
         if expanded.len().saturating_mul(steps.len()) > MAX_HOSTS {
-            return Err(wrong("more than 100000 hosts"));
+            return Err(invalid("more than 100000 hosts"));
         }
         let with = |start: &String| steps.iter().map(|step| format!("{start}{before}{step}")).collect::<Vec<_>>();
         expanded = expanded.iter().flat_map(with).collect();
@@ -92,7 +92,7 @@ fn expand(name: &str) -> Result<Vec<String>, NameError> {
     Ok(expanded.into_iter().map(|start| start + rest).collect())
 }
 
-/// `01:20`, `a:c`, `1:9:2`; the end is part of it, and an omitted beginning is 0.
+/// Expands the text in the brackets (`01:20`, `a:c`, `1:9:2`). The end is inclusive, and an omitted beginning is 0.
 fn steps(range: &str) -> Result<Vec<String>, &'static str> {
     let parts: Vec<&str> = range.split(':').collect();
     let (first, last, step) = match parts[..] {
@@ -108,21 +108,21 @@ fn steps(range: &str) -> Result<Vec<String>, &'static str> {
     if let (Ok(from), Ok(to)) = (first.parse::<u32>(), last.parse::<u32>()) {
         let is_padded = first.len() > 1 && first.starts_with('0');
         if is_padded && first.len() != last.len() {
-            return Err("with leading zeros both ends need the same number of digits");
+            return Err("with leading zeros, both ends need the same number of digits");
         }
         let width = if is_padded { first.len() } else { 0 };
         return match (from <= to, ((to.saturating_sub(from)) as usize) / step < MAX_HOSTS) {
-            (false, _) => Err("the first is larger than the last"),
+            (false, _) => Err("the first value is greater than the last"),
             (_, false) => Err("more than 100000 hosts"),
             (true, true) => Ok((from..=to).step_by(step).map(|number| format!("{number:0width$}")).collect()),
         };
     }
-    // Ansible counts a-z and then A-Z.
+    // In Ansible's order, A-Z follow a-z.
     let letters: Vec<char> = ('a'..='z').chain('A'..='Z').collect();
-    let index = |end: &str| letters.iter().position(|letter| end.len() == 1 && end.starts_with(*letter));
+    let index = |end: &str| letters.iter().position(|character| end.len() == 1 && end.starts_with(*character));
     match (index(first), index(last)) {
         (Some(from), Some(to)) if from <= to => Ok(letters[from..=to].iter().step_by(step).map(char::to_string).collect()),
-        (Some(_), Some(_)) => Err("the first is larger than the last"),
+        (Some(_), Some(_)) => Err("the first value is greater than the last"),
         _ => Err("both ends must be numbers or single letters"),
     }
 }
@@ -146,25 +146,25 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_split_off_and_addresses_left_whole() {
+    fn ports_are_split_off_and_addresses_are_left_whole() {
         assert_eq!(names("db1:2222"), "db1 Some(2222)");
         assert_eq!(names("n[1:2]:22"), "n1 n2 Some(22)");
         assert_eq!(names("2001:db8::1"), "2001:db8::1 None");
         assert_eq!(names("[2001:db8::1]:22"), "2001:db8::1 Some(22)");
-        assert_eq!(names("db1:ssh"), "`ssh` is not a port");
-        assert_eq!(names("db1:99999"), "`99999` is not a port");
+        assert_eq!(names("db1:ssh"), "`ssh` is not a valid port");
+        assert_eq!(names("db1:99999"), "`99999` is not a valid port");
     }
 
     #[test]
-    fn wrong_ranges_say_why() {
+    fn invalid_ranges_are_refused_with_the_reason() {
         let why = |pattern: &str| match hosts(pattern) {
             Err(NameError::Range(_, why)) => why,
             other => panic!("{pattern}: {other:?}"),
         };
         assert_eq!(why("n[1:2"), "a `]` is missing");
-        assert_eq!(why("n[3:1]"), "the first is larger than the last");
-        assert_eq!(why("n[c:a]"), "the first is larger than the last");
-        assert_eq!(why("n[01:100]"), "with leading zeros both ends need the same number of digits");
+        assert_eq!(why("n[3:1]"), "the first value is greater than the last");
+        assert_eq!(why("n[c:a]"), "the first value is greater than the last");
+        assert_eq!(why("n[01:100]"), "with leading zeros, both ends need the same number of digits");
         assert_eq!(why("n[1:9:0]"), "the step is 0");
         assert_eq!(why("n[1:x]"), "both ends must be numbers or single letters");
         assert_eq!(why("n[1]"), "a range is `[first:last]` or `[first:last:step]`");

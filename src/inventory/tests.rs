@@ -1,4 +1,4 @@
-//! Inventories by example, compared with what ansible-core 2.19 makes of them.
+//! Inventories by example. The expectations are what ansible-core 2.19 does with them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,8 @@ use crate::source::Yaml::{Bool, Int};
 mod ansible;
 mod errors;
 
-/// Another process writes it: a program cannot be run while a child that some other test is just forking holds it open.
+/// Writes a program by means of another process: a program cannot be run while it is open for writing, and a child that another test is forking
+/// at this moment might inherit the open file.
 pub(super) fn write_program(path: &Path, text: &str) {
     let source = path.with_extension("source");
     fs::write(&source, text).unwrap();
@@ -55,7 +56,7 @@ fn one(file: &str, text: &str) -> Inventory {
     Project::new(&[(file, text)]).load(&[file])
 }
 
-fn wrong(file: &str, text: &str) -> String {
+fn error_in(file: &str, text: &str) -> String {
     Project::new(&[(file, text)]).errors(&[file])
 }
 
@@ -119,18 +120,21 @@ other:
 ";
 
 #[test]
-fn ini_values_are_as_ansible_reads_them() {
+fn ini_values_are_read_as_ansible_reads_them() {
     let inventory = one("hosts", INI);
-    let of = |name: &str| inventory.variable("solo2", name).map(|node| node.value.clone()).unwrap();
+    let solo2 = |name: &str| inventory.variable("solo2", name).map(|node| node.value.clone()).unwrap();
     let text = |text: &str| crate::source::Yaml::Str(text.to_owned());
-    assert_eq!([of("ansible_port"), of("a"), of("b")], [Int(2222), Int(5), Int(5)]);
-    assert_eq!([of("c"), of("d"), of("e")], [text("5"), text("true"), Bool(true)]);
-    assert_eq!([of("g"), of("h"), of("k"), of("l"), of("m")], [text("x y"), text("0644"), text("x y"), text(""), text("a")]);
+    assert_eq!([solo2("ansible_port"), solo2("a"), solo2("b")], [Int(2222), Int(5), Int(5)]);
+    assert_eq!([solo2("c"), solo2("d"), solo2("e")], [text("5"), text("true"), Bool(true)]);
+    assert_eq!(
+        [solo2("g"), solo2("h"), solo2("k"), solo2("l"), solo2("m")],
+        [text("x y"), text("0644"), text("x y"), text(""), text("a")]
+    );
     assert_eq!(inventory.variable("solo2", "f").unwrap().as_seq().unwrap().len(), 2);
     assert_eq!(inventory.variable("solo2", "j").unwrap().get("a").unwrap().value, Int(1));
-    let of_zed = |name: &str| inventory.variable("zed", name).map(|node| node.value.clone()).unwrap();
-    assert_eq!([of_zed("y"), of_zed("z")], [text("5"), Int(5)]);
-    assert_eq!([of_zed("w"), of_zed("u")], [text("hello # there"), text("spaced value")]);
+    let zed = |name: &str| inventory.variable("zed", name).map(|node| node.value.clone()).unwrap();
+    assert_eq!([zed("y"), zed("z")], [text("5"), Int(5)]);
+    assert_eq!([zed("w"), zed("u")], [text("hello # there"), text("spaced value")]);
     assert_eq!(warnings(&inventory), ["the value of `m` ends at `#`"]);
 }
 
@@ -152,11 +156,11 @@ fn ini_values_know_their_places() {
 fn group_priority_decides_between_groups_of_equal_depth() {
     let inventory = one("hosts", INI);
     assert_eq!([value(&inventory, "web02", "x"), value(&inventory, "dba", "x"), value(&inventory, "solo1", "x")], ["2", "3", ""]);
-    assert!(wrong("hosts", "[a:vars]\nansible_group_priority=high\n[a]\nb\n").contains("must be a whole number"));
+    assert!(error_in("hosts", "[a:vars]\nansible_group_priority=high\n[a]\nb\n").contains("must be a whole number"));
 }
 
 #[test]
-fn patterns_select_what_ansible_selects_in_its_order() {
+fn patterns_select_the_same_hosts_as_ansible_in_the_same_order() {
     let ini = one("hosts", INI);
     for (pattern, hosts) in [
         ("all", "solo1 solo2 web01 web02 web03 zed dba dbb dbc"),
@@ -273,18 +277,18 @@ fn host_lists_need_no_file() {
     assert_eq!([value(&inventory, "db2", "ansible_port"), value(&inventory, "db2", "a")], ["2222", "1"]);
     let errors = Project::new(&[]).errors(&["db1,-oX,"]);
     insta::assert_snapshot!(errors, @r##"
-    error: `-oX` cannot be the name of a host
+    error: `-oX` is not a valid host name
      --> -i db1,-oX,:1:5
       |
     1 | db1,-oX,
-      |     ^^^ letters, digits, `-`, `_`, `.` and ranges like `[01:20]`
+      |     ^^^ use letters, digits, `-`, `_`, `.` and ranges such as `[01:20]`
 
     1 error
     "##);
 }
 
 #[test]
-fn several_sources_add_up_and_the_later_wins() {
+fn several_sources_are_merged_and_the_later_wins() {
     let project = Project::new(&[("a.yml", "all: {hosts: {h: {x: 1, y: 1}}}"), ("b.ini", "[web]\nh x=2\n")]);
     let inventory = project.load(&["a.yml", "b.ini"]);
     assert_eq!([value(&inventory, "h", "x"), value(&inventory, "h", "y")], ["2", "1"]);
@@ -293,7 +297,7 @@ fn several_sources_add_up_and_the_later_wins() {
 }
 
 #[test]
-fn a_directory_is_read_in_order_without_what_ansible_skips() {
+fn a_directory_is_read_in_order_without_the_files_that_ansible_skips() {
     let project = Project::new(&[
         ("inventory/b", "[db]\nh x=2\n"),
         ("inventory/a.yml", "all: {hosts: {h: {x: 1}}}"),
@@ -317,7 +321,7 @@ fn a_file_without_extension_may_be_either_format() {
 }
 
 #[test]
-fn programs_print_their_inventory() {
+fn programs_can_be_inventories() {
     let project = Project::new(&[
         (
             "inv.sh",
@@ -332,7 +336,7 @@ fn programs_print_their_inventory() {
     assert_eq!(value(&inventory, "w1", "ansible_host"), "\"10.0.0.1\"");
     assert_eq!([value(&inventory, "o1", "me"), value(&inventory, "w1", "me")], ["\"o1\"", "\"w1\""]);
     assert_eq!(value(&inventory, "s1", "y"), "2");
-    insta::assert_snapshot!(wrong("inv.sh", "#!/bin/sh\necho '{\"web\": {\"host\": [\"w1\"], \"children\": {}}}'\n").replace(" \n", "\n"), @r##"
+    insta::assert_snapshot!(error_in("inv.sh", "#!/bin/sh\necho '{\"web\": {\"host\": [\"w1\"], \"children\": {}}}'\n").replace(" \n", "\n"), @r##"
     error: unknown key `host` in a group
      --> inv.sh --list (output):3:5
       |
@@ -341,7 +345,7 @@ fn programs_print_their_inventory() {
       |
       = help: did you mean `hosts`?
 
-    error: `children` is a list of names, not a map
+    error: `children` must be a list of names, not a map
      --> inv.sh --list (output):6:17
       |
     6 |     "children": {}
@@ -364,12 +368,12 @@ fn a_large_inventory_loads_quickly() {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
     #[test]
-    fn no_text_makes_an_inventory_or_a_pattern_panic(text in "[-\\[\\]:a-c0-2 ='\"\\\\#\n~*!&@,é{}]{0,60}", pattern in "[-\\[\\]:ab01~*?!&,é(^]{0,20}") {
+    fn no_inventory_and_no_pattern_causes_a_panic(text in "[-\\[\\]:a-c0-2 ='\"\\\\#\n~*!&@,é{}]{0,60}", pattern in "[-\\[\\]:ab01~*?!&,é(^]{0,20}") {
         let mut draft = draft::Draft::new(Path::new("/nowhere"));
         ini::load(&mut draft, &SourceFile::new("hosts", text.as_str()));
         yaml_file::load(&mut draft, &SourceFile::new("hosts.yml", text.as_str()));
         draft.reconcile();
-        let _ = (draft.problems.render(false), draft.inventory.select(&pattern));
+        let _ = (draft.errors.render(false), draft.inventory.select(&pattern));
         for host in draft.inventory.hosts.values() {
             proptest::prop_assert!(!draft.inventory.layers(&host.name).is_empty() || !host.groups.is_empty());
             proptest::prop_assert!(draft.inventory.hosts_of(ALL).contains(&host.name.as_str()));

@@ -1,4 +1,4 @@
-//! `group_vars/` and `host_vars/`, beside the inventory and in the project.
+//! Reads `group_vars/` and `host_vars/`, beside the inventory and in the project.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use super::{Dialect, Layer};
 use crate::source::{self, Diagnostic, did_you_mean, yaml};
 use crate::vault::{self, Keyring};
 
-/// In Ansible's order: the first that exists is read, the others are not.
+/// File name endings in Ansible's order. The first file that exists is read; the others are not.
 const ENDINGS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
-/// Directories inside directories; more is a loop of links.
+/// The deepest nesting of directories; more than this is a loop of links.
 const MAX_DIRECTORIES: usize = 16;
 
 pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path, keys: &Keyring) {
@@ -17,34 +17,34 @@ pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path,
     let real = |directory: &Path| directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     for directory in beside.iter().map(PathBuf::as_path).chain([project]) {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        // Ansible reads a directory as often as it is named; what it read last wins.
+        // Ansible reads a directory each time it is named, and the last reading wins.
         directories.retain(|known| real(known) != real(directory));
         directories.push(directory.to_owned());
     }
     let groups: Vec<String> = draft.inventory.groups.keys().cloned().collect();
     let hosts: Vec<String> = draft.inventory.hosts.keys().cloned().collect();
     for directory in directories {
-        let (of_groups, of_hosts) = (directory.join("group_vars"), directory.join("host_vars"));
+        let (group_vars, host_vars) = (directory.join("group_vars"), directory.join("host_vars"));
         for name in &groups {
-            let layers = layers(draft, &of_groups, name, keys);
+            let layers = layers(draft, &group_vars, name, keys);
             if let Some(group) = draft.inventory.groups.get_mut(name) {
                 group.files.push(layers);
             }
         }
         for name in &hosts {
-            let layers = layers(draft, &of_hosts, name, keys);
+            let layers = layers(draft, &host_vars, name, keys);
             if let Some(host) = draft.inventory.hosts.get_mut(name) {
                 host.files.extend(layers);
             }
         }
-        warn_of_others(draft, &of_groups, &groups, "group");
-        warn_of_others(draft, &of_hosts, &hosts, "host");
+        warn_about_unknown(draft, &group_vars, &groups, "group");
+        warn_about_unknown(draft, &host_vars, &hosts, "host");
     }
 }
 
-/// The variables in the files of one group or host.
+/// Returns the variables in the files of one group or host.
 fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Vec<Layer> {
-    // A name is not a path.
+    // A name must not be used as a path.
     if name.contains('/') || name.starts_with('.') {
         return Vec::new();
     }
@@ -52,25 +52,25 @@ fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Ve
     let Some(first) = found.next() else { return Vec::new() };
     for unread in found {
         let (unread, first) = (draft.shown(&unread), draft.shown(&first));
-        let warning = Diagnostic::warning(format!("`{unread}` is not read, because there is `{first}`"));
+        let warning = Diagnostic::warning(format!("`{unread}` is not read, because `{first}` exists"));
         draft.inventory.warnings.push(warning.help(format!("move it into the directory `{first}/`")));
     }
     let mut files = Vec::new();
     if let Err(error) = files_in(&first, 0, &mut files) {
         let shown = draft.shown(&first);
-        draft.problems.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
+        draft.errors.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
     }
     files.iter().filter_map(|file| layer(draft, file, keys)).collect()
 }
 
-/// The file itself, or the files of a directory as Ansible walks it.
+/// Collects the file itself, or the files of a directory in the order in which Ansible reads them.
 fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
     if level > MAX_DIRECTORIES {
-        return Err(std::io::Error::other("too many directories inside each other"));
+        return Err(std::io::Error::other("directories are nested too deeply"));
     }
     let mut paths = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
@@ -87,15 +87,15 @@ fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Res
 
 fn layer(draft: &mut Draft, path: &Path, keys: &Keyring) -> Option<Layer> {
     let shown = draft.shown(path);
-    let file = draft.problems.keep(source::read(path, &shown))?;
+    let file = draft.errors.keep(source::read(path, &shown))?;
     let parsed = if vault::is_encrypted(&file.text) { vault::read(&file, keys) } else { yaml::parse(&file) };
-    let root = draft.problems.keep(parsed)?;
-    let vars = super::yaml_file::entries(draft, &root, "a file of variables", "names and values")?;
+    let root = draft.errors.keep(parsed)?;
+    let vars = super::yaml_file::entries(draft, &root, "a variables file", "names and values")?;
     (!vars.is_empty()).then(|| Layer { origin: shown, dialect: Dialect::of(&file.text), vars: vars.to_vec() })
 }
 
-/// A file for a group or host that does not exist is never read: most often its name is a slip.
-fn warn_of_others(draft: &mut Draft, directory: &Path, known: &[String], what: &str) {
+/// Warns about files for groups or hosts that do not exist. They are never read, and most often their names are misspelled.
+fn warn_about_unknown(draft: &mut Draft, directory: &Path, known: &[String], what: &str) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     paths.sort();

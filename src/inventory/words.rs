@@ -1,37 +1,37 @@
-//! The words of a line, split as a shell and Ansible's INI reader split them.
+//! Splits a line into words, as a shell and Ansible's INI reader do.
 
 use std::ops::Range;
 
-/// A word without its quotes, and where it stands in the line with them.
+/// A word without its quotes, and its position in the line with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
     pub(super) range: Range<usize>,
-    /// Where a `#` inside the word began a comment. Ansible cuts there, also in a password.
+    /// The offset of a `#` inside the word that began a comment. Ansible cuts the word there, even in a password.
     pub(super) cut_at: Option<usize>,
 }
 
-/// Other blanks, such as a no-break space, belong to words.
+/// The characters that separate words. Other blanks, such as a no-break space, belong to words.
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Splits up to a comment.
+/// Splits a line up to its comment.
 ///
 /// # Errors
-/// The offset of a quote that is not closed, or of a backslash at the end.
+/// Returns the offset of a quote that is not closed, or of a backslash at the end.
 pub(super) fn split(line: &str) -> Result<Vec<Word>, usize> {
     let mut words = Vec::new();
-    let mut letters = line.char_indices().peekable();
-    while let Some(&(start, letter)) = letters.peek() {
-        if BLANKS.contains(&letter) {
-            letters.next();
+    let mut characters = line.char_indices().peekable();
+    while let Some(&(start, character)) = characters.peek() {
+        if BLANKS.contains(&character) {
+            characters.next();
             continue;
         }
-        if letter == '#' {
+        if character == '#' {
             break;
         }
         let (mut text, mut end, mut cut_at) = (String::new(), line.len(), None);
-        while let Some((at, letter)) = letters.next() {
-            match letter {
+        while let Some((at, character)) = characters.next() {
+            match character {
                 blank if BLANKS.contains(&blank) => {
                     end = at;
                     break;
@@ -40,12 +40,12 @@ pub(super) fn split(line: &str) -> Result<Vec<Word>, usize> {
                     (end, cut_at) = (at, Some(at));
                     break;
                 }
-                '\\' => text.push(letters.next().ok_or(at)?.1),
+                '\\' => text.push(characters.next().ok_or(at)?.1),
                 '"' | '\'' => loop {
-                    match letters.next().ok_or(at)?.1 {
-                        close if close == letter => break,
-                        '\\' if letter == '"' => {
-                            let escaped = letters.next().ok_or(at)?.1;
+                    match characters.next().ok_or(at)?.1 {
+                        close if close == character => break,
+                        '\\' if character == '"' => {
+                            let escaped = characters.next().ok_or(at)?.1;
                             if !['"', '\\'].contains(&escaped) {
                                 text.push('\\');
                             }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_is_an_error_at_its_beginning() {
+    fn an_unclosed_quote_is_an_error_at_its_beginning() {
         assert_eq!(split("a='x"), Err(2));
         assert_eq!(split("é=\"x\\"), Err(3));
         assert_eq!(split("a\\"), Err(1));

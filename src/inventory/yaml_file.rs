@@ -1,4 +1,4 @@
-//! Inventories in YAML: groups with `hosts`, `children` and `vars`.
+//! Inventories in YAML format: groups with `hosts`, `children` and `vars`.
 
 use std::sync::Arc;
 
@@ -10,30 +10,31 @@ pub(super) const GROUP_KEYS: [&str; 3] = ["hosts", "children", "vars"];
 
 pub(super) fn load(draft: &mut Draft, file: &Arc<SourceFile>) {
     draft.dialect = Dialect::of(&file.text);
-    let Some(root) = draft.problems.keep(yaml::parse(file)) else { return };
+    let Some(root) = draft.errors.keep(yaml::parse(file)) else { return };
     match &root.value {
         Yaml::Null => {}
         Yaml::Map(groups) => {
             for (key, node) in groups {
-                let wrong = |title: String, help: &str| Diagnostic::error(title).at(key.place.clone()).label("here").help(help);
+                let error_at_key =
+                    |title: String, help: &str| Diagnostic::error(title).at(key.place.clone()).label("here").help(help);
                 if GROUP_KEYS.contains(&key.name.as_str()) {
-                    let title = format!("`{}` stands outside of a group", key.name);
-                    draft.problems.push(wrong(title, "put it below a group, for example below `all:`"));
+                    let title = format!("`{}` is outside of a group", key.name);
+                    draft.errors.push(error_at_key(title, "move it into a group, for example into `all:`"));
                 } else if key.name == "plugin" {
-                    let help = "a program that prints Ansible's JSON can be an inventory";
-                    draft.problems.push(wrong("Ansible's inventory plugins are not supported".to_owned(), help));
+                    let help = "use a program that prints Ansible's JSON as the inventory";
+                    draft.errors.push(error_at_key("Ansible's inventory plugins are not supported".to_owned(), help));
                     return;
                 } else if matches!(node.value, Yaml::Null | Yaml::Map(_)) {
                     group(draft, key, node);
                 } else {
-                    let title = format!("`{}` is not read: a group is a map, not {}", key.name, node.value.kind());
+                    let title = format!("`{}` is not read: a group must be a map, not {}", key.name, node.value.kind());
                     draft.inventory.warnings.push(Diagnostic::warning(title).at(node.place.clone()).label("here"));
                 }
             }
         }
         Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
-            let error = Diagnostic::error(format!("an inventory is a map of groups, not {}", root.value.kind()));
-            draft.problems.push(error.at(root.place.clone()).label("here").help("begin with `all:`, below it `hosts:`"));
+            let error = Diagnostic::error(format!("an inventory must be a map of groups, not {}", root.value.kind()));
+            draft.errors.push(error.at(root.place.clone()).label("here").help("begin with `all:`, and put `hosts:` below it"));
         }
     }
 }
@@ -67,50 +68,52 @@ fn group(draft: &mut Draft, name: &Key, node: &Node) {
     }
 }
 
-/// Ansible stops at names that it reads as numbers or booleans.
+/// Refuses a name that Ansible reads as a number or a boolean, because Ansible stops there.
 fn must_be_text(draft: &mut Draft, name: &Key, what: &str) {
     if !ansible::is_text(name) {
-        let error = Diagnostic::error(format!("the name of the {what} `{}` is not text in YAML", name.name));
-        draft.problems.push(error.at(name.place.clone()).label("here").help(format!("put it into quotes: `\"{}\":`", name.name)));
+        let error = Diagnostic::error(format!("YAML does not read the name of the {what} `{}` as text", name.name));
+        draft.errors.push(error.at(name.place.clone()).label("here").help(format!("quote it: `\"{}\":`", name.name)));
     }
 }
 
-/// A slip is an error; what looks like nothing that a group has is left alone, as Ansible does.
+/// Reports an unknown key in a group: a misspelled key is an error; any other is only a warning, as in Ansible.
 pub(super) fn unknown_key(draft: &mut Draft, key: &Key) {
     let title = format!("unknown key `{}` in a group", key.name);
     if let Some(known) = did_you_mean(&key.name, GROUP_KEYS) {
         let error = Diagnostic::error(title).at(key.place.clone()).label("not known here");
-        draft.problems.push(error.help(format!("did you mean `{known}`?")));
+        draft.errors.push(error.help(format!("did you mean `{known}`?")));
     } else {
-        let help = "a group has `hosts`, `children` and `vars`; groups inside a group stand below `children`";
+        let help = "a group has `hosts`, `children` and `vars`; put groups inside a group below `children`";
         let warning = Diagnostic::warning(title).at(key.place.clone()).label("not read");
         draft.inventory.warnings.push(warning.help(help));
     }
 }
 
-/// The entries of a map or of nothing.
-pub(super) fn entries<'n>(draft: &mut Draft, node: &'n Node, what: &str, of: &str) -> Option<&'n [(Key, Node)]> {
+/// Returns the entries of a map, or none for null.
+pub(super) fn entries<'n>(draft: &mut Draft, node: &'n Node, what: &str, entry_kinds: &str) -> Option<&'n [(Key, Node)]> {
     match &node.value {
         Yaml::Null => Some(&[]),
         Yaml::Map(entries) => Some(entries),
         Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
-            let error = Diagnostic::error(format!("{what} is a map of {of}, not {}", node.value.kind()));
-            draft.problems.push(error.at(node.place.clone()).label("here"));
+            let error = Diagnostic::error(format!("{what} must be a map of {entry_kinds}, not {}", node.value.kind()));
+            draft.errors.push(error.at(node.place.clone()).label("here"));
             None
         }
     }
 }
 
-/// What stands below `hosts`, `children` or `vars`: a map, or a single name as Ansible allows it.
-fn names(draft: &mut Draft, node: &Node, what: &str, of: &str) -> Vec<(Key, Node)> {
+/// Returns the entries of `hosts`, `children` or `vars`: a map, or a single name as Ansible allows.
+fn names(draft: &mut Draft, node: &Node, what: &str, entry_kinds: &str) -> Vec<(Key, Node)> {
     if let Yaml::Str(name) = &node.value {
         let nothing = Node { value: Yaml::Null, ..node.clone() };
         return vec![(Key { name: name.clone(), place: node.place.clone() }, nothing)];
     }
     if let Yaml::Seq(_) = node.value {
-        let error = Diagnostic::error(format!("{what} is a map of {of}, not a list")).at(node.place.clone()).label("a list");
-        draft.problems.push(error.help("write each name as a key: `name:` instead of `- name`"));
+        let error = Diagnostic::error(format!("{what} must be a map of {entry_kinds}, not a list"))
+            .at(node.place.clone())
+            .label("a list");
+        draft.errors.push(error.help("write each name as a key: `name:` instead of `- name`"));
         return Vec::new();
     }
-    entries(draft, node, what, of).unwrap_or_default().to_vec()
+    entries(draft, node, what, entry_kinds).unwrap_or_default().to_vec()
 }

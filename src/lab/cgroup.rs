@@ -1,6 +1,6 @@
-//! A control group for each container where no systemd of this machine hands them out.
+//! Control groups for the containers, if this machine has no systemd that assigns them.
 //!
-//! Containers that shared one would each be a systemd that tidies up the others' groups: units fail with `219/CGROUP`.
+//! If containers shared one, the systemd in each would remove the groups of the others, and units would fail with `219/CGROUP`.
 
 use std::{
     fs,
@@ -9,29 +9,29 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Whether this machine's own systemd gives every container a scope.
-pub(super) fn handed_out_by_systemd() -> bool {
+/// Whether this machine's own systemd creates a scope for every container.
+pub(super) fn assigned_by_systemd() -> bool {
     Path::new("/run/systemd/system").exists()
 }
 
-/// Makes a container's groups, fresh; returns the files that a process joins them by.
+/// Creates empty groups for a container; returns the `cgroup.procs` files through which a process joins them.
 pub(super) fn make(lab: &str, number: u8) -> Result<Vec<PathBuf>> {
-    let mut joints = Vec::new();
+    let mut procs_files = Vec::new();
     for hierarchy in hierarchies() {
         let group = hierarchy.join(name(lab)).join(number.to_string());
         remove_tree(&group);
         fs::create_dir_all(&group).with_context(|| format!("cannot create `{}`", group.display()))?;
-        joints.push(group.join("cgroup.procs"));
+        procs_files.push(group.join("cgroup.procs"));
     }
-    Ok(joints)
+    Ok(procs_files)
 }
 
-/// Removes a lab's groups. Their processes have ended; `false` while the kernel still counts one.
+/// Removes a lab's groups after their processes have ended. Returns `false` while the kernel still counts a process in one.
 pub(super) fn remove(lab: &str) -> bool {
     let groups = hierarchies().into_iter().map(|hierarchy| hierarchy.join(name(lab)));
-    groups.fold(true, |gone, group| {
+    groups.fold(true, |removed, group| {
         remove_tree(&group);
-        gone && !group.exists()
+        removed && !group.exists()
     })
 }
 
@@ -39,19 +39,20 @@ fn name(lab: &str) -> String {
     format!("autobot-lab.{lab}")
 }
 
-/// Where the hierarchies are mounted that systemd keeps its units in: version 2, and in the hybrid setup its own of version 1.
+/// Returns the mount points of the hierarchies in which systemd keeps its units: version 2 and, in the hybrid setup, its own of version 1.
 fn hierarchies() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let of = |line: &str| {
+    let mount_point = |line: &str| {
         let fields: Vec<&str> = line.split(' ').collect();
-        let [_, place, kind, options, ..] = fields.as_slice() else { return None };
-        let systemds = *kind == "cgroup2" || (*kind == "cgroup" && options.split(',').any(|option| option == "name=systemd"));
-        systemds.then(|| PathBuf::from(place))
+        let [_, path, kind, options, ..] = fields.as_slice() else { return None };
+        let used_by_systemd =
+            *kind == "cgroup2" || (*kind == "cgroup" && options.split(',').any(|option| option == "name=systemd"));
+        used_by_systemd.then(|| PathBuf::from(path))
     };
-    mounts.lines().filter_map(of).collect()
+    mounts.lines().filter_map(mount_point).collect()
 }
 
-/// Only directories can be removed there, from the innermost outwards, and only once they are empty.
+/// Removes a group and the groups in it. Only empty directories can be removed in a control group hierarchy, so the innermost go first.
 fn remove_tree(group: &Path) {
     let Ok(entries) = fs::read_dir(group) else { return };
     for entry in entries.flatten() {
@@ -59,6 +60,6 @@ fn remove_tree(group: &Path) {
             remove_tree(&entry.path());
         }
     }
-    // One that is still busy is seen by whoever looks whether it exists.
+    // If the group is still busy, the caller sees that it still exists.
     drop(fs::remove_dir(group));
 }

@@ -1,4 +1,4 @@
-//! Runs the machine's own programs; a failure names the command and quotes what it said.
+//! Runs programs of this machine. An error names the command and quotes its error output.
 
 use std::{
     ffi::OsStr,
@@ -11,27 +11,27 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Progress;
 
-/// How much of a program's complaint an error repeats, in lines.
-const COMPLAINT_LINES: usize = 12;
+/// How many lines of a program's error output an error repeats.
+const MAX_ERROR_LINES: usize = 12;
 
-/// One external command, written as it would be typed.
+/// An external command.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct ExternalCommand {
     command: Command,
     shown: String,
     input: Vec<u8>,
 }
 
-/// Starts describing a command.
-pub(super) fn run(program: &str) -> Run {
+/// Creates a command without arguments.
+pub(super) fn command(program: &str) -> ExternalCommand {
     let mut command = Command::new(program);
-    // Programs are found in sbin even when the caller's PATH lacks it, and speak English so that their words can be matched.
+    // Programs are found in sbin even if it is not in the caller's PATH, and print English messages, so that these can be matched.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")).env("LC_ALL", "C.UTF-8");
-    Run { command, shown: program.to_owned(), input: Vec::new() }
+    ExternalCommand { command, shown: program.to_owned(), input: Vec::new() }
 }
 
-impl Run {
+impl ExternalCommand {
     pub(super) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         let argument = argument.as_ref();
         self.shown.push(' ');
@@ -41,7 +41,7 @@ impl Run {
     }
 
     pub(super) fn args<S: AsRef<OsStr>>(self, arguments: impl IntoIterator<Item = S>) -> Self {
-        arguments.into_iter().fold(self, Run::arg)
+        arguments.into_iter().fold(self, ExternalCommand::arg)
     }
 
     pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
@@ -54,7 +54,7 @@ impl Run {
         self
     }
 
-    /// Runs the command to its end, whatever its exit status.
+    /// Runs the command to its end and returns its output, whatever its exit status.
     ///
     /// # Errors
     /// The program cannot be started.
@@ -68,41 +68,41 @@ impl Run {
             .with_context(|| format!("cannot start `{}`", self.shown))?;
         let input = child.stdin.take();
         let bytes = self.input;
-        // A program may answer before it has read everything, so reading and writing go on side by side.
+        // A program may print before it has read everything, so reading and writing happen in parallel.
         let writer = thread::spawn(move || input.map(|mut input| input.write_all(&bytes)));
         let output = child.wait_with_output().with_context(|| format!("cannot wait for `{}`", self.shown))?;
-        // A program that does not read its input shows so in its exit status.
+        // If the program did not read its input, its exit status shows it.
         drop(writer.join());
         Ok(output)
     }
 
-    /// Runs the command and returns what it printed.
+    /// Runs the command and returns its standard output.
     ///
     /// # Errors
-    /// The program cannot be started, or fails: then with the last lines of its standard error.
-    pub(super) fn read(self) -> Result<String> {
+    /// The program cannot be started, or fails. The error then has the last lines of its standard error.
+    pub(super) fn capture(self) -> Result<String> {
         let shown = self.shown.clone();
         let output = self.output()?;
         if !output.status.success() {
-            let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-            bail!("`{shown}` failed ({}): {}", output.status, last_lines(&String::from_utf8_lossy(said)));
+            let message = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+            bail!("`{shown}` failed ({}): {}", output.status, last_lines(&String::from_utf8_lossy(message)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs the command for its effect.
+    /// Runs the command and discards its output.
     ///
     /// # Errors
-    /// As [`Run::read`].
-    pub(super) fn done(self) -> Result<()> {
-        self.read().map(drop)
+    /// As [`ExternalCommand::capture`].
+    pub(super) fn run(self) -> Result<()> {
+        self.capture().map(drop)
     }
 
-    /// Runs a long command, handing on each line it prints.
+    /// Runs a long command and passes on each line that it prints.
     ///
     /// # Errors
-    /// As [`Run::read`].
-    pub(super) fn report(mut self, progress: Progress<'_>) -> Result<()> {
+    /// As [`ExternalCommand::capture`].
+    pub(super) fn run_with_progress(mut self, progress: Progress<'_>) -> Result<()> {
         let mut child = self
             .command
             .stdin(Stdio::null())
@@ -111,7 +111,7 @@ impl Run {
             .spawn()
             .with_context(|| format!("cannot start `{}`", self.shown))?;
         let errors = child.stderr.take();
-        let complaint = thread::spawn(move || errors.and_then(|errors| std::io::read_to_string(errors).ok()).unwrap_or_default());
+        let stderr = thread::spawn(move || errors.and_then(|errors| std::io::read_to_string(errors).ok()).unwrap_or_default());
         if let Some(lines) = child.stdout.take() {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
                 progress(&line);
@@ -119,16 +119,16 @@ impl Run {
         }
         let status = child.wait().with_context(|| format!("cannot wait for `{}`", self.shown))?;
         if !status.success() {
-            bail!("`{}` failed ({status}): {}", self.shown, last_lines(&complaint.join().unwrap_or_default()));
+            bail!("`{}` failed ({status}): {}", self.shown, last_lines(&stderr.join().unwrap_or_default()));
         }
         Ok(())
     }
 }
 
-/// The end of a text that may be long, for an error.
+/// Returns the last lines of a text, for an error.
 pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(COMPLAINT_LINES)..].join("\n")
+    lines[lines.len().saturating_sub(MAX_ERROR_LINES)..].join("\n")
 }
 
 #[cfg(test)]
@@ -136,25 +136,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_command_and_what_it_said() {
-        let error = run("sh").args(["-c", "echo no such thing >&2; exit 3"]).read().unwrap_err();
+    fn an_error_names_the_command_and_its_error_output() {
+        let error = command("sh").args(["-c", "echo no such thing >&2; exit 3"]).capture().unwrap_err();
         assert_eq!(error.to_string(), "`sh -c echo no such thing >&2; exit 3` failed (exit status: 3): no such thing");
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run("no-such-program-here").done().unwrap_err();
+        let error = command("no-such-program-here").run().unwrap_err();
         assert_eq!(error.to_string(), "cannot start `no-such-program-here`");
     }
 
     #[test]
-    fn megabytes_go_in_and_out_without_a_deadlock() {
+    fn megabytes_are_written_and_read_without_a_deadlock() {
         let text = "x".repeat(3 << 20);
-        assert_eq!(run("cat").input(text.clone()).read().unwrap(), text);
+        assert_eq!(command("cat").input(text.clone()).capture().unwrap(), text);
     }
 
     #[test]
-    fn only_the_end_of_a_long_complaint_is_repeated() {
+    fn only_the_end_of_a_long_error_output_is_repeated() {
         let text: String = (1..=100).fold(String::new(), |text, line| format!("{text}{line}\n"));
         assert!(last_lines(&text).starts_with("89\n") && last_lines(&text).ends_with("\n100"));
     }

@@ -1,19 +1,19 @@
-//! Where nodes get their packages: Debian's own entries among this machine's apt sources, and nobody else's.
+//! The package sources of nodes: only Debian's own entries among this machine's apt sources.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::command::run;
+use super::command::command;
 
 /// Debian's components (Debian Policy, 2.2).
 const COMPONENTS: &[&str] = &["main", "contrib", "non-free", "non-free-firmware"];
 
-/// Settings of this machine's apt without which its sources cannot be reached or believed.
+/// Settings of this machine's apt without which its sources cannot be reached or trusted.
 const SETTINGS: &[&str] = &["Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy"];
 
-/// Debian's entries in this machine's sources, as deb822 text for `suite`; empty where the machine is not Debian.
+/// Returns Debian's entries in this machine's sources, as deb822 text for `suite`; empty if the machine does not run Debian.
 ///
-/// Other releases' entries serve too: mirrors carry all suites, so only the suite's name is replaced.
-pub(super) fn of_this_machine(suite: &str) -> String {
+/// Entries for another release are used as well: mirrors carry all suites, so only the name of the suite is replaced.
+pub(super) fn from_this_machine(suite: &str) -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field =
         |name: &str| release.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim_matches('"').to_owned());
@@ -38,14 +38,14 @@ pub(super) fn of_this_machine(suite: &str) -> String {
     text
 }
 
-/// This machine's apt settings that its sources depend on, as text for `/etc/apt/apt.conf.d`.
-pub(super) fn settings_of_this_machine() -> String {
-    let all = run("apt-config").arg("dump").read().unwrap_or_default();
+/// Returns the apt settings of this machine that its sources depend on, as text for `/etc/apt/apt.conf.d`.
+pub(super) fn settings_from_this_machine() -> String {
+    let all = command("apt-config").arg("dump").capture().unwrap_or_default();
     let wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("{name} ")));
     all.split_inclusive('\n').filter(wanted).collect()
 }
 
-/// Reads the deb822 format of sources.list(5).
+/// Parses the deb822 format of sources.list(5).
 fn from_deb822(content: &str, codename: &str, suite: &str) -> String {
     let mut text = String::new();
     for stanza in content.split("\n\n") {
@@ -68,7 +68,7 @@ fn from_deb822(content: &str, codename: &str, suite: &str) -> String {
     text
 }
 
-/// Reads the one-line format of sources.list(5): `deb [options] uri suite component...`.
+/// Parses the one-line format of sources.list(5): `deb [options] uri suite component...`.
 fn from_list(content: &str, codename: &str, suite: &str) -> String {
     let mut text = String::new();
     for line in content.lines() {
@@ -87,7 +87,7 @@ fn from_list(content: &str, codename: &str, suite: &str) -> String {
     text
 }
 
-/// One stanza for a node, or nothing where the entry is not Debian's own.
+/// Returns a stanza for a node, or an empty text if the entry is not Debian's own.
 fn entry(uris: &str, suites: &str, components: &str, signed_by: &str, codename: &str, suite: &str) -> String {
     let wanted: Vec<String> = suites
         .split_whitespace()
@@ -95,11 +95,11 @@ fn entry(uris: &str, suites: &str, components: &str, signed_by: &str, codename: 
         .filter(|pocket| ["", "-updates", "-security", "-backports"].contains(pocket))
         .map(|pocket| format!("{suite}{pocket}"))
         .collect();
-    let debians = !wanted.is_empty()
+    let is_debians = !wanted.is_empty()
         && !components.is_empty()
         && components.split_whitespace().all(|component| COMPONENTS.contains(&component))
         && (signed_by.is_empty() || signed_by.contains("debian-archive-keyring"));
-    if !debians {
+    if !is_debians {
         return String::new();
     }
     format!(
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_debians_entries_and_drops_everybody_elses() {
+    fn debians_entries_are_kept_and_all_others_are_dropped() {
         let text = from_deb822(
             "Types: deb deb-src\n# a comment\nURIs: http://mirror.example/debian\nSuites: bookworm\n bookworm-updates\nComponents: main\n\n\
              Types: deb\nURIs: http://vendor.example\nSuites: nodistro\nComponents: main\n\n\
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_one_line_format_and_carries_it_to_another_suite() {
+    fn the_one_line_format_is_parsed_and_converted_to_another_suite() {
         let text = from_list(
             "# deb http://no.example/debian trixie main\n\
              deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror.example/debian trixie main contrib # x\n\

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server for files: what a node's apt needs of a repository, and nothing else (RFC 9110, RFC 9112).
+//! A minimal HTTP/1.1 file server: only what apt on a node needs from a repository (RFC 9110, RFC 9112).
 
 use std::{
     io,
@@ -14,60 +14,60 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a kept connection may be silent.
+/// How long a keep-alive connection may be idle.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// The longest request head we read, in bytes.
-const LONGEST_HEAD: u64 = 16 << 10;
+/// The longest request head that is read, in bytes.
+const MAX_HEAD: u64 = 16 << 10;
 
 /// Serves the files below `root` at `address` until the future is dropped.
 ///
-/// `root` may be a symlink that is changed meanwhile: each request follows it anew.
+/// `root` may be a symlink that is changed in the meantime: each request resolves it again.
 ///
 /// # Errors
 /// The address cannot be bound.
 pub async fn serve(root: PathBuf, address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on `{address}`"))?;
     loop {
-        // A connection that broke before it was ours is the client's affair.
+        // A connection that failed before it was accepted is the client's problem.
         if let Ok((stream, _)) = listener.accept().await {
             let root = root.clone();
-            tokio::spawn(async move { drop(converse(stream, &root).await) });
+            tokio::spawn(async move { drop(handle_connection(stream, &root).await) });
         }
     }
 }
 
-async fn converse(stream: TcpStream, root: &Path) -> io::Result<()> {
+async fn handle_connection(stream: TcpStream, root: &Path) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let Ok(head) = timeout(IDLE, read_head(&mut stream)).await else { return Ok(()) };
         let Some(head) = head? else { return Ok(()) };
-        let request = Request::parse(&head);
+        let request = HttpRequest::parse(&head);
         let (status, body) = match &request {
             Err(status) => (*status, Vec::new()),
-            Ok(request) => answer(root, request).await,
+            Ok(request) => respond(root, request).await,
         };
-        let keep = request.as_ref().is_ok_and(|request| request.keep);
+        let keep_alive = request.as_ref().is_ok_and(|request| request.keep_alive);
         let header = format!(
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: application/octet-stream\r\nConnection: {}\r\n\r\n",
             body.len(),
-            if keep { "keep-alive" } else { "close" }
+            if keep_alive { "keep-alive" } else { "close" }
         );
         stream.write_all(header.as_bytes()).await?;
         if request.is_ok_and(|request| request.wants_body) {
             stream.write_all(&body).await?;
         }
         stream.flush().await?;
-        if !keep {
+        if !keep_alive {
             return Ok(());
         }
     }
 }
 
-/// Reads up to the empty line; `None` when the client has gone.
+/// Reads the head of a request, up to the empty line; `None` if the client has closed the connection.
 async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
     let mut head = Vec::new();
-    let mut limited = stream.take(LONGEST_HEAD);
+    let mut limited = stream.take(MAX_HEAD);
     loop {
         if limited.read_until(b'\n', &mut head).await? == 0 {
             return Ok(None);
@@ -79,18 +79,18 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Strin
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Request {
+struct HttpRequest {
     path: PathBuf,
     wants_body: bool,
-    keep: bool,
+    keep_alive: bool,
 }
 
-impl Request {
-    /// Understands GET and HEAD. Conditions such as If-Modified-Since may be ignored (RFC 9110, 13.2.1): the answer is the whole file.
+impl HttpRequest {
+    /// Parses a GET or HEAD request. Conditions such as If-Modified-Since may be ignored (RFC 9110, 13.2.1): the response is always the whole file.
     fn parse(head: &str) -> Result<Self, &'static str> {
         let mut lines = head.lines();
         let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
-        let [method, target, version] = words.as_slice() else { return Err("400 Bad Request") };
+        let [method, target, version] = words.as_slice() else { return Err("400 Bad HttpRequest") };
         let wants_body = match *method {
             "GET" => true,
             "HEAD" => false,
@@ -100,11 +100,11 @@ impl Request {
             .filter_map(|line| line.split_once(':'))
             .any(|(name, value)| name.eq_ignore_ascii_case("connection") && value.trim().eq_ignore_ascii_case("close"));
         let path = local_path(target).ok_or("404 Not Found")?;
-        Ok(Self { path, wants_body, keep: *version == "HTTP/1.1" && !close })
+        Ok(Self { path, wants_body, keep_alive: *version == "HTTP/1.1" && !close })
     }
 }
 
-/// The file that a request target names, relative to the root; nothing that could lead out of it.
+/// Returns the path that a request target names, relative to the root; `None` if it could lead out of the root.
 fn local_path(target: &str) -> Option<PathBuf> {
     let path = target.split(['?', '#']).next()?.strip_prefix('/')?;
     let mut local = PathBuf::new();
@@ -133,9 +133,9 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-async fn answer(root: &Path, request: &Request) -> (&'static str, Vec<u8>) {
+async fn respond(root: &Path, request: &HttpRequest) -> (&'static str, Vec<u8>) {
     let path = root.join(&request.path);
-    // Reading blocks, and a package is megabytes: other connections go on meanwhile.
+    // Reading a package of several megabytes blocks, so it must not delay other connections.
     match tokio::task::spawn_blocking(move || std::fs::read(path)).await {
         Ok(Ok(body)) => ("200 OK", body),
         Ok(Err(_)) | Err(_) => ("404 Not Found", Vec::new()),
@@ -167,12 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn only_get_and_head_are_understood() {
-        assert_eq!(Request::parse("POST /a HTTP/1.1\r\n\r\n"), Err("405 Method Not Allowed"));
-        assert_eq!(Request::parse("nonsense\r\n\r\n"), Err("400 Bad Request"));
-        assert!(Request::parse("GET /a HTTP/1.1\r\n\r\n").unwrap().keep);
-        assert!(!Request::parse("GET /a HTTP/1.1\r\nCONNECTION: Close\r\n\r\n").unwrap().keep);
-        assert!(!Request::parse("HEAD /a HTTP/1.1\r\n\r\n").unwrap().wants_body);
+    fn only_get_and_head_are_accepted() {
+        assert_eq!(HttpRequest::parse("POST /a HTTP/1.1\r\n\r\n"), Err("405 Method Not Allowed"));
+        assert_eq!(HttpRequest::parse("nonsense\r\n\r\n"), Err("400 Bad HttpRequest"));
+        assert!(HttpRequest::parse("GET /a HTTP/1.1\r\n\r\n").unwrap().keep_alive);
+        assert!(!HttpRequest::parse("GET /a HTTP/1.1\r\nCONNECTION: Close\r\n\r\n").unwrap().keep_alive);
+        assert!(!HttpRequest::parse("HEAD /a HTTP/1.1\r\n\r\n").unwrap().wants_body);
     }
 
     #[tokio::test]

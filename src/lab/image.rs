@@ -1,4 +1,4 @@
-//! The base image that all labs share: Debian with systemd and sshd, built once per recipe.
+//! The base image that all labs share: Debian with systemd and sshd, built once for each recipe.
 
 use std::{
     fs,
@@ -9,16 +9,16 @@ use std::{
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use super::{Progress, command::run, debian_sources, state::Lock};
+use super::{Progress, command::command, debian_sources, state::FileLock};
 
-/// What a server has before any role ran. No Python, ufw, gpg or curl: roles bring what they need.
+/// The packages of a server before any role is deployed. Without Python, ufw, gpg and curl: roles install what they need.
 const PACKAGES: &str =
     "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iptables,ca-certificates,procps,netbase";
 
-/// The account that operators log in with; it may become root without a password.
+/// The account that operators log in with. It may become root without a password.
 pub(super) const ACCOUNT: &str = "autobot";
 
-/// Units that would change a node behind a test's back, or that wait for hardware a container lacks.
+/// Units that would change a node during a test, or that wait for hardware that a container does not have.
 const MASKED: &[&str] = &[
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -32,27 +32,27 @@ const MASKED: &[&str] = &[
     "systemd-networkd-wait-online.service",
 ];
 
-/// Changes whenever the code below makes another image out of the same constants.
+/// The version of the code below. It must change whenever the code builds a different image from the same constants.
 const RECIPE: &str = "1";
 
-/// Returns the base image of `suite`, building it first where the cache lacks it.
+/// Returns the base image of `suite`. Builds it first if it is not in the cache.
 ///
 /// # Errors
 /// mmdebstrap fails, or the cache cannot be written.
 pub(super) fn base(cache: &Path, suite: &str, progress: Progress<'_>) -> Result<PathBuf> {
-    let sources = debian_sources::of_this_machine(suite);
-    let settings = debian_sources::settings_of_this_machine();
+    let sources = debian_sources::from_this_machine(suite);
+    let settings = debian_sources::settings_from_this_machine();
     let image = cache.join(format!("base-{suite}-{}", recipe_hash(&[RECIPE, PACKAGES, &MASKED.concat(), &sources, &settings])));
     if image.is_dir() {
         return Ok(image);
     }
     fs::create_dir_all(cache).with_context(|| format!("cannot create `{}`", cache.display()))?;
-    let _lock = Lock::wait(&cache.join("lock"))?;
+    let _lock = FileLock::wait(&cache.join("lock"))?;
     if image.is_dir() {
         return Ok(image);
     }
     progress(&format!("building the base image of Debian {suite} (once, about half a minute)"));
-    // Built beside its place and renamed when whole, so that a killed build never looks like an image.
+    // Built under another name and renamed when complete, so that an interrupted build is never mistaken for an image.
     let partial = cache.join("base.partial");
     remove(&partial)?;
     build(&partial, suite, &sources, &settings, cache)
@@ -61,7 +61,7 @@ pub(super) fn base(cache: &Path, suite: &str, progress: Progress<'_>) -> Result<
     Ok(image)
 }
 
-/// Removes a directory and everything in it, if it is there.
+/// Removes a directory and everything in it, if it exists.
 pub(super) fn remove(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -71,19 +71,19 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
     }
 }
 
-/// A short name for a recipe: its hash.
+/// Returns a short hash of a recipe.
 pub(super) fn recipe_hash(parts: &[&str]) -> String {
-    let mut lengthy = Vec::new();
+    let mut bytes = Vec::new();
     for part in parts {
-        // With its length, so that no two lists of parts are the same bytes.
-        lengthy.extend(part.len().to_le_bytes());
-        lengthy.extend(part.bytes());
+        // Each part is preceded by its length, so that different lists of parts never result in the same bytes.
+        bytes.extend(part.len().to_le_bytes());
+        bytes.extend(part.bytes());
     }
-    Sha256::digest(lengthy)[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    Sha256::digest(bytes)[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) -> Result<()> {
-    let mut debootstrap = run("mmdebstrap")
+    let mut debootstrap = command("mmdebstrap")
         .args(["--mode=root", "--variant=minbase", "--quiet"])
         .arg(format!("--include={PACKAGES}"))
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -94,7 +94,7 @@ fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) 
         fs::write(&file, sources).with_context(|| format!("cannot write `{}`", file.display()))?;
         debootstrap = debootstrap.arg(file);
     }
-    debootstrap.done()?;
+    debootstrap.run()?;
     let write = |path: &str, text: &str, mode: u32| -> Result<()> {
         let path = root.join(path);
         fs::write(&path, text)
@@ -106,14 +106,14 @@ fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) 
     }
     write("etc/hostname", "node\n", 0o644)?;
     write(&format!("etc/sudoers.d/{ACCOUNT}"), &format!("{ACCOUNT} ALL=(ALL) NOPASSWD:ALL\n"), 0o440)?;
-    let in_root = |program: &str| run("chroot").arg(root).arg(program);
-    in_root("useradd").args(["--create-home", "--shell", "/bin/bash", ACCOUNT]).done()?;
-    in_root("install").args(["-d", "-m", "700", "-o", ACCOUNT, "-g", ACCOUNT, &format!("/home/{ACCOUNT}/.ssh")]).done()?;
-    in_root("systemctl").arg("mask").args(MASKED).done()?;
-    run("rm").arg("-f").args(host_keys(root)?).done()
+    let in_root = |program: &str| command("chroot").arg(root).arg(program);
+    in_root("useradd").args(["--create-home", "--shell", "/bin/bash", ACCOUNT]).run()?;
+    in_root("install").args(["-d", "-m", "700", "-o", ACCOUNT, "-g", ACCOUNT, &format!("/home/{ACCOUNT}/.ssh")]).run()?;
+    in_root("systemctl").arg("mask").args(MASKED).run()?;
+    command("rm").arg("-f").args(host_keys(root)?).run()
 }
 
-/// The host keys that installing sshd made: every node gets its own instead.
+/// Returns the host keys that the installation of sshd created. They are removed, because every node gets its own.
 fn host_keys(root: &Path) -> Result<Vec<PathBuf>> {
     let directory = root.join("etc/ssh");
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read `{}`", directory.display()))?;
@@ -126,14 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_recipe_is_another_image() {
+    fn different_recipes_have_different_hashes() {
         assert_eq!(recipe_hash(&["a", "b"]), recipe_hash(&["a", "b"]));
         assert_ne!(recipe_hash(&["a", "b"]), recipe_hash(&["ab", ""]));
         assert_eq!(recipe_hash(&["a"]).len(), 12);
     }
 
     #[test]
-    fn the_image_has_nothing_that_roles_must_bring() {
+    fn the_image_lacks_what_roles_must_install() {
         for absent in ["python", "ufw", "gpg", "gnupg", "curl"] {
             assert!(!PACKAGES.contains(absent), "{absent}");
         }

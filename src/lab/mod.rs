@@ -1,12 +1,12 @@
-//! Throw-away nodes as real as they get: Debian with systemd, sshd and apt, each in a network namespace of its own.
+//! Disposable nodes that are as real as possible: Debian with systemd, sshd and apt, each in its own network namespace.
 //!
-//! What a lab is made of carries its id, so that [`Lab::down`] finds everything again after the process that made it was killed:
+//! Everything that belongs to a lab has the lab's ID in its name, so that [`Lab::down`] finds it even after the process that created it was killed:
 //!
-//! - `DIR/labs/ID/`: its state, key, `known_hosts`, `ssh_config`, and the nodes' disks (overlays over `DIR/cache/base-*`);
+//! - `DIR/labs/ID/`: its state, key, `known_hosts`, `ssh_config`, and the disks of the nodes (overlays on `DIR/cache/base-*`);
 //! - `lab.ID.N` network namespaces, `labKnN` interfaces, the nft table `autobot_lab_ID`, the address `198.18.K.1` on `lo`;
-//! - `systemd-nspawn` processes whose `--directory` lies in the lab's directory;
-//! - control groups `autobot-lab.ID` where this machine runs no systemd;
-//! - `/run/autobot-provision-lab/ID.lab`: which /24 of 198.18.0.0/16 is its.
+//! - `systemd-nspawn` processes whose `--directory` is in the lab's directory;
+//! - control groups `autobot-lab.ID`, if this machine does not run systemd;
+//! - `/run/autobot-provision-lab/ID.lab`: the number of its /24 in 198.18.0.0/16, and its directory.
 
 mod cgroup;
 mod command;
@@ -41,43 +41,43 @@ pub use publish::{FileServer, Publication};
 pub use redis_repo::RedisRepo;
 pub use requirements::{Missing, is_root};
 
-use network::{Link, Network};
+use network::{LabNetwork, LinkState};
 use options::check_name;
-use state::{Lock, Member, State};
+use state::{FileLock, LabState, Member};
 
-/// How long the kernel may take to forget processes that have ended.
+/// How long the kernel may take to remove ended processes from their control groups.
 const CGROUP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Told what is being done, in words for people. Nodes boot side by side, so it may be called from several threads.
+/// Receives messages for people about the current step. Nodes boot in parallel, so it may be called from several threads.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
-/// A lab. Holds no resources itself: what it made stays until [`Lab::down`], whoever calls that.
+/// A lab. This value holds no resources: what the lab consists of stays until [`Lab::down`] is called, by any process.
 #[derive(Debug, Clone)]
 pub struct Lab {
     options: LabOptions,
 }
 
 impl Lab {
-    /// Names a lab, whether or not it exists. Touches nothing.
+    /// Refers to a lab, whether or not it exists. This changes nothing.
     ///
     /// # Errors
-    /// The id or the directory cannot be used for one.
+    /// The ID or the directory is not valid for a lab.
     pub fn new(options: LabOptions) -> Result<Self> {
         let id = &options.id;
-        let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-        if id.is_empty() || id.len() > 32 || id.starts_with('-') || !id.chars().all(fits) {
-            bail!("`{id}` is no lab id: use up to 32 lower-case letters, digits and dashes");
+        let is_allowed = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+        if id.is_empty() || id.len() > 32 || id.starts_with('-') || !id.chars().all(is_allowed) {
+            bail!("`{id}` is not a valid lab ID: use up to 32 lower-case letters, digits and dashes");
         }
-        // Overlay's mount options and ssh_config give meaning to commas, colons and blanks.
-        let fits = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+        // Commas, colons and spaces have a meaning in the mount options of overlays and in ssh_config.
+        let is_allowed = |character: char| character.is_ascii_alphanumeric() || "/._-".contains(character);
         let dir = options.dir.to_string_lossy();
-        if !options.dir.is_absolute() || !dir.chars().all(fits) || dir.contains("..") {
-            bail!("`{dir}` cannot hold a lab: use an absolute path of letters, digits, `.`, `_` and `-`");
+        if !options.dir.is_absolute() || !dir.chars().all(is_allowed) || dir.contains("..") {
+            bail!("`{dir}` cannot contain a lab: use an absolute path of letters, digits, `.`, `_` and `-`");
         }
         Ok(Self { options })
     }
 
-    /// What belongs to this lab alone: state, keys, disks.
+    /// Returns the directory of this lab: state, keys, disks.
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.options.dir.join("labs").join(&self.options.id)
@@ -87,39 +87,40 @@ impl Lab {
         self.options.dir.join("cache")
     }
 
-    /// The Debian packages that this machine lacks for nodes and, where wanted, for the stand-in for Redis's repository.
+    /// Returns the Debian packages that are missing on this machine for booting nodes and, if requested, for building the stand-in repository for
+    /// Redis.
     #[must_use]
     pub fn to_install(&self, redis_repo: bool) -> Vec<&'static str> {
-        let (tools, pip) = self.needed(redis_repo);
+        let (tools, pip) = self.required_tools(redis_repo);
         requirements::missing_packages(&tools, pip, &requirements::ThisMachine)
     }
 
-    /// Makes sure that this machine has what nodes and, where wanted, the stand-in for Redis's repository take.
+    /// Makes sure that this machine has the tools for booting nodes and, if requested, for building the stand-in repository for Redis.
     ///
     /// # Errors
-    /// Everything that is missing, or apt's complaint.
+    /// Lists everything that is missing, or returns the error of apt.
     pub fn prepare(&self, redis_repo: bool, progress: Progress<'_>) -> Result<()> {
-        let (tools, pip) = self.needed(redis_repo);
+        let (tools, pip) = self.required_tools(redis_repo);
         requirements::require(&tools, pip, self.options.missing, progress)
     }
 
-    fn needed(&self, redis_repo: bool) -> (Vec<requirements::Tool>, requirements::Pip) {
-        let more = if redis_repo { requirements::REDIS_REPO } else { &[] };
+    fn required_tools(&self, redis_repo: bool) -> (Vec<requirements::Tool>, requirements::Pip) {
+        let for_repository = if redis_repo { requirements::REDIS_REPO } else { &[] };
         let pip = if redis_repo { redis_repo::pip(&self.cache()) } else { requirements::Pip::NotNeeded };
-        ([requirements::NODES, more].concat(), pip)
+        ([requirements::NODES, for_repository].concat(), pip)
     }
 
-    /// Boots nodes, side by side. Nodes that the lab has already are kept, and booted if they are off.
+    /// Boots nodes in parallel. Nodes that already exist are kept, and booted if they are off.
     ///
     /// # Errors
-    /// Something is missing on this machine (all of it is named), or a node does not come up (with the end of its console log).
+    /// Tools are missing on this machine (all are named), or a node does not come up (the error has the end of its console log).
     pub fn up(&self, wanted: &[NewNode], progress: Progress<'_>) -> Result<Vec<Node>> {
         for new in wanted {
             check_name(&new.name)?;
         }
         requirements::require(requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
         let base = image::base(&self.cache(), &self.options.suite, progress)?;
-        let (_lock, mut state, network) = self.hold()?;
+        let (_lock, mut state, network) = self.open_for_change()?;
         let mut members = Vec::new();
         for new in wanted {
             let known = state.members.iter().find(|member| member.name == new.name).cloned();
@@ -133,18 +134,18 @@ impl Lab {
                 state.add(&new.name, layers)?
             };
             if !member.is_node() {
-                bail!("`{}` is a client of this lab, so no node can have its name", member.name);
+                bail!("`{}` is a client of this lab, so no node can have this name", member.name);
             }
             members.push(member);
         }
-        // Written down before it is made, so that `down` knows of everything that may exist.
+        // Recorded before it is created, so that `down` knows everything that may exist.
         state.write(&self.directory())?;
         let lab_key = ssh::ensure_key(&self.directory())?;
         let mut nodes = Vec::new();
         for member in &members {
             network.connect(member)?;
-            let node = self.node_of(&network, member);
-            node.assemble(&member.layers, &lab_key)?;
+            let node = self.node_for(&network, member);
+            node.prepare_disk(&member.layers, &lab_key)?;
             nodes.push(node);
         }
         self.write_ssh(&state, &network)?;
@@ -155,7 +156,7 @@ impl Lab {
         let config = self.ssh_config();
         let boot = |(node, member): (&Node, &Member)| -> Result<()> {
             node.boot(&network, member)?;
-            node.await_login(&config, self.options.boot_limit)?;
+            node.wait_for_login(&config, self.options.boot_limit)?;
             progress(&format!("{} is up at {}", node.name, node.address));
             Ok(())
         };
@@ -170,62 +171,62 @@ impl Lab {
         Ok(nodes)
     }
 
-    /// Adds a client. One that the lab has already is returned.
+    /// Adds a client, or returns the existing one.
     ///
     /// # Errors
-    /// The name is a node's, or the network cannot be made.
+    /// A node has this name, or the network cannot be created.
     pub fn client(&self, name: &str, progress: Progress<'_>) -> Result<Client> {
         check_name(name)?;
         requirements::require(requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
-        let (_lock, mut state, network) = self.hold()?;
+        let (_lock, mut state, network) = self.open_for_change()?;
         let member = match state.members.iter().find(|member| member.name == name) {
             Some(member) => member.clone(),
             None => state.add(name, Vec::new())?,
         };
         if member.is_node() {
-            bail!("`{name}` is a node of this lab, so no client can have its name");
+            bail!("`{name}` is a node of this lab, so no client can have this name");
         }
         state.write(&self.directory())?;
         network.connect(&member)?;
         Ok(Client { name: name.to_owned(), address: network.address(&member) })
     }
 
-    /// Runs a command of this machine as if from the client's address. Its exit status is the caller's to judge.
+    /// Runs a command of this machine in the client's network namespace. The caller must check its exit status.
     ///
     /// # Errors
     /// There is no such client, or the command cannot be started.
     pub fn run_in_client(&self, client: &str, command: &[&str]) -> Result<Output> {
-        let (state, network) = self.look()?;
-        command::run("ip").args(["netns", "exec", &network.namespace(state.member(client)?)]).args(command).output()
+        let (state, network) = self.open()?;
+        command::command("ip").args(["netns", "exec", &network.namespace(state.member(client)?)]).args(command).output()
     }
 
-    /// Runs a shell script as root on a node, without SSH and past its firewall. Its exit status is the caller's to judge.
+    /// Runs a shell script as root on a node, without SSH and bypassing its firewall. The caller must check its exit status.
     ///
     /// # Errors
-    /// The node does not run.
+    /// The node is not running.
     pub fn shell(&self, node: &str, script: &str) -> Result<Output> {
-        self.node(node)?.inside(&["sh", "-c", script])?.output()
+        self.node(node)?.command_inside(&["sh", "-c", script])?.output()
     }
 
-    /// One node of the lab.
+    /// Returns a node of the lab.
     ///
     /// # Errors
     /// There is no such node, or no such lab.
     pub fn node(&self, name: &str) -> Result<Node> {
-        let (state, network) = self.look()?;
-        Ok(self.node_of(&network, state.member(name)?))
+        let (state, network) = self.open()?;
+        Ok(self.node_for(&network, state.member(name)?))
     }
 
-    /// Everything the lab consists of; nothing when there is no lab.
+    /// Returns what the lab consists of; empty if there is no lab.
     ///
     /// # Errors
     /// The lab's state cannot be read.
     pub fn status(&self) -> Result<Status> {
-        let Some(state) = State::read(&self.directory())? else { return Ok(Status::default()) };
-        let Some(network) = Network::of(&self.options.id, &self.directory())? else { return Ok(Status::default()) };
+        let Some(state) = LabState::read(&self.directory())? else { return Ok(Status::default()) };
+        let Some(network) = LabNetwork::find(&self.options.id, &self.directory())? else { return Ok(Status::default()) };
         let mut status = Status::default();
         for member in &state.members {
-            let node = self.node_of(&network, member);
+            let node = self.node_for(&network, member);
             if member.is_node() {
                 let power = if node.is_running() { Power::On } else { Power::Off };
                 status.nodes.push((node, power));
@@ -237,25 +238,25 @@ impl Lab {
         Ok(status)
     }
 
-    /// A file for `ssh -F` that knows the lab's nodes, key and host keys.
+    /// Returns the path of a configuration file for `ssh -F` with the lab's nodes, key and host keys.
     #[must_use]
     pub fn ssh_config(&self) -> PathBuf {
         ssh::config(&self.directory())
     }
 
-    /// The nodes' host keys, by name and by address.
+    /// Returns the path of the `known_hosts` file with the host keys of the nodes, by name and by address.
     #[must_use]
     pub fn known_hosts(&self) -> PathBuf {
         ssh::known_hosts(&self.directory())
     }
 
-    /// The private key that every node's account `autobot` accepts.
+    /// Returns the path of the private key that the account `autobot` of every node accepts.
     #[must_use]
     pub fn key(&self) -> PathBuf {
         ssh::key(&self.directory())
     }
 
-    /// The command that logs in to a node, for the caller to start.
+    /// Returns the command that logs in to a node. The caller starts it.
     ///
     /// # Errors
     /// There is no such node, or no such lab.
@@ -274,7 +275,7 @@ impl Lab {
         self.node(node)?.power_off()
     }
 
-    /// Ends a node at once, as a power cut would.
+    /// Stops a node at once, as a power cut would.
     ///
     /// # Errors
     /// There is no such node, or its processes cannot be ended.
@@ -282,20 +283,20 @@ impl Lab {
         self.node(node)?.cut_power()
     }
 
-    /// Boots a node that is off, from the disk as it was left.
+    /// Boots a node that is off, from its disk as it was left.
     ///
     /// # Errors
     /// There is no such node, or it does not come up.
     pub fn start(&self, node: &str) -> Result<()> {
-        let (_lock, state, network) = self.hold_existing()?;
+        let (_lock, state, network) = self.open_existing_for_change()?;
         let member = state.member(node)?;
-        let node = self.node_of(&network, member);
+        let node = self.node_for(&network, member);
         node.mount(&member.layers)?;
         node.boot(&network, member)?;
-        node.await_login(&self.ssh_config(), self.options.boot_limit)
+        node.wait_for_login(&self.ssh_config(), self.options.boot_limit)
     }
 
-    /// Reboots a node: the same disk, another boot id.
+    /// Reboots a node: the same disk, a new boot ID.
     ///
     /// # Errors
     /// There is no such node, or it does not come up.
@@ -304,13 +305,13 @@ impl Lab {
         self.start(node)
     }
 
-    /// Cuts a node or client off in silence: its packets vanish, and nobody is told.
+    /// Cuts the link of a node or client: its packets are dropped without any error.
     ///
     /// # Errors
     /// There is no such member, or nft fails.
     pub fn cut_link(&self, name: &str) -> Result<()> {
-        let (state, network) = self.look()?;
-        network.set_link(state.member(name)?, Link::Cut)
+        let (state, network) = self.open()?;
+        network.set_link(state.member(name)?, LinkState::Cut)
     }
 
     /// Undoes [`Lab::cut_link`].
@@ -318,23 +319,23 @@ impl Lab {
     /// # Errors
     /// There is no such member, or nft fails.
     pub fn restore_link(&self, name: &str) -> Result<()> {
-        let (state, network) = self.look()?;
-        network.set_link(state.member(name)?, Link::Whole)
+        let (state, network) = self.open()?;
+        network.set_link(state.member(name)?, LinkState::Up)
     }
 
     /// Powers a node off and keeps its disk under a name, from which [`NewNode::copy`] boots any number of copies. The node itself
-    /// stays off; [`Lab::start`] lets it go on from there.
+    /// stays off; [`Lab::start`] boots it again from that state.
     ///
     /// # Errors
-    /// There is no such node, the name is taken, or the disk cannot be moved.
+    /// There is no such node, the name is in use, or the disk cannot be moved.
     pub fn freeze(&self, node: &str, frozen: &str) -> Result<()> {
         check_name(frozen)?;
-        let (_lock, mut state, network) = self.hold_existing()?;
+        let (_lock, mut state, network) = self.open_existing_for_change()?;
         let member = state.member(node)?.clone();
-        let node = self.node_of(&network, &member);
+        let node = self.node_for(&network, &member);
         let layer = self.directory().join("frozen").join(frozen);
         if state.frozen.contains_key(frozen) {
-            bail!("`{frozen}` is frozen already");
+            bail!("there is already a frozen disk `{frozen}`");
         }
         node.power_off()?;
         node::unmount_below(&node.root)?;
@@ -346,37 +347,37 @@ impl Lab {
         state.write(&self.directory())
     }
 
-    /// Builds the stand-in for Redis's apt repository, or finds it in the cache; returns what to [`Lab::publish`].
+    /// Builds the stand-in for Redis's apt repository, or finds it in the cache; returns the directory for [`Lab::publish`].
     ///
     /// # Errors
-    /// Something is missing on this machine, or the binaries cannot be fetched or are not the ones we know.
+    /// Tools are missing on this machine, or the binaries cannot be downloaded or do not have the expected checksums.
     pub fn redis_repo(&self, repo: &RedisRepo, progress: Progress<'_>) -> Result<PathBuf> {
         redis_repo::build(&self.cache(), repo, self.options.missing, progress)
     }
 
-    /// Serves a directory to the lab's members, in place of what was served before; the URL stays the same.
+    /// Serves a directory to the lab's members, instead of the one served before; the URL stays the same.
     ///
     /// # Errors
     /// The server does not start.
     pub fn publish(&self, site: &Path, server: FileServer<'_>) -> Result<Publication> {
-        let (_lock, mut state, network) = self.hold_existing()?;
+        let (_lock, mut state, network) = self.open_existing_for_change()?;
         publish::publish(&self.directory(), &mut state, &network, site, server)
     }
 
-    /// Removes the lab and everything it made, also what a killed run left behind. Without a lab it does nothing.
+    /// Removes the lab and everything that belongs to it, including what a killed run left behind. Without a lab it does nothing.
     ///
     /// # Errors
-    /// Something of the lab resists; calling it again continues.
+    /// Something could not be removed; calling this again continues.
     pub fn down(&self) -> Result<()> {
         let directory = self.directory();
-        let network = Network::of(&self.options.id, &directory)?;
+        let network = LabNetwork::find(&self.options.id, &directory)?;
         if network.is_none() && !directory.exists() {
             return Ok(());
         }
         let _lock = self.lock()?;
         node::end_below(&directory)?;
         if let Some(network) = &network {
-            let port = State::read(&directory).ok().flatten().map_or(0, |state| state.port);
+            let port = LabState::read(&directory).ok().flatten().map_or(0, |state| state.port);
             publish::end(network, port)?;
             network.end_processes()?;
             processes::wait_for("the end of the lab's control groups", CGROUP_LIMIT, || {
@@ -388,7 +389,7 @@ impl Lab {
             bail!("`{}` is still mounted", still.display());
         }
         image::remove(&directory)?;
-        // Last, because it is what remembers that there is something to clean up.
+        // Removed last, because it records that there is something to clean up.
         network.map_or(Ok(()), |network| network.remove())?;
         fs::remove_file(self.lock_path()).with_context(|| format!("cannot remove `{}`", self.lock_path().display()))
     }
@@ -397,46 +398,46 @@ impl Lab {
         self.directory().with_extension("lock")
     }
 
-    fn lock(&self) -> Result<Lock> {
+    fn lock(&self) -> Result<FileLock> {
         let labs = self.options.dir.join("labs");
         fs::create_dir_all(&labs).with_context(|| format!("cannot create `{}`", labs.display()))?;
-        Lock::wait(&self.lock_path())
+        FileLock::wait(&self.lock_path())
     }
 
-    /// Opens the lab for a change, making it where there is none.
-    fn hold(&self) -> Result<(Lock, State, Network)> {
+    /// Opens the lab for a change, and creates it if it does not exist.
+    fn open_for_change(&self) -> Result<(FileLock, LabState, LabNetwork)> {
         let lock = self.lock()?;
         let directory = self.directory();
-        let network = Network::claim(&self.options.id, &directory)?;
+        let network = LabNetwork::claim(&self.options.id, &directory)?;
         fs::create_dir_all(&directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
-        network.lay()?;
-        Ok((lock, State::read(&directory)?.unwrap_or_default(), network))
+        network.set_up()?;
+        Ok((lock, LabState::read(&directory)?.unwrap_or_default(), network))
     }
 
-    /// Opens a lab that exists for a change.
-    fn hold_existing(&self) -> Result<(Lock, State, Network)> {
-        self.look()?;
-        self.hold()
+    /// Opens an existing lab for a change.
+    fn open_existing_for_change(&self) -> Result<(FileLock, LabState, LabNetwork)> {
+        self.open()?;
+        self.open_for_change()
     }
 
-    /// Opens the lab to look.
-    fn look(&self) -> Result<(State, Network)> {
-        let no_lab = || format!("there is no lab `{}`: `lab up` makes one", self.options.id);
-        let network = Network::of(&self.options.id, &self.directory())?.with_context(no_lab)?;
-        Ok((State::read(&self.directory())?.with_context(no_lab)?, network))
+    /// Opens the lab for reading.
+    fn open(&self) -> Result<(LabState, LabNetwork)> {
+        let no_lab = || format!("there is no lab `{}`: `lab up` creates one", self.options.id);
+        let network = LabNetwork::find(&self.options.id, &self.directory())?.with_context(no_lab)?;
+        Ok((LabState::read(&self.directory())?.with_context(no_lab)?, network))
     }
 
-    fn node_of(&self, network: &Network, member: &Member) -> Node {
-        Node::of(&self.directory(), network, member)
+    fn node_for(&self, network: &LabNetwork, member: &Member) -> Node {
+        Node::for_member(&self.directory(), network, member)
     }
 
-    fn write_ssh(&self, state: &State, network: &Network) -> Result<()> {
+    fn write_ssh(&self, state: &LabState, network: &LabNetwork) -> Result<()> {
         let mut reachable = Vec::new();
         for member in state.members.iter().filter(|member| member.is_node()) {
-            let node = self.node_of(network, member);
-            // A node that a killed run only wrote down has no key yet, and cannot be reached either.
+            let node = self.node_for(network, member);
+            // A node that a killed run only recorded has no key yet, and cannot be reached either.
             if let Some(host_key) = node.host_key() {
-                reachable.push(ssh::Reachable { name: node.name, address: node.address, host_key });
+                reachable.push(ssh::ReachableNode { name: node.name, address: node.address, host_key });
             }
         }
         ssh::write(&self.directory(), &reachable)

@@ -1,4 +1,4 @@
-//! One node: its disk (an overlay over the base image) and its container.
+//! A node: its disk (an overlay on the base image) and its container.
 
 use std::{
     fs,
@@ -14,33 +14,33 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     cgroup,
-    command::{last_lines, run},
+    command::{command, last_lines},
     image::ACCOUNT,
-    network::Network,
+    network::LabNetwork,
     processes, ssh,
     state::Member,
 };
 
-/// How long a node may take to power off before its plug is pulled.
+/// How long a node may take to power off before it is killed.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(90);
 
-/// A throw-away machine with a name, an address and a disk.
+/// A disposable machine with a name, an address and a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// As in the inventory.
+    /// Its name in the inventory.
     pub name: String,
-    /// In 198.18.0.0/16.
+    /// Its address, in 198.18.0.0/16.
     pub address: Ipv4Addr,
-    /// What the node wrote since it was made: the overlay's upper directory. To look at, not to change.
+    /// The upper directory of the overlay, with everything that the node wrote since it was created. It must not be changed.
     pub upper: PathBuf,
-    /// The node's whole disk.
+    /// The mount point of the node's disk.
     pub root: PathBuf,
-    /// What the node printed while booting.
+    /// The console log of the node's boots.
     pub console: PathBuf,
 }
 
 impl Node {
-    pub(super) fn of(directory: &Path, network: &Network, member: &Member) -> Self {
+    pub(super) fn for_member(directory: &Path, network: &LabNetwork, member: &Member) -> Self {
         let own = directory.join("nodes").join(member.number.to_string());
         Self {
             name: member.name.clone(),
@@ -55,14 +55,14 @@ impl Node {
         self.root.with_file_name("work")
     }
 
-    /// Puts the disk together and, the first time, makes it a machine of its own.
-    pub(super) fn assemble(&self, layers: &[PathBuf], lab_key: &str) -> Result<()> {
+    /// Mounts the disk and, the first time, gives the machine its identity.
+    pub(super) fn prepare_disk(&self, layers: &[PathBuf], lab_key: &str) -> Result<()> {
         self.mount(layers)?;
-        self.host_key().map_or_else(|| self.furnish(lab_key), |_| Ok(()))
+        self.host_key().map_or_else(|| self.initialise(lab_key), |_| Ok(()))
     }
 
-    /// Makes the disk a machine of its own: keys, names, identity.
-    fn furnish(&self, lab_key: &str) -> Result<()> {
+    /// Gives the machine on the disk its identity: keys, names, machine ID.
+    fn initialise(&self, lab_key: &str) -> Result<()> {
         let write = |path: &str, text: &str, mode: u32| -> Result<()> {
             let path = self.root.join(path);
             fs::write(&path, text)
@@ -81,19 +81,19 @@ impl Node {
         write("etc/machine-id", &id.replace('-', ""), 0o444)?;
         let authorized = format!("home/{ACCOUNT}/.ssh/authorized_keys");
         write(&authorized, lab_key, 0o600)?;
-        // The account's directory was made by the image, which knows the account's number.
+        // The image created the account's directory with the right owner, whose number is not known here.
         let like = format!("--reference={}", self.root.join(&authorized).with_file_name("").display());
-        run("chown").arg(like).arg(self.root.join(&authorized)).done()?;
-        // Last: it says that all of this is done.
+        command("chown").arg(like).arg(self.root.join(&authorized)).run()?;
+        // Written last: it marks the initialisation as complete.
         fs::write(self.host_key_path(), host_key).with_context(|| format!("cannot write `{}`", self.host_key_path().display()))
     }
 
-    /// Kept beside the disk, because the disk cannot be read while the node is off.
+    /// Returns the path of the public host key. It is kept beside the disk, because the disk cannot be read while the node is off.
     fn host_key_path(&self) -> PathBuf {
         self.root.with_file_name("host_key.pub")
     }
 
-    /// The public half of the node's host key, once the node is furnished.
+    /// Returns the public half of the node's host key, once the node is initialised.
     pub(super) fn host_key(&self) -> Option<String> {
         fs::read_to_string(self.host_key_path()).ok()
     }
@@ -102,7 +102,7 @@ impl Node {
         mounts_below(&self.root).contains(&self.root)
     }
 
-    /// Puts the node's disk together. One that is together is left so.
+    /// Mounts the node's disk, unless it is mounted already.
     pub(super) fn mount(&self, layers: &[PathBuf]) -> Result<()> {
         if self.is_mounted() {
             return Ok(());
@@ -112,30 +112,30 @@ impl Node {
         }
         let layers: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
         let options = format!(
-            // Directories of the lower layers can be renamed, as on a real disk.
+            // With redirect_dir, directories of the lower layers can be renamed, as on a real disk.
             "lowerdir={},upperdir={},workdir={},redirect_dir=on",
             layers.join(":"),
             self.upper.display(),
             self.work().display()
         );
-        run("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&self.root).done()
+        command("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&self.root).run()
     }
 
-    /// Boots the container. It lives on when we end; [`Node::await_login`] says when it is up.
-    pub(super) fn boot(&self, network: &Network, member: &Member) -> Result<()> {
-        if processes::nspawn_of(&self.root).is_some() {
+    /// Boots the container, which outlives this process. [`Node::wait_for_login`] waits until it is up.
+    pub(super) fn boot(&self, network: &LabNetwork, member: &Member) -> Result<()> {
+        if processes::find_nspawn(&self.root).is_some() {
             return Ok(());
         }
         let console = fs::File::create(&self.console).with_context(|| format!("cannot create `{}`", self.console.display()))?;
         let errors = console.try_clone().context("cannot share the console log")?;
         let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        // A stub resolver on this machine's loopback cannot be reached from a node; its own servers can.
+        // A stub resolver on this machine's loopback cannot be reached from a node, but its upstream servers can.
         let resolver = if resolver.contains("127.0.0.53") { "copy-uplink" } else { "copy-host" };
         let mut nspawn = Command::new("setsid");
-        if cgroup::handed_out_by_systemd() {
+        if cgroup::assigned_by_systemd() {
             nspawn.args(["systemd-nspawn", "--quiet"]);
         } else {
-            // Joins the groups, which come before the first "--", and becomes nspawn.
+            // Joins the groups, which are given before the first "--", and then executes nspawn.
             let join = r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit; shift; done; shift; exec "$@""#;
             let groups = cgroup::make(network.id(), member.number)?;
             nspawn.args(["sh", "-c", join, "sh"]).args(groups).args(["--", "systemd-nspawn", "--quiet", "--keep-unit"]);
@@ -144,7 +144,7 @@ impl Node {
             .args(["--boot", "--register=no"])
             .arg(format!("--directory={}", self.root.display()))
             .arg(format!("--network-namespace-path={}", network.namespace_path(member).display()))
-            .arg(format!("--machine={}", network.cable(member)))
+            .arg(format!("--machine={}", network.interface(member)))
             .arg(format!("--hostname={}", hostname(&self.name)))
             .arg(format!("--resolv-conf={resolver}"))
             .arg("--capability=CAP_NET_ADMIN,CAP_NET_RAW")
@@ -155,17 +155,17 @@ impl Node {
             .stdout(console)
             .stderr(errors);
         let mut child = nspawn.spawn().context("cannot start `systemd-nspawn`")?;
-        // Somebody must wait for it, or it stays a zombie for as long as we live.
+        // Reaps the process, which would otherwise stay a zombie until this process ends.
         thread::spawn(move || child.wait());
         Ok(())
     }
 
-    /// Waits until the operator's account can log in and systemd has nothing left to start.
-    pub(super) fn await_login(&self, config: &Path, limit: Duration) -> Result<()> {
+    /// Waits until the operator's account can log in and systemd has started everything.
+    pub(super) fn wait_for_login(&self, config: &Path, limit: Duration) -> Result<()> {
         let up = || {
-            let true_there =
-                run("ssh").arg("-F").arg(config).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=1", &self.name, "true"]);
-            true_there.done().ok()
+            let login =
+                command("ssh").arg("-F").arg(config).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=1", &self.name, "true"]);
+            login.run().ok()
         };
         processes::wait_for(&format!("`{}`", self.name), limit, up).map_err(|_| {
             let console = fs::read(&self.console).unwrap_or_default();
@@ -177,28 +177,28 @@ impl Node {
                 last_lines(&String::from_utf8_lossy(&console))
             )
         })?;
-        // "degraded" is an answer too: a unit that fails in a container is no reason to stop.
-        self.inside(&["systemctl", "is-system-running", "--wait"])?.output().map(drop)
+        // The status is ignored: "degraded", which a failed unit in a container causes, is good enough.
+        self.command_inside(&["systemctl", "is-system-running", "--wait"])?.output().map(drop)
     }
 
-    /// A command inside the container, as root, without SSH.
-    pub(super) fn inside(&self, command: &[&str]) -> Result<super::command::Run> {
-        let leader = processes::leader_of(&self.root).with_context(|| format!("node `{}` is not running", self.name))?;
+    /// Returns a command to run as root in the container, without SSH.
+    pub(super) fn command_inside(&self, arguments: &[&str]) -> Result<super::command::ExternalCommand> {
+        let leader = processes::find_leader(&self.root).with_context(|| format!("node `{}` is not running", self.name))?;
         let enter = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd=/", "--"];
-        Ok(run("nsenter").args(["--target", &leader.to_string()]).args(enter).args(command))
+        Ok(command("nsenter").args(["--target", &leader.to_string()]).args(enter).args(arguments))
     }
 
     pub(super) fn is_running(&self) -> bool {
-        processes::leader_of(&self.root).is_some()
+        processes::find_leader(&self.root).is_some()
     }
 
-    /// Powers the node off as its power button would, or pulls the plug when it takes too long.
+    /// Powers the node off as its power button would, or kills it if that takes too long.
     pub(super) fn power_off(&self) -> Result<()> {
-        if let Some(leader) = processes::leader_of(&self.root) {
+        if let Some(leader) = processes::find_leader(&self.root) {
             // SIGRTMIN+4 starts poweroff.target, systemd(1).
             processes::signal(&[leader], "RTMIN+4");
             let off =
-                processes::wait_for("power off", POWER_OFF_LIMIT, || processes::nspawn_of(&self.root).is_none().then_some(()));
+                processes::wait_for("power off", POWER_OFF_LIMIT, || processes::find_nspawn(&self.root).is_none().then_some(()));
             if off.is_ok() {
                 return Ok(());
             }
@@ -206,40 +206,40 @@ impl Node {
         self.cut_power()
     }
 
-    /// Ends the node at once, as a power cut would.
+    /// Stops the node at once, as a power cut would.
     pub(super) fn cut_power(&self) -> Result<()> {
         processes::end_container(&self.root)
     }
 }
 
-/// Directories below this one (or itself) on which something is mounted, the deepest first.
+/// Returns the mount points in or below this directory, the deepest first.
 pub(super) fn mounts_below(directory: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let places = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> = places.filter(|place| place.starts_with(directory)).collect();
-    below.sort_by_key(|place| std::cmp::Reverse(place.components().count()));
+    let paths = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    let mut below: Vec<PathBuf> = paths.filter(|path| path.starts_with(directory)).collect();
+    below.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     below
 }
 
-/// Ends every container that lives below this directory.
+/// Ends every container whose root is below this directory.
 pub(super) fn end_below(directory: &Path) -> Result<()> {
     processes::containers_below(directory).iter().try_for_each(|root| processes::end_container(root))
 }
 
-/// Takes everything off that is mounted below this directory.
+/// Unmounts everything that is mounted below this directory.
 pub(super) fn unmount_below(directory: &Path) -> Result<()> {
-    for place in mounts_below(directory) {
-        // Busy for a moment after its processes were killed; detaching ends it as soon as the last one is gone.
-        if run("umount").arg(&place).done().is_err() {
-            run("umount").arg("--lazy").arg(&place).done()?;
+    for path in mounts_below(directory) {
+        // It is busy for a moment after its processes were killed; a lazy unmount completes when the last one has ended.
+        if command("umount").arg(&path).run().is_err() {
+            command("umount").arg("--lazy").arg(&path).run()?;
         }
     }
     Ok(())
 }
 
-/// The name a machine may have: letters, digits, dashes and dots (RFC 1123).
+/// Converts a name to a valid hostname: letters, digits, dashes and dots (RFC 1123).
 fn hostname(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect()
+    name.chars().map(|character| if character.is_ascii_alphanumeric() || character == '.' { character } else { '-' }).collect()
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_inventory_name_becomes_a_machines_name() {
+    fn an_inventory_name_becomes_a_hostname() {
         assert_eq!(hostname("database_vm"), "database-vm");
         assert_eq!(hostname("db1.example"), "db1.example");
     }

@@ -1,4 +1,4 @@
-//! What a lab is asked for, and what it says that it has.
+//! The options of a lab, and its status.
 
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 
 use super::{Missing, Node};
 
-/// Which lab, where, and of what.
+/// The options of a lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabOptions {
-    /// Tells labs on one machine apart: lower-case letters, digits and dashes.
+    /// The ID of the lab on this machine: lower-case letters, digits and dashes.
     pub id: String,
-    /// Where labs and the cache they share are kept (`--lab-dir`): absolute, on a disk that can carry an overlay.
+    /// The absolute path where labs and their shared cache are kept (`--lab-dir`), on a filesystem that supports overlays.
     pub dir: PathBuf,
-    /// The Debian release that nodes run.
+    /// The Debian release of the nodes.
     pub suite: String,
     /// What to do about missing programs.
     pub missing: Missing,
@@ -38,58 +38,58 @@ impl Default for LabOptions {
 pub struct NewNode {
     /// Its name in the inventory.
     pub name: String,
-    /// The frozen disk that it starts from (see [`Lab::freeze`]); a bare Debian otherwise.
+    /// The frozen disk that it starts from (see [`Lab::freeze`]); a bare Debian if `None`.
     pub from: Option<String>,
 }
 
 impl NewNode {
-    /// A bare node.
+    /// Returns a node with a bare Debian.
     #[must_use]
     pub fn bare(name: impl Into<String>) -> Self {
         Self { name: name.into(), from: None }
     }
 
-    /// A copy of a frozen node.
+    /// Returns a copy of a frozen node.
     #[must_use]
     pub fn copy(name: impl Into<String>, frozen: impl Into<String>) -> Self {
         Self { name: name.into(), from: Some(frozen.into()) }
     }
 }
 
-/// A network namespace with an address and nothing in it: to see from outside which ports are open.
+/// An empty network namespace with an address, to test from outside which ports of a node are open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// What it is called in this lab.
+    /// Its name in this lab.
     pub name: String,
-    /// In 198.18.0.0/16.
+    /// Its address, in 198.18.0.0/16.
     pub address: Ipv4Addr,
 }
 
-/// Whether a node runs.
+/// Whether a node is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
-    /// Its container has a first process.
+    /// It is running.
     On,
-    /// Powered off, or killed.
+    /// It was powered off, or killed.
     Off,
 }
 
 /// What a lab consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// In the order in which they were made.
+    /// The nodes, in the order of their creation.
     pub nodes: Vec<(Node, Power)>,
-    /// In the order in which they were made.
+    /// The clients, in the order of their creation.
     pub clients: Vec<Client>,
-    /// Where the published files are, if any were published.
+    /// The URL of the published files, if there are any.
     pub url: Option<String>,
 }
 
-/// Names become host names, words of `ssh_config` and file names.
+/// Checks a name, which is used as a host name, as a word of `ssh_config` and as a file name.
 pub(super) fn check_name(name: &str) -> Result<()> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    if name.is_empty() || name.len() > 63 || name.starts_with(['.', '-']) || !name.chars().all(fits) {
-        bail!("`{name}` cannot be the name of a node: use up to 63 letters, digits, `.`, `_` and `-`");
+    let is_allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if name.is_empty() || name.len() > 63 || name.starts_with(['.', '-']) || !name.chars().all(is_allowed) {
+        bail!("`{name}` is not a valid node name: use up to 63 letters, digits, `.`, `_` and `-`");
     }
     Ok(())
 }

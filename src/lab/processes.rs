@@ -1,4 +1,4 @@
-//! Finds the lab's processes by what they are, never by a remembered pid, so that a killed lab can be found again.
+//! Finds the processes of a lab by their properties instead of recorded PIDs, so that they are found even after the lab's process was killed.
 
 use std::{
     fs,
@@ -9,15 +9,15 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::command::run;
+use super::command::command;
 
-/// How often a condition is looked at again.
+/// The interval at which a condition is checked.
 pub(super) const POLL: Duration = Duration::from_millis(10);
 
 /// How long the kernel may take to end killed processes.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long nspawn may take to tidy up after its container.
+/// How long nspawn may take to clean up after its container.
 const NSPAWN_GRACE: Duration = Duration::from_secs(2);
 
 /// A process as /proc shows it.
@@ -26,25 +26,25 @@ struct Process {
     pid: u32,
     arguments: Vec<String>,
     parent: u32,
-    /// Its pid in its innermost pid namespace.
+    /// Its PID in its innermost PID namespace.
     inner_pid: u32,
     namespaces: usize,
 }
 
-/// The `systemd-nspawn` whose container lives in this directory.
-pub(super) fn nspawn_of(root: &Path) -> Option<u32> {
+/// Returns the PID of the `systemd-nspawn` whose container has this root directory.
+pub(super) fn find_nspawn(root: &Path) -> Option<u32> {
     let directory = format!("--directory={}", root.display());
     processes().into_iter().find(|process| process.is_nspawn() && process.arguments.contains(&directory)).map(|found| found.pid)
 }
 
-/// The container's first process: the child of its nspawn that is number 1 in a pid namespace of its own.
-pub(super) fn leader_of(root: &Path) -> Option<u32> {
-    let nspawn = nspawn_of(root)?;
-    let leads = |process: &Process| process.parent == nspawn && process.namespaces > 1 && process.inner_pid == 1;
-    processes().into_iter().find(leads).map(|leader| leader.pid)
+/// Returns the PID of the container's first process: the child of its nspawn that has PID 1 in its own PID namespace.
+pub(super) fn find_leader(root: &Path) -> Option<u32> {
+    let nspawn = find_nspawn(root)?;
+    let is_leader = |process: &Process| process.parent == nspawn && process.namespaces > 1 && process.inner_pid == 1;
+    processes().into_iter().find(is_leader).map(|leader| leader.pid)
 }
 
-/// Processes one of whose arguments is exactly this.
+/// Returns the PIDs of the processes that have exactly this argument.
 pub(super) fn with_argument(argument: &str) -> Vec<u32> {
     processes()
         .into_iter()
@@ -53,56 +53,56 @@ pub(super) fn with_argument(argument: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The directories below this one in which a container runs.
+/// Returns the root directories of running containers below this directory.
 pub(super) fn containers_below(directory: &Path) -> Vec<PathBuf> {
     let arguments = processes().into_iter().filter(Process::is_nspawn).flat_map(|process| process.arguments);
     let containers = arguments.filter_map(|argument| argument.strip_prefix("--directory=").map(PathBuf::from));
     containers.filter(|container| container.starts_with(directory)).collect()
 }
 
-/// Ends a container at once: its first process, with which the kernel ends all others, then its nspawn, which tidies up itself
-/// unless it takes too long.
+/// Kills a container: first its first process, with which the kernel kills all others; then its nspawn, unless it cleans up and ends by itself
+/// in time.
 pub(super) fn end_container(root: &Path) -> Result<()> {
     let begin = Instant::now();
-    let find = || match leader_of(root) {
+    let find = || match find_leader(root) {
         Some(leader) => vec![leader],
-        None if begin.elapsed() > NSPAWN_GRACE => nspawn_of(root).into_iter().collect(),
+        None if begin.elapsed() > NSPAWN_GRACE => find_nspawn(root).into_iter().collect(),
         None => Vec::new(),
     };
-    let gone = || {
+    let has_ended = || {
         signal(&find(), "KILL");
-        nspawn_of(root).is_none().then_some(())
+        find_nspawn(root).is_none().then_some(())
     };
-    wait_for(&format!("the end of the container in `{}`", root.display()), KILL_LIMIT, gone)
+    wait_for(&format!("the end of the container in `{}`", root.display()), KILL_LIMIT, has_ended)
 }
 
-/// Sends a signal, by name or number as kill(1) takes it. A process that is already gone is not an error.
+/// Sends a signal, given by name or number as for kill(1). A process that has already ended is not an error.
 pub(super) fn signal(pids: &[u32], signal: &str) {
     for pid in pids {
-        // Its only failure is that the process has just ended, which is what was wanted.
-        drop(run("kill").args(["-s", signal, &pid.to_string()]).output());
+        // This fails only if the process has just ended, which is the purpose.
+        drop(command("kill").args(["-s", signal, &pid.to_string()]).output());
     }
 }
 
-/// Kills processes until none is found any more.
+/// Kills processes until none are found any more.
 pub(super) fn end(what: &str, find: impl Fn() -> Vec<u32>) -> Result<()> {
-    let gone = || {
+    let has_ended = || {
         let found = find();
         signal(&found, "KILL");
         found.is_empty().then_some(())
     };
-    wait_for(&format!("the end of {what}"), KILL_LIMIT, gone)
+    wait_for(&format!("the end of {what}"), KILL_LIMIT, has_ended)
 }
 
-/// Looks again and again until there is an answer.
+/// Polls until `poll` returns a value.
 ///
 /// # Errors
-/// There is none within the limit; `what` completes "gave up waiting for ...".
-pub(super) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+/// There is no value within the limit; `what` completes the message "gave up waiting for ...".
+pub(super) fn wait_for<T>(what: &str, limit: Duration, mut poll: impl FnMut() -> Option<T>) -> Result<T> {
     let begin = Instant::now();
     loop {
-        if let Some(seen) = look() {
-            return Ok(seen);
+        if let Some(value) = poll() {
+            return Ok(value);
         }
         if begin.elapsed() > limit {
             bail!("gave up waiting for {what} after {} s", limit.as_secs());
@@ -117,7 +117,7 @@ impl Process {
     }
 }
 
-/// Every process that still runs. One that ends while we look is left out, and so are zombies: they have no command line.
+/// Returns all running processes. Processes that end meanwhile and zombies, which have no command line, are left out.
 fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect()
@@ -147,7 +147,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn finds_and_ends_a_process_by_its_argument_alone() {
+    fn a_process_is_found_and_killed_by_its_argument_alone() {
         let marker = format!("4242.{}", std::process::id());
         let mut child = Command::new("sleep").arg(&marker).spawn().unwrap();
         let found = wait_for("sleep", Duration::from_secs(5), || with_argument(&marker).first().copied()).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_with_what_was_waited_for() {
+    fn a_timeout_names_what_was_waited_for() {
         let error = wait_for("rain", Duration::from_millis(20), || None::<()>).unwrap_err();
         assert_eq!(error.to_string(), "gave up waiting for rain after 0 s");
     }

@@ -1,4 +1,4 @@
-//! Serves files to a lab's members over HTTP, from this process or from one of its own that outlives us.
+//! Serves files to a lab's members over HTTP, from this process or from a separate one that outlives it.
 
 use std::{
     fs,
@@ -13,45 +13,45 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
 
-use super::{file_server, network::Network, processes, state::State};
+use super::{file_server, network::LabNetwork, processes, state::LabState};
 
-/// How long the server may take to listen.
+/// How long the server may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Where the server runs.
+/// The process in which the server runs.
 #[derive(Debug, Clone, Copy)]
 pub enum FileServer<'a> {
     /// In this process, until the [`Publication`] is dropped.
     Within,
-    /// In a process of its own, until the lab goes down: this program and its arguments, followed by the directory and the address
-    /// (`198.18.N.1:PORT`), which it hands to [`serve`](super::serve).
+    /// In a separate process, until the lab goes down: this command with its arguments, to which the directory and the address
+    /// (`198.18.N.1:PORT`) are appended. It must pass these to [`serve`](super::serve).
     Detached(&'a [String]),
 }
 
 /// Files that a lab's members can fetch.
 #[derive(Debug)]
 pub struct Publication {
-    /// Without a slash at its end: `http://198.18.N.1:PORT`.
+    /// The base URL, without a trailing slash: `http://198.18.N.1:PORT`.
     pub url: String,
-    /// Dropping it ends the server, where the server is ours.
+    /// Dropping this stops the server, if it runs in this process.
     _stop: Option<oneshot::Sender<()>>,
 }
 
-pub(super) fn url(network: &Network, port: u16) -> String {
+pub(super) fn url(network: &LabNetwork, port: u16) -> String {
     format!("http://{}", SocketAddr::from((network.host(), port)))
 }
 
-/// Puts `site` where the lab's server looks, and starts the server unless it runs.
+/// Links `site` into the directory of the lab's server, and starts the server unless it is running.
 pub(super) fn publish(
     directory: &Path,
-    state: &mut State,
-    network: &Network,
+    state: &mut LabState,
+    network: &LabNetwork,
     site: &Path,
     server: FileServer<'_>,
 ) -> Result<Publication> {
     let root = directory.join("www");
     let partial = directory.join("www.partial");
-    // Replaced in one step, so that no request finds nothing.
+    // Replaced atomically, so that every request finds files.
     drop(fs::remove_file(&partial));
     symlink(site, &partial)
         .and_then(|()| fs::rename(&partial, &root))
@@ -74,8 +74,8 @@ pub(super) fn publish(
     Ok(Publication { url: url(network, state.port), _stop: stop })
 }
 
-/// Ends the lab's server, if it is a process of its own.
-pub(super) fn end(network: &Network, port: u16) -> Result<()> {
+/// Stops the lab's server, if it is a separate process.
+pub(super) fn end(network: &LabNetwork, port: u16) -> Result<()> {
     let address = SocketAddr::from((network.host(), port)).to_string();
     processes::end("the lab's file server", || processes::with_argument(&address))
 }
@@ -83,7 +83,7 @@ pub(super) fn end(network: &Network, port: u16) -> Result<()> {
 fn start_within(root: PathBuf, address: SocketAddr) -> Result<oneshot::Sender<()>> {
     let (stop, stopped) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the file server")?;
-    // A thread of its own, so that callers need no runtime.
+    // A separate thread, so that callers need no runtime.
     thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {

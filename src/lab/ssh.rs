@@ -1,4 +1,4 @@
-//! How a lab is reached over SSH: its key, its nodes' real host keys, and a configuration that holds both.
+//! SSH access to a lab: its key, the host keys of its nodes, and a configuration file that refers to both.
 
 use std::{
     fmt::Write as _,
@@ -9,24 +9,24 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{command::run, image::ACCOUNT};
+use super::{command::command, image::ACCOUNT};
 
-/// The lab's private key.
+/// Returns the path of the lab's private key.
 pub(super) fn key(directory: &Path) -> PathBuf {
     directory.join("key")
 }
 
-/// The lab's `ssh_config`.
+/// Returns the path of the lab's `ssh_config`.
 pub(super) fn config(directory: &Path) -> PathBuf {
     directory.join("ssh_config")
 }
 
-/// The lab's `known_hosts`.
+/// Returns the path of the lab's `known_hosts`.
 pub(super) fn known_hosts(directory: &Path) -> PathBuf {
     directory.join("known_hosts")
 }
 
-/// Makes the lab's key unless it has one; returns the public half.
+/// Creates the lab's key unless it exists; returns the public half.
 pub(super) fn ensure_key(directory: &Path) -> Result<String> {
     let key = key(directory);
     let public = key.with_extension("pub");
@@ -36,7 +36,7 @@ pub(super) fn ensure_key(directory: &Path) -> Result<String> {
     fs::read_to_string(&public).with_context(|| format!("cannot read `{}`", public.display()))
 }
 
-/// Makes a node's host key, as installing sshd would; returns the public half.
+/// Creates a node's host key, as the installation of sshd would; returns the public half.
 pub(super) fn make_host_key(root: &Path, name: &str) -> Result<String> {
     let key = root.join("etc/ssh/ssh_host_ed25519_key");
     make_key(&key, &format!("root@{name}"))?;
@@ -45,22 +45,22 @@ pub(super) fn make_host_key(root: &Path, name: &str) -> Result<String> {
 }
 
 fn make_key(path: &Path, comment: &str) -> Result<()> {
-    // ssh-keygen asks before it overwrites, which a half-made key of a killed run would cause.
+    // ssh-keygen asks before it overwrites a file, such as an incomplete key that a killed run left.
     drop(fs::remove_file(path));
-    run("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path).done()
+    command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path).run()
 }
 
 /// A node that can be reached.
 #[derive(Debug)]
-pub(super) struct Reachable {
+pub(super) struct ReachableNode {
     pub(super) name: String,
     pub(super) address: Ipv4Addr,
-    /// The public half of its host key, as its `.pub` file holds it.
+    /// The public half of its host key, as in its `.pub` file.
     pub(super) host_key: String,
 }
 
 /// Writes `known_hosts` and `ssh_config` for these nodes.
-pub(super) fn write(directory: &Path, nodes: &[Reachable]) -> Result<()> {
+pub(super) fn write(directory: &Path, nodes: &[ReachableNode]) -> Result<()> {
     let save = |path: PathBuf, text: String| {
         let partial = path.with_extension("partial");
         fs::write(&partial, text)
@@ -71,7 +71,7 @@ pub(super) fn write(directory: &Path, nodes: &[Reachable]) -> Result<()> {
     save(config(directory), config_text(directory, nodes))
 }
 
-fn known_hosts_text(nodes: &[Reachable]) -> String {
+fn known_hosts_text(nodes: &[ReachableNode]) -> String {
     let mut text = String::new();
     for node in nodes {
         let key: Vec<&str> = node.host_key.split_whitespace().take(2).collect();
@@ -81,7 +81,7 @@ fn known_hosts_text(nodes: &[Reachable]) -> String {
     text
 }
 
-fn config_text(directory: &Path, nodes: &[Reachable]) -> String {
+fn config_text(directory: &Path, nodes: &[ReachableNode]) -> String {
     let mut text = String::new();
     for node in nodes {
         let _ = writeln!(
@@ -101,12 +101,12 @@ fn config_text(directory: &Path, nodes: &[Reachable]) -> String {
 mod tests {
     use super::*;
 
-    fn node() -> Reachable {
-        Reachable { name: "db".into(), address: Ipv4Addr::new(198, 18, 7, 2), host_key: "ssh-ed25519 AAAA root@db\n".into() }
+    fn node() -> ReachableNode {
+        ReachableNode { name: "db".into(), address: Ipv4Addr::new(198, 18, 7, 2), host_key: "ssh-ed25519 AAAA root@db\n".into() }
     }
 
     #[test]
-    fn known_hosts_holds_name_and_address() {
+    fn known_hosts_contains_name_and_address() {
         assert_eq!(known_hosts_text(&[node()]), "db,198.18.7.2 ssh-ed25519 AAAA\n");
     }
 

@@ -1,4 +1,4 @@
-//! What a lab remembers between commands, and the locks that keep two commands apart.
+//! The state of a lab that is kept between commands, and the locks that serialise commands.
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// What `lab.json` holds: everything that cannot be read off the machine.
+/// The contents of `lab.json`: the state that cannot be derived from the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct State {
-    /// Nodes and clients, in the order in which they were made.
+pub(super) struct LabState {
+    /// Nodes and clients, in the order of their creation.
     pub(super) members: Vec<Member>,
-    /// Frozen disks: each with the directories it consists of, uppermost first.
+    /// The directories that each frozen disk consists of, uppermost first.
     pub(super) frozen: BTreeMap<String, Vec<PathBuf>>,
-    /// Port of the file server on the lab's host address; 0 when there is none.
+    /// The port of the file server on the lab's host address; 0 if there is none.
     pub(super) port: u16,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Member {
     pub(super) name: String,
     /// The last byte of its address.
     pub(super) number: u8,
-    /// The read-only directories under its disk, uppermost first; none for a client, which has no system.
+    /// The read-only directories below its disk, uppermost first; empty for a client, which has no disk.
     pub(super) layers: Vec<PathBuf>,
 }
 
@@ -37,33 +37,31 @@ impl Member {
     }
 }
 
-impl State {
-    /// Reads the state of the lab in this directory; `None` when there is no lab.
+impl LabState {
+    /// Reads the state of the lab in this directory; `None` if there is no lab.
     pub(super) fn read(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join("lab.json");
         match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).with_context(|| format!("cannot understand `{}`", path.display()))
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| format!("cannot parse `{}`", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
     }
 
-    /// Writes the state, whole or not at all.
+    /// Writes the state atomically.
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
         let path = directory.join("lab.json");
         let partial = directory.join("lab.json.partial");
-        let text = serde_json::to_vec_pretty(self).context("cannot write down the lab's state")?;
+        let text = serde_json::to_vec_pretty(self).context("cannot serialise the lab's state")?;
         fs::write(&partial, text)
             .and_then(|()| fs::rename(&partial, &path))
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
 
-    /// Adds a member under the first free number; 1 is the host's.
+    /// Adds a member with the first free number; 1 is the number of the host.
     pub(super) fn add(&mut self, name: &str, layers: Vec<PathBuf>) -> Result<Member> {
         if self.members.iter().any(|member| member.name == name) {
-            bail!("`{name}` is in the lab already");
+            bail!("`{name}` is already in the lab");
         }
         let taken = |number: &u8| self.members.iter().any(|member| member.number == *number);
         let Some(number) = (2..=254).find(|number| !taken(number)) else { bail!("a lab has room for 253 nodes and clients") };
@@ -72,7 +70,7 @@ impl State {
         Ok(member)
     }
 
-    /// Remembers a frozen disk, on top of which its node goes on.
+    /// Records a frozen disk. Its node continues with these layers below a new upper directory.
     pub(super) fn freeze(&mut self, node: &str, frozen: &str, layers: Vec<PathBuf>) {
         for member in self.members.iter_mut().filter(|member| member.name == node) {
             member.layers.clone_from(&layers);
@@ -80,36 +78,36 @@ impl State {
         self.frozen.insert(frozen.to_owned(), layers);
     }
 
-    /// Finds a frozen disk.
+    /// Returns the layers of a frozen disk.
     pub(super) fn frozen(&self, name: &str) -> Result<&Vec<PathBuf>> {
-        self.frozen.get(name).with_context(|| format!("nothing was frozen as `{name}`"))
+        self.frozen.get(name).with_context(|| format!("there is no frozen disk `{name}`"))
     }
 
-    /// Finds a member.
+    /// Returns a member.
     pub(super) fn member(&self, name: &str) -> Result<&Member> {
         self.members.iter().find(|member| member.name == name).with_context(|| {
             let names: Vec<String> = self.members.iter().map(|member| format!("`{}`", member.name)).collect();
             if names.is_empty() {
-                return format!("`{name}` is not in the lab: nothing is");
+                return format!("`{name}` is not in the lab, which is empty");
             }
-            format!("`{name}` is not in the lab: there are {}", names.join(", "))
+            format!("`{name}` is not in the lab; its members are {}", names.join(", "))
         })
     }
 }
 
-/// An exclusive lock on a file, given back when it is dropped or its process ends.
+/// An exclusive lock on a file. It is released when it is dropped or its process ends.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(super) struct FileLock {
     _file: File,
 }
 
-impl Lock {
-    /// Waits until nobody else holds the lock.
+impl FileLock {
+    /// Waits until the lock is free, and takes it.
     pub(super) fn wait(path: &Path) -> Result<Self> {
         loop {
             let file = File::create(path).with_context(|| format!("cannot create `{}`", path.display()))?;
             file.lock().with_context(|| format!("cannot lock `{}`", path.display()))?;
-            // Whoever held it may have removed it meanwhile: then somebody else may hold its successor.
+            // The previous holder may have removed the file, and another process may hold a lock on a new file of the same name.
             let inode = |metadata: fs::Metadata| metadata.ino();
             if file.metadata().map(inode).ok() == fs::metadata(path).map(inode).ok() {
                 return Ok(Self { _file: file });
@@ -123,31 +121,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_given_out_from_two_and_reused() {
-        let mut state = State::default();
+    fn numbers_are_assigned_from_two_and_reused() {
+        let mut state = LabState::default();
         assert_eq!(state.add("a", Vec::new()).unwrap().number, 2);
         assert_eq!(state.add("b", Vec::new()).unwrap().number, 3);
         state.members.remove(0);
         assert_eq!(state.add("c", Vec::new()).unwrap().number, 2);
-        assert_eq!(state.add("c", Vec::new()).unwrap_err().to_string(), "`c` is in the lab already");
+        assert_eq!(state.add("c", Vec::new()).unwrap_err().to_string(), "`c` is already in the lab");
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_the_known_ones() {
-        let mut state = State::default();
-        assert_eq!(state.member("x").unwrap_err().to_string(), "`x` is not in the lab: nothing is");
+    fn an_error_about_an_unknown_name_lists_the_known_ones() {
+        let mut state = LabState::default();
+        assert_eq!(state.member("x").unwrap_err().to_string(), "`x` is not in the lab, which is empty");
         state.add("a", Vec::new()).unwrap();
         state.add("b", Vec::new()).unwrap();
-        assert_eq!(state.member("x").unwrap_err().to_string(), "`x` is not in the lab: there are `a`, `b`");
+        assert_eq!(state.member("x").unwrap_err().to_string(), "`x` is not in the lab; its members are `a`, `b`");
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_nothing_is_none() {
+    fn a_written_state_is_read_back_and_a_missing_one_is_none() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(State::read(directory.path()).unwrap(), None);
-        let mut state = State { port: 7, ..State::default() };
+        assert_eq!(LabState::read(directory.path()).unwrap(), None);
+        let mut state = LabState { port: 7, ..LabState::default() };
         state.add("a b\"\n", vec!["/base".into()]).unwrap();
         state.write(directory.path()).unwrap();
-        assert_eq!(State::read(directory.path()).unwrap(), Some(state));
+        assert_eq!(LabState::read(directory.path()).unwrap(), Some(state));
     }
 }

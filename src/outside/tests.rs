@@ -87,7 +87,7 @@ fn a_source_without_a_value_is_an_error_that_says_what_to_do() {
     no value for `TOKEN` of `db` from the command `printf`: it holds a control character []
     no value for `TOKEN` of `db` from the command `printf`: it is not UTF-8 text []
     no value for `TOKEN` of `db` from the command `kill`: it ended with signal: 9 (SIGKILL) [it said nothing on standard error]
-    no value for `TOKEN` of `db` from Ansible Vault: it is damaged: it was cut short [restore it, or encrypt the value anew with `ansible-vault`]
+    no value for `TOKEN` of `db` from Ansible Vault: it is damaged: it was truncated [restore it, or encrypt the value again with `ansible-vault`]
     ");
 }
 

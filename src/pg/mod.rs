@@ -1,29 +1,30 @@
-//! PostgreSQL: names and literals in SQL, password verifiers, and how this program starts psql on a node.
+//! PostgreSQL: names and literals in SQL, password verifiers, and the shell functions that run psql on a node.
 
 mod name;
 pub mod scram;
 
 pub use name::{Name, literal};
 
-/// The port that PostgreSQL listens on unless told otherwise.
+/// The port that PostgreSQL listens on by default.
 pub const PORT: u16 = 5432;
 
-/// The database that every cluster is made with, where questions about the whole cluster are asked.
+/// Returns the database that every cluster is created with, where queries about the whole cluster run.
 #[must_use]
 pub fn maintenance_database() -> Name {
     Name::fixed("postgres")
 }
 
-/// The template that nobody can have changed.
+/// Returns the template database that cannot have been changed.
 #[must_use]
 pub fn template0() -> Name {
     Name::fixed("template0")
 }
 
-/// Shell functions: `find_psql` sets `psql` to the program and `group` to the number of the group of `postgres`, or each to nothing; `as_postgres PORT ARGUMENT...` runs it over the local socket.
+/// Shell functions: `find_psql` sets `psql` to the path of psql and `group` to the GID of the account `postgres`, each empty if there is none;
+/// `as_postgres PORT ARGUMENT...` runs psql as that account over the local socket.
 ///
-/// Debian's `/usr/bin/psql` is a Perl wrapper that takes twice as long as the program itself, hence the look behind it. psql warns about a
-/// working directory that `postgres` may not enter, hence `cd /`. setpriv is lighter than runuser, which loads PAM and waits for psql.
+/// Debian's `/usr/bin/psql` is a Perl wrapper that takes twice as long as the program itself, so the program is called directly. psql warns about
+/// a working directory that `postgres` may not enter, hence `cd /`. setpriv is lighter than runuser, which loads PAM and waits for psql.
 pub const SHELL: &str = r#"
 find_psql() {
     psql=
@@ -31,7 +32,7 @@ find_psql() {
         if [ -x "$candidate" ]; then psql=$candidate; fi
     done
     if [ -z "$psql" ]; then psql=$(command -v psql) || psql=; fi
-    # The wrapper alone, as an installation that was interrupted leaves it, is no psql.
+    # The wrapper alone, which an interrupted installation can leave behind, does not count as psql.
     case $(readlink -f -- "$psql") in */pg_wrapper) psql= ;; esac
     group=$(id -g postgres 2>/dev/null) || group=
 }
@@ -44,8 +45,8 @@ as_postgres() (
 )
 "#;
 
-/// The shell that feeds its standard input to psql on port `$1` and stops at the first error. Terse, so that psql does not quote a failing
-/// statement, which may hold a verifier.
+/// The shell text that feeds its standard input to psql on port `$1` and stops at the first error. Errors are terse, so that psql does not quote
+/// a failing statement, which may contain a verifier.
 pub const APPLY: &str = r#"set -eu
 find_psql
 if [ -z "$psql" ]; then echo 'psql is not installed' >&2; exit 1; fi
@@ -68,7 +69,7 @@ mod tests {
         script::Script,
     };
 
-    /// Stands in for `setpriv --reuid postgres psql`: writes down what it gets, answers from a file, exits as told.
+    /// Replaces `setpriv --reuid postgres psql`: records its arguments and input, prints the file `reply` and exits with `status`.
     const FAKE: &str = r#"#!/bin/sh
 printf '%s\n' "$@" "$PGOPTIONS" "$PGAPPNAME" "$(pwd)" >>"$FAKE/seen"
 cat >>"$FAKE/input"
@@ -100,7 +101,7 @@ exit "$(cat "$FAKE/status")"
     }
 
     #[test]
-    fn a_change_reaches_psql_through_its_input_and_fails_with_it() {
+    fn a_change_is_passed_through_standard_input_and_fails_with_psql() {
         let node = node("", "3");
         let script = Script::new(APPLY).using(SHELL).arg("5433");
         assert_eq!(run(&node, &script, "ALTER ROLE ...").status.code(), Some(3));
@@ -114,12 +115,12 @@ exit "$(cat "$FAKE/status")"
     }
 
     #[test]
-    fn the_wrapper_alone_is_no_psql() {
+    fn the_wrapper_alone_does_not_count_as_psql() {
         let node = node("", "0");
         fs::rename(node.path().join("psql"), node.path().join("pg_wrapper")).unwrap();
         std::os::unix::fs::symlink("pg_wrapper", node.path().join("psql")).unwrap();
         let script = Script::new("find_psql; echo \"[$psql]\"").using(SHELL).render().unwrap();
-        // This machine may have PostgreSQL.
+        // This machine may have PostgreSQL installed.
         let script = script.replace("/usr/lib/postgresql", "/nonexistent");
         let path = format!("{}:/usr/bin:/bin", node.path().display());
         let output = Command::new("sh").arg("-c").arg(script).env("PATH", path).output().unwrap();

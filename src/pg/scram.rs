@@ -1,4 +1,4 @@
-//! PostgreSQL's password verifiers, made and checked on the controller, so that no node ever sees a password in SQL.
+//! PostgreSQL's password verifiers, created and checked on the controller, so that a password never appears in SQL.
 //!
 //! The form is `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the last three in base64 (PostgreSQL documentation, `pg_authid`;
 //! RFC 5802 section 3, RFC 7677).
@@ -9,24 +9,24 @@ use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-/// What PostgreSQL itself uses unless `scram_iterations` says otherwise.
+/// PostgreSQL's default for `scram_iterations`.
 const ITERATIONS: u32 = 4096;
-/// More than this on a node is not worth the time it takes to check.
-const MOST_ITERATIONS: u32 = 10_000_000;
+/// Verifiers with more iterations are not checked, because that would take too long.
+const MAX_ITERATIONS: u32 = 10_000_000;
 const PREFIX: &str = "SCRAM-SHA-256$";
 
-/// Why no verifier can be made.
+/// Why a verifier cannot be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScramError {
-    /// SASLprep (RFC 4013) would have to normalise it, and every client does that a little differently.
+    /// The password is empty or not printable ASCII. SASLprep (RFC 4013) would have to normalise it, and clients differ in how they do that.
     #[error("a PostgreSQL password must be printable ASCII and not empty")]
     NotAscii,
-    /// The operating system refused.
-    #[error("the operating system has no random numbers to give")]
+    /// The operating system returned no random numbers.
+    #[error("the operating system returned no random numbers")]
     NoRandomNumbers,
 }
 
-/// Makes a verifier with a salt from the operating system's random numbers.
+/// Creates a verifier with a random salt from the operating system.
 ///
 /// # Errors
 /// [`ScramError`].
@@ -36,14 +36,14 @@ pub fn make_salted(password: &str) -> Result<String, ScramError> {
     make(password, &salt)
 }
 
-/// Why no verifier can be made of this password.
+/// Returns why no verifier can be created from this password, if so.
 #[must_use]
 pub fn refusal(password: &str) -> Option<ScramError> {
     let printable = password.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     (password.is_empty() || !printable).then_some(ScramError::NotAscii)
 }
 
-/// Makes a verifier with this salt.
+/// Creates a verifier with this salt.
 ///
 /// # Errors
 /// [`ScramError::NotAscii`].
@@ -56,15 +56,15 @@ pub fn make(password: &str, salt: &[u8]) -> Result<String, ScramError> {
     Ok(format!("{PREFIX}{ITERATIONS}:{salt}${stored}:{server}"))
 }
 
-/// Whether `verifier` was made of `password`. Takes as long for a near miss as for a far one.
+/// Whether `verifier` belongs to `password`. Takes the same time whatever the difference is.
 #[must_use]
 pub fn verify(verifier: &str, password: &str) -> bool {
-    let Some((iterations, salt, wanted)) = parse(verifier) else { return false };
+    let Some((iterations, salt, expected)) = parse(verifier) else { return false };
     let keys = Keys::derive(password, &salt, iterations);
-    same(&keys.stored, &wanted.stored) & same(&keys.server, &wanted.server)
+    same(&keys.stored, &expected.stored) & same(&keys.server, &expected.server)
 }
 
-/// Whether it is the old form, `md5` and 32 hexadecimal digits, which `scram-sha-256` in `pg_hba.conf` refuses.
+/// Whether it has the old form, `md5` and 32 hexadecimal digits, which `scram-sha-256` in `pg_hba.conf` refuses.
 #[must_use]
 pub fn is_md5(verifier: &str) -> bool {
     verifier.strip_prefix("md5").is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -77,7 +77,7 @@ struct Keys {
 
 impl Keys {
     fn derive(password: &str, salt: &[u8], iterations: u32) -> Self {
-        // HMAC takes keys of every length (RFC 2104), so there is always a result here and below.
+        // HMAC accepts keys of any length (RFC 2104), so this and the calls below never fail.
         let salted = pbkdf2::pbkdf2_array::<Hmac<Sha256>, 32>(password.as_bytes(), salt, iterations);
         let salted = Zeroizing::new(salted.unwrap_or_default());
         let client = Zeroizing::new(hmac(salted.as_slice(), b"Client Key"));
@@ -90,7 +90,7 @@ fn parse(verifier: &str) -> Option<(u32, Vec<u8>, Keys)> {
     let (iterations, salt) = parameters.split_once(':')?;
     let (stored, server) = keys.split_once(':')?;
     let key = |text: &str| <[u8; 32]>::try_from(BASE64.decode(text).ok()?).ok();
-    let iterations = iterations.parse().ok().filter(|iterations| (1..=MOST_ITERATIONS).contains(iterations))?;
+    let iterations = iterations.parse().ok().filter(|iterations| (1..=MAX_ITERATIONS).contains(iterations))?;
     Some((iterations, BASE64.decode(salt).ok()?, Keys { stored: key(stored)?, server: key(server)? }))
 }
 
@@ -104,7 +104,7 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     mac(key, message).map_or([0; 32], |mac| mac.finalize().into_bytes().into())
 }
 
-/// Compares in constant time, by the one comparison that `hmac` offers.
+/// Compares in constant time, with the comparison that the `hmac` crate provides.
 fn same(one: &[u8], other: &[u8]) -> bool {
     mac(b"compare", one)
         .zip(mac(b"compare", other))
@@ -118,7 +118,7 @@ mod tests {
     const REAL: &str = "SCRAM-SHA-256$4096:ZjFQwovDetEqANf8Mur7qw==$MOJZce78fFeSBB9ChZRKElWd5GWzGimSzessWTqEJ40=:lyaeXHvet8OqOxCsPq9xF6S0KNHgGrdaABfI6rmXslw=";
 
     #[test]
-    fn a_row_of_a_real_server_fits_its_password_only() {
+    fn a_verifier_of_a_real_server_matches_only_its_password() {
         assert!(verify(REAL, "p1-Secret"));
         for wrong in ["p1-secret", "p1-Secret ", "", "p2-Secret"] {
             assert!(!verify(REAL, wrong), "{wrong:?}");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_what_a_real_server_took_verbatim() {
+    fn a_created_verifier_equals_one_that_a_real_server_accepted() {
         let salt: Vec<u8> = (0..16).collect();
         let verifier = make("p2-Secret", &salt).unwrap();
         assert_eq!(
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_rfc_7677_comes_out() {
+    fn the_example_of_rfc_7677_is_reproduced() {
         let message = b"n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
             s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let keys = Keys::derive("pencil", &BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap(), 4096);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_verifier_fits_nothing() {
+    fn an_invalid_verifier_matches_no_password() {
         for broken in [
             "",
             "md5a00d060c7f1677b663d81b9c6c081076",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_form_is_known() {
+    fn the_md5_form_is_recognised() {
         assert!(is_md5("md5a00d060c7f1677b663d81b9c6c081076"));
         assert!(!is_md5("md5a00d") && !is_md5(REAL));
     }

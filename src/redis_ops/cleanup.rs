@@ -1,6 +1,6 @@
-//! `redis cleanup`: deletes what is old among the keys of a few patterns, and nothing else.
+//! `redis cleanup`: deletes old keys that match a few patterns, and nothing else.
 //!
-//! Interrupted anywhere it leaves fewer old keys; run again it goes on. Batch by batch, so that neither the server is held nor memory filled.
+//! It can be interrupted at any time and run again. It works in batches, so that it neither blocks the server nor fills memory.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use serde_json::json;
 
 use super::{
     Progress, age,
-    asking::{Asking, BATCH, BEGIN, Stream, keys_of, number_of, text_of},
-    key::{Pattern, escaped, shown},
+    key::{Pattern, display_key, escaped},
     page::{Block, Page, Table, count},
     schema::Schema,
+    session::{BATCH, BEGIN, RedisSession, Stream, keys_of, number_of, text_of},
 };
 use crate::health::resp::Reply;
 
 /// What can be cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Cached answers: old when nobody has read or written them for so long.
+    /// Cached answers. They are old if they were neither read nor written for that long.
     Cache,
-    /// Metrics, usage, errors, counters: old when the period in their name ended so long ago; without one, as the cache.
+    /// Metrics, usage, errors and counters. They are old if the period in their name ended that long ago; without a period, as for the cache.
     Analytics,
 }
 
 impl Target {
-    /// Its word.
+    /// Returns its name in the schema and the CLI.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -36,97 +36,97 @@ impl Target {
     }
 }
 
-/// What is to be cleaned up.
+/// A cleanup that was requested.
 #[derive(Debug, Clone, Copy)]
 pub struct Cleanup {
     /// Which keys.
     pub target: Target,
-    /// How old they are at least.
+    /// The minimum age of the keys to delete.
     pub older_than: Duration,
-    /// Whether nothing is deleted.
+    /// Whether this only reports what would be deleted.
     pub check: bool,
 }
 
-/// How many old keys are shown for each pattern.
+/// How many old keys are shown as examples for each pattern.
 const EXAMPLES: usize = 3;
 
-/// What came of one pattern in one database.
+/// The result for one pattern in one database.
 #[derive(Debug)]
-struct Swept<'a> {
+struct PatternResult<'a> {
     database: u32,
     pattern: &'a Pattern,
     keys: u64,
     old: u64,
-    /// Keys of which nobody knows when they were used; they are kept.
-    ageless: u64,
+    /// Keys whose last use is unknown; they are kept.
+    unknown_age: u64,
     deleted: u64,
     examples: Vec<Vec<u8>>,
 }
 
-/// Cleans up, or says what would be deleted.
+/// Deletes old keys, or reports which would be deleted.
 ///
 /// # Errors
-/// Why it did not come to its end, with what was deleted by then.
+/// Why the cleanup stopped early, with the number of keys deleted until then.
 pub(super) async fn run<S: Stream>(
-    asking: &mut Asking<S>,
+    session: &mut RedisSession<S>,
     schema: &Schema,
     cleanup: Cleanup,
     progress: &Progress,
 ) -> Result<Page, String> {
-    let policy = asking.call(&["CONFIG", "GET", "maxmemory-policy"]).await?;
-    if super::asking::pairs_of(&policy).iter().any(|(_, value)| text_of(value).is_some_and(|policy| policy.contains("lfu"))) {
-        return Err(
-            "the server's maxmemory-policy is an lfu one, under which it does not know when a key was last used".to_owned()
-        );
+    let policy = session.call(&["CONFIG", "GET", "maxmemory-policy"]).await?;
+    if super::session::pairs_of(&policy).iter().any(|(_, value)| text_of(value).is_some_and(|policy| policy.contains("lfu"))) {
+        return Err("the server's maxmemory-policy is an LFU policy, under which Redis does not track when a key was last used"
+            .to_owned());
     }
-    let now = now(asking).await?;
-    let mut swept = Vec::new();
+    let now = now(session).await?;
+    let mut results = Vec::new();
     let to_clean = schema.to_clean(cleanup.target.word())?;
-    let keyspace = asking.info(&["keyspace"]).await?;
-    let swept_through = keys_of(&keyspace).filter(|(number, _)| to_clean.iter().any(|(database, _)| database == number));
-    progress.expect(swept_through.map(|(_, keys)| keys).sum());
+    let keyspace = session.info(&["keyspace"]).await?;
+    let databases = keys_of(&keyspace).filter(|(number, _)| to_clean.iter().any(|(database, _)| database == number));
+    progress.expect(databases.map(|(_, keys)| keys).sum());
     for (database, patterns) in to_clean {
-        let first = swept.len();
-        let nothing = |pattern| Swept { database, pattern, keys: 0, old: 0, ageless: 0, deleted: 0, examples: Vec::new() };
-        swept.extend(patterns.iter().map(nothing));
-        let come = async {
-            asking.select(database).await?;
-            sweep(asking, &mut swept[first..], cleanup, now, progress).await
+        let first = results.len();
+        let empty =
+            |pattern| PatternResult { database, pattern, keys: 0, old: 0, unknown_age: 0, deleted: 0, examples: Vec::new() };
+        results.extend(patterns.iter().map(empty));
+        let sweep_database = async {
+            session.select(database).await?;
+            sweep(session, &mut results[first..], cleanup, now, progress).await
         };
-        if let Err(why) = come.await {
-            let deleted: u64 = swept.iter().map(|swept| swept.deleted).sum();
+        if let Err(why) = sweep_database.await {
+            let deleted: u64 = results.iter().map(|result| result.deleted).sum();
             let so_far = if cleanup.check { String::new() } else { format!("{} deleted, then ", count(deleted, "key")) };
             return Err(format!("{so_far}{why}"));
         }
     }
-    // SCAN's order is nobody's.
-    for swept in &mut swept {
-        swept.examples.sort();
+    // SCAN's order is arbitrary.
+    for result in &mut results {
+        result.examples.sort();
     }
-    Ok(page(&swept, schema, cleanup))
+    Ok(page(&results, schema, cleanup))
 }
 
-/// The server's clock.
-async fn now<S: Stream>(asking: &mut Asking<S>) -> Result<Timestamp, String> {
-    let time = asking.call(&["TIME"]).await?;
-    let Reply::Array(Some(parts)) = &time else { return Err("TIME gave no time".to_owned()) };
+/// Returns the time by the server's clock.
+async fn now<S: Stream>(session: &mut RedisSession<S>) -> Result<Timestamp, String> {
+    let time = session.call(&["TIME"]).await?;
+    let Reply::Array(Some(parts)) = &time else { return Err("TIME returned no time".to_owned()) };
     let second = parts.first().and_then(number_of).and_then(|second| Timestamp::from_second(second).ok());
-    second.ok_or_else(|| "TIME gave no time".to_owned())
+    second.ok_or_else(|| "TIME returned no time".to_owned())
 }
 
 async fn sweep<S: Stream>(
-    asking: &mut Asking<S>,
-    swept: &mut [Swept<'_>],
+    session: &mut RedisSession<S>,
+    results: &mut [PatternResult<'_>],
     cleanup: Cleanup,
     now: Timestamp,
     progress: &Progress,
 ) -> Result<(), String> {
-    let matching = if let [one] = swept { Some(one.pattern.as_str().to_owned()) } else { None };
+    let pattern = if let [one] = results { Some(one.pattern.as_str().to_owned()) } else { None };
     let mut cursor = BEGIN.to_vec();
     loop {
-        let (next, keys, _) = asking.scan(&cursor, matching.as_deref()).await?;
+        let (next, keys, _) = session.scan(&cursor, pattern.as_deref()).await?;
         progress.saw(BATCH);
-        batch(asking, swept, keys, cleanup, now, progress).await?;
+        batch(session, results, keys, cleanup, now, progress).await?;
         if next == BEGIN {
             return Ok(());
         }
@@ -134,12 +134,12 @@ async fn sweep<S: Stream>(
     }
 }
 
-/// A key that may have to go: whose it is, and whether its name says that it is old.
+/// A key that matches a pattern: the index of the pattern's result, the key, and whether it is old by the date in its name.
 type Candidate = (usize, Vec<u8>, Option<bool>);
 
 async fn batch<S: Stream>(
-    asking: &mut Asking<S>,
-    swept: &mut [Swept<'_>],
+    session: &mut RedisSession<S>,
+    results: &mut [PatternResult<'_>],
     keys: Vec<Vec<u8>>,
     cleanup: Cleanup,
     now: Timestamp,
@@ -147,121 +147,121 @@ async fn batch<S: Stream>(
 ) -> Result<(), String> {
     let mut candidates: Vec<Candidate> = Vec::new();
     for key in keys {
-        if let Some(whose) = swept.iter().position(|swept| swept.pattern.fits(&key)) {
-            swept[whose].keys += 1;
+        if let Some(index) = results.iter().position(|result| result.pattern.matches(&key)) {
+            results[index].keys += 1;
             let by_name = match cleanup.target {
                 Target::Cache => None,
                 Target::Analytics => age::end_of_period(&key).map(|end| is_old(end, now, cleanup.older_than)),
             };
-            candidates.push((whose, key, by_name));
+            candidates.push((index, key, by_name));
         }
     }
-    // Asking does not count as use.
-    let unsure = candidates.iter().filter(|(_, _, by_name)| by_name.is_none());
-    let question = |key| [b"REFCOUNT".as_slice(), b"IDLETIME"].map(|word| vec![b"OBJECT".as_slice(), word, key]);
-    let questions: Vec<Vec<&[u8]>> = unsure.flat_map(|(_, key, _)| question(key)).collect();
-    let mut replies = asking.pipeline(&questions).await?.into_iter();
-    let mut old: Vec<Vec<Vec<u8>>> = swept.iter().map(|_| Vec::new()).collect();
-    for (whose, key, by_name) in candidates {
+    // OBJECT does not count as a use of the key.
+    let without_date = candidates.iter().filter(|(_, _, by_name)| by_name.is_none());
+    let commands = |key| [b"REFCOUNT".as_slice(), b"IDLETIME"].map(|word| vec![b"OBJECT".as_slice(), word, key]);
+    let commands: Vec<Vec<&[u8]>> = without_date.flat_map(|(_, key, _)| commands(key)).collect();
+    let mut replies = session.pipeline(&commands).await?.into_iter();
+    let mut old: Vec<Vec<Vec<u8>>> = results.iter().map(|_| Vec::new()).collect();
+    for (index, key, by_name) in candidates {
         let is_old = match by_name {
             Some(is_old) => is_old,
             None => match age(replies.next(), replies.next())? {
                 Age::Idle(seconds) => seconds >= cleanup.older_than.as_secs(),
                 Age::Unknown => {
-                    swept[whose].ageless += 1;
+                    results[index].unknown_age += 1;
                     false
                 }
                 Age::Gone => false,
             },
         };
         if is_old {
-            old[whose].push(key);
+            old[index].push(key);
         }
     }
-    for (swept, old) in swept.iter_mut().zip(old).filter(|(_, old)| !old.is_empty()) {
-        swept.old += old.len() as u64;
-        swept.examples.extend(old.iter().take(EXAMPLES.saturating_sub(swept.examples.len())).cloned());
+    for (result, old) in results.iter_mut().zip(old).filter(|(_, old)| !old.is_empty()) {
+        result.old += old.len() as u64;
+        result.examples.extend(old.iter().take(EXAMPLES.saturating_sub(result.examples.len())).cloned());
         if !cleanup.check {
             let command: Vec<&[u8]> = std::iter::once(b"UNLINK".as_slice()).chain(old.iter().map(Vec::as_slice)).collect();
-            let deleted = asking.call(&command).await?;
+            let deleted = session.call(&command).await?;
             let deleted = number_of(&deleted).and_then(|deleted| u64::try_from(deleted).ok()).unwrap_or_default();
-            swept.deleted += deleted;
+            result.deleted += deleted;
             progress.deleted_more(deleted);
         }
     }
     Ok(())
 }
 
-/// Since when a key was not used.
+/// How long a key has not been used.
 #[derive(Debug, PartialEq, Eq)]
 enum Age {
-    /// So many seconds.
+    /// The number of seconds since its last use.
     Idle(u64),
-    /// Nobody knows.
+    /// Its last use is unknown.
     Unknown,
-    /// It is not there any more.
+    /// The key no longer exists.
     Gone,
 }
 
 /// Reads the replies to OBJECT REFCOUNT and OBJECT IDLETIME.
 ///
-/// Under most policies all keys with the same small number as their value share one object, and with it the time of its last use: of a counter
-/// that was just set that may be the server's start.
+/// Under most policies, all keys whose value is the same small number share one object, and with it the time of the last use: for a counter that
+/// was just set, this may be the start of the server.
 fn age(references: Option<Reply>, idle: Option<Reply>) -> Result<Age, String> {
     match (references, idle) {
-        (Some(Reply::Error(text)), _) | (_, Some(Reply::Error(text))) => Err(format!("OBJECT gave the error `{text}`")),
+        (Some(Reply::Error(text)), _) | (_, Some(Reply::Error(text))) => Err(format!("OBJECT returned the error `{text}`")),
         (Some(Reply::Integer(references)), Some(Reply::Integer(_))) if references > 1 => Ok(Age::Unknown),
         (Some(Reply::Integer(_)), Some(Reply::Integer(seconds))) => Ok(u64::try_from(seconds).map_or(Age::Unknown, Age::Idle)),
         _ => Ok(Age::Gone),
     }
 }
 
-/// Whether a period ended so long ago.
+/// Whether a period ended at least `older_than` before `now`.
 fn is_old(end: Timestamp, now: Timestamp, older_than: Duration) -> bool {
     now.checked_sub(older_than).is_ok_and(|limit| end <= limit)
 }
 
-fn page(swept: &[Swept<'_>], schema: &Schema, cleanup: Cleanup) -> Page {
-    let old: u64 = swept.iter().map(|swept| swept.old).sum();
-    let deleted: u64 = swept.iter().map(|swept| swept.deleted).sum();
-    let last = if cleanup.check { "would go" } else { "deleted" };
-    let mut table = Table::new("llrrf", &["database", "pattern", "keys", last, "such as"]);
-    for swept in swept {
-        let examples: Vec<String> = swept.examples.iter().map(|key| shown(key)).collect();
-        let gone = if cleanup.check { swept.old } else { swept.deleted };
+fn page(results: &[PatternResult<'_>], schema: &Schema, cleanup: Cleanup) -> Page {
+    let old: u64 = results.iter().map(|result| result.old).sum();
+    let deleted: u64 = results.iter().map(|result| result.deleted).sum();
+    let deleted_title = if cleanup.check { "to delete" } else { "deleted" };
+    let mut table = Table::new("llrrf", &["database", "pattern", "keys", deleted_title, "examples"]);
+    for result in results {
+        let examples: Vec<String> = result.examples.iter().map(|key| display_key(key)).collect();
+        let deleted = if cleanup.check { result.old } else { result.deleted };
         table.rows.push(vec![
-            schema.called(swept.database),
-            swept.pattern.as_str().to_owned(),
-            swept.keys.to_string(),
-            gone.to_string(),
+            schema.database_name(result.database),
+            result.pattern.as_str().to_owned(),
+            result.keys.to_string(),
+            deleted.to_string(),
             examples.join(" "),
         ]);
     }
-    let age = age::written(cleanup.older_than);
+    let age = age::format_age(cleanup.older_than);
     let verdict = match (cleanup.check, old) {
-        (_, 0) => format!("nothing of {} is older than {age}", cleanup.target.word()),
-        (true, _) => format!("{} older than {age} would be deleted; nothing was", count(old, "key")),
-        (false, _) => format!("{} older than {age} deleted", count(deleted, "key")),
+        (_, 0) => format!("no {} keys are older than {age}", cleanup.target.word()),
+        (true, _) => format!("{} older than {age} would be deleted; nothing was deleted", count(old, "key")),
+        (false, _) => format!("deleted {} older than {age}", count(deleted, "key")),
     };
     let mut blocks = vec![Block::Table(table), Block::Line(format!("  {verdict}"))];
-    let ageless: u64 = swept.iter().map(|swept| swept.ageless).sum();
-    if ageless > 0 {
-        let kept = if ageless == 1 { "is kept" } else { "are kept" };
+    let unknown_age: u64 = results.iter().map(|result| result.unknown_age).sum();
+    if unknown_age > 0 {
+        let kept = if unknown_age == 1 { "is kept" } else { "are kept" };
         blocks.push(Block::Line(format!(
-            "  {} {kept}: Redis does not know when small numbers were last used",
-            count(ageless, "key")
+            "  {} {kept}: Redis does not track when small numbers were last used",
+            count(unknown_age, "key")
         )));
     }
-    let patterns = swept.iter().map(|swept| {
+    let patterns = results.iter().map(|result| {
         json!({
-            "database": swept.database,
-            "name": schema.called(swept.database),
-            "pattern": swept.pattern.as_str(),
-            "keys": swept.keys,
-            "old": swept.old,
-            "age_unknown": swept.ageless,
-            "deleted": swept.deleted,
-            "examples": swept.examples.iter().map(|key| escaped(&key[..key.len().min(200)])).collect::<Vec<_>>(),
+            "database": result.database,
+            "name": schema.database_name(result.database),
+            "pattern": result.pattern.as_str(),
+            "keys": result.keys,
+            "old": result.old,
+            "age_unknown": result.unknown_age,
+            "deleted": result.deleted,
+            "examples": result.examples.iter().map(|key| escaped(&key[..key.len().min(200)])).collect::<Vec<_>>(),
         })
     });
     Page {
@@ -284,19 +284,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shared_number_has_no_age() {
+    fn a_shared_number_has_an_unknown_age() {
         let integer = |number| Some(Reply::Integer(number));
-        let came = |references, idle| age(references, idle);
-        assert_eq!(came(integer(1), integer(700)), Ok(Age::Idle(700)));
-        assert_eq!(came(integer(i64::from(i32::MAX)), integer(700)), Ok(Age::Unknown));
-        assert_eq!(came(integer(1), integer(-1)), Ok(Age::Unknown));
-        assert_eq!(came(Some(Reply::Bulk(None)), Some(Reply::Bulk(None))), Ok(Age::Gone));
-        assert_eq!(came(integer(1), Some(Reply::Bulk(None))), Ok(Age::Gone));
-        assert!(came(integer(1), Some(Reply::Error("ERR An LFU maxmemory policy is selected".into()))).is_err());
+        let age_of = |references, idle| age(references, idle);
+        assert_eq!(age_of(integer(1), integer(700)), Ok(Age::Idle(700)));
+        assert_eq!(age_of(integer(i64::from(i32::MAX)), integer(700)), Ok(Age::Unknown));
+        assert_eq!(age_of(integer(1), integer(-1)), Ok(Age::Unknown));
+        assert_eq!(age_of(Some(Reply::Bulk(None)), Some(Reply::Bulk(None))), Ok(Age::Gone));
+        assert_eq!(age_of(integer(1), Some(Reply::Bulk(None))), Ok(Age::Gone));
+        assert!(age_of(integer(1), Some(Reply::Error("ERR An LFU maxmemory policy is selected".into()))).is_err());
     }
 
     #[test]
-    fn a_period_is_old_when_it_ended_so_long_ago() {
+    fn a_period_is_old_once_it_ended_long_enough_ago() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let week = Duration::from_hours(7 * 24);
         let end = age::end_of_period(b"usage:2025-01-15:u").unwrap();

@@ -1,4 +1,4 @@
-//! `redis databases`: what each database holds, and what the schema forbids.
+//! `redis databases`: the contents of each database, and violations of the schema.
 
 use std::{
     collections::BTreeSet,
@@ -9,81 +9,81 @@ use serde_json::{Value, json};
 
 use super::{
     Progress,
-    asking::{Asking, Stream, field, keys_of, number_of, told},
-    key::{escaped, shown},
+    key::{display_key, escaped},
     page::{Block, Page, Table, bytes, count, seconds},
-    scan::{self, Bounds, Found, Index, Tally},
+    scan::{self, DatabaseScan, KeyTally, ScanLimits, SearchIndex},
     schema::{Schema, Ttl},
+    session::{RedisSession, Stream, field, keys_of, keyspace_number, number_of},
 };
 
-/// How much of a server is looked at.
+/// How much of a server is examined.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampling {
-    /// Keys of one database at most; 0: all.
+    /// The maximum number of keys per database; 0 for all.
     pub keys: u64,
-    /// How long all of it may take.
+    /// How long the whole scan may take.
     pub limit: Duration,
 }
 
-/// A database that was looked through.
+/// A database that was scanned.
 #[derive(Debug)]
-struct Database {
+struct ScannedDatabase {
     number: u32,
-    /// How many keys the server says that it has, and how many of them expire.
+    /// The number of keys according to the server, and how many of them expire.
     keys: u64,
     expires: u64,
-    found: Found,
+    found: DatabaseScan,
 }
 
-/// Something that the schema forbids.
-struct Mark {
+/// A violation of the schema.
+struct Violation {
     kind: &'static str,
     database: u32,
     keys: u64,
     text: String,
 }
 
-/// Looks through every database that holds keys or has a name.
+/// Scans every database that contains keys or has a name.
 ///
 /// # Errors
-/// What the server has against it.
+/// The server returned an error.
 pub(super) async fn run<S: Stream>(
-    asking: &mut Asking<S>,
+    session: &mut RedisSession<S>,
     schema: &Schema,
     sampling: Sampling,
     progress: &Progress,
 ) -> Result<Page, String> {
-    let info = asking.info(&["keyspace"]).await?;
-    let most = if sampling.keys == 0 { u64::MAX } else { sampling.keys };
-    progress.expect(keys_of(&info).map(|(_, keys)| keys.min(most)).sum());
+    let info = session.info(&["keyspace"]).await?;
+    let limit = if sampling.keys == 0 { u64::MAX } else { sampling.keys };
+    progress.expect(keys_of(&info).map(|(_, keys)| keys.min(limit)).sum());
     let mut numbers: BTreeSet<u32> = schema.names.keys().copied().collect();
     numbers.extend(keys_of(&info).map(|(number, _)| number));
     let until = Instant::now() + sampling.limit;
     let mut databases = Vec::new();
     for number in numbers {
-        let said = field(&info, "keyspace", &format!("db{number}"));
-        asking.select(number).await.map_err(|error| format!("database {number} of `redis_database_names`: {error}"))?;
-        // What INFO said may be a moment old.
-        let size = asking.call(&["DBSIZE"]).await?;
+        let text = field(&info, "keyspace", &format!("db{number}"));
+        session.select(number).await.map_err(|error| format!("database {number} of `redis_database_names`: {error}"))?;
+        // The number in INFO may be slightly outdated.
+        let size = session.call(&["DBSIZE"]).await?;
         let keys = number_of(&size).and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-        let found = scan::database(asking, schema, number, Bounds { keys: sampling.keys, until }, progress).await?;
-        databases.push(Database { number, keys, expires: told(said, "expires"), found });
+        let found = scan::database(session, schema, number, ScanLimits { keys: sampling.keys, until }, progress).await?;
+        databases.push(ScannedDatabase { number, keys, expires: keyspace_number(text, "expires"), found });
     }
-    asking.select(0).await?;
-    let indexes = scan::indexes(asking).await?;
+    session.select(0).await?;
+    let indexes = scan::indexes(session).await?;
     Ok(page(&databases, &indexes, schema))
 }
 
-fn page(databases: &[Database], indexes: &[Index], schema: &Schema) -> Page {
-    let marks: Vec<Mark> = databases.iter().flat_map(|database| marks(database, indexes, schema)).collect();
-    let mut table = Table::new("lfrrrrr", &["db", "name, patterns", "keys", "expire", "do not", "mean TTL", "memory"]);
-    let mut samples = Vec::new();
+fn page(databases: &[ScannedDatabase], indexes: &[SearchIndex], schema: &Schema) -> Page {
+    let violations: Vec<Violation> = databases.iter().flat_map(|database| violations(database, indexes, schema)).collect();
+    let mut table = Table::new("lfrrrrr", &["db", "name, patterns", "keys", "with TTL", "no TTL", "mean TTL", "memory"]);
+    let mut sample_notes = Vec::new();
     for database in databases {
-        let Database { number, keys, expires, found } = database;
+        let ScannedDatabase { number, keys, expires, found } = database;
         let name = schema.names.get(number).map_or("(no name)", String::as_str);
         let estimate = format!("~{}", bytes(memory(database)));
-        let forever = keys.saturating_sub(*expires);
-        table.rows.push(row(&number.to_string(), name.to_owned(), [*keys, *expires, forever], String::new(), estimate));
+        let without_ttl = keys.saturating_sub(*expires);
+        table.rows.push(row(&number.to_string(), name.to_owned(), [*keys, *expires, without_ttl], String::new(), estimate));
         let kinds = schema.kinds_of(*number).iter().map(|kind| kind.pattern.as_str()).zip(&found.kinds);
         for (pattern, tally) in kinds.chain([("(unknown)", &found.unknown)]).filter(|(_, tally)| tally.keys > 0) {
             let ttl = mean(tally).map(|mean| format!("~{}", seconds(mean / 1000))).unwrap_or_default();
@@ -91,12 +91,14 @@ fn page(databases: &[Database], indexes: &[Index], schema: &Schema) -> Page {
             table.rows.push(row("", format!("  {pattern}"), numbers, ttl, format!("~{}", bytes(tally.estimate()))));
         }
         if !found.complete {
-            samples
-                .push(format!("  {name}: sampled {} of {keys} keys; the lines below its name are of the sample", found.scanned));
+            sample_notes.push(format!(
+                "  {name}: sampled {} of {keys} keys; the lines below its name count only the sample",
+                found.scanned
+            ));
         }
     }
     let mut blocks = vec![Block::Table(table)];
-    blocks.extend(samples.into_iter().map(Block::Line));
+    blocks.extend(sample_notes.into_iter().map(Block::Line));
     let index_lines = indexes.iter().map(|index| {
         let prefixes: Vec<String> = index.prefixes.iter().map(|prefix| format!("`{}*`", escaped(prefix.as_bytes()))).collect();
         let (name, documents) = (escaped(index.name.as_bytes()), count(index.documents, "document"));
@@ -111,111 +113,112 @@ fn page(databases: &[Database], indexes: &[Index], schema: &Schema) -> Page {
                 "prefixes": index.prefixes.iter().map(|prefix| escaped(prefix.as_bytes())).collect::<Vec<_>>(),
                 "documents": index.documents,
             })).collect::<Vec<_>>(),
-            "marks": marks.iter().map(|mark| json!({
-                "kind": mark.kind, "database": mark.database, "keys": mark.keys, "text": mark.text,
+            "marks": violations.iter().map(|violation| json!({
+                "kind": violation.kind, "database": violation.database, "keys": violation.keys, "text": violation.text,
             })).collect::<Vec<_>>(),
         }),
-        noteworthy: !marks.is_empty(),
-        marks: marks.into_iter().map(|mark| mark.text).collect(),
+        noteworthy: !violations.is_empty(),
+        marks: violations.into_iter().map(|violation| violation.text).collect(),
         blocks,
     }
 }
 
 fn row(number: &str, name: String, numbers: [u64; 3], ttl: String, memory: String) -> Vec<String> {
-    let [keys, expire, forever] = numbers.map(|number| number.to_string());
-    vec![number.to_owned(), name, keys, expire, forever, ttl, memory]
+    let [keys, expire, without_ttl] = numbers.map(|number| number.to_string());
+    vec![number.to_owned(), name, keys, expire, without_ttl, ttl, memory]
 }
 
-/// What a whole database takes, by what was looked at.
-fn memory(database: &Database) -> u64 {
+/// Estimates the memory of a whole database from the keys that were examined.
+fn memory(database: &ScannedDatabase) -> u64 {
     let found = &database.found;
-    let seen: u64 = found.kinds.iter().chain([&found.unknown]).map(Tally::estimate).sum();
+    let seen: u64 = found.kinds.iter().chain([&found.unknown]).map(KeyTally::estimate).sum();
     if found.complete {
         return seen;
     }
     u64::try_from(u128::from(seen) * u128::from(database.keys) / u128::from(found.scanned.max(1))).unwrap_or(u64::MAX)
 }
 
-/// What is left on average of those keys that expire, in milliseconds.
-fn mean(tally: &Tally) -> Option<u64> {
+/// Returns the mean TTL of the keys that expire, in milliseconds.
+fn mean(tally: &KeyTally) -> Option<u64> {
     tally.ttl.and_then(|(_, _, sum)| u64::try_from(sum / u128::from(tally.expiring.max(1))).ok())
 }
 
-fn marks(database: &Database, indexes: &[Index], schema: &Schema) -> Vec<Mark> {
-    let Database { number, keys, found, .. } = database;
-    let (number, name) = (*number, schema.called(*number));
-    let mut marks = Vec::new();
-    let mut mark = |kind, keys, text: String| marks.push(Mark { kind, database: number, keys, text });
-    let of_sample = if found.complete { "" } else { " of the sample" };
+fn violations(database: &ScannedDatabase, indexes: &[SearchIndex], schema: &Schema) -> Vec<Violation> {
+    let ScannedDatabase { number, keys, found, .. } = database;
+    let (number, name) = (*number, schema.database_name(*number));
+    let mut violations = Vec::new();
+    let mut add = |kind, keys, text: String| violations.push(Violation { kind, database: number, keys, text });
+    let in_sample = if found.complete { "" } else { " in the sample" };
     for (kind, tally) in schema.kinds_of(number).iter().zip(&found.kinds) {
-        let forever = tally.keys - tally.expiring;
-        if kind.ttl == Ttl::Required && forever > 0 {
-            let never = if forever == 1 { "never expires" } else { "never expire" };
-            let (keys, pattern, such) = (count(forever, "key"), kind.pattern.as_str(), such(tally));
-            mark("no_ttl", forever, format!("{name}: {keys}{of_sample} of `{pattern}` {never}{such}"));
+        let without_ttl = tally.keys - tally.expiring;
+        if kind.ttl == Ttl::Required && without_ttl > 0 {
+            let never = if without_ttl == 1 { "never expires" } else { "never expire" };
+            let (keys, pattern, examples) = (count(without_ttl, "key"), kind.pattern.as_str(), examples_text(tally));
+            add("no_ttl", without_ttl, format!("{name}: {keys}{in_sample} of `{pattern}` {never}{examples}"));
         }
     }
     if schema.names.contains_key(&number) {
         for (family, tally) in &found.families {
-            let home = tally.examples.first().and_then(|key| schema.home(key));
-            let home = home.map(|(home, kind)| format!("; `{}` belongs into {home}", kind.pattern.as_str())).unwrap_or_default();
-            let called = if family.is_empty() { String::new() } else { format!(" `{family}`") };
+            let expected = tally.examples.first().and_then(|key| schema.expected_database(key));
+            let expected =
+                expected.map(|(name, kind)| format!("; `{}` belongs in {name}", kind.pattern.as_str())).unwrap_or_default();
+            let of_family = if family.is_empty() { String::new() } else { format!(" `{family}`") };
             let fit = if tally.keys == 1 { "fits" } else { "fit" };
-            let (keys, such) = (count(tally.keys, "key"), such(tally));
-            mark(
+            let (keys, examples) = (count(tally.keys, "key"), examples_text(tally));
+            add(
                 "unknown_pattern",
                 tally.keys,
-                format!("{name}: {keys}{of_sample}{called} {fit} no pattern of the schema{such}{home}"),
+                format!("{name}: {keys}{in_sample}{of_family} {fit} no pattern of the schema{examples}{expected}"),
             );
         }
     } else {
-        mark(
+        add(
             "unnamed_database",
             *keys,
-            format!("database {number} holds {} and has no name in redis_database_names", count(*keys, "key")),
+            format!("database {number} contains {} and has no name in redis_database_names", count(*keys, "key")),
         );
     }
     if number != 0 && found.vectors.keys > 0 {
-        let (keys, such) = (count(found.vectors.keys, "key"), such(&found.vectors));
-        mark(
+        let (keys, examples) = (count(found.vectors.keys, "key"), examples_text(&found.vectors));
+        add(
             "vectors_outside_db0",
             found.vectors.keys,
             format!(
-                "{name}: {keys}{of_sample} with vectors{such}: RediSearch indexes database 0 only, so no search finds them, whatever the schema says"
+                "{name}: {keys}{in_sample} with vectors{examples}: RediSearch indexes database 0 only, so no search finds them, whatever the schema says"
             ),
         );
         for index in indexes {
             let covers = |key: &Vec<u8>| index.prefixes.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
             if found.vectors.examples.iter().any(covers) {
                 let index = escaped(index.name.as_bytes());
-                mark(
+                add(
                     "index_covers_other_db",
                     found.vectors.keys,
                     format!(
-                        "{name}: the index `{index}` of database 0 takes such keys for its own when they are written here, and finds them empty"
+                        "{name}: the index `{index}` of database 0 also tracks such keys when they are written here, but finds them empty"
                     ),
                 );
             }
         }
     }
     if found.too_long > 0 {
-        mark("too_long", found.too_long, format!("{name}: {}{of_sample} longer than 64 KiB", count(found.too_long, "key")));
+        add("too_long", found.too_long, format!("{name}: {}{in_sample} longer than 64 KiB", count(found.too_long, "key")));
     }
-    marks
+    violations
 }
 
-/// Examples, for a line.
-fn such(tally: &Tally) -> String {
-    let shown: Vec<String> = tally.examples.iter().map(|key| format!("`{}`", shown(key))).collect();
-    match shown.as_slice() {
+/// Formats the examples for the end of a line.
+fn examples_text(tally: &KeyTally) -> String {
+    let keys: Vec<String> = tally.examples.iter().map(|key| format!("`{}`", display_key(key))).collect();
+    match keys.as_slice() {
         [] => String::new(),
         [one] if tally.keys == 1 => format!(": {one}"),
         several => format!(", such as {}", several.join(", ")),
     }
 }
 
-fn database_json(database: &Database, schema: &Schema) -> Value {
-    let Database { number, keys, expires, found } = database;
+fn database_json(database: &ScannedDatabase, schema: &Schema) -> Value {
+    let ScannedDatabase { number, keys, expires, found } = database;
     let kinds = schema.kinds_of(*number).iter().zip(&found.kinds).map(|(kind, tally)| {
         let mut value = tally_json(tally);
         value["pattern"] = json!(kind.pattern.as_str());
@@ -227,7 +230,7 @@ fn database_json(database: &Database, schema: &Schema) -> Value {
             "prefix": family,
             "keys": tally.keys,
             "examples": examples(tally),
-            "belongs_to": tally.examples.first().and_then(|key| schema.home(key)).map(|(home, _)| home),
+            "belongs_to": tally.examples.first().and_then(|key| schema.expected_database(key)).map(|(name, _)| name),
         })
     });
     json!({
@@ -245,7 +248,7 @@ fn database_json(database: &Database, schema: &Schema) -> Value {
     })
 }
 
-fn tally_json(tally: &Tally) -> Value {
+fn tally_json(tally: &KeyTally) -> Value {
     let ttl = tally
         .ttl
         .map(|(least, most, _)| json!({"min": least / 1000, "mean": mean(tally).unwrap_or_default() / 1000, "max": most / 1000}));
@@ -262,6 +265,6 @@ fn tally_json(tally: &Tally) -> Value {
     })
 }
 
-fn examples(tally: &Tally) -> Vec<String> {
+fn examples(tally: &KeyTally) -> Vec<String> {
     tally.examples.iter().map(|key| escaped(&key[..key.len().min(200)])).collect()
 }

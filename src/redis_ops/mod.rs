@@ -1,10 +1,9 @@
-//! Operating a Redis that is deployed: what it holds and how it fares, and the clean-up of what is old.
+//! Operates a deployed Redis: reports what it contains and how it is doing, and deletes old keys.
 //!
-//! Asked through the ssh connection's tunnel by our own client. The password is read from its file on the node and stays in this process's memory.
-//! What only reads takes no lock; a clean-up takes the node's, as a deploy does.
+//! Commands go through a tunnel of the ssh connection, with our own client. The password is read from its file on the node and stays in the memory
+//! of this process. Operations that only read take no lock; a cleanup takes the node's lock, as a deploy does.
 
 mod age;
-mod asking;
 mod cleanup;
 mod databases;
 mod key;
@@ -14,6 +13,7 @@ mod place;
 mod progress;
 mod scan;
 mod schema;
+mod session;
 mod slowlog;
 
 use std::time::Duration;
@@ -34,29 +34,29 @@ use crate::{
     transport::{Channel as _, Frame, LinkError, Lock, Node, Step, StepError, StepOutput, Target, Transport},
 };
 
-use asking::{Asking, LONGEST_KEY, Stream};
+use session::{LONGEST_KEY, RedisSession, Stream};
 
-/// What is asked for.
+/// An operation on a Redis.
 #[derive(Debug, Clone)]
 pub enum Question {
-    /// The server as a whole.
+    /// Reports the state of the server.
     Info,
-    /// What each database holds.
+    /// Reports the contents of each database.
     Databases(Sampling),
-    /// What the memory is used for.
+    /// Reports the memory usage.
     Memory,
-    /// Who is connected.
+    /// Lists the connected clients.
     Clients,
-    /// The settings that fit a pattern, or all.
+    /// Lists the settings that match a pattern, or all of them.
     Config(Option<String>),
-    /// So many of the newest slow commands.
+    /// Lists the newest slow commands, at most this many.
     Slowlog(u64),
-    /// To delete what is old, or to say what would be.
+    /// Deletes old keys, or reports which would be deleted.
     Cleanup(Cleanup),
 }
 
 impl Question {
-    /// Whether it writes, and so needs the node's lock.
+    /// Whether it writes and therefore needs the node's lock.
     #[must_use]
     pub fn writes(&self) -> bool {
         match self {
@@ -66,13 +66,13 @@ impl Question {
     }
 }
 
-/// Why there is no answer.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// The node cannot be reached, or is held by another run.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The Redis cannot be asked, or refused.
+    /// Redis could not be queried, or returned an error.
     #[error("{0}")]
     Redis(String),
 }
@@ -87,13 +87,13 @@ impl From<StepError> for Trouble {
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the node may take to read a small file.
 const READ_LIMIT: Duration = Duration::from_secs(20);
-/// Settings, INFO and lists of clients are shorter.
-const LONGEST_TEXT: usize = 32 << 20;
+/// The longest text that is kept of a reply, in bytes. Settings, INFO and lists of clients are shorter.
+const MAX_TEXT: usize = 32 << 20;
 
-/// Asks the Redis of one node; `progress` tells meanwhile how far that has come.
+/// Runs an operation on the Redis of one node; `progress` is updated meanwhile.
 ///
 /// # Errors
-/// [`Trouble`]; nothing was changed unless it says so.
+/// [`Trouble`]; nothing was changed unless the error says so.
 pub async fn ask(
     transport: &Transport,
     target: &Target,
@@ -107,12 +107,12 @@ pub async fn ask(
         .limit(READ_LIMIT);
     let step = Step::new(&script, &SecretValues::default())?;
     let (node, welcome) = transport.connect(target, lock, Frame::from(step), &mut |_| {}).await?;
-    let page = answered(&node, welcome.outputs.first(), place, question, progress).await;
+    let page = query(&node, welcome.outputs.first(), place, question, progress).await;
     node.close().await;
     page.map_err(Trouble::Redis)
 }
 
-async fn answered(
+async fn query(
     node: &Node,
     read: Option<&StepOutput>,
     place: &Place,
@@ -120,50 +120,57 @@ async fn answered(
     progress: &Progress,
 ) -> Result<Page, String> {
     let password = password(read, place)?;
-    // Its end may be the end of what goes through it.
+    // The tunnel must outlive the connection through it.
     let tunnel = node.tunnel();
     let socket = tunnel.open(&place.host, place.port).await?;
-    let silent = |why: String| format!("Redis at {}:{}: {why}", place.host, place.port);
+    let in_redis = |why: String| format!("Redis at {}:{}: {why}", place.host, place.port);
     let stream = timeout(CONNECT_LIMIT, UnixStream::connect(&socket)).await;
     let stream =
-        stream.map_err(|_| silent("no answer".into()))?.map_err(|error| silent(format!("the tunnel is closed: {error}")))?;
+        stream.map_err(|_| in_redis("no answer".into()))?.map_err(|error| in_redis(format!("the tunnel is closed: {error}")))?;
     let longest = match question {
         Question::Databases(_) | Question::Cleanup(_) => LONGEST_KEY,
-        Question::Info | Question::Memory | Question::Clients | Question::Config(_) | Question::Slowlog(_) => LONGEST_TEXT,
+        Question::Info | Question::Memory | Question::Clients | Question::Config(_) | Question::Slowlog(_) => MAX_TEXT,
     };
-    let refused = |why: String| silent(format!("it does not take `{}` of `{}`: {why}", place.password_key, place.secrets_file));
-    // What forwards to a closed port takes the connection, and then drops it.
-    let nobody = |why: String| silent(format!("nobody answers there ({why}); does it run?"));
-    let mut asking = Asking::login(stream, password.expose(), longest).await.map_err(nobody)?.map_err(refused)?;
-    put(&mut asking, &place.schema, question, progress).await.map_err(silent)
+    let refused = |why: String| in_redis(format!("it rejected `{}` from `{}`: {why}", place.password_key, place.secrets_file));
+    // A forward to a closed port accepts the connection, and then drops it.
+    let no_server = |why: String| in_redis(format!("there is no answer ({why}); is it running?"));
+    let mut session = RedisSession::login(stream, password.expose(), longest).await.map_err(no_server)?.map_err(refused)?;
+    dispatch(&mut session, &place.schema, question, progress).await.map_err(in_redis)
 }
 
-async fn put<S: Stream>(
-    asking: &mut Asking<S>,
+async fn dispatch<S: Stream>(
+    session: &mut RedisSession<S>,
     schema: &Schema,
     question: &Question,
     progress: &Progress,
 ) -> Result<Page, String> {
     match question {
-        Question::Info => overview::info(asking).await,
-        Question::Databases(sampling) => databases::run(asking, schema, *sampling, progress).await,
-        Question::Memory => overview::memory(asking).await,
-        Question::Clients => overview::clients(asking).await,
-        Question::Config(matching) => overview::config(asking, matching.as_deref()).await,
-        Question::Slowlog(most) => slowlog::run(asking, *most).await,
-        Question::Cleanup(cleanup) => cleanup::run(asking, schema, *cleanup, progress).await,
+        Question::Info => overview::info(session).await,
+        Question::Databases(sampling) => databases::run(session, schema, *sampling, progress).await,
+        Question::Memory => overview::memory(session).await,
+        Question::Clients => overview::clients(session).await,
+        Question::Config(pattern) => overview::config(session, pattern.as_deref()).await,
+        Question::Slowlog(limit) => slowlog::run(session, *limit).await,
+        Question::Cleanup(cleanup) => cleanup::run(session, schema, *cleanup, progress).await,
     }
 }
 
-/// The password, from what the node read.
+/// Returns the password from the file that the node read.
 fn password(read: Option<&StepOutput>, place: &Place) -> Result<Secret, String> {
     let (file, key) = (&place.secrets_file, &place.password_key);
     let read = read.ok_or_else(|| format!("the node did not read `{file}`"))?;
     match read.status {
         0 => {}
-        9 => return Err(format!("`{file}` is not there or cannot be read: nothing was deployed yet, or it was lost")),
+        9 => {
+            return Err(format!(
+                "`{file}` does not exist or cannot be read: the role was not deployed yet, or the file was lost"
+            ));
+        }
         _ => return Err(format!("cannot read `{file}`: {}", String::from_utf8_lossy(&read.stderr).trim())),
     }
     let parsed = EnvFile::parse(&read.stdout).map_err(|error| format!("`{file}` cannot be trusted: {error}"))?;
-    parsed.get(key).cloned().ok_or_else(|| format!("`{key}` is not in `{file}`: nothing was deployed yet, or it was lost"))
+    parsed
+        .get(key)
+        .cloned()
+        .ok_or_else(|| format!("`{key}` is not in `{file}`: the role was not deployed yet, or the key was lost"))
 }

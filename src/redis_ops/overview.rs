@@ -3,22 +3,22 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    asking::{Asking, Info, Stream, field, number, number_of, pairs_of, text_of},
     key::{Pattern, escaped},
     page::{Block, Page, Table, bytes, count, seconds},
+    session::{Info, RedisSession, Stream, field, number, number_of, pairs_of, text_of},
 };
 
-/// Above this share of its memory, in percent, a Redis that evicts nothing will soon refuse to write.
-const ALARM: u64 = 80;
+/// The share of maxmemory, in percent, from which a warning is shown: a Redis without eviction will soon refuse writes.
+const MEMORY_WARNING: u64 = 80;
 
 /// `redis info`.
-pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, String> {
-    let mut info = asking.info(&[]).await?;
-    // Left out of what INFO shows by itself, before Redis 7.
+pub(super) async fn info<S: Stream>(session: &mut RedisSession<S>) -> Result<Page, String> {
+    let mut info = session.info(&[]).await?;
+    // Before Redis 7, this is not among the default sections of INFO.
     if !info.contains_key("modules") {
-        info.extend(asking.info(&["modules"]).await?);
+        info.extend(session.info(&["modules"]).await?);
     }
-    let now = now(asking).await?;
+    let now = now(session).await?;
     let ago = |section: &str, name: &str| match number(&info, section, name) {
         Some(0) | None => "never".to_owned(),
         Some(then) => format!("{} ago", seconds(now.saturating_sub(then))),
@@ -39,10 +39,10 @@ pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, Stri
         "off".to_owned()
     };
     let hits = number(&info, "stats", "keyspace_hits").unwrap_or_default();
-    let asked = hits + number(&info, "stats", "keyspace_misses").unwrap_or_default();
-    let found = (hits * 100)
-        .checked_div(asked)
-        .map_or_else(|| "none asked for yet".to_owned(), |share| format!("{share} % of {asked} lookups"));
+    let lookups = hits + number(&info, "stats", "keyspace_misses").unwrap_or_default();
+    let hit_rate = (hits * 100)
+        .checked_div(lookups)
+        .map_or_else(|| "no lookups yet".to_owned(), |share| format!("{share} % of {lookups} lookups"));
     let pairs = [
         ("version", format!("{} ({}), up {uptime}", get("server", "redis_version"), get("server", "redis_mode"))),
         ("process", format!("pid {}, {}", get("server", "process_id"), get("server", "executable"))),
@@ -83,31 +83,33 @@ pub(super) async fn info<S: Stream>(asking: &mut Asking<S>) -> Result<Page, Stri
                 get("stats", "instantaneous_ops_per_sec")
             ),
         ),
-        ("found", found),
+        ("hit rate", hit_rate),
         ("expired", format!("{}, evicted {}", get("stats", "expired_keys"), get("stats", "evicted_keys"))),
         ("modules", if modules.is_empty() { "none".to_owned() } else { modules.join(", ") }),
         ("keys", if keyspace.is_empty() { "none".to_owned() } else { keyspace.join(", ") }),
     ];
     let mut marks = memory_marks(&info);
-    for (name, good) in [("rdb_last_bgsave_status", "ok"), ("aof_last_write_status", "ok"), ("aof_last_bgrewrite_status", "ok")] {
-        let is = get("persistence", name);
-        if !is.is_empty() && is != good {
-            marks.push(format!("{name} is {is}"));
+    for (name, expected) in
+        [("rdb_last_bgsave_status", "ok"), ("aof_last_write_status", "ok"), ("aof_last_bgrewrite_status", "ok")]
+    {
+        let actual = get("persistence", name);
+        if !actual.is_empty() && actual != expected {
+            marks.push(format!("{name} is {actual}"));
         }
     }
     Ok(Page { json: json!({ "info": info, "marks": marks }), noteworthy: !marks.is_empty(), marks, blocks: vec![block(pairs)] })
 }
 
-/// `keys=3,expires=1,...`, shortly.
+/// Returns the number of keys from `keys=3,expires=1,...`.
 fn keys_of(text: &str) -> String {
     let keys = text.split(',').find_map(|part| part.strip_prefix("keys=")).unwrap_or("?");
     escaped(keys.as_bytes())
 }
 
 /// `redis memory`.
-pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, String> {
-    let info = asking.info(&["memory", "stats"]).await?;
-    let stats = asking.call(&["MEMORY", "STATS"]).await?;
+pub(super) async fn memory<S: Stream>(session: &mut RedisSession<S>) -> Result<Page, String> {
+    let info = session.info(&["memory", "stats"]).await?;
+    let stats = session.call(&["MEMORY", "STATS"]).await?;
     let stats: Map<String, Value> =
         pairs_of(&stats).into_iter().filter_map(|(name, value)| Some((name, scalar(&text_of(value)?)))).collect();
     let amount = |name: &str| number(&info, "memory", name).map(bytes).unwrap_or_default();
@@ -116,11 +118,11 @@ pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, St
     let pairs = [
         ("used", memory_line(&info)),
         ("peak", amount("used_memory_peak")),
-        ("of the system", format!("{}, {} times what is used", amount("used_memory_rss"), get("mem_fragmentation_ratio"))),
+        ("resident", format!("{}, {} times the used memory", amount("used_memory_rss"), get("mem_fragmentation_ratio"))),
         (
             "data",
             format!(
-                "{}, {} of what is used above an empty server",
+                "{}, {} of the memory above that of an empty server",
                 amount("used_memory_dataset"),
                 get("used_memory_dataset_perc")
             ),
@@ -137,7 +139,7 @@ pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, St
         ("append-only buffer", amount("mem_aof_buffer")),
         ("scripts and functions", amount("used_memory_scripts")),
         ("machine", amount("total_system_memory")),
-        ("when full", get("maxmemory_policy")),
+        ("eviction policy", get("maxmemory_policy")),
         ("evicted", format!("{} keys so far", escaped(field(&info, "stats", "evicted_keys").as_bytes()))),
     ];
     let marks = memory_marks(&info);
@@ -147,9 +149,15 @@ pub(super) async fn memory<S: Stream>(asking: &mut Asking<S>) -> Result<Page, St
 
 fn memory_line(info: &Info) -> String {
     let used = number(info, "memory", "used_memory").unwrap_or_default();
-    match number(info, "memory", "maxmemory").filter(|most| *most > 0) {
-        Some(most) => {
-            format!("{} of {} ({} %), {}", bytes(used), bytes(most), used * 100 / most, field(info, "memory", "maxmemory_policy"))
+    match number(info, "memory", "maxmemory").filter(|limit| *limit > 0) {
+        Some(limit) => {
+            format!(
+                "{} of {} ({} %), {}",
+                bytes(used),
+                bytes(limit),
+                used * 100 / limit,
+                field(info, "memory", "maxmemory_policy")
+            )
         }
         None => format!("{}, without a limit", bytes(used)),
     }
@@ -157,26 +165,23 @@ fn memory_line(info: &Info) -> String {
 
 fn memory_marks(info: &Info) -> Vec<String> {
     let used = number(info, "memory", "used_memory").unwrap_or_default();
-    let most = number(info, "memory", "maxmemory").unwrap_or_default();
+    let limit = number(info, "memory", "maxmemory").unwrap_or_default();
     let mut marks = Vec::new();
-    if most > 0 && used.saturating_mul(100) >= most.saturating_mul(ALARM) {
-        let then = if field(info, "memory", "maxmemory_policy") == "noeviction" {
-            "refused"
-        } else {
-            "made room for by throwing keys away"
-        };
-        marks.push(format!("{} % of maxmemory is used; above it writes are {then}", used * 100 / most));
+    if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(MEMORY_WARNING) {
+        let consequence =
+            if field(info, "memory", "maxmemory_policy") == "noeviction" { "writes are refused" } else { "keys are evicted" };
+        marks.push(format!("{} % of maxmemory is used; when it is full, {consequence}", used * 100 / limit));
     }
     marks
 }
 
 /// `redis clients`.
-pub(super) async fn clients<S: Stream>(asking: &mut Asking<S>) -> Result<Page, String> {
-    let info = asking.info(&["clients"]).await?;
-    let own = asking.call(&["CLIENT", "ID"]).await?;
+pub(super) async fn clients<S: Stream>(session: &mut RedisSession<S>) -> Result<Page, String> {
+    let info = session.info(&["clients"]).await?;
+    let own = session.call(&["CLIENT", "ID"]).await?;
     let own = text_of(&own).unwrap_or_default();
-    let list = asking.call(&["CLIENT", "LIST"]).await?;
-    let list = text_of(&list).ok_or("CLIENT LIST gave no text")?;
+    let list = session.call(&["CLIENT", "LIST"]).await?;
+    let list = text_of(&list).ok_or("CLIENT LIST returned no text")?;
     let clients: Vec<Map<String, Value>> = list.lines().map(client).collect();
     let text = |client: &Map<String, Value>, name: &str| match client.get(name) {
         Some(Value::String(text)) => escaped(text.as_bytes()),
@@ -203,7 +208,7 @@ pub(super) async fn clients<S: Stream>(asking: &mut Asking<S>) -> Result<Page, S
     }
     let get = |name: &str| field(&info, "clients", name);
     let summary = format!(
-        "  {} besides this one, {} blocked, {} at most",
+        "  {} besides this one, {} blocked, limit {}",
         count(shown.len() as u64, "client"),
         get("blocked_clients"),
         get("maxclients")
@@ -216,23 +221,23 @@ pub(super) async fn clients<S: Stream>(asking: &mut Asking<S>) -> Result<Page, S
     Ok(Page { json, blocks, ..Page::default() })
 }
 
-/// A line of CLIENT LIST: `id=3 addr=... name=...`; no value holds a space.
+/// Parses a line of CLIENT LIST: `id=3 addr=... name=...`; no value contains a space.
 fn client(line: &str) -> Map<String, Value> {
     line.split(' ').filter_map(|part| part.split_once('=')).map(|(name, value)| (name.to_owned(), scalar(value))).collect()
 }
 
-/// A number where it is one.
+/// Returns a number if the text is one, otherwise the text.
 fn scalar(text: &str) -> Value {
     text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number))
 }
 
-/// `redis config`: what CONFIG GET says, without values that are secrets.
-pub(super) async fn config<S: Stream>(asking: &mut Asking<S>, matching: Option<&str>) -> Result<Page, String> {
-    let pattern = matching.map(|pattern| Pattern::try_from(pattern.to_ascii_lowercase())).transpose()?;
-    let reply = asking.call(&["CONFIG", "GET", "*"]).await?;
+/// `redis config`: the output of CONFIG GET, with secret values hidden.
+pub(super) async fn config<S: Stream>(session: &mut RedisSession<S>, filter: Option<&str>) -> Result<Page, String> {
+    let pattern = filter.map(|pattern| Pattern::try_from(pattern.to_ascii_lowercase())).transpose()?;
+    let reply = session.call(&["CONFIG", "GET", "*"]).await?;
     let mut settings: Vec<(String, String)> = pairs_of(&reply)
         .into_iter()
-        .filter(|(name, _)| pattern.as_ref().is_none_or(|pattern| pattern.fits(name.as_bytes())))
+        .filter(|(name, _)| pattern.as_ref().is_none_or(|pattern| pattern.matches(name.as_bytes())))
         .map(|(name, value)| {
             let value = text_of(value).unwrap_or_default();
             let value = if is_secret(&name) { hidden(&value).to_owned() } else { value };
@@ -241,17 +246,17 @@ pub(super) async fn config<S: Stream>(asking: &mut Asking<S>, matching: Option<&
         .collect();
     settings.sort();
     if settings.is_empty() {
-        return Err(format!("no setting fits `{}`", matching.unwrap_or("*")));
+        return Err(format!("no setting matches `{}`", filter.unwrap_or("*")));
     }
     let json: Map<String, Value> = settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let pairs = settings.iter().map(|(name, value)| (escaped(name.as_bytes()), escaped(value.as_bytes()))).collect();
     Ok(Page { json: json!({ "config": json }), blocks: vec![Block::Pairs(pairs)], ..Page::default() })
 }
 
-/// Whether a setting's value is a secret: `requirepass`, `masterauth`, `tls-key-file-pass`, and what modules may call so.
+/// Whether the value of a setting is a secret: `requirepass`, `masterauth`, `tls-key-file-pass`, and settings of modules with similar names.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    // `tls-auth-clients` says who must show a certificate.
+    // `tls-auth-clients` only determines which clients must present a certificate.
     name != "tls-auth-clients" && ["pass", "auth", "secret", "token", "credential"].iter().any(|word| name.contains(word))
 }
 
@@ -259,10 +264,14 @@ fn hidden(value: &str) -> &'static str {
     if value.is_empty() { "(not set)" } else { "(set, hidden)" }
 }
 
-async fn now<S: Stream>(asking: &mut Asking<S>) -> Result<u64, String> {
-    let time = asking.call(&["TIME"]).await?;
-    let crate::health::resp::Reply::Array(Some(parts)) = &time else { return Err("TIME gave no time".to_owned()) };
-    parts.first().and_then(number_of).and_then(|second| u64::try_from(second).ok()).ok_or_else(|| "TIME gave no time".to_owned())
+async fn now<S: Stream>(session: &mut RedisSession<S>) -> Result<u64, String> {
+    let time = session.call(&["TIME"]).await?;
+    let crate::health::resp::Reply::Array(Some(parts)) = &time else { return Err("TIME returned no time".to_owned()) };
+    parts
+        .first()
+        .and_then(number_of)
+        .and_then(|second| u64::try_from(second).ok())
+        .ok_or_else(|| "TIME returned no time".to_owned())
 }
 
 fn block<const N: usize>(pairs: [(&str, String); N]) -> Block {
@@ -274,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_known_by_their_names() {
+    fn secrets_are_recognised_by_their_names() {
         for name in [
             "requirepass",
             "masterauth",
@@ -292,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_read() {
+    fn clients_are_parsed() {
         let client = client("id=3 addr=127.0.0.1:5 name= db=0 cmd=client|list tot-mem=22298");
         assert_eq!(
             json!(client),
@@ -301,15 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_runs_out_is_marked() {
+    fn memory_that_is_nearly_full_is_marked() {
         let info = |used: &str, policy: &str| {
             let fields = [("used_memory", used), ("maxmemory", "1000"), ("maxmemory_policy", policy)];
             let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
             Info::from_iter([("memory".to_owned(), fields)])
         };
         assert!(memory_marks(&info("799", "noeviction")).is_empty());
-        assert_eq!(memory_marks(&info("800", "noeviction")), ["80 % of maxmemory is used; above it writes are refused"]);
-        assert!(memory_marks(&info("800", "allkeys-lru"))[0].contains("throwing keys away"));
+        assert_eq!(memory_marks(&info("800", "noeviction")), ["80 % of maxmemory is used; when it is full, writes are refused"]);
+        assert!(memory_marks(&info("800", "allkeys-lru"))[0].contains("keys are evicted"));
         assert_eq!(memory_line(&info("512", "noeviction")), "512 B of 1000 B (51 %), noeviction");
     }
 }

@@ -1,23 +1,23 @@
-//! What a question came to, for people and for programs: titled pairs and tables that fit a terminal, and a JSON value.
+//! The result of an operation, for people and for programs: titled pairs and tables that fit a terminal, and a JSON value.
 
 use serde_json::Value;
 
 use crate::report::Style;
 
-/// An answer.
+/// The result of an operation.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// For programs.
+    /// The result for programs.
     pub json: Value,
-    /// What is not as it should be, or what was changed: `--detailed-exitcode` tells.
+    /// Warnings about the Redis.
     pub marks: Vec<String>,
-    /// Whether there is something that `--detailed-exitcode` tells.
+    /// Whether `--detailed-exitcode` reports this result with exit code 2.
     pub noteworthy: bool,
-    /// For people, in order.
+    /// The result for people, in order.
     pub(super) blocks: Vec<Block>,
 }
 
-/// A part of the answer for people.
+/// A part of the result for people.
 #[derive(Debug, Clone)]
 pub(super) enum Block {
     /// Names and values.
@@ -28,21 +28,21 @@ pub(super) enum Block {
     Line(String),
 }
 
-/// A table whose first line is its head.
+/// A table. Its first row is the header.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    /// A letter for each column: `l` and `r` are aligned to that side, `f` to the left and cut where the line is too long.
+    /// A letter for each column: `l` is left-aligned, `r` is right-aligned, and `f` is left-aligned and truncated if the line is too long.
     pub(super) columns: &'static str,
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// Columns are this far apart.
+/// The number of spaces between columns.
 const GAP: usize = 2;
-/// A column is never cut to less.
-const LEAST: usize = 8;
+/// The smallest width to which a column is truncated.
+const MIN_WIDTH: usize = 8;
 
 impl Page {
-    /// The lines for people.
+    /// Returns the lines for people.
     #[must_use]
     pub fn lines(&self, style: Style) -> Vec<String> {
         let mut lines = Vec::new();
@@ -79,7 +79,7 @@ impl Table {
             .collect();
         let full = 2 + widths.iter().sum::<usize>() + GAP * count.saturating_sub(1);
         if let Some((flexible, over)) = self.columns.find('f').zip(style.width.and_then(|width| full.checked_sub(width))) {
-            widths[flexible] = widths[flexible].saturating_sub(over).max(LEAST);
+            widths[flexible] = widths[flexible].saturating_sub(over).max(MIN_WIDTH);
         }
         let line = |(number, row): (usize, &Vec<String>)| {
             let cells = row.iter().zip(self.columns.chars()).zip(&widths).map(|((cell, kind), width)| match kind {
@@ -95,11 +95,11 @@ impl Table {
     }
 }
 
-/// Text behind a head, in lines that fit; the others stand below the first word. Words that are too long for a line are cut into pieces.
+/// Wraps text after a heading; the following lines are aligned with its first word. Words that are too long for a line are split.
 fn wrapped(text: &str, head: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return vec![format!("{head}{text}")] };
     let indent = head.chars().count();
-    let room = width.saturating_sub(indent).max(LEAST);
+    let room = width.saturating_sub(indent).max(MIN_WIDTH);
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     for word in text.split(' ') {
@@ -122,7 +122,7 @@ fn wrapped(text: &str, head: &str, width: Option<usize>) -> Vec<String> {
     lines.iter().enumerate().map(|(at, line)| format!("{}{line}", if at == 0 { head } else { &below })).collect()
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes.
 pub(super) fn bytes(number: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, unit)| number >= *unit) {
@@ -131,7 +131,7 @@ pub(super) fn bytes(number: u64) -> String {
     }
 }
 
-/// A time in seconds for people.
+/// Formats a duration in seconds.
 pub(super) fn seconds(number: u64) -> String {
     let (days, hours, minutes) = (number / 86_400, number / 3600 % 24, number / 60 % 60);
     match number {
@@ -142,7 +142,7 @@ pub(super) fn seconds(number: u64) -> String {
     }
 }
 
-/// `1 key`, `2 keys`.
+/// Formats a count with its noun: `1 key`, `2 keys`.
 pub(super) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
@@ -176,13 +176,13 @@ mod tests {
     xxxxxxxxxxxxxx of some
     length
         ");
-        // A pipe gets it all.
+        // Nothing is truncated in a pipe.
         let wide = page.lines(Style { colour: Colour::No, width: None });
         assert!(wide.iter().any(|line| line.ends_with("a long text that must be cut  me")), "{wide:#?}");
     }
 
     #[test]
-    fn numbers_are_for_people() {
+    fn numbers_are_formatted_for_people() {
         assert_eq!([0, 1023, 1024, 1_500_000, 3 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.4 MiB", "3.0 GiB"]);
         assert_eq!([0, 59, 60, 3700, 90_000].map(seconds), ["0s", "59s", "1m", "1h 1m", "1d 1h"]);
     }

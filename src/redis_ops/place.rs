@@ -1,4 +1,4 @@
-//! Where a host's Redis is, and what is kept in it: from the variables of its role.
+//! Where a host's Redis is and which keys it contains, from the variables of its role.
 
 use crate::{
     plan::HostPlan,
@@ -8,46 +8,46 @@ use crate::{
 
 use super::Schema;
 
-/// The roles that bring a Redis.
+/// The roles that install a Redis.
 const ROLES: [&str; 2] = ["redis", "redis_container"];
-/// The role that declares what is kept where.
+/// The role that declares the schema.
 const SCHEMA_ROLE: &str = "redis";
 
-/// A Redis as its role declares it.
+/// A host's Redis, as its role declares it.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The address at which it is asked, as seen from its node.
+    /// The address to connect to, as seen from its node.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The file on the node that holds its password.
+    /// The file on the node that contains its password.
     pub secrets_file: RemotePath,
     /// The password's key in that file.
     pub password_key: String,
-    /// What is kept where.
+    /// Which keys belong in which database.
     pub schema: Schema,
 }
 
 impl Place {
-    /// The Redis of a host; none when no role of it brings one.
+    /// Returns the Redis of a host; `None` if none of its roles installs one.
     ///
     /// # Errors
-    /// What is wrong with its variables.
+    /// Says what is wrong with its variables.
     pub fn of(host: &HostPlan) -> Result<Option<Self>, Diagnostics> {
         let Some(role) = ROLES.iter().find(|name| host.roles.iter().any(|role| role.name == **name)) else { return Ok(None) };
-        let wrong = |text: String| Diagnostics(vec![Diagnostic::error(format!("`{}`: {text}", host.name))]);
+        let error = |text: String| Diagnostics(vec![Diagnostic::error(format!("`{}`: {text}", host.name))]);
         let port = host.variable(role, "redis_port")?.as_u64().and_then(|port| u16::try_from(port).ok());
         let bind = host.variable(role, "redis_bind")?;
         let secret = host.secrets.iter().find(|spec| spec.secret.name == PASSWORD);
-        let secret = secret.ok_or_else(|| wrong(format!("its role `{role}` declares no secret `{PASSWORD}`")))?;
+        let secret = secret.ok_or_else(|| error(format!("its role `{role}` declares no secret `{PASSWORD}`")))?;
         let variable = |name: &str| host.variable(SCHEMA_ROLE, name);
         let schema = Schema::new(variable("redis_database_names")?, variable("redis_schema")?, variable("redis_cleanup")?);
         Ok(Some(Self {
             host: address(bind.as_str().unwrap_or_default()),
-            port: port.ok_or_else(|| wrong("`redis_port` is no port".to_owned()))?,
+            port: port.ok_or_else(|| error("`redis_port` is not a valid port".to_owned()))?,
             secrets_file: secret.file.clone(),
             password_key: PASSWORD.to_owned(),
-            schema: schema.map_err(wrong)?,
+            schema: schema.map_err(error)?,
         }))
     }
 }
@@ -55,7 +55,7 @@ impl Place {
 /// The name of the password in both roles.
 const PASSWORD: &str = "REDIS_PASSWORD";
 
-/// At which of the addresses that it is bound to a Redis is asked: loopback where it listens there.
+/// Chooses the address to connect to from those that a Redis is bound to: loopback if it listens there.
 fn address(bind: &str) -> String {
     let mut addresses = bind.split_whitespace().map(|address| address.strip_prefix('-').unwrap_or(address));
     let loopback = "127.0.0.1";
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redis_is_asked_where_it_listens() {
+    fn the_address_is_one_that_redis_listens_on() {
         for (bind, wanted) in [
             ("* -::*", "127.0.0.1"),
             ("", "127.0.0.1"),

@@ -1,8 +1,8 @@
-//! How far a look through a Redis has come, for whoever waits for it or cuts it short.
+//! The progress of a scan of a Redis, for a display or for a report of an interrupted run.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts of keys, read while somebody else counts.
+/// Counts of keys, which can be read while another task updates them.
 #[derive(Debug, Default)]
 pub struct Progress {
     expected: AtomicU64,
@@ -11,34 +11,34 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// About so many keys are to be looked at.
+    /// Adds to the approximate number of keys to be examined.
     pub(crate) fn expect(&self, keys: u64) {
         self.expected.fetch_add(keys, Relaxed);
     }
 
-    /// About so many more were looked at.
+    /// Adds to the approximate number of keys that were examined.
     pub(crate) fn saw(&self, keys: u64) {
         self.seen.fetch_add(keys, Relaxed);
     }
 
-    /// So many more are deleted, as the server says.
+    /// Adds to the number of keys that the server reported as deleted.
     pub(crate) fn deleted_more(&self, keys: u64) {
         self.deleted.fetch_add(keys, Relaxed);
     }
 
-    /// About how many keys are to be looked at; 0 before that is known.
+    /// Returns the approximate number of keys to be examined; 0 before it is known.
     #[must_use]
     pub fn expected(&self) -> u64 {
         self.expected.load(Relaxed)
     }
 
-    /// About how many of these were looked at.
+    /// Returns the approximate number of keys that were examined.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.seen.load(Relaxed).min(self.expected())
     }
 
-    /// How many keys the server said it had deleted.
+    /// Returns the number of keys that the server reported as deleted.
     #[must_use]
     pub fn deleted(&self) -> u64 {
         self.deleted.load(Relaxed)

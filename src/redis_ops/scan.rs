@@ -1,70 +1,70 @@
-//! Looks through a database with SCAN: how many keys of which kind there are, which expire, and what they take.
+//! Scans a database with SCAN: how many keys of each kind it contains, how many expire, and how much memory they use.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
     Progress,
-    asking::{Asking, BEGIN, Stream, number_of, text_of},
     key::family,
     schema::{KeyKind, Schema, Ttl},
+    session::{BEGIN, RedisSession, Stream, number_of, text_of},
 };
 use crate::health::resp::Reply;
 
-/// Of each kind the first so many keys are asked for their type and memory, and then every so many'th.
-const CLOSELY: u64 = 64;
-/// More families of unknown keys than this are counted together.
+/// Of each kind, the first 64 keys and then every 64th are sampled: their type and memory are queried.
+const SAMPLE_INTERVAL: u64 = 64;
+/// How many families of unknown keys are counted separately. Further ones are counted together.
 const FAMILIES: usize = 200;
 /// How many keys are kept as examples.
 const EXAMPLES: usize = 3;
 
-/// How much is looked at.
+/// How much is scanned.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// Keys of one database at most; 0: all.
+pub(super) struct ScanLimits {
+    /// The maximum number of keys per database; 0 for all.
     pub(super) keys: u64,
     /// When to stop.
     pub(super) until: Instant,
 }
 
-/// What a database holds.
+/// The contents of a database.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Keys looked at.
+pub(super) struct DatabaseScan {
+    /// The number of keys that were examined.
     pub(super) scanned: u64,
     /// Whether that was all of them.
     pub(super) complete: bool,
-    /// Of each kind that the schema knows here, in its order.
-    pub(super) kinds: Vec<Tally>,
-    /// Keys that fit no kind.
-    pub(super) unknown: Tally,
-    /// The same by what they begin with.
-    pub(super) families: BTreeMap<String, Tally>,
-    /// Keys with vectors, and examples.
-    pub(super) vectors: Tally,
-    /// Keys that are too long to be looked at.
+    /// The keys of each kind that the schema has for this database, in its order.
+    pub(super) kinds: Vec<KeyTally>,
+    /// Keys of no known kind.
+    pub(super) unknown: KeyTally,
+    /// The same keys by their prefix.
+    pub(super) families: BTreeMap<String, KeyTally>,
+    /// Keys with vectors.
+    pub(super) vectors: KeyTally,
+    /// The number of keys that are too long to be examined.
     pub(super) too_long: u64,
 }
 
-/// Keys of one kind.
+/// A count of keys of one kind.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Tally {
+pub(super) struct KeyTally {
     pub(super) keys: u64,
     /// How many of them expire.
     pub(super) expiring: u64,
-    /// What is left of these, in milliseconds: the shortest, the longest, and all together.
+    /// The TTLs of these, in milliseconds: minimum, maximum and sum.
     pub(super) ttl: Option<(u64, u64, u128)>,
-    /// How many were asked for their type and memory.
+    /// How many keys were sampled for their type and memory.
     pub(super) sampled: u64,
-    /// The memory of these, in bytes.
+    /// The memory of the sampled keys, in bytes.
     pub(super) memory: u64,
-    /// How often each type occurred among these.
+    /// How often each type occurs among the sampled keys.
     pub(super) types: BTreeMap<String, u64>,
-    /// Some that matter: where the schema wants a TTL, keys without one.
+    /// Examples of relevant keys: where the schema requires a TTL, keys without one.
     pub(super) examples: Vec<Vec<u8>>,
 }
 
-impl Tally {
-    /// The memory of all of them, by that of the sampled ones.
+impl KeyTally {
+    /// Estimates the memory of all keys from that of the sampled ones.
     pub(super) fn estimate(&self) -> u64 {
         let estimate = u128::from(self.memory) * u128::from(self.keys) / u128::from(self.sampled.max(1));
         u64::try_from(estimate).unwrap_or(u64::MAX)
@@ -76,7 +76,7 @@ impl Tally {
         }
     }
 
-    /// Counts a key with its TTL in milliseconds, where it has one.
+    /// Counts a key with its TTL in milliseconds, if it has one.
     fn add(&mut self, ttl: Option<u64>) {
         self.keys += 1;
         if let Some(left) = ttl {
@@ -94,40 +94,40 @@ impl Tally {
         }
     }
 
-    /// Whether the next key is one to ask more about.
+    /// Whether the next key should be sampled; `counted` keys of this kind are in the current batch.
     fn wants_sample(&self, counted: u64) -> bool {
         let next = self.keys + counted;
-        next < CLOSELY || next.is_multiple_of(CLOSELY)
+        next < SAMPLE_INTERVAL || next.is_multiple_of(SAMPLE_INTERVAL)
     }
 }
 
-/// Where a key is counted.
+/// The tally in which a key is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
+enum TallyKey {
     Kind(usize),
     Unknown,
 }
 
-/// Looks through the database that is selected.
+/// Scans the selected database.
 ///
 /// # Errors
-/// What the server has against it.
+/// The server returned an error.
 pub(super) async fn database<S: Stream>(
-    asking: &mut Asking<S>,
+    session: &mut RedisSession<S>,
     schema: &Schema,
     number: u32,
-    bounds: Bounds,
+    limits: ScanLimits,
     progress: &Progress,
-) -> Result<Found, String> {
+) -> Result<DatabaseScan, String> {
     let kinds = schema.kinds_of(number);
-    let mut found = Found { kinds: vec![Tally::default(); kinds.len()], ..Found::default() };
+    let mut found = DatabaseScan { kinds: vec![KeyTally::default(); kinds.len()], ..DatabaseScan::default() };
     let mut cursor = BEGIN.to_vec();
-    while !found.complete && (bounds.keys == 0 || found.scanned < bounds.keys) && Instant::now() < bounds.until {
-        let (next, keys, too_long) = asking.scan(&cursor, None).await?;
+    while !found.complete && (limits.keys == 0 || found.scanned < limits.keys) && Instant::now() < limits.until {
+        let (next, keys, too_long) = session.scan(&cursor, None).await?;
         let before = found.scanned;
         found.too_long += too_long;
         found.scanned += too_long;
-        found.batch(asking, schema, kinds, &keys).await?;
+        found.batch(session, schema, kinds, &keys).await?;
         progress.saw(found.scanned - before);
         found.complete = next == BEGIN;
         cursor = next;
@@ -136,49 +136,49 @@ pub(super) async fn database<S: Stream>(
     Ok(found)
 }
 
-impl Found {
-    fn tally(&mut self, whose: Whose) -> &mut Tally {
-        match whose {
-            Whose::Kind(at) => &mut self.kinds[at],
-            Whose::Unknown => &mut self.unknown,
+impl DatabaseScan {
+    fn tally(&mut self, tally_key: TallyKey) -> &mut KeyTally {
+        match tally_key {
+            TallyKey::Kind(at) => &mut self.kinds[at],
+            TallyKey::Unknown => &mut self.unknown,
         }
     }
 
-    /// Asks for the keys' TTLs, and of some for more, in one go.
+    /// Queries the TTLs of the keys, and the type and memory of some, in one batch.
     async fn batch<S: Stream>(
         &mut self,
-        asking: &mut Asking<S>,
+        session: &mut RedisSession<S>,
         schema: &Schema,
         kinds: &[KeyKind],
         keys: &[Vec<u8>],
     ) -> Result<(), String> {
         let mut commands: Vec<Vec<&[u8]>> = Vec::with_capacity(keys.len());
-        let mut plan: Vec<(Whose, &[u8], bool)> = Vec::with_capacity(keys.len());
+        let mut queried: Vec<(TallyKey, &[u8], bool)> = Vec::with_capacity(keys.len());
         let mut counted: Vec<u64> = vec![0; kinds.len() + 1];
-        for key in keys.iter().filter(|key| !key.starts_with(OURS)) {
-            let whose = kinds.iter().position(|kind| kind.pattern.fits(key)).map_or(Whose::Unknown, Whose::Kind);
-            let of_this = match whose {
-                Whose::Kind(at) => &mut counted[at],
-                Whose::Unknown => &mut counted[kinds.len()],
+        for key in keys.iter().filter(|key| !key.starts_with(EXERCISE_PREFIX)) {
+            let tally_key = kinds.iter().position(|kind| kind.pattern.matches(key)).map_or(TallyKey::Unknown, TallyKey::Kind);
+            let in_batch = match tally_key {
+                TallyKey::Kind(at) => &mut counted[at],
+                TallyKey::Unknown => &mut counted[kinds.len()],
             };
-            let closely = self.tally(whose).wants_sample(*of_this);
-            *of_this += 1;
+            let is_sampled = self.tally(tally_key).wants_sample(*in_batch);
+            *in_batch += 1;
             commands.push(vec![b"PTTL", key]);
-            if closely {
+            if is_sampled {
                 commands.push(vec![b"TYPE", key]);
                 commands.push(vec![b"MEMORY", b"USAGE", key]);
             }
-            plan.push((whose, key, closely));
+            queried.push((tally_key, key, is_sampled));
         }
-        let mut replies = asking.pipeline(&commands).await?.into_iter();
-        for (whose, key, closely) in plan {
+        let mut replies = session.pipeline(&commands).await?.into_iter();
+        for (tally_key, key, is_sampled) in queried {
             let left = replies.next().as_ref().and_then(number_of);
-            let sample = if closely { Some((replies.next(), replies.next())) } else { None };
-            // -2: it is gone by now.
+            let sample = if is_sampled { Some((replies.next(), replies.next())) } else { None };
+            // -2: the key no longer exists.
             let Some(left) = left.filter(|left| *left != -2) else { continue };
             self.scanned += 1;
             let ttl = u64::try_from(left).ok();
-            let tally = self.tally(whose);
+            let tally = self.tally(tally_key);
             tally.add(ttl);
             if let Some((Some(kind), Some(memory))) = sample {
                 tally.add_sample(
@@ -186,20 +186,20 @@ impl Found {
                     number_of(&memory).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
                 );
             }
-            self.note(schema, kinds, whose, key, ttl);
+            self.record(schema, kinds, tally_key, key, ttl);
         }
         Ok(())
     }
 
-    /// Keeps what may be worth a mark.
-    fn note(&mut self, schema: &Schema, kinds: &[KeyKind], whose: Whose, key: &[u8], ttl: Option<u64>) {
-        match whose {
-            Whose::Kind(at) if kinds[at].ttl == Ttl::Required && ttl.is_none() => self.kinds[at].example(key),
-            Whose::Kind(_) => {}
-            Whose::Unknown => {
+    /// Records what may violate the schema.
+    fn record(&mut self, schema: &Schema, kinds: &[KeyKind], tally_key: TallyKey, key: &[u8], ttl: Option<u64>) {
+        match tally_key {
+            TallyKey::Kind(at) if kinds[at].ttl == Ttl::Required && ttl.is_none() => self.kinds[at].example(key),
+            TallyKey::Kind(_) => {}
+            TallyKey::Unknown => {
                 let family = family(key);
-                let room = self.families.len() < FAMILIES || self.families.contains_key(&family);
-                let family = self.families.entry(if room { family } else { "others".to_owned() }).or_default();
+                let is_separate = self.families.len() < FAMILIES || self.families.contains_key(&family);
+                let family = self.families.entry(if is_separate { family } else { "others".to_owned() }).or_default();
                 family.add(ttl);
                 family.example(key);
             }
@@ -211,25 +211,25 @@ impl Found {
     }
 }
 
-/// What our own exercises write for a moment.
-const OURS: &[u8] = b"autobot-provision:health:";
+/// The prefix of the keys that this program's health exercises create temporarily.
+const EXERCISE_PREFIX: &[u8] = b"autobot-provision:health:";
 
-/// The indexes of RediSearch: names, prefixes of keys, and numbers of documents. Empty without the module.
-pub(super) async fn indexes<S: Stream>(asking: &mut Asking<S>) -> Result<Vec<Index>, String> {
-    let listed = asking.pipeline(&[vec!["FT._LIST"]]).await?;
+/// Returns the indexes of RediSearch. Empty without the module.
+pub(super) async fn indexes<S: Stream>(session: &mut RedisSession<S>) -> Result<Vec<SearchIndex>, String> {
+    let listed = session.pipeline(&[vec!["FT._LIST"]]).await?;
     let Some(Reply::Array(Some(names))) = listed.first() else { return Ok(Vec::new()) };
     let mut indexes = Vec::new();
     for name in names.iter().filter_map(text_of) {
-        // It may have been dropped meanwhile.
-        let Ok(info) = asking.call(&["FT.INFO", &name]).await else { continue };
-        let mut index = Index { name, prefixes: Vec::new(), documents: 0 };
-        for (field, value) in super::asking::pairs_of(&info) {
+        // The index may have been dropped in the meantime.
+        let Ok(info) = session.call(&["FT.INFO", &name]).await else { continue };
+        let mut index = SearchIndex { name, prefixes: Vec::new(), documents: 0 };
+        for (field, value) in super::session::pairs_of(&info) {
             match field.as_str() {
                 "num_docs" => {
                     index.documents = number_of(value).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
                 }
                 "index_definition" => {
-                    for (field, value) in super::asking::pairs_of(value) {
+                    for (field, value) in super::session::pairs_of(value) {
                         if let ("prefixes", Reply::Array(Some(prefixes))) = (field.as_str(), value) {
                             index.prefixes = prefixes.iter().filter_map(text_of).collect();
                         }
@@ -245,7 +245,7 @@ pub(super) async fn indexes<S: Stream>(asking: &mut Asking<S>) -> Result<Vec<Ind
 
 /// An index of RediSearch.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct SearchIndex {
     pub(super) name: String,
     pub(super) prefixes: Vec<String>,
     pub(super) documents: u64,

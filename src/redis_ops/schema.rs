@@ -1,4 +1,5 @@
-//! What belongs into which database: the variables `redis_database_names`, `redis_schema` and `redis_cleanup` of role `redis`.
+//! The schema: which keys belong in which database. It comes from the variables `redis_database_names`, `redis_schema` and `redis_cleanup` of role
+//! `redis`.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +8,14 @@ use serde::Deserialize;
 
 use super::key::Pattern;
 
-/// What every database is for.
+/// What each database is used for.
 #[derive(Debug, Clone, Default)]
 pub struct Schema {
-    /// The databases' names by their numbers.
+    /// The names of the databases by number.
     pub(super) names: BTreeMap<u32, String>,
-    /// The kinds of keys in each, by its name.
+    /// The kinds of keys in each database, by the name of the database.
     pub(super) kinds: IndexMap<String, Vec<KeyKind>>,
-    /// What may be deleted, by target, then by the database's name.
+    /// The keys that a cleanup may delete, by target, then by the name of the database.
     pub(super) cleanup: IndexMap<String, IndexMap<String, Vec<Pattern>>>,
 }
 
@@ -22,24 +23,24 @@ pub struct Schema {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyKind {
-    /// Which keys.
+    /// The pattern of the keys.
     pub(super) pattern: Pattern,
     /// Whether each of them must expire.
     #[serde(default)]
     pub(super) ttl: Ttl,
-    /// Whether they hold vectors for RediSearch.
+    /// Whether they contain vectors for RediSearch.
     #[serde(default)]
     pub(super) vectors: bool,
 }
 
-/// Whether keys expire.
+/// Whether keys must expire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Ttl {
-    /// Some may.
+    /// They may expire.
     #[default]
     Any,
-    /// All must.
+    /// All must expire.
     Required,
 }
 
@@ -47,7 +48,7 @@ impl Schema {
     /// Reads the three variables.
     ///
     /// # Errors
-    /// Which does not fit, and why.
+    /// Says which variable is invalid, and why.
     pub fn new(names: serde_json::Value, kinds: serde_json::Value, cleanup: serde_json::Value) -> Result<Self, String> {
         let names: IndexMap<String, String> = read("redis_database_names", names)?;
         let mut by_number = BTreeMap::new();
@@ -55,45 +56,45 @@ impl Schema {
             let number =
                 number.parse().map_err(|_| format!("`redis_database_names`: `{number}` is not the number of a database"))?;
             if by_number.values().any(|known| *known == name) {
-                return Err(format!("`redis_database_names`: two databases are called `{name}`"));
+                return Err(format!("`redis_database_names`: two databases are named `{name}`"));
             }
             by_number.insert(number, name);
         }
         Ok(Self { names: by_number, kinds: read("redis_schema", kinds)?, cleanup: read("redis_cleanup", cleanup)? })
     }
 
-    /// The name of a database; its number where it has none.
-    pub(super) fn called(&self, database: u32) -> String {
+    /// Returns the name of a database, or its number if it has no name.
+    pub(super) fn database_name(&self, database: u32) -> String {
         self.names.get(&database).cloned().unwrap_or_else(|| database.to_string())
     }
 
-    /// The kinds of keys that belong into a database.
+    /// Returns the kinds of keys that belong in a database.
     pub(super) fn kinds_of(&self, database: u32) -> &[KeyKind] {
         self.names.get(&database).and_then(|name| self.kinds.get(name)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The database, and the kind of keys there, where a key would belong.
-    pub(super) fn home(&self, key: &[u8]) -> Option<(&str, &KeyKind)> {
+    /// Returns the database in which a key belongs, and its kind there.
+    pub(super) fn expected_database(&self, key: &[u8]) -> Option<(&str, &KeyKind)> {
         let databases = self.names.values().filter_map(|name| Some((name.as_str(), self.kinds.get(name)?)));
-        databases.flat_map(|(name, kinds)| kinds.iter().map(move |kind| (name, kind))).find(|(_, kind)| kind.pattern.fits(key))
+        databases.flat_map(|(name, kinds)| kinds.iter().map(move |kind| (name, kind))).find(|(_, kind)| kind.pattern.matches(key))
     }
 
-    /// Whether a key holds vectors, in whichever database it is.
+    /// Whether a key contains vectors, whatever database it is in.
     pub(super) fn is_vector(&self, key: &[u8]) -> bool {
-        self.kinds.values().flatten().any(|kind| kind.vectors && kind.pattern.fits(key))
+        self.kinds.values().flatten().any(|kind| kind.vectors && kind.pattern.matches(key))
     }
 
-    /// The databases in which a clean-up deletes, and which keys.
+    /// Returns the databases in which a cleanup deletes keys, with the patterns of these keys.
     ///
     /// # Errors
-    /// When no database has one of the names that it is for.
+    /// No database has one of the names that the cleanup is defined for.
     pub(super) fn to_clean(&self, target: &str) -> Result<Vec<(u32, &[Pattern])>, String> {
         let by_name = self.cleanup.get(target).ok_or_else(|| format!("`redis_cleanup` has no `{target}`"))?;
         let found = self.names.iter().filter_map(|(number, name)| Some((*number, by_name.get(name)?.as_slice())));
         let found: Vec<(u32, &[Pattern])> = found.collect();
         if found.is_empty() {
             let names: Vec<&str> = by_name.keys().map(String::as_str).collect();
-            return Err(format!("no database of `redis_database_names` is called {}: nothing to clean", names.join(" or ")));
+            return Err(format!("no database of `redis_database_names` is named {}: nothing to clean", names.join(" or ")));
         }
         Ok(found)
     }
@@ -112,7 +113,7 @@ pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The newer layout, as far as tests need it.
+    /// The newer layout, as far as the tests need it.
     pub(in crate::redis_ops) fn schema() -> Schema {
         Schema::new(
             json!({"0": "main", "1": "knowledge", "3": "analytics"}),
@@ -128,32 +129,35 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_key_belongs_where_the_schema_says() {
+    fn a_key_belongs_where_the_schema_places_it() {
         let schema = schema();
-        assert_eq!(schema.home(b"fact:1").map(|(name, kind)| (name, kind.pattern.as_str())), Some(("knowledge", "fact:*")));
-        // A database that has no number here is nobody's home.
-        assert!(schema.home(b"api:x").is_none());
+        assert_eq!(
+            schema.expected_database(b"fact:1").map(|(name, kind)| (name, kind.pattern.as_str())),
+            Some(("knowledge", "fact:*"))
+        );
+        // No key belongs in a database that has no number here.
+        assert!(schema.expected_database(b"api:x").is_none());
         assert!(schema.is_vector(b"llama_index/vector_store/default/1") && !schema.is_vector(b"fact:1"));
-        assert_eq!((schema.called(1), schema.called(9)), ("knowledge".to_owned(), "9".to_owned()));
+        assert_eq!((schema.database_name(1), schema.database_name(9)), ("knowledge".to_owned(), "9".to_owned()));
         assert!(schema.kinds_of(9).is_empty() && schema.kinds_of(2).is_empty());
     }
 
     #[test]
-    fn a_cleanup_is_for_the_databases_that_have_its_names() {
+    fn a_cleanup_applies_to_the_databases_with_its_names() {
         let schema = schema();
         let found = schema.to_clean("cache").unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].0, found[0].1[0].as_str()), (0, "cache:*"));
-        insta::assert_snapshot!(schema.to_clean("jobs").unwrap_err(), @"no database of `redis_database_names` is called jobs: nothing to clean");
+        insta::assert_snapshot!(schema.to_clean("jobs").unwrap_err(), @"no database of `redis_database_names` is named jobs: nothing to clean");
         assert!(schema.to_clean("sessions").is_err());
     }
 
     #[test]
-    fn wrong_variables_say_where() {
-        let wrong = |names, kinds, cleanup| Schema::new(names, kinds, cleanup).unwrap_err();
-        insta::assert_snapshot!(wrong(json!({"x": "main"}), json!({}), json!({})), @"`redis_database_names`: `x` is not the number of a database");
-        insta::assert_snapshot!(wrong(json!({"0": "a", "1": "a"}), json!({}), json!({})), @"`redis_database_names`: two databases are called `a`");
-        insta::assert_snapshot!(wrong(json!({}), json!({"main": [{"pattern": "x", "tll": "required"}]}), json!({})), @"the variable `redis_schema` at `main[0].tll`: unknown field `tll`, expected one of `pattern`, `ttl`, `vectors`");
-        insta::assert_snapshot!(wrong(json!({}), json!({}), json!({"cache": {"main": ["a[b"]}})), @"the variable `redis_cleanup` at `cache.main[0]`: `a[b` is no pattern of keys: text with `*` and `?`");
+    fn invalid_variables_are_refused_with_their_place() {
+        let error = |names, kinds, cleanup| Schema::new(names, kinds, cleanup).unwrap_err();
+        insta::assert_snapshot!(error(json!({"x": "main"}), json!({}), json!({})), @"`redis_database_names`: `x` is not the number of a database");
+        insta::assert_snapshot!(error(json!({"0": "a", "1": "a"}), json!({}), json!({})), @"`redis_database_names`: two databases are named `a`");
+        insta::assert_snapshot!(error(json!({}), json!({"main": [{"pattern": "x", "tll": "required"}]}), json!({})), @"the variable `redis_schema` at `main[0].tll`: unknown field `tll`, expected one of `pattern`, `ttl`, `vectors`");
+        insta::assert_snapshot!(error(json!({}), json!({}), json!({"cache": {"main": ["a[b"]}})), @"the variable `redis_cleanup` at `cache.main[0]`: `a[b` is not a valid key pattern: use text with `*` and `?`");
     }
 }

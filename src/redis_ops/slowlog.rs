@@ -1,41 +1,41 @@
-//! `redis slowlog`: which commands were slow, without what they were about.
+//! `redis slowlog`: which commands were slow, without their data.
 //!
-//! Arguments hold passwords (AUTH), sessions and what users wrote. Of each command its name is shown, the kind of its first key, and how much
-//! else there was.
+//! Arguments may contain passwords (AUTH), sessions and text by users. For each command, only its name, the prefix of its first key, and the number
+//! and size of the other arguments are shown.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    asking::{Asking, Stream, number_of, text_of},
     key::escaped,
     page::{Block, Page, Table, bytes},
+    session::{RedisSession, Stream, number_of, text_of},
 };
 use crate::health::resp::Reply;
 
-/// Commands whose second word is part of their name.
+/// Commands with subcommands: their second word is part of the name.
 const CONTAINERS: [&str; 16] = [
     "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT", "PUBSUB",
     "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 ];
 
-/// The newest entries.
-pub(super) async fn run<S: Stream>(asking: &mut Asking<S>, most: u64) -> Result<Page, String> {
-    let reply = asking.call(&["SLOWLOG", "GET", &most.to_string()]).await?;
-    let Reply::Array(Some(entries)) = reply else { return Err("SLOWLOG gave no list".to_owned()) };
+/// Lists the newest entries, at most `limit`.
+pub(super) async fn run<S: Stream>(session: &mut RedisSession<S>, limit: u64) -> Result<Page, String> {
+    let reply = session.call(&["SLOWLOG", "GET", &limit.to_string()]).await?;
+    let Reply::Array(Some(entries)) = reply else { return Err("SLOWLOG returned no list".to_owned()) };
     let entries: Vec<Entry> = entries.iter().filter_map(entry).collect();
-    let threshold = asking.call(&["CONFIG", "GET", "slowlog-log-slower-than"]).await?;
-    let threshold = super::asking::pairs_of(&threshold).first().and_then(|(_, value)| number_of(value));
+    let threshold = session.call(&["CONFIG", "GET", "slowlog-log-slower-than"]).await?;
+    let threshold = super::session::pairs_of(&threshold).first().and_then(|(_, value)| number_of(value));
     let over = match threshold {
-        Some(micros) if micros >= 0 => format!("slower than {}", micro(micros.unsigned_abs())),
-        Some(_) | None => "kept (the log is turned off)".to_owned(),
+        Some(micros) if micros >= 0 => format!("slower than {}", format_micros(micros.unsigned_abs())),
+        Some(_) | None => "in the log, which is turned off".to_owned(),
     };
-    let summary = format!("  {} {over}, the newest first", super::page::count(entries.len() as u64, "command"));
+    let summary = format!("  {} {over}, newest first", super::page::count(entries.len() as u64, "command"));
     let mut table = Table::new("lrfl", &["when", "took", "command", "client"]);
     for entry in &entries {
         table.rows.push(vec![
             entry.when.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-            micro(entry.micros),
+            format_micros(entry.micros),
             entry.command.clone(),
             entry.client.clone(),
         ]);
@@ -89,11 +89,11 @@ fn entry(reply: &Reply) -> Option<Entry> {
     })
 }
 
-/// The command without its data.
+/// Formats a command without its data.
 fn masked(words: &[&[u8]]) -> String {
-    // Redis itself keeps 32 words at most; the last one then says how many more there were.
+    // Redis keeps at most 32 words; the last one then gives the number of those left out.
     let (mut words, cut) = match words.split_last() {
-        Some((last, before)) => match more(last) {
+        Some((last, before)) => match omitted_arguments(last) {
             Some(cut) => (before, cut),
             None => (words, 0),
         },
@@ -111,34 +111,36 @@ fn masked(words: &[&[u8]]) -> String {
         words = rest;
     }
     if let Some((key, rest)) = words.split_first()
-        && let Some(kind) = kind(key)
+        && let Some(key_prefix) = key_prefix(key)
     {
-        shown = format!("{shown} {kind}…");
+        shown = format!("{shown} {key_prefix}…");
         words = rest;
     }
     let length: usize = words.iter().map(|word| word.len()).sum();
     match words.len() + cut {
         0 => shown,
         1 => format!("{shown} +1 argument ({})", bytes(length as u64)),
-        more => format!("{shown} +{more} arguments ({}{})", bytes(length as u64), if cut > 0 { " and more" } else { "" }),
+        omitted_arguments => {
+            format!("{shown} +{omitted_arguments} arguments ({}{})", bytes(length as u64), if cut > 0 { " and more" } else { "" })
+        }
     }
 }
 
-/// What a key begins with, where that is a plain word before `:` or `/`: the rest may be a session's id.
-fn kind(key: &[u8]) -> Option<String> {
+/// Returns the prefix of a key if it is a plain word before `:` or `/`. The rest may be a session ID.
+fn key_prefix(key: &[u8]) -> Option<String> {
     let end = key.iter().take(24).position(|byte| b":/".contains(byte))?;
     let plain = end > 0 && key[..end].iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
     plain.then(|| escaped(&key[..=end]))
 }
 
-/// `... (12 more arguments)`.
-fn more(word: &[u8]) -> Option<usize> {
+/// Parses `... (12 more arguments)`.
+fn omitted_arguments(word: &[u8]) -> Option<usize> {
     let word = std::str::from_utf8(word).ok()?;
     word.strip_prefix("... (")?.strip_suffix(" more arguments)")?.parse().ok()
 }
 
-/// A time in microseconds for people.
-fn micro(micros: u64) -> String {
+/// Formats a duration in microseconds.
+fn format_micros(micros: u64) -> String {
     match micros {
         0..1000 => format!("{micros} µs"),
         1000..1_000_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
@@ -157,7 +159,7 @@ mod tests {
     #[test]
     fn commands_are_shown_without_their_data() {
         let secret = "hunter2-hunter2";
-        for (words, wanted) in [
+        for (words, expected) in [
             (&["AUTH", secret][..], "AUTH +1 argument (15 B)"),
             (&["AUTH", "default", secret], "AUTH +2 arguments (22 B)"),
             (&["HELLO", "3", "AUTH", "default", secret], "HELLO +4 arguments (27 B)"),
@@ -175,18 +177,18 @@ mod tests {
             (&["\n\u{1b}[2J"], "\\N\\X1B[2J"),
             (&[], "(nothing)"),
         ] {
-            assert_eq!(shown(words), wanted);
+            assert_eq!(shown(words), expected);
             assert!(!shown(words).contains("hunter2"));
         }
     }
 
     #[test]
-    fn entries_of_every_form_are_read() {
+    fn entries_of_every_form_are_parsed() {
         let bulk = |text: &str| Reply::Bulk(Some(text.as_bytes().to_vec()));
         let words = Reply::Array(Some(vec![bulk("PING")]));
         let parts = vec![Reply::Integer(7), Reply::Integer(1_700_000_000), Reply::Integer(12_345), words];
         let old = entry(&Reply::Array(Some(parts.clone()))).unwrap();
-        assert_eq!((old.command.as_str(), old.client.as_str(), micro(old.micros).as_str()), ("PING", "", "12.3 ms"));
+        assert_eq!((old.command.as_str(), old.client.as_str(), format_micros(old.micros).as_str()), ("PING", "", "12.3 ms"));
         let new = entry(&Reply::Array(Some([parts, vec![bulk("10.0.0.1:5"), bulk("a\nb")]].concat()))).unwrap();
         assert_eq!((new.client.as_str(), new.client_name.as_str()), ("10.0.0.1:5", "a\\nb"));
         assert!(entry(&Reply::Integer(1)).is_none());

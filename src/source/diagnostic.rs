@@ -1,4 +1,4 @@
-//! What users see when their files are wrong: title, place, source line, help.
+//! Diagnostics: what users see when their files are wrong, with title, place, source line and help.
 
 use std::fmt;
 
@@ -10,66 +10,66 @@ use super::shown_line::ShownLine;
 /// Lines are trimmed to this many columns.
 const WIDTH: usize = 80;
 
-/// Whether it stops us.
+/// Whether a diagnostic stops the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The files cannot be used.
     Error,
-    /// Worth saying; the run goes on.
+    /// The run continues.
     Warning,
 }
 
-/// One thing that is wrong in the user's files.
+/// One problem in the user's files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
-    /// Whether it stops us.
+    /// Whether it stops the run.
     pub severity: Severity,
     /// What is wrong, in one line.
     pub title: String,
-    /// Where.
+    /// Where it is.
     pub place: Option<Place>,
-    /// Said beside the marked text.
+    /// The note beside the marked text.
     pub label: String,
-    /// What to do.
+    /// What the user can do about it.
     pub help: Option<Box<str>>,
-    /// Other places that matter, with what to say there.
+    /// Other relevant places, each with the note beside it.
     pub also: Vec<(Place, String)>,
 }
 
 impl Diagnostic {
-    /// An error with this title.
+    /// Creates an error with this title.
     pub fn error(title: impl Into<String>) -> Self {
         let (title, label) = (title.into(), String::new());
         Self { severity: Severity::Error, title, place: None, label, help: None, also: Vec::new() }
     }
 
-    /// A warning with this title.
+    /// Creates a warning with this title.
     pub fn warning(title: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(title) }
     }
 
-    /// Where it is.
+    /// Sets the place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// What to say beside the marked text.
+    /// Sets the note beside the marked text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// What to do.
+    /// Sets the help: what the user can do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into().into_boxed_str());
         self
     }
 
-    /// Adds "did you mean" as help, if there is a suggestion.
+    /// Adds "did you mean" as the help, if there is a suggestion.
     #[must_use]
     pub fn suggest(self, name: Option<&str>) -> Self {
         match name {
@@ -78,7 +78,7 @@ impl Diagnostic {
         }
     }
 
-    /// Another place that matters.
+    /// Adds another relevant place.
     #[must_use]
     pub fn also(mut self, place: Place, label: impl Into<String>) -> Self {
         self.also.push((place, label.into()));
@@ -91,7 +91,7 @@ impl Diagnostic {
         said(self) == said(other)
     }
 
-    /// The message as rustc would show it, without a newline at the end. Values of secret keys are masked.
+    /// Renders the message as rustc would, without a newline at the end. Values of secret keys are masked.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let level = match self.severity {
@@ -122,7 +122,7 @@ impl Diagnostic {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// `{file, line, col, message, help}`; what is not known is null.
+    /// Returns `{file, line, col, message, help}`; unknown values are null.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let at = self.place.as_ref().map(Place::line_col);
@@ -154,38 +154,38 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// Everything that is wrong, collected.
+/// All diagnostics that were collected.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// Adds one.
+    /// Adds a diagnostic.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
     }
 
-    /// Adds many.
+    /// Adds all diagnostics of another collection.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// Keeps the value, or collects the error.
+    /// Returns the value, or collects the error.
     pub fn keep<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|diagnostic| self.push(diagnostic)).ok()
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no diagnostics.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `value` if nothing is wrong, else everything that is.
+    /// Returns `value` if there are no diagnostics, otherwise all of them.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self.sorted()) }
     }
 
-    /// In the order of files and lines, each one once, with all other places that matter; those without a place come first.
+    /// Sorts by file and line and merges duplicates, which keep all related places; diagnostics without a place come first.
     #[must_use]
     pub fn sorted(mut self) -> Self {
         self.0.sort_by(|a, b| key(a).cmp(&key(b)));
@@ -200,7 +200,7 @@ impl Diagnostics {
         self
     }
 
-    /// All of them in order, and how many: `5 errors`. Without a newline at the end.
+    /// Renders all of them in order, followed by their count: `5 errors`. Without a newline at the end.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let sorted = self.clone().sorted();
@@ -224,7 +224,7 @@ impl Diagnostics {
         self.clone().sorted().0.iter().map(Diagnostic::in_one_line).collect::<Vec<_>>().join("; ")
     }
 
-    /// An array of [`Diagnostic::to_json`], in order.
+    /// Returns an array of [`Diagnostic::to_json`], in order.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         self.clone().sorted().0.iter().map(Diagnostic::to_json).collect()
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_looks_like_the_compilers() {
+    fn an_error_looks_like_one_of_rustc() {
         let text = "redis:\n  prot: 6379\n  host: x\n";
         let error = Diagnostic::error("unknown key `prot`").at(at(text, "prot")).label("not known here").suggest(Some("port"));
         insta::assert_snapshot!(error.render(false), @r##"
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_trimmed_and_a_huge_one_is_quick() {
+    fn a_long_line_is_trimmed_and_a_huge_one_renders_quickly() {
         let text = format!("x: {} wrong {}", "a ".repeat(500_000), "b ".repeat(500_000));
         let shown = Diagnostic::error("bad").at(at(&text, "wrong")).label("here").render(false);
         insta::assert_snapshot!(shown, @r##"
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_many_lines_is_shown_by_its_first() {
+    fn a_place_of_several_lines_is_shown_by_its_first() {
         insta::assert_snapshot!(Diagnostic::error("bad map").at(at("a:\n  b: 1\n  c: 2\n", "b: 1\n  c: 2")).render(false), @r##"
         error: bad map
          --> group_vars/all.yml:2:3
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_secret_stays_readable() {
+    fn values_that_are_not_secret_stay_readable() {
         let shown = |text: &str, marked: &str| Diagnostic::error("bad").at(at(text, marked)).render(false);
         assert!(shown("secrets:\n  REDIS: {file: /etc/x, lenght: 32}\n", "lenght").contains("lenght: 32"));
         assert!(shown("redis_password: \"{{ secrets.REDIS_PASWORD }}\"\n", "secrets").contains("secrets.REDIS_PASWORD"));
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn many_come_in_the_order_of_the_file_each_once_with_a_count() {
+    fn several_are_rendered_in_file_order_without_duplicates_and_with_a_count() {
         let text = "a: 1\nb: 2\n";
         let mut all = Diagnostics::default();
         for (title, marked) in [("second", "b"), ("first", "a"), ("second", "b")] {

@@ -1,4 +1,4 @@
-//! Text with places: every value knows the file, line and column it came from.
+//! Source text with locations: every value knows the file, line and column it came from.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,7 +16,7 @@ pub use node::{Key, Node, Style, Vaulted, Yaml};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
 
-/// A path of this machine: a leading `~` is the operator's home, as in Ansible and in a shell.
+/// Expands a leading `~` of a path on this machine to the operator's home directory, as Ansible and a shell do.
 #[must_use]
 pub fn home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::home_dir()) {
@@ -25,10 +25,10 @@ pub fn home(path: &Path) -> PathBuf {
     }
 }
 
-/// A text file of the project, as it was read.
+/// A text file, as it was read.
 #[derive(PartialEq, Eq)]
 pub struct SourceFile {
-    /// The path users see: relative to the project where possible.
+    /// The name that users see: a path relative to the project where possible, or the option or program that the text came from.
     pub shown: String,
     /// The whole text, without a byte order mark.
     pub text: String,
@@ -42,29 +42,29 @@ impl fmt::Debug for SourceFile {
 }
 
 impl SourceFile {
-    /// A file from text that is already in memory (`-e`, `-i host,`, the output of a program).
+    /// Creates a file from text that is already in memory (`-e`, `-i host,`, the output of a program).
     pub fn new(shown: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { shown: shown.into(), text: text.into() })
     }
 }
 
-/// A range of bytes in a file. Cheap to clone.
+/// A range of bytes in a file: where a value is written. Cheap to clone.
 #[derive(Clone)]
 pub struct Place {
     /// The file.
     pub file: Arc<SourceFile>,
-    /// Bytes from the start of the file.
+    /// Byte offsets from the start of the file.
     pub range: Range<usize>,
 }
 
 impl Place {
-    /// The place of these bytes.
+    /// Creates the place of these bytes.
     #[must_use]
     pub fn new(file: &Arc<SourceFile>, range: Range<usize>) -> Self {
         Self { file: Arc::clone(file), range }
     }
 
-    /// Line and column where the place starts, both from 1; the column counts characters.
+    /// Returns the line and column where the place starts, both counted from 1; the column counts characters.
     #[must_use]
     pub fn line_col(&self) -> (usize, usize) {
         let before = &self.file.text[..floor_char_boundary(&self.file.text, self.range.start)];
@@ -73,13 +73,13 @@ impl Place {
         (line, before[line_start..].chars().count() + 1)
     }
 
-    /// The text at this place, as it was written.
+    /// Returns the text at this place, as it was written.
     #[must_use]
     pub fn text(&self) -> &str {
         self.file.text.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// A place inside this one: `range` counts bytes from its start.
+    /// Returns a place inside this one; `range` counts bytes from the start of this one.
     #[must_use]
     pub fn inside(&self, range: Range<usize>) -> Self {
         let at = |offset: usize| (self.range.start + offset).min(self.range.end);
@@ -111,10 +111,10 @@ fn floor_char_boundary(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset.min(text.len()))
 }
 
-/// Reads a file; `shown` is the path users see.
+/// Reads a file; `shown` is the path that users see.
 ///
 /// # Errors
-/// A file that cannot be read or is not UTF-8.
+/// The file cannot be read or is not UTF-8.
 pub fn read(path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
     let bytes = std::fs::read(path).map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -122,7 +122,7 @@ pub fn read(path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
         let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
         Diagnostic::error(format!("`{shown}` is not UTF-8 (line {line})")).help("save the file as UTF-8 text")
     })?;
-    // Editors on Windows put a byte order mark first; every offset would be off by three with it.
+    // Editors on Windows put a byte order mark first, which would shift every offset by three.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     Ok(SourceFile::new(shown, text))
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_utf_8_is_refused_with_the_line() {
+    fn a_file_that_is_not_utf_8_is_refused_with_its_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bad.yml");
         std::fs::write(&path, b"a: 1\nb: \xff\n").unwrap();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_names_itself_and_a_byte_order_mark_is_dropped() {
+    fn a_missing_file_is_named_and_a_byte_order_mark_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.yml");
         assert!(read(&path, "a.yml").unwrap_err().title.starts_with("cannot read `a.yml`: "));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_never_holds_the_text_of_a_file() {
+    fn debug_output_never_contains_the_text_of_a_file() {
         let file = SourceFile::new("a.yml", "password: hunter2");
         assert_eq!(format!("{:?} {:?}", file, Place::new(&file, 10..17)), "SourceFile(a.yml) a.yml:1:11");
     }

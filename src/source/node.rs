@@ -1,39 +1,39 @@
-//! Values with places: what a YAML or INI file says, before anything interprets it.
+//! Values with places: the content of a YAML or INI file, before anything interprets it.
 
 use std::{borrow::Cow, sync::Arc};
 
 use super::Place;
 use crate::secret::Secret;
 
-/// A value and where it stands.
+/// A value and where it is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The value.
     pub value: Yaml,
     /// Where it is written; for an alias, where the anchor's value is written.
     pub place: Place,
-    /// Whether a scalar was quoted. Collections are plain.
+    /// Whether a scalar is quoted. Collections are plain.
     pub style: Style,
-    /// Tagged `!unsafe`, itself or around it: data that is never rendered as a template.
+    /// Whether the value, or a value around it, is tagged `!unsafe`: such data is never rendered as a template.
     pub verbatim: bool,
 }
 
 /// How a scalar is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// As it is.
+    /// Without quotes.
     Plain,
     /// With `'`, `"`, `|` or `>`, or tagged `!!str`.
     Quoted,
 }
 
-/// A YAML value. A plain number whose spelling would get lost (`0644`, `1.10`, `1e3`, `0x1F`, `1_000`) is a plain `Str`,
+/// A YAML value. A plain number whose spelling would be lost (`0644`, `1.10`, `1e3`, `0x1F`, `1_000`) is a plain `Str`,
 /// as are `yes`, `no`, `on` and `off`: see [`Node::as_bool`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Yaml {
     /// Nothing, `~` or `null`.
     Null,
-    /// `true` or `false`, also capitalised.
+    /// `true` or `false`, in lower case, upper case or capitalised.
     Bool(bool),
     /// A whole number.
     Int(i64),
@@ -41,24 +41,24 @@ pub enum Yaml {
     Float(f64),
     /// Text.
     Str(String),
-    /// Text that Ansible Vault encrypted. Nothing reads it by chance: it is no string.
+    /// Text that Ansible Vault encrypted. It is not a string, so that nothing reads it by accident.
     Vaulted(Vaulted),
     /// A list.
     Seq(Vec<Node>),
-    /// Keys and values in the order of the file; no key comes twice.
+    /// Keys and values in the order of the file, without duplicate keys.
     Map(Vec<(Key, Node)>),
 }
 
-/// What Ansible Vault encrypted.
+/// A value that Ansible Vault encrypted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vaulted {
-    /// A value tagged `!vault`, as it is written: encrypted.
+    /// A value tagged `!vault`, still encrypted, as it is written.
     Sealed(Arc<str>),
-    /// A value of a file that was encrypted as a whole.
+    /// A decrypted value of a file that was encrypted as a whole.
     Opened(Secret),
 }
 
-/// The key of a map. Numbers and booleans as keys are their spelling.
+/// The key of a map. A number or a boolean as a key is kept as it is spelled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     /// The name.
@@ -68,12 +68,12 @@ pub struct Key {
 }
 
 impl Vaulted {
-    /// What people see in place of a value that was decrypted.
+    /// The text that users see in place of a decrypted value.
     pub const HIDDEN: &str = "‹encrypted›";
 }
 
 impl Yaml {
-    /// What this is, with its article: `a list`.
+    /// Returns the kind of this value with its article: `a list`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -89,13 +89,13 @@ impl Yaml {
 }
 
 impl Node {
-    /// A scalar as the author wrote it, quotes included: `0644`, `"a"`.
+    /// Returns a scalar as the author wrote it, quotes included: `0644`, `"a"`.
     #[must_use]
     pub fn spelling(&self) -> &str {
         self.place.text()
     }
 
-    /// A boolean, also where Ansible takes one from plain `yes`, `no`, `on`, `off` (in any case).
+    /// Returns a boolean. As in Ansible, plain `yes`, `no`, `on` and `off` count as booleans, in any case.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match &self.value {
@@ -109,13 +109,13 @@ impl Node {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         if let Yaml::Str(text) = &self.value { Some(text) } else { None }
     }
 
-    /// The text of any scalar but null: strings as they are, numbers as spelled, `true` and `false`.
+    /// Returns the text of any scalar except null: strings as they are, numbers, `true` and `false`.
     #[must_use]
     pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
         match &self.value {
@@ -127,19 +127,19 @@ impl Node {
         }
     }
 
-    /// The entries of a map.
+    /// Returns the entries of a map.
     #[must_use]
     pub fn as_map(&self) -> Option<&[(Key, Self)]> {
         if let Yaml::Map(entries) = &self.value { Some(entries) } else { None }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     #[must_use]
     pub fn as_seq(&self) -> Option<&[Self]> {
         if let Yaml::Seq(items) = &self.value { Some(items) } else { None }
     }
 
-    /// Whether it is, or holds, what Ansible Vault encrypted.
+    /// Whether this value is, or contains, one that Ansible Vault encrypted.
     #[must_use]
     pub fn holds_vaulted(&self) -> bool {
         match &self.value {
@@ -150,14 +150,14 @@ impl Node {
         }
     }
 
-    /// The value of a key of a map.
+    /// Returns the value of a key of a map.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.as_map()?.iter().find(|(key, _)| key.name == name).map(|(_, value)| value)
     }
 }
 
-/// What a plain scalar means. Only what can be written back exactly as it was becomes a number.
+/// Interprets a plain scalar. Only text that can be written back exactly as it was becomes a number.
 #[must_use]
 pub fn plain_value(text: &str) -> Yaml {
     match text {

@@ -1,4 +1,4 @@
-//! The one line of a file that an error shows: cut out, clipped, and with secrets masked.
+//! The one source line that an error shows: extracted, clipped, and with secrets masked.
 
 use std::ops::Range;
 
@@ -6,18 +6,18 @@ use super::Place;
 
 pub(crate) const MASK: &str = "********";
 
-/// A line as users may see it.
+/// A line that is safe to show to users.
 pub(super) struct ShownLine {
-    /// From 1.
+    /// Its number, counted from 1.
     pub(super) number: usize,
-    /// Without its line break; tabs stay.
+    /// Its text without the line break; tabs are kept.
     pub(super) text: String,
-    /// What is marked, in bytes of `text`.
+    /// The marked part, in bytes of `text`.
     pub(super) marked: Range<usize>,
 }
 
 impl ShownLine {
-    /// The line where `place` starts; a place of several lines is marked to the end of its first.
+    /// Returns the line where `place` starts; a place that spans several lines is marked to the end of its first line.
     pub(super) fn of(place: &Place) -> Self {
         let text = &place.file.text;
         let from = super::floor_char_boundary(text, place.range.start);
@@ -43,13 +43,13 @@ impl ShownLine {
     }
 }
 
-/// Whether a key's name says that its value is secret.
+/// Whether the name of a key suggests that its value is secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_lowercase();
     ["pass", "secret", "token", "private_key", "vault", "credential", "api_key"].iter().any(|word| name.contains(word))
 }
 
-/// What must not be shown of `line`, given the text before it.
+/// Returns the part of `line` that must not be shown, given the text before it.
 fn secret_range(before: &str, line: &str) -> Option<Range<usize>> {
     let own = keys(line);
     if let Some((_, value)) = own.iter().find(|(name, value)| is_secret_name(name) && is_literal(&line[value.clone()])) {
@@ -59,13 +59,13 @@ fn secret_range(before: &str, line: &str) -> Option<Range<usize>> {
     let under_secret = parents(before, indent).any(|parent| {
         let Some((name, value)) = keys(parent).into_iter().next() else { return false };
         let opens_text = parent[value].trim_start().starts_with(['|', '>', '"', '\'', '!']);
-        // Below `passwords:` items are secret; below `secrets:` the keys themselves decide.
+        // Below `passwords:`, items are secret; below `secrets:`, the keys themselves decide.
         is_secret_name(name) && (opens_text || own.is_empty())
     });
     (under_secret && line.len() > indent).then_some(indent..line.len())
 }
 
-/// The lines above that this one hangs under, nearest first.
+/// Returns the lines above under which this one is nested, nearest first.
 fn parents(before: &str, mut indent: usize) -> impl Iterator<Item = &str> {
     before.lines().rev().filter(move |line| {
         let own = line.len() - line.trim_start().len();
@@ -77,14 +77,15 @@ fn parents(before: &str, mut indent: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The `name: value` and `name=value` pairs of a line, values as byte ranges.
+/// Returns the `name: value` and `name=value` pairs of a line, with the values as byte ranges.
 fn keys(line: &str) -> Vec<(&str, Range<usize>)> {
-    let is_name = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
+    let is_name = |character: char| character.is_alphanumeric() || "_-.".contains(character);
     let mut found = Vec::new();
-    for (at, separator) in line.char_indices().filter(|(_, letter)| [':', '='].contains(letter)) {
+    for (at, separator) in line.char_indices().filter(|(_, character)| [':', '='].contains(character)) {
         let name = line[..at].trim_end().trim_end_matches(['"', '\'']);
-        let start =
-            name.rfind(|letter| !is_name(letter)).map_or(0, |last| last + name[last..].chars().next().map_or(1, char::len_utf8));
+        let start = name
+            .rfind(|character| !is_name(character))
+            .map_or(0, |last| last + name[last..].chars().next().map_or(1, char::len_utf8));
         let value = at + 1 + (line[at + 1..].len() - line[at + 1..].trim_start().len());
         let follows_blank = value > at + 1 || value == line.len();
         if name[start..].is_empty() || separator == ':' && !follows_blank {
@@ -95,7 +96,7 @@ fn keys(line: &str) -> Vec<(&str, Range<usize>)> {
     found
 }
 
-/// Whether a value is there and is more than one expression that only names variables.
+/// Whether there is a value, and it is more than one expression that only names variables.
 fn is_literal(value: &str) -> bool {
     let value = value.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(value);

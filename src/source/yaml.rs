@@ -1,10 +1,12 @@
-//! YAML as nodes with places: the only file that names the YAML crate.
+//! Parses YAML into nodes with places. The only file that uses the YAML crate.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
+use serde_yaml::granit_parser::{
+    Event, Options, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, StructureStyle, Tag,
+};
 
 use super::node::{Key, Node, Style, Vaulted, Yaml, plain_value};
 use super::{Diagnostic, Place, SourceFile};
@@ -12,18 +14,18 @@ use super::{Diagnostic, Place, SourceFile};
 /// Ansible's tags for encrypted values.
 const VAULT: &str = "!vault";
 const VAULT_ENCRYPTED: &str = "!vault-encrypted";
-/// The same in Ansible's JSON, as programs print it: a map of this key alone.
+/// The same in Ansible's JSON, as inventory programs print it: a map with only this key.
 pub(crate) const VAULT_KEY: &str = "__ansible_vault";
-/// Collections inside collections; far more than any inventory or role needs, far less than the stack holds.
+/// The deepest nesting of collections; far more than any inventory or role needs, far less than the stack can hold.
 const MAX_DEPTH: usize = 64;
-/// What aliases may copy in one file, in bytes.
+/// How much the aliases of one file may copy, in bytes.
 const MAX_COPIED: usize = 16 << 20;
 
-/// Parses a file that holds one document. An empty file is `Null`.
+/// Parses a file that contains one document. An empty file is `Null`.
 ///
 /// # Errors
-/// The first thing that is wrong: syntax, a key that comes twice, a tag we do not know, aliases that copy too much,
-/// nesting deeper than 64, a second document.
+/// The first problem found: a syntax error, a duplicate key, an unknown tag, aliases that copy too much, nesting deeper
+/// than 64 levels, or a second document.
 pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
     let mut options = Options::default();
     options.emit_comments = false;
@@ -32,7 +34,7 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
     builder.document()
 }
 
-/// An anchor's value, with what copying it costs.
+/// The value of an anchor, with the cost of copying it.
 struct Anchored {
     node: Node,
     bytes: usize,
@@ -48,12 +50,12 @@ struct Builder<'a> {
     end: usize,
 }
 
-/// Where a node stands in the tree.
+/// The position of a node in the tree.
 #[derive(Clone, Copy)]
 struct Position {
     depth: usize,
     verbatim: bool,
-    /// Where a value stands that is not written at all: after its `:` or `-`.
+    /// The offset of a value that is not written at all: after its `:` or `-`.
     empty_at: usize,
 }
 
@@ -75,7 +77,7 @@ impl<'a> Builder<'a> {
         Diagnostic::error("not valid YAML").at(self.place(at..at + 1)).label(error.info())
     }
 
-    // The crate's list of events is open.
+    // The crate's event enum is non-exhaustive.
     #[expect(clippy::wildcard_enum_match_arm)]
     fn document(&mut self) -> Result<Node, Diagnostic> {
         let mut root = None;
@@ -87,7 +89,7 @@ impl<'a> Builder<'a> {
                     return Err(Diagnostic::error("a second document in one file")
                         .at(self.place(range))
                         .label("starts here")
-                        .help("put it into a file of its own"));
+                        .help("move it to a file of its own"));
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 node => {
@@ -99,7 +101,7 @@ impl<'a> Builder<'a> {
         Ok(root.unwrap_or_else(|| Node { value: Yaml::Null, place: self.place(0..0), style: Style::Plain, verbatim: false }))
     }
 
-    // The crate's list of events is open.
+    // The crate's event enum is non-exhaustive.
     #[expect(clippy::wildcard_enum_match_arm)]
     fn node(&mut self, event: Event<'a>, range: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         if position.depth > MAX_DEPTH {
@@ -136,13 +138,13 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, anchor: usize, range: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let Some(target) = self.anchors.get(&anchor) else {
-            return Err(Diagnostic::error("an alias inside its own anchor").at(self.place(range)).label("would never end"));
+            return Err(Diagnostic::error("an alias inside its own anchor").at(self.place(range)).label("this would never end"));
         };
         self.copied += target.bytes;
         if self.copied > MAX_COPIED {
             return Err(Diagnostic::error("aliases repeat too much")
                 .at(self.place(range))
-                .label(format!("with this the copies exceed {} MiB", MAX_COPIED >> 20)));
+                .label(format!("with this alias, the copies exceed {} MiB", MAX_COPIED >> 20)));
         }
         if position.depth + target.height > MAX_DEPTH {
             return Err(self.too_deep(range));
@@ -152,7 +154,7 @@ impl<'a> Builder<'a> {
         Ok(Anchored { node, bytes: target.bytes, height: target.height })
     }
 
-    /// Whether the tag is `!unsafe`; YAML's own tag of the expected kind changes nothing.
+    /// Returns whether the tag is `!unsafe`. YAML's own tag for the expected kind has no effect.
     fn tag(&self, tag: Option<&Tag>, expected: &str, range: &Range<usize>) -> Result<bool, Diagnostic> {
         let Some(tag) = tag else { return Ok(false) };
         if tag.core_suffix() == Some(expected) {
@@ -162,9 +164,9 @@ impl<'a> Builder<'a> {
         let at = self.place(range.clone());
         match name.as_str() {
             "!unsafe" => Ok(true),
-            VAULT | VAULT_ENCRYPTED => Err(Diagnostic::error("`!vault` is for a single text that Ansible Vault encrypted")
+            VAULT | VAULT_ENCRYPTED => Err(Diagnostic::error("`!vault` marks a single value that Ansible Vault encrypted")
                 .at(at)
-                .label("this is none")
+                .label("this is not such a value")
                 .help("`ansible-vault encrypt_string` prints such a value; whole files need no tag")),
             _ => Err(Diagnostic::error(format!("unknown tag `{name}`")).at(at).label("on this value")),
         }
@@ -186,15 +188,15 @@ impl<'a> Builder<'a> {
             let node = Node { value, place: self.place(range), style: Style::Quoted, verbatim: position.verbatim };
             return Ok(Anchored { node, bytes: size_of::<Node>() + text.len(), height: 0 });
         }
-        let wanted = tag.and_then(Tag::core_suffix);
-        let (value, style) = match wanted {
+        let expected = tag.and_then(Tag::core_suffix);
+        let (value, style) = match expected {
             Some("str") => (Yaml::Str(text.to_owned()), Style::Quoted),
             Some("float") => (text.parse().map_or_else(|_| plain_value(text), Yaml::Float), Style::Plain),
             Some("int" | "bool" | "null") => (plain_value(text), Style::Plain),
             _ if plain => (plain_value(text), Style::Plain),
             _ => (Yaml::Str(text.to_owned()), Style::Quoted),
         };
-        let fits = match wanted {
+        let fits = match expected {
             None | Some("str") => true,
             Some("int") => matches!(value, Yaml::Int(_)),
             Some("float") => matches!(value, Yaml::Float(_) | Yaml::Int(_)),
@@ -203,9 +205,11 @@ impl<'a> Builder<'a> {
         };
         if !fits {
             let name = tag.map(Tag::original).unwrap_or_default();
-            return Err(Diagnostic::error(format!("not what its tag `{name}` says")).at(self.place(range)).label("here"));
+            return Err(Diagnostic::error(format!("the value does not match its tag `{name}`"))
+                .at(self.place(range))
+                .label("here"));
         }
-        let verbatim = match wanted {
+        let verbatim = match expected {
             Some(_) => false,
             None => self.tag(tag, "str", &range)?,
         } || position.verbatim;
@@ -233,7 +237,7 @@ impl<'a> Builder<'a> {
 
     fn mapping(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let (mut entries, mut merged) = (Vec::<(Key, Node)>::new(), Vec::new());
-        // A map of many keys is checked for duplicates in one step per key.
+        // Finds duplicates in constant time per key, for maps with many keys.
         let mut seen = HashMap::<String, usize>::new();
         let (mut bytes, mut height) = (size_of::<Node>(), 0);
         loop {
@@ -247,10 +251,10 @@ impl<'a> Builder<'a> {
             if let Some(first) = seen.insert(key.name.clone(), entries.len())
                 && let Some((first, _)) = entries.get(first)
             {
-                return Err(Diagnostic::error(format!("the key `{}` comes twice", key.name))
+                return Err(Diagnostic::error(format!("duplicate key `{}`", key.name))
                     .at(key.place)
-                    .label("again here")
-                    .also(first.place.clone(), "first here"));
+                    .label("defined again here")
+                    .also(first.place.clone(), "first defined here"));
             }
             let (event, range) = self.next()?;
             let inside = Position { depth: position.depth + 1, empty_at: self.after_colon(key.place.range.end), ..position };
@@ -265,7 +269,7 @@ impl<'a> Builder<'a> {
             }
         }
         for (key, value) in merged {
-            // The map's own keys win, and of merged maps the earlier one.
+            // The map's own keys win; among merged maps, the earlier one wins.
             if !seen.contains_key(&key.name) {
                 seen.insert(key.name.clone(), entries.len());
                 entries.push((key, value));
@@ -303,21 +307,21 @@ impl<'a> Builder<'a> {
             let end = line.find("}}").map_or(line.len(), |end| end + 2);
             Diagnostic::error("an expression without quotes")
                 .at(self.place(map..map + end))
-                .label("YAML takes this for a map")
-                .help("put it into quotes: `\"{{ name }}\"`")
+                .label("YAML reads this as a map")
+                .help("quote it: `\"{{ name }}\"`")
         } else {
             Diagnostic::error("a key must be text").at(place).label("not text")
         })
     }
 
-    /// The offset after the `:` that follows a key.
+    /// Returns the offset after the `:` that follows a key.
     fn after_colon(&self, key_end: usize) -> usize {
         let rest = self.file.text.get(key_end..).unwrap_or_default();
         let blank = rest.len() - rest.trim_start().len();
         if rest[blank..].starts_with(':') { key_end + blank + 1 } else { key_end }
     }
 
-    /// The parser starts a list that is not indented below its key after its first `-`; for us it starts there.
+    /// Returns the offset of the first `-` of a list. For a list that is not indented below its key, the parser reports the offset after it.
     fn at_dash(&self, start: usize) -> usize {
         let before = self.file.text.get(..start).unwrap_or_default().trim_end();
         let opens = self.file.text.get(start..).unwrap_or_default();
@@ -325,7 +329,7 @@ impl<'a> Builder<'a> {
         if is_inside { before.len() - 1 } else { start }
     }
 
-    /// The parser ends a block collection where the next token starts; for us it ends with its last value.
+    /// Records where a flow collection ends. The parser ends a block collection where the next token starts; here it ends with its last value.
     fn close(&mut self, style: StructureStyle, end: usize) {
         if style == StructureStyle::Flow {
             self.end = end;
@@ -333,25 +337,25 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The entries that `<<` brings.
+/// Returns the entries that `<<` merges in.
 fn merge(value: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
     let place = value.place.clone();
-    let wrong = || Err(Diagnostic::error("`<<` takes a map or a list of maps").at(place.clone()).label("not a map"));
+    let error = || Err(Diagnostic::error("`<<` takes a map or a list of maps").at(place.clone()).label("not a map"));
     match value.value {
         Yaml::Map(entries) => Ok(entries),
         Yaml::Seq(items) => {
             let mut all = Vec::new();
             for item in items {
-                let Yaml::Map(entries) = item.value else { return wrong() };
+                let Yaml::Map(entries) = item.value else { return error() };
                 all.extend(entries);
             }
             Ok(all)
         }
-        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => wrong(),
+        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => error(),
     }
 }
 
-fn bytes(span: &Span) -> Range<usize> {
+fn bytes(span: &ParserSpan) -> Range<usize> {
     span.byte_range().unwrap_or(0..0)
 }
 

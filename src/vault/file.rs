@@ -1,4 +1,4 @@
-//! Files that Ansible Vault encrypted as a whole: read as YAML in which every text and number is a secret.
+//! Reads files that Ansible Vault encrypted as a whole: YAML in which every text and number is a secret.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::{
     template::is_template,
 };
 
-/// Decrypts a file and reads it. Places are those of the plain text, but what they show is masked, names of keys excepted.
+/// Decrypts a file and reads it. Places are those of the plain text, but everything except the names of keys is masked.
 ///
 /// # Errors
-/// A password that is missing or does not fit, a damaged file, plain text that is no YAML or holds templates.
+/// No password fits, the file is damaged, or the plain text is not YAML or contains templates.
 pub fn read(file: &Arc<SourceFile>, keys: &Keyring) -> Result<Node, Diagnostic> {
     let first = file.text.lines().next().unwrap_or_default().len();
     let plain = keys.open(&file.text).map_err(|error| {
@@ -22,25 +22,25 @@ pub fn read(file: &Arc<SourceFile>, keys: &Keyring) -> Result<Node, Diagnostic> 
         Diagnostic::error(title).at(Place::new(file, 0..first)).help(error.remedy())
     })?;
     if holds_token(plain.expose()) {
-        return Err(Diagnostic::error(format!("`{}` holds a character that is reserved for secrets", file.shown)));
+        return Err(Diagnostic::error(format!("`{}` contains a character that is reserved for secrets", file.shown)));
     }
     let mut open = SourceFile::new(file.shown.as_str(), plain.expose());
     let parsed = yaml::parse(&open);
     let mut shown = masked(plain.expose());
     let node = match parsed {
         Ok(mut node) => {
-            keep_keys(&node, plain.expose(), &mut shown);
+            unmask_keys(&node, plain.expose(), &mut shown);
             let shown = SourceFile::new(file.shown.as_str(), shown);
-            let closed = close(&mut node, &shown);
-            closed.map(|()| node)
+            let sealed = seal(&mut node, &shown);
+            sealed.map(|()| node)
         }
-        Err(wrong) => {
-            // Its own words may quote the text.
-            let place = wrong.place.map_or(0..0, |place| place.range);
-            Err(Diagnostic::error(format!("what is encrypted in `{}` is not valid YAML", file.shown))
+        Err(error) => {
+            // The parser's message may quote the text, so it is not shown.
+            let place = error.place.map_or(0..0, |place| place.range);
+            Err(Diagnostic::error(format!("the plain text of `{}` is not valid YAML", file.shown))
                 .at(Place::new(&SourceFile::new(file.shown.as_str(), shown), place))
                 .label("here")
-                .help(format!("look at it with `ansible-vault edit {}`", file.shown)))
+                .help(format!("inspect it with `ansible-vault edit {}`", file.shown)))
         }
     };
     if let Some(open) = Arc::get_mut(&mut open) {
@@ -49,37 +49,37 @@ pub fn read(file: &Arc<SourceFile>, keys: &Keyring) -> Result<Node, Diagnostic> 
     node
 }
 
-/// The text with a mark for every visible byte.
+/// Replaces every visible byte of a text with an asterisk.
 fn masked(text: &str) -> String {
     text.chars()
-        .flat_map(|letter| {
+        .flat_map(|character| {
             std::iter::repeat_n(
-                if letter.is_whitespace() { letter } else { '*' },
-                if letter.is_whitespace() { 1 } else { letter.len_utf8() },
+                if character.is_whitespace() { character } else { '*' },
+                if character.is_whitespace() { 1 } else { character.len_utf8() },
             )
         })
         .collect()
 }
 
-/// Puts the names of keys back.
-fn keep_keys(node: &Node, plain: &str, shown: &mut String) {
+/// Restores the names of keys in the masked text.
+fn unmask_keys(node: &Node, plain: &str, shown: &mut String) {
     match &node.value {
-        Yaml::Seq(items) => items.iter().for_each(|item| keep_keys(item, plain, shown)),
+        Yaml::Seq(items) => items.iter().for_each(|item| unmask_keys(item, plain, shown)),
         Yaml::Map(entries) => {
             for (key, value) in entries {
                 let end = key.place.range.end;
                 let end = if plain[end..].starts_with(':') { end + 1 } else { end };
                 shown.replace_range(key.place.range.start..end, &plain[key.place.range.start..end]);
-                keep_keys(value, plain, shown);
+                unmask_keys(value, plain, shown);
             }
         }
         Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => {}
     }
 }
 
-/// Makes secrets of texts and numbers, and lets every place refer to what may be shown. True, false and nothing are no secrets: a variable
-/// in an encrypted file may still decide something.
-fn close(node: &mut Node, shown: &Arc<SourceFile>) -> Result<(), Diagnostic> {
+/// Turns texts and numbers into secrets, and makes every place refer to the masked text. Booleans and null are not secrets: a variable
+/// in an encrypted file may still be used in a condition.
+fn seal(node: &mut Node, shown: &Arc<SourceFile>) -> Result<(), Diagnostic> {
     node.place.file = Arc::clone(shown);
     match &mut node.value {
         Yaml::Null | Yaml::Bool(_) | Yaml::Vaulted(_) => {}
@@ -89,20 +89,20 @@ fn close(node: &mut Node, shown: &Arc<SourceFile>) -> Result<(), Diagnostic> {
             }
             let text = node.scalar_text().unwrap_or_default().into_owned();
             if !node.verbatim && is_template(&text) {
-                return Err(Diagnostic::error("a template in an encrypted file: all of it is a secret, and nothing can be made of a secret")
+                return Err(Diagnostic::error("a template in an encrypted file: its whole text is a secret, and a secret cannot be rendered")
                     .at(node.place.clone())
-                    .help("put the template into a file in clear and only its secret parts here; or, if this is the value itself, tag it `!unsafe`"));
+                    .help("move the template to an unencrypted file and keep only its secret parts here; or, if the braces are part of the value, tag it `!unsafe`"));
             }
             if let Yaml::Str(old) = &mut node.value {
                 old.zeroize();
             }
             node.value = Yaml::Vaulted(Vaulted::Opened(Secret::new(text)));
         }
-        Yaml::Seq(items) => items.iter_mut().try_for_each(|item| close(item, shown))?,
+        Yaml::Seq(items) => items.iter_mut().try_for_each(|item| seal(item, shown))?,
         Yaml::Map(entries) => {
             for (key, value) in entries {
                 key.place.file = Arc::clone(shown);
-                close(value, shown)?;
+                seal(value, shown)?;
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What `ansible-vault` encrypts, read: formats 1.1 and 1.2 (with a label), AES256. Nothing is ever written in them.
+//! Decrypts what `ansible-vault` encrypted: formats 1.1 and 1.2 (with a label), cipher AES256. Nothing is ever encrypted here.
 //!
-//! After the header comes, in hexadecimal and broken into lines, `hex(salt) \n hex(hmac) \n hex(ciphertext)`. PBKDF2-HMAC-SHA256 makes 80 bytes of
-//! password and salt in 10 000 rounds: the key of AES-256-CTR, the key of the HMAC-SHA256 over the ciphertext, and the first counter; the plain
-//! text is padded as PKCS#7 says (Ansible documentation, "Ansible Vault payload format 1.1 - 1.2").
+//! After the header follows, in hexadecimal and broken into lines, `hex(salt) \n hex(hmac) \n hex(ciphertext)`. PBKDF2-HMAC-SHA256 derives 80 bytes
+//! from password and salt in 10 000 rounds: the key of AES-256-CTR, the key of the HMAC-SHA256 over the ciphertext, and the initial counter. The
+//! plain text is padded with PKCS#7 (Ansible documentation, "Ansible Vault payload format 1.1 - 1.2").
 
 mod file;
 
@@ -23,13 +23,13 @@ const MAGIC: &str = "$ANSIBLE_VAULT;";
 const ROUNDS: u32 = 10_000;
 const BLOCK: usize = 16;
 
-/// Whether a text says of itself that Ansible Vault encrypted it.
+/// Whether a text has the header of Ansible Vault.
 #[must_use]
 pub fn is_encrypted(text: &str) -> bool {
     text.starts_with(MAGIC)
 }
 
-/// Whether a text can be what `ansible-vault` wrote, as far as can be told without a password.
+/// Checks that a text is well formed, as far as this is possible without a password.
 ///
 /// # Errors
 /// [`VaultError`].
@@ -37,50 +37,53 @@ pub fn check(text: &str) -> Result<(), VaultError> {
     Envelope::parse(text).map(drop)
 }
 
-/// Why a text cannot be decrypted. Never holds anything of the plain text.
+/// Why a text cannot be decrypted. Never contains any of the plain text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// It does not begin as it should.
+    /// The header is missing.
     #[error("it does not begin with `$ANSIBLE_VAULT;`")]
     NotEncrypted,
-    /// Another version.
-    #[error("format `{0}` of Ansible Vault is not known; 1.1 and 1.2 are")]
+    /// The format is not supported.
+    #[error("format `{0}` of Ansible Vault is not supported; 1.1 and 1.2 are")]
     Format(String),
-    /// Another cipher.
-    #[error("cipher `{0}` of Ansible Vault is not known; `AES256` is")]
+    /// The cipher is not supported.
+    #[error("cipher `{0}` of Ansible Vault is not supported; `AES256` is")]
     Cipher(String),
-    /// It was cut short or changed by hand.
+    /// The text was truncated or changed by hand.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
-    /// There is no password at all.
+    /// There is no password.
     #[error("no vault password was given")]
     NoPassword,
-    /// No password fits.
+    /// None of the passwords fits: how many were tried, and the label of the text.
     #[error("{}", wrong_password(*.0, .1.as_deref()))]
     WrongPassword(usize, Option<String>),
-    /// What comes out is not text.
-    #[error("what was encrypted is not UTF-8 text")]
+    /// The plain text is not UTF-8.
+    #[error("the plain text is not UTF-8")]
     NotText,
 }
 
 fn wrong_password(tried: usize, label: Option<&str>) -> String {
     let label = label.map(|label| format!(" (it is labelled `{label}`)")).unwrap_or_default();
-    let given =
-        if tried == 1 { "the vault password does not fit".to_owned() } else { format!("none of {tried} vault passwords fits") };
-    format!("{given}, or it was damaged{label}")
+    let reason = if tried == 1 {
+        "the vault password is wrong".to_owned()
+    } else {
+        format!("none of the {tried} vault passwords is right")
+    };
+    format!("{reason}, or the text is damaged{label}")
 }
 
 impl VaultError {
-    /// What to do.
+    /// Returns what the user can do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::NotEncrypted => "`ansible-vault encrypt_string` prints it as it should be",
-            Self::Format(_) | Self::Cipher(_) => "encrypt it anew with a current `ansible-vault`",
-            Self::Damaged(_) | Self::NotText => "restore it, or encrypt the value anew with `ansible-vault`",
-            Self::NoPassword => "say `--vault-password-file FILE` or `--ask-vault-pass`, or set ANSIBLE_VAULT_PASSWORD_FILE",
+            Self::NotEncrypted => "`ansible-vault encrypt_string` prints a valid value",
+            Self::Format(_) | Self::Cipher(_) => "encrypt it again with a current `ansible-vault`",
+            Self::Damaged(_) | Self::NotText => "restore it, or encrypt the value again with `ansible-vault`",
+            Self::NoPassword => "use `--vault-password-file FILE` or `--ask-vault-pass`, or set ANSIBLE_VAULT_PASSWORD_FILE",
             Self::WrongPassword(..) => {
-                "see --vault-password-file, --ask-vault-pass and --vault-id; `ansible-vault view` tries a password"
+                "see --vault-password-file, --ask-vault-pass and --vault-id; try a password with `ansible-vault view`"
             }
         }
     }
@@ -88,10 +91,10 @@ impl VaultError {
 
 /// The passwords of a run. Their memory is wiped when they are dropped.
 #[derive(Clone, Default)]
-pub struct Keyring(Vec<Key>);
+pub struct Keyring(Vec<VaultPassword>);
 
 #[derive(Clone)]
-struct Key {
+struct VaultPassword {
     label: String,
     password: Zeroizing<Vec<u8>>,
 }
@@ -105,16 +108,16 @@ impl std::fmt::Debug for Keyring {
 impl Keyring {
     /// Adds a password under the label of its vault id.
     pub fn add(&mut self, label: &str, password: Zeroizing<Vec<u8>>) {
-        self.0.push(Key { label: label.to_owned(), password });
+        self.0.push(VaultPassword { label: label.to_owned(), password });
     }
 
-    /// Whether there is any.
+    /// Whether there are no passwords.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The plain text. As with Ansible, passwords with the text's own label are tried first, then the others.
+    /// Decrypts a text. As in Ansible, passwords with the text's own label are tried first, then the others.
     ///
     /// # Errors
     /// [`VaultError`].
@@ -123,8 +126,8 @@ impl Keyring {
         if self.0.is_empty() {
             return Err(VaultError::NoPassword);
         }
-        let own = |key: &&Key| envelope.label.as_deref() == Some(key.label.as_str());
-        let (first, others): (Vec<&Key>, Vec<&Key>) = self.0.iter().partition(own);
+        let own = |key: &&VaultPassword| envelope.label.as_deref() == Some(key.label.as_str());
+        let (first, others): (Vec<&VaultPassword>, Vec<&VaultPassword>) = self.0.iter().partition(own);
         for key in first.into_iter().chain(others) {
             if let Some(plain) = envelope.open(&key.password)? {
                 let text = String::from_utf8(std::mem::take(&mut *Zeroizing::new(plain))).map_err(|error| {
@@ -138,7 +141,7 @@ impl Keyring {
     }
 }
 
-/// An encrypted text, taken apart.
+/// The parts of an encrypted text.
 struct Envelope {
     label: Option<String>,
     salt: Vec<u8>,
@@ -161,22 +164,22 @@ impl Envelope {
         }
         let label = words.next().filter(|_| format == "1.2").map(str::to_owned);
         let damaged = VaultError::Damaged;
-        let hexadecimal = || damaged("what follows the first line is not hexadecimal, or was cut short");
+        let hexadecimal = || damaged("the text after the first line is not hexadecimal, or was truncated");
         let body: String = lines.map(str::trim).collect();
         let body = unhex(body.as_bytes()).ok_or_else(hexadecimal)?;
         let mut parts = body.splitn(3, |byte| *byte == b'\n').map(unhex);
-        let mut part = || parts.next().flatten().ok_or_else(|| damaged("it was cut short"));
+        let mut part = || parts.next().flatten().ok_or_else(|| damaged("it was truncated"));
         let (salt, mac, ciphertext) = (part()?, part()?, part()?);
         if mac.len() != 32 || ciphertext.is_empty() || !ciphertext.len().is_multiple_of(BLOCK) {
-            return Err(damaged("it was cut short"));
+            return Err(damaged("it was truncated"));
         }
         Ok(Self { label, salt, mac, ciphertext })
     }
 
-    /// The plain bytes; nothing when the password does not fit.
+    /// Returns the plain bytes, or `None` if the password does not fit.
     fn open(&self, password: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
         let mut keys = Zeroizing::new([0_u8; 80]);
-        // HMAC takes keys of every length (RFC 2104), so there is always a result here and below.
+        // HMAC accepts keys of any length (RFC 2104), so this and the next call never fail.
         if pbkdf2::pbkdf2::<Hmac<Sha256>>(password, &self.salt, ROUNDS, keys.as_mut()).is_err() {
             return Ok(None);
         }

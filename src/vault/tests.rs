@@ -1,4 +1,4 @@
-//! Texts that the real `ansible-vault` wrote, whole and broken.
+//! Texts that the real `ansible-vault` wrote, intact and damaged.
 //!
 //! `fixture/` was made with ansible-core 2.19: `ansible-vault encrypt` with `--vault-password-file` (a file that holds `the-fixture-password`), the one
 //! that is labelled with `--vault-id prod@FILE` (`the other password`), and `inline` with `encrypt_string --stdin-name x`.
@@ -21,32 +21,32 @@ fn open(text: &str) -> Result<String, VaultError> {
 }
 
 #[test]
-fn what_ansible_vault_encrypted_is_read() {
+fn texts_that_ansible_vault_encrypted_are_decrypted() {
     assert_eq!(open(INLINE).as_deref(), Ok("sn0wman-☃-value"));
-    // Padding of a whole block, and of nothing but padding.
+    // A whole block of padding, and an empty text that is only padding.
     assert_eq!(open(include_str!("fixture/block")).as_deref(), Ok("0123456789abcdef"));
     assert_eq!(open(include_str!("fixture/empty")).as_deref(), Ok(""));
     assert!(open(include_str!("fixture/vars.yml")).unwrap().starts_with("vault_redis_password: \"p@ss w0rd/+\""));
     assert_eq!(open(include_str!("fixture/bytes")), Err(VaultError::NotText));
-    // As YAML and editors may hand it over.
+    // As YAML and editors may pass it on.
     assert_eq!(open(&INLINE.replace('\n', "\r\n")).as_deref(), Ok("sn0wman-☃-value"));
     assert_eq!(open(&format!("{INLINE}\n\n")).as_deref(), Ok("sn0wman-☃-value"));
 }
 
 #[test]
-fn every_password_is_tried_those_with_the_label_first() {
+fn every_password_is_tried_and_those_with_the_label_first() {
     let fits = ("prod", "the other password");
     for passwords in [vec![fits], vec![("a", "x"), fits], vec![("a", "x"), ("b", fits.1)]] {
         assert_eq!(keys(&passwords).open(LABELLED).unwrap().expose(), "labelled value");
     }
     let wrong = keys(&[("a", "x"), ("b", "y")]).open(LABELLED).unwrap_err();
-    assert_eq!(wrong.to_string(), "none of 2 vault passwords fits, or it was damaged (it is labelled `prod`)");
-    assert_eq!(keys(&[("a", "x")]).open(INLINE).unwrap_err().to_string(), "the vault password does not fit, or it was damaged");
+    assert_eq!(wrong.to_string(), "none of the 2 vault passwords is right, or the text is damaged (it is labelled `prod`)");
+    assert_eq!(keys(&[("a", "x")]).open(INLINE).unwrap_err().to_string(), "the vault password is wrong, or the text is damaged");
     assert_eq!(Keyring::default().open(INLINE).unwrap_err(), VaultError::NoPassword);
 }
 
 #[test]
-fn what_was_cut_or_changed_is_refused() {
+fn truncated_or_changed_texts_are_refused() {
     assert_eq!(open("hunter2").unwrap_err(), VaultError::NotEncrypted);
     assert_eq!(open(&INLINE.replace("1.1", "1.0")).unwrap_err(), VaultError::Format("1.0".to_owned()));
     assert_eq!(open(&INLINE.replace("AES256", "AES")).unwrap_err(), VaultError::Cipher("AES".to_owned()));
@@ -61,7 +61,7 @@ fn what_was_cut_or_changed_is_refused() {
     let flipped = if last.ends_with('0') { '1' } else { '0' };
     let changed = format!("{}{flipped}", &last[..last.len() - 1]);
     assert_eq!(open(&changed).unwrap_err(), VaultError::WrongPassword(1, None));
-    // Any text at all ends in an error and not in a panic.
+    // No text causes a panic.
     for hostile in
         ["$ANSIBLE_VAULT;", "$ANSIBLE_VAULT;1.1;AES256\n", "$ANSIBLE_VAULT;1.1;AES256\n0a0a\n", "$ANSIBLE_VAULT;1.2;AES256;\né"]
     {

@@ -77,32 +77,32 @@ fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
     insta::with_settings!({filters => vec![(r" ( *)~\d+[^ ]*( \d+\w|  ?[KM]?i?B)?", " ~…")]}, {
         insta::assert_snapshot!(text.stdout, @r"
         database_vm
-          db  name, patterns     keys  expire  do not  mean TTL  memory
-          0   main                 10       3       7 ~…
-                session:*           2       1       1 ~… ~…
-                cache:*             1       1       0 ~… ~…
-                queue:*             1       0       1 ~…
-                ratelimit:*         1       1       0 ~… ~…
-                (unknown)           4       0       4 ~…
-          1   knowledge             3       0       3 ~…
-                llama_index/*       1       0       1 ~…
-                fact:*              1       0       1 ~…
-                index:documents     1       0       1 ~…
-          2   prompts               0       0       0 ~…
-          3   analytics             2       1       1 ~…
-                usage:*             1       0       1 ~…
-                counter:*           1       1       0 ~… ~…
-          7   (no name)             1       0       1 ~…
-                (unknown)           1       0       1 ~…
+          db  name, patterns     keys  with TTL  no TTL  mean TTL  memory
+          0   main                 10         3       7 ~…
+                session:*           2         1       1 ~… ~…
+                cache:*             1         1       0 ~… ~…
+                queue:*             1         0       1 ~…
+                ratelimit:*         1         1       0 ~… ~…
+                (unknown)           4         0       4 ~…
+          1   knowledge             3         0       3 ~…
+                llama_index/*       1         0       1 ~…
+                fact:*              1         0       1 ~…
+                index:documents     1         0       1 ~…
+          2   prompts               0         0       0 ~…
+          3   analytics             2         1       1 ~…
+                usage:*             1         0       1 ~…
+                counter:*           1         1       0 ~… ~…
+          7   (no name)             1         0       1 ~…
+                (unknown)           1         0       1 ~…
           index `vectors` of `llama_index/vector_store/default*`: 0 documents
           ! main: 1 key of `session:*` never expires, such as `session:forgotten`
           ! main: 2 keys fit no pattern of the schema, such as ``, `\xff\x00\xfe`
-          ! main: 1 key `fact:…` fits no pattern of the schema: `fact:lost`; `fact:*` belongs into knowledge
+          ! main: 1 key `fact:…` fits no pattern of the schema: `fact:lost`; `fact:*` belongs in knowledge
           ! main: 1 key `stray\n\x1b[2Jkey:…` fits no pattern of the schema: `stray\n\x1b[2Jkey:1`
           ! main: 1 key longer than 64 KiB
           ! knowledge: 1 key with vectors: `llama_index/vector_store/default/doc_1`: RediSearch indexes database 0 only, so no search finds them, whatever the schema says
-          ! knowledge: the index `vectors` of database 0 takes such keys for its own when they are written here, and finds them empty
-          ! database 7 holds 1 key and has no name in redis_database_names
+          ! knowledge: the index `vectors` of database 0 also tracks such keys when they are written here, but finds them empty
+          ! database 7 contains 1 key and has no name in redis_database_names
         ");
     });
     // On a terminal nothing is wider than that, and no key does anything to it.
@@ -272,12 +272,12 @@ fn the_server_is_told_without_a_secret() {
     node.sh("sed -i 's/^REDIS_PASSWORD=.*/REDIS_PASSWORD=wr0ng-passw0rd-here/' /etc/autobot/database-secrets.env");
     let ran = project.run(&["redis", "info"]);
     ran.assert_code(1);
-    insta::assert_snapshot!(ran.stderr, @"error: database_vm: Redis at 127.0.0.1:6379: it does not take `REDIS_PASSWORD` of `/etc/autobot/database-secrets.env`: WRONGPASS invalid username-password pair or user is disabled.");
+    insta::assert_snapshot!(ran.stderr, @"error: database_vm: Redis at 127.0.0.1:6379: it rejected `REDIS_PASSWORD` from `/etc/autobot/database-secrets.env`: WRONGPASS invalid username-password pair or user is disabled.");
     node.sh("rm /etc/autobot/database-secrets.env");
-    insta::assert_snapshot!(project.run(&["redis", "info"]).assert_code(1).stderr, @"error: database_vm: `/etc/autobot/database-secrets.env` is not there or cannot be read: nothing was deployed yet, or it was lost");
+    insta::assert_snapshot!(project.run(&["redis", "info"]).assert_code(1).stderr, @"error: database_vm: `/etc/autobot/database-secrets.env` does not exist or cannot be read: the role was not deployed yet, or the file was lost");
     node.sh("systemctl stop autobot-database-redis; echo REDIS_PASSWORD=x >/etc/autobot/database-secrets.env");
     let error = project.run(&["redis", "info"]).assert_code(1).stderr.clone();
-    assert!(error.contains("Redis at 127.0.0.1:6379: nobody answers there ("), "{error}");
+    assert!(error.contains("Redis at 127.0.0.1:6379: there is no answer ("), "{error}");
 }
 
 /// `SET`s with a last use so long ago, as only `RESTORE` can say it.
@@ -373,9 +373,9 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     check.assert_code(2);
     insta::assert_snapshot!(check.stdout, @r"
     database_vm
-      database  pattern  keys  would go  such as
-      main      cache:*     4         2  cache:api:old:1 cache:odd\n\x00\xff
-      2 keys older than 7d would be deleted; nothing was
+      database  pattern  keys  to delete  examples
+      main      cache:*     4          2  cache:api:old:1 cache:odd\n\x00\xff
+      2 keys older than 7d would be deleted; nothing was deleted
     ");
     assert_eq!(keys(&node), before, "a check deletes nothing");
     let cleaned = told(&project, &["cleanup", "cache", "--older-than", "7d"]);
@@ -392,19 +392,19 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     text.assert_code(2);
     insta::assert_snapshot!(text.stdout, @"
     database_vm
-      database   pattern    keys  deleted  such as
+      database   pattern    keys  deleted  examples
       analytics  metrics:*     5        2  metrics:api:time:2024-12-31-23 metrics:no:date
       analytics  usage:*       2        1  usage:2025-01-15:u1
       analytics  errors:*      1        1  errors:2025-01-15:timeout
       analytics  counter:*     2        1  counter:idle
-      5 keys older than 7d deleted
+      deleted 5 keys older than 7d
     ");
     let last = keys(&node);
     assert_eq!(now.difference(&last).map(String::as_str).collect::<Vec<_>>(), old_analytics.map(|key| format!("3 \"{key}\"")));
 
     // Again there is nothing to do.
     let again = project.run(&["redis", "cleanup", "analytics", "--older-than", "7d", "--detailed-exitcode"]);
-    assert!(again.assert_code(0).stdout.ends_with("  nothing of analytics is older than 7d\n"), "{}", again.stdout);
+    assert!(again.assert_code(0).stdout.ends_with("  no analytics keys are older than 7d\n"), "{}", again.stdout);
     assert_eq!(keys(&node), last);
 
     // More than a batch: all of them go, and what is younger stays. Nothing that holds the server up is said.
@@ -428,7 +428,7 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     // A policy under which nobody knows when a key was used.
     cli_at(&node, 6390, "CONFIG SET maxmemory-policy allkeys-lfu\n");
     let ran = project.run(&["redis", "cleanup", "cache", "--older-than", "1m"]);
-    assert!(ran.assert_code(1).stderr.contains("maxmemory-policy is an lfu one"), "{}", ran.stderr);
+    assert!(ran.assert_code(1).stderr.contains("maxmemory-policy is an LFU policy"), "{}", ran.stderr);
 }
 
 const GATED: &str =

@@ -1,4 +1,4 @@
-//! ansible-core of a pinned version, in a virtual environment below `target/`, and a process of it that answers questions.
+//! A pinned version of ansible-core in a virtual environment below `target/`, and a process with it that answers queries.
 
 use std::{
     fs,
@@ -10,28 +10,28 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// What a command of Ansible did.
-pub(crate) struct Ran {
+/// The result of an Ansible command.
+pub(crate) struct CommandResult {
     pub(crate) code: i64,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// The hosts that a pattern selects in several orders of Ansible's sets; none where one of its parts matches nothing.
+/// The hosts that a pattern selects, for several iteration orders of Ansible's sets; `None` if a part of the pattern matches nothing.
 #[derive(Debug)]
-pub(crate) struct Selected(pub(crate) Vec<Option<Vec<String>>>);
+pub(crate) struct Selection(pub(crate) Vec<Option<Vec<String>>>);
 
-impl Selected {
-    /// The answer, if it does not hang on the order of a set.
-    pub(crate) fn certain(&self) -> Option<&Option<Vec<String>>> {
+impl Selection {
+    /// Returns the selection if it does not depend on the order of a set.
+    pub(crate) fn unambiguous(&self) -> Option<&Option<Vec<String>>> {
         self.0.iter().all(|hosts| *hosts == self.0[0]).then(|| &self.0[0])
     }
 }
 
-/// A process that has Ansible imported.
+/// A process that has imported Ansible.
 pub(crate) struct Ansible {
     child: Child,
-    questions: ChildStdin,
+    queries: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
@@ -39,7 +39,7 @@ fn here(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(file)
 }
 
-/// The environment's directory of programs. Installed once; anew when the requirements change.
+/// Returns the directory of programs of the environment, which is installed once, and again when the requirements change.
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -70,7 +70,7 @@ fn programs() -> &'static Path {
     })
 }
 
-/// A program of Ansible's with nothing of this machine's configuration.
+/// Returns a command that runs a program of Ansible, isolated from the configuration of this machine.
 pub(crate) fn command(program: &str) -> Command {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ansible-home");
     fs::create_dir_all(&home).unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn command(program: &str) -> Command {
         ("ANSIBLE_NOCOLOR", "1"),
         ("PYTHONHASHSEED", "0"),
     ]);
-    // Without these Ansible only warns about what it could not read, and about patterns that match nothing.
+    // Without these, Ansible only warns about files that it cannot read, and about patterns that match nothing.
     command.envs([("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1"), ("ANSIBLE_HOST_PATTERN_MISMATCH", "error")]);
     command.env("HOME", &home).env("ANSIBLE_HOME", &home).env("ANSIBLE_CONFIG", &config).stdin(Stdio::null());
     command
@@ -92,35 +92,35 @@ pub(crate) fn command(program: &str) -> Command {
 impl Ansible {
     pub(crate) fn start() -> Self {
         let mut child = command("python").arg(here("answers.py")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (questions, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, questions, answers }
+        let (queries, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, queries, answers }
     }
 
-    fn ask(&mut self, question: &Value) -> Value {
-        writeln!(self.questions, "{question}").unwrap();
+    fn send(&mut self, query: &Value) -> Value {
+        writeln!(self.queries, "{query}").unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
-        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: no answer to {question}"))
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: no answer to {query}"))
     }
 
     /// Runs `ansible` or `ansible-inventory`.
-    pub(crate) fn run(&mut self, arguments: &[&str], directory: &Path) -> Ran {
-        let answer = self.ask(&json!({ "run": arguments, "directory": directory }));
+    pub(crate) fn run(&mut self, arguments: &[&str], directory: &Path) -> CommandResult {
+        let answer = self.send(&json!({ "run": arguments, "directory": directory }));
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
-        Ran { code: answer["code"].as_i64().unwrap(), stdout: text("stdout"), stderr: text("stderr") }
+        CommandResult { code: answer["code"].as_i64().unwrap(), stdout: text("stdout"), stderr: text("stderr") }
     }
 
-    /// What each pattern selects. `as_limit`: as `--limit` of `all`.
-    pub(crate) fn select(&mut self, patterns: &[String], inventory: &str, directory: &Path, as_limit: bool) -> Vec<Selected> {
-        let question = json!({ "patterns": patterns, "sources": [inventory], "directory": directory, "as_limit": as_limit });
-        let answers: Vec<Vec<Option<Vec<String>>>> = serde_json::from_value(self.ask(&question)).unwrap();
-        answers.into_iter().map(Selected).collect()
+    /// Returns the selection of each pattern. With `as_limit`, the pattern is used as `--limit` of `all`.
+    pub(crate) fn select(&mut self, patterns: &[String], inventory: &str, directory: &Path, as_limit: bool) -> Vec<Selection> {
+        let query = json!({ "patterns": patterns, "sources": [inventory], "directory": directory, "as_limit": as_limit });
+        let answers: Vec<Vec<Option<Vec<String>>>> = serde_json::from_value(self.send(&query)).unwrap();
+        answers.into_iter().map(Selection).collect()
     }
 }
 
 impl Drop for Ansible {
     fn drop(&mut self) {
-        // It sleeps in a read and holds nothing.
+        // It is blocked in a read and holds no resources.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

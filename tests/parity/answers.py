@@ -1,10 +1,10 @@
-"""Answers for tests/parity: what ansible-core makes of inventories and host patterns.
+"""Answers queries of tests/parity: how ansible-core reads inventories and host patterns.
 
-One question per line on standard input, one answer per line on standard output, both JSON.
+One query per line on standard input, one answer per line on standard output, both in JSON.
   {"run": ["ansible-inventory", "--list", ...], "directory": DIR}  -> {"code", "stdout", "stderr"}
   {"patterns": [...], "sources": [...], "directory": DIR, "as_limit": BOOL}
-      -> for each pattern, in several orders of sets: ["host", ...], or null where a part matches nothing
-A command runs in a fork of this process: nothing is left of one for the next, and importing Ansible costs its half second once.
+      -> for each pattern and for several orders of sets: ["host", ...], or null if a part matches nothing
+A command runs in a fork of this process, so that commands do not affect each other and the half second to import Ansible is spent once.
 """
 
 import io
@@ -52,7 +52,7 @@ def select(patterns, sources, directory, as_limit):
     from ansible.parsing.dataloader import DataLoader
 
     os.chdir(directory)
-    # The names of the corpus bring warnings.
+    # The names in the corpus cause warnings.
     sys.stderr = io.StringIO()
 
     def hosts(inventory, pattern):
@@ -65,7 +65,7 @@ def select(patterns, sources, directory, as_limit):
         except AnsibleError:
             return None
 
-    # Ansible keeps groups in sets, whose order hangs on where they lie in memory. Several orders tell what is certain.
+    # Ansible keeps groups in sets, whose order depends on memory addresses. Several orders show which results do not depend on it.
     answers = []
     for seed in range(ORDERS):
         Group.__hash__ = lambda group, seed=seed: hash((seed, group.name))
@@ -76,13 +76,13 @@ def select(patterns, sources, directory, as_limit):
 
 
 def main():
-    # Imports what every fork needs: plugins too, which a list of hosts alone would not.
+    # Imports everything that forks need, including plugins, which a plain list of hosts would not import.
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         file.write("all: {hosts: {h: }}")
         file.flush()
         select(["all"], [file.name], "/", False)
     answers = os.fdopen(os.dup(1), "w")
-    # What Ansible prints by itself is no answer.
+    # Ansible's own output must not be mistaken for an answer.
     os.dup2(2, 1)
     for line in sys.stdin:
         question = json.loads(line)

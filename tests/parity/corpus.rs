@@ -1,4 +1,4 @@
-//! `inventory list`, `graph` and `host` against `ansible-inventory --list`, `--graph` and `--host`, word for word, on the
+//! Compares the output of `inventory list`, `graph` and `host` with that of `ansible-inventory --list`, `--graph` and `--host`, for the
 //! inventories in tests/inventories.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use crate::ansible::{self, Ansible};
 
-/// A copy of the inventories where `roles/` makes every directory a project of ours.
+/// Copies the inventories. In the copy, a directory `roles/` makes every directory a project.
 fn inventories() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inventories/.");
@@ -17,7 +17,7 @@ fn inventories() -> tempfile::TempDir {
     copy
 }
 
-/// What is in a directory of the corpus, sorted.
+/// Returns the entries of a directory of the corpus, sorted.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
@@ -31,13 +31,13 @@ struct Case {
 }
 
 impl Case {
-    /// An inventory that is one file.
+    /// Returns a case with an inventory that is one file.
     fn file(path: &Path) -> Self {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         Self { project: path.parent().unwrap().to_owned(), inventories: vec![name] }
     }
 
-    /// A directory; its file `arguments` says what to give to `-i`, if that is not `inventory`.
+    /// Returns a case that is a directory. Its file `arguments`, if it exists, lists the arguments of `-i`; the default is `inventory`.
     fn project(path: &Path) -> Self {
         let arguments = fs::read_to_string(path.join("arguments")).unwrap_or_else(|_| "inventory".to_owned());
         Self { project: path.to_owned(), inventories: arguments.lines().map(str::to_owned).collect() }
@@ -58,14 +58,14 @@ impl Case {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
-    fn theirs(&self, ansible: &mut Ansible, words: &[&str]) -> ansible::Ran {
+    fn theirs(&self, ansible: &mut Ansible, words: &[&str]) -> ansible::CommandResult {
         let mut arguments = vec!["ansible-inventory", "--playbook-dir", "."];
         arguments.extend(self.inventories.iter().flat_map(|inventory| ["-i", inventory]));
         arguments.extend(words);
         ansible.run(&arguments, &self.project)
     }
 
-    /// What differs, and how many outputs were compared.
+    /// Returns the differences, and how many outputs were compared.
     fn compare(&self, ansible: &mut Ansible) -> (Vec<String>, usize) {
         let mut hosts: Vec<String> = self
             .ours(&["list"])
@@ -74,7 +74,7 @@ impl Case {
             .filter_map(|line| Some(line.split("  ").next()?.to_owned()))
             .filter(|host| !host.is_empty())
             .collect();
-        // Three of them say enough; `list` shows the variables of all.
+        // Three hosts are enough, because `list` shows the variables of all.
         if hosts.len() > 3 {
             hosts = vec![hosts[0].clone(), hosts[hosts.len() / 2].clone(), hosts[hosts.len() - 1].clone()];
         }
@@ -114,24 +114,24 @@ fn inventories_are_read_as_ansible_reads_them() {
 }
 
 #[test]
-fn what_ansible_refuses_is_refused() {
+fn inventories_that_ansible_refuses_are_refused() {
     let copy = inventories();
     let mut ansible = Ansible::start();
-    let (mut wrong, files) = (Vec::new(), entries(&copy.path().join("refused")));
+    let (mut differences, files) = (Vec::new(), entries(&copy.path().join("refused")));
     assert!(files.len() > 30, "the corpus was not found");
     for case in files.iter().map(|path| Case::file(path)) {
         let (code, _, errors) = case.ours(&["list", "-o", "text"]);
         let theirs = case.theirs(&mut ansible, &["--list"]).code;
         // Each error names the file, or the program.
         if code != 4 || !errors.contains(case.inventories[0].as_str()) || theirs == 0 {
-            wrong.push(format!("{}: ours {code}, ansible {theirs}\n{errors}", case.name()));
+            differences.push(format!("{}: ours {code}, ansible {theirs}\n{errors}", case.name()));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[test]
-fn where_we_are_stricter_the_documentation_says_so() {
+fn every_stricter_rule_is_documented() {
     let copy = inventories();
     let mut ansible = Ansible::start();
     let documentation = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/INVENTORY.md")).unwrap();
@@ -146,7 +146,7 @@ fn where_we_are_stricter_the_documentation_says_so() {
 }
 
 #[test]
-fn the_programs_themselves_print_what_their_answering_process_says() {
+fn the_programs_print_the_same_as_the_answering_process() {
     let copy = inventories();
     let case = Case::project(&copy.path().join("projects/precedence"));
     for words in [["--list"], ["--graph"]] {

@@ -1,4 +1,4 @@
-//! What a host pattern selects, and in which order, against Ansible's own selection.
+//! Compares the hosts that a pattern selects, and their order, with Ansible's own selection.
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use proptest::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::ansible::{self, Ansible, Selected};
+use crate::ansible::{self, Ansible, Selection};
 
 const INVENTORIES: usize = 25;
 const PATTERNS_OF_EACH: usize = 60;
 
-/// Some are a host and a group, some have dots, one is an address.
+/// Some names are both a host and a group, some contain dots, and one is an address.
 const GROUPS: [&str; 8] = ["web", "db", "web2", "prod", "eu", "db-eu", "a.b", "x"];
 const HOSTS: [&str; 11] = ["web1", "web2", "db1", "db2", "db3", "a.b", "h.lan", "10.0.0.1", "x", "2001:db8::1", "Ü"];
 
-/// Groups with hosts of theirs, and children that stand further down: an inventory in JSON.
+/// Generates an inventory in JSON: groups with hosts, and with children that are defined later.
 fn inventory() -> impl Strategy<Value = String> {
     let group = (prop::collection::vec(select(&HOSTS[..]), 0..5), prop::collection::vec(any::<prop::sample::Index>(), 0..3));
     (Just(GROUPS.to_vec()).prop_shuffle(), prop::collection::vec(group, GROUPS.len()), Just(HOSTS.to_vec()).prop_shuffle())
@@ -68,10 +68,10 @@ fn part() -> impl Strategy<Value = String> {
         3 => indexed.prop_map(|(name, subscript)| format!("{name}{subscript}")),
     ];
     (prop_oneof![30 => Just(""), 8 => Just("&"), 12 => Just("!"), 1 => Just("!!")], part)
-        .prop_map(|(sign, part)| format!("{sign}{part}"))
+        .prop_map(|(operator, part)| format!("{operator}{part}"))
 }
 
-/// A pattern, and its parts.
+/// Generates a pattern; also returns its parts.
 fn pattern() -> impl Strategy<Value = (String, Vec<String>)> {
     let separators =
         prop_oneof![4 => Just([":"; 3]), 4 => Just([","; 3]), 1 => Just([", ", ":", ","]), 1 => Just([" ", ":", " "])];
@@ -89,49 +89,49 @@ fn load(path: &Path) -> Inventory {
     Inventory::load(&[source], path.parent().unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// What a subscript is taken from: `web` of `web[-2]`, `web[0:1]`, `web[0-1]` and `web[1:]`, but nothing of `db[12]x` or `db[!1]`.
+/// Returns the name before a subscript: `web` for `web[-2]`, `web[0:1]`, `web[0-1]` and `web[1:]`, but `None` for `db[12]x` or `db[!1]`.
 fn subscripted(part: &str) -> Option<&str> {
     let (name, inside) = part.strip_suffix(']')?.rsplit_once('[')?;
     let is_subscript = inside.bytes().all(|byte| byte.is_ascii_digit() || b"-:".contains(&byte)) && !name.starts_with('~');
     is_subscript.then_some(name)
 }
 
-/// How the two compare: exactly, as sets only because Ansible itself has no certain order, or not. `alone` is what Ansible makes of a
-/// part of the pattern.
+/// Classifies how both selections compare: equal, equal as sets only because Ansible's own order is undefined, or different. `alone` returns
+/// Ansible's selection for a part of the pattern.
 fn verdict<'t>(
     ours: &Result<Vec<String>, PatternError>,
-    theirs: &Selected,
+    theirs: &Selection,
     (pattern, parts): (&str, &[String]),
-    alone: impl Fn(&str) -> &'t Selected,
+    alone: impl Fn(&str) -> &'t Selection,
 ) -> Result<&'static str, String> {
-    let wrong = || Err(format!("`{pattern}`: ours {ours:?}, ansible {theirs:?}"));
+    let different = || Err(format!("`{pattern}`: ours {ours:?}, ansible {theirs:?}"));
     let sorted = |hosts: &[String]| {
         let mut hosts = hosts.to_vec();
         hosts.sort();
         hosts
     };
-    let is_nothing = |theirs: &Selected| theirs.0.iter().all(|hosts| hosts.as_ref().is_none_or(Vec::is_empty));
-    match (ours, theirs.certain()) {
+    let is_nothing = |theirs: &Selection| theirs.0.iter().all(|hosts| hosts.as_ref().is_none_or(Vec::is_empty));
+    match (ours, theirs.unambiguous()) {
         (Err(_), _) if is_nothing(theirs) => Ok("nothing"),
-        // Ansible takes `group[9:12]` of a small group and every index of an empty one for nothing in silence, and `group[3:0]` for its
-        // fourth host.
+        // Ansible silently selects nothing for `group[9:12]` of a small group and for every index of an empty one, and the fourth host for
+        // `group[3:0]`.
         (Err(error), _) if error.reason.contains("past the end") => {
             let is_range = error.part.rsplit('[').next().is_some_and(|inside| inside[1..].contains([':', '-']));
             let is_silent = (is_range || error.reason.ends_with("has 0 hosts")) && is_nothing(alone(&error.part));
-            if is_silent || error.part.ends_with("[3:0]") { Ok("past the end") } else { wrong() }
+            if is_silent || error.part.ends_with("[3:0]") { Ok("past the end") } else { different() }
         }
         (Ok(ours), Some(Some(hosts))) if ours == hosts => Ok("exact"),
         (Ok(ours), None) => {
             let same = |hosts: &Option<Vec<String>>| hosts.as_ref().is_some_and(|hosts| sorted(hosts) == sorted(ours));
-            // What an index selects hangs on the order; how many it selects of one group does not.
+            // The hosts that an index selects depend on the order; their number in one group does not.
             let as_many = |hosts: &Option<Vec<String>>| hosts.as_ref().is_some_and(|hosts| hosts.len() == ours.len());
-            let as_certain = match subscripted(pattern) {
+            let is_acceptable = match subscripted(pattern) {
                 Some(name) if GROUPS.contains(&name) => theirs.0.iter().all(as_many),
                 _ => parts.iter().any(|part| subscripted(part).is_some()),
             };
-            if theirs.0.iter().all(same) || as_certain { Ok("uncertain order") } else { wrong() }
+            if theirs.0.iter().all(same) || is_acceptable { Ok("uncertain order") } else { different() }
         }
-        _ => wrong(),
+        _ => different(),
     }
 }
 
@@ -140,30 +140,30 @@ fn patterns_select_what_ansible_selects() {
     let directory = tempfile::tempdir().unwrap();
     let mut runner = TestRunner::deterministic();
     let mut ansible = Ansible::start();
-    let (mut wrong, mut seen) = (Vec::new(), BTreeMap::<&str, usize>::new());
+    let (mut differences, mut seen) = (Vec::new(), BTreeMap::<&str, usize>::new());
     for number in 0..INVENTORIES {
         let path = directory.path().join(format!("{number}.json"));
         let text = inventory().new_tree(&mut runner).unwrap().current();
         fs::write(&path, &text).unwrap();
         let whole: Vec<_> = (0..PATTERNS_OF_EACH).map(|_| pattern().new_tree(&mut runner).unwrap().current()).collect();
-        // Each part stands for itself too, so that none hides in a pattern whose order is uncertain.
+        // Each part is also compared alone, so that no difference is hidden in a pattern whose order is undefined.
         let plain = |part: &String| part.trim_start_matches(['&', '!']).to_owned();
         let alone: Vec<_> = whole.iter().flat_map(|(_, parts)| parts).map(|part| (plain(part), vec![plain(part)])).collect();
-        let asked: BTreeMap<String, Vec<String>> = whole.into_iter().chain(alone).collect();
-        let patterns: Vec<String> = asked.keys().cloned().collect();
+        let cases: BTreeMap<String, Vec<String>> = whole.into_iter().chain(alone).collect();
+        let patterns: Vec<String> = cases.keys().cloned().collect();
         let theirs = ansible.select(&patterns, path.to_str().unwrap(), directory.path(), false);
-        let theirs: BTreeMap<&str, Selected> = patterns.iter().map(String::as_str).zip(theirs).collect();
+        let theirs: BTreeMap<&str, Selection> = patterns.iter().map(String::as_str).zip(theirs).collect();
         let inventory = load(&path);
-        for (pattern, parts) in &asked {
+        for (pattern, parts) in &cases {
             let ours = inventory.select(pattern).map(|hosts| hosts.iter().map(|host| host.name.clone()).collect());
             match verdict(&ours, &theirs[&**pattern], (pattern, parts), |part| &theirs[part]) {
                 Ok(kind) => *seen.entry(kind).or_default() += 1,
-                Err(what) => wrong.push(format!("{what}\n    in {text}")),
+                Err(difference) => differences.push(format!("{difference}\n    in {text}")),
             }
         }
     }
-    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
-    // A corpus of errors would prove little.
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    // Patterns that are mostly invalid would prove little.
     assert!(seen["exact"] > seen.values().sum::<usize>() / 2, "{seen:?}");
 }
 
@@ -200,7 +200,7 @@ fn a_file_of_patterns_selects_what_it_does_in_ansible() {
                 assert!(ours.is_err());
                 continue;
             }
-            let alone = |part: &str| -> &Selected { panic!("`{part}` is not past the end") };
+            let alone = |part: &str| -> &Selection { panic!("`{part}` is not past the end") };
             verdict(&ours, &theirs, (&pattern, &[]), alone).unwrap_or_else(|what| panic!("{text:?}: {what}"));
         }
     }

@@ -1,6 +1,6 @@
-//! Values as Ansible reads and prints them: what `inventory list` and `inventory host` show, word for word as `ansible-inventory` does.
+//! Values as Ansible reads and prints them: `inventory list` and `inventory host` print them exactly as `ansible-inventory` does.
 //!
-//! Roles see other values: there `0644` and `1.10` stay as they are written (see [`crate::source::Yaml`]).
+//! Roles see different values: for them, `0644` and `1.10` stay as they are written (see [`crate::source::Yaml`]).
 
 use std::fmt::{self, Write};
 
@@ -12,33 +12,33 @@ use crate::source::{Key, Node, Style, Vaulted, Yaml, yaml};
 pub(super) mod number;
 mod yaml11;
 
-/// What plain scalars of a file mean to Ansible.
+/// How Ansible reads the plain scalars of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// YAML 1.1 as `PyYAML` reads it: `yes` is true, `0644` is 420, `12:30` is 750.
     Yaml,
     /// Python literals: `0x1F` is 31, `yes` is text.
     Ini,
-    /// JSON, from a program or in a file.
+    /// JSON, from a program or a file.
     Json,
 }
 
 impl Dialect {
-    /// Of a file that may be read as YAML: Ansible tries JSON first, where `1e3` is a number.
+    /// Returns the dialect of a file that may be YAML. Ansible tries JSON first, where `1e3` is a number.
     pub(super) fn of(text: &str) -> Self {
         let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         if is_json { Self::Json } else { Self::Yaml }
     }
 }
 
-/// A value that prints as Python's `json.dumps(value, indent=4, sort_keys=True)`; what is not ASCII stays.
+/// A value that prints as Python's `json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False)` does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnsibleValue {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number as Python prints it: of any size, and `Infinity`, `-Infinity` and `NaN`, which are no JSON.
+    /// A number as Python prints it: of any size, or `Infinity`, `-Infinity` or `NaN`, which are not valid JSON.
     Number(String),
     /// Text.
     Text(String),
@@ -48,7 +48,7 @@ pub enum AnsibleValue {
     Map(Vec<(String, Self)>),
 }
 
-/// Variables that Ansible sets itself: it never prints them, wherever they come from.
+/// Variables that Ansible sets itself. It never prints them, even if an inventory defines them.
 const INTERNAL: [&str; 33] = [
     "ansible_async_path",
     "ansible_collection_name",
@@ -85,39 +85,39 @@ const INTERNAL: [&str; 33] = [
     "role_uuid",
 ];
 
-/// The strongest value of each variable in layers from the weakest to the strongest. `marked`: text that is never
-/// rendered (`!unsafe`) says so, as in `--list` and unlike in `--host`.
+/// Returns the strongest value of each variable; `layers` are ordered from the weakest to the strongest. With `mark_unsafe`, text that is never
+/// rendered (`!unsafe`) is marked as such, as `--list` does and `--host` does not.
 #[must_use]
-pub fn variables(layers: &[&Layer], marked: bool) -> AnsibleValue {
+pub fn variables(layers: &[&Layer], mark_unsafe: bool) -> AnsibleValue {
     let mut strongest = IndexMap::<String, (&Node, Dialect)>::new();
     for layer in layers {
         strongest.extend(layer.vars.iter().map(|(key, node)| (key_text(key, layer.dialect), (node, layer.dialect))));
     }
     let shown = strongest.into_iter().filter(|(name, _)| !INTERNAL.contains(&name.as_str()));
-    AnsibleValue::Map(shown.map(|(name, (node, dialect))| (name, value(node, dialect, marked))).collect())
+    AnsibleValue::Map(shown.map(|(name, (node, dialect))| (name, value(node, dialect, mark_unsafe))).collect())
 }
 
-fn value(node: &Node, dialect: Dialect, marked: bool) -> AnsibleValue {
+fn value(node: &Node, dialect: Dialect, mark_unsafe: bool) -> AnsibleValue {
     let unsafe_text = |text: &str| {
         let text = AnsibleValue::Text(text.to_owned());
-        if node.verbatim && marked { AnsibleValue::Map(vec![("__ansible_unsafe".to_owned(), text)]) } else { text }
+        if node.verbatim && mark_unsafe { AnsibleValue::Map(vec![("__ansible_unsafe".to_owned(), text)]) } else { text }
     };
     match &node.value {
         Yaml::Null => AnsibleValue::Null,
         Yaml::Bool(flag) => AnsibleValue::Bool(*flag),
         Yaml::Int(number) => AnsibleValue::Number(number.to_string()),
-        // Its spelling is what YAML 1.1 looks at: `1.5e16` is text there.
+        // YAML 1.1 decides by the spelling: `1.5e16` is text there.
         Yaml::Float(number) => scalar(&format!("{number:?}"), dialect).unwrap_or_else(|| unsafe_text(node.spelling())),
         Yaml::Str(text) if node.style == Style::Plain => scalar(text, dialect).unwrap_or_else(|| unsafe_text(text)),
         Yaml::Str(text) => unsafe_text(text),
         Yaml::Vaulted(Vaulted::Sealed(text)) => {
             AnsibleValue::Map(vec![(yaml::VAULT_KEY.to_owned(), AnsibleValue::Text(text.to_string()))])
         }
-        // Ansible prints what it has decrypted; a password is for nobody's screen.
+        // Ansible prints decrypted values; this program does not show passwords.
         Yaml::Vaulted(Vaulted::Opened(_)) => AnsibleValue::Text(Vaulted::HIDDEN.to_owned()),
-        Yaml::Seq(items) => AnsibleValue::List(items.iter().map(|item| value(item, dialect, marked)).collect()),
+        Yaml::Seq(items) => AnsibleValue::List(items.iter().map(|item| value(item, dialect, mark_unsafe)).collect()),
         Yaml::Map(entries) => {
-            let entry = |(key, node): &(Key, Node)| (key_text(key, dialect), value(node, dialect, marked));
+            let entry = |(key, node): &(Key, Node)| (key_text(key, dialect), value(node, dialect, mark_unsafe));
             AnsibleValue::Map(entries.iter().map(entry).collect())
         }
     }
@@ -130,7 +130,7 @@ fn scalar(text: &str, dialect: Dialect) -> Option<AnsibleValue> {
     }
 }
 
-/// Whether Ansible takes an unquoted name of YAML for something else than text.
+/// Whether Ansible reads this key of a YAML file as text.
 pub(super) fn is_text(key: &Key) -> bool {
     is_quoted(key) || yaml11::value(&key.name).is_none()
 }
@@ -139,7 +139,7 @@ fn is_quoted(key: &Key) -> bool {
     key.place.text().starts_with(['"', '\'', '!'])
 }
 
-/// Python prints keys that are numbers or booleans as JSON text.
+/// Returns the text of a key. Python prints keys that are numbers or booleans as JSON text.
 fn key_text(key: &Key, dialect: Dialect) -> String {
     let read = if dialect == Dialect::Yaml && !is_quoted(key) { yaml11::value(&key.name) } else { None };
     match read {

@@ -1,6 +1,6 @@
 //! Numbers as Python reads and prints them.
 
-/// A number literal of Python, as Python prints it: `0x1F` is `31`, `1_000` is `1000`, `1e3` is `1000.0`. With a sign.
+/// Reads a Python number literal with an optional sign and returns it as Python prints it: `0x1F` is `31`, `1_000` is `1000`, `1e3` is `1000.0`.
 pub(in crate::inventory) fn python(text: &str) -> Option<String> {
     let (sign, rest) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -17,7 +17,7 @@ pub(in crate::inventory) fn python(text: &str) -> Option<String> {
         return whole(sign, &digits[2..], radix);
     }
     if digits.chars().all(|digit| digit.is_ascii_digit()) {
-        // `007` is no number in Python, `00` is.
+        // `007` is not a number in Python, but `00` is.
         let is_padded = digits.len() > 1 && digits.starts_with('0') && digits.contains(|digit| digit != '0');
         return if is_padded { None } else { whole(sign, &digits, 10) };
     }
@@ -26,7 +26,7 @@ pub(in crate::inventory) fn python(text: &str) -> Option<String> {
     Some(float(if sign == "-" { -number } else { number }))
 }
 
-/// Without the underscores that Python allows between two digits.
+/// Removes the underscores that Python allows between two digits.
 fn without_underscores(text: &str) -> Option<String> {
     let is_between = text.split('_').enumerate().all(|(index, part)| {
         let starts = index == 0 || part.starts_with(|first: char| first.is_ascii_hexdigit());
@@ -36,7 +36,7 @@ fn without_underscores(text: &str) -> Option<String> {
     is_between.then(|| text.replace('_', "")).filter(|digits| !digits.is_empty())
 }
 
-/// A whole number of any size in decimal digits. Numbers in other bases fit 128 bits.
+/// Returns a whole number in decimal digits. Decimal numbers may have any size; numbers in other bases must fit 128 bits.
 pub(super) fn whole(sign: &str, digits: &str, radix: u32) -> Option<String> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return None;
@@ -52,7 +52,7 @@ pub(super) fn whole(sign: &str, digits: &str, radix: u32) -> Option<String> {
     Some(if decimal == "0" { decimal } else { format!("{sign}{decimal}") })
 }
 
-/// Python's `repr`: the shortest digits, with an exponent from 1e16 and below 1e-4.
+/// Formats a number as Python's `repr` does: the shortest digits, with an exponent from 1e16 and below 1e-4.
 pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_refuses_is_no_number() {
+    fn text_that_python_refuses_is_not_a_number() {
         for text in [
             "", "-", "+", ".", "007", "1__0", "1_", "_1", "0x", "0xg", "1e", "inf", "nan", "1_.5", "1,5", "--5", "٣", "1.2.3",
             "0o8", "e5",

@@ -3,7 +3,7 @@
 use super::AnsibleValue;
 use super::number::{float, whole};
 
-/// The value of a plain scalar that is not text: `yes`, `0644`, `1_000`, `12:30:45`, `2020-01-01`. Dates come as text in the
+/// Returns the value of a plain scalar that is not text: `yes`, `0644`, `1_000`, `12:30:45`, `2020-01-01`. Dates are returned as text in the
 /// form that Ansible prints.
 pub(super) fn value(text: &str) -> Option<AnsibleValue> {
     match text {
@@ -30,7 +30,7 @@ fn number(text: &str) -> Option<String> {
         _ => {}
     }
     let digits = rest.replace('_', "");
-    let is = |radix: u32| move |letter: char| letter.is_digit(radix) || letter == '_';
+    let is = |radix: u32| move |character: char| character.is_digit(radix) || character == '_';
     if let Some(binary) = rest.strip_prefix("0b") {
         return binary.chars().all(is(2)).then(|| whole(sign, &digits[2..], 2))?;
     }
@@ -45,14 +45,14 @@ fn number(text: &str) -> Option<String> {
         return whole(sign, &digits, if is_octal { 8 } else { 10 });
     }
     if rest.contains(':') {
-        // What is whole is far below 2^53.
+        // Whole numbers of this form are far below 2^53.
         return sexagesimal(rest).map(|(number, is_whole)| if is_whole { format!("{sign}{number}") } else { negated(number) });
     }
     let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
         None => (rest, None),
     };
-    // An exponent needs its sign, a mantissa its point, and `.5` has none.
+    // An exponent needs a sign and a mantissa needs a point; a number that starts with the point has no sign.
     let has_sign = |exponent: &str| {
         exponent
             .strip_prefix(['-', '+'])
@@ -65,7 +65,7 @@ fn number(text: &str) -> Option<String> {
     digits.parse().ok().filter(|_| is_float).map(negated)
 }
 
-/// `12:30:45`, `1:30.5`: to the base of 60.
+/// Reads a number to the base of 60 (`12:30:45`, `1:30.5`); also returns whether it is whole.
 fn sexagesimal(text: &str) -> Option<(f64, bool)> {
     let is_digits = |part: &str| !part.is_empty() && part.chars().all(|digit| digit.is_ascii_digit() || digit == '_');
     let (parts, fraction) = match text.split_once('.') {
@@ -93,7 +93,7 @@ fn sexagesimal(text: &str) -> Option<(f64, bool)> {
     }
 }
 
-/// A date, or a date and time, in ISO 8601 as Python writes it.
+/// Reads a date, or a date and time; returns it in ISO 8601 as Python writes it.
 fn time(text: &str) -> Option<String> {
     let (date, rest) = match text.find(['T', 't', ' ', '\t']) {
         Some(at) => (&text[..at], Some(&text[at..])),
@@ -107,7 +107,7 @@ fn time(text: &str) -> Option<String> {
     let date = format!("{year:04}-{month:02}-{day:02}");
     let Some(rest) = rest else { return Some(date) };
     let clock = rest.strip_prefix(['T', 't']).unwrap_or_else(|| rest.trim_start_matches([' ', '\t']));
-    let end = clock.find(|letter: char| !letter.is_ascii_digit() && letter != ':').unwrap_or(clock.len());
+    let end = clock.find(|character: char| !character.is_ascii_digit() && character != ':').unwrap_or(clock.len());
     let mut parts = clock[..end].split(':');
     let (hour, minute, second) = (digits(parts.next()?, 1..=2)?, digits(parts.next()?, 2..=2)?, digits(parts.next()?, 2..=2)?);
     if parts.next().is_some() {
@@ -116,7 +116,7 @@ fn time(text: &str) -> Option<String> {
     let mut rest = &clock[end..];
     let mut micros = String::new();
     if let Some(fraction) = rest.strip_prefix('.') {
-        let end = fraction.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(fraction.len());
+        let end = fraction.find(|character: char| !character.is_ascii_digit()).unwrap_or(fraction.len());
         micros = format!("{:0<6.6}", &fraction[..end]);
         rest = &fraction[end..];
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_what_pyyaml_makes_of_them() {
+    fn numbers_are_read_as_pyyaml_reads_them() {
         for (text, printed) in [
             ("0644", "420"),
             ("0x1F", "31"),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_text() {
+    fn everything_else_is_text() {
         for text in [
             "y",
             "n",

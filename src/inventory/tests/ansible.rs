@@ -1,4 +1,4 @@
-//! Where Ansible's reading is not what one would guess. All of it is compared with Ansible itself in tests/parity.
+//! Cases in which Ansible reads an inventory in a surprising way. All of them are compared with Ansible itself in tests/parity.
 
 use super::*;
 
@@ -13,79 +13,79 @@ fn a_port_counts_only_where_the_host_is_named_first() {
 fn variables_beside_a_host_go_to_the_group_of_its_name() {
     let inventory = one("hosts", "[redis]\nredis a=1\nother\n");
     assert_eq!([value(&inventory, "redis", "a"), value(&inventory, "other", "a")], ["1", "1"]);
-    // Without another group it is not the host that is ungrouped, but the group.
+    // Without another group, the group instead of the host is in `ungrouped`.
     let inventory = one("hosts.yml", "all: {hosts: {web: }}\nweb: {hosts: {h: }}\n");
     assert_eq!(inventory.groups[UNGROUPED].children, ["web"]);
     assert!(inventory.groups[UNGROUPED].hosts.is_empty());
 }
 
 #[test]
-fn the_priority_of_a_group_is_no_variable() {
+fn the_priority_of_a_group_is_not_a_variable() {
     let inventory = one("hosts", "[a]\nh\n[a:vars]\nansible_group_priority=5\nx=1\n");
     assert_eq!((inventory.groups["a"].priority, value(&inventory, "h", "ansible_group_priority")), (5, ""));
 }
 
 #[test]
-fn unknown_keys_and_what_is_no_group_are_warnings() {
+fn unknown_keys_and_entries_that_are_not_groups_are_warnings() {
     let inventory = one("hosts.yml", "version: 2\nweb:\n  description: x\n  hosts: {w: }\n  vars: lone\n");
     assert_eq!(
         warnings(&inventory),
-        ["`version` is not read: a group is a map, not a number", "unknown key `description` in a group"]
+        ["`version` is not read: a group must be a map, not a number", "unknown key `description` in a group"]
     );
     assert_eq!(inventory.variable("w", "lone").map(|node| &node.value), Some(&crate::source::Yaml::Null));
 }
 
 #[test]
 fn names_that_yaml_reads_as_numbers_or_booleans_need_quotes() {
-    insta::assert_snapshot!(wrong("hosts.yml", "web: {hosts: {0644: , yes: , \"5\": }}\n2020-01-01: {}\n"), @r#"
-    error: the name of the host `0644` is not text in YAML
+    insta::assert_snapshot!(error_in("hosts.yml", "web: {hosts: {0644: , yes: , \"5\": }}\n2020-01-01: {}\n"), @r#"
+    error: YAML does not read the name of the host `0644` as text
      --> hosts.yml:1:15
       |
     1 | web: {hosts: {0644: , yes: , "5": }}
       |               ^^^^ here
       |
-      = help: put it into quotes: `"0644":`
+      = help: quote it: `"0644":`
 
-    error: the name of the host `yes` is not text in YAML
+    error: YAML does not read the name of the host `yes` as text
      --> hosts.yml:1:23
       |
     1 | web: {hosts: {0644: , yes: , "5": }}
       |                       ^^^ here
       |
-      = help: put it into quotes: `"yes":`
+      = help: quote it: `"yes":`
 
-    error: the name of the group `2020-01-01` is not text in YAML
+    error: YAML does not read the name of the group `2020-01-01` as text
      --> hosts.yml:2:1
       |
     2 | 2020-01-01: {}
       | ^^^^^^^^^^ here
       |
-      = help: put it into quotes: `"2020-01-01":`
+      = help: quote it: `"2020-01-01":`
 
     3 errors
     "#);
 }
 
 #[test]
-fn lines_of_ini_end_where_python_ends_them() {
+fn ini_lines_end_where_python_ends_them() {
     let inventory = one("hosts", "h1 a=1\u{2028}h2\u{b}h3\r[a#b]\rh4 x=a\u{a0}b\n[p:children]\na#b # comment\n");
     assert_eq!(select(&inventory, "all"), "h1 h2 h3 h4");
     assert_eq!((value(&inventory, "h4", "x"), inventory.groups["p"].children[0].as_str()), ("a\u{a0}b", "a#b"));
 }
 
 #[test]
-fn sections_hold_no_blanks_and_lines_that_begin_with_a_bracket_may_be_hosts() {
+fn section_names_contain_no_spaces_and_lines_that_begin_with_a_bracket_may_be_hosts() {
     for header in ["[a b]", "[ a ]", "[]", "[:vars]", "[a:b:c]", "[a:vars ]", "[x:z]n[1:2]"] {
-        assert!(wrong("hosts", header).starts_with("error: not the name of a section"), "{header}");
+        assert!(error_in("hosts", header).starts_with("error: not a valid section name"), "{header}");
     }
     assert_eq!(select(&one("hosts", "[2001:db8::1]:22\n[10.0.0.1]:22\n[1:2].lan\n"), "all"), "2001:db8::1 10.0.0.1 1.lan 2.lan");
 }
 
 #[test]
-fn a_file_without_extension_is_yaml_if_it_is_a_map_there() {
+fn a_file_without_extension_is_yaml_if_it_parses_as_a_map() {
     assert_eq!(select(&one("hosts", "\"web\": {hosts: {h: }}\n"), "web"), "h");
     assert_eq!(select(&one("hosts", "? web\n: {hosts: {h: }}\n"), "web"), "h");
-    assert!(wrong("nodes.conf", "web:\n  hosts: {h: }\n").contains("is not a port"));
+    assert!(error_in("nodes.conf", "web:\n  hosts: {h: }\n").contains("is not a valid port"));
 }
 
 #[test]
@@ -97,21 +97,21 @@ fn programs_name_hosts_as_they_are() {
     assert_eq!(inventory.hosts.keys().collect::<Vec<_>>(), ["lone", "w:1"]);
     assert!(inventory.variable("lone", "a").unwrap().verbatim);
     for (json, error) in [
-        ("{\"web\": {\"hosts\": null}}", "`hosts` is a list of names, not nothing"),
-        ("{\"web\": {\"vars\": [], \"hosts\": []}}", "`vars` is a map of names and values, not a list"),
-        ("{\"web\": null}", "group `web` is a map or a list of hosts, not nothing"),
-        ("{\"web\": [\"a b\"]}", "`a b` cannot be the name of a host"),
-        ("{\"_meta\": {}}", "`_meta` holds no map `hostvars`"),
+        ("{\"web\": {\"hosts\": null}}", "`hosts` must be a list of names, not nothing"),
+        ("{\"web\": {\"vars\": [], \"hosts\": []}}", "`vars` must be a map of names and values, not a list"),
+        ("{\"web\": null}", "group `web` must be a map or a list of hosts, not nothing"),
+        ("{\"web\": [\"a b\"]}", "`a b` is not a valid host name"),
+        ("{\"_meta\": {}}", "`_meta` has no map `hostvars`"),
         ("[1]", "did not print JSON: not a map"),
     ] {
-        assert!(wrong("inv.sh", &format!("#!/bin/sh\necho '{json}'\n")).contains(error), "{json}");
+        assert!(error_in("inv.sh", &format!("#!/bin/sh\necho '{json}'\n")).contains(error), "{json}");
     }
     let quiet = one("inv.sh", "#!/bin/sh\n[ \"$1\" = --host ] || echo '{\"web\": [\"h\"]}'\n");
     assert_eq!(select(&quiet, "web"), "h");
 }
 
 #[test]
-fn of_a_directory_that_is_named_twice_the_last_time_counts() {
+fn a_directory_that_is_named_twice_counts_the_last_time() {
     let project = Project::new(&[
         ("hosts", "h\n"),
         ("other/hosts", "h\n"),
@@ -122,17 +122,17 @@ fn of_a_directory_that_is_named_twice_the_last_time_counts() {
 }
 
 #[test]
-fn separators_and_signs_of_patterns_are_ansibles() {
+fn patterns_have_ansibles_separators_and_operators() {
     let inventory =
         one("hosts.yml", "web: {hosts: {w1: , w2: , w3: }}\ndb: {hosts: {d1: , w3: }}\nwdb: {hosts: {w1: , d1: }}\nw1.x: {}\n");
     for (pattern, hosts) in [
-        // Beside a comma a colon does not separate; the name of a host with a port is one part.
+        // In a pattern with a comma a colon does not separate; the name of a host with a port is one part.
         ("w1,w2:w3", "no host or group matches `w2:w3` separate the parts of a pattern with commas only"),
         ("db:22", "no host or group matches `db:22` separate the parts of a pattern with commas only"),
         ("web !w1", "w2 w3"),
         ("w1]w2", "w1 w2"),
         ("!!web", "no host or group matches `!web` did you mean `web`?"),
-        // A host that comes in two groups counts twice.
+        // A host that is in two of the groups counts twice.
         ("w*[3]", "w1"),
         ("web[0-1]", "w1 w2"),
         ("web[-3:-1]", "no host or group matches `web[-3:-1]` only a single index can count from the end: `web[-1]`"),

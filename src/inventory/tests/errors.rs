@@ -1,11 +1,11 @@
-//! What is said about inventories that are wrong or look wrong.
+//! Errors and warnings about inventories.
 
 use super::*;
 
 #[test]
-fn everything_that_is_wrong_in_yaml_is_said_at_once() {
+fn all_errors_in_yaml_are_reported_at_once() {
     let text = "all:\n  host:\n    a:\n  children:\n    web:\n      hosts: [w1, w2]\n    db:\n      hosts:\n        d1: 5\n        'd[3:1]':\n      var: {x: 1}\nhosts:\n  b:\nslm: yes\n";
-    insta::assert_snapshot!(wrong("hosts.yml", text), @r##"
+    insta::assert_snapshot!(error_in("hosts.yml", text), @r##"
     error: unknown key `host` in a group
      --> hosts.yml:2:3
       |
@@ -14,7 +14,7 @@ fn everything_that_is_wrong_in_yaml_is_said_at_once() {
       |
       = help: did you mean `hosts`?
 
-    error: `hosts` is a map of names, not a list
+    error: `hosts` must be a map of names, not a list
      --> hosts.yml:6:14
       |
     6 |       hosts: [w1, w2]
@@ -22,17 +22,17 @@ fn everything_that_is_wrong_in_yaml_is_said_at_once() {
       |
       = help: write each name as a key: `name:` instead of `- name`
 
-    error: host `d1` is a map of names and values, not a number
+    error: host `d1` must be a map of names and values, not a number
      --> hosts.yml:9:13
       |
     9 |         d1: 5
       |             ^ here
 
-    error: `d[3:1]` is not a range of hosts
+    error: `d[3:1]` is not a valid range of hosts
       --> hosts.yml:10:9
        |
     10 |         'd[3:1]':
-       |         ^^^^^^^^ the first is larger than the last
+       |         ^^^^^^^^ the first value is greater than the last
        |
        = help: write `[01:20]`, `[1:9:2]` or `[a:c]`
 
@@ -44,49 +44,49 @@ fn everything_that_is_wrong_in_yaml_is_said_at_once() {
        |
        = help: did you mean `vars`?
 
-    error: `hosts` stands outside of a group
+    error: `hosts` is outside of a group
       --> hosts.yml:12:1
        |
     12 | hosts:
        | ^^^^^ here
        |
-       = help: put it below a group, for example below `all:`
+       = help: move it into a group, for example into `all:`
 
     6 errors
     "##);
-    assert!(wrong("hosts.yml", "- a\n").contains("an inventory is a map of groups, not a list"));
-    assert!(wrong("hosts.yml", "plugin: aws_ec2\nregions: [x]\n").contains("inventory plugins are not supported"));
+    assert!(error_in("hosts.yml", "- a\n").contains("an inventory must be a map of groups, not a list"));
+    assert!(error_in("hosts.yml", "plugin: aws_ec2\nregions: [x]\n").contains("inventory plugins are not supported"));
 }
 
 #[test]
-fn everything_that_is_wrong_in_ini_is_said_at_once() {
+fn all_errors_in_ini_are_reported_at_once() {
     let text = "[web]\nw1 ansible_host\nw2 a='x\n-oProxyCommand=x\n[dbs:vars]\nx=1\nnothing\n[db]\nd1\n[top:children]\nwbe\nweb db\n[top:child]\ny=1\n[open\n";
-    insta::assert_snapshot!(wrong("hosts", text), @r##"
+    insta::assert_snapshot!(error_in("hosts", text), @r##"
     error: expected `name=value` after a host
      --> hosts:2:4
       |
     2 | w1 ansible_host
       |    ^^^^^^^^^^^^ no `=`
       |
-      = help: one host per line; comments begin with `#`
+      = help: write one host per line; comments begin with `#`
 
-    error: an open quote or a lone backslash
+    error: an unclosed quote or a trailing backslash
      --> hosts:3:6
       |
     3 | w2 a='x
       |      ^^ not closed before the end of the line
 
-    error: `-oProxyCommand=x` cannot be the name of a host
+    error: `-oProxyCommand=x` is not a valid host name
      --> hosts:4:1
       |
     4 | -oProxyCommand=x
-      | ^^^^^^^^^^^^^^^^ letters, digits, `-`, `_`, `.` and ranges like `[01:20]`
+      | ^^^^^^^^^^^^^^^^ use letters, digits, `-`, `_`, `.` and ranges such as `[01:20]`
 
     error: the group `dbs` is not defined
      --> hosts:5:2
       |
     5 | [dbs:vars]
-      |  ^^^ has variables only
+      |  ^^^ it has only variables
       |
       = help: did you mean `db`?
 
@@ -104,7 +104,7 @@ fn everything_that_is_wrong_in_ini_is_said_at_once() {
        |
        = help: did you mean `web`?
 
-    error: `web db` cannot be the name of a group
+    error: `web db` is not a valid group name
       --> hosts:12:1
        |
     12 | web db
@@ -118,7 +118,7 @@ fn everything_that_is_wrong_in_ini_is_said_at_once() {
        |
        = help: did you mean `children`?
 
-    error: a section without its `]`
+    error: a section name without its closing `]`
       --> hosts:15:1
        |
     15 | [open
@@ -130,12 +130,12 @@ fn everything_that_is_wrong_in_ini_is_said_at_once() {
 
 #[test]
 fn groups_that_contain_each_other_are_an_error() {
-    insta::assert_snapshot!(wrong("hosts", "[a:children]\nb\n[b:children]\nc\n[c:children]\na\n[d:children]\nd\n"), @r##"
+    insta::assert_snapshot!(error_in("hosts", "[a:children]\nb\n[b:children]\nc\n[c:children]\na\n[d:children]\nd\n"), @r##"
     error: the groups `c` and `a` contain each other
      --> hosts:6:1
       |
     6 | a
-      | ^ `c` is already below `a`
+      | ^ `c` is already a descendant of `a`
       |
      ::: hosts:5:2
       |
@@ -150,12 +150,12 @@ fn groups_that_contain_each_other_are_an_error() {
 
     2 errors
     "##);
-    assert!(wrong("hosts.yml", "a:\n  children:\n    b:\n      children:\n        a:\n").contains("contain each other"));
-    assert!(wrong("hosts.yml", "a:\n  children:\n    all:\n").contains("`all` cannot be the child"));
+    assert!(error_in("hosts.yml", "a:\n  children:\n    b:\n      children:\n        a:\n").contains("contain each other"));
+    assert!(error_in("hosts.yml", "a:\n  children:\n    all:\n").contains("`all` cannot be a child"));
 }
 
 #[test]
-fn an_error_in_a_file_of_variables_does_not_hide_the_others() {
+fn an_error_in_a_variables_file_does_not_hide_the_others() {
     let project = Project::new(&[
         ("hosts", "h\n"),
         ("group_vars/all.yml", "a: 1\na: 2\n"),
@@ -163,26 +163,26 @@ fn an_error_in_a_file_of_variables_does_not_hide_the_others() {
         ("group_vars/ungrouped", "$ANSIBLE_VAULT;1.1;AES256\n6139\n"),
     ]);
     insta::assert_snapshot!(project.errors(&["hosts"]), @"
-    error: the key `a` comes twice
+    error: duplicate key `a`
      --> group_vars/all.yml:2:1
       |
     2 | a: 2
-      | ^ again here
+      | ^ defined again here
       |
      ::: group_vars/all.yml:1:1
       |
     1 | a: 1
-      | - first here
+      | - first defined here
 
-    error: `group_vars/ungrouped` cannot be decrypted: it is damaged: it was cut short
+    error: `group_vars/ungrouped` cannot be decrypted: it is damaged: it was truncated
      --> group_vars/ungrouped:1:1
       |
     1 | $ANSIBLE_VAULT;1.1;AES256
       | ^^^^^^^^^^^^^^^^^^^^^^^^^
       |
-      = help: restore it, or encrypt the value anew with `ansible-vault`
+      = help: restore it, or encrypt the value again with `ansible-vault`
 
-    error: a file of variables is a map of names and values, not a list
+    error: a variables file must be a map of names and values, not a list
      --> host_vars/h.yml:1:1
       |
     1 | - list
@@ -217,7 +217,7 @@ fn a_pattern_or_a_part_of_it_that_matches_nothing_is_an_error() {
 }
 
 #[test]
-fn files_of_variables_that_nobody_reads_are_warned_of() {
+fn variables_files_that_are_not_read_cause_warnings() {
     let project = Project::new(&[
         ("hosts", "[database]\ndb1\n"),
         ("group_vars/databse.yml", "a: 1"),
@@ -230,7 +230,7 @@ fn files_of_variables_that_nobody_reads_are_warned_of() {
     assert_eq!(
         warnings(&inventory),
         [
-            "`group_vars/all.yml` is not read, because there is `group_vars/all`",
+            "`group_vars/all.yml` is not read, because `group_vars/all` exists",
             "`group_vars/databse.yml` is not read: there is no group `databse`",
             "`group_vars/vault.yml` is not read: there is no group `vault`",
             "`host_vars/db2.yml` is not read: there is no host `db2`",
@@ -241,7 +241,7 @@ fn files_of_variables_that_nobody_reads_are_warned_of() {
 }
 
 #[test]
-fn a_host_named_like_a_group_is_a_warning() {
+fn a_host_with_the_name_of_a_group_is_a_warning() {
     let inventory = one("hosts", "[redis]\nredis\n");
     assert_eq!(warnings(&inventory), ["`redis` is a host and a group"]);
     assert_eq!(select(&inventory, "redis"), "redis");

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Stand-in with the vendor launcher's observable behaviour, defects included:
-# it takes its configuration from $1 or /opt/redis-stack/etc, never from /etc/redis-stack.conf; it passes dir and
-# protected-mode after that file, so that they win; and it does not exec, so that the unit's main process is a shell.
+# Stand-in with the observable behaviour of the vendor's launcher, defects included:
+# it reads its configuration from $1 or /opt/redis-stack/etc, never from /etc/redis-stack.conf; it passes dir and
+# protected-mode after that file, so that they take precedence; and it does not exec, so the unit's main process is a shell.
 prefix=/opt/redis-stack
 data=/var/lib/redis-stack
 mkdir -p "$data"
@@ -15,7 +15,7 @@ elif [ -f "$prefix/etc/redis-stack.conf" ]; then
   configuration=("$prefix/etc/redis-stack.conf")
 fi
 
-# Unquoted on purpose: these variables hold several words.
+# Unquoted on purpose: these variables contain several words.
 echo "Starting redis-stack-server, database path $data"
 "$prefix/bin/redis-server" "${configuration[@]}" --dir "$data" --protected-mode no --daemonize no \
   --loadmodule "$prefix/lib/rediscompat.so" \

@@ -1,13 +1,13 @@
-//! Redis 8 as its vendor packages it: `redis`, `redis-server` and `redis-tools`, with the modules and a service that starts by itself.
+//! Redis 8 in the vendor's packages: `redis`, `redis-server` and `redis-tools`, with the modules and a service that starts on installation.
 //!
 //! Names, paths, configuration, account and unit are the vendor's. The server is built without libsystemd, so the unit is not `Type=notify`
-//! as the vendor's is; the modules are those of Redis Stack 7.4, which Redis 8.2 loads.
+//! as the vendor's is. The modules are those of Redis Stack 7.4, which Redis 8.2 loads.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{SIGNER, Wheel, copy, pack, straighten, write};
+use super::{SIGNER, Wheel, copy, normalise_permissions, pack, write};
 
 /// A redis-server 8.2.3 that runs on glibc 2.28 and later.
 pub(super) const SERVER: Wheel = Wheel {
@@ -28,12 +28,12 @@ const TOOLS_POSTINST: &str = include_str!("redis8-tools.postinst");
 const CONFIGURATION: &str = "bind 127.0.0.1 -::1\nprotected-mode yes\nport 6379\nsupervised auto\nlogfile /var/log/redis/redis-server.log\n\
                              databases 16\ndbfilename dump.rdb\ndir /var/lib/redis\nappendonly no\n";
 
-/// Changes whenever the packages do.
+/// Returns a text that changes whenever the packages do.
 pub(super) fn recipe() -> String {
     [SERVER.sha256, VERSION, UNIT, SERVER_POSTINST, SERVER_PRERM, TOOLS_POSTINST, CONFIGURATION].concat()
 }
 
-/// Builds the packages for one suite, whose name is in their version.
+/// Builds the packages for one suite. The name of the suite is part of their version.
 pub(super) fn packages(work: &Path, unpacked: &Path, stack: &Path, suite: &str) -> Result<Vec<PathBuf>> {
     let version = format!("{VERSION}~{suite}1");
     let exact = format!("(= 6:{version})");
@@ -45,7 +45,7 @@ pub(super) fn packages(work: &Path, unpacked: &Path, stack: &Path, suite: &str) 
              Maintainer: {SIGNER}\nDescription: Redis 8 (stand-in for tests)\n"
         );
         write(&tree.join("DEBIAN/control"), control, 0o644)?;
-        straighten(&tree)?;
+        normalise_permissions(&tree)?;
         pack(&tree, work.join(format!("{name}_{version}_{architecture}.deb")))
     };
     let tools = all.join("redis-tools");
@@ -58,10 +58,10 @@ pub(super) fn packages(work: &Path, unpacked: &Path, stack: &Path, suite: &str) 
         &server.join("usr/bin/redis-server"),
         0o755,
     )?;
-    let places = server.join("usr/lib/redis/modules");
+    let modules = server.join("usr/lib/redis/modules");
     let mut load = String::new();
     for name in MODULES {
-        copy(&stack.join(format!("lib/{name}.so")), &places.join(format!("{name}.so")), 0o755)?;
+        copy(&stack.join(format!("lib/{name}.so")), &modules.join(format!("{name}.so")), 0o755)?;
         load.extend(["loadmodule /usr/lib/redis/modules/", name, ".so\n"]);
     }
     write(&server.join("etc/redis/redis.conf"), load + CONFIGURATION, 0o640)?;

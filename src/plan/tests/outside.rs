@@ -220,11 +220,11 @@ fn what_cannot_be_decrypted_says_where_and_what_to_do() {
     sample.write("inventory/group_vars/all/vault.yml", "");
     said.push(sample.wrong());
     insta::assert_snapshot!(said.join("\n"), @"
-    inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: no vault password was given [say `--vault-password-file FILE` or `--ask-vault-pass`, or set ANSIBLE_VAULT_PASSWORD_FILE]
-    inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: the vault password does not fit, or it was damaged [see --vault-password-file, --ask-vault-pass and --vault-id; `ansible-vault view` tries a password]
-    inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: it is damaged: what follows the first line is not hexadecimal, or was cut short [restore it, or encrypt the value anew with `ansible-vault`]
-    inventory/group_vars/all/vault.yml:1:1: a file of variables is a map of names and values, not an encrypted value
-    inventory/group_vars/all/vault.yml:2:3: this value is not what `ansible-vault` writes: cipher `AES128` of Ansible Vault is not known; `AES256` is [encrypt it anew with a current `ansible-vault`]
+    inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: no vault password was given [use `--vault-password-file FILE` or `--ask-vault-pass`, or set ANSIBLE_VAULT_PASSWORD_FILE]
+    inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: the vault password is wrong, or the text is damaged [see --vault-password-file, --ask-vault-pass and --vault-id; try a password with `ansible-vault view`]
+    inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: it is damaged: the text after the first line is not hexadecimal, or was truncated [restore it, or encrypt the value again with `ansible-vault`]
+    inventory/group_vars/all/vault.yml:1:1: a variables file must be a map of names and values, not an encrypted value
+    inventory/group_vars/all/vault.yml:2:3: this value is not what `ansible-vault` writes: cipher `AES128` of Ansible Vault is not supported; `AES256` is [encrypt it again with a current `ansible-vault`]
     roles/app/role.yml:5:28: `templates/app/a.tera` is encrypted with Ansible Vault: a template is read as it is [encrypt the secret values in a file of variables, and use those]
     ");
 }
@@ -264,23 +264,23 @@ fn an_error_in_an_encrypted_file_shows_keys_and_places_and_no_values() {
 
     1 error
 
-    error: what is encrypted in `inventory/group_vars/all/vault.yml` is not valid YAML
+    error: the plain text of `inventory/group_vars/all/vault.yml` is not valid YAML
      --> inventory/group_vars/all/vault.yml:2:1
       |
     2 |
       | ^ here
       |
-      = help: look at it with `ansible-vault edit inventory/group_vars/all/vault.yml`
+      = help: inspect it with `ansible-vault edit inventory/group_vars/all/vault.yml`
 
     1 error
 
-    error: a template in an encrypted file: all of it is a secret, and nothing can be made of a secret
+    error: a template in an encrypted file: its whole text is a secret, and a secret cannot be rendered
      --> inventory/group_vars/all/vault.yml:2:6
       |
     2 | url: **************** **** ***
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^
       |
-      = help: put the template into a file in clear and only its secret parts here; or, if this is the value itself, tag it `!unsafe`
+      = help: move the template to an unencrypted file and keep only its secret parts here; or, if the braces are part of the value, tag it `!unsafe`
 
     1 error
     ");

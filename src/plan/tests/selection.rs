@@ -115,7 +115,7 @@ fn selections_that_match_nothing_are_errors() {
     --role:1:1: `bare` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
     --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
     nowhere: no selected host is given a role [these are given roles: db: app, base; web: base]
-    nowhere: the inventory `nope` does not exist [name a file, a directory, or hosts with a comma: `-i db1,`]
+    nowhere: the inventory `nope` does not exist [name a file, a directory, or a list of hosts with a comma: `-i db1,`]
     ");
 }
 

@@ -1,4 +1,4 @@
-//! What YAML means here, by example.
+//! The reading of YAML, by example.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn error(text: &str) -> String {
     parse(&SourceFile::new("a.yml", text)).unwrap_err().render(false)
 }
 
-/// Every node and key: `line:col text`.
+/// Collects every node and key as `line:col text`.
 fn places(node: &Node, into: &mut Vec<String>) {
     into.push(format!("{}:{} {:?}", node.place.line_col().0, node.place.line_col().1, node.spelling()));
     match &node.value {
@@ -68,7 +68,7 @@ fn places_are_right_with_carriage_returns() {
 }
 
 #[test]
-fn places_are_right_for_block_scalars_and_values_that_are_not_written() {
+fn places_are_right_for_block_scalars_and_omitted_values() {
     insta::assert_snapshot!(shown("a: |\n  one\n  two\n\nb: >-\n  three\nc:\nd: [ a , ]\ne:\n-\n- x\nf: \"\"\n").replace("\\n", "\n"), @r##"
     1:1 "a: |
       one
@@ -106,7 +106,7 @@ fn places_are_right_for_block_scalars_and_values_that_are_not_written() {
 }
 
 #[test]
-fn places_are_right_after_anchors_and_tags_and_an_alias_stands_where_its_value_is_written() {
+fn places_are_right_after_anchors_and_tags_and_an_alias_has_the_place_of_its_value() {
     insta::assert_snapshot!(shown("l:\n- 1\n-\nm:\n  -\n  - - q\nn: &s\n- 1\na: &x  one\nb: *x\nc: !!str 5\nd: &m {k: v}\ne: *m\n"), @r##"
     1:1 "l:\n- 1\n-\nm:\n  -\n  - - q\nn: &s\n- 1\na: &x  one\nb: *x\nc: !!str 5\nd: &m {k: v}\ne: *m"
     1:1 "l"=
@@ -167,7 +167,7 @@ fn numbers_keep_the_spelling_of_the_author() {
 }
 
 #[test]
-fn booleans_are_as_ansible_takes_them() {
+fn booleans_are_read_as_ansible_reads_them() {
     let bools = |text: &str| node(text).as_seq().unwrap().iter().map(Node::as_bool).collect::<Vec<_>>();
     assert_eq!(bools("[true, True, yes, On, off, NO, FALSE]"), [true, true, true, true, false, false, false].map(Some));
     assert_eq!(bools("['yes', \"true\", y, 1, ~]"), [None; 5]);
@@ -191,29 +191,29 @@ fn a_second_document_is_refused() {
     2 | ---
       | ^^^ starts here
       |
-      = help: put it into a file of its own
+      = help: move it to a file of its own
     "##);
 }
 
 #[test]
-fn a_key_that_comes_twice_is_shown_at_both_places() {
+fn a_duplicate_key_is_shown_at_both_places() {
     insta::assert_snapshot!(error("a:\n  port: 1\n  host: x\n  port: 2\n"), @r##"
-    error: the key `port` comes twice
+    error: duplicate key `port`
      --> a.yml:4:3
       |
     4 |   port: 2
-      |   ^^^^ again here
+      |   ^^^^ defined again here
       |
      ::: a.yml:2:3
       |
     2 |   port: 1
-      |   ---- first here
+      |   ---- first defined here
     "##);
-    assert!(error("{1: a, '1': b}").starts_with("error: the key `1` comes twice"));
+    assert!(error("{1: a, '1': b}").starts_with("error: duplicate key `1`"));
 }
 
 #[test]
-fn merge_keys_fill_in_what_the_map_does_not_say_itself() {
+fn merge_keys_add_what_the_map_does_not_define_itself() {
     let merged = node("a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc:\n  y: 3\n  <<: [*b, *a]\nd: {<<: *a}\ne: {'<<': 1}\n");
     let names = |name: &str| {
         let entries = merged.get(name).unwrap().as_map().unwrap();
@@ -245,32 +245,32 @@ fn an_expression_without_quotes_is_explained() {
      --> a.yml:2:9
       |
     2 |   port: {{ redis_port }} # x
-      |         ^^^^^^^^^^^^^^^^ YAML takes this for a map
+      |         ^^^^^^^^^^^^^^^^ YAML reads this as a map
       |
-      = help: put it into quotes: `"{{ name }}"`
+      = help: quote it: `"{{ name }}"`
     "##);
 }
 
 #[test]
-fn tags_are_kept_or_refused_but_never_lost() {
+fn tags_are_honoured_or_refused_but_never_ignored() {
     assert!(node("a: !unsafe '{{ x }}'").get("a").unwrap().verbatim);
     assert!(node("!unsafe [x]").as_seq().unwrap()[0].verbatim);
     assert_eq!(node("!!str 5").value, Yaml::Str("5".into()));
-    assert!(error("!!int five").starts_with("error: not what its tag `!!int` says"));
+    assert!(error("!!int five").starts_with("error: the value does not match its tag `!!int`"));
     assert!(error("!Ref x").starts_with("error: unknown tag `!Ref`"));
     assert!(error("!!binary aGk=").starts_with("error: unknown tag `!!binary`"));
     let sealed = |text: &str| Yaml::Vaulted(Vaulted::Sealed(text.into()));
     let encrypted = node("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6139\nb: {__ansible_vault: \"x\\ny\"}\n");
     assert_eq!(encrypted.get("a").unwrap().value, sealed("$ANSIBLE_VAULT;1.1;AES256\n6139\n"));
     assert_eq!(encrypted.get("b").unwrap().value, sealed("x\ny"));
-    // No string, so that nothing takes it for one.
+    // It is not a string, so that nothing mistakes it for one.
     assert_eq!(encrypted.get("a").unwrap().scalar_text(), None);
     insta::assert_snapshot!(error("redis_password: !vault [a]"), @"
-    error: `!vault` is for a single text that Ansible Vault encrypted
+    error: `!vault` marks a single value that Ansible Vault encrypted
      --> a.yml:1:17
       |
     1 | redis_password: ********
-      |                 ^^^^^^^^ this is none
+      |                 ^^^^^^^^ this is not such a value
       |
       = help: `ansible-vault encrypt_string` prints such a value; whole files need no tag
     ");
@@ -300,7 +300,7 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
-fn syntax_errors_say_where() {
+fn syntax_errors_have_places() {
     insta::assert_snapshot!([error("a: [1, 2\nb: 3\n"), error("a: 'x\n"), error("a: b: c\n"), error("a: *nope\n"), error("a:\n\t- b\n"), error("é: \"\\q\"")].join("\n\n"), @r##"
     error: not valid YAML
      --> a.yml:2:2
@@ -364,7 +364,7 @@ fn hostile_bytes_do_not_panic() {
     }
 }
 
-/// Every place is inside the file and on characters.
+/// Asserts that every place is inside the file and on character boundaries.
 fn check_places(node: &Node, text: &str) {
     assert!(text.get(node.place.range.clone()).is_some(), "{text:?} {:?}", node.place.range);
     for item in node.as_seq().unwrap_or_default() {
@@ -379,7 +379,7 @@ fn check_places(node: &Node, text: &str) {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
     #[test]
-    fn no_text_panics_and_no_place_is_outside_of_it(text in "[-\\[\\]{}:,&*!|>'\"#%@?~< \r\nabé\u{1F600}0.]{0,60}") {
+    fn no_text_causes_a_panic_or_a_place_outside_of_it(text in "[-\\[\\]{}:,&*!|>'\"#%@?~< \r\nabé\u{1F600}0.]{0,60}") {
         match parse(&SourceFile::new("a.yml", text.as_str())) {
             Ok(node) => check_places(&node, &text),
             Err(error) => drop((error.render(false), error.to_json())),
@@ -387,7 +387,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn text_in_quotes_comes_back_whole_with_its_place(text in "[^\\p{C}\u{2028}\u{2029}]{0,20}", before in "[a-zé]{0,5}") {
+    fn quoted_text_is_returned_whole_with_its_place(text in "[^\\p{C}\u{2028}\u{2029}]{0,20}", before in "[a-zé]{0,5}") {
         let written = format!("'{}'", text.replace('\'', "''"));
         let node = node(&format!("{{ x{before}: 1, k{before}: {written} }}"));
         let value = &node.as_map().unwrap()[1].1;

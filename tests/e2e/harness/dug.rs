@@ -1,4 +1,4 @@
-//! A tunnel to a node's PostgreSQL, by the ssh program, as an operator would dig it.
+//! A tunnel to a node's PostgreSQL through the ssh program, as an operator would open it.
 
 use std::process::{Child, Command, Stdio};
 
@@ -14,7 +14,7 @@ pub struct Dug {
 }
 
 impl Dug {
-    /// To the node's loopback.
+    /// Opens a tunnel to the node's loopback.
     pub fn to(node: &Booted) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join(".s.PGSQL.5432");
@@ -31,7 +31,7 @@ impl Dug {
         Self { directory, ssh }
     }
 
-    /// How to log in through it.
+    /// Returns the options to log in through the tunnel.
     pub fn options(&self, user: &str, password: &str, database: &str) -> PgConnectOptions {
         let options = PgConnectOptions::new_without_pgpass().socket(self.directory.path()).port(5432);
         options.username(user).password(password).database(database)

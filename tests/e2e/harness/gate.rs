@@ -1,8 +1,8 @@
-//! Gates: places in a role at which a run stops, so that a test can interrupt it at exactly this moment.
+//! Gates: points in a role at which a run waits, so that a test can interrupt it at exactly this moment.
 
 use super::{Booted, eventually};
 
-/// `gate NAME` on a node: goes through, unless a test has shut the gate; then it says that it was reached and waits.
+/// The program `gate NAME` on a node: it returns at once, unless a test has closed the gate; then it records that it was reached, and waits.
 const GATE: &str = r#"cat >/usr/local/bin/gate <<'END'
 #!/bin/sh
 [ -e "/run/gate.$1" ] || exit 0
@@ -18,24 +18,24 @@ impl Booted {
         self
     }
 
-    /// Shuts a gate: whoever comes there waits.
+    /// Closes a gate: a run that reaches it waits.
     pub fn shut(&self, gate: &str) {
         self.sh(&format!("rm -f /run/gate.{gate}.reached; touch /run/gate.{gate}"));
     }
 
-    /// Opens a gate. Without one it does nothing.
+    /// Opens a gate. If it is not closed, this does nothing.
     pub fn open(&self, gate: &str) {
         self.sh(&format!("rm -f /run/gate.{gate} /run/gate.{gate}.reached"));
     }
 
-    /// Waits until a run stands at a gate.
+    /// Waits until a run has reached a gate.
     pub fn await_at(&self, gate: &str) {
         eventually(&format!("a run reaches the gate `{gate}`"), 120, || {
             self.try_sh(&format!("test -e /run/gate.{gate}.reached")).status.success()
         });
     }
 
-    /// Waits until no run of ours is on the node any more: its directory in /run goes with its lock.
+    /// Waits until no run is active on the node any more: the directory in /run is removed together with the lock.
     pub fn await_end_of_runs(&self) {
         eventually("nothing of a run is left in /run", 10, || self.try_sh("test ! -e /run/autobot-provision").status.success());
     }

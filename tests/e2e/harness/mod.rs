@@ -12,12 +12,12 @@ pub use node::{Booted, client, lab, repository_url};
 pub use project::Project;
 pub use run::{Ran, Task};
 
-/// A line on the test's standard error: what takes long.
+/// Prints a line about a slow step to the test's standard error.
 pub fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// Waits until something holds, looking every 50 ms. Fails with `what` when it does not within `seconds`.
+/// Waits until a condition holds, checking every 50 ms. Panics with `what` if it does not hold within `seconds`.
 pub fn eventually(what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     while !holds() {

@@ -1,4 +1,4 @@
-//! The lab that all tests of a run share, and the nodes in it.
+//! The lab that all tests of a run share, and its nodes.
 
 use std::{
     ops::Deref,
@@ -18,7 +18,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_autobot-provision");
 struct Shared {
     lab: Lab,
     repository: Publication,
-    /// Closed when this process ends, however it ends; then the watcher takes the lab down.
+    /// Closed when this process ends, however it ends; the watcher then takes the lab down.
     _watcher: ChildStdin,
 }
 
@@ -27,7 +27,7 @@ fn shared() -> &'static Shared {
     SHARED.get_or_init(|| {
         let id = format!("e2e{}", std::process::id());
         let lab = Lab::new(LabOptions { id: id.clone(), ..LabOptions::default() }).unwrap();
-        // Not waited for: it outlives us.
+        // Not waited for, because it outlives this process.
         #[allow(clippy::zombie_processes)]
         let mut watcher = Command::new("setsid")
             .args(["sh", "-c", r#"cat >/dev/null; exec "$0" lab down --lab "$1" >/dev/null 2>&1"#, PROGRAM, &id])
@@ -37,24 +37,24 @@ fn shared() -> &'static Shared {
             .spawn()
             .unwrap();
         let site = lab.redis_repo(&RedisRepo { redis8: true, ..RedisRepo::default() }, &say).unwrap();
-        // A first member makes the lab's network, on which the repository is served.
+        // A first member creates the lab's network, on which the repository is served.
         lab.client("first", &say).unwrap();
         let repository = lab.publish(&site, FileServer::Within).unwrap();
         Shared { lab, repository, _watcher: watcher.stdin.take().unwrap() }
     })
 }
 
-/// The lab of this run.
+/// Returns the lab of this run.
 pub fn lab() -> &'static Lab {
     &shared().lab
 }
 
-/// The stand-in for Redis's apt repository, without `/deb`.
+/// Returns the URL of the stand-in for Redis's apt repository, without `/deb`.
 pub fn repository_url() -> &'static str {
     &shared().repository.url
 }
 
-/// A network namespace with an address of its own, to see from outside which ports are open.
+/// Returns a network namespace with its own address, to test from outside which ports are open.
 pub fn client(name: &str) -> Client {
     lab().client(name, &say).unwrap()
 }
@@ -63,12 +63,12 @@ pub fn client(name: &str) -> Client {
 pub struct Booted(Node);
 
 impl Booted {
-    /// A bare Debian.
+    /// Boots a bare Debian.
     pub fn bare() -> Self {
         Self::boot(&NewNode::bare(unique()))
     }
 
-    /// A node on which role `redis` was deployed. The first such node of a run takes a minute, the others a second.
+    /// Boots a node on which role `redis` has been deployed. The first such node of a run takes a minute, the others a second.
     pub fn converged() -> Self {
         static FROZEN: OnceLock<()> = OnceLock::new();
         FROZEN.get_or_init(|| {
@@ -80,29 +80,29 @@ impl Booted {
         Self::boot(&NewNode::copy(unique(), "converged"))
     }
 
-    /// A copy of a disk that was frozen with [`Booted::freeze`].
+    /// Boots a copy of a disk that was frozen with [`Booted::freeze`].
     pub fn copy(frozen: &str) -> Self {
         Self::boot(&NewNode::copy(unique(), frozen))
     }
 
-    /// Keeps this node's disk as it is, for copies. The node is off afterwards.
+    /// Freezes this node's disk for copies. The node is off afterwards.
     pub fn freeze(self, frozen: &str) {
         lab().freeze(&self.0.name, frozen).unwrap();
     }
 
     fn boot(wanted: &NewNode) -> Self {
-        // The lab keeps its state in one place.
+        // All nodes share the state of the lab.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Self(lab().up(std::slice::from_ref(wanted), &say).unwrap().remove(0))
     }
 
-    /// Runs a script as root on the node, past SSH and firewall.
+    /// Runs a script as root on the node, without SSH and bypassing the firewall.
     pub fn try_sh(&self, script: &str) -> Output {
         lab().shell(&self.0.name, script).unwrap()
     }
 
-    /// As [`Booted::try_sh`]; the script must succeed. What it printed, without the last line break.
+    /// As [`Booted::try_sh`], but the script must succeed. Returns its output without the last line break.
     pub fn sh(&self, script: &str) -> String {
         let output = self.try_sh(script);
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

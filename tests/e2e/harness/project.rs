@@ -1,4 +1,4 @@
-//! Projects for tests: the shipped roles, or a role written by the test, with an inventory of lab nodes.
+//! Projects for tests: the shipped roles or a role of the test, with an inventory of lab nodes.
 
 use std::{
     fmt::Write as _,
@@ -13,13 +13,13 @@ use super::{Booted, Ran, lab, repository_url};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_autobot-provision");
 
-/// A project in a directory of its own, with a home of its own for the runs.
+/// A project in its own directory, with its own home directory for the runs.
 pub struct Project {
     directory: TempDir,
 }
 
 impl Project {
-    /// The shipped roles and templates; each host has role `redis` unless its extra variables (YAML lines) say otherwise.
+    /// Creates a project with the shipped roles and templates. Each host has role `redis` unless its extra variables (YAML lines) differ.
     pub fn shipped(hosts: &[(&str, &Booted, &str)]) -> Self {
         let project = Self::empty();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -34,7 +34,7 @@ impl Project {
         project
     }
 
-    /// One role, `toy`, with this role file; each host has it.
+    /// Creates a project with one role, `toy`, with this role file. Each host has the role.
     pub fn toy(hosts: &[(&str, &Booted)], role: &str) -> Self {
         let project = Self::empty();
         project.write("roles/toy/role.yml", role);
@@ -50,7 +50,7 @@ impl Project {
         Self { directory }
     }
 
-    /// A path within the project.
+    /// Returns a path in the project.
     pub fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
@@ -62,7 +62,7 @@ impl Project {
         fs::write(path, content).unwrap();
     }
 
-    /// Writes the inventory: all hosts have `role` and are reached as the lab says, with strict host keys.
+    /// Writes the inventory: all hosts have `role` and are reached with the lab's key and strict host keys.
     pub fn inventory(&self, hosts: &[(&str, &Booted, &str)], role: &str, vars: &str) {
         let mut text = String::from("all:\n  vars:\n    ansible_user: autobot\n");
         let _ = writeln!(text, "    ansible_ssh_private_key_file: {}", lab().key().display());
@@ -81,7 +81,7 @@ impl Project {
         self.write("inventory/hosts.yml", &text);
     }
 
-    /// The program with these arguments, for whatever a test wants to do with it.
+    /// Returns a command that runs the program with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).current_dir(self.directory.path());
@@ -89,18 +89,18 @@ impl Project {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program and waits for its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         Ran::new(arguments, &self.command(arguments).output().unwrap())
     }
 
-    /// Runs it with `--output json`.
+    /// Runs the program with `--output json`.
     pub fn json(&self, arguments: &[&str]) -> Ran {
         self.run(&[arguments, &["--output", "json"]].concat())
     }
 
-    /// Checks, deploys and deploys again what host `node` of a toy project shall be: the check foretells the deploy, and then nothing is left
-    /// to do. What the deploy said.
+    /// Checks, deploys and deploys again a role of host `node` of a toy project. Asserts that the check predicts the deploy, and that the second
+    /// deploy changes nothing. Returns the first deploy.
     #[track_caller]
     pub fn settles(&self, role: &str) -> Ran {
         self.write("roles/toy/role.yml", role);
@@ -116,7 +116,7 @@ impl Project {
         deploy
     }
 
-    /// A role that check and deploy refuse with the same words, before the first change. The words.
+    /// Asserts that check and deploy refuse a role with the same error, before the first change. Returns the error.
     #[track_caller]
     pub fn is_refused(&self, role: &str) -> String {
         self.write("roles/toy/role.yml", role);
@@ -124,12 +124,12 @@ impl Project {
         let deploy = self.json(&["deploy"]);
         check.assert_code(1);
         deploy.assert_code(1);
-        let words = deploy.failure("node");
-        assert_eq!(check.failure("node"), words);
-        words
+        let error = deploy.failure("node");
+        assert_eq!(check.failure("node"), error);
+        error
     }
 
-    /// A role whose failure cannot be foreseen. What the deploy said.
+    /// Asserts that a check of a role succeeds and the deploy fails. Returns the deploy.
     #[track_caller]
     pub fn fails(&self, role: &str) -> Ran {
         self.write("roles/toy/role.yml", role);
@@ -139,7 +139,7 @@ impl Project {
         deploy
     }
 
-    /// Starts the program, outputs piped.
+    /// Starts the program with piped outputs.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

@@ -1,10 +1,10 @@
-//! What a run of the program came to.
+//! The result of a run of the program.
 
 use std::{collections::BTreeSet, process::Output};
 
 use serde_json::Value;
 
-/// A run of the program that is over.
+/// A run of the program that has ended.
 #[derive(Debug)]
 pub struct Ran {
     pub arguments: Vec<String>,
@@ -33,27 +33,27 @@ impl Ran {
         }
     }
 
-    /// Fails with all that the run said unless it ended with this exit code.
+    /// Asserts that the run ended with this exit code.
     #[track_caller]
     pub fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{:?}\n{}\n{}", self.arguments, self.stdout, self.stderr);
         self
     }
 
-    /// The document of `--output json`.
+    /// Returns the document of `--output json`.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {:?}\n{}\n{}", self.arguments, self.stdout, self.stderr))
     }
 
-    /// A host of the document.
+    /// Returns a host of the document.
     #[track_caller]
     pub fn host(&self, host: &str) -> Value {
         self.json()["hosts"][host].clone()
     }
 
-    /// The items of a host.
+    /// Returns the items of a host.
     #[track_caller]
     pub fn tasks(&self, host: &str) -> Vec<Task> {
         let text = |task: &Value, key: &str| task[key].as_str().unwrap_or_default().to_owned();
@@ -70,21 +70,21 @@ impl Ran {
             .collect()
     }
 
-    /// The ids of a host's items with this status.
+    /// Returns the IDs of a host's items with this status.
     #[track_caller]
     pub fn ids(&self, host: &str, status: &str) -> BTreeSet<String> {
         self.tasks(host).into_iter().filter(|task| task.status == status).map(|task| task.id).collect()
     }
 
-    /// Why a host's failed item failed.
+    /// Returns the error of a host's only failed item.
     #[track_caller]
     pub fn failure(&self, host: &str) -> String {
         let failed: Vec<Task> = self.tasks(host).into_iter().filter(|task| task.status == "failed").collect();
-        let [one] = failed.as_slice() else { panic!("not one failed item: {failed:?}\n{}{}", self.stdout, self.stderr) };
+        let [one] = failed.as_slice() else { panic!("not exactly one failed item: {failed:?}\n{}{}", self.stdout, self.stderr) };
         one.error.clone()
     }
 
-    /// Everything that it printed.
+    /// Returns everything that it printed.
     pub fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }

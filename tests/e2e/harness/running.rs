@@ -1,23 +1,23 @@
-//! A run of the program while it goes on, to be interrupted.
+//! A run of the program that is still active, to be interrupted.
 
 use std::process::{Child, Command, Stdio};
 
 use super::{Project, Ran, eventually};
 
-/// A run that goes on. Killed when it is dropped.
+/// An active run. It is killed when this is dropped.
 pub struct Running {
     child: Option<Child>,
     arguments: Vec<String>,
 }
 
 impl Project {
-    /// Starts the program; its control sockets are in `run` of the project.
+    /// Starts the program, with its control sockets in the directory `run` of the project.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let child = self.command_with_sockets(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Running { child: Some(child), arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
     }
 
-    /// As [`Project::command`]; its control sockets are in `run` of the project.
+    /// As [`Project::command`], with the control sockets in the directory `run` of the project.
     pub fn command_with_sockets(&self, arguments: &[&str]) -> Command {
         let sockets = self.path("run");
         std::fs::create_dir_all(&sockets).unwrap();
@@ -26,7 +26,7 @@ impl Project {
         command
     }
 
-    /// What runs of [`Project::start`] have left on this machine: ssh's sockets, and ssh itself.
+    /// Returns what runs of [`Project::start`] have left on this machine: sockets of ssh, and processes of ssh.
     pub fn left_here(&self) -> Vec<String> {
         let sockets = self.path("run");
         let files = std::fs::read_dir(&sockets).unwrap().map(|entry| entry.unwrap().path().display().to_string());
@@ -47,18 +47,18 @@ impl Running {
         assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().unwrap().success());
     }
 
-    /// Ends it with `kill -9`.
+    /// Kills it with `kill -9`.
     pub fn kill(self) {
         self.signal("KILL");
         self.end();
     }
 
-    /// Whether it goes on.
+    /// Whether it is still running.
     pub fn goes_on(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end, not for ever: one that waits at a gate never ends by itself. It says little enough for the pipes.
+    /// Waits for its end, with a limit: a run that waits at a gate never ends by itself. Its output must fit into the pipes.
     pub fn end(mut self) -> Ran {
         eventually(&format!("{:?} ends", self.arguments), 180, || !self.goes_on());
         let output = self.child.take().unwrap().wait_with_output().unwrap();

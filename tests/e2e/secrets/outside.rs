@@ -198,7 +198,7 @@ fn what_cannot_be_fetched_stops_the_run_before_any_connection() {
     private(&project, "file.pw", "Fr0m+file/one\n");
     let last = VAULTED_INLINE.trim_end();
     declare(&project, &format!("{}{}", &last[..last.len() - 1], if last.ends_with('0') { '1' } else { '0' }));
-    refused("Fr0m env", &["no value for `BY_VAULT", "the vault password does not fit, or it was damaged"]);
+    refused("Fr0m env", &["no value for `BY_VAULT", "the vault password is wrong, or the text is damaged"]);
     declare(&project, VAULTED_INLINE);
     let fails =
         "autobot_secrets: {BY_COMMAND: {command: \"cat command.pw; echo \\\"denied: $(cat command.pw)\\\" >&2; exit 7\"}}\n";
@@ -323,7 +323,7 @@ fn vault_passwords_come_from_files_and_programs_named_on_the_command_line() {
         assert!(!deploy.said().contains("labelled value"), "{}", deploy.said());
     }
     for (arguments, words) in [
-        ([file, "one", file, "wrong"], "none of 2 vault passwords fits"),
+        ([file, "one", file, "wrong"], "none of the 2 vault passwords is right"),
         ([id, "prod@prod", id, "prod@wrong"], "vault.yml"),
         ([file, "one", file, "nowhere"], "no vault password from `nowhere`: No such file"),
         ([file, "one", id, "prod@"], "`--vault-id` takes `LABEL@SOURCE`"),
