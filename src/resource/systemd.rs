@@ -299,7 +299,7 @@ mod tests {
         assert!(systemd(json!({"name": "redis", "daemon_reload": true})).unwrap_err().contains("by itself"));
         assert!(systemd(json!({"name": "redis"})).unwrap_err().contains("at least one of"));
         assert!(systemd(json!({"name": "redis", "state": "started", "masked": true})).unwrap_err().contains("neither"));
-        assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not the name"));
+        assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not a valid unit name"));
     }
 
     #[test]
