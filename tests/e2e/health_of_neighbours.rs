@@ -114,11 +114,11 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     assert_eq!(said().1, "there is no database `slm`");
 
     psql("postgres", "create role slm_app; create database slm owner slm_app;");
-    assert_eq!(said(), ("ok".into(), "empty: db_service.initialize() comes first".into()));
+    assert_eq!(said(), ("ok".into(), "empty: db_service.initialize() has to run first".into()));
     psql("slm", "set role slm_app; create schema app; create table app.nodes (id int); create table app.slo (id int);");
     let warned = project.run(&["health"]);
     warned.assert_code(0);
-    let row = "warning  no version is noted in alembic_version or migrations_applied; 2 tables\n";
+    let row = "warning  no version is recorded in alembic_version or migrations_applied; 2 tables\n";
     assert!(warned.stdout.contains(row), "{}", warned.stdout);
 
     // As superuser one must not run what an owner wrote.
@@ -168,7 +168,7 @@ fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
         assert!(table.lines().any(|line| is_it(&line)), "no row {check} with {rest}:\n{table}");
     };
     row("PostgreSQL listens where it should", "  ok       127.0.0.1:5432, [::1]:5432");
-    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() comes first");
+    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() has to run first");
     row("The SLM backend is well", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
     assert!(table.contains("Nothing listens that should not") && table.contains("open beyond loopback: 22"), "{table}");
 
