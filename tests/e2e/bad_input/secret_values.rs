@@ -70,7 +70,7 @@ fn passwords_with_spaces_and_signs_serve_redis_and_postgresql_and_what_redis_can
         with(odd, "\"a'b c=d\"");
         let written = fs::read_to_string(&file).unwrap();
         let error = refusal(&node, &project, "database_vm", STATE, &[]);
-        insta::allow_duplicates! { insta::assert_snapshot!(error, @r#"the value of `REDIS_PASSWORD` in `/etc/autobot/database-secrets.env` holds one of the signs that it may not: `"` `\`; put another one there, set it where it is used, and run again"#); }
+        insta::allow_duplicates! { insta::assert_snapshot!(error, @r#"the value of `REDIS_PASSWORD` in `/etc/autobot/database-secrets.env` contains a character that is not allowed here: `"` `\`; put another one there, set it where it is used, and run again"#); }
         assert_eq!(fs::read_to_string(&file).unwrap(), written);
     }
     fs::write(&file, &before).unwrap();
