@@ -8,7 +8,7 @@ use super::{format_span, verdict};
 use crate::{
     question::{
         Questions, Unanswered,
-        backup::{Backup, Found, Place, Status},
+        backup::{Backup, BackupInfo, BackupLocation, LastRun},
         unit::{Unit, full_name},
     },
     resource::{Files, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode},
@@ -38,7 +38,7 @@ struct Parameters {
 
 #[derive(Debug)]
 struct Healthy {
-    place: Place,
+    location: BackupLocation,
     service: String,
     max_age: Duration,
 }
@@ -52,11 +52,11 @@ impl Healthy {
         let max_age = parse_duration(&max_age)
             .filter(|age| !age.is_zero())
             .ok_or_else(|| Wrong::parameter("max_age", format!("`{max_age}` is not a duration of up to a week, such as 26h")))?;
-        Ok(Self { place: Place { status_file, directory, timer }, service, max_age })
+        Ok(Self { location: BackupLocation { status_file, directory, timer }, service, max_age })
     }
 
     fn units(&self, timer: &Unit, service: &Unit, problems: &mut Vec<String>) {
-        let name = &self.place.timer;
+        let name = &self.location.timer;
         for unit in [timer, service] {
             if !unit.exists() {
                 problems.push(format!("there is no `{}`", if std::ptr::eq(unit, timer) { name } else { &self.service }));
@@ -70,7 +70,7 @@ impl Healthy {
         }
     }
 
-    fn last_run(&self, found: &Found, service: &Unit, problems: &mut Vec<String>) {
+    fn last_run(&self, found: &BackupInfo, service: &Unit, problems: &mut Vec<String>) {
         let status = found.status.as_ref();
         let success = status.and_then(|status| status.success);
         let ago = |time: u64| Duration::from_secs(found.now.saturating_sub(time));
@@ -78,7 +78,7 @@ impl Healthy {
         let last = recent
             .map(|success| format!("; the last successful one is {} old", format_span(ago(success).as_secs())))
             .unwrap_or_default();
-        if let Some(Status { error, .. }) = status.filter(|status| status.failed) {
+        if let Some(LastRun { error, .. }) = status.filter(|status| status.failed) {
             problems.push(format!("the last backup failed: {error}{last}"));
         } else if service.active == "failed" {
             problems.push(format!("the last backup failed: see `journalctl -u {}`{last}", self.service));
@@ -88,7 +88,7 @@ impl Healthy {
             if waited > self.max_age {
                 problems.push(format!(
                     "there is no successful backup, and `{}` has been enabled for {}",
-                    self.place.timer,
+                    self.location.timer,
                     format_span(waited.as_secs())
                 ));
             }
@@ -102,8 +102,8 @@ impl Healthy {
         }
     }
 
-    fn archives(&self, found: &Found, problems: &mut Vec<String>) {
-        let directory = &self.place.directory;
+    fn archives(&self, found: &BackupInfo, problems: &mut Vec<String>) {
+        let directory = &self.location.directory;
         for (size, name) in found.status.iter().flat_map(|status| &status.archives) {
             match found.there.get(name) {
                 None => problems.push(format!("{directory}/{name} no longer exists")),
@@ -120,14 +120,14 @@ impl Resource for Healthy {
     }
 
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<Backup>(self.place.clone());
-        ask.ask::<Unit>(self.place.timer.clone());
+        ask.ask::<Backup>(self.location.clone());
+        ask.ask::<Unit>(self.location.timer.clone());
         ask.ask::<Unit>(self.service.clone());
     }
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let found = is.answers.get::<Backup>(&self.place)?;
-        let (timer, service) = (is.answers.get::<Unit>(&self.place.timer)?, is.answers.get::<Unit>(&self.service)?);
+        let found = is.answers.get::<Backup>(&self.location)?;
+        let (timer, service) = (is.answers.get::<Unit>(&self.location.timer)?, is.answers.get::<Unit>(&self.service)?);
         let mut problems = Vec::new();
         self.units(timer, service, &mut problems);
         self.last_run(found, service, &mut problems);
@@ -159,39 +159,39 @@ mod tests {
     }
 
     /// The answers of a healthy node, which a test then breaks.
-    struct Node {
-        found: Found,
+    struct NodeAnswers {
+        found: BackupInfo,
         timer: Unit,
         service: Unit,
     }
 
-    fn node() -> Node {
+    fn node() -> NodeAnswers {
         let unit = |active: &str, file: &str| Unit {
             load: "loaded".into(),
             active: active.into(),
             file_state: file.into(),
             ..Unit::default()
         };
-        let status = Status { success: Some(NOW - 3 * HOUR), archives: vec![(5, "a.dump".into())], ..Status::default() };
-        let found = Found {
+        let status = LastRun { success: Some(NOW - 3 * HOUR), archives: vec![(5, "a.dump".into())], ..LastRun::default() };
+        let found = BackupInfo {
             now: NOW,
             enabled_since: Some(NOW - 90 * HOUR),
             status: Some(status),
             next: String::new(),
             there: HashMap::from([("a.dump".to_owned(), 5)]),
         };
-        Node { found, timer: unit("active", "enabled"), service: unit("inactive", "static") }
+        NodeAnswers { found, timer: unit("active", "enabled"), service: unit("inactive", "static") }
     }
 
     /// Returns the note of a healthy node, or the problems.
-    fn run_check(break_node: impl FnOnce(&mut Node)) -> Result<String, String> {
+    fn run_check(break_node: impl FnOnce(&mut NodeAnswers)) -> Result<String, String> {
         let check = Healthy::new(decode(parameters("b.timer", "26h")).unwrap()).unwrap();
         let mut node = node();
         break_node(&mut node);
         let mut answers = Answers::default();
-        answers.set::<Unit>(check.place.timer.clone(), Ok(node.timer));
+        answers.set::<Unit>(check.location.timer.clone(), Ok(node.timer));
         answers.set::<Unit>(check.service.clone(), Ok(node.service));
-        answers.set::<Backup>(check.place.clone(), Ok(node.found));
+        answers.set::<Backup>(check.location.clone(), Ok(node.found));
         match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
             Verdict::Converged { note } => Ok(note.unwrap()),
             Verdict::Refused(why) => Err(why),
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    fn status(node: &mut Node) -> &mut Status {
+    fn status(node: &mut NodeAnswers) -> &mut LastRun {
         node.found.status.as_mut().unwrap()
     }
 

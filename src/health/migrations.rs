@@ -37,7 +37,7 @@ fn usual_port() -> u16 {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Found {
+struct SchemaInfo {
     /// The number of the application's tables.
     tables: u64,
     /// The table `alembic_version`, with rows of `{version_num}`.
@@ -103,7 +103,7 @@ impl Migrations {
 }
 
 /// Describes the version for people.
-fn describe(found: &Found) -> String {
+fn describe(found: &SchemaInfo) -> String {
     let mut versions = Vec::new();
     let mut warnings = Vec::new();
     for (name, table) in [("alembic_version", &found.alembic), ("migrations_applied", &found.applied)] {
@@ -171,7 +171,7 @@ impl Resource for Migrations {
             Answer::NoServer { why } => Ok(verdict(std::slice::from_ref(why), "")),
             // `skipped` has already handled this.
             Answer::NoDatabase => Ok(Verdict::CONVERGED),
-            Answer::Rows(rows) => match typed::<Found>(rows)?.first() {
+            Answer::Rows(rows) => match typed::<SchemaInfo>(rows)?.first() {
                 Some(found) => Ok(verdict(&[], describe(found))),
                 None => Err(Unanswered("PostgreSQL returned no row".into())),
             },

@@ -42,7 +42,7 @@ fn usual_port() -> u16 {
 }
 
 #[derive(Debug, Deserialize)]
-struct Found {
+struct DatabaseInfo {
     in_recovery: bool,
     encoding: String,
     owner: String,
@@ -66,7 +66,7 @@ impl Resource for Postgresql {
         let rows = match is.answers.get::<Pg>(&self.query())? {
             Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why), "")),
             Answer::NoDatabase => return Ok(verdict(&[format!("there is no database `{database}`")], "")),
-            Answer::Rows(rows) => typed::<Found>(rows)?,
+            Answer::Rows(rows) => typed::<DatabaseInfo>(rows)?,
         };
         let Some(found) = rows.first() else { return Err(Unanswered("PostgreSQL returned no row".into())) };
         let mut problems = Vec::new();

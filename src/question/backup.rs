@@ -7,7 +7,7 @@ use crate::{resource::RemotePath, script::Script};
 
 /// A backup to ask about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct BackupLocation {
     /// The file in which each run records `result=`, `success=`, `error=` and, for each archive, `archive=SIZE NAME`.
     pub status_file: RemotePath,
     /// The directory of the archives.
@@ -22,13 +22,13 @@ pub struct Backup;
 
 /// The result of a backup. Times are in seconds since 1970 by the node's clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct BackupInfo {
     /// The node's current time.
     pub now: u64,
     /// When the timer was enabled, if it is.
     pub enabled_since: Option<u64>,
     /// The status that the last run recorded; `None` when there was no run.
-    pub status: Option<Status>,
+    pub status: Option<LastRun>,
     /// When the timer is due, as systemd prints it; asked for only while no backup has succeeded.
     pub next: String,
     /// The size in bytes of each existing file that the last successful run names.
@@ -37,7 +37,7 @@ pub struct Found {
 
 /// The status that a run recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct LastRun {
     /// Whether the last run failed.
     pub failed: bool,
     /// Why it failed, in one line.
@@ -49,22 +49,22 @@ pub struct Status {
 }
 
 impl Kind for Backup {
-    type Key = Place;
-    type Answer = Found;
+    type Key = BackupLocation;
+    type Answer = BackupInfo;
     const NAME: &'static str = "backup";
 
-    fn script(keys: &[&Place]) -> Script {
+    fn script(keys: &[&BackupLocation]) -> Script {
         keys.iter().enumerate().fold(Script::new(include_str!("backup.sh")), |script, (index, key)| {
             script.args([index.to_string(), key.status_file.to_string(), key.directory.to_string(), key.timer.clone()])
         })
     }
 
-    fn read(keys: &[&Place], output: &Output) -> Vec<Result<Found, Unanswered>> {
+    fn read(keys: &[&BackupLocation], output: &Output) -> Vec<Result<BackupInfo, Unanswered>> {
         if output.status != 0 {
             return output.unanswered("backups", keys.len());
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let mut parts: HashMap<usize, Part> = HashMap::new();
+        let mut parts: HashMap<usize, PartialInfo> = HashMap::new();
         let mut index = usize::MAX;
         // Each line of a file is printed after a word of the script, so no content can begin like a separator.
         for line in text.lines() {
@@ -74,7 +74,7 @@ impl Kind for Backup {
                 None => parts.entry(index).or_default().line(&line.replace(char::is_control, " ")),
             }
         }
-        let answer = |index: usize| parts.remove(&index).and_then(Part::finished);
+        let answer = |index: usize| parts.remove(&index).and_then(PartialInfo::finished);
         let missing = || Unanswered("the node gave no answer about the backup".into());
         (0..keys.len()).map(answer).map(|found| found.ok_or_else(missing)).collect()
     }
@@ -82,19 +82,19 @@ impl Kind for Backup {
 
 /// The answer about one backup, while it is being parsed.
 #[derive(Default)]
-struct Part {
+struct PartialInfo {
     now: Option<u64>,
-    found: Found,
+    found: BackupInfo,
 }
 
-impl Part {
+impl PartialInfo {
     fn line(&mut self, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "now" => self.now = rest.parse().ok(),
             "since" => self.found.enabled_since = rest.parse().ok(),
             "next" => rest.trim().clone_into(&mut self.found.next),
-            "file" => self.found.status = Some(Status::default()),
+            "file" => self.found.status = Some(LastRun::default()),
             "status" => {
                 if let (Some(status), Some((key, value))) = (&mut self.found.status, rest.split_once('=')) {
                     status.field(key, value);
@@ -109,14 +109,14 @@ impl Part {
         }
     }
 
-    fn finished(self) -> Option<Found> {
+    fn finished(self) -> Option<BackupInfo> {
         let Self { now, mut found } = self;
         found.now = now?;
         Some(found)
     }
 }
 
-impl Status {
+impl LastRun {
     fn field(&mut self, key: &str, value: &str) {
         match key {
             "result" => self.failed = value != "ok",
@@ -140,18 +140,18 @@ mod tests {
     use crate::resource::trial::{fake, run};
     use std::{fs, path::Path};
 
-    fn place(node: &Path) -> Place {
+    fn location(node: &Path) -> BackupLocation {
         let path = |name: &str| RemotePath::new(node.join(name).to_str().unwrap()).unwrap();
-        Place { status_file: path("status"), directory: path("archives"), timer: "no such.timer".into() }
+        BackupLocation { status_file: path("status"), directory: path("archives"), timer: "no such.timer".into() }
     }
 
     /// Runs the script on this machine, with a fake `systemctl` that gives one answer.
-    fn ask(node: &Path) -> Found {
+    fn ask(node: &Path) -> BackupInfo {
         fake(node, "systemctl", "echo \"Sat 2026-11-21 $TZ\"");
-        let place = place(node);
-        let done = run(&Backup::script(&[&place]), node);
+        let location = location(node);
+        let done = run(&Backup::script(&[&location]), node);
         assert_eq!(done.stderr, "");
-        Backup::read(&[&place], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
+        Backup::read(&[&location], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
     }
 
     #[test]
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn missing_output_is_no_answer() {
-        let place = place(Path::new("/x"));
+        let location = location(Path::new("/x"));
         for (status, stdout) in [(124, "@@ backup 0\nnow 1\n"), (0, ""), (0, "@@ backup 0\n"), (0, "@@ backup 1\nnow 1\n")] {
-            assert!(Backup::read(&[&place], &Output { status, stdout: stdout.into() })[0].is_err(), "{stdout:?}");
+            assert!(Backup::read(&[&location], &Output { status, stdout: stdout.into() })[0].is_err(), "{stdout:?}");
         }
     }
 }

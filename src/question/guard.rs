@@ -138,7 +138,7 @@ printf '%s\\n' \"$errors\"",
 }
 
 /// The raw answer of one guard.
-struct Part<'a> {
+struct RawAnswer<'a> {
     stdout: &'a [u8],
     /// `status 3`, `missing user`.
     words: String,
@@ -148,14 +148,14 @@ struct Part<'a> {
 
 /// Splits the output into the mark, each guard's output and words, and the standard error of all guards in base64. Returns fewer than `count`
 /// parts when the output was truncated.
-fn parts(stdout: &[u8], count: usize) -> Vec<Part<'_>> {
+fn parts(stdout: &[u8], count: usize) -> Vec<RawAnswer<'_>> {
     let mut parts = Vec::with_capacity(count);
     let Some((mark, mut rest)) = split(stdout, b"\n") else { return parts };
     let before_words = [b"\n", mark, b" "].concat();
     while parts.len() < count {
         let Some((stdout, after)) = split(rest, &before_words) else { return parts };
         let Some((words, after)) = split(after, b"\n") else { return parts };
-        parts.push(Part { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None });
+        parts.push(RawAnswer { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None });
         rest = after;
     }
     let Some(errors) = rest.strip_suffix(b"\n").and_then(|line| STANDARD.decode(line).ok()) else { return parts };
@@ -175,7 +175,7 @@ fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 /// Returns `None` when the answer was truncated.
-fn answer(key: &GuardKey, part: &Part<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
+fn answer(key: &GuardKey, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
     let malformed = || Err(Unanswered(format!("a guard gave the malformed answer `{}`", part.words)));
     let status = match part.words.split_once(' ') {
         Some(("missing", what)) => return Some(Ok(GuardAnswer { missing: Some(missing(key, what)), ..GuardAnswer::default() })),
