@@ -131,7 +131,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
         if shown {
-            let word = word(outcome.status);
+            let word = status_name(outcome.status);
             // A single host is not repeated in every line.
             let host_cell =
                 if self.tally.hosts.len() == 1 { String::new() } else { format!("{host:<width$}  ", width = self.host_width) };
@@ -320,7 +320,7 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
     }
 }
 
-fn word(status: Status) -> &'static str {
+fn status_name(status: Status) -> &'static str {
     match status {
         Status::Ok => "ok",
         Status::Changed => "changed",
