@@ -268,7 +268,7 @@ mod tests {
                 &(|replies: &mut Replies| replies.anonymous = "PONG".into()) as &dyn Fn(&mut Replies),
             ),
             ("does not accept the password `REDIS_PASSWORD` of /etc/autobot", &|replies| {
-                replies.auth = "(error) WRONGPASS".into()
+                replies.auth = "(error) WRONGPASS".into();
             }),
             ("PING returned `(error) MISCONF`", &|replies| replies.ping = "(error) MISCONF".into()),
             ("`ReJSON` is not loaded", &|replies| replies.modules.truncate(1)),

@@ -313,7 +313,7 @@ fn a_damaged_archive_is_found_and_put_aside_and_the_newest_good_ones_stay() {
 }
 
 #[test]
-fn a_dump_that_fails_leaves_the_old_ones_and_is_told_of_everywhere() {
+fn a_failed_dump_leaves_the_old_ones_and_is_reported_everywhere() {
     let node = deployed();
     // Started by the timer, with nobody's help.
     let soon = "postgresql_backup_calendar: \"*-*-* *:*:0/5\"\npostgresql_backup_random_delay: \"0\"\n";

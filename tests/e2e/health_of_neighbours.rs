@@ -1,8 +1,8 @@
-//! `health` of what uses a database: the SLM backend and the versions of its tables. A stand-in answers for the backend.
+//! `health` of the programs that use a database: the SLM backend and its schema version. A stand-in answers for the backend.
 
 use crate::harness::{Booted, Project, Ran};
 
-/// What the only health item of host `node` came to: status and words.
+/// Returns the status and the text of the only health item of host `node`.
 #[track_caller]
 fn item(ran: &Ran) -> (String, String) {
     let all = ran.tasks("node");
@@ -11,7 +11,7 @@ fn item(ran: &Ran) -> (String, String) {
     (one.status.clone(), format!("{}{}", one.summary, one.error))
 }
 
-/// A backend that answers on 127.0.0.1:8000 with what is in /srv, and notes what it is asked.
+/// A backend that answers on 127.0.0.1:8000 with files of /srv, and records its requests.
 const STAND_IN: &str = r#"
 mkdir -p /srv
 cat >/srv/answer <<'END'
@@ -88,14 +88,14 @@ health:
         "{why}"
     );
 
-    // What nodes say is shown, but for secrets.
+    // The output of nodes is shown, except for secrets.
     node.sh("umask 077; echo DB_PASSWORD=canary-0123456789 >/etc/toy.env");
     answer(&GENERAL.replacen("healthy", "no canary-0123456789", 1), r#"{"status": "healthy"}"#);
     for told in [project.run(&["health"]), health()] {
         assert!(told.said().contains("the status is no ‹DB_PASSWORD›") && !told.said().contains("canary"), "{}", told.said());
     }
 
-    // Sick as it is, it is no reason for a deploy to fail; it is not even asked.
+    // An unhealthy backend does not fail a deploy, which does not even ask it.
     node.sh("rm /srv/asked");
     project.settles(&role("y"));
     assert!(!node.try_sh("test -e /srv/asked").status.success());
@@ -121,7 +121,7 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     let row = "warning  no version is recorded in alembic_version or migrations_applied; 2 tables\n";
     assert!(warned.stdout.contains(row), "{}", warned.stdout);
 
-    // As superuser one must not run what an owner wrote.
+    // A superuser must not run code of the owner.
     let trap =
         "create function app.trap() returns text language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
         create function app.trap(text, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;

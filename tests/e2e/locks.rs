@@ -1,4 +1,4 @@
-//! Promise 7, one deploy per node at a time, and what becomes of the others when one host fails.
+//! Promise 7: one deploy per node at a time; and a failing host does not stop the others.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A secrets file that is none, or is not whole.
+//! Secrets files that are damaged, or are not regular files.
 
 use std::fmt::Write as _;
 
