@@ -1,4 +1,4 @@
-//! What happened. The only thing that reporters and the history know of a run.
+//! The events of a run. Reporters and the history know nothing else about a run.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use crate::resource::Diff;
 
-/// What a run is for, and so whether nodes may be written to.
+/// The purpose of a run, which decides whether it may change nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Only looks: says what an apply would change.
+    /// Changes nothing, and reports what an apply would change.
     Check,
-    /// Makes it so.
+    /// Makes the changes.
     Apply,
-    /// Only reads health checks.
+    /// Reads the health checks only.
     Health,
-    /// Reads health checks and exercises what the nodes offer, as clients would.
+    /// Reads the health checks and uses the services of the nodes as their clients would.
     Exercise,
 }
 
-/// What a run item came to.
+/// The result of a run item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -29,15 +29,15 @@ pub enum Status {
     Ok,
     /// Not as declared when the run began; as declared at the end, or would be.
     Changed,
-    /// Left out by its condition.
+    /// Skipped because of its condition.
     Skipped,
-    /// In a check: cannot be known until another task ran.
+    /// In a check: the result depends on a task that has not run.
     Unknown,
-    /// Could not be looked at or made so.
+    /// The question or the change failed.
     Failed,
 }
 
-/// What kind of item of a run it is.
+/// The kind of a run item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ItemKind {
@@ -47,135 +47,135 @@ pub enum ItemKind {
     Handler,
     /// A health check of a role.
     Health,
-    /// A secret, made before its first use.
+    /// A secret, created before its first use.
     Secret,
 }
 
-/// Which item of a run: the part of a result that is known beforehand.
+/// An item of a run: the part of a result that is known before the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Stable: `role/name`, with ` (item)` in a loop.
+    /// A stable id: `role/name`, followed by ` (item)` in a loop.
     pub id: String,
-    /// What kind of item.
+    /// The kind of item.
     pub kind: ItemKind,
     /// The role that declares it.
     pub role: String,
     /// Its name.
     pub name: String,
-    /// The resource's word, such as `template`.
+    /// The name of the resource, such as `template`.
     pub resource: String,
-    /// The file that declares it, as users see it.
+    /// The file that declares it, as shown to users.
     pub file: String,
-    /// The line, from 1.
+    /// The line in that file, counted from 1.
     pub line: usize,
 }
 
-/// What an item came to.
+/// The outcome of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// In a word.
+    /// The result.
     pub status: Status,
-    /// In a few words: what changed and by what, why it was skipped, what to know all the same.
+    /// A short explanation: what changed and why, why the item was skipped, or a note.
     pub summary: String,
-    /// What differed from the beginning of the run.
+    /// The difference from the state at the beginning of the run.
     pub diff: Diff,
-    /// Why it failed.
+    /// Why the item failed.
     pub error: Option<String>,
-    /// How long it took on the node and on the way.
+    /// How long it took, including the round trip.
     pub duration: Duration,
 }
 
-/// How the summary of what is well, but not quite, begins.
+/// The prefix of a summary that is a warning.
 pub const WARNING: &str = "warning: ";
 
 impl Outcome {
-    /// Whether it is well, but not quite: always shown, and counted.
+    /// Returns whether the item is ok with a warning. Warnings are always shown and counted.
     #[must_use]
     pub fn warns(&self) -> bool {
         self.status == Status::Ok && self.summary.starts_with(WARNING)
     }
 
-    /// An outcome without diff and error.
+    /// Creates an outcome without a diff and an error.
     #[must_use]
     pub fn new(status: Status, summary: impl Into<String>) -> Self {
         Self { status, summary: summary.into(), diff: Diff::none(), error: None, duration: Duration::ZERO }
     }
 
-    /// A failure and why.
+    /// Creates a failure with its reason.
     #[must_use]
     pub fn failed(error: impl Into<String>) -> Self {
         Self { error: Some(error.into()), ..Self::new(Status::Failed, "") }
     }
 }
 
-/// What a host came to.
+/// The result of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HostStatus {
-    /// Nothing to do.
+    /// There was nothing to do.
     Ok,
-    /// Changes made, or pending in a check.
+    /// Changes were made or, in a check, are pending.
     Changed,
     /// A task failed.
     Failed,
-    /// Could not be reached.
+    /// The host could not be reached.
     Unreachable,
-    /// Another run holds it.
+    /// Another run holds the host.
     Held,
     /// The run was interrupted while it worked on this host.
     Interrupted,
 }
 
-/// A host's part of the run, at its end.
+/// The result of a run on one host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostEnd {
-    /// In a word.
+    /// The result.
     pub status: HostStatus,
-    /// Why it failed, could not be reached, or who holds it.
+    /// Why the host failed or could not be reached, or which run holds it.
     pub error: Option<String>,
     /// What to do about the error.
     pub remedy: Option<String>,
-    /// Questions and changes answered by the node.
+    /// The number of round trips to the node.
     pub round_trips: u32,
     /// Bytes sent to the node's shell, before ssh's encryption.
     pub bytes_sent: u64,
-    /// Ids of items that changed though a check would not have said so, or the other way round.
+    /// The ids of items whose result a check would not have predicted.
     pub unpredicted: Vec<String>,
-    /// In a check: who holds the node just now.
+    /// In a check: which run holds the node at this moment.
     pub holder: Option<String>,
-    /// From the first try to connect.
+    /// How long the run took on this host, from the first attempt to connect.
     pub duration: Duration,
 }
 
-/// Something that happened.
+/// An event of a run.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The run begins.
+    /// The run has started.
     RunStarted {
-        /// Names the run, also on the nodes.
+        /// The id of the run, which is also used on the nodes.
         run_id: String,
-        /// Check or apply.
+        /// The purpose of the run.
         mode: Mode,
-        /// When.
+        /// The time.
         started: Timestamp,
         /// The hosts' names, in order.
         hosts: Vec<String>,
     },
-    /// Work on a host has got somewhere: connecting, waiting for its lock.
+    /// The run on a host has reached a stage, such as connecting or waiting for the lock.
     HostProgress {
         /// The host.
         host: String,
-        /// What it is doing.
+        /// A description of the stage.
         text: String,
     },
-    /// A change is being made.
+    /// A change has started.
     ItemStarted {
         /// The host.
         host: String,
         /// The item.
         item: Item,
     },
-    /// A line that the running change printed. Secrets are masked.
+    /// The running change has printed a line. Secrets are masked.
     ItemProgress {
         /// The host.
         host: String,
@@ -184,25 +184,25 @@ pub enum Event {
         /// The line.
         text: String,
     },
-    /// An item came to something.
+    /// An item has finished.
     ItemFinished {
         /// The host.
         host: String,
         /// The item.
         item: Item,
-        /// What it came to.
+        /// The result.
         outcome: Outcome,
     },
-    /// A host is done.
+    /// A host has finished.
     HostFinished {
         /// The host.
         host: String,
-        /// What it came to.
+        /// The result.
         end: HostEnd,
     },
-    /// The run is over.
+    /// The run has finished.
     RunFinished {
-        /// When.
+        /// The time.
         finished: Timestamp,
     },
 }

@@ -103,7 +103,7 @@ impl Secrets {
                 let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
                 let place = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
                 let why = format!(
-                    "the value of `{name}` {place} holds one of the signs that it may not: {signs}; put another one there, set it where it is used, \
+                    "the value of `{name}` {place} contains a character that is not allowed here: {signs}; put another one there, set it where it is used, \
                      and run again",
                     name = spec.secret.name,
                     signs = signs.join(" "),

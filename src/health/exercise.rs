@@ -1,4 +1,4 @@
-//! What an exercise is: something that a client would do, done once and cleaned up after.
+//! Exercises: an action of a client, which is performed once and cleaned up afterwards.
 
 use std::fmt::Debug;
 
@@ -9,30 +9,30 @@ use crate::{
     transport::{Running, Tunnel},
 };
 
-/// Something that a client of a database would do.
+/// An action of a client of a service.
 pub trait Exercise: Debug + Send + Sync {
-    /// A few words for the reader.
+    /// Returns a short description for people.
     fn name(&self) -> String;
 
-    /// Does it through the tunnel and says what worked, or what did not. Neither holds a secret.
+    /// Performs the action through the tunnel and returns what worked, or what did not. Neither text contains a secret.
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String>;
 
-    /// The secrets that it needs.
+    /// Returns the secrets that the exercise needs.
     fn secrets(&self) -> Vec<SecretRef>;
 
-    /// Whether it merely asks somebody who uses what the role provides, and whose state is no fault of the role: then `health` asks it always, and
-    /// no deploy does.
+    /// Returns whether the exercise only monitors a program that uses the role's service, and whose state does not depend on the role. Then every
+    /// `health` runs it, and no deploy does.
     fn not_of_a_deploy(&self) -> bool {
         false
     }
 
-    /// Names the questions whose answers [`Exercise::skipped`] reads.
+    /// Asks the questions whose answers [`Exercise::skipped`] reads.
     fn questions(&self, _ask: &mut Questions) {}
 
-    /// Why there is nothing to exercise on this node.
+    /// Returns the reason why there is nothing to exercise on this node, if there is one.
     ///
     /// # Errors
-    /// When a question has no answer.
+    /// Returns an error when a question has no answer.
     fn skipped(&self, _is: &Is<'_>) -> Result<Option<String>, Unanswered> {
         Ok(None)
     }

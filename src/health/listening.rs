@@ -1,4 +1,4 @@
-//! Check `listening`: what listens on a port, where, and whose it is, against what the role declares.
+//! Check `listening`: the addresses and the owner of a listening port are as the role declares.
 
 use std::{any::Any, fmt, net::IpAddr};
 
@@ -43,33 +43,33 @@ enum State {
     Closed,
 }
 
-/// A port and who may listen on it.
+/// A port, and what may listen on it.
 #[derive(Debug)]
 struct Declared {
     port: u16,
     addresses: Vec<Address>,
-    /// True names of units, `*` standing for anything; empty when anybody may.
+    /// Primary names of units, in which `*` matches any text; empty when any unit may listen.
     units: Vec<String>,
     state: State,
 }
 
-/// Where something listens.
+/// An address on which something may listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Address {
-    /// On all of the node's addresses.
+    /// All addresses of the node.
     Any,
-    /// On 127.0.0.0/8 or `::1`.
+    /// 127.0.0.0/8 or `::1`.
     Loopback,
-    /// On this one.
+    /// This address.
     One {
         address: IpAddr,
-        /// Whether it may be missing, as a node without IPv6 lacks `::1`.
+        /// Whether the address may be missing, as `::1` is on a node without IPv6.
         optional: bool,
     },
 }
 
 impl Address {
-    /// Reads the words of PostgreSQL's `listen_addresses` and of Redis's `bind`, in which `-` means that the address may be missing.
+    /// Parses a word of PostgreSQL's `listen_addresses` or of Redis's `bind`, in which `-` means that the address may be missing.
     fn read(word: &str) -> Result<Self, String> {
         let (word, optional) = word.strip_prefix('-').map_or((word, false), |word| (word, true));
         match word {
@@ -90,7 +90,7 @@ impl Address {
         }
     }
 
-    /// Whether something listens there.
+    /// Returns whether something listens on this address.
     fn is_served(self, listeners: &[&Listener]) -> bool {
         match self {
             Self::Any => listeners.iter().any(|listener| listener.address.is_unspecified()),
@@ -111,13 +111,13 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whether only the node itself reaches it.
+/// Returns whether only the node itself can reach the address.
 #[must_use]
 pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// `*:6379`, `[::]:6379`, `127.0.0.1:5432`.
+/// Formats a listener's address and port: `0.0.0.0:6379`, `[::]:6379`, `127.0.0.1:5432`.
 pub(crate) fn shown(listener: &Listener) -> String {
     match listener.address {
         IpAddr::V6(address) => format!("[{address}]:{}", listener.port),
@@ -125,60 +125,60 @@ pub(crate) fn shown(listener: &Listener) -> String {
     }
 }
 
-/// Who it is, for the reader: `` `nc` (pid 7, evil.service)``.
+/// Describes the owner of a port for people: `` `nc` (pid 7, evil.service)``.
 pub(crate) fn owner_shown(owner: &PortOwner) -> String {
     if owner.pid == 0 {
-        return "something outside of what this node can see (a container?)".to_owned();
+        return "a process that this node cannot see (in a container?)".to_owned();
     }
     let unit = if owner.unit.is_empty() { "no unit" } else { &owner.unit };
     format!("`{}` (pid {}, {unit})", owner.process, owner.pid)
 }
 
-/// The port that a health check declares, open or closed: only those of this kind do.
+/// Returns the port that a health check declares as open or closed. Only checks of this kind declare one.
 pub(crate) fn declared_port(check: &dyn Resource) -> Option<u16> {
     let check: &dyn Any = check;
     check.downcast_ref::<Declared>().map(|declared| declared.port)
 }
 
 impl Declared {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        let wrong = |name: &str, message: String| Wrong::parameter(name, message);
-        if given.port == 0 {
-            return Err(wrong("port", "must be from 1 to 65535".into()));
+    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+        let error = |name: &str, message: String| Wrong::parameter(name, message);
+        if parameters.port == 0 {
+            return Err(error("port", "must be from 1 to 65535".into()));
         }
-        let words = given.addresses.0.iter().flat_map(|words| words.split([' ', ',', '\t'])).filter(|word| !word.is_empty());
-        let addresses = words.map(|word| Address::read(word).map_err(|message| wrong("addresses", message)));
+        let words = parameters.addresses.0.iter().flat_map(|words| words.split([' ', ',', '\t'])).filter(|word| !word.is_empty());
+        let addresses = words.map(|word| Address::read(word).map_err(|message| error("addresses", message)));
         let mut addresses = addresses.collect::<Result<Vec<_>, _>>()?;
         if addresses.is_empty() {
             addresses.push(Address::Any);
-        } else if given.state == State::Closed {
-            return Err(wrong("addresses", "goes with `state: open`; a closed port is closed on all of them".into()));
+        } else if parameters.state == State::Closed {
+            return Err(error("addresses", "goes with `state: open`; a closed port is closed on all addresses".into()));
         }
-        if given.state == State::Closed && given.unit.is_some() {
-            return Err(wrong("unit", "goes with `state: open`; on a closed port nobody may listen".into()));
+        if parameters.state == State::Closed && parameters.unit.is_some() {
+            return Err(error("unit", "goes with `state: open`; nothing may listen on a closed port".into()));
         }
-        let units = given.unit.unwrap_or_default().0.into_iter().map(|name| {
-            // A pattern is a name once its stars are letters.
-            let full = full_name(&name.replace('*', "x")).map_err(|message| wrong("unit", message))?;
+        let units = parameters.unit.unwrap_or_default().0.into_iter().map(|name| {
+            // A pattern is valid if it is a name once its stars are replaced with letters.
+            let full = full_name(&name.replace('*', "x")).map_err(|message| error("unit", message))?;
             Ok(if full.len() == name.len() { name } else { format!("{name}.service") })
         });
-        Ok(Self { port: given.port, addresses, units: units.collect::<Result<_, Wrong>>()?, state: given.state })
+        Ok(Self { port: parameters.port, addresses, units: units.collect::<Result<_, Wrong>>()?, state: parameters.state })
     }
 
-    /// Who listens is asked where it matters: looking through all processes takes time.
+    /// Returns the question about the owner only if the declaration needs it, because searching all processes takes time.
     fn owner(&self) -> Option<Port> {
-        let asked = !self.units.is_empty() || self.state == State::Closed;
-        asked.then(|| Port { port: self.port, units: self.units.clone() })
+        let needed = !self.units.is_empty() || self.state == State::Closed;
+        needed.then(|| Port { port: self.port, units: self.units.clone() })
     }
 
-    fn complaints(&self, listeners: &[&Listener], owners: &[PortOwner]) -> Vec<String> {
-        let mut complaints = Vec::new();
+    fn problems(&self, listeners: &[&Listener], owners: &[PortOwner]) -> Vec<String> {
+        let mut problems = Vec::new();
         if self.state == State::Closed {
             if let Some(listener) = listeners.first() {
-                let who: Vec<String> = owners.iter().map(owner_shown).collect();
-                complaints.push(format!("{} is to be closed, and {} listens there", shown(listener), who.join(" and ")));
+                let names: Vec<String> = owners.iter().map(owner_shown).collect();
+                problems.push(format!("{} is declared closed, but {} listens there", shown(listener), names.join(" and ")));
             }
-            return complaints;
+            return problems;
         }
         if listeners.is_empty() {
             return vec![format!("nothing listens on port {}", self.port)];
@@ -192,22 +192,23 @@ impl Declared {
             .collect();
         if open.is_empty() {
             for address in self.addresses.iter().filter(|address| !address.is_served(listeners)) {
-                complaints.push(format!("nothing listens on port {} of {address}", self.port));
+                problems.push(format!("nothing listens on port {} at {address}", self.port));
             }
         } else {
-            complaints.push(format!("listens on {}, where {wanted} is declared", open.join(" and ")));
+            problems.push(format!("listens on {}, but {wanted} is declared", open.join(" and ")));
         }
         if !self.units.is_empty() {
-            let ours = |owner: &&PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
-            // Socket activation: systemd keeps the socket open beside the service.
-            let strangers =
-                owners.iter().filter(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(|other| ours(&other))));
-            for stranger in strangers {
-                let who = owner_shown(stranger);
-                complaints.push(format!("{} belongs to {who}, not to {}", self.port, self.units.join(" or ")));
+            let is_declared = |owner: &&PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
+            // With socket activation, systemd keeps the socket open as well as the service.
+            let others = owners
+                .iter()
+                .filter(|owner| !(is_declared(owner) || owner.pid == 1 && owners.iter().any(|other| is_declared(&other))));
+            for other in others {
+                let owner = owner_shown(other);
+                problems.push(format!("port {} belongs to {owner}, not to {}", self.port, self.units.join(" or ")));
             }
         }
-        complaints
+        problems
     }
 }
 
@@ -228,11 +229,11 @@ impl Resource for Declared {
         };
         let found: Vec<String> = listeners.iter().map(|listener| shown(listener)).collect();
         let found = if self.state == State::Closed { "closed".to_owned() } else { found.join(", ") };
-        Ok(verdict(&self.complaints(&listeners, owners), found))
+        Ok(verdict(&self.problems(&listeners, owners), found))
     }
 }
 
-/// A port or several that follow each other, which may be open though no role declares them.
+/// A port or a range of ports that may be open even though no role declares them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRange {
     first: u16,
@@ -240,10 +241,10 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// Reads `9100` or `8000-8010`.
+    /// Parses `9100` or `8000-8010`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the text.
     pub fn read(text: &str) -> Result<Self, String> {
         let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
         let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -255,7 +256,7 @@ impl PortRange {
         }
     }
 
-    /// Whether the port is one of them.
+    /// Returns whether the range contains the port.
     #[must_use]
     pub fn holds(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
@@ -302,7 +303,7 @@ mod tests {
         Declared::new(decode(parameters)?)
     }
 
-    fn said(parameters: Value, addresses: &[&str], owners: &[PortOwner]) -> String {
+    fn finding(parameters: Value, addresses: &[&str], owners: &[PortOwner]) -> String {
         let check = check(parameters).unwrap();
         let mut answers = Answers::default();
         let mut listeners: Vec<Listener> = addresses.iter().map(|address| listener(address, 5432)).collect();
@@ -320,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_addresses_are_compared_with_the_declared_ones() {
-        let on = |addresses: &str, is: &[&str]| said(json!({"port": 5432, "addresses": addresses}), is, &[]);
+        let on = |addresses: &str, is: &[&str]| finding(json!({"port": 5432, "addresses": addresses}), is, &[]);
         let all = [
             on("loopback", &["127.0.0.1", "::1"]),
             on("localhost", &["127.0.0.1"]),
@@ -337,45 +338,45 @@ mod tests {
         insta::assert_snapshot!(all.join("\n"), @r"
         ok: 127.0.0.1:5432, [::1]:5432
         ok: 127.0.0.1:5432
-        listens on 0.0.0.0:5432 and [::]:5432, where loopback is declared
+        listens on 0.0.0.0:5432 and [::]:5432, but loopback is declared
         ok: 127.0.0.1:5432, 10.0.0.1:5432
-        nothing listens on port 5432 of 10.0.0.1
+        nothing listens on port 5432 at 10.0.0.1
         ok: 127.0.0.1:5432
-        listens on 192.0.2.1:5432, where 127.0.0.1, ::1 is declared
+        listens on 192.0.2.1:5432, but 127.0.0.1, ::1 is declared
         ok: 0.0.0.0:5432, [::]:5432
-        nothing listens on port 5432 of all addresses
+        nothing listens on port 5432 at all addresses
         ok: [::ffff:10.0.0.1]:5432
         nothing listens on port 5432
         ");
     }
 
     #[test]
-    fn whose_it_is_and_that_nobody_listens_can_be_declared() {
+    fn the_owner_of_a_port_and_a_closed_port_can_be_declared() {
         let postgres = owner(9, "postgres", "postgresql@15-main.service");
-        let of = |owners: &[PortOwner]| said(json!({"port": 5432, "unit": "postgresql@*"}), &["0.0.0.0"], owners);
-        let closed = |is: &[&str], owners: &[PortOwner]| said(json!({"port": 5432, "state": "closed"}), is, owners);
+        let owned_by = |owners: &[PortOwner]| finding(json!({"port": 5432, "unit": "postgresql@*"}), &["0.0.0.0"], owners);
+        let closed = |is: &[&str], owners: &[PortOwner]| finding(json!({"port": 5432, "state": "closed"}), is, owners);
         let all = [
-            of(std::slice::from_ref(&postgres)),
-            of(&[owner(1, "systemd", "init.scope"), postgres]),
-            of(&[owner(7, "nc\u{1b}", "")]),
-            of(&[owner(1, "systemd", "init.scope")]),
-            of(&[owner(0, "", "")]),
+            owned_by(std::slice::from_ref(&postgres)),
+            owned_by(&[owner(1, "systemd", "init.scope"), postgres]),
+            owned_by(&[owner(7, "nc\u{1b}", "")]),
+            owned_by(&[owner(1, "systemd", "init.scope")]),
+            owned_by(&[owner(0, "", "")]),
             closed(&[], &[]),
             closed(&["127.0.0.1"], &[owner(7, "insight", "insight.service")]),
         ];
         insta::assert_snapshot!(all.join("\n").replace('\u{1b}', "ESC"), @r"
         ok: 0.0.0.0:5432
         ok: 0.0.0.0:5432
-        5432 belongs to `ncESC` (pid 7, no unit), not to postgresql@*.service
-        5432 belongs to `systemd` (pid 1, init.scope), not to postgresql@*.service
-        5432 belongs to something outside of what this node can see (a container?), not to postgresql@*.service
+        port 5432 belongs to `ncESC` (pid 7, no unit), not to postgresql@*.service
+        port 5432 belongs to `systemd` (pid 1, init.scope), not to postgresql@*.service
+        port 5432 belongs to a process that this node cannot see (in a container?), not to postgresql@*.service
         ok: closed
-        127.0.0.1:5432 is to be closed, and `insight` (pid 7, insight.service) listens there
+        127.0.0.1:5432 is declared closed, but `insight` (pid 7, insight.service) listens there
         ");
     }
 
     #[test]
-    fn a_failed_look_is_not_healthy() {
+    fn a_failed_question_is_not_healthy() {
         let check = check(json!({"port": 5432})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Listening>((), Err(Unanswered("no table".into())));
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_parameters_and_ranges_are_errors() {
+    fn invalid_parameters_and_ranges_are_errors() {
         for parameters in [
             json!({"port": 0}),
             json!({"port": 1, "addresses": "database_vm"}),
@@ -399,10 +400,10 @@ mod tests {
         let range = |value: Value| serde_json::from_value::<PortRange>(value);
         assert!(range(json!("8000-8010")).unwrap().holds(8010) && !range(json!("8000-8010")).unwrap().holds(8011));
         assert!(range(json!(9100)).unwrap().holds(9100) && !range(json!(9100)).unwrap().holds(9101));
-        for wrong in
+        for invalid in
             [json!(0), json!(-1), json!(65536), json!("9-8"), json!("a"), json!("1-2-3"), json!(""), json!([1]), json!(1.5)]
         {
-            assert!(range(wrong.clone()).is_err(), "{wrong}");
+            assert!(range(invalid.clone()).is_err(), "{invalid}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Check `migrations`: which version of its tables a database holds, as Alembic and the SLM backend's own runner note it. Read only: nothing of the
-//! backend is ever run.
+//! Check `migrations`: the schema version of a database, as Alembic and the SLM backend's own migration runner record it. The check only reads the
+//! database and never runs code of the backend.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -37,31 +37,31 @@ fn usual_port() -> u16 {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Found {
-    /// Tables of the application.
+struct SchemaInfo {
+    /// The number of the application's tables.
     tables: u64,
-    /// Rows of `alembic_version`: `{version_num}`.
-    alembic: Option<Noted>,
-    /// How many rows `migrations_applied` has, and the newest.
-    applied: Option<Noted>,
+    /// The table `alembic_version`, with rows of `{version_num}`.
+    alembic: Option<VersionTable>,
+    /// The table `migrations_applied`.
+    applied: Option<VersionTable>,
 }
 
-/// A table in which migrations are noted.
+/// A table in which migrations are recorded.
 #[derive(Debug, Default, Deserialize)]
-struct Noted {
-    /// Whether it is a table that can be read without running anybody's code.
+struct VersionTable {
+    /// Whether it is an ordinary table, which can be read without running code of its owner.
     plain: bool,
     #[serde(default)]
     count: u64,
-    /// Its newest rows, at most ten.
+    /// Its newest rows, up to ten.
     #[serde(default)]
     rows: Vec<Map<String, Value>>,
 }
 
-/// The psql that reads this is a superuser, and the tables belong to the application: what is not an ordinary table of built-in types might run
-/// the owner's code as the superuser (a view's functions, a cast), and is not read.
+/// psql runs this as a superuser, while the tables belong to the application. Anything but an ordinary table of built-in types might run the owner's
+/// code as the superuser (through functions of a view, or a cast), and is not read.
 ///
-/// `query_to_xml` runs a query only where there is a table for it; hexadecimal digits pass through XML whatever they stand for.
+/// `query_to_xml` runs a query only if its table exists. The result is encoded as hexadecimal digits, which XML never changes.
 const SQL: &str = r"
 WITH noted AS (
     SELECT c.oid, c.relname::text AS name,
@@ -102,41 +102,41 @@ impl Migrations {
     }
 }
 
-/// What is known of the version, for the reader.
-fn told(found: &Found) -> String {
+/// Describes the version for people.
+fn describe(found: &SchemaInfo) -> String {
     let mut versions = Vec::new();
     let mut warnings = Vec::new();
-    for (table, noted) in [("alembic_version", &found.alembic), ("migrations_applied", &found.applied)] {
-        if noted.as_ref().is_some_and(|noted| !noted.plain) {
-            warnings.push(format!("`{table}` is not an ordinary table, so it is not read"));
+    for (name, table) in [("alembic_version", &found.alembic), ("migrations_applied", &found.applied)] {
+        if table.as_ref().is_some_and(|table| !table.plain) {
+            warnings.push(format!("`{name}` is not an ordinary table, so it is not read"));
         }
     }
-    if let Some(noted) = found.alembic.as_ref().filter(|noted| noted.count > 0) {
-        let heads: Vec<String> = noted.rows.iter().filter_map(|row| row.get("version_num")).map(word).collect();
+    if let Some(table) = found.alembic.as_ref().filter(|table| table.count > 0) {
+        let heads: Vec<String> = table.rows.iter().filter_map(|row| row.get("version_num")).map(cell_text).collect();
         versions.push(format!("alembic {}", if heads.is_empty() { "of an unknown form".to_owned() } else { heads.join(", ") }));
     }
-    if let Some(noted) = found.applied.as_ref().filter(|noted| noted.count > 0) {
-        let newest = noted.rows.first().map(newest).unwrap_or_default();
-        let (count, ending) = (noted.count, if noted.count == 1 { "" } else { "s" });
+    if let Some(table) = found.applied.as_ref().filter(|table| table.count > 0) {
+        let newest = table.rows.first().map(format_newest).unwrap_or_default();
+        let (count, ending) = (table.count, if table.count == 1 { "" } else { "s" });
         versions.push(format!("{count} migration{ending} applied{newest}"));
     }
     let tables = format!("{} table{}", found.tables, if found.tables == 1 { "" } else { "s" });
     if versions.is_empty() && warnings.is_empty() {
         if found.tables == 0 {
-            return "empty: db_service.initialize() comes first".to_owned();
+            return "empty: db_service.initialize() has to run first".to_owned();
         }
-        warnings.push("no version is noted in alembic_version or migrations_applied".to_owned());
+        warnings.push("no version is recorded in alembic_version or migrations_applied".to_owned());
     }
     versions.push(tables);
     with_warnings(&warnings, &versions.join("; "))
 }
 
-/// The name of a migration and when it was applied; how the columns are called differs.
-fn newest(row: &Map<String, Value>) -> String {
+/// Formats the name of a migration and when it was applied. The names of the columns differ between tools.
+fn format_newest(row: &Map<String, Value>) -> String {
     const NAMES: [&str; 7] = ["migration_name", "name", "migration", "filename", "version", "revision", "id"];
-    let name = NAMES.iter().find_map(|column| row.get(*column)).map(word);
+    let name = NAMES.iter().find_map(|column| row.get(*column)).map(cell_text);
     let when =
-        row.get("applied_at").and_then(Value::as_str).map(|when| shortened(when.get(..16).unwrap_or(when)).replace('T', " "));
+        row.get("applied_at").and_then(Value::as_str).map(|when| truncate(when.get(..16).unwrap_or(when)).replace('T', " "));
     match (name, when) {
         (Some(name), Some(when)) => format!(", last {name} ({when})"),
         (Some(name), None) => format!(", last {name}"),
@@ -145,12 +145,12 @@ fn newest(row: &Map<String, Value>) -> String {
     }
 }
 
-fn word(value: &Value) -> String {
-    shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+fn cell_text(value: &Value) -> String {
+    truncate(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
-/// Whatever an application writes down must not fill the screen.
-fn shortened(text: &str) -> String {
+/// Truncates text of an application, which must not fill the screen.
+fn truncate(text: &str) -> String {
     const LONGEST: usize = 60;
     let line = text.split(char::is_control).next().unwrap_or_default();
     if line.chars().count() <= LONGEST { line.to_owned() } else { line.chars().take(LONGEST).chain(['…']).collect() }
@@ -169,11 +169,11 @@ impl Resource for Migrations {
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
         match self.answer(is)? {
             Answer::NoServer { why } => Ok(verdict(std::slice::from_ref(why), "")),
-            // Already told by `skipped`.
+            // `skipped` has already handled this.
             Answer::NoDatabase => Ok(Verdict::CONVERGED),
-            Answer::Rows(rows) => match typed::<Found>(rows)?.first() {
-                Some(found) => Ok(verdict(&[], told(found))),
-                None => Err(Unanswered("PostgreSQL gave no row".into())),
+            Answer::Rows(rows) => match typed::<SchemaInfo>(rows)?.first() {
+                Some(found) => Ok(verdict(&[], describe(found))),
+                None => Err(Unanswered("PostgreSQL returned no row".into())),
             },
         }
     }
@@ -185,7 +185,7 @@ mod tests {
     use crate::{question::Answers, secret::SecretValues};
     use serde_json::json;
 
-    fn said(answer: Answer) -> String {
+    fn finding(answer: Answer) -> String {
         let check: Migrations = decode(json!({"database": "slm"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
@@ -202,11 +202,11 @@ mod tests {
     }
 
     fn found(tables: u64, alembic: &Value, applied: &Value) -> String {
-        said(Answer::Rows(vec![json!({"tables": tables, "alembic": alembic, "applied": applied})]))
+        finding(Answer::Rows(vec![json!({"tables": tables, "alembic": alembic, "applied": applied})]))
     }
 
     #[test]
-    fn the_version_is_told_and_its_lack_is_a_warning() {
+    fn the_version_is_shown_and_a_missing_version_is_a_warning() {
         let none = Value::Null;
         let empty = json!({"plain": true, "count": 0, "rows": []});
         let alembic = json!({"plain": true, "count": 2, "rows": [{"version_num": "1a2b"}, {"version_num": "3c4d"}]});
@@ -221,27 +221,27 @@ mod tests {
             found(12, &none, &applied),
             found(12, &alembic, &applied),
             found(12, &json!({"plain": false}), &none),
-            said(Answer::NoDatabase),
-            said(Answer::NoServer { why: "psql is not installed".into() }),
-            said(Answer::Rows(vec![])),
+            finding(Answer::NoDatabase),
+            finding(Answer::NoServer { why: "psql is not installed".into() }),
+            finding(Answer::Rows(vec![])),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
-        empty: db_service.initialize() comes first
-        empty: db_service.initialize() comes first
-        warning: no version is noted in alembic_version or migrations_applied; 12 tables
-        warning: no version is noted in alembic_version or migrations_applied; 1 table
+        empty: db_service.initialize() has to run first
+        empty: db_service.initialize() has to run first
+        warning: no version is recorded in alembic_version or migrations_applied; 12 tables
+        warning: no version is recorded in alembic_version or migrations_applied; 1 table
         alembic 1a2b, 3c4d; 12 tables
         16 migrations applied, last 016_add_x (2026-01-02 03:04); 12 tables
         alembic 1a2b, 3c4d; 16 migrations applied, last 016_add_x (2026-01-02 03:04); 12 tables
         warning: `alembic_version` is not an ordinary table, so it is not read; 12 tables
         skipped: there is no database `slm`
         unhealthy: psql is not installed
-        unanswered: PostgreSQL gave no row
+        unanswered: PostgreSQL returned no row
         ");
     }
 
     #[test]
-    fn what_an_application_wrote_down_cannot_fill_the_screen_or_break_lines() {
+    fn text_of_an_application_cannot_fill_the_screen_or_break_lines() {
         let long = json!({"plain": true, "count": 1, "rows": [{"version_num": format!("a\n{}", "x".repeat(1000))}]});
         assert_eq!(found(1, &long, &Value::Null), "alembic a; 1 table");
         let odd = json!({"plain": true, "count": 1, "rows": [{"applied_at": "ÄÖÜ".repeat(500), "name": {"a": [1]}}]});
@@ -249,7 +249,7 @@ mod tests {
         let other = json!({"plain": true, "count": 3, "rows": [{"x": 1}]});
         assert_eq!(found(1, &other, &Value::Null), "alembic of an unknown form; 1 table");
         assert_eq!(found(1, &Value::Null, &other), "3 migrations applied; 1 table");
-        assert!(said(Answer::Rows(vec![json!({"tables": -1})])).starts_with("unanswered: "));
+        assert!(finding(Answer::Rows(vec![json!({"tables": -1})])).starts_with("unanswered: "));
         assert!(found(1, &json!([]), &Value::Null).starts_with("unanswered: "));
     }
 }

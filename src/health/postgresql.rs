@@ -1,4 +1,4 @@
-//! Check `postgresql`: the server answers, takes writes, and the database is there with the right owner and encoding.
+//! Check `postgresql`: the server answers and accepts writes, and the database exists with the right owner and encoding.
 
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ fn usual_port() -> u16 {
 }
 
 #[derive(Debug, Deserialize)]
-struct Found {
+struct DatabaseInfo {
     in_recovery: bool,
     encoding: String,
     owner: String,
@@ -66,20 +66,20 @@ impl Resource for Postgresql {
         let rows = match is.answers.get::<Pg>(&self.query())? {
             Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why), "")),
             Answer::NoDatabase => return Ok(verdict(&[format!("there is no database `{database}`")], "")),
-            Answer::Rows(rows) => typed::<Found>(rows)?,
+            Answer::Rows(rows) => typed::<DatabaseInfo>(rows)?,
         };
-        let Some(found) = rows.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
-        let mut complaints = Vec::new();
+        let Some(found) = rows.first() else { return Err(Unanswered("PostgreSQL returned no row".into())) };
+        let mut problems = Vec::new();
         if found.in_recovery {
-            complaints.push(format!("the server on port {} is in recovery and takes no writes", self.port));
+            problems.push(format!("the server on port {} is in recovery and accepts no writes", self.port));
         }
         if found.encoding != self.encoding {
-            complaints.push(format!("`{database}` has the encoding {}, not {}", found.encoding, self.encoding));
+            problems.push(format!("`{database}` has the encoding {}, not {}", found.encoding, self.encoding));
         }
         if let Some(owner) = self.owner.as_ref().filter(|owner| owner.as_str() != found.owner) {
-            complaints.push(format!("`{database}` belongs to `{}`, not to `{owner}`", found.owner));
+            problems.push(format!("`{database}` belongs to `{}`, not to `{owner}`", found.owner));
         }
-        Ok(verdict(&complaints, format!("takes writes, {}, owner `{}`", found.encoding, found.owner)))
+        Ok(verdict(&problems, format!("accepts writes, {}, owner `{}`", found.encoding, found.owner)))
     }
 }
 
@@ -89,12 +89,12 @@ mod tests {
     use crate::{question::Answers, secret::SecretValues};
     use serde_json::json;
 
-    fn complaint(answer: Answer) -> Option<String> {
+    fn problem(answer: Answer) -> Option<String> {
         let check: Postgresql = decode(json!({"database": "slm", "owner": "slm_app"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
         match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note: Some(note) } if note == "takes writes, UTF8, owner `slm_app`" => None,
+            Verdict::Converged { note: Some(note) } if note == "accepts writes, UTF8, owner `slm_app`" => None,
             Verdict::Refused(why) => Some(why),
             Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
         }
@@ -103,12 +103,12 @@ mod tests {
     #[test]
     fn a_database_that_works_is_healthy_and_each_defect_is_named() {
         let row = |recovery: bool, encoding: &str, owner: &str| {
-            complaint(Answer::Rows(vec![json!({"in_recovery": recovery, "encoding": encoding, "owner": owner})]))
+            problem(Answer::Rows(vec![json!({"in_recovery": recovery, "encoding": encoding, "owner": owner})]))
         };
         assert_eq!(row(false, "UTF8", "slm_app"), None);
-        insta::assert_snapshot!(row(true, "SQL_ASCII", "postgres").unwrap(), @"the server on port 5432 is in recovery and takes no writes; `slm` has the encoding SQL_ASCII, not UTF8; `slm` belongs to `postgres`, not to `slm_app`");
-        assert_eq!(complaint(Answer::NoDatabase).unwrap(), "there is no database `slm`");
-        assert_eq!(complaint(Answer::NoServer { why: "psql is not installed".into() }).unwrap(), "psql is not installed");
+        insta::assert_snapshot!(row(true, "SQL_ASCII", "postgres").unwrap(), @"the server on port 5432 is in recovery and accepts no writes; `slm` has the encoding SQL_ASCII, not UTF8; `slm` belongs to `postgres`, not to `slm_app`");
+        assert_eq!(problem(Answer::NoDatabase).unwrap(), "there is no database `slm`");
+        assert_eq!(problem(Answer::NoServer { why: "psql is not installed".into() }).unwrap(), "psql is not installed");
     }
 
     #[test]

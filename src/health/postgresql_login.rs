@@ -1,4 +1,4 @@
-//! Exercise `postgresql_login`: log in as a client would, ask something, and be refused with a wrong password.
+//! Exercise `postgresql_login`: logs in as a client would, runs a query, and checks that a wrong password is refused.
 
 use std::{path::Path, time::Duration};
 
@@ -57,10 +57,10 @@ impl Exercise for PostgresqlLogin {
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String> {
         Box::pin(async move {
             let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
-            let password = std::str::from_utf8(&password).map_err(|_| "the password is not text".to_owned())?;
+            let password = std::str::from_utf8(&password).map_err(|_| "the password is not UTF-8 text".to_owned())?;
             let socket = tunnel.open(&self.host, self.port).await?;
             let directory = socket.parent().ok_or("the tunnel has no directory")?;
-            let log_in = self.right_and_wrong(directory, password);
+            let log_in = self.log_in_twice(directory, password);
             timeout(LIMIT, log_in).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
         })
     }
@@ -71,16 +71,17 @@ impl Exercise for PostgresqlLogin {
 }
 
 impl PostgresqlLogin {
-    async fn right_and_wrong(&self, directory: &Path, password: &str) -> Result<String, String> {
+    /// Logs in with the right password, and then with a wrong one.
+    async fn log_in_twice(&self, directory: &Path, password: &str) -> Result<String, String> {
         let mut connection =
-            self.connect(directory, password).await.map_err(|error| format!("the login failed: {}", shown(&error)))?;
+            self.connect(directory, password).await.map_err(|error| format!("the login failed: {}", format_error(&error)))?;
         let one: i32 = sqlx::query_scalar("SELECT 1")
             .fetch_one(&mut connection)
             .await
-            .map_err(|error| format!("SELECT 1 failed: {}", shown(&error)))?;
-        connection.close().await.map_err(|error| shown(&error))?;
+            .map_err(|error| format!("SELECT 1 failed: {}", format_error(&error)))?;
+        connection.close().await.map_err(|error| format_error(&error))?;
         if one != 1 {
-            return Err(format!("SELECT 1 gave {one}"));
+            return Err(format!("SELECT 1 returned {one}"));
         }
         let wrong = generate(32).map_err(|error| error.to_string())?;
         match self.connect(directory, wrong.expose()).await {
@@ -88,11 +89,11 @@ impl PostgresqlLogin {
             Err(error) if code(&error).as_deref() == Some(INVALID_PASSWORD) => {
                 Ok("logged in, SELECT 1 works; a wrong password is refused".to_owned())
             }
-            Err(error) => Err(format!("a wrong password was not refused as such: {}", shown(&error))),
+            Err(error) => Err(format!("a wrong password was refused for another reason: {}", format_error(&error))),
         }
     }
 
-    /// Without TLS: the tunnel is encrypted already. `PGPASSFILE` and the like must not answer in our place.
+    /// Connects without TLS, because the tunnel is already encrypted. `PGPASSFILE` and similar settings must not supply another password.
     async fn connect(&self, directory: &Path, password: &str) -> Result<PgConnection, sqlx::Error> {
         let options = PgConnectOptions::new_without_pgpass()
             .socket(directory)
@@ -111,8 +112,8 @@ fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
 }
 
-/// The server's words and their code; the server never repeats a password.
-fn shown(error: &sqlx::Error) -> String {
+/// Formats an error with the server's message and its code. The server never repeats a password.
+fn format_error(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(refusal) => format!("{} ({})", refusal.message(), code(error).unwrap_or_default()),
         None => error.to_string(),

@@ -1,14 +1,14 @@
-//! Check `redis`: it asks for a password, takes ours, runs what its file says, has its modules, and could save.
+//! Check `redis`: the server requires a password and accepts the right one, runs with the settings of its file, has its modules, and saves its data.
 
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-use super::{redis_conf, span, verdict};
+use super::{format_span, redis_conf, verdict};
 use crate::{
     question::{
         Questions, Unanswered,
-        redis::{Address, Answer, Instance, Redis, Requirepass, Said},
+        redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
     },
     resource::{Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode},
 };
@@ -74,7 +74,7 @@ impl Healthy {
             (Some(_), ..) => return Err(Wrong::parameter("socket", "goes without `host` and `port`")),
             (None, host, port) => Address::Tcp(host.unwrap_or_else(|| "127.0.0.1".into()), port.unwrap_or(6379)),
         };
-        let key = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+        let key = |character: char| character.is_ascii_alphanumeric() || character == '_';
         if password_key.is_empty() || !password_key.chars().all(key) {
             return Err(Wrong::parameter("password_key", "must be a key of the file, such as REDIS_PASSWORD"));
         }
@@ -85,94 +85,94 @@ impl Healthy {
         Ok(Self { instance, anonymous_refused, modules: parameters.modules, persistence, exe: parameters.exe })
     }
 
-    fn complaints(&self, said: &Said) -> Vec<String> {
+    fn problems(&self, replies: &Replies) -> Vec<String> {
         let Instance { password_file, password_key, config_file, .. } = &self.instance;
-        let mut complaints = Vec::new();
-        if self.anonymous_refused && !said.anonymous.starts_with("(error) NOAUTH") {
-            complaints.push(format!("it answers without a password: PING gave `{}`", said.anonymous));
+        let mut problems = Vec::new();
+        if self.anonymous_refused && !replies.anonymous.starts_with("(error) NOAUTH") {
+            problems.push(format!("it answers without a password: PING returned `{}`", replies.anonymous));
         }
-        if said.auth != "OK" {
-            complaints.push(format!("it does not take the password `{password_key}` of {password_file}: {}", said.auth));
-            return complaints;
+        if replies.auth != "OK" {
+            problems.push(format!("it does not accept the password `{password_key}` of {password_file}: {}", replies.auth));
+            return problems;
         }
-        if said.ping != "PONG" {
-            complaints.push(format!("PING gave `{}`", said.ping));
+        if replies.ping != "PONG" {
+            problems.push(format!("PING returned `{}`", replies.ping));
         }
         for module in &self.modules {
-            if !said.modules.iter().any(|there| there.eq_ignore_ascii_case(module)) {
-                complaints.push(format!("the module `{module}` is not loaded"));
+            if !replies.modules.iter().any(|there| there.eq_ignore_ascii_case(module)) {
+                problems.push(format!("the module `{module}` is not loaded"));
             }
         }
         if self.persistence {
-            for (field, good) in GOOD {
-                let is = info(said, field).unwrap_or("missing");
+            for (field, good) in EXPECTED_INFO {
+                let is = info(replies, field).unwrap_or("missing");
                 if is != *good {
-                    complaints.push(format!("INFO says {field} is {is}, not {good}"));
+                    problems.push(format!("INFO reports that {field} is {is}, not {good}"));
                 }
             }
         }
         if let Some(path) = config_file {
-            complaints.extend(self.configuration(path, said));
+            problems.extend(self.configuration(path, replies));
         }
-        if let Some(exe) = self.exe.as_ref().filter(|exe| exe.as_str() != said.exe) {
-            let replaced = said.exe.strip_suffix(" (deleted)").is_some_and(|path| path == exe.as_str());
-            complaints.push(if replaced {
-                format!("{exe} was replaced since it started: restart it")
+        if let Some(exe) = self.exe.as_ref().filter(|exe| exe.as_str() != replies.exe) {
+            let replaced = replies.exe.strip_suffix(" (deleted)").is_some_and(|path| path == exe.as_str());
+            problems.push(if replaced {
+                format!("{exe} was replaced after it started: restart it")
             } else {
-                format!("it runs {}, not {exe}", said.exe)
+                format!("it runs {}, not {exe}", replies.exe)
             });
         }
-        complaints
+        problems
     }
 
-    fn configuration(&self, path: &RemotePath, said: &Said) -> Vec<String> {
-        let Some(lines) = &said.file else { return vec![format!("{path} cannot be read")] };
-        let mut complaints = redis_conf::differences(lines, &said.running);
-        let started = said.info.get("config_file").map_or("", String::as_str);
+    fn configuration(&self, path: &RemotePath, replies: &Replies) -> Vec<String> {
+        let Some(lines) = &replies.file else { return vec![format!("{path} cannot be read")] };
+        let mut problems = redis_conf::differences(lines, &replies.running);
+        let started = replies.info.get("config_file").map_or("", String::as_str);
         if started != path.as_str() {
-            complaints.insert(0, format!("it was started with `{started}`, not with {path}"));
+            problems.insert(0, format!("it was started with `{started}`, not with {path}"));
         }
-        match said.requirepass {
+        match replies.requirepass {
             Requirepass::Different => {
-                complaints.push(format!(
+                problems.push(format!(
                     "requirepass in {path} is not `{}`: after a restart clients are refused",
                     self.instance.password_key
                 ));
             }
             Requirepass::None if self.anonymous_refused && !lines.iter().any(|line| line.starts_with("aclfile")) => {
-                complaints.push(format!("{path} sets no requirepass: after a restart it answers without a password"));
+                problems.push(format!("{path} sets no requirepass: after a restart it answers without a password"));
             }
             Requirepass::None | Requirepass::Same => {}
         }
-        complaints
+        problems
     }
 }
 
-/// Fields of INFO's section `persistence` and what they are when data is kept.
-const GOOD: &[(&str, &str)] =
+/// Fields of the INFO section `persistence`, and their values when data is saved.
+const EXPECTED_INFO: &[(&str, &str)] =
     &[("loading", "0"), ("rdb_last_bgsave_status", "ok"), ("aof_last_write_status", "ok"), ("aof_last_bgrewrite_status", "ok")];
 
-fn info<'a>(said: &'a Said, field: &str) -> Option<&'a str> {
-    said.info.get(field).map(String::as_str)
+fn info<'a>(replies: &'a Replies, field: &str) -> Option<&'a str> {
+    replies.info.get(field).map(String::as_str)
 }
 
 impl Healthy {
-    /// Who is answered, and how old what is kept is, by the node's clock.
-    fn found(&self, said: &Said) -> String {
+    /// Describes which clients are answered, and the age of the saved data by the node's clock.
+    fn found(&self, replies: &Replies) -> String {
         let mut found = if self.anonymous_refused { "PONG, NOAUTH without password".to_owned() } else { "PONG".to_owned() };
         if !self.persistence {
             return found;
         }
-        let number = |field: &str| info(said, field).and_then(|value| value.parse::<u64>().ok());
+        let number = |field: &str| info(replies, field).and_then(|value| value.parse::<u64>().ok());
         let now = number("server_time_usec").map(|micros| micros / 1_000_000);
         if let (Some(now), Some(saved)) = (now, number("rdb_last_save_time")) {
-            // Until the first save of its own, Redis gives the time at which it started.
-            let _ = write!(found, "; saved {} ago", span(now.saturating_sub(saved)));
+            // Until its first save, Redis reports the time at which it started.
+            let _ = write!(found, "; saved {} ago", format_span(now.saturating_sub(saved)));
             if let Some(changes) = number("rdb_changes_since_last_save").filter(|changes| *changes > 0) {
                 let _ = write!(found, ", {changes} change{} since", if changes == 1 { "" } else { "s" });
             }
         }
-        found.push_str(match info(said, "aof_enabled") {
+        found.push_str(match info(replies, "aof_enabled") {
             Some("1") => "; AOF on, last write ok",
             Some(_) | None => "; AOF off",
         });
@@ -187,8 +187,8 @@ impl Resource for Healthy {
 
     fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
         Ok(match is.answers.get::<Redis>(&self.instance)? {
-            Answer::Silent(why) => verdict(std::slice::from_ref(why), ""),
-            Answer::Said(said) => verdict(&self.complaints(said), self.found(said)),
+            Answer::Unavailable(why) => verdict(std::slice::from_ref(why), ""),
+            Answer::Replies(replies) => verdict(&self.problems(replies), self.found(replies)),
         })
     }
 }
@@ -205,7 +205,7 @@ mod tests {
         Healthy::new(decode(parameters).unwrap()).unwrap()
     }
 
-    fn healthy() -> Said {
+    fn healthy() -> Replies {
         let pairs = [
             ("loading", "0"),
             ("rdb_last_bgsave_status", "ok"),
@@ -218,7 +218,7 @@ mod tests {
             ("config_file", "/etc/redis.conf"),
         ];
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Said {
+        Replies {
             anonymous: "(error) NOAUTH Authentication required.".into(),
             auth: "OK".into(),
             ping: "PONG".into(),
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    fn complaint(answer: Answer) -> String {
+    fn problem(answer: Answer) -> String {
         let mut answers = Answers::default();
         answers.set::<Redis>(check().instance, Ok(answer));
         match check().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
@@ -242,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_as_wanted_is_healthy_and_shows_how_old_its_data_on_disk_is() {
+    fn a_healthy_redis_shows_the_age_of_its_saved_data() {
         let found = |set: &[(&str, &str)]| {
-            let mut said = healthy();
-            said.info.extend(set.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())));
-            complaint(Answer::Said(Box::new(said)))
+            let mut replies = healthy();
+            replies.info.extend(set.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())));
+            problem(Answer::Replies(Box::new(replies)))
         };
         assert_eq!(found(&[]), "ok: PONG, NOAUTH without password; saved 3 min ago, 12 changes since; AOF on, last write ok");
-        // A clock that was set back, and fields that are no numbers.
+        // A clock that was set back, and fields that are not numbers.
         let odd = [("rdb_last_save_time", "1763999999"), ("rdb_changes_since_last_save", "x"), ("aof_enabled", "0")];
         assert_eq!(found(&odd), "ok: PONG, NOAUTH without password; saved 0 s ago; AOF off");
         assert_eq!(found(&[("server_time_usec", "-1")]), "ok: PONG, NOAUTH without password; AOF on, last write ok");
@@ -257,53 +257,55 @@ mod tests {
 
     #[test]
     fn each_defect_is_named() {
-        let broken = |breaks: &dyn Fn(&mut Said)| {
-            let mut said = healthy();
-            breaks(&mut said);
-            complaint(Answer::Said(Box::new(said)))
+        let broken = |breaks: &dyn Fn(&mut Replies)| {
+            let mut replies = healthy();
+            breaks(&mut replies);
+            problem(Answer::Replies(Box::new(replies)))
         };
         for (words, breaks) in [
             (
-                "answers without a password: PING gave `PONG`",
-                &(|said: &mut Said| said.anonymous = "PONG".into()) as &dyn Fn(&mut Said),
+                "answers without a password: PING returned `PONG`",
+                &(|replies: &mut Replies| replies.anonymous = "PONG".into()) as &dyn Fn(&mut Replies),
             ),
-            ("does not take the password `REDIS_PASSWORD` of /etc/autobot", &|said| said.auth = "(error) WRONGPASS".into()),
-            ("PING gave `(error) MISCONF`", &|said| said.ping = "(error) MISCONF".into()),
-            ("`ReJSON` is not loaded", &|said| said.modules.truncate(1)),
-            ("rdb_last_bgsave_status is err", &|said| {
-                said.info.insert("rdb_last_bgsave_status".into(), "err".into());
+            ("does not accept the password `REDIS_PASSWORD` of /etc/autobot", &|replies| {
+                replies.auth = "(error) WRONGPASS".into();
             }),
-            ("aof_last_write_status is err", &|said| {
-                said.info.insert("aof_last_write_status".into(), "err".into());
+            ("PING returned `(error) MISCONF`", &|replies| replies.ping = "(error) MISCONF".into()),
+            ("`ReJSON` is not loaded", &|replies| replies.modules.truncate(1)),
+            ("rdb_last_bgsave_status is err", &|replies| {
+                replies.info.insert("rdb_last_bgsave_status".into(), "err".into());
             }),
-            ("aof_last_bgrewrite_status is err", &|said| {
-                said.info.insert("aof_last_bgrewrite_status".into(), "err".into());
+            ("aof_last_write_status is err", &|replies| {
+                replies.info.insert("aof_last_write_status".into(), "err".into());
             }),
-            ("loading is 1, not 0", &|said| {
-                said.info.insert("loading".into(), "1".into());
+            ("aof_last_bgrewrite_status is err", &|replies| {
+                replies.info.insert("aof_last_bgrewrite_status".into(), "err".into());
             }),
-            ("loading is missing", &|said| said.info.clear()),
-            ("`port` is `6379`, the file says `1`", &|said| said.file = Some(vec!["port 1".into()])),
-            ("/etc/redis.conf cannot be read", &|said| said.file = None),
-            ("started with `/opt/redis-stack.conf`, not with", &|said| {
-                said.info.insert("config_file".into(), "/opt/redis-stack.conf".into());
+            ("loading is 1, not 0", &|replies| {
+                replies.info.insert("loading".into(), "1".into());
             }),
-            ("after a restart clients are refused", &|said| said.requirepass = Requirepass::Different),
-            ("sets no requirepass", &|said| said.requirepass = Requirepass::None),
-            ("replaced since it started", &|said| said.exe = "/opt/redis-server (deleted)".into()),
-            ("it runs /bin/other, not /opt/redis-server", &|said| said.exe = "/bin/other".into()),
+            ("loading is missing", &|replies| replies.info.clear()),
+            ("`port` is `6379`, the file says `1`", &|replies| replies.file = Some(vec!["port 1".into()])),
+            ("/etc/redis.conf cannot be read", &|replies| replies.file = None),
+            ("started with `/opt/redis-stack.conf`, not with", &|replies| {
+                replies.info.insert("config_file".into(), "/opt/redis-stack.conf".into());
+            }),
+            ("after a restart clients are refused", &|replies| replies.requirepass = Requirepass::Different),
+            ("sets no requirepass", &|replies| replies.requirepass = Requirepass::None),
+            ("replaced after it started", &|replies| replies.exe = "/opt/redis-server (deleted)".into()),
+            ("it runs /bin/other, not /opt/redis-server", &|replies| replies.exe = "/bin/other".into()),
         ] {
-            let complaint = broken(breaks);
-            assert!(complaint.contains(words), "{words}: {complaint}");
+            let problem = broken(breaks);
+            assert!(problem.contains(words), "{words}: {problem}");
         }
-        assert_eq!(complaint(Answer::Silent("there is no /x".into())), "there is no /x");
+        assert_eq!(problem(Answer::Unavailable("there is no /x".into())), "there is no /x");
     }
 
     #[test]
-    fn wrong_parameters_say_what_to_do() {
-        let wrong = |parameters| Healthy::new(decode(parameters).unwrap()).is_err();
-        assert!(wrong(json!({"socket": "/s", "port": 1, "password_file": "/f", "password_key": "K"})));
-        assert!(wrong(json!({"password_file": "/f", "password_key": "K=*"})));
+    fn invalid_parameters_are_refused() {
+        let is_refused = |parameters| Healthy::new(decode(parameters).unwrap()).is_err();
+        assert!(is_refused(json!({"socket": "/s", "port": 1, "password_file": "/f", "password_key": "K"})));
+        assert!(is_refused(json!({"password_file": "/f", "password_key": "K=*"})));
         assert!(decode::<Parameters>(json!({"password_file": "/f"})).is_err());
     }
 }

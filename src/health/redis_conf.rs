@@ -1,11 +1,11 @@
-//! Compares a redis.conf with what CONFIG GET says: the same value may be written in several ways.
+//! Compares a redis.conf with the output of CONFIG GET, in which the same value may be written in another way.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Directives that act when the server starts and that CONFIG GET does not know.
+/// Directives that take effect when the server starts and that CONFIG GET does not know.
 const NOT_SETTINGS: [&str; 4] = ["include", "loadmodule", "rename-command", "module"];
 
-/// What differs between the file's lines and the running values, one sentence each.
+/// Returns the differences between the lines of the file and the running values, one sentence each.
 pub(super) fn differences(lines: &[String], running: &HashMap<String, String>) -> Vec<String> {
     let mut wanted: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
     for line in lines {
@@ -14,10 +14,10 @@ pub(super) fn differences(lines: &[String], running: &HashMap<String, String>) -
         let name = name.to_ascii_lowercase();
         let arguments: Vec<String> = words.collect();
         let all = wanted.entry(name.clone()).or_default();
-        // Of two equal directives the last counts, but these add up. `save ""` forgets the ones before.
-        let adds_up = matches!(name.as_str(), "save" | "client-output-buffer-limit")
+        // Of repeated directives the last one counts, except that these accumulate. `save ""` discards the earlier ones.
+        let accumulates = matches!(name.as_str(), "save" | "client-output-buffer-limit")
             && arguments.first().is_some_and(|first| !first.is_empty());
-        if !adds_up {
+        if !accumulates {
             all.clear();
         }
         all.push(arguments);
@@ -26,7 +26,7 @@ pub(super) fn differences(lines: &[String], running: &HashMap<String, String>) -
         if NOT_SETTINGS.contains(&name.as_str()) {
             return None;
         }
-        let Some(is) = running.get(&name) else { return Some(format!("the server does not know `{name}`, which its file sets")) };
+        let Some(is) = running.get(&name) else { return Some(format!("the file sets `{name}`, which the server does not know")) };
         (!same(&name, &values, is)).then(|| format!("`{name}` is `{is}`, the file says `{}`", flat(&values).join(" ")))
     };
     wanted.into_iter().filter_map(setting).collect()
@@ -35,17 +35,17 @@ pub(super) fn differences(lines: &[String], running: &HashMap<String, String>) -
 fn same(name: &str, values: &[Vec<String>], is: &str) -> bool {
     match name {
         "client-output-buffer-limit" => {
-            let is: Vec<String> = is.split_whitespace().map(number).collect();
+            let is: Vec<String> = is.split_whitespace().map(normalize).collect();
             values.iter().all(|wanted| {
-                let wanted: Vec<String> = wanted.iter().map(|word| number(&word.replace("replica", "slave"))).collect();
+                let wanted: Vec<String> = wanted.iter().map(|word| normalize(&word.replace("replica", "slave"))).collect();
                 is.chunks(4).any(|limits| limits == wanted)
             })
         }
         "notify-keyspace-events" => sorted(&flat(values).concat()) == sorted(is),
         "dir" => flat(values).concat().trim_end_matches('/') == is.trim_end_matches('/'),
         _ => {
-            let wanted: Vec<String> = flat(values).iter().flat_map(|value| value.split_whitespace()).map(number).collect();
-            let is: Vec<String> = is.split_whitespace().map(number).collect();
+            let wanted: Vec<String> = flat(values).iter().flat_map(|value| value.split_whitespace()).map(normalize).collect();
+            let is: Vec<String> = is.split_whitespace().map(normalize).collect();
             wanted == is
         }
     }
@@ -56,16 +56,16 @@ fn flat(values: &[Vec<String>]) -> Vec<String> {
 }
 
 fn sorted(text: &str) -> Vec<char> {
-    // The server writes the letters in an order of its own.
-    let mut signs: Vec<char> = text.chars().collect();
-    signs.sort_unstable();
-    signs
+    // The server prints the letters in its own order.
+    let mut characters: Vec<char> = text.chars().collect();
+    characters.sort_unstable();
+    characters
 }
 
-/// A word in lower case; a size such as `1gb` in bytes (redis.conf: k, m, g are powers of ten, kb, mb, gb of two).
-fn number(word: &str) -> String {
+/// Returns a word in lower case, and a size such as `1gb` in bytes (redis.conf: k, m, g are powers of ten; kb, mb, gb are powers of two).
+fn normalize(word: &str) -> String {
     let lower = word.to_ascii_lowercase();
-    let digits = lower.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(lower.len());
+    let digits = lower.find(|character: char| !character.is_ascii_digit()).unwrap_or(lower.len());
     let factor: u64 = match &lower[digits..] {
         "" | "b" => 1,
         "k" => 1000,
@@ -82,20 +82,20 @@ fn number(word: &str) -> String {
     }
 }
 
-/// Splits a line as Redis does (`sdssplitargs`): double quotes with backslashes, single quotes.
+/// Splits a line into words as Redis does (`sdssplitargs`): double quotes with backslashes, and single quotes.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut signs = line.chars().peekable();
-    while let Some(first) = signs.find(|sign| !sign.is_whitespace()) {
+    let mut characters = line.chars().peekable();
+    while let Some(first) = characters.find(|character| !character.is_whitespace()) {
         let mut word = String::new();
         if first == '"' || first == '\'' {
-            while let Some(sign) = signs.next().filter(|sign| *sign != first) {
-                word.push(if sign == '\\' { signs.next().unwrap_or(sign) } else { sign });
+            while let Some(character) = characters.next().filter(|character| *character != first) {
+                word.push(if character == '\\' { characters.next().unwrap_or(character) } else { character });
             }
         } else {
             word.push(first);
-            while let Some(sign) = signs.next_if(|sign| !sign.is_whitespace()) {
-                word.push(sign);
+            while let Some(character) = characters.next_if(|character| !character.is_whitespace()) {
+                word.push(character);
             }
         }
         words.push(word);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_value_in_other_words_is_the_same() {
+    fn a_value_may_be_written_in_several_ways() {
         let file = "port 6379\nbind * -::*\nlogfile \"\"\nsave 900 1 300 10\nsave 60 10000\nmaxmemory 100mb\nAppendOnly YES\ndir /data/\n\
             client-output-buffer-limit replica 256mb 64mb 60\nnotify-keyspace-events KEA\nmaxmemory-clients 5%\nloadmodule /x.so A 1";
         let running = [
@@ -133,16 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named_with_both_values() {
+    fn a_difference_shows_both_values() {
         assert_eq!(compare("maxmemory 1g", &[("maxmemory", "1073741824")]), ["`maxmemory` is `1073741824`, the file says `1g`"]);
         assert_eq!(compare("save 900 1", &[("save", "900 1 300 10")]), ["`save` is `900 1 300 10`, the file says `900 1`"]);
-        assert_eq!(compare("appendonlyy yes", &[]), ["the server does not know `appendonlyy`, which its file sets"]);
+        assert_eq!(compare("appendonlyy yes", &[]), ["the file sets `appendonlyy`, which the server does not know"]);
         let limits = [("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1 pubsub 0 0 0")];
         assert_eq!(compare("client-output-buffer-limit normal 1 0 0", &limits).len(), 1);
     }
 
     #[test]
-    fn huge_numbers_and_open_quotes_do_no_harm() {
+    fn huge_numbers_and_unclosed_quotes_are_handled() {
         assert_eq!(
             compare("maxmemory 99999999999999999999gb\nlogfile \"open", &[("maxmemory", "0"), ("logfile", "open")]).len(),
             1

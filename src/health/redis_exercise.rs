@@ -1,4 +1,4 @@
-//! Exercise `redis_exercise`: log in, write, search and read in a corner of its own that is emptied afterwards and expires by itself.
+//! Exercise `redis_exercise`: logs in, writes, searches and reads keys under a unique prefix. The keys are deleted afterwards and expire in any case.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub(super) const KIND: ExerciseKind = ExerciseKind {
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long what is written lives if this program dies before it cleans up, in seconds.
-const LIFE: &str = "60";
+/// The lifetime of the keys in seconds, in case this program ends before it deletes them.
+const TTL: &str = "60";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,13 +72,13 @@ impl Exercise for RedisExercise {
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String> {
         Box::pin(async move {
             let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
-            let password = std::str::from_utf8(&password).map_err(|_| "the password is not text".to_owned())?;
+            let password = std::str::from_utf8(&password).map_err(|_| "the password is not UTF-8 text".to_owned())?;
             let socket = tunnel.open(&self.host, self.port).await?;
-            let use_it = async {
-                let stream = UnixStream::connect(socket).await.map_err(|error| format!("nobody listens there: {error}"))?;
+            let exercise = async {
+                let stream = UnixStream::connect(socket).await.map_err(|error| format!("nothing listens there: {error}"))?;
                 self.exercise(Client::new(stream), password).await
             };
-            timeout(LIMIT, use_it).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+            timeout(LIMIT, exercise).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
         })
     }
 
@@ -87,7 +87,7 @@ impl Exercise for RedisExercise {
     }
 }
 
-/// A connection, with complaints instead of errors.
+/// A connection whose errors are texts for people.
 struct Session<S>(Client<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -97,16 +97,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn expect(&mut self, words: &[&str], wanted: &str) -> Result<(), String> {
         let reply = self.call(words).await?;
-        if reply.is(wanted) { Ok(()) } else { Err(format!("{} gave {}, not {wanted}", words[0], reply.shown())) }
+        if reply.is(wanted) { Ok(()) } else { Err(format!("{} returned {}, not {wanted}", words[0], reply.shown())) }
     }
 
-    /// A server without AUTH repeats what it was sent after a comma, so no more of an error than that is shown.
+    /// Sends the password. A server without AUTH repeats its arguments after a comma, so only the part of an error before a comma is returned.
     async fn authenticate(&mut self, password: &str) -> Result<Result<(), String>, String> {
         Ok(match self.call(&["AUTH", password]).await? {
             Reply::Simple(text) if text == "OK" => Ok(()),
             Reply::Error(text) => Err(text.split(',').next().unwrap_or_default().to_owned()),
             Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(_) => {
-                Err("something else than OK".to_owned())
+                Err("a reply other than OK".to_owned())
             }
         })
     }
@@ -121,54 +121,54 @@ impl RedisExercise {
         let mut session = Session(client);
         let anonymous = session.call(&["PING"]).await?;
         if !matches!(&anonymous, Reply::Error(text) if text.starts_with("NOAUTH")) {
-            return Err(format!("without a password PING gave {}, not NOAUTH", anonymous.shown()));
+            return Err(format!("without a password PING returned {}, not NOAUTH", anonymous.shown()));
         }
-        let wrong = generate(32).map_err(|error| error.to_string())?;
-        match session.authenticate(wrong.expose()).await? {
+        let wrong_password = generate(32).map_err(|error| error.to_string())?;
+        match session.authenticate(wrong_password.expose()).await? {
             Err(text) if text.starts_with("WRONGPASS") => {}
-            Err(text) => return Err(format!("a wrong password gave `{text}`, not WRONGPASS")),
+            Err(text) => return Err(format!("a wrong password returned `{text}`, not WRONGPASS")),
             Ok(()) => return Err("a wrong password was accepted".to_owned()),
         }
         session.authenticate(password).await?.map_err(|text| format!("the password was refused: {text}"))?;
         let marker = generate(16).map_err(|error| error.to_string())?;
-        let corner = format!("autobot-provision:health:{}", marker.expose());
-        let done = self.write_and_read(&mut session, &corner).await;
-        // Also after a failure; but the failure is what counts then.
-        let cleaned = self.clean(&mut session, &corner).await;
+        let prefix = format!("autobot-provision:health:{}", marker.expose());
+        let done = self.write_and_read(&mut session, &prefix).await;
+        // The keys are deleted after a failure as well, but then the failure is reported.
+        let cleaned = self.clean(&mut session, &prefix).await;
         done?;
         cleaned?;
         let modules: Vec<&str> = self.modules.iter().map(|module| module.command()).collect();
-        let also = if modules.is_empty() { String::new() } else { format!(", {} work", modules.join(", ")) };
-        Ok(format!("logged in, wrote and read; a wrong password and none are refused{also}"))
+        let module_list = if modules.is_empty() { String::new() } else { format!(", {} work", modules.join(", ")) };
+        Ok(format!("logged in, wrote and read; a wrong password and none are refused{module_list}"))
     }
 
     async fn write_and_read<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         session: &mut Session<S>,
-        corner: &str,
+        prefix: &str,
     ) -> Result<(), String> {
-        let [text, hash, json, series, index] = keys(corner);
-        session.expect(&["SET", &text, corner, "EX", LIFE], "OK").await?;
-        session.expect(&["GET", &text], corner).await?;
+        let [text, hash, json, series, index] = keys(prefix);
+        session.expect(&["SET", &text, prefix, "EX", TTL], "OK").await?;
+        session.expect(&["GET", &text], prefix).await?;
         if self.modules.contains(&Module::Search) {
-            // An index covers database 0 only, which is where a new connection is.
-            let create = ["FT.CREATE", &index, "ON", "HASH", "PREFIX", "1", &hash, "TEMPORARY", LIFE, "SCHEMA", "word", "TEXT"];
+            // An index covers database 0 only, which a new connection uses.
+            let create = ["FT.CREATE", &index, "ON", "HASH", "PREFIX", "1", &hash, "TEMPORARY", TTL, "SCHEMA", "word", "TEXT"];
             session.expect(&create, "OK").await?;
             session.expect(&["HSET", &hash, "word", "provisioned"], "1").await?;
-            session.expect(&["EXPIRE", &hash, LIFE], "1").await?;
+            session.expect(&["EXPIRE", &hash, TTL], "1").await?;
             let found = session.call(&["FT.SEARCH", &index, "provisioned", "NOCONTENT"]).await?;
             if !matches!(&found, Reply::Array(Some(items)) if items.first().is_some_and(|count| count.is("1"))) {
-                return Err(format!("FT.SEARCH gave {}, not the one document that is there", found.shown()));
+                return Err(format!("FT.SEARCH returned {}, not the one document that exists", found.shown()));
             }
         }
         if self.modules.contains(&Module::Json) {
             session.expect(&["JSON.SET", &json, "$", "{\"a\":[1]}"], "OK").await?;
-            session.expect(&["EXPIRE", &json, LIFE], "1").await?;
+            session.expect(&["EXPIRE", &json, TTL], "1").await?;
             session.expect(&["JSON.GET", &json, "$.a[0]"], "[1]").await?;
         }
         if self.modules.contains(&Module::TimeSeries) {
             session.expect(&["TS.ADD", &series, "1", "2"], "1").await?;
-            session.expect(&["EXPIRE", &series, LIFE], "1").await?;
+            session.expect(&["EXPIRE", &series, TTL], "1").await?;
         }
         Ok(())
     }
@@ -176,9 +176,9 @@ impl RedisExercise {
     async fn clean<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         session: &mut Session<S>,
-        corner: &str,
+        prefix: &str,
     ) -> Result<(), String> {
-        let [text, hash, json, series, index] = keys(corner);
+        let [text, hash, json, series, index] = keys(prefix);
         session.call(&["DEL", &text, &hash, &json, &series]).await?;
         session.expect(&["EXISTS", &text, &hash, &json, &series], "0").await?;
         if self.modules.contains(&Module::Search) {
@@ -198,8 +198,8 @@ impl Module {
     }
 }
 
-fn keys(corner: &str) -> [String; 5] {
-    ["text", "hash", "json", "series", "index"].map(|name| format!("{corner}:{name}"))
+fn keys(prefix: &str) -> [String; 5] {
+    ["text", "hash", "json", "series", "index"].map(|name| format!("{prefix}:{name}"))
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
     use serde_json::json;
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 
-    /// Answers as Redis Stack would, one command after the other, and gives back what it was sent.
+    /// Answers like Redis Stack, one command after the other, and returns the commands that it received.
     async fn serve(stream: DuplexStream, replies: Vec<&'static str>) -> Vec<String> {
         let mut stream = BufReader::new(stream);
         let mut seen = Vec::new();
@@ -248,34 +248,34 @@ mod tests {
         ["+OK", "ECHO", "+OK", ":1", ":1", "*2\r\n:1\r\n$1\r\nx", "+OK", ":1", "$3\r\n[1]", ":1", ":1", ":4", ":0", "+OK", ""];
 
     #[tokio::test]
-    async fn everything_that_is_written_is_in_one_corner_and_deleted() {
+    async fn all_keys_have_one_prefix_and_are_deleted() {
         let (result, seen) = run([REFUSED.as_slice(), &USED].concat()).await;
         insta::assert_snapshot!(result.unwrap(), @"logged in, wrote and read; a wrong password and none are refused, FT, JSON, TS work");
-        let corner = seen[3].split(' ').nth(2).unwrap();
-        assert!(corner.starts_with("autobot-provision:health:") && corner.len() > 30);
-        assert!(seen[3..].iter().all(|command| command.split(' ').nth(1).unwrap().starts_with(corner)), "{seen:?}");
+        let prefix = seen[3].split(' ').nth(2).unwrap();
+        assert!(prefix.starts_with("autobot-provision:health:") && prefix.len() > 30);
+        assert!(seen[3..].iter().all(|command| command.split(' ').nth(1).unwrap().starts_with(prefix)), "{seen:?}");
         assert_eq!(seen.len(), 17);
     }
 
     #[tokio::test]
-    async fn a_failure_is_cleaned_up_after_and_named() {
+    async fn keys_are_deleted_after_a_failure_which_is_reported() {
         let (result, seen) =
             run([REFUSED.as_slice(), &["+OK", "ECHO", "-ERR unknown command 'FT.CREATE'", ":1", ":0", "-ERR no"]].concat()).await;
-        assert_eq!(result.unwrap_err(), "FT.CREATE gave the error `ERR unknown command 'FT.CREATE'`, not OK");
+        assert_eq!(result.unwrap_err(), "FT.CREATE returned the error `ERR unknown command 'FT.CREATE'`, not OK");
         assert!(seen.iter().any(|command| command.starts_with("DEL ")), "{seen:?}");
     }
 
     #[tokio::test]
-    async fn an_open_door_is_a_failure() {
+    async fn missing_access_control_is_a_failure() {
         for (replies, words) in [
-            (vec!["+PONG"], "without a password PING gave PONG, not NOAUTH"),
+            (vec!["+PONG"], "without a password PING returned PONG, not NOAUTH"),
             (vec!["-NOAUTH", "+OK"], "a wrong password was accepted"),
             (
                 vec!["-NOAUTH", "-ERR unknown command 'AUTH', with args beginning with: 'x'"],
-                "gave `ERR unknown command 'AUTH'`, not WRONGPASS",
+                "returned `ERR unknown command 'AUTH'`, not WRONGPASS",
             ),
             (vec!["-NOAUTH", "-WRONGPASS", "-WRONGPASS no, 'right'"], "the password was refused: WRONGPASS no"),
-            (vec!["-NOAUTH", "-WRONGPASS", "+OK", "-OOM full"], "SET gave the error `OOM full`"),
+            (vec!["-NOAUTH", "-WRONGPASS", "+OK", "-OOM full"], "SET returned the error `OOM full`"),
         ] {
             let (result, _) = run(replies).await;
             let error = result.unwrap_err();

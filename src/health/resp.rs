@@ -1,16 +1,16 @@
-//! A client for Redis's protocol, RESP2 (redis.io, "Redis serialization protocol specification"), as much of it as is needed here.
+//! A client for the part of Redis's protocol RESP2 (redis.io, "Redis serialization protocol specification") that this program needs.
 
 use std::{future::Future, io, pin::Pin};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-/// Longer lines, and arrays with more items, are no answer to anything that is asked here.
+/// The longest line in bytes, and the most items of an array. No command of this program has a longer reply.
 const LONGEST: usize = 1 << 20;
-/// The longest value that Redis keeps (`proto-max-bulk-len`).
+/// The longest value that Redis stores (`proto-max-bulk-len`).
 const LONGEST_VALUE: usize = 512 << 20;
 const DEEPEST: usize = 8;
 
-/// What the server replied.
+/// A reply of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// `+OK`
@@ -19,16 +19,16 @@ pub(crate) enum Reply {
     Error(String),
     /// `:1`
     Integer(i64),
-    /// `$5`, bytes; `None` is "nothing there".
+    /// `$5` and bytes; `None` for a missing value.
     Bulk(Option<Vec<u8>>),
-    /// `$2000000`, more bytes than the client takes: so many were there, and none is kept.
+    /// `$2000000`: a value of so many bytes, which was discarded because it is longer than the client's limit.
     TooLong(usize),
-    /// `*2`, replies; `None` is "nothing there".
+    /// `*2` and replies; `None` for a missing value.
     Array(Option<Vec<Reply>>),
 }
 
 impl Reply {
-    /// The reply for people.
+    /// Formats the reply for people.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Simple(text) => text.clone(),
@@ -41,7 +41,7 @@ impl Reply {
         }
     }
 
-    /// Whether it is this text, in whichever form.
+    /// Returns whether the reply is this text, as a simple string, a bulk string or an integer.
     pub(crate) fn is(&self, text: &str) -> bool {
         match self {
             Self::Simple(simple) => simple == text,
@@ -63,24 +63,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
         Self { stream: BufReader::new(stream), longest: LONGEST }
     }
 
-    /// Keeps no string of a reply that is longer than so many bytes.
+    /// Sets the limit in bytes above which a string of a reply is discarded.
     pub(crate) fn keeping(self, longest: usize) -> Self {
         Self { longest, ..self }
     }
 
-    /// Sends a command and waits for its reply.
+    /// Sends a command and returns its reply.
     ///
     /// # Errors
-    /// When the connection ends or what comes is not RESP2.
+    /// Returns an error when the connection ends or the reply is not RESP2.
     pub(crate) async fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> io::Result<Reply> {
         self.send([words]).await?;
         self.reply(DEEPEST).await
     }
 
-    /// Sends commands at once and waits for their replies, one for each.
+    /// Sends several commands at once and returns one reply for each.
     ///
     /// # Errors
-    /// When the connection ends or what comes is not RESP2.
+    /// Returns an error when the connection ends or the reply is not RESP2.
     pub(crate) async fn pipeline<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> io::Result<Vec<Reply>> {
         self.send(commands.iter().map(Vec::as_slice)).await?;
         let mut replies = Vec::with_capacity(commands.len());
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     }
 
     async fn send<'a, W: AsRef<[u8]> + 'a>(&mut self, commands: impl IntoIterator<Item = &'a [W]>) -> io::Result<()> {
-        // One of them may be AUTH.
+        // The commands may include AUTH with a password.
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
         for words in commands {
             bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
@@ -108,11 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     fn reply(&mut self, depth: usize) -> Pin<Box<dyn Future<Output = io::Result<Reply>> + Send + '_>> {
         Box::pin(async move {
             let line = self.line().await?;
-            let (kind, rest) = line.split_at_checked(1).ok_or_else(|| broken("an empty line"))?;
+            let (kind, rest) = line.split_at_checked(1).ok_or_else(|| malformed("an empty line"))?;
             Ok(match kind {
                 "+" => Reply::Simple(rest.to_owned()),
                 "-" => Reply::Error(rest.to_owned()),
-                ":" => Reply::Integer(rest.parse().map_err(|_| broken("a number that is none"))?),
+                ":" => Reply::Integer(rest.parse().map_err(|_| malformed("an invalid number"))?),
                 "$" => match length(rest, LONGEST_VALUE)? {
                     Some(length) if length > self.longest => {
                         self.skip(length).await?;
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
                     Some(length) => Reply::Bulk(Some(self.bytes(length).await?)),
                     None => Reply::Bulk(None),
                 },
-                "*" if depth == 0 => return Err(broken("arrays in arrays without end")),
+                "*" if depth == 0 => return Err(malformed("arrays that are nested too deeply")),
                 "*" => Reply::Array(match length(rest, LONGEST)? {
                     Some(length) => {
                         let mut items = Vec::new();
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
                     }
                     None => None,
                 }),
-                _ => return Err(broken("something else than RESP2")),
+                _ => return Err(malformed("data that is not RESP2")),
             })
         })
     }
@@ -162,10 +162,10 @@ fn length(text: &str, most: usize) -> io::Result<Option<usize>> {
     if text == "-1" {
         return Ok(None);
     }
-    text.parse().ok().filter(|length| *length <= most).map(Some).ok_or_else(|| broken("a length that makes no sense"))
+    text.parse().ok().filter(|length| *length <= most).map(Some).ok_or_else(|| malformed("an invalid length"))
 }
 
-fn broken(what: &str) -> io::Error {
+fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the server sent {what}"))
 }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nonsense_and_broken_connections_are_errors() {
+    async fn malformed_replies_and_broken_connections_are_errors() {
         let endless = b"*1\r\n".repeat(100);
         for bytes in [
             b"".as_slice(),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_long_to_keep_is_read_past() {
+    async fn a_value_over_the_limit_is_skipped() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 22);
         let long = format!("${}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
         theirs.write_all(format!("*2\r\n{long}$1\r\nk\r\n:7\r\n$9\r\ncut").as_bytes()).await.unwrap();

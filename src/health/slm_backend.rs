@@ -1,11 +1,12 @@
-//! Check `slm_backend`: what the SLM backend says of itself, of its database, and of the fleet's nodes.
+//! Exercise `slm_backend`: the SLM backend's report about itself, its database, and the nodes of the fleet.
 
 use serde::Deserialize;
 
 use super::{
     exercise::{Exercise, ExerciseKind},
+    format_span,
     http::{Endpoint, get},
-    span, with_warnings,
+    with_warnings,
 };
 use crate::{
     question::{
@@ -45,11 +46,11 @@ fn usual_unit() -> String {
 struct SlmBackend {
     general: Endpoint,
     database: Endpoint,
-    /// Its full name.
+    /// The full name of the unit.
     unit: String,
 }
 
-/// The answer of `/api/health`. What is missing is not held against it, but for the status.
+/// The answer of `/api/health`. Only the status is required.
 #[derive(Debug, Deserialize)]
 struct General {
     status: String,
@@ -59,7 +60,7 @@ struct General {
     nodes_total: Option<u64>,
 }
 
-/// The answer of `/api/health/database`: its `database` is the kind of server.
+/// The answer of `/api/health/database`, in which `database` is the kind of server.
 #[derive(Debug, Deserialize)]
 struct Database {
     status: String,
@@ -67,41 +68,41 @@ struct Database {
 }
 
 impl SlmBackend {
-    fn new(given: &Parameters) -> Result<Self, Wrong> {
-        let base = given.url.trim_end_matches('/');
+    fn new(parameters: &Parameters) -> Result<Self, Wrong> {
+        let base = parameters.url.trim_end_matches('/');
         let endpoint = |path: &str| Endpoint::read(&format!("{base}{path}"));
         if base.contains(['?', '#']) {
             return Err(Wrong::parameter(
                 "url",
-                "is where the backend listens, without `?` and `#`: /api/health is asked below it",
+                "must be the base URL of the backend, without `?` and `#`; /api/health is appended to it",
             ));
         }
-        let unit = unit::full_name(&given.skip_unless_unit);
+        let unit = unit::full_name(&parameters.skip_unless_unit);
         let unit = unit.map_err(|reason| Wrong::parameter("skip_unless_unit", reason))?;
         Ok(Self { general: endpoint("/api/health")?, database: endpoint("/api/health/database")?, unit })
     }
 
-    async fn asked(&self, tunnel: &dyn Tunnel) -> Result<String, String> {
-        // A backend that cannot be reached is told once.
-        let general = get(&self.general, tunnel).await.map_err(|why| self.general.complaint(&why))?;
-        let database = get(&self.database, tunnel).await.map_err(|why| self.database.complaint(&why))?;
-        self.judge(&general, &database)
+    async fn ask(&self, tunnel: &dyn Tunnel) -> Result<String, String> {
+        // A backend that cannot be reached is reported once.
+        let general = get(&self.general, tunnel).await.map_err(|why| self.general.problem(&why))?;
+        let database = get(&self.database, tunnel).await.map_err(|why| self.database.problem(&why))?;
+        self.evaluate(&general, &database)
     }
 
-    /// Each answer: its status and its body.
-    fn judge(&self, general: &(u16, Vec<u8>), database: &(u16, Vec<u8>)) -> Result<String, String> {
-        let (mut complaints, mut warnings, mut said) = (Vec::new(), Vec::new(), vec![HEALTHY.to_owned()]);
-        match read::<Database>(database).and_then(|read| Ok((wrong_status(database.0, &read.status)?, read))) {
-            Ok(((), read)) => said.extend(read.database.map(|kind| shortened(&kind))),
-            Err(why) => complaints.push(self.database.complaint(&why)),
+    /// Evaluates both answers, each with its status and its body.
+    fn evaluate(&self, general: &(u16, Vec<u8>), database: &(u16, Vec<u8>)) -> Result<String, String> {
+        let (mut problems, mut warnings, mut findings) = (Vec::new(), Vec::new(), vec![HEALTHY.to_owned()]);
+        match read::<Database>(database).and_then(|read| Ok((check_status(database.0, &read.status)?, read))) {
+            Ok(((), read)) => findings.extend(read.database.map(|kind| truncate(&kind))),
+            Err(why) => problems.push(self.database.problem(&why)),
         }
-        match read::<General>(general).and_then(|read| Ok((wrong_status(general.0, &read.status)?, read))) {
+        match read::<General>(general).and_then(|read| Ok((check_status(general.0, &read.status)?, read))) {
             Ok(((), read)) => {
                 if let Some(database) = read.database.filter(|database| database != HEALTHY) {
-                    complaints.push(self.general.complaint(&format!("the database is {}", shortened(&database))));
+                    problems.push(self.general.problem(&format!("the database is {}", truncate(&database))));
                 }
                 if let (Some(online), Some(total)) = (read.nodes_online, read.nodes_total) {
-                    said.push(format!("{online} of {total} nodes online"));
+                    findings.push(format!("{online} of {total} nodes online"));
                     if let Some(offline) = total.checked_sub(online).filter(|offline| *offline > 0) {
                         warnings.push(format!("{offline} node{} offline", if offline == 1 { "" } else { "s" }));
                     }
@@ -112,27 +113,27 @@ impl SlmBackend {
                         clippy::cast_sign_loss,
                         reason = "within the bounds just checked"
                     )]
-                    said.push(format!("up {}", span(seconds as u64)));
+                    findings.push(format!("up {}", format_span(seconds as u64)));
                 }
             }
-            Err(why) => complaints.insert(0, self.general.complaint(&why)),
+            Err(why) => problems.insert(0, self.general.problem(&why)),
         }
-        if complaints.is_empty() { Ok(with_warnings(&warnings, &said.join(", "))) } else { Err(complaints.join("; ")) }
+        if problems.is_empty() { Ok(with_warnings(&warnings, &findings.join(", "))) } else { Err(problems.join("; ")) }
     }
 }
 
-/// A status that is not healthy, as the backend says it or as HTTP does.
-fn wrong_status(code: u16, status: &str) -> Result<(), String> {
+/// Returns an error for a status that is not healthy, whether the backend or HTTP reports it.
+fn check_status(code: u16, status: &str) -> Result<(), String> {
     match (code, status) {
         (200, HEALTHY) => Ok(()),
         (code, HEALTHY) => Err(format!("the HTTP status is {code}, not 200")),
-        (_, status) => Err(format!("the status is {}", shortened(status))),
+        (_, status) => Err(format!("the status is {}", truncate(status))),
     }
 }
 
 const HEALTHY: &str = "healthy";
 
-/// Reads an answer. A sick backend may well say so with another status than 200: then what it says counts.
+/// Parses an answer. An unhealthy backend may answer with a status other than 200; its JSON is used then.
 fn read<'a, T: Deserialize<'a>>((status, body): &'a (u16, Vec<u8>)) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| {
         if *status == 200 {
@@ -143,10 +144,10 @@ fn read<'a, T: Deserialize<'a>>((status, body): &'a (u16, Vec<u8>)) -> Result<T,
     })
 }
 
-/// What a backend answers must not fill the screen.
-fn shortened(text: &str) -> String {
+/// Truncates text of the backend, which must not fill the screen.
+fn truncate(text: &str) -> String {
     const LONGEST: usize = 40;
-    let text: String = text.chars().map(|sign| if sign.is_control() { '\u{fffd}' } else { sign }).collect();
+    let text: String = text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect();
     if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
 }
 
@@ -156,7 +157,7 @@ impl Exercise for SlmBackend {
     }
 
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, _: &'a SecretValues) -> Running<'a, String> {
-        Box::pin(self.asked(tunnel))
+        Box::pin(self.ask(tunnel))
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -187,10 +188,10 @@ mod tests {
         SlmBackend::new(&decode(parameters)?)
     }
 
-    fn judge(general: (u16, &str), database: (u16, &str)) -> String {
+    fn evaluate(general: (u16, &str), database: (u16, &str)) -> String {
         let bytes = |(status, body): (u16, &str)| (status, body.as_bytes().to_vec());
-        match backend(json!({})).unwrap().judge(&bytes(general), &bytes(database)) {
-            Ok(said) => format!("ok: {said}"),
+        match backend(json!({})).unwrap().evaluate(&bytes(general), &bytes(database)) {
+            Ok(finding) => format!("ok: {finding}"),
             Err(why) => why,
         }
     }
@@ -202,18 +203,21 @@ mod tests {
     const POSTGRESQL: (u16, &str) = (200, r#"{"status": "healthy", "database": "postgresql"}"#);
 
     #[test]
-    fn what_the_backend_says_is_shown_and_judged() {
+    fn the_answers_of_the_backend_are_shown_and_evaluated() {
         let all = [
-            judge(GOOD, POSTGRESQL),
-            judge((200, &GOOD.1.replace("online\": 5", "online\": 3")), POSTGRESQL),
-            judge((200, r#"{"status": "healthy"}"#), (200, r#"{"status": "healthy"}"#)),
-            judge((200, &GOOD.1.replacen("healthy", "degraded", 1)), POSTGRESQL),
-            judge((200, &GOOD.1.replace(r#"base": "healthy"#, r#"base": "unhealthy"#)), (503, r#"{"status": "unhealthy"}"#)),
-            judge((503, &GOOD.1.replacen("healthy", "starting", 1)), POSTGRESQL),
-            judge((500, "oh no"), POSTGRESQL),
-            judge((404, r#"{"status": "healthy"}"#), (200, "<html>")),
-            judge((200, "[]"), (200, r#"{"status": 1}"#)),
-            judge((200, r#"{"status": "healthy", "nodes_online": 9, "nodes_total": 5, "uptime_seconds": -1e300}"#), POSTGRESQL),
+            evaluate(GOOD, POSTGRESQL),
+            evaluate((200, &GOOD.1.replace("online\": 5", "online\": 3")), POSTGRESQL),
+            evaluate((200, r#"{"status": "healthy"}"#), (200, r#"{"status": "healthy"}"#)),
+            evaluate((200, &GOOD.1.replacen("healthy", "degraded", 1)), POSTGRESQL),
+            evaluate((200, &GOOD.1.replace(r#"base": "healthy"#, r#"base": "unhealthy"#)), (503, r#"{"status": "unhealthy"}"#)),
+            evaluate((503, &GOOD.1.replacen("healthy", "starting", 1)), POSTGRESQL),
+            evaluate((500, "oh no"), POSTGRESQL),
+            evaluate((404, r#"{"status": "healthy"}"#), (200, "<html>")),
+            evaluate((200, "[]"), (200, r#"{"status": 1}"#)),
+            evaluate(
+                (200, r#"{"status": "healthy", "nodes_online": 9, "nodes_total": 5, "uptime_seconds": -1e300}"#),
+                POSTGRESQL,
+            ),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
         ok: healthy, postgresql, 5 of 5 nodes online, up 60 min
@@ -230,31 +234,31 @@ mod tests {
     }
 
     #[test]
-    fn hostile_answers_stay_short_and_harmless() {
-        let said = judge((200, &format!(r#"{{"status": "{}\u001b[2J"}}"#, "x".repeat(9000))), POSTGRESQL);
-        assert!(said.len() < 100 && !said.contains('\u{1b}'), "{said}");
+    fn hostile_answers_are_truncated_and_sanitized() {
+        let finding = evaluate((200, &format!(r#"{{"status": "{}\u001b[2J"}}"#, "x".repeat(9000))), POSTGRESQL);
+        assert!(finding.len() < 100 && !finding.contains('\u{1b}'), "{finding}");
         let deep = "[".repeat(100_000);
-        assert!(judge((200, &deep), POSTGRESQL).len() < 300);
+        assert!(evaluate((200, &deep), POSTGRESQL).len() < 300);
     }
 
     #[test]
-    fn without_its_unit_there_is_nobody_to_ask() {
+    fn the_exercise_is_skipped_without_its_unit() {
         let mut answers = Answers::default();
         let backend = backend(json!({})).unwrap();
-        let said = |answers: &Answers| backend.skipped(&Is { answers, secrets: &SecretValues::default() });
-        assert!(said(&answers).is_err());
+        let skipped = |answers: &Answers| backend.skipped(&Is { answers, secrets: &SecretValues::default() });
+        assert!(skipped(&answers).is_err());
         answers.set::<Unit>("autobot-slm-backend.service".into(), Ok(Unit { load: "not-found".into(), ..Unit::default() }));
-        assert_eq!(said(&answers).unwrap().unwrap(), "there is no unit `autobot-slm-backend.service` on this node");
+        assert_eq!(skipped(&answers).unwrap().unwrap(), "there is no unit `autobot-slm-backend.service` on this node");
         answers.set::<Unit>("autobot-slm-backend.service".into(), Ok(Unit { load: "loaded".into(), ..Unit::default() }));
-        assert_eq!(said(&answers).unwrap(), None);
+        assert_eq!(skipped(&answers).unwrap(), None);
     }
 
     #[test]
-    fn urls_are_bases() {
+    fn the_url_is_a_base_url() {
         let at = |url: &str| backend(json!({"url": url}));
-        let complaint = |endpoint: &Endpoint| endpoint.complaint("x");
-        assert_eq!(complaint(&at("http://127.0.0.1:8000/").unwrap().database), "http://127.0.0.1:8000/api/health/database: x");
-        assert_eq!(complaint(&at("http://[::1]:81/slm").unwrap().general), "http://[::1]:81/slm/api/health: x");
+        let problem = |endpoint: &Endpoint| endpoint.problem("x");
+        assert_eq!(problem(&at("http://127.0.0.1:8000/").unwrap().database), "http://127.0.0.1:8000/api/health/database: x");
+        assert_eq!(problem(&at("http://[::1]:81/slm").unwrap().general), "http://[::1]:81/slm/api/health: x");
         for url in ["https://h", "http://h?x", "h:8000", "http://h/#x", ""] {
             assert!(at(url).is_err(), "{url}");
         }

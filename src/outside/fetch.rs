@@ -1,4 +1,4 @@
-//! Fetches the values of a plan's secrets, each source once, whoever uses it.
+//! Fetches the values of a plan's secrets. Each source is read once, even if several hosts use it.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -19,12 +19,12 @@ use crate::{
     vault::{self, Keyring},
 };
 
-/// How long a program may take; somebody may have to touch a key or type a PIN meanwhile.
+/// How long a program may take. It may wait for the operator to touch a security key or type a PIN.
 const LIMIT: Duration = Duration::from_mins(1);
-/// A shorter value is not told from other words in what nodes print.
-const SHORT: usize = 8;
+/// A shorter value cannot be distinguished from ordinary words in the output of nodes.
+const MIN_LENGTH: usize = 8;
 
-/// A source and the secrets that it gives.
+/// A source and the secrets that use its value.
 struct Job {
     outside: Outside,
     /// Whether the value is a line of a secrets file.
@@ -32,70 +32,75 @@ struct Job {
     users: Vec<SecretRef>,
 }
 
-/// Fetches all values that a run in this mode needs from outside, and puts them into the plan. What looks wrong but is none of it an error.
+/// Fetches all external values that a run in this mode needs, and stores them in the plan. Returns warnings.
 ///
-/// A deploy and its check need all. Health looks at what was deployed, so the secrets files of the nodes say what is right; what Ansible Vault
-/// encrypted is decrypted where a check uses it.
+/// A deploy and a check need all values. A health run compares with the secrets files of the nodes, so that it needs only the values that Ansible
+/// Vault encrypted and a health check uses.
 ///
 /// # Errors
-/// Every source that gives no value, or none that can be used. Nothing was contacted.
+/// Returns an error for every source without a usable value. No node has been contacted.
 pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) -> Result<Vec<Diagnostic>, Diagnostics> {
     let jobs = jobs(plan, mode);
-    let (mut wrong, mut warnings) = (Diagnostics::default(), Vec::new());
+    let (mut errors, mut warnings) = (Diagnostics::default(), Vec::new());
     let mut known = SecretValues::default();
     let mut values = Vec::new();
     for job in &jobs {
         match job.value(project, keys, &known).await {
             Ok(value) => {
-                wrong.extend(forbidden(plan, job, &value));
+                errors.extend(forbidden(plan, job, &value));
                 warnings.extend(job.warnings(project, &value));
                 for secret in &job.users {
                     known.insert(secret.clone(), value.clone());
                     values.push((secret.clone(), value.clone()));
                 }
             }
-            Err(diagnostic) => wrong.push(diagnostic.at(job.outside.place.clone())),
+            Err(diagnostic) => errors.push(diagnostic.at(job.outside.place.clone())),
         }
     }
     give(plan, values);
-    wrong.into_result(warnings)
+    errors.into_result(warnings)
 }
 
-/// The value of one source, for a use outside of the plan's roles: the password for sudo, whose `secret` names it in errors.
+/// Returns the value of one source for a use outside the plan's roles, such as the password for sudo. Errors name it by `secret`.
 ///
 /// # Errors
-/// The source gives no value, or none that is a single line.
+/// The source returns no value, or a value that is not a single line.
 pub async fn fetch_one(outside: &Outside, secret: SecretRef, project: &Path, keys: &Keyring) -> Result<Secret, Diagnostic> {
     let job = Job { outside: outside.clone(), is_line: false, users: vec![secret] };
-    let wrong = |diagnostic: Diagnostic| diagnostic.at(outside.place.clone());
-    let value = job.value(project, keys, &SecretValues::default()).await.map_err(wrong)?;
-    value::one_line(value).map_err(|unfit| wrong(job.unfit(unfit)))
+    let placed = |diagnostic: Diagnostic| diagnostic.at(outside.place.clone());
+    let value = job.value(project, keys, &SecretValues::default()).await.map_err(placed)?;
+    value::one_line(value).map_err(|invalid| placed(job.invalid(invalid)))
 }
 
-/// Signs in a value that one of its users could not be told.
+/// Returns an error if the value contains a character that one of its users does not allow.
 fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
     let specs = plan.hosts.iter().flat_map(|host| host.secrets.iter().chain(&host.borrowed));
     let spec = specs
         .filter(|spec| job.users.contains(&spec.secret))
-        .find(|spec| value.expose().contains(|sign| spec.without.contains(sign)));
-    let wrong = spec.map(|spec| {
-        let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
-        let title =
-            format!("the value of the secret `{}` holds one of the signs that it may not: {}", spec.secret.name, signs.join(" "));
-        Diagnostic::error(title).at(job.outside.place.clone()).help("what reads it cannot be told these; take another value")
+        .find(|spec| value.expose().contains(|character| spec.without.contains(character)));
+    let error = spec.map(|spec| {
+        let characters: Vec<String> = spec.without.chars().map(|character| format!("`{character}`")).collect();
+        let title = format!(
+            "the value of the secret `{}` contains a character that is not allowed here: {}",
+            spec.secret.name,
+            characters.join(" ")
+        );
+        Diagnostic::error(title)
+            .at(job.outside.place.clone())
+            .help("the program that reads the value does not accept these characters; choose another value")
     });
-    Diagnostics(wrong.into_iter().collect())
+    Diagnostics(error.into_iter().collect())
 }
 
-/// Stand-ins for the values from outside, for rehearsals: the real ones have no business on copies.
+/// Generated replacements for external values, for rehearsals: the real values must not be on copies of nodes.
 #[derive(Default)]
 pub struct StandIns(Vec<(Source, Secret)>);
 
 impl StandIns {
-    /// Gives every secret from outside a value that was made up, the same for the same source each time.
+    /// Gives every external secret a generated value. A source always gets the same value.
     ///
     /// # Errors
-    /// The operating system gives no random numbers.
+    /// Returns an error when the operating system provides no random numbers.
     pub fn give(&mut self, plan: &mut Plan) -> anyhow::Result<()> {
         let mut values = Vec::new();
         for job in jobs(plan, Mode::Apply) {
@@ -153,7 +158,7 @@ fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
 }
 
 impl Job {
-    /// `NAME` of `host, host`.
+    /// Formats the secrets of the job: `NAME` of `host`, `host`.
     fn secrets(&self) -> String {
         let mut names: Vec<&str> = self.users.iter().map(|secret| secret.name.as_str()).collect();
         names.dedup();
@@ -166,76 +171,82 @@ impl Job {
         Diagnostic::error(format!("no value for {} from {}: {why}", self.secrets(), self.outside.source.shown()))
     }
 
-    fn unfit(&self, unfit: value::Unfit) -> Diagnostic {
-        let diagnostic = self.no_value(&unfit.to_string());
-        match unfit.remedy() {
+    fn invalid(&self, invalid: value::InvalidValue) -> Diagnostic {
+        let diagnostic = self.no_value(&invalid.to_string());
+        match invalid.remedy() {
             Some(remedy) => diagnostic.help(remedy),
             None => diagnostic,
         }
     }
 
     async fn value(&self, project: &Path, keys: &Keyring, known: &SecretValues) -> Result<Secret, Diagnostic> {
-        let wrong = |why: &str| self.no_value(why);
-        let unfit = |unfit: value::Unfit| self.unfit(unfit);
-        let open = |text: &str| keys.open(text).map_err(|error| wrong(&error.to_string()).help(error.remedy()));
+        let error = |why: &str| self.no_value(why);
+        let invalid = |invalid: value::InvalidValue| self.invalid(invalid);
+        let open = |text: &str| keys.open(text).map_err(|problem| error(&problem.to_string()).help(problem.remedy()));
         let text = match &self.outside.source {
             Source::Env(name) => {
                 use std::os::unix::ffi::OsStringExt as _;
                 let set = std::env::var_os(name).ok_or_else(|| {
-                    wrong("it is not set").help(format!("set it for this run, such as with `read -rs {name} && export {name}`"))
+                    error("it is not set").help(format!("set it for this run, such as with `read -rs {name} && export {name}`"))
                 })?;
-                value::text(&Zeroizing::new(set.into_vec())).map_err(unfit)?
+                value::text(&Zeroizing::new(set.into_vec())).map_err(invalid)?
             }
             Source::File(path) => {
-                let bytes = read(&local(path, project)).map_err(|error| {
-                    wrong(&error.to_string()).help("the file is one of this machine; a relative path begins at the project")
+                let bytes = read(&local(path, project)).map_err(|problem| {
+                    error(&problem.to_string())
+                        .help("the path is on this machine; a relative path starts at the project directory")
                 })?;
-                let text = value::text(&bytes).map_err(unfit)?;
+                let text = value::text(&bytes).map_err(invalid)?;
                 if vault::is_encrypted(text.expose()) { open(text.expose())? } else { text }
             }
             Source::Command(command) => match program::output(command, project, LIMIT).await {
-                Ok(bytes) => value::text(&bytes).map_err(unfit)?,
-                Err(silent) => {
-                    let said = masked(&silent, known);
-                    let said =
-                        if said.is_empty() { "it said nothing on standard error".to_owned() } else { format!("it said: {said}") };
-                    return Err(wrong(&silent.why).help(said));
+                Ok(bytes) => value::text(&bytes).map_err(invalid)?,
+                Err(failure) => {
+                    let output = masked(&failure, known);
+                    let output = if output.is_empty() {
+                        "it printed nothing on standard error".to_owned()
+                    } else {
+                        format!("it printed: {output}")
+                    };
+                    return Err(error(&failure.reason).help(output));
                 }
             },
             Source::Vaulted(Vaulted::Opened(text)) => text.clone(),
             Source::Vaulted(Vaulted::Sealed(text)) => {
                 let text = open(text)?;
                 if is_template(text.expose()) {
-                    let help = "Ansible would render it; encrypt the secret alone, or put it, tagged `!unsafe`, into a file that is encrypted as a whole";
-                    return Err(wrong("what was encrypted is a template").help(help));
+                    let help = "Ansible would render it; encrypt only the secret, or put it, tagged `!unsafe`, into a file that is encrypted as a whole";
+                    return Err(error("the encrypted value is a template").help(help));
                 }
                 text
             }
         };
-        if self.is_line { value::line(text).map_err(unfit) } else { value::checked(text).map_err(unfit) }
+        if self.is_line { value::line(text).map_err(invalid) } else { value::checked(text).map_err(invalid) }
     }
 
     fn warnings(&self, project: &Path, value: &Secret) -> Vec<Diagnostic> {
         let warning = |text: String| Diagnostic::warning(text).at(self.outside.place.clone());
         let mut warnings = Vec::new();
-        if value.expose().chars().count() < SHORT {
-            let text = format!("the value of {} is shorter than {SHORT} characters", self.secrets());
-            warnings.push(warning(text).help("it is soon guessed, and cannot be told from other words in what nodes print"));
+        if value.expose().chars().count() < MIN_LENGTH {
+            let text = format!("the value of {} is shorter than {MIN_LENGTH} characters", self.secrets());
+            warnings.push(
+                warning(text).help("it is easy to guess, and cannot be distinguished from ordinary words in the output of nodes"),
+            );
         }
         if let Source::File(path) = &self.outside.source
             && let Ok(metadata) = std::fs::metadata(local(path, project))
             && metadata.permissions().mode() & 0o007 != 0
         {
-            let text = format!("the file `{path}` is open to everybody on this machine");
+            let text = format!("the file `{path}` is accessible to all users of this machine");
             warnings.push(warning(text).help(format!("`chmod o= {path}`")));
         }
         warnings
     }
 }
 
-/// A path of this machine.
+/// Returns the path on this machine.
 fn local(path: &str, project: &Path) -> PathBuf {
-    // Joined with an absolute path, the project counts for nothing.
+    // Joining an absolute path replaces the project directory.
     project.join(home(Path::new(path)))
 }
 
@@ -246,18 +257,19 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// What a program said on standard error: its last lines, without anything that it printed, secrets or control characters.
-fn masked(silent: &program::Silent, known: &SecretValues) -> String {
+/// Returns the last lines of a program's standard error, without its standard output, secrets and control characters.
+fn masked(failure: &program::ProgramFailure, known: &SecretValues) -> String {
     const LINES: usize = 5;
     let mut known = known.clone();
-    let printed = String::from_utf8_lossy(&silent.printed);
+    let printed = String::from_utf8_lossy(&failure.stdout);
     for (number, line) in printed.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let name = if number == 0 { "what it printed".to_owned() } else { format!("what it printed {number}") };
         known.insert(SecretRef { host: String::new(), name }, Secret::new(line.to_owned()));
     }
-    let said = redact(&String::from_utf8_lossy(&silent.said), &known);
-    let said: String = said.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter }).collect();
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let output = redact(&String::from_utf8_lossy(&failure.stderr), &known);
+    let output: String =
+        output.chars().map(|character| if character.is_control() && character != '\n' { ' ' } else { character }).collect();
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 

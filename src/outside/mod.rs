@@ -1,5 +1,5 @@
-//! Secrets from outside: values that are not made on the node but come from the environment, a file or a program of this machine, or from
-//! Ansible Vault. Fetched once per run, before the first connection, and kept in memory alone.
+//! External secrets: values that are not generated on the node but come from the environment, a file or a program of this machine, or from Ansible
+//! Vault. They are fetched once per run, before the first connection, and are kept in memory only.
 
 mod fetch;
 mod program;
@@ -10,43 +10,43 @@ pub use program::password_of;
 
 use crate::source::{Place, Vaulted};
 
-/// A value from outside, and where it is declared.
+/// An external value, and where it is declared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outside {
-    /// Where it comes from.
+    /// The source of the value.
     pub source: Source,
-    /// Where that stands.
+    /// The place of the declaration.
     pub place: Place,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// A variable of this program's environment.
+    /// An environment variable of this program.
     Env(String),
-    /// A file of this machine; `~` is the home directory, and a relative path begins at the project.
+    /// A file of this machine; `~` is the home directory, and a relative path starts at the project directory.
     File(String),
-    /// What a program of this machine prints.
+    /// The output of a program of this machine.
     Command(Program),
-    /// What Ansible Vault encrypted.
+    /// A value that Ansible Vault encrypted.
     Vaulted(Vaulted),
 }
 
 /// A program of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// Its name and its arguments; no shell is involved.
+    /// Its name and its arguments; they are not passed through a shell.
     Words(Vec<String>),
-    /// A line for `sh`.
+    /// A command line for `sh`.
     Shell(String),
 }
 
 impl Source {
-    /// What it is, for people: ``the variable `REDIS_PW` of the environment``.
+    /// Describes the source for people, such as ``the environment variable `REDIS_PW` ``.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
-            Self::Env(name) => format!("the variable `{name}` of the environment"),
+            Self::Env(name) => format!("the environment variable `{name}`"),
             Self::File(path) => format!("the file `{path}`"),
             Self::Command(program) => format!("the command `{}`", program.name()),
             Self::Vaulted(_) => "Ansible Vault".to_owned(),
@@ -55,7 +55,7 @@ impl Source {
 }
 
 impl Program {
-    /// Its name alone: arguments may be long, and are the operator's business.
+    /// Returns its name without its arguments, which may be long and may be private.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

@@ -1,4 +1,4 @@
-//! Values are fetched, or the reader learns why not; nobody learns the value.
+//! Tests that values are fetched, or that the error gives the reason without the value.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -31,7 +31,7 @@ fn fetched(source: Source) -> Result<String, String> {
     let mut known = SecretValues::default();
     known.insert(SecretRef { host: "db".into(), name: "KNOWN".into() }, Secret::new("kn0wn-value".into()));
     let value = runtime.block_on(job(source).value(directory.path(), &keys(), &known));
-    value.map(|value| value.expose().to_owned()).map_err(|wrong| format!("{} [{}]", wrong.title, wrong.help.unwrap_or_default()))
+    value.map(|value| value.expose().to_owned()).map_err(|error| format!("{} [{}]", error.title, error.help.unwrap_or_default()))
 }
 
 fn shell(line: &str) -> Source {
@@ -56,7 +56,7 @@ fn every_source_gives_its_value() {
 }
 
 #[test]
-fn a_source_without_a_value_is_an_error_that_says_what_to_do() {
+fn a_source_without_a_value_is_an_error_with_help() {
     let cases = [
         Source::Env("AUTOBOT_NOT_SET_ANYWHERE".into()),
         Source::File("nowhere".into()),
@@ -72,51 +72,51 @@ fn a_source_without_a_value_is_an_error_that_says_what_to_do() {
         shell("kill -9 $$"),
         Source::Vaulted(Vaulted::Sealed(INLINE.replace("39", "40").into())),
     ];
-    let said: Vec<String> = cases.into_iter().map(|source| fetched(source).unwrap_err()).collect();
-    insta::assert_snapshot!(said.join("\n"), @"
-    no value for `TOKEN` of `db` from the variable `AUTOBOT_NOT_SET_ANYWHERE` of the environment: it is not set [set it for this run, such as with `read -rs AUTOBOT_NOT_SET_ANYWHERE && export AUTOBOT_NOT_SET_ANYWHERE`]
-    no value for `TOKEN` of `db` from the file `nowhere`: No such file or directory (os error 2) [the file is one of this machine; a relative path begins at the project]
+    let errors: Vec<String> = cases.into_iter().map(|source| fetched(source).unwrap_err()).collect();
+    insta::assert_snapshot!(errors.join("\n"), @"
+    no value for `TOKEN` of `db` from the environment variable `AUTOBOT_NOT_SET_ANYWHERE`: it is not set [set it for this run, such as with `read -rs AUTOBOT_NOT_SET_ANYWHERE && export AUTOBOT_NOT_SET_ANYWHERE`]
+    no value for `TOKEN` of `db` from the file `nowhere`: No such file or directory (os error 2) [the path is on this machine; a relative path starts at the project directory]
     no value for `TOKEN` of `db` from the file `empty`: it is empty []
-    no value for `TOKEN` of `db` from the file `/proc/self/root`: Is a directory (os error 21) [the file is one of this machine; a relative path begins at the project]
-    no value for `TOKEN` of `db` from the command `/nowhere/vault`: it cannot be started: No such file or directory (os error 2) [it said nothing on standard error]
-    no value for `TOKEN` of `db` from the command `echo`: it ended with exit status: 3 [it said: first
+    no value for `TOKEN` of `db` from the file `/proc/self/root`: Is a directory (os error 21) [the path is on this machine; a relative path starts at the project directory]
+    no value for `TOKEN` of `db` from the command `/nowhere/vault`: it cannot be started: No such file or directory (os error 2) [it printed nothing on standard error]
+    no value for `TOKEN` of `db` from the command `echo`: it ended with exit status: 3 [it printed: first
     permission denied]
-    no value for `TOKEN` of `db` from the command `exit`: it ended with exit status: 1 [it said nothing on standard error]
+    no value for `TOKEN` of `db` from the command `exit`: it ended with exit status: 1 [it printed nothing on standard error]
     no value for `TOKEN` of `db` from the command `true`: it is empty []
-    no value for `TOKEN` of `db` from the command `printf`: it has more than one line [a value is a single line; of a program's output take one, such as with `| head -n 1`]
-    no value for `TOKEN` of `db` from the command `printf`: it holds a control character []
+    no value for `TOKEN` of `db` from the command `printf`: it has more than one line [a value is a single line; select one line of a program's output, such as with `| head -n 1`]
+    no value for `TOKEN` of `db` from the command `printf`: it contains a control character []
     no value for `TOKEN` of `db` from the command `printf`: it is not UTF-8 text []
-    no value for `TOKEN` of `db` from the command `kill`: it ended with signal: 9 (SIGKILL) [it said nothing on standard error]
+    no value for `TOKEN` of `db` from the command `kill`: it ended with signal: 9 (SIGKILL) [it printed nothing on standard error]
     no value for `TOKEN` of `db` from Ansible Vault: it is damaged: it was truncated [restore it, or encrypt the value again with `ansible-vault`]
     ");
 }
 
 #[test]
-fn what_a_failing_program_says_does_not_show_what_it_printed_or_what_is_known() {
-    let said =
+fn the_error_of_a_failing_program_hides_its_output_and_known_secrets() {
+    let error =
         fetched(shell("echo pr1nted-value; echo 'got pr1nted-value and kn0wn-value \x1b[31mred' >&2; exit 1")).unwrap_err();
-    assert!(!said.contains("pr1nted") && !said.contains("kn0wn") && !said.contains('\x1b'), "{said}");
-    assert!(said.contains("it said: got ‹what it printed› and ‹KNOWN›  [31mred"), "{said}");
+    assert!(!error.contains("pr1nted") && !error.contains("kn0wn") && !error.contains('\x1b'), "{error}");
+    assert!(error.contains("it printed: got ‹what it printed› and ‹KNOWN›  [31mred"), "{error}");
 }
 
 #[test]
-fn a_program_that_does_not_end_is_ended() {
+fn a_program_that_exceeds_its_limit_is_killed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let program = Program::Shell("echo $$ >pid; exec sleep 1000".into());
     let directory = tempfile::tempdir().unwrap();
-    let silent = runtime.block_on(program::output(&program, directory.path(), Duration::from_millis(300))).unwrap_err();
-    assert_eq!(silent.why, "it did not end within 0 s");
+    let failure = runtime.block_on(program::output(&program, directory.path(), Duration::from_millis(300))).unwrap_err();
+    assert_eq!(failure.reason, "it did not end within 0 s");
     let pid = fs::read_to_string(directory.path().join("pid")).unwrap();
     let gone = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).map_or(true, |stat| stat.contains(") Z "));
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while !gone() {
-        assert!(std::time::Instant::now() < deadline, "{pid} goes on");
+        assert!(std::time::Instant::now() < deadline, "{pid} is still running");
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn a_short_value_and_an_open_file_are_worth_a_warning() {
+fn a_short_value_and_an_accessible_file_cause_warnings() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pw");
     fs::write(&path, "short").unwrap();
@@ -128,7 +128,7 @@ fn a_short_value_and_an_open_file_are_worth_a_warning() {
     assert_eq!(warnings(0o640, "long enough"), Vec::<String>::new());
     assert_eq!(
         warnings(0o644, "short"),
-        ["the value of `TOKEN` of `db` is shorter than 8 characters", "the file `pw` is open to everybody on this machine"]
+        ["the value of `TOKEN` of `db` is shorter than 8 characters", "the file `pw` is accessible to all users of this machine"]
     );
 }
 
@@ -140,11 +140,11 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let password = crate::outside::password_of(&path, "prod", "vault password")
-            .map_err(|wrong| wrong.title.replace(&*directory.path().to_string_lossy(), ""));
+            .map_err(|error| error.title.replace(&*directory.path().to_string_lossy(), ""));
         password.map(|password| String::from_utf8_lossy(&password).into_owned())
     };
     assert_eq!(password("file", "  two words \r\n", 0o600).unwrap(), "two words");
-    assert_eq!(password("program", "#!/bin/sh\necho \"$# said\"\n", 0o700).unwrap(), "0 said");
+    assert_eq!(password("program", "#!/bin/sh\necho \"$# arguments\"\n", 0o700).unwrap(), "0 arguments");
     assert_eq!(password("a-client.sh", "#!/bin/sh\necho \"$1=$2\"\n", 0o700).unwrap(), "--vault-id=prod");
     assert_eq!(password("empty", "\n", 0o600).unwrap_err(), "no vault password from `/empty`: it is empty");
     assert_eq!(
@@ -171,7 +171,7 @@ fn plan(directory: &std::path::Path) -> Plan {
     );
     let inventories = vec![crate::inventory::InventorySource::Path(directory.join("hosts.yml"))];
     let request = crate::plan::Request { project: directory.to_owned(), inventories, ..crate::plan::Request::default() };
-    crate::plan::load(&request).unwrap_or_else(|wrong| panic!("{wrong}"))
+    crate::plan::load(&request).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn given(plan: &Plan) -> Vec<String> {
@@ -183,7 +183,7 @@ fn given(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
-fn a_program_is_run_once_for_all_hosts_and_for_health_not_at_all() {
+fn a_program_runs_once_for_all_hosts_and_not_for_health() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let fetched = |mode: Mode| {
@@ -198,7 +198,7 @@ fn a_program_is_run_once_for_all_hosts_and_for_health_not_at_all() {
 }
 
 #[test]
-fn rehearsals_make_values_up_the_same_in_every_pass() {
+fn rehearsals_generate_the_same_values_in_every_pass() {
     let directory = tempfile::tempdir().unwrap();
     let mut stand_ins = StandIns::default();
     let mut pass = || {

@@ -1,21 +1,21 @@
-//! Users and groups of a node, by name.
+//! The users and groups of a node, by name.
 
 use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
 
-/// The name of a user or a group: at most 32 of letters, digits, `_`, `.`, `-`; no leading `-`; not a mere number.
+/// The name of a user or group: at most 32 letters, digits, `_`, `.` and `-`, without a leading `-`, and not only digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
 
 impl AccountName {
-    /// Checks a name.
+    /// Validates a name.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the name.
     pub fn new(name: &str) -> Result<Self, String> {
         // Samba's machine accounts end with a dollar sign.
         let stem = name.strip_suffix('$').unwrap_or(name);
@@ -23,17 +23,17 @@ impl AccountName {
         if stem.is_empty() || name.len() > 32 || name.starts_with('-') || !stem.bytes().all(legal) || stem == "." || stem == ".."
         {
             return Err(format!(
-                "`{}` is not a name of a user or group: up to 32 letters, digits, `_`, `.` and `-`",
+                "`{}` is not a valid name of a user or group; a name has up to 32 letters, digits, `_`, `.` and `-`",
                 name.escape_debug()
             ));
         }
         if stem.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("`{name}` is a number; name the user or group"));
+            return Err(format!("`{name}` is a number; write the name of the user or group instead"));
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,22 +52,22 @@ impl<'de> Deserialize<'de> for AccountName {
     }
 }
 
-/// Asks for a user; `None` when there is none of that name.
+/// Marker for the kind "user"; the answer is `None` when no user has the name.
 #[derive(Debug)]
 pub enum User {}
 
-/// Asks for a group; `None` when there is none of that name.
+/// Marker for the kind "group"; the answer is `None` when no group has the name.
 #[derive(Debug)]
 pub enum Group {}
 
-/// A user, as passwd(5) has it, and its groups.
+/// A user as described by passwd(5), and the user's groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserEntry {
-    /// The user's number.
+    /// The user id.
     pub uid: u32,
-    /// The primary group's number.
+    /// The id of the primary group.
     pub gid: u32,
-    /// The primary group's name; `None` when no group has the number.
+    /// The name of the primary group; `None` when no group has the id.
     pub group: Option<String>,
     /// The comment (GECOS).
     pub comment: String,
@@ -79,23 +79,23 @@ pub struct UserEntry {
     pub groups: Vec<String>,
 }
 
-/// A group, as group(5) has it.
+/// A group as described by group(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupEntry {
-    /// The group's number.
+    /// The group id.
     pub gid: u32,
-    /// The names of those whose supplementary group it is.
+    /// The names of the users that have it as a supplementary group.
     pub members: Vec<String>,
 }
 
-/// `getent` answers with status 2 when a name is not known, which is an answer.
+/// `getent` exits with status 2 when a name is unknown, which is an answer.
 const LOOK_UP: &str = "look_up() { getent \"$@\" || [ $? -eq 2 ] || exit 1; }";
 
 impl Kind for User {
     type Key = AccountName;
     type Answer = Option<UserEntry>;
     const NAME: &'static str = "users";
-    const COMPANY: Company = Company::Names;
+    const SHARED_SHELL: SharedShell = SharedShell::Names;
 
     fn script(keys: &[&AccountName]) -> Script {
         Script::new("exec 2>&1\nlook_up passwd -- \"$@\"\nprintf '\\0'\nlook_up group")
@@ -107,9 +107,9 @@ impl Kind for User {
         if output.status != 0 {
             return output.unanswered("users", keys.len());
         }
-        let Some((users, groups)) = sections(&output.stdout) else { return nonsense("users", keys.len()) };
+        let Some((users, groups)) = sections(&output.stdout) else { return malformed("users", keys.len()) };
         let (Some(users), Some(groups)) = (parse(&users, user), parse(&groups, group)) else {
-            return nonsense("users", keys.len());
+            return malformed("users", keys.len());
         };
         keys.iter()
             .map(|name| {
@@ -129,7 +129,7 @@ impl Kind for Group {
     type Key = AccountName;
     type Answer = Option<GroupEntry>;
     const NAME: &'static str = "groups";
-    const COMPANY: Company = Company::Names;
+    const SHARED_SHELL: SharedShell = SharedShell::Names;
 
     fn script(keys: &[&AccountName]) -> Script {
         Script::new("exec 2>&1\nlook_up group -- \"$@\"").using(LOOK_UP).args(keys.iter().map(ToString::to_string))
@@ -141,13 +141,13 @@ impl Kind for Group {
         }
         match parse(&String::from_utf8_lossy(&output.stdout), group) {
             Some(groups) => keys.iter().map(|name| Ok(groups.get(name.as_str()).cloned())).collect(),
-            None => nonsense("groups", keys.len()),
+            None => malformed("groups", keys.len()),
         }
     }
 }
 
-fn nonsense<A>(kind: &str, count: usize) -> Vec<Result<A, Unanswered>> {
-    (0..count).map(|_| Err(Unanswered(format!("the node's answer about {kind} makes no sense")))).collect()
+fn malformed<A>(kind: &str, count: usize) -> Vec<Result<A, Unanswered>> {
+    (0..count).map(|_| Err(Unanswered(format!("the node's answer about {kind} is malformed")))).collect()
 }
 
 fn sections(stdout: &[u8]) -> Option<(String, String)> {
@@ -156,7 +156,7 @@ fn sections(stdout: &[u8]) -> Option<(String, String)> {
     Some((text(&stdout[..at]), text(&stdout[at + 1..])))
 }
 
-/// Entries by name; of equal names the first counts, as it does for the C library. `None` when a line has another form.
+/// Parses entries by name. Of equal names the first one counts, as it does in the C library. Returns `None` when a line has another form.
 fn parse<T>(text: &str, entry: fn(&[&str]) -> Option<T>) -> Option<HashMap<String, T>> {
     let mut entries = HashMap::new();
     for line in text.lines() {
@@ -203,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_knows_root_and_not_nobody_knows_whom() {
+    fn this_machine_has_root_but_no_unknown_account() {
         let mut questions = Questions::default();
-        for who in ["root", "no-such-one"] {
-            questions.ask::<User>(name(who));
-            questions.ask::<Group>(name(who));
+        for account in ["root", "no-such-one"] {
+            questions.ask::<User>(name(account));
+            questions.ask::<Group>(name(account));
         }
         let answers = run(questions);
         let root = answers.get::<User>(&name("root")).unwrap().as_ref().unwrap();
@@ -229,22 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn failure_and_nonsense_are_no_answers() {
-        let wrong =
+    fn failures_and_malformed_output_are_no_answers() {
+        let outputs =
             [(1, "getent: cannot open database\n"), (0, "no section"), (0, "a:b\n\0"), (0, "a:x:one:2:::\n\0"), (0, "\0a:x:0\n")];
-        for (status, stdout) in wrong {
+        for (status, stdout) in outputs {
             assert!(User::read(&[&name("redis")], &Output { status, stdout: stdout.into() })[0].is_err(), "{stdout:?}");
         }
         assert!(Group::read(&[&name("redis")], &Output { status: 0, stdout: "garbage".into() })[0].is_err());
     }
 
     #[test]
-    fn names_are_names() {
+    fn names_are_validated() {
         for legal in ["redis", "_apt", "autobot_app", "a.b-c", "1password", "host$"] {
             assert!(AccountName::new(legal).is_ok(), "{legal}");
         }
-        for wrong in ["", "-r", "0", "1000", "a b", "a:b", "a\nb", "$(reboot)", "$", "..", &"x".repeat(33), "ü"] {
-            assert!(AccountName::new(wrong).is_err(), "{wrong:?}");
+        for invalid in ["", "-r", "0", "1000", "a b", "a:b", "a\nb", "$(reboot)", "$", "..", &"x".repeat(33), "ü"] {
+            assert!(AccountName::new(invalid).is_err(), "{invalid:?}");
         }
     }
 }

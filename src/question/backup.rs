@@ -1,4 +1,4 @@
-//! What came of a backup: what its last run wrote down, whether the archives are still there, and the node's clock.
+//! The result of a backup: the status that its last run recorded, whether the archives still exist, and the node's clock.
 
 use std::collections::HashMap;
 
@@ -7,101 +7,101 @@ use crate::{resource::RemotePath, script::Script};
 
 /// A backup to ask about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// The file in which each run leaves `result=`, `success=`, `error=` and, for each archive, `archive=SIZE NAME`.
+pub struct BackupLocation {
+    /// The file in which each run records `result=`, `success=`, `error=` and, for each archive, `archive=SIZE NAME`.
     pub status_file: RemotePath,
-    /// Where the archives are.
+    /// The directory of the archives.
     pub directory: RemotePath,
     /// The timer that starts the runs.
     pub timer: String,
 }
 
-/// Marker for the kind "what came of a backup".
+/// Marker for the kind "result of a backup".
 #[derive(Debug)]
 pub struct Backup;
 
-/// What was found. Times are seconds since 1970 by the node's own clock.
+/// The result of a backup. Times are in seconds since 1970 by the node's clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// The time there.
+pub struct BackupInfo {
+    /// The node's current time.
     pub now: u64,
-    /// Since when the timer is enabled, if it is.
+    /// When the timer was enabled, if it is.
     pub enabled_since: Option<u64>,
-    /// What the last run left; none when there was no run.
-    pub status: Option<Status>,
-    /// When the timer is due, in words; only asked for while no backup succeeded.
+    /// The status that the last run recorded; `None` when there was no run.
+    pub status: Option<LastRun>,
+    /// When the timer is due, as systemd prints it; asked for only while no backup has succeeded.
     pub next: String,
-    /// The size in bytes of each file in the directory that the last good run names.
+    /// The size in bytes of each existing file that the last successful run names.
     pub there: HashMap<String, u64>,
 }
 
-/// What a run left.
+/// The status that a run recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct LastRun {
     /// Whether the last run failed.
     pub failed: bool,
-    /// Why, in one line.
+    /// Why it failed, in one line.
     pub error: String,
-    /// When the last good run ended.
+    /// When the last successful run ended.
     pub success: Option<u64>,
-    /// What it made: sizes in bytes, and names.
+    /// The archives that it made: sizes in bytes, and names.
     pub archives: Vec<(u64, String)>,
 }
 
 impl Kind for Backup {
-    type Key = Place;
-    type Answer = Found;
+    type Key = BackupLocation;
+    type Answer = BackupInfo;
     const NAME: &'static str = "backup";
 
-    fn script(keys: &[&Place]) -> Script {
+    fn script(keys: &[&BackupLocation]) -> Script {
         keys.iter().enumerate().fold(Script::new(include_str!("backup.sh")), |script, (index, key)| {
             script.args([index.to_string(), key.status_file.to_string(), key.directory.to_string(), key.timer.clone()])
         })
     }
 
-    fn read(keys: &[&Place], output: &Output) -> Vec<Result<Found, Unanswered>> {
+    fn read(keys: &[&BackupLocation], output: &Output) -> Vec<Result<BackupInfo, Unanswered>> {
         if output.status != 0 {
             return output.unanswered("backups", keys.len());
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let mut parts: HashMap<usize, Part> = HashMap::new();
+        let mut parts: HashMap<usize, PartialInfo> = HashMap::new();
         let mut index = usize::MAX;
-        // Whatever a file says stands behind a word of ours, so that no line of it begins like this.
+        // Each line of a file is printed after a word of the script, so no content can begin like a separator.
         for line in text.lines() {
             match line.strip_prefix("@@ backup ") {
                 Some(number) => index = number.parse().unwrap_or(usize::MAX),
-                // Nor do the words of a user who is not root get to a terminal as more than words.
+                // The file's author need not be root, so control characters must not reach a terminal.
                 None => parts.entry(index).or_default().line(&line.replace(char::is_control, " ")),
             }
         }
-        let answer = |index: usize| parts.remove(&index).and_then(Part::finished);
-        let silent = || Unanswered("the node said nothing about the backup".into());
-        (0..keys.len()).map(answer).map(|found| found.ok_or_else(silent)).collect()
+        let answer = |index: usize| parts.remove(&index).and_then(PartialInfo::finished);
+        let missing = || Unanswered("the node gave no answer about the backup".into());
+        (0..keys.len()).map(answer).map(|found| found.ok_or_else(missing)).collect()
     }
 }
 
-/// What is known of one backup so far.
+/// The answer about one backup, while it is being parsed.
 #[derive(Default)]
-struct Part {
+struct PartialInfo {
     now: Option<u64>,
-    found: Found,
+    found: BackupInfo,
 }
 
-impl Part {
+impl PartialInfo {
     fn line(&mut self, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "now" => self.now = rest.parse().ok(),
             "since" => self.found.enabled_since = rest.parse().ok(),
             "next" => rest.trim().clone_into(&mut self.found.next),
-            "file" => self.found.status = Some(Status::default()),
+            "file" => self.found.status = Some(LastRun::default()),
             "status" => {
                 if let (Some(status), Some((key, value))) = (&mut self.found.status, rest.split_once('=')) {
                     status.field(key, value);
                 }
             }
             "there" => {
-                if let Some((size, name)) = sized(rest) {
+                if let Some((size, name)) = parse_archive(rest) {
                     self.found.there.insert(name.strip_prefix("./").unwrap_or(&name).to_owned(), size);
                 }
             }
@@ -109,27 +109,27 @@ impl Part {
         }
     }
 
-    fn finished(self) -> Option<Found> {
+    fn finished(self) -> Option<BackupInfo> {
         let Self { now, mut found } = self;
         found.now = now?;
         Some(found)
     }
 }
 
-impl Status {
+impl LastRun {
     fn field(&mut self, key: &str, value: &str) {
         match key {
             "result" => self.failed = value != "ok",
             "error" => value.clone_into(&mut self.error),
             "success" => self.success = value.parse().ok(),
-            "archive" => self.archives.extend(sized(value)),
+            "archive" => self.archives.extend(parse_archive(value)),
             _ => {}
         }
     }
 }
 
-/// `SIZE NAME`.
-fn sized(text: &str) -> Option<(u64, String)> {
+/// Parses `SIZE NAME`.
+fn parse_archive(text: &str) -> Option<(u64, String)> {
     let (size, name) = text.split_once(' ')?;
     Some((size.parse().ok()?, name.to_owned()))
 }
@@ -140,22 +140,22 @@ mod tests {
     use crate::resource::trial::{fake, run};
     use std::{fs, path::Path};
 
-    fn place(node: &Path) -> Place {
+    fn location(node: &Path) -> BackupLocation {
         let path = |name: &str| RemotePath::new(node.join(name).to_str().unwrap()).unwrap();
-        Place { status_file: path("status"), directory: path("archives"), timer: "no such.timer".into() }
+        BackupLocation { status_file: path("status"), directory: path("archives"), timer: "no such.timer".into() }
     }
 
-    /// The script, run for real on this machine, with a systemd that knows one thing.
-    fn ask(node: &Path) -> Found {
+    /// Runs the script on this machine, with a fake `systemctl` that gives one answer.
+    fn ask(node: &Path) -> BackupInfo {
         fake(node, "systemctl", "echo \"Sat 2026-11-21 $TZ\"");
-        let place = place(node);
-        let done = run(&Backup::script(&[&place]), node);
+        let location = location(node);
+        let done = run(&Backup::script(&[&location]), node);
         assert_eq!(done.stderr, "");
-        Backup::read(&[&place], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
+        Backup::read(&[&location], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
     }
 
     #[test]
-    fn a_node_without_a_run_says_when_the_first_one_is_due() {
+    fn a_node_without_a_run_reports_when_the_first_one_is_due() {
         let node = tempfile::tempdir().unwrap();
         let found = ask(node.path());
         assert!(found.now > 1_700_000_000);
@@ -163,11 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_run_left_is_read_and_its_archives_are_looked_for() {
+    fn the_recorded_status_is_read_and_its_archives_are_looked_up() {
         let node = tempfile::tempdir().unwrap();
         fs::create_dir(node.path().join("archives")).unwrap();
         fs::write(node.path().join("archives/a%20b-1.dump"), "12345").unwrap();
-        // Hostile words of a user who may write the file, but is not root.
+        // Hostile text of a user who may write the file but is not root.
         let hostile = "x \u{1b}[2J @@ backup 0\n@@ backup 0\nnow 1\nthere 9 gone";
         let status = format!(
             "# c\nresult=failed\nsuccess=17\nerror={hostile}\narchive=5 a%20b-1.dump\narchive=9 gone\narchive=1 /etc/passwd\n"
@@ -183,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_says_nothing_gives_no_answer() {
-        let place = place(Path::new("/x"));
+    fn missing_output_is_no_answer() {
+        let location = location(Path::new("/x"));
         for (status, stdout) in [(124, "@@ backup 0\nnow 1\n"), (0, ""), (0, "@@ backup 0\n"), (0, "@@ backup 1\nnow 1\n")] {
-            assert!(Backup::read(&[&place], &Output { status, stdout: stdout.into() })[0].is_err(), "{stdout:?}");
+            assert!(Backup::read(&[&location], &Output { status, stdout: stdout.into() })[0].is_err(), "{stdout:?}");
         }
     }
 }

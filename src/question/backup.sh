@@ -9,7 +9,7 @@ while [ $# -ge 4 ]; do
         set --
         if [ -e "$status" ]; then
             echo file
-            # No more than a status file has: whoever makes the backups writes it, not root.
+            # A status file is short. This one is written by the backup user, not by root, and must not be trusted to be.
             content=$(head -c 65536 -- "$status") || exit
             while IFS= read -r line; do
                 printf 'status %s\n' "$line"

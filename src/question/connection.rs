@@ -1,4 +1,4 @@
-//! The addresses of the connection that this very run uses. The engine knows them by itself and sets the answer; nothing is asked.
+//! The addresses of the connection that this run uses. The engine knows them and sets the answer; nothing is asked on the node.
 
 use std::net::IpAddr;
 
@@ -12,9 +12,9 @@ pub struct Connection;
 /// Both ends of the connection, as the node's sshd sees them (`SSH_CONNECTION`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
-    /// Where the connection comes from.
+    /// The address from which the connection comes.
     pub client_ip: IpAddr,
-    /// Its port there.
+    /// The port at the client.
     pub client_port: u16,
     /// The node's address.
     pub server_ip: IpAddr,
@@ -23,10 +23,10 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Reads the value of `SSH_CONNECTION`: client address, client port, server address, server port. An IPv4 address may come mapped into IPv6.
+    /// Parses the value of `SSH_CONNECTION`: client address, client port, server address, server port. An IPv4 address may be mapped into IPv6.
     #[must_use]
     pub fn from_ssh_connection(value: &str) -> Option<Self> {
-        // A link-local address comes with its interface: fe80::1%eth0.
+        // A link-local address contains its interface: fe80::1%eth0.
         let address = |field: &str| Some(field.split('%').next()?.parse::<IpAddr>().ok()?.to_canonical());
         let mut fields = value.split_whitespace();
         let client_ip = address(fields.next()?)?;
@@ -39,7 +39,7 @@ impl Addresses {
 
 impl Kind for Connection {
     type Key = ();
-    /// `None`: the run is on the node itself, there is nothing to cut.
+    /// `None` when the run is on the node itself, so that there is no connection to cut.
     type Answer = Option<Addresses>;
     const NAME: &'static str = "connection";
 
@@ -47,7 +47,7 @@ impl Kind for Connection {
         Script::new(":")
     }
 
-    /// Asking is no use: sudo takes `SSH_CONNECTION` away, and "no connection" must never be a guess.
+    /// The node cannot be asked: sudo removes `SSH_CONNECTION`, and "no connection" must never be a guess.
     fn read(keys: &[&()], _: &Output) -> Vec<Result<Self::Answer, Unanswered>> {
         keys.iter().map(|()| Err(Unanswered("this connection's addresses are not known".into()))).collect()
     }
@@ -58,13 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_sshd_sets() {
+    fn parses_the_value_that_sshd_sets() {
         let addresses = Addresses::from_ssh_connection("::ffff:198.18.0.1 40000 ::ffff:198.18.0.2 22").unwrap();
         assert_eq!((addresses.client_ip, addresses.server_port), ("198.18.0.1".parse().unwrap(), 22));
         assert!(Addresses::from_ssh_connection("2001:db8::1 40000 2001:db8::2 22").is_some());
         assert!(Addresses::from_ssh_connection("fe80::1%eth0 40000 fe80::2%eth0 22").is_some());
-        for wrong in ["", "198.18.0.1 1 198.18.0.2", "a 1 b 2", "198.18.0.1 1 198.18.0.2 70000", "198.18.0.1 1 198.18.0.2 2 3"] {
-            assert!(Addresses::from_ssh_connection(wrong).is_none(), "{wrong}");
+        for invalid in ["", "198.18.0.1 1 198.18.0.2", "a 1 b 2", "198.18.0.1 1 198.18.0.2 70000", "198.18.0.1 1 198.18.0.2 2 3"]
+        {
+            assert!(Addresses::from_ssh_connection(invalid).is_none(), "{invalid}");
         }
     }
 }

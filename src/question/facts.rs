@@ -1,13 +1,13 @@
-//! What kind of machine it is: operating system, hardware, network. Never anything that a task can change.
+//! Facts about a node: operating system, hardware, network. They never include anything that a task can change.
 
 use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
 
-/// Ansible's facts, those that this tool knows, under Ansible's names. The answer is the object `ansible_facts`.
+/// Marker for the kind "facts". The answer is the object `ansible_facts`, with the supported ones of Ansible's facts under Ansible's names.
 #[derive(Debug)]
 pub struct Facts;
 
@@ -15,7 +15,7 @@ impl Kind for Facts {
     type Key = ();
     type Answer = Value;
     const NAME: &'static str = "facts";
-    const COMPANY: Company = Company::Files;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new(include_str!("facts.sh")).arg("")
@@ -41,7 +41,7 @@ fn parse(text: &str) -> Result<Value, Unanswered> {
                 release.insert(key.to_owned(), value.trim_matches(['"', '\'']).to_owned());
             }
             Some(("number", key)) => {
-                let number: u64 = value.parse().map_err(|_| Unanswered(format!("the node's {key} is not a number")))?;
+                let number: u64 = value.parse().map_err(|_| Unanswered(format!("the node's fact `{key}` is not a number")))?;
                 facts.insert(key.to_owned(), json!(number));
             }
             Some(("text", key)) => {
@@ -78,7 +78,7 @@ fn parse(text: &str) -> Result<Value, Unanswered> {
     facts.insert("distribution_release".into(), json!(os("VERSION_CODENAME")));
     facts.insert("os_family".into(), json!(family));
     facts.insert("all_ipv4_addresses".into(), json!(addresses));
-    // The kernel lists the routes to one network by their metric.
+    // The kernel lists routes to the same network in the order of their metric.
     let default = routes.iter().find(|route| route.mask == 0 && route.interface != "*");
     facts.insert(
         "default_ipv4".into(),
@@ -96,30 +96,31 @@ fn parse(text: &str) -> Result<Value, Unanswered> {
 struct Route<'a> {
     interface: &'a str,
     destination: u32,
-    /// 0 when there is none.
+    /// 0 for a route without a gateway.
     gateway: u32,
     mask: u32,
 }
 
 impl<'a> Route<'a> {
-    /// `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`, in hex as the node's processor keeps them: all we support are little-endian.
+    /// Parses `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`. Numbers are hexadecimal, in the byte order of the node's processor; all
+    /// supported processors are little-endian.
     fn parse(row: &'a str) -> Option<Self> {
         let fields: Vec<&str> = row.split_ascii_whitespace().collect();
         let number = |at: usize| Some(u32::from_str_radix(fields.get(at)?, 16).ok()?.swap_bytes());
         Some(Self { interface: fields.first()?, destination: number(1)?, gateway: number(2)?, mask: number(7)? })
     }
 
-    /// Whether it leads to the address without a gateway in between.
-    fn holds(&self, address: u32) -> bool {
+    /// Returns whether the route leads directly to the address, without a gateway.
+    fn reaches(&self, address: u32) -> bool {
         self.mask != 0 && self.gateway == 0 && address & self.mask == self.destination
     }
 
-    /// The node's address on this route's interface: of several the one in the gateway's network, if any.
+    /// Returns the node's address on this route's interface. Of several addresses, the one in the gateway's network takes precedence.
     fn address(&self, routes: &[Self], addresses: &[Ipv4Addr]) -> Option<Ipv4Addr> {
         let mut networks: Vec<&Self> = routes.iter().filter(|route| route.interface == self.interface).collect();
-        networks.sort_by_key(|network| !network.holds(self.gateway));
-        let on = |network: &&Self| addresses.iter().find(|address| network.holds(address.to_bits()));
-        // A provider may give an address without a network, and a gateway outside of it; clear when the node has no other.
+        networks.sort_by_key(|network| !network.reaches(self.gateway));
+        let on = |network: &&Self| addresses.iter().find(|address| network.reaches(address.to_bits()));
+        // A provider may assign an address without a network and a gateway outside of it. The address is unambiguous when the node has only one.
         let only = || addresses.first().filter(|_| addresses.len() == 1);
         networks.iter().find_map(on).or_else(only).copied()
     }
@@ -132,7 +133,7 @@ mod tests {
     use std::{fs, process::Command};
 
     #[test]
-    fn reads_what_a_node_prints() {
+    fn parses_the_output_of_a_node() {
         let text = "os.ID=ubuntu\nos.ID_LIKE=debian\nos.VERSION_ID=\"22.04\"\nos.VERSION_CODENAME=jammy\nnumber.memtotal_mb=7976\n\
                     text.hostname=db; rm\naddress.0=10.0.0.1\nroute.=eth0 00000000 FE00000A 3 0 0 0 00000000 0 0 0\n\
                     route.=eth0 0000000A 00000000 1 0 0 0 00FFFFFF 0 0 0\n";
@@ -167,7 +168,7 @@ mod tests {
         assert!(!facts["hostname"].as_str().unwrap().is_empty(), "{facts}");
     }
 
-    /// What a node with these files answers.
+    /// Returns the facts of a node with these files.
     fn with_files(files: &[(&str, &str)]) -> Value {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -195,24 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn the_default_address_is_that_of_the_default_routes_interface() {
+    fn the_default_address_belongs_to_the_interface_of_the_default_route() {
         let eth0 = |address: Option<&str>| json!({"address": address, "gateway": "192.168.1.1", "interface": "eth0"});
         assert_eq!(default_address(&[DEFAULT, NEAR]), eth0(Some("192.168.1.5")));
         assert_eq!(default_address(&[NEAR, DEFAULT]), eth0(Some("192.168.1.5")));
-        // 172.16.0.0/12 by a gateway that eth0 leads to: docker0's address is not eth0's.
+        // 172.16.0.0/12 is routed to a gateway on eth0: docker0's address is not eth0's.
         let far = "eth0\t000010AC\t0901A8C0\t0003\t0\t0\t0\t0000F0FF\t0\t0\t0   \n";
         assert_eq!(default_address(&[DEFAULT, far]), eth0(None));
-        // The same network at hand has an address of its own, but the gateway's network counts first.
+        // That network is also connected directly and has an address, but the gateway's network takes precedence.
         let second = "eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0   \n";
         assert_eq!(default_address(&[DEFAULT, second, NEAR]), eth0(Some("192.168.1.5")));
-        // Half of everything (as VPNs route it) is not the default; without one there is nothing.
+        // A route to half of all addresses (as VPNs use) is not a default route. Without a default route there is no default address.
         let half = "tun0\t00000000\t0108000A\t0003\t0\t0\t0\t00000080\t0\t0\t0   \n";
         assert_eq!(default_address(&[half, DEFAULT, NEAR]), eth0(Some("192.168.1.5")));
         assert_eq!(default_address(&[NEAR]), json!({"address": null, "gateway": null, "interface": null}));
     }
 
     #[test]
-    fn an_address_without_a_network_is_the_default_one_where_it_is_the_only_one() {
+    fn an_address_without_a_network_is_the_default_if_it_is_the_only_one() {
         let routes =
             "route.=eth0 00000000 01011FAC 3 0 0 0 00000000 0 0 0\nroute.=eth0 01011FAC 00000000 5 0 0 0 FFFFFFFF 0 0 0\n";
         let facts = parse(&format!("os.ID=debian\n{routes}address.0=203.0.113.9\n")).unwrap();
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_the_name_and_the_processors() {
+    fn names_and_processors_are_read_from_the_kernel() {
         let facts = with_files(&[
             RELEASE,
             ("proc/self/status", "Name:\thead\nCpus_allowed:\tff\nCpus_allowed_list:\t0-2,5,7-8\nMems_allowed_list:\t0\n"),
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_does_not_tell_its_architecture_is_asked_by_uname() {
+    fn uname_provides_the_architecture_where_the_kernel_has_no_file_for_it() {
         let uname = Command::new("uname").arg("-m").output().unwrap();
         assert_eq!(with_files(&[RELEASE])["architecture"], String::from_utf8(uname.stdout).unwrap().trim());
     }

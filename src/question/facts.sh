@@ -1,4 +1,5 @@
-# One process for all files, as `read` takes a system call for each byte. This runs in every deploy. $1: where /proc and /etc are, for tests.
+# One process reads all files, because the shell's `read` takes a system call for each byte and this runs in every deploy.
+# $1: the directory of /proc and /etc, for tests.
 newline='
 '
 set -f
@@ -8,9 +9,9 @@ for file in "$root/etc/os-release" "$root/usr/lib/os-release"; do
   if [ -r "$file" ]; then set -- "$file" "$@"; break; fi
 done
 for name in ostype hostname osrelease arch; do set -- "$root/proc/sys/kernel/$name" "$@"; done
-# Only kernels since 6.1 tell it.
+# Only kernels since 6.1 have the file.
 [ -r "$1" ] || printf 'text.architecture=%s\n' "$(uname -m)"
-# Its own status: on which processors it may run, which containers and control groups limit.
+# The status of head itself lists the processors on which it may run, which containers and control groups limit.
 text=$(exec head -v -c 65536 -- "$root/proc/self/status" "$@" 2>/dev/null)
 IFS=$newline
 file='' last='' n=0
@@ -34,7 +35,7 @@ for line in $text; do
       case $line in M*) key=memtotal_mb ;; *) key=swaptotal_mb ;; esac
       printf 'number.%s=%s\n' "$key" "$((number / 1024))"
       ;;
-    # Default routes, and those to networks at hand (without a gateway).
+    # The default routes, and the routes to directly connected networks (without a gateway).
     /proc/net/route*[[:space:]]00000000[[:space:]]*) printf 'route.=%s\n' "$line" ;;
     # The addresses that the kernel calls local, without iproute2.
     /proc/net/fib_trieLocal:) break ;;

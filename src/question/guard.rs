@@ -1,4 +1,4 @@
-//! Guards: whether a path exists, what a command that only reads says. All run in one script, each under its own limit.
+//! Guards: whether a path exists, and what a read-only command prints. All run in one script, each under its own limit.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ const LIMIT_SECONDS: &str = "30";
 /// How much of each stream is kept, in bytes.
 const MOST_BYTES: &str = "1048576";
 
-/// The kind of question.
+/// Marker for the kind "guard".
 #[derive(Debug)]
 pub struct Guard;
 
-/// What is asked.
+/// The question of a guard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum GuardKey {
-    /// Whether there is something at a path, a dangling link included.
+    /// Whether something exists at a path; a dangling link counts.
     Exists(RemotePath),
-    /// How a shell command ends, and what it prints.
+    /// The exit status of a shell command, and what it prints.
     Shell(Shell),
 }
 
@@ -30,31 +30,31 @@ pub enum GuardKey {
 pub struct Shell {
     /// What `/bin/sh -c` runs.
     pub text: String,
-    /// The user that runs it; root when there is none.
+    /// The user that runs it; root when `None`.
     pub user: Option<String>,
     /// The directory in which it runs.
     pub chdir: Option<RemotePath>,
-    /// Whether what it prints is wanted.
+    /// Whether its output is needed.
     pub output: bool,
 }
 
-/// How it ended.
+/// The answer of a guard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuardAnswer {
-    /// The exit status; 0 also when a path exists.
+    /// The exit status; 0 when a path exists and 1 when it does not.
     pub status: i32,
-    /// What it printed, if that was wanted.
+    /// Standard output, if it is needed.
     pub stdout: Vec<u8>,
-    /// What it complained about, if that was wanted.
+    /// Standard error, if it is needed.
     pub stderr: Vec<u8>,
-    /// What it would need to run at all, such as "user `postgres`". Then the status means nothing.
+    /// The prerequisite that is missing, such as "user `postgres`". The command was not run then, and the status has no meaning.
     pub missing: Option<String>,
 }
 
-/// `run_as USER DIRECTORY COMMAND...` runs a command as root does, or as another user with that user's own environment.
+/// `run_as USER DIRECTORY COMMAND...` runs a command as root, or as another user with that user's environment.
 ///
-/// setpriv (util-linux) opens no PAM session as su and runuser do, so it leaves nothing in the logs. Exit status 125 with `missing_word` on
-/// descriptor 4 means that the user or directory is not there.
+/// Unlike su and runuser, setpriv (util-linux) opens no PAM session and so leaves nothing in the logs. Exit status 125 means that the user or
+/// directory does not exist.
 pub(crate) const RUN_AS: &str = r#"
 run_as() {
   user=$1 directory=$2
@@ -71,25 +71,25 @@ run_as() {
 }
 "#;
 
-/// `ask ARGUMENTS` answers all guards on descriptor 4, and leaves what they complain about to standard error.
+/// `ask ARGUMENTS` answers all guards on descriptor 4 and passes on their standard error.
 ///
-/// A mark that no guard knows, made here, ends each part, so no output can look like one; few processes, as each costs about a millisecond.
-/// What guards print goes through descriptor 4 as it is. The end of what they complain about is marked too.
+/// Each answer ends with a mark that the script makes and no guard knows, so that no output can imitate it. The script starts few processes, as
+/// each costs about a millisecond. The guards' standard output goes to descriptor 4 unchanged. The end of each guard's standard error is marked too.
 const FRAMES: &str = r#"
 limited() { run_as "$1" "$2" timeout -k 5 "$limit" /bin/sh -c "$3" </dev/null; }
-# `read` notices whether there is more, without a process.
+# `read` detects whether there is more output, without a process.
 clipped() { head -c "$most"; if IFS= read -r more; then cat >/dev/null; fi; }
-said() { printf '\n%s %s\n' "$mark" "$1" >&4; }
+answer() { printf '\n%s %s\n' "$mark" "$1" >&4; }
 ask() {
   while [ $# -ge 4 ]; do
-    if [ -n "$2" ] && ! id -u -- "$2" >/dev/null 2>&1; then said 'missing user'
-    elif [ -n "$3" ] && ! [ -d "$3" ]; then said 'missing directory'
+    if [ -n "$2" ] && ! id -u -- "$2" >/dev/null 2>&1; then answer 'missing user'
+    elif [ -n "$3" ] && ! [ -d "$3" ]; then answer 'missing directory'
     else case $1 in
-      path) if [ -e "$4" ] || [ -L "$4" ]; then said 'status 0'; else said 'status 1'; fi;;
-      test) (limited "$2" "$3" "$4") >/dev/null 2>&1 4>&-; said "status $?";;
+      path) if [ -e "$4" ] || [ -L "$4" ]; then answer 'status 0'; else answer 'status 1'; fi;;
+      test) (limited "$2" "$3" "$4") >/dev/null 2>&1 4>&-; answer "status $?";;
       read)
         status=$({ { limited "$2" "$3" "$4" 3>&- 4>&-; echo "$?" >&3; } | clipped >&4 3>&-; } 3>&1)
-        said "status $status";;
+        answer "status $status";;
     esac; fi
     printf '\n%s\n' "$mark" >&2
     shift 4
@@ -102,7 +102,7 @@ impl Kind for Guard {
     type Answer = GuardAnswer;
     const NAME: &'static str = "guard";
     const LIMIT: Duration = Duration::from_mins(5);
-    const BESIDE: bool = true;
+    const PARALLEL: bool = true;
 
     fn script(keys: &[&GuardKey]) -> Script {
         let words = keys.iter().flat_map(|key| match key {
@@ -120,8 +120,8 @@ umask 022
 IFS= read -r mark </proc/sys/kernel/random/uuid
 echo \"$mark\"
 exec 4>&1
-complaints=$(ask \"$@\" 2>&1 >&4 | clipped | base64 -w 0)
-printf '%s\\n' \"$complaints\"",
+errors=$(ask \"$@\" 2>&1 >&4 | clipped | base64 -w 0)
+printf '%s\\n' \"$errors\"",
         )
         .using(RUN_AS)
         .using(FRAMES)
@@ -132,35 +132,36 @@ printf '%s\\n' \"$complaints\"",
 
     fn read(keys: &[&GuardKey], output: &Output) -> Vec<Result<GuardAnswer, Unanswered>> {
         let mut parts = parts(&output.stdout, keys.len()).into_iter();
-        let cut_off = || Unanswered(format!("the guards ended early, with exit status {}", output.status));
-        keys.iter().map(|key| answer(key, &parts.next().ok_or_else(cut_off)?).ok_or_else(cut_off)?).collect()
+        let truncated = || Unanswered(format!("the guards ended early, with exit status {}", output.status));
+        keys.iter().map(|key| answer(key, &parts.next().ok_or_else(truncated)?).ok_or_else(truncated)?).collect()
     }
 }
 
-/// What was said about one guard.
-struct Part<'a> {
+/// The raw answer of one guard.
+struct RawAnswer<'a> {
     stdout: &'a [u8],
     /// `status 3`, `missing user`.
     words: String,
-    /// `None` when the output was cut off before it.
+    /// `None` when the output was truncated before it.
     stderr: Option<Vec<u8>>,
 }
 
-/// Takes the output apart: the mark, each guard's output and words, everybody's complaints in base64. Fewer than `count` when it was cut off.
-fn parts(stdout: &[u8], count: usize) -> Vec<Part<'_>> {
+/// Splits the output into the mark, each guard's output and words, and the standard error of all guards in base64. Returns fewer than `count`
+/// parts when the output was truncated.
+fn parts(stdout: &[u8], count: usize) -> Vec<RawAnswer<'_>> {
     let mut parts = Vec::with_capacity(count);
     let Some((mark, mut rest)) = split(stdout, b"\n") else { return parts };
     let before_words = [b"\n", mark, b" "].concat();
     while parts.len() < count {
         let Some((stdout, after)) = split(rest, &before_words) else { return parts };
         let Some((words, after)) = split(after, b"\n") else { return parts };
-        parts.push(Part { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None });
+        parts.push(RawAnswer { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None });
         rest = after;
     }
-    let Some(complaints) = rest.strip_suffix(b"\n").and_then(|line| STANDARD.decode(line).ok()) else { return parts };
-    let mut rest = complaints.as_slice();
+    let Some(errors) = rest.strip_suffix(b"\n").and_then(|line| STANDARD.decode(line).ok()) else { return parts };
+    let mut rest = errors.as_slice();
     for part in &mut parts {
-        // Where there was too much of it, the last one has no mark and those behind it are empty.
+        // If there was too much standard error, the last part has no mark and the following ones are empty.
         let (stderr, after) = split(rest, &[b"\n", mark, b"\n"].concat()).unwrap_or((rest, b""));
         part.stderr = Some(stderr.to_vec());
         rest = after;
@@ -173,15 +174,15 @@ fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&bytes[..start], &bytes[start + at.len()..]))
 }
 
-/// `None` when it was cut off.
-fn answer(key: &GuardKey, part: &Part<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
-    let nonsense = || Err(Unanswered(format!("a guard answered `{}`", part.words)));
+/// Returns `None` when the answer was truncated.
+fn answer(key: &GuardKey, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
+    let malformed = || Err(Unanswered(format!("a guard gave the malformed answer `{}`", part.words)));
     let status = match part.words.split_once(' ') {
         Some(("missing", what)) => return Some(Ok(GuardAnswer { missing: Some(missing(key, what)), ..GuardAnswer::default() })),
         Some(("status", number)) => number.parse().ok(),
         Some(_) | None => None,
     };
-    let Some(status) = status else { return Some(nonsense()) };
+    let Some(status) = status else { return Some(malformed()) };
     Some(Ok(match key {
         GuardKey::Shell(shell) if matches!(status, 124 | 137) => {
             return Some(Err(Unanswered(format!("`{}` took longer than {LIMIT_SECONDS} s", shell.text))));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn megabytes_are_cut_at_one_without_blocking() {
+    fn output_is_cut_at_one_megabyte_without_blocking() {
         let answers = ask(&[shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", true), shell("true", false)]);
         let long = answers[0].as_ref().unwrap();
         assert_eq!((long.status, long.stdout.len(), long.stderr.len()), (0, 1 << 20, 1 << 20));
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn another_user_runs_it_in_that_directory_with_its_own_environment() {
+    fn another_user_runs_the_command_in_its_directory_with_its_own_environment() {
         let key = GuardKey::Shell(Shell {
             text: "echo $(id -un) $PWD $HOME".into(),
             user: Some("nobody".into()),
@@ -282,7 +283,7 @@ mod tests {
         let half = read(0, "m\n\nm status 0\nhalf\nm sta");
         assert!(half[0].is_ok() && half[1].is_err());
         let loud = shell("loud", true);
-        let without_complaints = Output { status: 124, stdout: b"m\nout\nm status 0\n".to_vec() };
-        assert!(Guard::read(&[&loud], &without_complaints)[0].is_err());
+        let without_errors = Output { status: 124, stdout: b"m\nout\nm status 0\n".to_vec() };
+        assert!(Guard::read(&[&loud], &without_errors)[0].is_err());
     }
 }

@@ -1,15 +1,16 @@
-//! Which TCP ports something listens on.
+//! The TCP sockets that listen on a node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
 
-/// The kernel lists sockets that listen first, so the beginning of its tables is enough: 400 of them, in bytes. As in [`TABLES`].
+/// How much of each socket table is read, in bytes: the same number as in [`TABLES`]. The kernel lists listening sockets first, so the beginning of
+/// a table is enough; this many bytes hold 400 sockets.
 const MOST_BYTES: usize = 65_536;
 
-/// Leaves the beginnings of the kernel's tables in `$tables`, each below a line with its name, and whether that worked in `$tables_status`.
-/// Read but once for all who need it, as the kernel goes through all that it has room for. Without IPv6 there is no second table.
+/// Sets `$tables` to the beginnings of the kernel's socket tables, each below a line with its name, and `$tables_status` to head's exit status.
+/// Kinds share one read, because the kernel walks its whole hash table each time. Without IPv6 there is no second table.
 pub(super) const TABLES: &str = "tables=$(
 set -- /proc/net/tcp
 if [ -e /proc/net/tcp6 ]; then set -- \"$@\" /proc/net/tcp6; fi
@@ -17,25 +18,25 @@ exec head -v -c 65536 -- \"$@\" 2>&1)
 tables_status=$?
 ";
 
-/// All sockets that listen.
+/// Marker for the kind "all listening sockets".
 #[derive(Debug)]
 pub struct Listening;
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// The address; unspecified (`0.0.0.0`, `::`) when it is all of them.
+    /// The address; unspecified (`0.0.0.0`, `::`) for all addresses.
     pub address: IpAddr,
     /// The port.
     pub port: u16,
-    /// The user id of the process that made it.
+    /// The user id of the process that created it.
     pub uid: u32,
-    /// The socket's inode, by which its process is found.
+    /// The socket's inode, which identifies its process.
     pub inode: u64,
 }
 
 impl Listener {
-    /// Whether a connection to `address` and `port` would reach it.
+    /// Returns whether a connection to `address` and `port` would reach this socket.
     #[must_use]
     pub fn takes(&self, address: IpAddr, port: u16) -> bool {
         let all = self.address.is_unspecified() && (self.address.is_ipv6() || address.is_ipv4());
@@ -47,8 +48,8 @@ impl Kind for Listening {
     type Key = ();
     type Answer = Vec<Listener>;
     const NAME: &'static str = "listening";
-    const COMPANY: Company = Company::Files;
-    const BEFORE: &'static str = TABLES;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const PRELUDE: &'static str = TABLES;
 
     fn script(_: &[&()]) -> Script {
         Script::new("printf '%s\\n' \"$tables\"; exit \"$tables_status\"")
@@ -63,7 +64,7 @@ impl Kind for Listening {
     }
 }
 
-/// Reads the kernel's tables (`Documentation/networking/proc_net_tcp.rst`), each below a line with its name (`==> /proc/net/tcp <==`).
+/// Parses the kernel's tables (`Documentation/networking/proc_net_tcp.rst`), each below a line with its name (`==> /proc/net/tcp <==`).
 fn listeners(text: &str) -> Result<Vec<Listener>, Unanswered> {
     let mut found = Vec::new();
     if !text.starts_with("==> ") {
@@ -79,13 +80,13 @@ fn listeners(text: &str) -> Result<Vec<Listener>, Unanswered> {
             match parse(row) {
                 Some((LISTEN, listener)) => found.push(listener),
                 Some(_) => only_listeners = false,
-                // The row at which the table was cut off.
+                // The last row, at which the table was truncated.
                 None if !only_listeners => {}
-                None => return Err(Unanswered(format!("too many sockets listen, or a row cannot be read: {row}"))),
+                None => return Err(Unanswered(format!("there are too many listening sockets, or a row cannot be read: {row}"))),
             }
         }
         if only_listeners && table.len() >= MOST_BYTES {
-            return Err(Unanswered("too many sockets listen to tell them all".to_owned()));
+            return Err(Unanswered("there are more listening sockets than can be read".to_owned()));
         }
     }
     Ok(found)
@@ -106,7 +107,7 @@ fn parse(row: &str) -> Option<(u8, Listener)> {
     Some((u8::from_str_radix(fields.get(3)?, 16).ok()?, listener))
 }
 
-/// Words of 32 bits as the node's processor keeps them; all that we support are little-endian.
+/// Parses an address of 32-bit words in the byte order of the node's processor. All supported processors are little-endian.
 fn parse_address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_le_bytes());
     match hex.len() {
@@ -131,7 +132,7 @@ mod tests {
     const GOLDEN: &str = "==> /proc/net/tcp <==\n  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   106        0 1619 1 00000000affe6ccb 100 0 0 10 0\n   1: 020200C0:A9E6 507100CB:0050 01 00000000:00000000 03:00001318 00000000     0        0 0 3 00000000a1ac6e5b\n   2: 0202";
 
     #[test]
-    fn a_table_that_was_cut_off_behind_its_listeners_is_enough() {
+    fn a_table_that_is_truncated_after_its_listeners_is_enough() {
         let found = listeners(GOLDEN).unwrap();
         assert_eq!(found, [Listener { address: Ipv4Addr::LOCALHOST.into(), port: 6379, uid: 106, inode: 1619 }]);
         assert!(listeners("nonsense\n").is_err());
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_decides_who_can_reach_it() {
+    fn the_address_decides_which_connections_are_accepted() {
         let listener = |address: &str| Listener { address: address.parse().unwrap(), port: 80, uid: 0, inode: 1 };
         let (v4, v6): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
         assert!(listener("0.0.0.0").takes(v4, 80) && listener("::").takes(v4, 80) && listener("::").takes(v6, 80));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_shows_who_listens() {
+    fn this_machine_lists_its_listeners() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let six = TcpListener::bind("[::1]:0").ok();
         let mut questions = Questions::default();

@@ -39,55 +39,55 @@ use crate::{
 
 /// One kind of question, such as "what is at this path".
 pub trait Kind: Sized + 'static {
-    /// What tells one question of this kind from another.
+    /// What distinguishes one question of this kind from another.
     type Key: Clone + Debug + Eq + Hash + Send + Sync + 'static;
     /// The typed answer.
     type Answer: Debug + Send + Sync + 'static;
-    /// A word for marks and messages, unique among kinds.
+    /// The name of the kind in marks and messages; it is unique among kinds.
     const NAME: &'static str;
     /// How long the merged command may take on the node.
     const LIMIT: Duration = Duration::from_mins(1);
-    /// Whether it runs beside the others because it is slow to start (psql), waits for others (systemctl) or may hang.
-    /// Not for kinds that print more than a pipe holds (64 KiB): they would wait for the rest within their own limit.
-    const BESIDE: bool = false;
-    /// With whom it shares a shell and a limit, to save the processes that a limit of its own costs.
-    const COMPANY: Company = Company::Alone;
-    /// Shell text that goes before the script, in the shell that it shares with its [`Company`]: what two kinds have here runs once.
-    const BEFORE: &'static str = "";
+    /// Whether the kind runs in parallel with the others, because it is slow to start (psql), waits for other processes (systemctl) or may hang.
+    /// A kind that prints more than a pipe holds (64 KiB) must not set this: it would have to wait for the others within its own limit.
+    const PARALLEL: bool = false;
+    /// The shell and limit that the kind shares with others, which saves the processes that a limit of its own costs.
+    const SHARED_SHELL: SharedShell = SharedShell::Alone;
+    /// Shell text that runs before the script, in the same [`SharedShell`]. A prelude that several kinds have in common runs once.
+    const PRELUDE: &'static str = "";
 
-    /// One command that answers all `keys`. It changes nothing and reads nothing from its standard input.
+    /// Returns one command that answers all `keys`. The command changes nothing and does not read its standard input.
     fn script(keys: &[&Self::Key]) -> Script;
 
-    /// Reads the command's output: one answer, or the reason why there is none, for each key in order.
+    /// Parses the command's output into one answer, or the reason why there is none, for each key in order.
     fn read(keys: &[&Self::Key], output: &Output) -> Vec<Result<Self::Answer, Unanswered>>;
 }
 
-/// Whether kinds share a shell and a limit. Each keeps a subshell of its own, and its answers once it has given them: hence those that may
-/// hang come last.
+/// Which shell and limit a kind shares with others. Each kind still has its own subshell, and an answer that was given stays valid when a later
+/// kind hangs. Kinds that may hang therefore come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Company {
-    /// It has a limit of its own: it talks to a server, runs other people's commands, or looks at file systems of the network.
+pub enum SharedShell {
+    /// The kind has its own shell and limit, because it talks to a server, runs commands of role authors, or reads network file systems.
     Alone,
-    /// It reads the kernel's files and local ones.
+    /// The kind reads files of the kernel and local files.
     Files,
-    /// It asks the name services, behind which there may be a directory server.
+    /// The kind asks the name services, which may query a directory server.
     Names,
 }
 
-/// The limit of those who share one.
-const COMPANY_LIMIT: Duration = Duration::from_mins(1);
+/// The limit of each shared shell.
+const SHARED_SHELL_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a merged command printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
     /// The exit status; 124 when the limit was reached.
     pub status: i32,
-    /// Standard output, and whatever the command itself redirects there.
+    /// Standard output, and anything else that the command redirects there.
     pub stdout: Vec<u8>,
 }
 
 impl Output {
-    /// The same failure for each of `count` keys, when the command itself did not work.
+    /// Returns the same failure for each of `count` keys, for a command that failed as a whole.
     #[must_use]
     pub fn unanswered<A>(&self, kind: &str, count: usize) -> Vec<Result<A, Unanswered>> {
         let reason = if self.status == 124 {
@@ -99,19 +99,19 @@ impl Output {
     }
 }
 
-/// Why a question has no answer. It fails the task: a failed look is never "nothing to do".
+/// Why a question has no answer. It fails the task: a failed question never counts as "nothing to do".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unanswered(pub String);
 
-/// A set of questions of any kinds, each once.
+/// A set of questions of any kinds, without duplicates.
 #[derive(Default)]
 pub struct Questions {
     groups: IndexMap<TypeId, Box<dyn AnyGroup>>,
 }
 
 impl Questions {
-    /// Adds a question, unless it is there.
+    /// Adds a question, unless the set already contains it.
     pub fn ask<K: Kind>(&mut self, key: K::Key) {
         let group = self.groups.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Group::<K>::default()));
         if let Some(group) = group.as_any_mut().downcast_mut::<Group<K>>() {
@@ -119,26 +119,26 @@ impl Questions {
         }
     }
 
-    /// Whether there is nothing to ask.
+    /// Returns whether there is nothing to ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.groups.values().all(|group| group.count() == 0)
     }
 
-    /// How many questions there are.
+    /// Returns the number of questions.
     #[must_use]
     pub fn count(&self) -> usize {
         self.groups.values().map(|group| group.count()).sum()
     }
 
-    /// Takes away all questions of a kind.
+    /// Removes all questions of a kind.
     #[must_use]
     pub fn except<K: Kind>(mut self) -> Self {
         self.groups.shift_remove(&TypeId::of::<K>());
         self
     }
 
-    /// Takes away what `answers` already holds.
+    /// Removes the questions that `answers` already holds.
     pub fn without(&mut self, answers: &Answers) {
         for group in self.groups.values_mut() {
             group.drop_answered(answers);
@@ -146,64 +146,68 @@ impl Questions {
         self.groups.retain(|_, group| group.count() > 0);
     }
 
-    /// Merges all questions into one script. `mark` is a word that no output can hold: random, new for each script.
+    /// Merges all questions into one script. `mark` is a word that no output can contain: it is random and new for each script.
     ///
-    /// Each kind runs in a shell of its own under its own limit, or shares one where its [`Company`] allows, so that one that hangs costs only
-    /// its own answers. Slow kinds run beside the rest: each is the left end of a pipe whose right end asks everything else first and passes its
-    /// output on last, so outputs never mix and no temporary file is needed.
+    /// Each kind runs in its own shell under its own limit, or in its [`SharedShell`], so that a kind that hangs costs only its own answers.
+    /// Slow kinds run in parallel with the rest: each is the left end of a pipe whose right end first asks everything else and then copies the
+    /// left end's output, so outputs never mix and no temporary file is needed.
     ///
     /// # Errors
-    /// [`NulByte`] when a key holds one.
+    /// Returns [`NulByte`] when a key contains one.
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
         let mut shared = String::new();
-        let mut beside = Vec::new();
-        let (mut one_after_another, mut longest_beside) = (Duration::ZERO, Duration::ZERO);
-        let mut company: Vec<&dyn AnyGroup> = Vec::new();
+        let mut parallel = Vec::new();
+        let (mut sequential_limit, mut longest_parallel) = (Duration::ZERO, Duration::ZERO);
+        let mut sharing: Vec<&dyn AnyGroup> = Vec::new();
         for group in self.groups.values() {
-            match group.company() {
-                Company::Alone => {
+            match group.shared_shell() {
+                SharedShell::Alone => {
                     let command = format!("{}{}", limited(&group.script()?, group.limit())?, marked(mark, group.name(), "$?"));
-                    if group.beside() {
-                        beside.push(command);
-                        longest_beside = longest_beside.max(group.limit());
+                    if group.parallel() {
+                        parallel.push(command);
+                        longest_parallel = longest_parallel.max(group.limit());
                     } else {
                         shared.push_str(&command);
-                        one_after_another += group.limit();
+                        sequential_limit += group.limit();
                     }
                 }
-                Company::Files | Company::Names => company.push(group.as_ref()),
+                SharedShell::Files | SharedShell::Names => sharing.push(group.as_ref()),
             }
         }
-        if !company.is_empty() {
-            company.sort_by_key(|group| group.company());
+        if !sharing.is_empty() {
+            sharing.sort_by_key(|group| group.shared_shell());
             let (mut together, mut failed) = (String::new(), String::new());
-            for before in company.iter().map(|group| group.before()).collect::<IndexSet<_>>() {
-                together.push_str(before);
+            for prelude in sharing.iter().map(|group| group.prelude()).collect::<IndexSet<_>>() {
+                together.push_str(prelude);
             }
-            for group in company {
+            for group in sharing {
                 let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
                 failed.push_str(&marked(mark, group.name(), "$status"));
             }
-            one_after_another += COMPANY_LIMIT;
-            // Those who have their mark already keep it: the first one counts.
-            let _ = write!(shared, "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n", piped(&together, COMPANY_LIMIT)?);
+            sequential_limit += SHARED_SHELL_LIMIT;
+            // A kind that already has its mark keeps it: the first mark of a kind counts.
+            let _ = write!(
+                shared,
+                "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n",
+                piped(&together, SHARED_SHELL_LIMIT)?
+            );
         }
         let mut text = shared;
-        for command in beside {
+        for command in parallel {
             text = format!("{{ {command}}} | {{\n{text}cat\n}}\n");
         }
-        let limit = one_after_another.max(longest_beside) + SPARE;
+        let limit = sequential_limit.max(longest_parallel) + SPARE;
         Ok(Composed { text, limit, mark: mark.to_owned(), groups: self.groups })
     }
 }
 
-/// What a script has beyond the limits in it, which thus come first: they cost only the answers of those who are late.
+/// The time that a script has beyond the limits of its kinds, so that a kind's own limit is reached first and costs only that kind's answers.
 const SPARE: Duration = Duration::from_secs(10);
 
-/// One argument may have no more than 128 KiB on Linux; in bytes.
+/// The longest text that is passed as an argument, in bytes. Linux allows 128 KiB for one argument.
 const LONGEST_ARGUMENT: usize = 100_000;
 
-/// Runs shell text under a limit, with nothing to read. As an argument, where it fits, it costs a process less.
+/// Runs shell text under a limit, with an empty standard input. Text that fits into an argument is passed as one, which saves a process.
 fn limited(text: &str, limit: Duration) -> Result<String, NulByte> {
     if text.len() > LONGEST_ARGUMENT {
         return piped(text, limit);
@@ -211,18 +215,18 @@ fn limited(text: &str, limit: Duration) -> Result<String, NulByte> {
     Ok(format!("timeout {} sh -c {} </dev/null\n", limit.as_secs(), quote(text)?))
 }
 
-/// As [`limited`], for text with the mark in it: everybody on the node can read arguments.
+/// Like [`limited`], for text that contains the mark: every user of the node can read arguments.
 fn piped(text: &str, limit: Duration) -> Result<String, NulByte> {
     let text = quote(&format!("exec 3<&-\n{text}"))?;
     Ok(format!("printf %s {text} | timeout {} sh -c '. /dev/fd/3' 3<&0 </dev/null\n", limit.as_secs()))
 }
 
-/// Ends a kind's output with its mark.
+/// Prints the mark that ends a kind's output.
 fn marked(mark: &str, name: &str, status: &str) -> String {
     format!("printf '\\n{mark} {name} %s\\n' \"{status}\"\n")
 }
 
-/// Questions as shell text, waiting for the output.
+/// Questions as shell text, ready to parse the output.
 pub struct Composed {
     text: String,
     limit: Duration,
@@ -231,19 +235,19 @@ pub struct Composed {
 }
 
 impl Composed {
-    /// The script.
+    /// Returns the script.
     #[must_use]
     pub fn script(&self) -> &str {
         &self.text
     }
 
-    /// How long the script may take: what its kinds may, one after another or beside each other as they run.
+    /// Returns how long the script may take: the sum of the limits of sequential kinds, or the longest limit of a parallel kind.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Reads what the script printed.
+    /// Parses the script's output.
     #[must_use]
     pub fn read(&self, stdout: &[u8]) -> Answers {
         let mut sections = HashMap::new();
@@ -268,7 +272,7 @@ impl Composed {
     }
 }
 
-/// The typed answers to questions asked so far. Newer answers replace older ones.
+/// The typed answers to the questions asked so far. Newer answers replace older ones.
 #[derive(Default)]
 pub struct Answers {
     by_kind: HashMap<TypeId, Box<dyn AnyKnown>>,
@@ -277,12 +281,12 @@ pub struct Answers {
 /// The answers of one kind.
 struct Known<K: Kind>(HashMap<K::Key, Result<K::Answer, Unanswered>>);
 
-/// [`Known`] of whatever kind.
+/// [`Known`], for any kind.
 trait AnyKnown: Send + Sync {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
-    /// Puts these answers into `older`, which is of the same kind.
-    fn absorbed_by(self: Box<Self>, older: &mut dyn AnyKnown);
+    /// Moves these answers into `older`, which is of the same kind.
+    fn absorb_into(self: Box<Self>, older: &mut dyn AnyKnown);
 }
 
 impl<K: Kind> AnyKnown for Known<K> {
@@ -294,7 +298,7 @@ impl<K: Kind> AnyKnown for Known<K> {
         self
     }
 
-    fn absorbed_by(self: Box<Self>, older: &mut dyn AnyKnown) {
+    fn absorb_into(self: Box<Self>, older: &mut dyn AnyKnown) {
         if let Some(older) = older.as_any_mut().downcast_mut::<Self>() {
             older.0.extend(self.0);
         }
@@ -302,10 +306,10 @@ impl<K: Kind> AnyKnown for Known<K> {
 }
 
 impl Answers {
-    /// The answer to a question.
+    /// Returns the answer to a question.
     ///
     /// # Errors
-    /// Why there is none, also when the question was never asked (our mistake, but still a failed task).
+    /// Returns the reason why there is none. A question that was never asked is a bug of this program, but still a failed task.
     pub fn get<K: Kind>(&self, key: &K::Key) -> Result<&K::Answer, Unanswered> {
         match self.known::<K>().and_then(|known| known.0.get(key)) {
             Some(Ok(answer)) => Ok(answer),
@@ -314,7 +318,7 @@ impl Answers {
         }
     }
 
-    /// Sets an answer; for tests of resources, and for what the controller knows by itself.
+    /// Sets an answer, for tests of resources and for facts that the controller already knows.
     pub fn set<K: Kind>(&mut self, key: K::Key, answer: Result<K::Answer, Unanswered>) {
         let known = self.by_kind.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Known::<K>(HashMap::new())));
         if let Some(known) = known.as_any_mut().downcast_mut::<Known<K>>() {
@@ -322,14 +326,14 @@ impl Answers {
         }
     }
 
-    /// Takes newer answers over; they replace older ones.
+    /// Merges newer answers, which replace older ones.
     pub fn absorb(&mut self, newer: Self) {
         for (kind, answers) in newer.by_kind {
             match self.by_kind.entry(kind) {
                 std::collections::hash_map::Entry::Vacant(entry) => {
                     entry.insert(answers);
                 }
-                std::collections::hash_map::Entry::Occupied(mut entry) => answers.absorbed_by(entry.get_mut().as_mut()),
+                std::collections::hash_map::Entry::Occupied(mut entry) => answers.absorb_into(entry.get_mut().as_mut()),
             }
         }
     }
@@ -353,10 +357,10 @@ impl<K: Kind> Default for Group<K> {
 trait AnyGroup: Send + Sync {
     fn as_any_mut(&mut self) -> &mut dyn Any;
     fn count(&self) -> usize;
-    fn beside(&self) -> bool;
+    fn parallel(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
-    fn company(&self) -> Company;
-    fn before(&self) -> &'static str;
+    fn shared_shell(&self) -> SharedShell;
+    fn prelude(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn limit(&self) -> Duration;
     fn script(&self) -> Result<String, NulByte>;
@@ -378,8 +382,8 @@ impl<K: Kind> AnyGroup for Group<K> {
         self.keys.len()
     }
 
-    fn beside(&self) -> bool {
-        K::BESIDE
+    fn parallel(&self) -> bool {
+        K::PARALLEL
     }
 
     fn drop_answered(&mut self, answers: &Answers) {
@@ -388,12 +392,12 @@ impl<K: Kind> AnyGroup for Group<K> {
         }
     }
 
-    fn company(&self) -> Company {
-        K::COMPANY
+    fn shared_shell(&self) -> SharedShell {
+        K::SHARED_SHELL
     }
 
-    fn before(&self) -> &'static str {
-        K::BEFORE
+    fn prelude(&self) -> &'static str {
+        K::PRELUDE
     }
 
     fn name(&self) -> &'static str {

@@ -1,28 +1,28 @@
 //! Which Debian packages are installed, in one `dpkg-query`.
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
 
-/// What dpkg knows of a package.
+/// What dpkg knows about a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Package {
     /// Not installed.
     Absent {
-        /// Whether its configuration files are still there (dpkg's `rc`), which a purge would remove.
+        /// Whether its configuration files still exist (dpkg's state `rc`); a purge would remove them.
         configuration: bool,
     },
     /// Installed and configured.
     Installed {
         /// Its full version, such as `6:8.2.3-1`.
         version: String,
-        /// Whether `apt-mark hold` forbids to change it.
+        /// Whether `apt-mark hold` protects it from changes.
         held: bool,
     },
-    /// Somewhere in between, because dpkg was interrupted or a maintainer script failed. `dpkg --configure -a` may finish it.
+    /// Partly installed, because dpkg was interrupted or a maintainer script failed. `dpkg --configure -a` may finish the installation.
     Broken {
         /// Its version.
         version: String,
-        /// dpkg's word for the state, such as `half-configured`.
+        /// dpkg's name for the state, such as `half-configured`.
         state: String,
     },
 }
@@ -31,10 +31,10 @@ impl Kind for Package {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "package";
-    const COMPANY: Company = Company::Files;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
 
     fn script(names: &[&String]) -> Script {
-        // Fields of dpkg hold neither tabs nor line breaks. Errors go to standard output too: names without a package end up there.
+        // dpkg's fields contain neither tabs nor line breaks. Standard error is merged, because it names the packages that do not exist.
         Script::new(
             "dpkg-query -W -f '${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Eflag}\\t${db:Status-Status}\\n' -- \"$@\" 2>&1",
         )
@@ -42,7 +42,7 @@ impl Kind for Package {
     }
 
     fn read(names: &[&String], output: &Output) -> Vec<Result<Self, Unanswered>> {
-        // 1 means that some names are not in dpkg's database, which is an answer.
+        // Status 1 means that some names are not in dpkg's database, which is an answer.
         if !(0..=1).contains(&output.status) {
             return output.unanswered("packages", names.len());
         }
@@ -51,17 +51,17 @@ impl Kind for Package {
         if let Some(error) = text.lines().find(|line| line.starts_with("dpkg-query: error")) {
             return names.iter().map(|_| Err(Unanswered(format!("asking for packages failed: {error}")))).collect();
         }
-        names.iter().map(|name| Ok(Self::of(name, &rows))).collect()
+        names.iter().map(|name| Ok(Self::for_name(name, &rows))).collect()
     }
 }
 
 impl Package {
-    fn of(name: &str, rows: &[[&str; 6]]) -> Self {
-        let (bare, architecture) = name.split_once(':').map_or((name, None), |(bare, of)| (bare, Some(of)));
+    fn for_name(name: &str, rows: &[[&str; 6]]) -> Self {
+        let (bare, architecture) = name.split_once(':').map_or((name, None), |(bare, architecture)| (bare, Some(architecture)));
         let mut found = Self::Absent { configuration: false };
-        // One name may have a row for each architecture: what is installed counts.
-        for [package, of, version, want, flag, status] in rows {
-            if *package != bare || architecture.is_some_and(|wanted| wanted != *of) {
+        // A name may have a row for each architecture; an installed one takes precedence.
+        for [package, row_architecture, version, want, flag, status] in rows {
+            if *package != bare || architecture.is_some_and(|wanted| wanted != *row_architecture) {
                 continue;
             }
             let state = Self::from_row(version, want, flag, status);
@@ -76,7 +76,7 @@ impl Package {
         match status {
             "not-installed" => Self::Absent { configuration: false },
             "config-files" => Self::Absent { configuration: true },
-            // Triggers of other packages are dpkg's housekeeping; the package itself works.
+            // Pending triggers concern other packages; the package itself works.
             "installed" | "triggers-pending" | "triggers-awaited" if flag == "ok" => {
                 Self::Installed { version: version.to_owned(), held: want == "hold" }
             }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_of_dpkg_has_its_answer() {
+    fn every_dpkg_state_has_an_answer() {
         let answers = read(
             &["redis", "gone", "kept", "half", "never", "reinst"],
             1,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_architecture_is_another_package() {
+    fn a_foreign_architecture_is_a_different_package() {
         let rows = "libc6\tamd64\t2\tinstall\tok\tinstalled\nlibc6\ti386\t1\tdeinstall\tok\tconfig-files\n";
         let answers = read(&["libc6", "libc6:i386"], 0, rows);
         assert_eq!(answers[0], Ok(Package::Installed { version: "2".into(), held: false }));

@@ -1,4 +1,4 @@
-//! What is at a path: the kind of thing, its owner and mode and, where asked for, its content or checksum.
+//! The entry at a path: its type, owner and mode and, on request, its content or checksum.
 
 use std::collections::HashMap;
 
@@ -8,64 +8,64 @@ use crate::{
     script::Script,
 };
 
-/// Asks what is at a path. A link is itself, and what it leads to comes with it.
+/// Marker for the kind "entry at a path". A link is reported as a link, together with the entry to which it leads.
 #[derive(Debug)]
 pub enum PathState {}
 
-/// A path, and how deep to look into a regular file there.
+/// A path, and how much of a regular file to read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Look {
-    /// Where.
+    /// The path.
     pub path: RemotePath,
-    /// How deep.
+    /// How much of a regular file to read.
     pub depth: Depth,
 }
 
 impl Look {
-    /// What is there.
+    /// Asks for the entry.
     #[must_use]
     pub fn attributes(path: &RemotePath) -> Self {
         Self { path: path.clone(), depth: Depth::Attributes }
     }
 
-    /// What is there, and what a regular file holds.
+    /// Asks for the entry, and for the content of a regular file.
     #[must_use]
     pub fn content(path: &RemotePath) -> Self {
         Self { path: path.clone(), depth: Depth::Content }
     }
 
-    /// What is there, and a regular file's checksum: for comparing with more than [`MOST_BYTES`].
+    /// Asks for the entry, and for the checksum of a regular file, to compare files of more than [`MOST_BYTES`].
     #[must_use]
     pub fn checksum(path: &RemotePath) -> Self {
         Self { path: path.clone(), depth: Depth::Checksum }
     }
 }
 
-/// How deep to look into a regular file.
+/// How much of a regular file to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Depth {
-    /// Not at all: a database of gigabytes costs nothing, and what is nobody's business stays on the node.
+    /// Nothing: a database of gigabytes costs no time, and private content stays on the node.
     Attributes,
-    /// Its bytes, when there are no more than [`MOST_BYTES`].
+    /// Its content, if it is no longer than [`MOST_BYTES`].
     Content,
     /// Its SHA-256.
     Checksum,
 }
 
-/// The most bytes of a file that travel to the controller.
+/// The largest content that is sent to the controller, in bytes.
 pub const MOST_BYTES: usize = 64 * 1024;
 
-/// The answer.
+/// The answer about a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What is there, links not followed.
+    /// The entry itself; links are not followed.
     pub entry: Entry,
-    /// Whether the directory that holds it, or would, is there.
+    /// Whether the parent directory exists.
     pub parent_exists: bool,
 }
 
 impl Found {
-    /// What is there: with `follow`, what a link there leads to. `None` for a link that leads nowhere.
+    /// Returns the entry or, with `follow`, the entry to which a link leads. Returns `None` for a dangling link.
     #[must_use]
     pub fn seen(&self, follow: bool) -> Option<&Entry> {
         match &self.entry {
@@ -74,10 +74,10 @@ impl Found {
         }
     }
 
-    /// The regular file that is there or that a link there leads to; `None` when there is nothing.
+    /// Returns the regular file, following a link; `None` when nothing exists at the path.
     ///
     /// # Errors
-    /// When there is something else.
+    /// Returns an error when the entry is something else.
     pub fn file(&self, path: &RemotePath) -> Result<Option<&File>, Unanswered> {
         match self.seen(true) {
             Some(Entry::File(file)) => Ok(Some(file)),
@@ -89,10 +89,10 @@ impl Found {
     }
 }
 
-/// What is at a path.
+/// An entry of a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
+    /// Nothing exists.
     Absent,
     /// A regular file.
     File(File),
@@ -105,7 +105,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// What it is, for messages: "a directory".
+    /// Returns the type of the entry for messages, such as "a directory".
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -123,55 +123,55 @@ impl Entry {
 pub struct File {
     /// Owner and mode.
     pub attributes: Attributes,
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// Its bytes, where they were asked for and are no more than [`MOST_BYTES`].
+    /// Its content, if it was asked for and is no longer than [`MOST_BYTES`].
     pub content: Option<Vec<u8>>,
-    /// Its SHA-256 in lower-case hex, where it was asked for.
+    /// Its SHA-256 in lower-case hex, if it was asked for.
     pub sha256: Option<String>,
 }
 
 /// A symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What it says, relative or absolute.
+    /// Its target as written, relative or absolute.
     pub target: String,
-    /// What is there in the end; `None` when it leads nowhere.
+    /// The entry to which it finally leads; `None` for a dangling link.
     pub leads_to: Option<Box<Entry>>,
 }
 
-/// Who owns something and who may do what with it.
+/// Owner and permissions of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     /// Permission bits.
     pub mode: Mode,
-    /// The owner's name; `UNKNOWN` when the node has none for the number.
+    /// The owner's name; `UNKNOWN` when the node has no name for the id.
     pub owner: String,
-    /// The group's name; `UNKNOWN` when the node has none for the number.
+    /// The group's name; `UNKNOWN` when the node has no name for the id.
     pub group: String,
-    /// The owner's number.
+    /// The owner's user id.
     pub uid: u32,
-    /// The group's number.
+    /// The group id.
     pub gid: u32,
-    /// The last change of the content, in seconds since 1970.
+    /// When the content was last modified, in seconds since 1970.
     pub modified: i64,
 }
 
-/// Each key is a letter for its depth and the path.
+/// Each argument is a letter for the depth, followed by the path.
 ///
-/// Sections, each ended by a NUL: a digit per key for its parent directory; a record per thing that is there; the complaints of `stat`, a line per
-/// key that is not; a record per link that leads somewhere; checksums. Contents come last, because they may hold anything: their lengths are
-/// known from the records.
+/// The output has sections that end with NUL: a digit per key for its parent directory; a record per existing entry; the error messages of `stat`,
+/// one line per missing entry; a record per link that leads to an entry; checksums. Contents come last, because they may contain anything; their
+/// lengths are known from the records.
 const SCRIPT: &str = r#"
 export QUOTING_STYLE=literal
 record='%n\0%f\0%s\0%u\0%g\0%U\0%G\0%Y\0%N\0'
-things() {
+entries() {
     count=$#
     for key do set -- "$@" "${key#?}"; done
     shift "$count"
     stat --printf="$record" -- "$@"
 }
-ends_of_links() {
+link_targets() {
     count=$#
     for key do [ ! -L "${key#?}" ] || set -- "$@" "${key#?}"; done
     shift "$count"
@@ -193,9 +193,9 @@ for key do
     if [ -d "${directory:-/}" ]; then printf 1; else printf 0; fi
 done
 printf '\0'
-{ complaints=$(things "$@" 2>&1 >&3); } 3>&1
-printf '\0%s\0' "$complaints"
-ends_of_links "$@"
+{ errors=$(entries "$@" 2>&1 >&3); } 3>&1
+printf '\0%s\0' "$errors"
+link_targets "$@"
 printf '\0'
 files s 'sha256sum -z' "$@"
 printf '\0'
@@ -224,17 +224,17 @@ impl Kind for PathState {
             return output.unanswered("paths", keys.len());
         }
         let Some(sections) = Sections::parse(&output.stdout, keys.len()) else {
-            return keys.iter().map(|_| Err(Unanswered("the node's answer about paths makes no sense".to_owned()))).collect();
+            return keys.iter().map(|_| Err(Unanswered("the node's answer about paths is malformed".to_owned()))).collect();
         };
-        let mut complaints = sections.complaints.iter();
+        let mut errors = sections.errors.iter();
         let mut found: Vec<Result<Found, Unanswered>> = keys
             .iter()
             .zip(&sections.parents)
             .map(|(look, parent_exists)| {
                 let path = look.path.as_str();
-                let entry = match sections.things.get(path) {
-                    Some(record) => record.entry(path, sections.ends.get(path)),
-                    None => absent(path, complaints.next())?,
+                let entry = match sections.entries.get(path) {
+                    Some(record) => record.entry(path, sections.link_targets.get(path)),
+                    None => absent(path, errors.next())?,
                 };
                 Ok(Found { entry, parent_exists: *parent_exists })
             })
@@ -245,17 +245,17 @@ impl Kind for PathState {
     }
 }
 
-/// Whether `stat` complained because nothing is there; anything else means that we do not know.
-fn absent(path: &str, complaint: Option<&String>) -> Result<Entry, Unanswered> {
-    let complaint = complaint.map_or("the node says nothing about it", String::as_str);
-    if complaint.ends_with(": No such file or directory") || complaint.ends_with(": Not a directory") {
+/// Returns [`Entry::Absent`] when `stat` failed because nothing exists at the path. Any other error means that the entry is unknown.
+fn absent(path: &str, error: Option<&String>) -> Result<Entry, Unanswered> {
+    let error = error.map_or("the node gave no answer about it", String::as_str);
+    if error.ends_with(": No such file or directory") || error.ends_with(": Not a directory") {
         Ok(Entry::Absent)
     } else {
-        Err(Unanswered(format!("`{path}` could not be looked at: {complaint}")))
+        Err(Unanswered(format!("`{path}` could not be examined: {error}")))
     }
 }
 
-/// What `stat` says of one thing.
+/// The output of `stat` for one entry.
 struct Record {
     kind: u32,
     size: u64,
@@ -265,16 +265,16 @@ struct Record {
 }
 
 impl Record {
-    fn entry(&self, path: &str, end: Option<&Record>) -> Entry {
+    fn entry(&self, path: &str, target: Option<&Record>) -> Entry {
         let attributes = self.attributes.clone();
         // The type bits of st_mode, see inode(7).
         match self.kind {
             0o100_000 => Entry::File(File { attributes, size: self.size, content: None, sha256: None }),
             0o040_000 => Entry::Directory(attributes),
             0o120_000 => {
-                let target = self.arrow.strip_prefix(path).and_then(|rest| rest.strip_prefix(" -> ")).unwrap_or_default();
-                let leads_to = end.map(|end| Box::new(end.entry(path, None)));
-                Entry::Link(Link { target: target.to_owned(), leads_to })
+                let text = self.arrow.strip_prefix(path).and_then(|rest| rest.strip_prefix(" -> ")).unwrap_or_default();
+                let leads_to = target.map(|target| Box::new(target.entry(path, None)));
+                Entry::Link(Link { target: text.to_owned(), leads_to })
             }
             _ => Entry::Other(attributes),
         }
@@ -283,9 +283,9 @@ impl Record {
 
 struct Sections<'a> {
     parents: Vec<bool>,
-    things: HashMap<String, Record>,
-    complaints: Vec<String>,
-    ends: HashMap<String, Record>,
+    entries: HashMap<String, Record>,
+    errors: Vec<String>,
+    link_targets: HashMap<String, Record>,
     checksums: HashMap<String, String>,
     contents: &'a [u8],
 }
@@ -294,9 +294,9 @@ impl<'a> Sections<'a> {
     fn parse(stdout: &'a [u8], keys: usize) -> Option<Self> {
         let mut fields = Fields(stdout);
         let parents: Vec<bool> = fields.text()?.chars().map(|digit| digit == '1').collect();
-        let things = fields.records()?;
-        let complaints = fields.text()?.lines().map(str::to_owned).collect();
-        let ends = fields.records()?;
+        let entries = fields.records()?;
+        let errors = fields.text()?.lines().map(str::to_owned).collect();
+        let link_targets = fields.records()?;
         let mut checksums = HashMap::new();
         loop {
             let line = fields.text()?;
@@ -306,7 +306,7 @@ impl<'a> Sections<'a> {
             let (sum, path) = line.split_once("  ")?;
             checksums.insert(path.to_owned(), sum.to_owned());
         }
-        (parents.len() == keys).then_some(Self { parents, things, complaints, ends, checksums, contents: fields.0 })
+        (parents.len() == keys).then_some(Self { parents, entries, errors, link_targets, checksums, contents: fields.0 })
     }
 }
 
@@ -325,7 +325,7 @@ impl Fields<'_> {
         self.text()?.parse().ok()
     }
 
-    /// Records up to an empty field.
+    /// Parses records up to an empty field.
     fn records(&mut self) -> Option<HashMap<String, Record>> {
         let mut records = HashMap::new();
         loop {
@@ -345,7 +345,7 @@ impl Fields<'_> {
     }
 }
 
-/// The regular file of an answer, behind a link or not.
+/// Returns the regular file of an answer, following a link.
 fn file_of(found: &mut Result<Found, Unanswered>) -> Option<&mut File> {
     let entry = match &mut found.as_mut().ok()?.entry {
         Entry::Link(link) => link.leads_to.as_deref_mut()?,
@@ -367,7 +367,7 @@ fn fill_checksums(keys: &[&Look], found: &mut [Result<Found, Unanswered>], check
     }
 }
 
-/// Gives each file its content. Every length is known; when one does not fit, a file changed between two commands and no content is trusted.
+/// Assigns each file its content. Every length is known. If one does not match, a file changed between two commands, and no content is trusted.
 fn fill_contents(keys: &[&Look], found: &mut [Result<Found, Unanswered>], mut rest: &[u8]) {
     let mut contents = Vec::new();
     let mut fits = true;

@@ -1,4 +1,4 @@
-//! Tests of [`super::PathState`]: its script run by a real shell in scratch directories.
+//! Tests of [`super::PathState`]: a real shell runs its script in scratch directories.
 
 use std::{fs, os::unix, path::Path, process::Command};
 
@@ -56,7 +56,7 @@ fn hostile_contents_and_names_come_back_byte_for_byte() {
 }
 
 #[test]
-fn everything_is_told_from_everything_else() {
+fn each_kind_of_entry_is_distinguished() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| remote(&dir.path().join(name));
     fs::write(dir.path().join("file"), "hi\n").unwrap();
@@ -73,7 +73,7 @@ fn everything_is_told_from_everything_else() {
         .zip(&looks)
         .map(|(name, look)| {
             let found = answers.get::<PathState>(look).unwrap();
-            let seen = found.seen(true).map_or("leads nowhere".to_owned(), Entry::describe);
+            let seen = found.seen(true).map_or("dangling".to_owned(), Entry::describe);
             format!("{name}: {}; {seen}; parent {}", found.entry.describe(), found.parent_exists)
         })
         .collect();
@@ -81,8 +81,8 @@ fn everything_is_told_from_everything_else() {
     file: a file; a file; parent true
     directory: a directory; a directory; parent true
     link -> x: a link to `file`; a file; parent true
-    dangling: a link to `none`; leads nowhere; parent true
-    loop: a link to `loop`; leads nowhere; parent true
+    dangling: a link to `none`; dangling; parent true
+    loop: a link to `loop`; dangling; parent true
     socket: a device, socket or pipe; a device, socket or pipe; parent true
     absent: nothing; nothing; parent true
     no/parent: nothing; nothing; parent false
@@ -105,7 +105,7 @@ fn modes_and_owners_are_read() {
 }
 
 #[test]
-fn large_files_stay_there_and_their_checksum_comes() {
+fn a_large_file_stays_on_the_node_and_its_checksum_is_returned() {
     let dir = tempfile::tempdir().unwrap();
     let (large, small) = (dir.path().join("large"), dir.path().join("small"));
     fs::write(&large, vec![b'x'; MOST_BYTES + 1]).unwrap();
@@ -126,7 +126,7 @@ fn the_root_directory_is_a_directory() {
     assert!(matches!(found.entry, Entry::Directory(_)) && found.parent_exists);
 }
 
-/// What the script would print for two small files, with `size` said of the first.
+/// Returns the script's output for two small files, with `size` as the size of the first.
 fn golden(size: usize, contents: &str) -> Output {
     let record = |name: &str, size: usize| format!("{name}\0{:x}\0{size}\00\00\0root\0root\07\0{name}\0", 0o100_644);
     let stdout = format!("11\0{}{}\0\0\0\0{contents}", record("/a", size), record("/b", 1));
@@ -151,15 +151,15 @@ fn a_file_that_changes_while_it_is_read_is_no_answer() {
 }
 
 #[test]
-fn a_failed_look_is_not_an_absence() {
+fn a_failed_question_is_not_an_absence() {
     let stdout = b"11\0\0stat: cannot statx '/a': Permission denied\nstat: cannot statx '/b': Not a directory\0\0\0".to_vec();
     let answers = read(&Output { status: 0, stdout });
-    assert_eq!(answers[0].as_ref().unwrap_err().0, "`/a` could not be looked at: stat: cannot statx '/a': Permission denied");
+    assert_eq!(answers[0].as_ref().unwrap_err().0, "`/a` could not be examined: stat: cannot statx '/a': Permission denied");
     assert_eq!(answers[1].as_ref().unwrap().entry, Entry::Absent);
 }
 
 #[test]
-fn nonsense_and_failure_are_no_answers() {
+fn malformed_output_and_failure_are_no_answers() {
     for stdout in ["", "1", "11\0/a\0zz\0", "1\0\0\0\0\0"] {
         let answers = read(&Output { status: 0, stdout: stdout.into() });
         assert!(answers.len() == 2 && answers.iter().all(Result::is_err), "{stdout:?}");

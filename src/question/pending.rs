@@ -1,21 +1,21 @@
-//! Which handlers are due from an earlier run that did not get to them, by the marks that it left on the node.
+//! The handlers that an earlier run notified but did not complete, from the marks that it left on the node.
 
 use std::{collections::HashMap, iter};
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
 
-/// Where marks live: a file for each pending handler, named `<role>.<handler>`.
+/// The directory of the marks: a file for each pending handler, named `<role>.<handler>`.
 pub const DIRECTORY: &str = "/var/lib/autobot-provision/pending";
 
-/// The marks on the node, and the node's boot.
+/// Marker for the kind "marks of pending handlers".
 #[derive(Debug)]
 pub struct Pending;
 
 /// The answer to [`Pending`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// The kernel's id of this boot.
+    /// The kernel's id of the current boot.
     pub boot_id: String,
     /// The marks by the names of their files.
     pub marks: HashMap<String, Mark>,
@@ -24,29 +24,30 @@ pub struct Marks {
 /// When a handler was notified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// The boot in which it was.
+    /// The boot in which it was notified.
     pub boot_id: String,
-    /// Microseconds since that boot, rounded up: what started in the same hundredth of a second counts as started before.
+    /// Microseconds since that boot, rounded up: a unit that started in the same hundredth of a second counts as started before.
     pub at: u64,
-    /// Whether its action was done since, and only its readiness is not known.
+    /// Whether its action has been done since, so that only its readiness is unknown.
     pub acted: bool,
 }
 
-/// What is due of a handler.
+/// The part of a handler that is still due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     /// Nothing.
     Nothing,
-    /// That what it restarted is found to be ready.
+    /// Only the readiness check.
     Readiness,
-    /// All of it.
+    /// The action and the readiness check.
     All,
 }
 
 impl Marks {
-    /// What is due of a handler that may have marks under these names: nothing if the unit that it restarts was started since.
+    /// Returns the part of a handler that is still due, by the marks under any of these names: nothing if it has no mark or if the unit that
+    /// it restarts has been started since.
     ///
-    /// `started` is when that unit was last started, in microseconds since boot; `None` where the handler restarts no unit or it does not run.
+    /// `started` is when that unit was last started, in microseconds since boot; `None` if the handler restarts no unit or the unit does not run.
     #[must_use]
     pub fn due(&self, names: &[String], restarts_unit: bool, started: Option<u64>) -> Due {
         names.iter().map(|name| self.due_by(name, restarts_unit, started)).max().unwrap_or(Due::Nothing)
@@ -61,7 +62,7 @@ impl Marks {
 
     fn due_by(&self, name: &str, restarts_unit: bool, started: Option<u64>) -> Due {
         let Some(mark) = self.marks.get(name) else { return Due::Nothing };
-        // A reboot has started everything since.
+        // A reboot has started all units since.
         let void = restarts_unit && (mark.boot_id != self.boot_id || started.is_some_and(|started| started >= mark.at));
         match (void, mark.acted) {
             (true, _) => Due::Nothing,
@@ -75,7 +76,7 @@ impl Kind for Pending {
     type Key = ();
     type Answer = Marks;
     const NAME: &'static str = "pending";
-    const COMPANY: Company = Company::Files;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new(
@@ -102,7 +103,7 @@ done"#,
     }
 }
 
-/// A mark that was cut short (power failure) counts as one of this moment: rather a restart too many than one too few.
+/// A truncated mark (power failure) counts as made now: a needless restart is better than a missed one.
 fn read_mark(line: &str) -> Option<(String, Mark)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
@@ -112,7 +113,7 @@ fn read_mark(line: &str) -> Option<(String, Mark)> {
     Some((name, Mark { boot_id, at, acted }))
 }
 
-/// The file names of a handler's marks: first its own, then those that it had under former names of itself and of its role.
+/// Returns the file names of a handler's marks: its own first, then those under former names of the handler and of its role.
 #[must_use]
 pub fn mark_names(role: &str, former_roles: &[&str], handler: &str, former_handlers: &[&str]) -> Vec<String> {
     let mut names = Vec::new();
@@ -127,23 +128,26 @@ pub fn mark_names(role: &str, former_roles: &[&str], handler: &str, former_handl
     names
 }
 
-/// The file name of a handler's mark.
+/// Returns the file name of a handler's mark.
 #[must_use]
 pub fn mark_name(role: &str, handler: &str) -> String {
-    let plain = |sign: char| if sign.is_ascii_alphanumeric() || sign == '_' || sign == '-' { sign } else { '-' };
+    let plain = |character: char| match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => character,
+        _ => '-',
+    };
     format!("{role}.{}", handler.chars().map(plain).collect::<String>())
 }
 
-/// The word in a mark whose action was done.
+/// The word in a mark whose handler's action was done.
 const ACTED: &str = "acted";
 
-/// Marks handlers as due, durably. Written before the change that notifies them, and again after it.
+/// Marks handlers as due, durably. The marks are written before the change that notifies them, and again after it.
 #[must_use]
 pub fn mark(names: &[String]) -> Script {
     write("", names)
 }
 
-/// Notes, durably, in each mark of a handler that its action was done and only its readiness is not known. Written between the two.
+/// Records, durably, that a handler's action was done and only its readiness is unknown. The mark is written between the two.
 #[must_use]
 pub fn mark_acted(names: &[String]) -> Script {
     write(ACTED, names)
@@ -170,7 +174,7 @@ sync "$directory""#,
     .args(names.iter().cloned())
 }
 
-/// Takes a handler's mark away.
+/// Removes a handler's mark.
 #[must_use]
 pub fn unmark(name: &str) -> Script {
     Script::new(r#"rm -f -- "$1/$2""#).arg(DIRECTORY).arg(name)
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_was_cut_short_is_due() {
+    fn a_truncated_mark_is_due() {
         let output = Output { status: 0, stdout: b"boot-1\nredis.a boot-1 \nredis.b\n".to_vec() };
         let marks = Pending::read(&[&()], &output).remove(0).unwrap();
         assert_eq!(marks.due(&["redis.a".into()], true, Some(12)), Due::All);
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_marked_is_found_by_a_real_shell() {
+    fn a_real_shell_finds_the_marks_that_it_wrote() {
         let directory = tempfile::tempdir().unwrap();
         let here = |script: Script| {
             let text = script.render().unwrap().replace(DIRECTORY, directory.path().to_str().unwrap());

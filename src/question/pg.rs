@@ -1,7 +1,7 @@
-//! What a query says: all queries of a node in one read-only psql per port, as `postgres` over the local socket.
+//! Rows of queries: one read-only psql per port runs all queries of a node, as `postgres` over the local socket.
 //!
-//! psql's answer is lines that no value can forge, because a value is always inside one line of JSON: `@ 3` opens the answer to question 3, then
-//! `[...]` are its rows, `!"..."` the server's complaint, and `-` says that there is no such database.
+//! psql's output has lines that no value can forge, because a value is always inside one line of JSON. `@ 3` starts the answer to question 3;
+//! `[...]` holds its rows, `!"..."` the server's error message, and `-` means that the database does not exist.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
 /// A query in a database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
-    /// The database to ask.
+    /// The database in which it runs.
     pub database: Name,
     /// One SELECT without a semicolon; values in it go through [`pg::literal`].
     pub sql: String,
@@ -32,12 +32,12 @@ pub struct Query {
 #[derive(Debug)]
 pub struct Pg;
 
-/// What came of a query.
+/// The answer to a query.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Nothing to ask.
+    /// There is no server to ask.
     NoServer {
-        /// Why, such as "psql is not installed".
+        /// The reason, such as "psql is not installed".
         why: String,
     },
     /// The server has no such database.
@@ -47,7 +47,7 @@ pub enum Answer {
 }
 
 impl fmt::Debug for Answer {
-    /// Rows may hold password verifiers: only their number shows.
+    /// Rows may contain password verifiers, so only their number is shown.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoServer { why } => write!(formatter, "NoServer({why})"),
@@ -57,13 +57,13 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Reads rows as a type whose fields are named as the query's columns.
+/// Parses rows into a type whose fields have the names of the query's columns.
 ///
 /// # Errors
-/// When the server printed something else than the query promised.
+/// Returns an error when a row has other columns or types than the query promised.
 pub fn typed<T: DeserializeOwned>(rows: &[Value]) -> Result<Vec<T>, Unanswered> {
     let read = |row: &Value| {
-        serde_json::from_value(row.clone()).map_err(|_| Unanswered("PostgreSQL gave a row of another shape".into()))
+        serde_json::from_value(row.clone()).map_err(|_| Unanswered("PostgreSQL returned a row of an unexpected shape".into()))
     };
     rows.iter().map(read).collect()
 }
@@ -75,7 +75,7 @@ if [ -z "$psql" ]; then
 elif [ -z "$group" ]; then
     echo '@ absent there is no user `postgres`'
 else
-    # A database's owner may have set a search_path in which functions of his own come first.
+    # The owner of a database may have set a search_path in which the owner's functions come first.
     export PGOPTIONS='-c search_path=pg_catalog -c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'
     while [ $# -gt 0 ]; do
         printf '@ port %s\n' "$1"
@@ -90,7 +90,7 @@ impl Kind for Pg {
     type Key = Query;
     type Answer = Answer;
     const NAME: &'static str = "postgresql";
-    const BESIDE: bool = true;
+    const PARALLEL: bool = true;
 
     fn script(keys: &[&Query]) -> Script {
         let mut script = Script::new(ASK).using(pg::SHELL);
@@ -115,7 +115,7 @@ impl Kind for Pg {
 
 type ByDatabase<'a> = Vec<(&'a Name, Vec<(usize, &'a str)>)>;
 
-/// Each port's databases, `postgres` first because that is where psql connects anyway.
+/// Groups the queries by port and database. `postgres` comes first, because psql connects to it anyway.
 fn grouped<'a>(keys: &[&'a Query]) -> BTreeMap<u16, ByDatabase<'a>> {
     let mut ports: BTreeMap<u16, ByDatabase<'a>> = BTreeMap::new();
     for (index, query) in keys.iter().enumerate() {
@@ -131,7 +131,7 @@ fn grouped<'a>(keys: &[&'a Query]) -> BTreeMap<u16, ByDatabase<'a>> {
     ports
 }
 
-/// psql gives up for good when `\connect` fails, so the database is looked up first.
+/// Appends the queries of one database. psql ends when `\connect` fails, so the script first checks that the database exists.
 fn ask_database(input: &mut String, database: &Name, queries: &[(usize, &str)]) {
     let elsewhere = database.as_str() != "postgres";
     if elsewhere {
@@ -159,8 +159,8 @@ fn ask_database(input: &mut String, database: &Name, queries: &[(usize, &str)]) 
     }
 }
 
-/// `'dbname=\'name\''`: always spelled out, because `\connect` takes a bare name with `=` in it for more than a name. Once the single quotes are
-/// read, psql reads double quotes as SQL does, wherever they stand: hence four for one.
+/// Returns `'dbname=\'name\''`. The keyword is always written, because `\connect` parses a bare name that contains `=` as a connection string.
+/// Within single quotes psql also interprets double quotes as SQL does, so each one is written four times.
 fn connection_string(database: &Name) -> String {
     let value = database.as_str().replace('\\', "\\\\").replace('\'', "\\'");
     let argument = format!("dbname='{value}'").replace('\\', "\\\\").replace('\'', "\\'");
@@ -171,14 +171,15 @@ fn connection_string(database: &Name) -> String {
 struct Transcript {
     absent: Option<String>,
     answers: BTreeMap<usize, Result<Answer, Unanswered>>,
-    ports: BTreeMap<u16, Talk>,
+    ports: BTreeMap<u16, PortState>,
 }
 
-/// What psql said on one port, besides answers.
+/// The state of the connection to one port.
 #[derive(Default)]
-struct Talk {
+struct PortState {
     reached: bool,
-    complaint: Option<String>,
+    /// The first line that is no answer.
+    error: Option<String>,
 }
 
 impl Transcript {
@@ -186,7 +187,7 @@ impl Transcript {
         let mut transcript = Self::default();
         let (mut port, mut index) = (None, None);
         for line in String::from_utf8_lossy(stdout).lines() {
-            let talk = port.map(|port| transcript.ports.entry(port).or_default());
+            let state = port.map(|port| transcript.ports.entry(port).or_default());
             if let Some(mark) = line.strip_prefix("@ ") {
                 index = mark.parse::<usize>().ok();
                 if let Some(number) = mark.strip_prefix("port ") {
@@ -194,14 +195,14 @@ impl Transcript {
                 } else if let Some(why) = mark.strip_prefix("absent ") {
                     transcript.absent = Some(why.to_owned());
                 }
-                if let (Some(_), Some(talk)) = (index, talk) {
-                    talk.reached = true;
+                if let (Some(_), Some(state)) = (index, state) {
+                    state.reached = true;
                 }
             } else if let (Some(number), Some(answer)) = (index, answer(line)) {
                 transcript.answers.insert(number, answer);
                 index = None;
-            } else if let Some(talk) = talk.filter(|talk| talk.complaint.is_none() && !line.trim().is_empty()) {
-                talk.complaint = Some(line.trim().to_owned());
+            } else if let Some(state) = state.filter(|state| state.error.is_none() && !line.trim().is_empty()) {
+                state.error = Some(line.trim().to_owned());
             }
         }
         transcript
@@ -214,24 +215,24 @@ impl Transcript {
         if let Some(answer) = self.answers.get(&index) {
             return answer.clone();
         }
-        let talk = self.ports.get(&query.port);
-        let complaint = talk.and_then(|talk| talk.complaint.as_deref());
-        let nobody = |text: &str| text.ends_with("No such file or directory") || text.ends_with("Connection refused");
-        if talk.is_some_and(|talk| !talk.reached) && complaint.is_some_and(nobody) {
+        let state = self.ports.get(&query.port);
+        let error = state.and_then(|state| state.error.as_deref());
+        let is_no_server = |text: &str| text.ends_with("No such file or directory") || text.ends_with("Connection refused");
+        if state.is_some_and(|state| !state.reached) && error.is_some_and(is_no_server) {
             return Ok(Answer::NoServer { why: format!("PostgreSQL does not answer on port {}", query.port) });
         }
-        Err(Unanswered(format!("PostgreSQL gave no answer: {}", complaint.unwrap_or("psql ended early"))))
+        Err(Unanswered(format!("PostgreSQL gave no answer: {}", error.unwrap_or("psql ended early"))))
     }
 }
 
-/// A line that answers the question whose mark came before it.
+/// Parses a line that answers the question of the preceding mark.
 fn answer(line: &str) -> Option<Result<Answer, Unanswered>> {
     if line == "-" {
         return Some(Ok(Answer::NoDatabase));
     }
     if let Some(message) = line.strip_prefix('!') {
         let message: String = serde_json::from_str(message).ok()?;
-        return Some(Err(Unanswered(format!("PostgreSQL says: {message}"))));
+        return Some(Err(Unanswered(format!("PostgreSQL reports: {message}"))));
     }
     let rows: Vec<Value> = line.starts_with('[').then(|| serde_json::from_str(line).ok())??;
     Some(Ok(Answer::Rows(rows)))
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn one_psql_asks_every_database_and_postgres_first() {
+    fn one_psql_asks_every_database_starting_with_postgres() {
         let keys = [query("we'ird\\ \"$(x)", "SELECT 1"), query("postgres", "SELECT 2"), query("postgres", "SELECT 3 -- why")];
         let keys: Vec<&Query> = keys.iter().collect();
         let mut input = String::new();
@@ -296,13 +297,13 @@ mod tests {
             !\"invalid input syntax for type integer: \\\"x\\ny\\\"\"\n@ 3\n[]\n@ 2\n-\n\n@ end 0\n";
         let answers = read(&keys, golden);
         assert_eq!(answers[0], Ok(Answer::Rows(vec![json!({"a": "x\n@ 1"})])));
-        assert_eq!(answers[1].as_ref().unwrap_err().0, "PostgreSQL says: invalid input syntax for type integer: \"x\ny\"");
+        assert_eq!(answers[1].as_ref().unwrap_err().0, "PostgreSQL reports: invalid input syntax for type integer: \"x\ny\"");
         assert_eq!(answers[2], Ok(Answer::NoDatabase));
         assert_eq!(answers[3], Ok(Answer::Rows(Vec::new())));
     }
 
     #[test]
-    fn nobody_to_ask_is_an_answer() {
+    fn a_missing_server_is_an_answer() {
         let key = query("postgres", "a");
         let why = |stdout: &str| match &read(&[&key], stdout)[0] {
             Ok(Answer::NoServer { why }) => why.clone(),
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_do_not_show_when_they_are_debugged() {
+    fn debug_output_does_not_show_rows() {
         assert_eq!(format!("{:?}", Answer::Rows(vec![json!({"rolpassword": "SCRAM"})])), "Rows(1 rows)");
     }
 }

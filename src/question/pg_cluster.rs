@@ -1,6 +1,6 @@
-//! A PostgreSQL cluster as Debian lays it out: which versions of it there are, a file of its configuration, and what its server says.
+//! A PostgreSQL cluster as Debian lays it out: its versions, a file of its configuration, and a row from its server.
 //!
-//! Which port it listens on is not asked of files but of the servers: each socket is asked whose configuration file its server reads.
+//! The cluster's port is not read from files. Instead the script connects to each socket and asks which configuration file its server reads.
 
 use base64::Engine as _;
 use serde::Deserialize;
@@ -9,48 +9,51 @@ use serde_json::Value;
 use super::{Kind, Output, Unanswered, first_line};
 use crate::{pg, resource::Mode, script::Script};
 
-/// Where Debian keeps a directory for each version, and in it one for each cluster.
+/// The directory in which Debian keeps a directory for each version and, below it, one for each cluster.
 pub const ETC: &str = "/etc/postgresql";
 
-/// A cluster, as `pg_lsclusters` names them.
+/// A cluster, named as in `pg_lsclusters`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cluster {
     /// Its name, such as `main`.
     pub name: String,
-    /// Its version, such as `17`; where it is not given there must be only one.
+    /// Its version, such as `17`; when `None`, the node must have exactly one version.
     pub version: Option<String>,
 }
 
 impl Cluster {
-    /// Checks both words, which become parts of paths.
+    /// Validates both words, which become parts of paths.
     ///
     /// # Errors
-    /// The wrong parameter, and what is wrong.
+    /// Returns the invalid parameter and what is wrong with it.
     pub fn new(name: Option<String>, version: Option<String>) -> Result<Self, (&'static str, String)> {
         let name = name.unwrap_or_else(|| "main".to_owned());
         let plain = |text: &str, also: &str| {
             !text.is_empty()
                 && !text.starts_with(['.', '-'])
-                && text.chars().all(|sign| sign.is_ascii_alphanumeric() || also.contains(sign))
+                && text.chars().all(|character| character.is_ascii_alphanumeric() || also.contains(character))
         };
         if !plain(&name, "_.") {
-            return Err(("cluster", format!("`{name}` is not a cluster's name, such as `main`: letters, digits, `_` and `.`")));
+            return Err((
+                "cluster",
+                format!("`{name}` is not a valid cluster name, such as `main`; a name has letters, digits, `_` and `.`"),
+            ));
         }
         if let Some(version) = version.as_ref().filter(|version| !plain(version, ".")) {
-            return Err(("version", format!("`{version}` is not a version of PostgreSQL, such as \"17\"")));
+            return Err(("version", format!("`{version}` is not a PostgreSQL version, such as \"17\"")));
         }
         Ok(Self { name, version })
     }
 }
 
-/// Marker for the kind "clusters of PostgreSQL".
+/// Marker for the kind "PostgreSQL clusters".
 #[derive(Debug)]
 pub struct PgCluster;
 
-/// What is asked.
+/// The question about a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Look {
-    /// Of which cluster.
+    /// The cluster.
     pub cluster: Cluster,
     /// The file in its directory, such as `pg_hba.conf`.
     pub file: String,
@@ -58,36 +61,36 @@ pub struct Look {
     pub sql: String,
 }
 
-/// The answer.
+/// The answer about a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// The versions of which there is such a cluster. Where there is not exactly one, nothing more was asked.
+    /// The versions that have a cluster of this name. Unless there is exactly one, nothing else was asked.
     pub versions: Vec<String>,
-    /// The file, where it is there.
+    /// The file, if it exists.
     pub file: Option<File>,
-    /// What the server says.
+    /// The server's answer.
     pub server: Server,
 }
 
-/// A file of a cluster's configuration.
+/// A configuration file of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// What it holds.
+    /// Its content.
     pub content: Vec<u8>,
     /// Permission bits.
     pub mode: Mode,
-    /// Owner and group: `postgres:postgres`.
+    /// Owner and group, such as `postgres:postgres`.
     pub owner: String,
-    /// Whether it is a regular file, and no link.
+    /// Whether it is a regular file rather than a link.
     pub regular: bool,
 }
 
-/// What a server says.
+/// The answer of a cluster's server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Server {
-    /// Nothing; why.
+    /// There is no answer, for this reason.
     Mute(String),
-    /// The row.
+    /// The row that the query returned.
     Said(Value),
 }
 
@@ -119,10 +122,10 @@ ask_cluster() {
     for socket in "$run"/.s.PGSQL.*; do
         [ -S "$socket" ] || continue
         port=${socket##*.}
-        if said=$(printf '%s\n' "$4" | as_postgres "$port" -v ON_ERROR_STOP=1 -v VERBOSITY=terse 2>&1); then
-            printf 'said %s %s\n' "$directory/postgresql.conf" "$said"
+        if reply=$(printf '%s\n' "$4" | as_postgres "$port" -v ON_ERROR_STOP=1 -v VERBOSITY=terse 2>&1); then
+            printf 'said %s %s\n' "$directory/postgresql.conf" "$reply"
         else
-            printf '%s\n' "$said" | { read -r line; printf 'mute %s\n' "$line"; }
+            printf '%s\n' "$reply" | { read -r line; printf 'mute %s\n' "$line"; }
         fi
     done
 }
@@ -137,7 +140,7 @@ impl Kind for PgCluster {
     type Key = Look;
     type Answer = Found;
     const NAME: &'static str = "clusters";
-    const BESIDE: bool = true;
+    const PARALLEL: bool = true;
 
     fn script(keys: &[&Look]) -> Script {
         script(keys, ETC, "/var/run/postgresql")
@@ -171,10 +174,10 @@ struct Reply {
 }
 
 fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unanswered> {
-    let unclear =
-        |line: &str| Unanswered(format!("the node's answer about the cluster `{}` makes no sense: {line}", look.cluster.name));
-    let mut found = Found { versions: Vec::new(), file: None, server: Server::Mute("its server does not run".to_owned()) };
-    // Every answer is read to its end, so that the next one begins where it should.
+    let malformed =
+        |line: &str| Unanswered(format!("the node's answer about the cluster `{}` is malformed: {line}", look.cluster.name));
+    let mut found = Found { versions: Vec::new(), file: None, server: Server::Mute("its server is not running".to_owned()) };
+    // Every answer is read to its end, so that the next one starts at the right line.
     let mut answer = Vec::new();
     let mut ended = false;
     for line in lines.by_ref() {
@@ -185,29 +188,29 @@ fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unans
         answer.push(line);
     }
     if !ended {
-        return Err(unclear("it ended early"));
+        return Err(malformed("it ended early"));
     }
     for line in answer {
-        match line.split_once(' ').ok_or_else(|| unclear(line))? {
+        match line.split_once(' ').ok_or_else(|| malformed(line))? {
             ("version", version) => found.versions.push(version.to_owned()),
             ("file", rest) => {
-                let [mode, owner, kind] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { return Err(unclear(line)) };
-                let mode = Mode(u32::from_str_radix(mode, 8).map_err(|_| unclear(line))?);
+                let [mode, owner, kind] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { return Err(malformed(line)) };
+                let mode = Mode(u32::from_str_radix(mode, 8).map_err(|_| malformed(line))?);
                 let regular = kind.starts_with("regular");
                 found.file = Some(File { content: Vec::new(), mode, owner: owner.to_owned(), regular });
             }
             ("content", rest) => {
                 let whole = rest.strip_suffix(" whole").or_else(|| rest.strip_suffix("whole"));
                 let bytes = whole.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text.trim()).ok());
-                let file = found.file.as_mut().ok_or_else(|| unclear(line))?;
-                // What is no file cannot be read, and need not be.
+                let file = found.file.as_mut().ok_or_else(|| malformed(line))?;
+                // A link or another special file has no content to compare.
                 file.content =
-                    if file.regular { bytes.ok_or_else(|| unclear("its file could not be read"))? } else { Vec::new() };
+                    if file.regular { bytes.ok_or_else(|| malformed("its file could not be read"))? } else { Vec::new() };
             }
             ("said", rest) => {
-                let (config, json) = rest.split_once(" {").ok_or_else(|| unclear(line))?;
+                let (config, json) = rest.split_once(" {").ok_or_else(|| malformed(line))?;
                 let reply: Reply =
-                    serde_json::from_str(&format!("{{{json}")).map_err(|_| unclear(&first_line(line.as_bytes())))?;
+                    serde_json::from_str(&format!("{{{json}")).map_err(|_| malformed(&first_line(line.as_bytes())))?;
                 if reply.config == config {
                     found.server = Server::Said(reply.said);
                 }
@@ -217,7 +220,7 @@ fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unans
                     found.server = Server::Mute(why.to_owned());
                 }
             }
-            _ => return Err(unclear(line)),
+            _ => return Err(malformed(line)),
         }
     }
     Ok(found)
@@ -240,7 +243,7 @@ mod tests {
         fs::write(root.join(format!("etc/{version}/main/postgresql.conf")), "").unwrap();
     }
 
-    /// Two clusters of which each has a server; `psql` says which port it was asked on.
+    /// Two clusters with a server each; the fake `psql` returns the port on which it was asked.
     fn node() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for version in ["15", "17"] {
@@ -290,11 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_answer_is_mute() {
+    fn a_server_that_does_not_answer_has_a_reason() {
         let node = node();
         assert_eq!(
             ask(node.path(), &[&look(Some("15"))])[0].as_ref().unwrap().server,
-            Server::Mute("its server does not run".into())
+            Server::Mute("its server is not running".into())
         );
         let _socket = UnixListener::bind(node.path().join("run/.s.PGSQL.5434")).unwrap();
         let answers = ask(node.path(), &[&look(Some("15"))]);
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_off_is_none() {
+    fn a_truncated_answer_is_no_answer() {
         for stdout in
             ["", "version 15\n", "version 15\nfile 644 a:b regular file\ncontent YQ==\nend\n", "said /x {\nend\n", "what\nend\n"]
         {
@@ -312,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_part_of_a_path_are_wrong() {
+    fn names_that_cannot_be_part_of_a_path_are_refused() {
         for name in ["", "../main", "a/b", "-x", ".x", "a b", "*"] {
             assert_eq!(Cluster::new(Some(name.into()), None).unwrap_err().0, "cluster", "{name}");
         }

@@ -1,31 +1,31 @@
-//! Who listens on a TCP port: process, unit, directory.
+//! The processes that listen on a TCP port, with their units and directories.
 
-use super::{Company, Kind, Output, Unanswered, listening::TABLES};
+use super::{Kind, Output, SharedShell, Unanswered, listening::TABLES};
 use crate::script::Script;
 
 /// A process that listens on the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortOwner {
-    /// The process's id; 0 when no process that can be seen here has the socket.
+    /// The process id; 0 when no visible process has the socket.
     pub pid: u32,
-    /// The process's name, as the kernel keeps it (15 bytes).
+    /// The process's name as the kernel keeps it (15 bytes).
     pub process: String,
     /// The systemd unit that it belongs to, such as `redis-server.service`; empty when there is none.
     pub unit: String,
-    /// Its working directory; empty for a process of the units asked for.
+    /// Its working directory; empty for a process of one of the requested units.
     pub directory: String,
 }
 
-/// A port, and who may well have it.
+/// A port, and the units that are expected to own it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Port {
     /// The port.
     pub port: u16,
-    /// Units whose processes are looked at first, `*` standing for anything: all descriptors of a busy node are many.
+    /// Units whose processes are searched first, because a busy node has many descriptors. `*` matches any text.
     pub units: Vec<String>,
 }
 
-/// After [`TABLES`]. Arguments: ports in hex, `--`, units. Fields end with NUL, because names may hold anything.
+/// Runs after [`TABLES`]. Arguments: ports in hex, `--`, units. Fields end with NUL, because names may contain anything.
 const SCRIPT: &str = r#"
 newline='
 '
@@ -56,7 +56,7 @@ for unit do
   done
 done
 set --
-# Sockets that listen are opened early: their descriptors have one or two digits.
+# Listening sockets are opened early, so their descriptors have one or two digits.
 for pid in $pids; do set -- "$@" "/proc/$pid/fd"/? "/proc/$pid/fd"/??; done
 open=
 if [ $# -gt 0 ]; then open=$(stat -c %N -- "$@" 2>/dev/null); fi
@@ -96,14 +96,14 @@ exit 0
 
 impl Kind for PortOwner {
     type Key = Port;
-    /// Everyone who has the listening socket open; of those in the units asked for alone, when they have it. Empty when nothing listens.
+    /// All processes that have the listening socket open; only those in the requested units if any of these has it. Empty when nothing listens.
     type Answer = Vec<Self>;
     const NAME: &'static str = "port-owner";
-    const COMPANY: Company = Company::Files;
-    const BEFORE: &'static str = TABLES;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const PRELUDE: &'static str = TABLES;
 
     fn script(keys: &[&Port]) -> Script {
-        // A link to a descriptor is looked at, never what it leads to, which may be a file on a server that hangs.
+        // The script reads the links of descriptors but never follows them: a target may be a file on a server that hangs.
         Script::new(SCRIPT)
             .args(keys.iter().map(|key| format!("{:04X}", key.port)))
             .arg("--")
@@ -112,7 +112,7 @@ impl Kind for PortOwner {
 
     fn read(keys: &[&Port], output: &Output) -> Vec<Result<Vec<Self>, Unanswered>> {
         if output.status != 0 {
-            return output.unanswered("who listens", keys.len());
+            return output.unanswered("the owners of ports", keys.len());
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let fields: Vec<&str> = text.split('\0').collect();
@@ -123,12 +123,13 @@ impl Kind for PortOwner {
 fn owners(port: u16, fields: &[&str]) -> Result<Vec<PortOwner>, Unanswered> {
     let mut owners: Vec<PortOwner> = Vec::new();
     for record in fields.chunks_exact(5) {
-        let &[of, pid, process, cgroup, directory] = record else { continue };
-        if u16::from_str_radix(of, 16) != Ok(port) {
+        let &[record_port, pid, process, cgroup, directory] = record else { continue };
+        if u16::from_str_radix(record_port, 16) != Ok(port) {
             continue;
         }
-        let pid = pid.parse().map_err(|_| Unanswered(format!("who listens on {port} could not be read")))?;
-        let owner = PortOwner { pid, process: process.to_owned(), unit: unit_of(cgroup), directory: directory.to_owned() };
+        let pid =
+            pid.parse().map_err(|_| Unanswered(format!("the process that listens on port {port} could not be determined")))?;
+        let owner = PortOwner { pid, process: process.to_owned(), unit: innermost_unit(cgroup), directory: directory.to_owned() };
         if !owners.contains(&owner) {
             owners.push(owner);
         }
@@ -136,9 +137,9 @@ fn owners(port: u16, fields: &[&str]) -> Result<Vec<PortOwner>, Unanswered> {
     Ok(owners)
 }
 
-/// The innermost service or scope of a control group (`/system.slice/system-postgresql.slice/postgresql@15-main.service`); units may have groups
-/// of their own below.
-fn unit_of(cgroup: &str) -> String {
+/// Returns the innermost service or scope of a control group (`/system.slice/system-postgresql.slice/postgresql@15-main.service`). A unit may
+/// have control groups below its own.
+fn innermost_unit(cgroup: &str) -> String {
     let is_unit = |part: &&str| part.rsplit_once('.').is_some_and(|(_, kind)| matches!(kind, "service" | "scope"));
     cgroup.rsplit('/').find(is_unit).unwrap_or_default().to_owned()
 }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn this_very_process_is_found_by_its_port() {
+    fn this_process_is_found_by_its_port() {
         let (one, two) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = [one.local_addr().unwrap().port(), 1, two.local_addr().unwrap().port()];
         let answers = ask(&ports);
@@ -175,13 +176,16 @@ mod tests {
 
     #[test]
     fn the_unit_is_the_innermost_service() {
-        assert_eq!(unit_of("/system.slice/system-postgresql.slice/postgresql@15-main.service"), "postgresql@15-main.service");
-        assert_eq!(unit_of("/machine.slice/node.scope/payload/system.slice/redis.service/worker"), "redis.service");
-        assert_eq!(unit_of("/"), "");
+        assert_eq!(
+            innermost_unit("/system.slice/system-postgresql.slice/postgresql@15-main.service"),
+            "postgresql@15-main.service"
+        );
+        assert_eq!(innermost_unit("/machine.slice/node.scope/payload/system.slice/redis.service/worker"), "redis.service");
+        assert_eq!(innermost_unit("/"), "");
     }
 
     #[test]
-    fn a_failed_look_is_not_a_free_port() {
+    fn a_failed_question_is_not_a_free_port() {
         let answers = PortOwner::read(
             &[&Port { port: 6379, units: Vec::new() }],
             &Output { status: 1, stdout: b"the open files of processes cannot be listed\n".to_vec() },

@@ -1,29 +1,29 @@
-//! What a Redis says of itself: one anonymous and one authenticated redis-cli per instance.
+//! The replies of a Redis instance: one redis-cli asks first anonymously and then with the password.
 //!
-//! The password is read, used and compared on the node by the shell itself: it is in no argument, no environment and no answer. redis-cli's exit
-//! status says nothing (it is 0 when nobody answers), so replies are read in its typed form (`--no-raw`).
+//! The shell on the node reads, uses and compares the password itself, so that it is in no argument, no environment and no answer. redis-cli's
+//! exit status is useless (it is 0 even when no server answers), so replies are parsed in its typed form (`--no-raw`).
 
 use std::collections::HashMap;
 
 use super::{Kind, Output, Unanswered};
 use crate::{resource::RemotePath, script::Script};
 
-/// A Redis to ask, and how.
+/// A Redis instance, and how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Instance {
     /// The path of redis-cli on the node.
     pub cli: RemotePath,
-    /// Where the Redis listens.
+    /// The address at which the instance listens.
     pub address: Address,
     /// A file of `KEY=value` lines on the node.
     pub password_file: RemotePath,
     /// The key of the password in it.
     pub password_key: String,
-    /// The configuration file whose directives are to be compared with the running values.
+    /// The configuration file whose directives are compared with the running values.
     pub config_file: Option<RemotePath>,
 }
 
-/// Where a Redis listens, as seen from its node.
+/// The address of a Redis instance, as seen from its node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A Unix socket.
@@ -32,51 +32,51 @@ pub enum Address {
     Tcp(String, u16),
 }
 
-/// Marker for the kind "what a Redis says".
+/// Marker for the kind "replies of a Redis instance".
 #[derive(Debug)]
 pub struct Redis;
 
-/// What came of asking.
+/// The answer of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It could not be asked: why.
-    Silent(String),
-    /// What it said.
-    Said(Box<Said>),
+    /// It could not be asked, for this reason.
+    Unavailable(String),
+    /// Its replies.
+    Replies(Box<Replies>),
 }
 
-/// A Redis's replies. Errors begin with `(error) `.
+/// The replies of an instance. Errors begin with `(error) `.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
-    /// To PING without a password.
+pub struct Replies {
+    /// The reply to PING without a password.
     pub anonymous: String,
-    /// To AUTH.
+    /// The reply to AUTH.
     pub auth: String,
-    /// To PING after AUTH.
+    /// The reply to PING after AUTH.
     pub ping: String,
-    /// The fields of INFO's sections `server` and `persistence`.
+    /// The fields of the INFO sections `server` and `persistence`.
     pub info: HashMap<String, String>,
     /// The names of the loaded modules.
     pub modules: Vec<String>,
     /// The running values of the directives in the configuration file.
     pub running: HashMap<String, String>,
-    /// The configuration file's lines without comments and secrets. `None`: it cannot be read, or was not asked for.
+    /// The configuration file's lines without comments and secrets. `None` when it cannot be read or was not asked for.
     pub file: Option<Vec<String>>,
-    /// Whether the configuration file sets the very password of the secrets file.
+    /// Whether the configuration file sets the password of the secrets file.
     pub requirepass: Requirepass,
-    /// What `/proc/PID/exe` points to.
+    /// The target of `/proc/PID/exe`.
     pub exe: String,
 }
 
 /// How the configuration file's `requirepass` compares with the secrets file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Requirepass {
-    /// It sets none, or the file was not read.
+    /// It sets no password, or the file was not read.
     #[default]
     None,
-    /// It is the same.
+    /// It sets the same password.
     Same,
-    /// It is another.
+    /// It sets a different password.
     Different,
 }
 
@@ -84,17 +84,17 @@ impl Kind for Redis {
     type Key = Instance;
     type Answer = Answer;
     const NAME: &'static str = "redis";
-    const BESIDE: bool = true;
+    const PARALLEL: bool = true;
 
     fn script(keys: &[&Instance]) -> Script {
         keys.iter().enumerate().fold(Script::new(include_str!("redis.sh")), |script, (index, key)| {
-            let (place, port) = match &key.address {
+            let (host, port) = match &key.address {
                 Address::Socket(path) => (path.to_string(), String::new()),
                 Address::Tcp(host, port) => (host.clone(), port.to_string()),
             };
             let config = key.config_file.as_ref().map(ToString::to_string).unwrap_or_default();
             let (cli, secrets) = (key.cli.to_string(), key.password_file.to_string());
-            script.args([index.to_string(), cli, place, port, secrets, key.password_key.clone(), config])
+            script.args([index.to_string(), cli, host, port, secrets, key.password_key.clone(), config])
         })
     }
 
@@ -113,46 +113,46 @@ impl Kind for Redis {
         }
         let read = |(index, key): (usize, &&Instance)| match sections.get(&index) {
             Some(section) => answer(key, section),
-            None => Err(Unanswered("the node said nothing about Redis".into())),
+            None => Err(Unanswered("the node gave no answer about Redis".into())),
         };
         keys.iter().enumerate().map(read).collect()
     }
 }
 
-/// Reads one instance's part, in which a line `@@ word` or an echoed `"@word"` says what follows.
+/// Parses one instance's section, in which a line `@@ word` or an echoed `"@word"` introduces what follows.
 fn answer(instance: &Instance, section: &str) -> Result<Answer, Unanswered> {
-    let mut said = Said::default();
-    let mut about = "";
+    let mut replies = Replies::default();
+    let mut topic = "";
     let mut name: Option<String> = None;
     for line in section.lines().map(str::trim_end) {
         if let Some(mark) = line.strip_prefix("@@ ").or_else(|| line.strip_prefix("\"@")?.strip_suffix('"')) {
-            if let Some(silence) = silence(instance, mark) {
-                return Ok(Answer::Silent(silence));
+            if let Some(reason) = unavailable(instance, mark) {
+                return Ok(Answer::Unavailable(reason));
             }
             match mark.split_once(' ').unwrap_or((mark, "")) {
-                ("requirepass", "same") => said.requirepass = Requirepass::Same,
-                ("requirepass", "different") => said.requirepass = Requirepass::Different,
-                ("exe", path) => path.clone_into(&mut said.exe),
-                ("file", _) => said.file = Some(Vec::new()),
+                ("requirepass", "same") => replies.requirepass = Requirepass::Same,
+                ("requirepass", "different") => replies.requirepass = Requirepass::Different,
+                ("exe", path) => path.clone_into(&mut replies.exe),
+                ("file", _) => replies.file = Some(Vec::new()),
                 _ => {}
             }
-            about = mark;
+            topic = mark;
             continue;
         }
         if line.starts_with("Could not connect to Redis") {
-            return Ok(Answer::Silent(line.to_owned()));
+            return Ok(Answer::Unavailable(line.to_owned()));
         }
-        match about {
-            "anonymous" if said.anonymous.is_empty() => line.clone_into(&mut said.anonymous),
-            "auth" if said.auth.is_empty() => line.clone_into(&mut said.auth),
-            "ping" if said.ping.is_empty() => line.clone_into(&mut said.ping),
-            "file" => said.file.get_or_insert_default().push(line.to_owned()),
+        match topic {
+            "anonymous" if replies.anonymous.is_empty() => line.clone_into(&mut replies.anonymous),
+            "auth" if replies.auth.is_empty() => line.clone_into(&mut replies.auth),
+            "ping" if replies.ping.is_empty() => line.clone_into(&mut replies.ping),
+            "file" => replies.file.get_or_insert_default().push(line.to_owned()),
             "config" => {
                 let Some(value) = line.split_once(") ").and_then(|(_, value)| unquoted(value)) else { continue };
                 match name.take() {
                     None => name = Some(value),
                     Some(name) => {
-                        said.running.insert(name, value);
+                        replies.running.insert(name, value);
                     }
                 }
             }
@@ -160,50 +160,50 @@ fn answer(instance: &Instance, section: &str) -> Result<Answer, Unanswered> {
                 if let Some((field, value)) = line.split_once(':') {
                     if field == "module" {
                         let name = value.split(',').find_map(|part| part.strip_prefix("name="));
-                        said.modules.extend(name.map(str::to_owned));
+                        replies.modules.extend(name.map(str::to_owned));
                     } else {
-                        said.info.insert(field.to_owned(), value.to_owned());
+                        replies.info.insert(field.to_owned(), value.to_owned());
                     }
                 }
             }
             _ => {}
         }
     }
-    if !section.contains("\"@end\"") && !said.auth.starts_with("(error)") {
+    if !section.contains("\"@end\"") && !replies.auth.starts_with("(error)") {
         return Err(Unanswered("redis-cli ended early".into()));
     }
-    Ok(Answer::Said(Box::new(said)))
+    Ok(Answer::Replies(Box::new(replies)))
 }
 
-fn silence(instance: &Instance, mark: &str) -> Option<String> {
+fn unavailable(instance: &Instance, mark: &str) -> Option<String> {
     let Instance { cli, password_file, password_key, .. } = instance;
     match mark {
         "no-cli" => Some(format!("there is no {cli}")),
         "no-password" => Some(format!("there is no `{password_key}` in {password_file}")),
         "odd-password" => Some(format!(
-            "`{password_key}` in {password_file} holds a double quote or a backslash, which redis-cli cannot be told"
+            "`{password_key}` in {password_file} contains a double quote or a backslash, which cannot be passed to redis-cli"
         )),
         _ => None,
     }
 }
 
-/// Reads a string as redis-cli writes it (`sdscatrepr`).
+/// Parses a string as redis-cli prints it (`sdscatrepr`).
 fn unquoted(text: &str) -> Option<String> {
-    let mut signs = text.strip_prefix('"')?.strip_suffix('"')?.chars();
+    let mut characters = text.strip_prefix('"')?.strip_suffix('"')?.chars();
     let mut value = String::new();
-    while let Some(sign) = signs.next() {
-        if sign != '\\' {
-            value.push(sign);
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            value.push(character);
             continue;
         }
-        match signs.next()? {
+        match characters.next()? {
             'n' => value.push('\n'),
             'r' => value.push('\r'),
             't' => value.push('\t'),
             'a' => value.push('\u{7}'),
             'b' => value.push('\u{8}'),
             'x' => {
-                let digits: String = signs.by_ref().take(2).collect();
+                let digits: String = characters.by_ref().take(2).collect();
                 value.push(char::from(u8::from_str_radix(&digits, 16).ok()?));
             }
             other => value.push(other),
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// A redis-cli that writes down its arguments, environment and input, and answers as the real one does.
+    /// A fake redis-cli that records its arguments, environment and input, and answers like the real one.
     const FAKE: &str = r#"#!/bin/sh
 cd "${0%/*}"
 printf '%s\n' "$@" >>seen
@@ -263,18 +263,18 @@ cat reply
     }
 
     #[test]
-    fn a_password_goes_to_redis_through_its_input_alone() {
+    fn the_password_is_passed_to_redis_through_standard_input_only() {
         for password in ["p@ss $(x)", "'p@ss $(x)'", "\"p@ss $(x)\"\r"] {
             let node = node(password);
-            let Ok(Answer::Said(said)) = ask(&instance(node.path())) else { panic!() };
+            let Ok(Answer::Replies(replies)) = ask(&instance(node.path())) else { panic!() };
             assert_eq!(
-                (said.anonymous.as_str(), said.auth.as_str(), said.ping.as_str()),
+                (replies.anonymous.as_str(), replies.auth.as_str(), replies.ping.as_str()),
                 ("(error) NOAUTH Authentication required.", "OK", "PONG")
             );
-            assert_eq!(said.requirepass, Requirepass::Same);
-            assert_eq!(said.file.unwrap(), ["port 6379", "save 900 1 *", "loadmodule /x.so"]);
-            assert_eq!((said.running["port"].as_str(), said.running["save"].as_str()), ("6379", "a\"\0b"));
-            assert_eq!((said.modules, said.info["loading"].as_str()), (vec!["search".to_owned()], "0"));
+            assert_eq!(replies.requirepass, Requirepass::Same);
+            assert_eq!(replies.file.unwrap(), ["port 6379", "save 900 1 *", "loadmodule /x.so"]);
+            assert_eq!((replies.running["port"].as_str(), replies.running["save"].as_str()), ("6379", "a\"\0b"));
+            assert_eq!((replies.modules, replies.info["loading"].as_str()), (vec!["search".to_owned()], "0"));
             let seen = fs::read_to_string(node.path().join("seen")).unwrap();
             assert!(seen.contains("--no-raw\n-h\n127.0.0.1\n-p\n6379\n") && !seen.contains("p@ss"));
             let input = fs::read_to_string(node.path().join("input")).unwrap();
@@ -283,17 +283,17 @@ cat reply
     }
 
     #[test]
-    fn another_password_in_the_configuration_is_noticed_on_the_node() {
+    fn a_different_password_in_the_configuration_is_detected_on_the_node() {
         let node = node("p@ss");
-        let Ok(Answer::Said(said)) = ask(&instance(node.path())) else { panic!() };
-        assert_eq!(said.requirepass, Requirepass::Different);
+        let Ok(Answer::Replies(replies)) = ask(&instance(node.path())) else { panic!() };
+        assert_eq!(replies.requirepass, Requirepass::Different);
     }
 
     #[test]
-    fn what_keeps_from_asking_is_named() {
+    fn an_instance_that_cannot_be_asked_has_a_reason() {
         let node = node("x\"y");
         let silent = |instance: &Instance| match ask(instance) {
-            Ok(Answer::Silent(why)) => why,
+            Ok(Answer::Unavailable(why)) => why,
             other => panic!("{other:?}"),
         };
         assert!(silent(&instance(node.path())).contains("double quote"));
@@ -304,23 +304,23 @@ cat reply
     }
 
     #[test]
-    fn a_server_that_repeats_the_password_is_not_listened_to() {
+    fn a_reply_that_repeats_the_password_is_cut() {
         let node = node("p@ss $(x)");
         fs::write(
             node.path().join("reply"),
             "PONG\n(error) ERR unknown command 'AUTH', with args beginning with: 'p@ss $(x)'\n\"@end\"\n",
         )
         .unwrap();
-        let Ok(Answer::Said(said)) = ask(&instance(node.path())) else { panic!() };
-        assert_eq!(said.auth, "(error) ERR unknown command 'AUTH'");
+        let Ok(Answer::Replies(replies)) = ask(&instance(node.path())) else { panic!() };
+        assert_eq!(replies.auth, "(error) ERR unknown command 'AUTH'");
     }
 
     #[test]
-    fn nobody_who_answers_is_silence_and_half_an_answer_is_none() {
+    fn a_refused_connection_has_a_reason_and_half_an_answer_is_no_answer() {
         let node = node("p");
         let reply = |text: &str| fs::write(node.path().join("reply"), text).unwrap();
         reply("Could not connect to Redis at /x: No such file or directory\n");
-        assert!(matches!(ask(&instance(node.path())), Ok(Answer::Silent(why)) if why.starts_with("Could not connect")));
+        assert!(matches!(ask(&instance(node.path())), Ok(Answer::Unavailable(why)) if why.starts_with("Could not connect")));
         reply("PONG\nOK\n\"@ping\"\n");
         assert_eq!(ask(&instance(node.path())).unwrap_err().0, "redis-cli ended early");
         assert!(Redis::read(&[&instance(node.path())], &Output { status: 0, stdout: Vec::new() })[0].is_err());

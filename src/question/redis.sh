@@ -2,7 +2,7 @@ unset REDISCLI_AUTH
 newline='
 '
 carriage_return=$(printf '\r')
-# The value of key $2 in the secrets file $1, in $password, without a process that would show it.
+# Sets $password to the value of key $2 in the secrets file $1. No process is started that would show it in its arguments.
 read_password() {
     password=
     [ -r "$1" ] || return 1
@@ -23,7 +23,7 @@ unquote() {
         *) unquoted=$1 ;;
     esac
 }
-# The configuration file $1: its directives' names in $names, its lines on standard output with secrets left out.
+# Prints the lines of the configuration file $1 without secrets, and sets $names to the names of its directives.
 show_config() {
     names=
     requirepass=none
@@ -56,36 +56,36 @@ show_config() {
     set +f
     printf '@@ requirepass %s\n' "$requirepass"
 }
-# Arguments: number, redis-cli, socket or host, port or nothing, secrets file, key in it, configuration file or nothing.
+# Arguments: number, redis-cli, socket or host, port (or empty), secrets file, its key, configuration file (or empty).
 ask_redis() {
     printf '@@ instance %s\n' "$1"
     cli=$2 secrets=$5 key=$6 config=$7
     if [ ! -x "$cli" ]; then echo '@@ no-cli'; return; fi
     if ! read_password "$secrets" "$key"; then echo '@@ no-password'; return; fi
-    # redis-cli splits its input into words; inside double quotes these two alone mean something else.
+    # redis-cli splits its input into words; inside double quotes only these two characters are special.
     case $password in
         *[\"\\]*) echo '@@ odd-password'; return ;;
     esac
     if [ -n "$4" ]; then set -- -h "$3" -p "$4"; else set -- -s "$3"; fi
     names=
     if [ -n "$config" ]; then show_config "$config"; fi
-    said=$(
+    replies=$(
         {
-            # Before AUTH the connection is anybody's.
+            # The connection is anonymous before AUTH.
             printf 'PING\nAUTH "%s"\n' "$password"
             printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO persistence\nINFO modules\n'
             if [ -n "$names" ]; then printf 'ECHO "@config"\nCONFIG GET%s\n' "$names"; fi
             printf 'ECHO "@end"\n'
         } | "$cli" --no-raw "$@" 2>&1
     )
-    printf '@@ anonymous\n%s\n@@ auth\n' "${said%%"$newline"*}"
-    case $said in *"$newline"*) ;; *) return ;; esac
-    said=${said#*"$newline"}
-    reply=${said%%"$newline"*}
+    printf '@@ anonymous\n%s\n@@ auth\n' "${replies%%"$newline"*}"
+    case $replies in *"$newline"*) ;; *) return ;; esac
+    replies=${replies#*"$newline"}
+    reply=${replies%%"$newline"*}
     # A server without AUTH repeats the password after a comma.
     if [ "$reply" != OK ]; then printf '%s\n' "${reply%%,*}"; return; fi
-    printf '%s\n' "$said"
-    pid=${said#*process_id:}
+    printf '%s\n' "$replies"
+    pid=${replies#*process_id:}
     pid=${pid%%[!0-9]*}
     if [ -n "$pid" ]; then printf '@@ exe %s\n' "$(readlink "/proc/$pid/exe")"; fi
 }

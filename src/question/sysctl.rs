@@ -1,28 +1,29 @@
 //! Live kernel settings, and whether the kernel would take another value.
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
 
 /// A kernel setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sysctl {
-    /// The live value, its blanks as single spaces; `None` when it cannot be read.
+    /// The live value, with each run of blanks as a single space; `None` when it cannot be read.
     pub live: Option<String>,
-    /// Whether it can be set here. In containers /proc/sys is usually mounted read-only.
+    /// Whether it can be set on this node. In containers /proc/sys is usually mounted read-only.
     pub writable: bool,
 }
 
-/// The file below /proc/sys that holds a setting: `vm.swappiness`, or `net/ipv4/conf/eth0.5/forwarding` when a part of the name holds a dot.
+/// Returns the file below /proc/sys that holds a setting. Names are written `vm.swappiness`, or `net/ipv4/conf/eth0.5/forwarding` when a part of
+/// the name contains a dot.
 #[must_use]
 pub fn path(name: &str) -> String {
     let first = name.find(['.', '/']).map_or('.', |at| char::from(name.as_bytes()[at]));
     if first == '/' { format!("/proc/sys/{name}") } else { format!("/proc/sys/{}", swapped(name)) }
 }
 
-/// Dots and slashes exchanged, as sysctl.d(5) reads names that begin with a dotted part.
+/// Exchanges dots and slashes, as sysctl.d(5) reads names whose first separator is a dot.
 fn swapped(name: &str) -> String {
     name.chars()
-        .map(|sign| match sign {
+        .map(|character| match character {
             '.' => '/',
             '/' => '.',
             other => other,
@@ -32,14 +33,14 @@ fn swapped(name: &str) -> String {
 
 impl Kind for Sysctl {
     type Key = String;
-    /// `None`: this kernel has no such setting.
+    /// `None` when the kernel has no such setting.
     type Answer = Option<Self>;
     const NAME: &'static str = "sysctl";
-    const COMPANY: Company = Company::Files;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
 
     fn script(names: &[&String]) -> Script {
-        // These files give their value to the first read only, and `read` reads byte by byte: hence head, once for all of them.
-        // `[ -w ]` is true for root on a read-only mount too, in some shells: the mounts decide, without a try.
+        // These files give their value to the first read(2) only, and the shell's `read` reads byte by byte. One `head` therefore reads all of them.
+        // In some shells `[ -w ]` is true for root on a read-only mount. The mount options decide instead, so that nothing is written as a test.
         Script::new(
             "newline='
 '
@@ -91,15 +92,17 @@ fn parse(file: &str, answer: &str, mounts: &[&str]) -> Option<Sysctl> {
     Some(Sysctl { live, writable: may == "yes" && !read_only(file, mounts) })
 }
 
-/// Whether the innermost mount that holds the path is read-only; of several on one point the last one counts.
+/// Returns whether the innermost mount that contains the path is read-only. Of several mounts on one point, the last one counts.
 fn read_only(path: &str, mounts: &[&str]) -> bool {
     let mut best = (0, false);
     for mount in mounts {
         let mut fields = mount.splitn(4, ' ').skip(1);
-        let (Some(options), Some(of_the_whole), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(options), Some(of_the_file_system), Some(point)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let inside = path == point || path.strip_prefix(point).is_some_and(|rest| rest.starts_with('/'));
         if inside && point.len() >= best.0 {
-            best = (point.len(), [options, of_the_whole].iter().any(|list| list.split(',').any(|option| option == "ro")));
+            best = (point.len(), [options, of_the_file_system].iter().any(|list| list.split(',').any(|option| option == "ro")));
         }
     }
     best.1
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn this_kernel_answers() {
+    fn the_running_kernel_answers() {
         let names = ["vm.overcommit_memory".to_owned(), "no.such_setting".to_owned(), "net.ipv4.ip_local_port_range".to_owned()];
         let names: Vec<&String> = names.iter().collect();
         let done = trial::run(&Sysctl::script(&names), std::path::Path::new("/nonexistent"));

@@ -1,6 +1,6 @@
-//! What ufw's files say. The files only: ufw itself is Python, and takes longer than everything else together.
+//! The firewall's state, from ufw's files. The program `ufw` is not run: it is written in Python and takes longer than all other questions together.
 
-use super::{Company, Kind, Output, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered};
 use crate::{
     firewall::{Firewall, Policy, Rule},
     script::Script,
@@ -10,16 +10,16 @@ use crate::{
 #[derive(Debug)]
 pub struct Ufw;
 
-/// Whether there is a firewall, and which.
+/// The state of the firewall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// No `/usr/sbin/ufw`.
+    /// There is no `/usr/sbin/ufw`.
     NotInstalled,
-    /// Installed.
+    /// ufw is installed, with this configuration.
     State(Firewall),
 }
 
-/// Splits in the shell itself: `while read` would cost a system call per byte. `head` begins a line of its own with each file.
+/// The shell itself splits lines, because `while read` would take a system call for each byte. `head` starts each file on a new line.
 const ASK: &str = r#"
 if [ ! -x "$1/usr/sbin/ufw" ]; then echo absent; exit 0; fi
 set -f
@@ -34,7 +34,7 @@ for line in $files; do
 done
 "#;
 
-/// The script for files below `root`, which is empty but in tests.
+/// Returns the script for files below `root`, which is empty except in tests.
 fn script_below(root: &str) -> Script {
     Script::new(ASK).arg(root)
 }
@@ -43,7 +43,7 @@ impl Kind for Ufw {
     type Key = ();
     type Answer = Answer;
     const NAME: &'static str = "ufw";
-    const COMPANY: Company = Company::Files;
+    const SHARED_SHELL: SharedShell = SharedShell::Files;
 
     fn script(_: &[&()]) -> Script {
         script_below("")
@@ -56,7 +56,7 @@ impl Kind for Ufw {
         let answer = match String::from_utf8(output.stdout.clone()) {
             Ok(text) if text.trim() == "absent" => Ok(Answer::NotInstalled),
             Ok(text) => state(&text).map(Answer::State),
-            Err(_) => Err(Unanswered("ufw's files hold something that is not text".into())),
+            Err(_) => Err(Unanswered("ufw's files contain bytes that are not UTF-8 text".into())),
         };
         keys.iter().map(|()| answer.clone()).collect()
     }
@@ -66,8 +66,7 @@ fn state(text: &str) -> Result<Firewall, Unanswered> {
     let mut firewall = Firewall::fresh();
     for line in text.lines() {
         if let Some(tuple) = line.strip_prefix("### tuple ### ") {
-            let rule =
-                Rule::parse(tuple).ok_or_else(|| Unanswered(format!("ufw's rule `{tuple}` is in a form that is not known")))?;
+            let rule = Rule::parse(tuple).ok_or_else(|| Unanswered(format!("ufw's rule `{tuple}` has an unknown form")))?;
             firewall.rules.push(rule);
         } else if let Some((key, value)) = line.split_once('=') {
             let value = value.trim().trim_matches(['"', '\'']);
@@ -87,7 +86,7 @@ fn state(text: &str) -> Result<Firewall, Unanswered> {
 }
 
 fn policy(line: &str, value: &str) -> Result<Policy, Unanswered> {
-    Policy::from_target(value).ok_or_else(|| Unanswered(format!("`{line}` in /etc/default/ufw is not a policy that is known")))
+    Policy::from_target(value).ok_or_else(|| Unanswered(format!("`{line}` in /etc/default/ufw is not a known policy")))
 }
 
 #[cfg(test)]
@@ -126,7 +125,7 @@ LOGLEVEL=full
     }
 
     #[test]
-    fn a_real_shell_finds_the_lines_in_the_files() {
+    fn a_real_shell_extracts_the_lines_from_the_files() {
         use std::{fs, os::unix::fs::PermissionsExt as _};
         let node = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
@@ -151,12 +150,12 @@ LOGLEVEL=full
     }
 
     #[test]
-    fn what_it_cannot_read_is_no_answer() {
+    fn unreadable_files_are_no_answer() {
         for (status, stdout, reason) in [
             (1, b"cat: /etc/ufw/user.rules: No such file or directory\n".as_slice(), "No such file"),
             (0, b"### tuple ### something new\n", "`something new`"),
             (0, b"DEFAULT_INPUT_POLICY=MAYBE\n", "MAYBE"),
-            (0, b"ENABLED=yes\xff\n", "not text"),
+            (0, b"ENABLED=yes\xff\n", "not UTF-8 text"),
         ] {
             assert!(read(status, stdout).unwrap_err().0.contains(reason));
         }

@@ -1,16 +1,16 @@
-//! What systemd knows of units, in one `systemctl show`.
+//! The state of systemd units, in one `systemctl show`.
 
 use std::collections::HashMap;
 
 use super::{Kind, Output, Unanswered};
 use crate::script::Script;
 
-/// A unit, as systemd shows it. Words are systemd's own (`systemctl --state=help`).
+/// A unit as systemd shows it. The states are systemd's own words (`systemctl --state=help`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
-    /// Its true name; differs from the one asked for when that is an alias.
+    /// Its primary name, which differs from the requested name when that is an alias.
     pub id: String,
-    /// All its names, aliases included.
+    /// All its names, including aliases.
     pub names: Vec<String>,
     /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`...
     pub load: String,
@@ -18,30 +18,30 @@ pub struct Unit {
     pub active: String,
     /// The finer state, such as `running`, `exited`, `auto-restart`.
     pub sub: String,
-    /// `enabled`, `disabled`, `static`, `generated`, `indirect`, `alias`, `masked`... Empty when there is no file.
+    /// `enabled`, `disabled`, `static`, `generated`, `indirect`, `alias`, `masked`... Empty when there is no unit file.
     pub file_state: String,
-    /// Whether its files changed since systemd read them.
+    /// Whether its files have changed since systemd read them.
     pub needs_reload: bool,
     /// Its main process; 0 when there is none.
     pub main_pid: u32,
-    /// When the main process was started, in microseconds of the monotonic clock; 0 when never.
+    /// When the main process was started, in microseconds of the monotonic clock; 0 if never.
     pub started: u64,
-    /// When the unit became active, in microseconds of the monotonic clock; 0 when never.
+    /// When the unit became active, in microseconds of the monotonic clock; 0 if never.
     pub active_since: u64,
     /// The file that defines it; empty when there is none.
     pub file: String,
-    /// Whether it runs once and is then inactive (`Type=oneshot` without `RemainAfterExit`).
+    /// Whether it runs once and is inactive afterwards (`Type=oneshot` without `RemainAfterExit`).
     pub runs_once: bool,
 }
 
 impl Unit {
-    /// Whether systemd has the unit; a masked one exists too.
+    /// Returns whether systemd knows the unit. A masked unit exists too.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.load != "not-found"
     }
 
-    /// Whether it is up.
+    /// Returns whether it is up.
     #[must_use]
     pub fn is_up(&self) -> bool {
         matches!(self.active.as_str(), "active" | "reloading" | "refreshing")
@@ -49,23 +49,23 @@ impl Unit {
 }
 
 impl Unit {
-    /// When it was last started, in microseconds since boot; 0 when never in this boot.
+    /// Returns when it was last started, in microseconds since boot; 0 if it was not started in this boot.
     #[must_use]
     pub fn started_at(&self) -> u64 {
         self.started.max(self.active_since)
     }
 }
 
-/// The name with its suffix: `redis` is `redis.service`.
+/// Returns the name with its suffix: `redis` becomes `redis.service`.
 ///
 /// # Errors
-/// What is wrong with it (systemd.unit(5), "String escaping": letters, digits and `:-_.\`, with `@` for instances).
+/// Returns what is wrong with the name (systemd.unit(5), "String escaping": letters, digits and `:-_.\`, with `@` for instances).
 pub fn full_name(name: &str) -> Result<String, String> {
     const SUFFIXES: [&str; 11] =
         ["service", "socket", "timer", "target", "mount", "automount", "path", "slice", "scope", "swap", "device"];
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     if name.is_empty() || name.starts_with('-') || name.len() > 240 || !name.bytes().all(valid) {
-        return Err(format!("`{name}` is not the name of a unit"));
+        return Err(format!("`{name}` is not a valid unit name"));
     }
     let has_suffix = name.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix));
     let full = if has_suffix { name.to_owned() } else { format!("{name}.service") };
@@ -76,11 +76,11 @@ pub fn full_name(name: &str) -> Result<String, String> {
 }
 
 impl Kind for Unit {
-    /// A name that [`full_name`] made.
+    /// A name that [`full_name`] returned.
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "unit";
-    const BESIDE: bool = true;
+    const PARALLEL: bool = true;
 
     fn script(names: &[&String]) -> Script {
         Script::new(
@@ -94,7 +94,7 @@ impl Kind for Unit {
         if output.status != 0 {
             return output.unanswered("units", names.len());
         }
-        // One block for each name, in order, with an empty line between.
+        // One block for each name, in order, separated by an empty line.
         let text = String::from_utf8_lossy(&output.stdout);
         let blocks: Vec<&str> = text.trim().split("\n\n").collect();
         if blocks.len() != names.len() {
@@ -115,7 +115,7 @@ fn parse(name: &str, block: &str) -> Result<Unit, Unanswered> {
     }
     let (load, active) = (text("LoadState"), text("ActiveState"));
     if load.is_empty() || active.is_empty() {
-        return Err(Unanswered(format!("systemd did not say in which state `{name}` is")));
+        return Err(Unanswered(format!("systemd did not report the state of `{name}`")));
     }
     Ok(Unit {
         id: text("Id"),
@@ -137,7 +137,7 @@ fn parse(name: &str, block: &str) -> Result<Unit, Unanswered> {
 mod tests {
     use super::*;
 
-    /// As systemd 252 prints it.
+    /// The output of systemd 252.
     const GOLDEN: &str = "Type=oneshot\nRemainAfterExit=yes\nMainPID=0\nExecMainStartTimestampMonotonic=7\nId=postgresql.service\nNames=postgresql.service autobot-slm-database.service\nLoadState=loaded\nActiveState=active\nSubState=exited\nFragmentPath=/lib/systemd/system/postgresql.service\nUnitFileState=enabled\nActiveEnterTimestampMonotonic=9\nNeedDaemonReload=no\n\nId=nosuch.service\nNames=nosuch.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nNeedDaemonReload=no\n";
 
     fn read(names: &[&str], status: i32, stdout: &str) -> Vec<Result<Unit, Unanswered>> {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_answers_with_its_unit_and_a_stranger_is_not_found() {
+    fn an_alias_answers_with_its_unit_and_an_unknown_unit_is_not_found() {
         let answers = read(&["autobot-slm-database.service", "nosuch.service"], 0, GOLDEN);
         let postgresql = answers[0].as_ref().unwrap();
         assert_eq!((postgresql.id.as_str(), postgresql.active_since, postgresql.started), ("postgresql.service", 9, 7));
@@ -156,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_do_not_fit_the_questions_are_failures() {
+    fn answers_that_do_not_match_the_questions_are_failures() {
         assert!(read(&["a.service"], 0, GOLDEN)[0].as_ref().unwrap_err().0.contains("asking for 1 units gave 2 answers"));
         assert!(read(&["a.service", "nosuch.service"], 0, GOLDEN)[0].as_ref().unwrap_err().0.contains("instead of"));
-        assert!(read(&["a.service"], 0, "Id=a.service\n")[0].as_ref().unwrap_err().0.contains("did not say"));
+        assert!(read(&["a.service"], 0, "Id=a.service\n")[0].as_ref().unwrap_err().0.contains("did not report"));
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(full_name("postgresql@15-main").unwrap(), "postgresql@15-main.service");
         assert_eq!(full_name("apt-daily.timer").unwrap(), "apt-daily.timer");
         assert_eq!(full_name("a.b").unwrap(), "a.b.service");
-        for wrong in ["", "-x", "a b", "re*", "a\nb", "$(x)", "a/b", "getty@", "getty@.service"] {
-            assert!(full_name(wrong).is_err(), "{wrong:?}");
+        for invalid in ["", "-x", "a b", "re*", "a\nb", "$(x)", "a/b", "getty@", "getty@.service"] {
+            assert!(full_name(invalid).is_err(), "{invalid:?}");
         }
     }
 }

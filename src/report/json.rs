@@ -11,9 +11,9 @@ use crate::{
     resource::{Diff, diff::Line},
 };
 
-/// Gathers a run and writes it when it is over. The document: `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
+/// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
 /// round_trips, bytes_sent, unpredicted, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
-/// summary: {ok, changed, warnings, skipped, unknown, failed, unreachable}`. Times are RFC 3339. A summary that begins with `warning: ` is one.
+/// summary: {ok, changed, warnings, skipped, unknown, failed, unreachable}`. Times are in the format of RFC 3339. A summary that begins with `warning: ` is a warning.
 pub struct Json<O: Write + Send> {
     out: O,
     tally: Tally,
@@ -24,7 +24,7 @@ pub struct Json<O: Write + Send> {
 }
 
 impl<O: Write + Send> Json<O> {
-    /// A reporter that writes to `out`.
+    /// Creates a reporter that writes to `out`.
     pub fn new(out: O) -> Self {
         let (tally, started) = (Tally::default(), Timestamp::UNIX_EPOCH);
         Self { out, tally, run_id: String::new(), mode: Mode::Check, started, tasks: Map::new() }
@@ -48,7 +48,7 @@ impl<O: Write + Send> Json<O> {
         if interrupted {
             document["interrupted"] = json!(true);
         }
-        // Nobody is left to tell when standard output is closed.
+        // When standard output is closed there is no place left to report the error.
         let _ = writeln!(self.out, "{document:#}");
     }
 }
@@ -109,7 +109,7 @@ fn task_json(item: &Item, outcome: &Outcome) -> Value {
     })
 }
 
-/// The difference as text, `null` when there is none: lines that begin with `+`, `-` or a space, titles with `=`.
+/// Returns the difference as text: lines begin with `+`, `-` or a space, titles with `=`. Returns `None` (`null`) when there is no difference.
 fn diff_text(diff: &Diff) -> Option<String> {
     if diff.lines.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What users and programs see of a run. Reporters listen to events; none of them can influence the run.
+//! The output of a run, for people and for programs. Reporters receive events and cannot influence the run.
 
 pub mod json;
 mod style;
@@ -13,14 +13,14 @@ pub use terminal::took;
 
 use crate::event::Event;
 
-/// Listens to a run.
+/// Reports a run.
 pub trait Reporter: Send {
-    /// Something happened.
+    /// Handles an event.
     fn event(&mut self, event: &Event);
 
-    /// Time has passed: a chance to show that long work still goes on.
+    /// Is called regularly, so that the reporter can show that a long task is still running.
     fn tick(&mut self) {}
 
-    /// The run was interrupted; no more events come.
+    /// Handles an interruption. No more events follow.
     fn interrupted(&mut self);
 }

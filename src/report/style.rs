@@ -1,4 +1,4 @@
-//! Colour and width, where the output goes to a terminal that wants them.
+//! The colour and width of lines on a terminal.
 
 use crate::event::Status;
 
@@ -16,12 +16,12 @@ pub enum Colour {
 pub struct Style {
     /// Whether colours are written.
     pub colour: Colour,
-    /// Columns of the terminal; `None` where lines may be as long as they are.
+    /// The columns of the terminal; `None` when lines are not wrapped.
     pub width: Option<usize>,
 }
 
 impl Style {
-    /// `text` in the colour of a status.
+    /// Returns `text` in the colour of a status.
     pub(super) fn status(self, status: Status, text: &str) -> String {
         self.paint(
             match status {
@@ -35,12 +35,12 @@ impl Style {
         )
     }
 
-    /// `text` in bold.
+    /// Returns `text` in bold.
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    /// `text` between the escapes of an SGR code (ECMA-48, 8.3.117).
+    /// Returns `text` between the escape sequences of an SGR code (ECMA-48, 8.3.117).
     pub(crate) fn paint(self, code: &str, text: &str) -> String {
         match self.colour {
             Colour::Yes if !text.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -48,7 +48,7 @@ impl Style {
         }
     }
 
-    /// `text` in lines of the columns that are left beside `used`, broken between words; longer words stay whole, to be copied.
+    /// Wraps `text` between words into lines of the terminal's width less `used` columns. A word that is longer stays whole, so that it can be copied.
     #[must_use]
     pub fn wrap(self, text: &str, used: usize) -> Vec<String> {
         let Some(width) = self.width else { return vec![text.to_owned()] };
@@ -68,7 +68,7 @@ impl Style {
         lines
     }
 
-    /// `text` cut to the columns that are left after `used`.
+    /// Truncates `text` to the terminal's width less `used` columns.
     pub(crate) fn fit(self, text: &str, used: usize) -> String {
         let Some(width) = self.width else { return text.to_owned() };
         let room = width.saturating_sub(used).max(8);
@@ -79,7 +79,9 @@ impl Style {
     }
 }
 
-/// Control characters of what nodes print must not reach a terminal.
+/// Replaces control characters, which must not get from a node's output to a terminal.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|sign| if sign.is_control() && sign != '\n' && sign != '\t' { '\u{fffd}' } else { sign }).collect()
+    text.chars()
+        .map(|character| if character.is_control() && !matches!(character, '\n' | '\t') { '\u{fffd}' } else { character })
+        .collect()
 }

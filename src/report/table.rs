@@ -1,9 +1,9 @@
-//! The table of `health`: a row for each check of each host.
+//! The table of the command `health`: a row for each check of each host.
 
 use super::{Style, style::harmless};
 use crate::event::{HostEnd, HostStatus, Item, Outcome, Status, WARNING};
 
-/// Rows, in the order of the hosts; `lines` lays them out.
+/// The rows, in the order of the hosts.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Row>,
@@ -15,19 +15,19 @@ struct Row {
     role: String,
     check: String,
     state: &'static str,
-    /// Decides the colour.
+    /// The status that decides the colour.
     status: Status,
     found: String,
 }
 
-/// Between columns.
+/// The number of spaces between columns.
 const GAP: usize = 2;
-/// Where less is left for what was found, it goes below the check.
-const LEAST_ROOM: usize = 34;
+/// If fewer columns than this are left for the finding, it is written below the check.
+const MIN_FINDING_WIDTH: usize = 34;
 const HEADS: [&str; 5] = ["HOST", "ROLE", "CHECK", "STATE", "FOUND"];
 
 impl Table {
-    /// A check that was made. `at`: where it is declared, for those who want to know.
+    /// Adds the result of a check. `at` is the place of its declaration, if that is to be shown.
     pub(super) fn item(&mut self, host: &str, item: &Item, outcome: &Outcome, at: Option<String>) {
         let (state, found) = match outcome.status {
             Status::Ok if outcome.warns() => ("warning", outcome.summary.trim_start_matches(WARNING)),
@@ -42,7 +42,7 @@ impl Table {
         self.push(host, &item.role, &item.name, state, status, &found);
     }
 
-    /// A host that did not come to its checks, or not through them.
+    /// Adds the error of a host whose checks did not start or did not finish.
     pub(super) fn host(&mut self, host: &str, end: &HostEnd) {
         let Some(error) = &end.error else { return };
         let state = match end.status {
@@ -66,7 +66,7 @@ impl Table {
         });
     }
 
-    /// The rows as lines, those of a host together, hosts in the given order. Into pipes goes a line for each row, whatever its length.
+    /// Returns the lines of the table, grouped by host in the given order. Without a terminal each row is one line of any length.
     pub(super) fn lines<'a>(&mut self, style: Style, hosts: impl Iterator<Item = &'a String>) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();
@@ -82,12 +82,12 @@ impl Table {
         let all: usize = widths.iter().map(|width| width + GAP).sum();
         match style.width {
             None => self.flat(style, widths, None),
-            Some(width) if width >= all + LEAST_ROOM => self.flat(style, widths, Some(width - all)),
+            Some(width) if width >= all + MIN_FINDING_WIDTH => self.flat(style, widths, Some(width - all)),
             Some(width) => self.stacked(style, widths, width),
         }
     }
 
-    /// All five columns; what was found is wrapped into the `room` that there is.
+    /// Lays out all five columns, with the finding wrapped to `room` columns.
     fn flat(&self, style: Style, widths: [usize; 4], room: Option<usize>) -> Vec<String> {
         let [host, role, check, state] = widths;
         let mut lines =
@@ -110,13 +110,13 @@ impl Table {
         lines
     }
 
-    /// The check comes last, what was found below it.
+    /// Lays out the check as the last column, with the finding below it.
     fn stacked(&self, style: Style, widths: [usize; 4], width: usize) -> Vec<String> {
         let [host, role, _, state] = widths;
         let mut lines =
             vec![style.bold(&format!("{:host$}  {:role$}  {:state$}  {}, {}", HEADS[0], HEADS[1], HEADS[3], HEADS[2], HEADS[4]))];
         let used = host + role + state + 3 * GAP;
-        // A terminal that is narrower than names are long wraps by itself.
+        // A terminal that is narrower than the names wraps the lines itself.
         let room = width.saturating_sub(used).max(20);
         let indent = " ".repeat(used);
         for row in &self.rows {
@@ -130,7 +130,7 @@ impl Table {
     }
 }
 
-/// Text in lines of at most `room` characters, broken between words where there are any.
+/// Wraps text into lines of at most `room` characters, between words where possible.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -184,7 +184,7 @@ mod tests {
             table.item(host, &item, &outcome, None);
         };
         let ok = |found: &str| Outcome::new(Status::Ok, found);
-        let redis = "Redis answers those who know the password, and nobody else";
+        let redis = "Redis answers with the password and refuses without it";
         add(
             "slm",
             "postgresql",
@@ -223,8 +223,8 @@ mod tests {
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
         insta::assert_snapshot!(lines.join("\n"), @"
         HOST         ROLE                STATE        CHECK, FOUND
-        database_vm  redis               ok           Redis answers those who know the
-                                                      password, and nobody else
+        database_vm  redis               ok           Redis answers with the password
+                                                      and refuses without it
                                                         PONG, NOAUTH without password;
                                                         saved 3 min ago, 12 changes
                                                         since; AOF on, last write ok
@@ -251,18 +251,17 @@ mod tests {
         let lines = lines(Some(160));
         assert!(lines.iter().all(|line| line.chars().count() <= 160));
         insta::assert_snapshot!(lines.join("\n"), @"
-        HOST         ROLE                CHECK                                                       STATE        FOUND
-        database_vm  redis               Redis answers those who know the password, and nobody else  ok           PONG, NOAUTH without password; saved 3 min ago, 12
-                                                                                                                  changes since; AOF on, last write ok
-        database_vm  user_management_db  Migrations                                                  skipped      there is no database `slm`
-        database_vm  -                   Nothing listens that should not                             failed       `nc�[31m` (pid 4711, evil.service) listens on
-                                                                                                                  0.0.0.0:4444; stop it, or add the port to the variable
-                                                                                                                  `listening_allowed`
-        slm          postgresql          The SLM backend is well                                     warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes
-                                                                                                                  online
-        bear         -                   -                                                           unreachable  ssh: connect to host 198.18.0.9 port 22: Connection
-                                                                                                                  timed out
-                                                                                                                  help: `ssh -v bear` shows more
+        HOST         ROLE                CHECK                                                   STATE        FOUND
+        database_vm  redis               Redis answers with the password and refuses without it  ok           PONG, NOAUTH without password; saved 3 min ago, 12 changes
+                                                                                                              since; AOF on, last write ok
+        database_vm  user_management_db  Migrations                                              skipped      there is no database `slm`
+        database_vm  -                   Nothing listens that should not                         failed       `nc�[31m` (pid 4711, evil.service) listens on
+                                                                                                              0.0.0.0:4444; stop it, or add the port to the variable
+                                                                                                              `listening_allowed`
+        slm          postgresql          The SLM backend is well                                 warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
+        bear         -                   -                                                       unreachable  ssh: connect to host 198.18.0.9 port 22: Connection timed
+                                                                                                              out
+                                                                                                              help: `ssh -v bear` shows more
         ");
     }
 
@@ -271,17 +270,17 @@ mod tests {
         let lines = lines(None);
         assert_eq!(lines.len(), 6);
         insta::assert_snapshot!(lines.join("\n"), @"
-        HOST         ROLE                CHECK                                                       STATE        FOUND
-        database_vm  redis               Redis answers those who know the password, and nobody else  ok           PONG, NOAUTH without password; saved 3 min ago, 12 changes since; AOF on, last write ok
-        database_vm  user_management_db  Migrations                                                  skipped      there is no database `slm`
-        database_vm  -                   Nothing listens that should not                             failed       `nc�[31m` (pid 4711, evil.service) listens on 0.0.0.0:4444; stop it, or add the port to the variable `listening_allowed`
-        slm          postgresql          The SLM backend is well                                     warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
-        bear         -                   -                                                           unreachable  ssh: connect to host 198.18.0.9 port 22: Connection timed out; help: `ssh -v bear` shows more
+        HOST         ROLE                CHECK                                                   STATE        FOUND
+        database_vm  redis               Redis answers with the password and refuses without it  ok           PONG, NOAUTH without password; saved 3 min ago, 12 changes since; AOF on, last write ok
+        database_vm  user_management_db  Migrations                                              skipped      there is no database `slm`
+        database_vm  -                   Nothing listens that should not                         failed       `nc�[31m` (pid 4711, evil.service) listens on 0.0.0.0:4444; stop it, or add the port to the variable `listening_allowed`
+        slm          postgresql          The SLM backend is well                                 warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
+        bear         -                   -                                                       unreachable  ssh: connect to host 198.18.0.9 port 22: Connection timed out; help: `ssh -v bear` shows more
         ");
     }
 
     #[test]
-    fn a_narrow_terminal_and_long_words_lose_nothing() {
+    fn narrow_terminals_and_long_words_lose_no_text() {
         for width in 1..100 {
             let text: String = lines(Some(width)).concat().split_whitespace().collect();
             assert!(text.contains("addtheporttothevariable") && text.contains("`listening_allowed`"), "{width}");
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_mark_the_states_alone() {
+    fn only_states_are_coloured() {
         let painted = table().lines(Style { colour: Colour::Yes, width: Some(200) }, std::iter::empty());
         assert!(painted.iter().any(|line| line.contains("\x1b[1;31mfailed \x1b[0m")), "{painted:?}");
         assert!(painted.iter().any(|line| line.contains("\x1b[33mwarning\x1b[0m")), "{painted:?}");

@@ -1,22 +1,22 @@
-//! Counts what came of a run, and turns it into the exit code.
+//! Counts the results of a run and derives the exit code from them.
 
 use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::event::{Event, HostEnd, HostStatus, Status};
 
-/// How many items came to what. `unreachable` counts hosts.
+/// The number of items by result. `unreachable` counts hosts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// As declared.
     pub ok: usize,
     /// Changed, or pending in a check.
     pub changed: usize,
-    /// Those that are as declared, but with a warning; counted in `ok` too.
+    /// As declared, but with a warning; also counted in `ok`.
     pub warnings: usize,
-    /// Left out.
+    /// Skipped.
     pub skipped: usize,
-    /// Not known before another task ran.
+    /// Dependent on a task that has not run.
     pub unknown: usize,
     /// Failed.
     pub failed: usize,
@@ -25,7 +25,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts one more.
+    /// Counts an item with this result.
     pub fn add(&mut self, status: Status) {
         match status {
             Status::Ok => self.ok += 1,
@@ -37,15 +37,15 @@ impl Counts {
     }
 }
 
-/// What came of a run so far.
+/// The results of a run so far.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// By host, in the order of the inventory.
+    /// The results by host, in the order of the inventory.
     pub hosts: IndexMap<String, (Counts, Option<HostEnd>)>,
 }
 
 impl Tally {
-    /// Takes an event into account.
+    /// Counts an event.
     pub fn event(&mut self, event: &Event) {
         match event {
             Event::RunStarted { hosts, .. } => {
@@ -65,7 +65,7 @@ impl Tally {
         }
     }
 
-    /// The sum over all hosts.
+    /// Returns the sum over all hosts.
     #[must_use]
     pub fn total(&self) -> Counts {
         self.hosts.values().fold(Counts::default(), |sum, (counts, _)| Counts {
@@ -79,8 +79,8 @@ impl Tally {
         })
     }
 
-    /// The exit code: 1 a task failed, 3 a node was unreachable, 5 a node is held, 2 changes (only when `detailed`), 0 otherwise; the first of
-    /// these that applies.
+    /// Returns the exit code, which is the first of these that applies: 1 a task failed, 3 a node was unreachable, 5 a node is held, 2 there were
+    /// changes (only when `detailed`), 0.
     #[must_use]
     pub fn exit_code(&self, detailed: bool) -> u8 {
         let any = |status: HostStatus| self.hosts.values().any(|(_, end)| end.as_ref().is_some_and(|end| end.status == status));
@@ -150,7 +150,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_worst_that_happened_decides_the_exit_code() {
+    fn the_worst_result_decides_the_exit_code() {
         let changed = || finished("a", "x", Outcome::new(Status::Changed, ""));
         let failed = || finished("a", "y", Outcome::failed("no"));
         assert_eq!(code(&[changed(), ended("a", HostStatus::Changed)], false), 0);

@@ -1,4 +1,5 @@
-//! Lines for people: one for each item that is not simply ok, or a table of health checks, a live line while something runs, a summary for each host.
+//! Output for people: a line for each item that is not simply ok, or a table of health checks; a live line while a task runs; and a summary of each
+//! host.
 
 use std::{
     fmt::Write as _,
@@ -12,45 +13,46 @@ use crate::{
     resource::{Diff, diff::Line},
 };
 
-/// How much is shown.
+/// How much detail is shown.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Detail {
-    /// `--diff`: what differs.
+    /// `--diff`: differences.
     pub diff: bool,
-    /// `-v`: items that are ok, round trips and bytes.
+    /// `-v`: also items that are ok, round trips and bytes.
     pub verbose: u8,
 }
 
-/// Where nothing is redrawn, a running change is mentioned when it takes this long, and as long again.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Where lines cannot be redrawn, a running change is mentioned again each time this has passed.
+const MENTION_EVERY: Duration = Duration::from_secs(10);
 
-/// Writes for people: results to `out`, what goes on meanwhile to `live`.
+/// Writes output for people: results to `out`, progress to `live`.
 pub struct Terminal<O: Write + Send, L: Write + Send> {
     out: O,
     live: L,
     style: Style,
-    /// Whether `live` is a terminal on which a line can be redrawn.
+    /// Whether `live` is a terminal, on which a line can be redrawn.
     redraw: bool,
     detail: Detail,
     tally: Tally,
     mode: Mode,
     host_width: usize,
-    running: Vec<Running>,
+    running: Vec<RunningChange>,
     drawn: bool,
-    /// What health checks found.
+    /// The results of health checks.
     table: Table,
 }
 
-struct Running {
+struct RunningChange {
     host: String,
     name: String,
-    said: String,
+    /// The last line that it printed.
+    output: String,
     since: Instant,
     mentioned: Instant,
 }
 
 impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
-    /// A reporter for people.
+    /// Creates a reporter for people.
     pub fn new(out: O, live: L, style: Style, redraw: bool, detail: Detail) -> Self {
         let (tally, mode) = (Tally::default(), Mode::Check);
         Self {
@@ -70,7 +72,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
 
     fn line(&mut self, text: &str) {
         self.erase();
-        // Nobody is left to tell when standard output is closed.
+        // When standard output is closed there is no place left to report the error.
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
     }
@@ -91,7 +93,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         let Some(first) = self.running.first() else { return };
         let others = if self.running.len() > 1 { format!(" (+{} more)", self.running.len() - 1) } else { String::new() };
         let text = format!("{}: {}{others} {}", first.host, first.name, took(first.since.elapsed()));
-        let text = if first.said.is_empty() { text } else { format!("{text}: {}", first.said) };
+        let text = if first.output.is_empty() { text } else { format!("{text}: {}", first.output) };
         let _ = write!(self.live, "{}", self.style.fit(&text, 1));
         let _ = self.live.flush();
         self.drawn = true;
@@ -101,13 +103,13 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         let now = Instant::now();
         self.running.retain(|running| running.host != host);
         let (host, name) = (host.to_owned(), name.to_owned());
-        self.running.push(Running { host, name, said: String::new(), since: now, mentioned: now });
+        self.running.push(RunningChange { host, name, output: String::new(), since: now, mentioned: now });
         self.draw();
     }
 
-    fn said(&mut self, host: &str, text: &str) {
+    fn show_output(&mut self, host: &str, text: &str) {
         if let Some(running) = self.running.iter_mut().find(|running| running.host == host) {
-            harmless(text.trim()).clone_into(&mut running.said);
+            harmless(text.trim()).clone_into(&mut running.output);
         }
         self.draw();
     }
@@ -122,15 +124,15 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         }
         let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
         let shown = match outcome.status {
-            // What a health check found is told by `health`.
+            // The findings of health checks are shown by the command `health`.
             Status::Ok if item.kind == ItemKind::Health => self.detail.verbose > 0 || outcome.warns(),
             Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
             Status::Skipped => self.detail.verbose > 0,
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
         if shown {
-            let word = word(outcome.status);
-            // One host needs no mention in every line.
+            let word = status_name(outcome.status);
+            // A single host is not repeated in every line.
             let host_cell =
                 if self.tally.hosts.len() == 1 { String::new() } else { format!("{host:<width$}  ", width = self.host_width) };
             let used = host_cell.chars().count() + 9;
@@ -147,14 +149,14 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             self.diff(&outcome.diff);
         }
         if let Some(error) = &outcome.error {
-            self.indented(&harmless(error));
+            self.write_indented(&harmless(error));
             self.line(&format!("    {}", self.style.paint("2", &format!("at {}:{}", item.file, item.line))));
         }
         self.draw();
     }
 
-    /// What a node or we have to say about a failure.
-    fn indented(&mut self, text: &str) {
+    /// Writes the lines of an error message, indented.
+    fn write_indented(&mut self, text: &str) {
         let style = self.style;
         for line in text.lines().flat_map(|line| style.wrap(line, 4)) {
             self.line(&format!("    {line}"));
@@ -177,7 +179,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
     fn host(&mut self, host: &str, end: &HostEnd) {
         self.running.retain(|running| running.host != host);
         if let Some(holder) = end.holder.as_ref().filter(|_| end.status != HostStatus::Held) {
-            self.line(&format!("{host}: just now {}", harmless(holder)));
+            self.line(&format!("{host}: {}", harmless(holder)));
         }
         if self.is_health() {
             self.table.host(host, end);
@@ -194,7 +196,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             }
             let word = self.style.status(Status::Failed, word);
             self.line(&format!("{host}: {word}"));
-            self.indented(&lines);
+            self.write_indented(&lines);
         }
         for id in &end.unpredicted {
             self.line(&format!("{host}: not predicted by a check: {id}"));
@@ -202,20 +204,20 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         self.draw();
     }
 
-    fn tabulate(&mut self) {
+    fn write_table(&mut self) {
         for line in self.table.lines(self.style, self.tally.hosts.keys()) {
             self.line(&line);
         }
     }
 
     fn summary(&mut self) {
-        self.tabulate();
+        self.write_table();
         let hosts: Vec<(String, Counts, Option<HostEnd>)> =
             self.tally.hosts.iter().map(|(host, (counts, end))| (host.clone(), *counts, end.clone())).collect();
         self.line("");
         for (host, counts, end) in hosts {
             let host_cell = self.style.bold(&format!("{host:<width$}", width = self.host_width));
-            let mut text = format!("{host_cell}  {}", self.counted(counts, end.as_ref()));
+            let mut text = format!("{host_cell}  {}", self.format_counts(counts, end.as_ref()));
             if let Some(end) = &end {
                 let _ = write!(text, "  in {}", took(end.duration));
                 if self.detail.verbose > 0 {
@@ -234,7 +236,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         matches!(self.mode, Mode::Health | Mode::Exercise)
     }
 
-    fn counted(&self, counts: Counts, end: Option<&HostEnd>) -> String {
+    fn format_counts(&self, counts: Counts, end: Option<&HostEnd>) -> String {
         match end.map(|end| end.status) {
             Some(HostStatus::Unreachable) if counts.ok + counts.changed == 0 => {
                 return self.style.status(Status::Failed, "unreachable");
@@ -286,7 +288,7 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
             }
             Event::HostProgress { host, text } => self.start(host, text),
             Event::ItemStarted { host, item } => self.start(host, &item.name),
-            Event::ItemProgress { host, text, .. } => self.said(host, text),
+            Event::ItemProgress { host, text, .. } => self.show_output(host, text),
             Event::ItemFinished { host, item, outcome } => self.item(host, item, outcome),
             Event::HostFinished { host, end } => self.host(host, end),
             Event::RunFinished { .. } => self.summary(),
@@ -300,10 +302,10 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
         }
         let mut lines = Vec::new();
         for running in &mut self.running {
-            if running.mentioned.elapsed() >= PATIENCE {
+            if running.mentioned.elapsed() >= MENTION_EVERY {
                 running.mentioned = Instant::now();
-                let said = if running.said.is_empty() { String::new() } else { format!(": {}", running.said) };
-                lines.push(format!("{}: {}, {} so far{said}", running.host, running.name, took(running.since.elapsed())));
+                let output = if running.output.is_empty() { String::new() } else { format!(": {}", running.output) };
+                lines.push(format!("{}: {}, {} so far{output}", running.host, running.name, took(running.since.elapsed())));
             }
         }
         for line in lines {
@@ -313,12 +315,12 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
 
     fn interrupted(&mut self) {
         self.running.clear();
-        self.tabulate();
-        self.line("interrupted: what was running on the nodes was ended; run the same command again to finish");
+        self.write_table();
+        self.line("interrupted: the tasks that were running on the nodes were ended; run the same command again to finish");
     }
 }
 
-fn word(status: Status) -> &'static str {
+fn status_name(status: Status) -> &'static str {
     match status {
         Status::Ok => "ok",
         Status::Changed => "changed",
@@ -328,7 +330,7 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-/// "0.4 s", "12 s", "3 min 20 s".
+/// Formats a duration: "0.4 s", "12 s", "3 min 20 s".
 #[must_use]
 pub fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_what_is_not_simply_ok() {
+    fn items_that_are_simply_ok_are_not_shown() {
         insta::assert_snapshot!(shown(&run(), Some(80), Detail::default()), @r"
         database_vm  changed  redis/Configure Redis: content
         database_vm  failed   redis/Start Redis
@@ -386,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_told_on_request() {
+    fn diff_and_verbose_show_more() {
         insta::assert_snapshot!(shown(&run()[..3], Some(80), Detail { diff: true, verbose: 1 }), @r"
         run r1
         database_vm  ok       redis/Create directories
@@ -402,8 +404,8 @@ mod tests {
         let events = [
             started(Mode::Health, &["database_vm"]),
             finished("database_vm", "Redis answers", Outcome::new(Status::Ok, "warning: but slowly")),
-            finished("database_vm", "The backend is well", Outcome::new(Status::Skipped, "there is none")),
-            finished("database_vm", "Redis listens", Outcome::failed("nobody listens on 6379")),
+            finished("database_vm", "The backend is healthy", Outcome::new(Status::Skipped, "there is none")),
+            finished("database_vm", "Redis listens", Outcome::failed("nothing listens on 6379")),
             ended("database_vm", HostStatus::Failed),
             Event::RunFinished { finished: jiff::Timestamp::UNIX_EPOCH },
         ];
@@ -411,10 +413,10 @@ mod tests {
         HOST         ROLE   STATE    CHECK, FOUND
         database_vm  redis  warning  Redis answers
                                        but slowly
-        database_vm  redis  skipped  The backend is well
+        database_vm  redis  skipped  The backend is healthy
                                        there is none
         database_vm  redis  failed   Redis listens
-                                       nobody listens on 6379
+                                       nothing listens on 6379
 
         database_vm  1 ok (1 warning), 1 failed, 1 skipped  in 1.2 s
         ");
@@ -424,11 +426,11 @@ mod tests {
         database_vm  redis  warning  Redis answers
                                        but slowly
                                        at roles/redis/role.yml:12
-        database_vm  redis  skipped  The backend is well
+        database_vm  redis  skipped  The backend is healthy
                                        there is none
                                        at roles/redis/role.yml:12
         database_vm  redis  failed   Redis listens
-                                       nobody listens on 6379
+                                       nothing listens on 6379
                                        at roles/redis/role.yml:12
 
         database_vm  1 ok (1 warning), 1 failed, 1 skipped  in 1.2 s, 1 round trip, 8123 bytes sent
@@ -436,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deploy_tells_the_warnings_of_health_alone() {
+    fn a_deploy_shows_only_the_warnings_of_health_checks() {
         let check = |name: &str, found: &str| {
             let item = Item { kind: ItemKind::Health, ..crate::report::tally::tests::item(name) };
             Event::ItemFinished { host: "db".into(), item, outcome: Outcome::new(Status::Ok, found) }
@@ -446,8 +448,9 @@ mod tests {
     }
 
     #[test]
-    fn notes_and_errors_are_wrapped_not_cut() {
-        let note = "the kernel refuses to change vm.overcommit_memory here; the file is written and counts at the next boot";
+    fn notes_and_errors_are_wrapped_and_not_truncated() {
+        let note =
+            "the kernel refuses to change vm.overcommit_memory here; the file is written and takes effect at the next boot";
         let error = format!(
             "{note}: {}\nsecond line",
             "/a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody"
@@ -460,10 +463,10 @@ mod tests {
         insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"
         slm          ok       redis/Let the kernel overcommit: the kernel refuses to
                               change vm.overcommit_memory here; the file is written and
-                              counts at the next boot
+                              takes effect at the next boot
         slm          failed   redis/Start Redis
             the kernel refuses to change vm.overcommit_memory here; the file is written
-            and counts at the next boot:
+            and takes effect at the next boot:
             /a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody
             second line
             at roles/redis/role.yml:12

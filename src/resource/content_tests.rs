@@ -255,7 +255,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("mode")]: invalid type: integer `644`, expected a mode in quotes, such as "0644"
     [Key("validate")]: say where the file's path goes with `%s`
     [Key("validate")]: write `%s` without quotes around it
-    [Key("owner")]: `-R` is not a name of a user or group: up to 32 letters, digits, `_`, `.` and `-`
+    [Key("owner")]: `-R` is not a valid name of a user or group; a name has up to 32 letters, digits, `_`, `.` and `-`
     [Key("mode")]: the file holds a secret: mode 0644 lets every user at it; say "0600" or "0640"
     [Key("dest")]: `/sys/kernel/x` is the kernel's, not a file; use `sysctl` or `command`
     "#);

@@ -154,7 +154,7 @@ fn wrong_rules_say_what_to_do() {
     rules.0.user: `@file` is not a name; files (`@`) and patterns (`/`) are not supported
     rules.0.user: is an empty list; leave it out to mean `all`
     rules.0.options: `a b` is not the name of an option
-    cluster: `../x` is not a cluster's name, such as `main`: letters, digits, `_` and `.`
+    cluster: `../x` is not a valid cluster name, such as `main`; a name has letters, digits, `_` and `.`
     "#);
     assert!(wrong(rule(&json!({"type": "local", "method": "password"}))).contains("unknown variant `password`"));
 }

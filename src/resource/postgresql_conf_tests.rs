@@ -174,6 +174,6 @@ fn wrong_parameters_say_what_to_do() {
     [Key("settings"), Key("work_mem")]: expected a text, a number or a boolean
     [Key("file")]: is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`
     [Key("file")]: is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`
-    [Key("version")]: `1 5` is not a version of PostgreSQL, such as "17"
+    [Key("version")]: `1 5` is not a PostgreSQL version, such as "17"
     "#);
 }

@@ -304,7 +304,7 @@ mod tests {
         assert!(systemd(json!({"name": "redis", "state": "started", "daemon_reload": true})).is_ok());
         assert!(systemd(json!({"name": "redis"})).unwrap_err().contains("at least one of"));
         assert!(systemd(json!({"name": "redis", "state": "started", "masked": true})).unwrap_err().contains("neither"));
-        assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not the name"));
+        assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not a valid unit name"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The secrets file: `KEY=value` lines, read as they stand and merged key by key.
+//! The secrets file: `KEY=value` lines, which are merged key by key; all other lines are kept.
 
 use super::Secret;
 
-/// Why a secrets file cannot be trusted. Values are never part of the message.
+/// Why a secrets file cannot be trusted. The message never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvFileError {
     /// The file is not text.
@@ -11,20 +11,20 @@ pub enum EnvFileError {
         /// Counted from 1.
         line: usize,
     },
-    /// A line is neither empty, a comment nor `KEY=value`.
+    /// A line is neither empty nor a comment nor `KEY=value`.
     #[error("line {line} is not `KEY=value`")]
     NotAnAssignment {
         /// Counted from 1.
         line: usize,
     },
-    /// A quotation mark that begins a value does not end it: other readers would take the lines below as part of it.
+    /// A value begins with a quotation mark but does not end with it, so other readers would include the lines below.
     #[error("the quotes in line {line} do not match")]
     Quotes {
         /// Counted from 1.
         line: usize,
     },
-    /// The same key twice.
-    #[error("`{key}` stands twice, in lines {first} and {second}")]
+    /// A key occurs twice.
+    #[error("`{key}` occurs twice, in lines {first} and {second}")]
     Duplicate {
         /// The key.
         key: String,
@@ -33,12 +33,12 @@ pub enum EnvFileError {
         /// Counted from 1.
         second: usize,
     },
-    /// The last line has no line end: the file may have been cut short.
-    #[error("the last line has no line end: the file may have been cut short")]
+    /// The last line has no line end, so the file may be truncated.
+    #[error("the last line has no line end, so the file may be truncated")]
     Truncated,
 }
 
-/// A parsed secrets file that still knows every line.
+/// A parsed secrets file, with all its lines.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct EnvFile {
     lines: Vec<Line>,
@@ -51,13 +51,14 @@ enum Line {
 }
 
 impl EnvFile {
-    /// Reads the bytes of a secrets file.
+    /// Parses the bytes of a secrets file.
     ///
-    /// Values may stand in single or double quotes, as systemd's `EnvironmentFile=` and a shell read them; a carriage return at a
-    /// line's end is not part of the value.
+    /// Values may be in single or double quotes, as in systemd's `EnvironmentFile=` and a shell. A carriage return at the end of a line is not
+    /// part of the value.
     ///
     /// # Errors
-    /// [`EnvFileError`], with the line, when the file is not text, has a line that is no assignment, quotes that do not match, a key twice, or ends within a line.
+    /// Returns [`EnvFileError`], with the line, when the file is not text, a line is not an assignment, quotes do not match, a key occurs twice, or
+    /// the last line is incomplete.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnvFileError> {
         let mut lines: Vec<Line> = Vec::new();
         let mut seen: Vec<(String, usize)> = Vec::new();
@@ -92,7 +93,7 @@ impl EnvFile {
         Ok(Self { lines })
     }
 
-    /// The value of a key; an empty value counts as absent.
+    /// Returns the value of a key. An empty value counts as absent.
     #[must_use]
     pub fn get(&self, wanted: &str) -> Option<&Secret> {
         self.lines.iter().find_map(|line| match line {
@@ -101,7 +102,7 @@ impl EnvFile {
         })
     }
 
-    /// The keys, in the order of the file.
+    /// Returns the keys, in the order of the file.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(|line| match line {
             Line::Pair { key, .. } => Some(key.as_str()),
@@ -109,11 +110,11 @@ impl EnvFile {
         })
     }
 
-    /// The quotation marks that a value needs, so that we, a shell and systemd's `EnvironmentFile=` read the same; nothing when there are none
-    /// that do.
+    /// Returns the quotation marks with which this program, a shell and systemd's `EnvironmentFile=` all read the same value. Returns `None` when no
+    /// quotation marks achieve that.
     #[must_use]
     pub fn quotes(value: &str) -> Option<&'static str> {
-        let plain = |letter: char| letter.is_alphanumeric() || "-._+/=:,@%^".contains(letter);
+        let plain = |character: char| character.is_alphanumeric() || "-._+/=:,@%^".contains(character);
         match value {
             bare if bare.chars().all(plain) => Some(""),
             single if !single.contains('\'') => Some("'"),
@@ -122,7 +123,8 @@ impl EnvFile {
         }
     }
 
-    /// The text with `KEY=` lines for `secrets`, in their old places or at the end, everything else as it stood. The values are tokens.
+    /// Returns the lines of the file with `KEY=` lines for `secrets`, in their old positions or at the end. All other lines are unchanged. The new
+    /// values are tokens.
     #[must_use]
     pub fn with(&self, secrets: &[super::SecretRef]) -> Vec<Piece> {
         let mut pieces = Vec::new();
@@ -144,13 +146,13 @@ impl EnvFile {
 /// A line of a merged secrets file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// A line that stood there before.
+    /// A line that was in the file before.
     Kept(Secret),
     /// `NAME=value`, for a secret that is new or replaced.
     Added(super::SecretRef),
 }
 
-/// The value without the quotes around it; `None` when they do not match.
+/// Returns the value without the quotes around it; `None` when they do not match.
 fn unquote(value: &str) -> Option<&str> {
     match value.chars().next() {
         Some(mark @ ('"' | '\'')) => value[1..].strip_suffix(mark),
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_values_with_signs_quotes_and_carriage_returns() {
+    fn reads_values_with_special_characters_quotes_and_carriage_returns() {
         let text = "# c\n\nA=b=c\r\nB='x y'\nC=\"d\"\nD=\n";
         assert_eq!(value(text, "A").as_deref(), Some("b=c"));
         assert_eq!(value(text, "B").as_deref(), Some("x y"));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_as_told_is_read_as_it_was() {
+    fn values_in_the_returned_quotes_are_read_back_unchanged() {
         for text in ["a=b/+%", "two words", " spaces ", "$(id)`x`\\", "it's", "\"quoted\"", "#no comment", "ü☃"] {
             let quotes = EnvFile::quotes(text).unwrap();
             assert_eq!(value(&format!("A={quotes}{text}{quotes}\n"), "A").as_deref(), Some(text), "{text}");
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_trust() {
+    fn files_that_cannot_be_trusted_are_refused() {
         let error = |text: &[u8]| EnvFile::parse(text).err();
         assert_eq!(error(b"A=1"), Some(EnvFileError::Truncated));
         assert_eq!(error(b"A=1\nA=2\n"), Some(EnvFileError::Duplicate { key: "A".into(), first: 1, second: 2 }));

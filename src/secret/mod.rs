@@ -1,4 +1,4 @@
-//! Secrets: names that travel through templates, plans and diffs as tokens, and values that only the transport puts in.
+//! Secrets. Templates, plans and diffs contain tokens in place of the values; only the transport inserts the values.
 
 mod env_file;
 mod nonce;
@@ -14,23 +14,23 @@ use zeroize::Zeroizing;
 
 use crate::pg::scram::{self, ScramError};
 
-// Planes 15 and 16 are private use: no text that people write holds these.
+// Planes 15 and 16 are for private use: ordinary text does not contain these characters.
 const OPEN: char = '\u{F5EC0}';
 const SEPARATOR: char = '\u{F5EC1}';
 const CLOSE: char = '\u{F5EC2}';
 
-/// A value that never prints. Its memory is wiped when it is dropped.
+/// A value that is never printed. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes a value over.
+    /// Wraps a value.
     #[must_use]
     pub fn new(value: String) -> Self {
         Self(Zeroizing::new(value))
     }
 
-    /// The value itself. Only the transport and comparisons may ask.
+    /// Returns the value itself. Only the transport and comparisons may call this.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -43,10 +43,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How a secret's value is written where it is used.
+/// How the value of a secret is encoded where it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// As it is.
+    /// Unchanged.
     Plain,
     /// Percent-encoded for a URL (RFC 3986, everything but unreserved characters).
     Url,
@@ -57,7 +57,7 @@ pub enum Encoding {
 impl Encoding {
     const ALL: [Self; 3] = [Self::Plain, Self::Url, Self::Scram];
 
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Url => "url",
@@ -75,27 +75,27 @@ pub enum Unrevealed {
     /// It has a value that cannot be written in this encoding.
     #[error("the secret `{}` of `{}` cannot be used here: {reason}", secret.name, secret.host)]
     NotEncodable {
-        /// Which.
+        /// The secret.
         secret: SecretRef,
-        /// Why not.
+        /// The reason.
         reason: ScramError,
     },
 }
 
-/// Which secret: one name on one host, so that nodes can refer to each other's.
+/// A reference to a secret by host and name, so that a node can use a secret of another node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretRef {
     /// The inventory name of the host on which the secret lives.
     pub host: String,
-    /// The key under which the secrets file holds it.
+    /// The key of the secret in the secrets file.
     pub name: String,
 }
 
 impl SecretRef {
-    /// The token that stands for the secret in templates, plans and diffs.
+    /// Returns the token that represents the secret in templates, plans and diffs.
     #[must_use]
     pub fn token(&self, encoding: Encoding) -> String {
-        format!("{OPEN}{}{SEPARATOR}{}{SEPARATOR}{}{CLOSE}", self.host, self.name, encoding.word())
+        format!("{OPEN}{}{SEPARATOR}{}{SEPARATOR}{}{CLOSE}", self.host, self.name, encoding.as_str())
     }
 }
 
@@ -104,16 +104,16 @@ impl SecretRef {
 pub enum Part<'a> {
     /// Ordinary bytes.
     Bytes(&'a [u8]),
-    /// A secret, to be written in this encoding.
+    /// A secret, in this encoding.
     Secret(SecretRef, Encoding),
 }
 
-/// Bytes in which secrets are still tokens. Safe to print; [`Sealed::reveal`] alone yields the real bytes.
+/// Bytes that contain tokens in place of secrets. They are safe to print; only [`Sealed::reveal`] returns the real bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
-    /// The pieces, in order.
+    /// Returns the pieces, in order.
     #[must_use]
     pub fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = Vec::new();
@@ -131,7 +131,7 @@ impl Sealed {
         parts
     }
 
-    /// The secrets that the text uses, each once.
+    /// Returns the secrets that the text uses, without duplicates.
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretRef> {
         let mut secrets: Vec<SecretRef> = Vec::new();
@@ -145,10 +145,10 @@ impl Sealed {
         secrets
     }
 
-    /// The real bytes. Two calls differ where a secret is written with a random salt.
+    /// Returns the real bytes. Two calls differ when a secret is encoded with a random salt.
     ///
     /// # Errors
-    /// The first secret whose value is not known or cannot be encoded.
+    /// Returns the first secret whose value is unknown or cannot be encoded.
     pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, Unrevealed> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.len() + 64));
         for part in self.parts() {
@@ -170,7 +170,7 @@ impl Sealed {
         Ok(bytes)
     }
 
-    /// The bytes for people: each secret as `‹NAME›`.
+    /// Returns the text for people, with each secret as `‹NAME›`.
     #[must_use]
     pub fn shown(&self) -> String {
         let mut text = String::new();
@@ -187,13 +187,13 @@ impl Sealed {
         text
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether it contains no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The bytes with tokens, for comparing one sealed text with another.
+    /// Returns the bytes with tokens, to compare two sealed texts.
     #[must_use]
     pub fn as_tokens(&self) -> &[u8] {
         &self.0
@@ -230,23 +230,23 @@ impl<'de> serde::Deserialize<'de> for Sealed {
     }
 }
 
-/// The values known in this run.
+/// The values of secrets that are known in this run.
 #[derive(Default, Clone)]
 pub struct SecretValues(HashMap<SecretRef, Secret>);
 
 impl SecretValues {
-    /// Remembers a value.
+    /// Stores a value.
     pub fn insert(&mut self, secret: SecretRef, value: Secret) {
         self.0.insert(secret, value);
     }
 
-    /// The value, where it is known.
+    /// Returns the value, if it is known.
     #[must_use]
     pub fn get(&self, secret: &SecretRef) -> Option<&Secret> {
         self.0.get(secret)
     }
 
-    /// Every known value, for searching outputs.
+    /// Returns every known value, to search outputs for them.
     pub fn iter(&self) -> impl Iterator<Item = (&SecretRef, &Secret)> {
         self.0.iter()
     }
@@ -258,7 +258,7 @@ impl fmt::Debug for SecretValues {
     }
 }
 
-/// Whether a text holds a token, whole or broken.
+/// Returns whether a text contains a token or a part of one.
 #[must_use]
 pub fn holds_token(text: &str) -> bool {
     text.contains([OPEN, SEPARATOR, CLOSE])
@@ -274,12 +274,13 @@ fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretRef, Encoding, &[u8])> {
     let token = std::str::from_utf8(&inner[..end]).ok()?;
     let mut fields = token.split(SEPARATOR);
     let (host, name, encoding) = (fields.next()?, fields.next()?, fields.next()?);
-    let encoding = Encoding::ALL.into_iter().find(|known| known.word() == encoding)?;
+    let encoding = Encoding::ALL.into_iter().find(|known| known.as_str() == encoding)?;
     let secret = SecretRef { host: host.to_owned(), name: name.to_owned() };
     Some((&bytes[..start], secret, encoding, &inner[end + close.len()..]))
 }
 
-/// Where `needle`, which may not be empty, begins. Marks begin with a byte that hardly any text holds, so looking for that byte first is quick even in megabytes.
+/// Returns the position of `needle`, which must not be empty. Marks begin with a byte that is rare in text, so searching for that byte first is fast
+/// even in megabytes.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -291,7 +292,7 @@ pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     }
 }
 
-/// RFC 3986: everything but unreserved characters becomes `%XX`.
+/// Percent-encodes all characters except the unreserved ones (RFC 3986).
 pub(crate) fn percent_encode(value: &str) -> String {
     use fmt::Write as _;
     let mut encoded = String::with_capacity(value.len());
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verifier_fits_the_password_and_never_repeats() {
+    fn a_verifier_matches_the_password_and_never_repeats() {
         let sealed = Sealed::from(redis().token(Encoding::Scram));
         assert_eq!(sealed.shown(), "‹REDIS_PASSWORD›");
         let mut values = SecretValues::default();

@@ -1,14 +1,14 @@
-//! Words that nobody can guess.
+//! Unguessable words.
 
 use rand::{
     TryRng as _,
     rngs::{SysError, SysRng},
 };
 
-/// 128 random bits as 32 hexadecimal digits.
+/// Returns 128 random bits as 32 hexadecimal digits.
 ///
 /// # Errors
-/// When the operating system has no random numbers to give.
+/// Returns an error when the operating system provides no random numbers.
 pub fn nonce() -> Result<String, SysError> {
     let mut bytes = [0_u8; 16];
     SysRng.try_fill_bytes(&mut bytes)?;

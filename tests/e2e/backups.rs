@@ -167,7 +167,7 @@ fn backups_are_planned_made_can_be_restored_and_show_no_password() {
         node.try_sh(&format!("[ $(date +%s) -ge $(({success} + 2)) ]")).status.success()
     });
     let old = complaint(&["-e", "postgresql_backup_max_age=1s"]);
-    assert!(old.starts_with("the last good backup is ") && old.ends_with(" s old, more than 1 s"), "{old}");
+    assert!(old.starts_with("the last successful backup is ") && old.ends_with(" s old, more than 1 s"), "{old}");
     node.sh(&format!("systemctl stop {REDIS}.timer"));
     assert_eq!(complaint(&[]), format!("`{REDIS}.timer` is inactive: `systemctl start {REDIS}.timer`"));
     let mended = project.json(&["deploy"]);
@@ -313,7 +313,7 @@ fn a_damaged_archive_is_found_and_put_aside_and_the_newest_good_ones_stay() {
 }
 
 #[test]
-fn a_dump_that_fails_leaves_the_old_ones_and_is_told_of_everywhere() {
+fn a_failed_dump_leaves_the_old_ones_and_is_reported_everywhere() {
     let node = deployed();
     // Started by the timer, with nobody's help.
     let soon = "postgresql_backup_calendar: \"*-*-* *:*:0/5\"\npostgresql_backup_random_delay: \"0\"\n";

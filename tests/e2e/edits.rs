@@ -1,4 +1,4 @@
-//! Lines and blocks of files that are not ours as a whole, and files that the node fetches itself.
+//! Lines and blocks in files that have other content as well, and files that the node fetches itself.
 
 use std::fs;
 
@@ -35,13 +35,13 @@ fn some_lines_of_a_file_are_ours_and_the_others_stay() {
         "autobot:adm 640\napp.conf\n600"
     );
 
-    // Somebody edits the block and the line: only they are put right.
+    // Only an edited block and line are repaired.
     node.sh("sed -i 's/X/Z/; s/^Port.*/Port 1/; s/last/LAST/' /etc/app.conf");
     let deploy = project.settles(&tasks(2222));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Block", "toy/Port"]);
     assert_eq!(fs::read_to_string(node.root.join("etc/app.conf")).unwrap(), expected.replace("last", "LAST"));
 
-    // A file that its program would not take stays as it was, byte for byte.
+    // A file that its program would refuse keeps its old content, byte for byte.
     let before = fs::read(node.root.join("etc/ssh/sshd_config")).unwrap();
     let sshd =
         "  - {name: Refused, lineinfile: {path: /etc/ssh/sshd_config, line: Nonsense yes, validate: /usr/sbin/sshd -t -f %s}}\n";

@@ -41,7 +41,7 @@ fn accounts_become_as_declared_and_stay_so() {
     assert!(node.sh("getent passwd ann").ends_with(":/bin/bash"));
     assert_eq!(node.sh("id -nG ann"), "ann keepers");
 
-    // Somebody else's numbers are not changed under their files; an account goes, its data stays.
+    // The ids of existing accounts are not changed, because files belong to them; removing an account keeps its data.
     let words = project.is_refused(&role("  - {name: Group, group: {name: keepers, gid: 4343}}\n"));
     assert!(words.starts_with("group `keepers` has gid 4242, not 4343"), "{words}");
     project.settles(&role("  - {name: Gone, user: {name: ann, state: absent}}\n"));

@@ -1,4 +1,4 @@
-//! ufw on a real node: what is declared is what `ufw status` says, and nothing cuts the connection of the run.
+//! ufw on a real node: `ufw status` shows what is declared, and no rule cuts the connection of the run.
 
 use crate::harness::{Booted, Project, lab};
 

@@ -44,7 +44,7 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
         " ago",
         "; AOF on, last write ok",
     ]);
-    row(&["database_vm redis The users database is there", " ok ", "takes writes, UTF8, owner `autobot_users`"]);
+    row(&["database_vm redis The users database is there", " ok ", "accepts writes, UTF8, owner `autobot_users`"]);
     row(&["database_vm redis Redis listens where it should", " ok ", "0.0.0.0:6379, [::]:6379"]);
     row(&["database_vm redis PostgreSQL listens where it should", " ok ", "127.0.0.1:5432"]);
     row(&["database_vm redis The port of RedisInsight is closed", " ok ", "closed"]);
@@ -104,7 +104,7 @@ fn what_is_open_is_compared_with_what_is_declared() {
     let (_, why) = of(&wide, "redis/PostgreSQL listens where it should");
     assert_eq!(why, "listens on 0.0.0.0:5432 and [::]:5432, where loopback is declared");
     let (_, why) = of(&wide, "redis/The port of RedisInsight is closed");
-    assert_eq!(why, "127.0.0.1:8001 is to be closed, and `systemd` (pid 1, init.scope) listens there");
+    assert_eq!(why, "127.0.0.1:8001 is declared closed, but `systemd` (pid 1, init.scope) listens there");
     node.sh("systemctl stop insight.socket postgresql@15-main");
     let (_, why) = of(&project.json(&["health"]), "redis/PostgreSQL listens where it should");
     assert_eq!(why, "nothing listens on port 5432");
@@ -139,7 +139,7 @@ fn a_redis_that_does_not_keep_its_data_or_its_password_is_unhealthy() {
     // Behind our back: another password, and then none.
     redis(&node, "config set requirepass other");
     let (status, why) = said();
-    assert!(status == "failed" && why.contains("does not take the password `REDIS_PASSWORD`"), "{why}");
+    assert!(status == "failed" && why.contains("does not accept the password `REDIS_PASSWORD`"), "{why}");
     node.sh("REDISCLI_AUTH=other /opt/redis-stack/bin/redis-cli config set requirepass ''");
-    assert!(said().1.contains("it answers without a password: PING gave `PONG`"), "{}", said().1);
+    assert!(said().1.contains("it answers without a password: PING returned `PONG`"), "{}", said().1);
 }

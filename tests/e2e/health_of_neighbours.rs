@@ -1,8 +1,8 @@
-//! `health` of what uses a database: the SLM backend and the versions of its tables. A stand-in answers for the backend.
+//! `health` of the programs that use a database: the SLM backend and its schema version. A stand-in answers for the backend.
 
 use crate::harness::{Booted, Project, Ran};
 
-/// What the only health item of host `node` came to: status and words.
+/// Returns the status and the text of the only health item of host `node`.
 #[track_caller]
 fn item(ran: &Ran) -> (String, String) {
     let all = ran.tasks("node");
@@ -11,7 +11,7 @@ fn item(ran: &Ran) -> (String, String) {
     (one.status.clone(), format!("{}{}", one.summary, one.error))
 }
 
-/// A backend that answers on 127.0.0.1:8000 with what is in /srv, and notes what it is asked.
+/// A backend that answers on 127.0.0.1:8000 with files of /srv, and records its requests.
 const STAND_IN: &str = r#"
 mkdir -p /srv
 cat >/srv/answer <<'END'
@@ -64,7 +64,7 @@ health:
     answer(GENERAL, r#"{"status": "healthy", "database": "postgresql"}"#);
     let silent = health();
     silent.assert_code(1);
-    assert!(item(&silent).1.starts_with("http://127.0.0.1:8000/api/health: nobody "), "{:?}", item(&silent));
+    assert!(item(&silent).1.starts_with("http://127.0.0.1:8000/api/health: no"), "{:?}", item(&silent));
 
     node.sh("systemctl start stand-in.socket");
     let well = health();
@@ -88,14 +88,14 @@ health:
         "{why}"
     );
 
-    // What nodes say is shown, but for secrets.
+    // The output of nodes is shown, except for secrets.
     node.sh("umask 077; echo DB_PASSWORD=canary-0123456789 >/etc/toy.env");
     answer(&GENERAL.replacen("healthy", "no canary-0123456789", 1), r#"{"status": "healthy"}"#);
     for told in [project.run(&["health"]), health()] {
         assert!(told.said().contains("the status is no ‹DB_PASSWORD›") && !told.said().contains("canary"), "{}", told.said());
     }
 
-    // Sick as it is, it is no reason for a deploy to fail; it is not even asked.
+    // An unhealthy backend does not fail a deploy, which does not even ask it.
     node.sh("rm /srv/asked");
     project.settles(&role("y"));
     assert!(!node.try_sh("test -e /srv/asked").status.success());
@@ -114,14 +114,14 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     assert_eq!(said().1, "there is no database `slm`");
 
     psql("postgres", "create role slm_app; create database slm owner slm_app;");
-    assert_eq!(said(), ("ok".into(), "empty: db_service.initialize() comes first".into()));
+    assert_eq!(said(), ("ok".into(), "empty: db_service.initialize() has to run first".into()));
     psql("slm", "set role slm_app; create schema app; create table app.nodes (id int); create table app.slo (id int);");
     let warned = project.run(&["health"]);
     warned.assert_code(0);
-    let row = "warning  no version is noted in alembic_version or migrations_applied; 2 tables\n";
+    let row = "warning  no version is recorded in alembic_version or migrations_applied; 2 tables\n";
     assert!(warned.stdout.contains(row), "{}", warned.stdout);
 
-    // As superuser one must not run what an owner wrote.
+    // A superuser must not run code of the owner.
     let trap =
         "create function app.trap() returns text language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
         create function app.trap(text, text) returns bool language plpgsql as $$ begin raise exception 'ran'; end $$;
@@ -168,7 +168,7 @@ fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
         assert!(table.lines().any(|line| is_it(&line)), "no row {check} with {rest}:\n{table}");
     };
     row("PostgreSQL listens where it should", "  ok       127.0.0.1:5432, [::1]:5432");
-    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() comes first");
+    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() has to run first");
     row("The SLM backend is well", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
     assert!(table.contains("Nothing listens that should not") && table.contains("open beyond loopback: 22"), "{table}");
 

@@ -1,10 +1,10 @@
-//! Promise 6: interrupted anywhere, nothing of a run stays behind, on the node or here, and the next run repairs what was left half done.
+//! Promise 6: a run that is interrupted at any point leaves nothing behind, and the next run repairs what was left incomplete.
 
 use std::{collections::BTreeSet, time::Instant};
 
 use crate::harness::{Booted, Project, eventually, lab};
 
-/// A command whose tree of processes does not want to go: in the background, within groups of their own, deaf to milder signals.
+/// A command whose processes are hard to end: they run in the background, in their own process groups, and ignore milder signals.
 const TREE: &str = r#"
 description: A command that takes long
 tasks:
@@ -74,7 +74,7 @@ fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_g
         }
         assert!(node.try_sh("test ! -e /etc/done").status.success());
         node.open("long");
-        // Without `--wait`: nobody holds the lock.
+        // Without `--wait`: the lock is free.
         let next = project.start(&["deploy"]).end();
         next.assert_code(0);
         eventually(&format!("after {way} and the next run, nothing is left here"), 5, || project.left_here().is_empty());

@@ -1,4 +1,4 @@
-//! Promise 7, one deploy per node at a time, and what becomes of the others when one host fails.
+//! Promise 7: one deploy per node at a time; and a failing host does not stop the others.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
     assert_eq!(check.ids("host", "changed"), ["toy/Write".to_owned()].into());
     assert_eq!(check.host("host")["holder"], error);
     let check = project.run(&["deploy", "--check"]);
-    assert!(check.assert_code(0).stdout.contains(&format!("host: just now {error}")), "{}", check.stdout);
+    assert!(check.assert_code(0).stdout.contains(&format!("host: {error}")), "{}", check.stdout);
     assert!(first.goes_on());
 
     // One waits too short, one long enough.

@@ -1,4 +1,4 @@
-//! The promises of the design, kept on real nodes: systemd, sshd, apt, PostgreSQL and Redis Stack. Needs root, boots throw-away nodes.
+//! Tests of the design's promises on real nodes with systemd, sshd, apt, PostgreSQL and Redis Stack. They need root and boot throw-away nodes.
 //!
 //! A test boots the nodes that it needs (about a second each) in a lab that all tests of a run share, and works on them with the real program.
 

@@ -1,4 +1,4 @@
-//! apt on a real node: one question for all packages, failures that say what to do, locks that are waited for, and no Python of ours.
+//! apt on a real node: one question for all packages, helpful errors, waiting for locks, and no use of Python by this program.
 
 use std::{fs::File, process::Stdio, time::Instant};
 
@@ -89,7 +89,7 @@ fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
     assert_eq!(words, "`thing` is held at 2.0; `apt-mark unhold thing` lets it change");
     node.sh("apt-mark unhold thing");
 
-    // Removed, it leaves its configuration (dpkg's `rc`): that is absent, unless it shall be purged.
+    // A removed package leaves its configuration (dpkg's `rc`), which counts as absent unless a purge is requested.
     project.settles(&apt("name: thing, state: absent"));
     assert_eq!(version(&node), "rc 2.0");
     project.settles(&apt("name: thing, state: absent"));

@@ -1,4 +1,4 @@
-//! Rules of access of a real PostgreSQL: a broken one is never live, and none locks this program out.
+//! Access rules of a real PostgreSQL: an invalid rule never takes effect, and no rule locks this program out.
 
 use crate::{
     harness::{Booted, Project, eventually, lab},
@@ -34,7 +34,7 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
     let before = file();
     assert!(before.starts_with("postgres:postgres 640\n"), "{before}");
 
-    // PostgreSQL alone knows that there is no such option.
+    // Only PostgreSQL knows that this option does not exist.
     let log = || node.sh("cat /var/log/postgresql/postgresql-15-main.log");
     let pid = node.sh("systemctl show -p MainPID --value postgresql@15-main");
     let broken = "{type: host, database: autobot_slm, user: autobot_slm, address: ::1/128, method: scram-sha-256, options: {nonsense: \"1\"}}";
@@ -54,9 +54,9 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
     );
     project.settles(&role(LOOPBACK));
 
-    // Somebody's rule that rejects everybody; ours comes first, and the next run asks and mends as ever.
-    let everybody = "{type: local, method: reject}, {type: host, address: all, method: reject}";
-    project.settles(&role(everybody));
+    // A rule that rejects all users comes after this program's own rule, so the next run can still ask and repair.
+    let reject_all = "{type: local, method: reject}, {type: host, address: all, method: reject}";
+    project.settles(&role(reject_all));
     assert!(!logs_in(&node, "127.0.0.1"));
     assert_eq!(psql(&node, "select 1"), "1");
     project.settles(&role(LOOPBACK));

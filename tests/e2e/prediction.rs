@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     harness::{Booted, Project},
-    truth::foretold,
+    truth::deploys_as_checked,
 };
 
 /// The ids of role `toy`'s tasks with these names.
@@ -49,24 +49,24 @@ handlers:
     command: {cmd: "echo corrected >>/srv/corrections"}
 "#;
     let project = Project::toy(&[("db", &node)], role);
-    let bare = foretold(&project, "db", "on a bare node", &[]);
+    let bare = deploys_as_checked(&project, "db", "on a bare node", &[]);
     let made = ["Create the directory", "Write the part (one)", "Write the part (two)", "Note that parts are new", "Sum up"];
     assert_eq!(bare, toys(&made));
 
     node.sh("touch /srv/old; echo wrong >/srv/text; printf 'ann\\nbob\\n' >/srv/guests");
-    let reads = foretold(&project, "db", "with guests", &[]);
+    let reads = deploys_as_checked(&project, "db", "with guests", &[]);
     let made =
         ["Drop what is old", "Correct the text", "count corrections", "Greet (ann)", "Greet (bob)", "Set out the good plates"];
     assert_eq!(reads, toys(&made));
     assert_eq!(node.sh("cat /srv/corrections"), "corrected");
 
     node.sh("rm /srv/toy/two /srv/toy/noted; echo ann >/srv/guests; rm /srv/welcome-*");
-    let undone = foretold(&project, "db", "with parts of it undone", &[]);
+    let undone = deploys_as_checked(&project, "db", "with parts of it undone", &[]);
     assert_eq!(undone, toys(&["Write the part (two)", "Note that parts are new", "Sum up", "Greet (ann)"]));
 
     // The noted thing alone: its condition does not hold, so neither run makes it.
     node.sh("rm /srv/toy/noted");
-    assert_eq!(foretold(&project, "db", "with the note gone", &[]), BTreeSet::new());
+    assert_eq!(deploys_as_checked(&project, "db", "with the note gone", &[]), BTreeSet::new());
     assert!(project.json(&["deploy", "--check"]).ids("db", "skipped").contains("toy/Note that parts are new"));
 }
 
@@ -96,7 +96,7 @@ fn a_change_that_no_check_could_predict_is_printed_and_listed() {
     let deploy = project.run(&["deploy"]);
     deploy.assert_code(0);
     assert!(deploy.said().contains("db: not predicted by a check: toy/Declare the motto"), "{}", deploy.said());
-    assert_eq!(foretold(&project, "db", "afterwards", &[]), BTreeSet::new());
+    assert_eq!(deploys_as_checked(&project, "db", "afterwards", &[]), BTreeSet::new());
 }
 
 #[test]
@@ -121,7 +121,7 @@ tasks:
         assert_eq!(host["unpredicted"], json!(["toy/Declare the motto"]), "{prepare}");
     }
     // The one that spoils is done, so the next run mends it.
-    assert_eq!(foretold(&project, "db", "the next run", &[]), toys(&["Declare the motto"]));
+    assert_eq!(deploys_as_checked(&project, "db", "the next run", &[]), toys(&["Declare the motto"]));
     node.sh("rm /etc/set-up");
     let deploy = project.run(&["deploy"]);
     deploy.assert_code(1);

@@ -1,4 +1,4 @@
-//! `redis …` on a node with the role's Redis: what is in it is told, what is old is deleted, and nothing else.
+//! `redis …` on a node with the role's Redis: it shows the keys and the server, and deletes only old keys.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, process::Command};
 
@@ -67,7 +67,7 @@ FT.CREATE vectors ON HASH PREFIX 1 llama_index/vector_store/default SCHEMA text 
 "#;
 
 #[test]
-fn databases_are_told_by_the_schema_and_what_it_forbids_is_marked() {
+fn databases_are_shown_by_the_schema_and_violations_are_marked() {
     let node = Booted::converged();
     let project = project(&node);
     cli(&node, FILLED);
@@ -188,7 +188,7 @@ fn plain(line: &str) -> String {
 }
 
 #[test]
-fn the_server_is_told_without_a_secret() {
+fn the_server_is_shown_without_secrets() {
     let node = Booted::converged();
     let project = project(&node);
     let password = node.sh(". /etc/autobot/database-secrets.env; printf %s \"$REDIS_PASSWORD\"");

@@ -1,4 +1,4 @@
-//! Role `postgresql` on the SLM node, judged by psql, systemctl, ss, and a client elsewhere.
+//! Role `postgresql` on the SLM node, examined with psql, systemctl, ss, and a remote client.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     harness::{Booted, Project, Ran, client, eventually, lab},
-    truth::{foretold, settle},
+    truth::{deploys_as_checked, settle},
 };
 
 const DEPLOY: &[&str] = &["deploy"];
@@ -30,7 +30,7 @@ fn image() -> &'static BTreeSet<String> {
     FROZEN.get_or_init(|| {
         let node = Booted::bare().with_gates();
         node.sh("echo LANG=C >/etc/default/locale");
-        let changed = foretold(&project(&node), "slm", "from a bare node", &[]);
+        let changed = deploys_as_checked(&project(&node), "slm", "from a bare node", &[]);
         node.freeze("slm");
         changed
     })
@@ -74,7 +74,7 @@ fn converged(project: &Project) -> Ran {
 }
 
 #[test]
-fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reaches() {
+fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     let changed = image();
     for id in
         ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"]
@@ -114,7 +114,11 @@ fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reac
     assert_eq!(node.sh("pg_dropcluster 15 fresh; ls /etc/postgresql/15/main/conf.d"), "50-autobot.conf");
 
     let password = secret(&node, "DB_PASSWORD");
-    assert!(password.len() == 32 && password.chars().all(|sign| sign.is_ascii_alphanumeric()), "{} signs", password.len());
+    assert!(
+        password.len() == 32 && password.chars().all(|character| character.is_ascii_alphanumeric()),
+        "{} characters",
+        password.len()
+    );
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     assert_eq!(node.sh("stat -c '%U:%G %a' /etc/autobot/slm-secrets.env"), "root:root 600");
     let seen =
@@ -157,7 +161,7 @@ fn from_a_bare_node_the_backend_gets_a_database_of_its_own_that_nobody_else_reac
     let health = project.json(&["health"]);
     health.assert_code(1);
     assert!(health.ids("slm", "failed").contains("postgresql_server/The cluster runs"), "{}", health.stdout);
-    let started = foretold(&project, "slm", "the instance was stopped behind its wrapper", &[]);
+    let started = deploys_as_checked(&project, "slm", "the instance was stopped behind its wrapper", &[]);
     assert!(started.contains("postgresql_server/Start PostgreSQL (postgresql@15-main.service)"), "{started:#?}");
     assert!(!started.contains("postgresql_server/Start PostgreSQL (postgresql.service)"), "{started:#?}");
     project.json(&["health", "--exercise"]).assert_code(0);
@@ -176,7 +180,7 @@ ExecStart=sh -c 'echo \"$DATABASE_URL\" >/run/seen; exec sleep infinity'
 END
 systemctl daemon-reload; systemctl start autobot-slm-backend");
     eventually("the backend runs", 10, || node.sh("cat /run/seen 2>/dev/null || :") == url);
-    let changed = foretold(&project, "slm", "the backend was installed", &[]);
+    let changed = deploys_as_checked(&project, "slm", "the backend was installed", &[]);
     let restart = "postgresql/restart the SLM backend where it runs".to_owned();
     let expected = ["Create the drop-in directory of the SLM backend's unit", "Let the SLM backend look into home directories"];
     assert_eq!(changed, expected.iter().map(|name| format!("postgresql/{name}")).chain([restart.clone()]).collect());
@@ -206,7 +210,7 @@ systemctl daemon-reload; systemctl start autobot-slm-backend");
 
     // A URL that somebody edited comes back; a password that is lost is not made anew while the login has another.
     node.sh("sed -i 's|^DATABASE_URL=.*|DATABASE_URL=sqlite:///x|' /etc/autobot/slm-secrets.env; echo '# mine' >>/etc/autobot/slm-secrets.env");
-    let changed = foretold(&project, "slm", "the URL was edited", &[]);
+    let changed = deploys_as_checked(&project, "slm", "the URL was edited", &[]);
     assert_eq!(changed, BTreeSet::from(["postgresql/Tell the SLM backend its database".to_owned(), restart]));
     assert_eq!(node.sh("grep -c . /etc/autobot/slm-secrets.env; tail -n 1 /etc/autobot/slm-secrets.env"), "3\n# mine");
     node.sh("sed -i '/^DB_PASSWORD=/d' /etc/autobot/slm-secrets.env");
@@ -222,7 +226,7 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     let node = slm();
     let project = project(&node);
     let trust = ["-e", "postgresql_auth=trust_md5"];
-    let changed = foretold(&project, "slm", "trust_md5", &trust);
+    let changed = deploys_as_checked(&project, "slm", "trust_md5", &trust);
     assert_eq!(changed, BTreeSet::from(["postgresql/Say who may log in".to_owned()]));
     let as_nobody = |user: &str| {
         node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"))
@@ -244,7 +248,10 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     // The rule is there, and the login is not.
     let error = String::from_utf8_lossy(&as_nobody("nobody").stderr).into_owned();
     assert!(error.contains(r#"role "nobody" does not exist"#), "{error}");
-    assert_eq!(foretold(&project, "slm", "no more rules", &[]), BTreeSet::from(["postgresql/Let nobody else log in".to_owned()]));
+    assert_eq!(
+        deploys_as_checked(&project, "slm", "no more rules", &[]),
+        BTreeSet::from(["postgresql/Let nobody else log in".to_owned()])
+    );
     assert!(String::from_utf8_lossy(&as_nobody("nobody").stderr).contains("no pg_hba.conf entry"));
 }
 
@@ -296,7 +303,7 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     node.await_end_of_runs();
     node.open("initdb");
     node.sh("chmod 755 /run; test -e /var/lib/postgresql/15/main/PG_VERSION; mv /usr/lib/postgresql/15/bin/initdb.real /usr/lib/postgresql/15/bin/initdb");
-    let changed = foretold(&project, "slm", "after it was killed in initdb", &[]);
+    let changed = deploys_as_checked(&project, "slm", "after it was killed in initdb", &[]);
     assert!(changed.contains("postgresql_server/Create the cluster"), "{changed:#?}");
     assert_eq!(psql(&node, "select distinct pg_encoding_to_char(encoding), datcollate from pg_database"), "UTF8|C.UTF-8");
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
@@ -369,7 +376,7 @@ fn another_version_comes_from_the_postgresql_projects_repository() {
     let vars = "autobot_roles: [postgresql_server]\npostgresql_repo: pgdg\npostgresql_version: \"17\"\n\
                 postgresql_repo_url: file:/srv/pgdg\npostgresql_repo_key_url: file:/srv/pgdg/key.asc";
     let project = Project::shipped(&[("slm", &node, vars)]);
-    let changed = foretold(&project, "slm", "the packages of another repository", &["--tags", "packages"]);
+    let changed = deploys_as_checked(&project, "slm", "the packages of another repository", &["--tags", "packages"]);
     assert!(changed.contains("postgresql_server/Add the PostgreSQL repository"), "{changed:#?}");
     assert_eq!(node.sh("dpkg-query -W -f '${Version}' postgresql-17"), "17.99-1.pgdg120+1");
     let source = node.sh("cat /etc/apt/sources.list.d/pgdg.sources");

@@ -1,4 +1,4 @@
-//! Role `redis` on a node where it was deployed, judged by other programs than ours: redis-cli, bash, psql, sqlx, systemctl.
+//! Role `redis` on a node where it was deployed, examined with other programs: redis-cli, bash, psql, sqlx, systemctl.
 
 use std::collections::BTreeMap;
 
@@ -156,7 +156,11 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
     }
     for key in ["REDIS_PASSWORD", "DB_PASSWORD"] {
         let value = secret(&node, key);
-        assert!(value.len() == 32 && value.chars().all(|sign| sign.is_ascii_alphanumeric()), "{key} has {} signs", value.len());
+        assert!(
+            value.len() == 32 && value.chars().all(|character| character.is_ascii_alphanumeric()),
+            "{key} has {} characters",
+            value.len()
+        );
     }
     assert_ne!(secret(&node, "REDIS_PASSWORD"), secret(&node, "DB_PASSWORD"));
 

@@ -1,4 +1,4 @@
-//! Role `redis` on nodes that hold something already: refused before the first change, in check and in deploy alike, with words that help.
+//! Role `redis` on nodes with existing data: check and deploy both refuse before the first change, with a helpful error.
 
 use crate::harness::{Booted, Project, eventually, repository_url};
 
@@ -13,7 +13,7 @@ fn state(node: &Booted) -> String {
     node.sh("dpkg -l; find /etc /opt /usr/local /lib/systemd /var/lib/redis* /var/lib/postgresql /var/lib/autobot* -printf '%p %u %g %m %s %T@\\n' 2>/dev/null | sort")
 }
 
-/// Checks and deploys; both must be refused with one and the same error and leave the node alone. The error.
+/// Checks and deploys; both must be refused with the same error and leave the node unchanged. Returns the error.
 #[track_caller]
 fn refusal(node: &Booted, project: &Project, extra: &[&str]) -> String {
     let before = state(node);

@@ -1,4 +1,4 @@
-//! The second run changes nothing, in one round of questions, and nothing on the node notices it.
+//! The second run asks one round of questions, changes nothing, and disturbs no service of the node.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ done")
     assert_eq!(runs[0].host("database_vm")["bytes_sent"], runs[1].host("database_vm")["bytes_sent"]);
     assert_eq!(servers(), before);
     assert_eq!(node.sh("find /etc /opt /usr /var/lib/autobot-provision -newer /root/marker"), "");
-    // As seed 000 said it.
+    // The command line of seed 000.
     let part = project.json(&["deploy", "--tags", "redis,postgresql", "--limit", "database_vm", "--detailed-exitcode"]);
     part.assert_code(0);
     let ids = part.ids("database_vm", "ok");

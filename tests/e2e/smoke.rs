@@ -1,4 +1,4 @@
-//! The shortest way through everything: a bare node, checked, deployed, deployed again.
+//! The shortest test of everything: a bare node is checked, deployed, and deployed again.
 
 use std::collections::BTreeSet;
 

@@ -14,7 +14,7 @@ use crate::{
     truth::settle,
 };
 
-/// Everything that the node ever wrote: type, mode, owner, size, time and content of each path.
+/// Returns everything that the node has ever written: type, mode, owner, size, time and content of each path.
 fn disk(node: &Booted) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![node.upper.clone()];
@@ -59,7 +59,7 @@ fn differing(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>
     paths.filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
 }
 
-/// What is in /run, apart from what logins leave there.
+/// Lists /run, except for what logins leave there.
 fn run_directory(node: &Booted) -> String {
     node.sh("find /run -path /run/user -prune -o -path /run/systemd -prune -o -path /run/sudo -prune -o -path /run/udev -prune -o -print | sort")
 }
@@ -72,7 +72,7 @@ fn log_in(node: &Booted) {
     assert!(ssh.arg("sudo -n true").stdin(Stdio::null()).status().unwrap().success());
 }
 
-/// That this leaves no more on the node than a login does: lines in logs.
+/// Asserts that `checks` leaves no more on the node than a login does: lines in logs.
 fn leaves_no_trace(node: &Booted, what: &str, checks: impl FnOnce()) {
     let (before, run_before) = (disk(node), run_directory(node));
     log_in(node);

@@ -1,6 +1,6 @@
-//! A check tells the truth: what it says would change is what the deploy after it changes, and then nothing is left to change.
+//! A check is accurate: the following deploy changes exactly what the check predicted, and then nothing is left to change.
 //!
-//! Role `redis` is looked at after each of its tasks, with each of its tasks undone, and in parts.
+//! Role `redis` is checked after each of its tasks, with each of its tasks undone, and in parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use crate::harness::{Booted, Project, Ran};
 
 const HOST: &str = "database_vm";
 
-/// A check, the deploy after it and a second deploy: what the first predicts the second does, and the third finds nothing to do. What changed.
+/// Runs a check, a deploy and a second deploy: the deploy must do what the check predicts, and the second deploy nothing. Returns what changed.
 #[track_caller]
-pub fn foretold(project: &Project, host: &str, what: &str, arguments: &[&str]) -> BTreeSet<String> {
+pub fn deploys_as_checked(project: &Project, host: &str, what: &str, arguments: &[&str]) -> BTreeSet<String> {
     let deploy = [&["deploy"], arguments].concat();
     let check = project.json(&[deploy.as_slice(), &["--check"]].concat());
     check.assert_code(0);
@@ -29,7 +29,7 @@ pub fn foretold(project: &Project, host: &str, what: &str, arguments: &[&str]) -
     predicted
 }
 
-/// What a node that was just booted still has to do, it has done.
+/// Waits until a node has finished booting.
 pub fn settle(node: &Booted) {
     node.try_sh("systemctl is-system-running --wait");
 }
@@ -122,7 +122,7 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
             node.freeze(&frozen);
             let copy = Booted::copy(&frozen);
             settle(&copy);
-            foretold(&shipped(&copy), HOST, &format!("on a copy after `{task}`"), &[]);
+            deploys_as_checked(&shipped(&copy), HOST, &format!("on a copy after `{task}`"), &[]);
             node = Booted::copy(&frozen);
             settle(&node);
             project = shipped(&node);
@@ -139,7 +139,7 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
     let started = ["Start PostgreSQL (postgresql.service)", "Start PostgreSQL at boot"];
     let started = started.map(|task| format!("postgresql_server/{task}")).to_vec();
     assert_eq!(by_others, BTreeMap::from([("Install PostgreSQL", started)]), "which tasks do what others declare");
-    let left = foretold(&project, HOST, "after all tasks", &[]);
+    let left = deploys_as_checked(&project, HOST, "after all tasks", &[]);
     assert!(left.is_subset(&BTreeSet::from(["redis/restart redis".to_owned()])), "{left:?}");
 }
 
@@ -207,7 +207,7 @@ fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
     for (task, undo) in UNDO {
         node.sh(&format!("cd /\n{undo}"));
         let what = format!("`{task}` undone by `{undo}`");
-        let changed = foretold(&project, HOST, &what, &[]);
+        let changed = deploys_as_checked(&project, HOST, &what, &[]);
         assert!(changed.iter().any(|id| is_of(id, task)), "{what}: {changed:#?}");
     }
     // Every task that can change something is in the table: a new one needs a line there.
@@ -226,7 +226,7 @@ fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
 fn a_part_chosen_by_tags_is_predicted_too_and_a_package_that_starts_its_unit_is_named() {
     let node = Booted::bare();
     let project = shipped(&node);
-    let redis = foretold(&project, HOST, "--tags redis", &["--tags", "redis"]);
+    let redis = deploys_as_checked(&project, HOST, "--tags redis", &["--tags", "redis"]);
     assert!(redis.contains("redis/Start Redis") && redis.contains("redis/secret REDIS_PASSWORD"), "{redis:#?}");
     assert!(!redis.contains("postgresql_server/Install PostgreSQL") && !redis.contains("redis/secret DB_PASSWORD"), "{redis:#?}");
 
@@ -242,6 +242,6 @@ fn a_part_chosen_by_tags_is_predicted_too_and_a_package_that_starts_its_unit_is_
         assert_eq!(of(&deploy).status, "changed");
         assert!(of(&deploy).summary.starts_with(by), "{:?}", of(&deploy));
     }
-    let whole = foretold(&project, HOST, "the whole role after its parts", &[]);
+    let whole = deploys_as_checked(&project, HOST, "the whole role after its parts", &[]);
     assert_eq!(whole, BTreeSet::new());
 }

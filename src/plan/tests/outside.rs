@@ -55,16 +55,16 @@ fn sources(sample: &Sample) -> String {
 #[test]
 fn the_inventory_says_where_secrets_come_from_and_wins_over_the_role() {
     let sample = app(USE);
-    assert_eq!(sources(&sample), "TOKEN: the node\nOTHER: the variable `OTHER` of the environment\n");
+    assert_eq!(sources(&sample), "TOKEN: the node\nOTHER: the environment variable `OTHER`\n");
     let vars =
         "autobot_secrets:\n  TOKEN: {command: [vault, kv, get, \"secret/{{ inventory_hostname }}\"]}\n  OTHER: {file: ~/pw}\n";
     sample.write("inventory/group_vars/all.yml", vars);
     assert_eq!(sources(&sample), "TOKEN: the command `vault`\nOTHER: the file `~/pw`\n");
     sample.write("inventory/host_vars/db.yml", "autobot_secrets: {TOKEN: {command: \"pass show db | head -n 1\"}}\n");
-    assert_eq!(sources(&sample), "TOKEN: the command `pass`\nOTHER: the variable `OTHER` of the environment\n");
+    assert_eq!(sources(&sample), "TOKEN: the command `pass`\nOTHER: the environment variable `OTHER`\n");
     let mut sample = sample;
     sample.request.extra_vars = vec![r#"{"autobot_secrets": {"TOKEN": {"env": "T"}}}"#.to_owned()];
-    assert_eq!(sources(&sample), "TOKEN: the variable `T` of the environment\nOTHER: the variable `OTHER` of the environment\n");
+    assert_eq!(sources(&sample), "TOKEN: the environment variable `T`\nOTHER: the environment variable `OTHER`\n");
     assert!(sample.load().unwrap().warnings.is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Databases that belong to others, and locales that are not there.
+//! Databases with other owners, and missing locales.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ fn toy(parameters: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_a_database_is_told_before_the_first_change_and_its_data_stay() {
+fn a_problem_with_a_database_is_reported_before_the_first_change_and_its_data_is_kept() {
     let node = Booted::converged();
     let sql =
         |database: &str, sql: &str| node.sh(&format!("cd /; runuser -u postgres -- psql -X -At -d {database} -c \"{sql}\""));

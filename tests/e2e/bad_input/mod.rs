@@ -1,4 +1,4 @@
-//! What is wrong on a node is told in words that help, the same in check and deploy, and nothing is lost.
+//! Problems on a node are reported with a helpful error, the same in check and deploy, and no data is lost.
 
 mod databases;
 mod secret_values;
@@ -6,7 +6,7 @@ mod secrets_file;
 
 use crate::harness::{Booted, Project};
 
-/// Checks and deploys with these arguments; both must end with the one same error and leave what `state` prints as it is. The error.
+/// Checks and deploys with these arguments; both must fail with the same error and leave the output of `state` unchanged. Returns the error.
 #[track_caller]
 fn refusal(node: &Booted, project: &Project, host: &str, state: &str, arguments: &[&str]) -> String {
     let before = node.sh(state);

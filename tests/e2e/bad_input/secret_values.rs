@@ -1,4 +1,4 @@
-//! Values that people or other tools have put into a secrets file: with signs, spaces and quotes, with Windows line ends.
+//! Values that people or other tools have put into a secrets file: with special characters, spaces, quotes and Windows line ends.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ tasks:
 const FILE: &str = "# ours\r\nEQUALS=a=b==\r\nSPACES = two words \r\nSINGLE='it is \"so\"'\r\nDOUBLE=\"don't\"\r\nINSIDE=a'b\"c d\r\nSHELL=$(reboot) `x` $HOME \\\\n#\r\n\r\nSTRANGER=\r\n";
 
 #[test]
-fn values_with_signs_spaces_quotes_and_windows_line_ends_arrive_as_they_are_meant() {
+fn values_with_special_characters_quotes_and_windows_line_ends_are_read_as_intended() {
     let node = Booted::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     fs::create_dir(node.root.join("etc/app")).unwrap();
@@ -51,7 +51,7 @@ runuser -u postgres -- psql -Atc "SELECT rolpassword FROM pg_authid WHERE rolnam
 "#;
 
 #[test]
-fn passwords_with_spaces_and_signs_serve_redis_and_postgresql_and_what_redis_cannot_be_told_is_refused() {
+fn passwords_with_special_characters_work_unless_redis_does_not_accept_them() {
     let node = Booted::converged();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let file = node.root.join("etc/autobot/database-secrets.env");
@@ -70,7 +70,7 @@ fn passwords_with_spaces_and_signs_serve_redis_and_postgresql_and_what_redis_can
         with(odd, "\"a'b c=d\"");
         let written = fs::read_to_string(&file).unwrap();
         let error = refusal(&node, &project, "database_vm", STATE, &[]);
-        insta::allow_duplicates! { insta::assert_snapshot!(error, @r#"the value of `REDIS_PASSWORD` in `/etc/autobot/database-secrets.env` holds one of the signs that it may not: `"` `\`; put another one there, set it where it is used, and run again"#); }
+        insta::allow_duplicates! { insta::assert_snapshot!(error, @r#"the value of `REDIS_PASSWORD` in `/etc/autobot/database-secrets.env` contains a character that is not allowed here: `"` `\`; put another one there, set it where it is used, and run again"#); }
         assert_eq!(fs::read_to_string(&file).unwrap(), written);
     }
     fs::write(&file, &before).unwrap();

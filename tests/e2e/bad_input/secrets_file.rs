@@ -1,4 +1,4 @@
-//! A secrets file that is none, or is not whole.
+//! Secrets files that are damaged, or are not regular files.
 
 use std::fmt::Write as _;
 
@@ -61,9 +61,9 @@ fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
     a link to a sound file: `/etc/app/secrets.env` is a link to `/srv/real`, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
     far too large: `/etc/app/secrets.env` is too large to be a secrets file; nothing was changed
     half a key: `/etc/app/secrets.env` cannot be trusted: line 2 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
-    half a line: `/etc/app/secrets.env` cannot be trusted: the last line has no line end: the file may have been cut short; repair it or restore it from a backup, nothing was changed
+    half a line: `/etc/app/secrets.env` cannot be trusted: the last line has no line end, so the file may be truncated; repair it or restore it from a backup, nothing was changed
     bytes of another file: `/etc/app/secrets.env` cannot be trusted: line 2 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
-    a key twice, with Windows line ends: `/etc/app/secrets.env` cannot be trusted: `TOKEN` stands twice, in lines 1 and 3; repair it or restore it from a backup, nothing was changed
+    a key twice, with Windows line ends: `/etc/app/secrets.env` cannot be trusted: `TOKEN` occurs twice, in lines 1 and 3; repair it or restore it from a backup, nothing was changed
     ");
 
     // What stands in the place of its directory is met by the deploy only; the secret is not made elsewhere, and nobody gets another.

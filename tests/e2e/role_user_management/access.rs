@@ -1,4 +1,4 @@
-//! Who may come from where: one declaration for PostgreSQL's addresses, its rules and the firewall's.
+//! Access by client address: one declaration controls PostgreSQL's addresses, its rules and the firewall's rules.
 
 use super::{Pair, pair};
 use crate::harness::Booted;

@@ -1,4 +1,4 @@
-//! Least privilege, as a table: who × where × what. What must work works; all else is refused, for the right reason.
+//! Least privilege as a table of users, databases and actions. Required actions work; all others are refused for the right reason.
 
 use std::collections::BTreeSet;
 

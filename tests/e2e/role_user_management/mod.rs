@@ -69,10 +69,13 @@ impl Pair {
         let again = self.project.json(&[&["deploy", "--detailed-exitcode"], extra].concat());
         again.assert_code(0);
         for host in ["database_vm", "slm"] {
-            let (foretold, unknown) = (check.ids(host, "changed"), check.ids(host, "unknown"));
+            let (deploys_as_checked, unknown) = (check.ids(host, "changed"), check.ids(host, "unknown"));
             let changed = deploy.ids(host, "changed");
-            assert!(foretold.is_subset(&changed), "{foretold:?} {changed:?}");
-            assert!(changed.is_subset(&foretold.union(&unknown).cloned().collect()), "{foretold:?} {unknown:?} {changed:?}");
+            assert!(deploys_as_checked.is_subset(&changed), "{deploys_as_checked:?} {changed:?}");
+            assert!(
+                changed.is_subset(&deploys_as_checked.union(&unknown).cloned().collect()),
+                "{deploys_as_checked:?} {unknown:?} {changed:?}"
+            );
             assert_eq!(deploy.host(host)["unpredicted"], serde_json::json!([]), "{}", deploy.stdout);
             assert_eq!(again.host(host)["round_trips"], 1, "{}", again.stdout);
         }

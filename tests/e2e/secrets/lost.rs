@@ -77,8 +77,8 @@ fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
         assert_eq!(fs::read(&file).unwrap(), content, "{what}");
     }
     insta::assert_snapshot!(said, @r"
-    cut short: `/etc/autobot/database-secrets.env` cannot be trusted: the last line has no line end: the file may have been cut short; repair it or restore it from a backup, nothing was changed
-    twice: `/etc/autobot/database-secrets.env` cannot be trusted: `DB_PASSWORD` stands twice, in lines 2 and 3; repair it or restore it from a backup, nothing was changed
+    cut short: `/etc/autobot/database-secrets.env` cannot be trusted: the last line has no line end, so the file may be truncated; repair it or restore it from a backup, nothing was changed
+    twice: `/etc/autobot/database-secrets.env` cannot be trusted: `DB_PASSWORD` occurs twice, in lines 2 and 3; repair it or restore it from a backup, nothing was changed
     no assignment: `/etc/autobot/database-secrets.env` cannot be trusted: line 3 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
     not text: `/etc/autobot/database-secrets.env` cannot be trusted: line 3 is not UTF-8 text; repair it or restore it from a backup, nothing was changed
     unbalanced quote: `/etc/autobot/database-secrets.env` cannot be trusted: the quotes in line 2 do not match; repair it or restore it from a backup, nothing was changed

@@ -1,4 +1,4 @@
-//! Secrets: made once, kept, found nowhere but in the files that are theirs, and never made anew while the old ones are in use.
+//! Secrets are generated once, are kept, occur only in their own files, and are never replaced while the old values are in use.
 
 mod become_password;
 mod leaks;

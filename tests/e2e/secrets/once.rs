@@ -1,4 +1,4 @@
-//! One secret is made once, however many runs want to make it.
+//! A secret is generated once, even if several runs need it at the same time.
 
 use std::{collections::BTreeSet, fs};
 
@@ -48,7 +48,7 @@ fn twenty_deploys_at_once_make_one_password() {
 }
 
 #[test]
-fn those_who_do_not_wait_are_told_that_the_node_is_held_and_make_nothing() {
+fn runs_that_do_not_wait_report_that_the_node_is_held_and_generate_nothing() {
     let node = Booted::bare();
     let project = Project::toy(&[("n", &node)], SLOW);
     let first = project.spawn(&["deploy", "--output", "json"]);

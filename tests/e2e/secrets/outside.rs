@@ -1,4 +1,4 @@
-//! Values from outside: each source reaches the node and its users, a new value is a rotation, and nobody else learns it.
+//! External values: each source reaches the node and its users, a new value is a rotation, and the values appear nowhere else.
 
 use std::{
     collections::BTreeSet,
