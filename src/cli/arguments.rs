@@ -124,7 +124,7 @@ pub(super) struct Passwords {
 
 /// How nodes are reached.
 #[derive(Debug, Args)]
-pub(super) struct Way {
+pub(super) struct ConnectionArgs {
     /// Hosts worked on at once
     #[arg(short, long, value_name = "N", default_value_t = 10)]
     pub(super) forks: usize,
@@ -170,7 +170,7 @@ pub(super) struct Way {
     pub(super) become_password_file: Option<PathBuf>,
 }
 
-impl Way {
+impl ConnectionArgs {
     /// The options that stand for variables, in the form of `-e`.
     pub(super) fn variables(&self) -> Vec<String> {
         let options = [
@@ -251,7 +251,7 @@ pub(super) struct Deploy {
     pub(super) wait: Duration,
 
     #[command(flatten)]
-    pub(super) way: Way,
+    pub(super) way: ConnectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -276,7 +276,7 @@ pub(super) struct Health {
     pub(super) output: OutputArgs,
 
     #[command(flatten)]
-    pub(super) way: Way,
+    pub(super) way: ConnectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -300,7 +300,7 @@ pub(super) struct Ping {
     pub(super) output: OutputArgs,
 
     #[command(flatten)]
-    pub(super) way: Way,
+    pub(super) way: ConnectionArgs,
 }
 
 impl Ping {
@@ -345,7 +345,7 @@ pub(super) struct Explain {
 
 impl Selection {
     /// The same, with the variables that options of the connection stand for. Those of `-e` win over them.
-    pub(super) fn reached(&self, way: &Way) -> Self {
+    pub(super) fn reached(&self, way: &ConnectionArgs) -> Self {
         Self { extra_vars: [way.variables(), self.extra_vars.clone()].concat(), ..self.clone() }
     }
 }

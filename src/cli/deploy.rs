@@ -15,12 +15,12 @@ use crate::{event::Mode, report::terminal::Detail};
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn run(given: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyhow::Result<Exit> {
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyhow::Result<Exit> {
     if arguments.syntax_check {
-        return Ok(validate::run(given, &arguments.selection, arguments.output.format));
+        return Ok(validate::run(project_arg, &arguments.selection, arguments.output.format));
     }
     if arguments.listing.is_asked_for() {
-        return Ok(match validate::load(given, &arguments.selection.reached(&arguments.way)) {
+        return Ok(match validate::load(project_arg, &arguments.selection.reached(&arguments.way)) {
             Err(errors) => validate::wrong(&errors, arguments.output.format),
             Ok(plan) => {
                 out::warnings(&plan.warnings);
@@ -38,5 +38,5 @@ pub(super) fn run(given: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyh
         detail: Detail { diff: arguments.diff, verbose },
         detailed_exitcode: arguments.detailed_exitcode,
     };
-    running::on_the_inventory(given, &order)
+    running::on_the_inventory(project_arg, &order)
 }

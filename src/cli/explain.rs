@@ -10,18 +10,18 @@ use super::{
     out, validate,
 };
 use crate::{
-    plan::{self, Explained, Layer, Origin, Told, Variable},
+    plan::{self, Explained, Layer, Origin, ResolvedValue, Variable},
     report::Style,
     role::VarType,
-    source::Place,
+    source::Span,
 };
 
 /// Stands for a value that nobody may see.
 const HIDDEN: &str = "(hidden)";
 
 /// Tells it. Nothing is contacted.
-pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
-    let request = validate::request(given, &arguments.selection());
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
+    let request = validate::request(project_arg, &arguments.selection());
     let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
     match explained {
         Err(errors) => validate::wrong(&errors, arguments.output.format),
@@ -43,7 +43,7 @@ fn all(explained: &Explained, style: Style) -> String {
     let roles = if explained.roles.is_empty() { "no roles".to_owned() } else { explained.roles.join(", ") };
     let mut text = format!("{}: {roles}\n", explained.host);
     for variable in &explained.variables {
-        let (value, note) = told(variable);
+        let (value, note) = format_value(variable);
         let name = title(variable);
         let used = name.chars().count() + 3 + note.chars().count();
         let _ = writeln!(text, "\n{name} = {}{note}", style.fit(&value, used));
@@ -61,8 +61,12 @@ fn all(explained: &Explained, style: Style) -> String {
 /// One variable, with whole values.
 fn in_full(variable: &Variable) -> String {
     let (value, note) = match &variable.value {
-        Told::Known(value @ (Value::Array(_) | Value::Object(_))) => (format!("{value:#}"), String::new()),
-        Told::Known(_) | Told::NeedsFacts | Told::Hidden | Told::Unset | Told::Wrong(_) => told(variable),
+        ResolvedValue::Known(value @ (Value::Array(_) | Value::Object(_))) => (format!("{value:#}"), String::new()),
+        ResolvedValue::Known(_)
+        | ResolvedValue::NeedsFacts
+        | ResolvedValue::Hidden
+        | ResolvedValue::Unset
+        | ResolvedValue::Invalid(_) => format_value(variable),
     };
     let mut text = format!("{} = {value}{note}\n", title(variable));
     let kind = variable.kind.map(VarType::word).filter(|word| !word.is_empty());
@@ -73,10 +77,14 @@ fn in_full(variable: &Variable) -> String {
     let from = source(&variable.origin);
     match &variable.value {
         // A template is told apart from what it comes to.
-        Told::Known(value) if variable.origin.written.as_ref().is_some_and(|written| written != value) => {
+        ResolvedValue::Known(value) if variable.origin.written.as_ref().is_some_and(|written| written != value) => {
             let _ = writeln!(text, "    from {from}: {}", written(&variable.origin));
         }
-        Told::Known(_) | Told::NeedsFacts | Told::Hidden | Told::Unset | Told::Wrong(_) => {
+        ResolvedValue::Known(_)
+        | ResolvedValue::NeedsFacts
+        | ResolvedValue::Hidden
+        | ResolvedValue::Unset
+        | ResolvedValue::Invalid(_) => {
             let _ = writeln!(text, "    from {from}");
         }
     }
@@ -94,14 +102,18 @@ fn title(variable: &Variable) -> String {
 }
 
 /// A value and what is to be said of it.
-fn told(variable: &Variable) -> (String, String) {
+fn format_value(variable: &Variable) -> (String, String) {
     match &variable.value {
-        Told::Known(value) => (shown(value), String::new()),
-        Told::NeedsFacts => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), "  (needs facts)".to_owned()),
-        Told::Hidden if matches!(variable.origin.layer, Layer::Secret(_)) => ("(a secret)".to_owned(), String::new()),
-        Told::Hidden => (variable.origin.written.as_ref().map_or_else(|| HIDDEN.to_owned(), shown), String::new()),
-        Told::Unset => ("(must be set)".to_owned(), String::new()),
-        Told::Wrong(why) => (variable.origin.written.as_ref().map(shown).unwrap_or_default(), format!("  (wrong: {why})")),
+        ResolvedValue::Known(value) => (shown(value), String::new()),
+        ResolvedValue::NeedsFacts => {
+            (variable.origin.written.as_ref().map(shown).unwrap_or_default(), "  (needs facts)".to_owned())
+        }
+        ResolvedValue::Hidden if matches!(variable.origin.layer, Layer::Secret(_)) => ("(a secret)".to_owned(), String::new()),
+        ResolvedValue::Hidden => (variable.origin.written.as_ref().map_or_else(|| HIDDEN.to_owned(), shown), String::new()),
+        ResolvedValue::Unset => ("(must be set)".to_owned(), String::new()),
+        ResolvedValue::Invalid(why) => {
+            (variable.origin.written.as_ref().map(shown).unwrap_or_default(), format!("  (wrong: {why})"))
+        }
     }
 }
 
@@ -131,10 +143,10 @@ fn is_plain(text: &str) -> bool {
 
 fn source(origin: &Origin) -> String {
     let layer = words(&origin.layer);
-    match &origin.place {
+    match &origin.span {
         None => layer,
-        Some(place) if place.file.shown == layer => place.to_string(),
-        Some(place) => format!("{place} ({layer})"),
+        Some(span) if span.file.shown == layer => span.to_string(),
+        Some(span) => format!("{span} ({layer})"),
     }
 }
 
@@ -159,11 +171,11 @@ fn document(explained: &Explained) -> Value {
         .iter()
         .map(|variable| {
             let (state, value, error) = match &variable.value {
-                Told::Known(value) => ("known", Some(value), None),
-                Told::NeedsFacts => ("needs facts", None, None),
-                Told::Hidden => ("hidden", None, None),
-                Told::Unset => ("unset", None, None),
-                Told::Wrong(why) => ("wrong", None, Some(why)),
+                ResolvedValue::Known(value) => ("known", Some(value), None),
+                ResolvedValue::NeedsFacts => ("needs facts", None, None),
+                ResolvedValue::Hidden => ("hidden", None, None),
+                ResolvedValue::Unset => ("unset", None, None),
+                ResolvedValue::Invalid(why) => ("wrong", None, Some(why)),
             };
             json!({
                 "name": variable.name,
@@ -192,11 +204,11 @@ fn origin(origin: &Origin) -> Value {
         Layer::Role(role) => ("role", Some(role)),
         Layer::Secret(role) => ("secret", Some(role)),
     };
-    let at = origin.place.as_ref().map(Place::line_col);
+    let at = origin.span.as_ref().map(Span::line_col);
     json!({
         "layer": layer,
         "of": of,
-        "file": origin.place.as_ref().map(|place| place.file.shown.as_str()),
+        "file": origin.span.as_ref().map(|span| span.file.shown.as_str()),
         "line": at.map(|(line, _)| line),
         "col": at.map(|(_, col)| col),
         "written": origin.written,

@@ -13,7 +13,7 @@ use crate::{event::Mode, report::terminal::Detail};
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn run(given: Option<&Path>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,
@@ -23,5 +23,5 @@ pub(super) fn run(given: Option<&Path>, arguments: &Health, verbose: u8) -> anyh
         detail: Detail { diff: false, verbose },
         detailed_exitcode: false,
     };
-    running::on_the_inventory(given, &order)
+    running::on_the_inventory(project_arg, &order)
 }

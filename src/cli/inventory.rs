@@ -16,12 +16,12 @@ use crate::{
 };
 
 /// Shows what is asked for.
-pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
     let output = match &arguments.command {
         InventoryCommand::List { output } => output.format,
         InventoryCommand::Graph | InventoryCommand::Host { .. } => Output::Text,
     };
-    let shown = load(given, arguments).and_then(|inventory| {
+    let shown = load(project_arg, arguments).and_then(|inventory| {
         let shown = match &arguments.command {
             InventoryCommand::List { output } if output.format == Output::Json => list(&inventory).to_string(),
             InventoryCommand::List { .. } => table(&inventory),
@@ -40,16 +40,20 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Exit {
     }
 }
 
-fn load(given: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
-    let project = project::find_for(given, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
+fn load(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
+    let project = project::find_for(project_arg, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
     let keys = vault::keys(&arguments.inventory.vault)?;
     Inventory::load_with(&sources(&project, &arguments.inventory.sources), &project, &keys)
 }
 
 /// The given inventories, or the project's own.
-pub(super) fn sources(project: &Path, given: &[String]) -> Vec<InventorySource> {
+pub(super) fn sources(project: &Path, project_arg: &[String]) -> Vec<InventorySource> {
     let own = || vec![InventorySource::Path(PathBuf::from(project).join("inventory"))];
-    if given.is_empty() { own() } else { given.iter().map(|given| InventorySource::from_argument(given)).collect() }
+    if project_arg.is_empty() {
+        own()
+    } else {
+        project_arg.iter().map(|project_arg| InventorySource::from_argument(project_arg)).collect()
+    }
 }
 
 fn host(inventory: &Inventory, name: &str) -> Result<AnsibleValue, Diagnostics> {

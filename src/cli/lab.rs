@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// Something is missing on this machine, or the lab resists.
-pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
     let making = match &arguments.command {
         LabCommand::Up(up) => Some(&up.making),
         LabCommand::Down | LabCommand::Status | LabCommand::Ssh(_) | LabCommand::SshConfig | LabCommand::Serve(_) => None,
@@ -33,7 +33,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
     match &arguments.command {
         LabCommand::Up(up_arguments) => {
             require_root()?;
-            return up(given, &lab, &arguments.lab, up_arguments);
+            return up(project_arg, &lab, &arguments.lab, up_arguments);
         }
         LabCommand::Down => {
             require_root()?;
@@ -68,8 +68,8 @@ pub(super) fn require_root() -> Result<()> {
     bail!("labs need root's rights: `sudo {}`", words.unwrap_or_default().join(" "))
 }
 
-fn up(given: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> Result<Exit> {
-    let project = project::find(given);
+fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp) -> Result<Exit> {
+    let project = project::find(project_arg);
     let names = if arguments.names.is_empty() {
         let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
             let keys = vault::keys(&arguments.inventory.vault)?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::Reach,
-    lab::{FileServer, Lab, LabOptions, Missing, Node, Publication, RedisRepo},
+    lab::{FileServer, Lab, LabNode, LabOptions, OnMissing, Publication, RedisRepo},
     plan::{HostPlan, LAB, Plan},
     transport::{SshArguments, Target},
 };
@@ -32,7 +32,7 @@ pub(super) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
     let mut options = LabOptions { id: which.id.clone(), dir: which.dir.clone(), ..LabOptions::default() };
     if let Some(making) = making {
         options.suite.clone_from(&making.suite);
-        options.missing = if making.yes { Missing::Install } else { Missing::Report };
+        options.missing = if making.yes { OnMissing::Install } else { OnMissing::Report };
     }
     Lab::new(options)
 }
@@ -66,7 +66,7 @@ pub(super) fn server() -> Result<[String; 3]> {
 
 /// A lab's nodes, as roles and the engine see them. A host that is not among them cannot be reached through it.
 pub(super) struct Site {
-    nodes: Vec<Node>,
+    nodes: Vec<LabNode>,
     /// What differs from the inventory's variables, by name.
     variables: Vec<(&'static str, String)>,
     /// An inventory that, behind the project's own, leads its hosts to the lab's nodes.
@@ -81,7 +81,7 @@ impl Site {
     /// # Errors
     /// The lab has no node, or its inventory cannot be written.
     pub(super) fn new(lab: &Lab, suite: &str, stand_in: Option<Publication>, redis_repo: Option<String>) -> Result<Self> {
-        let nodes: Vec<Node> = lab.status()?.nodes.into_iter().map(|(node, _)| node).collect();
+        let nodes: Vec<LabNode> = lab.status()?.nodes.into_iter().map(|(node, _)| node).collect();
         let Some(first) = nodes.first() else { bail!("the lab has no node") };
         let [a, b, c, _] = first.address.octets();
         let mut variables = vec![("fleet_subnet", format!("{a}.{b}.{c}.0/24"))];
@@ -152,7 +152,7 @@ pub(super) fn options(which: &WhichLab) -> String {
 }
 
 /// Variables stand with each host, because there they win over those of groups.
-fn inventory_text(lab: &Lab, nodes: &[Node], variables: &[(&str, String)]) -> String {
+fn inventory_text(lab: &Lab, nodes: &[LabNode], variables: &[(&str, String)]) -> String {
     let mut text =
         format!("# The nodes of a lab. Behind the project's inventory, and only with `--limit {GROUP}`.\n{GROUP}:\n  hosts:\n");
     for node in nodes {
@@ -183,7 +183,7 @@ mod tests {
     fn the_inventory_of_a_lab_says_all_that_differs() {
         let lab = Lab::new(LabOptions { dir: "/l".into(), ..LabOptions::default() }).unwrap();
         let [upper, root, console] = ["/u", "/r", "/c"].map(PathBuf::from);
-        let node = Node { name: "db".into(), address: [198, 18, 7, 2].into(), upper, root, console };
+        let node = LabNode { name: "db".into(), address: [198, 18, 7, 2].into(), upper, root, console };
         let variables = [("fleet_subnet", "198.18.7.0/24".to_owned())];
         insta::assert_snapshot!(inventory_text(&lab, &[node], &variables), @r#"
         # The nodes of a lab. Behind the project's inventory, and only with `--limit lab_nodes`.

@@ -101,8 +101,8 @@ fn document(plan: &Plan, asked: &Listing) -> Value {
                 "name": step.name(),
                 "tags": step.tags().collect::<Vec<_>>(),
                 "hosts": given.hosts,
-                "file": step.place().file.shown,
-                "line": step.place().line_col().0,
+                "file": step.span().file.shown,
+                "line": step.span().line_col().0,
             })
         };
         let tasks = roles.iter().flat_map(|given| given.role.steps.iter().map(move |step| task(given, step)));

@@ -18,7 +18,7 @@ use crate::{
     engine::{self, Pong},
     plan::{self, Request},
     source::Diagnostics,
-    transport::{CONNECTING_AT_ONCE, Connection, LinkError, Target, Transport},
+    transport::{CONNECTING_AT_ONCE, ConnectionMethod, LinkError, Target, Transport},
 };
 
 /// What a host came to. `None`: this program failed, which was printed where it happened.
@@ -115,7 +115,7 @@ fn json(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> Value {
     let own = match answer {
         Some(Ok(pong)) => json!({
             "error": pong.facts.as_ref().err().map(ToString::to_string),
-            "host_key": (target.connection == Connection::Ssh).then_some("known"),
+            "host_key": (target.connection == ConnectionMethod::Ssh).then_some("known"),
             "uid": pong.uid,
             "holder": pong.holder.as_ref().map(ToString::to_string),
             "facts": pong.facts.as_ref().ok(),

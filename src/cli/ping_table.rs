@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     engine::Pong,
     report::{Style, harmless},
-    transport::{Connection, LinkError, Target},
+    transport::{ConnectionMethod, LinkError, Target},
 };
 
 /// What is said of a host on which this program panicked.
@@ -147,8 +147,8 @@ pub(super) fn row(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> 
 fn answered(host: String, target: &Target, pong: &Pong) -> Row {
     let good = |text: String| (text, State::Good);
     let (connect, host_key) = match target.connection {
-        Connection::Local => (good("local".to_owned()), open()),
-        Connection::Ssh => (good(milliseconds(pong.times.login)), good("known".to_owned())),
+        ConnectionMethod::Local => (good("local".to_owned()), open()),
+        ConnectionMethod::Ssh => (good(milliseconds(pong.times.login)), good("known".to_owned())),
     };
     let root =
         if pong.uid == 0 { good(milliseconds(pong.times.shell)) } else { (format!("uid {}", pong.uid), State::Noteworthy) };

@@ -8,8 +8,8 @@ use crate::source::Diagnostic;
 ///
 /// # Errors
 /// A directory without `roles/`, or none on the way up.
-pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, Diagnostic> {
-    if let Some(project) = given {
+pub(super) fn find(project_arg: Option<&Path>) -> Result<PathBuf, Diagnostic> {
+    if let Some(project) = project_arg {
         if project.join("roles").is_dir() {
             return Ok(project.to_owned());
         }
@@ -30,10 +30,10 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, Diagnostic> {
 ///
 /// # Errors
 /// As [`find`], unless `inventories` names one and no project is named.
-pub(super) fn find_for(given: Option<&Path>, inventories: &[String]) -> Result<PathBuf, Diagnostic> {
-    match find(given) {
-        Err(_) if given.is_none() && !inventories.is_empty() => here(),
-        Err(error) if given.is_none() => Err(error.help(
+pub(super) fn find_for(project_arg: Option<&Path>, inventories: &[String]) -> Result<PathBuf, Diagnostic> {
+    match find(project_arg) {
+        Err(_) if project_arg.is_none() && !inventories.is_empty() => here(),
+        Err(error) if project_arg.is_none() => Err(error.help(
             "go to the project's directory, name it with `--project DIR`, or name an inventory with `-i`, which works anywhere",
         )),
         found => found,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{arguments::Way, out, sudo};
+use super::{arguments::ConnectionArgs, out, sudo};
 use crate::{
     engine::Reach,
     plan::{self, Plan, Request},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How each host of the plan is reached, and each that is only read. Asks for the password for sudo where the command line says so.
-pub(super) fn of_inventory(plan: &Plan, way: &Way, request: &Request) -> Result<Reach, Diagnostics> {
+pub(super) fn of_inventory(plan: &Plan, way: &ConnectionArgs, request: &Request) -> Result<Reach, Diagnostics> {
     let hosts = plan.hosts.iter().map(|host| (&host.name, host.connection()));
     let lenders = plan.lenders.iter().map(|lender| (&lender.name, lender.connection()));
     of_hosts(hosts.chain(lenders), way, request)
@@ -19,12 +19,12 @@ pub(super) fn of_inventory(plan: &Plan, way: &Way, request: &Request) -> Result<
 
 /// How each of these hosts is reached.
 pub(super) fn of_hosts<'a>(
-    hosts: impl Iterator<Item = (&'a String, &'a plan::Connection)>,
-    way: &Way,
+    hosts: impl Iterator<Item = (&'a String, &'a plan::ConnectionVars)>,
+    way: &ConnectionArgs,
     request: &Request,
 ) -> Result<Reach, Diagnostics> {
     way.note().into_iter().for_each(out::note);
-    let mut wrong = Diagnostics::default();
+    let mut errors = Diagnostics::default();
     let mut reach = Reach::new();
     let connections: Vec<_> = hosts.collect();
     for (name, connection) in connections.iter().copied() {
@@ -32,16 +32,16 @@ pub(super) fn of_hosts<'a>(
             Ok(target) => {
                 reach.insert(name.clone(), target);
             }
-            Err(error) => wrong.push(error),
+            Err(error) => errors.push(error),
         }
     }
-    wrong.into_result(())?;
+    errors.into_result(())?;
     sudo::give(&mut reach, connections.into_iter(), way, request)?;
     Ok(reach)
 }
 
 /// The way to one host, from its `ansible_*` variables.
-fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target, Diagnostic> {
+fn target(name: &str, connection: &plan::ConnectionVars, way: &ConnectionArgs) -> Result<Target, Diagnostic> {
     let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
     let arguments =
         arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
@@ -51,7 +51,7 @@ fn target(name: &str, connection: &plan::Connection, way: &Way) -> Result<Target
         identity: connection.key.as_deref().map(|key| home(Path::new(key))),
         arguments,
         become_root: connection.r#become,
-        connection: if connection.local { transport::Connection::Local } else { transport::Connection::Ssh },
+        connection: if connection.local { transport::ConnectionMethod::Local } else { transport::ConnectionMethod::Ssh },
         host_keys: if way.accept_new_host_keys { HostKeys::AcceptNew } else { HostKeys::Strict },
         connect_timeout: way.connect_timeout,
         ..Target::new(name, connection.host.clone())

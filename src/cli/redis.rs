@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    arguments::{InventoryArgs, Output, OutputArgs, Selection, Way, duration},
+    arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
     exit::Exit,
     out, reach,
     redis_progress::Watched,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     engine::Reach,
     event::Mode,
-    redis_ops::{self, Cleanup, CleanupTarget, Page, Place, Question, Sampling, Trouble, parse_age},
+    redis_ops::{self, Cleanup, CleanupTarget, Operation, OperationError, Page, RedisServer, Sampling, parse_age},
     source::{Diagnostic, Diagnostics},
     transport::{CONNECTING_AT_ONCE, LinkError, Lock, LockRequest, Transport},
 };
@@ -83,7 +83,7 @@ struct Rest {
     output: OutputArgs,
 
     #[command(flatten)]
-    way: Way,
+    way: ConnectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -149,23 +149,23 @@ enum What {
 }
 
 impl RedisCommand {
-    fn parts(&self) -> (Question, &Asked, Duration) {
+    fn parts(&self) -> (Operation, &Asked, Duration) {
         let (question, asked) = match self {
-            Self::Info(asked) => (Question::Info, asked),
-            Self::Memory(asked) => (Question::Memory, asked),
-            Self::Clients(asked) => (Question::Clients, asked),
+            Self::Info(asked) => (Operation::Info, asked),
+            Self::Memory(asked) => (Operation::Memory, asked),
+            Self::Clients(asked) => (Operation::Clients, asked),
             Self::Databases(Databases { sample, time_limit, asked }) => {
-                (Question::Databases(Sampling { keys: *sample, limit: *time_limit }), asked)
+                (Operation::Databases(Sampling { keys: *sample, limit: *time_limit }), asked)
             }
-            Self::Config(Config { matching, asked }) => (Question::Config(matching.clone()), asked),
-            Self::Slowlog(Slowlog { count, asked }) => (Question::Slowlog(*count), asked),
+            Self::Config(Config { matching, asked }) => (Operation::Config(matching.clone()), asked),
+            Self::Slowlog(Slowlog { count, asked }) => (Operation::Slowlog(*count), asked),
             Self::Cleanup(CleanupArguments { what, older_than, check, wait, asked }) => {
                 let target = match what {
                     What::Cache => CleanupTarget::Cache,
                     What::Analytics => CleanupTarget::Analytics,
                 };
                 let cleanup = Cleanup { target, older_than: *older_than, check: *check };
-                return (Question::Cleanup(cleanup), asked, *wait);
+                return (Operation::Cleanup(cleanup), asked, *wait);
             }
         };
         (question, asked, Duration::ZERO)
@@ -176,10 +176,10 @@ impl RedisCommand {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
     let (question, asked, wait) = arguments.command.parts();
     let output = asked.rest.output.format;
-    let (places, reach) = match places(given, asked) {
+    let (places, reach) = match places(project_arg, asked) {
         Ok(found) => found,
         Err(errors) => return Ok(validate::wrong(&errors, output)),
     };
@@ -188,7 +188,7 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
     let lock = if question.writes() {
         Lock::Take(LockRequest { who: options.who, run_id: options.run_id, since: options.started, wait })
     } else {
-        Lock::Look
+        Lock::Observe
     };
     let hosts: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
     let watched = Watched::new(hosts.iter(), question.writes());
@@ -215,41 +215,42 @@ pub(super) fn run(given: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exi
     for host in hosts {
         let came = finished.iter().position(|(name, _)| *name == host).map(|at| finished.swap_remove(at).1);
         // A panic was printed where it happened.
-        let came = came
-            .unwrap_or_else(|| Err(Trouble::Redis("autobot-provision itself failed; this is a bug, please report it".into())));
+        let came = came.unwrap_or_else(|| {
+            Err(OperationError::Redis("autobot-provision itself failed; this is a bug, please report it".into()))
+        });
         answers.add(&host, came);
     }
     Ok(answers.end())
 }
 
 /// The hosts with a Redis, and how they are reached.
-fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, Reach), Diagnostics> {
+fn places(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, RedisServer)>, Reach), Diagnostics> {
     let Rest { inventory, role, limit, extra_vars, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
     let (inventory, role, extra_vars) = (inventory.clone(), role.clone(), extra_vars.clone());
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
-    let (mut plan, request) = validate::load_with_request(given, &selection.reached(way))?;
+    let (mut plan, request) = validate::load_with_request(project_arg, &selection.reached(way))?;
     out::warnings(&plan.warnings);
     let mut places = Vec::new();
     let mut without = Vec::new();
-    let mut wrong = Diagnostics::default();
+    let mut errors = Diagnostics::default();
     for host in &plan.hosts {
-        match Place::of(host) {
+        match RedisServer::of(host) {
             Ok(Some(place)) => places.push((host.name.clone(), place)),
             Ok(None) => without.push(host.name.clone()),
-            Err(more) => wrong.extend(more),
+            Err(more) => errors.extend(more),
         }
     }
-    if places.is_empty() && wrong.is_empty() {
+    if places.is_empty() && errors.is_empty() {
         let none = Diagnostic::error(match without.as_slice() {
             [] => "no host has a role that brings Redis".to_owned(),
             [one] => format!("`{one}` has no role that brings Redis"),
             several => format!("none of {} has a role that brings Redis", several.join(", ")),
         });
-        wrong.push(none.help("give a host role `redis` with `autobot_roles`, or select another one"));
+        errors.push(none.help("give a host role `redis` with `autobot_roles`, or select another one"));
     }
-    wrong.into_result(())?;
+    errors.into_result(())?;
     if named && !without.is_empty() {
         out::note(&format!("left out, because no role of theirs brings Redis: {}", without.join(", ")));
     }
@@ -259,13 +260,13 @@ fn places(given: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Place)>, 
 }
 
 async fn ask_all(
-    places: Vec<(String, Place)>,
+    places: Vec<(String, RedisServer)>,
     mut reach: Reach,
     lock: Lock,
-    question: Question,
+    question: Operation,
     forks: usize,
     watched: &Watched,
-) -> Vec<(String, Result<Page, Trouble>)> {
+) -> Vec<(String, Result<Page, OperationError>)> {
     let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
     let (forks, question) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(question));
     let mut asking = JoinSet::new();
@@ -277,7 +278,7 @@ async fn ask_all(
         asking.spawn(async move {
             // The semaphore is never closed, so a permit always comes.
             let _permit = forks.acquire().await;
-            let came = redis_ops::ask(&transport, &target, lock, &place, &question, &progress).await;
+            let came = redis_ops::run(&transport, &target, lock, &place, &question, &progress).await;
             (name, came)
         });
     }
@@ -297,10 +298,10 @@ struct Answers {
 }
 
 impl Answers {
-    fn add(&mut self, host: &str, came: Result<Page, Trouble>) {
+    fn add(&mut self, host: &str, came: Result<Page, OperationError>) {
         match came {
             Ok(page) => {
-                if self.detailed && page.noteworthy {
+                if self.detailed && page.counts_as_change {
                     self.exit = self.exit.or(Exit::CHANGES);
                 }
                 if self.output == Output::Text {
@@ -317,9 +318,9 @@ impl Answers {
             }
             Err(trouble) => {
                 let (status, exit, help) = match &trouble {
-                    Trouble::Redis(_) => ("failed", Exit::FAILED, None),
-                    Trouble::Link(error @ LinkError::Held { .. }) => ("held", Exit::HELD, error.remedy()),
-                    Trouble::Link(error) => ("unreachable", Exit::UNREACHABLE, error.remedy()),
+                    OperationError::Redis(_) => ("failed", Exit::FAILED, None),
+                    OperationError::Link(error @ LinkError::Held { .. }) => ("held", Exit::HELD, error.remedy()),
+                    OperationError::Link(error) => ("unreachable", Exit::UNREACHABLE, error.remedy()),
                 };
                 self.exit = self.exit.or(exit);
                 if self.output == Output::Text {

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{arguments::Output, out};
-use crate::redis_ops::Progress;
+use crate::redis_ops::ScanProgress;
 
 /// What is over sooner needs no line.
 const SILENCE: Duration = Duration::from_millis(800);
@@ -18,7 +18,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 
 /// The hosts that are asked, with how far each has come.
 pub(super) struct Watched {
-    hosts: Vec<(String, Arc<Progress>)>,
+    hosts: Vec<(String, Arc<ScanProgress>)>,
     /// Whether keys are deleted.
     deletes: bool,
 }
@@ -29,7 +29,7 @@ impl Watched {
     }
 
     /// Where the work on a host counts.
-    pub(super) fn of(&self, host: &str) -> Arc<Progress> {
+    pub(super) fn of(&self, host: &str) -> Arc<ScanProgress> {
         self.hosts.iter().find(|(name, _)| name == host).map(|(_, progress)| Arc::clone(progress)).unwrap_or_default()
     }
 
@@ -51,14 +51,14 @@ impl Watched {
 
     /// How far all of them have come together; none before anything is known.
     fn line(&self) -> Option<String> {
-        let sum = |count: fn(&Progress) -> u64| self.hosts.iter().map(|(_, progress)| count(progress)).sum::<u64>();
-        let (expected, seen) = (sum(Progress::expected), sum(Progress::seen));
+        let sum = |count: fn(&ScanProgress) -> u64| self.hosts.iter().map(|(_, progress)| count(progress)).sum::<u64>();
+        let (expected, seen) = (sum(ScanProgress::expected), sum(ScanProgress::seen));
         let percent = seen.saturating_mul(100).checked_div(expected)?;
         let hosts = match self.hosts.as_slice() {
             [(one, _)] => one.clone(),
             several => format!("{} hosts", several.len()),
         };
-        let deleted = if self.deletes { format!(", {} deleted", sum(Progress::deleted)) } else { String::new() };
+        let deleted = if self.deletes { format!(", {} deleted", sum(ScanProgress::deleted)) } else { String::new() };
         Some(format!("{hosts}: {percent} % of {expected} keys looked at{deleted}"))
     }
 
@@ -138,11 +138,11 @@ mod tests {
         let (one, two) = (watched(&["database_vm"], false), watched(&["database_vm", "slm"], true));
         assert_eq!((one.line(), two.line()), (None, None));
         one.of("database_vm").expect(3);
-        one.of("database_vm").saw(2);
+        one.of("database_vm").add_examined(2);
         two.of("database_vm").expect(5000);
-        two.of("database_vm").saw(9000);
+        two.of("database_vm").add_examined(9000);
         two.of("slm").expect(5000);
-        two.of("slm").deleted_more(7);
+        two.of("slm").add_deleted(7);
         assert_eq!(one.line().unwrap(), "database_vm: 66 % of 3 keys looked at");
         assert_eq!(two.line().unwrap(), "2 hosts: 50 % of 10000 keys looked at, 7 deleted");
     }
@@ -150,8 +150,8 @@ mod tests {
     #[test]
     fn an_interrupted_cleanup_says_what_it_deleted_where() {
         let cleanup = watched(&["database_vm", "slm"], true);
-        cleanup.of("database_vm").deleted_more(12_000);
-        cleanup.of("slm").deleted_more(1);
+        cleanup.of("database_vm").add_deleted(12_000);
+        cleanup.of("slm").add_deleted(1);
         insta::assert_snapshot!(cleanup.interrupted(), @"interrupted; confirmed as deleted by then: 12000 keys of database_vm, 1 key of slm; the same command deletes the rest");
         assert_eq!(cleanup.interrupted_json()["slm"], json!({"status": "interrupted", "error": "interrupted", "deleted": 1}));
         let look = watched(&["slm"], false);

@@ -16,7 +16,7 @@ use super::{
     lab_arguments::{Rehearse, WhichLab},
     lab_nodes::{self, Site},
     out,
-    running::{self, Came},
+    running::{self, RunOutcome},
     runtime::{self, Interrupts},
     validate,
     watching::Watching,
@@ -27,7 +27,7 @@ use crate::{
     lab::{FileServer, Lab, NewNode},
     outside::StandIns,
     plan::{self, HostPlan, Plan, Request},
-    report::{terminal::Detail, took},
+    report::{format_duration, terminal::Detail},
     source::{Diagnostic, Diagnostics},
     vault::Keyring,
 };
@@ -36,8 +36,8 @@ use crate::{
 ///
 /// # Errors
 /// The lab cannot be made, or resists when it is removed.
-pub(super) fn run(given: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let (plan, Request { project, vault: keys, .. }) = match validate::load_with_request(given, &arguments.selection) {
+pub(super) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
+    let (plan, Request { project, vault: keys, .. }) = match validate::load_with_request(project_arg, &arguments.selection) {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
     };
@@ -148,12 +148,12 @@ struct Rehearsal<'a> {
 /// What a part of the rehearsal came to.
 struct Verdict {
     part: &'static str,
-    came: Part,
+    came: PhaseResult,
     duration: Duration,
 }
 
 #[derive(Clone)]
-enum Part {
+enum PhaseResult {
     Ok(&'static str),
     Failed(String),
     Interrupted,
@@ -174,10 +174,10 @@ impl Rehearsal<'_> {
             let own = &self.arguments.selection.inventory.sources;
             out::line(&lab_nodes::look_around(&self.lab, &self.which, site, Some(own)));
         }
-        let any = |wanted: fn(&Part) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.came));
-        Ok(if any(|came| matches!(came, Part::Interrupted)) {
+        let any = |wanted: fn(&PhaseResult) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.came));
+        Ok(if any(|came| matches!(came, PhaseResult::Interrupted)) {
             Exit::INTERRUPTED
-        } else if any(|came| matches!(came, Part::Failed(_))) {
+        } else if any(|came| matches!(came, PhaseResult::Failed(_))) {
             Exit::FAILED
         } else {
             Exit::DONE
@@ -188,9 +188,9 @@ impl Rehearsal<'_> {
         out::line(&format!("\n== {part}: {text}"));
     }
 
-    fn judge(&mut self, part: &'static str, begun: Instant, came: Part) {
+    fn record_phase(&mut self, part: &'static str, begun: Instant, came: PhaseResult) {
         let duration = begun.elapsed();
-        out::line(&format!("{part} took {}", took(duration)));
+        out::line(&format!("{part} took {}", format_duration(duration)));
         self.verdicts.push(Verdict { part, came, duration });
     }
 
@@ -219,15 +219,15 @@ impl Rehearsal<'_> {
             }
         };
         let (site, came) = match booted {
-            _ if interrupted => (None, Part::Interrupted),
-            Ok(Ok(site)) => (Some(site), Part::Ok("")),
+            _ if interrupted => (None, PhaseResult::Interrupted),
+            Ok(Ok(site)) => (Some(site), PhaseResult::Ok("")),
             Ok(Err(error)) => {
                 out::error(&format!("{error:#}"));
-                (None, Part::Failed("see above".to_owned()))
+                (None, PhaseResult::Failed("see above".to_owned()))
             }
-            Err(error) => (None, Part::Failed(error.to_string())),
+            Err(error) => (None, PhaseResult::Failed(error.to_string())),
         };
-        self.judge("boot", begun, came);
+        self.record_phase("boot", begun, came);
         site
     }
 
@@ -245,15 +245,15 @@ impl Rehearsal<'_> {
                 Ok(plan) => self.pass(part, mode, plan, site, interrupts).await,
                 Err(errors) => {
                     out::diagnostics(&errors);
-                    Part::Failed("the project's files do not fit the lab's variables".to_owned())
+                    PhaseResult::Failed("the project's files do not fit the lab's variables".to_owned())
                 }
             };
-            self.judge(part, begun, came.clone());
+            self.record_phase(part, begun, came.clone());
             match came {
-                Part::Ok(_) => {}
+                PhaseResult::Ok(_) => {}
                 // What changes twice can be healthy all the same.
-                Part::Failed(_) if part == AGAIN => {}
-                Part::Failed(_) | Part::Interrupted => return,
+                PhaseResult::Failed(_) if part == AGAIN => {}
+                PhaseResult::Failed(_) | PhaseResult::Interrupted => return,
             }
         }
     }
@@ -278,28 +278,28 @@ impl Rehearsal<'_> {
         })
     }
 
-    async fn pass(&mut self, part: &str, mode: Mode, mut plan: Plan, site: &Site, interrupts: &mut Interrupts) -> Part {
+    async fn pass(&mut self, part: &str, mode: Mode, mut plan: Plan, site: &Site, interrupts: &mut Interrupts) -> PhaseResult {
         if let Err(error) = self.stand_ins.give(&mut plan) {
-            return Part::Failed(format!("{error:#}"));
+            return PhaseResult::Failed(format!("{error:#}"));
         }
         let reach = match site.reach(&self.lab, &plan) {
             Ok(reach) => reach,
-            Err(error) => return Part::Failed(format!("{error:#}")),
+            Err(error) => return PhaseResult::Failed(format!("{error:#}")),
         };
         let options = running::options(mode, self.hosts.len(), Duration::ZERO);
         let detail = Detail { diff: false, verbose: self.verbose };
         let mut reporter = Watching::new(running::reporter(Output::Text, detail));
         match running::run_to_end(plan, reach, options, &mut reporter, interrupts).await {
-            Came::Interrupted => Part::Interrupted,
-            Came::Through(tally) if tally.exit_code(false) != 0 => Part::Failed("see above".to_owned()),
-            Came::Through(_) if !reporter.unpredicted.is_empty() => {
-                Part::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))
+            RunOutcome::Interrupted => PhaseResult::Interrupted,
+            RunOutcome::Completed(tally) if tally.exit_code(false) != 0 => PhaseResult::Failed("see above".to_owned()),
+            RunOutcome::Completed(_) if !reporter.unpredicted.is_empty() => {
+                PhaseResult::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))
             }
-            Came::Through(_) if part == AGAIN && !reporter.changed.is_empty() => {
-                Part::Failed(format!("changed again: {}", reporter.changed.join(", ")))
+            RunOutcome::Completed(_) if part == AGAIN && !reporter.changed.is_empty() => {
+                PhaseResult::Failed(format!("changed again: {}", reporter.changed.join(", ")))
             }
-            Came::Through(_) if part == AGAIN => Part::Ok("nothing changed"),
-            Came::Through(_) => Part::Ok(""),
+            RunOutcome::Completed(_) if part == AGAIN => PhaseResult::Ok("nothing changed"),
+            RunOutcome::Completed(_) => PhaseResult::Ok(""),
         }
     }
 
@@ -308,14 +308,14 @@ impl Rehearsal<'_> {
         let begun = Instant::now();
         let lab = self.lab.clone();
         let came = match tokio::task::spawn_blocking(move || lab.down()).await {
-            Ok(Ok(())) => Part::Ok(""),
+            Ok(Ok(())) => PhaseResult::Ok(""),
             Ok(Err(error)) => {
                 let again = format!("`{} lab down{}` goes on", lab_nodes::PROGRAM, lab_nodes::options(&self.which));
-                Part::Failed(format!("{error:#}; {again}"))
+                PhaseResult::Failed(format!("{error:#}; {again}"))
             }
-            Err(error) => Part::Failed(error.to_string()),
+            Err(error) => PhaseResult::Failed(error.to_string()),
         };
-        self.judge("tear down", begun, came);
+        self.record_phase("tear down", begun, came);
     }
 
     /// The verdict: a line for each part.
@@ -324,11 +324,11 @@ impl Rehearsal<'_> {
         let width = self.verdicts.iter().map(|verdict| verdict.part.len()).max().unwrap_or_default();
         for Verdict { part, came, duration } in &self.verdicts {
             let (word, text) = match came {
-                Part::Ok(text) => ("ok", *text),
-                Part::Failed(reason) => ("failed", reason.as_str()),
-                Part::Interrupted => ("interrupted", ""),
+                PhaseResult::Ok(text) => ("ok", *text),
+                PhaseResult::Failed(reason) => ("failed", reason.as_str()),
+                PhaseResult::Interrupted => ("interrupted", ""),
             };
-            out::line(format!("{part:<width$}  {word:<11}  {:>12}  {text}", took(*duration)).trim_end());
+            out::line(format!("{part:<width$}  {word:<11}  {:>12}  {text}", format_duration(*duration)).trim_end());
         }
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    arguments::{Output, Selection, Way},
+    arguments::{ConnectionArgs, Output, Selection},
     exit::Exit,
     out, reach,
     runtime::{self, Interrupts},
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// What is to be done with the hosts of an inventory.
 pub(super) struct Order<'a> {
     pub(super) selection: &'a Selection,
-    pub(super) way: &'a Way,
+    pub(super) way: &'a ConnectionArgs,
     pub(super) mode: Mode,
     /// How long to wait for a node that another run holds.
     pub(super) wait: Duration,
@@ -45,9 +45,9 @@ pub(super) struct Order<'a> {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
+pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
-    let loaded = validate::load_with_request(given, &selection).and_then(|(mut plan, request)| {
+    let loaded = validate::load_with_request(project_arg, &selection).and_then(|(mut plan, request)| {
         something_is_left(&plan, order.mode)?;
         match order.mode {
             Mode::Check | Mode::Apply => {}
@@ -69,15 +69,15 @@ pub(super) fn on_the_inventory(given: Option<&Path>, order: &Order<'_>) -> anyho
     let came = runtime::block_on(async |interrupts: &mut Interrupts| {
         let fetched = tokio::select! {
             fetched = outside::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
-            () = interrupts.next() => return Ok(Came::Interrupted),
+            () = interrupts.next() => return Ok(RunOutcome::Interrupted),
         };
         out::warnings(&fetched?);
         Ok(run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await)
     })?;
     Ok(match came {
         Err(errors) => validate::wrong(&errors, order.output),
-        Ok(Came::Interrupted) => Exit::INTERRUPTED,
-        Ok(Came::Through(tally)) => Exit(tally.exit_code(order.detailed_exitcode)),
+        Ok(RunOutcome::Interrupted) => Exit::INTERRUPTED,
+        Ok(RunOutcome::Completed(tally)) => Exit(tally.exit_code(order.detailed_exitcode)),
     })
 }
 
@@ -118,9 +118,9 @@ fn something_is_left(plan: &Plan, mode: Mode) -> Result<(), Diagnostics> {
 }
 
 /// How a run ended.
-pub(super) enum Came {
+pub(super) enum RunOutcome {
     /// It came to its end.
-    Through(Tally),
+    Completed(Tally),
     /// Ctrl-C or a request to terminate.
     Interrupted,
 }
@@ -132,7 +132,7 @@ pub(super) async fn run_to_end(
     options: Options,
     reporter: &mut dyn Reporter,
     interrupts: &mut Interrupts,
-) -> Came {
+) -> RunOutcome {
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut tally = Tally::default();
     let mut tick = tokio::time::interval(TICK);
@@ -140,12 +140,12 @@ pub(super) async fn run_to_end(
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                None => return Came::Through(tally),
+                None => return RunOutcome::Completed(tally),
                 Some(event) => {
                     tally.event(&event);
                     reporter.event(&event);
                     if let Event::RunFinished { .. } = event {
-                        return Came::Through(tally);
+                        return RunOutcome::Completed(tally);
                     }
                 }
             },
@@ -157,7 +157,7 @@ pub(super) async fn run_to_end(
     run.abort();
     let _ = run.await;
     reporter.interrupted();
-    Came::Interrupted
+    RunOutcome::Interrupted
 }
 
 /// The options of a run that starts now.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{arguments::Way, terminal};
+use super::{arguments::ConnectionArgs, terminal};
 use crate::{
     engine::Reach,
-    outside::{self, Outside, Source, password_of},
-    plan::{Connection, Request},
+    outside::{self, ExternalValue, Source, read_password},
+    plan::{ConnectionVars, Request},
     secret::{Secret, SecretRef},
     source::{Diagnostic, Diagnostics, home},
 };
@@ -17,8 +17,8 @@ use crate::{
 /// Every source that gives no password. Nothing was contacted.
 pub(super) fn give<'a>(
     reach: &mut Reach,
-    hosts: impl Iterator<Item = (&'a String, &'a Connection)>,
-    way: &Way,
+    hosts: impl Iterator<Item = (&'a String, &'a ConnectionVars)>,
+    way: &ConnectionArgs,
     request: &Request,
 ) -> Result<(), Diagnostics> {
     let common = common(way).map_err(|error| Diagnostics(vec![error]))?;
@@ -35,11 +35,11 @@ pub(super) fn give<'a>(
 }
 
 /// The password of the command line.
-fn common(way: &Way) -> Result<Option<Secret>, Diagnostic> {
+fn common(way: &ConnectionArgs) -> Result<Option<Secret>, Diagnostic> {
     let password = if way.ask_become_pass {
         terminal::ask("BECOME password: ", "the password for sudo", "--become-password-file")?
     } else if let Some(path) = &way.become_password_file {
-        let bytes = password_of(&home(Path::new(path)), "become", "password for sudo")?;
+        let bytes = read_password(&home(Path::new(path)), "become", "password for sudo")?;
         let text = std::str::from_utf8(&bytes).map(str::to_owned);
         text.map_err(|_| Diagnostic::error(format!("the password for sudo in `{}` is not UTF-8 text", path.display())))?.into()
     } else {
@@ -60,7 +60,7 @@ fn common(way: &Way) -> Result<Option<Secret>, Diagnostic> {
 struct Fetched(Vec<(Source, Secret)>);
 
 impl Fetched {
-    fn password(&mut self, outside: &Outside, host: &str, request: &Request) -> Result<Secret, Diagnostic> {
+    fn password(&mut self, outside: &ExternalValue, host: &str, request: &Request) -> Result<Secret, Diagnostic> {
         if let Some((_, known)) = self.0.iter().find(|(source, _)| *source == outside.source) {
             return Ok(known.clone());
         }

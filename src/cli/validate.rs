@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Loads everything for every host.
-pub(super) fn run(given: Option<&Path>, selection: &Selection, output: Output) -> Exit {
-    match load(given, selection) {
+pub(super) fn run(project_arg: Option<&Path>, selection: &Selection, output: Output) -> Exit {
+    match load(project_arg, selection) {
         Err(errors) => wrong(&errors, output),
         Ok(plan) => {
             out::warnings(&plan.warnings);
@@ -33,19 +33,19 @@ pub(super) fn run(given: Option<&Path>, selection: &Selection, output: Output) -
 }
 
 /// Loads and checks the project for the selected hosts.
-pub(super) fn load(given: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
-    plan::load(&request(given, selection)?)
+pub(super) fn load(project_arg: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
+    plan::load(&request(project_arg, selection)?)
 }
 
 /// The same, with what the command line asks for.
-pub(super) fn load_with_request(given: Option<&Path>, selection: &Selection) -> Result<(Plan, Request), Diagnostics> {
-    let request = request(given, selection)?;
+pub(super) fn load_with_request(project_arg: Option<&Path>, selection: &Selection) -> Result<(Plan, Request), Diagnostics> {
+    let request = request(project_arg, selection)?;
     Ok((plan::load(&request)?, request))
 }
 
 /// What the command line asks for, with the passwords of Ansible Vault.
-pub(super) fn request(given: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
-    let project = project::find(given).map_err(|error| Diagnostics(vec![error]))?;
+pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
+    let project = project::find(project_arg).map_err(|error| Diagnostics(vec![error]))?;
     Ok(Request {
         inventories: inventory::sources(&project, &selection.inventory.sources),
         project,

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::{arguments::Passwords, terminal};
 use crate::{
-    outside::password_of,
-    source::{Diagnostic, Diagnostics, Place, SourceFile, home},
+    outside::read_password,
+    source::{Diagnostic, Diagnostics, SourceFile, Span, home},
     vault::Keyring,
 };
 
@@ -27,17 +27,16 @@ pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
             None => (DEFAULT, id.as_str()),
         };
         if source.is_empty() {
-            let place = Place::new(&SourceFile::new("--vault-id", id.as_str()), 0..id.len());
-            wrong
-                .push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(place).help("the source is a file, or `prompt`"));
+            let span = Span::new(&SourceFile::new("--vault-id", id.as_str()), 0..id.len());
+            wrong.push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(span).help("the source is a file, or `prompt`"));
         } else {
-            let password = if source == "prompt" { ask(label) } else { password_of(&home(Path::new(source)), label, VAULT) };
+            let password = if source == "prompt" { ask(label) } else { read_password(&home(Path::new(source)), label, VAULT) };
             add(&mut keys, label, wrong.keep(password));
         }
     }
     // An empty variable of the environment names no file.
     for path in arguments.vault_password_file.iter().filter(|path| !path.as_os_str().is_empty()) {
-        add(&mut keys, DEFAULT, wrong.keep(password_of(&home(path), DEFAULT, VAULT)));
+        add(&mut keys, DEFAULT, wrong.keep(read_password(&home(path), DEFAULT, VAULT)));
     }
     if arguments.ask_vault_pass {
         add(&mut keys, DEFAULT, wrong.keep(ask(DEFAULT)));

@@ -12,23 +12,23 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    host::{NotAsked, Round, Trouble},
-    prediction::{Prediction, due, judge_health},
+    host::{HostError, NotAsked, QuestionRound},
+    prediction::{Prediction, due, evaluate_health},
     ready::until_ready,
     redact::{redact, redacted},
     secrets::{self, Secrets},
     send,
-    work::{Body, Work},
+    work::{ItemAction, RunItem},
 };
 use crate::{
     event::{Event, HostStatus, Outcome, Status},
     plan::{Handler, HandlerAction, SecretSpec, Task},
     question::{
         Answers, Questions,
-        path::{Look, PathState},
+        path::{PathQuery, PathState},
         pending::{self, Due, Pending},
     },
-    resource::{Change, Is, Resource, Verdict, unit_functions},
+    resource::{Change, NodeState, Resource, Verdict, unit_functions},
     script::Script,
     secret::{SecretValues, generate},
     transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
@@ -45,9 +45,9 @@ pub(super) struct End {
 }
 
 /// A host while it is being changed.
-pub(super) struct Applying<'a> {
+pub(super) struct ApplyRun<'a> {
     host: &'a str,
-    works: Vec<Work>,
+    items: Vec<RunItem>,
     secrets: Secrets,
     answers: Answers,
     events: &'a UnboundedSender<Event>,
@@ -88,13 +88,13 @@ impl From<NotAsked> for Failure {
     }
 }
 
-impl<'a> Applying<'a> {
+impl<'a> ApplyRun<'a> {
     pub(super) fn new(host: &'a str, prediction: Prediction, answers: Answers, events: &'a UnboundedSender<Event>) -> Self {
-        let Prediction { works, secrets } = prediction;
-        let stale_from = works.len();
+        let Prediction { items, secrets } = prediction;
+        let stale_from = items.len();
         Self {
             host,
-            works,
+            items,
             secrets,
             answers,
             events,
@@ -109,16 +109,16 @@ impl<'a> Applying<'a> {
 }
 
 /// Works through all items in order.
-pub(super) async fn run<C: Channel>(host: &mut Applying<'_>, channel: &mut C) -> Result<End, Trouble> {
+pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C) -> Result<End, HostError> {
     let mut status = HostStatus::Ok;
-    for index in 0..host.works.len() {
+    for index in 0..host.items.len() {
         let begun = Instant::now();
         let mut outcome = match host.item(index, channel).await {
             Ok(outcome) => outcome,
             Err(Failure::Link(error)) => {
                 let outcome = Outcome { duration: begun.elapsed(), ..Outcome::failed(error.to_string()) };
                 host.tell(index, outcome);
-                return Err(Trouble::Link(error));
+                return Err(HostError::Link(error));
             }
             Err(Failure::Item(error)) => Outcome::failed(error),
         };
@@ -144,7 +144,7 @@ pub(super) async fn run<C: Channel>(host: &mut Applying<'_>, channel: &mut C) ->
     Ok(end)
 }
 
-impl Applying<'_> {
+impl ApplyRun<'_> {
     /// The secrets that are known by now.
     pub(super) fn values(&self) -> &SecretValues {
         &self.secrets.values
@@ -155,22 +155,22 @@ impl Applying<'_> {
             // The change before this one turned out to be there already, so nothing has asked for us.
             self.ask(index, channel).await?;
         }
-        self.quiet = self.works[index].is_quiet();
+        self.quiet = self.items[index].is_quiet();
         // Taken out while it is worked on, so that the rest of `self` stays usable.
-        let body = std::mem::replace(&mut self.works[index].body, Body::Skipped);
+        let body = std::mem::replace(&mut self.items[index].body, ItemAction::Skipped);
         let outcome = match &body {
-            Body::Skipped => Ok(self.works[index].predicted.clone()),
-            Body::Secret(spec) => self.secret(index, spec, channel).await,
-            Body::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
-            Body::Handler(handler) => self.handler(index, handler, channel).await,
-            Body::Health(resource) => Ok(judge_health(resource.as_ref(), &self.is())),
-            Body::Exercise(exercise) => match exercise.skipped(&self.is()) {
+            ItemAction::Skipped => Ok(self.items[index].predicted.clone()),
+            ItemAction::Secret(spec) => self.secret(index, spec, channel).await,
+            ItemAction::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
+            ItemAction::Handler(handler) => self.handler(index, handler, channel).await,
+            ItemAction::Health(resource) => Ok(evaluate_health(resource.as_ref(), &self.is())),
+            ItemAction::Exercise(exercise) => match exercise.skipped(&self.is()) {
                 Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
                 Ok(Some(reason)) => Ok(Outcome::new(Status::Skipped, reason)),
                 Ok(None) => Ok(exercised(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
             },
         };
-        self.works[index].body = body;
+        self.items[index].body = body;
         outcome
     }
 
@@ -181,7 +181,7 @@ impl Applying<'_> {
         resource: &dyn Resource,
         channel: &mut C,
     ) -> Result<Outcome, Failure> {
-        let predicted = self.works[index].pending();
+        let predicted = self.items[index].pending();
         let marks: Vec<String> = task.notify.iter().map(|handler| pending::mark_name(&task.role, handler)).collect();
         let change = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
@@ -191,7 +191,7 @@ impl Applying<'_> {
                 }
                 let by = self.done_by.get(&index).or(self.latest.as_ref());
                 let summary = note.or_else(|| by.map(|name| format!("by `{name}`"))).unwrap_or_default();
-                return Ok(Outcome { diff: self.works[index].predicted.diff.clone(), ..Outcome::new(Status::Changed, summary) });
+                return Ok(Outcome { diff: self.items[index].predicted.diff.clone(), ..Outcome::new(Status::Changed, summary) });
             }
             Verdict::Converged { note } => return Ok(Outcome::new(Status::Ok, note.unwrap_or_default())),
             Verdict::Refused(reason) => return Err(Failure::Item(reason)),
@@ -217,10 +217,10 @@ impl Applying<'_> {
             }
         }
         self.latest = Some(task.name.clone());
-        if resource.far_reaching() {
+        if resource.may_satisfy_later_tasks() {
             self.note_done(index, &task.name);
         }
-        let diff = if predicted { self.works[index].predicted.diff.clone() } else { change.diff };
+        let diff = if predicted { self.items[index].predicted.diff.clone() } else { change.diff };
         Ok(Outcome { diff, ..Outcome::new(Status::Changed, change.summary) })
     }
 
@@ -243,8 +243,8 @@ impl Applying<'_> {
         }
         let mut questions = Questions::default();
         resource.questions(&mut questions);
-        if resource.far_reaching() {
-            self.works[index + 1..].iter().filter(|work| work.pending()).for_each(|work| work.questions(&mut questions));
+        if resource.may_satisfy_later_tasks() {
+            self.items[index + 1..].iter().filter(|work| work.pending()).for_each(|work| work.questions(&mut questions));
         }
         self.frame(index, &scripts, questions, channel).await?;
         let because = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
@@ -260,9 +260,9 @@ impl Applying<'_> {
     fn note_done(&mut self, index: usize, name: &str) {
         let is = self.is();
         let done =
-            |work: &Work| matches!(work.resource().map(|resource| resource.compare(&is)), Some(Ok(Verdict::Converged { .. })));
+            |work: &RunItem| matches!(work.resource().map(|resource| resource.compare(&is)), Some(Ok(Verdict::Converged { .. })));
         let found: Vec<usize> =
-            (index + 1..self.works.len()).filter(|at| self.works[*at].pending() && done(&self.works[*at])).collect();
+            (index + 1..self.items.len()).filter(|at| self.items[*at].pending() && done(&self.items[*at])).collect();
         for at in found {
             self.done_by.entry(at).or_insert_with(|| name.to_owned());
         }
@@ -275,7 +275,7 @@ impl Applying<'_> {
             // A task before this one, such as a package's installation, has made it in the meantime: it is kept.
             self.secrets.values.insert(spec.secret.clone(), value);
             let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
-            return Ok(Outcome { summary: by, ..self.works[index].predicted.clone() });
+            return Ok(Outcome { summary: by, ..self.items[index].predicted.clone() });
         }
         if let Some(reason) = self.lost(index, spec)? {
             return Err(Failure::Item(reason));
@@ -286,7 +286,7 @@ impl Applying<'_> {
         let known = self.secrets.values.clone();
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
-        questions.ask::<PathState>(Look::content(&spec.file));
+        questions.ask::<PathState>(PathQuery::content(&spec.file));
         self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be taken for secrets where people read them.
         self.secrets.values = known;
@@ -294,14 +294,18 @@ impl Applying<'_> {
             return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
         }
         self.latest = Some(format!("secret {}", spec.secret.name));
-        Ok(self.works[index].predicted.clone())
+        Ok(self.items[index].predicted.clone())
     }
 
     /// Why the secret must not be made after all: by now it is known that the task behind it would overwrite another value.
     fn lost(&self, index: usize, spec: &SecretSpec) -> Result<Option<String>, Failure> {
-        let user = self.works[index + 1..].iter().find_map(|work| match &work.body {
-            Body::Task(_, resource) => Some(resource),
-            Body::Secret(_) | Body::Skipped | Body::Handler { .. } | Body::Health(_) | Body::Exercise(_) => None,
+        let user = self.items[index + 1..].iter().find_map(|work| match &work.body {
+            ItemAction::Task(_, resource) => Some(resource),
+            ItemAction::Secret(_)
+            | ItemAction::Skipped
+            | ItemAction::Handler { .. }
+            | ItemAction::Health(_)
+            | ItemAction::Exercise(_) => None,
         });
         let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
         Ok(match user.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
@@ -316,8 +320,8 @@ impl Applying<'_> {
 
     async fn handler<C: Channel>(&mut self, index: usize, handler: &Handler, channel: &mut C) -> Result<Outcome, Failure> {
         let due = due(handler, &self.answers).map_err(Failure::Item)?;
-        if due == Due::Nothing && !self.works[index].pending() {
-            return Ok(self.works[index].predicted.clone());
+        if due == Due::Nothing && !self.items[index].pending() {
+            return Ok(self.items[index].predicted.clone());
         }
         let marks = self.answers.get::<Pending>(&()).map_err(|error| Failure::Item(error.to_string()))?.to_settle(&handler.marks);
         let mut scripts = Vec::new();
@@ -339,8 +343,8 @@ impl Applying<'_> {
         self.frame(index, &scripts, questions, channel).await?;
         if due != Due::Nothing {
             self.latest = Some(handler.name.clone());
-            let predicted = &self.works[index].predicted;
-            let why = if self.works[index].pending() { predicted.summary.as_str() } else { "notified" };
+            let predicted = &self.items[index].predicted;
+            let why = if self.items[index].pending() { predicted.summary.as_str() } else { "notified" };
             return Ok(Outcome::new(Status::Changed, why));
         }
         Ok(Outcome::new(Status::Changed, "its unit was started since"))
@@ -354,17 +358,17 @@ impl Applying<'_> {
         mut questions: Questions,
         channel: &mut C,
     ) -> Result<(), Failure> {
-        send(self.events, Event::ItemStarted { host: self.host.to_owned(), item: self.works[index].item.clone() });
+        send(self.events, Event::ItemStarted { host: self.host.to_owned(), item: self.items[index].item.clone() });
         self.questions_to_next(index + 1, &mut questions);
         let mut steps = Vec::with_capacity(scripts.len() + 1);
         for script in scripts {
             steps.push(Step::new(script, &self.secrets.values)?);
         }
-        let round = if questions.is_empty() { None } else { Some(Round::new(questions)?) };
-        steps.extend(round.as_ref().map(Round::step));
+        let round = if questions.is_empty() { None } else { Some(QuestionRound::new(questions)?) };
+        steps.extend(round.as_ref().map(QuestionRound::step));
         let wanted = steps.len();
         let outputs = {
-            let (events, host, id, values) = (self.events, self.host, &self.works[index].item.id, &self.secrets.values);
+            let (events, host, id, values) = (self.events, self.host, &self.items[index].item.id, &self.secrets.values);
             let quiet = self.quiet;
             let mut progress = |line: &str| {
                 if quiet {
@@ -390,23 +394,23 @@ impl Applying<'_> {
     /// The questions of all items from `first` to the next that is due; of the whole run when none is. Secrets are due together with the task
     /// behind them, for whose sake they are made.
     fn questions_to_next(&mut self, first: usize, questions: &mut Questions) {
-        let count = self.works.len();
-        let next = (first..count).find(|later| self.works[*later].pending());
-        let user = next.and_then(|next| (next..count).find(|later| !matches!(self.works[*later].body, Body::Secret(_))));
+        let count = self.items.len();
+        let next = (first..count).find(|later| self.items[*later].pending());
+        let user = next.and_then(|next| (next..count).find(|later| !matches!(self.items[*later].body, ItemAction::Secret(_))));
         let (asked, stale_from) = match user.or(next) {
             Some(last) => (first..last + 1, last + 1),
             None => (0..count, count),
         };
         self.all_fresh = asked == (0..count);
-        self.works[asked].iter().for_each(|work| work.questions(questions));
+        self.items[asked].iter().for_each(|work| work.questions(questions));
         self.stale_from = stale_from;
     }
 
     /// Asks for everything once more: the last change turned out to be there already, so no frame has.
-    async fn ask_everything<C: Channel>(&mut self, channel: &mut C) -> Result<(), Trouble> {
+    async fn ask_everything<C: Channel>(&mut self, channel: &mut C) -> Result<(), HostError> {
         let mut questions = Questions::default();
-        self.works.iter().for_each(|work| work.questions(&mut questions));
-        let round = Round::new(questions)?;
+        self.items.iter().for_each(|work| work.questions(&mut questions));
+        let round = QuestionRound::new(questions)?;
         let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
         self.answers.absorb(round.read(outputs.first()));
         Ok(())
@@ -419,28 +423,28 @@ impl Applying<'_> {
         if questions.is_empty() {
             return Ok(());
         }
-        let round = Round::new(questions)?;
+        let round = QuestionRound::new(questions)?;
         let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
         self.answers.absorb(round.read(outputs.first()));
         Ok(())
     }
 
-    fn is(&self) -> Is<'_> {
-        Is { answers: &self.answers, secrets: &self.secrets.values }
+    fn is(&self) -> NodeState<'_> {
+        NodeState { answers: &self.answers, secrets: &self.secrets.values }
     }
 
     fn progress(&self, index: usize, text: &str) {
         let text = redact(text, &self.secrets.values);
-        send(self.events, Event::ItemProgress { host: self.host.to_owned(), id: self.works[index].item.id.clone(), text });
+        send(self.events, Event::ItemProgress { host: self.host.to_owned(), id: self.items[index].item.id.clone(), text });
     }
 
     fn tell(&mut self, index: usize, outcome: Outcome) {
         self.outcomes.push(outcome.status);
-        if !self.works[index].worth_telling(outcome.status) {
+        if !self.items[index].is_reported(outcome.status) {
             return;
         }
-        let outcome = redacted(self.works[index].shown(outcome), &self.secrets.values);
-        send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.works[index].item.clone(), outcome });
+        let outcome = redacted(self.items[index].shown(outcome), &self.secrets.values);
+        send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.items[index].item.clone(), outcome });
     }
 
     /// Tasks that were as declared when they were passed and are not any more. Only meaningful when something was changed, for then the last
@@ -450,9 +454,13 @@ impl Applying<'_> {
             return Vec::new();
         }
         let is = self.is();
-        let tasks = self.works.iter().filter_map(|work| match &work.body {
-            Body::Task(_, resource) => Some((work, resource)),
-            Body::Secret(_) | Body::Skipped | Body::Handler { .. } | Body::Health(_) | Body::Exercise(_) => None,
+        let tasks = self.items.iter().filter_map(|work| match &work.body {
+            ItemAction::Task(_, resource) => Some((work, resource)),
+            ItemAction::Secret(_)
+            | ItemAction::Skipped
+            | ItemAction::Handler { .. }
+            | ItemAction::Health(_)
+            | ItemAction::Exercise(_) => None,
         });
         tasks
             .filter(|(_, resource)| !matches!(resource.compare(&is), Ok(Verdict::Converged { .. })))
@@ -461,11 +469,11 @@ impl Applying<'_> {
     }
 
     fn end(&self, status: HostStatus, error: Option<String>) -> End {
-        let differs = |(work, came): (&Work, &Status)| {
+        let differs = |(work, came): (&RunItem, &Status)| {
             let unlike = (work.predicted.status == Status::Changed) != (*came == Status::Changed) && *came != Status::Failed;
             unlike.then(|| work.item.id.clone())
         };
-        let unpredicted = self.works.iter().zip(&self.outcomes).filter_map(differs).collect();
+        let unpredicted = self.items.iter().zip(&self.outcomes).filter_map(differs).collect();
         End { status, error, unpredicted }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     question::{
         Questions,
-        path::{Look, PathState},
+        path::{PathQuery, PathState},
         pending::Pending,
     },
     source::Diagnostics,
@@ -33,7 +33,7 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
         ask.ask::<Pending>(());
     }
     for spec in host.secrets.iter().chain(&host.lent) {
-        ask.ask::<PathState>(Look::content(&spec.file));
+        ask.ask::<PathState>(PathQuery::content(&spec.file));
     }
     let mut asking = Asking { scope, known, ask };
     // Role by role, so that the script asks in the order of the role files. Roles do not see each other's results anyway.

@@ -8,13 +8,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     apply::exercised,
-    host::quiet_end,
-    lending::Loans,
-    prediction::judge_health,
+    host::empty_end,
+    lending::SharedSecrets,
+    prediction::evaluate_health,
     redact::redacted,
     secrets::Secrets,
     send,
-    strangers::{self, Declared},
+    strangers::{self, DeclaredPorts},
     work::item,
 };
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
         task_result, walk,
     },
     question::{Answers, Questions},
-    resource::Is,
-    source::{Diagnostics, Place},
+    resource::NodeState,
+    source::{Diagnostics, Span},
     transport::Channel,
 };
 
@@ -39,21 +39,21 @@ pub(super) struct Checkup {
 
 #[derive(Debug)]
 enum Finding {
-    Judged(Outcome),
+    Evaluated(Outcome),
     Exercise(Box<dyn Exercise>),
 }
 
 /// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
+pub(super) fn check(host: &HostPlan, loans: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
     let secrets = Secrets::known(host, loans, answers);
-    let is = Is { answers, secrets: &secrets.values };
+    let is = NodeState { answers, secrets: &secrets.values };
     let mut judge =
-        Judge { host, secrets: &secrets, is, items: Vec::new(), open: Questions::default(), declared: Declared::default() };
+        Judge { host, secrets: &secrets, is, items: Vec::new(), open: Questions::default(), declared: DeclaredPorts::default() };
     let Ok(()) = walk(&host.roles, &mut Worlds::new(facts.clone()), &mut judge);
     let Judge { mut items, mut open, declared, .. } = judge;
-    let is = Is { answers, secrets: &secrets.values };
-    if let Some((item, outcome)) = strangers::judged(&declared, &host.open_ports, &is, &mut open) {
-        items.push((item, Finding::Judged(outcome)));
+    let is = NodeState { answers, secrets: &secrets.values };
+    if let Some((item, outcome)) = strangers::evaluate(&declared, &host.open_ports, &is, &mut open) {
+        items.push((item, Finding::Evaluated(outcome)));
     }
     open.without(answers);
     if open.is_empty() { Ok(Checkup { items, secrets }) } else { Err(open) }
@@ -63,10 +63,10 @@ pub(super) fn check(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Ans
 struct Judge<'a> {
     host: &'a HostPlan,
     secrets: &'a Secrets,
-    is: Is<'a>,
+    is: NodeState<'a>,
     items: Vec<(Item, Finding)>,
     open: Questions,
-    declared: Declared,
+    declared: DeclaredPorts,
 }
 
 impl Visitor for Judge<'_> {
@@ -92,7 +92,7 @@ impl Visitor for Judge<'_> {
                     }
                 }
             }
-            Err(errors) => self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.place(), &errors),
+            Err(errors) => self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors),
         }
         // Nothing is changed here, so no result can say that anything was.
         Ok(task_result(registered, false, skipped))
@@ -107,26 +107,26 @@ impl Visitor for Judge<'_> {
             Ok(Some(health)) => health,
             Ok(None) => return Ok(()),
             Err(errors) => {
-                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.place(), &errors);
+                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.span(), &errors);
                 return Ok(());
             }
         };
-        let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+        let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
         let found = match health.check {
             HealthCheck::Read { kind, resource } => {
                 resource.questions(&mut self.open);
                 if let Some(port) = declared_port(resource.as_ref()) {
                     self.declared.ports.push(port);
-                    self.declared.place.get_or_insert_with(|| health.place.clone());
+                    self.declared.span.get_or_insert_with(|| health.span.clone());
                 }
-                (head(kind), Finding::Judged(judge_health(resource.as_ref(), &self.is)))
+                (head(kind), Finding::Evaluated(evaluate_health(resource.as_ref(), &self.is)))
             }
             HealthCheck::Exercise { kind, exercise } => {
                 exercise.questions(&mut self.open);
                 let finding = match (exercise.skipped(&self.is), lacking(exercise.as_ref(), self.host, self.secrets)) {
-                    (Err(unanswered), _) => Finding::Judged(Outcome::failed(unanswered.to_string())),
-                    (Ok(Some(reason)), _) => Finding::Judged(Outcome::new(Status::Skipped, reason)),
-                    (Ok(None), Some(reason)) => Finding::Judged(Outcome::failed(reason)),
+                    (Err(unanswered), _) => Finding::Evaluated(Outcome::failed(unanswered.to_string())),
+                    (Ok(Some(reason)), _) => Finding::Evaluated(Outcome::new(Status::Skipped, reason)),
+                    (Ok(None), Some(reason)) => Finding::Evaluated(Outcome::failed(reason)),
                     (Ok(None), None) => Finding::Exercise(exercise),
                 };
                 (head(kind), finding)
@@ -139,9 +139,9 @@ impl Visitor for Judge<'_> {
 
 impl Judge<'_> {
     /// What turns out to be wrong with the role's files only now, with the node's real facts, is a failed item, as in a deploy.
-    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, place: &Place, errors: &Diagnostics) {
-        let head = item(kind, &format!("{role}/{name}"), role, name, "", place);
-        self.items.push((head, Finding::Judged(Outcome::failed(errors.in_one_line()))));
+    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
+        let head = item(kind, &format!("{role}/{name}"), role, name, "", span);
+        self.items.push((head, Finding::Evaluated(Outcome::failed(errors.in_one_line()))));
     }
 }
 
@@ -172,11 +172,11 @@ impl Checkup {
         channel: &mut C,
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
-        let mut end = quiet_end();
+        let mut end = empty_end();
         for (item, finding) in self.items {
             let outcome = match finding {
-                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.not_of_a_deploy() => continue,
-                Finding::Judged(outcome) => outcome,
+                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.monitoring_only() => continue,
+                Finding::Evaluated(outcome) => outcome,
                 Finding::Exercise(exercise) => {
                     send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });
                     let begun = Instant::now();

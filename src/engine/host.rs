@@ -11,10 +11,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Options,
-    apply::{self, Applying},
+    apply::{self, ApplyRun},
     asking::{Scope, questions},
     checkup,
-    lending::{self, Borrowing, Lending, Lendings, Loans, Outlook},
+    lending::{self, Borrowing, Lending, RunIntent, SecretExchange, SharedSecrets},
     prediction::{self, Prediction},
     redact::redacted,
     send,
@@ -22,10 +22,10 @@ use super::{
 use crate::{
     event::{Event, HostEnd, HostStatus, Mode, Outcome, Status},
     plan::{HostPlan, Worlds},
-    question::{Answers, Composed, Questions, connection::Connection, facts::Facts},
+    question::{Answers, Composed, Questions, connection::OwnConnection, facts::Facts},
     script::NulByte,
     secret::nonce,
-    transport::{Channel, Frame, LinkError, Lock, Node, Step, StepOutput, Target, Transport},
+    transport::{Channel, Frame, LinkError, Lock, NodeShell, Step, StepOutput, Target, Transport},
 };
 
 /// How each host is reached, by its inventory name.
@@ -35,14 +35,14 @@ pub type Reach = HashMap<String, Target>;
 const MOST_ROUNDS: usize = 8;
 
 /// Questions on their way to a node.
-pub(super) struct Round {
+pub(super) struct QuestionRound {
     composed: Composed,
 }
 
-impl Round {
+impl QuestionRound {
     pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
         // The connection's addresses are known here and are set as an answer; the node cannot tell.
-        Ok(Self { composed: questions.except::<Connection>().compose(&nonce()?)? })
+        Ok(Self { composed: questions.except::<OwnConnection>().compose(&nonce()?)? })
     }
 
     pub(super) fn step(&self) -> Step {
@@ -67,7 +67,7 @@ pub(super) enum NotAsked {
 /// Works on one host. Never fails itself: whatever happens is in what it returns.
 pub(super) async fn run(
     host: HostPlan,
-    mut lendings: Lendings,
+    mut lendings: SecretExchange,
     transport: &Transport,
     reach: &Reach,
     options: &Options,
@@ -92,18 +92,18 @@ pub(super) async fn run(
 }
 
 struct Session {
-    node: Node,
+    node: NodeShell,
     answers: Answers,
     holder: Option<String>,
 }
 
 /// Why a host cannot be worked on, or no further.
-pub(super) enum Trouble {
+pub(super) enum HostError {
     Link(LinkError),
     Failed(String),
 }
 
-impl Trouble {
+impl HostError {
     fn end(self) -> HostEnd {
         let holder = match &self {
             Self::Link(LinkError::Held(holder)) => Some(holder.to_string()),
@@ -116,23 +116,23 @@ impl Trouble {
                 (status, error.to_string(), error.remedy())
             }
         };
-        HostEnd { status, error: Some(error), remedy, holder, ..quiet_end() }
+        HostEnd { status, error: Some(error), remedy, holder, ..empty_end() }
     }
 }
 
-impl From<LinkError> for Trouble {
+impl From<LinkError> for HostError {
     fn from(error: LinkError) -> Self {
         Self::Link(error)
     }
 }
 
-impl From<NotAsked> for Trouble {
+impl From<NotAsked> for HostError {
     fn from(error: NotAsked) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-pub(super) fn quiet_end() -> HostEnd {
+pub(super) fn empty_end() -> HostEnd {
     HostEnd {
         status: HostStatus::Ok,
         error: None,
@@ -152,38 +152,38 @@ async fn begin(
     reach: &Reach,
     options: &Options,
     events: &UnboundedSender<Event>,
-) -> Result<Session, Trouble> {
-    let target = reach.get(&host.name).ok_or_else(|| Trouble::Failed(format!("nobody said how `{}` is reached", host.name)))?;
+) -> Result<Session, HostError> {
+    let target = reach.get(&host.name).ok_or_else(|| HostError::Failed(format!("nobody said how `{}` is reached", host.name)))?;
     let round = first_round(host, options.mode)?;
     let lock = match options.mode {
-        Mode::Check | Mode::Health | Mode::Exercise => Lock::Look,
+        Mode::Check | Mode::Health | Mode::Exercise => Lock::Observe,
         Mode::Apply => Lock::Take(options.lock_request()),
     };
     let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
     progress("connecting");
     let (node, welcome) = transport.connect(target, lock, Frame::from(round.step()), &mut progress).await?;
     let mut answers = round.read(welcome.outputs.first());
-    answers.set::<Connection>((), Ok(welcome.ssh_connection));
+    answers.set::<OwnConnection>((), Ok(welcome.ssh_connection));
     let holder = welcome.holder.map(|holder| holder.to_string());
     Ok(Session { node, answers, holder })
 }
 
 /// Everything that can be asked of a host before anything is known of it.
-fn first_round(host: &HostPlan, mode: Mode) -> Result<Round, NotAsked> {
+fn first_round(host: &HostPlan, mode: Mode) -> Result<QuestionRound, NotAsked> {
     let scope = match mode {
         Mode::Check | Mode::Apply => Scope::Everything,
         Mode::Health | Mode::Exercise => Scope::Health,
     };
     let mut questions = questions(host, scope, &Worlds::stand_in());
     questions.ask::<Facts>(());
-    Round::new(questions)
+    QuestionRound::new(questions)
 }
 
 impl Session {
     async fn work(
         &mut self,
         host: &HostPlan,
-        lendings: &mut Lendings,
+        lendings: &mut SecretExchange,
         options: &Options,
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
@@ -202,28 +202,28 @@ impl Session {
             Ok(prediction) => prediction,
             Err(trouble) => return trouble.end(),
         };
-        let fails = prediction.works.iter().any(|work| work.predicted.status == Status::Failed);
+        let fails = prediction.items.iter().any(|work| work.predicted.status == Status::Failed);
         let outlook = match options.mode {
-            _ if fails => Outlook::Fails,
-            Mode::Apply => Outlook::Makes,
-            Mode::Check | Mode::Health | Mode::Exercise => Outlook::Looks,
+            _ if fails => RunIntent::WillFail,
+            Mode::Apply => RunIntent::Create,
+            Mode::Check | Mode::Health | Mode::Exercise => RunIntent::ReadOnly,
         };
-        lendings.lending.known(&prediction.secrets, &prediction.works, outlook);
+        lendings.lending.known(&prediction.secrets, &prediction.items, outlook);
         tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         match options.mode {
-            Mode::Check | Mode::Health | Mode::Exercise => told(&host.name, &prediction, events, Clone::clone),
-            Mode::Apply if fails => told(&host.name, &prediction, events, |outcome| match outcome.status {
+            Mode::Check | Mode::Health | Mode::Exercise => report_predictions(&host.name, &prediction, events, Clone::clone),
+            Mode::Apply if fails => report_predictions(&host.name, &prediction, events, |outcome| match outcome.status {
                 // A task further down cannot be done: nothing is begun, exactly as the check said.
                 Status::Changed => Outcome::new(Status::Skipped, "not begun, because of the failure below"),
                 Status::Ok | Status::Skipped | Status::Unknown | Status::Failed => outcome.clone(),
             }),
             Mode::Apply => {
                 let answers = std::mem::take(&mut self.answers);
-                let mut applying = Applying::new(&host.name, prediction, answers, events);
+                let mut applying = ApplyRun::new(&host.name, prediction, answers, events);
                 match apply::run(&mut applying, &mut self.node).await {
                     Ok(end) => {
                         lendings.lending.made(end.status, applying.values());
-                        HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..quiet_end() }
+                        HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..empty_end() }
                     }
                     Err(trouble) => trouble.end(),
                 }
@@ -238,7 +238,7 @@ impl Session {
         from: &mut [Borrowing],
         mode: Mode,
         events: &UnboundedSender<Event>,
-    ) -> Result<Loans, Trouble> {
+    ) -> Result<SharedSecrets, HostError> {
         let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
         let borrowed = lending::borrow(from, &mut progress).await;
         if borrowed.waited {
@@ -253,14 +253,14 @@ impl Session {
     async fn see_to_health(
         &mut self,
         host: &HostPlan,
-        loans: &Loans,
+        loans: &SharedSecrets,
         lending: &Lending,
         mode: Mode,
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
         let checkup = self.settled(host, loans, events, checkup::check).await;
         if let Ok(checkup) = &checkup {
-            lending.known(checkup.secrets(), &[], Outlook::Looks);
+            lending.known(checkup.secrets(), &[], RunIntent::ReadOnly);
         }
         match checkup {
             Ok(checkup) => checkup.run(&host.name, mode, &mut self.node, events).await,
@@ -272,36 +272,41 @@ impl Session {
     async fn settled<T>(
         &mut self,
         host: &HostPlan,
-        loans: &Loans,
+        loans: &SharedSecrets,
         events: &UnboundedSender<Event>,
-        judge: fn(&HostPlan, &Loans, &Value, &Answers) -> Result<T, Questions>,
-    ) -> Result<T, Trouble> {
+        evaluate: fn(&HostPlan, &SharedSecrets, &Value, &Answers) -> Result<T, Questions>,
+    ) -> Result<T, HostError> {
         for _ in 0..MOST_ROUNDS {
-            let facts = self.answers.get::<Facts>(&()).map_err(|error| Trouble::Failed(error.to_string()))?.clone();
-            let open = match judge(host, loans, &facts, &self.answers) {
+            let facts = self.answers.get::<Facts>(&()).map_err(|error| HostError::Failed(error.to_string()))?.clone();
+            let open = match evaluate(host, loans, &facts, &self.answers) {
                 Ok(settled) => return Ok(settled),
                 Err(open) => open,
             };
-            let round = Round::new(open)?;
+            let round = QuestionRound::new(open)?;
             let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
             let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
-        Err(Trouble::Failed("answers keep opening new questions; a registered value decides about itself".to_owned()))
+        Err(HostError::Failed("answers keep opening new questions; a registered value decides about itself".to_owned()))
     }
 }
 
 /// Tells what is predicted; nothing is done.
-fn told(host: &str, prediction: &Prediction, events: &UnboundedSender<Event>, outcome: impl Fn(&Outcome) -> Outcome) -> HostEnd {
-    let mut end = quiet_end();
-    for work in &prediction.works {
+fn report_predictions(
+    host: &str,
+    prediction: &Prediction,
+    events: &UnboundedSender<Event>,
+    outcome: impl Fn(&Outcome) -> Outcome,
+) -> HostEnd {
+    let mut end = empty_end();
+    for work in &prediction.items {
         let outcome = redacted(work.shown(outcome(&work.predicted)), &prediction.secrets.values);
         match outcome.status {
             Status::Failed => end.status = HostStatus::Failed,
             Status::Changed | Status::Unknown if end.status == HostStatus::Ok => end.status = HostStatus::Changed,
             Status::Ok | Status::Skipped | Status::Changed | Status::Unknown => {}
         }
-        if work.worth_telling(outcome.status) {
+        if work.is_reported(outcome.status) {
             send(events, Event::ItemFinished { host: host.to_owned(), item: work.item.clone(), outcome });
         }
     }

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 
-use super::{Options, host::Round, secrets::Secrets, work::Work};
+use super::{Options, host::QuestionRound, secrets::Secrets, work::RunItem};
 use crate::{
     event::{HostStatus, Status},
     plan::{HostPlan, Lender, SecretSpec},
     question::{
         Questions,
-        path::{Look, PathState},
+        path::{PathQuery, PathState},
     },
     secret::{Secret, SecretRef, SecretValues},
     transport::{Channel as _, Frame, Lock, Target, Transport},
@@ -19,7 +19,7 @@ use crate::{
 
 /// What a reader learns of a secret of another host.
 #[derive(Debug, Clone)]
-pub(super) enum Loan {
+pub(super) enum SharedSecret {
     /// It is there.
     Value(Secret),
     /// In a check: the deploy would make it.
@@ -29,17 +29,17 @@ pub(super) enum Loan {
 }
 
 /// The secrets of one host that others read.
-pub(super) type Loans = HashMap<SecretRef, Loan>;
+pub(super) type SharedSecrets = HashMap<SecretRef, SharedSecret>;
 
 /// What becomes of secrets that are yet to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outlook {
+pub(super) enum RunIntent {
     /// Nothing in this run.
-    Looks,
+    ReadOnly,
     /// They are made.
-    Makes,
+    Create,
     /// The host's run fails before it makes anything.
-    Fails,
+    WillFail,
 }
 
 /// How far a host is with what it lends.
@@ -49,7 +49,7 @@ enum Stage {
     Unknown,
     /// Some are being made: they are lent when the host is done.
     Making,
-    Lent(Loans),
+    Lent(SharedSecrets),
 }
 
 /// The lending end. When it is dropped with nothing lent, readers learn that nothing will come.
@@ -68,7 +68,7 @@ pub(super) struct Borrowing {
 }
 
 /// Both ends that a host holds: for what it lends, and for what it reads.
-pub(super) struct Lendings {
+pub(super) struct SecretExchange {
     pub(super) lending: Lending,
     pub(super) borrowing: Vec<Borrowing>,
 }
@@ -82,28 +82,28 @@ pub(super) fn ends(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
 
 impl Lending {
     /// Lends what the node's answers say is there, now that it is known what the run makes of it.
-    pub(super) fn known(&self, secrets: &Secrets, works: &[Work], outlook: Outlook) {
+    pub(super) fn known(&self, secrets: &Secrets, items: &[RunItem], outlook: RunIntent) {
         let planned = |secret: &SecretRef| {
-            works.iter().any(|work| {
+            items.iter().any(|work| {
                 work.predicted.status == Status::Changed && work.made_secret().is_some_and(|spec| &spec.secret == secret)
             })
         };
-        let is_waited_for = outlook == Outlook::Makes && self.secrets.iter().any(|spec| planned(&spec.secret));
+        let is_waited_for = outlook == RunIntent::Create && self.secrets.iter().any(|spec| planned(&spec.secret));
         let found = |spec: &SecretSpec| {
             if let Some(problem) = secrets.problem(&spec.secret) {
-                return Loan::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host));
+                return SharedSecret::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host));
             }
             match (secrets.values.get(&spec.secret), planned(&spec.secret)) {
-                (Some(value), false) => Loan::Value(value.clone()),
-                _ if outlook == Outlook::Fails => {
-                    Loan::Missing(format!("`{}` lives on `{}`, whose deploy fails", spec.secret.name, self.host))
+                (Some(value), false) => SharedSecret::Value(value.clone()),
+                _ if outlook == RunIntent::WillFail => {
+                    SharedSecret::Missing(format!("`{}` lives on `{}`, whose deploy fails", spec.secret.name, self.host))
                 }
-                (Some(value), true) => Loan::Value(value.clone()),
-                (None, true) => Loan::Coming,
-                (None, false) => Loan::Missing(absent(spec)),
+                (Some(value), true) => SharedSecret::Value(value.clone()),
+                (None, true) => SharedSecret::Coming,
+                (None, false) => SharedSecret::Missing(absent(spec)),
             }
         };
-        let loans: Loans = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
+        let loans: SharedSecrets = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
         self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Lent(loans) });
     }
 
@@ -113,8 +113,8 @@ impl Lending {
             return;
         }
         let found = |spec: &SecretSpec| match (status, values.get(&spec.secret)) {
-            (HostStatus::Ok | HostStatus::Changed, Some(value)) => Loan::Value(value.clone()),
-            _ => Loan::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
+            (HostStatus::Ok | HostStatus::Changed, Some(value)) => SharedSecret::Value(value.clone()),
+            _ => SharedSecret::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
         };
         self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect()));
     }
@@ -124,7 +124,8 @@ impl Lending {
         if matches!(*self.stage.borrow(), Stage::Lent(_)) {
             return;
         }
-        let missing = |spec: &SecretSpec| Loan::Missing(format!("`{}` lives on `{}`: {why}", spec.secret.name, self.host));
+        let missing =
+            |spec: &SecretSpec| SharedSecret::Missing(format!("`{}` lives on `{}`: {why}", spec.secret.name, self.host));
         self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), missing(spec))).collect()));
     }
 }
@@ -137,7 +138,7 @@ fn absent(spec: &SecretSpec) -> String {
 /// What a reader knows of other hosts' secrets.
 #[derive(Debug, Default)]
 pub(super) struct Borrowed {
-    pub(super) loans: Loans,
+    pub(super) loans: SharedSecrets,
     /// Whether they had to be waited for, so that what the reader's node said may be out of date.
     pub(super) waited: bool,
 }
@@ -170,7 +171,7 @@ pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&st
 }
 
 /// The ends that a host reads from.
-pub(super) fn of<'a>(host: &'a HostPlan, ends: &HashMap<String, Borrowing>) -> Vec<Borrowing> {
+pub(super) fn for_host<'a>(host: &'a HostPlan, ends: &HashMap<String, Borrowing>) -> Vec<Borrowing> {
     let mut owners: Vec<&'a str> = host.borrowed.iter().map(|spec| spec.secret.host.as_str()).collect();
     owners.sort_unstable();
     owners.dedup();
@@ -196,19 +197,19 @@ pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transpor
     let Some(target) = target else { return lending.lost("nobody said how it is reached") };
     let mut questions = Questions::default();
     for spec in &lender.secrets {
-        questions.ask::<PathState>(Look::content(&spec.file));
+        questions.ask::<PathState>(PathQuery::content(&spec.file));
     }
-    let round = match Round::new(questions) {
+    let round = match QuestionRound::new(questions) {
         Ok(round) => round,
         Err(error) => return lending.lost(&error.to_string()),
     };
     tracing::debug!(host = lender.name, run = options.run_id, "reading secrets");
-    match transport.connect(target, Lock::Look, Frame::from(round.step()), &mut |_: &str| {}).await {
+    match transport.connect(target, Lock::Observe, Frame::from(round.step()), &mut |_: &str| {}).await {
         Ok((node, welcome)) => {
             lending.known(
                 &Secrets::read(&lender.secrets, &SecretValues::default(), &round.read(welcome.outputs.first())),
                 &[],
-                Outlook::Looks,
+                RunIntent::ReadOnly,
             );
             node.close().await;
         }

@@ -32,7 +32,7 @@ pub use host::Reach;
 pub use ping::{Pong, ping};
 pub(crate) use redact::redact;
 
-use lending::{Borrowing, Lendings};
+use lending::{Borrowing, SecretExchange};
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
     for host in lending::in_order(plan.hosts) {
         let (lending, borrowing) = lending::ends(&host.name, &host.lent);
         ends.insert(host.name.clone(), borrowing);
-        let borrowing = lending::of(&host, &ends);
+        let borrowing = lending::for_host(&host, &ends);
         let (transport, reach, options, events) =
             (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
         let name = host.name.clone();
@@ -86,7 +86,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
         let permit = Arc::clone(&forks).acquire_owned().await;
         let handle = running.spawn(async move {
             let _permit = permit;
-            one_host(host, Lendings { lending, borrowing }, &transport, &reach, &options, events).await;
+            one_host(host, SecretExchange { lending, borrowing }, &transport, &reach, &options, events).await;
         });
         names.insert(handle.id(), name);
     }
@@ -96,7 +96,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
             && let Some(host) = names.get(&error.id())
         {
             // One host's panic must not end the others; the panic itself was printed where it happened.
-            let end = ended_by_our_mistake();
+            let end = ended_by_a_bug();
             send(&events, Event::HostFinished { host: host.clone(), end });
         }
     }
@@ -105,7 +105,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
 
 async fn one_host(
     host: HostPlan,
-    lendings: Lendings,
+    lendings: SecretExchange,
     transport: &Transport,
     reach: &Reach,
     options: &Options,
@@ -116,7 +116,7 @@ async fn one_host(
     send(&events, Event::HostFinished { host: name, end });
 }
 
-fn ended_by_our_mistake() -> HostEnd {
+fn ended_by_a_bug() -> HostEnd {
     HostEnd {
         status: HostStatus::Failed,
         error: Some("autobot-provision itself failed on this host; this is a bug, please report it".to_owned()),

@@ -7,7 +7,7 @@ use crate::{
     transport::{Channel as _, Frame, Holder, LinkError, Lock, Target, Times, Transport},
 };
 
-use super::host::Round;
+use super::host::QuestionRound;
 
 /// What a node answered.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub struct Pong {
 pub async fn ping(transport: &Transport, target: &Target) -> Result<Pong, LinkError> {
     let mut questions = Questions::default();
     questions.ask::<Facts>(());
-    let round = Round::new(questions).map_err(|error| LinkError::Here { detail: error.to_string() })?;
-    let (node, welcome) = transport.connect(target, Lock::Look, Frame::from(round.step()), &mut |_| {}).await?;
+    let round = QuestionRound::new(questions).map_err(|error| LinkError::Here { detail: error.to_string() })?;
+    let (node, welcome) = transport.connect(target, Lock::Observe, Frame::from(round.step()), &mut |_| {}).await?;
     let round_trips = node.traffic().round_trips;
     node.close().await;
     let facts = round.read(welcome.outputs.first()).get::<Facts>(&()).cloned();

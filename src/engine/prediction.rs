@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{
     asking::{Scope, questions},
-    lending::Loans,
+    lending::SharedSecrets,
     secrets::{self, Secrets},
-    work::{Body, Work, item, restarted_unit},
+    work::{ItemAction, RunItem, item, restarted_unit},
 };
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
@@ -21,25 +21,25 @@ use crate::{
         pending::{Due, Pending},
         unit::Unit,
     },
-    resource::{Is, Resource, Verdict},
+    resource::{NodeState, Resource, Verdict},
     secret::SecretRef,
-    source::{Diagnostics, Place},
+    source::{Diagnostics, Span},
 };
 
 /// The items of a host's run with what will come of each. Ends with the first that fails.
 #[derive(Debug)]
 pub(super) struct Prediction {
-    pub(super) works: Vec<Work>,
+    pub(super) items: Vec<RunItem>,
     pub(super) secrets: Secrets,
 }
 
 /// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn predict(host: &HostPlan, loans: &Loans, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
+pub(super) fn predict(host: &HostPlan, loans: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
     let mut worlds = Worlds::new(facts.clone());
     let mut predictor = Predictor {
         host,
         answers,
-        works: Vec::new(),
+        items: Vec::new(),
         secrets: Secrets::known(host, loans, answers),
         planned: HashSet::new(),
         uncertain: HashSet::new(),
@@ -49,7 +49,7 @@ pub(super) fn predict(host: &HostPlan, loans: &Loans, facts: &Value, answers: &A
         changing: HashSet::new(),
     };
     match walk(&host.roles, &mut worlds, &mut predictor) {
-        Ok(()) | Err(Stop::Failed) => Ok(Prediction { works: predictor.works, secrets: predictor.secrets }),
+        Ok(()) | Err(Stop::Failed) => Ok(Prediction { items: predictor.items, secrets: predictor.secrets }),
         Err(Stop::Open) => {
             let mut open = questions(host, Scope::Everything, &worlds);
             open.without(answers);
@@ -70,7 +70,7 @@ enum Stop {
 struct Predictor<'a> {
     host: &'a HostPlan,
     answers: &'a Answers,
-    works: Vec<Work>,
+    items: Vec<RunItem>,
     secrets: Secrets,
     /// Secrets that an item before the present one makes.
     planned: HashSet<SecretRef>,
@@ -93,7 +93,7 @@ impl Visitor for Predictor<'_> {
         self.uncertain.clear();
         self.notified.clear();
         self.perhaps.clear();
-        self.first_of_role = self.works.len();
+        self.first_of_role = self.items.len();
     }
 
     fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Stop> {
@@ -102,7 +102,7 @@ impl Visitor for Predictor<'_> {
         let mut skipped = true;
         let rests_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
         let expanded = expanded.map_err(|errors| {
-            self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.place(), &errors);
+            self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors);
             Stop::Failed
         })?;
         for task in expanded {
@@ -128,14 +128,14 @@ impl Visitor for Predictor<'_> {
 
     fn handler(&mut self, step: &HandlerStep, expanded: Result<Handler, Diagnostics>) -> Result<(), Stop> {
         let handler = expanded.map_err(|errors| {
-            self.cannot_expand(ItemKind::Handler, step.role(), step.name(), step.place(), &errors);
+            self.cannot_expand(ItemKind::Handler, step.role(), step.name(), step.span(), &errors);
             Stop::Failed
         })?;
-        let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.place);
+        let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.span);
         let now = self.notified.contains(&handler.name);
         let left_over = due(&handler, self.answers).map_err(|error| {
             let predicted = Outcome::failed(error);
-            self.works.push(Work { item: head.clone(), body: Body::Skipped, predicted });
+            self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
             Stop::Failed
         })?;
         // One that is not due stays in the list all the same: a change that nobody predicted may notify it.
@@ -148,12 +148,12 @@ impl Visitor for Predictor<'_> {
             }
             (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
         };
-        self.works.push(Work { item: head, body: Body::Handler(handler), predicted });
+        self.items.push(RunItem { item: head, body: ItemAction::Handler(handler), predicted });
         Ok(())
     }
 
     fn role_ends(&mut self, role: &RolePlan) {
-        if self.works[self.first_of_role..].iter().any(may_change) {
+        if self.items[self.first_of_role..].iter().any(may_change) {
             self.changing.insert(role.name.clone());
         }
     }
@@ -163,27 +163,27 @@ impl Visitor for Predictor<'_> {
             Ok(Some(health)) => health,
             Ok(None) => return Ok(()),
             Err(errors) => {
-                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.place(), &errors);
+                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.span(), &errors);
                 return Ok(());
             }
         };
         match health.check {
-            HealthCheck::Read { resource, .. } if resource.not_of_a_deploy() => {}
+            HealthCheck::Read { resource, .. } if resource.monitoring_only() => {}
             HealthCheck::Read { kind, resource } => {
-                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
                 self.answered(resource.as_ref())?;
                 let predicted = if self.changing.is_empty() {
-                    judge_health(resource.as_ref(), &self.is())
+                    evaluate_health(resource.as_ref(), &self.is())
                 } else {
                     Outcome::new(Status::Skipped, "asked once the changes are made")
                 };
-                self.works.push(Work { item: head, body: Body::Health(resource), predicted });
+                self.items.push(RunItem { item: head, body: ItemAction::Health(resource), predicted });
             }
-            HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.not_of_a_deploy() => {
+            HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
                 self.known(|ask| exercise.questions(ask))?;
-                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.place);
+                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
                 let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
-                self.works.push(Work { item: head, body: Body::Exercise(exercise), predicted });
+                self.items.push(RunItem { item: head, body: ItemAction::Exercise(exercise), predicted });
             }
             HealthCheck::Exercise { .. } => {}
         }
@@ -194,16 +194,20 @@ impl Visitor for Predictor<'_> {
 impl Predictor<'_> {
     /// `rests_on` names a result that cannot be known yet and that decides about this task.
     fn one_task(&mut self, mut task: Task, rests_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
-        let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.place);
+        let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.span);
         let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
         if let Some(register) = rests_on {
             let predicted = Outcome::new(Status::Unknown, format!("depends on `{register}`, which is not known yet"));
-            self.works.push(Work { item: head, body: Body::Skipped, predicted });
+            self.items.push(RunItem { item: head, body: ItemAction::Skipped, predicted });
             return Ok((Status::Unknown, None));
         }
         let resource = match action {
             Action::Skip { reason } => {
-                self.works.push(Work { item: head, body: Body::Skipped, predicted: Outcome::new(Status::Skipped, reason) });
+                self.items.push(RunItem {
+                    item: head,
+                    body: ItemAction::Skipped,
+                    predicted: Outcome::new(Status::Skipped, reason),
+                });
                 return Ok((Status::Skipped, None));
             }
             Action::Do(resource) => resource,
@@ -214,16 +218,16 @@ impl Predictor<'_> {
         let coming = used.iter().find(|secret| self.secrets.is_coming(secret));
         let outcome = match coming {
             Some(SecretRef { host, name }) => Outcome::new(Status::Unknown, format!("until `{host}` has made `{name}`")),
-            None => self.judge(resource.as_ref(), &used),
+            None => self.evaluate(resource.as_ref(), &used),
         };
         let registered = resource.register(&self.is());
         let status = outcome.status;
-        self.works.push(Work { item: head, body: Body::Task(task, resource), predicted: outcome });
+        self.items.push(RunItem { item: head, body: ItemAction::Task(task, resource), predicted: outcome });
         if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
     }
 
     /// What comes of a resource, compared with the beginning of the run.
-    fn judge(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
+    fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
         let is = self.is();
         let change = match resource.compare(&is) {
             Err(unanswered) => return Outcome::failed(unanswered.to_string()),
@@ -231,7 +235,7 @@ impl Predictor<'_> {
             Ok(Verdict::Converged { note }) => return Outcome::new(Status::Ok, note.unwrap_or_default()),
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
-                if !self.works.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
+                if !self.items.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
                     return Outcome::failed(format!("{missing} is not there, and no task before this one provides it"));
                 }
                 change
@@ -242,7 +246,7 @@ impl Predictor<'_> {
         {
             return Outcome::failed(secrets::lost(spec));
         }
-        let earlier: Vec<&dyn Resource> = self.works.iter().filter(|work| work.pending()).filter_map(Work::resource).collect();
+        let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
         if let Some(reason) = resource.refuse(&is, &earlier) {
             return Outcome::failed(reason);
         }
@@ -257,17 +261,17 @@ impl Predictor<'_> {
             let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_there).then(unread));
             if let Some(problem) = problem.filter(|_| secret.host != self.host.name) {
                 let predicted = Outcome::failed(problem);
-                self.works.push(Work { item: head.clone(), body: Body::Skipped, predicted });
+                self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
                 return Err(Stop::Failed);
             }
             let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
             let id = format!("{}/secret {}", spec.role, secret.name);
-            let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.place);
+            let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.span);
             let not_fetched = spec.outside.is_some() && self.secrets.given(secret).is_none();
             let not_fetched = not_fetched.then_some("its value was not fetched from outside; this is a bug, please report it");
             if let Some(problem) = self.secrets.problem(secret).or(not_fetched) {
                 let predicted = Outcome::failed(problem);
-                self.works.push(Work { item: making, body: Body::Skipped, predicted });
+                self.items.push(RunItem { item: making, body: ItemAction::Skipped, predicted });
                 return Err(Stop::Failed);
             }
             if let Some(summary) = secrets::plan(&spec, &self.secrets)
@@ -275,14 +279,14 @@ impl Predictor<'_> {
             {
                 let diff = secrets::diff(&spec, self.secrets.given(secret));
                 let predicted = Outcome { diff, ..Outcome::new(Status::Changed, summary) };
-                self.works.push(Work { item: making, body: Body::Secret(spec), predicted });
+                self.items.push(RunItem { item: making, body: ItemAction::Secret(spec), predicted });
             }
         }
         Ok(())
     }
 
-    fn is(&self) -> Is<'_> {
-        Is { answers: self.answers, secrets: &self.secrets.values }
+    fn is(&self) -> NodeState<'_> {
+        NodeState { answers: self.answers, secrets: &self.secrets.values }
     }
 
     /// Whether all that a resource asks was asked.
@@ -299,13 +303,13 @@ impl Predictor<'_> {
     }
 
     /// What turns out to be wrong with the role's files only now, with the node's real facts, fails the item.
-    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, place: &Place, errors: &Diagnostics) {
-        let item = item(kind, &format!("{role}/{name}"), role, name, "", place);
-        self.works.push(Work { item, body: Body::Skipped, predicted: Outcome::failed(errors.render(false)) });
+    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
+        let item = item(kind, &format!("{role}/{name}"), role, name, "", span);
+        self.items.push(RunItem { item, body: ItemAction::Skipped, predicted: Outcome::failed(errors.render(false)) });
     }
 }
 
-fn may_change(work: &Work) -> bool {
+fn may_change(work: &RunItem) -> bool {
     work.pending() || work.predicted.status == Status::Unknown
 }
 
@@ -321,7 +325,7 @@ pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
 }
 
 /// Healthy is converged; anything else is unhealthy, in the resource's own words.
-pub(super) fn judge_health(resource: &dyn Resource, is: &Is<'_>) -> Outcome {
+pub(super) fn evaluate_health(resource: &dyn Resource, is: &NodeState<'_>) -> Outcome {
     match resource.skipped(is) {
         Err(unanswered) => return Outcome::failed(unanswered.to_string()),
         Ok(Some(reason)) => return Outcome::new(Status::Skipped, reason),

@@ -5,19 +5,19 @@ use std::{
     path::Path,
 };
 
-use super::lending::{Loan, Loans};
+use super::lending::{SharedSecret, SharedSecrets};
 use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
         Answers,
-        path::{Entry, Look, PathState},
+        path::{Entry, PathQuery, PathState},
     },
     resource::{
         Change, Diff,
         put::{Backup, Put},
     },
     script::Script,
-    secret::{Encoding, EnvFile, Piece, Secret, SecretRef, SecretValues},
+    secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
 };
 
 /// What is known of a host's secrets.
@@ -32,12 +32,12 @@ pub(super) struct Secrets {
     /// In a check: secrets of other hosts that the deploy would make there first.
     coming: HashSet<SecretRef>,
     /// Secrets whose values come from outside, with whether their files held another one when the run began.
-    given: HashMap<SecretRef, Found>,
+    given: HashMap<SecretRef, StoredValue>,
 }
 
 /// What a secrets file held of a secret from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum StoredValue {
     Nothing,
     TheSame,
     Another,
@@ -63,7 +63,7 @@ impl Secrets {
     }
 
     /// All that is known of the secrets of a host and of those that it reads from others.
-    pub(super) fn known(host: &HostPlan, loans: &Loans, answers: &Answers) -> Self {
+    pub(super) fn known(host: &HostPlan, loans: &SharedSecrets, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.given, answers);
         secrets.borrow(&host.borrowed, loans);
         secrets.fit(host.secrets.iter().chain(&host.borrowed));
@@ -71,20 +71,20 @@ impl Secrets {
     }
 
     /// Adds what is known of other hosts' secrets.
-    fn borrow(&mut self, specs: &[SecretSpec], loans: &Loans) {
+    fn borrow(&mut self, specs: &[SecretSpec], loans: &SharedSecrets) {
         for spec in specs {
             let secret = spec.secret.clone();
             let given = self.values.get(&secret).cloned();
             match loans.get(&secret) {
                 // Its own host is behind: until that has the new value, nobody may use it.
-                Some(Loan::Value(value)) if given.as_ref().is_some_and(|given| given != value) => {
+                Some(SharedSecret::Value(value)) if given.as_ref().is_some_and(|given| given != value) => {
                     self.problems.insert(secret, behind(spec));
                 }
-                Some(Loan::Value(value)) => self.values.insert(secret, value.clone()),
-                Some(Loan::Coming) => {
+                Some(SharedSecret::Value(value)) => self.values.insert(secret, value.clone()),
+                Some(SharedSecret::Coming) => {
                     self.coming.insert(secret);
                 }
-                Some(Loan::Missing(why)) => {
+                Some(SharedSecret::Missing(why)) => {
                     self.problems.insert(secret, why.clone());
                 }
                 None => {
@@ -101,9 +101,9 @@ impl Secrets {
             let value = self.values.get(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
                 let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
-                let place = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
+                let span = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
                 let why = format!(
-                    "the value of `{name}` {place} contains a character that is not allowed here: {signs}; put another one there, set it where it is used, \
+                    "the value of `{name}` {span} contains a character that is not allowed here: {signs}; put another one there, set it where it is used, \
                      and run again",
                     name = spec.secret.name,
                     signs = signs.join(" "),
@@ -120,20 +120,20 @@ impl Secrets {
 
     fn give(&mut self, spec: &SecretSpec, found: Option<Secret>, given: &Secret) {
         let was = match found {
-            None => Found::Nothing,
-            Some(found) if found == *given => Found::TheSame,
+            None => StoredValue::Nothing,
+            Some(found) if found == *given => StoredValue::TheSame,
             Some(found) => {
                 // Nobody may read the old one either.
                 let old = SecretRef { name: format!("{} before", spec.secret.name), ..spec.secret.clone() };
                 self.values.insert(old, found);
-                Found::Another
+                StoredValue::Another
             }
         };
         self.given.insert(spec.secret.clone(), was);
     }
 
     /// What the file held of a secret whose value comes from outside, when it does.
-    pub(super) fn given(&self, secret: &SecretRef) -> Option<Found> {
+    pub(super) fn given(&self, secret: &SecretRef) -> Option<StoredValue> {
         self.given.get(secret).copied()
     }
 
@@ -163,7 +163,7 @@ pub(super) fn in_file(spec: &SecretSpec, answers: &Answers) -> Result<Option<Sec
 /// The secrets file as it stands; empty when it is not there.
 fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String> {
     let file = &spec.file;
-    match &answers.get::<PathState>(&Look::content(file)).map_err(|error| error.to_string())?.entry {
+    match &answers.get::<PathState>(&PathQuery::content(file)).map_err(|error| error.to_string())?.entry {
         Entry::Absent => Ok(EnvFile::default()),
         Entry::File(found) => {
             let content = found
@@ -219,13 +219,13 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
     let mut text = String::new();
     for (index, piece) in file.with(std::slice::from_ref(&spec.secret)).into_iter().enumerate() {
         match piece {
-            Piece::Kept(line) => {
+            EnvLine::Kept(line) => {
                 // Other people's secrets: the line travels as a token of its own.
                 let kept = SecretRef { host: spec.secret.host.clone(), name: format!("line {} of {}", index + 1, spec.file) };
                 text.push_str(&kept.token(Encoding::Plain));
                 values.insert(kept, Secret::new(line.expose().to_owned()));
             }
-            Piece::Added(secret) => {
+            EnvLine::Added(secret) => {
                 let quotes = values.get(&secret).and_then(|value| EnvFile::quotes(value.expose())).unwrap_or_default();
                 text.push_str(&secret.name);
                 text.push('=');
@@ -241,14 +241,14 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
 }
 
 /// What people see of it: never more than the key.
-pub(super) fn diff(spec: &SecretSpec, found: Option<Found>) -> Diff {
+pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
     let mut diff = Diff::none();
     let name = &spec.secret.name;
-    if found == Some(Found::Another) {
+    if found == Some(StoredValue::Another) {
         diff.removed(format!("{name}=…"));
     }
     diff.added(match &spec.outside {
-        Some(outside) => format!("{name}=‹{}›", outside.source.shown()),
+        Some(outside) => format!("{name}=‹{}›", outside.source.describe()),
         None => format!("{name}=‹{} new characters›", spec.length),
     });
     diff.titled(spec.file.as_str())
@@ -259,8 +259,8 @@ pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets) -> Option<String> {
     let file = &spec.file;
     match secrets.given(&spec.secret) {
         None => secrets.is_fresh(&spec.secret).then(|| format!("make, into {file}")),
-        Some(Found::TheSame) => None,
-        Some(Found::Nothing) => Some(format!("write, into {file}")),
-        Some(Found::Another) => Some(format!("replace, in {file}")),
+        Some(StoredValue::TheSame) => None,
+        Some(StoredValue::Nothing) => Some(format!("write, into {file}")),
+        Some(StoredValue::Another) => Some(format!("replace, in {file}")),
     }
 }

@@ -5,38 +5,48 @@ use std::collections::BTreeMap;
 use super::work::item;
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
-    health::listening::{is_loopback, owner_shown, shown},
+    health::listening::{describe_owner, format_listener, is_loopback},
     plan::OpenPorts,
     question::{
         Questions, Unanswered,
-        connection::Connection,
+        connection::OwnConnection,
         listening::{Listener, Listening},
         port_owner::{Port, PortOwner},
     },
-    resource::Is,
-    source::Place,
+    resource::NodeState,
+    source::Span,
 };
 
 /// The ports that a host's `listening` checks declare, and where the first of them stands.
 #[derive(Debug, Default)]
-pub(super) struct Declared {
+pub(super) struct DeclaredPorts {
     pub(super) ports: Vec<u16>,
-    pub(super) place: Option<Place>,
+    pub(super) span: Option<Span>,
 }
 
 /// Whether anything else can be reached from outside. None where no role declares a port: then nothing is promised.
-pub(super) fn judged(declared: &Declared, open: &OpenPorts, is: &Is<'_>, ask: &mut Questions) -> Option<(Item, Outcome)> {
+pub(super) fn evaluate(
+    declared: &DeclaredPorts,
+    open: &OpenPorts,
+    is: &NodeState<'_>,
+    ask: &mut Questions,
+) -> Option<(Item, Outcome)> {
     const NAME: &str = "Nothing listens that should not";
-    let item = item(ItemKind::Health, &format!("node/{NAME}"), "", NAME, "listening", declared.place.as_ref()?);
+    let item = item(ItemKind::Health, &format!("node/{NAME}"), "", NAME, "listening", declared.span.as_ref()?);
     let outcome = match &open.partial {
         Some(reason) => Outcome::new(Status::Skipped, reason),
-        None => judge(declared, open, is, ask).unwrap_or_else(|unanswered| Outcome::failed(unanswered.to_string())),
+        None => compare_ports(declared, open, is, ask).unwrap_or_else(|unanswered| Outcome::failed(unanswered.to_string())),
     };
     Some((item, outcome))
 }
 
-fn judge(declared: &Declared, open: &OpenPorts, is: &Is<'_>, ask: &mut Questions) -> Result<Outcome, Unanswered> {
-    let ours = (*is.answers.get::<Connection>(&())?).map(|addresses| addresses.server_port);
+fn compare_ports(
+    declared: &DeclaredPorts,
+    open: &OpenPorts,
+    is: &NodeState<'_>,
+    ask: &mut Questions,
+) -> Result<Outcome, Unanswered> {
+    let ours = (*is.answers.get::<OwnConnection>(&())?).map(|addresses| addresses.server_port);
     let mut reachable: BTreeMap<u16, Vec<&Listener>> = BTreeMap::new();
     for listener in is.answers.get::<Listening>(&())?.iter().filter(|listener| !is_loopback(listener.address)) {
         reachable.entry(listener.port).or_default().push(listener);
@@ -56,8 +66,8 @@ fn judge(declared: &Declared, open: &OpenPorts, is: &Is<'_>, ask: &mut Questions
         if owners.iter().all(is_sshd) {
             continue;
         }
-        let at: Vec<String> = listeners.iter().map(|listener| shown(listener)).collect();
-        let who: Vec<String> = owners.iter().map(owner_shown).collect();
+        let at: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
+        let who: Vec<String> = owners.iter().map(describe_owner).collect();
         complaints.push(format!("{} listens on {}", who.join(" and "), at.join(" and ")));
     }
     if complaints.is_empty() {
@@ -84,9 +94,9 @@ mod tests {
         source::SourceFile,
     };
 
-    fn declared() -> Declared {
+    fn declared() -> DeclaredPorts {
         let file = SourceFile::new("roles/toy/role.yml", "health: []\n");
-        Declared { ports: vec![6379], place: Some(Place::new(&file, 0..1)) }
+        DeclaredPorts { ports: vec![6379], span: Some(Span::new(&file, 0..1)) }
     }
 
     /// What is said of a node on which these listen, and which ports' owners are asked for.
@@ -95,14 +105,14 @@ mod tests {
             |(address, port): &(&str, u16)| Listener { address: address.parse().unwrap(), port: *port, uid: 0, inode: 1 };
         let mut answers = Answers::default();
         answers.set::<Listening>((), Ok(listeners.iter().map(listener).collect()));
-        answers.set::<Connection>((), Ok(Addresses::from_ssh_connection("198.18.0.1 4 198.18.0.2 2222")));
+        answers.set::<OwnConnection>((), Ok(Addresses::from_ssh_connection("198.18.0.1 4 198.18.0.2 2222")));
         for (port, process, unit) in owners {
             let owner = PortOwner { pid: 7, process: (*process).into(), unit: (*unit).into(), directory: String::new() };
             answers.set::<PortOwner>(Port { port: *port, units: vec![] }, Ok(vec![owner]));
         }
         let mut ask = Questions::default();
-        let is = Is { answers: &answers, secrets: &SecretValues::default() };
-        let (item, outcome) = judged(&declared(), open, &is, &mut ask).unwrap();
+        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
+        let (item, outcome) = evaluate(&declared(), open, &is, &mut ask).unwrap();
         assert_eq!((item.id.as_str(), item.file.as_str()), ("node/Nothing listens that should not", "roles/toy/role.yml"));
         ask.without(&answers);
         (outcome.error.unwrap_or(format!("{:?}: {}", outcome.status, outcome.summary)), ask.count())
@@ -141,7 +151,7 @@ mod tests {
     #[test]
     fn where_no_port_is_declared_nothing_is_promised() {
         let answers = Answers::default();
-        let is = Is { answers: &answers, secrets: &SecretValues::default() };
-        assert!(judged(&Declared::default(), &OpenPorts::default(), &is, &mut Questions::default()).is_none());
+        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
+        assert!(evaluate(&DeclaredPorts::default(), &OpenPorts::default(), &is, &mut Questions::default()).is_none());
     }
 }

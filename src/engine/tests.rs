@@ -14,17 +14,17 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::{
-    apply::{self, Applying},
+    apply::{self, ApplyRun},
     asking::{Scope, questions},
-    host::Round,
-    lending::Loans,
+    host::QuestionRound,
+    lending::SharedSecrets,
     prediction,
 };
 use crate::{
     event::{Event, HostStatus, Status},
     inventory::InventorySource,
     plan::{self, HostPlan, Request},
-    question::{Answers, connection::Connection, facts::Facts, pending},
+    question::{Answers, connection::OwnConnection, facts::Facts, pending},
     transport::{Channel, Frame, LinkError, Progress, Running, StepOutput, Traffic, Tunnel},
 };
 
@@ -80,7 +80,7 @@ struct Scratch {
 }
 
 /// What a run came to.
-struct Came {
+struct DeployResult {
     status: HostStatus,
     error: Option<String>,
     unpredicted: Vec<String>,
@@ -88,7 +88,7 @@ struct Came {
     said: String,
 }
 
-impl Came {
+impl DeployResult {
     fn status_of(&self, id: &str) -> Option<Status> {
         self.items.iter().find(|(item, _, _)| item == id).map(|(_, status, _)| *status)
     }
@@ -121,27 +121,27 @@ impl Scratch {
         plan::load(&request).unwrap_or_else(|errors| panic!("{}", errors.render(false))).hosts.remove(0)
     }
 
-    fn deploy(&self) -> Came {
+    fn deploy(&self) -> DeployResult {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let host = self.host();
             let mut channel = Shell { state: &self.path("state"), frames: 0 };
             let mut answers = Answers::default();
-            answers.set::<Connection>((), Ok(None));
+            answers.set::<OwnConnection>((), Ok(None));
             let mut questions = questions(&host, Scope::Everything, &plan::Worlds::stand_in());
             questions.ask::<Facts>(());
             let prediction = loop {
-                let round = Round::new(questions).unwrap();
+                let round = QuestionRound::new(questions).unwrap();
                 let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
                 answers.absorb(round.read(outputs.first()));
                 let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match prediction::predict(&host, &Loans::default(), &facts, &answers) {
+                match prediction::predict(&host, &SharedSecrets::default(), &facts, &answers) {
                     Ok(prediction) => break prediction,
                     Err(open) => questions = open,
                 }
             };
             let (sender, mut events) = mpsc::unbounded_channel();
-            let mut applying = Applying::new("node", prediction, answers, &sender);
+            let mut applying = ApplyRun::new("node", prediction, answers, &sender);
             let Ok(end) = apply::run(&mut applying, &mut channel).await else { panic!("the link was lost") };
             drop(sender);
             let (mut items, mut said) = (Vec::new(), String::new());
@@ -151,7 +151,7 @@ impl Scratch {
                     items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
                 }
             }
-            Came { status: end.status, error: end.error, unpredicted: end.unpredicted, items, said }
+            DeployResult { status: end.status, error: end.error, unpredicted: end.unpredicted, items, said }
         })
     }
 }
@@ -166,10 +166,10 @@ fn a_handler_gets_its_due_when_another_task_made_the_change() {
   - {{name: Configure, copy: {{content: new, dest: DIR/conf}}, notify: count}}
 {HANDLER}"
     ));
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Changed, "{:?}", came.items);
-    assert_eq!(came.items[1], ("toy/Configure".to_owned(), Status::Changed, "by `Generate`".to_owned()));
-    assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{:?}", came.items);
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Changed, "{:?}", result.items);
+    assert_eq!(result.items[1], ("toy/Configure".to_owned(), Status::Changed, "by `Generate`".to_owned()));
+    assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{:?}", result.items);
     assert_eq!(scratch.deploy().status, HostStatus::Ok);
     assert_eq!(scratch.read("count").as_deref(), Some("x\n"));
 }
@@ -183,9 +183,9 @@ fn a_restart_that_nobody_predicted_is_told() {
 {HANDLER}"
     ));
     fs::write(scratch.path("work/conf"), "new").unwrap();
-    let came = scratch.deploy();
-    assert_eq!(came.status_of("toy/count"), Some(Status::Changed), "{:?}", came.items);
-    assert_eq!(came.unpredicted, ["toy/Configure", "toy/count"]);
+    let result = scratch.deploy();
+    assert_eq!(result.status_of("toy/count"), Some(Status::Changed), "{:?}", result.items);
+    assert_eq!(result.unpredicted, ["toy/Configure", "toy/count"]);
     assert_eq!(scratch.read("count").as_deref(), Some("x\n"));
 }
 
@@ -198,9 +198,9 @@ tasks:
   - {name: Configure, copy: {content: '{{ secrets.TOKEN }}', dest: DIR/app/token}}
 ",
     );
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Failed, "{:?}", came.items);
-    let (id, _, error) = came.items.last().unwrap();
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Failed, "{:?}", result.items);
+    let (id, _, error) = result.items.last().unwrap();
     assert_eq!(id, "toy/secret TOKEN");
     assert!(error.contains("what it protects already exists"), "{error}");
     assert_eq!(scratch.read("secrets.env"), None, "the secret was made all the same");
@@ -216,9 +216,9 @@ fn what_the_last_task_undid_is_found_though_it_was_done_by_another() {
   - {name: Last, command: {cmd: touch DIR/last, creates: DIR/last}}
 ",
     );
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Failed, "{:?}", came.items);
-    assert!(came.error.unwrap().contains("toy/First"));
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Failed, "{:?}", result.items);
+    assert!(result.error.unwrap().contains("toy/First"));
 }
 
 #[test]
@@ -241,9 +241,9 @@ fn no_log_keeps_everything_quiet() {
   - {name: Quiet, command: {cmd: 'echo hunter2-out; echo hunter2-err >&2; exit 1', creates: DIR/none}, no_log: true, retries: 1, delay: 0}
 ",
     );
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Failed);
-    assert!(!came.said.contains("hunter2"), "{}", came.said);
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Failed);
+    assert!(!result.said.contains("hunter2"), "{}", result.said);
 }
 
 #[test]

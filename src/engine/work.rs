@@ -5,7 +5,7 @@ use crate::{
     plan::{Handler, HandlerAction, SecretSpec, Task},
     question::{
         Questions,
-        path::{Look, PathState},
+        path::{PathQuery, PathState},
         pending::Pending,
         unit::Unit,
     },
@@ -14,18 +14,18 @@ use crate::{
 
 /// An item of the run.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct RunItem {
     /// What is known beforehand.
     pub(super) item: Item,
     /// What it is about.
-    pub(super) body: Body,
+    pub(super) body: ItemAction,
     /// What a check says of it.
     pub(super) predicted: Outcome,
 }
 
 /// What an item is about.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(super) enum ItemAction {
     /// A secret that must be there before the next task.
     Secret(SecretSpec),
     /// A task whose condition holds.
@@ -40,20 +40,20 @@ pub(super) enum Body {
     Exercise(Box<dyn crate::health::Exercise>),
 }
 
-impl Work {
+impl RunItem {
     /// Whether a check predicts that this item writes to the node.
     pub(super) fn pending(&self) -> bool {
         self.predicted.status == Status::Changed
     }
 
     /// Whether users care to hear that it came to this: a handler that nobody notified is no news.
-    pub(super) fn worth_telling(&self, came: Status) -> bool {
+    pub(super) fn is_reported(&self, came: Status) -> bool {
         self.item.kind != ItemKind::Handler || came != Status::Ok
     }
 
     /// Whether what the item prints stays hidden.
     pub(super) fn is_quiet(&self) -> bool {
-        matches!(&self.body, Body::Task(task, _) if task.no_log)
+        matches!(&self.body, ItemAction::Task(task, _) if task.no_log)
     }
 
     /// An outcome as users may see it: without diff and words where the task says `no_log`.
@@ -68,27 +68,31 @@ impl Work {
     /// The secret that it makes.
     pub(super) fn made_secret(&self) -> Option<&SecretSpec> {
         match &self.body {
-            Body::Secret(spec) => Some(spec),
-            Body::Task(..) | Body::Skipped | Body::Handler { .. } | Body::Health(_) | Body::Exercise(_) => None,
+            ItemAction::Secret(spec) => Some(spec),
+            ItemAction::Task(..)
+            | ItemAction::Skipped
+            | ItemAction::Handler { .. }
+            | ItemAction::Health(_)
+            | ItemAction::Exercise(_) => None,
         }
     }
 
     /// Names the questions whose answers tell how this item stands.
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
-            Body::Secret(spec) => ask.ask::<PathState>(Look::content(&spec.file)),
-            Body::Task(_, resource) | Body::Health(resource) => resource.questions(ask),
-            Body::Handler(handler) => handler_questions(handler, ask),
-            Body::Exercise(exercise) => exercise.questions(ask),
-            Body::Skipped => {}
+            ItemAction::Secret(spec) => ask.ask::<PathState>(PathQuery::content(&spec.file)),
+            ItemAction::Task(_, resource) | ItemAction::Health(resource) => resource.questions(ask),
+            ItemAction::Handler(handler) => handler_questions(handler, ask),
+            ItemAction::Exercise(exercise) => exercise.questions(ask),
+            ItemAction::Skipped => {}
         }
     }
 
     /// The resource, where there is one.
     pub(super) fn resource(&self) -> Option<&dyn Resource> {
         match &self.body {
-            Body::Task(_, resource) | Body::Health(resource) => Some(resource.as_ref()),
-            Body::Secret(_) | Body::Skipped | Body::Handler { .. } | Body::Exercise(_) => None,
+            ItemAction::Task(_, resource) | ItemAction::Health(resource) => Some(resource.as_ref()),
+            ItemAction::Secret(_) | ItemAction::Skipped | ItemAction::Handler { .. } | ItemAction::Exercise(_) => None,
         }
     }
 }
@@ -110,14 +114,14 @@ pub(super) fn restarted_unit(handler: &Handler) -> Option<&str> {
 }
 
 /// The item of something that a role file declares.
-pub(super) fn item(kind: ItemKind, id: &str, role: &str, name: &str, resource: &str, place: &crate::source::Place) -> Item {
+pub(super) fn item(kind: ItemKind, id: &str, role: &str, name: &str, resource: &str, span: &crate::source::Span) -> Item {
     Item {
         id: id.to_owned(),
         kind,
         role: role.to_owned(),
         name: name.to_owned(),
         resource: resource.to_owned(),
-        file: place.file.shown.clone(),
-        line: place.line_col().0,
+        file: span.file.shown.clone(),
+        line: span.line_col().0,
     }
 }

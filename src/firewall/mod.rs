@@ -25,7 +25,7 @@ pub enum Policy {
 impl Policy {
     /// Returns ufw's word for the policy.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
@@ -35,8 +35,8 @@ impl Policy {
 
     /// Parses the iptables target that `/etc/default/ufw` uses for the policy.
     #[must_use]
-    pub fn from_target(word: &str) -> Option<Self> {
-        match word {
+    pub fn from_target(as_str: &str) -> Option<Self> {
+        match as_str {
             "ACCEPT" => Some(Self::Allow),
             "DROP" => Some(Self::Deny),
             "REJECT" => Some(Self::Reject),
@@ -67,7 +67,7 @@ pub struct Firewall {
 impl Firewall {
     /// Returns the firewall as the package `ufw` installs it.
     #[must_use]
-    pub fn fresh() -> Self {
+    pub fn package_default() -> Self {
         Self {
             enabled: false,
             ipv6: true,
@@ -81,7 +81,7 @@ impl Firewall {
 
     /// Whether a new TCP connection from `client` to the node's `server`:`port` is admitted.
     #[must_use]
-    pub fn lets_in(&self, client: IpAddr, server: IpAddr, port: u16) -> bool {
+    pub fn admits(&self, client: IpAddr, server: IpAddr, port: u16) -> bool {
         // ufw accepts everything on the loopback interface before any rule.
         if !self.enabled || client.is_loopback() || client == server {
             return true;
@@ -99,21 +99,21 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn lets_in(tuples: &[&str]) -> bool {
+    fn admits(tuples: &[&str]) -> bool {
         let rules = tuples.iter().map(|tuple| Rule::parse(tuple).unwrap()).collect();
-        let firewall = Firewall { enabled: true, rules, ..Firewall::fresh() };
-        firewall.lets_in(ip("198.18.0.1"), ip("198.18.0.2"), 22)
+        let firewall = Firewall { enabled: true, rules, ..Firewall::package_default() };
+        firewall.admits(ip("198.18.0.1"), ip("198.18.0.2"), 22)
     }
 
     #[test]
     fn the_first_matching_rule_decides() {
         let ssh = "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in";
-        assert!(!lets_in(&[]));
-        assert!(lets_in(&[ssh]));
-        assert!(lets_in(&["limit tcp 22 0.0.0.0/0 any 198.18.0.0/16 in"]));
-        assert!(lets_in(&["allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in"]));
-        assert!(!lets_in(&["deny any any 0.0.0.0/0 any 198.18.0.1 in", ssh]));
-        assert!(lets_in(&[ssh, "deny any any 0.0.0.0/0 any 198.18.0.1 in"]));
+        assert!(!admits(&[]));
+        assert!(admits(&[ssh]));
+        assert!(admits(&["limit tcp 22 0.0.0.0/0 any 198.18.0.0/16 in"]));
+        assert!(admits(&["allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in"]));
+        assert!(!admits(&["deny any any 0.0.0.0/0 any 198.18.0.1 in", ssh]));
+        assert!(admits(&[ssh, "deny any any 0.0.0.0/0 any 198.18.0.1 in"]));
         for other in [
             "allow udp 22 0.0.0.0/0 any 0.0.0.0/0 in",
             "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 out",
@@ -124,17 +124,17 @@ mod tests {
             "allow tcp 22 0.0.0.0/0 1000 0.0.0.0/0 in",
             "route:allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in",
         ] {
-            assert!(!lets_in(&[other]), "{other}");
+            assert!(!admits(&[other]), "{other}");
         }
     }
 
     #[test]
     fn an_inactive_or_permissive_firewall_admits_every_connection() {
         let node = (ip("198.18.0.1"), ip("198.18.0.2"), 22);
-        assert!(Firewall::fresh().lets_in(node.0, node.1, node.2));
-        let open = Firewall { enabled: true, incoming: Policy::Allow, ..Firewall::fresh() };
-        assert!(open.lets_in(node.0, node.1, node.2));
-        let closed = Firewall { enabled: true, ..Firewall::fresh() };
-        assert!(closed.lets_in(ip("::1"), ip("::1"), 22));
+        assert!(Firewall::package_default().admits(node.0, node.1, node.2));
+        let open = Firewall { enabled: true, incoming: Policy::Allow, ..Firewall::package_default() };
+        assert!(open.admits(node.0, node.1, node.2));
+        let closed = Firewall { enabled: true, ..Firewall::package_default() };
+        assert!(closed.admits(ip("::1"), ip("::1"), 22));
     }
 }

@@ -26,7 +26,7 @@ pub enum Action {
 impl Action {
     /// Returns ufw's word for it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
@@ -45,8 +45,8 @@ impl Action {
 
 impl FromStr for Action {
     type Err = ();
-    fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Allow, Self::Deny, Self::Reject, Self::Limit].into_iter().find(|action| action.word() == word).ok_or(())
+    fn from_str(as_str: &str) -> Result<Self, ()> {
+        [Self::Allow, Self::Deny, Self::Reject, Self::Limit].into_iter().find(|action| action.as_str() == as_str).ok_or(())
     }
 }
 
@@ -63,7 +63,7 @@ pub enum Direction {
 impl Direction {
     /// Returns ufw's word for it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::In => "in",
             Self::Out => "out",
@@ -131,7 +131,7 @@ impl Rule {
 
     /// Whether both rules match the same packets, so that adding one replaces the other.
     #[must_use]
-    pub fn same_packets(&self, other: &Self) -> bool {
+    pub fn matches_same_packets(&self, other: &Self) -> bool {
         let packets = |rule: &Self| Self { action: Action::Allow, comment: None, ..rule.clone() };
         packets(self) == packets(other)
     }

@@ -11,13 +11,13 @@ use crate::{
         backup::{Backup, BackupInfo, BackupLocation, LastRun},
         unit::{Unit, full_name},
     },
-    resource::{Files, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode},
+    resource::{Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode},
     role::parse_duration,
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "backup",
-    decode: |parameters, _: &mut dyn Files| Ok(Box::new(Healthy::new(decode(parameters)?)?)),
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(BackupCheck::new(decode(parameters)?)?)),
     parameters: &["status_file", "directory", "timer", "max_age"],
     secret_parameters: &[],
     expressions: &[],
@@ -37,21 +37,21 @@ struct Parameters {
 }
 
 #[derive(Debug)]
-struct Healthy {
+struct BackupCheck {
     location: BackupLocation,
     service: String,
     max_age: Duration,
 }
 
-impl Healthy {
-    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+impl BackupCheck {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let Parameters { status_file, directory, timer, max_age } = parameters;
-        let timer = full_name(&timer).map_err(|message| Wrong::parameter("timer", message))?;
+        let timer = full_name(&timer).map_err(|message| ParamError::parameter("timer", message))?;
         let service = timer.strip_suffix(".timer").map(|name| format!("{name}.service"));
-        let service = service.ok_or_else(|| Wrong::parameter("timer", format!("`{timer}` is not a timer")))?;
-        let max_age = parse_duration(&max_age)
-            .filter(|age| !age.is_zero())
-            .ok_or_else(|| Wrong::parameter("max_age", format!("`{max_age}` is not a duration of up to a week, such as 26h")))?;
+        let service = service.ok_or_else(|| ParamError::parameter("timer", format!("`{timer}` is not a timer")))?;
+        let max_age = parse_duration(&max_age).filter(|age| !age.is_zero()).ok_or_else(|| {
+            ParamError::parameter("max_age", format!("`{max_age}` is not a duration of up to a week, such as 26h"))
+        })?;
         Ok(Self { location: BackupLocation { status_file, directory, timer }, service, max_age })
     }
 
@@ -114,8 +114,8 @@ impl Healthy {
     }
 }
 
-impl Resource for Healthy {
-    fn not_of_a_deploy(&self) -> bool {
+impl Resource for BackupCheck {
+    fn monitoring_only(&self) -> bool {
         true
     }
 
@@ -125,7 +125,7 @@ impl Resource for Healthy {
         ask.ask::<Unit>(self.service.clone());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let found = is.answers.get::<Backup>(&self.location)?;
         let (timer, service) = (is.answers.get::<Unit>(&self.location.timer)?, is.answers.get::<Unit>(&self.service)?);
         let mut problems = Vec::new();
@@ -185,14 +185,14 @@ mod tests {
 
     /// Returns the note of a healthy node, or the problems.
     fn run_check(break_node: impl FnOnce(&mut NodeAnswers)) -> Result<String, String> {
-        let check = Healthy::new(decode(parameters("b.timer", "26h")).unwrap()).unwrap();
+        let check = BackupCheck::new(decode(parameters("b.timer", "26h")).unwrap()).unwrap();
         let mut node = node();
         break_node(&mut node);
         let mut answers = Answers::default();
         answers.set::<Unit>(check.location.timer.clone(), Ok(node.timer));
         answers.set::<Unit>(check.service.clone(), Ok(node.service));
         answers.set::<Backup>(check.location.clone(), Ok(node.found));
-        match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+        match check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
             Verdict::Converged { note } => Ok(note.unwrap()),
             Verdict::Refused(why) => Err(why),
             Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn invalid_parameters_are_refused() {
-        let is_refused = |timer: &str, max_age: &str| Healthy::new(decode(parameters(timer, max_age)).unwrap()).is_err();
+        let is_refused = |timer: &str, max_age: &str| BackupCheck::new(decode(parameters(timer, max_age)).unwrap()).is_err();
         assert!(!is_refused("b.timer", "1h"));
         let refused = [("b.service", "1h"), ("b c.timer", "1h"), ("b.timer", "soon"), ("b.timer", "0s")];
         assert!(refused.iter().all(|(timer, max_age)| is_refused(timer, max_age)));

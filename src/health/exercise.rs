@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use crate::{
     question::{Questions, Unanswered},
-    resource::{Is, Wrong},
+    resource::{NodeState, ParamError},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
@@ -22,7 +22,7 @@ pub trait Exercise: Debug + Send + Sync {
 
     /// Returns whether the exercise only monitors a program that uses the role's service, and whose state does not depend on the role. Then every
     /// `health` runs it, and no deploy does.
-    fn not_of_a_deploy(&self) -> bool {
+    fn monitoring_only(&self) -> bool {
         false
     }
 
@@ -33,7 +33,7 @@ pub trait Exercise: Debug + Send + Sync {
     ///
     /// # Errors
     /// Returns an error when a question has no answer.
-    fn skipped(&self, _is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+    fn skipped(&self, _is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         Ok(None)
     }
 }
@@ -44,7 +44,7 @@ pub struct ExerciseKind {
     /// The word in a role file, such as `postgresql_login`.
     pub name: &'static str,
     /// Makes the exercise from its rendered parameters (JSON; secrets are tokens within strings).
-    pub decode: fn(serde_json::Value) -> Result<Box<dyn Exercise>, Wrong>,
+    pub decode: fn(serde_json::Value) -> Result<Box<dyn Exercise>, ParamError>,
     /// The parameters' names, for did-you-mean.
     pub parameters: &'static [&'static str],
     /// The parameters that hold secrets.

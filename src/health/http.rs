@@ -16,7 +16,7 @@ use crate::{
         Questions, Unanswered,
         unit::{self, Unit},
     },
-    resource::{Is, OneOrMany, Wrong, decode},
+    resource::{NodeState, OneOrMany, ParamError, decode},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
@@ -60,8 +60,8 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// Parses a URL. An error refers to the parameter `url`.
-    pub(super) fn read(url: &str) -> Result<Self, Wrong> {
-        let error = |message: &str| Wrong::parameter("url", message);
+    pub(super) fn read(url: &str) -> Result<Self, ParamError> {
+        let error = |message: &str| ParamError::parameter("url", message);
         let rest = url.strip_prefix("http://").ok_or_else(|| {
             error("must begin with http://: the request is sent from the node through the SSH connection, as in http://127.0.0.1:8000/api/health")
         })?;
@@ -127,13 +127,13 @@ struct Http {
 }
 
 impl Http {
-    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let endpoint = Endpoint::read(&parameters.url)?;
         if parameters.status_code.0.is_empty() {
-            return Err(Wrong::parameter("status_code", "is empty"));
+            return Err(ParamError::parameter("status_code", "is empty"));
         }
         let unit = parameters.skip_unless_unit.as_deref().map(unit::full_name).transpose();
-        let unit = unit.map_err(|reason| Wrong::parameter("skip_unless_unit", reason))?;
+        let unit = unit.map_err(|reason| ParamError::parameter("skip_unless_unit", reason))?;
         Ok(Self { endpoint, statuses: parameters.status_code.0, expect: parameters.expect, unit })
     }
 
@@ -224,7 +224,7 @@ impl Exercise for Http {
         }
     }
 
-    fn skipped(&self, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+    fn skipped(&self, is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         let Some(unit) = &self.unit else { return Ok(None) };
         let there = is.answers.get::<Unit>(unit)?.exists();
         Ok((!there).then(|| format!("there is no unit `{unit}` on this node")))
@@ -237,7 +237,7 @@ mod tests {
     use crate::question::Answers;
     use serde_json::json;
 
-    fn http(parameters: Value) -> Result<Http, Wrong> {
+    fn http(parameters: Value) -> Result<Http, ParamError> {
         Http::new(decode(parameters)?)
     }
 
@@ -318,7 +318,7 @@ mod tests {
     fn the_exercise_is_skipped_without_its_unit() {
         let mut answers = Answers::default();
         let http = http(json!({"url": "http://h", "skip_unless_unit": "backend"})).unwrap();
-        let skipped = |answers: &Answers| http.skipped(&Is { answers, secrets: &SecretValues::default() });
+        let skipped = |answers: &Answers| http.skipped(&NodeState { answers, secrets: &SecretValues::default() });
         assert!(skipped(&answers).is_err());
         answers.set::<Unit>("backend.service".into(), Ok(Unit { load: "not-found".into(), ..Unit::default() }));
         assert_eq!(skipped(&answers).unwrap().unwrap(), "there is no unit `backend.service` on this node");

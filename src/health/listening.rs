@@ -12,12 +12,12 @@ use crate::{
         port_owner::{Port, PortOwner},
         unit::full_name,
     },
-    resource::{Files, Is, Kind, OneOrMany, Resource, Verdict, Wrong, decode, matches_glob},
+    resource::{Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "listening",
-    decode: |parameters, _: &mut dyn Files| Ok(Box::new(Declared::new(decode(parameters)?)?)),
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(ListeningCheck::new(decode(parameters)?)?)),
     parameters: &["port", "addresses", "unit", "state"],
     secret_parameters: &[],
     expressions: &[],
@@ -45,7 +45,7 @@ enum State {
 
 /// A port, and what may listen on it.
 #[derive(Debug)]
-struct Declared {
+struct ListeningCheck {
     port: u16,
     addresses: Vec<Address>,
     /// Primary names of units, in which `*` matches any text; empty when any unit may listen.
@@ -96,7 +96,7 @@ impl Address {
             Self::Any => listeners.iter().any(|listener| listener.address.is_unspecified()),
             Self::Loopback => listeners.iter().any(|listener| is_loopback(listener.address)),
             Self::One { optional: true, .. } => true,
-            Self::One { address, optional: false } => listeners.iter().any(|listener| listener.takes(address, listener.port)),
+            Self::One { address, optional: false } => listeners.iter().any(|listener| listener.accepts(address, listener.port)),
         }
     }
 }
@@ -118,7 +118,7 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
 }
 
 /// Formats a listener's address and port: `0.0.0.0:6379`, `[::]:6379`, `127.0.0.1:5432`.
-pub(crate) fn shown(listener: &Listener) -> String {
+pub(crate) fn format_listener(listener: &Listener) -> String {
     match listener.address {
         IpAddr::V6(address) => format!("[{address}]:{}", listener.port),
         IpAddr::V4(address) => format!("{address}:{}", listener.port),
@@ -126,7 +126,7 @@ pub(crate) fn shown(listener: &Listener) -> String {
 }
 
 /// Describes the owner of a port for people: `` `nc` (pid 7, evil.service)``.
-pub(crate) fn owner_shown(owner: &PortOwner) -> String {
+pub(crate) fn describe_owner(owner: &PortOwner) -> String {
     if owner.pid == 0 {
         return "a process that this node cannot see (in a container?)".to_owned();
     }
@@ -137,12 +137,12 @@ pub(crate) fn owner_shown(owner: &PortOwner) -> String {
 /// Returns the port that a health check declares as open or closed. Only checks of this kind declare one.
 pub(crate) fn declared_port(check: &dyn Resource) -> Option<u16> {
     let check: &dyn Any = check;
-    check.downcast_ref::<Declared>().map(|declared| declared.port)
+    check.downcast_ref::<ListeningCheck>().map(|declared| declared.port)
 }
 
-impl Declared {
-    fn new(parameters: Parameters) -> Result<Self, Wrong> {
-        let error = |name: &str, message: String| Wrong::parameter(name, message);
+impl ListeningCheck {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
+        let error = |name: &str, message: String| ParamError::parameter(name, message);
         if parameters.port == 0 {
             return Err(error("port", "must be from 1 to 65535".into()));
         }
@@ -162,7 +162,7 @@ impl Declared {
             let full = full_name(&name.replace('*', "x")).map_err(|message| error("unit", message))?;
             Ok(if full.len() == name.len() { name } else { format!("{name}.service") })
         });
-        Ok(Self { port: parameters.port, addresses, units: units.collect::<Result<_, Wrong>>()?, state: parameters.state })
+        Ok(Self { port: parameters.port, addresses, units: units.collect::<Result<_, ParamError>>()?, state: parameters.state })
     }
 
     /// Returns the question about the owner only if the declaration needs it, because searching all processes takes time.
@@ -175,8 +175,12 @@ impl Declared {
         let mut problems = Vec::new();
         if self.state == State::Closed {
             if let Some(listener) = listeners.first() {
-                let names: Vec<String> = owners.iter().map(owner_shown).collect();
-                problems.push(format!("{} is declared closed, but {} listens there", shown(listener), names.join(" and ")));
+                let names: Vec<String> = owners.iter().map(describe_owner).collect();
+                problems.push(format!(
+                    "{} is declared closed, but {} listens there",
+                    format_listener(listener),
+                    names.join(" and ")
+                ));
             }
             return problems;
         }
@@ -188,7 +192,7 @@ impl Declared {
         let open: Vec<String> = listeners
             .iter()
             .filter(|listener| !self.addresses.iter().any(|address| address.covers(listener.address)))
-            .map(|listener| shown(listener))
+            .map(|listener| format_listener(listener))
             .collect();
         if open.is_empty() {
             for address in self.addresses.iter().filter(|address| !address.is_served(listeners)) {
@@ -204,7 +208,7 @@ impl Declared {
                 .iter()
                 .filter(|owner| !(is_declared(owner) || owner.pid == 1 && owners.iter().any(|other| is_declared(&other))));
             for other in others {
-                let owner = owner_shown(other);
+                let owner = describe_owner(other);
                 problems.push(format!("port {} belongs to {owner}, not to {}", self.port, self.units.join(" or ")));
             }
         }
@@ -212,7 +216,7 @@ impl Declared {
     }
 }
 
-impl Resource for Declared {
+impl Resource for ListeningCheck {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Listening>(());
         if let Some(port) = self.owner() {
@@ -220,14 +224,14 @@ impl Resource for Declared {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let all = is.answers.get::<Listening>(&())?;
         let listeners: Vec<&Listener> = all.iter().filter(|listener| listener.port == self.port).collect();
         let owners = match self.owner() {
             Some(port) => is.answers.get::<PortOwner>(&port)?.as_slice(),
             None => &[],
         };
-        let found: Vec<String> = listeners.iter().map(|listener| shown(listener)).collect();
+        let found: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
         let found = if self.state == State::Closed { "closed".to_owned() } else { found.join(", ") };
         Ok(verdict(&self.problems(&listeners, owners), found))
     }
@@ -299,8 +303,8 @@ mod tests {
         PortOwner { pid, process: process.into(), unit: unit.into(), directory: String::new() }
     }
 
-    fn check(parameters: Value) -> Result<Declared, Wrong> {
-        Declared::new(decode(parameters)?)
+    fn check(parameters: Value) -> Result<ListeningCheck, ParamError> {
+        ListeningCheck::new(decode(parameters)?)
     }
 
     fn finding(parameters: Value, addresses: &[&str], owners: &[PortOwner]) -> String {
@@ -312,7 +316,7 @@ mod tests {
         if let Some(port) = check.owner() {
             answers.set::<PortOwner>(port, Ok(owners.to_vec()));
         }
-        match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+        match check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
             Verdict::Converged { note } => format!("ok: {}", note.unwrap_or_default()),
             Verdict::Refused(why) => why,
             Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
@@ -380,7 +384,7 @@ mod tests {
         let check = check(json!({"port": 5432})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Listening>((), Err(Unanswered("no table".into())));
-        assert!(check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+        assert!(check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
     }
 
     #[test]

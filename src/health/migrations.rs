@@ -11,7 +11,7 @@ use crate::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, typed},
     },
-    resource::{Files, Is, Kind, Resource, Verdict, decode},
+    resource::{Files, Kind, NodeState, Resource, Verdict, decode},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -97,7 +97,7 @@ impl Migrations {
         Query { database: self.database.clone(), sql: SQL.into(), port: self.port }
     }
 
-    fn answer<'a>(&self, is: &'a Is<'_>) -> Result<&'a Answer, Unanswered> {
+    fn answer<'a>(&self, is: &'a NodeState<'_>) -> Result<&'a Answer, Unanswered> {
         is.answers.get::<Pg>(&self.query())
     }
 }
@@ -161,12 +161,12 @@ impl Resource for Migrations {
         ask.ask::<Pg>(self.query());
     }
 
-    fn skipped(&self, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+    fn skipped(&self, is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         let there = !matches!(self.answer(is)?, Answer::NoDatabase);
         Ok((!there).then(|| format!("there is no database `{}`", self.database)))
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         match self.answer(is)? {
             Answer::NoServer { why } => Ok(verdict(std::slice::from_ref(why), "")),
             // `skipped` has already handled this.
@@ -189,7 +189,7 @@ mod tests {
         let check: Migrations = decode(json!({"database": "slm"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
-        let is = Is { answers: &answers, secrets: &SecretValues::default() };
+        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
         if let Some(reason) = check.skipped(&is).unwrap() {
             return format!("skipped: {reason}");
         }

@@ -9,7 +9,7 @@ use crate::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, typed},
     },
-    resource::{Files, Is, Kind, Resource, Verdict, decode},
+    resource::{Files, Kind, NodeState, Resource, Verdict, decode},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -61,7 +61,7 @@ impl Resource for Postgresql {
         ask.ask::<Pg>(self.query());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let database = &self.database;
         let rows = match is.answers.get::<Pg>(&self.query())? {
             Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why), "")),
@@ -93,7 +93,7 @@ mod tests {
         let check: Postgresql = decode(json!({"database": "slm", "owner": "slm_app"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
-        match check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+        match check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
             Verdict::Converged { note: Some(note) } if note == "accepts writes, UTF8, owner `slm_app`" => None,
             Verdict::Refused(why) => Some(why),
             Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
@@ -115,6 +115,6 @@ mod tests {
     fn no_answer_is_not_healthy() {
         let check: Postgresql = decode(json!({"db": "slm"})).unwrap();
         let answers = Answers::default();
-        assert!(check.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+        assert!(check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
     }
 }

@@ -10,12 +10,12 @@ use crate::{
         Questions, Unanswered,
         redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
     },
-    resource::{Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode},
+    resource::{Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "redis",
-    decode: |parameters, _: &mut dyn Files| Ok(Box::new(Healthy::new(decode(parameters)?)?)),
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(RedisCheck::new(decode(parameters)?)?)),
     parameters: &[
         "socket",
         "host",
@@ -58,7 +58,7 @@ fn yes() -> Flag {
 }
 
 #[derive(Debug)]
-struct Healthy {
+struct RedisCheck {
     instance: Instance,
     anonymous_refused: bool,
     modules: Vec<String>,
@@ -66,19 +66,19 @@ struct Healthy {
     exe: Option<RemotePath>,
 }
 
-impl Healthy {
-    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+impl RedisCheck {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let Parameters { socket, host, port, cli, password_file, password_key, .. } = parameters;
         let address = match (socket, host, port) {
             (Some(path), None, None) => Address::Socket(path),
-            (Some(_), ..) => return Err(Wrong::parameter("socket", "goes without `host` and `port`")),
+            (Some(_), ..) => return Err(ParamError::parameter("socket", "goes without `host` and `port`")),
             (None, host, port) => Address::Tcp(host.unwrap_or_else(|| "127.0.0.1".into()), port.unwrap_or(6379)),
         };
         let key = |character: char| character.is_ascii_alphanumeric() || character == '_';
         if password_key.is_empty() || !password_key.chars().all(key) {
-            return Err(Wrong::parameter("password_key", "must be a key of the file, such as REDIS_PASSWORD"));
+            return Err(ParamError::parameter("password_key", "must be a key of the file, such as REDIS_PASSWORD"));
         }
-        let usual = RemotePath::new("/opt/redis-stack/bin/redis-cli").map_err(|reason| Wrong::parameter("cli", reason))?;
+        let usual = RemotePath::new("/opt/redis-stack/bin/redis-cli").map_err(|reason| ParamError::parameter("cli", reason))?;
         let config_file = parameters.config_file;
         let instance = Instance { cli: cli.unwrap_or(usual), address, password_file, password_key, config_file };
         let (anonymous_refused, persistence) = (parameters.anonymous_refused.0, parameters.persistence.0);
@@ -156,7 +156,7 @@ fn info<'a>(replies: &'a Replies, field: &str) -> Option<&'a str> {
     replies.info.get(field).map(String::as_str)
 }
 
-impl Healthy {
+impl RedisCheck {
     /// Describes which clients are answered, and the age of the saved data by the node's clock.
     fn found(&self, replies: &Replies) -> String {
         let mut found = if self.anonymous_refused { "PONG, NOAUTH without password".to_owned() } else { "PONG".to_owned() };
@@ -180,12 +180,12 @@ impl Healthy {
     }
 }
 
-impl Resource for Healthy {
+impl Resource for RedisCheck {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Redis>(self.instance.clone());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         Ok(match is.answers.get::<Redis>(&self.instance)? {
             Answer::Unavailable(why) => verdict(std::slice::from_ref(why), ""),
             Answer::Replies(replies) => verdict(&self.problems(replies), self.found(replies)),
@@ -199,10 +199,10 @@ mod tests {
     use crate::{question::Answers, secret::SecretValues};
     use serde_json::json;
 
-    fn check() -> Healthy {
+    fn check() -> RedisCheck {
         let parameters = json!({"socket": "/run/redis.sock", "password_file": "/etc/autobot/database-secrets.env",
             "password_key": "REDIS_PASSWORD", "modules": ["search", "ReJSON"], "config_file": "/etc/redis.conf", "exe": "/opt/redis-server"});
-        Healthy::new(decode(parameters).unwrap()).unwrap()
+        RedisCheck::new(decode(parameters).unwrap()).unwrap()
     }
 
     fn healthy() -> Replies {
@@ -234,7 +234,7 @@ mod tests {
     fn problem(answer: Answer) -> String {
         let mut answers = Answers::default();
         answers.set::<Redis>(check().instance, Ok(answer));
-        match check().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+        match check().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
             Verdict::Converged { note: Some(note) } => format!("ok: {note}"),
             Verdict::Refused(why) => why,
             Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn invalid_parameters_are_refused() {
-        let is_refused = |parameters| Healthy::new(decode(parameters).unwrap()).is_err();
+        let is_refused = |parameters| RedisCheck::new(decode(parameters).unwrap()).is_err();
         assert!(is_refused(json!({"socket": "/s", "port": 1, "password_file": "/f", "password_key": "K"})));
         assert!(is_refused(json!({"password_file": "/f", "password_key": "K=*"})));
         assert!(decode::<Parameters>(json!({"password_file": "/f"})).is_err());

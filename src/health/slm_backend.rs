@@ -13,7 +13,7 @@ use crate::{
         Questions, Unanswered,
         unit::{self, Unit},
     },
-    resource::{Is, Wrong, decode},
+    resource::{NodeState, ParamError, decode},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
@@ -68,17 +68,17 @@ struct Database {
 }
 
 impl SlmBackend {
-    fn new(parameters: &Parameters) -> Result<Self, Wrong> {
+    fn new(parameters: &Parameters) -> Result<Self, ParamError> {
         let base = parameters.url.trim_end_matches('/');
         let endpoint = |path: &str| Endpoint::read(&format!("{base}{path}"));
         if base.contains(['?', '#']) {
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "url",
                 "must be the base URL of the backend, without `?` and `#`; /api/health is appended to it",
             ));
         }
         let unit = unit::full_name(&parameters.skip_unless_unit);
-        let unit = unit.map_err(|reason| Wrong::parameter("skip_unless_unit", reason))?;
+        let unit = unit.map_err(|reason| ParamError::parameter("skip_unless_unit", reason))?;
         Ok(Self { general: endpoint("/api/health")?, database: endpoint("/api/health/database")?, unit })
     }
 
@@ -164,7 +164,7 @@ impl Exercise for SlmBackend {
         Vec::new()
     }
 
-    fn not_of_a_deploy(&self) -> bool {
+    fn monitoring_only(&self) -> bool {
         true
     }
 
@@ -172,7 +172,7 @@ impl Exercise for SlmBackend {
         ask.ask::<Unit>(self.unit.clone());
     }
 
-    fn skipped(&self, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+    fn skipped(&self, is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         let there = is.answers.get::<Unit>(&self.unit)?.exists();
         Ok((!there).then(|| format!("there is no unit `{}` on this node", self.unit)))
     }
@@ -184,7 +184,7 @@ mod tests {
     use crate::question::Answers;
     use serde_json::{Value, json};
 
-    fn backend(parameters: Value) -> Result<SlmBackend, Wrong> {
+    fn backend(parameters: Value) -> Result<SlmBackend, ParamError> {
         SlmBackend::new(&decode(parameters)?)
     }
 
@@ -245,7 +245,7 @@ mod tests {
     fn the_exercise_is_skipped_without_its_unit() {
         let mut answers = Answers::default();
         let backend = backend(json!({})).unwrap();
-        let skipped = |answers: &Answers| backend.skipped(&Is { answers, secrets: &SecretValues::default() });
+        let skipped = |answers: &Answers| backend.skipped(&NodeState { answers, secrets: &SecretValues::default() });
         assert!(skipped(&answers).is_err());
         answers.set::<Unit>("autobot-slm-backend.service".into(), Ok(Unit { load: "not-found".into(), ..Unit::default() }));
         assert_eq!(skipped(&answers).unwrap().unwrap(), "there is no unit `autobot-slm-backend.service` on this node");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::{ALL, Dialect, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
-use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Style, Yaml, yaml};
+use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Quoting, SourceFile, Span, Yaml, yaml};
 
 /// File names that Ansible skips in a directory of inventories.
 const SKIPPED_ENDINGS: [&str; 13] =
@@ -64,8 +64,8 @@ impl Draft {
             dynamic::load(self, path, &shown);
         } else if let Some(file) = self.errors.keep(source::read(path, &shown)) {
             if crate::vault::is_encrypted(&file.text) {
-                let place = Place::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
-                let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(place);
+                let span = Span::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
+                let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(span);
                 self.errors.push(
                     error.help("encrypt the variables in `group_vars/` or `host_vars/`, and leave hosts and groups unencrypted"),
                 );
@@ -82,23 +82,23 @@ impl Draft {
         let mut start = 0;
         for part in file.text.split(',') {
             let at = start + part.len() - part.trim_start().len();
-            let place = Place::new(file, at..at + part.trim().len());
+            let span = Span::new(file, at..at + part.trim().len());
             start += part.len() + 1;
             if !part.trim().is_empty() {
-                self.hosts(part.trim(), &place, UNGROUPED, &[]);
+                self.hosts(part.trim(), &span, UNGROUPED, &[]);
             }
         }
     }
 
     /// Makes sure that a group exists.
-    pub(super) fn group(&mut self, name: &str, place: Option<&Place>) {
+    pub(super) fn group(&mut self, name: &str, span: Option<&Span>) {
         if name.is_empty() || name.contains(char::is_control) {
             let error = Diagnostic::error(format!("`{}` is not a valid group name", name.escape_debug()));
-            self.errors.push(Diagnostic { place: place.cloned(), ..error });
+            self.errors.push(Diagnostic { span: span.cloned(), ..error });
         }
         let group = self.inventory.groups.entry(name.to_owned()).or_insert_with(|| Group {
             name: name.to_owned(),
-            place: None,
+            span: None,
             children: Vec::new(),
             parents: Vec::new(),
             hosts: Vec::new(),
@@ -107,22 +107,22 @@ impl Draft {
             inline: Vec::new(),
             files: Vec::new(),
         });
-        if group.place.is_none() {
-            group.place = place.cloned();
+        if group.span.is_none() {
+            group.span = span.cloned();
         }
     }
 
     /// Makes one group the child of another. Both must exist.
-    pub(super) fn child(&mut self, parent: &str, child: &str, place: &Place) {
+    pub(super) fn child(&mut self, parent: &str, child: &str, span: &Span) {
         if child == ALL {
-            self.errors.push(Diagnostic::error("`all` cannot be a child of another group").at(place.clone()).label("here"));
+            self.errors.push(Diagnostic::error("`all` cannot be a child of another group").at(span.clone()).label("here"));
         } else if parent == child {
             let error = Diagnostic::error(format!("the group `{parent}` contains itself"));
-            self.errors.push(error.at(place.clone()).label("here"));
+            self.errors.push(error.at(span.clone()).label("here"));
         } else if self.inventory.with_descendants(child).iter().any(|group| group.name == parent) {
             let error = Diagnostic::error(format!("the groups `{parent}` and `{child}` contain each other"));
-            let error = error.at(place.clone()).label(format!("`{parent}` is already a descendant of `{child}`"));
-            let first = self.inventory.groups.get(parent).and_then(|group| group.place.clone());
+            let error = error.at(span.clone()).label(format!("`{parent}` is already a descendant of `{child}`"));
+            let first = self.inventory.groups.get(parent).and_then(|group| group.span.clone());
             self.errors.push(match first {
                 Some(first) => error.also(first, format!("`{parent}` is named here")),
                 None => error,
@@ -145,51 +145,51 @@ impl Draft {
     }
 
     /// Adds the hosts of a name, which may contain ranges and a port, with their variables to a group. The group must exist.
-    pub(super) fn hosts(&mut self, pattern: &str, place: &Place, group: &str, vars: &[(Key, Node)]) {
+    pub(super) fn hosts(&mut self, pattern: &str, span: &Span, group: &str, vars: &[(Key, Node)]) {
         let (names, port) = match range::hosts(pattern) {
             Ok(hosts) => hosts,
-            Err(error) => return self.errors.push(error.into_diagnostic(place)),
+            Err(error) => return self.errors.push(error.into_diagnostic(span)),
         };
         let port = port.map(|port| {
-            let digits = place.range.end.saturating_sub(port.to_string().len())..place.range.end;
-            let place = Place::new(&place.file, digits);
-            let key = Key { name: "ansible_port".to_owned(), place: place.clone() };
-            (key, Node { value: Yaml::Int(port.into()), place, style: Style::Plain, verbatim: false })
+            let digits = span.range.end.saturating_sub(port.to_string().len())..span.range.end;
+            let span = Span::new(&span.file, digits);
+            let key = Key { name: "ansible_port".to_owned(), span: span.clone() };
+            (key, Node { value: Yaml::Int(port.into()), span, quoting: Quoting::Plain, verbatim: false })
         });
         for name in names {
             let is_new = !self.inventory.hosts.contains_key(&name);
-            self.host(&name, place, group);
+            self.host(&name, span, group);
             // As in Ansible, the port counts only where the host is first named.
             if let Some(port) = port.clone().filter(|_| is_new) {
-                self.layer(&name, place, vec![port]);
+                self.layer(&name, span, vec![port]);
             }
-            self.host_vars(&name, place, vars);
+            self.host_vars(&name, span, vars);
         }
     }
 
     /// Adds variables to a host. If a group has the same name, they are added to the group, as in Ansible.
-    pub(super) fn host_vars(&mut self, name: &str, place: &Place, vars: &[(Key, Node)]) {
+    pub(super) fn host_vars(&mut self, name: &str, span: &Span, vars: &[(Key, Node)]) {
         if vars.is_empty() {
             return;
         }
         if self.inventory.groups.contains_key(name) {
-            self.group_vars(name, &place.file.shown, vars.to_vec());
+            self.group_vars(name, &span.file.shown, vars.to_vec());
         } else {
-            self.layer(name, place, vars.to_vec());
+            self.layer(name, span, vars.to_vec());
         }
     }
 
-    fn layer(&mut self, host: &str, place: &Place, vars: Vec<(Key, Node)>) {
+    fn layer(&mut self, host: &str, span: &Span, vars: Vec<(Key, Node)>) {
         if let Some(host) = self.inventory.hosts.get_mut(host) {
-            host.inline.push(Layer { origin: place.file.shown.clone(), dialect: self.dialect, vars });
+            host.inline.push(Layer { origin: span.file.shown.clone(), dialect: self.dialect, vars });
         }
     }
 
     /// Adds a host to a group. The group must exist.
-    pub(super) fn host(&mut self, name: &str, place: &Place, group: &str) {
+    pub(super) fn host(&mut self, name: &str, span: &Span, group: &str) {
         let host = self.inventory.hosts.entry(name.to_owned()).or_insert_with(|| Host {
             name: name.to_owned(),
-            place: place.clone(),
+            span: span.clone(),
             groups: Vec::new(),
             inline: Vec::new(),
             files: Vec::new(),
@@ -209,7 +209,7 @@ impl Draft {
             match value.scalar_text().and_then(|text| text.parse().ok()) {
                 Some(priority) => group.priority = priority,
                 None => self.errors.push(
-                    Diagnostic::error("`ansible_group_priority` must be a whole number").at(value.place.clone()).label("here"),
+                    Diagnostic::error("`ansible_group_priority` must be a whole number").at(value.span.clone()).label("here"),
                 ),
             }
         }
@@ -238,26 +238,26 @@ impl Draft {
                         ungrouped.hosts.retain(|name| *name != host.name);
                     }
                 } else if groups.contains_key(&host.name) {
-                    ungrouped_groups.push((host.name.clone(), host.place.clone()));
+                    ungrouped_groups.push((host.name.clone(), host.span.clone()));
                 } else if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
                     host.groups.push(UNGROUPED.to_owned());
                     ungrouped.hosts.push(host.name.clone());
                 }
             }
-            if let Some(place) = groups.get(&host.name).map(|group| group.place.clone()) {
-                let warning = Diagnostic::warning(format!("`{}` is a host and a group", host.name)).at(host.place.clone());
+            if let Some(span) = groups.get(&host.name).map(|group| group.span.clone()) {
+                let warning = Diagnostic::warning(format!("`{}` is a host and a group", host.name)).at(host.span.clone());
                 let warning = warning.label("the host").help(
                     "a pattern with this name selects only the host, and variables written beside the host are set for the group",
                 );
-                warnings.push(match place {
-                    Some(place) => warning.also(place, "the group"),
+                warnings.push(match span {
+                    Some(span) => warning.also(span, "the group"),
                     None => warning,
                 });
             }
         }
         // If such a host has the name of a group, Ansible puts the group into `ungrouped` instead.
-        for (name, place) in ungrouped_groups {
-            self.child(UNGROUPED, &name, &place);
+        for (name, span) in ungrouped_groups {
+            self.child(UNGROUPED, &name, &span);
         }
         self.depths();
     }

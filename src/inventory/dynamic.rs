@@ -15,7 +15,7 @@ use indexmap::IndexSet;
 use super::draft::Draft;
 use super::yaml_file::{GROUP_KEYS, entries, unknown_key};
 use super::{Dialect, range};
-use crate::source::{Diagnostic, Key, Node, Place, SourceFile, Yaml, did_you_mean, yaml};
+use crate::source::{Diagnostic, Key, Node, SourceFile, Span, Yaml, did_you_mean, yaml};
 
 /// How long a program may take for one answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -38,18 +38,18 @@ pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
         group(draft, key, node);
     }
     // Only hosts of groups count, even if `hostvars` names others.
-    let lists = groups.iter().filter(|(key, _)| key.name != "_meta").flat_map(|(key, node)| hosts_of(key, node));
+    let lists = groups.iter().filter(|(key, _)| key.name != "_meta").flat_map(|(key, node)| hosts_in_group(key, node));
     let names: IndexSet<String> = lists.collect();
     let Some(meta) = root.get("_meta") else {
         // Programs without `_meta` are called once for each host.
         for name in names {
             let Some(vars) = draft.errors.keep(query(path, shown, &["--host", &name], LIMIT)) else { return };
-            set_vars(draft, &Key { name, place: vars.place.clone() }, &vars);
+            set_vars(draft, &Key { name, span: vars.span.clone() }, &vars);
         }
         return;
     };
     let Some(hostvars) = meta.get("hostvars").filter(|hostvars| hostvars.as_map().is_some()) else {
-        let error = Diagnostic::error("`_meta` has no map `hostvars`").at(meta.place.clone()).label("here");
+        let error = Diagnostic::error("`_meta` has no map `hostvars`").at(meta.span.clone()).label("here");
         draft.errors.push(error.help("leave out `_meta` if the program should be called with `--host`"));
         return;
     };
@@ -60,7 +60,7 @@ pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
 
 fn set_vars(draft: &mut Draft, host: &Key, vars: &Node) {
     if let Some(vars) = entries(draft, vars, &format!("host `{}`", host.name), "names and values") {
-        draft.host_vars(&host.name, &host.place, vars);
+        draft.host_vars(&host.name, &host.span, vars);
     }
 }
 
@@ -72,7 +72,7 @@ fn is_host(parts: &[(Key, Node)]) -> bool {
 }
 
 /// Returns the names of the hosts that a group lists.
-fn hosts_of(group: &Key, node: &Node) -> Vec<String> {
+fn hosts_in_group(group: &Key, node: &Node) -> Vec<String> {
     match node.as_map() {
         Some(parts) if is_host(parts) => vec![group.name.clone()],
         _ => {
@@ -83,41 +83,41 @@ fn hosts_of(group: &Key, node: &Node) -> Vec<String> {
 }
 
 fn group(draft: &mut Draft, name: &Key, node: &Node) {
-    draft.group(&name.name, Some(&name.place));
+    draft.group(&name.name, Some(&name.span));
     if let Yaml::Seq(hosts) = &node.value {
         return add_hosts(draft, name, hosts);
     }
     if node.value == Yaml::Null {
         let error = Diagnostic::error(format!("group `{}` must be a map or a list of hosts, not nothing", name.name));
-        return draft.errors.push(error.at(node.place.clone()).label("here"));
+        return draft.errors.push(error.at(node.span.clone()).label("here"));
     }
     let keys = GROUP_KEYS.join(", ");
     let parts = entries(draft, node, &format!("group `{}`", name.name), &keys);
     if let Some(vars) = parts.filter(|parts| is_host(parts)) {
-        if let Some(checked) = host_name(draft, &name.name, &name.place) {
-            draft.host(&checked, &name.place, &name.name);
+        if let Some(checked) = host_name(draft, &name.name, &name.span) {
+            draft.host(&checked, &name.span, &name.name);
             // Ansible does not render these values.
             let vars = vars.iter().map(|(key, node)| (key.clone(), verbatim(node))).collect();
-            draft.group_vars(&name.name, &name.place.file.shown, vars);
+            draft.group_vars(&name.name, &name.span.file.shown, vars);
         }
         return;
     }
     for (key, value) in parts.unwrap_or_default() {
         match (key.name.as_str(), &value.value) {
-            ("vars", Yaml::Map(vars)) => draft.group_vars(&name.name, &key.place.file.shown, vars.clone()),
+            ("vars", Yaml::Map(vars)) => draft.group_vars(&name.name, &key.span.file.shown, vars.clone()),
             ("hosts", Yaml::Seq(hosts)) => add_hosts(draft, name, hosts),
             ("children", Yaml::Seq(children)) => {
                 for child in children {
                     if let Some(text) = text_of(draft, child) {
-                        draft.group(&text, Some(&child.place));
-                        draft.child(&name.name, &text, &child.place);
+                        draft.group(&text, Some(&child.span));
+                        draft.child(&name.name, &text, &child.span);
                     }
                 }
             }
             ("hosts" | "children" | "vars", other) => {
                 let expected = if key.name == "vars" { "a map of names and values" } else { "a list of names" };
                 let error = Diagnostic::error(format!("`{}` must be {expected}, not {}", key.name, other.kind()));
-                draft.errors.push(error.at(value.place.clone()).label("here"));
+                draft.errors.push(error.at(value.span.clone()).label("here"));
             }
             _ => unknown_key(draft, key),
         }
@@ -136,19 +136,19 @@ fn verbatim(node: &Node) -> Node {
 
 fn add_hosts(draft: &mut Draft, group: &Key, hosts: &[Node]) {
     for host in hosts {
-        let text = text_of(draft, host).and_then(|text| host_name(draft, &text, &host.place));
+        let text = text_of(draft, host).and_then(|text| host_name(draft, &text, &host.span));
         if let Some(name) = text {
-            draft.host(&name, &host.place, &group.name);
+            draft.host(&name, &host.span, &group.name);
         }
     }
 }
 
 /// Checks the name of a host that a program printed. It must not contain ranges or ports.
-fn host_name(draft: &mut Draft, text: &str, place: &Place) -> Option<String> {
+fn host_name(draft: &mut Draft, text: &str, span: &Span) -> Option<String> {
     match range::single(text) {
         Ok(()) => Some(text.to_owned()),
         Err(error) => {
-            draft.errors.push(error.into_diagnostic(place));
+            draft.errors.push(error.into_diagnostic(span));
             None
         }
     }
@@ -159,7 +159,7 @@ fn text_of(draft: &mut Draft, node: &Node) -> Option<String> {
     if text.is_none() {
         draft
             .errors
-            .push(Diagnostic::error(format!("expected a name, not {}", node.value.kind())).at(node.place.clone()).label("here"));
+            .push(Diagnostic::error(format!("expected a name, not {}", node.value.kind())).at(node.span.clone()).label("here"));
     }
     text
 }

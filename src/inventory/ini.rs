@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::draft::Draft;
 use super::{Dialect, UNGROUPED, literal, words};
-use crate::source::{Diagnostic, Key, Node, Place, SourceFile, did_you_mean};
+use crate::source::{Diagnostic, Key, Node, SourceFile, Span, did_you_mean};
 
 /// The characters at which Python ends a line.
 const LINE_ENDS: [char; 10] = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -24,7 +24,7 @@ enum SectionKind {
 /// A section `[group:vars]`. The group may be defined later in the file.
 struct VarsSection {
     group: String,
-    place: Place,
+    span: Span,
     vars: Vec<(Key, Node)>,
 }
 
@@ -34,7 +34,7 @@ struct Reader<'d> {
     group: String,
     kind: SectionKind,
     /// Children that are named before their own section, with their parents. They are added when the section is read, as in Ansible.
-    awaited: IndexMap<String, Vec<(String, Place)>>,
+    awaited: IndexMap<String, Vec<(String, Span)>>,
     vars: Vec<VarsSection>,
     /// Groups that have only variables so far.
     undefined: HashSet<String>,
@@ -77,12 +77,12 @@ fn header(text: &str) -> Option<&str> {
 }
 
 impl Reader<'_> {
-    fn place(&self, offset: usize, text: &str) -> Place {
-        Place::new(self.file, offset..offset + text.len())
+    fn span(&self, offset: usize, text: &str) -> Span {
+        Span::new(self.file, offset..offset + text.len())
     }
 
     fn invalid_section(&self, text: &str, offset: usize) -> Diagnostic {
-        let error = |title: &str| Diagnostic::error(title.to_owned()).at(self.place(offset, text)).label("here");
+        let error = |title: &str| Diagnostic::error(title.to_owned()).at(self.span(offset, text)).label("here");
         if text.contains(']') {
             error("not a valid section name").help("write `[group]`, `[group:children]` or `[group:vars]`, without spaces")
         } else {
@@ -93,7 +93,7 @@ impl Reader<'_> {
     /// Begins a section; `header` is the text in the brackets, at this offset.
     fn section(&mut self, header: &str, offset: usize) -> Result<(), Diagnostic> {
         let (name, kind) = header.split_once(':').map_or((header, "hosts"), |(name, kind)| (name, kind));
-        let place = self.place(offset, name);
+        let span = self.span(offset, name);
         // The lines of an invalid section are still read as part of its group, so that they cause no further errors.
         name.clone_into(&mut self.group);
         self.kind = match kind {
@@ -103,24 +103,24 @@ impl Reader<'_> {
             unknown => {
                 self.kind = SectionKind::Vars;
                 return Err(Diagnostic::error(format!("unknown kind of section `{unknown}`"))
-                    .at(self.place(offset + name.len() + 1, unknown))
+                    .at(self.span(offset + name.len() + 1, unknown))
                     .label("not one of `hosts`, `children`, `vars`")
                     .suggest(did_you_mean(unknown, SECTION_KINDS)));
             }
         };
         let is_new = !self.draft.inventory.groups.contains_key(name);
         // `[group:vars]` also determines the position of a group in the order of groups, but it does not define the group.
-        self.draft.group(name, Some(&place));
+        self.draft.group(name, Some(&span));
         if self.kind == SectionKind::Vars {
             if is_new {
                 self.undefined.insert(name.to_owned());
             }
-            self.vars.push(VarsSection { group: name.to_owned(), place, vars: Vec::new() });
+            self.vars.push(VarsSection { group: name.to_owned(), span, vars: Vec::new() });
             return Ok(());
         }
         self.undefined.remove(name);
-        for (parent, place) in self.awaited.shift_remove(name).unwrap_or_default() {
-            self.draft.child(&parent, name, &place);
+        for (parent, span) in self.awaited.shift_remove(name).unwrap_or_default() {
+            self.draft.child(&parent, name, &span);
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Reader<'_> {
     fn hosts(&mut self, text: &str, offset: usize) -> Result<(), Diagnostic> {
         let words = words::split(text).map_err(|at| {
             let label = "not closed before the end of the line";
-            Diagnostic::error("an unclosed quote or a trailing backslash").at(self.place(offset + at, &text[at..])).label(label)
+            Diagnostic::error("an unclosed quote or a trailing backslash").at(self.span(offset + at, &text[at..])).label(label)
         })?;
         let Some((host, assignments)) = words.split_first() else { return Ok(()) };
         let mut vars = Vec::new();
@@ -137,23 +137,23 @@ impl Reader<'_> {
             let at = offset + word.range.start;
             let Some((name, value)) = word.text.split_once('=') else {
                 return Err(Diagnostic::error("expected `name=value` after a host")
-                    .at(self.place(at, written))
+                    .at(self.span(at, written))
                     .label("no `=`")
                     .help("write one host per line; comments begin with `#`"));
             };
             let value_at = written.find('=').map_or(0, |equals| equals + 1);
-            let place = self.place(at + value_at, &written[value_at..]);
+            let span = self.span(at + value_at, &written[value_at..]);
             if let Some(cut) = word.cut_at {
                 let warning = Diagnostic::warning(format!("the value of `{name}` ends at `#`"));
-                let warning = warning.at(self.place(offset + cut, "#")).label("begins a comment");
+                let warning = warning.at(self.span(offset + cut, "#")).label("begins a comment");
                 self.draft.inventory.warnings.push(warning.help("quote the value if the `#` belongs to it"));
             }
-            let node = literal::value(value, &place);
-            vars.push((Key { name: name.to_owned(), place: self.place(at, &written[..value_at.saturating_sub(1)]) }, node));
+            let node = literal::value(value, &span);
+            vars.push((Key { name: name.to_owned(), span: self.span(at, &written[..value_at.saturating_sub(1)]) }, node));
         }
-        let place = self.place(offset + host.range.start, &text[host.range.clone()]);
+        let span = self.span(offset + host.range.start, &text[host.range.clone()]);
         let group = self.group.clone();
-        self.draft.hosts(&host.text, &place, &group, &vars);
+        self.draft.hosts(&host.text, &span, &group, &vars);
         Ok(())
     }
 
@@ -163,28 +163,28 @@ impl Reader<'_> {
         let rest = rest.trim_start();
         if name.contains([':', ']']) || !(rest.is_empty() || rest.starts_with('#')) {
             let name = text;
-            let place = self.place(offset, text);
+            let span = self.span(offset, text);
             return Err(Diagnostic::error(format!("`{name}` is not a valid group name"))
-                .at(place)
+                .at(span)
                 .label("expected one name per line"));
         }
-        let place = self.place(offset, name);
+        let span = self.span(offset, name);
         if self.draft.inventory.groups.contains_key(name) {
             let group = self.group.clone();
-            self.draft.child(&group, name, &place);
+            self.draft.child(&group, name, &span);
         } else {
-            self.awaited.entry(name.to_owned()).or_default().push((self.group.clone(), place));
+            self.awaited.entry(name.to_owned()).or_default().push((self.group.clone(), span));
         }
         Ok(())
     }
 
     fn var(&mut self, text: &str, offset: usize) -> Result<(), Diagnostic> {
         let Some((name, value)) = text.split_once('=') else {
-            return Err(Diagnostic::error("expected `name=value`").at(self.place(offset, text)).label("no `=`"));
+            return Err(Diagnostic::error("expected `name=value`").at(self.span(offset, text)).label("no `=`"));
         };
-        let key = Key { name: name.trim().to_owned(), place: self.place(offset, name.trim()) };
+        let key = Key { name: name.trim().to_owned(), span: self.span(offset, name.trim()) };
         let value_at = name.len() + 1 + value.len() - value.trim_start().len();
-        let node = literal::value(value.trim(), &self.place(offset + value_at, value.trim()));
+        let node = literal::value(value.trim(), &self.span(offset + value_at, value.trim()));
         if let Some(section) = self.vars.last_mut() {
             section.vars.push((key, node));
         }
@@ -194,21 +194,21 @@ impl Reader<'_> {
     /// Resolves references between sections. They may come in any order, so this happens at the end.
     fn finish(self) {
         let Self { draft, file, awaited, vars, undefined, .. } = self;
-        let unknown = |draft: &mut Draft, name: &str, place: Place, label: &str| {
+        let unknown = |draft: &mut Draft, name: &str, span: Span, label: &str| {
             let defined = draft.inventory.groups.keys().filter(|group| !undefined.contains(*group));
             let known = did_you_mean(name, defined.map(String::as_str));
-            let error = Diagnostic::error(format!("the group `{name}` is not defined")).at(place).label(label.to_owned());
+            let error = Diagnostic::error(format!("the group `{name}` is not defined")).at(span).label(label.to_owned());
             let error = if known.is_some() { error.suggest(known) } else { error.help(format!("add a section `[{name}]`")) };
             draft.errors.push(error);
         };
         for (name, parents) in awaited {
-            for (parent, place) in parents {
-                unknown(draft, &name, place, &format!("named as a child of `{parent}`"));
+            for (parent, span) in parents {
+                unknown(draft, &name, span, &format!("named as a child of `{parent}`"));
             }
         }
-        for VarsSection { group, place, vars } in vars {
+        for VarsSection { group, span, vars } in vars {
             if undefined.contains(&group) {
-                unknown(draft, &group, place, "it has only variables");
+                unknown(draft, &group, span, "it has only variables");
             } else {
                 draft.group_vars(&group, &file.shown, vars);
             }

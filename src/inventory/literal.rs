@@ -5,25 +5,25 @@ use std::str::Chars;
 
 use super::ansible::number;
 use crate::source::node::plain_value;
-use crate::source::{Key, Node, Place, Style, Yaml};
+use crate::source::{Key, Node, Quoting, Span, Yaml};
 
 const MAX_DEPTH: usize = 64;
 
 /// Reads a value as Ansible's INI reader does: `5`, `True`, `'text'`, `[1, 'a']`, `{'a': 1}`, `1, 2`; everything else is plain text.
 /// Numbers whose spelling would be lost stay text, as in YAML.
-pub(super) fn value(text: &str, place: &Place) -> Node {
-    let mut reader = Reader { characters: text.trim().chars().peekable(), place };
-    reader.whole().unwrap_or_else(|| reader.node(Yaml::Str(text.to_owned()), Style::Plain))
+pub(super) fn value(text: &str, span: &Span) -> Node {
+    let mut reader = Reader { characters: text.trim().chars().peekable(), span };
+    reader.whole().unwrap_or_else(|| reader.node(Yaml::Str(text.to_owned()), Quoting::Plain))
 }
 
 struct Reader<'a> {
     characters: Peekable<Chars<'a>>,
-    place: &'a Place,
+    span: &'a Span,
 }
 
 impl Reader<'_> {
-    fn node(&self, value: Yaml, style: Style) -> Node {
-        Node { value, place: self.place.clone(), style, verbatim: false }
+    fn node(&self, value: Yaml, quoting: Quoting) -> Node {
+        Node { value, span: self.span.clone(), quoting, verbatim: false }
     }
 
     fn skip_blanks(&mut self) {
@@ -54,7 +54,7 @@ impl Reader<'_> {
             }
             items.push(self.value(1)?);
         }
-        self.is_at_end().then(|| self.node(Yaml::Seq(items), Style::Plain))
+        self.is_at_end().then(|| self.node(Yaml::Seq(items), Quoting::Plain))
     }
 
     fn value(&mut self, depth: usize) -> Option<Node> {
@@ -76,11 +76,11 @@ impl Reader<'_> {
             _ => {
                 let word = self.word();
                 match word.as_str() {
-                    "True" => Some(self.node(Yaml::Bool(true), Style::Plain)),
-                    "False" => Some(self.node(Yaml::Bool(false), Style::Plain)),
-                    "None" => Some(self.node(Yaml::Null, Style::Plain)),
-                    "..." => Some(self.node(Yaml::Str(word), Style::Quoted)),
-                    "set" => (self.takes('(') && self.takes(')')).then(|| self.node(Yaml::Seq(Vec::new()), Style::Plain)),
+                    "True" => Some(self.node(Yaml::Bool(true), Quoting::Plain)),
+                    "False" => Some(self.node(Yaml::Bool(false), Quoting::Plain)),
+                    "None" => Some(self.node(Yaml::Null, Quoting::Plain)),
+                    "..." => Some(self.node(Yaml::Str(word), Quoting::Quoted)),
+                    "set" => (self.takes('(') && self.takes(')')).then(|| self.node(Yaml::Seq(Vec::new()), Quoting::Plain)),
                     prefix if self.characters.peek().is_some_and(|quote| "\"'".contains(*quote)) => self.strings(Some(prefix)),
                     number => self.number(number),
                 }
@@ -89,7 +89,7 @@ impl Reader<'_> {
     }
 
     fn number(&self, word: &str) -> Option<Node> {
-        number::python(word).map(|_| self.node(plain_value(word), Style::Plain))
+        number::python(word).map(|_| self.node(plain_value(word), Quoting::Plain))
     }
 
     /// Reads letters, digits, points, underscores, and the sign of an exponent.
@@ -113,12 +113,12 @@ impl Reader<'_> {
                 // `(1)` is a number, not a tuple.
                 return match (self.takes(close), close) {
                     (true, ')') if items.len() == 1 => items.pop(),
-                    (true, _) => Some(self.node(Yaml::Seq(items), Style::Plain)),
+                    (true, _) => Some(self.node(Yaml::Seq(items), Quoting::Plain)),
                     (false, _) => None,
                 };
             }
         }
-        Some(self.node(Yaml::Seq(items), Style::Plain))
+        Some(self.node(Yaml::Seq(items), Quoting::Plain))
     }
 
     /// Reads a map or a set. A set becomes a list without duplicates.
@@ -131,7 +131,7 @@ impl Reader<'_> {
                 let name = first.scalar_text()?.into_owned();
                 let value = self.value(depth + 1)?;
                 entries.retain(|(key, _)| key.name != name);
-                entries.push((Key { name, place: self.place.clone() }, value));
+                entries.push((Key { name, span: self.span.clone() }, value));
             } else if entries.is_empty() {
                 if !items.iter().any(|item| item.value == first.value) {
                     items.push(first);
@@ -147,7 +147,7 @@ impl Reader<'_> {
             }
         }
         let value = if items.is_empty() { Yaml::Map(entries) } else { Yaml::Seq(items) };
-        Some(self.node(value, Style::Plain))
+        Some(self.node(value, Quoting::Plain))
     }
 
     /// Reads one string, or several adjacent ones. The prefix of the first one has been read already.
@@ -160,7 +160,7 @@ impl Reader<'_> {
         }
         // Ansible never renders byte strings.
         let verbatim = prefix.is_some_and(|prefix| prefix.contains(['b', 'B']));
-        Some(Node { verbatim, ..self.node(Yaml::Str(text), Style::Quoted) })
+        Some(Node { verbatim, ..self.node(Yaml::Str(text), Quoting::Quoted) })
     }
 
     fn string(&mut self, prefix: &str) -> Option<String> {
@@ -235,24 +235,24 @@ mod tests {
     use super::*;
     use crate::source::SourceFile;
 
-    fn read(text: &str) -> (Yaml, Style) {
+    fn read(text: &str) -> (Yaml, Quoting) {
         let file = SourceFile::new("hosts", text);
-        let node = value(text, &Place::new(&file, 0..text.len()));
-        (node.value, node.style)
+        let node = value(text, &Span::new(&file, 0..text.len()));
+        (node.value, node.quoting)
     }
 
-    fn plain(text: &str) -> (Yaml, Style) {
-        (Yaml::Str(text.to_owned()), Style::Plain)
+    fn plain(text: &str) -> (Yaml, Quoting) {
+        (Yaml::Str(text.to_owned()), Quoting::Plain)
     }
 
     #[test]
     fn python_literals_are_values() {
-        assert_eq!(read("5"), (Yaml::Int(5), Style::Plain));
-        assert_eq!(read("-5 # five"), (Yaml::Int(-5), Style::Plain));
-        assert_eq!(read("1.5"), (Yaml::Float(1.5), Style::Plain));
-        assert_eq!(read("True"), (Yaml::Bool(true), Style::Plain));
-        assert_eq!(read("None"), (Yaml::Null, Style::Plain));
-        assert_eq!(read(r"'a\tb\x41\u00e9'"), (Yaml::Str("a\tbAé".to_owned()), Style::Quoted));
+        assert_eq!(read("5"), (Yaml::Int(5), Quoting::Plain));
+        assert_eq!(read("-5 # five"), (Yaml::Int(-5), Quoting::Plain));
+        assert_eq!(read("1.5"), (Yaml::Float(1.5), Quoting::Plain));
+        assert_eq!(read("True"), (Yaml::Bool(true), Quoting::Plain));
+        assert_eq!(read("None"), (Yaml::Null, Quoting::Plain));
+        assert_eq!(read(r"'a\tb\x41\u00e9'"), (Yaml::Str("a\tbAé".to_owned()), Quoting::Quoted));
     }
 
     #[test]
@@ -287,15 +287,15 @@ mod tests {
         ] {
             assert_eq!(read(text), plain(text), "{text}");
         }
-        assert_eq!(read(&"[".repeat(100_000)).1, Style::Plain);
+        assert_eq!(read(&"[".repeat(100_000)).1, Quoting::Plain);
     }
 
     #[test]
     fn rare_python_literals_are_values_too() {
-        let text = |text: &str| (Yaml::Str(text.to_owned()), Style::Quoted);
-        assert_eq!(read("(1)"), (Yaml::Int(1), Style::Plain));
-        assert_eq!(read("- 5"), (Yaml::Int(-5), Style::Plain));
-        assert_eq!(read("0x1F"), (Yaml::Str("0x1F".to_owned()), Style::Plain));
+        let text = |text: &str| (Yaml::Str(text.to_owned()), Quoting::Quoted);
+        assert_eq!(read("(1)"), (Yaml::Int(1), Quoting::Plain));
+        assert_eq!(read("- 5"), (Yaml::Int(-5), Quoting::Plain));
+        assert_eq!(read("0x1F"), (Yaml::Str("0x1F".to_owned()), Quoting::Plain));
         assert_eq!(read("'a' \"b\""), text("ab"));
         assert_eq!(read(r"r'\n\''"), text(r"\n\'"));
         assert_eq!(read(r"'\101\0\a'"), text("A\0\u{7}"));

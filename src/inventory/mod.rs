@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span};
 use crate::vault::Keyring;
 
 pub mod ansible;
@@ -62,7 +62,7 @@ pub struct Layer {
 
 /// The owner of the variables of a [`Layer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose<'a> {
+pub enum LayerOwner<'a> {
     /// A group; the variables are in an inventory file.
     Group(&'a str),
     /// A group; the variables are in `group_vars/`.
@@ -79,7 +79,7 @@ pub struct Host {
     /// The name in the inventory; the address is the variable `ansible_host`, if set.
     pub name: String,
     /// Where it is first named.
-    pub place: Place,
+    pub span: Span,
     /// The groups that list it directly.
     pub groups: Vec<String>,
     inline: Vec<Layer>,
@@ -92,7 +92,7 @@ pub struct Group {
     /// The name.
     pub name: String,
     /// Where it is first named; `None` if it is not, which is possible for `all` and `ungrouped`.
-    pub place: Option<Place>,
+    pub span: Option<Span>,
     /// Its child groups, in the order of the inventory.
     pub children: Vec<String>,
     /// The groups that list it as a child.
@@ -165,17 +165,17 @@ impl Inventory {
     /// inventory are weaker than those in the project. Empty for an unknown host.
     #[must_use]
     pub fn layers(&self, host: &str) -> Vec<&Layer> {
-        self.owned_layers(host).into_iter().map(|(_, layer)| layer).collect()
+        self.layers_with_owners(host).into_iter().map(|(_, layer)| layer).collect()
     }
 
     /// As [`Inventory::layers`], with the owner of each layer.
     #[must_use]
-    pub fn owned_layers(&self, host: &str) -> Vec<(Whose<'_>, &Layer)> {
+    pub fn layers_with_owners(&self, host: &str) -> Vec<(LayerOwner<'_>, &Layer)> {
         let Some(host) = self.hosts.get(host) else { return Vec::new() };
         let groups = self.groups_of(host);
         let mut layers = Vec::new();
         for group in &groups {
-            layers.extend(group.inline.iter().map(|layer| (Whose::Group(&group.name), layer)));
+            layers.extend(group.inline.iter().map(|layer| (LayerOwner::Group(&group.name), layer)));
         }
         let (all, others): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.name == ALL);
         for groups in [all, others] {
@@ -183,12 +183,12 @@ impl Inventory {
             for directory in 0..directories {
                 for group in &groups {
                     let files = group.files.get(directory).into_iter().flatten();
-                    layers.extend(files.map(|layer| (Whose::GroupVars(&group.name), layer)));
+                    layers.extend(files.map(|layer| (LayerOwner::GroupVars(&group.name), layer)));
                 }
             }
         }
-        layers.extend(host.inline.iter().map(|layer| (Whose::Host, layer)));
-        layers.extend(host.files.iter().map(|layer| (Whose::HostVars, layer)));
+        layers.extend(host.inline.iter().map(|layer| (LayerOwner::Host, layer)));
+        layers.extend(host.files.iter().map(|layer| (LayerOwner::HostVars, layer)));
         layers
     }
 
@@ -209,7 +209,7 @@ impl Inventory {
 
     /// Returns the hosts of a group and its descendants, without duplicates and in Ansible's order. Empty for an unknown group.
     #[must_use]
-    pub fn hosts_of(&self, group: &str) -> Vec<&str> {
+    pub fn hosts_in_group(&self, group: &str) -> Vec<&str> {
         let (mut seen, mut hosts) = (HashSet::new(), Vec::new());
         for group in self.with_descendants(group) {
             hosts.extend(group.hosts.iter().map(String::as_str).filter(|host| seen.insert(*host)));
@@ -219,8 +219,8 @@ impl Inventory {
 
     /// Returns every group with its hosts, those of its descendants included: Ansible's `groups`.
     #[must_use]
-    pub fn group_hosts(&self) -> IndexMap<&str, Vec<&str>> {
-        self.groups.keys().map(|name| (name.as_str(), self.hosts_of(name))).collect()
+    pub fn hosts_by_group(&self) -> IndexMap<&str, Vec<&str>> {
+        self.groups.keys().map(|name| (name.as_str(), self.hosts_in_group(name))).collect()
     }
 
     /// Returns the group and its descendants, level by level. Ansible walks a level in random order; here it is the order of the files.

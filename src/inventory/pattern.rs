@@ -46,7 +46,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
     parts.sort_by_key(kind);
     let mut selected: Vec<&str> = Vec::new();
     if parts.first().is_some_and(|part| kind(part) > 0) {
-        selected = inventory.hosts_of(ALL);
+        selected = inventory.hosts_in_group(ALL);
     }
     let mut chosen: HashSet<&str> = selected.iter().copied().collect();
     for part in &parts {
@@ -133,7 +133,7 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
     let (name, subscript) = if part.starts_with('~') { (part, None) } else { subscript(part) };
     let matcher = Matcher::new(part, name)?;
     let groups: Vec<&str> = inventory.groups.keys().map(String::as_str).filter(|group| matcher.matches(group)).collect();
-    let mut hosts: Vec<&str> = groups.iter().flat_map(|group| inventory.hosts_of(group)).collect();
+    let mut hosts: Vec<&str> = groups.iter().flat_map(|group| inventory.hosts_in_group(group)).collect();
     // A name with a dot is also looked up among the hosts.
     if groups.is_empty() || !matches!(matcher, Matcher::Name(_)) || name.contains('.') {
         hosts.extend(inventory.hosts.keys().map(String::as_str).filter(|host| matcher.matches(host)));

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::source::{Diagnostic, Place};
+use crate::source::{Diagnostic, Span};
 
 /// The most hosts that a name may expand to: more than any fleet has.
 const MAX_HOSTS: usize = 100_000;
@@ -19,8 +19,8 @@ pub(super) enum NameError {
 }
 
 impl NameError {
-    pub(super) fn into_diagnostic(self, place: &Place) -> Diagnostic {
-        let error = Diagnostic::error(self.to_string()).at(place.clone());
+    pub(super) fn into_diagnostic(self, span: &Span) -> Diagnostic {
+        let error = Diagnostic::error(self.to_string()).at(span.clone());
         match self {
             Self::Name(_) => error.label("use letters, digits, `-`, `_`, `.` and ranges such as `[01:20]`"),
             Self::Range(_, why) => error.label(why).help("write `[01:20]`, `[1:9:2]` or `[a:c]`"),

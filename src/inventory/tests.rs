@@ -141,15 +141,15 @@ fn ini_values_are_read_as_ansible_reads_them() {
 #[test]
 fn ini_values_know_their_places() {
     let inventory = one("hosts", INI);
-    let place = |host: &str, name: &str| {
+    let span = |host: &str, name: &str| {
         let node = inventory.variable(host, name).unwrap();
-        format!("{} {}", node.place, node.spelling())
+        format!("{} {}", node.span, node.spelling())
     };
-    assert_eq!(place("solo2", "ansible_port"), "hosts:3:7 2222");
-    assert_eq!(place("solo2", "b"), "hosts:3:18 \"5\"");
-    assert_eq!(place("solo2", "g"), "hosts:3:54 'x y'");
-    assert_eq!(place("zed", "u"), "hosts:18:5 spaced value");
-    assert_eq!(inventory.hosts["web02"].place.to_string(), "hosts:5:1");
+    assert_eq!(span("solo2", "ansible_port"), "hosts:3:7 2222");
+    assert_eq!(span("solo2", "b"), "hosts:3:18 \"5\"");
+    assert_eq!(span("solo2", "g"), "hosts:3:54 'x y'");
+    assert_eq!(span("zed", "u"), "hosts:18:5 spaced value");
+    assert_eq!(inventory.hosts["web02"].span.to_string(), "hosts:5:1");
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn groups_know_depth_parents_and_hosts() {
     assert_eq!(inventory.group_names("direct"), ["ungrouped"]);
     let depth = |name: &str| inventory.groups[name].depth;
     assert_eq!([depth("all"), depth("prod"), depth("web"), depth("other")], [0, 1, 2, 1]);
-    assert_eq!(inventory.group_hosts()["ungrouped"], ["loner", "direct"]);
-    assert_eq!(inventory.group_hosts()["db"], ["d1", "w2"]);
+    assert_eq!(inventory.hosts_by_group()["ungrouped"], ["loner", "direct"]);
+    assert_eq!(inventory.hosts_by_group()["db"], ["d1", "w2"]);
     assert_eq!(inventory.groups["all"].children, ["ungrouped", "prod", "other"]);
 }
 
@@ -293,7 +293,7 @@ fn several_sources_are_merged_and_the_later_wins() {
     let inventory = project.load(&["a.yml", "b.ini"]);
     assert_eq!([value(&inventory, "h", "x"), value(&inventory, "h", "y")], ["2", "1"]);
     assert_eq!(inventory.group_names("h"), ["web"]);
-    assert!(inventory.hosts_of("ungrouped").is_empty());
+    assert!(inventory.hosts_in_group("ungrouped").is_empty());
 }
 
 #[test]
@@ -376,7 +376,7 @@ proptest::proptest! {
         let _ = (draft.errors.render(false), draft.inventory.select(&pattern));
         for host in draft.inventory.hosts.values() {
             proptest::prop_assert!(!draft.inventory.layers(&host.name).is_empty() || !host.groups.is_empty());
-            proptest::prop_assert!(draft.inventory.hosts_of(ALL).contains(&host.name.as_str()));
+            proptest::prop_assert!(draft.inventory.hosts_in_group(ALL).contains(&host.name.as_str()));
         }
     }
 }

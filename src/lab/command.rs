@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Progress;
+use super::ReportStep;
 
 /// How many lines of a program's error output an error repeats.
 const MAX_ERROR_LINES: usize = 12;
@@ -102,7 +102,7 @@ impl ExternalCommand {
     ///
     /// # Errors
     /// As [`ExternalCommand::capture`].
-    pub(super) fn run_with_progress(mut self, progress: Progress<'_>) -> Result<()> {
+    pub(super) fn run_with_progress(mut self, progress: ReportStep<'_>) -> Result<()> {
         let mut child = self
             .command
             .stdin(Stdio::null())

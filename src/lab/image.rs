@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use super::{Progress, command::command, debian_sources, state::FileLock};
+use super::{ReportStep, command::command, debian_sources, state::FileLock};
 
 /// The packages of a server before any role is deployed. Without Python, ufw, gpg and curl: roles install what they need.
 const PACKAGES: &str =
@@ -39,7 +39,7 @@ const RECIPE: &str = "1";
 ///
 /// # Errors
 /// mmdebstrap fails, or the cache cannot be written.
-pub(super) fn base(cache: &Path, suite: &str, progress: Progress<'_>) -> Result<PathBuf> {
+pub(super) fn base(cache: &Path, suite: &str, progress: ReportStep<'_>) -> Result<PathBuf> {
     let sources = debian_sources::from_this_machine(suite);
     let settings = debian_sources::settings_from_this_machine();
     let image = cache.join(format!("base-{suite}-{}", recipe_hash(&[RECIPE, PACKAGES, &MASKED.concat(), &sources, &settings])));

@@ -35,11 +35,11 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 pub use file_server::serve;
 pub use network::labs;
-pub use node::Node;
-pub use options::{Client, LabOptions, NewNode, Power, Status};
+pub use node::LabNode;
+pub use options::{LabClient, LabOptions, LabStatus, NewNode, Power};
 pub use publish::{FileServer, Publication};
 pub use redis_repo::RedisRepo;
-pub use requirements::{Missing, is_root};
+pub use requirements::{OnMissing, is_root};
 
 use network::{LabNetwork, LinkState};
 use options::check_name;
@@ -49,7 +49,7 @@ use state::{FileLock, LabState, Member};
 const CGROUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Receives messages for people about the current step. Nodes boot in parallel, so it may be called from several threads.
-pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
+pub type ReportStep<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// A lab. This value holds no resources: what the lab consists of stays until [`Lab::down`] is called, by any process.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl Lab {
     ///
     /// # Errors
     /// Lists everything that is missing, or returns the error of apt.
-    pub fn prepare(&self, redis_repo: bool, progress: Progress<'_>) -> Result<()> {
+    pub fn prepare(&self, redis_repo: bool, progress: ReportStep<'_>) -> Result<()> {
         let (tools, pip) = self.required_tools(redis_repo);
         requirements::require(&tools, pip, self.options.missing, progress)
     }
@@ -114,7 +114,7 @@ impl Lab {
     ///
     /// # Errors
     /// Tools are missing on this machine (all are named), or a node does not come up (the error has the end of its console log).
-    pub fn up(&self, wanted: &[NewNode], progress: Progress<'_>) -> Result<Vec<Node>> {
+    pub fn up(&self, wanted: &[NewNode], progress: ReportStep<'_>) -> Result<Vec<LabNode>> {
         for new in wanted {
             check_name(&new.name)?;
         }
@@ -154,7 +154,7 @@ impl Lab {
             progress(&format!("booting {}", off.join(", ")));
         }
         let config = self.ssh_config();
-        let boot = |(node, member): (&Node, &Member)| -> Result<()> {
+        let boot = |(node, member): (&LabNode, &Member)| -> Result<()> {
             node.boot(&network, member)?;
             node.wait_for_login(&config, self.options.boot_limit)?;
             progress(&format!("{} is up at {}", node.name, node.address));
@@ -175,7 +175,7 @@ impl Lab {
     ///
     /// # Errors
     /// A node has this name, or the network cannot be created.
-    pub fn client(&self, name: &str, progress: Progress<'_>) -> Result<Client> {
+    pub fn client(&self, name: &str, progress: ReportStep<'_>) -> Result<LabClient> {
         check_name(name)?;
         requirements::require(requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
         let (_lock, mut state, network) = self.open_for_change()?;
@@ -188,7 +188,7 @@ impl Lab {
         }
         state.write(&self.directory())?;
         network.connect(&member)?;
-        Ok(Client { name: name.to_owned(), address: network.address(&member) })
+        Ok(LabClient { name: name.to_owned(), address: network.address(&member) })
     }
 
     /// Runs a command of this machine in the client's network namespace. The caller must check its exit status.
@@ -212,7 +212,7 @@ impl Lab {
     ///
     /// # Errors
     /// There is no such node, or no such lab.
-    pub fn node(&self, name: &str) -> Result<Node> {
+    pub fn node(&self, name: &str) -> Result<LabNode> {
         let (state, network) = self.open()?;
         Ok(self.node_for(&network, state.member(name)?))
     }
@@ -221,17 +221,17 @@ impl Lab {
     ///
     /// # Errors
     /// The lab's state cannot be read.
-    pub fn status(&self) -> Result<Status> {
-        let Some(state) = LabState::read(&self.directory())? else { return Ok(Status::default()) };
-        let Some(network) = LabNetwork::find(&self.options.id, &self.directory())? else { return Ok(Status::default()) };
-        let mut status = Status::default();
+    pub fn status(&self) -> Result<LabStatus> {
+        let Some(state) = LabState::read(&self.directory())? else { return Ok(LabStatus::default()) };
+        let Some(network) = LabNetwork::find(&self.options.id, &self.directory())? else { return Ok(LabStatus::default()) };
+        let mut status = LabStatus::default();
         for member in &state.members {
             let node = self.node_for(&network, member);
             if member.is_node() {
                 let power = if node.is_running() { Power::On } else { Power::Off };
                 status.nodes.push((node, power));
             } else {
-                status.clients.push(Client { name: node.name, address: node.address });
+                status.clients.push(LabClient { name: node.name, address: node.address });
             }
         }
         status.url = (state.port != 0).then(|| publish::url(&network, state.port));
@@ -351,7 +351,7 @@ impl Lab {
     ///
     /// # Errors
     /// Tools are missing on this machine, or the binaries cannot be downloaded or do not have the expected checksums.
-    pub fn redis_repo(&self, repo: &RedisRepo, progress: Progress<'_>) -> Result<PathBuf> {
+    pub fn redis_repo(&self, repo: &RedisRepo, progress: ReportStep<'_>) -> Result<PathBuf> {
         redis_repo::build(&self.cache(), repo, self.options.missing, progress)
     }
 
@@ -427,8 +427,8 @@ impl Lab {
         Ok((LabState::read(&self.directory())?.with_context(no_lab)?, network))
     }
 
-    fn node_for(&self, network: &LabNetwork, member: &Member) -> Node {
-        Node::for_member(&self.directory(), network, member)
+    fn node_for(&self, network: &LabNetwork, member: &Member) -> LabNode {
+        LabNode::for_member(&self.directory(), network, member)
     }
 
     fn write_ssh(&self, state: &LabState, network: &LabNetwork) -> Result<()> {

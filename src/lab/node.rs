@@ -26,7 +26,7 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(90);
 
 /// A disposable machine with a name, an address and a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct LabNode {
     /// Its name in the inventory.
     pub name: String,
     /// Its address, in 198.18.0.0/16.
@@ -39,7 +39,7 @@ pub struct Node {
     pub console: PathBuf,
 }
 
-impl Node {
+impl LabNode {
     pub(super) fn for_member(directory: &Path, network: &LabNetwork, member: &Member) -> Self {
         let own = directory.join("nodes").join(member.number.to_string());
         Self {
@@ -121,7 +121,7 @@ impl Node {
         command("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&self.root).run()
     }
 
-    /// Boots the container, which outlives this process. [`Node::wait_for_login`] waits until it is up.
+    /// Boots the container, which outlives this process. [`LabNode::wait_for_login`] waits until it is up.
     pub(super) fn boot(&self, network: &LabNetwork, member: &Member) -> Result<()> {
         if processes::find_nspawn(&self.root).is_some() {
             return Ok(());

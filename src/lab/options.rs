@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 
-use super::{Missing, Node};
+use super::{LabNode, OnMissing};
 
 /// The options of a lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct LabOptions {
     /// The Debian release of the nodes.
     pub suite: String,
     /// What to do about missing programs.
-    pub missing: Missing,
+    pub missing: OnMissing,
     /// How long a node may take to come up.
     pub boot_limit: Duration,
 }
@@ -27,7 +27,7 @@ impl Default for LabOptions {
             id: "lab".to_owned(),
             dir: "/var/lib/autobot-provision-lab".into(),
             suite: "bookworm".to_owned(),
-            missing: Missing::Report,
+            missing: OnMissing::Report,
             boot_limit: Duration::from_mins(1),
         }
     }
@@ -58,7 +58,7 @@ impl NewNode {
 
 /// An empty network namespace with an address, to test from outside which ports of a node are open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Client {
+pub struct LabClient {
     /// Its name in this lab.
     pub name: String,
     /// Its address, in 198.18.0.0/16.
@@ -76,11 +76,11 @@ pub enum Power {
 
 /// What a lab consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Status {
+pub struct LabStatus {
     /// The nodes, in the order of their creation.
-    pub nodes: Vec<(Node, Power)>,
+    pub nodes: Vec<(LabNode, Power)>,
     /// The clients, in the order of their creation.
-    pub clients: Vec<Client>,
+    pub clients: Vec<LabClient>,
     /// The URL of the published files, if there are any.
     pub url: Option<String>,
 }

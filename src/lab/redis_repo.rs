@@ -16,10 +16,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Progress,
+    ReportStep,
     command::command,
     image::{recipe_hash, remove},
-    requirements::{self, Missing, Pip},
+    requirements::{self, OnMissing, Pip},
     state::FileLock,
 };
 
@@ -84,7 +84,7 @@ impl Default for RedisRepo {
 }
 
 /// Returns the directory of the repository (`gpg` and `deb/`, as on packages.redis.io). Builds it if it is not in the cache.
-pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: Missing, progress: Progress<'_>) -> Result<PathBuf> {
+pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: OnMissing, progress: ReportStep<'_>) -> Result<PathBuf> {
     for word in wanted.versions.iter().chain(&wanted.suites) {
         let is_allowed = |character: char| character.is_ascii_alphanumeric() || ".-+~".contains(character);
         if word.is_empty() || word.starts_with('.') || !word.chars().all(is_allowed) {
@@ -147,7 +147,7 @@ fn pip_for(cache: &Path, wheels: &[&Wheel]) -> Pip {
     if wheels.iter().all(|wheel| cache.join(wheel.file).is_file()) { Pip::NotNeeded } else { Pip::Needed }
 }
 
-fn fetch(cache: &Path, wheel: &Wheel, progress: Progress<'_>) -> Result<()> {
+fn fetch(cache: &Path, wheel: &Wheel, progress: ReportStep<'_>) -> Result<()> {
     let path = cache.join(wheel.file);
     if !path.is_file() {
         progress(wheel.progress);
@@ -328,7 +328,7 @@ mod tests {
     fn a_version_cannot_be_a_path() {
         for hostile in ["../x", "", "a/b", "1 2", "1\nx", ".."] {
             let wanted = RedisRepo { versions: vec![hostile.to_owned()], ..RedisRepo::default() };
-            let error = build(Path::new("/nonexistent"), &wanted, Missing::Report, &|_| {}).unwrap_err();
+            let error = build(Path::new("/nonexistent"), &wanted, OnMissing::Report, &|_| {}).unwrap_err();
             assert!(error.to_string().contains("is not a valid version or suite"), "{error}");
         }
     }

@@ -4,11 +4,11 @@ use std::{fs, path::Path};
 
 use anyhow::{Result, bail};
 
-use super::{Progress, command::command};
+use super::{ReportStep, command::command};
 
 /// What to do about missing programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Missing {
+pub enum OnMissing {
     /// Report them in an error, with the command that installs them.
     #[default]
     Report,
@@ -104,9 +104,9 @@ pub(super) enum Pip {
 ///
 /// # Errors
 /// Lists everything that is missing, with the command that installs it; or returns the error of apt.
-pub(super) fn require(tools: &[Tool], pip: Pip, missing: Missing, progress: Progress<'_>) -> Result<()> {
+pub(super) fn require(tools: &[Tool], pip: Pip, missing: OnMissing, progress: ReportStep<'_>) -> Result<()> {
     let packages = missing_packages(tools, pip, &ThisMachine);
-    if missing == Missing::Install && !packages.is_empty() && ThisMachine.is_root() {
+    if missing == OnMissing::Install && !packages.is_empty() && ThisMachine.is_root() {
         progress(&format!("installing {}", packages.join(" ")));
         let quiet = |line: &str| progress(line);
         command("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive").run_with_progress(&quiet)?;

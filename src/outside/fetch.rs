@@ -8,7 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Outside, Source, program, value};
+use super::{ExternalValue, Source, program, value};
 use crate::{
     engine::redact,
     event::Mode,
@@ -26,7 +26,7 @@ const MIN_LENGTH: usize = 8;
 
 /// A source and the secrets that use its value.
 struct Job {
-    outside: Outside,
+    outside: ExternalValue,
     /// Whether the value is a line of a secrets file.
     is_line: bool,
     users: Vec<SecretRef>,
@@ -54,7 +54,7 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
                     values.push((secret.clone(), value.clone()));
                 }
             }
-            Err(diagnostic) => errors.push(diagnostic.at(job.outside.place.clone())),
+            Err(diagnostic) => errors.push(diagnostic.at(job.outside.span.clone())),
         }
     }
     give(plan, values);
@@ -65,9 +65,9 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
 ///
 /// # Errors
 /// The source returns no value, or a value that is not a single line.
-pub async fn fetch_one(outside: &Outside, secret: SecretRef, project: &Path, keys: &Keyring) -> Result<Secret, Diagnostic> {
+pub async fn fetch_one(outside: &ExternalValue, secret: SecretRef, project: &Path, keys: &Keyring) -> Result<Secret, Diagnostic> {
     let job = Job { outside: outside.clone(), is_line: false, users: vec![secret] };
-    let placed = |diagnostic: Diagnostic| diagnostic.at(outside.place.clone());
+    let placed = |diagnostic: Diagnostic| diagnostic.at(outside.span.clone());
     let value = job.value(project, keys, &SecretValues::default()).await.map_err(placed)?;
     value::one_line(value).map_err(|invalid| placed(job.invalid(invalid)))
 }
@@ -86,7 +86,7 @@ fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
             characters.join(" ")
         );
         Diagnostic::error(title)
-            .at(job.outside.place.clone())
+            .at(job.outside.span.clone())
             .help("the program that reads the value does not accept these characters; choose another value")
     });
     Diagnostics(error.into_iter().collect())
@@ -130,7 +130,7 @@ fn give(plan: &mut Plan, values: Vec<(SecretRef, Secret)>) {
 
 fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    let mut add = |outside: &Outside, is_line: bool, secret: &SecretRef| match jobs
+    let mut add = |outside: &ExternalValue, is_line: bool, secret: &SecretRef| match jobs
         .iter_mut()
         .find(|job| job.is_line == is_line && job.outside.source == outside.source)
     {
@@ -168,7 +168,7 @@ impl Job {
     }
 
     fn no_value(&self, why: &str) -> Diagnostic {
-        Diagnostic::error(format!("no value for {} from {}: {why}", self.secrets(), self.outside.source.shown()))
+        Diagnostic::error(format!("no value for {} from {}: {why}", self.secrets(), self.outside.source.describe()))
     }
 
     fn invalid(&self, invalid: value::InvalidValue) -> Diagnostic {
@@ -211,8 +211,8 @@ impl Job {
                     return Err(error(&failure.reason).help(output));
                 }
             },
-            Source::Vaulted(Vaulted::Opened(text)) => text.clone(),
-            Source::Vaulted(Vaulted::Sealed(text)) => {
+            Source::Vaulted(Vaulted::Decrypted(text)) => text.clone(),
+            Source::Vaulted(Vaulted::Encrypted(text)) => {
                 let text = open(text)?;
                 if is_template(text.expose()) {
                     let help = "Ansible would render it; encrypt only the secret, or put it, tagged `!unsafe`, into a file that is encrypted as a whole";
@@ -225,7 +225,7 @@ impl Job {
     }
 
     fn warnings(&self, project: &Path, value: &Secret) -> Vec<Diagnostic> {
-        let warning = |text: String| Diagnostic::warning(text).at(self.outside.place.clone());
+        let warning = |text: String| Diagnostic::warning(text).at(self.outside.span.clone());
         let mut warnings = Vec::new();
         if value.expose().chars().count() < MIN_LENGTH {
             let text = format!("the value of {} is shorter than {MIN_LENGTH} characters", self.secrets());

@@ -6,17 +6,17 @@ mod program;
 mod value;
 
 pub use fetch::{StandIns, fetch, fetch_one};
-pub use program::password_of;
+pub use program::read_password;
 
-use crate::source::{Place, Vaulted};
+use crate::source::{Span, Vaulted};
 
 /// An external value, and where it is declared.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outside {
+pub struct ExternalValue {
     /// The source of the value.
     pub source: Source,
     /// The place of the declaration.
-    pub place: Place,
+    pub span: Span,
 }
 
 /// The source of a value.
@@ -44,7 +44,7 @@ pub enum Program {
 impl Source {
     /// Describes the source for people, such as ``the environment variable `REDIS_PW` ``.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Env(name) => format!("the environment variable `{name}`"),
             Self::File(path) => format!("the file `{path}`"),

@@ -61,7 +61,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 ///
 /// # Errors
 /// Returns an error when the file cannot be read or run, or when the password is empty.
-pub fn password_of(path: &Path, label: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+pub fn read_password(path: &Path, label: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
     let shown = path.display();
     let failed = |reason: String| Diagnostic::error(format!("no {what} from `{shown}`: {reason}"));
     let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::*;
 use crate::{
     outside::Program,
-    source::{Place, SourceFile},
+    source::{SourceFile, Span},
 };
 
 const INLINE: &str = include_str!("../vault/fixture/inline");
@@ -17,9 +17,9 @@ fn keys() -> Keyring {
 }
 
 fn job(source: Source) -> Job {
-    let place = Place::new(&SourceFile::new("inventory/hosts.yml", "here"), 0..4);
+    let span = Span::new(&SourceFile::new("inventory/hosts.yml", "here"), 0..4);
     let secret = SecretRef { host: "db".into(), name: "TOKEN".into() };
-    Job { outside: Outside { source, place }, is_line: true, users: vec![secret] }
+    Job { outside: ExternalValue { source, span }, is_line: true, users: vec![secret] }
 }
 
 fn fetched(source: Source) -> Result<String, String> {
@@ -51,8 +51,8 @@ fn every_source_gives_its_value() {
     assert_eq!(fetched(words(&["printf", "%s\\n", "$HOME; `id`"])).unwrap(), "$HOME; `id`");
     assert_eq!(fetched(shell("printf 'a%s\\n' b | tr b c; echo chatter >&2")).unwrap(), "ac");
     assert_eq!(fetched(shell("cat pw")).unwrap(), "from-a-file", "relative to the project");
-    assert_eq!(fetched(Source::Vaulted(Vaulted::Sealed(INLINE.into()))).unwrap(), "sn0wman-☃-value");
-    assert_eq!(fetched(Source::Vaulted(Vaulted::Opened(Secret::new("opened".into())))).unwrap(), "opened");
+    assert_eq!(fetched(Source::Vaulted(Vaulted::Encrypted(INLINE.into()))).unwrap(), "sn0wman-☃-value");
+    assert_eq!(fetched(Source::Vaulted(Vaulted::Decrypted(Secret::new("opened".into())))).unwrap(), "opened");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_source_without_a_value_is_an_error_with_help() {
         shell("printf 'a\\000b'"),
         shell("printf 'a\\377b'"),
         shell("kill -9 $$"),
-        Source::Vaulted(Vaulted::Sealed(INLINE.replace("39", "40").into())),
+        Source::Vaulted(Vaulted::Encrypted(INLINE.replace("39", "40").into())),
     ];
     let errors: Vec<String> = cases.into_iter().map(|source| fetched(source).unwrap_err()).collect();
     insta::assert_snapshot!(errors.join("\n"), @"
@@ -139,7 +139,7 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let password = crate::outside::password_of(&path, "prod", "vault password")
+        let password = crate::outside::read_password(&path, "prod", "vault password")
             .map_err(|error| error.title.replace(&*directory.path().to_string_lossy(), ""));
         password.map(|password| String::from_utf8_lossy(&password).into_owned())
     };
@@ -151,7 +151,7 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(),
         "no vault password from `/fails`: it ended with exit status: 7"
     );
-    assert!(crate::outside::password_of(&directory.path().join("nowhere"), "x", "vault password").is_err());
+    assert!(crate::outside::read_password(&directory.path().join("nowhere"), "x", "vault password").is_err());
 }
 
 /// A plan of two hosts whose only secret comes from a program that notes each of its runs.

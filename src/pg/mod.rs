@@ -25,7 +25,7 @@ pub fn template0() -> Name {
 ///
 /// Debian's `/usr/bin/psql` is a Perl wrapper that takes twice as long as the program itself, so the program is called directly. psql warns about
 /// a working directory that `postgres` may not enter, hence `cd /`. setpriv is lighter than runuser, which loads PAM and waits for psql.
-pub const SHELL: &str = r#"
+pub const SHELL_FUNCTIONS: &str = r#"
 find_psql() {
     psql=
     for candidate in /usr/lib/postgresql/*/bin/psql; do
@@ -103,7 +103,7 @@ exit "$(cat "$FAKE/status")"
     #[test]
     fn a_change_is_passed_through_standard_input_and_fails_with_psql() {
         let node = node("", "3");
-        let script = Script::new(APPLY).using(SHELL).arg("5433");
+        let script = Script::new(APPLY).using(SHELL_FUNCTIONS).arg("5433");
         assert_eq!(run(&node, &script, "ALTER ROLE ...").status.code(), Some(3));
         let seen = file(&node, "seen");
         assert!(seen.starts_with("--reuid\npostgres\n--regid\n1\n--init-groups\n") && seen.contains("/psql\n-XAtqw\n"), "{seen}");
@@ -119,7 +119,7 @@ exit "$(cat "$FAKE/status")"
         let node = node("", "0");
         fs::rename(node.path().join("psql"), node.path().join("pg_wrapper")).unwrap();
         std::os::unix::fs::symlink("pg_wrapper", node.path().join("psql")).unwrap();
-        let script = Script::new("find_psql; echo \"[$psql]\"").using(SHELL).render().unwrap();
+        let script = Script::new("find_psql; echo \"[$psql]\"").using(SHELL_FUNCTIONS).render().unwrap();
         // This machine may have PostgreSQL installed.
         let script = script.replace("/usr/lib/postgresql", "/nonexistent");
         let path = format!("{}:/usr/bin:/bin", node.path().display());

@@ -30,7 +30,7 @@ pub enum ScramError {
 ///
 /// # Errors
 /// [`ScramError`].
-pub fn make_salted(password: &str) -> Result<String, ScramError> {
+pub fn make_with_random_salt(password: &str) -> Result<String, ScramError> {
     let mut salt = [0_u8; 16];
     SysRng.try_fill_bytes(&mut salt).map_err(|_| ScramError::NoRandomNumbers)?;
     make(password, &salt)
@@ -38,7 +38,7 @@ pub fn make_salted(password: &str) -> Result<String, ScramError> {
 
 /// Returns why no verifier can be created from this password, if so.
 #[must_use]
-pub fn refusal(password: &str) -> Option<ScramError> {
+pub fn password_error(password: &str) -> Option<ScramError> {
     let printable = password.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     (password.is_empty() || !printable).then_some(ScramError::NotAscii)
 }
@@ -48,7 +48,7 @@ pub fn refusal(password: &str) -> Option<ScramError> {
 /// # Errors
 /// [`ScramError::NotAscii`].
 pub fn make(password: &str, salt: &[u8]) -> Result<String, ScramError> {
-    if let Some(reason) = refusal(password) {
+    if let Some(reason) = password_error(password) {
         return Err(reason);
     }
     let keys = Keys::derive(password, salt, ITERATIONS);

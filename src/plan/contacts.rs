@@ -5,7 +5,7 @@ use crate::{
     source::{Diagnostic, Diagnostics},
 };
 
-use super::{Connection, Request, extra, host, load, project::Project};
+use super::{ConnectionVars, Request, extra, host, load, project::Project};
 
 /// A host and the way to it.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Contact {
     /// Its name in the inventory.
     pub name: String,
     /// How to reach it.
-    pub connection: Connection,
+    pub connection: ConnectionVars,
 }
 
 /// The hosts that `--limit` selects, in the order of the inventory.

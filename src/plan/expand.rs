@@ -7,29 +7,29 @@ use serde_json::{Map, Value, json};
 use crate::{
     health::{Exercise, ExerciseKind},
     question::unit::full_name,
-    resource::{Kind, Resource, Segment, Wrong},
+    resource::{Kind, ParamError, Resource, Segment},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
-    source::{Diagnostic, Diagnostics, Node, Place, Yaml, did_you_mean},
+    source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
 
 use super::{
     Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
     files::RoleFiles,
-    passed_on::secretive,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
+    secret_flow::render_enforcing_secret_policy,
 };
 
 /// A part of a role on a host, by its number in the role.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
+pub(super) struct ItemSource {
     pub(super) project: Arc<Project>,
     pub(super) host: Arc<HostVars>,
     pub(super) role: String,
     pub(super) number: usize,
 }
 
-impl Part {
+impl ItemSource {
     pub(super) fn role(&self) -> &Role {
         &self.project.roles[&self.role]
     }
@@ -56,7 +56,7 @@ impl Part {
         let mut scope = self.scope(world);
         scope.vars = &source.vars;
         let mut tasks = Vec::new();
-        let mut wrong = Diagnostics::default();
+        let mut errors = Diagnostics::default();
         match items(&scope, source) {
             Ok(items) => {
                 if items.is_empty() {
@@ -73,13 +73,13 @@ impl Part {
                         }
                         tasks.push(task);
                     }
-                    wrong.extend(scope.take_wrong());
+                    errors.extend(scope.take_errors());
                 }
             }
             Err(Failed) => self.check_names(&scope),
         }
-        wrong.extend(scope.take_wrong());
-        wrong.into_result(tasks)
+        errors.extend(scope.take_errors());
+        errors.into_result(tasks)
     }
 
     /// What a task uses that does not exist, whatever its conditions say.
@@ -87,7 +87,7 @@ impl Part {
         let mut scope = self.scope(world);
         scope.vars = &self.task().vars;
         self.check_names(&scope);
-        scope.take_wrong()
+        scope.take_errors()
     }
 
     /// Whether a condition leaves it out whatever the node says: it does not hold, and that can be told without facts and results.
@@ -114,14 +114,14 @@ impl Part {
         for (key, value) in source.parameters.as_map().unwrap_or_default() {
             scope_of_item.check_names(value, source.kind.expressions.contains(&key.name.as_str()));
         }
-        for diagnostic in scope_of_item.take_wrong().0 {
+        for diagnostic in scope_of_item.take_errors().0 {
             scope.fail(diagnostic);
         }
     }
 
     fn one(&self, scope: &Scope<'_>, label: Option<&str>) -> Result<Task, Failed> {
         let source = self.task();
-        let name = name(scope, &source.name.text, &source.name.place)?;
+        let name = name(scope, &source.name.text, &source.name.span)?;
         let id = match label {
             Some(label) => format!("{}/{name} ({label})", self.role),
             None => format!("{}/{name}", self.role),
@@ -132,14 +132,14 @@ impl Part {
                 self.check_files(scope);
                 Action::Skip { reason }
             }
-            None => Action::Do(self.resource(scope, source.kind, &source.place, &source.parameters)?),
+            None => Action::Do(self.resource(scope, source.kind, &source.span, &source.parameters)?),
         };
         Ok(Task {
             id,
             role: self.role.clone(),
             name,
             kind: source.kind.name,
-            place: source.place.clone(),
+            span: source.span.clone(),
             action,
             notify: source.notify.iter().map(|notify| notify.text.clone()).collect(),
             no_log: source.no_log,
@@ -157,7 +157,7 @@ impl Part {
         let mut files = RoleFiles {
             part: self,
             scope: &quiet,
-            place: source.parameters.get("src").map_or(&source.place, |src| &src.place),
+            span: source.parameters.get("src").map_or(&source.span, |src| &src.span),
             missing: None,
             reported: false,
         };
@@ -170,24 +170,21 @@ impl Part {
     }
 
     /// Renders parameters, keeps secrets where they belong, and makes the resource.
-    fn resource(&self, scope: &Scope<'_>, kind: &Kind, place: &Place, node: &Node) -> Result<Box<dyn Resource>, Failed> {
-        let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| parameters(scope, kind, node))?;
-        let mut files = RoleFiles {
-            part: self,
-            scope,
-            place: node.get("src").map_or(place, |src| &src.place),
-            missing: None,
-            reported: false,
-        };
+    fn resource(&self, scope: &Scope<'_>, kind: &Kind, span: &Span, node: &Node) -> Result<Box<dyn Resource>, Failed> {
+        let values = render_enforcing_secret_policy(scope, node, kind.name, kind.secret_parameters, |scope| {
+            parameters(scope, kind, node)
+        })?;
+        let mut files =
+            RoleFiles { part: self, scope, span: node.get("src").map_or(span, |src| &src.span), missing: None, reported: false };
         let decoded = (kind.decode)(values, &mut files);
         let reported = files.reported;
-        decoded.map_err(|wrong| match wrong {
-            Wrong::File(_) if reported => Failed,
-            Wrong::File(diagnostic) => scope.fail(match diagnostic.place {
+        decoded.map_err(|errors| match errors {
+            ParamError::File(_) if reported => Failed,
+            ParamError::File(diagnostic) => scope.fail(match diagnostic.span {
                 Some(_) => *diagnostic,
-                None => diagnostic.at(place.clone()),
+                None => diagnostic.at(span.clone()),
             }),
-            Wrong::Parameter { path, message } => scope.fail(misfit(kind.name, place, node, &path, &message)),
+            ParamError::Parameter { path, message } => scope.fail(parameter_error(kind.name, span, node, &path, &message)),
         })
     }
 
@@ -207,8 +204,8 @@ impl Part {
                 None => None,
             };
             let (role, name) = (self.role.clone(), source.name.text.clone());
-            let (id, place, marks) = (format!("{role}/{name}"), source.name.place.clone(), self.role().marks(source));
-            Ok::<_, Failed>(Handler { id, role, name, place, action, ready, marks })
+            let (id, span, marks) = (format!("{role}/{name}"), source.name.span.clone(), self.role().marks(source));
+            Ok::<_, Failed>(Handler { id, role, name, span, action, ready, marks })
         };
         let made = handler();
         finish(made, &scope)
@@ -219,25 +216,19 @@ impl Part {
         let source = self.health();
         let scope = self.scope(world);
         let item = || {
-            let name = name(&scope, &source.name.text, &source.name.place)?;
+            let name = name(&scope, &source.name.text, &source.name.span)?;
             if skipped(&scope, &source.when)?.is_some() {
                 return Ok::<_, Failed>(None);
             }
-            let (check, place) = match &source.check {
-                HealthCheckSource::Read(kind, place, node) => {
-                    (HealthCheck::Read { kind: kind.name, resource: self.resource(&scope, kind, place, node)? }, place)
+            let (check, span) = match &source.check {
+                HealthCheckSource::Read(kind, span, node) => {
+                    (HealthCheck::Read { kind: kind.name, resource: self.resource(&scope, kind, span, node)? }, span)
                 }
-                HealthCheckSource::Exercise(kind, place, node) => {
-                    (HealthCheck::Exercise { kind: kind.name, exercise: exercise(&scope, kind, place, node)? }, place)
+                HealthCheckSource::Exercise(kind, span, node) => {
+                    (HealthCheck::Exercise { kind: kind.name, exercise: exercise(&scope, kind, span, node)? }, span)
                 }
             };
-            Ok(Some(HealthItem {
-                id: format!("{}/{name}", self.role),
-                role: self.role.clone(),
-                name,
-                place: place.clone(),
-                check,
-            }))
+            Ok(Some(HealthItem { id: format!("{}/{name}", self.role), role: self.role.clone(), name, span: span.clone(), check }))
         };
         let made = item();
         finish(made, &scope)
@@ -246,10 +237,10 @@ impl Part {
 
 /// The value, unless something is wrong with it.
 fn finish<T>(made: Result<T, Failed>, scope: &Scope<'_>) -> Result<T, Diagnostics> {
-    let wrong = scope.take_wrong();
+    let errors = scope.take_errors();
     match made {
-        Ok(value) => wrong.into_result(value),
-        Err(Failed) => Err(wrong),
+        Ok(value) => errors.into_result(value),
+        Err(Failed) => Err(errors),
     }
 }
 
@@ -259,8 +250,7 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     match scope.render(each)? {
         Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-            let diagnostic =
-                Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.place.clone());
+            let diagnostic = Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.span.clone());
             Err(scope.fail(if other.is_object() {
                 diagnostic.help("`| pairs` makes a list of keys and values")
             } else {
@@ -283,12 +273,12 @@ fn label(item: &Value, number: usize) -> String {
     }
 }
 
-fn name(scope: &Scope<'_>, text: &str, place: &Place) -> Result<String, Failed> {
+fn name(scope: &Scope<'_>, text: &str, span: &Span) -> Result<String, Failed> {
     scope.secrets.set(Secrets::Forbidden("in a name"));
     let node = Node {
         value: Yaml::Str(text.to_owned()),
-        place: place.clone(),
-        style: crate::source::node::Style::Quoted,
+        span: span.clone(),
+        quoting: crate::source::node::Quoting::Quoted,
         verbatim: false,
     };
     scope.text(&node)
@@ -297,7 +287,7 @@ fn name(scope: &Scope<'_>, text: &str, place: &Place) -> Result<String, Failed> 
 /// The full name of a unit, as the resource `systemd` completes it.
 fn unit(scope: &Scope<'_>, name: &Node) -> Result<String, Failed> {
     let text = scope.text(name)?;
-    full_name(&text).map_err(|message| scope.fail(Diagnostic::error(message).at(name.place.clone())))
+    full_name(&text).map_err(|message| scope.fail(Diagnostic::error(message).at(name.span.clone())))
 }
 
 /// The first condition that does not hold.
@@ -313,17 +303,17 @@ fn skipped(scope: &Scope<'_>, when: &[Node]) -> Result<Option<String>, Failed> {
 }
 
 /// Renders the parameters of an exercise and makes it.
-fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, place: &Place, node: &Node) -> Result<Box<dyn Exercise>, Failed> {
-    let values = secretive(scope, node, kind.name, kind.secret_parameters, |scope| {
+fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, span: &Span, node: &Node) -> Result<Box<dyn Exercise>, Failed> {
+    let values = render_enforcing_secret_policy(scope, node, kind.name, kind.secret_parameters, |scope| {
         let mut values = scope.render(node)?;
         if let Value::Object(values) = &mut values {
             values.retain(|_, value| !value.is_null());
         }
         Ok(values)
     })?;
-    (kind.decode)(values).map_err(|wrong| match wrong {
-        Wrong::File(diagnostic) => scope.fail(*diagnostic),
-        Wrong::Parameter { path, message } => scope.fail(misfit(kind.name, place, node, &path, &message)),
+    (kind.decode)(values).map_err(|errors| match errors {
+        ParamError::File(diagnostic) => scope.fail(*diagnostic),
+        ParamError::Parameter { path, message } => scope.fail(parameter_error(kind.name, span, node, &path, &message)),
     })
 }
 
@@ -357,8 +347,8 @@ fn claims(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
 }
 
 /// Why parameters do not make a resource, at the parameter.
-fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &str) -> Diagnostic {
-    let (mut at, mut found) = (node, place.clone());
+fn parameter_error(kind: &str, span: &Span, node: &Node, path: &[Segment], message: &str) -> Diagnostic {
+    let (mut at, mut found) = (node, span.clone());
     for segment in path {
         let next = match (segment, &at.value) {
             (Segment::Key(name), Yaml::Map(entries)) => {
@@ -366,7 +356,7 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
                 if message.starts_with("unknown field")
                     && let Some((key, _)) = entry
                 {
-                    found = key.place.clone();
+                    found = key.span.clone();
                     break;
                 }
                 entry.map(|(_, value)| value)
@@ -385,7 +375,7 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
             ) => None,
         };
         let Some(next) = next else { break };
-        (at, found) = (next, next.place.clone());
+        (at, found) = (next, next.span.clone());
     }
     let names: Vec<&str> =
         path.iter().filter_map(|segment| if let Segment::Key(name) = segment { Some(name.as_str()) } else { None }).collect();
@@ -398,7 +388,7 @@ fn misfit(kind: &str, place: &Place, node: &Node, path: &[Segment], message: &st
     // serde lists the words that are known: "unknown variant `a`, expected one of `b`, `c`".
     let mut words = message.split('`').skip(1).step_by(2);
     match words.next().filter(|_| message.starts_with("unknown ")) {
-        Some(wrong) => diagnostic.suggest(did_you_mean(wrong, words)),
+        Some(errors) => diagnostic.suggest(did_you_mean(errors, words)),
         None => diagnostic,
     }
 }

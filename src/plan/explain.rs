@@ -8,10 +8,10 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    inventory::{Inventory, Whose},
+    inventory::{Inventory, LayerOwner},
     role::{MAGIC, Role, VarType},
     secret::{Sealed, holds_token},
-    source::{Diagnostic, Diagnostics, MASK, Node, Place, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
+    source::{Diagnostic, Diagnostics, MASK, Node, Span, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
     template::is_template,
 };
 
@@ -49,7 +49,7 @@ pub struct Variable {
     /// What it is for, where a role says so.
     pub help: Option<String>,
     /// Its value.
-    pub value: Told,
+    pub value: ResolvedValue,
     /// Where that comes from.
     pub origin: Origin,
     /// What that overrode, strongest first.
@@ -58,7 +58,7 @@ pub struct Variable {
 
 /// What can be told of a value without a node.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Told {
+pub enum ResolvedValue {
     /// The value, rendered; secrets by their names.
     Known(Value),
     /// It depends on what the node says.
@@ -68,7 +68,7 @@ pub enum Told {
     /// A role declares it, and nobody gives it a value.
     Unset,
     /// It cannot be rendered.
-    Wrong(String),
+    Invalid(String),
 }
 
 /// A place where a variable is given a value.
@@ -77,7 +77,7 @@ pub struct Origin {
     /// Of what kind.
     pub layer: Layer,
     /// Where it stands; what is always there has none.
-    pub place: Option<Place>,
+    pub span: Option<Span>,
     /// The value as written; none where a role declares no default, or where it is hidden.
     pub written: Option<Value>,
 }
@@ -108,61 +108,61 @@ pub enum Layer {
 /// # Errors
 /// The project cannot be read, `host` is not one host, or there is no such variable.
 pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
-    let mut wrong = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &mut wrong);
+    let mut errors = Diagnostics::default();
+    let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
     let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
         Ok(inventory) => inventory,
         Err(more) => {
-            wrong.extend(more);
-            return Err(wrong.sorted());
+            errors.extend(more);
+            return Err(errors.sorted());
         }
     };
     let mut project = Project::new(request.project.clone(), inventory, extra);
-    let name = one_host(&project.inventory, host, &mut wrong);
-    let Some(name) = name.filter(|_| wrong.is_empty()) else { return Err(wrong.sorted()) };
+    let name = one_host(&project.inventory, host, &mut errors);
+    let Some(name) = name.filter(|_| errors.is_empty()) else { return Err(errors.sorted()) };
     let vars = Arc::new(host::variables(&project, &name));
-    let names = roles(&project, &vars, request, &mut wrong);
+    let names = roles(&project, &vars, request, &mut errors);
     let mut of_roles = Diagnostics::default();
     project.roles = read_roles(request, names.clone(), &known_roles(&request.project), &mut of_roles);
-    wrong.extend(errors_of(of_roles));
-    select::circles(&project.roles, &mut wrong);
-    extra::unknown(&project, &mut wrong);
-    if !wrong.is_empty() {
-        return Err(wrong.sorted());
+    errors.extend(errors_of(of_roles));
+    select::circles(&project.roles, &mut errors);
+    extra::unknown(&project, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors.sorted());
     }
-    let telling = Telling::new(&project, &vars, &select::in_order(&names, &project.roles));
+    let explainer = Explainer::new(&project, &vars, &select::in_order(&names, &project.roles));
     let variables = match variable {
-        None => telling.all(),
-        Some(variable) => match telling.one(variable) {
-            found if found.is_empty() => return Err(telling.unknown(variable).into()),
+        None => explainer.all(),
+        Some(variable) => match explainer.one(variable) {
+            found if found.is_empty() => return Err(explainer.unknown(variable).into()),
             found => found,
         },
     };
-    let roles = telling.order.iter().map(|role| role.name.clone()).collect();
+    let roles = explainer.order.iter().map(|role| role.name.clone()).collect();
     Ok(Explained { host: name, roles, variables, warnings: project.inventory.warnings.clone() })
 }
 
 /// A pattern that selects one host: its name, or that of a group which holds only it.
-fn one_host(inventory: &Inventory, pattern: &str, wrong: &mut Diagnostics) -> Option<String> {
-    let mut hosts = matching(inventory, Some(("HOST", pattern)), wrong);
+fn one_host(inventory: &Inventory, pattern: &str, errors: &mut Diagnostics) -> Option<String> {
+    let mut hosts = matching(inventory, Some(("HOST", pattern)), errors);
     if hosts.len() > 1 {
         let more = if hosts.len() > 10 { format!(" and {} more", hosts.len() - 10) } else { String::new() };
         let shown = hosts.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
         let diagnostic = Diagnostic::error(format!("`{pattern}` is {} hosts", hosts.len())).at(argument("HOST", pattern));
-        wrong.push(diagnostic.help(format!("name one of: {shown}{more}")));
+        errors.push(diagnostic.help(format!("name one of: {shown}{more}")));
         return None;
     }
     hosts.pop()
 }
 
 /// The host's roles. One without any still has the variables of its inventory.
-fn roles(project: &Project, vars: &Arc<HostVars>, request: &Request, wrong: &mut Diagnostics) -> Vec<String> {
+fn roles(project: &Project, vars: &Arc<HostVars>, request: &Request, errors: &mut Diagnostics) -> Vec<String> {
     if request.roles.is_empty() && host::roles(project, vars, &mut Diagnostics::default()).is_none_or(|roles| roles.is_empty()) {
         return Vec::new();
     }
     let request = Request { limit: Some(vars.name.clone()), ..request.clone() };
     let known = known_roles(&request.project);
-    given::roles(project, std::slice::from_ref(vars), &request, &known, wrong).remove(&vars.name).unwrap_or_default()
+    given::roles(project, std::slice::from_ref(vars), &request, &known, errors).remove(&vars.name).unwrap_or_default()
 }
 
 fn errors_of(found: Diagnostics) -> Diagnostics {
@@ -173,7 +173,7 @@ fn errors_of(found: Diagnostics) -> Diagnostics {
 /// A value that somebody gives, and how it may be shown.
 struct Candidate<'a> {
     layer: Layer,
-    place: Place,
+    span: Span,
     written: Written<'a>,
 }
 
@@ -186,7 +186,7 @@ enum Written<'a> {
     Nothing,
 }
 
-struct Telling<'a> {
+struct Explainer<'a> {
     project: &'a Project,
     host: &'a HostVars,
     /// The host's roles and those that they require, in the order in which they are deployed.
@@ -197,7 +197,7 @@ struct Telling<'a> {
     hidden: Vec<String>,
 }
 
-impl<'a> Telling<'a> {
+impl<'a> Explainer<'a> {
     fn new(project: &'a Project, host: &'a HostVars, order: &[String]) -> Self {
         let mut roles: Vec<&Role> = order.iter().filter_map(|name| project.roles.get(name)).collect();
         for role in order.iter().filter_map(|name| project.roles.get(name)).flat_map(|role| project.with_required(role)) {
@@ -207,24 +207,24 @@ impl<'a> Telling<'a> {
         }
         let mut set: BTreeMap<String, Vec<Candidate<'a>>> = BTreeMap::new();
         for (name, extra) in &project.extra {
-            let candidate = Candidate { layer: Layer::Extra, place: extra.place.clone(), written: Written::Data(&extra.value) };
+            let candidate = Candidate { layer: Layer::Extra, span: extra.span.clone(), written: Written::Data(&extra.value) };
             set.entry(name.clone()).or_default().push(candidate);
         }
-        for (whose, layer) in project.inventory.owned_layers(&host.name).into_iter().rev() {
+        for (whose, layer) in project.inventory.layers_with_owners(&host.name).into_iter().rev() {
             for (key, node) in layer.vars.iter().rev() {
                 let layer = match whose {
-                    Whose::Group(group) => Layer::Group(group.to_owned()),
-                    Whose::GroupVars(group) => Layer::GroupVars(group.to_owned()),
-                    Whose::Host => Layer::Host,
-                    Whose::HostVars => Layer::HostVars,
+                    LayerOwner::Group(group) => Layer::Group(group.to_owned()),
+                    LayerOwner::GroupVars(group) => Layer::GroupVars(group.to_owned()),
+                    LayerOwner::Host => Layer::Host,
+                    LayerOwner::HostVars => Layer::HostVars,
                 };
-                let candidate = Candidate { layer, place: node.place.clone(), written: Written::Node(node) };
+                let candidate = Candidate { layer, span: node.span.clone(), written: Written::Node(node) };
                 set.entry(key.name.clone()).or_default().push(candidate);
             }
         }
-        let mut telling = Self { project, host, order: roles, set, hidden: Vec::new() };
-        telling.hidden = telling.passwords();
-        telling
+        let mut explainer = Self { project, host, order: roles, set, hidden: Vec::new() };
+        explainer.hidden = explainer.passwords();
+        explainer
     }
 
     /// Every variable of the host.
@@ -266,10 +266,10 @@ impl<'a> Telling<'a> {
 
     fn magic(&self, name: &str) -> Option<Variable> {
         let value = match name {
-            "ansible_facts" => Told::NeedsFacts,
-            name => Told::Known(self.scope(None).variable(name).ok()??),
+            "ansible_facts" => ResolvedValue::NeedsFacts,
+            name => ResolvedValue::Known(self.scope(None).variable(name).ok()??),
         };
-        let origin = Origin { layer: Layer::Always, place: None, written: None };
+        let origin = Origin { layer: Layer::Always, span: None, written: None };
         let (role, kind, help) = (None, None, None);
         Some(Variable { name: name.to_owned(), role, kind, help, value, origin, overridden: Vec::new() })
     }
@@ -289,7 +289,7 @@ impl<'a> Telling<'a> {
                 role: role.map(|role| role.name.clone()),
                 kind: declared.map(|declared| declared.kind),
                 help: declared.and_then(|declared| declared.help.clone()),
-                value: self.told(name, winner, own),
+                value: self.resolve(name, winner, own),
                 origin: self.origin(name, winner, &declaring),
                 overridden,
             }
@@ -310,7 +310,7 @@ impl<'a> Telling<'a> {
         };
         let hides = |value: &Value| is_password(name, declaring) && !is_reference(value);
         let written = written.filter(|value| !hides(value)).map(|value| self.without_passwords(value));
-        Origin { layer: candidate.layer.clone(), place: Some(candidate.place.clone()), written }
+        Origin { layer: candidate.layer.clone(), span: Some(candidate.span.clone()), written }
     }
 
     /// The names as `role` sees them; its own come first.
@@ -325,28 +325,30 @@ impl<'a> Telling<'a> {
         scope
     }
 
-    fn told(&self, name: &str, winner: &Candidate<'_>, role: Option<&Role>) -> Told {
+    fn resolve(&self, name: &str, winner: &Candidate<'_>, role: Option<&Role>) -> ResolvedValue {
         let role = role.and_then(|role| self.project.roles.get(&role.name));
         let node = match winner.written {
-            Written::Nothing => return Told::Unset,
-            Written::Node(node) if node.holds_vaulted() => return Told::Hidden,
+            Written::Nothing => return ResolvedValue::Unset,
+            Written::Node(node) if node.holds_vaulted() => return ResolvedValue::Hidden,
             Written::Node(node) => Some(node),
-            Written::Data(_) if self.project.extra.get(name).is_some_and(|extra| extra.vaulted.is_some()) => return Told::Hidden,
+            Written::Data(_) if self.project.extra.get(name).is_some_and(|extra| extra.vaulted.is_some()) => {
+                return ResolvedValue::Hidden;
+            }
             Written::Data(_) => None,
         };
         let scope = self.scope(role);
         if node.is_some_and(|node| self.asks_the_node(node, &scope)) {
-            return Told::NeedsFacts;
+            return ResolvedValue::NeedsFacts;
         }
         let Ok(Some(value)) = scope.variable(name) else {
-            let first = scope.take_wrong().sorted().0.into_iter().next();
-            return Told::Wrong(first.map(|diagnostic| diagnostic.title).unwrap_or_default());
+            let first = scope.take_errors().sorted().0.into_iter().next();
+            return ResolvedValue::Invalid(first.map(|diagnostic| diagnostic.title).unwrap_or_default());
         };
         let declaring: Vec<&Role> = role.into_iter().collect();
         if is_password(name, &declaring) && !any_text(&value, &holds_token) {
-            return Told::Hidden;
+            return ResolvedValue::Hidden;
         }
-        Told::Known(self.without_passwords(by_name(value)))
+        ResolvedValue::Known(self.without_passwords(by_name(value)))
     }
 
     /// Whether rendering comes to the node's facts, through however many variables.
@@ -407,22 +409,22 @@ impl<'a> Telling<'a> {
 
 fn default<'a>(role: &'a Role, name: &str) -> Option<Candidate<'a>> {
     let default = role.defaults.get(name)?;
-    let (place, written) = match &default.value {
-        Some(node) => (node.place.clone(), Written::Node(node)),
-        None => (default.place.clone(), Written::Nothing),
+    let (span, written) = match &default.value {
+        Some(node) => (node.span.clone(), Written::Node(node)),
+        None => (default.span.clone(), Written::Nothing),
     };
-    Some(Candidate { layer: Layer::Role(role.name.clone()), place, written })
+    Some(Candidate { layer: Layer::Role(role.name.clone()), span, written })
 }
 
 fn secret(role: &Role, name: &str) -> Variable {
-    let place = role.secrets.get(name).map(|secret| secret.place.clone());
+    let span = role.secrets.get(name).map(|secret| secret.span.clone());
     Variable {
         name: format!("secrets.{name}"),
         role: None,
         kind: None,
         help: None,
-        value: Told::Hidden,
-        origin: Origin { layer: Layer::Secret(role.name.clone()), place, written: None },
+        value: ResolvedValue::Hidden,
+        origin: Origin { layer: Layer::Secret(role.name.clone()), span, written: None },
         overridden: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     inventory::Layer,
     role::{MAGIC, reserved},
-    source::{self, Diagnostic, Diagnostics, Node, Place, SourceFile, Yaml, did_you_mean, yaml},
+    source::{self, Diagnostic, Diagnostics, Node, SourceFile, Span, Yaml, did_you_mean, yaml},
     vault::{self, Keyring},
 };
 
@@ -27,63 +27,63 @@ pub(super) struct Extra {
     pub(super) value: Value,
     /// As it is written, when Ansible Vault encrypted something in it.
     pub(super) vaulted: Option<Node>,
-    pub(super) place: Place,
+    pub(super) span: Span,
     /// Where its name stands on the command line; none in a file, which may well hold more than one project's variables.
-    named: Option<Place>,
+    named: Option<Span>,
 }
 
 /// Reads every `-e`; later ones win.
-pub(super) fn read(arguments: &[String], keys: &Keyring, wrong: &mut Diagnostics) -> IndexMap<String, Extra> {
+pub(super) fn read(arguments: &[String], keys: &Keyring, errors: &mut Diagnostics) -> IndexMap<String, Extra> {
     let mut variables = IndexMap::new();
     for argument in arguments {
         if let Some(path) = argument.strip_prefix('@') {
-            if let Some(file) = wrong.keep(source::read(Path::new(path), path)) {
+            if let Some(file) = errors.keep(source::read(Path::new(path), path)) {
                 if vault::is_encrypted(&file.text) {
-                    let root = wrong.keep(vault::read(&file, keys));
-                    entries(root.as_ref(), true, &mut variables, wrong);
+                    let root = errors.keep(vault::read(&file, keys));
+                    entries(root.as_ref(), true, &mut variables, errors);
                 } else {
-                    map(&file, true, &mut variables, wrong);
+                    map(&file, true, &mut variables, errors);
                 }
             }
         } else if argument.trim_start().starts_with('{') {
-            map(&SourceFile::new("-e", argument.trim()), false, &mut variables, wrong);
+            map(&SourceFile::new("-e", argument.trim()), false, &mut variables, errors);
         } else {
-            pairs(argument, &mut variables, wrong);
+            pairs(argument, &mut variables, errors);
         }
     }
     for (name, extra) in &variables {
         if MAGIC.contains(&name.as_str()) {
-            wrong.push(Diagnostic::error(format!("`{name}` is given by us and cannot be set")).at(extra.place.clone()));
+            errors.push(Diagnostic::error(format!("`{name}` is given by us and cannot be set")).at(extra.span.clone()));
         }
     }
     variables
 }
 
-fn map(file: &Arc<SourceFile>, is_file: bool, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
-    if let Some(place) = reserved(file) {
-        wrong.push(Diagnostic::error("a character that is reserved for secrets").at(place));
+fn map(file: &Arc<SourceFile>, is_file: bool, variables: &mut IndexMap<String, Extra>, errors: &mut Diagnostics) {
+    if let Some(span) = reserved(file) {
+        errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
         return;
     }
-    let root = wrong.keep(yaml::parse(file));
-    entries(root.as_ref(), is_file, variables, wrong);
+    let root = errors.keep(yaml::parse(file));
+    entries(root.as_ref(), is_file, variables, errors);
 }
 
-fn entries(root: Option<&Node>, is_file: bool, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
+fn entries(root: Option<&Node>, is_file: bool, variables: &mut IndexMap<String, Extra>, errors: &mut Diagnostics) {
     let Some(root) = root else { return };
     match &root.value {
         Yaml::Map(entries) => {
             for (key, node) in entries {
                 let vaulted = node.holds_vaulted().then(|| verbatim(node.clone()));
-                let named = (!is_file).then(|| key.place.clone());
-                let extra = Extra { value: raw(node), vaulted, place: node.place.clone(), named };
+                let named = (!is_file).then(|| key.span.clone());
+                let extra = Extra { value: raw(node), vaulted, span: node.span.clone(), named };
                 variables.insert(key.name.clone(), extra);
             }
         }
         Yaml::Null => {}
         Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
-            wrong.push(
+            errors.push(
                 Diagnostic::error("variables must be a map")
-                    .at(root.place.clone())
+                    .at(root.span.clone())
                     .label(format!("this is {}", root.value.kind())),
             );
         }
@@ -102,22 +102,22 @@ fn verbatim(mut node: Node) -> Node {
 }
 
 /// `name=value other='two words'`.
-fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, wrong: &mut Diagnostics) {
+fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, errors: &mut Diagnostics) {
     let file = SourceFile::new("-e", argument);
-    if let Some(place) = reserved(&file) {
-        wrong.push(Diagnostic::error("a character that is reserved for secrets").at(place));
+    if let Some(span) = reserved(&file) {
+        errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
         return;
     }
     let mut rest = 0;
     while let Some(start) = argument[rest..].find(|letter: char| !letter.is_whitespace()).map(|at| rest + at) {
         let Some(equals) = argument[start..].find('=').map(|at| start + at) else {
-            let place = Place::new(&file, start..argument.len());
-            wrong.push(Diagnostic::error("`-e` takes `name=value`, `@file.yml` or `{\"name\": …}`").at(place));
+            let span = Span::new(&file, start..argument.len());
+            errors.push(Diagnostic::error("`-e` takes `name=value`, `@file.yml` or `{\"name\": …}`").at(span));
             return;
         };
         let (value, end) = word(argument, equals + 1);
-        let (place, named) = (Place::new(&file, equals + 1..end), Some(Place::new(&file, start..equals)));
-        let extra = Extra { value: Value::String(value), vaulted: None, place, named };
+        let (span, named) = (Span::new(&file, equals + 1..end), Some(Span::new(&file, start..equals)));
+        let extra = Extra { value: Value::String(value), vaulted: None, span, named };
         variables.insert(argument[start..equals].trim().to_owned(), extra);
         rest = end;
     }
@@ -143,10 +143,10 @@ const OURS: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED];
 /// Names that nothing knows: a slip, which would otherwise leave everything as it was in silence.
 ///
 /// What a role, a template or the inventory mentions is known: it may be used only where it is set. So are Ansible's own names.
-pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
+pub(super) fn unknown(project: &Project, errors: &mut Diagnostics) {
     let is_ansible = |name: &str| name.starts_with("ansible_") || OURS.contains(&name);
     let named = project.extra.iter().filter_map(|(name, extra)| Some((name, extra.named.as_ref()?)));
-    let unknown: Vec<(&String, &Place)> = named.filter(|(name, _)| !is_ansible(name) && !is_set(project, name)).collect();
+    let unknown: Vec<(&String, &Span)> = named.filter(|(name, _)| !is_ansible(name) && !is_set(project, name)).collect();
     if unknown.is_empty() {
         return;
     }
@@ -154,15 +154,15 @@ pub(super) fn unknown(project: &Project, wrong: &mut Diagnostics) {
     for folder in ["roles", "templates"] {
         texts_in(&project.path.join(folder), 0, &mut texts);
     }
-    for (name, place) in unknown {
+    for (name, span) in unknown {
         if texts.iter().any(|text| mentions_word(text, name)) || is_mentioned(project, name) {
             continue;
         }
         let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
         known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
         known.sort_unstable();
-        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(place.clone());
-        wrong.push(match did_you_mean(name, known) {
+        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(span.clone());
+        errors.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),
         });
@@ -201,18 +201,18 @@ mod tests {
 
     #[test]
     fn words_may_be_quoted_and_later_ones_win() {
-        let mut wrong = Diagnostics::default();
+        let mut errors = Diagnostics::default();
         let arguments = ["a=1 b='two words' c=", "a=x=y", "{\"d\": [1], \"e\": \"{{ raw }}\"}"].map(str::to_owned);
-        let variables = read(&arguments, &Keyring::default(), &mut wrong);
+        let variables = read(&arguments, &Keyring::default(), &mut errors);
         let shown: Vec<String> = variables.iter().map(|(name, extra)| format!("{name}={}", extra.value)).collect();
         assert_eq!(shown.join(" "), r#"a="x=y" b="two words" c="" d=[1] e="{{ raw }}""#);
-        assert!(wrong.is_empty());
+        assert!(errors.is_empty());
     }
 
     #[test]
     fn what_is_no_pair_is_refused() {
-        let mut wrong = Diagnostics::default();
-        read(&["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()], &Keyring::default(), &mut wrong);
-        assert_eq!(wrong.0.len(), 4, "{wrong}");
+        let mut errors = Diagnostics::default();
+        read(&["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()], &Keyring::default(), &mut errors);
+        assert_eq!(errors.0.len(), 4, "{errors}");
     }
 }

@@ -3,21 +3,21 @@
 use crate::{
     resource::Files,
     secret::{Sealed, holds_token},
-    source::{Diagnostic, Place},
+    source::{Diagnostic, Span},
 };
 
 use super::{
-    expand::Part,
-    passed_on::{not_passed_on, with_real_tokens},
+    expand::ItemSource,
     scope::{Failed, Scope, Secrets, any_text},
+    secret_flow::{secret_not_passed_unchanged, with_real_tokens},
 };
 
 /// The files of a role, as a resource sees them.
 pub(super) struct RoleFiles<'a> {
-    pub(super) part: &'a Part,
+    pub(super) part: &'a ItemSource,
     pub(super) scope: &'a Scope<'a>,
     /// Where the file is named.
-    pub(super) place: &'a Place,
+    pub(super) span: &'a Span,
     /// The first file that is not there.
     pub(super) missing: Option<Diagnostic>,
     /// Whether the scope knows already what is wrong.
@@ -27,13 +27,13 @@ pub(super) struct RoleFiles<'a> {
 impl RoleFiles<'_> {
     /// The template rendered. What is wrong in the template's own text names the task, too: several may render it.
     fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
-        let earlier = self.scope.take_wrong();
+        let earlier = self.scope.take_errors();
         let rendered = self.render(name);
         let own = format!("templates/{}/", self.part.role);
         let in_template =
-            |diagnostic: &Diagnostic| diagnostic.place.as_ref().is_some_and(|place| place.file.shown.starts_with(&own));
-        let new = self.scope.take_wrong().0.into_iter().map(|diagnostic| {
-            if in_template(&diagnostic) { diagnostic.also(self.place.clone(), "rendered here") } else { diagnostic }
+            |diagnostic: &Diagnostic| diagnostic.span.as_ref().is_some_and(|span| span.file.shown.starts_with(&own));
+        let new = self.scope.take_errors().0.into_iter().map(|diagnostic| {
+            if in_template(&diagnostic) { diagnostic.also(self.span.clone(), "rendered here") } else { diagnostic }
         });
         for diagnostic in earlier.0.into_iter().chain(new) {
             self.scope.fail(diagnostic);
@@ -42,11 +42,11 @@ impl RoleFiles<'_> {
     }
 
     fn render(&self, name: &str) -> Result<Sealed, Failed> {
-        let file = self.part.project.file(&self.part.role, name, self.place);
+        let file = self.part.project.file(&self.part.role, name, self.span);
         let (template, sources) = match file.as_ref() {
             Ok(file) => file,
-            Err(wrong) => {
-                for diagnostic in &wrong.0 {
+            Err(errors) => {
+                for diagnostic in &errors.0 {
                     self.scope.fail(diagnostic.clone());
                 }
                 return Err(Failed);
@@ -58,7 +58,7 @@ impl RoleFiles<'_> {
             let other = self.scope.again(Secrets::OtherTokens);
             let others = other.render_file(template, sources).map(|others| with_real_tokens(self.scope, others));
             if others.ok().as_ref() != Some(&rendered) || any_text(&rendered, &|text| !self.scope.tokens_are_whole(text)) {
-                return Err(self.scope.fail(not_passed_on(Place::new(&sources[0], 0..0))));
+                return Err(self.scope.fail(secret_not_passed_unchanged(Span::new(&sources[0], 0..0))));
             }
         }
         Ok(Sealed::from(rendered.as_str().unwrap_or_default()))
@@ -68,11 +68,11 @@ impl RoleFiles<'_> {
 impl Files for RoleFiles<'_> {
     fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
         let folder = format!("templates/{}", self.part.role);
-        if let Err(missing) = self.part.project.existing(&folder, name, "template", self.place) {
+        if let Err(missing) = self.part.project.existing(&folder, name, "template", self.span) {
             self.missing = Some(missing.clone());
             return Err(missing);
         }
-        if let Err(jinja) = self.part.project.no_jinja(&self.part.role, name, self.place) {
+        if let Err(jinja) = self.part.project.no_jinja(&self.part.role, name, self.span) {
             self.missing = Some(jinja.clone());
             return Err(jinja);
         }
@@ -84,18 +84,18 @@ impl Files for RoleFiles<'_> {
 
     fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
         let folder = format!("roles/{}/files", self.part.role);
-        let shown = self.part.project.existing(&folder, name, "file", self.place).inspect_err(|missing| {
+        let shown = self.part.project.existing(&folder, name, "file", self.span).inspect_err(|missing| {
             self.missing = Some(missing.clone());
         })?;
         let bytes = std::fs::read(self.part.project.path.join(&shown));
-        let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.place.clone()))?;
+        let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.span.clone()))?;
         if bytes.starts_with(b"$ANSIBLE_VAULT;") {
-            let wrong = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a file is copied as it is"));
-            return Err(wrong.at(self.place.clone()).help("encrypt its content as a variable, and write that with `content:`"));
+            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a file is copied as it is"));
+            return Err(errors.at(self.span.clone()).help("encrypt its content as a variable, and write that with `content:`"));
         }
         if holds_token(&String::from_utf8_lossy(&bytes)) {
             return Err(
-                Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.place.clone())
+                Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.span.clone())
             );
         }
         Ok(bytes)

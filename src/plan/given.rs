@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::source::{Diagnostic, Diagnostics, Place, did_you_mean};
+use crate::source::{Diagnostic, Diagnostics, Span, did_you_mean};
 
 use super::{Request, host, project::Project, scope::HostVars, select::argument};
 
@@ -12,42 +12,42 @@ pub(super) fn roles(
     hosts: &[Arc<HostVars>],
     request: &Request,
     known: &[String],
-    wrong: &mut Diagnostics,
+    errors: &mut Diagnostics,
 ) -> HashMap<String, Vec<String>> {
-    let before = wrong.0.len();
-    let unknown = |name: &str, place: Option<Place>| {
-        let diagnostic = Diagnostic { place, ..Diagnostic::error(format!("unknown role `{name}`")) };
+    let before = errors.0.len();
+    let unknown = |name: &str, span: Option<Span>| {
+        let diagnostic = Diagnostic { span, ..Diagnostic::error(format!("unknown role `{name}`")) };
         match did_you_mean(name, known.iter().map(String::as_str)) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help(format!("`roles/` has: {}", known.join(", "))),
         }
     };
     for role in request.roles.iter().filter(|role| !known.contains(role)) {
-        wrong.push(unknown(role, Some(argument("--role", role))));
+        errors.push(unknown(role, Some(argument("--role", role))));
     }
     let mut given: HashMap<String, Vec<String>> = HashMap::new();
     for host in hosts {
         let names = given.entry(host.name.clone()).or_default();
-        for (role, place) in host::roles(project, host, wrong).into_iter().flatten() {
+        for (role, span) in host::roles(project, host, errors).into_iter().flatten() {
             if !known.contains(&role) {
-                wrong.push(unknown(&role, place));
+                errors.push(unknown(&role, span));
             } else if !names.contains(&role) {
                 names.push(role);
             }
         }
     }
     // A typo is no reason to doubt the selection.
-    let is_sound = wrong.0.len() == before && !hosts.is_empty();
+    let is_sound = errors.0.len() == before && !hosts.is_empty();
     if is_sound && !request.roles.is_empty() {
-        asked(project, hosts, request, &mut given, wrong);
+        asked(project, hosts, request, &mut given, errors);
     } else if is_sound && given.values().all(Vec::is_empty) {
-        let help = match everybodys(project) {
-            Everybodys::Unset => {
+        let help = match declared_roles(project) {
+            DeclaredRoles::Unset => {
                 "set `autobot_roles: [name]` for a group of the inventory, or say `--role` and `--limit`".to_owned()
             }
-            Everybodys::Roles(roles) => with_roles(&roles),
+            DeclaredRoles::Roles(roles) => with_roles(&roles),
         };
-        wrong.push(Diagnostic::error("no selected host is given a role").help(help));
+        errors.push(Diagnostic::error("no selected host is given a role").help(help));
     }
     given.retain(|_, roles| !roles.is_empty());
     given
@@ -59,19 +59,19 @@ fn asked(
     hosts: &[Arc<HostVars>],
     request: &Request,
     given: &mut HashMap<String, Vec<String>>,
-    wrong: &mut Diagnostics,
+    errors: &mut Diagnostics,
 ) {
-    let everybodys = match everybodys(project) {
-        Everybodys::Roles(everybodys) => everybodys,
-        Everybodys::Unset if request.limit.is_some() => {
+    let declared_roles = match declared_roles(project) {
+        DeclaredRoles::Roles(declared_roles) => declared_roles,
+        DeclaredRoles::Unset if request.limit.is_some() => {
             for roles in given.values_mut() {
                 roles.clone_from(&request.roles);
             }
             return;
         }
-        Everybodys::Unset => {
+        DeclaredRoles::Unset => {
             let diagnostic = Diagnostic::error("no host has `autobot_roles`; say which hosts with --limit");
-            wrong.push(diagnostic.at(argument("--role", &request.roles.join(","))));
+            errors.push(diagnostic.at(argument("--role", &request.roles.join(","))));
             return;
         }
     };
@@ -81,14 +81,16 @@ fn asked(
             .map(|host| host.name.as_str())
             .filter(|host| !given.get(*host).is_some_and(|roles| roles.contains(role)))
             .collect();
-        let place = argument("--role", role);
+        let span = argument("--role", role);
         if request.limit.is_some() {
             for host in without {
-                let diagnostic = Diagnostic::error(format!("`{host}` is not given the role `{role}`")).at(place.clone());
-                wrong.push(diagnostic.help(not_given(role, &everybodys)));
+                let diagnostic = Diagnostic::error(format!("`{host}` is not given the role `{role}`")).at(span.clone());
+                errors.push(diagnostic.help(not_given(role, &declared_roles)));
             }
         } else if without.len() == hosts.len() {
-            wrong.push(Diagnostic::error(format!("no host is given the role `{role}`")).at(place).help(with_roles(&everybodys)));
+            errors.push(
+                Diagnostic::error(format!("no host is given the role `{role}`")).at(span).help(with_roles(&declared_roles)),
+            );
         }
     }
     for roles in given.values_mut() {
@@ -97,14 +99,14 @@ fn asked(
 }
 
 /// What the inventory says of roles.
-enum Everybodys {
+enum DeclaredRoles {
     /// Nothing.
     Unset,
     /// The hosts that are given any, selected or not, with their roles.
     Roles(Vec<(String, Vec<String>)>),
 }
 
-fn everybodys(project: &Project) -> Everybodys {
+fn declared_roles(project: &Project) -> DeclaredRoles {
     // Of selected hosts it has been complained about; of others it is no business of this run.
     let mut ignored = Diagnostics::default();
     let all = project.inventory.hosts.keys().map(|name| host::variables(project, name));
@@ -115,24 +117,24 @@ fn everybodys(project: &Project) -> Everybodys {
         })
         .collect();
     if set.is_empty() {
-        return Everybodys::Unset;
+        return DeclaredRoles::Unset;
     }
-    Everybodys::Roles(set.into_iter().filter(|(_, roles)| !roles.is_empty()).collect())
+    DeclaredRoles::Roles(set.into_iter().filter(|(_, roles)| !roles.is_empty()).collect())
 }
 
 /// Which hosts have which roles.
-fn with_roles(everybodys: &[(String, Vec<String>)]) -> String {
-    let shown = everybodys.iter().take(10).map(|(host, roles)| format!("{host}: {}", roles.join(", ")));
-    match everybodys.len() {
+fn with_roles(declared_roles: &[(String, Vec<String>)]) -> String {
+    let shown = declared_roles.iter().take(10).map(|(host, roles)| format!("{host}: {}", roles.join(", ")));
+    match declared_roles.len() {
         0 => "every host's `autobot_roles` is empty".to_owned(),
         1..=10 => format!("these are given roles: {}", shown.collect::<Vec<_>>().join("; ")),
         more => format!("these are given roles: {}; and {} more", shown.collect::<Vec<_>>().join("; "), more - 10),
     }
 }
 
-fn not_given(role: &str, everybodys: &[(String, Vec<String>)]) -> String {
+fn not_given(role: &str, declared_roles: &[(String, Vec<String>)]) -> String {
     let with: Vec<&str> =
-        everybodys.iter().filter(|(_, roles)| roles.iter().any(|name| name == role)).map(|(host, _)| host.as_str()).collect();
+        declared_roles.iter().filter(|(_, roles)| roles.iter().any(|name| name == role)).map(|(host, _)| host.as_str()).collect();
     if with.is_empty() {
         "no host is: add it to `autobot_roles`".to_owned()
     } else {

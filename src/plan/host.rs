@@ -4,16 +4,16 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
-    outside::Outside,
+    outside::ExternalValue,
     question::account::AccountName,
     resource::{Mode, RemotePath, access::Access},
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Node, Place},
+    source::{Diagnostic, Diagnostics, Node, Span},
 };
 
 use super::{
-    Connection, SecretSpec, lending, outside,
+    ConnectionVars, SecretSpec, lending, outside,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
 };
@@ -27,45 +27,45 @@ pub(super) fn variables(project: &Project, name: &str) -> HostVars {
 }
 
 /// The name of a role and where it is given.
-pub(super) type Given = (String, Option<Place>);
+pub(super) type Given = (String, Option<Span>);
 
 /// The roles that `autobot_roles` gives a host; none when it is not set.
-pub(super) fn roles(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Vec<Given>> {
+pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<Vec<Given>> {
     let scope = Scope::new(project, host, None, None);
     let is_extra = project.extra.contains_key("autobot_roles");
     let node = host.values.get("autobot_roles").filter(|_| !is_extra);
-    let place = || place_of(project, host, "autobot_roles");
+    let span = || place_of(project, host, "autobot_roles");
     let value = scope.variable("autobot_roles");
-    wrong.extend(scope.take_wrong());
+    errors.extend(scope.take_errors());
     let names = match value.ok()?? {
         Value::Array(items) => items,
         one @ Value::String(_) => vec![one],
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
             let mut diagnostic =
                 Diagnostic::error(format!("`autobot_roles` must be a list of roles, this is {}", kind_of(&other)));
-            diagnostic.place = place();
-            wrong.push(diagnostic);
+            diagnostic.span = span();
+            errors.push(diagnostic);
             return Some(Vec::new());
         }
     };
     let items = node.and_then(Node::as_seq).unwrap_or_default();
     let name = |(at, name): (usize, &Value)| {
-        let place = items.get(at).map(|item| item.place.clone()).or_else(place);
-        name.as_str().map(|name| (name.to_owned(), place))
+        let span = items.get(at).map(|item| item.span.clone()).or_else(span);
+        name.as_str().map(|name| (name.to_owned(), span))
     };
     Some(names.iter().enumerate().filter_map(name).collect())
 }
 
 /// The `ansible_*` variables that say how to reach a host.
-pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Connection {
+pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> ConnectionVars {
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Forbidden("to connect"));
     let typed = |name: &str, kind: VarType| {
         let value = scope.variable(name).ok().flatten()?;
         kind.fit(value)
-            .map_err(|wrong| {
-                let mut diagnostic = Diagnostic::error(format!("wrong type for `{name}`: {wrong}"));
-                diagnostic.place = place_of(project, host, name);
+            .map_err(|errors| {
+                let mut diagnostic = Diagnostic::error(format!("wrong type for `{name}`: {errors}"));
+                diagnostic.span = place_of(project, host, name);
                 scope.fail(diagnostic)
             })
             .ok()
@@ -75,7 +75,7 @@ pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnos
     };
     let arguments: Vec<String> =
         ["ansible_ssh_common_args", "ansible_ssh_extra_args"].iter().filter_map(|name| text(name)).collect();
-    let mut connection = Connection {
+    let mut connection = ConnectionVars {
         host: text("ansible_host").or_else(|| text("ansible_ssh_host")).unwrap_or_else(|| host.name.clone()),
         port: typed("ansible_port", VarType::Port)
             .or_else(|| typed("ansible_ssh_port", VarType::Port))
@@ -88,22 +88,22 @@ pub(super) fn connection(project: &Project, host: &HostVars, wrong: &mut Diagnos
         become_password: None,
     };
     if connection.r#become {
-        connection.become_password = outside::become_password(project, host, wrong);
+        connection.become_password = outside::become_password(project, host, errors);
     }
     if let Some(way) = text("ansible_connection")
         && !["ssh", "local", "smart"].contains(&way.as_str())
     {
         let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("`ssh` or `local`");
-        diagnostic.place = place_of(project, host, "ansible_connection");
+        diagnostic.span = place_of(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
-    wrong.extend(scope.take_wrong());
+    errors.extend(scope.take_errors());
     connection
 }
 
-fn place_of(project: &Project, host: &HostVars, name: &str) -> Option<Place> {
-    let extra = project.extra.get(name).map(|extra| extra.place.clone());
-    extra.or_else(|| host.values.get(name).map(|node| node.place.clone()))
+fn place_of(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
+    let extra = project.extra.get(name).map(|extra| extra.span.clone());
+    extra.or_else(|| host.values.get(name).map(|node| node.span.clone()))
 }
 
 /// The secrets that roles need on a host, its own and those of other hosts, each once. `declared` is what the host's variables say of their sources.
@@ -111,16 +111,16 @@ pub(super) fn secrets(
     project: &Project,
     host: &HostVars,
     roles: &[String],
-    declared: &IndexMap<String, Outside>,
-    wrong: &mut Diagnostics,
+    declared: &IndexMap<String, ExternalValue>,
+    errors: &mut Diagnostics,
 ) -> Vec<SecretSpec> {
     let mut specs: Vec<SecretSpec> = Vec::new();
     let given = roles.iter().filter_map(|name| project.roles.get(name));
     for role in given.flat_map(|role| project.with_required(role)) {
         for (name, source) in &role.secrets {
-            let Some(mut spec) = secret(project, host, role, name, source, wrong) else { continue };
+            let Some(mut spec) = secret(project, host, role, name, source, errors) else { continue };
             let theirs = (spec.secret.host != host.name).then(|| variables(project, &spec.secret.host));
-            let theirs = theirs.map(|owner| outside::declared(project, &owner, wrong));
+            let theirs = theirs.map(|owner| outside::declared(project, &owner, errors));
             spec.outside = theirs.as_ref().unwrap_or(declared).get(name).cloned().or(spec.outside);
             match specs.iter_mut().find(|known| known.secret == spec.secret) {
                 Some(known) if known.file == spec.file && known.length == spec.length && same_source(known, &spec) => {
@@ -129,10 +129,10 @@ pub(super) fn secrets(
                 }
                 Some(known) => {
                     let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, and differently"))
-                        .at(spec.place.clone());
-                    wrong.push(
+                        .at(spec.span.clone());
+                    errors.push(
                         diagnostic
-                            .also(known.place.clone(), "the other")
+                            .also(known.span.clone(), "the other")
                             .help("a host has one secret of a name: give both the same file, length and `from`, give one of them another name, or its role another host"),
                     );
                 }
@@ -153,12 +153,12 @@ fn secret(
     role: &Role,
     name: &str,
     source: &SecretSource,
-    wrong: &mut Diagnostics,
+    errors: &mut Diagnostics,
 ) -> Option<SecretSpec> {
     let owner = match lending::owner(project, host, role, source) {
         Ok(owner) => owner,
         Err(more) => {
-            wrong.extend(more);
+            errors.extend(more);
             return None;
         }
     };
@@ -168,31 +168,31 @@ fn secret(
     let scope = Scope::new(project, owner, Some(role), None);
     scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
     let spec = spec(&scope, owner, role, name, source);
-    wrong.extend(scope.take_wrong());
+    errors.extend(scope.take_errors());
     spec.ok()
 }
 
 fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &SecretSource) -> Result<SecretSpec, Failed> {
     let text = |node: Option<&Node>, or: &str| node.map_or_else(|| Ok(or.to_owned()), |node| scope.text(node));
-    let wrong = |node: Option<&Node>, title: String| {
-        scope.fail(Diagnostic::error(title).at(node.map_or_else(|| source.place.clone(), |node| node.place.clone())))
+    let invalid = |node: Option<&Node>, title: String| {
+        scope.fail(Diagnostic::error(title).at(node.map_or_else(|| source.span.clone(), |node| node.span.clone())))
     };
-    let file = RemotePath::new(&scope.text(&source.file)?).map_err(|error| wrong(Some(&source.file), error))?;
+    let file = RemotePath::new(&scope.text(&source.file)?).map_err(|error| invalid(Some(&source.file), error))?;
     let length = text(source.length.as_ref(), "32")?;
     let length = length.parse::<usize>().ok().filter(|length| (16..=512).contains(length));
     let length =
-        length.ok_or_else(|| wrong(source.length.as_ref(), "the length of a secret must be from 16 to 512".to_owned()))?;
+        length.ok_or_else(|| invalid(source.length.as_ref(), "the length of a secret must be from 16 to 512".to_owned()))?;
     let without = text(source.without.as_ref(), "")?;
     if without.contains(char::is_alphanumeric) {
-        return Err(wrong(source.without.as_ref(), "letters and digits are what secrets are made of".to_owned()));
+        return Err(invalid(source.without.as_ref(), "letters and digits are what secrets are made of".to_owned()));
     }
     let mode = Value::String(text(source.mode.as_ref(), "0600")?);
-    let mode: Mode = serde_json::from_value(mode).map_err(|error| wrong(source.mode.as_ref(), error.to_string()))?;
+    let mode: Mode = serde_json::from_value(mode).map_err(|error| invalid(source.mode.as_ref(), error.to_string()))?;
     if mode.0 & 0o007 != 0 {
-        return Err(wrong(source.mode.as_ref(), "a file with secrets must not be open to others".to_owned()));
+        return Err(invalid(source.mode.as_ref(), "a file with secrets must not be open to others".to_owned()));
     }
     let outside = source.from.as_ref().map(|from| outside::from_role(scope, name, from)).transpose()?;
-    let account = |node: Option<&Node>| AccountName::new(&text(node, "root")?).map_err(|error| wrong(node, error));
+    let account = |node: Option<&Node>| AccountName::new(&text(node, "root")?).map_err(|error| invalid(node, error));
     Ok(SecretSpec {
         secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
         file,
@@ -205,6 +205,6 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
         },
         outside,
         role: role.name.clone(),
-        place: source.place.clone(),
+        span: source.span.clone(),
     })
 }

@@ -30,49 +30,49 @@ pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &
     let Some(node) = &source.host else { return Ok(reader.name.clone()) };
     let scope = Scope::new(project, reader, Some(role), None);
     scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
-    let Ok(text) = scope.text(node) else { return Err(scope.take_wrong()) };
-    let wrong = |title: String, help: String| Diagnostics(vec![Diagnostic::error(title).at(node.place.clone()).help(help)]);
+    let Ok(text) = scope.text(node) else { return Err(scope.take_errors()) };
+    let invalid = |title: String, help: String| Diagnostics(vec![Diagnostic::error(title).at(node.span.clone()).help(help)]);
     match project.inventory.select(&text) {
         Ok(hosts) => match hosts.as_slice() {
             [one] => Ok(one.name.clone()),
             several => {
                 let names = several.iter().take(5).map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
                 let title = format!("a secret lives on one host, and `{text}` means {}: {names}", several.len());
-                Err(wrong(title, "name the one on which it is made".to_owned()))
+                Err(invalid(title, "name the one on which it is made".to_owned()))
             }
         },
         Err(error) => {
             let help = error.help.unwrap_or_else(|| "name the host of the inventory on which it is made".to_owned());
-            Err(wrong(format!("the secret lives on `{text}`, and {}", error.reason), help))
+            Err(invalid(format!("the secret lives on `{text}`, and {}", error.reason), help))
         }
     }
 }
 
 /// Tells each host of the plan what it lends, and returns the hosts beyond the plan that lend.
-pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], wrong: &mut Diagnostics) -> Vec<Lender> {
+pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Diagnostics) -> Vec<Lender> {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
         let used = used(plan, true);
         plan.borrowed.retain(|spec| used.contains(&spec.secret));
     }
-    circles(plans, wrong);
-    labs(project, plans, wrong);
+    circles(plans, errors);
+    labs(project, plans, errors);
     let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| plan.borrowed.iter().cloned()).collect();
     let mut lenders: Vec<Lender> = Vec::new();
     for spec in borrowed {
         if let Some(plan) = plans.iter_mut().find(|plan| plan.name == spec.secret.host) {
             let known = plan.secrets.iter().chain(&plan.lent).find(|known| known.secret == spec.secret);
-            wrong.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
+            errors.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
             add(&mut plan.lent, spec);
             continue;
         }
         if let Some(lender) = lenders.iter_mut().find(|lender| lender.name == spec.secret.host) {
             let known = lender.secrets.iter().find(|known| known.secret == spec.secret);
-            wrong.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
+            errors.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
             add(&mut lender.secrets, spec);
             continue;
         }
         let owner = host::variables(project, &spec.secret.host);
-        let connection = host::connection(project, &owner, wrong);
+        let connection = host::connection(project, &owner, errors);
         lenders.push(Lender { name: spec.secret.host.clone(), secrets: vec![spec], connection });
     }
     lenders
@@ -156,14 +156,14 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
 }
 
 /// No copy may reach for what is real, nor the other way round.
-fn labs(project: &Project, plans: &[HostPlan], wrong: &mut Diagnostics) {
+fn labs(project: &Project, plans: &[HostPlan], errors: &mut Diagnostics) {
     let lab_of = |host: &str| host::variables(project, host).values.get(LAB).map(raw);
     for (reader, spec) in plans.iter().flat_map(|plan| plan.borrowed.iter().map(move |spec| (&plan.name, spec))) {
         let owner = &spec.secret.host;
         if lab_of(reader) != lab_of(owner) {
             let title = format!("`{reader}` reads a secret of `{owner}`, and only one of them is a node of the lab");
-            let diagnostic = Diagnostic::error(title).at(spec.place.clone());
-            wrong.push(diagnostic.help("boot copies of both: `lab up` without names boots one of each host"));
+            let diagnostic = Diagnostic::error(title).at(spec.span.clone());
+            errors.push(diagnostic.help("boot copies of both: `lab up` without names boots one of each host"));
         }
     }
 }
@@ -175,12 +175,12 @@ fn differs(known: &SecretSpec, other: &SecretSpec) -> Diagnostics {
         return Diagnostics::default();
     }
     let title = format!("the secret `{}` of `{}` is declared twice, and differently", known.secret.name, known.secret.host);
-    let diagnostic = Diagnostic::error(title).at(other.place.clone()).also(known.place.clone(), "the other");
+    let diagnostic = Diagnostic::error(title).at(other.span.clone()).also(known.span.clone(), "the other");
     Diagnostics(vec![diagnostic.help("give it the same file and `from`, or another name")])
 }
 
 /// Hosts that would wait for each other's secrets for ever.
-fn circles(plans: &[HostPlan], wrong: &mut Diagnostics) {
+fn circles(plans: &[HostPlan], errors: &mut Diagnostics) {
     for plan in plans {
         let mut waits = vec![plan.name.as_str()];
         let mut next = 0;
@@ -189,8 +189,8 @@ fn circles(plans: &[HostPlan], wrong: &mut Diagnostics) {
             for spec in plans.iter().filter(|other| other.name == name).flat_map(|other| &other.borrowed) {
                 if spec.secret.host == plan.name {
                     let title = format!("`{}` and `{name}` read secrets of each other, and neither can go first", plan.name);
-                    let diagnostic = Diagnostic::error(title).at(spec.place.clone());
-                    wrong.push(diagnostic.help("let both live on the same host"));
+                    let diagnostic = Diagnostic::error(title).at(spec.span.clone());
+                    errors.push(diagnostic.help("let both live on the same host"));
                     return;
                 }
                 if !waits.contains(&spec.secret.host.as_str()) {

@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Handler, HandlerStep, HealthItem, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Task, Variables, Visitor, World,
     Worlds,
-    expand::Part,
+    expand::ItemSource,
     extra, given, host, lending, outside, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
@@ -28,32 +28,32 @@ use super::{
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
-    let mut wrong = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &mut wrong);
+    let mut errors = Diagnostics::default();
+    let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
     let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
         Ok(inventory) => inventory,
         Err(more) => {
-            wrong.extend(more);
+            errors.extend(more);
             Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() }
         }
     };
     // Roles can be checked for their own mistakes even when the inventory cannot be read.
-    let inventory_is_readable = wrong.is_empty();
+    let inventory_is_readable = errors.is_empty();
     let mut project = Project::new(request.project.clone(), inventory, extra);
-    let names = if inventory_is_readable { selected(&project.inventory, request, &mut wrong) } else { Vec::new() };
+    let names = if inventory_is_readable { selected(&project.inventory, request, &mut errors) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
     let known = known_roles(&request.project);
-    let given = given::roles(&project, &hosts, request, &known, &mut wrong);
+    let given = given::roles(&project, &hosts, request, &known, &mut errors);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
-    project.roles = read_roles(request, needed, &known, &mut wrong);
-    select::circles(&project.roles, &mut wrong);
+    project.roles = read_roles(request, needed, &known, &mut errors);
+    select::circles(&project.roles, &mut errors);
     let project = Arc::new(project);
     let tags = Tags { only: &request.tags, skip: &request.skip_tags };
     if !given.is_empty() {
         let given: Vec<String> = given.values().flatten().cloned().collect();
         let deployed = select::in_order(&given, &project.roles);
         let used: Vec<&Role> = project.roles.values().filter(|role| deployed.contains(&role.name)).collect();
-        tags.check(&used, &mut wrong);
+        tags.check(&used, &mut errors);
     }
     let mut plans = Vec::new();
     let mut by_host = Vec::new();
@@ -64,13 +64,13 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         plans.push(plan_host(&project, vars, roles, &tags, &mut of_host));
         by_host.push((vars.name.as_str(), of_host));
     }
-    wrong.extend(with_hosts(by_host));
-    let lenders = lending::arrange(&project, &mut plans, &mut wrong);
+    errors.extend(with_hosts(by_host));
+    let lenders = lending::arrange(&project, &mut plans, &mut errors);
     if inventory_is_readable {
-        extra::unknown(&project, &mut wrong);
+        extra::unknown(&project, &mut errors);
     }
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
-        wrong.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.extend(project.inventory.warnings.iter().cloned());
     Diagnostics(errors).into_result(Plan { hosts: plans, lenders, warnings: Diagnostics(warnings).sorted().0 })
 }
@@ -85,8 +85,8 @@ pub(super) fn known_roles(project: &std::path::Path) -> Vec<String> {
 fn with_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
     let all = by_host.len();
     let mut found: Vec<(Diagnostic, Vec<&str>)> = Vec::new();
-    for (host, wrong) in by_host {
-        for diagnostic in wrong.sorted().0 {
+    for (host, errors) in by_host {
+        for diagnostic in errors.sorted().0 {
             match found.iter_mut().find(|(known, _)| *known == diagnostic) {
                 Some((_, hosts)) => hosts.push(host),
                 None => found.push((diagnostic, vec![host])),
@@ -104,21 +104,21 @@ fn with_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
     Diagnostics(named.collect())
 }
 
-fn selected(inventory: &Inventory, request: &Request, wrong: &mut Diagnostics) -> Vec<String> {
-    matching(inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), wrong)
+fn selected(inventory: &Inventory, request: &Request, errors: &mut Diagnostics) -> Vec<String> {
+    matching(inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), errors)
 }
 
 /// The hosts that an argument's pattern selects; all without one.
-pub(super) fn matching(inventory: &Inventory, pattern: Option<(&str, &str)>, wrong: &mut Diagnostics) -> Vec<String> {
+pub(super) fn matching(inventory: &Inventory, pattern: Option<(&str, &str)>, errors: &mut Diagnostics) -> Vec<String> {
     match inventory.select(pattern.map_or("all", |(_, pattern)| pattern)) {
         Ok(hosts) => hosts.into_iter().map(|host: &Host| host.name.clone()).collect(),
         Err(error) => {
-            let place = pattern.map(|(option, pattern)| {
+            let span = pattern.map(|(option, pattern)| {
                 let start = pattern.find(&error.part).unwrap_or_default();
                 argument(option, pattern).inside(start..start + error.part.len())
             });
-            let diagnostic = Diagnostic { place, ..Diagnostic::error(error.reason) };
-            wrong.push(match error.help {
+            let diagnostic = Diagnostic { span, ..Diagnostic::error(error.reason) };
+            errors.push(match error.help {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic,
             });
@@ -132,7 +132,7 @@ pub(super) fn read_roles(
     request: &Request,
     mut waiting: Vec<String>,
     known: &[String],
-    wrong: &mut Diagnostics,
+    errors: &mut Diagnostics,
 ) -> IndexMap<String, Role> {
     let mut roles: IndexMap<String, Role> = IndexMap::new();
     let mut seen: Vec<String> = Vec::new();
@@ -142,18 +142,18 @@ pub(super) fn read_roles(
             continue;
         }
         seen.push(name.clone());
-        let Some(role) = Role::read(&request.project, &name, wrong) else { continue };
+        let Some(role) = Role::read(&request.project, &name, errors) else { continue };
         for former in role.was.iter().filter(|former| known.contains(&former.text)) {
             let title = format!("`{name}` cannot have been `{0}`: there is a role `{0}`", former.text);
-            let diagnostic = Diagnostic::error(title).at(former.place.clone());
-            wrong.push(diagnostic.help("the handlers of both would settle what a node owes to one of them"));
+            let diagnostic = Diagnostic::error(title).at(former.span.clone());
+            errors.push(diagnostic.help("the handlers of both would settle what a node owes to one of them"));
         }
         for required in &role.requires {
             if known.contains(&required.text) {
                 waiting.push(required.text.clone());
             } else {
-                let diagnostic = Diagnostic::error(format!("unknown role `{}`", required.text)).at(required.place.clone());
-                wrong.push(diagnostic.suggest(did_you_mean(&required.text, known.iter().map(String::as_str))));
+                let diagnostic = Diagnostic::error(format!("unknown role `{}`", required.text)).at(required.span.clone());
+                errors.push(diagnostic.suggest(did_you_mean(&required.text, known.iter().map(String::as_str))));
             }
         }
         roles.insert(name, role);
@@ -166,18 +166,19 @@ fn plan_host(
     vars: &Arc<HostVars>,
     roles: &[String],
     tags: &Tags<'_>,
-    wrong: &mut Diagnostics,
+    errors: &mut Diagnostics,
 ) -> HostPlan {
     let roles = select::in_order(roles, &project.roles);
-    let connection = host::connection(project, vars, wrong);
-    let outside = outside::declared(project, vars, wrong);
-    let secrets = host::secrets(project, vars, &roles, &outside, wrong);
+    let connection = host::connection(project, vars, errors);
+    let outside = outside::declared(project, vars, errors);
+    let secrets = host::secrets(project, vars, &roles, &outside, errors);
     let (secrets, borrowed) = secrets.into_iter().partition(|spec| spec.secret.host == vars.name);
     let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
     for name in &roles {
         let role = &project.roles[name];
-        let part = |number: usize| Part { project: Arc::clone(project), host: Arc::clone(vars), role: name.clone(), number };
+        let part =
+            |number: usize| ItemSource { project: Arc::clone(project), host: Arc::clone(vars), role: name.clone(), number };
         let role_plan = |tags: &Tags<'_>| RolePlan {
             name: name.clone(),
             description: role.description.clone(),
@@ -189,18 +190,18 @@ fn plan_host(
         };
         let plan = role_plan(tags);
         // What the tags leave out is checked all the same; what they leave must also do without the results of the rest.
-        check_variables(project, vars, role, wrong);
-        check(&role_plan(&Tags { only: &everything, skip: &[] }), wrong);
+        check_variables(project, vars, role, errors);
+        check(&role_plan(&Tags { only: &everything, skip: &[] }), errors);
         if plan.steps.len() < role.tasks.len() {
-            check(&plan, wrong);
+            check(&plan, errors);
         }
         plans.push(plan);
     }
     // The file that says where it is, when one does.
-    let named_in = vars.values.get("ansible_host").map(|address| &address.place);
-    let named_in = named_in.or_else(|| project.inventory.hosts.get(&vars.name).map(|host| &host.place));
-    let named_in = named_in.map(|place| place.file.shown.clone()).unwrap_or_default();
-    let open_ports = ports::of(project, vars, &roles, tags, wrong);
+    let named_in = vars.values.get("ansible_host").map(|address| &address.span);
+    let named_in = named_in.or_else(|| project.inventory.hosts.get(&vars.name).map(|host| &host.span));
+    let named_in = named_in.map(|span| span.file.shown.clone()).unwrap_or_default();
+    let open_ports = ports::of(project, vars, &roles, tags, errors);
     let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
     HostPlan {
         name: vars.name.clone(),
@@ -222,19 +223,19 @@ fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> 
 }
 
 /// Gives each variable of a role its value on a host, whether a task uses it or not.
-fn check_variables(project: &Project, vars: &HostVars, role: &Role, wrong: &mut Diagnostics) {
+fn check_variables(project: &Project, vars: &HostVars, role: &Role, errors: &mut Diagnostics) {
     let world = World::stand_in();
     let scope = Scope::new(project, vars, Some(role), Some(&world));
     scope.secrets.set(Secrets::Tokens);
     for name in role.defaults.keys().filter(|name| !MAGIC.contains(&name.as_str())) {
         let _ = scope.variable(name);
     }
-    wrong.extend(scope.take_wrong());
+    errors.extend(scope.take_errors());
 }
 
 /// Expands everything with stand-in facts and results.
-fn check(plan: &RolePlan, wrong: &mut Diagnostics) {
-    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors: wrong });
+fn check(plan: &RolePlan, errors: &mut Diagnostics) {
+    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors: errors });
 }
 
 /// Collects what is wrong.

@@ -12,10 +12,10 @@ mod lending;
 mod load;
 mod mentions;
 mod outside;
-mod passed_on;
 mod ports;
 mod project;
 mod scope;
+mod secret_flow;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ mod walk;
 mod world;
 
 pub use contacts::{Contact, Contacts, contacts};
-pub use explain::{Explained, Layer, Origin, Told, Variable, explain};
+pub use explain::{Explained, Layer, Origin, ResolvedValue, Variable, explain};
 pub use lending::LAB;
 pub use load::load;
 pub use ports::OpenPorts;
@@ -37,14 +37,14 @@ use serde_json::{Map, Value, json};
 use crate::{
     health::Exercise,
     inventory::InventorySource,
-    outside::Outside,
+    outside::ExternalValue,
     resource::{RemotePath, Resource, access::Access},
     secret::{SecretRef, SecretValues},
-    source::{Diagnostic, Diagnostics, Node, Place, Vaulted, Yaml, yaml},
+    source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
     vault::Keyring,
 };
 
-use expand::Part;
+use expand::ItemSource;
 use mentions::{mentions, mentions_word};
 use project::Project;
 use scope::Scope;
@@ -104,12 +104,12 @@ pub struct HostPlan {
     /// The secrets that live on it and that other hosts of the plan read.
     pub lent: Vec<SecretSpec>,
     /// What Ansible Vault encrypted and this host needs.
-    pub vaulted: Vec<(SecretRef, Outside)>,
+    pub vaulted: Vec<(SecretRef, ExternalValue)>,
     /// The values that come from outside; see [`crate::outside`].
     pub given: SecretValues,
     /// Which ports may be open beyond those that its roles declare.
     pub open_ports: OpenPorts,
-    connection: Connection,
+    connection: ConnectionVars,
     variables: Variables,
 }
 
@@ -120,7 +120,7 @@ pub struct Lender {
     pub name: String,
     /// The secrets to read.
     pub secrets: Vec<SecretSpec>,
-    connection: Connection,
+    connection: ConnectionVars,
 }
 
 /// What it takes to tell a host's variables.
@@ -133,7 +133,7 @@ struct Variables {
 impl Lender {
     /// How to reach it.
     #[must_use]
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &ConnectionVars {
         &self.connection
     }
 }
@@ -141,7 +141,7 @@ impl Lender {
 impl HostPlan {
     /// How to reach it.
     #[must_use]
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &ConnectionVars {
         &self.connection
     }
 
@@ -158,10 +158,10 @@ impl HostPlan {
         let Variables { project, host } = &self.variables;
         let scope = Scope::new(project, host, project.roles.get(role), None);
         let value = scope.variable(name).ok().flatten();
-        let wrong = scope.take_wrong();
+        let errors = scope.take_errors();
         match value {
-            Some(value) if wrong.is_empty() => Ok(value),
-            Some(_) | None if !wrong.is_empty() => Err(wrong),
+            Some(value) if errors.is_empty() => Ok(value),
+            Some(_) | None if !errors.is_empty() => Err(errors),
             Some(_) | None => Err(Diagnostics(vec![Diagnostic::error(format!("`{}` has no variable `{name}`", self.name))])),
         }
     }
@@ -169,7 +169,7 @@ impl HostPlan {
 
 /// How to reach a host: the `ansible_*` variables of its connection.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Connection {
+pub struct ConnectionVars {
     /// `ansible_host`, or the name in the inventory.
     pub host: String,
     /// `ansible_port`.
@@ -185,7 +185,7 @@ pub struct Connection {
     /// `ansible_become`: whether sudo makes us root. True unless set.
     pub r#become: bool,
     /// `ansible_become_password`: where the password for sudo comes from.
-    pub become_password: Option<Outside>,
+    pub become_password: Option<ExternalValue>,
 }
 
 /// What a role does on one host.
@@ -205,7 +205,7 @@ pub struct RolePlan {
 
 /// A task of a role on a host, before what the node says is known.
 #[derive(Debug, Clone)]
-pub struct Step(Part);
+pub struct Step(ItemSource);
 
 impl Step {
     /// The tasks that it becomes: its loop and conditions evaluated, its parameters rendered. Rendering is repeatable.
@@ -230,8 +230,8 @@ impl Step {
 
     /// Where it stands, for a step that cannot be expanded.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.0.task().place
+    pub fn span(&self) -> &Span {
+        &self.0.task().span
     }
 
     /// Its name as written.
@@ -261,7 +261,7 @@ impl Step {
 
 /// A handler of a role on a host, before what the node says is known.
 #[derive(Debug, Clone)]
-pub struct HandlerStep(Part);
+pub struct HandlerStep(ItemSource);
 
 impl HandlerStep {
     /// Its role.
@@ -278,8 +278,8 @@ impl HandlerStep {
 
     /// Where it stands.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.0.handler().name.place
+    pub fn span(&self) -> &Span {
+        &self.0.handler().name.span
     }
 
     /// The name that tasks notify.
@@ -299,7 +299,7 @@ impl HandlerStep {
 
 /// A health check of a role on a host, before what the node says is known.
 #[derive(Debug, Clone)]
-pub struct HealthStep(Part);
+pub struct HealthStep(ItemSource);
 
 impl HealthStep {
     /// Its role.
@@ -329,8 +329,8 @@ impl HealthStep {
 
     /// Where it stands.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.0.health().name.place
+    pub fn span(&self) -> &Span {
+        &self.0.health().name.span
     }
 }
 
@@ -346,7 +346,7 @@ pub struct Task {
     /// The kind of resource.
     pub kind: &'static str,
     /// Where it stands.
-    pub place: Place,
+    pub span: Span,
     /// What is done.
     pub action: Action,
     /// Handlers that a change calls, by name.
@@ -385,7 +385,7 @@ pub struct Handler {
     /// The name that tasks notify.
     pub name: String,
     /// Where it stands.
-    pub place: Place,
+    pub span: Span,
     /// What it does.
     pub action: HandlerAction,
     /// How to know that it is done.
@@ -424,7 +424,7 @@ pub struct HealthItem {
     /// The rendered name.
     pub name: String,
     /// Where it stands.
-    pub place: Place,
+    pub span: Span,
     /// What it looks at.
     pub check: HealthCheck,
 }
@@ -462,11 +462,11 @@ pub struct SecretSpec {
     /// The file's owner, group and mode.
     pub access: Access,
     /// Where its value comes from, when it is not made on the node.
-    pub outside: Option<Outside>,
+    pub outside: Option<ExternalValue>,
     /// The role that declares it.
     pub role: String,
     /// Where it is declared.
-    pub place: Place,
+    pub span: Span,
 }
 
 /// A value as it is written, nothing rendered and nothing decrypted.
@@ -478,8 +478,8 @@ pub(crate) fn raw(node: &Node) -> Value {
         Yaml::Float(number) => json!(number),
         Yaml::Str(text) => json!(text),
         // As Ansible prints them.
-        Yaml::Vaulted(Vaulted::Sealed(text)) => json!({ yaml::VAULT_KEY: text.as_ref() }),
-        Yaml::Vaulted(Vaulted::Opened(_)) => json!(Vaulted::HIDDEN),
+        Yaml::Vaulted(Vaulted::Encrypted(text)) => json!({ yaml::VAULT_KEY: text.as_ref() }),
+        Yaml::Vaulted(Vaulted::Decrypted(_)) => json!(Vaulted::HIDDEN),
         Yaml::Seq(items) => items.iter().map(raw).collect(),
         Yaml::Map(entries) => entries.iter().map(|(key, value)| (key.name.clone(), raw(value))).collect::<Map<_, _>>().into(),
     }

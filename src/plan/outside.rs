@@ -4,10 +4,10 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
-    outside::{Outside, Program, Source},
+    outside::{ExternalValue, Program, Source},
     role::{Role, kind_of},
-    secret::{Encoding, Part, Sealed, SecretRef},
-    source::{Diagnostic, Diagnostics, Node, Place, Vaulted, did_you_mean},
+    secret::{Encoding, Sealed, SealedPart, SecretRef},
+    source::{Diagnostic, Diagnostics, Node, Span, Vaulted, did_you_mean},
 };
 
 use super::{
@@ -23,14 +23,14 @@ const KEYS: &[&str] = &["env", "file", "command", "value"];
 /// The encrypted values that hosts need, and what each is called.
 #[derive(Debug, Default)]
 pub(super) struct Vaults {
-    names: Vec<(Place, String)>,
-    values: IndexMap<SecretRef, Outside>,
+    names: Vec<(Span, String)>,
+    values: IndexMap<SecretRef, ExternalValue>,
 }
 
 impl Vaults {
     /// The secret that an encrypted value is for a host.
-    pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, place: &Place, value: &Vaulted) -> SecretRef {
-        let known = self.names.iter().find(|(known, _)| known == place).map(|(_, name)| name.clone());
+    pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretRef {
+        let known = self.names.iter().find(|(known, _)| known == span).map(|(_, name)| name.clone());
         let name = known.unwrap_or_else(|| {
             // No secret of a role can have such a name.
             let name = |count| match (variable.unwrap_or("value"), count) {
@@ -39,23 +39,23 @@ impl Vaults {
             };
             let is_free = |name: &String| self.names.iter().all(|(_, known)| known != name);
             let name = (1..=self.names.len() + 1).map(name).find(is_free).unwrap_or_default();
-            self.names.push((place.clone(), name.clone()));
+            self.names.push((span.clone(), name.clone()));
             name
         });
         let secret = SecretRef { host: host.to_owned(), name };
-        self.values.insert(secret.clone(), Outside { source: Source::Vaulted(value.clone()), place: place.clone() });
+        self.values.insert(secret.clone(), ExternalValue { source: Source::Vaulted(value.clone()), span: span.clone() });
         secret
     }
 
     /// Those of one host.
-    pub(super) fn of(&self, host: &str) -> Vec<(SecretRef, Outside)> {
+    pub(super) fn for_host(&self, host: &str) -> Vec<(SecretRef, ExternalValue)> {
         let own = self.values.iter().filter(|(secret, _)| secret.host == host);
         own.map(|(secret, outside)| (secret.clone(), outside.clone())).collect()
     }
 }
 
 /// What `autobot_secrets` says for a host, by the names of secrets.
-pub(super) fn declared(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> IndexMap<String, Outside> {
+pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> IndexMap<String, ExternalValue> {
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Tokens);
     let mut found = IndexMap::new();
@@ -64,8 +64,8 @@ pub(super) fn declared(project: &Project, host: &HostVars, wrong: &mut Diagnosti
         Some(extra) => extra.vaulted.as_ref(),
         None => host.values.get(VARIABLE),
     };
-    let place = extra.map(|extra| &extra.place).or_else(|| written.map(|node| &node.place));
-    let at = |node: Option<&Node>| node.map(|node| node.place.clone()).or_else(|| place.cloned());
+    let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
+    let at = |node: Option<&Node>| node.map(|node| node.span.clone()).or_else(|| span.cloned());
     match scope.variable(VARIABLE) {
         Ok(None | Some(Value::Null)) | Err(Failed) => {}
         Ok(Some(Value::Object(entries))) => {
@@ -76,27 +76,27 @@ pub(super) fn declared(project: &Project, host: &HostVars, wrong: &mut Diagnosti
                 if !is_known && !names.contains(name) {
                     let key =
                         written.and_then(Node::as_map).and_then(|entries| entries.iter().find(|(key, _)| key.name == *name));
-                    let place = key.map(|(key, _)| key.place.clone()).or_else(|| at(None));
-                    let unknown = Diagnostic { place, ..Diagnostic::error(format!("no role declares the secret `{name}`")) };
+                    let span = key.map(|(key, _)| key.span.clone()).or_else(|| at(None));
+                    let unknown = Diagnostic { span, ..Diagnostic::error(format!("no role declares the secret `{name}`")) };
                     scope.fail(match did_you_mean(name, names.iter().map(String::as_str)) {
                         Some(near) => unknown.suggest(Some(near)),
                         None if names.is_empty() => unknown,
                         None => unknown.help(format!("roles declare: {}", names.join(", "))),
                     });
                 } else if let Ok(source) = source(&scope, name, value, node, at(node).as_ref())
-                    && let Some(place) = at(node)
+                    && let Some(span) = at(node)
                 {
-                    found.insert(name.clone(), Outside { source, place });
+                    found.insert(name.clone(), ExternalValue { source, span });
                 }
             }
         }
         Ok(Some(other)) => {
             let title = format!("`{VARIABLE}` must be a map by the names of secrets, this is {}", kind_of(&other));
-            let diagnostic = Diagnostic { place: at(None), ..Diagnostic::error(title) };
+            let diagnostic = Diagnostic { span: at(None), ..Diagnostic::error(title) };
             scope.fail(diagnostic.help(format!("`{VARIABLE}: {{REDIS_PASSWORD: {{env: REDIS_PASSWORD}}}}`")));
         }
     }
-    wrong.extend(scope.take_wrong());
+    errors.extend(scope.take_errors());
     found
 }
 
@@ -120,19 +120,19 @@ fn secret_names(project: &Project) -> Vec<String> {
 }
 
 /// What a role's `from` says of a secret.
-pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<Outside, Failed> {
+pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<ExternalValue, Failed> {
     let before = scope.secrets.replace(Secrets::Tokens);
     let value = scope.render(node);
     scope.secrets.set(before);
-    let source = source(scope, name, &value?, Some(node), Some(&node.place))?;
-    Ok(Outside { source, place: node.place.clone() })
+    let source = source(scope, name, &value?, Some(node), Some(&node.span))?;
+    Ok(ExternalValue { source, span: node.span.clone() })
 }
 
 /// What Ansible calls the password for sudo. Of several that are set the last one counts, as there.
 const BECOME_PASSWORD: [&str; 3] = ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"];
 
 /// Where the password for sudo comes from on a host: what Ansible Vault encrypted, or a source as those of `autobot_secrets`.
-pub(super) fn become_password(project: &Project, host: &HostVars, wrong: &mut Diagnostics) -> Option<Outside> {
+pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<ExternalValue> {
     let is_set = |name: &&&str| host.values.contains_key(**name) || project.extra.contains_key(**name);
     let name = BECOME_PASSWORD.iter().rev().find(is_set)?;
     let scope = Scope::new(project, host, None, None);
@@ -142,27 +142,27 @@ pub(super) fn become_password(project: &Project, host: &HostVars, wrong: &mut Di
         Some(extra) => extra.vaulted.as_ref(),
         None => host.values.get(*name),
     };
-    let place = extra.map(|extra| &extra.place).or_else(|| written.map(|node| &node.place));
+    let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
     let found = match scope.variable(name) {
         Ok(None | Some(Value::Null)) | Err(Failed) => None,
         Ok(Some(Value::String(text))) if text.is_empty() => None,
-        Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, place).ok(),
+        Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, span).ok(),
         Ok(Some(value)) => vaulted(&scope, &value).or_else(|| {
             let title = format!("the password for sudo stands here in clear: `{name}`");
             let help = "encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`";
-            scope.fail(Diagnostic { place: place.cloned(), ..Diagnostic::error(title).help(help) });
+            scope.fail(Diagnostic { span: span.cloned(), ..Diagnostic::error(title).help(help) });
             None
         }),
     };
-    wrong.extend(scope.take_wrong());
-    found.zip(place.cloned()).map(|(source, place)| Outside { source, place })
+    errors.extend(scope.take_errors());
+    found.zip(span.cloned()).map(|(source, span)| ExternalValue { source, span })
 }
 
 /// Where a secret comes from: one of [`KEYS`].
-fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, place: Option<&Place>) -> Result<Source, Failed> {
+fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, span: Option<&Span>) -> Result<Source, Failed> {
     let fail = |diagnostic: Diagnostic| {
-        let place = diagnostic.place.clone().or_else(|| place.cloned());
-        scope.fail(Diagnostic { place, ..diagnostic })
+        let span = diagnostic.span.clone().or_else(|| span.cloned());
+        scope.fail(Diagnostic { span, ..diagnostic })
     };
     let example = "`env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`";
     let Value::Object(entries) = value else {
@@ -171,9 +171,9 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, pla
         return Err(fail(Diagnostic::error(title).help(format!("{}give {example}", in_clear.unwrap_or_default()))));
     };
     if let Some(key) = entries.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        let place = node.and_then(Node::as_map).and_then(|entries| entries.iter().find(|(known, _)| known.name == *key));
+        let span = node.and_then(Node::as_map).and_then(|entries| entries.iter().find(|(known, _)| known.name == *key));
         let unknown = Diagnostic::error(format!("unknown source `{key}` of the secret `{name}`"));
-        let unknown = Diagnostic { place: place.map(|(key, _)| key.place.clone()), ..unknown };
+        let unknown = Diagnostic { span: span.map(|(key, _)| key.span.clone()), ..unknown };
         return Err(fail(match did_you_mean(key, KEYS.iter().copied()) {
             Some(near) => unknown.suggest(Some(near)),
             None => unknown.help(format!("give {example}")),
@@ -185,24 +185,24 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, pla
             Diagnostic::error(format!("the secret `{name}` needs exactly one source")).help(format!("give {example}")),
         ));
     };
-    let at = node.and_then(|node| node.get(key)).map(|node| node.place.clone());
-    let wrong = |title: String| Diagnostic { place: at.clone(), ..Diagnostic::error(title) };
+    let at = node.and_then(|node| node.get(key)).map(|node| node.span.clone());
+    let invalid = |title: String| Diagnostic { span: at.clone(), ..Diagnostic::error(title) };
     if key == "value" {
         return vaulted(scope, value).ok_or_else(|| {
             let title = format!("the value of the secret `{name}` stands here in clear");
-            fail(wrong(title).help("encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`"))
+            fail(invalid(title).help("encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`"))
         });
     }
     if super::scope::any_text(value, &crate::secret::holds_token) {
         let title = format!("a secret cannot be used in `{key}` of the secret `{name}`");
-        return Err(fail(wrong(title).help("`value` takes what Ansible Vault encrypted")));
+        return Err(fail(invalid(title).help("`value` takes what Ansible Vault encrypted")));
     }
     let text = |value: &Value| match value {
         Value::String(text) if !text.trim().is_empty() && !text.contains('\0') => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let mistaken = |wanted: &str| fail(wrong(format!("`{key}` of the secret `{name}` must be {wanted}")));
+    let mistaken = |wanted: &str| fail(invalid(format!("`{key}` of the secret `{name}` must be {wanted}")));
     match (key.as_str(), value) {
         ("env", value) => match text(value).filter(|name| !name.contains('=')) {
             Some(variable) => Ok(Source::Env(variable)),
@@ -226,7 +226,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, pla
 fn vaulted(scope: &Scope<'_>, value: &Value) -> Option<Source> {
     let sealed = Sealed::from(value.as_str()?);
     let parts = sealed.parts();
-    let [Part::Secret(secret, Encoding::Plain)] = parts.as_slice() else { return None };
+    let [SealedPart::Secret(secret, Encoding::Plain)] = parts.as_slice() else { return None };
     let known = scope.project.vaulted_of(&scope.host.name);
     known.into_iter().find(|(known, _)| known == secret).map(|(_, outside)| outside.source)
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::{
     health::PortRange,
-    resource::{OneOrMany, Segment, Wrong, decode},
-    source::{Diagnostic, Diagnostics, Place},
+    resource::{OneOrMany, ParamError, Segment, decode},
+    source::{Diagnostic, Diagnostics, Span},
 };
 
 use super::{
@@ -28,15 +28,15 @@ pub struct OpenPorts {
 }
 
 /// What `listening_allowed` says, and whether the run is about all of the host's roles.
-pub(super) fn of(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>, wrong: &mut Diagnostics) -> OpenPorts {
+pub(super) fn of(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>, errors: &mut Diagnostics) -> OpenPorts {
     let scope = Scope::new(project, vars, None, None);
     let value = scope.variable(ALLOWED);
-    wrong.extend(scope.take_wrong());
-    let allowed = value.ok().flatten().map(|value| ranges(value).map_err(|error| complain(project, vars, error, wrong)));
+    errors.extend(scope.take_errors());
+    let allowed = value.ok().flatten().map(|value| ranges(value).map_err(|error| complain(project, vars, error, errors)));
     OpenPorts { allowed: allowed.and_then(Result::ok).unwrap_or_default(), partial: partial(project, vars, roles, tags) }
 }
 
-fn ranges(value: Value) -> Result<Vec<PortRange>, Wrong> {
+fn ranges(value: Value) -> Result<Vec<PortRange>, ParamError> {
     // `-e listening_allowed=9100,9200` is text.
     let value = match value {
         Value::String(text) => text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect(),
@@ -45,14 +45,14 @@ fn ranges(value: Value) -> Result<Vec<PortRange>, Wrong> {
     Ok(decode::<OneOrMany<PortRange>>(value)?.0)
 }
 
-fn complain(project: &Project, vars: &HostVars, error: Wrong, wrong: &mut Diagnostics) {
+fn complain(project: &Project, vars: &HostVars, error: ParamError, errors: &mut Diagnostics) {
     let node = vars.values.get(ALLOWED);
-    let mut place: Option<Place> = project.extra.get(ALLOWED).map(|extra| extra.place.clone());
-    if let Wrong::Parameter { path, message } = error {
+    let mut span: Option<Span> = project.extra.get(ALLOWED).map(|extra| extra.span.clone());
+    if let ParamError::Parameter { path, message } = error {
         let item = path.iter().find_map(|step| if let Segment::Index(index) = step { Some(*index) } else { None });
         let item = node.and_then(|node| item.and_then(|index| node.as_seq()?.get(index)).or(Some(node)));
-        place = place.or_else(|| item.map(|node| node.place.clone()));
-        wrong.push(Diagnostic { place, ..Diagnostic::error(format!("wrong value of `{ALLOWED}`: {message}")) });
+        span = span.or_else(|| item.map(|node| node.span.clone()));
+        errors.push(Diagnostic { span, ..Diagnostic::error(format!("wrong value of `{ALLOWED}`: {message}")) });
     }
 }
 

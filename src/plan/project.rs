@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::{
     inventory::Inventory,
-    outside::Outside,
+    outside::ExternalValue,
     role::{Role, VarType, reserved},
     secret::SecretRef,
-    source::{self, Diagnostic, Diagnostics, Place, SourceFile, Vaulted, did_you_mean},
+    source::{self, Diagnostic, Diagnostics, SourceFile, Span, Vaulted, did_you_mean},
     template::{Problem, Template, differences, is_jinja_file},
     vault,
 };
@@ -60,13 +60,13 @@ impl Project {
     }
 
     /// The secret that an encrypted value is for a host. From now on the host needs it.
-    pub(super) fn vaulted(&self, host: &str, variable: Option<&str>, place: &Place, value: &Vaulted) -> SecretRef {
-        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).needed(host, variable, place, value)
+    pub(super) fn vaulted(&self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretRef {
+        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).needed(host, variable, span, value)
     }
 
     /// The encrypted values that a host needs.
-    pub(super) fn vaulted_of(&self, host: &str) -> Vec<(SecretRef, Outside)> {
-        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).of(host)
+    pub(super) fn vaulted_of(&self, host: &str) -> Vec<(SecretRef, ExternalValue)> {
+        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).for_host(host)
     }
 
     /// A text or, in `when`, a bare expression; compiled once.
@@ -94,25 +94,25 @@ impl Project {
     }
 
     /// The template `templates/<role>/<name>`; compiled once. The place is the task's, for a file that is missing.
-    pub(super) fn file(&self, role: &str, name: &str, place: &Place) -> CompiledFile {
+    pub(super) fn file(&self, role: &str, name: &str, span: &Span) -> CompiledFile {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (role.to_owned(), name.to_owned());
         if let Some(file) = files.get(&key) {
             return Arc::clone(file);
         }
-        let compiled = Arc::new(self.compile_file(role, name, place));
+        let compiled = Arc::new(self.compile_file(role, name, span));
         files.insert(key, Arc::clone(&compiled));
         compiled
     }
 
-    fn compile_file(&self, role: &str, name: &str, place: &Place) -> Result<(Template, Vec<Arc<SourceFile>>), Diagnostics> {
+    fn compile_file(&self, role: &str, name: &str, span: &Span) -> Result<(Template, Vec<Arc<SourceFile>>), Diagnostics> {
         let folder = format!("templates/{role}");
-        let file = self.read(&folder, name, "template", place)?;
+        let file = self.read(&folder, name, "template", span)?;
         let mut sources = HashMap::from([(name.to_owned(), Arc::clone(&file))]);
         let mut unreadable = Diagnostics::default();
         let compiled = Template::file(name, &file.text, &mut |included| match self
-            .no_jinja(role, included, place)
-            .and_then(|()| self.read(&folder, included, "template", place))
+            .no_jinja(role, included, span)
+            .and_then(|()| self.read(&folder, included, "template", span))
         {
             Ok(file) => Some(sources.entry(included.to_owned()).or_insert(file).text.clone()),
             Err(diagnostic) => {
@@ -137,8 +137,8 @@ impl Project {
                     .into_iter()
                     .map(|problem| {
                         let file = names.get(problem.file).map_or_else(|| Arc::clone(&file), |name| sources(name));
-                        let place = Place::new(&file, problem.range.clone());
-                        complaint(problem, place)
+                        let span = Span::new(&file, problem.range.clone());
+                        into_diagnostic(problem, span)
                     })
                     .collect(),
             )),
@@ -146,11 +146,11 @@ impl Project {
     }
 
     /// Refuses a template of Jinja, and says what of it means something else here.
-    pub(super) fn no_jinja(&self, role: &str, name: &str, place: &Place) -> Result<(), Diagnostic> {
+    pub(super) fn no_jinja(&self, role: &str, name: &str, span: &Span) -> Result<(), Diagnostic> {
         if !is_jinja_file(name) {
             return Ok(());
         }
-        let file = self.read(&format!("templates/{role}"), name, "template", place)?;
+        let file = self.read(&format!("templates/{role}"), name, "template", span)?;
         let defaults = self.roles.get(role).map(|role| &role.defaults);
         let is_flag = |name: &str| defaults.and_then(|all| all.get(name)).is_some_and(|default| default.kind == VarType::Bool);
         let found = differences(&file.text, &is_flag);
@@ -164,35 +164,35 @@ impl Project {
             let _ = write!(help, "\nand {} more", found.len() - MOST_DIFFERENCES);
         }
         Err(Diagnostic::error(format!("`{name}` is a template of Jinja, and templates here are Tera"))
-            .at(place.clone())
+            .at(span.clone())
             .help(help))
     }
 
-    fn read(&self, folder: &str, name: &str, what: &str, place: &Place) -> Result<Arc<SourceFile>, Diagnostic> {
-        let shown = self.existing(folder, name, what, place)?;
+    fn read(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<Arc<SourceFile>, Diagnostic> {
+        let shown = self.existing(folder, name, what, span)?;
         let file = source::read(&self.path.join(&shown), &shown)?;
         if vault::is_encrypted(&file.text) {
-            let wrong = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a {what} is read as it is"));
-            return Err(wrong.at(place.clone()).help("encrypt the secret values in a file of variables, and use those"));
+            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a {what} is read as it is"));
+            return Err(errors.at(span.clone()).help("encrypt the secret values in a file of variables, and use those"));
         }
         match reserved(&file) {
-            Some(place) => Err(Diagnostic::error("a character that is reserved for secrets").at(place)),
+            Some(span) => Err(Diagnostic::error("a character that is reserved for secrets").at(span)),
             None => Ok(file),
         }
     }
 
     /// The path of a file below a folder of the project, relative to the project.
-    pub(super) fn existing(&self, folder: &str, name: &str, what: &str, place: &Place) -> Result<String, Diagnostic> {
-        let wrong = |title: String| Diagnostic::error(title).at(place.clone());
+    pub(super) fn existing(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<String, Diagnostic> {
+        let invalid = |title: String| Diagnostic::error(title).at(span.clone());
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
-            return Err(wrong(format!("`{name}` leaves `{folder}/`")));
+            return Err(invalid(format!("`{name}` leaves `{folder}/`")));
         }
         let shown = format!("{folder}/{name}");
         if self.path.join(&shown).is_file() {
             return Ok(shown);
         }
         let there = names_in(&self.path.join(folder));
-        let diagnostic = wrong(format!("no {what} `{shown}`"));
+        let diagnostic = invalid(format!("no {what} `{shown}`"));
         Err(match did_you_mean(name, there.iter().map(String::as_str)) {
             Some(name) => diagnostic.suggest(Some(name)),
             None if there.is_empty() => diagnostic.help(format!("nothing is in `{folder}/`")),
@@ -211,8 +211,8 @@ pub(super) fn names_in(directory: &std::path::Path) -> Vec<String> {
 }
 
 /// A problem of a template as a complaint.
-pub(super) fn complaint(problem: Problem, place: Place) -> Diagnostic {
-    let diagnostic = Diagnostic::error(problem.message).at(place);
+pub(super) fn into_diagnostic(problem: Problem, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error(problem.message).at(span);
     match problem.help {
         Some(help) => diagnostic.help(help),
         None => diagnostic,

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::{
     role::{Name, Role},
-    source::{Diagnostic, Diagnostics, Place, SourceFile, did_you_mean},
+    source::{Diagnostic, Diagnostics, SourceFile, Span, did_you_mean},
 };
 
 const SPECIAL: &[&str] = &["all", "tagged", "untagged", "always", "never"];
@@ -39,7 +39,7 @@ impl Tags<'_> {
     }
 
     /// Tags that nothing in these roles has.
-    pub(super) fn check(&self, roles: &[&Role], wrong: &mut Diagnostics) {
+    pub(super) fn check(&self, roles: &[&Role], errors: &mut Diagnostics) {
         let tasks = roles.iter().flat_map(|role| role.tasks.iter().flat_map(|task| &task.tags));
         let health = roles.iter().flat_map(|role| role.health.iter().flat_map(|health| &health.tags));
         let mut known: Vec<&str> = tasks.chain(health).map(|tag| tag.text.as_str()).collect();
@@ -48,7 +48,7 @@ impl Tags<'_> {
         for (option, tags) in [("--tags", self.only), ("--skip-tags", self.skip)] {
             for tag in tags.iter().filter(|tag| !SPECIAL.contains(&tag.as_str()) && !known.contains(&tag.as_str())) {
                 let diagnostic = Diagnostic::error(format!("nothing has the tag `{tag}`")).at(argument(option, tag));
-                wrong.push(match did_you_mean(tag, known.iter().copied()) {
+                errors.push(match did_you_mean(tag, known.iter().copied()) {
                     Some(tag) => diagnostic.suggest(Some(tag)),
                     None if known.is_empty() => diagnostic,
                     None => diagnostic.help(format!("tags here: {}", known.join(", "))),
@@ -59,8 +59,8 @@ impl Tags<'_> {
 }
 
 /// The place of an argument of the command line.
-pub(super) fn argument(option: &str, value: &str) -> Place {
-    Place::new(&SourceFile::new(option, value), 0..value.len())
+pub(super) fn argument(option: &str, value: &str) -> Span {
+    Span::new(&SourceFile::new(option, value), 0..value.len())
 }
 
 /// Roles in the order given, each after those that it requires; what is required comes along though nobody named it.
@@ -85,15 +85,15 @@ pub(super) fn in_order(names: &[String], roles: &IndexMap<String, Role>) -> Vec<
 }
 
 /// Roles that require each other in a circle; each circle once.
-pub(super) fn circles(roles: &IndexMap<String, Role>, wrong: &mut Diagnostics) {
+pub(super) fn circles(roles: &IndexMap<String, Role>, errors: &mut Diagnostics) {
     let mut found: Vec<Vec<&str>> = Vec::new();
     for role in roles.values() {
         let mut path = vec![role.name.as_str()];
-        walk(&mut path, roles, &mut found, wrong);
+        walk(&mut path, roles, &mut found, errors);
     }
 }
 
-fn walk<'a>(path: &mut Vec<&'a str>, roles: &'a IndexMap<String, Role>, found: &mut Vec<Vec<&'a str>>, wrong: &mut Diagnostics) {
+fn walk<'a>(path: &mut Vec<&'a str>, roles: &'a IndexMap<String, Role>, found: &mut Vec<Vec<&'a str>>, errors: &mut Diagnostics) {
     let Some(role) = path.last().and_then(|name| roles.get(*name)) else { return };
     for required in &role.requires {
         if let Some(start) = path.iter().position(|name| *name == required.text) {
@@ -102,12 +102,12 @@ fn walk<'a>(path: &mut Vec<&'a str>, roles: &'a IndexMap<String, Role>, found: &
             sorted.sort_unstable();
             if start == 0 && !found.contains(&sorted) {
                 let chain = [circle, &[required.text.as_str()]].concat().join(" -> ");
-                wrong.push(Diagnostic::error(format!("roles require each other: {chain}")).at(required.place.clone()));
+                errors.push(Diagnostic::error(format!("roles require each other: {chain}")).at(required.span.clone()));
                 found.push(sorted);
             }
         } else if let Some((name, _)) = roles.get_key_value(&required.text) {
             path.push(name);
-            walk(path, roles, found, wrong);
+            walk(path, roles, found, errors);
             path.pop();
         }
     }
@@ -119,8 +119,8 @@ mod tests {
 
     fn selected(only: &str, skip: &str, tags: &str) -> bool {
         let split = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let place = argument("x", "x");
-        let names: Vec<Name> = split(tags).into_iter().map(|text| Name { text, place: place.clone() }).collect();
+        let span = argument("x", "x");
+        let names: Vec<Name> = split(tags).into_iter().map(|text| Name { text, span: span.clone() }).collect();
         Tags { only: &split(only), skip: &split(skip) }.select(&names)
     }
 

@@ -58,9 +58,9 @@ impl Sample {
     pub(super) fn wrong(&self) -> String {
         let Err(wrong) = self.load() else { return String::new() };
         let line = |diagnostic: &Diagnostic| {
-            let place = diagnostic.place.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
+            let span = diagnostic.span.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
             let help = diagnostic.help.as_deref().map_or_else(String::new, |help| format!(" [{help}]"));
-            format!("{place}: {}{help}", diagnostic.title)
+            format!("{span}: {}{help}", diagnostic.title)
         };
         wrong.0.iter().map(line).collect::<Vec<_>>().join("\n")
     }

@@ -7,7 +7,7 @@ use crate::script::Script;
 
 /// Marker for the kind "this connection".
 #[derive(Debug)]
-pub struct Connection;
+pub struct OwnConnection;
 
 /// Both ends of the connection, as the node's sshd sees them (`SSH_CONNECTION`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Addresses {
     }
 }
 
-impl Kind for Connection {
+impl Kind for OwnConnection {
     type Key = ();
     /// `None` when the run is on the node itself, so that there is no connection to cut.
     type Answer = Option<Addresses>;

@@ -38,7 +38,7 @@ pub struct Listener {
 impl Listener {
     /// Returns whether a connection to `address` and `port` would reach this socket.
     #[must_use]
-    pub fn takes(&self, address: IpAddr, port: u16) -> bool {
+    pub fn accepts(&self, address: IpAddr, port: u16) -> bool {
         let all = self.address.is_unspecified() && (self.address.is_ipv6() || address.is_ipv4());
         self.port == port && (all || self.address.to_canonical() == address.to_canonical())
     }
@@ -143,10 +143,12 @@ mod tests {
     fn the_address_decides_which_connections_are_accepted() {
         let listener = |address: &str| Listener { address: address.parse().unwrap(), port: 80, uid: 0, inode: 1 };
         let (v4, v6): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
-        assert!(listener("0.0.0.0").takes(v4, 80) && listener("::").takes(v4, 80) && listener("::").takes(v6, 80));
-        assert!(listener("::ffff:127.0.0.1").takes(v4, 80) && listener("127.0.0.1").takes(v4, 80));
+        assert!(listener("0.0.0.0").accepts(v4, 80) && listener("::").accepts(v4, 80) && listener("::").accepts(v6, 80));
+        assert!(listener("::ffff:127.0.0.1").accepts(v4, 80) && listener("127.0.0.1").accepts(v4, 80));
         assert!(
-            !listener("0.0.0.0").takes(v6, 80) && !listener("10.0.0.1").takes(v4, 80) && !listener("127.0.0.1").takes(v4, 81)
+            !listener("0.0.0.0").accepts(v6, 80)
+                && !listener("10.0.0.1").accepts(v4, 80)
+                && !listener("127.0.0.1").accepts(v4, 81)
         );
     }
 
@@ -159,7 +161,7 @@ mod tests {
         let answers = run(questions);
         let found = answers.get::<Listening>(&()).unwrap();
         let takes =
-            |at: std::net::SocketAddr| found.iter().any(|listener| listener.takes(at.ip(), at.port()) && listener.inode > 0);
+            |at: std::net::SocketAddr| found.iter().any(|listener| listener.accepts(at.ip(), at.port()) && listener.inode > 0);
         assert!(takes(listener.local_addr().unwrap()), "{found:?}");
         assert!(six.is_none_or(|six| takes(six.local_addr().unwrap())), "{found:?}");
     }

@@ -14,14 +14,14 @@ pub enum PathState {}
 
 /// A path, and how much of a regular file to read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Look {
+pub struct PathQuery {
     /// The path.
     pub path: RemotePath,
     /// How much of a regular file to read.
     pub depth: Depth,
 }
 
-impl Look {
+impl PathQuery {
     /// Asks for the entry.
     #[must_use]
     pub fn attributes(path: &RemotePath) -> Self {
@@ -57,14 +57,14 @@ pub const MOST_BYTES: usize = 64 * 1024;
 
 /// The answer about a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct PathInfo {
     /// The entry itself; links are not followed.
     pub entry: Entry,
     /// Whether the parent directory exists.
     pub parent_exists: bool,
 }
 
-impl Found {
+impl PathInfo {
     /// Returns the entry or, with `follow`, the entry to which a link leads. Returns `None` for a dangling link.
     #[must_use]
     pub fn seen(&self, follow: bool) -> Option<&Entry> {
@@ -204,11 +204,11 @@ exit 0
 "#;
 
 impl Kind for PathState {
-    type Key = Look;
-    type Answer = Found;
+    type Key = PathQuery;
+    type Answer = PathInfo;
     const NAME: &'static str = "paths";
 
-    fn script(keys: &[&Look]) -> Script {
+    fn script(keys: &[&PathQuery]) -> Script {
         Script::new(SCRIPT).args(keys.iter().map(|look| {
             let letter = match look.depth {
                 Depth::Attributes => 'a',
@@ -219,7 +219,7 @@ impl Kind for PathState {
         }))
     }
 
-    fn read(keys: &[&Look], output: &Output) -> Vec<Result<Found, Unanswered>> {
+    fn read(keys: &[&PathQuery], output: &Output) -> Vec<Result<PathInfo, Unanswered>> {
         if output.status != 0 {
             return output.unanswered("paths", keys.len());
         }
@@ -227,7 +227,7 @@ impl Kind for PathState {
             return keys.iter().map(|_| Err(Unanswered("the node's answer about paths is malformed".to_owned()))).collect();
         };
         let mut errors = sections.errors.iter();
-        let mut found: Vec<Result<Found, Unanswered>> = keys
+        let mut found: Vec<Result<PathInfo, Unanswered>> = keys
             .iter()
             .zip(&sections.parents)
             .map(|(look, parent_exists)| {
@@ -236,7 +236,7 @@ impl Kind for PathState {
                     Some(record) => record.entry(path, sections.link_targets.get(path)),
                     None => absent(path, errors.next())?,
                 };
-                Ok(Found { entry, parent_exists: *parent_exists })
+                Ok(PathInfo { entry, parent_exists: *parent_exists })
             })
             .collect();
         fill_checksums(keys, &mut found, &sections.checksums);
@@ -346,7 +346,7 @@ impl Fields<'_> {
 }
 
 /// Returns the regular file of an answer, following a link.
-fn file_of(found: &mut Result<Found, Unanswered>) -> Option<&mut File> {
+fn file_of(found: &mut Result<PathInfo, Unanswered>) -> Option<&mut File> {
     let entry = match &mut found.as_mut().ok()?.entry {
         Entry::Link(link) => link.leads_to.as_deref_mut()?,
         entry @ (Entry::Absent | Entry::File(_) | Entry::Directory(_) | Entry::Other(_)) => entry,
@@ -357,7 +357,7 @@ fn file_of(found: &mut Result<Found, Unanswered>) -> Option<&mut File> {
     }
 }
 
-fn fill_checksums(keys: &[&Look], found: &mut [Result<Found, Unanswered>], checksums: &HashMap<String, String>) {
+fn fill_checksums(keys: &[&PathQuery], found: &mut [Result<PathInfo, Unanswered>], checksums: &HashMap<String, String>) {
     for (look, found) in keys.iter().zip(found).filter(|(look, _)| look.depth == Depth::Checksum) {
         let Some(file) = file_of(found) else { continue };
         match checksums.get(look.path.as_str()) {
@@ -368,7 +368,7 @@ fn fill_checksums(keys: &[&Look], found: &mut [Result<Found, Unanswered>], check
 }
 
 /// Assigns each file its content. Every length is known. If one does not match, a file changed between two commands, and no content is trusted.
-fn fill_contents(keys: &[&Look], found: &mut [Result<Found, Unanswered>], mut rest: &[u8]) {
+fn fill_contents(keys: &[&PathQuery], found: &mut [Result<PathInfo, Unanswered>], mut rest: &[u8]) {
     let mut contents = Vec::new();
     let mut fits = true;
     for (index, look) in keys.iter().enumerate().filter(|(_, look)| look.depth == Depth::Content) {

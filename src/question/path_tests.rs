@@ -9,7 +9,7 @@ fn remote(path: &Path) -> RemotePath {
     RemotePath::new(path.to_str().unwrap()).unwrap()
 }
 
-fn run(looks: &[Look]) -> Answers {
+fn run(looks: &[PathQuery]) -> Answers {
     let mut questions = Questions::default();
     for look in looks {
         questions.ask::<PathState>(look.clone());
@@ -20,11 +20,11 @@ fn run(looks: &[Look]) -> Answers {
     composed.read(&output.stdout)
 }
 
-fn look_at(look: &Look) -> Found {
+fn look_at(look: &PathQuery) -> PathInfo {
     run(std::slice::from_ref(look)).get::<PathState>(look).unwrap().clone()
 }
 
-fn content_of(found: &Found) -> Option<&[u8]> {
+fn content_of(found: &PathInfo) -> Option<&[u8]> {
     match found.seen(true) {
         Some(Entry::File(file)) => file.content.as_deref(),
         _ => panic!("{found:?}"),
@@ -47,7 +47,7 @@ fn hostile_contents_and_names_come_back_byte_for_byte() {
     for (path, bytes) in &contents {
         fs::write(path.as_str(), bytes).unwrap();
     }
-    let looks: Vec<Look> = contents.iter().map(|(path, _)| Look::content(path)).collect();
+    let looks: Vec<PathQuery> = contents.iter().map(|(path, _)| PathQuery::content(path)).collect();
     let answers = run(&looks);
     for (look, (_, bytes)) in looks.iter().zip(&contents) {
         let found = answers.get::<PathState>(look).unwrap();
@@ -66,7 +66,7 @@ fn each_kind_of_entry_is_distinguished() {
     unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
     let _socket = unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
     let names = ["file", "directory", "link -> x", "dangling", "loop", "socket", "absent", "no/parent", "file/child"];
-    let looks: Vec<Look> = names.iter().map(|name| Look::content(&at(name))).collect();
+    let looks: Vec<PathQuery> = names.iter().map(|name| PathQuery::content(&at(name))).collect();
     let answers = run(&looks);
     let shown: Vec<String> = names
         .iter()
@@ -99,7 +99,7 @@ fn modes_and_owners_are_read() {
     fs::create_dir(&path).unwrap();
     unix::fs::chown(&path, Some(1), Some(54_321)).unwrap();
     fs::set_permissions(&path, unix::fs::PermissionsExt::from_mode(0o2751)).unwrap();
-    let Entry::Directory(attributes) = look_at(&Look::attributes(&remote(&path))).entry else { panic!() };
+    let Entry::Directory(attributes) = look_at(&PathQuery::attributes(&remote(&path))).entry else { panic!() };
     assert_eq!((attributes.mode, attributes.uid, attributes.gid), (Mode(0o2751), 1, 54_321));
     assert_eq!((attributes.owner.as_str(), attributes.group.as_str()), ("daemon", "UNKNOWN"));
 }
@@ -110,7 +110,7 @@ fn a_large_file_stays_on_the_node_and_its_checksum_is_returned() {
     let (large, small) = (dir.path().join("large"), dir.path().join("small"));
     fs::write(&large, vec![b'x'; MOST_BYTES + 1]).unwrap();
     fs::write(&small, "after").unwrap();
-    let looks = [Look::content(&remote(&large)), Look::content(&remote(&small)), Look::checksum(&remote(&small))];
+    let looks = [PathQuery::content(&remote(&large)), PathQuery::content(&remote(&small)), PathQuery::checksum(&remote(&small))];
     let answers = run(&looks);
     let Entry::File(file) = &answers.get::<PathState>(&looks[0]).unwrap().entry else { panic!() };
     assert_eq!((file.content.as_ref(), file.size), (None, 65_537));
@@ -122,7 +122,7 @@ fn a_large_file_stays_on_the_node_and_its_checksum_is_returned() {
 
 #[test]
 fn the_root_directory_is_a_directory() {
-    let found = look_at(&Look::attributes(&RemotePath::new("/").unwrap()));
+    let found = look_at(&PathQuery::attributes(&RemotePath::new("/").unwrap()));
     assert!(matches!(found.entry, Entry::Directory(_)) && found.parent_exists);
 }
 
@@ -133,8 +133,8 @@ fn golden(size: usize, contents: &str) -> Output {
     Output { status: 0, stdout: stdout.into_bytes() }
 }
 
-fn read(output: &Output) -> Vec<Result<Found, Unanswered>> {
-    let looks = ["/a", "/b"].map(|path| Look::content(&RemotePath::new(path).unwrap()));
+fn read(output: &Output) -> Vec<Result<PathInfo, Unanswered>> {
+    let looks = ["/a", "/b"].map(|path| PathQuery::content(&RemotePath::new(path).unwrap()));
     PathState::read(&[&looks[0], &looks[1]], output)
 }
 

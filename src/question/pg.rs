@@ -93,7 +93,7 @@ impl Kind for Pg {
     const PARALLEL: bool = true;
 
     fn script(keys: &[&Query]) -> Script {
-        let mut script = Script::new(ASK).using(pg::SHELL);
+        let mut script = Script::new(ASK).using(pg::SHELL_FUNCTIONS);
         for (port, databases) in grouped(keys) {
             let mut input = String::new();
             for (database, queries) in databases {

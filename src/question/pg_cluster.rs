@@ -52,7 +52,7 @@ pub struct PgCluster;
 
 /// The question about a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Look {
+pub struct ClusterQuery {
     /// The cluster.
     pub cluster: Cluster,
     /// The file in its directory, such as `pg_hba.conf`.
@@ -63,18 +63,18 @@ pub struct Look {
 
 /// The answer about a cluster.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct ClusterInfo {
     /// The versions that have a cluster of this name. Unless there is exactly one, nothing else was asked.
     pub versions: Vec<String>,
     /// The file, if it exists.
-    pub file: Option<File>,
+    pub file: Option<ConfigFile>,
     /// The server's answer.
-    pub server: Server,
+    pub server: ServerAnswer,
 }
 
 /// A configuration file of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct ConfigFile {
     /// Its content.
     pub content: Vec<u8>,
     /// Permission bits.
@@ -87,11 +87,11 @@ pub struct File {
 
 /// The answer of a cluster's server.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Server {
+pub enum ServerAnswer {
     /// There is no answer, for this reason.
-    Mute(String),
+    Unavailable(String),
     /// The row that the query returned.
-    Said(Value),
+    Row(Value),
 }
 
 const ASK: &str = r#"
@@ -137,16 +137,16 @@ done
 "#;
 
 impl Kind for PgCluster {
-    type Key = Look;
-    type Answer = Found;
+    type Key = ClusterQuery;
+    type Answer = ClusterInfo;
     const NAME: &'static str = "clusters";
     const PARALLEL: bool = true;
 
-    fn script(keys: &[&Look]) -> Script {
+    fn script(keys: &[&ClusterQuery]) -> Script {
         script(keys, ETC, "/var/run/postgresql")
     }
 
-    fn read(keys: &[&Look], output: &Output) -> Vec<Result<Found, Unanswered>> {
+    fn read(keys: &[&ClusterQuery], output: &Output) -> Vec<Result<ClusterInfo, Unanswered>> {
         if output.status != 0 {
             return output.unanswered("PostgreSQL's clusters", keys.len());
         }
@@ -156,8 +156,8 @@ impl Kind for PgCluster {
     }
 }
 
-fn script(keys: &[&Look], etc: &str, run: &str) -> Script {
-    Script::new(ASK).using(pg::SHELL).arg(etc).arg(run).args(keys.iter().flat_map(|look| {
+fn script(keys: &[&ClusterQuery], etc: &str, run: &str) -> Script {
+    Script::new(ASK).using(pg::SHELL_FUNCTIONS).arg(etc).arg(run).args(keys.iter().flat_map(|look| {
         let version = look.cluster.version.clone().unwrap_or_default();
         let sql = format!(
             "SELECT json_build_object('config', current_setting('config_file'), 'said', (SELECT to_jsonb(t) FROM ({}\n) t));",
@@ -173,10 +173,14 @@ struct Reply {
     said: Value,
 }
 
-fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unanswered> {
+fn read_one(look: &ClusterQuery, lines: &mut std::str::Lines<'_>) -> Result<ClusterInfo, Unanswered> {
     let malformed =
         |line: &str| Unanswered(format!("the node's answer about the cluster `{}` is malformed: {line}", look.cluster.name));
-    let mut found = Found { versions: Vec::new(), file: None, server: Server::Mute("its server is not running".to_owned()) };
+    let mut found = ClusterInfo {
+        versions: Vec::new(),
+        file: None,
+        server: ServerAnswer::Unavailable("its server is not running".to_owned()),
+    };
     // Every answer is read to its end, so that the next one starts at the right line.
     let mut answer = Vec::new();
     let mut ended = false;
@@ -197,7 +201,7 @@ fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unans
                 let [mode, owner, kind] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { return Err(malformed(line)) };
                 let mode = Mode(u32::from_str_radix(mode, 8).map_err(|_| malformed(line))?);
                 let regular = kind.starts_with("regular");
-                found.file = Some(File { content: Vec::new(), mode, owner: owner.to_owned(), regular });
+                found.file = Some(ConfigFile { content: Vec::new(), mode, owner: owner.to_owned(), regular });
             }
             ("content", rest) => {
                 let whole = rest.strip_suffix(" whole").or_else(|| rest.strip_suffix("whole"));
@@ -212,12 +216,12 @@ fn read_one(look: &Look, lines: &mut std::str::Lines<'_>) -> Result<Found, Unans
                 let reply: Reply =
                     serde_json::from_str(&format!("{{{json}")).map_err(|_| malformed(&first_line(line.as_bytes())))?;
                 if reply.config == config {
-                    found.server = Server::Said(reply.said);
+                    found.server = ServerAnswer::Row(reply.said);
                 }
             }
             ("mute", why) => {
-                if matches!(found.server, Server::Mute(_)) {
-                    found.server = Server::Mute(why.to_owned());
+                if matches!(found.server, ServerAnswer::Unavailable(_)) {
+                    found.server = ServerAnswer::Unavailable(why.to_owned());
                 }
             }
             _ => return Err(malformed(line)),
@@ -233,9 +237,9 @@ mod tests {
     use serde_json::json;
     use std::{fs, os::unix::net::UnixListener, path::Path};
 
-    fn look(version: Option<&str>) -> Look {
+    fn look(version: Option<&str>) -> ClusterQuery {
         let cluster = Cluster::new(None, version.map(str::to_owned)).unwrap();
-        Look { cluster, file: "conf.d/x.conf".into(), sql: "SELECT 1 AS one".into() }
+        ClusterQuery { cluster, file: "conf.d/x.conf".into(), sql: "SELECT 1 AS one".into() }
     }
 
     fn cluster(root: &Path, version: &str) {
@@ -263,7 +267,7 @@ mod tests {
         root
     }
 
-    fn ask(root: &Path, looks: &[&Look]) -> Vec<Result<Found, Unanswered>> {
+    fn ask(root: &Path, looks: &[&ClusterQuery]) -> Vec<Result<ClusterInfo, Unanswered>> {
         let (etc, sockets) = (root.join("etc"), root.join("run"));
         let done = run(&script(looks, etc.to_str().unwrap(), sockets.to_str().unwrap()), root);
         assert_eq!(done.stderr, "");
@@ -279,14 +283,17 @@ mod tests {
         fs::write(node.path().join("run/.s.PGSQL.5432.lock"), "").unwrap();
         let answers = ask(node.path(), &[&look(Some("17")), &look(Some("15")), &look(None), &look(Some("9"))]);
         let found = answers[0].as_ref().unwrap();
-        assert_eq!((found.versions.as_slice(), &found.server), (&["17".to_owned()][..], &Server::Said(json!({"port": 5433}))));
+        assert_eq!(
+            (found.versions.as_slice(), &found.server),
+            (&["17".to_owned()][..], &ServerAnswer::Row(json!({"port": 5433})))
+        );
         let file = found.file.as_ref().unwrap();
         assert_eq!(
             (file.content.clone(), file.mode, file.owner.as_str(), file.regular),
             (hostile, Mode(0o644), "root:root", true)
         );
         let other = answers[1].as_ref().unwrap();
-        assert_eq!((&other.file, &other.server), (&None, &Server::Said(json!({"port": 5432}))));
+        assert_eq!((&other.file, &other.server), (&None, &ServerAnswer::Row(json!({"port": 5432}))));
         assert_eq!(answers[2].as_ref().unwrap().versions, ["15", "17"]);
         assert!(answers[3].as_ref().unwrap().versions.is_empty());
         drop(sockets);
@@ -297,11 +304,11 @@ mod tests {
         let node = node();
         assert_eq!(
             ask(node.path(), &[&look(Some("15"))])[0].as_ref().unwrap().server,
-            Server::Mute("its server is not running".into())
+            ServerAnswer::Unavailable("its server is not running".into())
         );
         let _socket = UnixListener::bind(node.path().join("run/.s.PGSQL.5434")).unwrap();
         let answers = ask(node.path(), &[&look(Some("15"))]);
-        assert_eq!(answers[0].as_ref().unwrap().server, Server::Mute("psql: error: FATAL:  starting up".into()));
+        assert_eq!(answers[0].as_ref().unwrap().server, ServerAnswer::Unavailable("psql: error: FATAL:  starting up".into()));
     }
 
     #[test]

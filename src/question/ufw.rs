@@ -63,7 +63,7 @@ impl Kind for Ufw {
 }
 
 fn state(text: &str) -> Result<Firewall, Unanswered> {
-    let mut firewall = Firewall::fresh();
+    let mut firewall = Firewall::package_default();
     for line in text.lines() {
         if let Some(tuple) = line.strip_prefix("### tuple ### ") {
             let rule = Rule::parse(tuple).ok_or_else(|| Unanswered(format!("ufw's rule `{tuple}` has an unknown form")))?;

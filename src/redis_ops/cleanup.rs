@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    Progress, age,
+    ScanProgress, age,
     key::{Pattern, display_key, escaped},
     page::{Block, Page, Table, count},
     schema::Schema,
@@ -71,7 +71,7 @@ pub(super) async fn run<S: Stream>(
     session: &mut RedisSession<S>,
     schema: &Schema,
     cleanup: Cleanup,
-    progress: &Progress,
+    progress: &ScanProgress,
 ) -> Result<Page, String> {
     let policy = session.call(&["CONFIG", "GET", "maxmemory-policy"]).await?;
     if super::session::pairs_of(&policy).iter().any(|(_, value)| text_of(value).is_some_and(|policy| policy.contains("lfu"))) {
@@ -119,13 +119,13 @@ async fn sweep<S: Stream>(
     results: &mut [PatternResult<'_>],
     cleanup: Cleanup,
     now: Timestamp,
-    progress: &Progress,
+    progress: &ScanProgress,
 ) -> Result<(), String> {
     let pattern = if let [one] = results { Some(one.pattern.as_str().to_owned()) } else { None };
     let mut cursor = BEGIN.to_vec();
     loop {
         let (next, keys, _) = session.scan(&cursor, pattern.as_deref()).await?;
-        progress.saw(BATCH);
+        progress.add_examined(BATCH);
         batch(session, results, keys, cleanup, now, progress).await?;
         if next == BEGIN {
             return Ok(());
@@ -143,7 +143,7 @@ async fn batch<S: Stream>(
     keys: Vec<Vec<u8>>,
     cleanup: Cleanup,
     now: Timestamp,
-    progress: &Progress,
+    progress: &ScanProgress,
 ) -> Result<(), String> {
     let mut candidates: Vec<Candidate> = Vec::new();
     for key in keys {
@@ -186,7 +186,7 @@ async fn batch<S: Stream>(
             let deleted = session.call(&command).await?;
             let deleted = number_of(&deleted).and_then(|deleted| u64::try_from(deleted).ok()).unwrap_or_default();
             result.deleted += deleted;
-            progress.deleted_more(deleted);
+            progress.add_deleted(deleted);
         }
     }
     Ok(())
@@ -274,7 +274,7 @@ fn page(results: &[PatternResult<'_>], schema: &Schema, cleanup: Cleanup) -> Pag
             "patterns": patterns.collect::<Vec<_>>(),
         }),
         marks: Vec::new(),
-        noteworthy: if cleanup.check { old > 0 } else { deleted > 0 },
+        counts_as_change: if cleanup.check { old > 0 } else { deleted > 0 },
         blocks,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Progress,
+    ScanProgress,
     key::{display_key, escaped},
     page::{Block, Page, Table, bytes, count, seconds},
     scan::{self, DatabaseScan, KeyTally, ScanLimits, SearchIndex},
@@ -51,7 +51,7 @@ pub(super) async fn run<S: Stream>(
     session: &mut RedisSession<S>,
     schema: &Schema,
     sampling: Sampling,
-    progress: &Progress,
+    progress: &ScanProgress,
 ) -> Result<Page, String> {
     let info = session.info(&["keyspace"]).await?;
     let limit = if sampling.keys == 0 { u64::MAX } else { sampling.keys };
@@ -117,7 +117,7 @@ fn page(databases: &[ScannedDatabase], indexes: &[SearchIndex], schema: &Schema)
                 "kind": violation.kind, "database": violation.database, "keys": violation.keys, "text": violation.text,
             })).collect::<Vec<_>>(),
         }),
-        noteworthy: !violations.is_empty(),
+        counts_as_change: !violations.is_empty(),
         marks: violations.into_iter().map(|violation| violation.text).collect(),
         blocks,
     }

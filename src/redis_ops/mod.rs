@@ -24,21 +24,21 @@ pub(crate) use age::parse as parse_age;
 pub use cleanup::{Cleanup, Target as CleanupTarget};
 pub use databases::Sampling;
 pub use page::Page;
-pub use place::Place;
-pub use progress::Progress;
+pub use place::RedisServer;
+pub use progress::ScanProgress;
 pub use schema::Schema;
 
 use crate::{
     script::Script,
     secret::{EnvFile, Secret, SecretValues},
-    transport::{Channel as _, Frame, LinkError, Lock, Node, Step, StepError, StepOutput, Target, Transport},
+    transport::{Channel as _, Frame, LinkError, Lock, NodeShell, Step, StepError, StepOutput, Target, Transport},
 };
 
 use session::{LONGEST_KEY, RedisSession, Stream};
 
 /// An operation on a Redis.
 #[derive(Debug, Clone)]
-pub enum Question {
+pub enum Operation {
     /// Reports the state of the server.
     Info,
     /// Reports the contents of each database.
@@ -55,7 +55,7 @@ pub enum Question {
     Cleanup(Cleanup),
 }
 
-impl Question {
+impl Operation {
     /// Whether it writes and therefore needs the node's lock.
     #[must_use]
     pub fn writes(&self) -> bool {
@@ -68,7 +68,7 @@ impl Question {
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum OperationError {
     /// The node cannot be reached, or is held by another run.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -77,7 +77,7 @@ pub enum Trouble {
     Redis(String),
 }
 
-impl From<StepError> for Trouble {
+impl From<StepError> for OperationError {
     fn from(error: StepError) -> Self {
         Self::Redis(error.to_string())
     }
@@ -93,15 +93,15 @@ const MAX_TEXT: usize = 32 << 20;
 /// Runs an operation on the Redis of one node; `progress` is updated meanwhile.
 ///
 /// # Errors
-/// [`Trouble`]; nothing was changed unless the error says so.
-pub async fn ask(
+/// [`OperationError`]; nothing was changed unless the error says so.
+pub async fn run(
     transport: &Transport,
     target: &Target,
     lock: Lock,
-    place: &Place,
-    question: &Question,
-    progress: &Progress,
-) -> Result<Page, Trouble> {
+    place: &RedisServer,
+    question: &Operation,
+    progress: &ScanProgress,
+) -> Result<Page, OperationError> {
     let script = Script::new("[ -r \"$1\" ] || exit 9\nexec head -c 1048577 -- \"$1\"")
         .arg(place.secrets_file.to_string())
         .limit(READ_LIMIT);
@@ -109,15 +109,15 @@ pub async fn ask(
     let (node, welcome) = transport.connect(target, lock, Frame::from(step), &mut |_| {}).await?;
     let page = query(&node, welcome.outputs.first(), place, question, progress).await;
     node.close().await;
-    page.map_err(Trouble::Redis)
+    page.map_err(OperationError::Redis)
 }
 
 async fn query(
-    node: &Node,
+    node: &NodeShell,
     read: Option<&StepOutput>,
-    place: &Place,
-    question: &Question,
-    progress: &Progress,
+    place: &RedisServer,
+    question: &Operation,
+    progress: &ScanProgress,
 ) -> Result<Page, String> {
     let password = password(read, place)?;
     // The tunnel must outlive the connection through it.
@@ -128,8 +128,8 @@ async fn query(
     let stream =
         stream.map_err(|_| in_redis("no answer".into()))?.map_err(|error| in_redis(format!("the tunnel is closed: {error}")))?;
     let longest = match question {
-        Question::Databases(_) | Question::Cleanup(_) => LONGEST_KEY,
-        Question::Info | Question::Memory | Question::Clients | Question::Config(_) | Question::Slowlog(_) => MAX_TEXT,
+        Operation::Databases(_) | Operation::Cleanup(_) => LONGEST_KEY,
+        Operation::Info | Operation::Memory | Operation::Clients | Operation::Config(_) | Operation::Slowlog(_) => MAX_TEXT,
     };
     let refused = |why: String| in_redis(format!("it rejected `{}` from `{}`: {why}", place.password_key, place.secrets_file));
     // A forward to a closed port accepts the connection, and then drops it.
@@ -141,22 +141,22 @@ async fn query(
 async fn dispatch<S: Stream>(
     session: &mut RedisSession<S>,
     schema: &Schema,
-    question: &Question,
-    progress: &Progress,
+    question: &Operation,
+    progress: &ScanProgress,
 ) -> Result<Page, String> {
     match question {
-        Question::Info => overview::info(session).await,
-        Question::Databases(sampling) => databases::run(session, schema, *sampling, progress).await,
-        Question::Memory => overview::memory(session).await,
-        Question::Clients => overview::clients(session).await,
-        Question::Config(pattern) => overview::config(session, pattern.as_deref()).await,
-        Question::Slowlog(limit) => slowlog::run(session, *limit).await,
-        Question::Cleanup(cleanup) => cleanup::run(session, schema, *cleanup, progress).await,
+        Operation::Info => overview::info(session).await,
+        Operation::Databases(sampling) => databases::run(session, schema, *sampling, progress).await,
+        Operation::Memory => overview::memory(session).await,
+        Operation::Clients => overview::clients(session).await,
+        Operation::Config(pattern) => overview::config(session, pattern.as_deref()).await,
+        Operation::Slowlog(limit) => slowlog::run(session, *limit).await,
+        Operation::Cleanup(cleanup) => cleanup::run(session, schema, *cleanup, progress).await,
     }
 }
 
 /// Returns the password from the file that the node read.
-fn password(read: Option<&StepOutput>, place: &Place) -> Result<Secret, String> {
+fn password(read: Option<&StepOutput>, place: &RedisServer) -> Result<Secret, String> {
     let (file, key) = (&place.secrets_file, &place.password_key);
     let read = read.ok_or_else(|| format!("the node did not read `{file}`"))?;
     match read.status {

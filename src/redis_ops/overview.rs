@@ -97,7 +97,12 @@ pub(super) async fn info<S: Stream>(session: &mut RedisSession<S>) -> Result<Pag
             marks.push(format!("{name} is {actual}"));
         }
     }
-    Ok(Page { json: json!({ "info": info, "marks": marks }), noteworthy: !marks.is_empty(), marks, blocks: vec![block(pairs)] })
+    Ok(Page {
+        json: json!({ "info": info, "marks": marks }),
+        counts_as_change: !marks.is_empty(),
+        marks,
+        blocks: vec![block(pairs)],
+    })
 }
 
 /// Returns the number of keys from `keys=3,expires=1,...`.
@@ -144,7 +149,7 @@ pub(super) async fn memory<S: Stream>(session: &mut RedisSession<S>) -> Result<P
     ];
     let marks = memory_marks(&info);
     let json = json!({ "memory": info.get("memory"), "stats": stats, "marks": marks });
-    Ok(Page { json, noteworthy: !marks.is_empty(), marks, blocks: vec![block(pairs)] })
+    Ok(Page { json, counts_as_change: !marks.is_empty(), marks, blocks: vec![block(pairs)] })
 }
 
 fn memory_line(info: &Info) -> String {

@@ -12,7 +12,7 @@ pub struct Page {
     /// Warnings about the Redis.
     pub marks: Vec<String>,
     /// Whether `--detailed-exitcode` reports this result with exit code 2.
-    pub noteworthy: bool,
+    pub counts_as_change: bool,
     /// The result for people, in order.
     pub(super) blocks: Vec<Block>,
 }

@@ -15,7 +15,7 @@ const SCHEMA_ROLE: &str = "redis";
 
 /// A host's Redis, as its role declares it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct RedisServer {
     /// The address to connect to, as seen from its node.
     pub host: String,
     /// Its port.
@@ -28,7 +28,7 @@ pub struct Place {
     pub schema: Schema,
 }
 
-impl Place {
+impl RedisServer {
     /// Returns the Redis of a host; `None` if none of its roles installs one.
     ///
     /// # Errors

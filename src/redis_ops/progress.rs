@@ -4,25 +4,25 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counts of keys, which can be read while another task updates them.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct ScanProgress {
     expected: AtomicU64,
     seen: AtomicU64,
     deleted: AtomicU64,
 }
 
-impl Progress {
+impl ScanProgress {
     /// Adds to the approximate number of keys to be examined.
     pub(crate) fn expect(&self, keys: u64) {
         self.expected.fetch_add(keys, Relaxed);
     }
 
     /// Adds to the approximate number of keys that were examined.
-    pub(crate) fn saw(&self, keys: u64) {
+    pub(crate) fn add_examined(&self, keys: u64) {
         self.seen.fetch_add(keys, Relaxed);
     }
 
     /// Adds to the number of keys that the server reported as deleted.
-    pub(crate) fn deleted_more(&self, keys: u64) {
+    pub(crate) fn add_deleted(&self, keys: u64) {
         self.deleted.fetch_add(keys, Relaxed);
     }
 

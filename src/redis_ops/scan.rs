@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
-    Progress,
+    ScanProgress,
     key::family,
     schema::{KeyKind, Schema, Ttl},
     session::{BEGIN, RedisSession, Stream, number_of, text_of},
@@ -117,7 +117,7 @@ pub(super) async fn database<S: Stream>(
     schema: &Schema,
     number: u32,
     limits: ScanLimits,
-    progress: &Progress,
+    progress: &ScanProgress,
 ) -> Result<DatabaseScan, String> {
     let kinds = schema.kinds_of(number);
     let mut found = DatabaseScan { kinds: vec![KeyTally::default(); kinds.len()], ..DatabaseScan::default() };
@@ -128,7 +128,7 @@ pub(super) async fn database<S: Stream>(
         found.too_long += too_long;
         found.scanned += too_long;
         found.batch(session, schema, kinds, &keys).await?;
-        progress.saw(found.scanned - before);
+        progress.add_examined(found.scanned - before);
         found.complete = next == BEGIN;
         cursor = next;
     }

@@ -9,7 +9,7 @@ pub mod terminal;
 pub(crate) use style::harmless;
 pub use style::{Colour, Style};
 pub use tally::{Counts, Tally};
-pub use terminal::took;
+pub use terminal::format_duration;
 
 use crate::event::Event;
 

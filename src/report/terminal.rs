@@ -92,7 +92,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         self.erase();
         let Some(first) = self.running.first() else { return };
         let others = if self.running.len() > 1 { format!(" (+{} more)", self.running.len() - 1) } else { String::new() };
-        let text = format!("{}: {}{others} {}", first.host, first.name, took(first.since.elapsed()));
+        let text = format!("{}: {}{others} {}", first.host, first.name, format_duration(first.since.elapsed()));
         let text = if first.output.is_empty() { text } else { format!("{text}: {}", first.output) };
         let _ = write!(self.live, "{}", self.style.fit(&text, 1));
         let _ = self.live.flush();
@@ -219,7 +219,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             let host_cell = self.style.bold(&format!("{host:<width$}", width = self.host_width));
             let mut text = format!("{host_cell}  {}", self.format_counts(counts, end.as_ref()));
             if let Some(end) = &end {
-                let _ = write!(text, "  in {}", took(end.duration));
+                let _ = write!(text, "  in {}", format_duration(end.duration));
                 if self.detail.verbose > 0 {
                     let trips = if end.round_trips == 1 { "round trip" } else { "round trips" };
                     let _ = write!(text, ", {} {trips}, {} bytes sent", end.round_trips, end.bytes_sent);
@@ -305,7 +305,12 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
             if running.mentioned.elapsed() >= MENTION_EVERY {
                 running.mentioned = Instant::now();
                 let output = if running.output.is_empty() { String::new() } else { format!(": {}", running.output) };
-                lines.push(format!("{}: {}, {} so far{output}", running.host, running.name, took(running.since.elapsed())));
+                lines.push(format!(
+                    "{}: {}, {} so far{output}",
+                    running.host,
+                    running.name,
+                    format_duration(running.since.elapsed())
+                ));
             }
         }
         for line in lines {
@@ -332,7 +337,7 @@ fn status_name(status: Status) -> &'static str {
 
 /// Formats a duration: "0.4 s", "12 s", "3 min 20 s".
 #[must_use]
-pub fn took(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", duration.as_secs_f64()),

@@ -1,6 +1,6 @@
 //! Owner, group and mode as a task wants them, compared with those that are.
 
-use super::{Diff, Is, Mode};
+use super::{Diff, Mode, NodeState};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -54,7 +54,7 @@ impl Access {
     ///
     /// # Errors
     /// When it is not known whether an account exists.
-    pub fn compare(&self, is: &Is<'_>, actual: Option<&Attributes>) -> Result<AccessDifference, Unanswered> {
+    pub fn compare(&self, is: &NodeState<'_>, actual: Option<&Attributes>) -> Result<AccessDifference, Unanswered> {
         let mut found = AccessDifference::default();
         if let Some(owner) = &self.owner {
             let uid = match owner.as_str() {
@@ -143,7 +143,7 @@ mod tests {
         };
         answers.set::<User>(name("redis"), Ok(known.then_some(user)));
         answers.set::<Group>(name("redis"), Ok(known.then_some(GroupEntry { gid: 102, members: Vec::new() })));
-        wanted().compare(&Is { answers: &answers, secrets: &SecretValues::default() }, actual).unwrap()
+        wanted().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }, actual).unwrap()
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_account_never_asked_for_is_no_answer() {
-        let is = Is { answers: &Answers::default(), secrets: &SecretValues::default() };
+        let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
         assert!(wanted().compare(&is, None).is_err());
         let root = Access { owner: Some(name("root")), group: Some(name("root")), mode: None };
         assert!(root.compare(&is, Some(&actual(0, 0, 0))).unwrap().summary.is_empty());

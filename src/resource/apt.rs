@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, Resource, Verdict, Wrong, apt_functions::APT, decode, matches_glob};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, apt_functions::APT, decode,
+    matches_glob,
+};
 use crate::{
     question::{Questions, Unanswered, package::Package},
     script::Script,
@@ -72,21 +75,21 @@ struct Wanted {
     version: Option<String>,
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let parameters: Parameters = decode(parameters)?;
     if parameters.name.0.is_empty() {
-        return Err(Wrong::parameter("name", "name at least one package"));
+        return Err(ParamError::parameter("name", "name at least one package"));
     }
     let packages = parameters.name.0.iter().map(|text| wanted(text)).collect::<Result<Vec<_>, _>>()?;
     if parameters.state == State::Absent && packages.iter().any(|package| package.version.is_some()) {
-        return Err(Wrong::parameter("name", "a package to remove is named without a version"));
+        return Err(ParamError::parameter("name", "a package to remove is named without a version"));
     }
     if parameters.purge.0 && parameters.state == State::Present {
-        return Err(Wrong::parameter("purge", "only `state: absent` can purge"));
+        return Err(ParamError::parameter("purge", "only `state: absent` can purge"));
     }
     let update = match (parameters.update_cache, parameters.cache_valid_time) {
         (Some(Flag(false)), Some(_)) => {
-            return Err(Wrong::parameter("cache_valid_time", "says nothing when `update_cache` is false"));
+            return Err(ParamError::parameter("cache_valid_time", "says nothing when `update_cache` is false"));
         }
         (Some(Flag(false)), None) => Update::Never,
         (_, Some(seconds)) => Update::OlderThan(seconds),
@@ -103,25 +106,28 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 }
 
 /// Debian Policy 5.6.1 (names) and 5.6.12 (versions). Anything else, such as a name that begins with `-`, would mean something to apt-get.
-fn wanted(text: &str) -> Result<Wanted, Wrong> {
+fn wanted(text: &str) -> Result<Wanted, ParamError> {
     let (name, version) = text.split_once('=').map_or((text, None), |(name, version)| (name, Some(version)));
     let (bare, architecture) = name.split_once(':').unwrap_or((name, "all"));
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     // A trailing `+` or `-` tells apt-get to install or remove, when no package has that very name.
     let named = bare.len() >= 2 && bare.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte)) && lower(bare.as_bytes()[0]);
     if !named || bare.ends_with('-') || architecture.is_empty() || !architecture.bytes().all(|byte| lower(byte) || byte == b'-') {
-        return Err(Wrong::parameter("name", format!("`{name}` is not the name of a Debian package")));
+        return Err(ParamError::parameter("name", format!("`{name}` is not the name of a Debian package")));
     }
     if let Some(version) = version
         && (version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~:*".contains(&byte)))
     {
-        return Err(Wrong::parameter("name", format!("`{version}` is not a version: write `{name}=1.2-3` or `{name}=1.2*`")));
+        return Err(ParamError::parameter(
+            "name",
+            format!("`{version}` is not a version: write `{name}=1.2-3` or `{name}=1.2*`"),
+        ));
     }
     Ok(Wanted { name: name.to_owned(), version: version.map(str::to_owned) })
 }
 
 impl Resource for Apt {
-    fn far_reaching(&self) -> bool {
+    fn may_satisfy_later_tasks(&self) -> bool {
         true
     }
 
@@ -131,7 +137,7 @@ impl Resource for Apt {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let mut diff = Diff::none();
         let mut names = Vec::new();
         let mut replaces = false;

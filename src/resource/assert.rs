@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Files, Is, Kind, Resource, Verdict, Wrong, decode};
+use super::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode};
 use crate::question::{Questions, Unanswered};
 
 pub(super) const KIND: Kind = Kind {
@@ -38,11 +38,11 @@ struct Assert {
     success_msg: Option<String>,
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let Parameters { that, fail_msg, success_msg } = decode(parameters)?;
     let claims: Vec<Claim> = decode(if that.is_object() { Value::Array(vec![that]) } else { that })?;
     if claims.is_empty() {
-        return Err(Wrong::parameter("that", "give at least one expression"));
+        return Err(ParamError::parameter("that", "give at least one expression"));
     }
     Ok(Box::new(Assert { claims, fail_msg, success_msg }))
 }
@@ -50,7 +50,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 impl Resource for Assert {
     fn questions(&self, _: &mut Questions) {}
 
-    fn compare(&self, _: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, _: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         Ok(match (self.claims.iter().find(|claim| !claim.holds), &self.fail_msg) {
             (None, _) => Verdict::Converged { note: self.success_msg.clone() },
             (Some(_), Some(message)) => Verdict::Refused(message.clone()),
@@ -68,7 +68,7 @@ mod tests {
     fn compare(parameters: Value) -> Verdict {
         let answers = Answers::default();
         let resource = from_parameters(parameters, &mut NoFiles).unwrap();
-        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     #[test]

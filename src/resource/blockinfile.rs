@@ -5,12 +5,12 @@ use std::{iter, ops::RangeInclusive};
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong,
+    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, Verdict,
     access::Access,
     content::FileContent,
     decode,
     edit::{Edited, EditedFile, Pieces, bare, lines},
-    lineinfile::Place,
+    lineinfile::InsertPosition,
 };
 use crate::{
     question::{Questions, Unanswered, account::AccountName},
@@ -111,7 +111,7 @@ struct BlockInFile {
     marks: Marks,
     /// The marks of former markers: a block between them becomes the block.
     former: Vec<Marks>,
-    place: Place,
+    place: InsertPosition,
     append_newline: bool,
     prepend_newline: bool,
 }
@@ -124,17 +124,17 @@ struct Marks {
 }
 
 impl Marks {
-    fn new(parameter: &str, marker: &str, given: &Parameters) -> Result<Self, Wrong> {
+    fn new(parameter: &str, marker: &str, parameters: &Parameters) -> Result<Self, ParamError> {
         if !marker.contains("{mark}") {
             let message = "say with `{mark}` where BEGIN and END go; without it the block cannot be found again";
-            return Err(Wrong::parameter(parameter, message));
+            return Err(ParamError::parameter(parameter, message));
         }
-        let [begin, end] = [&given.marker_begin, &given.marker_end].map(|word| marker.replace("{mark}", word));
+        let [begin, end] = [&parameters.marker_begin, &parameters.marker_end].map(|word| marker.replace("{mark}", word));
         if begin.contains(['\n', '\r']) || end.contains(['\n', '\r']) {
-            return Err(Wrong::parameter(parameter, "must be one line"));
+            return Err(ParamError::parameter(parameter, "must be one line"));
         }
         if begin == end {
-            return Err(Wrong::parameter("marker_end", "must differ from `marker_begin`"));
+            return Err(ParamError::parameter("marker_end", "must differ from `marker_begin`"));
         }
         Ok(Self { begin, end })
     }
@@ -156,32 +156,33 @@ impl Marks {
 }
 
 impl BlockInFile {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        let marks = Marks::new("marker", &given.marker, &given)?;
-        let former = given.was.0.iter().map(|marker| Marks::new("was", marker, &given)).collect::<Result<Vec<_>, _>>()?;
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
+        let marks = Marks::new("marker", &parameters.marker, &parameters)?;
+        let former =
+            parameters.was.0.iter().map(|marker| Marks::new("was", marker, &parameters)).collect::<Result<Vec<_>, _>>()?;
         if former.contains(&marks) {
-            return Err(Wrong::parameter("was", "names the present `marker`; name the markers that it replaces"));
+            return Err(ParamError::parameter("was", "names the present `marker`; name the markers that it replaces"));
         }
-        let mut bytes = if given.state == State::Absent { Vec::new() } else { given.block.as_tokens().to_vec() };
+        let mut bytes = if parameters.state == State::Absent { Vec::new() } else { parameters.block.as_tokens().to_vec() };
         if bytes.last().is_some_and(|last| *last != b'\n') {
             bytes.push(b'\n');
         }
         let holds = |mark: &str| bytes.split(|byte| *byte == b'\n').any(|line| line == mark.as_bytes());
         if iter::once(&marks).chain(&former).any(|marks| holds(&marks.begin) || holds(&marks.end)) {
-            return Err(Wrong::parameter("block", "holds its own mark as a line; choose another `marker`"));
+            return Err(ParamError::parameter("block", "holds its own mark as a line; choose another `marker`"));
         }
         let block = Sealed::from(bytes);
-        let access = Access { owner: given.owner, group: given.group, mode: given.mode };
-        let (validate, backup) = (given.validate, given.backup.0);
-        let file = FileContent { access, validate, backup, ..FileContent::new(given.path, block.clone()) };
+        let access = Access { owner: parameters.owner, group: parameters.group, mode: parameters.mode };
+        let (validate, backup) = (parameters.validate, parameters.backup.0);
+        let file = FileContent { access, validate, backup, ..FileContent::new(parameters.path, block.clone()) };
         Ok(Self {
-            file: EditedFile::new(file, given.create.0)?,
+            file: EditedFile::new(file, parameters.create.0)?,
             block,
             marks,
             former,
-            place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
-            append_newline: given.append_newline.0,
-            prepend_newline: given.prepend_newline.0,
+            place: InsertPosition::new(parameters.insertafter.as_deref(), parameters.insertbefore.as_deref())?,
+            append_newline: parameters.append_newline.0,
+            prepend_newline: parameters.prepend_newline.0,
         })
     }
 
@@ -226,9 +227,11 @@ impl BlockInFile {
     fn insertion(&self, old: &str, lines: &[&str]) -> usize {
         let breaks_until = |end: usize| old[..end].bytes().filter(|byte| *byte == b'\n').count();
         let number = match &self.place {
-            Place::After(pattern) if pattern.multi_line => pattern.find(old).map(|(_, end)| breaks_until(end) + 1),
-            Place::Before(pattern) if pattern.multi_line => pattern.find(old).map(|(start, _)| breaks_until(start)),
-            place @ (Place::Begin | Place::End | Place::After(_) | Place::Before(_)) => place.among(lines, false),
+            InsertPosition::After(pattern) if pattern.multi_line => pattern.find(old).map(|(_, end)| breaks_until(end) + 1),
+            InsertPosition::Before(pattern) if pattern.multi_line => pattern.find(old).map(|(start, _)| breaks_until(start)),
+            place @ (InsertPosition::Begin | InsertPosition::End | InsertPosition::After(_) | InsertPosition::Before(_)) => {
+                place.among(lines, false)
+            }
         };
         number.map_or(lines.len(), |number| number.min(lines.len()))
     }
@@ -239,7 +242,7 @@ impl Resource for BlockInFile {
         self.file.questions(ask);
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         self.file.compare(is, |old| self.edited(old.unwrap_or_default()))
     }
 

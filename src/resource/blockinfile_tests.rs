@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     question::{
         Answers,
-        path::{Entry, File, Found, Look, PathState},
+        path::{Entry, File, PathInfo, PathQuery, PathState},
     },
     resource::{
-        Is, RemotePath, Verdict, Wrong,
+        NodeState, ParamError, RemotePath, Verdict,
         content::tests::{resource, roots, shown},
         edit::tests::Scratch,
         trial,
@@ -40,7 +40,7 @@ fn marked(text: &str) -> String {
 
 fn wrong(parameters: Value) -> String {
     match resource("blockinfile", parameters) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     }
 }
@@ -181,12 +181,15 @@ fn a_secret_in_the_block_never_shows() {
             sha256: None,
         });
         let mut answers = Answers::default();
-        answers.set::<PathState>(Look::content(&RemotePath::new("/etc/x").unwrap()), Ok(Found { entry, parent_exists: true }));
+        answers.set::<PathState>(
+            PathQuery::content(&RemotePath::new("/etc/x").unwrap()),
+            Ok(PathInfo { entry, parent_exists: true }),
+        );
         let mut secrets = SecretValues::default();
         if let Some(value) = value {
             secrets.insert(key.clone(), Secret::new(value.into()));
         }
-        task.compare(&Is { answers: &answers, secrets: &secrets }).unwrap()
+        task.compare(&NodeState { answers: &answers, secrets: &secrets }).unwrap()
     };
     assert_eq!(shown(&verdict(marked("hunter2\n<key s3cret\n>"), Some("s3cret"))), "converged");
     let changed = verdict(marked("hunter2\n<key old-one\n>"), Some("s3cret"));

@@ -2,12 +2,12 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Diff, Is, Verdict, content::hex, diff::Line, put::PUT_FILE, unit_functions::UNIT};
+use super::{Change, Diff, NodeState, Verdict, content::hex, diff::Line, put::PUT_FILE, unit_functions::UNIT};
 use crate::{
     pg,
     question::{
         Unanswered,
-        pg_cluster::{self, Cluster, ETC, Found, Look, PgCluster, Server},
+        pg_cluster::{self, Cluster, ClusterInfo, ClusterQuery, ETC, PgCluster, ServerAnswer},
     },
     resource::Mode,
     script::Script,
@@ -44,18 +44,18 @@ pub(super) enum FileKind {
 /// What is at hand for a comparison, or the verdict where there is nothing to compare with.
 pub(super) enum Known<'a> {
     /// The cluster, and the directory of its configuration.
-    Cluster(&'a Found, String),
+    Cluster(&'a ClusterInfo, String),
     /// There is none, or too many.
     Settled(Box<Verdict>),
 }
 
 impl ClusterFile {
-    pub(super) fn look(&self, sql: String) -> Look {
-        Look { cluster: self.cluster.clone(), file: self.file.clone(), sql }
+    pub(super) fn look(&self, sql: String) -> ClusterQuery {
+        ClusterQuery { cluster: self.cluster.clone(), file: self.file.clone(), sql }
     }
 
     /// Finds the cluster.
-    pub(super) fn known<'a>(&self, is: &Is<'a>, look: &Look) -> Result<Known<'a>, Unanswered> {
+    pub(super) fn known<'a>(&self, is: &NodeState<'a>, look: &ClusterQuery) -> Result<Known<'a>, Unanswered> {
         let found = is.answers.get::<PgCluster>(look)?;
         let name = &self.cluster.name;
         Ok(match found.versions.as_slice() {
@@ -73,7 +73,7 @@ impl ClusterFile {
     }
 
     /// What differs in the file itself, in a few words.
-    pub(super) fn differences(&self, file: Option<&pg_cluster::File>) -> Vec<String> {
+    pub(super) fn differences(&self, file: Option<&pg_cluster::ConfigFile>) -> Vec<String> {
         let Some(file) = file else { return vec!["create".to_owned()] };
         let mut differences = Vec::new();
         if !file.regular {
@@ -91,7 +91,7 @@ impl ClusterFile {
     }
 
     /// The change; whatever of it is done already is done again without harm.
-    pub(super) fn change(&self, file: Option<&pg_cluster::File>, is: &Is<'_>, summary: &str) -> Change {
+    pub(super) fn change(&self, file: Option<&pg_cluster::ConfigFile>, is: &NodeState<'_>, summary: &str) -> Change {
         let before = file.filter(|file| file.regular);
         let mut diff = Diff::of_text(before.map(|file| file.content.as_slice()), &Sealed::from(self.text.as_str()), is.secrets);
         if let Some(file) = before {
@@ -113,7 +113,7 @@ impl ClusterFile {
     fn script(&self) -> Script {
         let names: Vec<String> = self.names.iter().map(|name| pg::literal(name)).collect();
         Script::new(APPLY)
-            .using(pg::SHELL)
+            .using(pg::SHELL_FUNCTIONS)
             .using(PUT_FILE)
             .using(UNIT)
             .args([ETC, "/var/run/postgresql", "/usr/lib/postgresql"])
@@ -136,7 +136,7 @@ impl ClusterFile {
 const OWNER: &str = "postgres:postgres";
 
 /// When a file is as wanted but its server does not answer: what an earlier task may start, or else the failure.
-pub(super) fn without_server(file: &ClusterFile, is: &Is<'_>, found: &Found, directory: &str, why: &str) -> Verdict {
+pub(super) fn without_server(file: &ClusterFile, is: &NodeState<'_>, found: &ClusterInfo, directory: &str, why: &str) -> Verdict {
     let differences = file.differences(found.file.as_ref());
     let start = if file.restart { "start" } else { "without a server to read it" };
     if differences.is_empty() {
@@ -147,10 +147,10 @@ pub(super) fn without_server(file: &ClusterFile, is: &Is<'_>, found: &Found, dir
 }
 
 /// The row that the server gave.
-pub(super) fn row<T: serde::de::DeserializeOwned>(server: &Server) -> Result<Result<T, &str>, Unanswered> {
+pub(super) fn row<T: serde::de::DeserializeOwned>(server: &ServerAnswer) -> Result<Result<T, &str>, Unanswered> {
     match server {
-        Server::Mute(why) => Ok(Err(why)),
-        Server::Said(value) => match serde_json::from_value(value.clone()) {
+        ServerAnswer::Unavailable(why) => Ok(Err(why)),
+        ServerAnswer::Row(value) => match serde_json::from_value(value.clone()) {
             Ok(row) => Ok(Ok(row)),
             Err(_) => Err(Unanswered("PostgreSQL gave a row of another shape".into())),
         },
@@ -327,9 +327,9 @@ pub(super) mod tests {
         }
 
         fn run_script(&self, script: &Script, file: &ClusterFile) -> trial::Done {
-            let place = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
+            let span = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
             let text = script.render().unwrap();
-            let text = text.replacen(ETC, &place("etc"), 1).replacen("/var/run/postgresql", &place("run"), 1);
+            let text = text.replacen(ETC, &span("etc"), 1).replacen("/var/run/postgresql", &span("run"), 1);
             let text: &'static str = Box::leak(text.into_boxed_str());
             trial::run(&Script::new(text).input(file.text.as_str()), self.0.path())
         }
@@ -464,8 +464,9 @@ pub(super) mod tests {
         let node = Node::new(true);
         let shared = ClusterFile { shared: true, ..rules() };
         let compared = |content: &str| {
-            let file = pg_cluster::File { content: content.into(), mode: Mode(0o640), owner: OWNER.into(), regular: true };
-            let is = Is { answers: &crate::question::Answers::default(), secrets: &crate::secret::SecretValues::default() };
+            let file = pg_cluster::ConfigFile { content: content.into(), mode: Mode(0o640), owner: OWNER.into(), regular: true };
+            let is =
+                NodeState { answers: &crate::question::Answers::default(), secrets: &crate::secret::SecretValues::default() };
             shared.change(Some(&file), &is, "content").script
         };
         let done = node.run_script(&compared("somebody else's\n"), &shared);

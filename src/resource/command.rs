@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Segment, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Segment, Verdict, decode};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -87,16 +87,16 @@ enum Done {
     Otherwise,
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user, environment } =
         decode(parameters)?;
     let text = match (cmd, argv) {
         (Some(cmd), None) if !cmd.trim().is_empty() => cmd,
         (None, Some(argv)) if !argv.is_empty() => joined(&argv)?,
-        (Some(_), Some(_)) => return Err(Wrong::parameter("argv", "give either `cmd` or `argv`")),
-        (Some(_), None) => return Err(Wrong::parameter("cmd", "is empty")),
-        (None, Some(_)) => return Err(Wrong::parameter("argv", "is empty")),
-        (None, None) => return Err(Wrong::parameter("", "give `cmd` (a line of shell) or `argv` (a list of words)")),
+        (Some(_), Some(_)) => return Err(ParamError::parameter("argv", "give either `cmd` or `argv`")),
+        (Some(_), None) => return Err(ParamError::parameter("cmd", "is empty")),
+        (None, Some(_)) => return Err(ParamError::parameter("argv", "is empty")),
+        (None, None) => return Err(ParamError::parameter("", "give `cmd` (a line of shell) or `argv` (a list of words)")),
     };
     let environment = assignments(&environment)?;
     let in_environment = |text: String| format!("{environment}{}", if environment.is_empty() { text } else { quoted(&text) });
@@ -113,16 +113,16 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     .flatten()
     .collect();
     if guards.len() + usize::from(reads.0) != 1 {
-        return Err(Wrong::parameter(
+        return Err(ParamError::parameter(
             "",
             "give exactly one of `creates`, `removes`, `unless`, `only_if` (how to know that it is done), or `reads: true` (it changes nothing)",
         ));
     }
     if reads.0 && stdin.is_some() {
-        return Err(Wrong::parameter("stdin", "a command that only reads gets no input"));
+        return Err(ParamError::parameter("stdin", "a command that only reads gets no input"));
     }
     if !reads.0 && ok_rc.is_some() {
-        return Err(Wrong::parameter("ok_rc", "is for `reads: true`; a command that changes something must end with 0"));
+        return Err(ParamError::parameter("ok_rc", "is for `reads: true`; a command that changes something must end with 0"));
     }
     let when = match guards.into_iter().next() {
         Some((key, done)) => When::Guarded { key, done },
@@ -134,8 +134,8 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 
 /// `exec env NAME=VALUE… /bin/sh -c `, to go before a quoted line of shell: the values are data, and only that line's process has them.
 /// Empty without variables.
-fn assignments(environment: &Map<String, Value>) -> Result<String, Wrong> {
-    let wrong = |name: &str, message: String| Wrong::Parameter {
+fn assignments(environment: &Map<String, Value>) -> Result<String, ParamError> {
+    let wrong = |name: &str, message: String| ParamError::Parameter {
         path: vec![Segment::Key("environment".to_owned()), Segment::Key(name.to_owned())],
         message,
     };
@@ -168,17 +168,17 @@ fn quoted(text: &str) -> String {
     quote(text).unwrap_or_else(|_| text.to_owned())
 }
 
-fn joined(argv: &[String]) -> Result<String, Wrong> {
+fn joined(argv: &[String]) -> Result<String, ParamError> {
     let mut text = String::from("exec");
     for word in argv {
-        let word = quote(word).map_err(|error| Wrong::parameter("argv", error.to_string()))?;
+        let word = quote(word).map_err(|error| ParamError::parameter("argv", error.to_string()))?;
         let _ = write!(text, " {word}");
     }
     Ok(text)
 }
 
 impl Resource for Command {
-    fn far_reaching(&self) -> bool {
+    fn may_satisfy_later_tasks(&self) -> bool {
         true
     }
 
@@ -188,14 +188,14 @@ impl Resource for Command {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         match &self.when {
             When::Reads { fine, key } => {
                 let answer = is.answers.get::<Guard>(key)?;
                 Ok(match &answer.missing {
                     Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
                     None if fine.contains(&answer.status) => Verdict::CONVERGED,
-                    None => Verdict::Refused(self.complaint(answer)),
+                    None => Verdict::Refused(self.describe_failure(answer)),
                 })
             }
             When::Guarded { key, done } => {
@@ -213,7 +213,7 @@ impl Resource for Command {
         self.stdin.secrets()
     }
 
-    fn register(&self, is: &Is<'_>) -> Option<Value> {
+    fn register(&self, is: &NodeState<'_>) -> Option<Value> {
         match &self.when {
             When::Reads { key, .. } => is.answers.get::<Guard>(key).ok().map(registered),
             When::Guarded { .. } => None,
@@ -236,13 +236,13 @@ impl Command {
         Change::new("run", script).diff(diff)
     }
 
-    fn complaint(&self, answer: &GuardAnswer) -> String {
-        let mut complaint = format!("`{}` ended with exit status {}", self.text, answer.status);
+    fn describe_failure(&self, answer: &GuardAnswer) -> String {
+        let mut message = format!("`{}` ended with exit status {}", self.text, answer.status);
         let stderr = String::from_utf8_lossy(&answer.stderr);
         if let Some(line) = stderr.lines().rfind(|line| !line.trim().is_empty()) {
-            let _ = write!(complaint, ": {}", line.trim());
+            let _ = write!(message, ": {}", line.trim());
         }
-        complaint
+        message
     }
 }
 
@@ -272,8 +272,8 @@ mod tests {
 
     fn command(parameters: Value) -> Result<Box<dyn Resource>, String> {
         from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
-            Wrong::Parameter { message, .. } => message,
-            Wrong::File(_) => unreachable!(),
+            ParamError::Parameter { message, .. } => message,
+            ParamError::File(_) => unreachable!(),
         })
     }
 
@@ -284,7 +284,7 @@ mod tests {
         let composed = questions.compose("f00d").unwrap();
         let done = run(&Script::new("eval \"$1\"").arg(composed.script()), Path::new("/nonexistent"));
         let answers = composed.read(&done.stdout);
-        let is = Is { answers: &answers, secrets: &SecretValues::default() };
+        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
         (resource.compare(&is).unwrap(), resource.register(&is))
     }
 
@@ -407,7 +407,7 @@ mod tests {
     fn a_guard_without_an_answer_is_a_failure() {
         let resource = command(json!({"cmd": "true", "creates": "/x"})).unwrap();
         let answers = Answers::default();
-        assert!(resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+        assert!(resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
     }
 
     #[test]

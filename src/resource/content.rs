@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Is, Mode, RemotePath, Resource, Verdict, Wrong,
+    Change, Diff, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     diff::Line,
     put::{Backup, Put, set_access},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     question::{
         Questions, Unanswered,
-        path::{Attributes, Entry, File, Found, Look, MOST_BYTES, PathState},
+        path::{Attributes, Entry, File, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
     secret::{Sealed, SecretRef},
 };
@@ -49,12 +49,12 @@ impl FileContent {
     ///
     /// # Errors
     /// Placed at the parameter `dest`, `mode` or `validate`.
-    pub fn checked(self) -> Result<Self, Wrong> {
+    pub fn checked(self) -> Result<Self, ParamError> {
         // What a file there says is not what was written, and its size is no size.
         for kernel in ["/proc", "/sys", "/dev"] {
             if self.path.as_str() == kernel || self.path.as_str().starts_with(&format!("{kernel}/")) {
                 let message = format!("`{}` is the kernel's, not a file; use `sysctl` or `command`", self.path);
-                return Err(Wrong::parameter("dest", message));
+                return Err(ParamError::parameter("dest", message));
             }
         }
         if let Some(mode) = self.access.mode
@@ -63,23 +63,23 @@ impl FileContent {
         {
             let message =
                 format!("the file holds a secret: mode {} lets every user at it; say \"0600\" or \"0640\"", mode.octal());
-            return Err(Wrong::parameter("mode", message));
+            return Err(ParamError::parameter("mode", message));
         }
         match &self.validate {
             Some(command) if !command.contains("%s") => {
-                Err(Wrong::parameter("validate", "say where the file's path goes with `%s`"))
+                Err(ParamError::parameter("validate", "say where the file's path goes with `%s`"))
             }
-            Some(command) if quoted(command) => Err(Wrong::parameter("validate", "write `%s` without quotes around it")),
+            Some(command) if quoted(command) => Err(ParamError::parameter("validate", "write `%s` without quotes around it")),
             Some(_) | None => Ok(self),
         }
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> PathQuery {
         let longest = self.content.as_tokens().len() + self.content.secrets().len() * LONGEST_SECRET;
-        if longest > MOST_BYTES { Look::checksum(&self.path) } else { Look::content(&self.path) }
+        if longest > MOST_BYTES { PathQuery::checksum(&self.path) } else { PathQuery::content(&self.path) }
     }
 
-    fn same(&self, is: &Is<'_>, file: &File) -> Result<bool, Unanswered> {
+    fn same(&self, is: &NodeState<'_>, file: &File) -> Result<bool, Unanswered> {
         let Ok(wanted) = self.content.reveal(is.secrets) else { return Ok(false) };
         if u64::try_from(wanted.len()).ok() != Some(file.size) {
             return Ok(false);
@@ -100,7 +100,7 @@ impl FileContent {
         access
     }
 
-    fn text_diff(&self, is: &Is<'_>, before: Option<&File>) -> Vec<Line> {
+    fn text_diff(&self, is: &NodeState<'_>, before: Option<&File>) -> Vec<Line> {
         let after = self.content.as_tokens();
         let old = before.map(|file| file.content.as_deref().filter(|content| is_text(content)));
         match old {
@@ -117,7 +117,7 @@ impl FileContent {
         }
     }
 
-    fn verdict(&self, is: &Is<'_>, found: &Found, before: Before<'_>) -> Result<Verdict, Unanswered> {
+    fn verdict(&self, is: &NodeState<'_>, found: &PathInfo, before: Before<'_>) -> Result<Verdict, Unanswered> {
         let file = match before {
             Before::File(file) => Some(file),
             Before::Nothing | Before::Link(_) => None,
@@ -176,8 +176,8 @@ impl Resource for FileContent {
         self.access.questions(ask);
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        self.judge(is, is.answers.get::<PathState>(&self.look())?)
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        self.evaluate(is, is.answers.get::<PathState>(&self.look())?)
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -187,7 +187,7 @@ impl Resource for FileContent {
 
 impl FileContent {
     /// As [`Resource::compare`], with what is at the path.
-    pub(super) fn judge(&self, is: &Is<'_>, found: &Found) -> Result<Verdict, Unanswered> {
+    pub(super) fn evaluate(&self, is: &NodeState<'_>, found: &PathInfo) -> Result<Verdict, Unanswered> {
         if !self.force && found.entry != Entry::Absent {
             return Ok(Verdict::CONVERGED);
         }

@@ -53,7 +53,7 @@ pub(in crate::resource) fn rendered(verdict: &Verdict) -> String {
 }
 
 /// A resource by the name of its kind.
-pub(in crate::resource) fn resource(kind: &str, parameters: Value) -> Result<Box<dyn Resource>, Wrong> {
+pub(in crate::resource) fn resource(kind: &str, parameters: Value) -> Result<Box<dyn Resource>, ParamError> {
     let kind = KINDS.iter().find(|known| known.name == kind).unwrap();
     (kind.decode)(parameters, &mut NoFiles)
 }
@@ -78,12 +78,12 @@ fn link(leads_to: Option<Entry>) -> Entry {
 fn verdict_with(resource: &dyn Resource, entry: &Entry, parent_exists: bool, values: &SecretValues) -> Verdict {
     let path = RemotePath::new("/etc/x").unwrap();
     let mut answers = Answers::default();
-    for look in [Look::content(&path), Look::checksum(&path)] {
-        answers.set::<PathState>(look, Ok(Found { entry: entry.clone(), parent_exists }));
+    for look in [PathQuery::content(&path), PathQuery::checksum(&path)] {
+        answers.set::<PathState>(look, Ok(PathInfo { entry: entry.clone(), parent_exists }));
     }
     answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
     answers.set::<Group>(AccountName::new("redis").unwrap(), Ok(None));
-    resource.compare(&Is { answers: &answers, secrets: values }).unwrap()
+    resource.compare(&NodeState { answers: &answers, secrets: values }).unwrap()
 }
 
 fn copied(parameters: &Value, entry: &Entry) -> Verdict {
@@ -103,7 +103,7 @@ fn templated(mode: Option<&str>, entry: &Entry, value: Option<&str>) -> Verdict 
 
 fn wrong(kind: &str, parameters: Value) -> String {
     match resource(kind, parameters) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     }
 }
@@ -223,7 +223,7 @@ fn bytes_that_are_not_text_are_counted() {
 #[test]
 fn an_unanswered_question_is_not_nothing_to_do() {
     let resource = resource("copy", json!({"dest": "/etc/x", "content": "a"})).unwrap();
-    let is = Is { answers: &Answers::default(), secrets: &SecretValues::default() };
+    let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
     assert!(resource.compare(&is).is_err());
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Files, Flag, Kind, Mode, RemotePath, Resource, Wrong, access::Access, content::FileContent, decode};
+use super::{Files, Flag, Kind, Mode, ParamError, RemotePath, Resource, access::Access, content::FileContent, decode};
 use crate::{question::account::AccountName, secret::Sealed};
 
 /// How the loader sees it.
@@ -37,13 +37,13 @@ fn yes() -> Flag {
     Flag(true)
 }
 
-fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
     let content = match (given.src, given.content) {
-        (Some(src), None) => files.file(&src).map(Sealed::from).map_err(|wrong| Wrong::File(Box::new(wrong)))?,
+        (Some(src), None) => files.file(&src).map(Sealed::from).map_err(|wrong| ParamError::File(Box::new(wrong)))?,
         (None, Some(content)) => content,
-        (Some(_), Some(_)) => return Err(Wrong::parameter("content", "give either `src` or `content`")),
-        (None, None) => return Err(Wrong::parameter("", "give `src`, a file of the role, or `content`, a text")),
+        (Some(_), Some(_)) => return Err(ParamError::parameter("content", "give either `src` or `content`")),
+        (None, None) => return Err(ParamError::parameter("", "give `src`, a file of the role, or `content`, a text")),
     };
     let file = FileContent {
         path: given.dest,

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Is, Kind, Mode, OneOrMany, RemotePath, Resource, Verdict, Wrong, apt_functions::APT, decode,
-    put::PUT_FILE,
+    Change, Diff, Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, Verdict, apt_functions::APT,
+    decode, put::PUT_FILE,
 };
 use crate::{
     question::{
         Questions, Unanswered,
-        path::{File, Look, PathState},
+        path::{File, PathQuery, PathState},
     },
     script::{RUN_DIRECTORY, Script},
     secret::Sealed,
@@ -90,21 +90,21 @@ enum Key {
     Inline(String),
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let parameters: Parameters = decode(parameters)?;
     Ok(Box::new(repository(parameters, "/etc/apt")?))
 }
 
-fn repository(parameters: Parameters, etc: &str) -> Result<Repository, Wrong> {
+fn repository(parameters: Parameters, etc: &str) -> Result<Repository, ParamError> {
     let name = parameters.name.clone();
     // apt ignores files with other names in silence (sources.list(5)).
     if name.is_empty()
         || name.starts_with('.')
         || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     {
-        return Err(Wrong::parameter("name", "becomes a file name that apt reads: letters, digits, `_`, `-` and `.` only"));
+        return Err(ParamError::parameter("name", "becomes a file name that apt reads: letters, digits, `_`, `-` and `.` only"));
     }
-    let path = |text: String| RemotePath::new(&text).map_err(|message| Wrong::parameter("name", message));
+    let path = |text: String| RemotePath::new(&text).map_err(|message| ParamError::parameter("name", message));
     Ok(Repository {
         sources: path(format!("{etc}/sources.list.d/{name}.sources"))?,
         armoured: path(format!("{etc}/keyrings/{name}.asc"))?,
@@ -118,12 +118,12 @@ fn repository(parameters: Parameters, etc: &str) -> Result<Repository, Wrong> {
     })
 }
 
-fn wanted(parameters: Parameters) -> Result<Wanted, Wrong> {
+fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
     let Parameters { name, types, uris, suites, components, architectures, signed_by, enabled, state: _ } = parameters;
     let enabled = enabled.is_none_or(|flag| flag.0);
     let types = if types.0.is_empty() { vec!["deb".to_owned()] } else { types.0 };
     if let Some(wrong) = types.iter().find(|word| !matches!(word.as_str(), "deb" | "deb-src")) {
-        return Err(Wrong::parameter("types", format!("`{wrong}` is neither `deb` nor `deb-src`")));
+        return Err(ParamError::parameter("types", format!("`{wrong}` is neither `deb` nor `deb-src`")));
     }
     let exact = suites.0.iter().all(|suite| suite.ends_with('/'));
     let mut body = format!("X-Repolib-Name: {name}\n");
@@ -138,13 +138,13 @@ fn wanted(parameters: Parameters) -> Result<Wanted, Wrong> {
         ("Architectures", "architectures", &architectures.0, false),
     ] {
         if words.is_empty() && needed {
-            return Err(Wrong::parameter(parameter, "is missing"));
+            return Err(ParamError::parameter(parameter, "is missing"));
         }
         if words
             .iter()
             .any(|word| word.is_empty() || word.contains(|sign: char| sign.is_whitespace() || sign.is_control() || sign == ','))
         {
-            return Err(Wrong::parameter(parameter, "holds an empty word or a blank; give several as a list"));
+            return Err(ParamError::parameter(parameter, "holds an empty word or a blank; give several as a list"));
         }
         if !words.is_empty() {
             let _ = writeln!(body, "{key}: {}", words.join(" "));
@@ -154,8 +154,8 @@ fn wanted(parameters: Parameters) -> Result<Wanted, Wrong> {
     Ok(Wanted { body, key, enabled })
 }
 
-fn key(signed_by: &str) -> Result<Key, Wrong> {
-    let wrong = |message: String| Err(Wrong::parameter("signed_by", message));
+fn key(signed_by: &str) -> Result<Key, ParamError> {
+    let wrong = |message: String| Err(ParamError::parameter("signed_by", message));
     let text = signed_by.trim();
     if text.contains("PRIVATE KEY") {
         return wrong("is a private key; give the public one".to_owned());
@@ -165,7 +165,7 @@ fn key(signed_by: &str) -> Result<Key, Wrong> {
         return if whole { Ok(Key::Inline(format!("{text}\n"))) } else { wrong("is not a whole armoured public key".to_owned()) };
     }
     if text.starts_with('/') {
-        let path = RemotePath::new(text).map_err(|message| Wrong::parameter("signed_by", message))?;
+        let path = RemotePath::new(text).map_err(|message| ParamError::parameter("signed_by", message))?;
         if path.as_str().contains(char::is_whitespace) {
             return wrong("apt takes a blank in a path for the end of it".to_owned());
         }
@@ -182,15 +182,15 @@ fn key(signed_by: &str) -> Result<Key, Wrong> {
 impl Resource for Repository {
     fn questions(&self, ask: &mut Questions) {
         for path in [&self.sources, &self.armoured, &self.binary] {
-            ask.ask::<PathState>(Look::content(path));
+            ask.ask::<PathState>(PathQuery::content(path));
         }
         if let Some(Wanted { key: Key::Path(path), .. }) = &self.wanted {
-            ask.ask::<PathState>(Look::content(path));
+            ask.ask::<PathState>(PathQuery::content(path));
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let file = |path| is.answers.get::<PathState>(&Look::content(path))?.file(path);
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let file = |path| is.answers.get::<PathState>(&PathQuery::content(path))?.file(path);
         let (sources, armoured, binary) = (file(&self.sources)?, file(&self.armoured)?, file(&self.binary)?);
         let Some(wanted) = &self.wanted else {
             return Ok(self.removal(&[(&self.sources, sources), (&self.armoured, armoured), (&self.binary, binary)]));
@@ -263,7 +263,7 @@ fn trouble(path: &RemotePath, file: &File) -> Option<String> {
 
 impl Repository {
     fn installation(&self, wanted: &Wanted) -> Script {
-        let (kind, place, input) = match &wanted.key {
+        let (kind, span, input) = match &wanted.key {
             Key::Url(url) => ("url", url.as_str(), Sealed::default()),
             Key::Path(path) => ("path", path.as_str(), Sealed::default()),
             Key::Inline(key) => ("inline", "", Sealed::from(key.as_str())),
@@ -272,7 +272,7 @@ impl Repository {
             .using(APT)
             .using(PUT_FILE)
             .args([self.name.as_str(), self.sources.as_str(), self.armoured.as_str(), self.binary.as_str()])
-            .args([wanted.body.as_str(), kind, place, if wanted.enabled { "verify" } else { "disabled" }])
+            .args([wanted.body.as_str(), kind, span, if wanted.enabled { "verify" } else { "disabled" }])
             .arg(self.run_directory.as_str())
             .input(input)
             .limit(LIMIT)

@@ -5,14 +5,14 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Is, Verdict, Wrong,
+    NodeState, ParamError, Verdict,
     content::{FileContent, hex},
     diff::Line,
 };
 use crate::{
     question::{
         Questions, Unanswered,
-        path::{Entry, Found, Look, MOST_BYTES, PathState},
+        path::{Entry, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
     resource::Resource as _,
     secret::{Sealed, SecretRef, holds_token},
@@ -43,20 +43,20 @@ impl EditedFile {
     ///
     /// # Errors
     /// Placed at `path`, `mode` or `validate`.
-    pub(super) fn new(file: FileContent, create: bool) -> Result<Self, Wrong> {
+    pub(super) fn new(file: FileContent, create: bool) -> Result<Self, ParamError> {
         // Ansible's modules follow links too: what is edited is the file that programs read.
         let file = FileContent { follow: true, ..file };
         let file = file.checked().map_err(|wrong| match wrong {
-            Wrong::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => {
-                Wrong::parameter("path", message)
+            ParamError::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => {
+                ParamError::parameter("path", message)
             }
-            wrong @ (Wrong::Parameter { .. } | Wrong::File(_)) => wrong,
+            wrong @ (ParamError::Parameter { .. } | ParamError::File(_)) => wrong,
         })?;
         Ok(Self { file, create })
     }
 
     pub(super) fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PathState>(Look::content(&self.file.path));
+        ask.ask::<PathState>(PathQuery::content(&self.file.path));
         self.file.access.questions(ask);
     }
 
@@ -69,11 +69,11 @@ impl EditedFile {
     /// An edit that makes nothing of nothing, as the absence of a line does, leaves a file that is not there alone.
     pub(super) fn compare(
         &self,
-        is: &Is<'_>,
+        is: &NodeState<'_>,
         edit: impl Fn(Option<&str>) -> Result<Option<Edited>, String>,
     ) -> Result<Verdict, Unanswered> {
         let path = &self.file.path;
-        let found = is.answers.get::<PathState>(&Look::content(path))?;
+        let found = is.answers.get::<PathState>(&PathQuery::content(path))?;
         let old = match found.seen(true) {
             Some(Entry::Absent) => None,
             Some(Entry::File(file)) => match &file.content {
@@ -88,7 +88,7 @@ impl EditedFile {
                 None => return Err(Unanswered(format!("the content of `{path}` did not arrive"))),
             },
             // The same words as for a whole file.
-            Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => return self.file.judge(is, found),
+            Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => return self.file.evaluate(is, found),
         };
         let text = match old.map(std::str::from_utf8).transpose() {
             Ok(text) if !text.is_some_and(holds_token) => text,
@@ -108,8 +108,8 @@ impl EditedFile {
             None => Sealed::from(old.unwrap_or_default().to_vec()),
         };
         let makes_parents = self.create && !found.parent_exists;
-        let found = Found { parent_exists: found.parent_exists || self.create, ..found.clone() };
-        let verdict = FileContent { content, ..self.file.clone() }.judge(is, &found)?;
+        let found = PathInfo { parent_exists: found.parent_exists || self.create, ..found.clone() };
+        let verdict = FileContent { content, ..self.file.clone() }.evaluate(is, &found)?;
         if unchanged {
             return Ok(verdict);
         }
@@ -216,12 +216,12 @@ pub(super) mod tests {
             let name = parameters["path"].as_str().unwrap_or("x").to_owned();
             parameters["path"] = json!(self.path(&name).to_str().unwrap());
             let resource: Box<dyn Resource> = resource(kind, parameters).unwrap();
-            let look = Look::content(&RemotePath::new(self.path(&name).to_str().unwrap()).unwrap());
+            let look = PathQuery::content(&RemotePath::new(self.path(&name).to_str().unwrap()).unwrap());
             let done = trial::run(&PathState::script(&[&look]), self.0.path());
             let found = PathState::read(&[&look], &Output { status: done.status, stdout: done.stdout }).remove(0);
             let mut answers = Answers::default();
             answers.set::<PathState>(look, found);
-            resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+            resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
         }
 
         /// Does what a task asks for, asks again, and says what was done; nothing may be left to do.

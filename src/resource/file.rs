@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    Change, Diff, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     content::blocked_by,
     decode,
@@ -13,7 +13,7 @@ use crate::{
     question::{
         Questions, Unanswered,
         account::AccountName,
-        path::{Attributes, Entry, Found, Look, PathState},
+        path::{Attributes, Entry, PathInfo, PathQuery, PathState},
         tree::{Tree, TreeKey},
     },
     script::Script,
@@ -86,21 +86,21 @@ struct FileState {
     follow: bool,
 }
 
-fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
     let access = Access { owner: given.owner.clone(), group: given.group.clone(), mode: given.mode };
     if matches!(given.state, State::Absent | State::Link) && access != Access::default() {
         let culprit = [("owner", access.owner.is_some()), ("group", access.group.is_some()), ("mode", access.mode.is_some())];
         let name = culprit.iter().find(|(_, present)| *present).map_or("", |(name, _)| name);
         let what = if given.state == State::Link { "a link has no access of its own" } else { "what is absent has none" };
-        return Err(Wrong::parameter(name, format!("{what}; leave it out")));
+        return Err(ParamError::parameter(name, format!("{what}; leave it out")));
     }
     if given.state != State::Link {
         if given.src.is_some() {
-            return Err(Wrong::parameter("src", "goes with `state: link` only; to write a file use `copy` or `template`"));
+            return Err(ParamError::parameter("src", "goes with `state: link` only; to write a file use `copy` or `template`"));
         }
         if given.force.0 {
-            return Err(Wrong::parameter("force", "goes with `state: link` only"));
+            return Err(ParamError::parameter("force", "goes with `state: link` only"));
         }
     }
     if given.recurse.0 {
@@ -108,7 +108,7 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     }
     let wanted = match given.state {
         State::Absent if given.path.parent().as_str() == "/" => {
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "path",
                 format!("`{}` is no path to remove with all that is in it; name something in it", given.path),
             ));
@@ -120,16 +120,16 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
         State::Touch => Wanted::SomeFile(access),
         State::Link => match given.src {
             Some(target) if !target.is_empty() && !target.contains(['\0', '\n']) => Wanted::Link { target, force: given.force.0 },
-            Some(_) => return Err(Wrong::parameter("src", "is no path")),
-            None => return Err(Wrong::parameter("", "say with `src` what the link leads to")),
+            Some(_) => return Err(ParamError::parameter("src", "is no path")),
+            None => return Err(ParamError::parameter("", "say with `src` what the link leads to")),
         },
     };
     Ok(Box::new(FileState { path: given.path, wanted, follow: given.follow.0 }))
 }
 
 /// What does not go with `recurse`.
-fn check_recurse(given: &Parameters, access: &Access) -> Result<(), Wrong> {
-    let wrong = |name: &str, message: String| Err(Wrong::parameter(name, message));
+fn check_recurse(given: &Parameters, access: &Access) -> Result<(), ParamError> {
+    let wrong = |name: &str, message: String| Err(ParamError::parameter(name, message));
     if given.state != State::Directory {
         return wrong("recurse", "goes with `state: directory` only".to_owned());
     }
@@ -151,7 +151,7 @@ fn check_recurse(given: &Parameters, access: &Access) -> Result<(), Wrong> {
 
 impl Resource for FileState {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PathState>(Look::attributes(&self.path));
+        ask.ask::<PathState>(PathQuery::attributes(&self.path));
         match &self.wanted {
             Wanted::Directory(access) | Wanted::File(access) | Wanted::SomeFile(access) => access.questions(ask),
             Wanted::Tree(access) => {
@@ -162,8 +162,8 @@ impl Resource for FileState {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let found = is.answers.get::<PathState>(&Look::attributes(&self.path))?;
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let found = is.answers.get::<PathState>(&PathQuery::attributes(&self.path))?;
         match &self.wanted {
             Wanted::Nothing => Ok(self.nothing(found)),
             Wanted::Link { target, force } => Ok(self.link(found, target, *force)),
@@ -187,7 +187,7 @@ impl FileState {
         Verdict::Refused(format!("`{}` is {why}", self.path))
     }
 
-    fn nothing(&self, found: &Found) -> Verdict {
+    fn nothing(&self, found: &PathInfo) -> Verdict {
         if found.entry == Entry::Absent {
             return Verdict::CONVERGED;
         }
@@ -202,7 +202,7 @@ impl FileState {
         Verdict::Change(self.change("remove", diff, script).replacing(true))
     }
 
-    fn link(&self, found: &Found, target: &str, force: bool) -> Verdict {
+    fn link(&self, found: &PathInfo, target: &str, force: bool) -> Verdict {
         let before = match &found.entry {
             Entry::Absent => String::new(),
             Entry::Link(link) if link.target == target => return Verdict::CONVERGED,
@@ -223,7 +223,7 @@ impl FileState {
         blocked_by(&missing, self.change(summary, diff, script).replacing(!before.is_empty()))
     }
 
-    fn directory(&self, is: &Is<'_>, found: &Found, access: &Access) -> Result<Verdict, Unanswered> {
+    fn directory(&self, is: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {
         match found.seen(self.follow) {
             Some(Entry::Directory(actual)) => self.access(is, access, actual),
             Some(Entry::Absent) => {
@@ -243,7 +243,7 @@ impl FileState {
     }
 
     /// The directory is there: it and all that is in it.
-    fn whole_tree(&self, is: &Is<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
+    fn whole_tree(&self, is: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
         let AccessDifference { missing, mut diff, mut summary } = access.compare(is, Some(actual))?;
         let below = *is.answers.get::<Tree>(&self.tree(access))?;
         if below > 0 {
@@ -259,7 +259,7 @@ impl FileState {
         Ok(blocked_by(&missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
     }
 
-    fn file(&self, is: &Is<'_>, found: &Found, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
+    fn file(&self, is: &NodeState<'_>, found: &PathInfo, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
         match found.seen(self.follow) {
             Some(Entry::File(file)) => self.access(is, access, &file.attributes),
             Some(Entry::Absent) => {
@@ -283,7 +283,7 @@ impl FileState {
     }
 
     /// What is there is of the wanted kind.
-    fn access(&self, is: &Is<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
+    fn access(&self, is: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
         let AccessDifference { missing, diff, summary } = access.compare(is, Some(actual))?;
         if summary.is_empty() {
             return Ok(Verdict::CONVERGED);
@@ -302,7 +302,7 @@ impl FileState {
         }
     }
 
-    fn missing_parent(&self, found: &Found) -> Vec<String> {
+    fn missing_parent(&self, found: &PathInfo) -> Vec<String> {
         if found.parent_exists { Vec::new() } else { vec![format!("directory `{}`", self.path.parent())] }
     }
 }

@@ -19,9 +19,9 @@ use crate::{
 fn compared(parameters: Value, entry: Entry, parent_exists: bool) -> String {
     let resource = resource("file", parameters).unwrap();
     let mut answers = Answers::default();
-    answers.set::<PathState>(Look::attributes(&RemotePath::new("/opt/x").unwrap()), Ok(Found { entry, parent_exists }));
+    answers.set::<PathState>(PathQuery::attributes(&RemotePath::new("/opt/x").unwrap()), Ok(PathInfo { entry, parent_exists }));
     answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
-    shown(&resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap())
+    shown(&resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
 }
 
 fn directory() -> Entry {
@@ -151,7 +151,7 @@ fn what_is_in_the_way_is_refused_with_what_to_do() {
 #[test]
 fn wrong_parameters_say_what_to_do() {
     let wrong = |parameters| match from_parameters(parameters, &mut NoFiles) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     };
     let all = [
@@ -185,7 +185,7 @@ fn ask(resource: &dyn Resource) -> Verdict {
     resource.questions(&mut questions);
     let composed = questions.compose("f00dfeed").unwrap();
     let output = Command::new("sh").env("LC_ALL", "C").arg("-c").arg(composed.script()).output().unwrap();
-    resource.compare(&Is { answers: &composed.read(&output.stdout), secrets: &SecretValues::default() }).unwrap()
+    resource.compare(&NodeState { answers: &composed.read(&output.stdout), secrets: &SecretValues::default() }).unwrap()
 }
 
 fn run(verdict: &Verdict) -> Output {
@@ -258,7 +258,7 @@ fn tree_compared(parameters: Value, path: &Path) -> Verdict {
     let composed = questions.compose("f00d").unwrap();
     let done = crate::resource::trial::run(&Script::new("eval \"$1\"").arg(composed.script()), path);
     let answers = composed.read(&done.stdout);
-    resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 #[test]

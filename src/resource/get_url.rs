@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    Change, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     content::{FileContent, blocked_by},
     decode,
@@ -14,10 +14,10 @@ use crate::{
     question::{
         Questions, Unanswered,
         account::AccountName,
-        path::{Entry, File, Look, PathState},
+        path::{Entry, File, PathQuery, PathState},
     },
     script::Script,
-    secret::{Encoding, Part, Sealed, SecretRef},
+    secret::{Encoding, Sealed, SealedPart, SecretRef},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -62,29 +62,29 @@ struct GetUrl {
 }
 
 impl GetUrl {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        let (url, login) = url(&given.url).map_err(|reason| Wrong::parameter("url", reason))?;
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
+        let (url, login) = url(&parameters.url).map_err(|reason| ParamError::parameter("url", reason))?;
         let checksum =
-            given.checksum.as_deref().map(sha256).transpose().map_err(|reason| Wrong::parameter("checksum", reason))?;
-        if given.force.0 && checksum.is_none() {
+            parameters.checksum.as_deref().map(sha256).transpose().map_err(|reason| ParamError::parameter("checksum", reason))?;
+        if parameters.force.0 && checksum.is_none() {
             let message = "without a `checksum` it is not known whether the file is the one at the URL until it is fetched; give the checksum";
-            return Err(Wrong::parameter("force", message));
+            return Err(ParamError::parameter("force", message));
         }
         let file = FileContent {
-            access: Access { owner: given.owner, group: given.group, mode: given.mode },
-            validate: given.validate,
-            backup: given.backup.0,
-            ..FileContent::new(given.dest, Sealed::default())
+            access: Access { owner: parameters.owner, group: parameters.group, mode: parameters.mode },
+            validate: parameters.validate,
+            backup: parameters.backup.0,
+            ..FileContent::new(parameters.dest, Sealed::default())
         };
-        let timeout = given.timeout.unwrap_or(TIMEOUT);
+        let timeout = parameters.timeout.unwrap_or(TIMEOUT);
         if timeout == 0 {
-            return Err(Wrong::parameter("timeout", "is a number of seconds, at least 1"));
+            return Err(ParamError::parameter("timeout", "is a number of seconds, at least 1"));
         }
         Ok(Self { url, login, file: file.checked()?, checksum, timeout })
     }
 
-    fn look(&self) -> Look {
-        if self.checksum.is_some() { Look::checksum(&self.file.path) } else { Look::attributes(&self.file.path) }
+    fn look(&self) -> PathQuery {
+        if self.checksum.is_some() { PathQuery::checksum(&self.file.path) } else { PathQuery::attributes(&self.file.path) }
     }
 
     fn script(&self) -> Script {
@@ -104,7 +104,7 @@ impl GetUrl {
             .input(self.login.clone())
     }
 
-    fn verdict(&self, is: &Is<'_>, before: Option<&File>, parent_exists: bool) -> Result<Verdict, Unanswered> {
+    fn verdict(&self, is: &NodeState<'_>, before: Option<&File>, parent_exists: bool) -> Result<Verdict, Unanswered> {
         let path = &self.file.path;
         let same = match (before, &self.checksum) {
             (None, _) => false,
@@ -174,9 +174,9 @@ fn word(text: &str) -> Result<String, String> {
     let mut plain = String::new();
     for part in Sealed::from(text).parts() {
         match part {
-            Part::Secret(secret, Encoding::Plain | Encoding::Url) => plain.push_str(&secret.token(Encoding::Plain)),
-            Part::Secret(_, Encoding::Scram) => return Err("a verifier is no password".into()),
-            Part::Bytes(bytes) => plain.push_str(&decoded(bytes).ok_or("the user or password has a wrong %XX")?),
+            SealedPart::Secret(secret, Encoding::Plain | Encoding::Url) => plain.push_str(&secret.token(Encoding::Plain)),
+            SealedPart::Secret(_, Encoding::Scram) => return Err("a verifier is no password".into()),
+            SealedPart::Bytes(bytes) => plain.push_str(&decoded(bytes).ok_or("the user or password has a wrong %XX")?),
         }
     }
     let blank = |sign: char| sign.is_whitespace() || sign.is_control();
@@ -222,7 +222,7 @@ impl Resource for GetUrl {
         self.file.access.questions(ask);
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let found = is.answers.get::<PathState>(&self.look())?;
         match &found.entry {
             Entry::File(file) => self.verdict(is, Some(file), found.parent_exists),

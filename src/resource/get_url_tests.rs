@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     question::{
         Answers,
-        path::{Attributes, Found},
+        path::{Attributes, PathInfo},
     },
     resource::{
         content::tests::{rendered, roots, shown},
@@ -25,13 +25,13 @@ use crate::{
 /// Of "hello\n".
 const SUM: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
-fn get(parameters: Value) -> Result<GetUrl, Wrong> {
+fn get(parameters: Value) -> Result<GetUrl, ParamError> {
     GetUrl::new(decode(parameters)?)
 }
 
 fn wrong(parameters: Value) -> String {
     match get(parameters) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     }
 }
@@ -46,8 +46,8 @@ fn with_sum(mode: Option<&str>) -> GetUrl {
 
 fn verdict(get: &GetUrl, entry: Entry, parent_exists: bool) -> Verdict {
     let mut answers = Answers::default();
-    answers.set::<PathState>(get.look(), Ok(Found { entry, parent_exists }));
-    get.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    answers.set::<PathState>(get.look(), Ok(PathInfo { entry, parent_exists }));
+    get.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 fn file(sum: Option<&str>) -> Entry {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -41,7 +41,7 @@ pub(super) enum State {
     Absent,
 }
 
-fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     Ok(Box::new(decode::<GroupState>(parameters)?))
 }
 
@@ -50,7 +50,7 @@ impl Resource for GroupState {
         ask.ask::<Group>(self.name.clone());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let name = &self.name;
         let mut diff = Diff::none();
         match (is.answers.get::<Group>(name)?, self.state) {
@@ -105,7 +105,7 @@ mod tests {
         let group = from_parameters(parameters, &mut NoFiles).unwrap();
         let mut answers = Answers::default();
         answers.set::<Group>(AccountName::new("redis").unwrap(), Ok(gid.map(|gid| GroupEntry { gid, members: Vec::new() })));
-        shown(&group.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap())
+        shown(&group.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
     }
 
     #[test]

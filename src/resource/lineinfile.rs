@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong,
+    Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::Access,
     content::FileContent,
     decode,
@@ -113,7 +113,7 @@ impl Search {
 
 /// Where a new line goes.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum InsertPosition {
     /// To the top.
     Begin,
     /// To the end.
@@ -124,12 +124,12 @@ pub(super) enum Place {
     Before(Pattern),
 }
 
-impl Place {
+impl InsertPosition {
     /// Reads `insertafter` and `insertbefore`.
-    pub(super) fn new(after: Option<&str>, before: Option<&str>) -> Result<Self, Wrong> {
-        let pattern = |name, text: &str| Pattern::new(text).map_err(|reason| Wrong::parameter(name, reason));
+    pub(super) fn new(after: Option<&str>, before: Option<&str>) -> Result<Self, ParamError> {
+        let pattern = |name, text: &str| Pattern::new(text).map_err(|reason| ParamError::parameter(name, reason));
         match (after, before) {
-            (Some(_), Some(_)) => Err(Wrong::parameter("insertbefore", "give either `insertafter` or `insertbefore`")),
+            (Some(_), Some(_)) => Err(ParamError::parameter("insertbefore", "give either `insertafter` or `insertbefore`")),
             (None | Some("EOF"), None) | (None, Some("EOF")) => Ok(Self::End),
             (Some("BOF"), None) | (None, Some("BOF")) => Ok(Self::Begin),
             (Some(text), None) => pattern("insertafter", text).map(Self::After),
@@ -159,56 +159,59 @@ struct LineInFile {
     line: Sealed,
     search: Search,
     state: State,
-    place: Place,
+    place: InsertPosition,
     first: bool,
     backrefs: bool,
 }
 
 impl LineInFile {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        let search = match (given.regexp, given.search_string) {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
+        let search = match (parameters.regexp, parameters.search_string) {
             (Some(pattern), None) => Search::Pattern(pattern),
             (None, Some(text)) => Search::Text(text),
             (None, None) => Search::Nothing,
-            (Some(_), Some(_)) => return Err(Wrong::parameter("search_string", "give either `regexp` or `search_string`")),
+            (Some(_), Some(_)) => return Err(ParamError::parameter("search_string", "give either `regexp` or `search_string`")),
         };
-        let line = match (given.line, given.state) {
+        let line = match (parameters.line, parameters.state) {
             (Some(line), _) => line,
             (None, State::Absent) if !matches!(search, Search::Nothing) => Sealed::default(),
             (None, State::Absent) => {
-                return Err(Wrong::parameter("", "give `line`, `regexp` or `search_string`: which lines shall not be there"));
+                return Err(ParamError::parameter(
+                    "",
+                    "give `line`, `regexp` or `search_string`: which lines shall not be there",
+                ));
             }
-            (None, State::Present) => return Err(Wrong::parameter("", "`line` is missing")),
+            (None, State::Present) => return Err(ParamError::parameter("", "`line` is missing")),
         };
-        if given.backrefs.0 {
+        if parameters.backrefs.0 {
             let Search::Pattern(pattern) = &search else {
-                return Err(Wrong::parameter("backrefs", "needs a `regexp`, whose groups `line` refers to"));
+                return Err(ParamError::parameter("backrefs", "needs a `regexp`, whose groups `line` refers to"));
             };
             let template = String::from_utf8_lossy(line.as_tokens());
-            pattern.check_template(&template).map_err(|reason| Wrong::parameter("line", reason))?;
+            pattern.check_template(&template).map_err(|reason| ParamError::parameter("line", reason))?;
         }
-        let access = Access { owner: given.owner, group: given.group, mode: given.mode };
-        let (validate, backup) = (given.validate, given.backup.0);
-        let file = FileContent { access, validate, backup, ..FileContent::new(given.path, line.clone()) };
+        let access = Access { owner: parameters.owner, group: parameters.group, mode: parameters.mode };
+        let (validate, backup) = (parameters.validate, parameters.backup.0);
+        let file = FileContent { access, validate, backup, ..FileContent::new(parameters.path, line.clone()) };
         let line = Sealed::from(line.as_tokens().strip_suffix(b"\n").unwrap_or(line.as_tokens()).to_vec());
         Ok(Self {
-            file: EditedFile::new(file, given.create.0)?,
+            file: EditedFile::new(file, parameters.create.0)?,
             line,
             search,
-            state: given.state,
-            place: Place::new(given.insertafter.as_deref(), given.insertbefore.as_deref())?,
-            first: given.firstmatch.0,
-            backrefs: given.backrefs.0,
+            state: parameters.state,
+            place: InsertPosition::new(parameters.insertafter.as_deref(), parameters.insertbefore.as_deref())?,
+            first: parameters.firstmatch.0,
+            backrefs: parameters.backrefs.0,
         })
     }
 
     /// What the text becomes; `None` when it stays.
-    fn edited(&self, is: &Is<'_>, old: Option<&str>) -> Option<Edited> {
+    fn edited(&self, is: &NodeState<'_>, old: Option<&str>) -> Option<Edited> {
         let old = lines(old.unwrap_or_default());
         if self.state == State::Absent { self.without(is, &old) } else { self.with(is, &old) }
     }
 
-    fn without(&self, is: &Is<'_>, old: &[&str]) -> Option<Edited> {
+    fn without(&self, is: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
         let mut goes = vec![false; old.len()];
         if matches!(self.search, Search::Nothing) {
             let wanted = Wanted::new(is, &self.line);
@@ -230,7 +233,7 @@ impl LineInFile {
         Some(Edited { content: Sealed::from(kept), summary: format!("{removed} line(s) removed"), replaces: true })
     }
 
-    fn with(&self, is: &Is<'_>, old: &[&str]) -> Option<Edited> {
+    fn with(&self, is: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
         let wanted = Wanted::new(is, &self.line);
         let mut found = (0..old.len()).filter(|number| self.search.finds(old[*number].trim_end_matches('\n')));
         if let Some(number) = if self.first { found.next() } else { found.next_back() } {
@@ -274,7 +277,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(is: &Is<'_>, line: &Sealed) -> Self {
+    fn new(is: &NodeState<'_>, line: &Sealed) -> Self {
         let revealed = line.reveal(is.secrets);
         let text = revealed.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let known = text.is_ok();
@@ -301,7 +304,7 @@ impl Resource for LineInFile {
         self.file.questions(ask);
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         Ok(
             match self.file.compare(is, |old| match (old, self.state) {
                 // Nothing can be replaced in a file that is not there.

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::{
     question::{
         Answers,
-        path::{Entry, File, Found, Look, PathState},
+        path::{Entry, File, PathInfo, PathQuery, PathState},
     },
     resource::{
-        Is, RemotePath, Verdict, Wrong,
+        NodeState, ParamError, RemotePath, Verdict,
         content::tests::{rendered, resource, roots, shown},
         edit::tests::Scratch,
         trial,
@@ -35,7 +35,7 @@ fn after(text: &str, parameters: Value) -> String {
 
 fn wrong(parameters: Value) -> String {
     match resource("lineinfile", parameters) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     }
 }
@@ -270,12 +270,13 @@ fn with_secret(content: &str, value: Option<&str>, regexp: Option<&str>) -> Verd
     let mut answers = Answers::default();
     let entry =
         Entry::File(File { attributes: roots(0o600), size: content.len() as u64, content: Some(content.into()), sha256: None });
-    answers.set::<PathState>(Look::content(&RemotePath::new("/etc/x").unwrap()), Ok(Found { entry, parent_exists: true }));
+    answers
+        .set::<PathState>(PathQuery::content(&RemotePath::new("/etc/x").unwrap()), Ok(PathInfo { entry, parent_exists: true }));
     let mut secrets = SecretValues::default();
     if let Some(value) = value {
         secrets.insert(key(), Secret::new(value.into()));
     }
-    task.compare(&Is { answers: &answers, secrets: &secrets }).unwrap()
+    task.compare(&NodeState { answers: &answers, secrets: &secrets }).unwrap()
 }
 
 #[test]

@@ -36,18 +36,18 @@ pub trait Resource: Any + Debug + Send + Sync {
     ///
     /// # Errors
     /// When a question has no answer; the task fails with it.
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered>;
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered>;
 
     /// Why a health check has nothing to look at on this node. It is asked before [`Resource::compare`], with the answers to the same questions.
     ///
     /// # Errors
     /// When a question has no answer.
-    fn skipped(&self, _is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+    fn skipped(&self, _is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         Ok(None)
     }
 
     /// Whether a health check tells of what is no work of a deploy, such as last night's backup: then `health` asks it, and no deploy does.
-    fn not_of_a_deploy(&self) -> bool {
+    fn monitoring_only(&self) -> bool {
         false
     }
 
@@ -57,32 +57,32 @@ pub trait Resource: Any + Debug + Send + Sync {
     }
 
     /// What `register` keeps of it, beyond whether it changed: only of what merely reads.
-    fn register(&self, _is: &Is<'_>) -> Option<serde_json::Value> {
+    fn register(&self, _is: &NodeState<'_>) -> Option<serde_json::Value> {
         None
     }
 
     /// Whether a change may well do what later tasks ask for: a package starts its service. All that are due are then asked again right behind
     /// it, so that "changed (by ...)" names the right one.
-    fn far_reaching(&self) -> bool {
+    fn may_satisfy_later_tasks(&self) -> bool {
         false
     }
 
     /// Why this must not be done, given all that the run will have applied before it: a change that would cut this very connection.
-    fn refuse(&self, _is: &Is<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
+    fn refuse(&self, _is: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
     }
 }
 
 /// What is: the answers of the node, and the secrets that already exist there.
 #[derive(Clone, Copy)]
-pub struct Is<'a> {
+pub struct NodeState<'a> {
     /// The node's answers.
     pub answers: &'a Answers,
     /// The values that exist. A secret that is yet to be made has none.
     pub secrets: &'a SecretValues,
 }
 
-impl Is<'_> {
+impl NodeState<'_> {
     /// Whether `actual` is exactly what `wanted` says. A secret without a value equals nothing.
     #[must_use]
     pub fn same(&self, wanted: &Sealed, actual: &[u8]) -> bool {
@@ -169,7 +169,7 @@ pub trait Files {
 
 /// Why parameters do not make a resource.
 #[derive(Debug)]
-pub enum Wrong {
+pub enum ParamError {
     /// A parameter is missing, unknown, or of the wrong type or value: where in the parameters, and what.
     Parameter {
         /// Keys and indices from the parameters' root to the culprit; empty for the whole.
@@ -181,7 +181,7 @@ pub enum Wrong {
     File(Box<crate::source::Diagnostic>),
 }
 
-impl Wrong {
+impl ParamError {
     /// A complaint about one parameter by its name; an empty name means the whole.
     #[must_use]
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
@@ -200,7 +200,7 @@ pub enum Segment {
 }
 
 /// Makes a resource from rendered parameters.
-pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resource>, Wrong>;
+pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resource>, ParamError>;
 
 /// A kind of resource, as the loader knows it.
 #[derive(Debug)]
@@ -258,8 +258,8 @@ kinds! {
 /// Decodes parameters with serde, keeping the path to what is wrong.
 ///
 /// # Errors
-/// [`Wrong::Parameter`].
-pub fn decode<P: serde::de::DeserializeOwned>(parameters: serde_json::Value) -> Result<P, Wrong> {
+/// [`ParamError::Parameter`].
+pub fn decode<P: serde::de::DeserializeOwned>(parameters: serde_json::Value) -> Result<P, ParamError> {
     serde_path_to_error::deserialize(parameters).map_err(|error| {
         use serde_path_to_error::Segment as Step;
         let steps = error.path().iter().filter_map(|step| match step {
@@ -267,6 +267,6 @@ pub fn decode<P: serde::de::DeserializeOwned>(parameters: serde_json::Value) -> 
             Step::Seq { index } => Some(Segment::Index(*index)),
             Step::Enum { .. } | Step::Unknown => None,
         });
-        Wrong::Parameter { path: steps.collect(), message: error.inner().to_string() }
+        ParamError::Parameter { path: steps.collect(), message: error.inner().to_string() }
     })
 }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Is, Kind, Mode, OneOrMany, Resource, Segment, Verdict, Wrong,
+    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Resource, Segment, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, row, without_server},
     decode,
     postgresql_conf::Text,
@@ -15,7 +15,7 @@ use crate::{
     firewall::Network,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, Found, Look, PgCluster},
+        pg_cluster::{Cluster, ClusterInfo, ClusterQuery, PgCluster},
     },
 };
 
@@ -58,7 +58,7 @@ enum State {
 #[serde(deny_unknown_fields)]
 struct Rule {
     #[serde(rename = "type", alias = "contype")]
-    connection: Connection,
+    connection: RuleType,
     #[serde(default = "all", alias = "databases")]
     database: OneOrMany<String>,
     #[serde(default = "all", alias = "users")]
@@ -76,7 +76,7 @@ fn all() -> OneOrMany<String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Connection {
+enum RuleType {
     Local,
     Host,
     HostSsl,
@@ -85,8 +85,8 @@ enum Connection {
     HostNoGssEnc,
 }
 
-impl Connection {
-    fn word(self) -> &'static str {
+impl RuleType {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Host => "host",
@@ -116,7 +116,7 @@ enum Method {
 }
 
 impl Method {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Scram => "scram-sha-256",
             Self::Md5 => "md5",
@@ -136,49 +136,52 @@ const FIRST: &str = "local all postgres peer";
 struct PgHba {
     /// Its text is the whole file where this task owns that, otherwise the file as it is made where there is none.
     file: ClusterFile,
-    part: Option<Part>,
+    part: Option<Section>,
     /// The rules that ask for no password.
     trusting: Vec<String>,
 }
 
 /// A section of the file.
 #[derive(Debug)]
-struct Part {
+struct Section {
     name: String,
     /// `None`: there shall be no such section.
     rules: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Said {
+struct ServerRules {
     hba_file: String,
     stale: Option<bool>,
     errors: Vec<String>,
 }
 
 impl PgHba {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        let version = given.version.map(|version| version.0);
-        let cluster = Cluster::new(given.cluster, version).map_err(|(name, reason)| Wrong::parameter(name, reason))?;
-        let rules = match (given.rules, given.state) {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
+        let version = parameters.version.map(|version| version.0);
+        let cluster = Cluster::new(parameters.cluster, version).map_err(|(name, reason)| ParamError::parameter(name, reason))?;
+        let rules = match (parameters.rules, parameters.state) {
             (Some(rules), State::Present) => rules,
-            (None, State::Present) => return Err(Wrong::parameter("rules", "is missing")),
-            (None, State::Absent) if given.part.is_some() => Vec::new(),
-            (_, State::Absent) if given.part.is_none() => {
-                return Err(Wrong::parameter("state", "can be `absent` for a `part` only: without the file nobody could log in"));
+            (None, State::Present) => return Err(ParamError::parameter("rules", "is missing")),
+            (None, State::Absent) if parameters.part.is_some() => Vec::new(),
+            (_, State::Absent) if parameters.part.is_none() => {
+                return Err(ParamError::parameter(
+                    "state",
+                    "can be `absent` for a `part` only: without the file nobody could log in",
+                ));
             }
-            (_, State::Absent) => return Err(Wrong::parameter("rules", "cannot be given with `state: absent`")),
+            (_, State::Absent) => return Err(ParamError::parameter("rules", "cannot be given with `state: absent`")),
         };
         let mut lines = String::new();
         let mut trusting = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            let wrong = |(key, message): (&str, String)| Wrong::Parameter {
+            let wrong = |(key, message): (&str, String)| ParamError::Parameter {
                 path: vec![Segment::Key("rules".into()), Segment::Index(index), Segment::Key(key.into())],
                 message,
             };
             let ours = rule.lines().map_err(wrong)?;
             if rule.method == Method::Trust {
-                if !given.allow_trust.0 {
+                if !parameters.allow_trust.0 {
                     let message = "`trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant";
                     return Err(wrong(("method", message.to_owned())));
                 }
@@ -188,17 +191,18 @@ impl PgHba {
                 let _ = writeln!(lines, "{line}");
             }
         }
-        let (text, part) = match given.part {
+        let (text, part) = match parameters.part {
             None => (format!("{HEADER}\n{FIRST}\n{lines}"), None),
             Some(name) if !parts::is_part(&name) => {
                 let message =
                     format!("`{}` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`", name.escape_debug());
-                return Err(Wrong::parameter("part", message));
+                return Err(ParamError::parameter("part", message));
             }
             Some(name) => {
                 let rules = (!rules.is_empty()).then_some(lines);
-                let text = parts::with_part(&[], &name, rules.as_deref()).map_err(|reason| Wrong::parameter("part", reason))?;
-                (text, Some(Part { name, rules }))
+                let text =
+                    parts::with_part(&[], &name, rules.as_deref()).map_err(|reason| ParamError::parameter("part", reason))?;
+                (text, Some(Section { name, rules }))
             }
         };
         let file = ClusterFile {
@@ -215,7 +219,7 @@ impl PgHba {
     }
 
     /// The file as it shall be, given what it is now.
-    fn wanted(&self, found: &Found) -> Result<Cow<'_, ClusterFile>, String> {
+    fn wanted(&self, found: &ClusterInfo) -> Result<Cow<'_, ClusterFile>, String> {
         let Some(part) = &self.part else { return Ok(Cow::Borrowed(&self.file)) };
         let old = found.file.as_ref().filter(|file| file.regular).map(|file| file.content.as_slice()).unwrap_or_default();
         let text = parts::with_part(old, &part.name, part.rules.as_deref())?;
@@ -223,8 +227,8 @@ impl PgHba {
     }
 
     /// Whether the part is gone, as it shall be: then the rest of the file is none of this task's business.
-    fn is_gone(&self, found: &Found) -> bool {
-        let has = |part: &Part| found.file.as_ref().is_some_and(|file| parts::has_part(&file.content, &part.name));
+    fn is_gone(&self, found: &ClusterInfo) -> bool {
+        let has = |part: &Section| found.file.as_ref().is_some_and(|file| parts::has_part(&file.content, &part.name));
         self.part.as_ref().is_some_and(|part| part.rules.is_none() && !has(part))
     }
 
@@ -238,7 +242,7 @@ impl PgHba {
         errors.iter().map(String::as_str).partition(is_ours)
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> ClusterQuery {
         // Written as it is and not yet read, the file's own errors are those of the rules that would come.
         let sql = "SELECT current_setting('hba_file') AS hba_file,
  pg_conf_load_time() < (pg_stat_file(current_setting('hba_file'), true)).modification AS stale,
@@ -258,25 +262,25 @@ impl Rule {
         let databases = words("database", &self.database.0, &["all", "sameuser", "samerole", "replication"])?;
         let users = words("user", &self.user.0, &["all"])?;
         let addresses = match (self.connection, &self.address) {
-            (Connection::Local, None) => vec![None],
-            (Connection::Local, Some(_)) => {
+            (RuleType::Local, None) => vec![None],
+            (RuleType::Local, Some(_)) => {
                 return Err(("address", "a `local` rule is for the Unix socket and has no address".into()));
             }
             (_, Some(OneOrMany(addresses))) => {
                 addresses.iter().map(|address| checked_address(address).map(Some)).collect::<Result<Vec<_>, _>>()?
             }
             (_, None) => {
-                return Err(("type", format!("a `{}` rule needs an `address`, such as 198.18.0.5/32", self.connection.word())));
+                return Err(("type", format!("a `{}` rule needs an `address`, such as 198.18.0.5/32", self.connection.as_str())));
             }
         };
         match (self.method, self.connection) {
-            (Method::Peer, connection) if connection != Connection::Local => {
+            (Method::Peer, connection) if connection != RuleType::Local => {
                 return Err(("method", "`peer` asks the kernel who is at the socket, so it is for `local` rules only".into()));
             }
-            (Method::Cert, connection) if connection != Connection::HostSsl => {
+            (Method::Cert, connection) if connection != RuleType::HostSsl => {
                 return Err(("method", "`cert` needs TLS, so it is for `hostssl` rules only".into()));
             }
-            (method, Connection::Local) if method != Method::Peer && self.user.0.iter().any(|user| user == "postgres") => {
+            (method, RuleType::Local) if method != Method::Peer && self.user.0.iter().any(|user| user == "postgres") => {
                 let message = format!(
                     "a `local` rule for `postgres` never counts: `{FIRST}` stands before it, because this program logs in by it"
                 );
@@ -291,7 +295,7 @@ impl Rule {
             }
             let _ = write!(options, " {}", token("options", &format!("{name}={value}"), false)?);
         }
-        let (connection, method) = (self.connection.word(), self.method.word());
+        let (connection, method) = (self.connection.as_str(), self.method.as_str());
         let line = |address: Option<String>| {
             let address = address.map(|address| format!(" {address}")).unwrap_or_default();
             format!("{connection} {databases} {users}{address} {method}{options}")
@@ -357,7 +361,7 @@ impl Resource for PgHba {
         ask.ask::<PgCluster>(self.look());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         if self.is_gone(is.answers.get::<PgCluster>(&self.look())?) {
             return Ok(Verdict::CONVERGED);
         }
@@ -369,7 +373,7 @@ impl Resource for PgHba {
             Ok(file) => file,
             Err(why) => return Ok(Verdict::Refused(why)),
         };
-        let said: Said = match row(&found.server)? {
+        let said: ServerRules = match row(&found.server)? {
             Ok(said) => said,
             Err(why) => return Ok(without_server(&file, is, found, &directory, why)),
         };

@@ -6,13 +6,13 @@ use super::*;
 use crate::{
     question::{
         Answers,
-        pg_cluster::{File, Found, Server},
+        pg_cluster::{ClusterInfo, ConfigFile, ServerAnswer},
     },
     resource::{content::tests::shown, trial},
     secret::SecretValues,
 };
 
-fn hba(parameters: Value) -> Result<PgHba, Wrong> {
+fn hba(parameters: Value) -> Result<PgHba, ParamError> {
     PgHba::new(decode(parameters)?)
 }
 
@@ -26,7 +26,7 @@ fn line(given: &Value) -> String {
 
 fn wrong(parameters: Value) -> String {
     match hba(parameters) {
-        Err(Wrong::Parameter { path, message }) => {
+        Err(ParamError::Parameter { path, message }) => {
             let path: Vec<String> = path
                 .iter()
                 .map(|step| match step {
@@ -48,22 +48,22 @@ fn app() -> PgHba {
     .unwrap()
 }
 
-fn file(content: &str) -> File {
-    File { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true }
+fn file(content: &str) -> ConfigFile {
+    ConfigFile { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true }
 }
 
-fn found(file: Option<File>, said: Value) -> Found {
-    Found { versions: vec!["15".into()], file, server: Server::Said(said) }
+fn found(file: Option<ConfigFile>, said: Value) -> ClusterInfo {
+    ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(said) }
 }
 
 fn said(stale: bool, errors: &[&str]) -> Value {
     json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "stale": stale, "errors": errors})
 }
 
-fn verdict(hba: &PgHba, found: Found) -> Verdict {
+fn verdict(hba: &PgHba, found: ClusterInfo) -> Verdict {
     let mut answers = Answers::default();
     answers.set::<PgCluster>(hba.look(), Ok(found));
-    hba.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    hba.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn what_differs_is_shown_and_read_by_the_server() {
     let change = trial::change(verdict(&hba, found(Some(file(&old)), said(false, &["line 9: wrong, but of the old file"]))));
     assert_eq!(change.summary, "content, reload");
     assert!(trial::shown(&change.diff).contains("- local slm slm_app trust"));
-    let open = File { mode: Mode(0o644), owner: "root:root".into(), ..file(&hba.file.text) };
+    let open = ConfigFile { mode: Mode(0o644), owner: "root:root".into(), ..file(&hba.file.text) };
     let change = trial::change(verdict(&hba, found(Some(open), said(false, &[]))));
     assert_eq!(change.summary, "owner root:root → postgres:postgres, mode 0644 → 0640, reload");
 }
@@ -196,24 +196,24 @@ fn trust_is_said_each_time() {
 #[test]
 fn without_a_cluster_or_a_server_it_says_what_is_missing() {
     let hba = app();
-    let none = Found { versions: Vec::new(), file: None, server: Server::Mute("x".into()) };
+    let none = ClusterInfo { versions: Vec::new(), file: None, server: ServerAnswer::Unavailable("x".into()) };
     assert!(shown(&verdict(&hba, none.clone())).starts_with("blocked by PostgreSQL's cluster `main`: create\n= pg_hba.conf\n"));
-    let two = Found { versions: vec!["15".into(), "17".into()], ..none.clone() };
+    let two = ClusterInfo { versions: vec!["15".into(), "17".into()], ..none.clone() };
     assert_eq!(
         shown(&verdict(&hba, two)),
         "refused: there are several clusters `main`, of versions 15, 17; say which with `version`"
     );
-    let down = |content: &str| Found {
+    let down = |content: &str| ClusterInfo {
         versions: vec!["15".into()],
         file: Some(file(content)),
-        server: Server::Mute("its server does not run".into()),
+        server: ServerAnswer::Unavailable("its server does not run".into()),
     };
     assert!(
         shown(&verdict(&hba, down(&hba.file.text)))
             .starts_with("blocked by the server of `/etc/postgresql/15/main` (its server does not run)")
     );
     assert_eq!(trial::change(verdict(&hba, down("broken"))).summary, "content, start");
-    let hba_without_answer = hba.compare(&Is { answers: &Answers::default(), secrets: &SecretValues::default() });
+    let hba_without_answer = hba.compare(&NodeState { answers: &Answers::default(), secrets: &SecretValues::default() });
     assert!(hba_without_answer.is_err());
 }
 
@@ -272,7 +272,7 @@ fn a_part_that_shall_not_be_there_is_taken_out_once() {
         assert_eq!(change.script.sealed_input().shown(), format!("{HEADER}\n{FIRST}\n"));
         // What was never ours is left alone, and so is a node without PostgreSQL.
         assert_eq!(shown(&verdict(&gone, found(Some(file("local all all peer\n")), said(true, &["line 1: x"])))), "converged");
-        let none = Found { versions: Vec::new(), file: None, server: Server::Mute("x".into()) };
+        let none = ClusterInfo { versions: Vec::new(), file: None, server: ServerAnswer::Unavailable("x".into()) };
         assert_eq!(shown(&verdict(&gone, none)), "converged");
     }
 }
@@ -295,7 +295,7 @@ fn wrong_parts_say_what_to_do() {
 
 #[test]
 fn a_part_that_cannot_be_kept_is_refused() {
-    let strange = File { content: b"# autobot-provision: begin z\nlocal \xff all peer\n".to_vec(), ..file("") };
+    let strange = ConfigFile { content: b"# autobot-provision: begin z\nlocal \xff all peer\n".to_vec(), ..file("") };
     let refused = shown(&verdict(&part("slm", "198.18.0.1/32"), found(Some(strange), said(false, &[]))));
     assert!(refused.starts_with("refused: the part `z` of pg_hba.conf was changed by hand"), "{refused}");
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Files, Is, Kind, OneOrMany, Resource, Verdict, Wrong, decode, matches_glob};
+use super::{Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob};
 use crate::question::{
     Questions, Unanswered,
     port_owner::{Port, PortOwner},
@@ -36,21 +36,21 @@ struct Ours {
     help: String,
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     Ok(Box::new(ours(parameters)?))
 }
 
-fn ours(parameters: Value) -> Result<Ours, Wrong> {
+fn ours(parameters: Value) -> Result<Ours, ParamError> {
     let Parameters { port, unit, help } = decode(parameters)?;
     if port == 0 || unit.0.is_empty() {
-        return Err(Wrong::parameter(if port == 0 { "port" } else { "unit" }, "is missing"));
+        return Err(ParamError::parameter(if port == 0 { "port" } else { "unit" }, "is missing"));
     }
     let units = unit.0.iter().map(|name| {
         // A pattern is a name once its stars are letters.
-        let full = full_name(&name.replace('*', "x")).map_err(|message| Wrong::parameter("unit", message))?;
+        let full = full_name(&name.replace('*', "x")).map_err(|message| ParamError::parameter("unit", message))?;
         Ok(if full.len() == name.len() { name.clone() } else { format!("{name}.service") })
     });
-    Ok(Ours { port, units: units.collect::<Result<_, Wrong>>()?, help })
+    Ok(Ours { port, units: units.collect::<Result<_, ParamError>>()?, help })
 }
 
 impl Resource for Ours {
@@ -58,12 +58,12 @@ impl Resource for Ours {
         ask.ask::<PortOwner>(self.key());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let owners = is.answers.get::<PortOwner>(&self.key())?;
         // Socket activation: systemd keeps the socket open beside the service.
         let ours = |owner: &PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
         let stranger = owners.iter().find(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(ours)));
-        Ok(stranger.map_or(Verdict::CONVERGED, |owner| Verdict::Refused(self.complaint(owner))))
+        Ok(stranger.map_or(Verdict::CONVERGED, |owner| Verdict::Refused(self.describe_conflict(owner))))
     }
 }
 
@@ -72,7 +72,7 @@ impl Ours {
         Port { port: self.port, units: self.units.clone() }
     }
 
-    fn complaint(&self, owner: &PortOwner) -> String {
+    fn describe_conflict(&self, owner: &PortOwner) -> String {
         let port = self.port;
         let who = if owner.pid == 0 {
             format!("{port} is taken by something outside of what this node can see (a container?)")
@@ -99,7 +99,7 @@ mod tests {
         let resource = ours(json!({"port": 6379, "unit": unit, "help": "look at its data first"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<PortOwner>(resource.key(), Ok(owners));
-        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    Files, Flag, Is, Kind, Mode, Resource, Verdict, Wrong,
+    Files, Flag, Kind, Mode, NodeState, ParamError, Resource, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, row, without_server},
     decode,
 };
@@ -14,7 +14,7 @@ use crate::{
     pg,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, Look, PgCluster},
+        pg_cluster::{Cluster, ClusterQuery, PgCluster},
     },
 };
 
@@ -66,13 +66,13 @@ struct PostgresqlConf {
 
 /// What the server says about the settings of the file.
 #[derive(Debug, Deserialize)]
-struct Said {
+struct ServerSettings {
     /// Whether the file is younger than the server's last look at its files.
     stale: Option<bool>,
     /// By name in lower case.
     settings: BTreeMap<String, Setting>,
     /// Every place that sets one of them, in the order in which they count: the last wins.
-    places: Vec<Place>,
+    places: Vec<SettingLine>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,31 +84,31 @@ struct Setting {
 }
 
 #[derive(Debug, Deserialize)]
-struct Place {
+struct SettingLine {
     name: String,
     file: String,
 }
 
 impl PostgresqlConf {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
-        let version = given.version.map(|version| version.0);
-        let cluster = Cluster::new(given.cluster, version).map_err(|(name, reason)| Wrong::parameter(name, reason))?;
-        let name = given.file.unwrap_or_else(|| "50-autobot.conf".to_owned());
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
+        let version = parameters.version.map(|version| version.0);
+        let cluster = Cluster::new(parameters.cluster, version).map_err(|(name, reason)| ParamError::parameter(name, reason))?;
+        let name = parameters.file.unwrap_or_else(|| "50-autobot.conf".to_owned());
         let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-".contains(sign);
         if name.starts_with('.') || name.strip_suffix(".conf").is_none() || !name.chars().all(plain) {
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "file",
                 "is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`",
             ));
         }
-        if given.settings.is_empty() {
-            return Err(Wrong::parameter("settings", "is empty; give what is to be set, as in `{max_connections: 200}`"));
+        if parameters.settings.is_empty() {
+            return Err(ParamError::parameter("settings", "is empty; give what is to be set, as in `{max_connections: 200}`"));
         }
         let mut text = String::from("# Written by autobot-provision: what is changed here is lost.\n");
         let mut names = Vec::new();
-        for (name, Text(value)) in &given.settings {
+        for (name, Text(value)) in &parameters.settings {
             let wrong = |message: String| {
-                Err(Wrong::Parameter {
+                Err(ParamError::Parameter {
                     path: [super::Segment::Key("settings".into()), super::Segment::Key(name.clone())].into(),
                     message,
                 })
@@ -130,7 +130,7 @@ impl PostgresqlConf {
             let _ = writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
             names.push(lower);
         }
-        let restart = given.restart.is_none_or(|restart| restart.0);
+        let restart = parameters.restart.is_none_or(|restart| restart.0);
         let file = ClusterFile {
             cluster,
             file: format!("conf.d/{name}"),
@@ -144,7 +144,7 @@ impl PostgresqlConf {
         Ok(Self { file })
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> ClusterQuery {
         let names: Vec<String> = self.file.names.iter().map(|name| pg::literal(name)).collect();
         let names = names.join(", ");
         self.file.look(format!(
@@ -158,7 +158,7 @@ impl PostgresqlConf {
     }
 
     /// Why the file cannot make its settings live.
-    fn refusal(&self, said: &Said, path: &str) -> Option<String> {
+    fn refusal(&self, said: &ServerSettings, path: &str) -> Option<String> {
         for name in &self.file.names {
             match said.settings.get(name) {
                 None if !name.contains('.') => return Some(format!("PostgreSQL has no setting `{name}` in this version")),
@@ -191,7 +191,7 @@ impl PostgresqlConf {
     }
 
     /// What the server still has to do for settings whose file is as wanted: to read it, to be started again.
-    fn due(&self, said: &Said, path: &str) -> (bool, Vec<&str>) {
+    fn due(&self, said: &ServerSettings, path: &str) -> (bool, Vec<&str>) {
         let pending: Vec<&str> =
             self.names().filter(|name| said.settings.get(*name).is_some_and(|setting| setting.pending)).collect();
         // In our own session a setting may come from somewhere else: that of a role, a database, or this program's.
@@ -209,7 +209,7 @@ impl PostgresqlConf {
     }
 
     /// The settings that differ from the old text and need a restart.
-    fn restarting(&self, old: &str, said: &Said) -> Vec<&str> {
+    fn restarting(&self, old: &str, said: &ServerSettings) -> Vec<&str> {
         let line = |text: &str, name: &str| {
             text.lines()
                 .find(|line| line.split([' ', '=']).next().is_some_and(|word| word.eq_ignore_ascii_case(name)))
@@ -242,12 +242,12 @@ impl Resource for PostgresqlConf {
         ask.ask::<PgCluster>(self.look());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let (found, directory) = match self.file.known(is, &self.look())? {
             Known::Cluster(found, directory) => (found, directory),
             Known::Settled(verdict) => return Ok(*verdict),
         };
-        let said: Said = match row(&found.server)? {
+        let said: ServerSettings = match row(&found.server)? {
             Ok(said) => said,
             Err(why) => return Ok(without_server(&self.file, is, found, &directory, why)),
         };

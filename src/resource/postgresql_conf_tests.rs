@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     question::{
         Answers,
-        pg_cluster::{File, Found, Server},
+        pg_cluster::{ClusterInfo, ConfigFile, ServerAnswer},
     },
     resource::{content::tests::shown, trial},
     secret::SecretValues,
@@ -14,7 +14,7 @@ use crate::{
 
 const OURS: &str = "/etc/postgresql/15/main/conf.d/50-autobot.conf";
 
-fn conf(parameters: Value) -> Result<PostgresqlConf, Wrong> {
+fn conf(parameters: Value) -> Result<PostgresqlConf, ParamError> {
     PostgresqlConf::new(decode(parameters)?)
 }
 
@@ -24,7 +24,7 @@ fn two(restart: bool) -> PostgresqlConf {
 
 fn wrong(parameters: Value) -> String {
     match conf(parameters) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     }
 }
@@ -44,10 +44,10 @@ fn said() -> Value {
 
 fn verdict(conf: &PostgresqlConf, text: Option<&str>, said: Value) -> Verdict {
     let file =
-        text.map(|text| File { content: text.into(), mode: Mode(0o644), owner: "postgres:postgres".into(), regular: true });
+        text.map(|text| ConfigFile { content: text.into(), mode: Mode(0o644), owner: "postgres:postgres".into(), regular: true });
     let mut answers = Answers::default();
-    answers.set::<PgCluster>(conf.look(), Ok(Found { versions: vec!["15".into()], file, server: Server::Said(said) }));
-    conf.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    answers.set::<PgCluster>(conf.look(), Ok(ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(said) }));
+    conf.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 #[test]

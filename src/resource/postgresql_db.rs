@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode};
 use crate::{
     pg::{self, Name},
     question::{
@@ -84,7 +84,7 @@ fn usual_port() -> u16 {
 
 /// A row of the question. The columns of a database that is not there are null.
 #[derive(Debug, Deserialize)]
-struct Found {
+struct DatabaseState {
     owner_exists: bool,
     template_exists: bool,
     encoding_exists: bool,
@@ -96,11 +96,11 @@ struct Found {
 }
 
 impl PostgresqlDb {
-    fn new(wanted: Self) -> Result<Self, Wrong> {
+    fn new(wanted: Self) -> Result<Self, ParamError> {
         for (name, value) in [("encoding", &wanted.encoding), ("lc_collate", &wanted.lc_collate), ("lc_ctype", &wanted.lc_ctype)]
         {
             if value.is_empty() || value.contains(char::is_control) {
-                return Err(Wrong::parameter(name, "cannot be empty or hold control characters"));
+                return Err(ParamError::parameter(name, "cannot be empty or hold control characters"));
             }
         }
         Ok(wanted)
@@ -125,7 +125,7 @@ impl PostgresqlDb {
     }
 
     /// Why an existing database is not the one that is wanted.
-    fn refusal(&self, found: &Found) -> Option<String> {
+    fn refusal(&self, found: &DatabaseState) -> Option<String> {
         let database = format!("the database `{}` exists", self.name);
         let owner = found.owner.as_deref()?;
         if owner != self.owner.as_str() {
@@ -152,7 +152,7 @@ impl PostgresqlDb {
     }
 
     /// What a new database takes that is not there.
-    fn missing(&self, found: &Found, is: &Is<'_>) -> Result<Option<String>, Unanswered> {
+    fn missing(&self, found: &DatabaseState, is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         if !found.owner_exists {
             return Ok(Some(format!("role `{}`", self.owner)));
         }
@@ -185,7 +185,7 @@ impl PostgresqlDb {
             pg::literal(&create),
             self.name.literal(),
         );
-        Script::new(pg::APPLY).using(pg::SHELL).arg(self.port.to_string()).input(sql)
+        Script::new(pg::APPLY).using(pg::SHELL_FUNCTIONS).arg(self.port.to_string()).input(sql)
     }
 
     fn creation(&self) -> Change {
@@ -225,9 +225,9 @@ impl Resource for PostgresqlDb {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let found = match is.answers.get::<Pg>(&self.query())? {
-            Answer::Rows(rows) => typed::<Found>(rows)?,
+            Answer::Rows(rows) => typed::<DatabaseState>(rows)?,
             Answer::NoServer { why } => {
                 return Ok(Verdict::Blocked { missing: format!("PostgreSQL ({why})"), change: self.creation() });
             }
@@ -263,7 +263,7 @@ mod tests {
     use crate::{question::Answers, secret::SecretValues};
     use serde_json::{Value, json};
 
-    fn database(parameters: Value) -> Result<PostgresqlDb, Wrong> {
+    fn database(parameters: Value) -> Result<PostgresqlDb, ParamError> {
         PostgresqlDb::new(decode(parameters)?)
     }
 
@@ -283,7 +283,7 @@ mod tests {
     fn compare(wanted: &PostgresqlDb, answer: Answer) -> Verdict {
         let mut answers = Answers::default();
         answers.set::<Pg>(wanted.query(), Ok(answer));
-        wanted.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        wanted.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     fn verdict(wanted: &PostgresqlDb, row: Value) -> Verdict {
@@ -384,7 +384,7 @@ mod tests {
                 look_for("it's_x").unwrap(),
                 Ok(crate::question::guard::GuardAnswer { status, ..Default::default() }),
             );
-            let verdict = wanted.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+            let verdict = wanted.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
             assert_eq!(matches!(verdict, Verdict::Change(_)), there, "{verdict:?}");
         }
     }
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn no_answer_fails_the_task() {
         let answers = Answers::default();
-        assert!(slm().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).is_err());
+        assert!(slm().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, Resource, Verdict, Wrong, content::blocked_by, decode};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, content::blocked_by, decode};
 use crate::{
     pg::{self, Name},
     question::{
@@ -97,7 +97,7 @@ struct PostgresqlPrivs {
 
 /// The one row.
 #[derive(Debug, Deserialize)]
-struct Found {
+struct GrantedState {
     /// The roles that there are, and their numbers.
     roles: BTreeMap<String, u64>,
     /// Whether the schema is there.
@@ -120,36 +120,37 @@ fn words(given: &OneOrMany<String>) -> impl Iterator<Item = &str> {
     given.0.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
-fn names(given: &OneOrMany<String>, key: &'static str) -> Result<Vec<Name>, Wrong> {
-    words(given).map(|word| Name::new(word).map_err(|reason| Wrong::parameter(key, reason))).collect()
+fn names(given: &OneOrMany<String>, key: &'static str) -> Result<Vec<Name>, ParamError> {
+    words(given).map(|word| Name::new(word).map_err(|reason| ParamError::parameter(key, reason))).collect()
 }
 
 impl PostgresqlPrivs {
-    fn new(given: Parameters) -> Result<Self, Wrong> {
+    fn new(given: Parameters) -> Result<Self, ParamError> {
         let Parameters { database, roles, kind, objs, schema, privs, state, grant_option, target_roles, port } = given;
         let role = |word: &str| if word.eq_ignore_ascii_case("public") { Ok(None) } else { Name::new(word).map(Some) };
-        let roles: Vec<Option<Name>> =
-            words(&roles).map(|word| role(word).map_err(|reason| Wrong::parameter("roles", reason))).collect::<Result<_, _>>()?;
+        let roles: Vec<Option<Name>> = words(&roles)
+            .map(|word| role(word).map_err(|reason| ParamError::parameter("roles", reason)))
+            .collect::<Result<_, _>>()?;
         if roles.is_empty() {
-            return Err(Wrong::parameter("roles", "is empty"));
+            return Err(ParamError::parameter("roles", "is empty"));
         }
-        let privs = kind.privileges(words(&privs)).map_err(|reason| Wrong::parameter("privs", reason))?;
-        let objs = kind.objects(names(&objs, "objs")?, &database).map_err(|reason| Wrong::parameter("objs", reason))?;
-        let schema = kind.schema(schema).map_err(|reason| Wrong::parameter("schema", reason))?;
+        let privs = kind.privileges(words(&privs)).map_err(|reason| ParamError::parameter("privs", reason))?;
+        let objs = kind.objects(names(&objs, "objs")?, &database).map_err(|reason| ParamError::parameter("objs", reason))?;
+        let schema = kind.schema(schema).map_err(|reason| ParamError::parameter("schema", reason))?;
         let target_roles = names(&target_roles, "target_roles")?;
         match (kind, target_roles.is_empty()) {
             (Type::DefaultPrivs, true) => {
                 let message = "is missing: default privileges count for the objects that certain roles make, such as the owner of the database";
-                return Err(Wrong::parameter("target_roles", message));
+                return Err(ParamError::parameter("target_roles", message));
             }
             (Type::Database | Type::Schema | Type::Table | Type::Sequence, false) => {
-                return Err(Wrong::parameter("target_roles", "is for `type: default_privs` only"));
+                return Err(ParamError::parameter("target_roles", "is for `type: default_privs` only"));
             }
             (Type::Database | Type::Schema | Type::Table | Type::Sequence | Type::DefaultPrivs, _) => {}
         }
         let grant_option = grant_option.map(|flag| flag.0);
         if grant_option == Some(true) && (state == State::Absent || roles.contains(&None)) {
-            return Err(Wrong::parameter("grant_option", "cannot be given to PUBLIC, nor with `state: absent`"));
+            return Err(ParamError::parameter("grant_option", "cannot be given to PUBLIC, nor with `state: absent`"));
         }
         Ok(Self { database, roles, kind, objs, schema, privs, state, grant_option, target_roles, port })
     }
@@ -194,7 +195,7 @@ impl PostgresqlPrivs {
         sql.push_str("COMMIT;\n");
         let database = if self.kind == Type::Database { pg::maintenance_database() } else { self.database.clone() };
         let connection = format!("dbname='{}'", database.as_str().replace('\\', "\\\\").replace('\'', "\\'"));
-        Script::new(APPLY).using(pg::SHELL).arg(self.port.to_string()).arg(connection).input(sql)
+        Script::new(APPLY).using(pg::SHELL_FUNCTIONS).arg(self.port.to_string()).arg(connection).input(sql)
     }
 
     /// The privileges of an object that are not as wanted.
@@ -213,7 +214,7 @@ impl PostgresqlPrivs {
     }
 
     /// What is missing before privileges can be given; nothing is missing for taking them away.
-    fn missing(&self, found: &Found) -> Vec<String> {
+    fn missing(&self, found: &GrantedState) -> Vec<String> {
         let roles = self.roles.iter().flatten().chain(&self.target_roles);
         let mut missing: Vec<String> =
             roles.filter(|role| !found.roles.contains_key(role.as_str())).map(|role| format!("role `{role}`")).collect();
@@ -222,12 +223,12 @@ impl PostgresqlPrivs {
         } else if self.kind != Type::DefaultPrivs && !everything(&self.objs) {
             let absent = self.objs.iter().filter(|name| !found.objects.iter().any(|object| object.name == name.as_str()));
             let within = self.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
-            missing.extend(absent.map(|name| format!("{} `{within}{name}`", self.kind.word())));
+            missing.extend(absent.map(|name| format!("{} `{within}{name}`", self.kind.as_str())));
         }
         missing
     }
 
-    fn verdict(&self, found: &Found) -> Verdict {
+    fn verdict(&self, found: &GrantedState) -> Verdict {
         let missing = self.missing(found);
         let absent = self.state == State::Absent;
         let there: Vec<&Option<Name>> = self
@@ -249,7 +250,7 @@ impl PostgresqlPrivs {
                     continue;
                 }
                 differences += 1;
-                let what = format!("{} on {} {}", differing.join(", "), self.kind.word(), object.name);
+                let what = format!("{} on {} {}", differing.join(", "), self.kind.as_str(), object.name);
                 match (self.state, self.grant_option) {
                     (State::Absent, _) => diff.removed(format!("{what} from {shown}")),
                     (State::Present, Some(true)) => diff.added(format!("{what} to {shown}, who may pass it on")),
@@ -281,10 +282,10 @@ impl Resource for PostgresqlPrivs {
         ask.ask::<Pg>(self.query());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         match is.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => {
-                let found = typed::<Found>(rows)?;
+                let found = typed::<GrantedState>(rows)?;
                 Ok(self.verdict(found.first().ok_or_else(|| Unanswered("PostgreSQL gave no row".into()))?))
             }
             Answer::NoServer { why } => Ok(self.nothing_there(format!("PostgreSQL ({why})"))),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Is, Kind, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Kind, NodeState, ParamError, Resource, Verdict, decode};
 use crate::{
     pg::{self, Name, scram},
     question::{
@@ -12,7 +12,7 @@ use crate::{
         pg::{Answer, Pg, Query, typed},
     },
     script::Script,
-    secret::{Encoding, Part, Sealed, SecretRef, Unrevealed},
+    secret::{Encoding, RevealError, Sealed, SealedPart, SecretRef},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -76,13 +76,13 @@ struct PostgresqlUser {
 }
 
 impl PostgresqlUser {
-    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let Parameters { name, password, role_attr_flags, conn_limit, member_of, state, port } = parameters;
         if name.as_str() == "postgres" || name.as_str().starts_with("pg_") {
-            return Err(Wrong::parameter("name", format!("the role `{name}` is PostgreSQL's own; choose another name")));
+            return Err(ParamError::parameter("name", format!("the role `{name}` is PostgreSQL's own; choose another name")));
         }
         if conn_limit.is_some_and(|limit| limit < -1) {
-            return Err(Wrong::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
+            return Err(ParamError::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
         }
         let password = password.as_ref().map(secret).transpose()?;
         Ok(Self { name, password, attributes: attributes(&role_attr_flags)?, conn_limit, member_of, state, port })
@@ -119,7 +119,7 @@ impl PostgresqlUser {
     }
 
     /// What differs, one line each, and the clauses of ALTER ROLE that make it so.
-    fn differences(&self, role: Option<&Role>, is: &Is<'_>) -> Result<(Diff, Vec<String>, String), String> {
+    fn differences(&self, role: Option<&Role>, is: &NodeState<'_>) -> Result<(Diff, Vec<String>, String), String> {
         let (mut diff, mut summary, mut clauses) = (Diff::none(), Vec::new(), String::new());
         for ((word, ..), wanted) in ATTRIBUTES.iter().zip(self.attributes) {
             let clause = if wanted { (*word).to_owned() } else { format!("NO{word}") };
@@ -163,7 +163,7 @@ impl PostgresqlUser {
     }
 
     fn script(&self, sql: String) -> Script {
-        Script::new(pg::APPLY).using(pg::SHELL).arg(self.port.to_string()).input(sql)
+        Script::new(pg::APPLY).using(pg::SHELL_FUNCTIONS).arg(self.port.to_string()).input(sql)
     }
 
     fn absent(&self, role: Option<&Role>) -> Verdict {
@@ -190,7 +190,7 @@ impl Resource for PostgresqlUser {
         ask.ask::<Pg>(self.query());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let (roles, missing) = match is.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => (typed::<Role>(rows)?, None),
             Answer::NoServer { why } => (Vec::new(), Some(why.clone())),
@@ -230,37 +230,40 @@ impl Resource for PostgresqlUser {
 }
 
 /// Whether the verifier was made of the secret. A secret without a value fits nothing.
-fn fits(secret: &SecretRef, verifier: Option<&str>, is: &Is<'_>) -> Result<bool, String> {
+fn fits(secret: &SecretRef, verifier: Option<&str>, is: &NodeState<'_>) -> Result<bool, String> {
     let Some(value) = is.secrets.get(secret) else { return Ok(false) };
-    if let Some(reason) = scram::refusal(value.expose()) {
-        return Err(Unrevealed::NotEncodable { secret: secret.clone(), reason }.to_string());
+    if let Some(reason) = scram::password_error(value.expose()) {
+        return Err(RevealError::NotEncodable { secret: secret.clone(), reason }.to_string());
     }
     Ok(verifier.is_some_and(|verifier| scram::verify(verifier, value.expose())))
 }
 
 /// The one secret that the password is.
-fn secret(password: &Sealed) -> Result<SecretRef, Wrong> {
+fn secret(password: &Sealed) -> Result<SecretRef, ParamError> {
     match password.parts().as_slice() {
-        [Part::Secret(secret, Encoding::Plain)] => Ok(secret.clone()),
-        _ => Err(Wrong::parameter("password", "must be a secret and nothing else, such as `{{ secrets.DB_PASSWORD }}`")),
+        [SealedPart::Secret(secret, Encoding::Plain)] => Ok(secret.clone()),
+        _ => Err(ParamError::parameter("password", "must be a secret and nothing else, such as `{{ secrets.DB_PASSWORD }}`")),
     }
 }
 
-fn attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], Wrong> {
+fn attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], ParamError> {
     let mut given = [None; ATTRIBUTES.len()];
     for flag in flags.split(',').map(str::trim).filter(|flag| !flag.is_empty()) {
         let upper = flag.to_ascii_uppercase();
         let found = ATTRIBUTES.iter().position(|(word, ..)| upper.strip_prefix("NO").unwrap_or(&upper) == *word);
         let Some(index) = found else {
             let words: Vec<&str> = ATTRIBUTES.iter().map(|(word, ..)| *word).collect();
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "role_attr_flags",
                 format!("`{flag}` is none of {}, or NO and one of them", words.join(", ")),
             ));
         };
         let wanted = upper == ATTRIBUTES[index].0;
         if given[index].replace(wanted).is_some_and(|before| before != wanted) {
-            return Err(Wrong::parameter("role_attr_flags", format!("{} is both wanted and not wanted", ATTRIBUTES[index].0)));
+            return Err(ParamError::parameter(
+                "role_attr_flags",
+                format!("{} is both wanted and not wanted", ATTRIBUTES[index].0),
+            ));
         }
     }
     Ok(std::array::from_fn(|index| given[index].unwrap_or(ATTRIBUTES[index].2)))
@@ -280,7 +283,7 @@ mod tests {
         SecretRef { host: "db".into(), name: "DB_PASSWORD".into() }
     }
 
-    fn user(parameters: Value) -> Result<PostgresqlUser, Wrong> {
+    fn user(parameters: Value) -> Result<PostgresqlUser, ParamError> {
         PostgresqlUser::new(decode(parameters)?)
     }
 
@@ -303,7 +306,7 @@ mod tests {
     fn compare(user: &PostgresqlUser, answer: Result<Answer, Unanswered>, secrets: &SecretValues) -> Result<Verdict, Unanswered> {
         let mut answers = Answers::default();
         answers.set::<Pg>(user.query(), answer);
-        user.compare(&Is { answers: &answers, secrets })
+        user.compare(&NodeState { answers: &answers, secrets })
     }
 
     fn verdict(user: &PostgresqlUser, rows: Vec<Value>, secrets: &SecretValues) -> Verdict {
@@ -317,8 +320,8 @@ mod tests {
 
     fn wrong(parameters: Value) -> String {
         match user(parameters).unwrap_err() {
-            Wrong::Parameter { message, .. } => message,
-            Wrong::File(_) => panic!(),
+            ParamError::Parameter { message, .. } => message,
+            ParamError::File(_) => panic!(),
         }
     }
 

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode, put::PUT_FILE};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, put::PUT_FILE};
 use crate::{
     question::{
         Questions, Unanswered,
-        path::{Look, PathState},
+        path::{PathQuery, PathState},
         sysctl::{Sysctl, path},
     },
     script::Script,
@@ -51,43 +51,48 @@ struct Setting {
     live: bool,
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let Parameters { name, value, state, sysctl_file, reload } = decode(parameters)?;
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
     if name.is_empty() || !name.bytes().all(valid) || name.starts_with(['.', '/', '-']) || name.contains("..") {
-        return Err(Wrong::parameter("name", format!("`{name}` is not the name of a kernel setting, such as `vm.swappiness`")));
+        return Err(ParamError::parameter(
+            "name",
+            format!("`{name}` is not the name of a kernel setting, such as `vm.swappiness`"),
+        ));
     }
     let value = match value {
         None | Some(Value::Null) => None,
         Some(Value::Number(number)) => Some(number.to_string()),
         Some(Value::Bool(flag)) => Some(u8::from(flag).to_string()),
         Some(Value::String(text)) => Some(text.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty()),
-        Some(Value::Array(_) | Value::Object(_)) => return Err(Wrong::parameter("value", "give a number or a text")),
+        Some(Value::Array(_) | Value::Object(_)) => return Err(ParamError::parameter("value", "give a number or a text")),
     };
     if value.is_some() != (state == State::Present) {
         let message = if state == State::Present { "is missing" } else { "says nothing when the setting shall be absent" };
-        return Err(Wrong::parameter("value", message));
+        return Err(ParamError::parameter("value", message));
     }
     if value.as_deref().is_some_and(|value| value.contains('\0')) {
-        return Err(Wrong::parameter("value", "cannot hold a NUL byte"));
+        return Err(ParamError::parameter("value", "cannot hold a NUL byte"));
     }
     let file = match sysctl_file {
         Some(file) => file,
-        None => RemotePath::new("/etc/sysctl.d/99-sysctl.conf").map_err(|message| Wrong::parameter("sysctl_file", message))?,
+        None => {
+            RemotePath::new("/etc/sysctl.d/99-sysctl.conf").map_err(|message| ParamError::parameter("sysctl_file", message))?
+        }
     };
     Ok(Box::new(Setting { name, value, file, live: reload.is_none_or(|flag| flag.0) }))
 }
 
 impl Resource for Setting {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PathState>(Look::content(&self.file));
+        ask.ask::<PathState>(PathQuery::content(&self.file));
         if self.live && self.value.is_some() {
             ask.ask::<Sysctl>(self.name.clone());
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
-        let file = is.answers.get::<PathState>(&Look::content(&self.file))?.file(&self.file)?;
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let file = is.answers.get::<PathState>(&PathQuery::content(&self.file))?.file(&self.file)?;
         let too_large = || Unanswered(format!("`{}` is too large for kernel settings", self.file));
         let before = file.map(|file| file.content.as_deref().ok_or_else(too_large)).transpose()?;
         let after = self.rewritten(before.unwrap_or_default());
@@ -194,7 +199,7 @@ mod tests {
     use crate::{
         question::{
             Answers,
-            path::{Attributes, Entry, File, Found},
+            path::{Attributes, Entry, File, PathInfo},
         },
         resource::{
             Mode,
@@ -206,29 +211,29 @@ mod tests {
 
     fn sysctl(parameters: Value) -> Result<Box<dyn Resource>, String> {
         from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
-            Wrong::Parameter { message, .. } => message,
-            Wrong::File(_) => unreachable!(),
+            ParamError::Parameter { message, .. } => message,
+            ParamError::File(_) => unreachable!(),
         })
     }
 
-    fn found(content: Option<&str>) -> Found {
+    fn found(content: Option<&str>) -> PathInfo {
         let entry = content.map_or(Entry::Absent, |text| {
             let attributes =
                 Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 };
             Entry::File(File { attributes, size: text.len() as u64, content: Some(text.into()), sha256: None })
         });
-        Found { entry, parent_exists: true }
+        PathInfo { entry, parent_exists: true }
     }
 
     fn compare_at(file: &str, content: Option<&str>, live: Option<(&str, bool)>) -> Verdict {
         let mut answers = Answers::default();
-        answers.set::<PathState>(Look::content(&RemotePath::new(file).unwrap()), Ok(found(content)));
+        answers.set::<PathState>(PathQuery::content(&RemotePath::new(file).unwrap()), Ok(found(content)));
         answers.set::<Sysctl>(
             "vm.overcommit_memory".into(),
             Ok(live.map(|(live, writable)| Sysctl { live: Some(live.into()), writable })),
         );
         let parameters = json!({"name": "vm.overcommit_memory", "value": 1, "sysctl_file": file});
-        sysctl(parameters).unwrap().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        sysctl(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     fn compare(content: Option<&str>, live: Option<(&str, bool)>) -> Verdict {
@@ -329,9 +334,9 @@ mod tests {
     fn absent_takes_the_line_away_and_leaves_the_kernel_alone() {
         let mut answers = Answers::default();
         let file = RemotePath::new("/etc/sysctl.d/99-sysctl.conf").unwrap();
-        answers.set::<PathState>(Look::content(&file), Ok(found(Some("x.y=1\nz=2\n"))));
+        answers.set::<PathState>(PathQuery::content(&file), Ok(found(Some("x.y=1\nz=2\n"))));
         let resource = sysctl(json!({"name": "x.y", "state": "absent"})).unwrap();
-        let verdict = resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+        let verdict = resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
         assert_eq!(shown(&change(verdict).diff), "= /etc/sysctl.d/99-sysctl.conf\n- x.y=1\n  z=2");
     }
 

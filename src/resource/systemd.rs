@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, Resource, Verdict, Wrong, decode, unit_functions::UNIT};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode, unit_functions::UNIT};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -49,33 +49,33 @@ struct Systemd {
     masked: Option<bool>,
 }
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let parameters: Parameters = decode(parameters)?;
     let started = match parameters.state {
         None => None,
         Some(State::Started) => Some(true),
         Some(State::Stopped) => Some(false),
         Some(State::Restarted | State::Reloaded) => {
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "state",
                 "a task says how things are: `started` or `stopped`; to restart or reload, notify a handler",
             ));
         }
     };
-    let unit = full_name(&parameters.name).map_err(|message| Wrong::parameter("name", message))?;
+    let unit = full_name(&parameters.name).map_err(|message| ParamError::parameter("name", message))?;
     let (enabled, masked) = (parameters.enabled.map(|flag| flag.0), parameters.masked.map(|flag| flag.0));
     if started.is_none() && enabled.is_none() && masked.is_none() {
         // Beside a state it is true anyway: systemd reads the files of a unit that changed before the unit is started, enabled or restarted.
         return Err(match parameters.daemon_reload {
-            Some(_) => Wrong::parameter(
+            Some(_) => ParamError::parameter(
                 "daemon_reload",
                 "leave the task out: systemd reads the files of a unit that changed before a task or a handler uses it",
             ),
-            None => Wrong::parameter("", "say at least one of `state`, `enabled` and `masked`"),
+            None => ParamError::parameter("", "say at least one of `state`, `enabled` and `masked`"),
         });
     }
     if masked == Some(true) && (started == Some(true) || enabled == Some(true)) {
-        return Err(Wrong::parameter("masked", "a masked unit can be neither started nor enabled"));
+        return Err(ParamError::parameter("masked", "a masked unit can be neither started nor enabled"));
     }
     Ok(Box::new(Systemd { unit, started, enabled, masked }))
 }
@@ -85,7 +85,7 @@ impl Resource for Systemd {
         ask.ask::<Unit>(self.unit.clone());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let unit = is.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;
         let masked = unit.load == "masked" || unit.file_state.starts_with("masked");
@@ -204,8 +204,8 @@ mod tests {
 
     fn systemd(parameters: Value) -> Result<Box<dyn Resource>, String> {
         from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
-            Wrong::Parameter { message, .. } => message,
-            Wrong::File(_) => unreachable!(),
+            ParamError::Parameter { message, .. } => message,
+            ParamError::File(_) => unreachable!(),
         })
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn compare(parameters: Value, unit: Unit) -> Verdict {
         let mut answers = Answers::default();
         answers.set::<Unit>("redis.service".into(), Ok(unit));
-        systemd(parameters).unwrap().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        systemd(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     fn change(parameters: Value, unit: Unit) -> Change {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Files, Flag, Kind, Mode, RemotePath, Resource, Wrong, access::Access, content::FileContent, decode};
+use super::{Files, Flag, Kind, Mode, ParamError, RemotePath, Resource, access::Access, content::FileContent, decode};
 use crate::question::account::AccountName;
 
 /// How the loader sees it.
@@ -37,11 +37,11 @@ fn yes() -> Flag {
     Flag(true)
 }
 
-fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
     let file = FileContent {
         path: given.dest,
-        content: files.template(&given.src).map_err(|wrong| Wrong::File(Box::new(wrong)))?,
+        content: files.template(&given.src).map_err(|wrong| ParamError::File(Box::new(wrong)))?,
         access: Access { owner: given.owner, group: given.group, mode: given.mode },
         validate: given.validate,
         backup: given.backup.0,

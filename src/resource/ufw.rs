@@ -6,12 +6,12 @@ use std::{any::Any, net::IpAddr};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Is, Kind, OneOrMany, Resource, Verdict, Wrong, decode};
-use words::{Logging, Protocol, State, Way};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode};
+use words::{Logging, PolicyDirection, Protocol, State};
 
 use crate::{
     firewall::{Action, Direction, Firewall, Network, Policy, Ports, Rule},
-    question::{Questions, Unanswered, connection::Connection, ufw},
+    question::{Questions, Unanswered, connection::OwnConnection, ufw},
     script::Script,
 };
 
@@ -60,7 +60,7 @@ struct Parameters {
     #[serde(alias = "to", alias = "dest")]
     to_ip: Option<String>,
     from_port: Ports,
-    direction: Option<Way>,
+    direction: Option<PolicyDirection>,
     #[serde(alias = "if")]
     interface: Option<String>,
     comment: Option<String>,
@@ -75,7 +75,7 @@ struct Parameters {
 #[derive(Debug)]
 enum Ufw {
     Rule(Wanted),
-    Whole { state: Option<State>, policy: Option<(Policy, Way)>, logging: Option<Logging> },
+    Whole { state: Option<State>, policy: Option<(Policy, PolicyDirection)>, logging: Option<Logging> },
 }
 
 /// A rule as a task writes it: without addresses it stands for an IPv4 and an IPv6 rule.
@@ -97,24 +97,28 @@ struct Wanted {
 }
 
 impl Ufw {
-    fn new(parameters: Parameters) -> Result<Self, Wrong> {
+    fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let Parameters { rule, direction, state, policy, logging, .. } = parameters;
         let whole = state.is_some() || policy.is_some() || logging.is_some();
         match rule {
-            Some(_) if whole => Err(Wrong::parameter(
+            Some(_) if whole => Err(ParamError::parameter(
                 "rule",
                 "a task is about one rule or about the whole firewall (`state`, `policy`, `logging`); make two tasks",
             )),
             Some(action) => Wanted::new(action, parameters).map(Self::Rule),
-            None if !whole => Err(Wrong::parameter("", "needs `rule`, or one of `state`, `policy` and `logging`")),
+            None if !whole => Err(ParamError::parameter("", "needs `rule`, or one of `state`, `policy` and `logging`")),
             None => {
                 if let Some(name) = parameters.given_for_a_rule() {
-                    return Err(Wrong::parameter(name, "goes with `rule` only"));
+                    return Err(ParamError::parameter(name, "goes with `rule` only"));
                 }
                 if direction.is_some() && policy.is_none() {
-                    return Err(Wrong::parameter("direction", "goes with `rule` or `policy`"));
+                    return Err(ParamError::parameter("direction", "goes with `rule` or `policy`"));
                 }
-                Ok(Self::Whole { state, policy: policy.map(|policy| (policy, direction.unwrap_or(Way::In))), logging })
+                Ok(Self::Whole {
+                    state,
+                    policy: policy.map(|policy| (policy, direction.unwrap_or(PolicyDirection::In))),
+                    logging,
+                })
             }
         }
     }
@@ -126,9 +130,9 @@ impl Ufw {
             Self::Whole { state, policy, logging } => {
                 if let Some((policy, way)) = policy {
                     match way {
-                        Way::In => firewall.incoming = *policy,
-                        Way::Out => firewall.outgoing = *policy,
-                        Way::Routed => firewall.routed = *policy,
+                        PolicyDirection::In => firewall.incoming = *policy,
+                        PolicyDirection::Out => firewall.outgoing = *policy,
+                        PolicyDirection::Routed => firewall.routed = *policy,
                     }
                 }
                 if let Some(logging) = logging {
@@ -150,9 +154,9 @@ impl Ufw {
         };
         let state = |firewall: &Firewall| if firewall.enabled { "enabled" } else { "disabled" };
         attribute("state", state(before), state(after));
-        attribute("policy incoming", before.incoming.word(), after.incoming.word());
-        attribute("policy outgoing", before.outgoing.word(), after.outgoing.word());
-        attribute("policy routed", before.routed.word(), after.routed.word());
+        attribute("policy incoming", before.incoming.as_str(), after.incoming.as_str());
+        attribute("policy outgoing", before.outgoing.as_str(), after.outgoing.as_str());
+        attribute("policy routed", before.routed.as_str(), after.routed.as_str());
         attribute("logging", &before.logging, &after.logging);
         before.rules.iter().filter(|rule| !after.rules.contains(rule)).for_each(|rule| diff.removed(shown(rule)));
         after.rules.iter().filter(|rule| !before.rules.contains(rule)).for_each(|rule| diff.added(shown(rule)));
@@ -161,8 +165,8 @@ impl Ufw {
             Self::Rule(wanted) => wanted.shown(),
             Self::Whole { state, policy, logging } => {
                 let state = state.map(|state| if state == State::Enabled { "enable" } else { "disable" }.to_owned());
-                let policy = policy.map(|(policy, way)| format!("{} {}", policy.word(), way.word()));
-                let logging = logging.map(|logging| format!("logging {}", logging.word()));
+                let policy = policy.map(|(policy, way)| format!("{} {}", policy.as_str(), way.as_str()));
+                let logging = logging.map(|logging| format!("logging {}", logging.as_str()));
                 [policy, logging, state].into_iter().flatten().collect::<Vec<_>>().join(", ")
             }
         };
@@ -191,9 +195,9 @@ impl Ufw {
                 }
             }
             Self::Whole { state, policy, logging } => {
-                let (policy, way) = policy.map_or(("", ""), |(policy, way)| (policy.word(), way.word()));
+                let (policy, way) = policy.map_or(("", ""), |(policy, way)| (policy.as_str(), way.as_str()));
                 let state = state.map_or("", |state| if state == State::Enabled { "enable" } else { "disable" });
-                Script::new(WHOLE).args([policy, way, logging.map_or("", Logging::word), state])
+                Script::new(WHOLE).args([policy, way, logging.map_or("", Logging::as_str), state])
             }
         }
     }
@@ -236,10 +240,10 @@ impl Parameters {
 }
 
 impl Wanted {
-    fn new(action: Action, parameters: Parameters) -> Result<Self, Wrong> {
+    fn new(action: Action, parameters: Parameters) -> Result<Self, ParamError> {
         let Parameters { port, proto, from_ip, to_ip, from_port, direction, interface, comment, delete, only, .. } = parameters;
         if only.0 && (action != Action::Allow || port.is_any() || delete.0) {
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "only",
                 "goes with `rule: allow` and a `port`: everybody else's rules for that port go",
             ));
@@ -250,35 +254,35 @@ impl Wanted {
             Some(OneOrMany(from)) if from.is_empty() && !only.0 => {
                 let message =
                     "is an empty list, which is nobody; leave it out for everybody, or say `only: true` to close the port";
-                return Err(Wrong::parameter("from_ip", message));
+                return Err(ParamError::parameter("from_ip", message));
             }
             Some(OneOrMany(from)) => from.iter().map(|from| network("from_ip", Some(from))).collect::<Result<Vec<_>, _>>()?,
         };
         if from.iter().any(|from| from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6())) {
-            return Err(Wrong::parameter("to_ip", "is of another IP version than `from_ip`"));
+            return Err(ParamError::parameter("to_ip", "is of another IP version than `from_ip`"));
         }
         for (name, ports) in [("port", &port), ("from_port", &from_port)] {
             if proto == Protocol::Any && !ports.is_any() && !ports.is_one() {
-                return Err(Wrong::parameter(name, "several ports need `proto: tcp` or `proto: udp`"));
+                return Err(ParamError::parameter(name, "several ports need `proto: tcp` or `proto: udp`"));
             }
         }
         let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-+".contains(sign);
         if interface.as_deref().is_some_and(|name| !(1..16).contains(&name.len()) || !name.chars().all(plain)) {
-            return Err(Wrong::parameter("interface", "is not the name of a network interface, such as eth0"));
+            return Err(ParamError::parameter("interface", "is not the name of a network interface, such as eth0"));
         }
         if comment
             .as_deref()
             .is_some_and(|comment| comment.is_empty() || comment.contains(|sign: char| sign.is_control() || sign == '\''))
         {
-            return Err(Wrong::parameter(
+            return Err(ParamError::parameter(
                 "comment",
                 "ufw takes no comment that is empty or holds a single quote or a line break",
             ));
         }
         let direction = match direction {
-            None | Some(Way::In) => Direction::In,
-            Some(Way::Out) => Direction::Out,
-            Some(Way::Routed) => return Err(Wrong::parameter("direction", "a rule is `in` or `out`")),
+            None | Some(PolicyDirection::In) => Direction::In,
+            Some(PolicyDirection::Out) => Direction::Out,
+            Some(PolicyDirection::Routed) => return Err(ParamError::parameter("direction", "a rule is `in` or `out`")),
         };
         let (protocol, to_ports, from_ports, delete) = (proto, port, from_port, delete.0);
         Ok(Self { action, protocol, to_ports, to, from_ports, from, direction, interface, comment, delete, only: only.0 })
@@ -293,7 +297,7 @@ impl Wanted {
         };
         let rule = |(from, v6): (Option<Network>, bool)| Rule {
             action: self.action,
-            protocol: self.protocol.word().to_owned(),
+            protocol: self.protocol.as_str().to_owned(),
             to_ports: self.to_ports.clone(),
             to: self.to.unwrap_or(Network::everything(v6)),
             from_ports: self.from_ports.clone(),
@@ -309,7 +313,7 @@ impl Wanted {
     /// As ufw does it: a rule about the same packets is replaced where it stands, a new one comes last.
     fn apply(&self, firewall: &mut Firewall) {
         for mut rule in self.rules(firewall.ipv6) {
-            let at = firewall.rules.iter().position(|there| there.same_packets(&rule));
+            let at = firewall.rules.iter().position(|there| there.matches_same_packets(&rule));
             match at {
                 Some(at) if self.delete => {
                     if firewall.rules[at].action == self.action {
@@ -339,8 +343,8 @@ impl Wanted {
             && rule.direction == self.direction
             && matches!(rule.action, Action::Allow | Action::Limit)
             && rule.to_ports == self.to_ports
-            && [self.protocol.word(), "any"].contains(&rule.protocol.as_str())
-            && !self.rules(firewall.ipv6).iter().any(|wanted| wanted.same_packets(rule))
+            && [self.protocol.as_str(), "any"].contains(&rule.protocol.as_str())
+            && !self.rules(firewall.ipv6).iter().any(|wanted| wanted.matches_same_packets(rule))
     }
 
     /// The rule, or the rules in one.
@@ -351,7 +355,7 @@ impl Wanted {
 
     /// ufw's long syntax, without the comment.
     fn words(&self, from: &str) -> Vec<String> {
-        let mut words = vec![self.action.word().to_owned(), self.direction.word().to_owned()];
+        let mut words = vec![self.action.as_str().to_owned(), self.direction.as_str().to_owned()];
         let mut say = |these: &[&str]| words.extend(these.iter().map(ToString::to_string));
         if let Some(interface) = &self.interface {
             say(&["on", interface]);
@@ -365,23 +369,23 @@ impl Wanted {
             say(&["port", &self.to_ports.to_string()]);
         }
         if self.protocol != Protocol::Any {
-            say(&["proto", self.protocol.word()]);
+            say(&["proto", self.protocol.as_str()]);
         }
         words
     }
 }
 
 /// `any` and every IPv4 or IPv6 address are different things to ufw: the former makes a rule for each.
-fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, Wrong> {
+fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, ParamError> {
     match text {
         None | Some("any") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|reason: String| Wrong::parameter(name, reason)),
+        Some(text) => text.parse().map(Some).map_err(|reason: String| ParamError::parameter(name, reason)),
     }
 }
 
 /// The rule in ufw's long syntax, without the comment.
 fn words(rule: &Rule) -> String {
-    let mut text = format!("{} {}", rule.action.word(), rule.direction.word());
+    let mut text = format!("{} {}", rule.action.as_str(), rule.direction.as_str());
     if let Some(interface) = &rule.interface {
         text = format!("{text} on {interface}");
     }
@@ -400,20 +404,20 @@ fn shown(rule: &Rule) -> String {
 }
 
 /// The firewall that is, and whether ufw is there at all.
-fn current(is: &Is<'_>) -> Result<(Firewall, bool), Unanswered> {
+fn current(is: &NodeState<'_>) -> Result<(Firewall, bool), Unanswered> {
     Ok(match is.answers.get::<ufw::Ufw>(&())? {
         ufw::Answer::State(firewall) => (firewall.clone(), true),
-        ufw::Answer::NotInstalled => (Firewall::fresh(), false),
+        ufw::Answer::NotInstalled => (Firewall::package_default(), false),
     })
 }
 
 impl Resource for Ufw {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<ufw::Ufw>(());
-        ask.ask::<Connection>(());
+        ask.ask::<OwnConnection>(());
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let (before, installed) = current(is)?;
         let mut after = before.clone();
         self.apply(&mut after);
@@ -424,9 +428,9 @@ impl Resource for Ufw {
         Ok(if installed { Verdict::Change(change) } else { Verdict::Blocked { missing: "ufw".into(), change } })
     }
 
-    fn refuse(&self, is: &Is<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+    fn refuse(&self, is: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
         let (mut firewall, _) = current(is).ok()?;
-        let addresses = match is.answers.get::<Connection>(&()) {
+        let addresses = match is.answers.get::<OwnConnection>(&()) {
             Ok(Some(addresses)) => addresses,
             Ok(None) => return None,
             Err(reason) => return Some(format!("whether this would cut the connection cannot be told: {reason}")),
@@ -437,9 +441,9 @@ impl Resource for Ufw {
                 earlier.apply(&mut firewall);
             }
         }
-        let before = firewall.lets_in(client, server, port);
+        let before = firewall.admits(client, server, port);
         self.apply(&mut firewall);
-        (before && !firewall.lets_in(client, server, port)).then(|| cut(client, port))
+        (before && !firewall.admits(client, server, port)).then(|| cut(client, port))
     }
 }
 

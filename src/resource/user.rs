@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Is, Kind, OneOrMany, RemotePath, Resource, Verdict, Wrong, content::blocked_by, decode,
-    group::State,
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, RemotePath, Resource, Verdict, content::blocked_by,
+    decode, group::State,
 };
 use crate::{
     question::{
@@ -80,21 +80,21 @@ struct UserState {
     state: State,
 }
 
-fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
     if given.comment.as_ref().is_some_and(|comment| comment.contains([':', '\n', '\r', '\0'])) {
-        return Err(Wrong::parameter("comment", "cannot hold a colon or a line break"));
+        return Err(ParamError::parameter("comment", "cannot hold a colon or a line break"));
     }
     for (name, path) in [("home", &given.home), ("shell", &given.shell)] {
         if path.as_ref().is_some_and(|path| path.as_str().contains(':')) {
-            return Err(Wrong::parameter(name, "cannot hold a colon"));
+            return Err(ParamError::parameter(name, "cannot hold a colon"));
         }
     }
     if given.append.0 && given.groups.is_none() {
-        return Err(Wrong::parameter("append", "goes with `groups`"));
+        return Err(ParamError::parameter("append", "goes with `groups`"));
     }
     let groups =
-        given.groups.map(|groups| group_names(&groups.0)).transpose().map_err(|wrong| Wrong::parameter("groups", wrong))?;
+        given.groups.map(|groups| group_names(&groups.0)).transpose().map_err(|wrong| ParamError::parameter("groups", wrong))?;
     Ok(Box::new(UserState {
         name: given.name,
         uid: given.uid,
@@ -130,7 +130,7 @@ impl Resource for UserState {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let name = &self.name;
         match (is.answers.get::<User>(name)?, self.state) {
             (None, State::Absent) => Ok(Verdict::CONVERGED),
@@ -146,7 +146,7 @@ impl Resource for UserState {
 }
 
 impl UserState {
-    fn missing_groups(&self, is: &Is<'_>) -> Result<Vec<String>, Unanswered> {
+    fn missing_groups(&self, is: &NodeState<'_>) -> Result<Vec<String>, Unanswered> {
         let mut missing = Vec::new();
         for group in self.group.iter().chain(self.groups.iter().flatten()) {
             if is.answers.get::<Group>(group)?.is_none() {
@@ -156,7 +156,7 @@ impl UserState {
         Ok(missing)
     }
 
-    fn create(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn create(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let mut diff = Diff::none();
         diff.added(format!("user {}", self.name));
         let mut script = Script::new(ADD).arg(self.name.as_str());
@@ -184,7 +184,7 @@ impl UserState {
         Ok(blocked_by(&self.missing_groups(is)?, Change::new("create", script).diff(diff)))
     }
 
-    fn modify(&self, is: &Is<'_>, user: &UserEntry) -> Result<Verdict, Unanswered> {
+    fn modify(&self, is: &NodeState<'_>, user: &UserEntry) -> Result<Verdict, Unanswered> {
         let name = &self.name;
         if let Some(uid) = self.uid.filter(|uid| *uid != user.uid) {
             return Ok(Verdict::Refused(format!(
@@ -284,7 +284,7 @@ mod tests {
             let known = groups.iter().find(|(known, _)| *known == group);
             answers.set::<Group>(name(group), Ok(known.map(|(_, gid)| GroupEntry { gid: *gid, members: Vec::new() })));
         }
-        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     const ALL: &[(&str, u32)] = &[("redis", 102), ("adm", 4), ("ssl-cert", 103), ("mail", 8)];

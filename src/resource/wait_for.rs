@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::IpAddr, time::Duration};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Is, Kind, RemotePath, Resource, Verdict, Wrong, decode};
+use super::{Change, Diff, Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -64,14 +64,14 @@ enum What {
 /// Beyond the time that the script itself waits.
 const SPARE: Duration = Duration::from_secs(10);
 
-fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let Parameters { port, host, path, timeout, state } = decode(parameters)?;
     let what = match (port, path) {
-        (Some(0), None) => return Err(Wrong::parameter("port", "0 is not a port")),
+        (Some(0), None) => return Err(ParamError::parameter("port", "0 is not a port")),
         (Some(port), None) => What::Port(host.unwrap_or(IpAddr::from([127, 0, 0, 1])), port),
         (None, Some(path)) if host.is_none() => What::Path(path),
-        (None, Some(_)) => return Err(Wrong::parameter("host", "says nothing beside `path`")),
-        (Some(_), Some(_)) | (None, None) => return Err(Wrong::parameter("", "give either `port` or `path`")),
+        (None, Some(_)) => return Err(ParamError::parameter("host", "says nothing beside `path`")),
+        (Some(_), Some(_)) | (None, None) => return Err(ParamError::parameter("", "give either `port` or `path`")),
     };
     let there = matches!(state, State::Started | State::Present);
     Ok(Box::new(WaitFor { what, there, seconds: timeout.unwrap_or(300) }))
@@ -85,9 +85,9 @@ impl Resource for WaitFor {
         }
     }
 
-    fn compare(&self, is: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let is_there = match &self.what {
-            What::Port(host, port) => is.answers.get::<Listening>(&())?.iter().any(|listener| listener.takes(*host, *port)),
+            What::Port(host, port) => is.answers.get::<Listening>(&())?.iter().any(|listener| listener.accepts(*host, *port)),
             What::Path(path) => is.answers.get::<Guard>(&GuardKey::Exists(path.clone()))?.status == 0,
         };
         if is_there == self.there {
@@ -194,7 +194,7 @@ mod tests {
         answers
             .set::<Guard>(GuardKey::Exists(RemotePath::new("/x").unwrap()), Ok(GuardAnswer { status, ..GuardAnswer::default() }));
         let resource = from_parameters(parameters, &mut NoFiles).unwrap();
-        resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     fn change(parameters: Value) -> Change {
@@ -235,7 +235,7 @@ mod tests {
         let resource = from_parameters(json!({"path": path, "state": "absent", "timeout": 60}), &mut NoFiles).unwrap();
         let mut answers = Answers::default();
         answers.set::<Guard>(GuardKey::Exists(RemotePath::new(path.to_str().unwrap()).unwrap()), Ok(GuardAnswer::default()));
-        let verdict = resource.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+        let verdict = resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
         let Verdict::Change(change) = verdict else { panic!() };
         let waiting = std::thread::spawn(move || run(&change.script, Path::new("/nonexistent")).status);
         assert!(!waiting.is_finished());

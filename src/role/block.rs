@@ -2,7 +2,7 @@
 
 use crate::{
     resource::Kind,
-    source::{Diagnostic, Diagnostics, Key, Node, Place, Yaml},
+    source::{Diagnostic, Diagnostics, Key, Node, Span, Yaml},
 };
 
 use super::{
@@ -54,46 +54,46 @@ impl Inherited {
     }
 
     /// Adds what a task or a block says itself.
-    pub(super) fn with(mut self, node: &Node, wrong: &mut Diagnostics) -> Self {
+    pub(super) fn with(mut self, node: &Node, errors: &mut Diagnostics) -> Self {
         let source = if node.get("block").is_some() { Source::Block } else { Source::Task };
         if let Some(tags) = node.get("tags") {
-            self.tags.extend(read::names(tags, "a tag", wrong));
+            self.tags.extend(read::names(tags, "a tag", errors));
         }
         match node.get("when") {
             Some(Node { value: Yaml::Seq(items), .. }) => self.when.extend(items.iter().cloned()),
             Some(one) => self.when.push(one.clone()),
             None => {}
         }
-        let vars = node.get("vars").map(|vars| read::map(vars, "`vars`", wrong)).unwrap_or_default();
+        let vars = node.get("vars").map(|vars| read::map(vars, "`vars`", errors)).unwrap_or_default();
         for (key, _) in vars {
-            variable::check_variable(key, wrong);
+            variable::check_variable(key, errors);
         }
         self.vars.retain(|(outer, _)| !vars.iter().any(|(inner, _)| inner.name == outer.name));
         self.vars.splice(0..0, vars.iter().cloned());
-        for name in node.get("notify").map(|notify| read::names(notify, "`notify`", wrong)).unwrap_or_default() {
+        for name in node.get("notify").map(|notify| read::names(notify, "`notify`", errors)).unwrap_or_default() {
             if !self.notify.iter().any(|known| known.text == name.text) {
                 self.notify.push(name);
             }
         }
         if let Some(flag) = node.get("no_log") {
-            self.no_log = read::flag(flag, "`no_log`", wrong);
+            self.no_log = read::flag(flag, "`no_log`", errors);
         }
-        read::becomes(node.get("become"), wrong);
+        read::becomes(node.get("become"), errors);
         if let Some((key, user)) = entry(node, "become_user") {
             self.become_user = Some((key.clone(), user.clone(), source));
         }
         if let Some((key, environment)) = entry(node, "environment") {
-            let merged = self.merged(environment, wrong);
+            let merged = self.merged(environment, errors);
             self.environment = Some((key.clone(), merged, source));
         }
         self
     }
 
     /// The environment of the blocks around, overlaid with this one.
-    fn merged(&self, inner: &Node, wrong: &mut Diagnostics) -> Node {
+    fn merged(&self, inner: &Node, errors: &mut Diagnostics) -> Node {
         let Some((_, outer, _)) = &self.environment else { return inner.clone() };
         let (Some(outer), Some(entries)) = (outer.as_map(), inner.as_map()) else {
-            wrong.push(read::expected(inner, "`environment` within a block that has one", "a map"));
+            errors.push(read::expected(inner, "`environment` within a block that has one", "a map"));
             return inner.clone();
         };
         let kept = outer.iter().filter(|(key, _)| !entries.iter().any(|(inner, _)| inner.name == key.name));
@@ -101,18 +101,18 @@ impl Inherited {
     }
 
     /// Gives a command its user and its environment. Other resources have neither.
-    pub(super) fn add_to(&self, parameters: &mut Node, kind: &'static Kind, place: &Place, wrong: &mut Diagnostics) {
+    pub(super) fn add_to(&self, parameters: &mut Node, kind: &'static Kind, span: &Span, errors: &mut Diagnostics) {
         let Yaml::Map(parameters) = &mut parameters.value else { return };
         if let Some((key, user, source)) = &self.become_user {
             if kind.parameters.contains(&"become_user") {
                 parameters.push((key.clone(), user.clone()));
             } else if user.as_str() != Some("root") {
                 let diagnostic = Diagnostic::error(format!("`become_user` is for `command` only, not for `{}`", kind.name))
-                    .at(key.place.clone());
-                wrong.push(match source {
+                    .at(key.span.clone());
+                errors.push(match source {
                     Source::Task => diagnostic.help("it is done by root; `owner` and `group` say whose a file is"),
                     Source::Block => diagnostic
-                        .also(place.clone(), "in the block")
+                        .also(span.clone(), "in the block")
                         .help("put it on the commands; `owner` and `group` say whose a file is"),
                 });
             }
@@ -122,11 +122,11 @@ impl Inherited {
                 parameters.push((key.clone(), environment.clone()));
             } else if *source == Source::Task || RUN_PROGRAMS.contains(&kind.name) {
                 let title = format!("`environment` is for `command` only, not for `{}`", kind.name);
-                let mut diagnostic = Diagnostic::error(title).at(key.place.clone());
+                let mut diagnostic = Diagnostic::error(title).at(key.span.clone());
                 if *source == Source::Block {
-                    diagnostic = diagnostic.also(place.clone(), "in the block");
+                    diagnostic = diagnostic.also(span.clone(), "in the block");
                 }
-                wrong.push(diagnostic.help(match kind.name {
+                errors.push(diagnostic.help(match kind.name {
                     "apt" => "leave it out: packages never ask, and apt's proxy stands in its configuration",
                     "get_url" | "deb822_repository" => "leave it out: files are fetched through apt's proxy",
                     _ => "leave it out: it changes nothing",
@@ -141,29 +141,29 @@ fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
 }
 
 /// Reads tasks, and those in blocks among them, however deep.
-pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, wrong: &mut Diagnostics) -> Vec<TaskSource> {
+pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnostics) -> Vec<TaskSource> {
     let mut found = Vec::new();
     for node in nodes {
         match node.get("block") {
             Some(inner) => {
-                let shared = block(node, inherited, wrong);
-                found.extend(tasks(read::list(inner, "`block`", wrong), &shared, wrong));
+                let shared = block(node, inherited, errors);
+                found.extend(tasks(read::list(inner, "`block`", errors), &shared, errors));
             }
-            None => found.extend(task::read(node, inherited, wrong)),
+            None => found.extend(task::read(node, inherited, errors)),
         }
     }
     found
 }
 
 /// What the tasks of a block share.
-fn block(node: &Node, inherited: &Inherited, wrong: &mut Diagnostics) -> Inherited {
+fn block(node: &Node, inherited: &Inherited, errors: &mut Diagnostics) -> Inherited {
     for (key, _) in node.as_map().unwrap_or_default() {
         if OF_ONE_TASK.contains(&key.name.as_str()) {
-            let diagnostic = Diagnostic::error(format!("a block has no `{}`", key.name)).at(key.place.clone());
-            wrong.push(diagnostic.help("put it on each task that needs it"));
+            let diagnostic = Diagnostic::error(format!("a block has no `{}`", key.name)).at(key.span.clone());
+            errors.push(diagnostic.help("put it on each task that needs it"));
         } else if !BLOCK_KEYS.contains(&key.name.as_str()) {
-            wrong.push(read::unknown_or_explained(key, "key of a block:", BLOCK_KEYS, TASK_KEYWORDS));
+            errors.push(read::unknown_or_explained(key, "key of a block:", BLOCK_KEYS, TASK_KEYWORDS));
         }
     }
-    inherited.clone().with(node, wrong)
+    inherited.clone().with(node, errors)
 }

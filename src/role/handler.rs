@@ -46,42 +46,42 @@ fn action(key: &str) -> Option<&'static str> {
 
 fn unknown(key: &Key) -> Diagnostic {
     if let Some(kind) = kinds::resolve(&key.name) {
-        let diagnostic = Diagnostic::error(format!("a handler cannot be a `{}`", kind.name)).at(key.place.clone());
+        let diagnostic = Diagnostic::error(format!("a handler cannot be a `{}`", kind.name)).at(key.span.clone());
         return diagnostic.help("make it a task; a handler restarts or reloads a unit, or runs a command");
     }
     let words = if ansible_words::find(HANDLER_KEYWORDS, &key.name).is_some() { HANDLER_KEYWORDS } else { TASK_KEYWORDS };
     match ansible_words::module(&key.name) {
         Some(help) if ansible_words::find(words, &key.name).is_none() => {
-            Diagnostic::error(format!("unknown key of a handler: `{}`", key.name)).at(key.place.clone()).help(help)
+            Diagnostic::error(format!("unknown key of a handler: `{}`", key.name)).at(key.span.clone()).help(help)
         }
         Some(_) | None => read::unknown_or_explained(key, "key of a handler:", HANDLER_KEYS, words),
     }
 }
 
-pub(super) fn handler(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerSource> {
-    let entries = read::map(node, "a handler", wrong);
+pub(super) fn handler(node: &Node, errors: &mut Diagnostics) -> Option<HandlerSource> {
+    let entries = read::map(node, "a handler", errors);
     let actions: Vec<(&Key, &Node, &str)> =
         entries.iter().filter_map(|(key, value)| Some((key, value, action(&key.name)?))).collect();
     for (key, _) in entries {
         if action(&key.name).is_none() && !HANDLER_KEYS.contains(&key.name.as_str()) {
-            wrong.push(unknown(key));
+            errors.push(unknown(key));
         }
     }
-    read::becomes(node.get("become"), wrong);
+    read::becomes(node.get("become"), errors);
     let Some(name) = node.get("name") else {
-        wrong.push(Diagnostic::error("a handler needs a `name`").at(node.place.clone()));
+        errors.push(Diagnostic::error("a handler needs a `name`").at(node.span.clone()));
         return None;
     };
-    let name = read::name(name, "`name`", wrong)?;
-    let was = node.get("was").map(|was| read::names(was, "`was`", wrong)).unwrap_or_default();
-    let ready = node.get("ready").and_then(|ready| self::ready(ready, wrong));
+    let name = read::name(name, "`name`", errors)?;
+    let was = node.get("was").map(|was| read::names(was, "`was`", errors)).unwrap_or_default();
+    let ready = node.get("ready").and_then(|ready| self::ready(ready, errors));
     let action = match actions.as_slice() {
-        [(_, unit, "systemd")] => restart(unit, wrong)?,
-        [(_, command, _)] => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", wrong)?),
+        [(_, unit, "systemd")] => restart(unit, errors)?,
+        [(_, command, _)] => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", errors)?),
         [] | [_, _, ..] => {
-            wrong.push(
+            errors.push(
                 Diagnostic::error("a handler does one thing")
-                    .at(name.place.clone())
+                    .at(name.span.clone())
                     .help("`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`"),
             );
             return None;
@@ -94,16 +94,16 @@ const UNIT_KEYS: &[&str] = &["name", "service", "unit", "state", "daemon_reload"
 
 /// Reads `systemd` of a handler. `daemon_reload` beside a unit changes nothing: systemd reads the files of a unit that changed before it
 /// restarts or reloads it.
-fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> {
-    let entries = read::map(node, "`systemd`", wrong);
+fn restart(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource> {
+    let entries = read::map(node, "`systemd`", errors);
     for (key, _) in entries.iter().filter(|(key, _)| !UNIT_KEYS.contains(&key.name.as_str())) {
         let diagnostic = read::unknown(key, "key of a handler's `systemd`:", &["name", "state", "daemon_reload"]);
-        wrong.push(match key.name.as_str() {
+        errors.push(match key.name.as_str() {
             "enabled" | "masked" => diagnostic.help(format!("say `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
             _ => diagnostic,
         });
     }
-    let reads_files = node.get("daemon_reload").is_some_and(|flag| read::flag(flag, "`daemon_reload`", wrong));
+    let reads_files = node.get("daemon_reload").is_some_and(|flag| read::flag(flag, "`daemon_reload`", errors));
     let unit = entries.iter().find(|(key, _)| matches!(key.name.as_str(), "name" | "service" | "unit")).map(|(_, unit)| unit);
     let (unit, state) = match (unit, node.get("state")) {
         (Some(unit), Some(state)) => (unit, state),
@@ -112,7 +112,7 @@ fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> 
             return Some(HandlerActionSource::Command(Node { value: command, ..node.clone() }));
         }
         (Some(_), None) | (None, Some(_) | None) => {
-            wrong.push(Diagnostic::error("a handler's `systemd` needs `name` and `state`").at(node.place.clone()));
+            errors.push(Diagnostic::error("a handler's `systemd` needs `name` and `state`").at(node.span.clone()));
             return None;
         }
     };
@@ -121,7 +121,7 @@ fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> 
         Some("reloaded") => Some(HandlerActionSource::Reload(unit.clone())),
         Some(_) | None => {
             let diagnostic = read::expected(state, "the `state` of a handler", "`restarted` or `reloaded`");
-            wrong.push(match state.as_str() {
+            errors.push(match state.as_str() {
                 Some("started" | "stopped") => diagnostic.help("that is a state: say it in a task"),
                 Some(_) | None => diagnostic,
             });
@@ -130,26 +130,26 @@ fn restart(node: &Node, wrong: &mut Diagnostics) -> Option<HandlerActionSource> 
     }
 }
 
-fn ready(node: &Node, wrong: &mut Diagnostics) -> Option<(Node, Duration)> {
-    let command = only(node, "command", &["command", "timeout"], "`ready`", wrong)?;
-    let timeout = node.get("timeout").map_or(Duration::from_mins(1), |time| read::duration(time, "`timeout`", wrong));
+fn ready(node: &Node, errors: &mut Diagnostics) -> Option<(Node, Duration)> {
+    let command = only(node, "command", &["command", "timeout"], "`ready`", errors)?;
+    let timeout = node.get("timeout").map_or(Duration::from_mins(1), |time| read::duration(time, "`timeout`", errors));
     Some((command, timeout))
 }
 
 /// Text given alone, or under the one key that is needed.
-fn only(node: &Node, key: &str, known: &[&str], what: &str, wrong: &mut Diagnostics) -> Option<Node> {
+fn only(node: &Node, key: &str, known: &[&str], what: &str, errors: &mut Diagnostics) -> Option<Node> {
     if matches!(node.value, Yaml::Str(_)) {
         return Some(node.clone());
     }
-    let before = wrong.0.len();
-    for (key, _) in read::map(node, what, wrong) {
+    let before = errors.0.len();
+    for (key, _) in read::map(node, what, errors) {
         if !known.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, &format!("key of {what}:"), known));
+            errors.push(read::unknown(key, &format!("key of {what}:"), known));
         }
     }
     let found = node.get(key).cloned();
-    if found.is_none() && wrong.0.len() == before {
-        wrong.push(Diagnostic::error(format!("{what} needs `{key}`")).at(node.place.clone()));
+    if found.is_none() && errors.0.len() == before {
+        errors.push(Diagnostic::error(format!("{what} needs `{key}`")).at(node.span.clone()));
     }
     found
 }

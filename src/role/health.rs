@@ -8,7 +8,7 @@ use super::{
 use crate::{
     health::{EXERCISES, ExerciseKind},
     resource::Kind,
-    source::{Diagnostic, Diagnostics, Node, Place, Yaml, did_you_mean},
+    source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
 
 /// A health check of a role.
@@ -28,26 +28,26 @@ pub struct HealthSource {
 #[derive(Debug)]
 pub enum HealthCheckSource {
     /// A resource: healthy when it is as declared.
-    Read(&'static Kind, Place, Node),
+    Read(&'static Kind, Span, Node),
     /// Something to try: its kind and parameters.
-    Exercise(&'static ExerciseKind, Place, Node),
+    Exercise(&'static ExerciseKind, Span, Node),
 }
 
 const HEALTH_KEYS: &[&str] = &["name", "read", "exercise", "when", "tags"];
 
-pub(super) fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -> Option<HealthSource> {
-    for (key, _) in read::map(node, "a health check", wrong) {
+pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) -> Option<HealthSource> {
+    for (key, _) in read::map(node, "a health check", errors) {
         if !HEALTH_KEYS.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, "key of a health check:", HEALTH_KEYS));
+            errors.push(read::unknown(key, "key of a health check:", HEALTH_KEYS));
         }
     }
     let Some(name) = node.get("name") else {
-        wrong.push(Diagnostic::error("a health check needs a `name`").at(node.place.clone()));
+        errors.push(Diagnostic::error("a health check needs a `name`").at(node.span.clone()));
         return None;
     };
-    let name = read::name(name, "`name`", wrong)?;
+    let name = read::name(name, "`name`", errors)?;
     let mut tags = role_tags.to_vec();
-    tags.extend(node.get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default());
+    tags.extend(node.get("tags").map(|tags| read::names(tags, "a tag", errors)).unwrap_or_default());
     let when = match node.get("when") {
         Some(Node { value: Yaml::Seq(items), .. }) => items.clone(),
         Some(one) => vec![one.clone()],
@@ -57,33 +57,33 @@ pub(super) fn health(node: &Node, role_tags: &[Name], wrong: &mut Diagnostics) -
     let check = match (entry("read"), entry("exercise")) {
         (Some([(key, value)]), None) => {
             let Some(kind) = kinds::check(&key.name) else {
-                let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
-                wrong.push(match ansible_words::module(&key.name) {
+                let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.span.clone());
+                errors.push(match ansible_words::module(&key.name) {
                     Some(help) => diagnostic.help(help),
                     None => diagnostic.suggest(did_you_mean(&key.name, kinds::check_names())),
                 });
                 return None;
             };
-            let mut parameters = task::parameters(value, kind, wrong)?;
-            task::check_parameters(&mut parameters, kind, wrong);
-            HealthCheckSource::Read(kind, key.place.clone(), parameters)
+            let mut parameters = task::parameters(value, kind, errors)?;
+            task::check_parameters(&mut parameters, kind, errors);
+            HealthCheckSource::Read(kind, key.span.clone(), parameters)
         }
         (None, Some([(key, value)])) => {
             let Some(kind) = EXERCISES.iter().find(|kind| kind.name == key.name) else {
-                let diagnostic = Diagnostic::error(format!("unknown exercise `{}`", key.name)).at(key.place.clone());
-                wrong.push(diagnostic.suggest(did_you_mean(&key.name, EXERCISES.iter().map(|kind| kind.name))));
+                let diagnostic = Diagnostic::error(format!("unknown exercise `{}`", key.name)).at(key.span.clone());
+                errors.push(diagnostic.suggest(did_you_mean(&key.name, EXERCISES.iter().map(|kind| kind.name))));
                 return None;
             };
-            for (parameter, _) in read::map(value, "an exercise", wrong) {
+            for (parameter, _) in read::map(value, "an exercise", errors) {
                 if !kind.parameters.contains(&parameter.name.as_str()) {
-                    wrong.push(read::unknown(parameter, &format!("parameter of `{}`:", kind.name), kind.parameters));
+                    errors.push(read::unknown(parameter, &format!("parameter of `{}`:", kind.name), kind.parameters));
                 }
             }
-            HealthCheckSource::Exercise(kind, key.place.clone(), value.clone())
+            HealthCheckSource::Exercise(kind, key.span.clone(), value.clone())
         }
         (Some(_) | None, Some(_) | None) => {
-            let diagnostic = Diagnostic::error("a health check looks at one thing").at(name.place.clone());
-            wrong.push(diagnostic.help("`read: {resource: {…}}` or `exercise: {kind: {…}}`"));
+            let diagnostic = Diagnostic::error("a health check looks at one thing").at(name.span.clone());
+            errors.push(diagnostic.help("`read: {resource: {…}}` or `exercise: {kind: {…}}`"));
             return None;
         }
     };

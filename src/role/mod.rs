@@ -29,7 +29,7 @@ use crate::{
     question::pending::{mark_name, mark_names},
     resource::Kind,
     secret::holds_token,
-    source::{self, Diagnostic, Diagnostics, Key, Node, Place, did_you_mean, yaml},
+    source::{self, Diagnostic, Diagnostics, Key, Node, Span, did_you_mean, yaml},
 };
 
 /// Ansible's name for whether this is a check. Nothing here may depend on that, so it has no value, and cannot be given one.
@@ -84,27 +84,28 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
 }
 
 impl Role {
-    /// Reads `roles/<name>/role.yml` of a project. What is wrong is added to `wrong`; the role is what could be read.
-    pub fn read(project: &Path, name: &str, wrong: &mut Diagnostics) -> Option<Self> {
+    /// Reads `roles/<name>/role.yml` of a project. What is wrong is added to `invalid`; the role is what could be read.
+    pub fn read(project: &Path, name: &str, errors: &mut Diagnostics) -> Option<Self> {
         let shown = format!("roles/{name}/role.yml");
-        let file = wrong.keep(source::read(&project.join(&shown), &shown))?;
-        if let Some(place) = reserved(&file) {
-            wrong.push(Diagnostic::error("a character that is reserved for secrets").at(place));
+        let file = errors.keep(source::read(&project.join(&shown), &shown))?;
+        if let Some(span) = reserved(&file) {
+            errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
             return None;
         }
-        let root = wrong.keep(yaml::parse(&file))?;
+        let root = errors.keep(yaml::parse(&file))?;
         if let Some(items) = root.as_seq() {
-            wrong.push(a_list(&root, items));
+            errors.push(a_list(&root, items));
             return None;
         }
-        let entries = read::map(&root, "a role", wrong);
+        let entries = read::map(&root, "a role", errors);
         for (key, _) in entries.iter().filter(|(key, _)| !KEYS.contains(&key.name.as_str())) {
-            wrong.push(read::unknown_or_explained(key, "key of a role:", KEYS, ansible_words::ROLE_KEYS));
+            errors.push(read::unknown_or_explained(key, "key of a role:", KEYS, ansible_words::ROLE_KEYS));
         }
-        let description = root.get("description").and_then(|text| read::name(text, "`description`", wrong)).map(|name| name.text);
-        let was = root.get("was").map(|was| read::names(was, "`was`", wrong)).unwrap_or_default();
-        let requires = root.get("requires").map(|requires| read::names(requires, "`requires`", wrong)).unwrap_or_default();
-        let tags = root.get("tags").map(|tags| read::names(tags, "a tag", wrong)).unwrap_or_default();
+        let description =
+            root.get("description").and_then(|text| read::name(text, "`description`", errors)).map(|name| name.text);
+        let was = root.get("was").map(|was| read::names(was, "`was`", errors)).unwrap_or_default();
+        let requires = root.get("requires").map(|requires| read::names(requires, "`requires`", errors)).unwrap_or_default();
+        let tags = root.get("tags").map(|tags| read::names(tags, "a tag", errors)).unwrap_or_default();
         let mut role = Self {
             name: name.to_owned(),
             description,
@@ -116,46 +117,46 @@ impl Role {
             handlers: Vec::new(),
             health: Vec::new(),
         };
-        for (key, value) in section(&root, "defaults", wrong) {
-            variable::check_variable(key, wrong);
-            if let Some(default) = variable::default(key, value, wrong) {
+        for (key, value) in section(&root, "defaults", errors) {
+            variable::check_variable(key, errors);
+            if let Some(default) = variable::default(key, value, errors) {
                 role.defaults.insert(key.name.clone(), default);
             }
         }
-        for (key, value) in section(&root, "secrets", wrong) {
-            if let Some(secret) = variable::secret(key, value, wrong) {
+        for (key, value) in section(&root, "secrets", errors) {
+            if let Some(secret) = variable::secret(key, value, errors) {
                 role.secrets.insert(key.name.clone(), secret);
             }
         }
-        let items = |section: &str, wrong: &mut Diagnostics| {
-            root.get(section).map(|node| read::list(node, &format!("`{section}`"), wrong)).unwrap_or_default()
+        let items = |section: &str, errors: &mut Diagnostics| {
+            root.get(section).map(|node| read::list(node, &format!("`{section}`"), errors)).unwrap_or_default()
         };
-        role.handlers = items("handlers", wrong).iter().filter_map(|node| handler::handler(node, wrong)).collect();
-        let before = wrong.0.len();
-        role.tasks = block::tasks(items("tasks", wrong), &Inherited::new(tags.clone()), wrong);
-        role.health = items("health", wrong).iter().filter_map(|node| health::health(node, &tags, wrong)).collect();
-        role.check_names(&root, wrong.0.len() == before, wrong);
+        role.handlers = items("handlers", errors).iter().filter_map(|node| handler::handler(node, errors)).collect();
+        let before = errors.0.len();
+        role.tasks = block::tasks(items("tasks", errors), &Inherited::new(tags.clone()), errors);
+        role.health = items("health", errors).iter().filter_map(|node| health::health(node, &tags, errors)).collect();
+        role.check_names(&root, errors.0.len() == before, errors);
         Some(role)
     }
 
     /// Names that come twice, and handlers that are not there.
-    fn check_names(&self, root: &Node, complete: bool, wrong: &mut Diagnostics) {
-        twice("task", self.tasks.iter().map(|task| &task.name), wrong);
-        twice("handler", self.handlers.iter().map(|handler| &handler.name), wrong);
-        twice("health check", self.health.iter().map(|health| &health.name), wrong);
-        self.check_marks(wrong);
+    fn check_names(&self, root: &Node, complete: bool, errors: &mut Diagnostics) {
+        twice("task", self.tasks.iter().map(|task| &task.name), errors);
+        twice("handler", self.handlers.iter().map(|handler| &handler.name), errors);
+        twice("health check", self.health.iter().map(|health| &health.name), errors);
+        self.check_marks(errors);
         let registers: Vec<&Name> = self.tasks.iter().filter_map(|task| task.register.as_ref()).collect();
         for register in &registers {
             if MAGIC.contains(&register.text.as_str()) || self.defaults.contains_key(&register.text) {
-                wrong.push(Diagnostic::error(format!("`{}` is a variable already", register.text)).at(register.place.clone()));
+                errors.push(Diagnostic::error(format!("`{}` is a variable already", register.text)).at(register.span.clone()));
             }
         }
         let written = root.get("handlers").and_then(Node::as_seq).unwrap_or_default();
         let known: Vec<&str> = written.iter().filter_map(|handler| handler.get("name")?.as_str()).collect();
         for notify in self.tasks.iter().flat_map(|task| &task.notify) {
             if !known.contains(&notify.text.as_str()) {
-                let diagnostic = Diagnostic::error(format!("unknown handler `{}`", notify.text)).at(notify.place.clone());
-                wrong.push(match did_you_mean(&notify.text, known.iter().copied()) {
+                let diagnostic = Diagnostic::error(format!("unknown handler `{}`", notify.text)).at(notify.span.clone());
+                errors.push(match did_you_mean(&notify.text, known.iter().copied()) {
                     Some(name) => diagnostic.suggest(Some(name)),
                     None => diagnostic.help("handlers are declared under `handlers:` of the same role"),
                 });
@@ -165,7 +166,7 @@ impl Role {
             for handler in &self.handlers {
                 if !self.tasks.iter().flat_map(|task| &task.notify).any(|notify| notify.text == handler.name.text) {
                     let warning = Diagnostic::warning(format!("no task notifies `{}`", handler.name.text));
-                    wrong.push(warning.at(handler.name.place.clone()));
+                    errors.push(warning.at(handler.name.span.clone()));
                 }
             }
         }
@@ -198,7 +199,7 @@ impl Role {
                 } else {
                     format!("the handlers `{}` and `{}` would share one mark on the node", first.text, name.text)
                 };
-                let diagnostic = Diagnostic::error(title).at(name.place.clone()).also(first.place.clone(), "the first");
+                let diagnostic = Diagnostic::error(title).at(name.span.clone()).also(first.span.clone(), "the first");
                 errors.push(if first.text == name.text {
                     diagnostic.help("a node that owes a handler something under a former name owes it to one handler only")
                 } else {
@@ -211,41 +212,41 @@ impl Role {
 
 /// What to say of a role file that is a list, as Ansible's files of plays and tasks are.
 fn a_list(root: &Node, items: &[Node]) -> Diagnostic {
-    let place = items.first().map_or_else(|| root.place.clone(), |item| item.place.clone());
+    let span = items.first().map_or_else(|| root.span.clone(), |item| item.span.clone());
     let has = |key: &str| items.iter().any(|item| item.get(key).is_some());
     if has("hosts") || has("import_playbook") || has("ansible.builtin.import_playbook") {
-        return Diagnostic::error("this is a list of plays, where a role is wanted").at(place).help(
+        return Diagnostic::error("this is a list of plays, where a role is wanted").at(span).help(
             "put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; \
              which hosts have the role stands in the inventory, in `autobot_roles`",
         );
     }
     Diagnostic::error("this is a list of tasks, where a role is wanted")
-        .at(place)
+        .at(span)
         .help("put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`")
 }
 
 /// Where a file holds a character that stands for secrets.
-pub(crate) fn reserved(file: &std::sync::Arc<source::SourceFile>) -> Option<Place> {
+pub(crate) fn reserved(file: &std::sync::Arc<source::SourceFile>) -> Option<Span> {
     let (at, letter) = file.text.char_indices().find(|(_, letter)| holds_token(letter.encode_utf8(&mut [0; 4])))?;
-    Some(Place::new(file, at..at + letter.len_utf8()))
+    Some(Span::new(file, at..at + letter.len_utf8()))
 }
 
-fn twice<'a>(what: &str, names: impl Iterator<Item = &'a Name>, wrong: &mut Diagnostics) {
-    let mut seen: IndexMap<&str, &Place> = IndexMap::new();
+fn twice<'a>(what: &str, names: impl Iterator<Item = &'a Name>, errors: &mut Diagnostics) {
+    let mut seen: IndexMap<&str, &Span> = IndexMap::new();
     for name in names {
         match seen.get(name.text.as_str()) {
             Some(first) => {
                 let diagnostic =
                     Diagnostic::error(format!("two of a role's names are `{}`: a {what} needs one of its own", name.text));
-                wrong.push(diagnostic.at(name.place.clone()).also((*first).clone(), "the first"));
+                errors.push(diagnostic.at(name.span.clone()).also((*first).clone(), "the first"));
             }
             None => {
-                seen.insert(&name.text, &name.place);
+                seen.insert(&name.text, &name.span);
             }
         }
     }
 }
 
-fn section<'a>(root: &'a Node, name: &str, wrong: &mut Diagnostics) -> &'a [(Key, Node)] {
-    root.get(name).map(|node| read::map(node, &format!("`{name}`"), wrong)).unwrap_or_default()
+fn section<'a>(root: &'a Node, name: &str, errors: &mut Diagnostics) -> &'a [(Key, Node)] {
+    root.get(name).map(|node| read::map(node, &format!("`{name}`"), errors)).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ansible_words::{self, Word};
-use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, did_you_mean};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 
 /// A word of a role file and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,71 +11,71 @@ pub struct Name {
     /// The word.
     pub text: String,
     /// Where it stands.
-    pub place: Place,
+    pub span: Span,
 }
 
 /// The entries of a map; nothing at all counts as an empty one.
-pub(super) fn map<'a>(node: &'a Node, what: &str, wrong: &mut Diagnostics) -> &'a [(Key, Node)] {
+pub(super) fn map<'a>(node: &'a Node, what: &str, errors: &mut Diagnostics) -> &'a [(Key, Node)] {
     if node.value == crate::source::Yaml::Null {
         return &[];
     }
     node.as_map().unwrap_or_else(|| {
-        wrong.push(expected(node, what, "a map"));
+        errors.push(expected(node, what, "a map"));
         &[]
     })
 }
 
 /// The items of a list; nothing at all counts as an empty one.
-pub(super) fn list<'a>(node: &'a Node, what: &str, wrong: &mut Diagnostics) -> &'a [Node] {
+pub(super) fn list<'a>(node: &'a Node, what: &str, errors: &mut Diagnostics) -> &'a [Node] {
     if node.value == crate::source::Yaml::Null {
         return &[];
     }
     node.as_seq().unwrap_or_else(|| {
-        wrong.push(expected(node, what, "a list"));
+        errors.push(expected(node, what, "a list"));
         &[]
     })
 }
 
 /// Text as it stands.
-pub(super) fn name(node: &Node, what: &str, wrong: &mut Diagnostics) -> Option<Name> {
+pub(super) fn name(node: &Node, what: &str, errors: &mut Diagnostics) -> Option<Name> {
     match node.scalar_text() {
-        Some(text) if !text.trim().is_empty() => Some(Name { text: text.into_owned(), place: node.place.clone() }),
+        Some(text) if !text.trim().is_empty() => Some(Name { text: text.into_owned(), span: node.span.clone() }),
         Some(_) | None => {
-            wrong.push(expected(node, what, "text"));
+            errors.push(expected(node, what, "text"));
             None
         }
     }
 }
 
 /// One word or a list of them.
-pub(super) fn names(node: &Node, what: &str, wrong: &mut Diagnostics) -> Vec<Name> {
+pub(super) fn names(node: &Node, what: &str, errors: &mut Diagnostics) -> Vec<Name> {
     match node.as_seq() {
-        Some(items) => items.iter().filter_map(|item| name(item, what, wrong)).collect(),
-        None => name(node, what, wrong).into_iter().collect(),
+        Some(items) => items.iter().filter_map(|item| name(item, what, errors)).collect(),
+        None => name(node, what, errors).into_iter().collect(),
     }
 }
 
 /// A boolean.
-pub(super) fn flag(node: &Node, what: &str, wrong: &mut Diagnostics) -> bool {
+pub(super) fn flag(node: &Node, what: &str, errors: &mut Diagnostics) -> bool {
     node.as_bool().unwrap_or_else(|| {
-        wrong.push(expected(node, what, "true or false"));
+        errors.push(expected(node, what, "true or false"));
         false
     })
 }
 
 /// A whole number from 0.
-pub(super) fn number(node: &Node, what: &str, wrong: &mut Diagnostics) -> u32 {
+pub(super) fn number(node: &Node, what: &str, errors: &mut Diagnostics) -> u32 {
     let number = node.scalar_text().and_then(|text| text.parse().ok());
     number.unwrap_or_else(|| {
-        wrong.push(expected(node, what, "a whole number"));
+        errors.push(expected(node, what, "a whole number"));
         0
     })
 }
 
 /// A time: seconds, or `10s`, `5m`, `1h`.
-pub(super) fn duration(node: &Node, what: &str, wrong: &mut Diagnostics) -> Duration {
+pub(super) fn duration(node: &Node, what: &str, errors: &mut Diagnostics) -> Duration {
     node.scalar_text().and_then(|text| parse_duration(&text)).unwrap_or_else(|| {
-        wrong.push(expected(node, what, "seconds, or a time such as `10s`, `5m`, `1h`, up to a week"));
+        errors.push(expected(node, what, "seconds, or a time such as `10s`, `5m`, `1h`, up to a week"));
         Duration::ZERO
     })
 }
@@ -102,12 +102,12 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 
 /// A complaint about the kind of a value.
 pub(super) fn expected(node: &Node, what: &str, wanted: &str) -> Diagnostic {
-    Diagnostic::error(format!("{what} must be {wanted}")).at(node.place.clone()).label(format!("this is {}", node.value.kind()))
+    Diagnostic::error(format!("{what} must be {wanted}")).at(node.span.clone()).label(format!("this is {}", node.value.kind()))
 }
 
 /// A complaint about a key that nothing knows.
 pub(super) fn unknown(key: &Key, what: &str, known: &[&str]) -> Diagnostic {
-    let diagnostic = Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.place.clone());
+    let diagnostic = Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone());
     match did_you_mean(&key.name, known.iter().copied()) {
         Some(name) => diagnostic.suggest(Some(name)),
         None => diagnostic.help(format!("known here: {}", known.join(", "))),
@@ -117,16 +117,16 @@ pub(super) fn unknown(key: &Key, what: &str, known: &[&str]) -> Diagnostic {
 /// As [`unknown`], but a word that Ansible has is answered with what to write instead.
 pub(super) fn unknown_or_explained(key: &Key, what: &str, known: &[&str], words: &'static [Word]) -> Diagnostic {
     match ansible_words::find(words, &key.name) {
-        Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.place.clone()).help(word.help()),
+        Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone()).help(word.help()),
         None => unknown(key, what, known),
     }
 }
 
 /// `become`, which must be true where it is given: every task is root's.
-pub(super) fn becomes(node: Option<&Node>, wrong: &mut Diagnostics) {
+pub(super) fn becomes(node: Option<&Node>, errors: &mut Diagnostics) {
     let Some(node) = node.filter(|node| node.as_bool() != Some(true)) else { return };
-    let diagnostic = Diagnostic::error("every task is run by root").at(node.place.clone());
-    wrong.push(diagnostic.help("leave `become` out; `become_user: NAME` lets somebody else run a `command`"));
+    let diagnostic = Diagnostic::error("every task is run by root").at(node.span.clone());
+    errors.push(diagnostic.help("leave `become` out; `become_user: NAME` lets somebody else run a `command`"));
 }
 
 /// Whether a word can be the name of a variable.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     resource::Kind,
-    source::{Diagnostic, Diagnostics, Key, Node, Place, Yaml, did_you_mean},
+    source::{Diagnostic, Diagnostics, Key, Node, Span, Yaml, did_you_mean},
 };
 
 use super::{
@@ -22,7 +22,7 @@ pub struct TaskSource {
     /// What kind of resource it asks for.
     pub kind: &'static Kind,
     /// The word that names the resource.
-    pub place: Place,
+    pub span: Span,
     /// The parameters: a map.
     pub parameters: Node,
     /// Conditions that must all hold.
@@ -73,38 +73,38 @@ const KEYWORDS: &[&str] = &[
 const IN_PLACE_OF_A_RESOURCE: &[&str] = &["action", "local_action", "rescue", "always", "hosts", "roles"];
 
 /// Reads one task; `inherited` comes from the role and from the blocks around it.
-pub(super) fn read(node: &Node, inherited: &Inherited, wrong: &mut Diagnostics) -> Option<TaskSource> {
-    let entries = read::map(node, "a task", wrong);
+pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics) -> Option<TaskSource> {
+    let entries = read::map(node, "a task", errors);
     if entries.is_empty() {
         return None;
     }
-    let found = resource(node, entries, wrong);
+    let found = resource(node, entries, errors);
     let get = |name: &str| node.get(name);
-    let name = get("name").and_then(|name| read::name(name, "`name`", wrong));
+    let name = get("name").and_then(|name| read::name(name, "`name`", errors));
     if get("name").is_none() {
-        let place = entries.first().map_or(&node.place, |(key, _)| &key.place);
-        wrong.push(Diagnostic::error("a task needs a `name`").at(place.clone()));
+        let span = entries.first().map_or(&node.span, |(key, _)| &key.span);
+        errors.push(Diagnostic::error("a task needs a `name`").at(span.clone()));
     }
-    let inherited = inherited.clone().with(node, wrong);
-    let register = get("register").and_then(|register| read::name(register, "`register`", wrong));
+    let inherited = inherited.clone().with(node, errors);
+    let register = get("register").and_then(|register| read::name(register, "`register`", errors));
     if let Some(register) = &register
         && !read::is_identifier(&register.text)
     {
-        wrong.push(Diagnostic::error(format!("`{}` cannot be the name of a variable", register.text)).at(register.place.clone()));
+        errors.push(Diagnostic::error(format!("`{}` cannot be the name of a variable", register.text)).at(register.span.clone()));
     }
-    let retries = get("retries").map_or(0, |retries| read::number(retries, "`retries`", wrong));
-    let delay = get("delay").map_or(Duration::from_secs(5), |delay| read::duration(delay, "`delay`", wrong));
-    let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", wrong));
+    let retries = get("retries").map_or(0, |retries| read::number(retries, "`retries`", errors));
+    let delay = get("delay").map_or(Duration::from_secs(5), |delay| read::duration(delay, "`delay`", errors));
+    let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", errors));
     let (key, kind, parameters) = found?;
-    let mut parameters = with_arguments(parameters(wrong)?, get("args"), wrong);
-    let sound = check_parameters(&mut parameters, kind, wrong);
-    inherited.add_to(&mut parameters, kind, &key.place, wrong);
+    let mut parameters = with_arguments(parameters(errors)?, get("args"), errors);
+    let sound = check_parameters(&mut parameters, kind, errors);
+    inherited.add_to(&mut parameters, kind, &key.span, errors);
     let reads = kind.parameters.contains(&"reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
-    let (each, place) = (get("loop").cloned(), key.place.clone());
+    let (each, span) = (get("loop").cloned(), key.span.clone());
     Some(TaskSource {
         name: name?,
         kind,
-        place,
+        span,
         parameters,
         when: inherited.when,
         each,
@@ -121,10 +121,10 @@ pub(super) fn read(node: &Node, inherited: &Inherited, wrong: &mut Diagnostics) 
     })
 }
 
-type Found<'a> = (&'a Key, &'static Kind, Box<dyn Fn(&mut Diagnostics) -> Option<Node> + 'a>);
+type TaskResource<'a> = (&'a Key, &'static Kind, Box<dyn Fn(&mut Diagnostics) -> Option<Node> + 'a>);
 
 /// The one key that names a resource, and how to read its parameters.
-fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], wrong: &mut Diagnostics) -> Option<Found<'a>> {
+fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostics) -> Option<TaskResource<'a>> {
     let mut found: Vec<(&Key, &'static Kind, &Node)> = Vec::new();
     let mut unknown: Vec<(&Key, &Node)> = Vec::new();
     for (key, value) in entries {
@@ -146,7 +146,7 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], wrong: &mut Diagnostics
     });
     let meant = meant.flatten();
     for (at, (key, _)) in unknown.iter().enumerate() {
-        wrong.push(if Some(at) == meant {
+        errors.push(if Some(at) == meant {
             unknown_resource(key)
         } else {
             read::unknown_or_explained(key, "task keyword", KEYWORDS, TASK_KEYWORDS)
@@ -154,20 +154,20 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], wrong: &mut Diagnostics
     }
     let replaced = unknown.iter().any(|(key, _)| IN_PLACE_OF_A_RESOURCE.contains(&key.name.as_str()));
     if found.is_empty() && meant.is_none() && !replaced {
-        wrong.push(Diagnostic::error("a task needs a resource, such as `template` or `command`").at(first_line(node, entries)));
+        errors.push(Diagnostic::error("a task needs a resource, such as `template` or `command`").at(first_line(node, entries)));
     }
     if let [(first, ..), (second, ..), ..] = found.as_slice() {
         let title = format!("a task has one resource, this one has `{}` and `{}`", first.name, second.name);
-        wrong.push(Diagnostic::error(title).at(second.place.clone()).also(first.place.clone(), "the other"));
+        errors.push(Diagnostic::error(title).at(second.span.clone()).also(first.span.clone(), "the other"));
         return None;
     }
     let (key, kind, value) = found.pop()?;
-    Some((key, kind, Box::new(move |wrong| parameters(value, kind, wrong))))
+    Some((key, kind, Box::new(move |errors| parameters(value, kind, errors))))
 }
 
 /// What to say of a word that names no resource.
 fn unknown_resource(key: &Key) -> Diagnostic {
-    let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.place.clone());
+    let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.span.clone());
     if let Some(help) = ansible_words::module(&key.name) {
         return diagnostic.help(help);
     }
@@ -186,11 +186,11 @@ fn unknown_resource(key: &Key) -> Diagnostic {
     }
 }
 
-fn first_line(node: &Node, entries: &[(Key, Node)]) -> Place {
+fn first_line(node: &Node, entries: &[(Key, Node)]) -> Span {
     node.get("name")
-        .map(|name| name.place.clone())
-        .or_else(|| entries.first().map(|(key, _)| key.place.clone()))
-        .unwrap_or_else(|| node.place.clone())
+        .map(|name| name.span.clone())
+        .or_else(|| entries.first().map(|(key, _)| key.span.clone()))
+        .unwrap_or_else(|| node.span.clone())
 }
 
 /// `ansible.builtin.template` is `template`.
@@ -199,38 +199,38 @@ fn short(name: &str) -> &str {
 }
 
 /// The parameters as a map: what is given alone becomes the free-form parameter.
-pub(super) fn parameters(value: &Node, kind: &'static Kind, wrong: &mut Diagnostics) -> Option<Node> {
+pub(super) fn parameters(value: &Node, kind: &'static Kind, errors: &mut Diagnostics) -> Option<Node> {
     match &value.value {
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
         Yaml::Str(text) if let Some(meant) = key_value::as_map(kind, text) => {
-            let diagnostic = Diagnostic::error(format!("the parameters of `{}` are a map", kind.name)).at(value.place.clone());
-            wrong.push(diagnostic.help(format!("write `{meant}`")));
+            let diagnostic = Diagnostic::error(format!("the parameters of `{}` are a map", kind.name)).at(value.span.clone());
+            errors.push(diagnostic.help(format!("write `{meant}`")));
             None
         }
         Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_)
             if !kind.free_form.is_empty() =>
         {
-            let key = Key { name: kind.free_form.to_owned(), place: value.place.clone() };
+            let key = Key { name: kind.free_form.to_owned(), span: value.span.clone() };
             Some(Node { value: Yaml::Map(vec![(key, value.clone())]), ..value.clone() })
         }
         Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) | Yaml::Seq(_) => {
-            wrong.push(read::expected(value, &format!("`{}`", kind.name), "a map of parameters"));
+            errors.push(read::expected(value, &format!("`{}`", kind.name), "a map of parameters"));
             None
         }
     }
 }
 
 /// Adds the parameters that a task has under `args`, as free-form commands of Ansible do.
-fn with_arguments(mut parameters: Node, arguments: Option<&Node>, wrong: &mut Diagnostics) -> Node {
+fn with_arguments(mut parameters: Node, arguments: Option<&Node>, errors: &mut Diagnostics) -> Node {
     let Some(arguments) = arguments else { return parameters };
-    let given = read::map(arguments, "`args`", wrong);
+    let given = read::map(arguments, "`args`", errors);
     if let Yaml::Map(entries) = &mut parameters.value {
         for (key, value) in given {
             match entries.iter().find(|(known, _)| known.name == key.name) {
                 Some((first, _)) => {
                     let title = format!("`{}` is given twice", key.name);
-                    wrong.push(Diagnostic::error(title).at(key.place.clone()).also(first.place.clone(), "the first"));
+                    errors.push(Diagnostic::error(title).at(key.span.clone()).also(first.span.clone(), "the first"));
                 }
                 None => entries.push((key.clone(), value.clone())),
             }
@@ -242,24 +242,24 @@ fn with_arguments(mut parameters: Node, arguments: Option<&Node>, wrong: &mut Di
 /// What can be said about parameters without rendering them, and whether all of them are known and enough.
 ///
 /// A mode without quotes goes on as what was meant, so that the rest is checked.
-pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, wrong: &mut Diagnostics) -> bool {
-    let place = parameters.place.clone();
+pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, errors: &mut Diagnostics) -> bool {
+    let span = parameters.span.clone();
     let Yaml::Map(entries) = &mut parameters.value else { return true };
     let mut sound = true;
     if kind.name == "apt" && !entries.is_empty() && !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "name" | "pkg")) {
-        wrong.push(Diagnostic::error("`apt` needs `name`").at(place).help(UNNAMED_APT.help()));
+        errors.push(Diagnostic::error("`apt` needs `name`").at(span).help(UNNAMED_APT.help()));
         sound = false;
     }
     for (key, value) in entries {
         if !kind.parameters.contains(&key.name.as_str()) {
             sound = false;
             let what = format!("parameter of `{}`:", kind.name);
-            wrong.push(match ansible_words::parameter(kind.name, &key.name) {
-                Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.place.clone()).help(word.help()),
+            errors.push(match ansible_words::parameter(kind.name, &key.name) {
+                Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone()).help(word.help()),
                 None => read::unknown(key, &what, kind.parameters),
             });
         } else if matches!(key.name.as_str(), "mode" | "directory_mode")
-            && let Some(meant) = check_mode(value, wrong)
+            && let Some(meant) = check_mode(value, errors)
         {
             value.value = Yaml::Str(meant);
         }
@@ -268,18 +268,18 @@ pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, wrong
 }
 
 /// YAML reads `0644` as octal in one version and as decimal in the other: only quotes say what is meant.
-pub(super) fn check_mode(value: &Node, wrong: &mut Diagnostics) -> Option<String> {
+pub(super) fn check_mode(value: &Node, errors: &mut Diagnostics) -> Option<String> {
     let spelling = value.spelling();
-    let plain = value.style == crate::source::node::Style::Plain;
+    let plain = value.quoting == crate::source::node::Quoting::Plain;
     let is_number = spelling.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'o' | b'x' | b'_'));
     if !plain || spelling.is_empty() || !is_number {
         return None;
     }
     let digits: String = spelling.trim_start_matches("0o").chars().filter(char::is_ascii_digit).collect();
     let meant = format!("{digits:0>4}");
-    wrong.push(
+    errors.push(
         Diagnostic::error("a file mode must be in quotes")
-            .at(value.place.clone())
+            .at(value.span.clone())
             .label("a plain number may be read as octal or as decimal")
             .help(format!("write \"{meant}\"")),
     );

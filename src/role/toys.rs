@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     question::{Questions, Unanswered},
-    resource::{Files, Flag, Is, Kind, Mode, RemotePath, Resource, Verdict, Wrong, decode},
+    resource::{Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict, decode},
     secret::{Sealed, SecretRef},
 };
 
@@ -17,7 +17,7 @@ struct Toy(#[allow(dead_code, reason = "shown by Debug")] String);
 impl Resource for Toy {
     fn questions(&self, _: &mut Questions) {}
 
-    fn compare(&self, _: &Is<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, _: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         Ok(Verdict::CONVERGED)
     }
 
@@ -48,7 +48,7 @@ struct Note {
     settings: Option<Value>,
 }
 
-fn note(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn note(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let shown = parameters.to_string();
     decode::<Note>(parameters)?;
     Ok(Box::new(Toy(shown)))
@@ -72,9 +72,9 @@ struct Sheet {
     mode: Option<Mode>,
 }
 
-fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let sheet: Sheet = decode(parameters)?;
-    let content = files.template(&sheet.src).map_err(|wrong| Wrong::File(Box::new(wrong)))?;
+    let content = files.template(&sheet.src).map_err(|wrong| ParamError::File(Box::new(wrong)))?;
     Ok(Box::new(Toy(content.shown())))
 }
 
@@ -98,10 +98,10 @@ struct Run {
     stdin: Option<String>,
 }
 
-fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let shown = parameters.to_string();
     if decode::<Run>(parameters)?.cmd.is_none_or(|cmd| cmd.is_empty()) {
-        return Err(Wrong::parameter("cmd", "give a command"));
+        return Err(ParamError::parameter("cmd", "give a command"));
     }
     Ok(Box::new(Toy(shown)))
 }
@@ -121,7 +121,7 @@ struct Claim {
     that: Value,
 }
 
-fn claim(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Wrong> {
+fn claim(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let shown = parameters.to_string();
     decode::<Claim>(parameters)?;
     Ok(Box::new(Toy(shown)))

@@ -1,7 +1,7 @@
 //! Variables and secrets as a role declares them.
 
 use super::{MAGIC, VarType, read, task};
-use crate::source::{Diagnostic, Diagnostics, Key, Node, Place, did_you_mean};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 
 /// A variable of a role.
 #[derive(Debug)]
@@ -13,14 +13,14 @@ pub struct Default {
     /// What it is for.
     pub help: Option<String>,
     /// Where its name stands.
-    pub place: Place,
+    pub span: Span,
 }
 
 /// A secret of a role. Values may be templates over variables.
 #[derive(Debug)]
 pub struct SecretSource {
     /// Where its name stands.
-    pub place: Place,
+    pub span: Span,
     /// The host on which it lives; none for the host that has the role.
     pub host: Option<Node>,
     /// The file that holds it.
@@ -40,35 +40,35 @@ pub struct SecretSource {
 }
 
 /// Whether a key can be the name of a variable.
-pub(super) fn check_variable(key: &Key, wrong: &mut Diagnostics) {
+pub(super) fn check_variable(key: &Key, errors: &mut Diagnostics) {
     if MAGIC.contains(&key.name.as_str()) {
-        wrong.push(Diagnostic::error(format!("`{}` is given by us and cannot be set", key.name)).at(key.place.clone()));
+        errors.push(Diagnostic::error(format!("`{}` is given by us and cannot be set", key.name)).at(key.span.clone()));
     } else if !read::is_identifier(&key.name) {
-        let diagnostic = Diagnostic::error(format!("`{}` cannot be the name of a variable", key.name)).at(key.place.clone());
-        wrong.push(diagnostic.help("letters, digits and `_`"));
+        let diagnostic = Diagnostic::error(format!("`{}` cannot be the name of a variable", key.name)).at(key.span.clone());
+        errors.push(diagnostic.help("letters, digits and `_`"));
     }
 }
 
 const DEFAULT_KEYS: &[&str] = &["type", "default", "help"];
 
-pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<Default> {
-    let place = key.place.clone();
+pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Option<Default> {
+    let span = key.span.clone();
     let entries = node.as_map().unwrap_or_default();
     let declares = |name: &str| entries.iter().any(|(key, _)| key.name == name);
     let only_ours = entries.iter().all(|(key, _)| DEFAULT_KEYS.contains(&key.name.as_str()));
     if !(declares("default") || declares("type") && only_ours) {
-        return Some(Default { kind: VarType::of(node), value: Some(node.clone()), help: None, place });
+        return Some(Default { kind: VarType::of(node), value: Some(node.clone()), help: None, span });
     }
     for (key, _) in entries.iter().filter(|(key, _)| !DEFAULT_KEYS.contains(&key.name.as_str())) {
-        wrong.push(read::unknown(key, "key of a variable:", DEFAULT_KEYS));
+        errors.push(read::unknown(key, "key of a variable:", DEFAULT_KEYS));
     }
     let value = node.get("default").cloned();
     let kind = match node.get("type") {
         Some(name) => {
-            let name = read::name(name, "`type`", wrong)?;
+            let name = read::name(name, "`type`", errors)?;
             let Some(kind) = VarType::named(&name.text) else {
-                let diagnostic = Diagnostic::error(format!("unknown type `{}`", name.text)).at(name.place);
-                wrong.push(match did_you_mean(&name.text, VarType::NAMES.iter().copied()) {
+                let diagnostic = Diagnostic::error(format!("unknown type `{}`", name.text)).at(name.span);
+                errors.push(match did_you_mean(&name.text, VarType::NAMES.iter().copied()) {
                     Some(name) => diagnostic.suggest(Some(name)),
                     None => diagnostic.help(format!("types: {}", VarType::NAMES.join(", "))),
                 });
@@ -78,32 +78,32 @@ pub(super) fn default(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option
         }
         None => value.as_ref().map_or(VarType::Any, VarType::of),
     };
-    let help = node.get("help").and_then(|help| read::name(help, "`help`", wrong)).map(|help| help.text);
-    Some(Default { kind, value, help, place })
+    let help = node.get("help").and_then(|help| read::name(help, "`help`", errors)).map(|help| help.text);
+    Some(Default { kind, value, help, span })
 }
 
 const SECRET_KEYS: &[&str] = &["host", "file", "length", "from", "without", "owner", "group", "mode"];
 
-pub(super) fn secret(key: &Key, node: &Node, wrong: &mut Diagnostics) -> Option<SecretSource> {
+pub(super) fn secret(key: &Key, node: &Node, errors: &mut Diagnostics) -> Option<SecretSource> {
     if !read::is_identifier(&key.name) {
-        wrong.push(Diagnostic::error(format!("`{}` cannot be the name of a secret", key.name)).at(key.place.clone()));
+        errors.push(Diagnostic::error(format!("`{}` cannot be the name of a secret", key.name)).at(key.span.clone()));
     }
-    for (key, value) in read::map(node, "a secret", wrong) {
+    for (key, value) in read::map(node, "a secret", errors) {
         if !SECRET_KEYS.contains(&key.name.as_str()) {
-            wrong.push(read::unknown(key, "key of a secret:", SECRET_KEYS));
+            errors.push(read::unknown(key, "key of a secret:", SECRET_KEYS));
         }
         if key.name == "mode" {
-            task::check_mode(value, wrong);
+            task::check_mode(value, errors);
         }
     }
     let Some(file) = node.get("file") else {
-        wrong.push(Diagnostic::error(format!("the secret `{}` needs a `file`", key.name)).at(key.place.clone()));
+        errors.push(Diagnostic::error(format!("the secret `{}` needs a `file`", key.name)).at(key.span.clone()));
         return None;
     };
     let get = |name: &str| node.get(name).cloned();
-    let place = key.place.clone();
+    let span = key.span.clone();
     Some(SecretSource {
-        place,
+        span,
         host: get("host"),
         file: file.clone(),
         length: get("length"),

@@ -126,26 +126,26 @@ impl EnvFile {
     /// Returns the lines of the file with `KEY=` lines for `secrets`, in their old positions or at the end. All other lines are unchanged. The new
     /// values are tokens.
     #[must_use]
-    pub fn with(&self, secrets: &[super::SecretRef]) -> Vec<Piece> {
+    pub fn with(&self, secrets: &[super::SecretRef]) -> Vec<EnvLine> {
         let mut pieces = Vec::new();
         for line in &self.lines {
             match line {
                 Line::Pair { key, .. } if secrets.iter().any(|secret| &secret.name == key) => {
-                    pieces.extend(secrets.iter().filter(|secret| &secret.name == key).cloned().map(Piece::Added));
+                    pieces.extend(secrets.iter().filter(|secret| &secret.name == key).cloned().map(EnvLine::Added));
                 }
-                Line::Pair { text, .. } => pieces.push(Piece::Kept(text.clone())),
-                Line::Other(text) => pieces.push(Piece::Kept(Secret::new(text.clone()))),
+                Line::Pair { text, .. } => pieces.push(EnvLine::Kept(text.clone())),
+                Line::Other(text) => pieces.push(EnvLine::Kept(Secret::new(text.clone()))),
             }
         }
         let new = secrets.iter().filter(|secret| self.keys().all(|key| key != secret.name));
-        pieces.extend(new.cloned().map(Piece::Added));
+        pieces.extend(new.cloned().map(EnvLine::Added));
         pieces
     }
 }
 
 /// A line of a merged secrets file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum EnvLine {
     /// A line that was in the file before.
     Kept(Secret),
     /// `NAME=value`, for a secret that is new or replaced.

@@ -4,7 +4,7 @@ mod env_file;
 mod nonce;
 mod password;
 
-pub use env_file::{EnvFile, EnvFileError, Piece};
+pub use env_file::{EnvFile, EnvFileError, EnvLine};
 pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
 
@@ -68,7 +68,7 @@ impl Encoding {
 
 /// Why a sealed text cannot be revealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unrevealed {
+pub enum RevealError {
     /// It has no value yet.
     #[error("the secret `{}` of `{}` has no value", .0.name, .0.host)]
     NoValue(SecretRef),
@@ -101,7 +101,7 @@ impl SecretRef {
 
 /// A piece of a [`Sealed`] text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part<'a> {
+pub enum SealedPart<'a> {
     /// Ordinary bytes.
     Bytes(&'a [u8]),
     /// A secret, in this encoding.
@@ -115,18 +115,18 @@ pub struct Sealed(Vec<u8>);
 impl Sealed {
     /// Returns the pieces, in order.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part<'_>> {
+    pub fn parts(&self) -> Vec<SealedPart<'_>> {
         let mut parts = Vec::new();
         let mut rest = self.0.as_slice();
         while let Some((before, secret, encoding, after)) = next_token(rest) {
             if !before.is_empty() {
-                parts.push(Part::Bytes(before));
+                parts.push(SealedPart::Bytes(before));
             }
-            parts.push(Part::Secret(secret, encoding));
+            parts.push(SealedPart::Secret(secret, encoding));
             rest = after;
         }
         if !rest.is_empty() {
-            parts.push(Part::Bytes(rest));
+            parts.push(SealedPart::Bytes(rest));
         }
         parts
     }
@@ -136,7 +136,7 @@ impl Sealed {
     pub fn secrets(&self) -> Vec<SecretRef> {
         let mut secrets: Vec<SecretRef> = Vec::new();
         for part in self.parts() {
-            if let Part::Secret(secret, _) = part
+            if let SealedPart::Secret(secret, _) = part
                 && !secrets.contains(&secret)
             {
                 secrets.push(secret);
@@ -149,19 +149,19 @@ impl Sealed {
     ///
     /// # Errors
     /// Returns the first secret whose value is unknown or cannot be encoded.
-    pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, Unrevealed> {
+    pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, RevealError> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.len() + 64));
         for part in self.parts() {
             match part {
-                Part::Bytes(plain) => bytes.extend_from_slice(plain),
-                Part::Secret(secret, encoding) => {
-                    let Some(value) = values.get(&secret) else { return Err(Unrevealed::NoValue(secret)) };
+                SealedPart::Bytes(plain) => bytes.extend_from_slice(plain),
+                SealedPart::Secret(secret, encoding) => {
+                    let Some(value) = values.get(&secret) else { return Err(RevealError::NoValue(secret)) };
                     match encoding {
                         Encoding::Plain => bytes.extend_from_slice(value.expose().as_bytes()),
                         Encoding::Url => bytes.extend_from_slice(percent_encode(value.expose()).as_bytes()),
-                        Encoding::Scram => match scram::make_salted(value.expose()) {
+                        Encoding::Scram => match scram::make_with_random_salt(value.expose()) {
                             Ok(verifier) => bytes.extend_from_slice(verifier.as_bytes()),
-                            Err(reason) => return Err(Unrevealed::NotEncodable { secret, reason }),
+                            Err(reason) => return Err(RevealError::NotEncodable { secret, reason }),
                         },
                     }
                 }
@@ -176,8 +176,8 @@ impl Sealed {
         let mut text = String::new();
         for part in self.parts() {
             match part {
-                Part::Bytes(plain) => text.push_str(&String::from_utf8_lossy(plain)),
-                Part::Secret(secret, _) => {
+                SealedPart::Bytes(plain) => text.push_str(&String::from_utf8_lossy(plain)),
+                SealedPart::Secret(secret, _) => {
                     text.push('‹');
                     text.push_str(&secret.name);
                     text.push('›');
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(sealed.shown(), "a ‹REDIS_PASSWORD› b ‹REDIS_PASSWORD›");
         assert_eq!(sealed.secrets(), vec![redis()]);
         let mut values = SecretValues::default();
-        assert_eq!(sealed.reveal(&values).unwrap_err(), Unrevealed::NoValue(redis()));
+        assert_eq!(sealed.reveal(&values).unwrap_err(), RevealError::NoValue(redis()));
         values.insert(redis(), Secret::new("p@ss".into()));
         assert_eq!(sealed.reveal(&values).unwrap().as_slice(), b"a p@ss b p%40ss");
         assert!(!format!("{sealed:?} {values:?}").contains("p@ss"));

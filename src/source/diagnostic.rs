@@ -4,7 +4,7 @@ use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::Place;
+use super::Span;
 use super::shown_line::ShownLine;
 
 /// Lines are trimmed to this many columns.
@@ -27,20 +27,20 @@ pub struct Diagnostic {
     /// What is wrong, in one line.
     pub title: String,
     /// Where it is.
-    pub place: Option<Place>,
+    pub span: Option<Span>,
     /// The note beside the marked text.
     pub label: String,
     /// What the user can do about it.
     pub help: Option<Box<str>>,
     /// Other relevant places, each with the note beside it.
-    pub also: Vec<(Place, String)>,
+    pub also: Vec<(Span, String)>,
 }
 
 impl Diagnostic {
     /// Creates an error with this title.
     pub fn error(title: impl Into<String>) -> Self {
         let (title, label) = (title.into(), String::new());
-        Self { severity: Severity::Error, title, place: None, label, help: None, also: Vec::new() }
+        Self { severity: Severity::Error, title, span: None, label, help: None, also: Vec::new() }
     }
 
     /// Creates a warning with this title.
@@ -50,8 +50,8 @@ impl Diagnostic {
 
     /// Sets the place.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+    pub fn at(mut self, span: Span) -> Self {
+        self.span = Some(span);
         self
     }
 
@@ -80,14 +80,14 @@ impl Diagnostic {
 
     /// Adds another relevant place.
     #[must_use]
-    pub fn also(mut self, place: Place, label: impl Into<String>) -> Self {
-        self.also.push((place, label.into()));
+    pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.also.push((span, label.into()));
         self
     }
 
     /// Whether both say the same, except for the other places that matter.
     fn is_same_problem(&self, other: &Self) -> bool {
-        let said = |one: &Self| (one.severity, one.title.clone(), one.place.clone(), one.label.clone(), one.help.clone());
+        let said = |one: &Self| (one.severity, one.title.clone(), one.span.clone(), one.label.clone(), one.help.clone());
         said(self) == said(other)
     }
 
@@ -99,11 +99,11 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(self.title.as_str()));
-        if let Some(place) = &self.place {
-            group = group.element(snippet(place, AnnotationKind::Primary, &self.label));
+        if let Some(span) = &self.span {
+            group = group.element(snippet(span, AnnotationKind::Primary, &self.label));
         }
-        for (place, label) in &self.also {
-            group = group.element(snippet(place, AnnotationKind::Context, label));
+        for (span, label) in &self.also {
+            group = group.element(snippet(span, AnnotationKind::Context, label));
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(&**help));
@@ -115,20 +115,20 @@ impl Diagnostic {
     /// `roles/a/role.yml:3:7: what is wrong (what to do)`, in one line without source text.
     #[must_use]
     pub fn in_one_line(&self) -> String {
-        let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let span = self.span.as_ref().map(|span| format!("{span}: ")).unwrap_or_default();
         let label = if self.label.is_empty() { String::new() } else { format!(": {}", self.label) };
         let help = self.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-        let line = format!("{place}{}{label}{help}", self.title);
+        let line = format!("{span}{}{label}{help}", self.title);
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Returns `{file, line, col, message, help}`; unknown values are null.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let at = self.place.as_ref().map(Place::line_col);
+        let at = self.span.as_ref().map(Span::line_col);
         let message = if self.label.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.label) };
         serde_json::json!({
-            "file": self.place.as_ref().map(|place| place.file.shown.as_str()),
+            "file": self.span.as_ref().map(|span| span.file.shown.as_str()),
             "line": at.map(|(line, _)| line),
             "col": at.map(|(_, col)| col),
             "message": message,
@@ -137,13 +137,13 @@ impl Diagnostic {
     }
 }
 
-fn snippet<'a>(place: &Place, kind: AnnotationKind, label: &'a str) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let line = ShownLine::of(place);
+fn snippet<'a>(span: &Span, kind: AnnotationKind, label: &'a str) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let line = ShownLine::of(span);
     let mut annotation = kind.span(line.marked);
     if !label.is_empty() {
         annotation = annotation.label(label);
     }
-    Snippet::source(line.text).line_start(line.number).path(place.file.shown.clone()).annotation(annotation)
+    Snippet::source(line.text).line_start(line.number).path(span.file.shown.clone()).annotation(annotation)
 }
 
 impl fmt::Display for Diagnostic {
@@ -232,7 +232,7 @@ impl Diagnostics {
 }
 
 fn key(diagnostic: &Diagnostic) -> (Option<(&str, usize)>, &str) {
-    let at = diagnostic.place.as_ref().map(|place| (place.file.shown.as_str(), place.range.start));
+    let at = diagnostic.span.as_ref().map(|span| (span.file.shown.as_str(), span.range.start));
     (at, diagnostic.title.as_str())
 }
 
@@ -255,9 +255,9 @@ mod tests {
     use super::*;
     use crate::source::SourceFile;
 
-    fn at(text: &str, marked: &str) -> Place {
+    fn at(text: &str, marked: &str) -> Span {
         let start = text.find(marked).unwrap();
-        Place::new(&SourceFile::new("group_vars/all.yml", text), start..start + marked.len())
+        Span::new(&SourceFile::new("group_vars/all.yml", text), start..start + marked.len())
     }
 
     #[test]
@@ -302,8 +302,8 @@ mod tests {
 
     #[test]
     fn the_end_of_an_empty_file_can_be_shown() {
-        let place = Place::new(&SourceFile::new("a.yml", ""), 0..0);
-        insta::assert_snapshot!(Diagnostic::error("nothing here").at(place).label("empty").render(false), @r##"
+        let span = Span::new(&SourceFile::new("a.yml", ""), 0..0);
+        insta::assert_snapshot!(Diagnostic::error("nothing here").at(span).label("empty").render(false), @r##"
         error: nothing here
          --> a.yml:1:1
           |

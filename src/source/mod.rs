@@ -12,7 +12,7 @@ pub mod suggest;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use node::{Key, Node, Style, Vaulted, Yaml};
+pub use node::{Key, Node, Quoting, Vaulted, Yaml};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
 
@@ -50,14 +50,14 @@ impl SourceFile {
 
 /// A range of bytes in a file: where a value is written. Cheap to clone.
 #[derive(Clone)]
-pub struct Place {
+pub struct Span {
     /// The file.
     pub file: Arc<SourceFile>,
     /// Byte offsets from the start of the file.
     pub range: Range<usize>,
 }
 
-impl Place {
+impl Span {
     /// Creates the place of these bytes.
     #[must_use]
     pub fn new(file: &Arc<SourceFile>, range: Range<usize>) -> Self {
@@ -87,20 +87,20 @@ impl Place {
     }
 }
 
-impl PartialEq for Place {
+impl PartialEq for Span {
     fn eq(&self, other: &Self) -> bool {
         self.range == other.range && (Arc::ptr_eq(&self.file, &other.file) || self.file.shown == other.file.shown)
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{self}")
     }
 }
 
 /// `file:line:col`.
-impl fmt::Display for Place {
+impl fmt::Display for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, col) = self.line_col();
         write!(formatter, "{}:{line}:{col}", self.file.shown)
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn columns_count_characters_and_not_bytes() {
         let file = SourceFile::new("a.yml", "x: 1\nnäme: ü\n");
-        assert_eq!(Place::new(&file, 12..14).line_col(), (2, 7));
-        assert_eq!(Place::new(&file, 12..14).text(), "ü");
-        assert_eq!(Place::new(&file, 999..1000).line_col(), (3, 1));
+        assert_eq!(Span::new(&file, 12..14).line_col(), (2, 7));
+        assert_eq!(Span::new(&file, 12..14).text(), "ü");
+        assert_eq!(Span::new(&file, 999..1000).line_col(), (3, 1));
     }
 
     #[test]
@@ -160,6 +160,6 @@ mod tests {
     #[test]
     fn debug_output_never_contains_the_text_of_a_file() {
         let file = SourceFile::new("a.yml", "password: hunter2");
-        assert_eq!(format!("{:?} {:?}", file, Place::new(&file, 10..17)), "SourceFile(a.yml) a.yml:1:11");
+        assert_eq!(format!("{:?} {:?}", file, Span::new(&file, 10..17)), "SourceFile(a.yml) a.yml:1:11");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::Place;
+use super::Span;
 use crate::secret::Secret;
 
 /// A value and where it is written.
@@ -11,16 +11,16 @@ pub struct Node {
     /// The value.
     pub value: Yaml,
     /// Where it is written; for an alias, where the anchor's value is written.
-    pub place: Place,
+    pub span: Span,
     /// Whether a scalar is quoted. Collections are plain.
-    pub style: Style,
+    pub quoting: Quoting,
     /// Whether the value, or a value around it, is tagged `!unsafe`: such data is never rendered as a template.
     pub verbatim: bool,
 }
 
 /// How a scalar is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub enum Quoting {
     /// Without quotes.
     Plain,
     /// With `'`, `"`, `|` or `>`, or tagged `!!str`.
@@ -53,9 +53,9 @@ pub enum Yaml {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vaulted {
     /// A value tagged `!vault`, still encrypted, as it is written.
-    Sealed(Arc<str>),
+    Encrypted(Arc<str>),
     /// A decrypted value of a file that was encrypted as a whole.
-    Opened(Secret),
+    Decrypted(Secret),
 }
 
 /// The key of a map. A number or a boolean as a key is kept as it is spelled.
@@ -64,7 +64,7 @@ pub struct Key {
     /// The name.
     pub name: String,
     /// Where it is written.
-    pub place: Place,
+    pub span: Span,
 }
 
 impl Vaulted {
@@ -92,7 +92,7 @@ impl Node {
     /// Returns a scalar as the author wrote it, quotes included: `0644`, `"a"`.
     #[must_use]
     pub fn spelling(&self) -> &str {
-        self.place.text()
+        self.span.text()
     }
 
     /// Returns a boolean. As in Ansible, plain `yes`, `no`, `on` and `off` count as booleans, in any case.
@@ -100,7 +100,7 @@ impl Node {
     pub fn as_bool(&self) -> Option<bool> {
         match &self.value {
             Yaml::Bool(value) => Some(*value),
-            Yaml::Str(text) if self.style == Style::Plain => match text.to_ascii_lowercase().as_str() {
+            Yaml::Str(text) if self.quoting == Quoting::Plain => match text.to_ascii_lowercase().as_str() {
                 "yes" | "on" | "true" => Some(true),
                 "no" | "off" | "false" => Some(false),
                 _ => None,

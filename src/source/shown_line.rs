@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Place;
+use super::Span;
 
 pub(crate) const MASK: &str = "********";
 
@@ -17,11 +17,11 @@ pub(super) struct ShownLine {
 }
 
 impl ShownLine {
-    /// Returns the line where `place` starts; a place that spans several lines is marked to the end of its first line.
-    pub(super) fn of(place: &Place) -> Self {
-        let text = &place.file.text;
-        let from = super::floor_char_boundary(text, place.range.start);
-        let to = super::floor_char_boundary(text, place.range.end).max(from);
+    /// Returns the line where `span` starts; a place that spans several lines is marked to the end of its first line.
+    pub(super) fn of(span: &Span) -> Self {
+        let text = &span.file.text;
+        let from = super::floor_char_boundary(text, span.range.start);
+        let to = super::floor_char_boundary(text, span.range.end).max(from);
         let start = text[..from].rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[start..].lines().next().unwrap_or_default();
         let clip = |offset: usize| (offset - start).min(line.len());

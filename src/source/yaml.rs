@@ -8,8 +8,8 @@ use serde_yaml::granit_parser::{
     Event, Options, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, StructureStyle, Tag,
 };
 
-use super::node::{Key, Node, Style, Vaulted, Yaml, plain_value};
-use super::{Diagnostic, Place, SourceFile};
+use super::node::{Key, Node, Quoting, Vaulted, Yaml, plain_value};
+use super::{Diagnostic, SourceFile, Span};
 
 /// Ansible's tags for encrypted values.
 const VAULT: &str = "!vault";
@@ -60,8 +60,8 @@ struct Position {
 }
 
 impl<'a> Builder<'a> {
-    fn place(&self, range: Range<usize>) -> Place {
-        Place::new(self.file, range)
+    fn span(&self, range: Range<usize>) -> Span {
+        Span::new(self.file, range)
     }
 
     fn next(&mut self) -> Result<(Event<'a>, Range<usize>), Diagnostic> {
@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
 
     fn syntax(&self, error: &ScanError) -> Diagnostic {
         let at = error.marker().byte_offset().unwrap_or_default();
-        Diagnostic::error("not valid YAML").at(self.place(at..at + 1)).label(error.info())
+        Diagnostic::error("not valid YAML").at(self.span(at..at + 1)).label(error.info())
     }
 
     // The crate's event enum is non-exhaustive.
@@ -87,7 +87,7 @@ impl<'a> Builder<'a> {
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) if root.is_some() => {
                     return Err(Diagnostic::error("a second document in one file")
-                        .at(self.place(range))
+                        .at(self.span(range))
                         .label("starts here")
                         .help("move it to a file of its own"));
                 }
@@ -98,7 +98,7 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        Ok(root.unwrap_or_else(|| Node { value: Yaml::Null, place: self.place(0..0), style: Style::Plain, verbatim: false }))
+        Ok(root.unwrap_or_else(|| Node { value: Yaml::Null, span: self.span(0..0), quoting: Quoting::Plain, verbatim: false }))
     }
 
     // The crate's event enum is non-exhaustive.
@@ -108,21 +108,21 @@ impl<'a> Builder<'a> {
             return Err(self.too_deep(range));
         }
         let (anchor, built) = match event {
-            Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), range, position)?),
-            Event::SequenceStart(style, anchor, tag) => {
+            Event::Scalar(text, quoting, anchor, tag) => (anchor, self.scalar(&text, quoting, tag.as_deref(), range, position)?),
+            Event::SequenceStart(quoting, anchor, tag) => {
                 let verbatim = self.tag(tag.as_deref(), "seq", &range)? || position.verbatim;
-                (anchor, self.sequence(style, range, Position { verbatim, ..position })?)
+                (anchor, self.sequence(quoting, range, Position { verbatim, ..position })?)
             }
-            Event::MappingStart(style, anchor, tag) => {
+            Event::MappingStart(quoting, anchor, tag) => {
                 let verbatim = self.tag(tag.as_deref(), "map", &range)? || position.verbatim;
-                (anchor, self.mapping(style, range, Position { verbatim, ..position })?)
+                (anchor, self.mapping(quoting, range, Position { verbatim, ..position })?)
             }
             Event::Alias(anchor) => {
                 self.end = range.end;
                 return self.alias(anchor, range, position);
             }
             _ => {
-                return Err(Diagnostic::error("not valid YAML").at(self.place(range)).label("a value is missing here"));
+                return Err(Diagnostic::error("not valid YAML").at(self.span(range)).label("a value is missing here"));
             }
         };
         if anchor != 0 {
@@ -133,17 +133,17 @@ impl<'a> Builder<'a> {
     }
 
     fn too_deep(&self, range: Range<usize>) -> Diagnostic {
-        Diagnostic::error(format!("nested deeper than {MAX_DEPTH} levels")).at(self.place(range)).label("here")
+        Diagnostic::error(format!("nested deeper than {MAX_DEPTH} levels")).at(self.span(range)).label("here")
     }
 
     fn alias(&mut self, anchor: usize, range: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let Some(target) = self.anchors.get(&anchor) else {
-            return Err(Diagnostic::error("an alias inside its own anchor").at(self.place(range)).label("this would never end"));
+            return Err(Diagnostic::error("an alias inside its own anchor").at(self.span(range)).label("this would never end"));
         };
         self.copied += target.bytes;
         if self.copied > MAX_COPIED {
             return Err(Diagnostic::error("aliases repeat too much")
-                .at(self.place(range))
+                .at(self.span(range))
                 .label(format!("with this alias, the copies exceed {} MiB", MAX_COPIED >> 20)));
         }
         if position.depth + target.height > MAX_DEPTH {
@@ -161,7 +161,7 @@ impl<'a> Builder<'a> {
             return Ok(false);
         }
         let name = tag.original();
-        let at = self.place(range.clone());
+        let at = self.span(range.clone());
         match name.as_str() {
             "!unsafe" => Ok(true),
             VAULT | VAULT_ENCRYPTED => Err(Diagnostic::error("`!vault` marks a single value that Ansible Vault encrypted")
@@ -175,26 +175,26 @@ impl<'a> Builder<'a> {
     fn scalar(
         &mut self,
         text: &str,
-        style: ScalarStyle,
+        quoting: ScalarStyle,
         tag: Option<&Tag>,
         range: Range<usize>,
         position: Position,
     ) -> Result<Anchored, Diagnostic> {
-        let plain = style == ScalarStyle::Plain;
+        let plain = quoting == ScalarStyle::Plain;
         let range = if plain && text.is_empty() { position.empty_at..position.empty_at } else { range };
         self.end = range.end.max(position.empty_at);
         if tag.is_some_and(|tag| [VAULT, VAULT_ENCRYPTED].contains(&tag.original().as_str())) {
-            let value = Yaml::Vaulted(Vaulted::Sealed(text.into()));
-            let node = Node { value, place: self.place(range), style: Style::Quoted, verbatim: position.verbatim };
+            let value = Yaml::Vaulted(Vaulted::Encrypted(text.into()));
+            let node = Node { value, span: self.span(range), quoting: Quoting::Quoted, verbatim: position.verbatim };
             return Ok(Anchored { node, bytes: size_of::<Node>() + text.len(), height: 0 });
         }
         let expected = tag.and_then(Tag::core_suffix);
-        let (value, style) = match expected {
-            Some("str") => (Yaml::Str(text.to_owned()), Style::Quoted),
-            Some("float") => (text.parse().map_or_else(|_| plain_value(text), Yaml::Float), Style::Plain),
-            Some("int" | "bool" | "null") => (plain_value(text), Style::Plain),
-            _ if plain => (plain_value(text), Style::Plain),
-            _ => (Yaml::Str(text.to_owned()), Style::Quoted),
+        let (value, quoting) = match expected {
+            Some("str") => (Yaml::Str(text.to_owned()), Quoting::Quoted),
+            Some("float") => (text.parse().map_or_else(|_| plain_value(text), Yaml::Float), Quoting::Plain),
+            Some("int" | "bool" | "null") => (plain_value(text), Quoting::Plain),
+            _ if plain => (plain_value(text), Quoting::Plain),
+            _ => (Yaml::Str(text.to_owned()), Quoting::Quoted),
         };
         let fits = match expected {
             None | Some("str") => true,
@@ -206,24 +206,24 @@ impl<'a> Builder<'a> {
         if !fits {
             let name = tag.map(Tag::original).unwrap_or_default();
             return Err(Diagnostic::error(format!("the value does not match its tag `{name}`"))
-                .at(self.place(range))
+                .at(self.span(range))
                 .label("here"));
         }
         let verbatim = match expected {
             Some(_) => false,
             None => self.tag(tag, "str", &range)?,
         } || position.verbatim;
-        let node = Node { value, place: self.place(range), style, verbatim };
+        let node = Node { value, span: self.span(range), quoting, verbatim };
         Ok(Anchored { node, bytes: size_of::<Node>() + text.len(), height: 0 })
     }
 
-    fn sequence(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+    fn sequence(&mut self, quoting: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let start = self.at_dash(start.start);
         let (mut items, mut bytes, mut height) = (Vec::new(), size_of::<Node>(), 0);
         loop {
             let (event, range) = self.next()?;
             if event == Event::SequenceEnd {
-                self.close(style, range.end);
+                self.close(quoting, range.end);
                 break;
             }
             let inside = Position { depth: position.depth + 1, empty_at: range.start, ..position };
@@ -235,7 +235,7 @@ impl<'a> Builder<'a> {
         Ok(self.collection(Yaml::Seq(items), start, position, bytes, height))
     }
 
-    fn mapping(&mut self, style: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
+    fn mapping(&mut self, quoting: StructureStyle, start: Range<usize>, position: Position) -> Result<Anchored, Diagnostic> {
         let (mut entries, mut merged) = (Vec::<(Key, Node)>::new(), Vec::new());
         // Finds duplicates in constant time per key, for maps with many keys.
         let mut seen = HashMap::<String, usize>::new();
@@ -243,7 +243,7 @@ impl<'a> Builder<'a> {
         loop {
             let (event, range) = self.next()?;
             if event == Event::MappingEnd {
-                self.close(style, range.end);
+                self.close(quoting, range.end);
                 break;
             }
             let is_merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
@@ -252,12 +252,12 @@ impl<'a> Builder<'a> {
                 && let Some((first, _)) = entries.get(first)
             {
                 return Err(Diagnostic::error(format!("duplicate key `{}`", key.name))
-                    .at(key.place)
+                    .at(key.span)
                     .label("defined again here")
-                    .also(first.place.clone(), "first defined here"));
+                    .also(first.span.clone(), "first defined here"));
             }
             let (event, range) = self.next()?;
-            let inside = Position { depth: position.depth + 1, empty_at: self.after_colon(key.place.range.end), ..position };
+            let inside = Position { depth: position.depth + 1, empty_at: self.after_colon(key.span.range.end), ..position };
             let value = self.node(event, range, inside)?;
             bytes += value.bytes + key.name.len() + size_of::<Key>();
             height = height.max(value.height + 1);
@@ -277,7 +277,7 @@ impl<'a> Builder<'a> {
         }
         let value = match entries.as_slice() {
             [(key, Node { value: Yaml::Str(text), .. })] if key.name == VAULT_KEY => {
-                Yaml::Vaulted(Vaulted::Sealed(text.as_str().into()))
+                Yaml::Vaulted(Vaulted::Encrypted(text.as_str().into()))
             }
             _ => Yaml::Map(entries),
         };
@@ -286,19 +286,19 @@ impl<'a> Builder<'a> {
 
     fn collection(&self, value: Yaml, start: usize, position: Position, bytes: usize, height: usize) -> Anchored {
         let range = start..self.end.max(start);
-        let node = Node { value, place: self.place(range), style: Style::Plain, verbatim: position.verbatim };
+        let node = Node { value, span: self.span(range), quoting: Quoting::Plain, verbatim: position.verbatim };
         Anchored { node, bytes, height }
     }
 
     fn key(&mut self, event: Event<'a>, range: Range<usize>, map: usize, position: Position) -> Result<Key, Diagnostic> {
         let is_scalar = matches!(event, Event::Scalar(..) | Event::Alias(_));
-        let place = self.place(range.clone());
+        let span = self.span(range.clone());
         if is_scalar {
             let node = self.node(event, range, Position { depth: position.depth + 1, ..position })?.node;
             if let Some(name) = node.scalar_text() {
                 // `True` as a key stays `True`.
                 let name = if let Yaml::Bool(_) = node.value { node.spelling().to_owned() } else { name.into_owned() };
-                return Ok(Key { name, place });
+                return Ok(Key { name, span });
             }
         }
         let at_template = self.file.text.get(map..).is_some_and(|text| text.starts_with("{{"));
@@ -306,11 +306,11 @@ impl<'a> Builder<'a> {
             let line = self.file.text[map..].lines().next().unwrap_or_default();
             let end = line.find("}}").map_or(line.len(), |end| end + 2);
             Diagnostic::error("an expression without quotes")
-                .at(self.place(map..map + end))
+                .at(self.span(map..map + end))
                 .label("YAML reads this as a map")
                 .help("quote it: `\"{{ name }}\"`")
         } else {
-            Diagnostic::error("a key must be text").at(place).label("not text")
+            Diagnostic::error("a key must be text").at(span).label("not text")
         })
     }
 
@@ -330,8 +330,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Records where a flow collection ends. The parser ends a block collection where the next token starts; here it ends with its last value.
-    fn close(&mut self, style: StructureStyle, end: usize) {
-        if style == StructureStyle::Flow {
+    fn close(&mut self, quoting: StructureStyle, end: usize) {
+        if quoting == StructureStyle::Flow {
             self.end = end;
         }
     }
@@ -339,8 +339,8 @@ impl<'a> Builder<'a> {
 
 /// Returns the entries that `<<` merges in.
 fn merge(value: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
-    let place = value.place.clone();
-    let error = || Err(Diagnostic::error("`<<` takes a map or a list of maps").at(place.clone()).label("not a map"));
+    let span = value.span.clone();
+    let error = || Err(Diagnostic::error("`<<` takes a map or a list of maps").at(span.clone()).label("not a map"));
     match value.value {
         Yaml::Map(entries) => Ok(entries),
         Yaml::Seq(items) => {

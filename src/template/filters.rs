@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use base64::Engine as _;
 use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
 
-use crate::secret::{Encoding, Part, Sealed};
+use crate::secret::{Encoding, Sealed, SealedPart};
 
 thread_local! {
     /// What `__capture` saw last. Rendering does not leave the thread.
@@ -147,8 +147,8 @@ fn url_encode(text: &str) -> String {
     let mut encoded = String::new();
     for part in sealed.parts() {
         match part {
-            Part::Bytes(bytes) => encoded.push_str(&crate::secret::percent_encode(&String::from_utf8_lossy(bytes))),
-            Part::Secret(secret, _) => encoded.push_str(&secret.token(Encoding::Url)),
+            SealedPart::Bytes(bytes) => encoded.push_str(&crate::secret::percent_encode(&String::from_utf8_lossy(bytes))),
+            SealedPart::Secret(secret, _) => encoded.push_str(&secret.token(Encoding::Url)),
         }
     }
     encoded

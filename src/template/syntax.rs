@@ -204,8 +204,8 @@ fn words(tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
         "identifier" if before.is("is") => after("a test").help("such as `is defined`"),
         "identifier" => after("a name"),
         "else" => {
-            let place = tag.words.iter().rev().find(|word| word.is("if")).unwrap_or(before);
-            Fault::new(&place.range, "`if` without `else`").help("write `a if condition else b`")
+            let span = tag.words.iter().rev().find(|word| word.is("if")).unwrap_or(before);
+            Fault::new(&span.range, "`if` without `else`").help("write `a if condition else b`")
         }
         "in" => Fault::new(&found?.range, "`for` needs `in`").help("write `{% for item in list %}`"),
         "string" => Fault::new(&found?.range, format!("`{}` must be in quotes", found?.text)),

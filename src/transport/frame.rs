@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     script::{NulByte, Script},
-    secret::{SecretValues, Unrevealed},
+    secret::{RevealError, SecretValues},
 };
 
 /// A script ready to run on a node, secrets and all. It never prints its input.
@@ -45,7 +45,7 @@ pub enum StepError {
     Nul(#[from] NulByte),
     /// A secret has no value yet, or one that cannot be written as it should.
     #[error(transparent)]
-    Secret(#[from] Unrevealed),
+    Secret(#[from] RevealError),
 }
 
 /// What a step came to.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lock {
     /// Only looks who holds it (check mode). The first frame runs in any case.
-    Look,
+    Observe,
     /// Takes it. While another run holds it, the first frame does not run.
     Take(LockRequest),
 }

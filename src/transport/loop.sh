@@ -22,9 +22,9 @@ lock=$lock_directory/lock text='' watcher='' mine='' denied=''
 
 say() { printf '\n%s %s\n' "$nonce" "$*"; }
 
-# strike SIGNAL SESSION GROUP PID: signals each process of the session, sparing that group and that process. False: there was none.
-strike() {
-  struck=1
+# signal_session SIGNAL SESSION GROUP PID: signals each process of the session, sparing that group and that process. False: there was none.
+signal_session() {
+  none_signalled=1
   # One `cat`, as dash's `read` takes a system call for each byte.
   all=$(cat /proc/[0-9]*/stat 2>/dev/null)
   IFS=$newline
@@ -38,29 +38,29 @@ strike() {
     fields=${fields#* * }
     group=${fields%% *} fields=${fields#* }
     [ "${fields%% *}" = "$2" ] && [ "$group" != "$3" ] && [ "${line%% *}" != "$4" ] || continue
-    kill "-$1" "${line%% *}" 2>/dev/null && struck=0
+    kill "-$1" "${line%% *}" 2>/dev/null && none_signalled=0
   done
   set +f
   unset IFS
-  return "$struck"
+  return "$none_signalled"
 }
 
-# slay SESSION GROUP PID: kills until none is left. A process may fork while it is looked for, and dies some time after the signal.
-slay() {
-  blows=0
-  while [ "$blows" -lt 50 ] && strike KILL "$@"; do blows=$((blows + 1)); done
+# kill_session SESSION GROUP PID: kills until none is left. A process may fork while it is looked for, and dies some time after the signal.
+kill_session() {
+  rounds=0
+  while [ "$rounds" -lt 50 ] && signal_session KILL "$@"; do rounds=$((rounds + 1)); done
 }
 
 # end_session SESSION PID: ends all of a session but that process. It gives them a second to end by themselves.
 end_session() {
-  strike TERM "$1" '' "$2" || return 0
-  naps=0
-  while [ "$naps" -lt 5 ]; do
+  signal_session TERM "$1" '' "$2" || return 0
+  polls=0
+  while [ "$polls" -lt 5 ]; do
     sleep 0.2
-    strike 0 "$1" '' "$2" || return 0
-    naps=$((naps + 1))
+    signal_session 0 "$1" '' "$2" || return 0
+    polls=$((polls + 1))
   done
-  slay "$1" '' "$2"
+  kill_session "$1" '' "$2"
 }
 
 # Removes what killed scripts have left, too. The lock goes after it: who takes that next may have work there.
@@ -138,7 +138,7 @@ step() {
   fi
   status=$?
   # Groups of their own, as every inner `timeout` makes one, may be left of a script that did not come to its end.
-  [ "$status" -eq 0 ] || slay "$$" "$$" ''
+  [ "$status" -eq 0 ] || kill_session "$$" "$$" ''
   say "$status"
   say "$status" >&2
   return "$status"

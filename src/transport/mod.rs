@@ -21,8 +21,8 @@ mod wire;
 pub use errors::LinkError;
 pub use frame::{Frame, Step, StepError, StepOutput};
 pub use lock::{Holder, Lock, LockRequest};
-pub use node::{Node, Times, Transport, Welcome};
-pub use target::{Connection, HostKeys, SshArguments, SshArgumentsError, Target};
+pub use node::{NodeShell, Times, Transport, Welcome};
+pub use target::{ConnectionMethod, HostKeys, SshArguments, SshArgumentsError, Target};
 pub use tunnel::{Running, Tunnel};
 
 use std::future::Future;

@@ -13,13 +13,13 @@ use tokio::{
 use crate::question::connection::Addresses;
 
 use super::{
-    Channel, Connection, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
+    Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
     output::Output,
     session::{Broken, Ending, GREETING, Pipes, Session},
     ssh::{self, Connected},
     sudo::{self, Prompt, READY},
     tunnel::Here,
-    wire::Place,
+    wire::RemotePaths,
 };
 
 /// How long a node may take from the log-in to the first words of its shell: PAM, a slow profile, sudo's look at the directory service.
@@ -34,7 +34,7 @@ pub struct Transport {
     connecting: Semaphore,
     base: PathBuf,
     directory: OnceCell<Arc<TempDir>>,
-    pub(super) place: Place,
+    pub(super) place: RemotePaths,
 }
 
 impl Transport {
@@ -45,7 +45,7 @@ impl Transport {
             connecting: Semaphore::new(at_once.max(1)),
             base: control::base(),
             directory: OnceCell::new(),
-            place: Place::default(),
+            place: RemotePaths::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Transport {
         lock: Lock,
         first: Frame,
         progress: Progress<'_>,
-    ) -> Result<(Node, Welcome), LinkError> {
+    ) -> Result<(NodeShell, Welcome), LinkError> {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
         let (mut login, mut logged_in) = (Duration::ZERO, Instant::now());
@@ -75,12 +75,12 @@ impl Transport {
         let sudo = password.map(|password| Prompt::new().map(|prompt| (prompt, password))).transpose().map_err(here)?;
         let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
         let (link, opening) = match target.connection {
-            Connection::Local => {
+            ConnectionMethod::Local => {
                 let child = spawn_locally(target, &self.place, prompt, far_ends)
                     .map_err(|error| here(format!("cannot run `sh`: {error}")))?;
                 (Link::Local(child), self.open(target, pipes, sudo.is_some(), &lock, &first)?)
             }
-            Connection::Ssh => {
+            ConnectionMethod::Ssh => {
                 let mut connected = {
                     let _permit = self.connecting.acquire().await;
                     let began = Instant::now();
@@ -119,7 +119,7 @@ impl Transport {
         match welcome(target, &mut session, &lock, &first, progress).await {
             Ok(mut welcome) => {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
-                Ok((Node { target: target.clone(), session, link }, welcome))
+                Ok((NodeShell { target: target.clone(), session, link }, welcome))
             }
             Err(broken) => {
                 let log = link.log();
@@ -181,7 +181,7 @@ async fn welcome(
     let (uid, ssh_connection) = session.greeting(GREETING_LIMIT).await.map_err(Failed::Greeting)?;
     let shell = began.elapsed();
     let holder = match lock {
-        Lock::Look => session.looked(GREETING_LIMIT).await.map_err(Failed::Later)?,
+        Lock::Observe => session.looked(GREETING_LIMIT).await.map_err(Failed::Later)?,
         Lock::Take(request) => {
             session.locked(request, first, GREETING_LIMIT, progress).await.map_err(Failed::Later)?;
             None
@@ -210,7 +210,7 @@ pub struct Welcome {
     pub uid: u32,
     /// The two ends of the ssh connection as the node sees them. None over `connection: local`.
     pub ssh_connection: Option<Addresses>,
-    /// Under [`Lock::Look`]: who holds the node at present.
+    /// Under [`Lock::Observe`]: who holds the node at present.
     pub holder: Option<Holder>,
     /// The outputs of the first frame.
     pub outputs: Vec<StepOutput>,
@@ -220,7 +220,7 @@ pub struct Welcome {
 
 /// A connected node: one shell, root's where the target says so.
 #[derive(Debug)]
-pub struct Node {
+pub struct NodeShell {
     target: Target,
     // Before the link: dropped, it closes the shell's input.
     pub(super) session: Session,
@@ -251,7 +251,7 @@ impl Link {
     }
 }
 
-impl Channel for Node {
+impl Channel for NodeShell {
     async fn run(&mut self, frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
         tracing::debug!(host = self.target.name, ?frame, "running");
         let outputs = match self.session.run(&frame, progress).await {
@@ -317,11 +317,16 @@ fn reader(prompt: Option<&Prompt>) -> String {
 }
 
 /// The remote command. Login shells of all kinds read it, fish and csh too: one line, no `!`, no backslash, no quote inside a quote.
-fn command(target: &Target, place: &Place, prompt: Option<&Prompt>) -> String {
+fn command(target: &Target, place: &RemotePaths, prompt: Option<&Prompt>) -> String {
     format!("exec /bin/sh -c '{}' '{}'", starter(target, &place.shell, prompt), reader(prompt))
 }
 
-fn spawn_locally(target: &Target, place: &Place, prompt: Option<&Prompt>, far_ends: [OwnedFd; 3]) -> std::io::Result<Child> {
+fn spawn_locally(
+    target: &Target,
+    place: &RemotePaths,
+    prompt: Option<&Prompt>,
+    far_ends: [OwnedFd; 3],
+) -> std::io::Result<Child> {
     let [stdin, stdout, stderr] = far_ends;
     Command::new("/bin/sh")
         .args(["-c", &starter(target, &place.shell, prompt), &reader(prompt)])
@@ -342,14 +347,14 @@ mod tests {
         let prompt = Prompt::new().unwrap();
         for (become_root, prompt) in [(true, None), (true, Some(&prompt)), (false, None)] {
             let target = Target { become_root, ..Target::new("node", "node") };
-            let command = command(&target, &Place::default(), prompt);
+            let command = command(&target, &RemotePaths::default(), prompt);
             // fish and csh differ from sh in these, even between single quotes.
             assert!(!command.contains(['!', '\\', '\n']), "{command}");
             assert_eq!(command.matches('\'').count(), 4, "{command}");
             // A login shell that shows its commands must not be taken for sudo that asks.
             assert!(prompt.is_none_or(|prompt| !command.contains(&prompt.shown())), "{command}");
         }
-        let without = command(&Target::new("node", "node"), &Place::default(), None);
+        let without = command(&Target::new("node", "node"), &RemotePaths::default(), None);
         insta::assert_snapshot!(
             without,
             @r#"exec /bin/sh -c 'u=$(id -u); echo "autobot-provision-session $u $SSH_CONNECTION"; [ "$u" = 0 ] && exec setsid -w /bin/sh -c "$0"; exec sudo -n -- setsid -w /bin/sh -c "$0"' 'read -r n && eval "$(head -c "$n")"'"#
@@ -360,7 +365,7 @@ mod tests {
     fn nodes_and_connections_can_move_between_threads() {
         fn can_move<T: Send>(_: T) {}
         let (transport, target) = (Transport::new(1), Target::local("here"));
-        can_move(transport.connect(&target, Lock::Look, Frame::default(), &mut |_| {}));
-        can_move(|mut node: Node| async move { node.run(Frame::default(), &mut |_| {}).await.map(|_| node) });
+        can_move(transport.connect(&target, Lock::Observe, Frame::default(), &mut |_| {}));
+        can_move(|mut node: NodeShell| async move { node.run(Frame::default(), &mut |_| {}).await.map(|_| node) });
     }
 }

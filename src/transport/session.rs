@@ -77,7 +77,13 @@ pub(super) struct Session {
 
 impl Session {
     /// Sends the loop's text, the lock request and the first frame, without waiting for anything. `round_trips` is what sudo has cost before.
-    pub(super) fn start(pipes: Pipes, place: &wire::Place, lock: &Lock, first: &Frame, round_trips: u32) -> Result<Self, Broken> {
+    pub(super) fn start(
+        pipes: Pipes,
+        place: &wire::RemotePaths,
+        lock: &Lock,
+        first: &Frame,
+        round_trips: u32,
+    ) -> Result<Self, Broken> {
         let nonce = nonce().map_err(|error| Broken::Nonsense(format!("no randomness: {error}")))?;
         let (to_node, queue) = mpsc::unbounded_channel();
         let mut session = Self {
@@ -92,7 +98,7 @@ impl Session {
         };
         session.send(Zeroizing::new(wire::bootstrap(&session.nonce, place).map_err(|nul| Broken::Nonsense(nul.to_string()))?));
         session.send(Zeroizing::new(match lock {
-            Lock::Look => b"look\n".to_vec(),
+            Lock::Observe => b"look\n".to_vec(),
             Lock::Take(request) => lock_command(request, 0),
         }));
         frame_commands(first)?.into_iter().for_each(|command| session.send(command));
@@ -117,7 +123,7 @@ impl Session {
         Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
     }
 
-    /// The answer to [`Lock::Look`]: who holds the node.
+    /// The answer to [`Lock::Observe`]: who holds the node.
     pub(super) async fn looked(&mut self, limit: Duration) -> Result<Option<Holder>, Broken> {
         let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
         match lock::answer(&words) {

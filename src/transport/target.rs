@@ -6,7 +6,7 @@ use crate::secret::Secret;
 
 /// How a node is reached (Ansible's `ansible_connection`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
+pub enum ConnectionMethod {
     /// The operator's own OpenSSH client.
     Ssh,
     /// This machine itself.
@@ -42,7 +42,7 @@ pub struct Target {
     /// `ansible_become_password` or `--ask-become-pass`: sent to sudo where it asks. Without one, sudo is told not to ask.
     pub become_password: Option<Secret>,
     /// `ansible_connection`.
-    pub connection: Connection,
+    pub connection: ConnectionMethod,
     /// Whether unknown host keys are accepted.
     pub host_keys: HostKeys,
     /// Limit for the TCP connection and for each step of the log-in after it.
@@ -64,7 +64,7 @@ impl Target {
             arguments: SshArguments::default(),
             become_root: true,
             become_password: None,
-            connection: Connection::Ssh,
+            connection: ConnectionMethod::Ssh,
             host_keys: HostKeys::Strict,
             connect_timeout: Duration::from_secs(10),
             known_hosts: None,
@@ -80,7 +80,7 @@ impl Target {
     /// This machine itself, as root.
     #[must_use]
     pub fn local(name: impl Into<String>) -> Self {
-        Self { connection: Connection::Local, ..Self::new(name, "localhost") }
+        Self { connection: ConnectionMethod::Local, ..Self::new(name, "localhost") }
     }
 }
 

@@ -17,19 +17,19 @@ const PIECE: usize = 64 * 1024;
 
 /// Where the loop keeps its lock and which shell it uses. Only tests have other values than the default.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct RemotePaths {
     pub(super) lock_directory: String,
     pub(super) shell: String,
 }
 
-impl Default for Place {
+impl Default for RemotePaths {
     fn default() -> Self {
         Self { lock_directory: RUN_DIRECTORY.to_owned(), shell: "/bin/sh".to_owned() }
     }
 }
 
 /// What starts the loop: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
-pub(super) fn bootstrap(nonce: &str, place: &Place) -> Result<Vec<u8>, NulByte> {
+pub(super) fn bootstrap(nonce: &str, place: &RemotePaths) -> Result<Vec<u8>, NulByte> {
     let mut text = format!("nonce={nonce} lock_directory={} shell={}\n", quote(&place.lock_directory)?, quote(&place.shell)?);
     for line in LOOP.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         text.push_str(line);

@@ -7,7 +7,7 @@ use zeroize::Zeroize as _;
 use super::Keyring;
 use crate::{
     secret::{Secret, holds_token},
-    source::{Diagnostic, Node, Place, SourceFile, Vaulted, Yaml, yaml},
+    source::{Diagnostic, Node, SourceFile, Span, Vaulted, Yaml, yaml},
     template::is_template,
 };
 
@@ -19,7 +19,7 @@ pub fn read(file: &Arc<SourceFile>, keys: &Keyring) -> Result<Node, Diagnostic> 
     let first = file.text.lines().next().unwrap_or_default().len();
     let plain = keys.open(&file.text).map_err(|error| {
         let title = format!("`{}` cannot be decrypted: {error}", file.shown);
-        Diagnostic::error(title).at(Place::new(file, 0..first)).help(error.remedy())
+        Diagnostic::error(title).at(Span::new(file, 0..first)).help(error.remedy())
     })?;
     if holds_token(plain.expose()) {
         return Err(Diagnostic::error(format!("`{}` contains a character that is reserved for secrets", file.shown)));
@@ -36,9 +36,9 @@ pub fn read(file: &Arc<SourceFile>, keys: &Keyring) -> Result<Node, Diagnostic> 
         }
         Err(error) => {
             // The parser's message may quote the text, so it is not shown.
-            let place = error.place.map_or(0..0, |place| place.range);
+            let span = error.span.map_or(0..0, |span| span.range);
             Err(Diagnostic::error(format!("the plain text of `{}` is not valid YAML", file.shown))
-                .at(Place::new(&SourceFile::new(file.shown.as_str(), shown), place))
+                .at(Span::new(&SourceFile::new(file.shown.as_str(), shown), span))
                 .label("here")
                 .help(format!("inspect it with `ansible-vault edit {}`", file.shown)))
         }
@@ -67,9 +67,9 @@ fn unmask_keys(node: &Node, plain: &str, shown: &mut String) {
         Yaml::Seq(items) => items.iter().for_each(|item| unmask_keys(item, plain, shown)),
         Yaml::Map(entries) => {
             for (key, value) in entries {
-                let end = key.place.range.end;
+                let end = key.span.range.end;
                 let end = if plain[end..].starts_with(':') { end + 1 } else { end };
-                shown.replace_range(key.place.range.start..end, &plain[key.place.range.start..end]);
+                shown.replace_range(key.span.range.start..end, &plain[key.span.range.start..end]);
                 unmask_keys(value, plain, shown);
             }
         }
@@ -80,7 +80,7 @@ fn unmask_keys(node: &Node, plain: &str, shown: &mut String) {
 /// Turns texts and numbers into secrets, and makes every place refer to the masked text. Booleans and null are not secrets: a variable
 /// in an encrypted file may still be used in a condition.
 fn seal(node: &mut Node, shown: &Arc<SourceFile>) -> Result<(), Diagnostic> {
-    node.place.file = Arc::clone(shown);
+    node.span.file = Arc::clone(shown);
     match &mut node.value {
         Yaml::Null | Yaml::Bool(_) | Yaml::Vaulted(_) => {}
         Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => {
@@ -90,18 +90,18 @@ fn seal(node: &mut Node, shown: &Arc<SourceFile>) -> Result<(), Diagnostic> {
             let text = node.scalar_text().unwrap_or_default().into_owned();
             if !node.verbatim && is_template(&text) {
                 return Err(Diagnostic::error("a template in an encrypted file: its whole text is a secret, and a secret cannot be rendered")
-                    .at(node.place.clone())
+                    .at(node.span.clone())
                     .help("move the template to an unencrypted file and keep only its secret parts here; or, if the braces are part of the value, tag it `!unsafe`"));
             }
             if let Yaml::Str(old) = &mut node.value {
                 old.zeroize();
             }
-            node.value = Yaml::Vaulted(Vaulted::Opened(Secret::new(text)));
+            node.value = Yaml::Vaulted(Vaulted::Decrypted(Secret::new(text)));
         }
         Yaml::Seq(items) => items.iter_mut().try_for_each(|item| seal(item, shown))?,
         Yaml::Map(entries) => {
             for (key, value) in entries {
-                key.place.file = Arc::clone(shown);
+                key.span.file = Arc::clone(shown);
                 seal(value, shown)?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::harness::{Booted, Project, eventually};
+use crate::harness::{Project, TestNode, eventually};
 
 const ROLES: &str = "autobot_roles: [redis_backup, postgresql_backup]\n";
 const DUMPS: &str = "/opt/autobot/data/postgres/backups";
@@ -10,15 +10,15 @@ const SNAPSHOTS: &str = "/opt/autobot/data/redis-backups";
 const POSTGRESQL: &str = "autobot-postgresql-backup";
 const REDIS: &str = "autobot-redis-backup";
 
-fn project(node: &Booted, vars: &str) -> Project {
+fn project(node: &TestNode, vars: &str) -> Project {
     Project::shipped(&[("database_vm", node, &format!("{ROLES}{vars}"))])
 }
 
 /// A node on which both roles were deployed, from bare, and no backup was made yet.
-fn deployed() -> Booted {
+fn deployed() -> TestNode {
     static FROZEN: OnceLock<()> = OnceLock::new();
     FROZEN.get_or_init(|| {
-        let node = Booted::bare();
+        let node = TestNode::bare();
         let project = project(&node, "");
         let check = project.json(&["deploy", "--check"]);
         check.assert_code(0);
@@ -28,7 +28,7 @@ fn deployed() -> Booted {
         assert_eq!(deploy.host("database_vm")["unpredicted"], serde_json::json!([]));
         node.freeze("backups");
     });
-    let node = Booted::copy("backups");
+    let node = TestNode::copy("backups");
     eventually("the databases are up", 60, || {
         let up = "runuser -u postgres -- psql -qXAtc 'select 1' && systemctl is-active -q autobot-database-redis";
         node.try_sh(&format!("cd / && {up}")).status.success()
@@ -36,12 +36,12 @@ fn deployed() -> Booted {
     node
 }
 
-fn psql(node: &Booted, database: &str, sql: &str) -> String {
+fn psql(node: &TestNode, database: &str, sql: &str) -> String {
     node.sh(&format!("cd / && runuser -u postgres -- psql -qXAt -v ON_ERROR_STOP=1 -d {database} <<'END'\n{sql}\nEND"))
 }
 
 /// What a Redis says to these lines; the node's own, unless `to` says how to reach another.
-fn redis(node: &Booted, to: &str, commands: &str) -> String {
+fn redis(node: &TestNode, to: &str, commands: &str) -> String {
     let password = "$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env)";
     let login = if to.is_empty() { format!("printf 'AUTH %s\\n' \"{password}\"") } else { "echo PING".to_owned() };
     let said = node.sh(&format!("{{ {login}; cat <<'END'\n{commands}\nEND\n}} | /opt/redis-stack/bin/redis-cli {to} 2>&1"));
@@ -49,11 +49,11 @@ fn redis(node: &Booted, to: &str, commands: &str) -> String {
 }
 
 /// The program's own words of what came of the last run.
-fn status(node: &Booted, which: &str, key: &str) -> String {
+fn status(node: &TestNode, which: &str, key: &str) -> String {
     node.sh(&format!("sed -n 's/^{key}=//p' /var/lib/autobot-backup/{which}/status 2>/dev/null || :"))
 }
 
-fn names(node: &Booted, directory: &str) -> Vec<String> {
+fn names(node: &TestNode, directory: &str) -> Vec<String> {
     node.sh(&format!("ls -A {directory}")).lines().map(str::to_owned).collect()
 }
 
@@ -64,20 +64,20 @@ fn is_archive(name: &str) -> bool {
 
 /// Starts a backup that ends well.
 #[track_caller]
-fn succeeds(node: &Booted, unit: &str) {
+fn succeeds(node: &TestNode, unit: &str) {
     let output = node.try_sh(&format!("systemctl start {unit}"));
     assert!(output.status.success(), "{}", node.sh(&format!("journalctl -o cat -u {unit}")));
 }
 
 /// Starts a backup that fails, and looks at all that must tell of it: systemd, the signal in the journal, the status file, the health check.
 #[track_caller]
-fn fails(node: &Booted, unit: &str, words: &str) {
+fn fails(node: &TestNode, unit: &str, words: &str) {
     assert!(!node.try_sh(&format!("systemctl start {unit}")).status.success(), "it did not fail");
     is_told_of(node, unit, words);
 }
 
 #[track_caller]
-fn is_told_of(node: &Booted, unit: &str, words: &str) {
+fn is_told_of(node: &TestNode, unit: &str, words: &str) {
     let which = if unit == REDIS { "redis" } else { "postgresql" };
     assert_eq!(node.sh(&format!("systemctl is-failed {unit} || :")), "failed");
     eventually("the failure is signalled", 10, || {
@@ -98,7 +98,7 @@ fn is_told_of(node: &Booted, unit: &str, words: &str) {
 }
 
 #[track_caller]
-fn is_healthy(node: &Booted) {
+fn is_healthy(node: &TestNode) {
     project(node, "").json(&["health"]).assert_code(0);
 }
 

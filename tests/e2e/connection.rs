@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use crate::harness::{Booted, Project, Ran, lab};
+use crate::harness::{Project, RunResult, TestNode, lab};
 
 const TOY: &str = r#"
 defaults: {word: hello}
@@ -25,14 +25,14 @@ fn ids(ids: &[&str]) -> BTreeSet<String> {
 }
 
 /// Lays the program out on a node, with the libraries of this machine, whose C library may be the newer one. The command that starts it.
-fn install(node: &Booted) -> String {
+fn install(node: &TestNode) -> String {
     let program = env!("CARGO_BIN_EXE_autobot-provision");
-    let place = node.root.join("opt/program");
-    fs::create_dir_all(&place).unwrap();
+    let span = node.root.join("opt/program");
+    fs::create_dir_all(&span).unwrap();
     let needed = String::from_utf8(Command::new("ldd").arg(program).output().unwrap().stdout).unwrap();
     let libraries: Vec<&str> = needed.split_whitespace().filter(|word| word.starts_with('/')).collect();
     for file in libraries.iter().copied().chain([program]) {
-        fs::copy(file, place.join(file.rsplit('/').next().unwrap())).unwrap();
+        fs::copy(file, span.join(file.rsplit('/').next().unwrap())).unwrap();
     }
     let loader = libraries.iter().find(|file| file.contains("/ld-")).unwrap().rsplit('/').next().unwrap();
     format!("/opt/program/{loader} --library-path /opt/program /opt/program/autobot-provision")
@@ -40,7 +40,7 @@ fn install(node: &Booted) -> String {
 
 #[test]
 fn a_node_deploys_to_itself_without_ssh() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     let program = install(&node);
     // Who sits there is no root; the address is nobody's.
@@ -54,7 +54,7 @@ fn a_node_deploys_to_itself_without_ssh() {
     node.sh("systemctl stop ssh.socket ssh.service 2>/dev/null || systemctl stop ssh.service; chmod -R a+rX /srv/project /opt/program");
     let run = |arguments: &[&str]| {
         let script = format!("cd /srv/project && exec runuser -u autobot -- {program} {} --output json", arguments.join(" "));
-        Ran::new(arguments, &node.try_sh(&script))
+        RunResult::new(arguments, &node.try_sh(&script))
     };
     let check = run(&["deploy", "--check"]);
     let deploy = run(&["deploy"]);
@@ -72,7 +72,7 @@ fn a_node_deploys_to_itself_without_ssh() {
 
 #[test]
 fn a_program_or_an_address_is_inventory_enough_for_a_deploy() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[], TOY);
     let address = node.address.to_string();
     let (key, known_hosts) =

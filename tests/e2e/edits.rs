@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Booted, Project, repository_url};
+use crate::harness::{Project, TestNode, repository_url};
 
 const EMPTY: &str = "description: t\ntasks: []\n";
 
@@ -12,7 +12,7 @@ fn role(tasks: &str) -> String {
 
 #[test]
 fn some_lines_of_a_file_are_ours_and_the_others_stay() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let hostile = "# kept $(id) `id` 'x' \"y\" \\n\nPort 22\nlast without end";
     fs::write(node.root.join("etc/app.conf"), hostile).unwrap();
@@ -26,7 +26,7 @@ fn some_lines_of_a_file_are_ours_and_the_others_stay() {
 "
         ))
     };
-    let deploy = project.settles(&tasks(2222));
+    let deploy = project.converges(&tasks(2222));
     assert_eq!(deploy.ids("node", "changed").len(), 4, "{}", deploy.stdout);
     let expected = "# kept $(id) `id` 'x' \"y\" \\n\nimport g'$(id)\"\nPort 2222\nlast without end\n# BEGIN ours\nMatch $(id)\n  X 'y'\n# END ours\n";
     assert_eq!(fs::read_to_string(node.root.join("etc/app.conf")).unwrap(), expected);
@@ -37,7 +37,7 @@ fn some_lines_of_a_file_are_ours_and_the_others_stay() {
 
     // Only an edited block and line are repaired.
     node.sh("sed -i 's/X/Z/; s/^Port.*/Port 1/; s/last/LAST/' /etc/app.conf");
-    let deploy = project.settles(&tasks(2222));
+    let deploy = project.converges(&tasks(2222));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Block", "toy/Port"]);
     assert_eq!(fs::read_to_string(node.root.join("etc/app.conf")).unwrap(), expected.replace("last", "LAST"));
 
@@ -52,28 +52,28 @@ fn some_lines_of_a_file_are_ours_and_the_others_stay() {
 
     let words = project.is_refused(&role("  - {name: Nowhere, lineinfile: {path: /etc/nowhere, line: x}}\n"));
     assert!(words.contains("`/etc/nowhere`"), "{words}");
-    project.settles(&role("  - {name: Gone, blockinfile: {path: /etc/app.conf, marker: '# {mark} ours', state: absent}}\n"));
+    project.converges(&role("  - {name: Gone, blockinfile: {path: /etc/app.conf, marker: '# {mark} ours', state: absent}}\n"));
     assert!(!node.sh("cat /etc/app.conf").contains("ours"));
 }
 
 #[test]
 fn a_node_fetches_a_file_once_and_only_the_right_one() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let url = format!("{}/gpg", repository_url());
     let task = |parameters: &str| role(&format!("  - {{name: Fetch, get_url: {{{parameters}}}}}\n"));
     // Without a checksum it is fetched where it is not there, and taken for the right one from then on.
-    project.settles(&task(&format!("dest: /srv/key, url: {url}, mode: \"0640\", group: adm")));
+    project.converges(&task(&format!("dest: /srv/key, url: {url}, mode: \"0640\", group: adm")));
     let content = fs::read(node.root.join("srv/key")).unwrap();
     assert!(content.starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"));
     assert_eq!(node.sh("stat -c '%U:%G %a' /srv/key"), "root:adm 640");
 
     let sum = node.sh("sha256sum </srv/key").split(' ').next().unwrap().to_owned();
     let right = task(&format!("dest: /srv/key, url: {url}, checksum: 'sha256:{sum}', mode: \"0640\", group: adm"));
-    let deploy = project.settles(&right);
+    let deploy = project.converges(&right);
     assert!(deploy.ids("node", "changed").is_empty(), "it has the checksum: {}", deploy.stdout);
     node.sh("echo more >>/srv/key");
-    assert_eq!(project.settles(&right).ids("node", "changed").len(), 1);
+    assert_eq!(project.converges(&right).ids("node", "changed").len(), 1);
     assert_eq!(fs::read(node.root.join("srv/key")).unwrap(), content);
 
     let around = node.sh("ls -A /srv /tmp /var/tmp");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use crate::harness::{Booted, Project, eventually};
+use crate::harness::{Project, TestNode, eventually};
 
 const EMPTY: &str = "description: t\ntasks: []\n";
 
@@ -13,7 +13,7 @@ fn role(tasks: &str) -> String {
 
 #[test]
 fn accounts_become_as_declared_and_stay_so() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let accounts = |shell: &str, groups: &str| {
         role(&format!(
@@ -25,7 +25,7 @@ fn accounts_become_as_declared_and_stay_so() {
 "
         ))
     };
-    project.settles(&accounts("/bin/sh", "[keepers, adm]"));
+    project.converges(&accounts("/bin/sh", "[keepers, adm]"));
     let vault = node.sh("getent passwd vault");
     let uid: u32 = vault.split(':').nth(2).unwrap().parse().unwrap();
     assert!(uid < 1000 && vault.ends_with(":/opt/vault:/usr/sbin/nologin"), "{vault}");
@@ -36,7 +36,7 @@ fn accounts_become_as_declared_and_stay_so() {
     assert_eq!(node.sh("stat -c '%U:%G %a' /home/ann/welcome"), "ann:keepers 640");
 
     // Another shell and fewer groups; nothing else changes.
-    let deploy = project.settles(&accounts("/bin/bash", "keepers"));
+    let deploy = project.converges(&accounts("/bin/bash", "keepers"));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Person"]);
     assert!(node.sh("getent passwd ann").ends_with(":/bin/bash"));
     assert_eq!(node.sh("id -nG ann"), "ann keepers");
@@ -44,14 +44,14 @@ fn accounts_become_as_declared_and_stay_so() {
     // The ids of existing accounts are not changed, because files belong to them; removing an account keeps its data.
     let words = project.is_refused(&role("  - {name: Group, group: {name: keepers, gid: 4343}}\n"));
     assert!(words.starts_with("group `keepers` has gid 4242, not 4343"), "{words}");
-    project.settles(&role("  - {name: Gone, user: {name: ann, state: absent}}\n"));
+    project.converges(&role("  - {name: Gone, user: {name: ann, state: absent}}\n"));
     assert!(!node.try_sh("id ann").status.success());
     assert!(node.root.join("home/ann/welcome").exists());
 }
 
 #[test]
 fn files_links_and_directories_become_as_declared_whatever_their_names_and_contents() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let hostile =
         ["/srv/a b", "/srv/it's \"quoted\"", "/srv/$(touch pwned)`id`", "/srv/-rf *", "/srv/köln ☃", "/srv/back\\slash;&|"];
@@ -64,7 +64,7 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
     }
     tasks += "  - {name: Link, file: {path: /srv/link, state: link, src: '$(nowhere) x'}}\n";
     tasks += "  - {name: Empty, file: {path: /srv/empty, state: touch, owner: autobot, group: adm, mode: \"0604\"}}\n";
-    project.settles(&role(&tasks));
+    project.converges(&role(&tasks));
     for path in hostile {
         let on_disk = node.upper.join(&path[1..]);
         assert!(on_disk.is_dir(), "{path}");
@@ -79,7 +79,7 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
 
     // Drift is put right in place: no more than what drifted.
     node.sh("chmod 0777 /srv/empty; chown autobot '/srv/a b'; ln -sfn elsewhere /srv/link; chown root /srv/empty");
-    let deploy = project.settles(&role(&tasks));
+    let deploy = project.converges(&role(&tasks));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Empty", "toy/Link"]);
 
     // 5 MB with every byte, NUL among them; one byte more or less is a change, and what is in the way is not walked over.
@@ -87,7 +87,7 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
     let copy = role("  - {name: Blob, copy: {src: blob.bin, dest: /srv/blob, mode: \"0600\"}}\n");
     std::fs::create_dir_all(project.path("roles/toy/files")).unwrap();
     std::fs::write(project.path("roles/toy/files/blob.bin"), &blob).unwrap();
-    project.settles(&copy);
+    project.converges(&copy);
     assert!(std::fs::read(node.upper.join("srv/blob")).unwrap() == blob);
     *blob.last_mut().unwrap() ^= 1;
     std::fs::write(project.path("roles/toy/files/blob.bin"), &blob).unwrap();
@@ -96,13 +96,13 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
     let words = project.is_refused(&role("  - {name: In the way, file: {path: /srv/blob, state: directory}}\n"));
     assert!(words.contains("`/srv/blob` is a file"), "{words}");
 
-    project.settles(&role("  - {name: Gone, file: {path: '/srv/a b', state: absent}}\n  - {name: Link gone, file: {path: /srv/link, state: absent}}\n"));
+    project.converges(&role("  - {name: Gone, file: {path: '/srv/a b', state: absent}}\n  - {name: Link gone, file: {path: /srv/link, state: absent}}\n"));
     assert!(!node.try_sh("test -e '/srv/a b' || test -L /srv/link").status.success());
 }
 
 #[test]
 fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let template = |text: &str| {
         project.write("templates/toy/app.conf.tera", text);
@@ -110,12 +110,12 @@ fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
             "  - {name: Configure, template: {src: app.conf.tera, dest: /etc/app.conf, validate: grep -q ^port %s, backup: true}}\n",
         )
     };
-    project.settles(&template("port 1\n"));
+    project.converges(&template("port 1\n"));
     let wrong = template("prot 2\n");
     let error = project.fails(&wrong).failure("node");
     assert!(error.contains("validate failed with exit status 1; /etc/app.conf stays as it was"), "{error}");
     assert_eq!(node.sh("cat /etc/app.conf"), "port 1");
-    project.settles(&template("port 3 {{ inventory_hostname }}\n"));
+    project.converges(&template("port 3 {{ inventory_hostname }}\n"));
     assert_eq!(node.sh("cat /etc/app.conf; cat /etc/app.conf.*~"), "port 3 node\nport 1");
     assert_eq!(node.sh("ls -A /etc | grep -c autobot-provision || :"), "0", "nothing half written is left");
 
@@ -123,13 +123,13 @@ fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
     node.sh("mkdir /srv/small; mount -t tmpfs -o size=64k tmpfs /srv/small");
     let text =
         |size: usize| role(&format!("  - {{name: Data, copy: {{dest: /srv/small/data, content: {}}}}}\n", "x".repeat(size)));
-    project.settles(&text(30_000));
+    project.converges(&text(30_000));
     let error = project.fails(&text(50_000)).failure("node");
     assert!(error.contains("No space left on device"), "{error}");
     assert_eq!(node.sh("stat -c %s /srv/small/data; ls -A /srv/small"), "30000\ndata");
     // With room again the same run goes through.
     node.sh("mount -o remount,size=1m /srv/small");
-    project.settles(&text(50_000));
+    project.converges(&text(50_000));
     // A file system that cannot be written to at all.
     node.sh("mount -o remount,ro /srv/small");
     let error = project.fails(&text(10)).failure("node");
@@ -138,7 +138,7 @@ fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
 
 #[test]
 fn a_kernel_setting_is_in_its_file_and_live_where_the_kernel_lets_it() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     // Per network namespace, hence the node's own; the other is the host's kernel.
     let tasks = role(
         "  - {name: Own, sysctl: {name: net.ipv4.tcp_keepalive_time, value: \"1234\", sysctl_file: /etc/sysctl.d/60-toy.conf}}
@@ -146,7 +146,7 @@ fn a_kernel_setting_is_in_its_file_and_live_where_the_kernel_lets_it() {
 ",
     );
     let project = Project::toy(&[("node", &node)], &tasks);
-    project.settles(&tasks);
+    project.converges(&tasks);
     assert_eq!(node.sh("cat /etc/sysctl.d/60-toy.conf"), "net.ipv4.tcp_keepalive_time = 1234\nvm.overcommit_memory = 2");
     let again = project.json(&["deploy"]);
     let summary = |name: &str| again.tasks("node").into_iter().find(|task| task.id == format!("toy/{name}")).unwrap().summary;
@@ -155,13 +155,13 @@ fn a_kernel_setting_is_in_its_file_and_live_where_the_kernel_lets_it() {
     let gone = role(
         "  - {name: Own, sysctl: {name: net.ipv4.tcp_keepalive_time, state: absent, sysctl_file: /etc/sysctl.d/60-toy.conf}}\n",
     );
-    project.settles(&gone);
+    project.converges(&gone);
     assert_eq!(node.sh("cat /etc/sysctl.d/60-toy.conf"), "vm.overcommit_memory = 2");
 }
 
 #[test]
 fn a_command_runs_only_while_its_guard_says_that_it_is_not_done() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let tasks = role(
         "  - {name: Creates, command: {cmd: \"echo x >>/srv/log; touch /srv/made\", creates: /srv/made}}
   - {name: Removes, command: {cmd: rm /srv/made2, removes: /srv/made2}}
@@ -175,7 +175,7 @@ fn a_command_runs_only_while_its_guard_says_that_it_is_not_done() {
     );
     node.sh("touch /srv/made2 /srv/flag; echo seen >/srv/flag2");
     let project = Project::toy(&[("node", &node)], &tasks);
-    let deploy = project.settles(&tasks);
+    let deploy = project.converges(&tasks);
     assert_eq!(deploy.ids("node", "changed").len(), 7, "{}", deploy.stdout);
     let seen = node.sh("cat /srv/log /srv/state /home/autobot/who; stat -c %U /home/autobot/who; cat '/srv/$(id) '\\''x'\\'''; cat /srv/copy; test ! -e /srv/flag");
     assert_eq!(seen, "x\ndone\nautobot\nautobot\na\n$(id)\nseen0");
@@ -195,7 +195,7 @@ fn a_command_runs_only_while_its_guard_says_that_it_is_not_done() {
 
 #[test]
 fn ports_and_claims_are_judged_before_the_first_change() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     node.sh(
         "printf '[Service]\\nWorkingDirectory=/var/tmp\\nExecStart=/usr/sbin/sshd -D -p 7777\\n' >/etc/systemd/system/squatter.service; mkdir -p /run/sshd
         systemctl start squatter",
@@ -211,14 +211,14 @@ fn ports_and_claims_are_judged_before_the_first_change() {
         format!("7777 is taken by `sshd` (pid {pid}, unit squatter.service, directory /): stop it, or give another port")
     );
     assert!(!node.upper.join("srv/changed").exists());
-    project.settles(&owner("squatter"));
-    project.settles(&role("  - {name: Free, port_owner: {port: 7778, unit: ours}}\n"));
+    project.converges(&owner("squatter"));
+    project.converges(&role("  - {name: Free, port_owner: {port: 7778, unit: ours}}\n"));
 
     project
-        .settles(&role("  - {name: Wait, wait_for: {port: 7777}}\n  - {name: Gone, wait_for: {port: 7778, state: stopped}}\n"));
+        .converges(&role("  - {name: Wait, wait_for: {port: 7777}}\n  - {name: Gone, wait_for: {port: 7778, state: stopped}}\n"));
     let began = Instant::now();
     let late = "  - {name: Start, command: {cmd: \"systemd-run -q sh -c 'sleep 1; touch /srv/late'; touch /srv/begun\", creates: /srv/begun}}\n";
-    project.settles(&role(&format!("{late}  - {{name: Late, wait_for: {{path: /srv/late, timeout: 30}}}}\n")));
+    project.converges(&role(&format!("{late}  - {{name: Late, wait_for: {{path: /srv/late, timeout: 30}}}}\n")));
     assert!(began.elapsed().as_secs() < 25, "it goes on as soon as it is there");
     let error = project.fails(&role("  - {name: Never, wait_for: {port: 7779, timeout: 1}}\n")).failure("node");
     assert!(error.contains("127.0.0.1:7779"), "{error}");
@@ -230,7 +230,7 @@ fn ports_and_claims_are_judged_before_the_first_change() {
 
 #[test]
 fn a_task_is_tried_again_ended_at_its_limit_and_kept_quiet_as_its_keywords_say() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     // Each try is one line.
     let tries = "echo try >>/srv/tries; [ $(wc -l </srv/tries) -ge 3 ] || { echo not yet >&2; exit 1; }; touch /srv/third";
@@ -243,7 +243,7 @@ fn a_task_is_tried_again_ended_at_its_limit_and_kept_quiet_as_its_keywords_say()
     let error = project.fails(&retried(1)).failure("node");
     assert!(error.contains("not yet"), "{error}");
     assert_eq!(node.sh("wc -l </srv/tries; rm /srv/tries"), "2");
-    project.settles(&retried(2));
+    project.converges(&retried(2));
     assert_eq!(node.sh("wc -l </srv/tries"), "3");
 
     // At its limit all that it started is ended, also what ran on in the background.
@@ -282,7 +282,7 @@ fn a_task_is_tried_again_ended_at_its_limit_and_kept_quiet_as_its_keywords_say()
 
 #[test]
 fn what_ansible_writes_is_done_as_written() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);
     node.sh("mkdir -p '/srv/tree/a b/-rf' && touch '/srv/tree/a b/-rf/$(id)' /srv/kept && ln -s /srv/kept /srv/tree/link && chmod 0600 /srv/kept");
     let text = r#"description: t
@@ -307,7 +307,7 @@ handlers:
   - name: restart toy
     service: {name: toy, state: restarted, daemon_reload: true}
 "#;
-    project.settles(text);
+    project.converges(text);
     assert_eq!(node.sh("cat /srv/said; ls /srv"), "a 'b' $(touch /srv/pwned) \"c\"kept\nsaid\ntree");
     assert_eq!(
         node.sh("find /srv/tree ! -type l -printf '%u %m\\n' | sort -u; stat -c '%U %a' /srv/kept"),
@@ -317,6 +317,6 @@ handlers:
 
     // One file that drifts is one entry, and the only change.
     node.sh("touch '/srv/tree/a b/new\nline'");
-    let deploy = project.settles(text);
+    let deploy = project.converges(text);
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Tree"]);
 }

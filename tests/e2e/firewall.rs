@@ -1,6 +1,6 @@
 //! ufw on a real node: `ufw status` shows what is declared, and no rule cuts the connection of the run.
 
-use crate::harness::{Booted, Project, lab};
+use crate::harness::{Project, TestNode, lab};
 
 /// A role that installs ufw and declares this (the YAML of more tasks).
 fn role(tasks: &str) -> String {
@@ -12,7 +12,7 @@ const SSH: &str = "  - {name: Keep SSH, ufw: {rule: allow, port: 22, proto: tcp,
 
 #[test]
 fn a_rule_set_that_would_cut_this_connection_is_refused_before_it_is_made() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], &role(""));
     let us = node.address.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.1")).unwrap();
     let cut = |words: &str| {
@@ -31,23 +31,23 @@ fn a_rule_set_that_would_cut_this_connection_is_refused_before_it_is_made() {
     let words = project.is_refused(&role(ENABLE));
     assert!(words.contains(&format!("`ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {us}}}`")), "{words}");
     let asked_for = format!("  - {{name: Us, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {us}}}}}\n");
-    project.settles(&role(&format!("{asked_for}{ENABLE}")));
+    project.converges(&role(&format!("{asked_for}{ENABLE}")));
     assert!(node.sh("ufw status").starts_with("Status: active"));
 
     // It works already: taking the rule away is refused, unless another one comes first.
     let gone = format!("  - {{name: Us no more, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {us}, delete: true}}}}\n");
     cut(&project.is_refused(&role(&gone)));
     assert!(node.sh("ufw status").contains(&us), "the rule is still there");
-    project.settles(&role(&format!("{SSH}{gone}")));
+    project.converges(&role(&format!("{SSH}{gone}")));
     assert!(!node.sh("ufw status").contains(&us));
     // A denial behind the rule that lets us in cuts nothing; in its place it would.
     cut(&project.is_refused(&role("  - {name: Closed, ufw: {rule: deny, port: 22, proto: tcp}}\n")));
-    project.settles(&role(&denied));
+    project.converges(&role(&denied));
 }
 
 #[test]
 fn what_is_declared_is_what_ufw_says_and_declaring_it_again_changes_nothing() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let rules = "  - {name: Limit, ufw: {rule: limit, port: 2222, proto: tcp, comment: slow down}}
   - {name: From, ufw: {rule: allow, port: 6379, proto: tcp, from_ip: 198.18.0.0/16, comment: autobot redis}}
   - {name: Host, ufw: {rule: reject, from_ip: 203.0.113.7}}
@@ -58,7 +58,7 @@ fn what_is_declared_is_what_ufw_says_and_declaring_it_again_changes_nothing() {
 ";
     let declared = role(&format!("{SSH}{rules}{ENABLE}"));
     let project = Project::toy(&[("node", &node)], &declared);
-    project.settles(&declared);
+    project.converges(&declared);
     let status = node.sh("ufw status verbose");
     let v4: Vec<String> = status
         .lines()
@@ -84,7 +84,7 @@ fn what_is_declared_is_what_ufw_says_and_declaring_it_again_changes_nothing() {
   - {name: Range, ufw: {rule: allow, port: \"7000:7010\", proto: udp, delete: true}}
 ",
     );
-    project.settles(&changed);
+    project.converges(&changed);
     let status = node.sh("ufw status");
     assert!(!status.contains("7000") && status.contains("# fleet") && !status.contains("# autobot redis"), "{status}");
     let denied = status.lines().find(|line| line.starts_with("2222/tcp ")).unwrap_or_default();

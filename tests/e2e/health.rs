@@ -1,20 +1,20 @@
 //! `health` on real nodes: what it finds on one that works, and how it says what does not.
 
-use crate::harness::{Booted, Project, Ran, eventually};
+use crate::harness::{Project, RunResult, TestNode, eventually};
 
 const REDIS: &str = "redis/Redis answers those who know the password, and nobody else";
 const STRANGERS: &str = "node/Nothing listens that should not";
 
 /// What `health` says of one item: its status, and what was found or is wrong.
 #[track_caller]
-fn of(ran: &Ran, id: &str) -> (String, String) {
+fn of(ran: &RunResult, id: &str) -> (String, String) {
     let tasks = ran.tasks("database_vm");
     let task = tasks.iter().find(|task| task.id == id).unwrap_or_else(|| panic!("no {id}: {tasks:#?}\n{}", ran.stderr));
     (task.status.clone(), format!("{}{}", task.summary, task.error))
 }
 
 /// redis-cli with the password of the secrets file.
-fn redis(node: &Booted, command: &str) -> String {
+fn redis(node: &TestNode, command: &str) -> String {
     node.sh(&format!(
         "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) /opt/redis-stack/bin/redis-cli {command}"
     ))
@@ -22,7 +22,7 @@ fn redis(node: &Booted, command: &str) -> String {
 
 #[test]
 fn a_node_that_works_is_a_table_of_what_was_found() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     // A host that nobody reaches is a row like any other, and does not keep the rest from being told.
     let project = Project::shipped(&[("database_vm", &node, ""), ("gone", &node, "ansible_port: 1")]);
     eventually("everything is up", 60, || project.run(&["health", "--limit", "database_vm"]).code == Some(0));
@@ -68,7 +68,7 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
 
 #[test]
 fn what_is_open_is_compared_with_what_is_declared() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     eventually("everything is up", 60, || project.run(&["health"]).code == Some(0));
 
@@ -112,7 +112,7 @@ fn what_is_open_is_compared_with_what_is_declared() {
 
 #[test]
 fn a_redis_that_does_not_keep_its_data_or_its_password_is_unhealthy() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     eventually("everything is up", 60, || project.run(&["health"]).code == Some(0));
     let said = || of(&project.json(&["health"]), REDIS);

@@ -1,10 +1,10 @@
 //! `health` of the programs that use a database: the SLM backend and its schema version. A stand-in answers for the backend.
 
-use crate::harness::{Booted, Project, Ran};
+use crate::harness::{Project, RunResult, TestNode};
 
 /// Returns the status and the text of the only health item of host `node`.
 #[track_caller]
-fn item(ran: &Ran) -> (String, String) {
+fn item(ran: &RunResult) -> (String, String) {
     let all = ran.tasks("node");
     let health: Vec<_> = all.iter().filter(|task| task.kind == "health").collect();
     let [one] = health.as_slice() else { panic!("not one item: {all:#?}\n{}", ran.stderr) };
@@ -38,7 +38,7 @@ const GENERAL: &str = r#"{"status": "healthy", "version": "1.0.0", "uptime_secon
 
 #[test]
 fn the_backend_is_asked_by_health_alone_and_what_it_says_is_shown() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let role = |content: &str| {
         format!(
             "description: t
@@ -97,13 +97,13 @@ health:
 
     // An unhealthy backend does not fail a deploy, which does not even ask it.
     node.sh("rm /srv/asked");
-    project.settles(&role("y"));
+    project.converges(&role("y"));
     assert!(!node.try_sh("test -e /srv/asked").status.success());
 }
 
 #[test]
 fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what_is_in_it() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let role = "description: t\ntasks: []\nhealth:\n  - name: Migrations\n    read: {migrations: {database: slm}}\n";
     let project = Project::toy(&[("node", &node)], role);
     let psql = |database: &str, sql: &str| {
@@ -157,7 +157,7 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
 
 #[test]
 fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::shipped(&[("slm", &node, "autobot_roles: [postgresql]")]);
     project.json(&["deploy"]).assert_code(0);
     let health = project.run(&["health"]);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use crate::harness::{Booted, Project, eventually, lab};
+use crate::harness::{Project, TestNode, eventually, lab};
 
 /// A command whose processes are hard to end: they run in the background, in their own process groups, and ignore milder signals.
 const TREE: &str = r#"
@@ -19,7 +19,7 @@ tasks:
 "#;
 
 /// The commands that run on a node, but not those of sshd and of the log-in, which belong to the system.
-fn processes(node: &Booted) -> BTreeSet<String> {
+fn processes(node: &TestNode) -> BTreeSet<String> {
     let all = node.sh(r#"for process in /proc/[0-9]*; do
              [ "${process#/proc/}" != "$$" ] && [ "$(readlink "$process/exe")" != "" ] || continue
              line=$(tr '\0' ' ' <"$process/cmdline") && printf '%s\n' "$line"
@@ -32,7 +32,7 @@ fn processes(node: &Booted) -> BTreeSet<String> {
 
 #[test]
 fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_goes_on() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], TREE);
     let before = processes(&node);
     for way in ["INT", "TERM", "HUP", "KILL", "cut"] {
@@ -69,7 +69,7 @@ fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_g
             _ => {
                 ended.assert_code(130);
                 assert!(ended.said().contains("interrupted"), "{}", ended.said());
-                assert_eq!(project.left_here(), Vec::<String>::new(), "after {way}");
+                assert_eq!(project.leftovers_on_controller(), Vec::<String>::new(), "after {way}");
             }
         }
         assert!(node.try_sh("test ! -e /etc/done").status.success());
@@ -77,13 +77,15 @@ fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_g
         // Without `--wait`: the lock is free.
         let next = project.start(&["deploy"]).end();
         next.assert_code(0);
-        eventually(&format!("after {way} and the next run, nothing is left here"), 5, || project.left_here().is_empty());
+        eventually(&format!("after {way} and the next run, nothing is left here"), 5, || {
+            project.leftovers_on_controller().is_empty()
+        });
         node.sh("rm /etc/done");
     }
 }
 
 /// An apt repository on the node, with the package `toy`, whose script stops at a gate.
-fn publish_package(node: &Booted, script: &str) {
+fn publish_package(node: &TestNode, script: &str) {
     node.sh(&format!(
         r#"mkdir -p /srv/toy/DEBIAN && cd /srv
         printf 'Package: toy\nVersion: 1\nArchitecture: all\nMaintainer: toy <toy@example.org>\nDescription: toy\n' >toy/DEBIAN/control
@@ -101,7 +103,7 @@ fn publish_package(node: &Booted, script: &str) {
 fn a_package_whose_installation_was_interrupted_is_installed_by_the_next_deploy() {
     let role = "description: toy\ntasks:\n  - name: Install toy\n    apt: {name: toy}\n";
     for (script, signal) in [("preinst", "INT"), ("postinst", "INT"), ("postinst", "KILL")] {
-        let node = Booted::bare().with_gates();
+        let node = TestNode::bare().with_gates();
         publish_package(&node, script);
         let project = Project::toy(&[("host", &node)], role);
         node.shut("package");
@@ -127,7 +129,7 @@ const LARGE: usize = 3_000_000;
 
 #[test]
 fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let role = "description: toy\ntasks:\n  - name: Write\n    copy: {src: large, dest: /srv/large, mode: '0640'}\n";
     let project = Project::toy(&[("host", &node)], role);
     let content = "123456789\n".repeat(LARGE / 10);
@@ -143,8 +145,8 @@ fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted()
         node.shut("half");
         let mut run = project.start(&["deploy"]);
         let reached = || node.try_sh("test -e /run/gate.half.reached").status.success();
-        eventually("half of the file is written", 60, || reached() || !run.goes_on());
-        assert!(run.goes_on(), "{}", run.end().said());
+        eventually("half of the file is written", 60, || reached() || !run.is_running());
+        assert!(run.is_running(), "{}", run.end().said());
         assert_eq!(temporary(), "1000000 600", "half of it is there, for nobody to read");
         old(cut);
         if cut == "killed" {
@@ -168,7 +170,7 @@ fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted()
 
 #[test]
 fn a_node_that_reboots_under_a_deploy_ends_it_with_a_clear_error_and_the_next_one_converges() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], TREE);
     for how in ["reboot", "power cut"] {
         node.shut("long");
@@ -194,7 +196,7 @@ fn a_node_that_reboots_under_a_deploy_ends_it_with_a_clear_error_and_the_next_on
 
 #[test]
 fn a_home_that_cannot_be_written_is_no_obstacle() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project =
         Project::toy(&[("host", &node)], "description: toy\ntasks:\n  - name: Write\n    copy: {content: x, dest: /etc/toy}\n");
     let program = project.command_with_sockets(&["deploy"]);
@@ -204,7 +206,7 @@ fn a_home_that_cannot_be_written_is_no_obstacle() {
     command.args(["-m", "--propagation", "private", "sh", "-c", read_only]).arg(program.get_program()).args(program.get_args());
     command.current_dir(program.get_current_dir().unwrap());
     command.env("HOME", project.path("home")).env("XDG_RUNTIME_DIR", project.path("run")).env_remove("SSH_AUTH_SOCK");
-    let ran = crate::harness::Ran::new(&["deploy"], &command.output().unwrap());
+    let ran = crate::harness::RunResult::new(&["deploy"], &command.output().unwrap());
     ran.assert_code(0);
     assert_eq!(node.sh("cat /etc/toy"), "x");
 }

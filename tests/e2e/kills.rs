@@ -1,6 +1,6 @@
 //! Promise 6, of restarts: killed after any change, the next run makes the rest and restarts what was due, once.
 
-use crate::harness::{Booted, Project, Ran, eventually, lab};
+use crate::harness::{Project, RunResult, TestNode, eventually, lab};
 
 const ROLE: &str = r#"
 description: A service that counts its starts, and gates between the changes
@@ -47,12 +47,12 @@ handlers:
 
 const RESTART: &str = "toy/restart toy";
 
-fn lines(node: &Booted, file: &str) -> usize {
+fn lines(node: &TestNode, file: &str) -> usize {
     node.sh(&format!("cat {file} 2>/dev/null || :")).lines().count()
 }
 
 /// A deploy of `v` that was killed at a gate.
-fn killed_at(project: &Project, node: &Booted, gate: &str, v: &str) {
+fn killed_at(project: &Project, node: &TestNode, gate: &str, v: &str) {
     node.shut(gate);
     let run = project.start(&["deploy", "-e", v]);
     node.await_at(gate);
@@ -63,7 +63,7 @@ fn killed_at(project: &Project, node: &Booted, gate: &str, v: &str) {
 
 /// Check and deploy agree; after them nothing is due. Returns the deploy.
 #[track_caller]
-fn check_and_converge(project: &Project, v: &str) -> Ran {
+fn check_and_converge(project: &Project, v: &str) -> RunResult {
     let check = project.json(&["deploy", "--check", "-e", v]);
     check.assert_code(0);
     let deploy = project.json(&["deploy", "-e", v]);
@@ -78,7 +78,7 @@ fn check_and_converge(project: &Project, v: &str) -> Ran {
 
 #[test]
 fn killed_after_any_change_the_next_deploy_does_the_rest_and_restarts_once_as_the_check_says() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
     check_and_converge(&project, "v=1");
     assert_eq!((lines(&node, "/var/toy.starts"), lines(&node, "/var/toy.counts")), (1, 1), "the first start is no restart");
@@ -117,7 +117,7 @@ fn killed_after_any_change_the_next_deploy_does_the_rest_and_restarts_once_as_th
 
 #[test]
 fn redis_killed_before_its_restart_is_restarted_once_by_the_next_deploy() {
-    let node = Booted::converged().with_gates();
+    let node = TestNode::converged().with_gates();
     let project = Project::shipped(&[("host", &node, "")]);
     let started = || node.sh("journalctl -q -o cat -b -u autobot-database-redis | grep -c ^Started");
     let (before, pid) = (started(), node.sh("systemctl show -p MainPID --value autobot-database-redis"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Booted, Project, Ran, eventually, lab};
+use crate::harness::{Project, RunResult, TestNode, eventually, lab};
 
 const ROLE: &str = r"
 description: A change, and a gate before it
@@ -15,7 +15,7 @@ tasks:
 
 #[test]
 fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
     node.shut("write");
     let mut first = project.start(&["deploy", "-v"]);
@@ -48,7 +48,7 @@ fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
     assert_eq!(check.host("host")["holder"], error);
     let check = project.run(&["deploy", "--check"]);
     assert!(check.assert_code(0).stdout.contains(&format!("host: {error}")), "{}", check.stdout);
-    assert!(first.goes_on());
+    assert!(first.is_running());
 
     // One waits too short, one long enough.
     project.run(&["deploy", "--wait", "1s"]).assert_code(5);
@@ -56,7 +56,7 @@ fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
     eventually("the second waits for the lock", 20, || {
         node.try_sh("pidof flock").status.success() || node.try_sh("grep -qs 'flock' /proc/[0-9]*/comm").status.success()
     });
-    assert!(first.goes_on());
+    assert!(first.is_running());
     node.open("write");
     let first = first.end();
     first.assert_code(0);
@@ -69,7 +69,7 @@ fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
 
 #[test]
 fn the_lock_of_a_run_that_was_killed_is_free() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
     node.shut("write");
     let run = project.start(&["deploy"]);
@@ -91,7 +91,7 @@ fn the_lock_of_a_run_that_was_killed_is_free() {
 
 #[test]
 fn one_host_that_fails_or_is_down_does_not_stop_the_others() {
-    let (fine, fails, down) = (Booted::bare(), Booted::bare(), Booted::bare());
+    let (fine, fails, down) = (TestNode::bare(), TestNode::bare(), TestNode::bare());
     let role = "description: toy\ntasks:\n  - name: Write\n    command: {cmd: 'test ! -e /etc/fails && echo x >/etc/toy', creates: /etc/toy}\n";
     let project = Project::toy(&[("down", &down), ("fails", &fails), ("fine", &fine)], role);
     fails.sh("touch /etc/fails");
@@ -114,7 +114,7 @@ fn one_host_that_fails_or_is_down_does_not_stop_the_others() {
 
 #[test]
 fn as_many_hosts_as_forks_are_worked_on_at_once() {
-    let nodes = [Booted::bare().with_gates(), Booted::bare().with_gates()];
+    let nodes = [TestNode::bare().with_gates(), TestNode::bare().with_gates()];
     let project = Project::toy(&[("a", &nodes[0]), ("b", &nodes[1])], ROLE);
     for node in &nodes {
         node.shut("write");
@@ -135,7 +135,7 @@ fn as_many_hosts_as_forks_are_worked_on_at_once() {
         node.shut("write");
     }
     let run = project.start(&["deploy", "--forks", "1"]);
-    let here = |node: &Booted| node.try_sh("test -e /run/gate.write.reached").status.success();
+    let here = |node: &TestNode| node.try_sh("test -e /run/gate.write.reached").status.success();
     eventually("one of them is worked on", 20, || nodes.iter().any(here));
     let first = usize::from(!here(&nodes[0]));
     let other = &nodes[1 - first];
@@ -152,7 +152,7 @@ fn as_many_hosts_as_forks_are_worked_on_at_once() {
 
 #[test]
 fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project =
         Project::toy(&[("host", &node)], "description: toy\ntasks:\n  - name: Write\n    copy: {content: x, dest: /etc/toy}\n");
     let other_key = project.path("other");
@@ -231,7 +231,7 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
 
 #[test]
 fn a_ping_says_how_far_the_way_to_each_node_leads() {
-    let node = Booted::bare().with_gates();
+    let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
     // No role, and no project either: an inventory is enough.
     project.write(
@@ -241,7 +241,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     let inventory = project.path("elsewhere/hosts.yml").display().to_string();
     let bare = ["ping", "-i", &inventory, "--output", "json"];
     let mut command = project.command(&bare);
-    let ran = Ran::new(&bare, &command.current_dir("/").output().unwrap());
+    let ran = RunResult::new(&bare, &command.current_dir("/").output().unwrap());
     let host = ran.assert_code(0).host("host");
     assert_eq!((&host["status"], &host["host_key"], &host["uid"]), (&"ok".into(), &"known".into(), &0.into()), "{host:#}");
     assert_eq!((&host["holder"], &host["error"], &host["round_trips"]), (&Value::Null, &Value::Null, &1.into()), "{host:#}");
@@ -267,7 +267,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     assert!(holder.starts_with("held by "), "{holder}");
     let text = project.run(&["ping"]);
     assert!(text.assert_code(0).stdout.contains("  held  ") && text.stdout.contains(&holder), "{}", text.stdout);
-    assert!(first.goes_on());
+    assert!(first.is_running());
     node.open("write");
     first.end().assert_code(0);
 

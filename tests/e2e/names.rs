@@ -1,10 +1,10 @@
 //! What names stand for on a real node: results of another role, units without their suffix, handlers and roles that were renamed.
 
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 #[test]
 fn a_name_that_another_role_registers_means_the_same_to_validate_check_deploy_and_health() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], "tasks: []\n");
     project.write(
         "roles/t/role.yml",
@@ -42,12 +42,12 @@ handlers:
 
 #[test]
 fn a_renamed_handler_gets_once_what_the_node_owes_its_former_name() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let starts = || node.sh("wc -l </srv/starts");
     let pending = || node.sh("ls /var/lib/autobot-provision/pending");
     let project = Project::toy(&[("node", &node)], &role("", "restart", "", "a"));
     project.run(&["deploy"]).assert_code(0);
-    let restarted = project.settles(&role("", "restart", "", "b"));
+    let restarted = project.converges(&role("", "restart", "", "b"));
     assert!(restarted.ids("node", "changed").contains("toy/restart"), "{}", restarted.stdout);
     let before: u32 = starts().parse().unwrap();
 
@@ -59,7 +59,7 @@ fn a_renamed_handler_gets_once_what_the_node_owes_its_former_name() {
         ));
     };
     owe("toy.restart");
-    let deploy = project.settles(&role("", "wind up the clock", "was: [restart it, restart]\n    ", "b"));
+    let deploy = project.converges(&role("", "wind up the clock", "was: [restart it, restart]\n    ", "b"));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/wind up the clock"]);
     assert_eq!((starts(), pending()), ((before + 1).to_string(), String::new()));
 

@@ -2,7 +2,7 @@
 
 use std::{fs::File, process::Stdio, time::Instant};
 
-use crate::harness::{Booted, Project, eventually, repository_url};
+use crate::harness::{Project, TestNode, eventually, repository_url};
 
 const EMPTY: &str = "description: t\ntasks: []\n";
 
@@ -12,7 +12,7 @@ fn role(tasks: &str) -> String {
 
 /// Makes a repository on the node its only source: `thing` 1.0 and 2.0 (with a configuration file) and `slow`, whose installation ends when
 /// there is a `/srv/go`.
-fn own_packages(node: &Booted) {
+fn own_packages(node: &TestNode) {
     node.sh(r#"set -eu
 mkdir -p /srv/repo
 build() {
@@ -38,13 +38,13 @@ rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/*
 echo 'deb [trusted=yes] file:/srv/repo ./' >/etc/apt/sources.list.d/own.list"#);
 }
 
-fn version(node: &Booted) -> String {
+fn version(node: &TestNode) -> String {
     node.sh("dpkg-query -W -f '${db:Status-Abbrev}${Version}' thing 2>/dev/null || :")
 }
 
 #[test]
 fn all_packages_are_asked_for_in_one_dpkg_query() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let task = |name: &&str| format!("  - {{name: \"{name}\", apt: {{name: {name}}}}}\n");
     let tasks = ["bash", "dash", "coreutils", "[sed, grep]", "sudo"].iter().map(task).collect::<Vec<_>>().concat();
     let absent = "  - {name: Absent, apt: {name: [autobot-never, telnetd], state: absent}}\n";
@@ -69,17 +69,17 @@ fn all_packages_are_asked_for_in_one_dpkg_query() {
 
 #[test]
 fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     own_packages(&node);
     let project = Project::toy(&[("node", &node)], EMPTY);
     let apt = |parameters: &str| role(&format!("  - {{name: Thing, apt: {{{parameters}}}}}\n"));
 
-    project.settles(&apt("name: thing=1.*"));
+    project.converges(&apt("name: thing=1.*"));
     assert_eq!(version(&node), "ii 1.0");
     // Whatever version is fine where none is asked for.
-    project.settles(&apt("name: thing"));
+    project.converges(&apt("name: thing"));
     assert_eq!(version(&node), "ii 1.0");
-    project.settles(&apt("name: thing=2.0"));
+    project.converges(&apt("name: thing=2.0"));
     assert_eq!(version(&node), "ii 2.0");
     let error = project.fails(&apt("name: thing=1.0")).failure("node");
     assert!(error.contains("downgrade") && error.contains("apt-get could not install: thing=1.0"), "{error}");
@@ -90,13 +90,13 @@ fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
     node.sh("apt-mark unhold thing");
 
     // A removed package leaves its configuration (dpkg's `rc`), which counts as absent unless a purge is requested.
-    project.settles(&apt("name: thing, state: absent"));
+    project.converges(&apt("name: thing, state: absent"));
     assert_eq!(version(&node), "rc 2.0");
-    project.settles(&apt("name: thing, state: absent"));
-    project.settles(&apt("name: thing"));
+    project.converges(&apt("name: thing, state: absent"));
+    project.converges(&apt("name: thing"));
     assert_eq!(version(&node), "ii 2.0");
-    project.settles(&apt("name: thing, state: absent"));
-    project.settles(&apt("name: thing, state: absent, purge: true"));
+    project.converges(&apt("name: thing, state: absent"));
+    project.converges(&apt("name: thing, state: absent, purge: true"));
     assert!(!node.root.join("etc/thing.conf").exists());
 
     for (name, said) in [("thnig", "Unable to locate package thnig"), ("thing=7.0", "Version '7.0' for 'thing' was not found")] {
@@ -108,13 +108,13 @@ fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
 
     // An installation that was cut off is finished by the next one.
     node.sh("touch /srv/go; apt-get -qq download thing 2>/dev/null; dpkg --unpack /srv/repo/thing_2.0.deb");
-    project.settles(&apt("name: thing"));
+    project.converges(&apt("name: thing"));
     assert_eq!(version(&node), "ii 2.0");
 }
 
 #[test]
 fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_a_source() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let url = repository_url();
     let repository = |key: &str| {
         role(&format!(
@@ -177,17 +177,17 @@ fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_
     unchanged();
 
     // By URL and by path it works, and apt takes packages from it.
-    project.settles(&repository("/etc/apt/keyrings/fine.asc"));
-    let deploy = project.settles(&repository(&format!("{url}/gpg")));
+    project.converges(&repository("/etc/apt/keyrings/fine.asc"));
+    let deploy = project.converges(&repository(&format!("{url}/gpg")));
     assert!(deploy.stdout.contains("Signed-By: /etc/apt/keyrings/toy.asc"), "{}", deploy.stdout);
     node.sh("apt-get -q update -o APT::Update::Error-Mode=any && apt-get -s -q install redis-stack-server | grep '^Inst redis-stack-server'");
-    project.settles(&role("  - {name: Source, deb822_repository: {name: toy, state: absent}}\n"));
+    project.converges(&role("  - {name: Source, deb822_repository: {name: toy, state: absent}}\n"));
     unchanged();
 }
 
 #[test]
 fn a_held_lock_is_waited_for_and_its_holder_is_shown() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     own_packages(&node);
     let project = Project::toy(&[("node", &node)], &role("  - {name: Thing, apt: {name: thing}}\n"));
     let said = project.path("said");
@@ -215,7 +215,7 @@ fn a_held_lock_is_waited_for_and_its_holder_is_shown() {
 
 #[test]
 fn without_a_network_an_installation_ends_within_its_limit_and_says_what_was_out_of_reach() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     // Everything but the connection of the run is lost on the way.
     node.sh("iptables -A OUTPUT -o lo -j ACCEPT; iptables -A OUTPUT -p tcp --sport 22 -j ACCEPT; iptables -A OUTPUT -j DROP; rm -rf /var/lib/apt/lists/*");
     let install = role("  - {name: Hello, apt: {name: hello}, timeout: 90s}\n");
@@ -233,7 +233,7 @@ fn without_a_network_an_installation_ends_within_its_limit_and_says_what_was_out
 
 #[test]
 fn role_redis_without_a_firewall_needs_no_python_and_with_one_only_ufw_runs_it() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::shipped(&[("node", &node, "")]);
     project.json(&["deploy", "-e", "firewall=false"]).assert_code(0);
     assert!(!node.try_sh("command -v python3 || ls /usr/bin/python* 2>/dev/null").status.success());

@@ -1,7 +1,7 @@
 //! Settings of a real PostgreSQL: what a reload makes live, what a restart does, and that no setting takes the server away.
 
 use crate::{
-    harness::{Booted, Project, eventually},
+    harness::{Project, TestNode, eventually},
     role_postgresql::{psql, slm},
 };
 
@@ -13,18 +13,18 @@ fn role(settings: &str, more: &str) -> String {
     format!("description: t\ntasks:\n  - name: Set\n    postgresql_conf: {{file: 70-toy.conf, settings: {{{settings}}}{more}}}\n")
 }
 
-fn pid(node: &Booted) -> String {
+fn pid(node: &TestNode) -> String {
     node.sh(&format!("systemctl show -p MainPID --value {UNIT}"))
 }
 
 /// The file as it is; nothing where it is not there. No copy of it is left behind.
-fn file(node: &Booted) -> String {
+fn file(node: &TestNode) -> String {
     assert_eq!(node.sh("ls /etc/postgresql/15/main/conf.d /etc/postgresql/15/main | grep autobot-provision || :"), "");
     node.sh(&format!("cat {FILE} 2>/dev/null || :"))
 }
 
 #[track_caller]
-fn summary(ran: &crate::harness::Ran) -> String {
+fn summary(ran: &crate::harness::RunResult) -> String {
     ran.tasks("node").into_iter().find(|task| task.id == "toy/Set").unwrap().summary
 }
 
@@ -33,21 +33,21 @@ fn a_reload_or_a_restart_makes_settings_live_and_a_wrong_one_leaves_server_and_f
     let node = slm();
     let project = Project::toy(&[("node", &node)], &role("work_mem: 9MB", ""));
     let first = pid(&node);
-    assert_eq!(summary(&project.settles(&role("work_mem: 9MB", ""))), "create, reload");
+    assert_eq!(summary(&project.converges(&role("work_mem: 9MB", ""))), "create, reload");
     assert_eq!((psql(&node, "show work_mem"), pid(&node)), ("9MB".to_owned(), first.clone()));
 
-    let restarting = project.settles(&role("work_mem: 9MB, max_connections: 77", ""));
+    let restarting = project.converges(&role("work_mem: 9MB, max_connections: 77", ""));
     assert_eq!(summary(&restarting), "content, restart for max_connections");
     assert_eq!(psql(&node, "show max_connections"), "77");
     let second = pid(&node);
     assert_ne!(second, first);
 
-    let waiting = project.settles(&role("max_connections: 78", ", restart: false"));
+    let waiting = project.converges(&role("max_connections: 78", ", restart: false"));
     assert!(summary(&waiting).contains("a restart is needed for max_connections"), "{}", waiting.stdout);
     assert_eq!((psql(&node, "show max_connections"), pid(&node)), ("77".to_owned(), second.clone()));
     let again = project.json(&["deploy"]);
     assert_eq!(summary(&again), "waits for a restart of PostgreSQL: max_connections");
-    project.settles(&role("max_connections: 78", ""));
+    project.converges(&role("max_connections: 78", ""));
     assert_eq!(psql(&node, "show max_connections"), "78");
 
     // Refused by the server before it reads it, by its own start, and by us before anything is written.
@@ -79,13 +79,13 @@ fn a_reload_or_a_restart_makes_settings_live_and_a_wrong_one_leaves_server_and_f
     assert_eq!(file(&node), before);
 
     // A file that is as wanted, and that nobody told the server about.
-    project.settles(&role("work_mem: 9MB, max_connections: 78", ""));
+    project.converges(&role("work_mem: 9MB, max_connections: 78", ""));
     node.sh(&format!("sed -i s/9MB/8MB/ {FILE}; systemctl reload {UNIT}"));
     eventually("the server has read it", 10, || psql(&node, "show work_mem") == "8MB");
     // PostgreSQL tells the times of files in whole seconds, so that it notices no edit in the second of its last look.
     eventually("that second is over", 10, || psql(&node, "select now() > pg_conf_load_time() + interval '1 second'") == "t");
     node.sh(&format!("sed -i s/8MB/9MB/ {FILE}"));
-    assert_eq!(summary(&project.settles(&role("work_mem: 9MB, max_connections: 78", ""))), "reload");
+    assert_eq!(summary(&project.converges(&role("work_mem: 9MB, max_connections: 78", ""))), "reload");
     assert_eq!((psql(&node, "show work_mem"), pid(&node)), ("9MB".to_owned(), fourth));
 }
 
@@ -104,7 +104,7 @@ fn killed_while_the_server_restarts_a_server_runs_and_the_next_run_makes_the_res
     node.await_end_of_runs();
     node.open("start");
     eventually("a server runs", 30, || node.try_sh("runuser -u postgres -- psql -XAtc 'select 1'").status.success());
-    project.settles(&role("max_connections: 77", ""));
+    project.converges(&role("max_connections: 77", ""));
     assert_eq!(psql(&node, "show max_connections"), "77");
     assert!(file(&node).contains("max_connections = '77'"), "{}", file(&node));
     assert_eq!(node.sh(&format!("systemctl is-active {UNIT}")), "active");
@@ -134,7 +134,7 @@ tasks:
     postgresql_db: {name: theirs, owner: theirs, port: 5433}
 "#;
     let project = Project::toy(&[("node", &node)], both);
-    project.settles(both);
+    project.converges(both);
     assert_eq!((other("show work_mem"), other("show max_connections")), ("7MB".to_owned(), "55".to_owned()));
     assert_eq!((psql(&node, "show work_mem"), psql(&node, "show max_connections")), ("9MB".to_owned(), "100".to_owned()));
     assert_eq!(pid(&node), main, "the other's restart was the other's");
@@ -150,7 +150,7 @@ tasks:
     node.sh("mkdir -p /etc/postgresql/13/main; touch /etc/postgresql/13/main/postgresql.conf");
     let words = project.is_refused(&role("work_mem: 10MB", ""));
     assert!(words.contains("several clusters `main`, of versions 13, 15; say which with `version`"), "{words}");
-    project.settles(&role("work_mem: 10MB", ", version: \"15\""));
+    project.converges(&role("work_mem: 10MB", ", version: \"15\""));
     assert_eq!(psql(&node, "show work_mem"), "10MB");
     let words = project.is_refused(&role("work_mem: 10MB", ", cluster: third"));
     assert!(words.contains("PostgreSQL's cluster `third` is not there"), "{words}");

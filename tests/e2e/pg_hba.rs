@@ -1,7 +1,7 @@
 //! Access rules of a real PostgreSQL: an invalid rule never takes effect, and no rule locks this program out.
 
 use crate::{
-    harness::{Booted, Project, eventually, lab},
+    harness::{Project, TestNode, eventually, lab},
     role_postgresql::{psql, slm},
     truth::settle,
 };
@@ -16,7 +16,7 @@ fn role(rules: &str) -> String {
 const LOOPBACK: &str = "{type: host, database: autobot_slm, user: autobot_slm, address: 127.0.0.1/32, method: scram-sha-256}";
 
 /// Whether the backend's login works over this address.
-fn logs_in(node: &Booted, address: &str) -> bool {
+fn logs_in(node: &TestNode, address: &str) -> bool {
     let script = format!(
         "cd /; password=$(sed -n s/^DB_PASSWORD=//p /etc/autobot/slm-secrets.env); psql -w \"postgresql://autobot_slm:$password@{address}/autobot_slm\" -c 'select 1'"
     );
@@ -28,7 +28,7 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
     let node = slm();
     let project = Project::toy(&[("node", &node)], &role(LOOPBACK));
     assert!(logs_in(&node, "127.0.0.1") && logs_in(&node, "[::1]"), "by the rules of the role that was deployed");
-    project.settles(&role(LOOPBACK));
+    project.converges(&role(LOOPBACK));
     assert!(logs_in(&node, "127.0.0.1") && !logs_in(&node, "[::1]"));
     let file = || node.sh(&format!("stat -c '%U:%G %a' {FILE}; cat {FILE}"));
     let before = file();
@@ -52,20 +52,20 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
         !log().contains("pg_hba.conf was not reloaded") && !log().contains("unrecognized authentication option"),
         "the server was told to use it"
     );
-    project.settles(&role(LOOPBACK));
+    project.converges(&role(LOOPBACK));
 
     // A rule that rejects all users comes after this program's own rule, so the next run can still ask and repair.
     let reject_all = "{type: local, method: reject}, {type: host, address: all, method: reject}";
-    project.settles(&role(reject_all));
+    project.converges(&role(reject_all));
     assert!(!logs_in(&node, "127.0.0.1"));
     assert_eq!(psql(&node, "select 1"), "1");
-    project.settles(&role(LOOPBACK));
+    project.converges(&role(LOOPBACK));
     assert!(logs_in(&node, "127.0.0.1"));
 
     // A file that was broken by hand would keep the server from its next start.
     node.sh(&format!("echo 'host all all nonsense' >>{FILE}; systemctl reload postgresql@15-main"));
     eventually("the server complains", 10, || log().contains("pg_hba.conf was not reloaded"));
-    project.settles(&role(LOOPBACK));
+    project.converges(&role(LOOPBACK));
     assert_eq!(file(), before);
     assert_eq!(node.sh("systemctl show -p MainPID --value postgresql@15-main"), pid, "it was never restarted");
     node.sh("systemctl restart postgresql@15-main");
@@ -76,7 +76,7 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
 fn killed_before_the_server_has_judged_them_rules_are_not_live_and_the_next_run_mends_the_file() {
     let node = slm();
     let project = Project::toy(&[("node", &node)], &role(LOOPBACK));
-    project.settles(&role(LOOPBACK));
+    project.converges(&role(LOOPBACK));
     let file = || node.sh(&format!("cat {FILE}"));
     let before = file();
     node.sh(r#"psql=/usr/lib/postgresql/15/bin/psql; mv "$psql" "$psql.real"
@@ -107,7 +107,7 @@ fn killed_before_the_server_has_judged_them_rules_are_not_live_and_the_next_run_
             settle(&node);
             assert_eq!(node.sh(&format!("systemctl is-active {UNIT} || :")), "failed", "with this file no server starts");
         }
-        project.settles(&role(LOOPBACK));
+        project.converges(&role(LOOPBACK));
         assert_eq!(file(), before);
         assert_eq!(node.sh("ls /etc/postgresql/15/main | grep autobot-provision || :"), "");
         assert!(logs_in(&node, "127.0.0.1"), "after it was {how}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::{
-    harness::{Booted, Project},
+    harness::{Project, TestNode},
     truth::deploys_as_checked,
 };
 
@@ -16,7 +16,7 @@ fn toys(names: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn guards_conditions_loops_and_registered_answers_are_predicted() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let role = r#"
 defaults: {parts: [one, two]}
 tasks:
@@ -80,7 +80,7 @@ tasks:
 
 #[test]
 fn a_change_that_no_check_could_predict_is_printed_and_listed() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("db", &node)], SPOILT);
     let prepare = || node.sh("rm -f /etc/set-up /etc/rhyme; echo motto >/etc/motto; chmod 0644 /etc/motto");
     prepare();
@@ -101,7 +101,7 @@ fn a_change_that_no_check_could_predict_is_printed_and_listed() {
 
 #[test]
 fn a_task_that_a_later_one_undoes_fails_the_run_whether_or_not_it_changed_anything() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let role = r#"
 tasks:
   - {name: Declare the motto, copy: {content: "motto\n", dest: /etc/motto}}

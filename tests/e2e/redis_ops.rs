@@ -5,22 +5,22 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, process::Command};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Booted, Project, Ran, eventually},
+    harness::{Project, RunResult, TestNode, eventually},
     secrets::search::{Needles, Sampler},
 };
 
 pub const HOST: &str = "database_vm";
 
-pub fn project(node: &Booted) -> Project {
+pub fn project(node: &TestNode) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
 /// Commands for redis-cli on the node, one a line; none may fail. What it said.
-pub fn cli(node: &Booted, commands: &str) -> String {
+pub fn cli(node: &TestNode, commands: &str) -> String {
     cli_at(node, 6379, commands)
 }
 
-fn cli_at(node: &Booted, port: u16, commands: &str) -> String {
+fn cli_at(node: &TestNode, port: u16, commands: &str) -> String {
     let file = node.root.join("root/commands");
     fs::write(&file, commands).unwrap();
     let said = node.sh(&format!(
@@ -68,7 +68,7 @@ FT.CREATE vectors ON HASH PREFIX 1 llama_index/vector_store/default SCHEMA text 
 
 #[test]
 fn databases_are_shown_by_the_schema_and_violations_are_marked() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     cli(&node, FILLED);
 
@@ -189,7 +189,7 @@ fn plain(line: &str) -> String {
 
 #[test]
 fn the_server_is_shown_without_secrets() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     let password = node.sh(". /etc/autobot/database-secrets.env; printf %s \"$REDIS_PASSWORD\"");
     let session = "s3ssion-0f-somebody";
@@ -210,10 +210,10 @@ fn the_server_is_shown_without_secrets() {
     let sampler = Sampler::start(node.root.join("etc/autobot"));
     let run = |arguments: &[&str]| {
         let mut command = project.command(&[&["redis"], arguments, &["-vvv"]].concat());
-        Ran::new(arguments, &command.env("AUTOBOT_PROVISION_LOG", "trace").output().unwrap())
+        RunResult::new(arguments, &command.env("AUTOBOT_PROVISION_LOG", "trace").output().unwrap())
     };
     let questions = ["info", "databases", "memory", "clients", "config", "slowlog"];
-    let mut runs: Vec<Ran> = questions.iter().map(|question| run(&[question])).collect();
+    let mut runs: Vec<RunResult> = questions.iter().map(|question| run(&[question])).collect();
     runs.extend(questions.iter().map(|question| run(&[question, "--output", "json"])));
     runs.push(run(&["cleanup", "cache", "--older-than", "1h"]));
     let seen = sampler.stop();
@@ -289,7 +289,7 @@ fn unused(keys: &[(&str, u64)]) -> String {
 }
 
 /// A Redis without modules, on port 6390: RediSearch looks at each key that is restored, which counts as use.
-fn plain_redis(node: &Booted) {
+fn plain_redis(node: &TestNode) {
     node.sh(
         ". /etc/autobot/database-secrets.env; mkdir /srv/plain; umask 077; echo \"requirepass $REDIS_PASSWORD\" >/srv/plain/redis.conf
          systemd-run --unit=plain /opt/redis-stack/bin/redis-server /srv/plain/redis.conf --port 6390 --dir /srv/plain --save ''",
@@ -298,7 +298,7 @@ fn plain_redis(node: &Booted) {
 }
 
 /// All keys of databases 0, 1 and 3, with their databases.
-fn keys(node: &Booted) -> BTreeSet<String> {
+fn keys(node: &TestNode) -> BTreeSet<String> {
     let in_database = |number: u8| {
         let said = cli_at(node, 6390, &format!("SELECT {number}\nKEYS *\n"));
         let keys = said.lines().filter_map(|line| line.split_once(") ").map(|(_, key)| format!("{number} {key}")));
@@ -308,7 +308,7 @@ fn keys(node: &Booted) -> BTreeSet<String> {
 }
 
 /// The commands that the Redis on port 6390 was told since `CONFIG RESETSTAT`.
-fn commands_said(node: &Booted) -> BTreeSet<String> {
+fn commands_said(node: &TestNode) -> BTreeSet<String> {
     let told = cli_at(node, 6390, "INFO commandstats\n");
     let names = told.split("cmdstat_").skip(1).filter_map(|line| line.split(':').next());
     names.map(str::to_owned).collect()
@@ -318,7 +318,7 @@ const DAY: u64 = 86_400;
 
 #[test]
 fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     // Dates in names count in the Redis of the role, too.
     cli(&node, "SET cache:fresh x\nSELECT 3\nSET usage:2020-01-01:u x\nSET counter:fresh 1\n");
@@ -436,7 +436,7 @@ const GATED: &str =
 
 #[test]
 fn a_cleanup_waits_for_no_deploy_and_reading_needs_no_lock() {
-    let node = Booted::converged().with_gates();
+    let node = TestNode::converged().with_gates();
     let (project, toy) = (project(&node), Project::toy(&[("node", &node)], GATED));
     node.shut("here");
     let deploy = toy.start(&["deploy"]);

@@ -9,19 +9,19 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    harness::{Booted, eventually},
+    harness::{TestNode, eventually},
     redis_ops::{HOST, cli, project, terminal},
 };
 
 const KEYS: u64 = 300_000;
 const CLEANUP: [&str; 5] = ["redis", "cleanup", "analytics", "--older-than", "4w"];
 
-fn left(node: &Booted) -> u64 {
+fn left(node: &TestNode) -> u64 {
     cli(node, "SELECT 3\nDBSIZE\n").lines().last().unwrap().strip_prefix("(integer) ").unwrap().parse().unwrap()
 }
 
 /// Redis stops in its tracks as soon as the first keys are gone.
-fn stop_at_the_first_deletion(node: &Booted) {
+fn stop_at_the_first_deletion(node: &TestNode) {
     node.sh(
         "cat >/root/stop <<'END'\n. /etc/autobot/database-secrets.env; export REDISCLI_AUTH=$REDIS_PASSWORD
          count() { /opt/redis-stack/bin/redis-cli -n 3 dbsize; }
@@ -32,13 +32,13 @@ fn stop_at_the_first_deletion(node: &Booted) {
     eventually("the keys are counted", 20, || node.try_sh("test -e /run/counting").status.success());
 }
 
-fn await_stop(node: &Booted) {
+fn await_stop(node: &TestNode) {
     eventually("Redis is stopped", 60, || node.try_sh("test -e /run/stopped").status.success());
 }
 
 /// Goes on; of the keys that were there so many are gone that so many were confirmed, and perhaps what was under way.
 #[track_caller]
-fn assert_confirmed(node: &Booted, before: u64, confirmed: u64) -> u64 {
+fn assert_confirmed(node: &TestNode, before: u64, confirmed: u64) -> u64 {
     node.sh("systemctl kill --signal=CONT autobot-database-redis");
     let left = left(node);
     let gone = before - left;
@@ -48,7 +48,7 @@ fn assert_confirmed(node: &Booted, before: u64, confirmed: u64) -> u64 {
 
 #[test]
 fn a_long_look_shows_how_far_it_is_and_an_interrupted_cleanup_what_it_deleted() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     cli(&node, &format!("SELECT 3\nEVAL \"for i=1,{KEYS} do redis.call('SET', 'usage:2024-01-01:' .. i, 'x') end\" 0\n"));
 

@@ -12,14 +12,14 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    harness::{Booted, Project, Ran, client, eventually, lab},
+    harness::{Project, RunResult, TestNode, client, eventually, lab},
     truth::{deploys_as_checked, settle},
 };
 
 const DEPLOY: &[&str] = &["deploy"];
 const ROLES: &str = "autobot_roles: [postgresql]";
 
-fn project(node: &Booted) -> Project {
+fn project(node: &TestNode) -> Project {
     Project::shipped(&[("slm", node, ROLES)])
 }
 
@@ -28,7 +28,7 @@ fn project(node: &Booted) -> Project {
 fn image() -> &'static BTreeSet<String> {
     static FROZEN: OnceLock<BTreeSet<String>> = OnceLock::new();
     FROZEN.get_or_init(|| {
-        let node = Booted::bare().with_gates();
+        let node = TestNode::bare().with_gates();
         node.sh("echo LANG=C >/etc/default/locale");
         let changed = deploys_as_checked(&project(&node), "slm", "from a bare node", &[]);
         node.freeze("slm");
@@ -37,36 +37,36 @@ fn image() -> &'static BTreeSet<String> {
 }
 
 /// A copy of it.
-pub fn slm() -> Booted {
+pub fn slm() -> TestNode {
     image();
-    let node = Booted::copy("slm");
+    let node = TestNode::copy("slm");
     settle(&node);
     eventually("PostgreSQL answers", 30, || node.try_sh("runuser -u postgres -- psql -XAtc 'select 1'").status.success());
     node
 }
 
 /// What psql prints, as the superuser.
-pub fn psql(node: &Booted, sql: &str) -> String {
+pub fn psql(node: &TestNode, sql: &str) -> String {
     node.sh(&format!("cd /; runuser -u postgres -- psql -XAtc \"{sql}\""))
 }
 
-fn secret(node: &Booted, key: &str) -> String {
+fn secret(node: &TestNode, key: &str) -> String {
     node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/slm-secrets.env"))
 }
 
 /// Logs in with the `DATABASE_URL` as libpq reads it, and says who and where it is.
-fn by_url(node: &Booted) -> String {
+fn by_url(node: &TestNode) -> String {
     node.sh(r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
         runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#)
 }
 
-fn property(node: &Booted, unit: &str, name: &str) -> String {
+fn property(node: &TestNode, unit: &str, name: &str) -> String {
     node.sh(&format!("systemctl show -p {name} --value {unit}"))
 }
 
 /// Nothing is left to do, which one round trip shows.
 #[track_caller]
-fn converged(project: &Project) -> Ran {
+fn converged(project: &Project) -> RunResult {
     let again = project.json(&["deploy", "--detailed-exitcode"]);
     again.assert_code(0);
     assert_eq!(again.host("slm")["round_trips"], 1, "{}", again.stdout);
@@ -147,7 +147,7 @@ fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     assert!(open("22") && !open("5432"), "from elsewhere");
 
     // The alias is the server, and the server is the instance.
-    let pid = |node: &Booted| property(node, "postgresql@15-main", "MainPID");
+    let pid = |node: &TestNode| property(node, "postgresql@15-main", "MainPID");
     let before = pid(&node);
     assert_eq!(property(&node, "autobot-slm-database", "Id"), "postgresql.service");
     assert_eq!(property(&node, "autobot-slm-database", "UnitFileState"), "enabled");
@@ -257,7 +257,7 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
 
 #[test]
 fn what_cannot_work_is_refused_before_the_first_change() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = project(&node);
     let state = || node.sh("dpkg -l; find /etc /var/lib/autobot* -printf '%p %u %m %s %T@\\n' 2>/dev/null | sort");
     let before = state();
@@ -349,7 +349,7 @@ fn signed(text: &str) -> (String, String) {
 
 #[test]
 fn another_version_comes_from_the_postgresql_projects_repository() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     // As PGDG lays it out; the packages have names only.
     let release = node.sh(
         r#"set -eu

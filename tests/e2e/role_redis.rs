@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Booted, Dug, Project, client, eventually, lab};
+use crate::harness::{PostgresTunnel, Project, TestNode, client, eventually, lab};
 
 const DEPLOY: [&str; 5] = ["deploy", "--role", "redis", "--limit", "database_vm"];
 const UNIT: &str = "autobot-database-redis";
@@ -12,32 +12,32 @@ const UNIT: &str = "autobot-database-redis";
 /// The redis-server of the wheel that the lab's package is made from: Redis Stack 7.4.0-v1.
 const SERVER_SHA256: &str = "34d09bf50d58e13f64bad10b527b6fdba7f217d091de743cb6ebd3f10d32b2b1";
 
-fn project(node: &Booted) -> Project {
+fn project(node: &TestNode) -> Project {
     Project::shipped(&[("database_vm", node, "")])
 }
 
 /// What redis-cli on the node prints for these lines, after it logged in over TCP. The password goes through standard input.
-fn redis(node: &Booted, commands: &str) -> String {
+fn redis(node: &TestNode, commands: &str) -> String {
     let password = "$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env)";
     let script = format!("{{ printf 'AUTH %s\\n' \"{password}\"; cat <<'END'\n{commands}\nEND\n}} | redis-cli -h 127.0.0.1 2>&1");
     let said = node.sh(&script);
     said.strip_prefix("OK\n").unwrap_or_else(|| panic!("AUTH: {said}")).trim_end().to_owned()
 }
 
-fn secret(node: &Booted, key: &str) -> String {
+fn secret(node: &TestNode, key: &str) -> String {
     node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/database-secrets.env"))
 }
 
-fn property(node: &Booted, unit: &str, name: &str) -> String {
+fn property(node: &TestNode, unit: &str, name: &str) -> String {
     node.sh(&format!("systemctl show -p {name} --value {unit}"))
 }
 
-fn main_pid(node: &Booted) -> String {
+fn main_pid(node: &TestNode) -> String {
     property(node, UNIT, "MainPID")
 }
 
 /// Which of these TCP ports of the node take connections from a client of the lab.
-fn open_ports(from: &str, node: &Booted, ports: &[u16]) -> Vec<u16> {
+fn open_ports(from: &str, node: &TestNode, ports: &[u16]) -> Vec<u16> {
     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
     let tries =
         r#"address=$0; for port; do (timeout 2 bash -c ": </dev/tcp/$address/$port" && echo "$port") & done 2>/dev/null; wait"#;
@@ -51,7 +51,7 @@ fn open_ports(from: &str, node: &Booted, ports: &[u16]) -> Vec<u16> {
 }
 
 /// Logs in and asks who and where it is.
-fn login(tunnel: &Dug, password: &str) -> Result<(String, String), sqlx::Error> {
+fn login(tunnel: &PostgresTunnel, password: &str) -> Result<(String, String), sqlx::Error> {
     let options = tunnel.options("autobot_users", password, "autobot_users");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -69,7 +69,7 @@ fn in_bytes(word: &str) -> String {
 
 #[test]
 fn redis_is_the_pinned_server_with_its_modules_and_runs_what_its_file_says() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let pid = main_pid(&node);
     assert_eq!(node.sh(&format!("readlink /proc/{pid}/exe")), "/opt/redis-stack/bin/redis-server");
     assert_eq!(node.sh(&format!("sha256sum </proc/{pid}/exe")), format!("{SERVER_SHA256}  -"));
@@ -125,7 +125,7 @@ fn redis_is_the_pinned_server_with_its_modules_and_runs_what_its_file_says() {
 
 #[test]
 fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     for (unit, name, value) in [
         (UNIT, "User", "redis"),
         (UNIT, "Restart", "on-failure"),
@@ -177,7 +177,7 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
         "a password is in a log"
     );
 
-    let tunnel = Dug::to(&node);
+    let tunnel = PostgresTunnel::open(&node);
     let who = login(&tunnel, &secret(&node, "DB_PASSWORD")).unwrap();
     assert_eq!(who, ("autobot_users".to_owned(), "autobot_users".to_owned()));
     // 28P01 is "invalid password".
@@ -189,7 +189,7 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
 
 #[test]
 fn ports_are_open_to_whom_they_are_declared_open_and_a_stranger_is_asked_for_the_password() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let (inside, outside) = (client("fleet"), client("elsewhere"));
     // The copy was made for the whole lab; this node is for one client.
     let subnet = format!("fleet_subnet={}/32", inside.address);
@@ -212,7 +212,7 @@ fn ports_are_open_to_whom_they_are_declared_open_and_a_stranger_is_asked_for_the
 
 #[test]
 fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     let password = secret(&node, "REDIS_PASSWORD");
     assert_eq!(redis(&node, "SET kept yes\nSELECT 3\nLPUSH queue a b"), "OK\nOK\n2");
@@ -240,7 +240,7 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     node.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall redis-stack-server");
     assert_eq!(main_pid(&node), pid, "the package stopped our server");
     there("after the package was reinstalled");
-    let exe = |node: &Booted| node.sh(&format!("readlink /proc/{}/exe", main_pid(node)));
+    let exe = |node: &TestNode| node.sh(&format!("readlink /proc/{}/exe", main_pid(node)));
     assert_eq!(exe(&node), "/opt/redis-stack/bin/redis-server (deleted)");
     let restart = ["redis/Run what is installed".to_owned()].into();
     assert_eq!(project.json(&[&DEPLOY[..], &["--check"]].concat()).ids("database_vm", "changed"), restart);
@@ -265,9 +265,9 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
 
 #[test]
 fn a_stopped_redis_is_started_and_a_changed_setting_is_named() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
-    let exercised = |ran: &crate::harness::Ran| {
+    let exercised = |ran: &crate::harness::RunResult| {
         ran.tasks("database_vm").iter().any(|task| task.kind == "health" && task.id.contains("stores, searches"))
     };
 
@@ -303,7 +303,7 @@ fn a_stopped_redis_is_started_and_a_changed_setting_is_named() {
 
 #[test]
 fn a_snapshot_without_an_append_only_file_is_not_started_empty() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     redis(&node, "SET moved here\nSAVE");
     node.sh(&format!(
@@ -328,7 +328,7 @@ fn a_snapshot_without_an_append_only_file_is_not_started_empty() {
 
 #[test]
 fn redis_8_is_the_other_flavour_and_never_becomes_the_first_in_silence() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = project(&node);
     let redis8 = [&DEPLOY[..], &["-e", "redis_flavour=redis8"]].concat();
     let check = project.json(&[&redis8[..], &["--check"]].concat());

@@ -4,7 +4,7 @@
 use autobot_provision::source::{Node, SourceFile, Yaml, yaml};
 use serde_json::json;
 
-use crate::harness::{Booted, Project, eventually};
+use crate::harness::{Project, TestNode, eventually};
 
 /// Notes its calls. The container is what runs as `docker.service`. `config` takes what has an image.
 const DOCKER: &str = r#"mkdir -p /srv/docker/data
@@ -48,19 +48,19 @@ exec /opt/redis-stack/bin/redis-server "$@"
 END
 chmod 755 /usr/local/bin/docker /srv/docker/container"#;
 
-fn project(node: &Booted) -> Project {
+fn project(node: &TestNode) -> Project {
     let project = Project::shipped(&[("box", node, "")]);
     project.inventory(&[("box", node, "")], "redis_container", "");
     project
 }
 
-fn calls(node: &Booted) -> String {
+fn calls(node: &TestNode) -> String {
     node.sh("cat /srv/docker/calls 2>/dev/null; rm -f /srv/docker/calls")
 }
 
 #[test]
 fn without_docker_nothing_is_changed_and_the_error_says_what_to_install() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = project(&node);
     let state = || node.sh("find /etc /opt /usr/local /var/lib -xdev -printf '%p %m %s %T@\\n' 2>/dev/null | sort | sha256sum");
     let refused = |arguments: &[&str]| {
@@ -103,7 +103,7 @@ fn texts(node: &Node) -> Vec<&str> {
 #[test]
 fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_change() {
     // Only for its Redis Stack, which takes the container's place.
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = project(&node);
     node.sh(". /etc/autobot/database-secrets.env; printf 'SET kept 1\\nSAVE\\n' | REDISCLI_AUTH=$REDIS_PASSWORD /opt/redis-stack/bin/redis-cli >/dev/null");
     node.sh("systemctl disable --now --quiet autobot-database-redis");

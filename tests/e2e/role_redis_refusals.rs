@@ -1,21 +1,21 @@
 //! Role `redis` on nodes with existing data: check and deploy both refuse before the first change, with a helpful error.
 
-use crate::harness::{Booted, Project, eventually, repository_url};
+use crate::harness::{Project, TestNode, eventually, repository_url};
 
 const DEPLOY: [&str; 5] = ["deploy", "--role", "redis", "--limit", "database_vm"];
 
-fn project(node: &Booted) -> Project {
+fn project(node: &TestNode) -> Project {
     Project::shipped(&[("database_vm", node, "")])
 }
 
 /// What must not change: packages, and every file where a role could put something, with owner, mode, size and time.
-fn state(node: &Booted) -> String {
+fn state(node: &TestNode) -> String {
     node.sh("dpkg -l; find /etc /opt /usr/local /lib/systemd /var/lib/redis* /var/lib/postgresql /var/lib/autobot* -printf '%p %u %g %m %s %T@\\n' 2>/dev/null | sort")
 }
 
 /// Checks and deploys; both must be refused with the same error and leave the node unchanged. Returns the error.
 #[track_caller]
-fn refusal(node: &Booted, project: &Project, extra: &[&str]) -> String {
+fn refusal(node: &TestNode, project: &Project, extra: &[&str]) -> String {
     let before = state(node);
     let errors = |arguments: &[&str]| {
         let ran = project.json(&[arguments, extra].concat());
@@ -43,7 +43,7 @@ const INSTALL: &str =
 
 #[test]
 fn keys_in_debians_redis_are_not_walked_past_whether_it_runs_or_not() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = project(&node);
     node.sh(&format!("{INSTALL} redis-server"));
     eventually("Debian's Redis answers", 20, || node.try_sh("redis-cli ping | grep -q PONG").status.success());
@@ -76,7 +76,7 @@ fn keys_in_debians_redis_are_not_walked_past_whether_it_runs_or_not() {
 
 #[test]
 fn the_vendors_own_unit_with_keys_is_refused_and_so_is_another_flavour() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = project(&node);
     let url = repository_url();
     node.sh(&format!(
@@ -118,7 +118,7 @@ fn the_vendors_own_unit_with_keys_is_refused_and_so_is_another_flavour() {
 
 #[test]
 fn whatever_stands_in_the_way_on_a_bare_node_is_named_before_the_first_change() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = project(&node);
     let vendor = ["-e", "redis_repo_url=https://packages.redis.io/deb"];
     let error = refusal(&node, &project, &vendor);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    harness::{Booted, Project, eventually},
+    harness::{Project, TestNode, eventually},
     truth::settle,
 };
 
@@ -12,7 +12,7 @@ const ROUND_TRIPS: u32 = 1;
 
 #[test]
 fn the_second_run_is_one_round_of_questions_restarts_nothing_writes_nothing_and_needs_to_write_nothing() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     settle(&node);
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let psql = |sql: &str| node.try_sh(&format!("cd /; runuser -u postgres -- psql -qXAt -v ON_ERROR_STOP=1 -c '{sql}'"));

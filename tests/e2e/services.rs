@@ -1,6 +1,6 @@
 //! Units on a real systemd: "started" means that it stays up, and a restart is done when the service answers.
 
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 /// A task that writes a unit.
 fn unit(name: &str, text: &str) -> String {
@@ -16,7 +16,7 @@ fn role(tasks: &str) -> String {
 
 #[test]
 fn started_means_that_it_stays_up() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
     let start = |name: &str| format!("  - {{name: Start, systemd: {{name: {name}, state: started}}}}\n");
 
@@ -48,17 +48,17 @@ fn started_means_that_it_stays_up() {
     assert!(error.contains("runs once and ends"), "{error}");
 
     let fine = unit("fine", "[Service]\nExecStart=/bin/sleep infinity");
-    project.settles(&role(&format!("{fine}{}", start("fine"))));
+    project.converges(&role(&format!("{fine}{}", start("fine"))));
     assert_eq!(node.sh("systemctl is-active fine"), "active");
     // What stopped since is drift.
     node.sh("systemctl kill -s KILL fine; until systemctl is-failed -q fine; do sleep 0.05; done");
-    let deploy = project.settles(&role(&format!("{fine}{}", start("fine"))));
+    let deploy = project.converges(&role(&format!("{fine}{}", start("fine"))));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Start"]);
 }
 
 #[test]
 fn a_restart_is_done_when_the_service_answers_and_fails_at_its_limit_with_the_last_words() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let role = |ready: &str| {
         format!(
             "description: t
@@ -82,7 +82,7 @@ handlers:
     let took = failed.tasks("node");
     assert_eq!(took.last().unwrap().kind, "handler");
     // It is still due: a run that finds it ready finishes it, and only then it is done.
-    let deploy = project.settles(&role("test -s /run/answers"));
+    let deploy = project.converges(&role("test -s /run/answers"));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/restart slow"]);
 
     // A restart that fails shows why.
@@ -93,31 +93,31 @@ handlers:
 
 #[test]
 fn enabling_disabling_masking_and_aliases_are_states_that_a_check_foretells() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let install = "\n[Install]\nWantedBy=multi-user.target\nAlias=other-name.service";
     let app = unit("app", &format!("[Service]\nExecStart=/bin/sleep infinity\n{install}"));
     let systemd = |parameters: &str| role(&format!("{app}  - {{name: App, systemd: {{name: app, {parameters}}}}}\n"));
     let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
     let is = |what: &str| String::from_utf8_lossy(&node.try_sh(&format!("systemctl {what}")).stdout).trim().to_owned();
 
-    project.settles(&systemd("state: started, enabled: true"));
+    project.converges(&systemd("state: started, enabled: true"));
     assert_eq!((is("is-active app"), is("is-enabled app")), ("active".to_owned(), "enabled".to_owned()));
     // The alias is the same unit.
-    project.settles(&role("  - {name: Alias, systemd: {name: other-name, state: started, enabled: true}}\n"));
-    project.settles(&role("  - {name: Alias, systemd: {name: other-name, state: stopped}}\n"));
+    project.converges(&role("  - {name: Alias, systemd: {name: other-name, state: started, enabled: true}}\n"));
+    project.converges(&role("  - {name: Alias, systemd: {name: other-name, state: stopped}}\n"));
     assert_eq!(is("is-active app"), "inactive");
-    project.settles(&systemd("enabled: false"));
+    project.converges(&systemd("enabled: false"));
     assert_eq!((is("is-active app"), is("is-enabled app")), ("inactive".to_owned(), "disabled".to_owned()));
-    project.settles(&systemd("state: started"));
-    project.settles(&systemd("state: stopped, enabled: false"));
+    project.converges(&systemd("state: started"));
+    project.converges(&systemd("state: stopped, enabled: false"));
     assert_eq!(is("is-active app"), "inactive");
 
     let masked = |parameters: &str| role(&format!("  - {{name: Masked, systemd: {{name: cron-like, {parameters}}}}}\n"));
-    project.settles(&masked("masked: true"));
+    project.converges(&masked("masked: true"));
     assert_eq!(is("is-enabled cron-like"), "masked");
     let words = project.is_refused(&masked("state: started"));
     assert_eq!(words, "`cron-like.service` is masked; `masked: false` unmasks it");
     node.sh("printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >/lib/systemd/system/cron-like.service");
-    project.settles(&masked("masked: false, state: started"));
+    project.converges(&masked("masked: false, state: started"));
     assert_eq!(is("is-active cron-like"), "active");
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 #[test]
 fn role_redis_on_a_bare_node_is_predicted_made_and_then_left_alone() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let check = project.json(&["deploy", "--role", "redis", "--limit", "database_vm", "--check"]);
     check.assert_code(0);

@@ -10,12 +10,12 @@ use std::{
 };
 
 use crate::{
-    harness::{Booted, Project, eventually, lab},
+    harness::{Project, TestNode, eventually, lab},
     truth::settle,
 };
 
 /// Returns everything that the node has ever written: type, mode, owner, size, time and content of each path.
-fn disk(node: &Booted) -> BTreeMap<String, String> {
+fn disk(node: &TestNode) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![node.upper.clone()];
     while let Some(directory) = open.pop() {
@@ -60,12 +60,12 @@ fn differing(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>
 }
 
 /// Lists /run, except for what logins leave there.
-fn run_directory(node: &Booted) -> String {
+fn run_directory(node: &TestNode) -> String {
     node.sh("find /run -path /run/user -prune -o -path /run/systemd -prune -o -path /run/sudo -prune -o -path /run/udev -prune -o -print | sort")
 }
 
 /// A login of an operator who looks whether sudo works.
-fn log_in(node: &Booted) {
+fn log_in(node: &TestNode) {
     let mut ssh = Command::new("ssh");
     ssh.arg("-i").arg(lab().key()).arg("-o").arg(format!("UserKnownHostsFile={}", lab().known_hosts().display()));
     ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]).arg(format!("autobot@{}", node.address));
@@ -73,7 +73,7 @@ fn log_in(node: &Booted) {
 }
 
 /// Asserts that `checks` leaves no more on the node than a login does: lines in logs.
-fn leaves_no_trace(node: &Booted, what: &str, checks: impl FnOnce()) {
+fn leaves_no_trace(node: &TestNode, what: &str, checks: impl FnOnce()) {
     let (before, run_before) = (disk(node), run_directory(node));
     log_in(node);
     let logged_in = disk(node);
@@ -89,7 +89,7 @@ fn leaves_no_trace(node: &Booted, what: &str, checks: impl FnOnce()) {
 }
 
 /// A check that is killed while the node is busy with its question.
-fn killed_half_way(node: &Booted) {
+fn killed_half_way(node: &TestNode) {
     let role = r"
 tasks:
   - {name: Declare a file, copy: {content: x, dest: /etc/toy}}
@@ -105,7 +105,7 @@ tasks:
     eventually("the session on the node has ended", 30, || !node.try_sh("pgrep -u autobot -x sshd").status.success());
 }
 
-fn checked(node: &Booted) {
+fn checked(node: &TestNode) {
     let project = Project::shipped(&[("database_vm", node, "")]);
     project.json(&["ping"]).assert_code(0);
     project.json(&["deploy", "--check"]).assert_code(0);
@@ -116,7 +116,7 @@ fn checked(node: &Booted) {
 
 #[test]
 fn a_check_leaves_no_trace_on_a_bare_node_also_when_killed_half_way() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     settle(&node);
     log_in(&node);
     leaves_no_trace(&node, "a check", || checked(&node));
@@ -130,7 +130,7 @@ fn a_check_leaves_no_trace_on_a_bare_node_also_when_killed_half_way() {
 
 #[test]
 fn a_check_leaves_no_trace_on_a_converged_node_also_when_killed_half_way() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     settle(&node);
     log_in(&node);
     // What PostgreSQL writes on its own is not ours: it tidies up, notes who is connected, and keeps catalogs at hand after the first look.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::harness::{Booted, Project, Ran};
+use crate::harness::{Project, RunResult, TestNode};
 
 const HOST: &str = "database_vm";
 
@@ -30,7 +30,7 @@ pub fn deploys_as_checked(project: &Project, host: &str, what: &str, arguments: 
 }
 
 /// Waits until a node has finished booting.
-pub fn settle(node: &Booted) {
+pub fn settle(node: &TestNode) {
     node.try_sh("systemctl is-system-running --wait");
 }
 
@@ -77,12 +77,12 @@ fn is_of(id: &str, task: &str) -> bool {
 }
 
 /// What changed or would, without handlers: those are due or not by what else happens in a run.
-fn changes(ran: &Ran) -> BTreeSet<String> {
+fn changes(ran: &RunResult) -> BTreeSet<String> {
     let tasks = ran.tasks(HOST).into_iter();
     tasks.filter(|task| task.status == "changed" && task.kind != "handler").map(|task| task.id).collect()
 }
 
-fn shipped(node: &Booted) -> Project {
+fn shipped(node: &TestNode) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
@@ -92,7 +92,7 @@ fn shipped(node: &Booted) -> Project {
 fn after_every_first_k_tasks_a_check_predicts_the_rest() {
     const ON_A_COPY: &[&str] = &["Install PostgreSQL", "Create the group redis", "Start Redis", "Create the users database"];
     let roles = RoleFile::all();
-    let mut node = Booted::bare();
+    let mut node = TestNode::bare();
     let mut project = shipped(&node);
     let check = |project: &Project| {
         let check = project.json(&["deploy", "--check"]);
@@ -120,10 +120,10 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
         if ON_A_COPY.contains(&task.as_str()) {
             let frozen = format!("walk-{}-{index}", role.name);
             node.freeze(&frozen);
-            let copy = Booted::copy(&frozen);
+            let copy = TestNode::copy(&frozen);
             settle(&copy);
             deploys_as_checked(&shipped(&copy), HOST, &format!("on a copy after `{task}`"), &[]);
-            node = Booted::copy(&frozen);
+            node = TestNode::copy(&frozen);
             settle(&node);
             project = shipped(&node);
         }
@@ -201,7 +201,7 @@ const UNDO: &[(&str, &str)] = &[
 
 #[test]
 fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     settle(&node);
     let project = shipped(&node);
     for (task, undo) in UNDO {
@@ -224,7 +224,7 @@ fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
 
 #[test]
 fn a_part_chosen_by_tags_is_predicted_too_and_a_package_that_starts_its_unit_is_named() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = shipped(&node);
     let redis = deploys_as_checked(&project, HOST, "--tags redis", &["--tags", "redis"]);
     assert!(redis.contains("redis/Start Redis") && redis.contains("redis/secret REDIS_PASSWORD"), "{redis:#?}");
@@ -237,7 +237,7 @@ fn a_part_chosen_by_tags_is_predicted_too_and_a_package_that_starts_its_unit_is_
     assert_eq!(deploy.host(HOST)["unpredicted"], json!([]));
     for (unit, by) in [("postgresql.service", "by `"), ("postgresql@15-main.service", "")] {
         let id = format!("postgresql_server/Start PostgreSQL ({unit})");
-        let of = |ran: &Ran| ran.tasks(HOST).into_iter().find(|task| task.id == id).unwrap();
+        let of = |ran: &RunResult| ran.tasks(HOST).into_iter().find(|task| task.id == id).unwrap();
         assert_eq!(of(&check).status, "changed");
         assert_eq!(of(&deploy).status, "changed");
         assert!(of(&deploy).summary.starts_with(by), "{:?}", of(&deploy));

@@ -193,7 +193,7 @@ fn a_file_of_patterns_selects_what_it_does_in_ansible() {
             let mut ours = inventory.select(&pattern).map(|hosts| hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>());
             // `--limit` keeps the order of `all`.
             if let Ok(hosts) = &mut ours {
-                hosts.sort_by_key(|host| inventory.hosts_of("all").iter().position(|known| known == host));
+                hosts.sort_by_key(|host| inventory.hosts_in_group("all").iter().position(|known| known == host));
             }
             // A file without a pattern limits nothing in Ansible.
             if *text == "\n" && pattern.starts_with('@') && !pattern.contains(',') {

@@ -28,15 +28,15 @@ impl Scratch {
             let host = self.host();
             let mut channel = Shell { state: &self.path("state"), frames: 0 };
             let mut answers = Answers::default();
-            answers.set::<Connection>((), Ok(None));
+            answers.set::<OwnConnection>((), Ok(None));
             let mut questions = questions(&host, Scope::Health, &plan::Worlds::stand_in());
             questions.ask::<Facts>(());
             let checkup = loop {
-                let round = Round::new(questions).unwrap();
+                let round = QuestionRound::new(questions).unwrap();
                 let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
                 answers.absorb(round.read(outputs.first()));
                 let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match checkup::check(&host, &Loans::default(), &facts, &answers) {
+                match checkup::check(&host, &SharedSecrets::default(), &facts, &answers) {
                     Ok(checkup) => break checkup,
                     Err(open) => questions = open,
                 }

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use indexmap::IndexMap;
 
 use super::Layer;
-use crate::source::{Key, Node, Style, Vaulted, Yaml, yaml};
+use crate::source::{Key, Node, Quoting, Vaulted, Yaml, yaml};
 
 pub(super) mod number;
 mod yaml11;
@@ -108,13 +108,13 @@ fn value(node: &Node, dialect: Dialect, mark_unsafe: bool) -> AnsibleValue {
         Yaml::Int(number) => AnsibleValue::Number(number.to_string()),
         // YAML 1.1 decides by the spelling: `1.5e16` is text there.
         Yaml::Float(number) => scalar(&format!("{number:?}"), dialect).unwrap_or_else(|| unsafe_text(node.spelling())),
-        Yaml::Str(text) if node.style == Style::Plain => scalar(text, dialect).unwrap_or_else(|| unsafe_text(text)),
+        Yaml::Str(text) if node.quoting == Quoting::Plain => scalar(text, dialect).unwrap_or_else(|| unsafe_text(text)),
         Yaml::Str(text) => unsafe_text(text),
-        Yaml::Vaulted(Vaulted::Sealed(text)) => {
+        Yaml::Vaulted(Vaulted::Encrypted(text)) => {
             AnsibleValue::Map(vec![(yaml::VAULT_KEY.to_owned(), AnsibleValue::Text(text.to_string()))])
         }
         // Ansible prints decrypted values; this program does not show passwords.
-        Yaml::Vaulted(Vaulted::Opened(_)) => AnsibleValue::Text(Vaulted::HIDDEN.to_owned()),
+        Yaml::Vaulted(Vaulted::Decrypted(_)) => AnsibleValue::Text(Vaulted::HIDDEN.to_owned()),
         Yaml::Seq(items) => AnsibleValue::List(items.iter().map(|item| value(item, dialect, mark_unsafe)).collect()),
         Yaml::Map(entries) => {
             let entry = |(key, node): &(Key, Node)| (key_text(key, dialect), value(node, dialect, mark_unsafe));
@@ -136,7 +136,7 @@ pub(super) fn is_text(key: &Key) -> bool {
 }
 
 fn is_quoted(key: &Key) -> bool {
-    key.place.text().starts_with(['"', '\'', '!'])
+    key.span.text().starts_with(['"', '\'', '!'])
 }
 
 /// Returns the text of a key. Python prints keys that are numbers or booleans as JSON text.

@@ -17,13 +17,13 @@ use tera::Context;
 
 use crate::{
     role::{CHECK_MODE, Role, ansible_words, kind_of, truth},
-    source::{Diagnostic, Diagnostics, Key, Node, Place, SourceFile, Yaml, did_you_mean},
+    source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span, Yaml, did_you_mean},
     template::{Problem, Template, is_template},
 };
 
 use super::{
     World,
-    project::{Project, complaint},
+    project::{Project, into_diagnostic},
     raw,
 };
 
@@ -58,8 +58,8 @@ pub(super) struct Scope<'a> {
     failed: RefCell<HashSet<String>>,
     resolving: RefCell<Vec<String>>,
     /// What is being rendered for the task itself, however many variables deep we are.
-    outermost: RefCell<Option<Place>>,
-    wrong: RefCell<Diagnostics>,
+    outermost: RefCell<Option<Span>>,
+    errors: RefCell<Diagnostics>,
 }
 
 /// Where the text of a template comes from.
@@ -70,23 +70,23 @@ enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn place(self, file: usize, range: &Range<usize>) -> Place {
+    fn span(self, file: usize, range: &Range<usize>) -> Span {
         match self {
             Self::Node(node) => place_in(node, range),
-            Self::Files(files) => Place::new(&files[file.min(files.len() - 1)], range.clone()),
+            Self::Files(files) => Span::new(&files[file.min(files.len() - 1)], range.clone()),
         }
     }
 }
 
 /// The place of a range of a string's value. Where escapes or indentation make the two differ, the same words are looked for.
-fn place_in(node: &Node, range: &Range<usize>) -> Place {
-    let (Some(value), source) = (node.as_str(), node.place.text()) else { return node.place.clone() };
+fn place_in(node: &Node, range: &Range<usize>) -> Span {
+    let (Some(value), source) = (node.as_str(), node.span.text()) else { return node.span.clone() };
     if let Some(start) = source.find(value) {
-        return node.place.inside(start + range.start..start + range.end);
+        return node.span.inside(start + range.start..start + range.end);
     }
-    let Some(words) = value.get(range.clone()).filter(|words| !words.trim().is_empty()) else { return node.place.clone() };
+    let Some(words) = value.get(range.clone()).filter(|words| !words.trim().is_empty()) else { return node.span.clone() };
     let before = value[..range.start].matches(words).count();
-    source.match_indices(words).nth(before).map_or_else(|| node.place.clone(), |(at, _)| node.place.inside(at..at + words.len()))
+    source.match_indices(words).nth(before).map_or_else(|| node.span.clone(), |(at, _)| node.span.inside(at..at + words.len()))
 }
 
 impl<'a> Scope<'a> {
@@ -106,7 +106,7 @@ impl<'a> Scope<'a> {
             failed: RefCell::default(),
             resolving: RefCell::default(),
             outermost: RefCell::default(),
-            wrong: RefCell::default(),
+            errors: RefCell::default(),
         }
     }
 
@@ -122,13 +122,13 @@ impl<'a> Scope<'a> {
 
     /// Notes what is wrong.
     pub(super) fn fail(&self, diagnostic: Diagnostic) -> Failed {
-        self.wrong.borrow_mut().push(diagnostic);
+        self.errors.borrow_mut().push(diagnostic);
         Failed
     }
 
     /// Everything that is wrong so far.
-    pub(super) fn take_wrong(&self) -> Diagnostics {
-        self.wrong.take()
+    pub(super) fn take_errors(&self) -> Diagnostics {
+        self.errors.take()
     }
 
     /// Whether rendering has met a secret.
@@ -172,14 +172,14 @@ impl<'a> Scope<'a> {
         }
         let node = Node {
             value: Yaml::Str(key.name.clone()),
-            place: key.place.clone(),
-            style: crate::source::node::Style::Quoted,
+            span: key.span.clone(),
+            quoting: crate::source::node::Quoting::Quoted,
             verbatim: false,
         };
         match self.render_text(&key.name, &node, false)? {
             Value::String(name) => Ok(name),
             other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(self.fail(Diagnostic::error(format!("a key must be text, not {}", kind_of(&other))).at(key.place.clone())))
+                Err(self.fail(Diagnostic::error(format!("a key must be text, not {}", kind_of(&other))).at(key.span.clone())))
             }
         }
     }
@@ -191,7 +191,7 @@ impl<'a> Scope<'a> {
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(_) if !node.as_str().is_some_and(is_template) => Ok(node.scalar_text().unwrap_or_default().into_owned()),
             other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(self.fail(Diagnostic::error(format!("this must be text, not {}", kind_of(&other))).at(node.place.clone())))
+                Err(self.fail(Diagnostic::error(format!("this must be text, not {}", kind_of(&other))).at(node.span.clone())))
             }
         }
     }
@@ -202,7 +202,7 @@ impl<'a> Scope<'a> {
             return Ok(flag);
         }
         let Some(text) = node.as_str() else {
-            return Err(self.fail(Diagnostic::error("a condition must be an expression").at(node.place.clone())));
+            return Err(self.fail(Diagnostic::error("a condition must be an expression").at(node.span.clone())));
         };
         let compiled = self.project.text(text, true);
         let template = self.compiled(compiled.as_ref().as_ref(), Origin::Node(node))?;
@@ -212,8 +212,8 @@ impl<'a> Scope<'a> {
                 && truth(&text).is_some()
                 && value != Value::String(text)
             {
-                let place = Origin::Node(node).place(0, &range);
-                let diagnostic = Diagnostic::error(format!("`{name}` is text, which always counts as true")).at(place);
+                let span = Origin::Node(node).span(0, &range);
+                let diagnostic = Diagnostic::error(format!("`{name}` is text, which always counts as true")).at(span);
                 return Err(self.fail(diagnostic.help(format!("declare it with `type: bool`, or write `{name} | bool`"))));
             }
         }
@@ -223,7 +223,7 @@ impl<'a> Scope<'a> {
             Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         };
         truth.ok_or_else(|| {
-            let diagnostic = Diagnostic::error("a condition must come out true or false").at(node.place.clone());
+            let diagnostic = Diagnostic::error("a condition must come out true or false").at(node.span.clone());
             self.fail(
                 diagnostic
                     .label(format!("this is {}", kind_of(&value)))
@@ -246,7 +246,7 @@ impl<'a> Scope<'a> {
     fn compiled<'t>(&self, compiled: Result<&'t Template, &Vec<Problem>>, origin: Origin<'_>) -> Result<&'t Template, Failed> {
         compiled.map_err(|problems| {
             for problem in problems {
-                self.fail(complaint(problem.clone(), origin.place(problem.file, &problem.range)));
+                self.fail(into_diagnostic(problem.clone(), origin.span(problem.file, &problem.range)));
             }
             Failed
         })
@@ -284,7 +284,7 @@ impl<'a> Scope<'a> {
         // What is guarded would have but one meaning here, and quietly so.
         let places = if name == CHECK_MODE { template.places(name) } else { template.unguarded(name) };
         for (file, range) in &places {
-            let diagnostic = Diagnostic::error(format!("undefined variable `{name}`")).at(origin.place(*file, range));
+            let diagnostic = Diagnostic::error(format!("undefined variable `{name}`")).at(origin.span(*file, range));
             self.fail(self.explain(name, diagnostic));
         }
         !places.is_empty()
@@ -295,7 +295,7 @@ impl<'a> Scope<'a> {
         let mut failed = false;
         if self.resolving.borrow().is_empty() {
             *self.outermost.borrow_mut() = match origin {
-                Origin::Node(node) => Some(node.place.clone()),
+                Origin::Node(node) => Some(node.span.clone()),
                 Origin::Files(_) => None,
             };
         }
@@ -322,8 +322,8 @@ impl<'a> Scope<'a> {
             return Err(Failed);
         }
         template.render(&context).map_err(|problem| {
-            let place = origin.place(problem.file, &problem.range);
-            self.fail(complaint(problem, place))
+            let span = origin.span(problem.file, &problem.range);
+            self.fail(into_diagnostic(problem, span))
         })
     }
 
@@ -335,7 +335,7 @@ impl<'a> Scope<'a> {
             for (part, range) in path {
                 let Value::Object(map) = at else { break };
                 let Some(next) = map.get(&part) else {
-                    let diagnostic = Diagnostic::error(format!("`{parent}` has no `{part}`")).at(origin.place(file, &range));
+                    let diagnostic = Diagnostic::error(format!("`{parent}` has no `{part}`")).at(origin.span(file, &range));
                     let fact = (parent == "ansible_facts").then(|| ansible_words::find(ansible_words::FACTS, &part)).flatten();
                     self.fail(match (fact, did_you_mean(&part, map.keys().map(String::as_str))) {
                         (Some(word), _) => diagnostic.help(word.help()),

@@ -8,7 +8,7 @@ use super::{Failed, Origin, Scope, any_text};
 use crate::{
     plan::lending,
     secret::{Encoding, SecretRef, holds_token},
-    source::{Diagnostic, Node, Place, Vaulted, did_you_mean},
+    source::{Diagnostic, Node, Span, Vaulted, did_you_mean},
     template::Template,
     vault,
 };
@@ -30,7 +30,7 @@ impl Scope<'_> {
         let Secrets::Forbidden(here) = self.secrets.get() else { return false };
         let forbidden = self.used_secret.get() && any_text(value, &holds_token);
         if forbidden {
-            self.fail(Diagnostic::error(format!("a secret cannot be used {here}")).at(origin.place(0, &(0..0))));
+            self.fail(Diagnostic::error(format!("a secret cannot be used {here}")).at(origin.span(0, &(0..0))));
         }
         forbidden
     }
@@ -41,13 +41,13 @@ impl Scope<'_> {
         let declared: HashSet<&str> = self.roles.iter().flat_map(|role| role.secrets.keys().map(String::as_str)).collect();
         let mut failed = None;
         for member in template.members("secrets") {
-            let place = origin.place(member.file, &member.range);
-            let wrong = |title: String| Diagnostic::error(title).at(place.clone());
+            let span = origin.span(member.file, &member.range);
+            let invalid = |title: String| Diagnostic::error(title).at(span.clone());
             let diagnostic = match (&member.name, self.secrets.get()) {
-                (_, Secrets::Forbidden(here)) => self.forbidden(here, &place),
-                (None, _) => wrong("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
+                (_, Secrets::Forbidden(here)) => self.forbidden(here, &span),
+                (None, _) => invalid("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
                 (Some(name), _) if !declared.contains(name.as_str()) => {
-                    let diagnostic = wrong(format!("undeclared secret `{name}`"));
+                    let diagnostic = invalid(format!("undeclared secret `{name}`"));
                     match did_you_mean(name, declared.iter().copied()) {
                         Some(name) => diagnostic.suggest(Some(name)),
                         None => diagnostic.help("declare it under `secrets:` of the role"),
@@ -55,12 +55,12 @@ impl Scope<'_> {
                 }
                 (Some(name), _) => match &member.filter {
                     Some((filter, range)) if filter != "urlencode" => {
-                        let place = origin.place(member.file, range);
+                        let span = origin.span(member.file, range);
                         Diagnostic::error(format!("`{filter}` cannot be used on the secret `{name}`"))
-                            .at(place)
+                            .at(span)
                             .help("`urlencode` is the only filter for secrets: their values are put in on the node")
                     }
-                    _ if member.compared => wrong(format!("nothing can depend on the value of the secret `{name}`"))
+                    _ if member.compared => invalid(format!("nothing can depend on the value of the secret `{name}`"))
                         .help("its value is put in on the node"),
                     Some(_) | None => continue,
                 },
@@ -76,11 +76,11 @@ impl Scope<'_> {
         Ok(Value::Object(tokens.collect()))
     }
 
-    fn forbidden(&self, here: &str, place: &Place) -> Diagnostic {
-        let diagnostic = Diagnostic::error(format!("a secret cannot be used {here}")).at(place.clone());
+    fn forbidden(&self, here: &str, span: &Span) -> Diagnostic {
+        let diagnostic = Diagnostic::error(format!("a secret cannot be used {here}")).at(span.clone());
         let outermost = self.outermost.borrow().clone().filter(|_| !self.resolving.borrow().is_empty());
         let diagnostic = match outermost {
-            Some(outermost) => diagnostic.at(outermost).also(place.clone(), "the secret"),
+            Some(outermost) => diagnostic.at(outermost).also(span.clone(), "the secret"),
             None => diagnostic,
         };
         diagnostic.help("secrets go into the content of files, and into parameters that take a password")
@@ -90,16 +90,16 @@ impl Scope<'_> {
     pub(super) fn vaulted(&self, node: &Node, value: &Vaulted) -> Result<Value, Failed> {
         self.used_secret.set(true);
         if let Secrets::Forbidden(here) = self.secrets.get() {
-            return Err(self.fail(self.forbidden(here, &node.place)));
+            return Err(self.fail(self.forbidden(here, &node.span)));
         }
-        if let Vaulted::Sealed(text) = value
+        if let Vaulted::Encrypted(text) = value
             && let Err(error) = vault::check(text)
         {
             let diagnostic = Diagnostic::error(format!("this value is not what `ansible-vault` writes: {error}"));
-            return Err(self.fail(diagnostic.at(node.place.clone()).help(error.remedy())));
+            return Err(self.fail(diagnostic.at(node.span.clone()).help(error.remedy())));
         }
         let variable = self.resolving.borrow().last().cloned();
-        let secret = self.project.vaulted(&self.host.name, variable.as_deref(), &node.place, value);
+        let secret = self.project.vaulted(&self.host.name, variable.as_deref(), &node.span, value);
         self.met.borrow_mut().insert(secret.name.clone());
         let other = self.secrets.get() == Secrets::OtherTokens;
         Ok(Value::String(self.secret(&secret.name, other).token(Encoding::Plain)))
@@ -118,7 +118,7 @@ impl Scope<'_> {
         let places = template.compared(name);
         for (file, range) in &places {
             let diagnostic = Diagnostic::error(format!("`{name}` holds a secret: nothing can depend on its value"));
-            self.fail(diagnostic.at(origin.place(*file, range)).help("its value is put in on the node"));
+            self.fail(diagnostic.at(origin.span(*file, range)).help("its value is put in on the node"));
         }
         !places.is_empty()
     }

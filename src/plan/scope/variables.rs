@@ -9,12 +9,12 @@ use crate::{
     plan::{World, hostvars::hostvars},
     role::{CHECK_MODE, Default, MAGIC, OMIT, VarType, ansible_words},
     secret::holds_token,
-    source::{Diagnostic, Node, Place, did_you_mean},
+    source::{Diagnostic, Node, Span, did_you_mean},
 };
 
 /// Where a value comes from.
-enum Found<'a> {
-    Data(Value, Option<&'a Place>),
+enum ValueSource<'a> {
+    Data(Value, Option<&'a Span>),
     Raw(&'a Node),
 }
 
@@ -47,29 +47,29 @@ impl<'a> Scope<'a> {
         let Some(found) = self.find(name)? else { return Ok(None) };
         let declared = self.declared(name);
         let kind = declared.map_or(VarType::Any, |declared| declared.kind);
-        let (value, place) = match found {
-            Found::Data(value, place) => (value, place),
-            Found::Raw(node) => {
+        let (value, span) = match found {
+            ValueSource::Data(value, span) => (value, span),
+            ValueSource::Raw(node) => {
                 let value = self.resolve(name, node).inspect_err(|Failed| {
                     self.failed.borrow_mut().insert(name.to_owned());
                 })?;
-                (value, Some(&node.place))
+                (value, Some(&node.span))
             }
         };
-        let fitted = kind.fit(value).map_err(|wrong| Diagnostic::error(format!("wrong type for `{name}`: {wrong}")));
+        let fitted = kind.fit(value).map_err(|errors| Diagnostic::error(format!("wrong type for `{name}`: {errors}")));
         let fitted = match (kind, fitted) {
             (VarType::Host, Ok(value)) => self.one_host(name, value),
             (_, fitted) => fitted,
         };
         let fitted = fitted.map_err(|mut diagnostic| {
             self.failed.borrow_mut().insert(name.to_owned());
-            if let Some(place) = place {
-                diagnostic = diagnostic.at(place.clone());
+            if let Some(span) = span {
+                diagnostic = diagnostic.at(span.clone());
             }
             if let Some(declared) =
-                declared.filter(|declared| place.is_some_and(|place| place.file.shown != declared.place.file.shown))
+                declared.filter(|declared| span.is_some_and(|span| span.file.shown != declared.span.file.shown))
             {
-                diagnostic = diagnostic.also(declared.place.clone(), "declared here");
+                diagnostic = diagnostic.also(declared.span.clone(), "declared here");
             }
             self.fail(diagnostic)
         })?;
@@ -84,25 +84,25 @@ impl<'a> Scope<'a> {
         if text.is_empty() || inventory.hosts.contains_key(text) {
             return Ok(value);
         }
-        let wrong = |what: String| Diagnostic::error(format!("wrong value of `{name}`: {what}"));
+        let invalid = |what: String| Diagnostic::error(format!("wrong value of `{name}`: {what}"));
         if holds_token(text) {
-            return Err(wrong("a secret cannot name a host".to_owned()));
+            return Err(invalid("a secret cannot name a host".to_owned()));
         }
         if !inventory.groups.contains_key(text) {
-            let diagnostic = wrong(format!("the inventory has no host `{text}`, and no group of that name"));
+            let diagnostic = invalid(format!("the inventory has no host `{text}`, and no group of that name"));
             let known = inventory.hosts.keys().chain(inventory.groups.keys()).map(String::as_str);
             return Err(match did_you_mean(text, known) {
                 Some(near) => diagnostic.suggest(Some(near)),
                 None => diagnostic.help("it must be a host of the inventory, or a group that has exactly one host"),
             });
         }
-        match inventory.hosts_of(text).as_slice() {
+        match inventory.hosts_in_group(text).as_slice() {
             [host] => Ok(json!(host)),
-            [] => Err(wrong(format!("the group `{text}` has no hosts")).help("name a host of the inventory")),
+            [] => Err(invalid(format!("the group `{text}` has no hosts")).help("name a host of the inventory")),
             hosts => {
                 let shown = hosts.iter().take(5).copied().collect::<Vec<_>>().join(", ");
                 let more = if hosts.len() > 5 { ", …" } else { "" };
-                Err(wrong(format!("the group `{text}` has {} hosts: {shown}{more}", hosts.len()))
+                Err(invalid(format!("the group `{text}` has {} hosts: {shown}{more}", hosts.len()))
                     .help("name one of them; a group stands for a host only where it has exactly one"))
             }
         }
@@ -113,36 +113,36 @@ impl<'a> Scope<'a> {
     }
 
     /// Where a name gets its value: `-e`, then the task, then the inventory, then the role.
-    fn find(&self, name: &str) -> Result<Option<Found<'_>>, Failed> {
+    fn find(&self, name: &str) -> Result<Option<ValueSource<'_>>, Failed> {
         if name == CHECK_MODE {
             return Ok(None);
         }
         if let Some(value) = self.magic(name)? {
-            return Ok(Some(Found::Data(value, None)));
+            return Ok(Some(ValueSource::Data(value, None)));
         }
         if let Some(extra) = self.project.extra.get(name) {
             return Ok(Some(match &extra.vaulted {
-                Some(node) => Found::Raw(node),
-                None => Found::Data(extra.value.clone(), Some(&extra.place)),
+                Some(node) => ValueSource::Raw(node),
+                None => ValueSource::Data(extra.value.clone(), Some(&extra.span)),
             }));
         }
         if let Some((_, node)) = self.vars.iter().find(|(key, _)| key.name == name) {
-            return Ok(Some(Found::Raw(node)));
+            return Ok(Some(ValueSource::Raw(node)));
         }
         if let Some(value) = self.world.and_then(|world| world.registers.get(name)) {
             self.refuse_tokens(value, name)?;
-            return Ok(Some(Found::Data(value.clone(), None)));
+            return Ok(Some(ValueSource::Data(value.clone(), None)));
         }
         if let Some(node) = self.host.values.get(name) {
-            return Ok(Some(Found::Raw(node)));
+            return Ok(Some(ValueSource::Raw(node)));
         }
         let Some(default) = self.declared(name) else { return Ok(None) };
         if let Some(node) = &default.value {
-            return Ok(Some(Found::Raw(node)));
+            return Ok(Some(ValueSource::Raw(node)));
         }
         self.failed.borrow_mut().insert(name.to_owned());
         let diagnostic = Diagnostic::error(format!("`{name}` has no default and is not set for `{}`", self.host.name));
-        Err(self.fail(diagnostic.at(default.place.clone()).help("set it in the inventory, or with `-e`")))
+        Err(self.fail(diagnostic.at(default.span.clone()).help("set it in the inventory, or with `-e`")))
     }
 
     fn magic(&self, name: &str) -> Result<Option<Value>, Failed> {
@@ -150,7 +150,7 @@ impl<'a> Scope<'a> {
             "inventory_hostname" => Some(json!(self.host.name)),
             "inventory_hostname_short" => Some(json!(self.host.name.split('.').next())),
             "group_names" => Some(json!(self.host.group_names)),
-            "groups" => Some(self.project.groups.get_or_init(|| json!(self.project.inventory.group_hosts())).clone()),
+            "groups" => Some(self.project.groups.get_or_init(|| json!(self.project.inventory.hosts_by_group())).clone()),
             "hostvars" => Some(self.project.hostvars.get_or_init(|| hostvars(self.project)).clone()),
             "item" => self.item.clone(),
             OMIT => Some(Value::Null),
@@ -195,7 +195,7 @@ impl<'a> Scope<'a> {
         let written = self.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
         let written = written.or_else(|| self.host.values.get(name)).or_else(|| self.declared(name)?.value.as_ref());
         if let Some(node) = written {
-            diagnostic = diagnostic.at(node.place.clone());
+            diagnostic = diagnostic.at(node.span.clone());
         }
         self.fail(diagnostic)
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     question::Answers,
-    resource::{Is, Verdict},
+    resource::{NodeState, Verdict},
     secret::SecretValues,
 };
 
@@ -127,7 +127,7 @@ fn a_port_where_postgresql_does_not_listen_is_refused() {
         answer["stdout"] = json!(found);
         world.registers.insert("cluster_port".to_owned(), answer);
         let plan = plan(&[wanted]);
-        let is = Is { answers: &Answers::default(), secrets: &SecretValues::default() };
+        let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
         match resource(&plan, "PostgreSQL listens where it is looked for", &world).compare(&is).unwrap() {
             Verdict::Refused(why) => why,
             Verdict::Converged { .. } => String::new(),

@@ -43,7 +43,7 @@ fn token(name: &str, encoding: Encoding) -> String {
 fn sources(sample: &Sample) -> String {
     let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
     let line = |name: &str, source: Option<&Source>| {
-        format!("{name}: {}\n", source.map_or_else(|| "the node".to_owned(), Source::shown))
+        format!("{name}: {}\n", source.map_or_else(|| "the node".to_owned(), Source::describe))
     };
     plan.hosts[0]
         .secrets
@@ -107,9 +107,9 @@ fn an_encrypted_value_is_the_value_of_a_secret_or_a_secret_itself() {
         named,
         ["vault_x (vault)", "vault_pin (vault)", "vault_redis_password (vault)", "nested (vault)", "nested (vault 2)"]
     );
-    let Source::Vaulted(Vaulted::Opened(value)) = &plan.hosts[0].vaulted[4].1.source else { panic!("not opened") };
+    let Source::Vaulted(Vaulted::Decrypted(value)) = &plan.hosts[0].vaulted[4].1.source else { panic!("not opened") };
     assert_eq!(value.expose(), "line 1\nline 2\n");
-    assert_eq!(plan.hosts[0].vaulted[2].1.place.to_string(), "inventory/group_vars/all/vault.yml:1:23");
+    assert_eq!(plan.hosts[0].vaulted[2].1.span.to_string(), "inventory/group_vars/all/vault.yml:1:23");
     // Nothing of it is printed.
     assert!(!format!("{plan:?}").contains("p@ss"), "{plan:?}");
 }
@@ -293,7 +293,7 @@ fn for_sudo(vars: &str) -> String {
     match sample.load() {
         Ok(plan) => {
             let found = plan.hosts[0].connection().become_password.as_ref();
-            found.map_or_else(|| "none".to_owned(), |found| format!("{} at {}", found.source.shown(), found.place))
+            found.map_or_else(|| "none".to_owned(), |found| format!("{} at {}", found.source.describe(), found.span))
         }
         Err(_) => sample.wrong(),
     }

@@ -11,8 +11,8 @@ use std::fs;
 
 fn apt(parameters: Value) -> Result<Box<dyn Resource>, String> {
     from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
-        Wrong::Parameter { message, .. } => message,
-        Wrong::File(_) => unreachable!(),
+        ParamError::Parameter { message, .. } => message,
+        ParamError::File(_) => unreachable!(),
     })
 }
 
@@ -21,7 +21,7 @@ fn compare(parameters: Value, is: &[(&str, Package)]) -> Verdict {
     for (name, package) in is {
         answers.set::<Package>((*name).to_owned(), Ok(package.clone()));
     }
-    apt(parameters).unwrap().compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    apt(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 fn change(parameters: Value, is: &[(&str, Package)]) -> Change {
@@ -83,7 +83,7 @@ fn a_held_package_is_refused() {
 fn an_unanswered_question_is_never_nothing_to_do() {
     let is = Answers::default();
     let resource = apt(json!({"name": "redis"})).unwrap();
-    assert!(resource.compare(&Is { answers: &is, secrets: &SecretValues::default() }).is_err());
+    assert!(resource.compare(&NodeState { answers: &is, secrets: &SecretValues::default() }).is_err());
 }
 
 #[test]

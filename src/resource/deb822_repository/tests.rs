@@ -77,15 +77,15 @@ impl Node {
         if let Some(Wanted { key: Key::Path(path), .. }) = &repository.wanted {
             paths.push(path);
         }
-        let looks: Vec<Look> = paths.into_iter().map(Look::content).collect();
-        let keys: Vec<&Look> = looks.iter().collect();
+        let looks: Vec<PathQuery> = paths.into_iter().map(PathQuery::content).collect();
+        let keys: Vec<&PathQuery> = looks.iter().collect();
         let done = run(&PathState::script(&keys), self.root.path());
         let results = PathState::read(&keys, &Output { status: done.status, stdout: done.stdout });
         let mut answers = Answers::default();
         for (look, result) in looks.iter().zip(results) {
             answers.set::<PathState>(look.clone(), result);
         }
-        repository.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        repository.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     /// Applies whatever the change is, also where something is missing.

@@ -101,8 +101,8 @@ pub(super) fn has_part(old: &[u8], part: &str) -> bool {
 
 /// The numbers of the lines of a part, in a file as [`with_part`] makes it.
 pub(super) fn lines_of(text: &str, part: &str) -> Option<RangeInclusive<usize>> {
-    let place = |begins| text.lines().position(|line| mark(line) == Some((begins, part))).map(|index| index + 1);
-    Some(place(true)?..=place(false)?)
+    let span = |begins| text.lines().position(|line| mark(line) == Some((begins, part))).map(|index| index + 1);
+    Some(span(true)?..=span(false)?)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn list(names: &[Name], write: impl Fn(&Name) -> String) -> String {
 
 impl Type {
     /// A word for people.
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Database => "database",
             Self::Schema => "schema",
@@ -184,8 +184,8 @@ impl Type {
             Self::Table => relations("TABLE"),
             Self::Sequence => relations("SEQUENCE"),
             Self::DefaultPrivs => {
-                let place = schema.map(|schema| format!("IN SCHEMA {} ", schema.identifier())).unwrap_or_default();
-                let before = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {} {place}", list(owners, Name::identifier));
+                let span = schema.map(|schema| format!("IN SCHEMA {} ", schema.identifier())).unwrap_or_default();
+                let before = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {} {span}", list(owners, Name::identifier));
                 return objs.iter().map(|kind| (before.clone(), kind.to_string())).collect();
             }
         };

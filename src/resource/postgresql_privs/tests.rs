@@ -9,7 +9,7 @@ use crate::{
     secret::SecretValues,
 };
 
-fn privs(parameters: Value) -> Result<PostgresqlPrivs, Wrong> {
+fn privs(parameters: Value) -> Result<PostgresqlPrivs, ParamError> {
     PostgresqlPrivs::new(decode(parameters)?)
 }
 
@@ -30,7 +30,7 @@ fn wrong(parameters: &Value) -> String {
     all.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
     all.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     match privs(all) {
-        Err(Wrong::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         other => panic!("{other:?}"),
     }
 }
@@ -46,7 +46,7 @@ fn found(objects: &Value) -> Value {
 fn verdict_of(privs: &PostgresqlPrivs, answer: Answer) -> Verdict {
     let mut answers = Answers::default();
     answers.set::<Pg>(privs.query(), Ok(answer));
-    privs.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    privs.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 fn verdict(privs: &PostgresqlPrivs, row: Value) -> Verdict {
@@ -119,7 +119,7 @@ fn what_is_missing_is_named() {
     assert!(shown(&verdict(&database, found(&json!([])))).starts_with("blocked by database `slm`: "));
     let defaults = with(&json!({"type": "default_privs", "objs": "TABLES", "privs": "SELECT", "target_roles": "owner"}));
     assert!(shown(&verdict(&defaults, found(&json!([])))).starts_with("blocked by role `owner`: "));
-    assert!(tables(&json!({})).compare(&Is { answers: &Answers::default(), secrets: &SecretValues::default() }).is_err());
+    assert!(tables(&json!({})).compare(&NodeState { answers: &Answers::default(), secrets: &SecretValues::default() }).is_err());
 }
 
 #[test]

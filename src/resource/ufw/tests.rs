@@ -16,26 +16,26 @@ fn wrong(parameters: Value) -> String {
         Err(error) => error,
     };
     match error {
-        Wrong::Parameter { path, message } => format!("{path:?}: {message}"),
-        Wrong::File(_) => panic!(),
+        ParamError::Parameter { path, message } => format!("{path:?}: {message}"),
+        ParamError::File(_) => panic!(),
     }
 }
 
 fn with(tuples: &[&str]) -> Firewall {
     let rules = tuples.iter().map(|tuple| Rule::parse(tuple).unwrap()).collect();
-    Firewall { enabled: true, rules, ..Firewall::fresh() }
+    Firewall { enabled: true, rules, ..Firewall::package_default() }
 }
 
 fn answers(answer: ufw::Answer, connection: Option<&str>) -> Answers {
     let mut answers = Answers::default();
     answers.set::<ufw::Ufw>((), Ok(answer));
-    answers.set::<Connection>((), Ok(connection.map(|text| Addresses::from_ssh_connection(text).unwrap())));
+    answers.set::<OwnConnection>((), Ok(connection.map(|text| Addresses::from_ssh_connection(text).unwrap())));
     answers
 }
 
 fn compare(wanted: &Ufw, firewall: Firewall) -> Verdict {
     let answers = answers(ufw::Answer::State(firewall), None);
-    wanted.compare(&Is { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    wanted.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 fn converged(wanted: Value, firewall: Firewall) -> bool {
@@ -123,7 +123,7 @@ fn deleting_is_done_once() {
 fn the_whole_firewall_is_put_right() {
     let wanted = json!({"state": "enabled", "policy": "deny", "logging": "on"});
     assert!(converged(wanted.clone(), with(&[])));
-    let off = Firewall { logging: "off".into(), incoming: Policy::Allow, ..Firewall::fresh() };
+    let off = Firewall { logging: "off".into(), incoming: Policy::Allow, ..Firewall::package_default() };
     let change = change(wanted, off);
     assert_eq!(
         (change.summary.as_str(), arguments(&change).as_str()),
@@ -138,7 +138,7 @@ fn the_whole_firewall_is_put_right() {
 #[test]
 fn without_ufw_it_is_blocked() {
     let answers = answers(ufw::Answer::NotInstalled, None);
-    let is = Is { answers: &answers, secrets: &SecretValues::default() };
+    let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
     for wanted in
         [json!({"rule": "allow", "port": 22}), json!({"state": "disabled"}), json!({"rule": "allow", "port": 22, "delete": true})]
     {
@@ -150,7 +150,7 @@ fn refused(wanted: Value, earlier: &[Value], answer: ufw::Answer, connection: Op
     let earlier: Vec<Ufw> = earlier.iter().cloned().map(ufw).collect();
     let earlier: Vec<&dyn Resource> = earlier.iter().map(|resource| resource as &dyn Resource).collect();
     let answers = answers(answer, connection);
-    ufw(wanted).refuse(&Is { answers: &answers, secrets: &SecretValues::default() }, &earlier)
+    ufw(wanted).refuse(&NodeState { answers: &answers, secrets: &SecretValues::default() }, &earlier)
 }
 
 const CONNECTION: Option<&str> = Some("198.18.0.1 40000 198.18.0.2 2222");
@@ -189,8 +189,8 @@ fn cutting_an_enabled_firewall_is_refused() {
 #[test]
 fn an_unknown_connection_is_refused_rather_than_guessed() {
     let mut answers = answers(ufw::Answer::NotInstalled, None);
-    answers.set::<Connection>((), Err(Unanswered("not known".into())));
-    let is = Is { answers: &answers, secrets: &SecretValues::default() };
+    answers.set::<OwnConnection>((), Err(Unanswered("not known".into())));
+    let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
     assert!(ufw(json!({"state": "enabled"})).refuse(&is, &[]).is_some());
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Any => "any",
             Self::Tcp => "tcp",
@@ -23,7 +23,7 @@ impl Protocol {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Way {
+pub(super) enum PolicyDirection {
     #[serde(alias = "incoming")]
     In,
     #[serde(alias = "outgoing")]
@@ -51,7 +51,7 @@ pub(super) enum Logging {
 }
 
 impl Logging {
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::On => "on",
             Self::Off => "off",
@@ -67,13 +67,13 @@ impl Logging {
         match self {
             Self::On if before == "off" => "low",
             Self::On => before,
-            Self::Off | Self::Low | Self::Medium | Self::High | Self::Full => self.word(),
+            Self::Off | Self::Low | Self::Medium | Self::High | Self::Full => self.as_str(),
         }
     }
 }
 
-impl Way {
-    pub(super) fn word(self) -> &'static str {
+impl PolicyDirection {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::In => "incoming",
             Self::Out => "outgoing",

@@ -12,12 +12,12 @@ fn error(text: &str) -> String {
 
 /// Collects every node and key as `line:col text`.
 fn places(node: &Node, into: &mut Vec<String>) {
-    into.push(format!("{}:{} {:?}", node.place.line_col().0, node.place.line_col().1, node.spelling()));
+    into.push(format!("{}:{} {:?}", node.span.line_col().0, node.span.line_col().1, node.spelling()));
     match &node.value {
         Yaml::Seq(items) => items.iter().for_each(|item| places(item, into)),
         Yaml::Map(entries) => {
             for (key, value) in entries {
-                into.push(format!("{}:{} {:?}=", key.place.line_col().0, key.place.line_col().1, key.place.text()));
+                into.push(format!("{}:{} {:?}=", key.span.line_col().0, key.span.line_col().1, key.span.text()));
                 places(value, into);
             }
         }
@@ -145,7 +145,7 @@ fn numbers_keep_the_spelling_of_the_author() {
             .as_seq()
             .unwrap()
             .iter()
-            .map(|item| format!("{:?} {:?} {}", item.value, item.style, item.spelling()))
+            .map(|item| format!("{:?} {:?} {}", item.value, item.quoting, item.spelling()))
             .collect();
     insta::assert_snapshot!(spelled.join("\n"), @r##"
     Str("0644") Plain 0644
@@ -259,7 +259,7 @@ fn tags_are_honoured_or_refused_but_never_ignored() {
     assert!(error("!!int five").starts_with("error: the value does not match its tag `!!int`"));
     assert!(error("!Ref x").starts_with("error: unknown tag `!Ref`"));
     assert!(error("!!binary aGk=").starts_with("error: unknown tag `!!binary`"));
-    let sealed = |text: &str| Yaml::Vaulted(Vaulted::Sealed(text.into()));
+    let sealed = |text: &str| Yaml::Vaulted(Vaulted::Encrypted(text.into()));
     let encrypted = node("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6139\nb: {__ansible_vault: \"x\\ny\"}\n");
     assert_eq!(encrypted.get("a").unwrap().value, sealed("$ANSIBLE_VAULT;1.1;AES256\n6139\n"));
     assert_eq!(encrypted.get("b").unwrap().value, sealed("x\ny"));
@@ -366,12 +366,12 @@ fn hostile_bytes_do_not_panic() {
 
 /// Asserts that every place is inside the file and on character boundaries.
 fn check_places(node: &Node, text: &str) {
-    assert!(text.get(node.place.range.clone()).is_some(), "{text:?} {:?}", node.place.range);
+    assert!(text.get(node.span.range.clone()).is_some(), "{text:?} {:?}", node.span.range);
     for item in node.as_seq().unwrap_or_default() {
         check_places(item, text);
     }
     for (key, value) in node.as_map().unwrap_or_default() {
-        assert!(text.get(key.place.range.clone()).is_some_and(|name| !name.is_empty()), "{text:?} {:?}", key.place.range);
+        assert!(text.get(key.span.range.clone()).is_some_and(|name| !name.is_empty()), "{text:?} {:?}", key.span.range);
         check_places(value, text);
     }
 }

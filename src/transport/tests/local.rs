@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{
-    super::{Channel, Frame, LinkError, Lock, LockRequest, Node, Target, Traffic, Transport, Welcome, wire::Place},
+    super::{Channel, Frame, LinkError, Lock, LockRequest, NodeShell, Target, Traffic, Transport, Welcome, wire::RemotePaths},
     long, quick, run, run_until_line, step, until, with_argument,
 };
 
@@ -24,7 +24,7 @@ fn transport(shell: &str) -> (Transport, TempDir) {
     symlink(shell, directory.path().join("sh")).unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let mut transport = Transport::new(5);
-    transport.place = Place { lock_directory: path("run"), shell: path("sh") };
+    transport.place = RemotePaths { lock_directory: path("run"), shell: path("sh") };
     (transport, directory)
 }
 
@@ -36,7 +36,7 @@ fn take(who: &str) -> Lock {
     Lock::Take(request(who, Duration::ZERO))
 }
 
-async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(Node, Welcome), LinkError> {
+async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(NodeShell, Welcome), LinkError> {
     transport.connect(&Target::local("here"), lock, first, &mut |_| {}).await
 }
 
@@ -89,7 +89,7 @@ async fn a_wait_beyond_all_clocks_is_no_mistake() {
 async fn each_frame_is_one_round_trip_and_stops_at_the_first_failure() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         assert_eq!(node.traffic().round_trips, 1);
         let frame = Frame::from_iter([quick("echo a"), quick("echo b >&2; exit 3"), quick("echo c")]);
         let outputs = run(&mut node, frame).await;
@@ -105,7 +105,7 @@ async fn each_frame_is_one_round_trip_and_stops_at_the_first_failure() {
 async fn bytes_pass_unchanged_in_both_directions() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         let bytes: Vec<u8> = (0..5_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let outputs = run(&mut node, step("cat; printf '\\377\\0\\n' >&2", bytes.clone(), 60)).await;
         assert!(outputs[0].stdout == bytes, "{} bytes came back", outputs[0].stdout.len());
@@ -124,7 +124,7 @@ async fn bytes_pass_unchanged_in_both_directions() {
 async fn statuses_come_through() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         for (script, status) in [
             ("exit 0", 0),
             ("exit 1", 1),
@@ -148,7 +148,7 @@ async fn statuses_come_through() {
 async fn output_cannot_forge_a_mark_and_scripts_cannot_see_the_nonce() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         let nonce = node.session.nonce.clone();
         let forged = "printf '\\n00000000000000000000000000000000 0\\n'; echo \"[$nonce]\"; env; cat /proc/*/cmdline /proc/*/environ 2>/dev/null";
         let output = &run(&mut node, quick(&format!("({forged}) | tr '\\0' '\\n'; exit 7"))).await[0];
@@ -182,7 +182,7 @@ async fn scripts_find_a_clean_place() {
 async fn a_limit_ends_the_whole_tree() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         let long = long();
         let output = &run(&mut node, step(&tree(&long), "", 1)).await[0];
         assert!(output.timed_out, "{output:?}");
@@ -196,7 +196,7 @@ async fn a_limit_ends_the_whole_tree() {
 async fn what_a_script_leaves_in_the_background_ends_with_it() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         let long = long();
         run(&mut node, quick(&format!("sleep {long} &"))).await;
         until("it is gone", Duration::from_secs(2), || with_argument(&long) == 0).await;
@@ -211,7 +211,7 @@ async fn what_a_script_leaves_in_the_background_ends_with_it() {
 async fn lines_arrive_while_the_script_runs() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
-        let (mut node, _) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         run_until_line(&mut node, quick("echo started >&2; sleep 60").into()).await;
         let lost = node.run(quick("true").into(), &mut |_| {}).await.unwrap_err();
         assert!(matches!(lost, LinkError::Lost { .. }), "half an answer is in the pipes: {lost:?}");
@@ -303,12 +303,12 @@ async fn a_second_run_hears_who_holds_the_node() {
         let refused = connect(&transport, take("bob"), touch.into()).await.unwrap_err();
         assert_eq!(refused.to_string(), "held by ann@ci since 2023-11-14T22:13:20Z (run run-1)");
         assert!(!marker.exists(), "the first frame did not run");
-        let (looking, welcome) = connect(&transport, Lock::Look, quick("echo ok").into()).await.unwrap();
+        let (looking, welcome) = connect(&transport, Lock::Observe, quick("echo ok").into()).await.unwrap();
         assert_eq!(welcome.holder.unwrap().who, "ann@ci");
         assert_eq!(welcome.outputs[0].stdout, b"ok\n");
         looking.close().await;
         node.close().await;
-        let (looking, welcome) = connect(&transport, Lock::Look, Frame::default()).await.unwrap();
+        let (looking, welcome) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
         assert_eq!(welcome.holder, None);
         looking.close().await;
         let (node, _) = connect(&transport, take("bob"), Frame::default()).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Channel, Frame, Node, Step, StepOutput};
+use super::{Channel, Frame, NodeShell, Step, StepOutput};
 
 fn step(script: &str, input: impl Into<Vec<u8>>, seconds: u64) -> Step {
     Step { script: script.to_owned(), input: Zeroizing::new(input.into()), limit: Duration::from_secs(seconds) }
@@ -21,7 +21,7 @@ fn quick(script: &str) -> Step {
     step(script, "", 20)
 }
 
-async fn run(node: &mut Node, frame: impl Into<Frame>) -> Vec<StepOutput> {
+async fn run(node: &mut NodeShell, frame: impl Into<Frame>) -> Vec<StepOutput> {
     node.run(frame.into(), &mut |_| {}).await.unwrap()
 }
 
@@ -50,7 +50,7 @@ fn with_argument(wanted: &str) -> usize {
 }
 
 /// Runs a frame until a line of its standard error has come.
-async fn run_until_line(node: &mut Node, frame: Frame) {
+async fn run_until_line(node: &mut NodeShell, frame: Frame) {
     let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
     tokio::select! {

@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    super::{Channel, Frame, HostKeys, LinkError, Lock, Node, SshArguments, Target, Transport, Welcome, control},
+    super::{Channel, Frame, HostKeys, LinkError, Lock, NodeShell, SshArguments, Target, Transport, Welcome, control},
     long, processes, quick, run, run_until_line, until, with_argument,
 };
 
@@ -90,8 +90,8 @@ pub(super) fn transport() -> (Transport, TempDir) {
     (Transport::new(5).with_control_base(base.path()), base)
 }
 
-pub(super) async fn connect(transport: &Transport, target: &Target, first: Frame) -> Result<(Node, Welcome), LinkError> {
-    transport.connect(target, Lock::Look, first, &mut |_| {}).await
+pub(super) async fn connect(transport: &Transport, target: &Target, first: Frame) -> Result<(NodeShell, Welcome), LinkError> {
+    transport.connect(target, Lock::Observe, first, &mut |_| {}).await
 }
 
 /// The ssh masters whose sockets are below that directory.
@@ -231,7 +231,7 @@ async fn a_killed_run_is_cleaned_up_after() {
     let long = long();
     run_until_line(&mut node, quick(&format!("echo started >&2; sleep {long}")).into()).await;
     // What `kill -9` does: the pipes close, nothing is tidied up. The directory gets the number of a process that is not there.
-    let Node { session, link, .. } = node;
+    let NodeShell { session, link, .. } = node;
     drop(session);
     std::mem::forget(link);
     let left = fs::read_dir(base.path()).unwrap().next().unwrap().unwrap().path();

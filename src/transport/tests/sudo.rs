@@ -88,7 +88,7 @@ async fn nothing_is_sent_where_sudo_does_not_ask() {
 async fn a_root_login_and_a_node_without_become_are_sent_nothing() {
     let (transport, _base) = transport();
     let target = with_password(Target::local("here"));
-    let (node, welcome) = transport.connect(&target, Lock::Look, quick("echo ok").into(), &mut |_| {}).await.unwrap();
+    let (node, welcome) = transport.connect(&target, Lock::Observe, quick("echo ok").into(), &mut |_| {}).await.unwrap();
     assert_eq!((&*welcome.outputs[0].stdout, node.traffic().round_trips), (&b"ok\n"[..], 2));
     node.close().await;
     let (server, programs) = node_with("ask %s").await;

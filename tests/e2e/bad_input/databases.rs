@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::refusal;
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 /// Databases with owners, encodings and locales, roles with their passwords, and what is in the tables.
 const STATE: &str = r#"
@@ -22,7 +22,7 @@ fn toy(parameters: &str) -> String {
 
 #[test]
 fn a_problem_with_a_database_is_reported_before_the_first_change_and_its_data_is_kept() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let sql =
         |database: &str, sql: &str| node.sh(&format!("cd /; runuser -u postgres -- psql -X -At -d {database} -c \"{sql}\""));
     sql("postgres", "CREATE ROLE somebody LOGIN");

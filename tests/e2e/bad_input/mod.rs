@@ -4,11 +4,11 @@ mod databases;
 mod secret_values;
 mod secrets_file;
 
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 /// Checks and deploys with these arguments; both must fail with the same error and leave the output of `state` unchanged. Returns the error.
 #[track_caller]
-fn refusal(node: &Booted, project: &Project, host: &str, state: &str, arguments: &[&str]) -> String {
+fn refusal(node: &TestNode, project: &Project, host: &str, state: &str, arguments: &[&str]) -> String {
     let before = node.sh(state);
     let run = |mode: &[&str]| {
         let ran = project.json(&[&["deploy"], mode, arguments].concat());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::refusal;
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 const TOY: &str = r#"
 secrets:
@@ -24,7 +24,7 @@ const FILE: &str = "# ours\r\nEQUALS=a=b==\r\nSPACES = two words \r\nSINGLE='it 
 
 #[test]
 fn values_with_special_characters_quotes_and_windows_line_ends_are_read_as_intended() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     fs::create_dir(node.root.join("etc/app")).unwrap();
     let file = node.root.join("etc/app/secrets.env");
@@ -52,7 +52,7 @@ runuser -u postgres -- psql -Atc "SELECT rolpassword FROM pg_authid WHERE rolnam
 
 #[test]
 fn passwords_with_special_characters_work_unless_redis_does_not_accept_them() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let file = node.root.join("etc/autobot/database-secrets.env");
     let saved = fs::read_to_string(&file).unwrap();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::refusal;
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 const TOY: &str = r#"
 secrets:
@@ -25,7 +25,7 @@ const STATE: &str = "cd /; for path in $(find /etc/app* /root /srv -not -name '.
 
 #[test]
 fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     let sound = "TOKEN=abcdefghijklmnop";
     let cases = [
@@ -84,7 +84,7 @@ fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
 
 #[test]
 fn a_secrets_file_that_cannot_be_written_fails_with_its_name_and_loses_nothing() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], &without_begin());
     node.sh("mkdir /etc/app; printf 'OTHER=1\\n' >/etc/app/secrets.env");
     let mut said = String::new();

@@ -5,17 +5,17 @@ use std::process::{Child, Command, Stdio};
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 
-use super::{Booted, eventually, lab};
+use super::{TestNode, eventually, lab};
 
 /// The tunnel. It is closed when this is dropped.
-pub struct Dug {
+pub struct PostgresTunnel {
     directory: TempDir,
     ssh: Child,
 }
 
-impl Dug {
+impl PostgresTunnel {
     /// Opens a tunnel to the node's loopback.
-    pub fn to(node: &Booted) -> Self {
+    pub fn open(node: &TestNode) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join(".s.PGSQL.5432");
         let ssh = Command::new("ssh")
@@ -38,7 +38,7 @@ impl Dug {
     }
 }
 
-impl Drop for Dug {
+impl Drop for PostgresTunnel {
     fn drop(&mut self) {
         drop(self.ssh.kill());
         drop(self.ssh.wait());

@@ -1,6 +1,6 @@
 //! Gates: points in a role at which a run waits, so that a test can interrupt it at exactly this moment.
 
-use super::{Booted, eventually};
+use super::{TestNode, eventually};
 
 /// The program `gate NAME` on a node: it returns at once, unless a test has closed the gate; then it records that it was reached, and waits.
 const GATE: &str = r#"cat >/usr/local/bin/gate <<'END'
@@ -11,7 +11,7 @@ while [ -e "/run/gate.$1" ]; do sleep 0.05; done
 END
 chmod 755 /usr/local/bin/gate"#;
 
-impl Booted {
+impl TestNode {
     /// Installs the program `gate`.
     pub fn with_gates(self) -> Self {
         self.sh(GATE);

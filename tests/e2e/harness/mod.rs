@@ -7,10 +7,10 @@ mod project;
 mod run;
 mod running;
 
-pub use dug::Dug;
-pub use node::{Booted, client, lab, repository_url};
+pub use dug::PostgresTunnel;
+pub use node::{TestNode, client, lab, repository_url};
 pub use project::Project;
-pub use run::{Ran, Task};
+pub use run::{RunResult, Task};
 
 /// Prints a line about a slow step to the test's standard error.
 pub fn say(line: &str) {

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use autobot_provision::lab::{Client, FileServer, Lab, LabOptions, NewNode, Node, Publication, RedisRepo};
+use autobot_provision::lab::{FileServer, Lab, LabClient, LabNode, LabOptions, NewNode, Publication, RedisRepo};
 
 use super::{Project, say};
 
@@ -55,14 +55,14 @@ pub fn repository_url() -> &'static str {
 }
 
 /// Returns a network namespace with its own address, to test from outside which ports are open.
-pub fn client(name: &str) -> Client {
+pub fn client(name: &str) -> LabClient {
     lab().client(name, &say).unwrap()
 }
 
 /// A node of the lab, for one test. It is powered off when the test is over.
-pub struct Booted(Node);
+pub struct TestNode(LabNode);
 
-impl Booted {
+impl TestNode {
     /// Boots a bare Debian.
     pub fn bare() -> Self {
         Self::boot(&NewNode::bare(unique()))
@@ -80,7 +80,7 @@ impl Booted {
         Self::boot(&NewNode::copy(unique(), "converged"))
     }
 
-    /// Boots a copy of a disk that was frozen with [`Booted::freeze`].
+    /// Boots a copy of a disk that was frozen with [`TestNode::freeze`].
     pub fn copy(frozen: &str) -> Self {
         Self::boot(&NewNode::copy(unique(), frozen))
     }
@@ -102,7 +102,7 @@ impl Booted {
         lab().shell(&self.0.name, script).unwrap()
     }
 
-    /// As [`Booted::try_sh`], but the script must succeed. Returns its output without the last line break.
+    /// As [`TestNode::try_sh`], but the script must succeed. Returns its output without the last line break.
     pub fn sh(&self, script: &str) -> String {
         let output = self.try_sh(script);
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -111,14 +111,14 @@ impl Booted {
     }
 }
 
-impl Deref for Booted {
-    type Target = Node;
-    fn deref(&self) -> &Node {
+impl Deref for TestNode {
+    type Target = LabNode;
+    fn deref(&self) -> &LabNode {
         &self.0
     }
 }
 
-impl Drop for Booted {
+impl Drop for TestNode {
     fn drop(&mut self) {
         if let Err(error) = lab().power_off(&self.0.name) {
             say(&format!("{error:#}"));

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Booted, Ran, lab, repository_url};
+use super::{RunResult, TestNode, lab, repository_url};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_autobot-provision");
 
@@ -20,7 +20,7 @@ pub struct Project {
 
 impl Project {
     /// Creates a project with the shipped roles and templates. Each host has role `redis` unless its extra variables (YAML lines) differ.
-    pub fn shipped(hosts: &[(&str, &Booted, &str)]) -> Self {
+    pub fn shipped(hosts: &[(&str, &TestNode, &str)]) -> Self {
         let project = Self::empty();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
         for part in ["roles", "templates"] {
@@ -35,11 +35,11 @@ impl Project {
     }
 
     /// Creates a project with one role, `toy`, with this role file. Each host has the role.
-    pub fn toy(hosts: &[(&str, &Booted)], role: &str) -> Self {
+    pub fn toy(hosts: &[(&str, &TestNode)], role: &str) -> Self {
         let project = Self::empty();
         project.write("roles/toy/role.yml", role);
         fs::create_dir_all(project.path("templates/toy")).unwrap();
-        let hosts: Vec<(&str, &Booted, &str)> = hosts.iter().map(|(name, node)| (*name, *node, "")).collect();
+        let hosts: Vec<(&str, &TestNode, &str)> = hosts.iter().map(|(name, node)| (*name, *node, "")).collect();
         project.inventory(&hosts, "toy", "");
         project
     }
@@ -63,7 +63,7 @@ impl Project {
     }
 
     /// Writes the inventory: all hosts have `role` and are reached with the lab's key and strict host keys.
-    pub fn inventory(&self, hosts: &[(&str, &Booted, &str)], role: &str, vars: &str) {
+    pub fn inventory(&self, hosts: &[(&str, &TestNode, &str)], role: &str, vars: &str) {
         let mut text = String::from("all:\n  vars:\n    ansible_user: autobot\n");
         let _ = writeln!(text, "    ansible_ssh_private_key_file: {}", lab().key().display());
         let _ = writeln!(text, "    ansible_ssh_common_args: -o UserKnownHostsFile={}", lab().known_hosts().display());
@@ -90,19 +90,19 @@ impl Project {
     }
 
     /// Runs the program and waits for its end.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::new(arguments, &self.command(arguments).output().unwrap())
+    pub fn run(&self, arguments: &[&str]) -> RunResult {
+        RunResult::new(arguments, &self.command(arguments).output().unwrap())
     }
 
     /// Runs the program with `--output json`.
-    pub fn json(&self, arguments: &[&str]) -> Ran {
+    pub fn json(&self, arguments: &[&str]) -> RunResult {
         self.run(&[arguments, &["--output", "json"]].concat())
     }
 
     /// Checks, deploys and deploys again a role of host `node` of a toy project. Asserts that the check predicts the deploy, and that the second
     /// deploy changes nothing. Returns the first deploy.
     #[track_caller]
-    pub fn settles(&self, role: &str) -> Ran {
+    pub fn converges(&self, role: &str) -> RunResult {
         self.write("roles/toy/role.yml", role);
         let check = self.json(&["deploy", "--check"]);
         check.assert_code(0);
@@ -131,7 +131,7 @@ impl Project {
 
     /// Asserts that a check of a role succeeds and the deploy fails. Returns the deploy.
     #[track_caller]
-    pub fn fails(&self, role: &str) -> Ran {
+    pub fn fails(&self, role: &str) -> RunResult {
         self.write("roles/toy/role.yml", role);
         self.json(&["deploy", "--check"]).assert_code(0);
         let deploy = self.json(&["deploy"]);

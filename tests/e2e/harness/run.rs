@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A run of the program that has ended.
 #[derive(Debug)]
-pub struct Ran {
+pub struct RunResult {
     pub arguments: Vec<String>,
     pub code: Option<i32>,
     pub stdout: String,
@@ -23,7 +23,7 @@ pub struct Task {
     pub error: String,
 }
 
-impl Ran {
+impl RunResult {
     pub fn new(arguments: &[&str], output: &Output) -> Self {
         Self {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::{Project, Ran, eventually};
+use super::{Project, RunResult, eventually};
 
 /// An active run. It is killed when this is dropped.
 pub struct Running {
@@ -27,7 +27,7 @@ impl Project {
     }
 
     /// Returns what runs of [`Project::start`] have left on this machine: sockets of ssh, and processes of ssh.
-    pub fn left_here(&self) -> Vec<String> {
+    pub fn leftovers_on_controller(&self) -> Vec<String> {
         let sockets = self.path("run");
         let files = std::fs::read_dir(&sockets).unwrap().map(|entry| entry.unwrap().path().display().to_string());
         let sockets = sockets.display().to_string();
@@ -54,16 +54,16 @@ impl Running {
     }
 
     /// Whether it is still running.
-    pub fn goes_on(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
     /// Waits for its end, with a limit: a run that waits at a gate never ends by itself. Its output must fit into the pipes.
-    pub fn end(mut self) -> Ran {
-        eventually(&format!("{:?} ends", self.arguments), 180, || !self.goes_on());
+    pub fn end(mut self) -> RunResult {
+        eventually(&format!("{:?} ends", self.arguments), 180, || !self.is_running());
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        Ran::new(&arguments, &output)
+        RunResult::new(&arguments, &output)
     }
 }
 

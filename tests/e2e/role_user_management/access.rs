@@ -1,17 +1,17 @@
 //! Access by client address: one declaration controls PostgreSQL's addresses, its rules and the firewall's rules.
 
 use super::{Pair, pair};
-use crate::harness::Booted;
+use crate::harness::TestNode;
 
 /// What psql on a node comes to with this URL: the row, or the refusal.
-fn query(node: &Booted, url: &str) -> String {
+fn query(node: &TestNode, url: &str) -> String {
     let sql = "SELECT current_user, current_database(), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let output = node.try_sh(&format!("cd /; PGCONNECT_TIMEOUT=3 psql -wXAtc '{sql}' '{url}' 2>&1"));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 #[track_caller]
-fn refused(node: &Booted, url: &str, why: &str) {
+fn refused(node: &TestNode, url: &str, why: &str) {
     let said = query(node, url);
     assert!(said.contains(why), "{said}");
 }
@@ -33,8 +33,8 @@ fn firewall(pair: &Pair) -> Vec<String> {
 fn the_backend_gets_in_with_the_url_that_it_is_told_and_nobody_from_elsewhere() {
     let pair = pair();
     let url = pair.url("AUTOBOT_USERS_DATABASE_URL");
-    let stranger = Booted::copy("users-slm");
-    let no_rule = |node: &Booted| format!("no pg_hba.conf entry for host \"{}\", user \"autobot_app\"", node.address);
+    let stranger = TestNode::copy("users-slm");
+    let no_rule = |node: &TestNode| format!("no pg_hba.conf entry for host \"{}\", user \"autobot_app\"", node.address);
 
     assert_eq!(query(&pair.slm, &url), IN);
     for (key, database) in [("SLM_DATABASE_URL", "slm"), ("SLM_USERS_DATABASE_URL", "slm_users")] {

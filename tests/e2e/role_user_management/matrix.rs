@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{Executor as _, PgConnection};
 
 use super::{login, pair, psql, state, wait_for};
-use crate::harness::Dug;
+use crate::harness::PostgresTunnel;
 
 /// SQLSTATEs: what works; insufficient privilege; no rule of `pg_hba.conf`; wrong password.
 pub const YES: &str = "00000";
@@ -151,7 +151,7 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
     // As a restored dump has it: made by postgres and handed over, which default privileges know nothing about.
     let present = "CREATE TABLE present (id serial PRIMARY KEY, name text); ALTER TABLE present OWNER TO";
     psql(&pair.database_vm, "autobot_users", &format!("{present} autobot_users"));
-    let database_vm = Dug::to(&pair.database_vm);
+    let database_vm = PostgresTunnel::open(&pair.database_vm);
     wait_for(async {
         let mut connection = login(&database_vm, "autobot_app", &app, "autobot_users").await.unwrap();
         assert_eq!(outcome(&mut connection, "SELECT count(*) FROM present").await, DENIED);
@@ -173,7 +173,7 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
         assert_eq!(wrong(&mut connection, of_app).await, NOTHING, "autobot_app");
         drop(connection);
 
-        let node = Dug::to(&pair.slm);
+        let node = PostgresTunnel::open(&pair.slm);
         for database in ["slm", "slm_users"] {
             psql(&pair.slm, database, &format!("{present} slm_app"));
             let mut connection = login(&node, "slm_app", &slm, database).await.unwrap();
@@ -187,7 +187,7 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
 }
 
 /// Logs in as each in turn; who did not fare as in the table.
-pub fn strays(node: &Dug, table: &[(&str, &str, &str, &str)]) -> Vec<String> {
+pub fn strays(node: &PostgresTunnel, table: &[(&str, &str, &str, &str)]) -> Vec<String> {
     wait_for(async {
         let mut strays = Vec::new();
         for (user, password, database, wanted) in table {
@@ -215,7 +215,7 @@ fn each_login_comes_into_its_own_databases_by_its_own_password_only() {
         "postgres",
         "CREATE ROLE stranger LOGIN PASSWORD 'other-one'; ALTER ROLE postgres PASSWORD 'other-one'",
     );
-    let (database_vm, node) = (Dug::to(&pair.database_vm), Dug::to(&pair.slm));
+    let (database_vm, node) = (PostgresTunnel::open(&pair.database_vm), PostgresTunnel::open(&pair.slm));
     let on_database_vm = [
         ("autobot_users", owner, "autobot_users", YES),
         ("autobot_app", app, "autobot_users", YES),
@@ -283,7 +283,7 @@ fn each_login_comes_into_its_own_databases_by_its_own_password_only() {
 fn what_was_granted_by_hand_is_taken_back() {
     let pair = pair();
     let app = pair.app_password();
-    let database_vm = Dug::to(&pair.database_vm);
+    let database_vm = PostgresTunnel::open(&pair.database_vm);
     psql(
         &pair.database_vm,
         "autobot_users",

@@ -9,17 +9,17 @@ use std::{fmt::Write as _, sync::OnceLock};
 
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Booted, Dug, Project, Ran};
+use crate::harness::{PostgresTunnel, Project, RunResult, TestNode};
 
 /// Both nodes, deployed, and their project.
 struct Pair {
-    database_vm: Booted,
-    slm: Booted,
+    database_vm: TestNode,
+    slm: TestNode,
     project: Project,
 }
 
 /// The project for two nodes; `vars` are for both.
-fn project(database_vm: &Booted, slm: &Booted, vars: &str) -> Project {
+fn project(database_vm: &TestNode, slm: &TestNode, vars: &str) -> Project {
     let hosts = [("database_vm", database_vm, ""), ("slm", slm, "")];
     let project = Project::shipped(&hosts);
     project.inventory(&hosts, "user_management_db", vars);
@@ -27,10 +27,10 @@ fn project(database_vm: &Booted, slm: &Booted, vars: &str) -> Project {
 }
 
 /// The first deploy of two bare nodes, after which their disks are kept for copies.
-fn first() -> &'static Ran {
-    static FIRST: OnceLock<Ran> = OnceLock::new();
+fn first() -> &'static RunResult {
+    static FIRST: OnceLock<RunResult> = OnceLock::new();
     FIRST.get_or_init(|| {
-        let (database_vm, slm) = (Booted::bare(), Booted::bare());
+        let (database_vm, slm) = (TestNode::bare(), TestNode::bare());
         let pair = Pair { project: project(&database_vm, &slm, ""), database_vm, slm };
         // The backend's node alone cannot know the password that the other will make.
         let alone = pair.project.json(&["deploy", "--limit", "slm"]);
@@ -52,7 +52,7 @@ fn first() -> &'static Ran {
 /// Copies of those nodes. They have other addresses, which changes who may come from where, and what the backend is told.
 fn pair() -> Pair {
     first();
-    let (database_vm, slm) = (Booted::copy("users-database_vm"), Booted::copy("users-slm"));
+    let (database_vm, slm) = (TestNode::copy("users-database_vm"), TestNode::copy("users-slm"));
     let pair = Pair { project: project(&database_vm, &slm, ""), database_vm, slm };
     pair.deploy(&[]);
     pair
@@ -61,7 +61,7 @@ fn pair() -> Pair {
 impl Pair {
     /// Checks and deploys; the check foretells the deploy, and then nothing is left to do.
     #[track_caller]
-    fn deploy(&self, extra: &[&str]) -> Ran {
+    fn deploy(&self, extra: &[&str]) -> RunResult {
         let check = self.project.json(&[&["deploy", "--check"], extra].concat());
         check.assert_code(0);
         let deploy = self.project.json(&[&["deploy"], extra].concat());
@@ -83,7 +83,7 @@ impl Pair {
     }
 
     /// The value of a key in an env file.
-    fn secret(node: &Booted, file: &str, key: &str) -> String {
+    fn secret(node: &TestNode, file: &str, key: &str) -> String {
         let value = node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/{file}"));
         assert!(!value.is_empty(), "no {key}");
         value
@@ -110,14 +110,14 @@ impl Pair {
 }
 
 /// SQL as the superuser of a node.
-fn psql(node: &Booted, database: &str, sql: &str) -> String {
+fn psql(node: &TestNode, database: &str, sql: &str) -> String {
     let mut script = format!("cd /; runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d {database} <<'END'\n");
     let _ = writeln!(script, "{sql}\nEND");
     node.sh(&script)
 }
 
 /// Logs in over the node's loopback; the refusal's SQLSTATE otherwise.
-async fn login(node: &Dug, user: &str, password: &str, database: &str) -> Result<PgConnection, String> {
+async fn login(node: &PostgresTunnel, user: &str, password: &str, database: &str) -> Result<PgConnection, String> {
     PgConnection::connect_with(&node.options(user, password, database)).await.map_err(|error| state(&error))
 }
 

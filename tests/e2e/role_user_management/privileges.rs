@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{first, psql};
-use crate::harness::{Booted, Project};
+use crate::harness::{Project, TestNode};
 
 /// A role with these tasks about privileges, after the logins, the database and nothing else.
 fn role(tasks: &str) -> String {
@@ -38,7 +38,7 @@ CREATE SCHEMA "sche ma"; CREATE TABLE goods (id serial, name text); CREATE TABLE
 CREATE TABLE "sche ma".inside (id serial)"#;
 
 /// What PostgreSQL itself says about these questions: a letter for each.
-fn says(node: &Booted, questions: &[&str]) -> String {
+fn says(node: &TestNode, questions: &[&str]) -> String {
     let answers = questions.iter().map(|question| format!("({question})::text")).collect::<Vec<_>>().join(" || ");
     psql(node, "'sh op'", &format!("SELECT left({answers}, 99)")).replace("true", "y").replace("false", "n")
 }
@@ -78,24 +78,24 @@ CREATE TABLE later (id serial); CREATE TABLE "sche ma".later (id int); CREATE SC
 #[test]
 fn what_is_granted_and_revoked_is_what_postgresql_goes_by() {
     first();
-    let node = Booted::copy("users-database_vm");
+    let node = TestNode::copy("users-database_vm");
     let project = Project::toy(&[("node", &node)], &role(""));
-    project.settles(&role(""));
+    project.converges(&role(""));
     psql(&node, "'sh op'", TABLES);
     let all = role(&privileges("present"));
-    project.settles(&all);
+    project.converges(&all);
     psql(&node, "'sh op'", LATER);
     assert_eq!(says(&node, &GRANTED), "y".repeat(14) + "n");
     assert_eq!(says(&node, &NEVER), "n".repeat(8));
     // New objects of a schema, all of which were meant; then only what is missing is granted again, and named.
     let fresh = ["toy/Privilege 3".to_owned(), "toy/Privilege 4".to_owned()];
-    assert_eq!(project.settles(&all).ids("node", "changed"), fresh.into());
+    assert_eq!(project.converges(&all).ids("node", "changed"), fresh.into());
     psql(&node, "'sh op'", "REVOKE INSERT ON sold FROM reader");
-    let deploy = project.settles(&all);
+    let deploy = project.converges(&all);
     assert_eq!(deploy.ids("node", "changed"), ["toy/Privilege 2".to_owned()].into());
     assert!(deploy.stdout.contains("INSERT on table sold to reader"), "{}", deploy.stdout);
 
-    project.settles(&role(&privileges("absent")));
+    project.converges(&role(&privileges("absent")));
     psql(&node, "'sh op'", "DROP TABLE later, \"sche ma\".later; DROP SCHEMA later");
     psql(&node, "'sh op'", LATER);
     // Everybody may look into `public`.
@@ -105,12 +105,12 @@ fn what_is_granted_and_revoked_is_what_postgresql_goes_by() {
     let one = |task: &str| role(&format!("  - {{name: One, postgresql_privs: {{database: \"sh op\", {task}}}}}\n"));
     let passes_on = "has_table_privilege('reader', 'goods', 'SELECT WITH GRANT OPTION')";
     for (option, wanted) in [("true", "y"), ("false", "n")] {
-        project.settles(&one(&format!("objs: goods, privs: SELECT, roles: reader, grant_option: {option}")));
+        project.converges(&one(&format!("objs: goods, privs: SELECT, roles: reader, grant_option: {option}")));
         assert_eq!(says(&node, &[passes_on, "has_table_privilege('reader', 'goods', 'SELECT')"]), format!("{wanted}y"));
     }
-    project.settles(&one("objs: goods, privs: SELECT, roles: PUBLIC"));
+    project.converges(&one("objs: goods, privs: SELECT, roles: PUBLIC"));
     assert_eq!(says(&node, &["has_table_privilege('o''d\"d', 'goods', 'SELECT')"]), "y");
-    project.settles(&one("objs: goods, privs: ALL, roles: [PUBLIC, reader, nobody], state: absent"));
+    project.converges(&one("objs: goods, privs: ALL, roles: [PUBLIC, reader, nobody], state: absent"));
     assert_eq!(says(&node, &["has_table_privilege('o''d\"d', 'goods', 'SELECT')"]), "n");
     for (task, words) in [
         ("objs: nothing, privs: SELECT, roles: reader", "table `public.nothing`"),
@@ -126,10 +126,10 @@ fn what_is_granted_and_revoked_is_what_postgresql_goes_by() {
     let member =
         |of: &str| format!("description: t\ntasks:\n  - {{name: Login, postgresql_user: {{name: reader, member_of: {of}}}}}\n");
     let is = ["pg_has_role('reader', 'shopkeeper', 'MEMBER')", "pg_has_role('reader', 'pg_monitor', 'MEMBER')"];
-    project.settles(&member("[shopkeeper, pg_monitor]"));
+    project.converges(&member("[shopkeeper, pg_monitor]"));
     assert_eq!(says(&node, &is), "yy");
-    project.settles(&member("[pg_monitor]"));
+    project.converges(&member("[pg_monitor]"));
     assert_eq!(says(&node, &is), "ny");
-    project.settles(&member("[]"));
+    project.converges(&member("[]"));
     assert_eq!(says(&node, &is), "nn");
 }

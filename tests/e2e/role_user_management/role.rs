@@ -5,7 +5,7 @@ use super::{
     matrix::{NO_RULE, NOTHING, YES, strays},
     pair, psql,
 };
-use crate::harness::{Booted, Dug, Project};
+use crate::harness::{PostgresTunnel, Project, TestNode};
 
 #[test]
 fn from_two_bare_nodes_to_a_backend_that_could_start() {
@@ -24,7 +24,7 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
     for (node, database) in [(&pair.slm, "slm"), (&pair.slm, "slm_users"), (&pair.database_vm, "autobot_users")] {
         assert_eq!(psql(node, database, tables), "0", "{database} is for the backend to fill");
     }
-    let keys = |node: &Booted, file: &str| node.sh(&format!("cut -d= -f1 /etc/autobot/{file}"));
+    let keys = |node: &TestNode, file: &str| node.sh(&format!("cut -d= -f1 /etc/autobot/{file}"));
     assert_eq!(keys(&pair.database_vm, "database-secrets.env"), "DB_PASSWORD\nAUTOBOT_APP_PASSWORD");
     assert_eq!(keys(&pair.slm, "slm-secrets.env"), "SLM_APP_PASSWORD");
     for (node, path, wanted) in [
@@ -111,7 +111,7 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
 #[test]
 fn beside_the_roles_of_either_node_nothing_is_lost_and_nothing_shared() {
     first();
-    let (database_vm, slm) = (Booted::converged(), Booted::copy("users-slm"));
+    let (database_vm, slm) = (TestNode::converged(), TestNode::copy("users-slm"));
     let password = Pair::secret(&database_vm, "database-secrets.env", "DB_PASSWORD");
     let hosts = [
         ("database_vm", &database_vm, "autobot_roles: [redis, user_management_db]"),
@@ -124,7 +124,7 @@ fn beside_the_roles_of_either_node_nothing_is_lost_and_nothing_shared() {
     assert_eq!(pair.owner_password(), password);
     let keys = pair.slm.sh("grep -o '^[A-Z_]*=' /etc/autobot/slm-secrets.env | tr -d '\\n'");
     assert!(keys.contains("SLM_APP_PASSWORD=") && keys.contains("DB_PASSWORD="), "{keys}");
-    let rules = |node: &Booted| node.sh("grep -v '^# Written' /etc/postgresql/15/main/pg_hba.conf");
+    let rules = |node: &TestNode| node.sh("grep -v '^# Written' /etc/postgresql/15/main/pg_hba.conf");
     let address = pair.slm.address.to_string();
     insta::assert_snapshot!(rules(&pair.database_vm).replace(&address, "SLM"), @r"
     local all postgres peer
@@ -149,7 +149,7 @@ fn beside_the_roles_of_either_node_nothing_is_lost_and_nothing_shared() {
     # autobot-provision: end user-management-slm
     ");
 
-    let (database_vm, node) = (Dug::to(&pair.database_vm), Dug::to(&pair.slm));
+    let (database_vm, node) = (PostgresTunnel::open(&pair.database_vm), PostgresTunnel::open(&pair.slm));
     let slm_password = Pair::secret(&pair.slm, "slm-secrets.env", "DB_PASSWORD");
     assert_eq!(strays(&database_vm, &[("autobot_users", &password, "autobot_users", YES)]), NOTHING);
     let on_slm = [

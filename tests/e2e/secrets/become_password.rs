@@ -12,7 +12,7 @@ use super::{
     put,
     search::{Needles, Sampler},
 };
-use crate::harness::{Booted, Project, Ran, eventually};
+use crate::harness::{Project, RunResult, TestNode, eventually};
 
 const INLINE: &str = include_str!("../../../src/vault/fixture/inline");
 /// What [`INLINE`] holds.
@@ -33,8 +33,8 @@ health:
 "#;
 
 /// A node whose operator types a password for sudo.
-fn node_with(password: &str) -> Booted {
-    let node = Booted::bare();
+fn node_with(password: &str) -> TestNode {
+    let node = TestNode::bare();
     put(&node, "root/new", format!("autobot:{password}\n"), 0o600);
     node.sh("chpasswd </root/new; rm /root/new; echo 'autobot ALL=(ALL) ALL' >/etc/sudoers.d/autobot; visudo -c");
     node
@@ -50,14 +50,14 @@ fn private(project: &Project, path: &str, content: &str) {
 }
 
 /// Runs the program with all that it can tell.
-fn run(project: &Project, arguments: &[&str]) -> Ran {
+fn run(project: &Project, arguments: &[&str]) -> RunResult {
     let mut command = project.command(arguments);
-    Ran::new(arguments, &command.env("AUTOBOT_PROVISION_LOG", "trace").output().unwrap())
+    RunResult::new(arguments, &command.env("AUTOBOT_PROVISION_LOG", "trace").output().unwrap())
 }
 
 #[test]
 fn each_host_gets_its_own_vaulted_password_which_is_found_nowhere_else() {
-    let (a, b, free) = (node_with(ONE), node_with(OTHER), Booted::bare());
+    let (a, b, free) = (node_with(ONE), node_with(OTHER), TestNode::bare());
     let project = Project::toy(&[("a", &a), ("b", &b), ("free", &free)], TOY);
     project.write("inventory/host_vars/a.yml", &format!("ansible_become_password: {}\n", encrypted(INLINE)));
     let template = format!("vault_become: {}\nansible_become_pass: \"{{{{ vault_become }}}}\"\n", encrypted(BLOCK));
@@ -197,7 +197,7 @@ fn what_sudoers_says_decides_and_every_refusal_has_its_line() {
     let with = ["deploy", "--become-password-file", "pw"];
     let sudoers = |text: &str| node.sh(&format!("printf '%s\\n' {text} >/etc/sudoers.d/autobot; visudo -cq"));
     let mut told = String::new();
-    let mut tell = |name: &str, ran: &Ran| {
+    let mut tell = |name: &str, ran: &RunResult| {
         ran.assert_code(3);
         let text = ran.said().replace(&node.address.to_string(), "ADDRESS").replace(&format!("on {}.", node.name), "on NODE.");
         let (text, _) = text.split_once("\n\n").unwrap_or_else(|| panic!("no summary: {}", ran.said()));

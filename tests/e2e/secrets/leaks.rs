@@ -12,7 +12,7 @@ use super::{
     search::{Needles, Sampler, Seen},
     value,
 };
-use crate::harness::{Booted, Project, Ran, eventually};
+use crate::harness::{Project, RunResult, TestNode, eventually};
 
 const REDIS: &str = "Can4ry+redis/%41=&?@:one";
 const ROTATED: &str = "Can4ry+redis/%42=&?@:two";
@@ -21,16 +21,16 @@ const OLD: &str = "0ldP4ssw0rd+before=";
 const OTHERS: &str = "0therPe0plesSecret/";
 
 /// Runs the program with a directory of its own for temporary files.
-fn run(project: &Project, arguments: &[&str]) -> Ran {
+fn run(project: &Project, arguments: &[&str]) -> RunResult {
     fs::create_dir_all(project.path("tmp")).unwrap();
-    Ran::new(
+    RunResult::new(
         arguments,
         &project.command(arguments).env("TMPDIR", project.path("tmp")).env("AUTOBOT_PROVISION_LOG", "trace").output().unwrap(),
     )
 }
 
 /// The sampler sees what it is there to see: processes here and on the node, by argument and by environment.
-fn assert_sampler_sees(sampler: &Sampler, node: &Booted) {
+fn assert_sampler_sees(sampler: &Sampler, node: &TestNode) {
     let mut here = Command::new("sh");
     here.args(["-c", "read x", "c0ntrol-argument-here"]).env("X", "c0ntrol-environ-here");
     let mut child = here.stdin(Stdio::piped()).spawn().unwrap();
@@ -54,7 +54,7 @@ fn assert_sampler_sees(sampler: &Sampler, node: &Booted) {
 
 #[test]
 fn the_secrets_of_role_redis_are_in_their_two_files_and_nowhere_else() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let file = put(&node, FILE, format!("# mine\nOTHERS={OTHERS}\n\nREDIS_PASSWORD={REDIS}\n# end\n"), 0o600);
     put(&node, "etc/autobot/redis.conf", format!("port 6379\nrequirepass {OLD}\nmasterauth {OLD}\n{OLD}\n"), 0o600);
@@ -161,7 +161,7 @@ tasks:
 
 #[test]
 fn a_failure_that_shows_a_file_or_an_input_does_not_show_the_secret() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TELLTALE);
     project.write("templates/toy/kept.tera", "user: u\npassword: {{ secrets.TOKEN }}\n");
     put(&node, "etc/app/secrets.env", format!("TOKEN={REDIS}\n"), 0o600);
@@ -200,7 +200,7 @@ fn a_failure_that_shows_a_file_or_an_input_does_not_show_the_secret() {
 
 #[test]
 fn a_secret_where_none_may_be_stops_the_run_before_any_connection() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let role = |task: &str| format!("secrets:\n  TOKEN: {{file: /etc/app/secrets.env}}\ntasks:\n  - {task}\n");
     for task in [
         "{name: \"A {{ secrets.TOKEN }}\", file: {path: /a, state: touch}}",

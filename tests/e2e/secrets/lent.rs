@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use super::{got, put, search::Needles, value};
-use crate::harness::{Booted, Project, Ran};
+use crate::harness::{Project, RunResult, TestNode};
 
 const ROLE: &str = r#"
 defaults: {keeper: writer}
@@ -35,20 +35,20 @@ health:
 "#;
 
 struct Two {
-    writer: Booted,
-    reader: Booted,
+    writer: TestNode,
+    reader: TestNode,
     project: Project,
 }
 
 /// The reader comes first in the inventory; only the writer's variables say where the file is.
 fn two() -> Two {
-    let (writer, reader) = (Booted::bare(), Booted::bare());
+    let (writer, reader) = (TestNode::bare(), TestNode::bare());
     let project = Project::toy(&[("reader", &reader), ("writer", &writer)], ROLE);
     project.write("host_vars/writer.yml", "secrets_file: /etc/kept/here.env\n");
     Two { writer, reader, project }
 }
 
-fn has(node: &Booted, path: &str) -> bool {
+fn has(node: &TestNode, path: &str) -> bool {
     node.root.join(path).exists()
 }
 
@@ -122,7 +122,7 @@ fn a_reader_alone_reads_from_where_the_secret_lives_and_leaves_no_trace_of_it() 
         fs::create_dir_all(two.project.path("tmp")).unwrap();
         let mut command: Command = two.project.command(arguments);
         command.env("TMPDIR", two.project.path("tmp")).env("AUTOBOT_PROVISION_LOG", "trace");
-        Ran::new(arguments, &command.output().unwrap())
+        RunResult::new(arguments, &command.output().unwrap())
     };
     let runs = [
         run(&["deploy", "--limit", "reader", "--check", "--diff", "-vvv"]),
@@ -187,7 +187,7 @@ fn a_value_from_outside_reaches_the_reader_once_the_writer_has_it() {
         .write("host_vars/writer.yml", "secrets_file: /etc/kept/here.env\nautobot_secrets: {APP_PASSWORD: {env: APP_PW}}\n");
     let run = |password: &str, arguments: &[&str]| {
         let arguments = [arguments, &["--output", "json"]].concat();
-        Ran::new(&arguments, &two.project.command(&arguments).env("APP_PW", password).output().unwrap())
+        RunResult::new(&arguments, &two.project.command(&arguments).env("APP_PW", password).output().unwrap())
     };
     run("0utside-password-one", &["deploy"]).assert_code(0);
     assert_eq!(got(&two.reader, "root/there"), "URL=db://app:0utside-password-one@writer\n");

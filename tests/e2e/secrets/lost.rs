@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs};
 
 use super::{FILE, got, put};
-use crate::harness::{Booted, Project, Task};
+use crate::harness::{Project, Task, TestNode};
 
 /// Logs in to Redis and PostgreSQL with the passwords of `/root/saved.env`, and lists what is newer than `/root/stamp`.
 const UNTOUCHED: &str = r#"
@@ -26,7 +26,7 @@ fn failure(project: &Project, arguments: &[&str]) -> Task {
 
 /// Check and deploy fail alike and touch nothing. What they say.
 #[track_caller]
-fn refused(node: &Booted, project: &Project) -> String {
+fn refused(node: &TestNode, project: &Project) -> String {
     node.sh("touch /root/stamp");
     let check = failure(project, &["deploy", "--check"]);
     let deploy = failure(project, &["deploy"]);
@@ -37,7 +37,7 @@ fn refused(node: &Booted, project: &Project) -> String {
 
 #[test]
 fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let file = node.root.join(FILE);
     let saved = got(&node, FILE);

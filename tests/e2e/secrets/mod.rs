@@ -10,13 +10,13 @@ pub mod search;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use crate::harness::Booted;
+use crate::harness::TestNode;
 
 /// Where the shipped role keeps its secrets.
 const FILE: &str = "etc/autobot/database-secrets.env";
 
 /// Writes a file on the node's disk from outside, so that its content is in no process's arguments.
-fn put(node: &Booted, path: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
+fn put(node: &TestNode, path: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
     let path = node.root.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, content).unwrap();
@@ -25,7 +25,7 @@ fn put(node: &Booted, path: &str, content: impl AsRef<[u8]>, mode: u32) -> PathB
 }
 
 /// A file of the node's disk.
-fn got(node: &Booted, path: &str) -> String {
+fn got(node: &TestNode, path: &str) -> String {
     fs::read_to_string(node.root.join(path)).unwrap()
 }
 

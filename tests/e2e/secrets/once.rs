@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{got, put, value};
-use crate::harness::{Booted, Project, Ran, eventually};
+use crate::harness::{Project, RunResult, TestNode, eventually};
 
 const TOY: &str = r#"
 secrets:
@@ -25,7 +25,7 @@ tasks:
 
 #[test]
 fn twenty_deploys_at_once_make_one_password() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     // So many logins at once sshd would drop by chance.
     put(&node, "etc/ssh/sshd_config.d/many.conf", "MaxStartups 100\n", 0o600);
     node.sh("systemctl restart ssh; sshd -T | grep -q '^maxstartups 100:'");
@@ -33,7 +33,8 @@ fn twenty_deploys_at_once_make_one_password() {
     let project = Project::toy(&[("n", &node)], TOY);
     let arguments = ["deploy", "--wait", "2m", "--output", "json"];
     let children: Vec<_> = (0..20).map(|_| project.spawn(&arguments)).collect();
-    let runs: Vec<Ran> = children.into_iter().map(|child| Ran::new(&arguments, &child.wait_with_output().unwrap())).collect();
+    let runs: Vec<RunResult> =
+        children.into_iter().map(|child| RunResult::new(&arguments, &child.wait_with_output().unwrap())).collect();
     for run in &runs {
         run.assert_code(0);
     }
@@ -49,17 +50,17 @@ fn twenty_deploys_at_once_make_one_password() {
 
 #[test]
 fn runs_that_do_not_wait_report_that_the_node_is_held_and_generate_nothing() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], SLOW);
     let first = project.spawn(&["deploy", "--output", "json"]);
     eventually("the first run is at work", 30, || node.root.join("root/begun").exists());
     let before = got(&node, "root/secrets.env");
     let others: Vec<_> = (0..5).map(|_| project.spawn(&["deploy", "--output", "json"])).collect();
     for other in others {
-        Ran::new(&["deploy"], &other.wait_with_output().unwrap()).assert_code(5);
+        RunResult::new(&["deploy"], &other.wait_with_output().unwrap()).assert_code(5);
     }
     fs::write(node.root.join("root/go"), "").unwrap();
-    Ran::new(&["deploy"], &first.wait_with_output().unwrap()).assert_code(0);
+    RunResult::new(&["deploy"], &first.wait_with_output().unwrap()).assert_code(0);
     assert_eq!(got(&node, "root/secrets.env"), before);
     assert_eq!(got(&node, "root/token"), format!("{}\n", value(&before, "TOKEN")));
 }
@@ -78,7 +79,7 @@ tasks:
 
 #[test]
 fn a_secret_that_an_earlier_task_has_made_meanwhile_is_kept() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], PROVIDED);
     let deploy = project.json(&["deploy"]);
     deploy.assert_code(0);
@@ -97,9 +98,9 @@ tasks:
 
 #[test]
 fn the_directory_that_a_secret_brings_is_there_for_its_first_user() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], BESIDE);
-    project.settles(BESIDE);
+    project.converges(BESIDE);
     let made = got(&node, "etc/app/private/secrets.env");
     assert_eq!(got(&node, "etc/app/token"), format!("{}\n", value(&made, "TOKEN")));
     // What it does not bring is missing, and no secret is made in vain.

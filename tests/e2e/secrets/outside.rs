@@ -13,7 +13,7 @@ use super::{
     search::{Needles, Sampler},
     value,
 };
-use crate::harness::{Booted, Project, Ran, eventually};
+use crate::harness::{Project, RunResult, TestNode, eventually};
 
 const VAULTED: &str = "sn0wman-☃-value";
 const VAULTED_INLINE: &str = include_str!("../../../src/vault/fixture/inline");
@@ -54,12 +54,12 @@ fn declare(project: &Project, encrypted: &str) {
 }
 
 /// Runs the program with a value in its environment and the vault's password in a file.
-fn run(project: &Project, by_env: &str, arguments: &[&str]) -> Ran {
+fn run(project: &Project, by_env: &str, arguments: &[&str]) -> RunResult {
     fs::create_dir_all(project.path("tmp")).unwrap();
     let mut command = project.command(arguments);
     command.env("E2E_BY_ENV", by_env).env("TMPDIR", project.path("tmp")).env("AUTOBOT_PROVISION_LOG", "trace");
     command.env("ANSIBLE_VAULT_PASSWORD_FILE", project.path("vault-password"));
-    Ran::new(arguments, &command.output().unwrap())
+    RunResult::new(arguments, &command.output().unwrap())
 }
 
 fn private(project: &Project, path: &str, content: &str) {
@@ -69,7 +69,7 @@ fn private(project: &Project, path: &str, content: &str) {
 
 #[test]
 fn values_from_every_source_reach_the_node_are_rotated_and_are_found_nowhere_else() {
-    let nodes = [Booted::bare(), Booted::bare()];
+    let nodes = [TestNode::bare(), TestNode::bare()];
     let project = Project::toy(&[("a", &nodes[0]), ("b", &nodes[1])], TOY);
     declare(&project, VAULTED_INLINE);
     project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);
@@ -91,13 +91,13 @@ fn values_from_every_source_reach_the_node_are_rotated_and_are_found_nowhere_els
     let all = ["Use them", "Use what is encrypted", "Use nothing"].map(|name| format!("toy/{name}"));
     let secrets = ["BY_ENV", "BY_FILE", "BY_COMMAND", "BY_VAULT"].map(|name| format!("toy/secret {name}"));
     for host in ["a", "b"] {
-        let place = (host == "b").then(|| "toy/Make a place".to_owned());
-        let expected: BTreeSet<String> = all.iter().chain(&secrets).cloned().chain(place).collect();
+        let span = (host == "b").then(|| "toy/Make a place".to_owned());
+        let expected: BTreeSet<String> = all.iter().chain(&secrets).cloned().chain(span).collect();
         assert_eq!(check.ids(host, "changed"), expected);
         assert_eq!(deploy.ids(host, "changed"), expected);
         assert_eq!(deploy.host(host)["unpredicted"], serde_json::json!([]));
     }
-    let summary = |ran: &Ran, host: &str, id: &str| ran.tasks(host).into_iter().find(|task| task.id == id).unwrap().summary;
+    let summary = |ran: &RunResult, host: &str, id: &str| ran.tasks(host).into_iter().find(|task| task.id == id).unwrap().summary;
     assert_eq!(summary(&check, "a", "toy/secret BY_FILE"), "replace, in /etc/app/secrets.env");
     assert_eq!(summary(&check, "b", "toy/secret BY_FILE"), "write, into /etc/app/secrets.env");
     // Line by line: what is ours is put in its place, all else stays; quoted where readers need it.
@@ -169,7 +169,7 @@ fn values_from_every_source_reach_the_node_are_rotated_and_are_found_nowhere_els
 
 #[test]
 fn what_cannot_be_fetched_stops_the_run_before_any_connection() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     declare(&project, VAULTED_INLINE);
     project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);
@@ -217,13 +217,13 @@ fn what_cannot_be_fetched_stops_the_run_before_any_connection() {
 
 #[test]
 fn a_new_password_outside_is_a_new_password_of_redis_and_postgresql() {
-    let node = Booted::converged();
+    let node = TestNode::converged();
     let project = Project::shipped(&[("database_vm", &node, "")]);
     let with = |redis: &str, arguments: &[&str]| {
         let sources =
             r#"{"autobot_secrets": {"REDIS_PASSWORD": {"env": "E2E_REDIS"}, "DB_PASSWORD": {"command": ["cat", "db.pw"]}}}"#;
         let arguments = [arguments, &["-e", sources]].concat();
-        Ran::new(&arguments, &project.command(&arguments).env("E2E_REDIS", redis).output().unwrap())
+        RunResult::new(&arguments, &project.command(&arguments).env("E2E_REDIS", redis).output().unwrap())
     };
     private(&project, "db.pw", "Db-fr0m-outside\n");
     let check = with("Redis+fr0m+outside", &["deploy", "--check", "--output", "json"]);
@@ -254,7 +254,7 @@ fn a_new_password_outside_is_a_new_password_of_redis_and_postgresql() {
 
 #[test]
 fn the_vault_password_is_asked_for_on_a_terminal_and_does_not_show() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);
     let program = env!("CARGO_BIN_EXE_autobot-provision");
@@ -291,7 +291,7 @@ fn the_vault_password_is_asked_for_on_a_terminal_and_does_not_show() {
 
 #[test]
 fn vault_passwords_come_from_files_and_programs_named_on_the_command_line() {
-    let node = Booted::bare();
+    let node = TestNode::bare();
     let role = "tasks:\n  - {name: Say it, copy: {dest: /root/said, content: \"{{ labelled }}|{{ vault_redis_password }}\"}}\n";
     let project = Project::toy(&[("n", &node)], role);
     project.write("inventory/group_vars/all/vault.yml", VAULTED_FILE);

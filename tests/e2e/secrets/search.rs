@@ -18,7 +18,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose};
 
-use crate::harness::Booted;
+use crate::harness::TestNode;
 
 /// Every form in which a value could be written, with the name of the value.
 #[derive(Default)]
@@ -77,7 +77,7 @@ impl Needles {
     }
 
     /// The files in a node's memory file systems that hold one. The needles lie on the node's disk meanwhile.
-    pub fn files_in_memory(&self, node: &Booted) -> BTreeSet<String> {
+    pub fn files_in_memory(&self, node: &TestNode) -> BTreeSet<String> {
         let list = node.root.join("root/needles");
         fs::write(&list, self.lines()).unwrap();
         // Files go away while grep reads, which it counts as a failure. That it read is known from what is laid out for it.
@@ -125,7 +125,7 @@ impl Seen {
     }
 }
 
-type Look = Box<dyn FnMut(&Mutex<Seen>) + Send>;
+type PathQuery = Box<dyn FnMut(&Mutex<Seen>) + Send>;
 
 /// Looks at all processes, and at the modes of a directory's files, again and again.
 pub struct Sampler {
@@ -137,7 +137,7 @@ pub struct Sampler {
 impl Sampler {
     pub fn start(watched: PathBuf) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
-        let repeat = |mut look: Look| {
+        let repeat = |mut look: PathQuery| {
             let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use crate::{
     secret::holds_token,
-    source::{Diagnostic, Node, Place},
+    source::{Diagnostic, Node, Span},
 };
 
 use super::scope::{Failed, Scope, Secrets, any_text};
 
 /// Renders parameters and keeps secrets where they belong: in `allowed` parameters, passed on as they are.
-pub(super) fn secretive(
+pub(super) fn render_enforcing_secret_policy(
     scope: &Scope<'_>,
     node: &Node,
     kind: &str,
@@ -23,7 +23,7 @@ pub(super) fn secretive(
     for (key, value) in node.as_map().unwrap_or_default() {
         if !allowed.contains(&key.name.as_str()) && values.get(&key.name).is_some_and(|value| any_text(value, &holds_token)) {
             let title = format!("a secret cannot be used in `{}` of `{kind}`", key.name);
-            let diagnostic = Diagnostic::error(title).at(value.place.clone());
+            let diagnostic = Diagnostic::error(title).at(value.span.clone());
             return Err(scope.fail(match allowed {
                 [] => diagnostic.help("put it into the content of a file, and name the file here"),
                 some => diagnostic.help(format!("it may be in: {}", some.join(", "))),
@@ -55,12 +55,12 @@ fn only_passed_on(
     let other = |name: &str| others.as_ref().and_then(|others| others.get(name));
     let culprit =
         entries.filter(|(key, _)| !is_passed_on(values.get(&key.name), other(&key.name))).map(|(_, value)| value).next();
-    Err(scope.fail(not_passed_on(culprit.unwrap_or(node).place.clone())))
+    Err(scope.fail(secret_not_passed_unchanged(culprit.unwrap_or(node).span.clone())))
 }
 
-pub(super) fn not_passed_on(place: Place) -> Diagnostic {
+pub(super) fn secret_not_passed_unchanged(span: Span) -> Diagnostic {
     Diagnostic::error("a secret can only be written out: nothing may be made of its value, and nothing may depend on it")
-        .at(place)
+        .at(span)
         .help("`urlencode` is the only filter for secrets: their values are put in on the node")
 }
 
