@@ -87,6 +87,9 @@ tasks:
         block:
           - {name: "Second of {{ who }} and {{ kept }}", run: second, become_user: bob, when: is_on}
       - {name: Third, when: is_off, note: {path: /a}, become_user: root}
+  - when: is_off
+    block:
+      - {name: Fourth, note: {path: /a}, when: is_on}
   - {name: After, note: {path: "/{{ dir }}"}, when: first is defined}
 "#,
     );
@@ -95,11 +98,12 @@ tasks:
     app/First of outer: Toy("{"cmd":"first","become_user":"ann","environment":{"A":"outer","B":"outer"}}")
     app/Second of inner and outer: Toy("{"cmd":"second","become_user":"bob","environment":{"B":"outer","A":"inner"}}")
     app/Third: skipped, when `is_off` is false
+    app/Fourth: skipped, when `is_off` is false
     app/After: skipped, when `first is defined` is false
     "#);
     let plan = sample.load().unwrap();
     let tags: Vec<String> = plan.hosts[0].roles[0].steps.iter().map(|step| step.tags().collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(tags, ["app a", "app a b", "app a", "app"]);
+    assert_eq!(tags, ["app a", "app a b", "app a", "app", "app"]);
 }
 
 #[test]
