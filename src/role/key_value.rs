@@ -20,7 +20,7 @@ pub(super) fn as_map(kind: &Kind, text: &str) -> Option<String> {
     for word in &words {
         match pair(word) {
             Some((key, value)) if kind.free_form.is_empty() || OF_A_COMMAND.contains(&key.as_str()) => {
-                pairs.push((key, unquoted(&value)))
+                pairs.push((key, unquoted(&value)));
             }
             Some(_) | None => line.push(word.as_str()),
         }

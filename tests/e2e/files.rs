@@ -305,7 +305,7 @@ handlers:
   - name: read units
     ansible.builtin.systemd: {daemon_reload: true}
   - name: restart toy
-    service: {name: toy, state: restarted, daemon_reload: true}
+    service: {name: toy.service, state: restarted, daemon_reload: true}
 "#;
     project.converges(text);
     assert_eq!(node.sh("cat /srv/said; ls /srv"), "a 'b' $(touch /srv/pwned) \"c\"kept\nsaid\ntree");

@@ -1,5 +1,7 @@
 //! What an Ansible user writes: loads as written where it means the same, else says what to write.
 
+use std::fmt::Write as _;
+
 use super::Sample;
 use crate::{
     plan::World,
@@ -34,7 +36,7 @@ fn long_names_and_ansibles_other_names_load_as_written() {
 #[test]
 fn handlers_load_as_written_too() {
     let sample = Sample::role(
-        r#"
+        r"
 tasks:
   - name: A
     note: {path: /a}
@@ -47,7 +49,7 @@ handlers:
     service: {name: redis, state: restarted, daemon_reload: yes}
   - name: run
     shell: redis-cli config rewrite
-"#,
+",
     );
     let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
     let handlers: Vec<String> = plan.hosts[0].roles[0]
@@ -85,6 +87,9 @@ tasks:
         block:
           - {name: "Second of {{ who }} and {{ kept }}", run: second, become_user: bob, when: is_on}
       - {name: Third, when: is_off, note: {path: /a}, become_user: root}
+  - when: is_off
+    block:
+      - {name: Fourth, note: {path: /a}, when: is_on}
   - {name: After, note: {path: "/{{ dir }}"}, when: first is defined}
 "#,
     );
@@ -93,11 +98,12 @@ tasks:
     app/First of outer: Toy("{"cmd":"first","become_user":"ann","environment":{"A":"outer","B":"outer"}}")
     app/Second of inner and outer: Toy("{"cmd":"second","become_user":"bob","environment":{"B":"outer","A":"inner"}}")
     app/Third: skipped, when `is_off` is false
+    app/Fourth: skipped, when `is_off` is false
     app/After: skipped, when `first is defined` is false
     "#);
     let plan = sample.load().unwrap();
     let tags: Vec<String> = plan.hosts[0].roles[0].steps.iter().map(|step| step.tags().collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(tags, ["app a", "app a b", "app a", "app"]);
+    assert_eq!(tags, ["app a", "app a b", "app a", "app", "app"]);
 }
 
 #[test]
@@ -300,7 +306,7 @@ fn role_with(word: &Word) -> String {
         sections[3].1 = "  - {name: act, command: \"true\"}\n".to_owned();
     }
     let sections = sections.iter().filter(|(_, body)| !body.is_empty());
-    own + &sections.map(|(name, body)| format!("{name}:\n{body}")).collect::<String>()
+    own + &sections.map(|(name, body)| format!("{name}:\n{body}")).collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -318,7 +324,7 @@ fn every_advice_that_shows_yaml_validates() {
         ]);
         let errors = sample.wrong();
         if !errors.is_empty() {
-            wrong.push_str(&format!("{}: {}\n{errors}\n", word.name, word.yaml));
+            let _ = writeln!(wrong, "{}: {}\n{errors}", word.name, word.yaml);
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
