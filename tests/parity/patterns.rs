@@ -195,7 +195,7 @@ fn a_file_of_patterns_selects_what_it_does_in_ansible() {
             if let Ok(hosts) = &mut ours {
                 hosts.sort_by_key(|host| inventory.hosts_in_group("all").iter().position(|known| known == host));
             }
-            // A file without a pattern limits nothing in Ansible.
+            // In Ansible, a file without patterns sets no limit.
             if *text == "\n" && pattern.starts_with('@') && !pattern.contains(',') {
                 assert!(ours.is_err());
                 continue;
@@ -217,13 +217,13 @@ fn the_programs_list_the_same_hosts() {
     write("inventory/hosts.yml", "web: {hosts: {web1: , web2: , web3: }}\ndb: {hosts: {db1: , web3: }}\n");
     write("roles/toy/role.yml", "tasks:\n  - {name: Say it, copy: {content: hello, dest: /etc/hello}}\n");
     for pattern in ["web:db", "db,web", "all:!web", "web[-1]", "db[0]", "web[1:2],db1", "~.*1", "*b?"] {
-        // The order is the pattern's.
+        // The pattern determines the order.
         let theirs = ansible::command("ansible")
             .args([pattern, "--list-hosts", "-i", "inventory/hosts.yml"])
             .current_dir(directory.path())
             .output()
             .unwrap();
-        // Should it ever become a deploy, it ends at a port where nobody listens.
+        // If this ever became a deploy, it would fail at a port on which no server listens.
         let nowhere = ["-e", "ansible_host=127.0.0.1", "-e", "ansible_port=1"];
         let ours = Command::new(env!("CARGO_BIN_EXE_autobot-provision"))
             .args(["deploy", "--role", "toy", "--list-hosts", "--limit", pattern])
@@ -241,7 +241,7 @@ fn the_programs_list_the_same_hosts() {
 }
 
 #[test]
-fn every_inventory_of_the_strategy_can_be_loaded() {
+fn every_generated_inventory_can_be_loaded() {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(50) });
     let run = runner.run(&inventory(), |text| {
         let directory = tempfile::tempdir().unwrap();
