@@ -42,8 +42,7 @@ const MEANT: &[(&str, &str)] = &[
     ("help redis cleanup", "redis cleanup --help"),
     ("redis help info", "redis info --help"),
     ("version", "--version"),
-    // As soon as these are there:
-    // ("deploy -K --list-hosts", "deploy --ask-become-pass --list-hosts"),
+    ("deploy -K --list-hosts", "deploy --ask-become-pass --list-hosts"),
     // ("ansible-doc file", "doc file"),
 ];
 

@@ -59,7 +59,7 @@ handlers:
         .collect();
     insta::assert_snapshot!(handlers.join("\n"), @r#"
     Command("systemctl daemon-reload")
-    Restart("redis")
+    Restart("redis.service")
     Command("redis-cli config rewrite")
     "#);
 }
@@ -218,7 +218,7 @@ fn files_of_ansible_are_told_from_roles() {
         Sample::role("- name: A\n  debug: {msg: x}\n").wrong(),
         Sample::role("hosts: all\nvars: {a: 1}\ndependencies: [x]\ntasks: []\nwhat: 1\n").wrong(),
         Sample::role("tasks: []\nhandlers:\n  - {name: a, systemd: {name: x, state: started, enabled: true}, when: x}\n  - {name: b, file: {path: /a}}\n").wrong(),
-    ].join("\n\n"), @r#"
+    ].join("\n\n"), @"
     roles/app/role.yml:1:3: this is a list of plays, where a role is wanted [put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; which hosts have the role stands in the inventory, in `autobot_roles`]
 
     roles/app/role.yml:1:3: this is a list of tasks, where a role is wanted [put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`]
@@ -226,14 +226,14 @@ fn files_of_ansible_are_told_from_roles() {
     roles/app/role.yml:1:1: unknown key of a role: `hosts` [a role has no plays: hosts and their roles stand in the inventory, in `autobot_roles`]
     roles/app/role.yml:2:1: unknown key of a role: `vars` [declare variables under `defaults:`: `app_port: {type: port, default: 8080}`]
     roles/app/role.yml:3:1: unknown key of a role: `dependencies` [name the roles that come before this one: `requires: [base]`]
-    roles/app/role.yml:5:1: unknown key of a role: `what` [known here: description, requires, tags, defaults, secrets, tasks, handlers, health]
+    roles/app/role.yml:5:1: unknown key of a role: `what` [known here: description, was, requires, tags, defaults, secrets, tasks, handlers, health]
 
     roles/app/role.yml:3:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: say it in a task]
     roles/app/role.yml:3:50: unknown key of a handler's `systemd`: `enabled` [say `enabled` in a task: `systemd: {name: …, enabled: …}`]
     roles/app/role.yml:3:66: unknown key of a handler: `when` [put the condition on the tasks that notify the handler]
     roles/app/role.yml:4:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
     roles/app/role.yml:4:15: a handler cannot be a `file` [make it a task; a handler restarts or reloads a unit, or runs a command]
-    "#);
+    ");
 }
 
 #[test]

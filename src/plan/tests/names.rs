@@ -29,7 +29,7 @@ fn a_handlers_unit_has_its_full_name() {
         assert_eq!(handler("reloaded", unit), format!("Reload({full:?})"));
     }
     insta::assert_snapshot!(handler("restarted", "app@"), @"roles/app/role.yml:5:32: `app@.service` is a template; name an instance of it, such as `app@main.service`");
-    insta::assert_snapshot!(handler("restarted", "\"{{ unit }} x\""), @"roles/app/role.yml:5:32: `redis-server x` is not the name of a unit");
+    insta::assert_snapshot!(handler("restarted", "\"{{ unit }} x\""), @"roles/app/role.yml:5:32: `redis-server x` is not a valid unit name");
 }
 
 const INVENTORY: &str = "all:

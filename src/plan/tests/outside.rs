@@ -320,14 +320,14 @@ fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
     ];
     let told: Vec<String> = vars.iter().map(|vars| for_sudo(vars)).collect();
     assert!(!told.concat().contains("hunter2") && !told.concat().contains("12345678"));
-    insta::assert_snapshot!(told.join("\n"), @r#"
+    insta::assert_snapshot!(told.join("\n"), @"
     none
     none
     Ansible Vault at inventory/group_vars/all/vars.yml:8:26
     Ansible Vault at inventory/group_vars/all/vars.yml:9:3
-    the variable `BECOME` of the environment at inventory/group_vars/all/vars.yml:8:26
+    the environment variable `BECOME` at inventory/group_vars/all/vars.yml:8:26
     the command `pass` at inventory/group_vars/all/vars.yml:8:22
-    the variable `TWO` of the environment at inventory/group_vars/all/vars.yml:9:20
+    the environment variable `TWO` at inventory/group_vars/all/vars.yml:9:20
     none
     inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
     inventory/group_vars/all/vars.yml:8:22: the password for sudo stands here in clear: `ansible_become_pass` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
@@ -335,7 +335,7 @@ fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
     inventory/group_vars/all/vars.yml:8:27: unknown source `envv` of the secret `ansible_become_password` [did you mean `env`?]
     inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     inventory/group_vars/all/vars.yml:8:30: undefined variable `nowhere` [declare it under `defaults:` of the role, or set it in the inventory]
-    "#);
+    ");
 }
 
 #[test]

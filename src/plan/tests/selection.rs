@@ -56,8 +56,8 @@ fn hosts_say_how_they_are_reached() {
     let plan = two().load().unwrap();
     let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    db: Connection { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, common_args: Some("-J jump"), local: false, become: true, become_password: None }
-    web: Connection { host: "web", port: None, user: None, key: None, common_args: None, local: false, become: false, become_password: None }
+    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, common_args: Some("-J jump"), local: false, become: true, become_password: None }
+    web: ConnectionVars { host: "web", port: None, user: None, key: None, common_args: None, local: false, become: false, become_password: None }
     "#);
 }
 
