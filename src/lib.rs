@@ -12,6 +12,7 @@ pub mod pg;
 pub mod plan;
 pub mod question;
 pub mod redis_ops;
+pub mod reference;
 pub mod report;
 pub mod resource;
 pub mod role;

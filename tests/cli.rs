@@ -11,6 +11,9 @@ use std::{
 use autobot_provision::inventory::{Inventory, InventorySource};
 use tempfile::TempDir;
 
+#[path = "cli/doc.rs"]
+mod doc;
+mod documents;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/listing.rs"]
@@ -71,6 +74,8 @@ fn every_command_has_its_help() {
         "validate",
         "health",
         "ping",
+        "doc",
+        "schema",
         "explain",
         "inventory",
         "inventory list",

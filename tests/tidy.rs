@@ -178,59 +178,6 @@ fn nothing_waits_to_be_filled_in() {
 }
 
 #[test]
-fn every_resource_is_documented_with_its_parameters() {
-    // Other names for the same thing, and what is there to be refused with a word of advice.
-    let aliases = [
-        ("apt", "pkg"),
-        ("assert", "msg"),
-        ("blockinfile", "dest destfile name content"),
-        ("file", "dest name"),
-        ("lineinfile", "dest destfile name value regex"),
-        ("postgresql_db", "db login_port"),
-        ("postgresql_privs", "db login_db role obj priv login_port"),
-        ("postgresql_user", "user login_port"),
-        ("systemd", "service unit daemon_reload"),
-        ("systemd_service", "service unit daemon_reload"),
-        ("ufw", "to_port protocol from src to dest if default"),
-        ("user", "user createhome"),
-        // Of the task, and documented there.
-        ("command", "become_user environment"),
-    ];
-    let text = fs::read_to_string(root().join("docs/ROLES.md")).unwrap();
-    let list = fs::read_to_string(root().join("src/resource/mod.rs")).unwrap();
-    let list = list.split("kinds! {\n").nth(1).unwrap().split('}').next().unwrap();
-    let mut missing = Vec::new();
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let row =
-            text.lines().find(|line| line.starts_with("| `") && line.split('|').nth(1).unwrap().contains(&format!("`{name}`")));
-        let Some(row) = row else { panic!("no row for `{name}` in docs/ROLES.md") };
-        let kind = autobot_provision::role::kind(name).unwrap();
-        let is_alias =
-            |word: &str| aliases.iter().any(|(kind, words)| *kind == name && words.split(' ').any(|alias| alias == word));
-        let parameters = kind.parameters.iter().filter(|parameter| !is_alias(parameter));
-        let documented = |parameter: &str| [":", "`"].iter().any(|end| row.contains(&format!("`{parameter}{end}")));
-        missing.extend(parameters.filter(|parameter| !documented(parameter)).map(|parameter| format!("{name} {parameter}")));
-    }
-    assert!(missing.is_empty(), "not in docs/ROLES.md: {}", missing.join(", "));
-}
-
-#[test]
-fn every_health_check_is_documented_with_its_parameters() {
-    let text = fs::read_to_string(root().join("docs/ROLES.md")).unwrap();
-    let checks = autobot_provision::health::CHECKS.iter().map(|kind| (kind.name, kind.parameters));
-    let exercises = autobot_provision::health::EXERCISES.iter().map(|kind| (kind.name, kind.parameters));
-    let mut missing = Vec::new();
-    for (name, parameters) in checks.chain(exercises) {
-        let row =
-            text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap_or_else(|| panic!("no row for `{name}`"));
-        // `db` is another name of `database`.
-        let lacks = |parameter: &&&str| **parameter != "db" && !row.contains(&format!("`{parameter}`"));
-        missing.extend(parameters.iter().filter(lacks).map(|parameter| format!("{name} {parameter}")));
-    }
-    assert!(missing.is_empty(), "not in docs/ROLES.md: {}", missing.join(", "));
-}
-
-#[test]
 fn every_test_is_run() {
     let script = fs::read_to_string(root().join("tests/run")).unwrap();
     let function = |name: &str| script.split(&format!("\n{name}() {{\n")).nth(1).unwrap().split("\n}\n").next().unwrap();

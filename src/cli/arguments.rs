@@ -43,6 +43,10 @@ pub(super) enum Command {
     Ping(Ping),
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),
+    /// Show what resources, health checks, roles and keywords there are, and how each is used
+    Doc(super::doc::Doc),
+    /// Show the JSON Schema of a role file, for editors
+    Schema(super::schema::Schema),
     /// Show hosts, groups and variables as the inventory gives them
     Inventory(Inventory),
     /// Look into the Redis of the nodes that have one, and clean up in it

@@ -6,24 +6,30 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exit(pub(super) u8);
 
-impl Exit {
-    /// Nothing to do, or all done.
-    pub(super) const DONE: Self = Self(0);
-    /// A task failed, or this program did.
-    pub(super) const FAILED: Self = Self(1);
-    /// Something changed or would, where `--detailed-exitcode` asks.
-    pub(super) const CHANGES: Self = Self(2);
-    /// A node was unreachable.
-    pub(super) const UNREACHABLE: Self = Self(3);
-    /// The project's files or the selections are wrong; nothing was contacted.
-    pub(super) const WRONG_FILES: Self = Self(4);
-    /// A node is held by another run.
-    pub(super) const HELD: Self = Self(5);
-    /// The command line is wrong (`EX_USAGE` of sysexits.h).
-    pub(super) const USAGE: Self = Self(64);
-    /// Interrupted (128 + SIGINT).
-    pub(super) const INTERRUPTED: Self = Self(130);
+/// Declares exit codes with what they mean.
+macro_rules! codes {
+    ($($name:ident = $code:literal $meaning:literal,)*) => {
+        impl Exit {
+            $(#[doc = $meaning] pub(super) const $name: Self = Self($code);)*
+        }
 
+        /// All of them with what they mean.
+        pub(super) const CODES: &[(u8, &str)] = &[$(($code, $meaning)),*];
+    };
+}
+
+codes! {
+    DONE = 0 "Nothing to do, or all done",
+    FAILED = 1 "A task failed, or this program did",
+    CHANGES = 2 "Something changed or would change, with `--detailed-exitcode`",
+    UNREACHABLE = 3 "A node was unreachable",
+    WRONG_FILES = 4 "The project's files or the selections are wrong; nothing was contacted",
+    HELD = 5 "A node is held by another run",
+    USAGE = 64 "The command line is wrong",
+    INTERRUPTED = 130 "Interrupted",
+}
+
+impl Exit {
     /// The one of both that a process ends with.
     pub(super) fn or(self, other: Self) -> Self {
         let order = [Self::DONE, Self::CHANGES, Self::HELD, Self::UNREACHABLE, Self::FAILED, Self::INTERRUPTED];

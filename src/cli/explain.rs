@@ -69,8 +69,7 @@ fn in_full(variable: &Variable) -> String {
         | ResolvedValue::Invalid(_) => format_value(variable),
     };
     let mut text = format!("{} = {value}{note}\n", title(variable));
-    let kind = variable.kind.map(VarType::word).filter(|word| !word.is_empty());
-    let about: Vec<&str> = kind.into_iter().chain(variable.help.as_deref()).collect();
+    let about: Vec<&str> = variable.takes.as_deref().into_iter().chain(variable.help.as_deref()).collect();
     if !about.is_empty() {
         let _ = writeln!(text, "    {}", about.join(": "));
     }
@@ -181,6 +180,9 @@ fn document(explained: &Explained) -> Value {
                 "name": variable.name,
                 "role": variable.role,
                 "type": variable.kind.map(VarType::word).filter(|word| !word.is_empty()),
+                "one_of": (!variable.limits.one_of.is_empty()).then_some(&variable.limits.one_of),
+                "min": variable.limits.min,
+                "max": variable.limits.max,
                 "help": variable.help,
                 "state": state,
                 "value": value,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod deploy;
+mod doc;
 mod exit;
 mod explain;
 mod health;
@@ -21,6 +22,7 @@ mod redis_progress;
 mod rehearse;
 mod running;
 mod runtime;
+mod schema;
 mod sudo;
 mod terminal;
 mod validate;
@@ -58,6 +60,8 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let project = arguments.project;
     match arguments.command {
         Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
+        Command::Doc(doc) => Ok(doc::run(project.as_deref(), &doc)),
+        Command::Schema(schema) => Ok(schema::run(&schema)),
         Command::Explain(explain) => Ok(explain::run(project.as_deref(), &explain)),
         Command::Health(health) => health::run(project.as_deref(), &health, verbose),
         Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),

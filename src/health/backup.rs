@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::{format_span, verdict};
 use crate::{
     question::{
@@ -11,29 +9,39 @@ use crate::{
         backup::{Backup, BackupInfo, BackupLocation, LastRun},
         unit::{Unit, full_name},
     },
-    resource::{Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode},
+    resource::{Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters},
     role::parse_duration,
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "backup",
+    about: "The timer runs, the last run did not fail, and the last verified backup is young enough",
+    example: "read:
+  backup:
+    status_file: /var/lib/autobot/redis-backup.json
+    directory: /var/backups/autobot/redis
+    timer: autobot-redis-backup.timer
+    max_age: 26h",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(BackupCheck::new(decode(parameters)?)?)),
-    parameters: &["status_file", "directory", "timer", "max_age"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
 /// The tolerated time by which a backup may be in the future, in seconds: the clock may be corrected while a backup ends.
 const CLOCK_SLACK: u64 = 300;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    status_file: RemotePath,
-    directory: RemotePath,
-    timer: String,
-    max_age: String,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// What the last run wrote about itself.
+        status_file: RemotePath,
+        /// Where the archives are.
+        directory: RemotePath,
+        /// The timer that starts it.
+        timer: String,
+        /// How old the last verified backup may be, by the node's clock: `26h`, `90m`.
+        max_age: String,
+    }
 }
 
 #[derive(Debug)]

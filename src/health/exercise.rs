@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use crate::{
     question::{Questions, Unanswered},
-    resource::{NodeState, ParamError},
+    resource::{NodeState, ParamError, Parameter, schema::secret_parameters},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
@@ -43,10 +43,26 @@ pub trait Exercise: Debug + Send + Sync {
 pub struct ExerciseKind {
     /// The word in a role file, such as `postgresql_login`.
     pub name: &'static str,
+    /// One line on what it does.
+    pub about: &'static str,
+    /// A health check's entry that shows how it is used: YAML.
+    pub example: &'static str,
     /// Makes the exercise from its rendered parameters (JSON; secrets are tokens within strings).
     pub decode: fn(serde_json::Value) -> Result<Box<dyn Exercise>, ParamError>,
-    /// The parameters' names, for did-you-mean.
-    pub parameters: &'static [&'static str],
+    /// Its parameters.
+    pub declared: fn() -> &'static [Parameter],
+}
+
+impl ExerciseKind {
+    /// The names of its parameters, with their aliases.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<&'static str> {
+        (self.declared)().iter().flat_map(Parameter::names).collect()
+    }
+
     /// The parameters that hold secrets.
-    pub secret_parameters: &'static [&'static str],
+    #[must_use]
+    pub fn secret_parameters(&self) -> Vec<&'static str> {
+        secret_parameters((self.declared)())
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -16,16 +15,18 @@ use crate::{
         Questions, Unanswered,
         unit::{self, Unit},
     },
-    resource::{NodeState, OneOrMany, ParamError, decode},
+    resource::{NodeState, OneOrMany, ParamError, decode, schema::parameters},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {
     name: "http",
+    about: "Asks for a page and looks at what comes",
+    example: r#"exercise:
+  http: {url: "http://127.0.0.1:8000/api/health", expect: {status: healthy}}"#,
     decode: |parameters| Ok(Box::new(Http::new(decode(parameters)?)?)),
-    parameters: &["url", "status_code", "expect", "skip_unless_unit"],
-    secret_parameters: &[],
+    declared: Parameters::declared,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -33,21 +34,18 @@ const NO_ANSWER: &str = "no server answers there: the connection was closed with
 /// The longest answer that is accepted, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    url: String,
-    #[serde(default = "ok")]
-    status_code: OneOrMany<u16>,
-    /// What the JSON must hold; what else is in it does not matter.
-    #[serde(default)]
-    expect: Map<String, Value>,
-    /// The unit that answers: where there is none, nobody is asked.
-    skip_unless_unit: Option<String>,
-}
-
-fn ok() -> OneOrMany<u16> {
-    OneOrMany(vec![200])
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The address, as seen from the node.
+        url: String,
+        /// The statuses that are fine.
+        status_code: OneOrMany<u16> = 200,
+        /// What the JSON must hold; what else is in it does not matter.
+        expect: Map<String, Value> = {},
+        /// The unit that answers: where there is none, nothing is asked.
+        skip_unless_unit: Option<String>,
+    }
 }
 
 /// A parsed `http://` URL.

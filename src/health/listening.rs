@@ -12,28 +12,37 @@ use crate::{
         port_owner::{Port, PortOwner},
         unit::full_name,
     },
-    resource::{Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob},
+    resource::{
+        Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob,
+        schema::{parameters, values, words},
+    },
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "listening",
+    about: "A port is open where it is declared and nowhere else, and belongs to its unit",
+    example: "read:
+  listening: {port: 6379, addresses: [loopback], unit: autobot-database-redis}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(ListeningCheck::new(decode(parameters)?)?)),
-    parameters: &["port", "addresses", "unit", "state"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    port: u16,
-    #[serde(default)]
-    addresses: OneOrMany<String>,
-    unit: Option<OneOrMany<String>>,
-    #[serde(default)]
-    state: State,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The TCP port.
+        port: u16,
+        /// Where it is open: `any`, `loopback`, or addresses as in `bind` and `listen_addresses`.
+        addresses: OneOrMany<String> = [],
+        /// The units that may listen there, by name or pattern.
+        unit: Option<OneOrMany<String>>,
+        /// `open`, or `closed`: nothing listens there.
+        state: State = "open",
+    }
 }
+
+words!(State);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -266,6 +275,8 @@ impl PortRange {
         (self.first..=self.last).contains(&port)
     }
 }
+
+values!(PortRange => Scalar("a port such as 9100, or a range such as 8000-8010"));
 
 impl<'de> Deserialize<'de> for PortRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -6,34 +6,32 @@ use serde_json::{Map, Value};
 
 use super::{verdict, with_warnings};
 use crate::{
-    pg::{self, Name},
+    pg::Name,
     question::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, typed},
     },
-    resource::{Files, Kind, NodeState, Resource, Verdict, decode},
+    resource::{Files, Kind, NodeState, Resource, Verdict, decode, schema::parameters},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "migrations",
+    about: "Says which migrations a database has; warns where tables are there and nothing notes a version",
+    example: "read:
+  migrations: {database: slm}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(decode::<Migrations>(parameters)?)),
-    parameters: &["database", "db", "port"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Migrations::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Migrations {
-    #[serde(alias = "db")]
-    database: Name,
-    #[serde(default = "usual_port")]
-    port: u16,
-}
-
-fn usual_port() -> u16 {
-    pg::PORT
+parameters! {
+    #[derive(Debug)]
+    struct Migrations {
+        /// The database.
+        database | db: Name,
+        /// The server's port.
+        port: u16 = 5432,
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,41 +4,36 @@ use serde::Deserialize;
 
 use super::verdict;
 use crate::{
-    pg::{self, Name},
+    pg::Name,
     question::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, typed},
     },
-    resource::{Files, Kind, NodeState, Resource, Verdict, decode},
+    resource::{Files, Kind, NodeState, Resource, Verdict, decode, schema::parameters},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "postgresql",
+    about: "The server takes writes, and a database is there",
+    example: "read:
+  postgresql: {database: slm, owner: slm_app}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(decode::<Postgresql>(parameters)?)),
-    parameters: &["database", "db", "owner", "encoding", "port"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Postgresql::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Postgresql {
-    #[serde(alias = "db")]
-    database: Name,
-    owner: Option<Name>,
-    #[serde(default = "utf8")]
-    encoding: String,
-    #[serde(default = "usual_port")]
-    port: u16,
-}
-
-fn utf8() -> String {
-    "UTF8".into()
-}
-
-fn usual_port() -> u16 {
-    pg::PORT
+parameters! {
+    #[derive(Debug)]
+    struct Postgresql {
+        /// The database.
+        database | db: Name,
+        /// The role that must own it.
+        owner: Option<Name>,
+        /// The encoding that it must have.
+        encoding: String = "UTF8",
+        /// The server's port.
+        port: u16 = 5432,
+    }
 }
 
 #[derive(Debug, Deserialize)]

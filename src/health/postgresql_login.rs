@@ -2,7 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use serde::Deserialize;
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
@@ -11,42 +10,39 @@ use tokio::time::timeout;
 
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
-    pg::{self, Name},
-    resource::decode,
+    pg::Name,
+    resource::{decode, schema::parameters},
     secret::{Sealed, SecretRef, SecretValues, generate},
     transport::{Running, Tunnel},
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {
     name: "postgresql_login",
+    about: "Logs in to PostgreSQL, and is refused with a wrong password",
+    example: r#"exercise:
+  postgresql_login: {database: slm, user: slm_app, password: "{{ secrets.DB_PASSWORD }}"}"#,
     decode: |parameters| Ok(Box::new(decode::<PostgresqlLogin>(parameters)?)),
-    parameters: &["host", "port", "database", "db", "user", "password"],
-    secret_parameters: &["password"],
+    declared: PostgresqlLogin::declared,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// SQLSTATE `invalid_password`.
 const INVALID_PASSWORD: &str = "28P01";
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PostgresqlLogin {
-    #[serde(default = "loopback")]
-    host: String,
-    #[serde(default = "usual_port")]
-    port: u16,
-    #[serde(alias = "db")]
-    database: Name,
-    user: Name,
-    password: Sealed,
-}
-
-fn loopback() -> String {
-    "127.0.0.1".into()
-}
-
-fn usual_port() -> u16 {
-    pg::PORT
+parameters! {
+    #[derive(Debug)]
+    struct PostgresqlLogin {
+        /// The server's address, as seen from the node.
+        host: String = "127.0.0.1",
+        /// The server's port.
+        port: u16 = 5432,
+        /// The database.
+        database | db: Name,
+        /// The role that logs in.
+        user: Name,
+        /// Its password.
+        password: Sealed,
+    }
 }
 
 impl Exercise for PostgresqlLogin {

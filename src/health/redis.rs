@@ -2,59 +2,54 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
-
 use super::{format_span, redis_conf, verdict};
 use crate::{
     question::{
         Questions, Unanswered,
         redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
     },
-    resource::{Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode},
+    resource::{Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "redis",
+    about: "Redis takes the password and nobody without it, runs what its file says, and saves without failures",
+    example: "read:
+  redis:
+    socket: /run/redis/redis.sock
+    password_file: /etc/autobot/redis.env
+    password_key: REDIS_PASSWORD",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(RedisCheck::new(decode(parameters)?)?)),
-    parameters: &[
-        "socket",
-        "host",
-        "port",
-        "cli",
-        "password_file",
-        "password_key",
-        "anonymous_refused",
-        "modules",
-        "config_file",
-        "persistence",
-        "exe",
-    ],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    socket: Option<RemotePath>,
-    host: Option<String>,
-    port: Option<u16>,
-    cli: Option<RemotePath>,
-    password_file: RemotePath,
-    password_key: String,
-    #[serde(default = "yes")]
-    anonymous_refused: Flag,
-    #[serde(default)]
-    modules: Vec<String>,
-    config_file: Option<RemotePath>,
-    #[serde(default = "yes")]
-    persistence: Flag,
-    exe: Option<RemotePath>,
-}
-
-fn yes() -> Flag {
-    Flag(true)
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// Its socket, instead of `host` and `port`.
+        socket: Option<RemotePath>,
+        /// Its address.
+        host: Option<String>,
+        /// Its port.
+        port: Option<u16>,
+        /// The client, where `redis-cli` is not the one.
+        cli: Option<RemotePath>,
+        /// The file that holds the password.
+        password_file: RemotePath,
+        /// The password's name in that file.
+        password_key: String,
+        /// Whether those without a password must be refused.
+        anonymous_refused: Flag = true,
+        /// Modules that must be loaded.
+        modules: Vec<String> = [],
+        /// Its configuration, whose settings must be live.
+        config_file: Option<RemotePath>,
+        /// Whether the last save and the append-only file must be fine.
+        persistence: Flag = true,
+        /// The program that must be running.
+        exe: Option<RemotePath>,
+    }
 }
 
 #[derive(Debug)]

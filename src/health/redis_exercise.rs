@@ -14,33 +14,42 @@ use super::{
     resp::{Client, Reply},
 };
 use crate::{
-    resource::decode,
+    resource::{
+        decode,
+        schema::{parameters, words},
+    },
     secret::{Sealed, SecretRef, SecretValues, generate},
     transport::{Running, Tunnel},
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {
     name: "redis_exercise",
+    about: "Writes a marked key that expires, searches, and is refused with a wrong password",
+    example: r#"exercise:
+  redis_exercise: {password: "{{ secrets.REDIS_PASSWORD }}"}"#,
     decode: |parameters| Ok(Box::new(decode::<RedisExercise>(parameters)?)),
-    parameters: &["host", "port", "password", "modules"],
-    secret_parameters: &["password"],
+    declared: RedisExercise::declared,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// The lifetime of the keys in seconds, in case this program ends before it deletes them.
 const TTL: &str = "60";
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RedisExercise {
-    #[serde(default = "loopback")]
-    host: String,
-    #[serde(default = "usual_port")]
-    port: u16,
-    password: Sealed,
-    #[serde(default = "stack")]
-    modules: Vec<Module>,
+parameters! {
+    #[derive(Debug)]
+    struct RedisExercise {
+        /// The server's address, as seen from the node.
+        host: String = "127.0.0.1",
+        /// The server's port.
+        port: u16 = 6379,
+        /// Its password.
+        password: Sealed,
+        /// The modules that are tried.
+        modules: Vec<Module> = ["search", "ReJSON", "timeseries"],
+    }
 }
+
+words!(Module);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum Module {
@@ -50,18 +59,6 @@ enum Module {
     Json,
     #[serde(rename = "timeseries")]
     TimeSeries,
-}
-
-fn loopback() -> String {
-    "127.0.0.1".into()
-}
-
-fn usual_port() -> u16 {
-    6379
-}
-
-fn stack() -> Vec<Module> {
-    vec![Module::Search, Module::Json, Module::TimeSeries]
 }
 
 impl Exercise for RedisExercise {

@@ -13,33 +13,28 @@ use crate::{
         Questions, Unanswered,
         unit::{self, Unit},
     },
-    resource::{NodeState, ParamError, decode},
+    resource::{NodeState, ParamError, decode, schema::parameters},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {
     name: "slm_backend",
+    about: "Asks the SLM backend how it and its database are; only `health` does, no deploy",
+    example: r#"exercise:
+  slm_backend: {url: "http://127.0.0.1:8000"}"#,
     decode: |parameters| Ok(Box::new(SlmBackend::new(&decode(parameters)?)?)),
-    parameters: &["url", "skip_unless_unit"],
-    secret_parameters: &[],
+    declared: Parameters::declared,
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(default = "usual_url")]
-    url: String,
-    #[serde(default = "usual_unit")]
-    skip_unless_unit: String,
-}
-
-fn usual_url() -> String {
-    "http://127.0.0.1:8000".into()
-}
-
-fn usual_unit() -> String {
-    "autobot-slm-backend".into()
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// Its address, as seen from the node.
+        url: String = "http://127.0.0.1:8000",
+        /// Its unit: where there is none, nothing is asked.
+        skip_unless_unit: String = "autobot-slm-backend",
+    }
 }
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     health::{Exercise, ExerciseKind},
     question::unit::full_name,
-    resource::{Kind, ParamError, Resource, Segment},
+    resource::{Kind, ParamError, Parameter, ParameterWord, Resource, Segment},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
     source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
@@ -112,7 +112,7 @@ impl ItemSource {
         }
         scope_of_item.secrets.set(Secrets::Tokens);
         for (key, value) in source.parameters.as_map().unwrap_or_default() {
-            scope_of_item.check_names(value, source.kind.expressions.contains(&key.name.as_str()));
+            scope_of_item.check_names(value, source.kind.is_expression(&key.name));
         }
         for diagnostic in scope_of_item.take_errors().0 {
             scope.fail(diagnostic);
@@ -171,7 +171,7 @@ impl ItemSource {
 
     /// Renders parameters, keeps secrets where they belong, and makes the resource.
     fn resource(&self, scope: &Scope<'_>, kind: &Kind, span: &Span, node: &Node) -> Result<Box<dyn Resource>, Failed> {
-        let values = render_enforcing_secret_policy(scope, node, kind.name, kind.secret_parameters, |scope| {
+        let values = render_enforcing_secret_policy(scope, node, kind.name, &kind.secret_parameters(), |scope| {
             parameters(scope, kind, node)
         })?;
         let mut files =
@@ -184,7 +184,9 @@ impl ItemSource {
                 Some(_) => *diagnostic,
                 None => diagnostic.at(span.clone()),
             }),
-            ParamError::Parameter { path, message } => scope.fail(parameter_error(kind.name, span, node, &path, &message)),
+            errors @ (ParamError::Parameter { .. } | ParamError::Word { .. }) => {
+                scope.fail(parameter_error(kind.name, (kind.declared)(), span, node, &errors))
+            }
         })
     }
 
@@ -304,7 +306,7 @@ fn skipped(scope: &Scope<'_>, when: &[Node]) -> Result<Option<String>, Failed> {
 
 /// Renders the parameters of an exercise and makes it.
 fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, span: &Span, node: &Node) -> Result<Box<dyn Exercise>, Failed> {
-    let values = render_enforcing_secret_policy(scope, node, kind.name, kind.secret_parameters, |scope| {
+    let values = render_enforcing_secret_policy(scope, node, kind.name, &kind.secret_parameters(), |scope| {
         let mut values = scope.render(node)?;
         if let Value::Object(values) = &mut values {
             values.retain(|_, value| !value.is_null());
@@ -313,7 +315,9 @@ fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, span: &Span, node: &Node) ->
     })?;
     (kind.decode)(values).map_err(|errors| match errors {
         ParamError::File(diagnostic) => scope.fail(*diagnostic),
-        ParamError::Parameter { path, message } => scope.fail(parameter_error(kind.name, span, node, &path, &message)),
+        errors @ (ParamError::Parameter { .. } | ParamError::Word { .. }) => {
+            scope.fail(parameter_error(kind.name, (kind.declared)(), span, node, &errors))
+        }
     })
 }
 
@@ -322,7 +326,7 @@ fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Fail
     let mut values = Map::new();
     let mut failed = None;
     for (key, value) in node.as_map().unwrap_or_default() {
-        let value = if kind.expressions.contains(&key.name.as_str()) { claims(scope, value) } else { scope.render(value) };
+        let value = if kind.is_expression(&key.name) { claims(scope, value) } else { scope.render(value) };
         match value {
             // Nothing (`null`, `omit`) means that the parameter is not given.
             Ok(Value::Null) => {}
@@ -347,48 +351,58 @@ fn claims(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
 }
 
 /// Why parameters do not make a resource, at the parameter.
-fn parameter_error(kind: &str, span: &Span, node: &Node, path: &[Segment], message: &str) -> Diagnostic {
-    let (mut at, mut found) = (node, span.clone());
-    for segment in path {
-        let next = match (segment, &at.value) {
-            (Segment::Key(name), Yaml::Map(entries)) => {
-                let entry = entries.iter().find(|(key, _)| key.name == *name);
-                if message.starts_with("unknown field")
-                    && let Some((key, _)) = entry
-                {
-                    found = key.span.clone();
-                    break;
-                }
-                entry.map(|(_, value)| value)
-            }
-            (Segment::Index(index), Yaml::Seq(items)) => items.get(*index),
-            (
-                Segment::Key(_) | Segment::Index(_),
-                Yaml::Null
-                | Yaml::Bool(_)
-                | Yaml::Int(_)
-                | Yaml::Float(_)
-                | Yaml::Str(_)
-                | Yaml::Vaulted(_)
-                | Yaml::Seq(_)
-                | Yaml::Map(_),
-            ) => None,
-        };
-        let Some(next) = next else { break };
-        (at, found) = (next, next.span.clone());
-    }
-    let names: Vec<&str> =
-        path.iter().filter_map(|segment| if let Segment::Key(name) = segment { Some(name.as_str()) } else { None }).collect();
-    let title = match message.strip_prefix("missing field ") {
-        Some(field) if names.is_empty() => return Diagnostic::error(format!("`{kind}` needs {field}")).at(found),
-        Some(_) | None if names.is_empty() => format!("wrong parameters of `{kind}`"),
-        Some(_) | None => format!("wrong `{}` of `{kind}`", names.join(".")),
+fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node, errors: &ParamError) -> Diagnostic {
+    let (path, message, word) = match errors {
+        ParamError::Parameter { path, message } => (path, message.clone(), None),
+        ParamError::Word { path, word } => (path, word.to_string(), Some(word)),
+        ParamError::File(diagnostic) => return (**diagnostic).clone(),
     };
-    let diagnostic = Diagnostic::error(format!("{title}: {message}")).at(found);
-    // serde lists the words that are known: "unknown variant `a`, expected one of `b`, `c`".
-    let mut words = message.split('`').skip(1).step_by(2);
-    match words.next().filter(|_| message.starts_with("unknown ")) {
-        Some(errors) => diagnostic.suggest(did_you_mean(errors, words)),
-        None => diagnostic,
+    let at_key = matches!(word, Some(ParameterWord::UnknownKey(_)));
+    let (mut at, mut found, mut names) = (node, span.clone(), Vec::new());
+    for (depth, segment) in path.iter().enumerate() {
+        let next = match (segment, at.as_map(), at.as_seq()) {
+            (Segment::Key(name), Some(entries), _) => {
+                // A parameter may have been given under another of its names.
+                let same = |key: &str| key == name || declared.iter().any(|one| one.name == name && one.aliases.contains(&key));
+                entries.iter().find(|(key, _)| key.name == *name || depth == 0 && same(&key.name))
+            }
+            (Segment::Key(_) | Segment::Index(_), _, _) => None,
+        };
+        let item = match (segment, at.as_seq()) {
+            (Segment::Index(index), Some(items)) => items.get(*index),
+            (Segment::Key(_) | Segment::Index(_), _) => None,
+        };
+        names.extend(match (segment, next) {
+            (Segment::Key(name), None) => Some(name.as_str()),
+            (_, Some((key, _))) => Some(key.name.as_str()),
+            (Segment::Index(_), None) => None,
+        });
+        match (next, item) {
+            (Some((key, _)), _) if at_key && depth + 1 == path.len() => found = key.span.clone(),
+            (Some((_, value)), _) | (None, Some(value)) => (at, found) = (value, value.span.clone()),
+            (None, None) => break,
+        }
+    }
+    let whole = names.join(".");
+    let title = match word {
+        Some(ParameterWord::Missing(name)) if names.is_empty() => format!("`{kind}` needs `{name}`"),
+        Some(ParameterWord::Missing(name)) => format!("`{whole}` of `{kind}` needs `{name}`"),
+        Some(ParameterWord::UnknownKey(_)) => format!("unknown parameter of `{kind}`: `{whole}`"),
+        Some(ParameterWord::UnknownWord { .. }) | None if names.is_empty() => format!("wrong parameters of `{kind}`: {message}"),
+        Some(ParameterWord::UnknownWord { .. }) | None => format!("wrong `{whole}` of `{kind}`: {message}"),
+    };
+    let diagnostic = Diagnostic::error(title).at(found);
+    match word {
+        Some(ParameterWord::UnknownKey(known)) => {
+            let errors = names.last().copied().unwrap_or_default();
+            match did_you_mean(errors, known.iter().flat_map(Parameter::names)) {
+                Some(name) => diagnostic.suggest(Some(name)),
+                None => {
+                    diagnostic.help(format!("known here: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", ")))
+                }
+            }
+        }
+        Some(ParameterWord::UnknownWord { word, known }) => diagnostic.suggest(did_you_mean(word, known.iter().copied())),
+        Some(ParameterWord::Missing(_)) | None => diagnostic,
     }
 }

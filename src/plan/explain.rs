@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     inventory::{Inventory, LayerOwner},
-    role::{MAGIC, Role, VarType},
+    role::{Default, Limits, MAGIC, Role, VarType},
     secret::{Sealed, holds_token},
     source::{Diagnostic, Diagnostics, MASK, Node, Span, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
     template::is_template,
@@ -46,6 +46,10 @@ pub struct Variable {
     pub role: Option<String>,
     /// What it takes, where a role says so.
     pub kind: Option<VarType>,
+    /// The type and its limits, for the reader, where a role says so.
+    pub takes: Option<String>,
+    /// Which values of the type, where a role says so.
+    pub limits: Limits,
     /// What it is for, where a role says so.
     pub help: Option<String>,
     /// Its value.
@@ -270,8 +274,8 @@ impl<'a> Explainer<'a> {
             name => ResolvedValue::Known(self.scope(None).variable(name).ok()??),
         };
         let origin = Origin { layer: Layer::Always, span: None, written: None };
-        let (role, kind, help) = (None, None, None);
-        Some(Variable { name: name.to_owned(), role, kind, help, value, origin, overridden: Vec::new() })
+        let (role, kind, help, takes, limits) = (None, None, None, None, Limits::default());
+        Some(Variable { name: name.to_owned(), role, kind, takes, limits, help, value, origin, overridden: Vec::new() })
     }
 
     /// A variable; once for each role where roles have defaults of their own and nothing overrides them.
@@ -288,6 +292,8 @@ impl<'a> Explainer<'a> {
                 name: name.to_owned(),
                 role: role.map(|role| role.name.clone()),
                 kind: declared.map(|declared| declared.kind),
+                takes: declared.map(Default::takes).filter(|takes| !takes.is_empty()),
+                limits: declared.map(|declared| declared.limits.clone()).unwrap_or_default(),
                 help: declared.and_then(|declared| declared.help.clone()),
                 value: self.resolve(name, winner, own),
                 origin: self.origin(name, winner, &declaring),
@@ -422,6 +428,8 @@ fn secret(role: &Role, name: &str) -> Variable {
         name: format!("secrets.{name}"),
         role: None,
         kind: None,
+        takes: None,
+        limits: Limits::default(),
         help: None,
         value: ResolvedValue::Hidden,
         origin: Origin { layer: Layer::Secret(role.name.clone()), span, written: None },

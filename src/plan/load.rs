@@ -76,7 +76,8 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
 }
 
 /// The names of a project's roles.
-pub(super) fn known_roles(project: &std::path::Path) -> Vec<String> {
+#[must_use]
+pub fn known_roles(project: &std::path::Path) -> Vec<String> {
     let roles = project.join("roles");
     names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect()
 }

@@ -25,7 +25,7 @@ mod world;
 pub use contacts::{Contact, Contacts, contacts};
 pub use explain::{Explained, Layer, Origin, ResolvedValue, Variable, explain};
 pub use lending::LAB;
-pub use load::load;
+pub use load::{known_roles, load};
 pub use ports::OpenPorts;
 pub use walk::{Visitor, Worlds, task_result, walk};
 pub use world::World;

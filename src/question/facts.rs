@@ -29,6 +29,26 @@ impl Kind for Facts {
     }
 }
 
+/// The facts: name, what it is, and what it says.
+pub const FACTS: &[(&str, &str, &str)] = &[
+    ("distribution", "text", "The distribution: `Debian`, `Ubuntu`"),
+    ("distribution_version", "text", "Its version: `12`, `24.04`"),
+    ("distribution_major_version", "text", "The first part of its version: `12`, `24`"),
+    ("distribution_release", "text", "Its release: `bookworm`, `noble`"),
+    ("os_family", "text", "The family of distributions: `Debian` for Ubuntu, too"),
+    ("system", "text", "The kernel: `Linux`"),
+    ("kernel", "text", "Its version, as `uname -r` says"),
+    ("architecture", "text", "The machine's architecture, as `uname -m` says: `x86_64`, `aarch64`"),
+    ("hostname", "text", "The node's name up to its first dot"),
+    ("nodename", "text", "The node's name, as `uname -n` says"),
+    ("fqdn", "text", "The node's name with its domain"),
+    ("memtotal_mb", "a number", "Memory, in MiB"),
+    ("swaptotal_mb", "a number", "Swap, in MiB"),
+    ("processor_vcpus", "a number", "Processors"),
+    ("default_ipv4", "a map", "`address`, `gateway` and `interface` of the default route"),
+    ("all_ipv4_addresses", "a list", "All IPv4 addresses but loopback's"),
+];
+
 fn parse(text: &str) -> Result<Value, Unanswered> {
     let mut facts = serde_json::Map::new();
     let mut release = std::collections::HashMap::new();
@@ -156,6 +176,15 @@ mod tests {
           }
         }
         "#);
+    }
+
+    #[test]
+    fn every_fact_of_a_node_is_declared() {
+        let output = Command::new("sh").arg("-c").arg(include_str!("facts.sh")).args(["sh", ""]).output().unwrap();
+        let facts = parse(&String::from_utf8_lossy(&output.stdout)).unwrap();
+        let known: std::collections::BTreeSet<&str> = facts.as_object().unwrap().keys().map(String::as_str).collect();
+        let declared: std::collections::BTreeSet<&str> = FACTS.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(declared, known);
     }
 
     #[test]

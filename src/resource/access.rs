@@ -1,6 +1,6 @@
 //! Owner, group and mode as a task wants them, compared with those that are.
 
-use super::{Diff, Mode, NodeState};
+use super::{Diff, Mode, NodeState, schema::parameters};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -10,15 +10,17 @@ use crate::{
     script::Script,
 };
 
-/// Who shall own something and who may do what with it. What is not given stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Access {
-    /// The owner.
-    pub owner: Option<AccountName>,
-    /// The group.
-    pub group: Option<AccountName>,
-    /// The permission bits.
-    pub mode: Option<Mode>,
+parameters! {
+    /// Who shall own something and who may do what with it. What is not given stays as it is.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+    pub struct Access {
+        /// The owner.
+        owner: Option<AccountName>,
+        /// The group.
+        group: Option<AccountName>,
+        /// The permission bits, in quotes.
+        mode: Option<Mode>,
+    }
 }
 
 /// What [`Access::compare`] found.

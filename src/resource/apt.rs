@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, apt_functions::APT, decode,
-    matches_glob,
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, State, Verdict, apt_functions::APT, decode,
+    matches_glob, schema::parameters,
 };
 use crate::{
     question::{Questions, Unanswered, package::Package},
@@ -21,33 +20,30 @@ const FRESH: u64 = 3600;
 
 pub(super) const KIND: Kind = Kind {
     name: "apt",
+    about: "Installs or removes Debian packages",
+    example: r#"apt:
+  name: [postgresql-17, "redis=6:8.2.*"]"#,
     decode: from_parameters,
-    parameters: &["name", "pkg", "state", "update_cache", "cache_valid_time", "install_recommends", "purge"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "pkg")]
-    name: OneOrMany<String>,
-    #[serde(default)]
-    state: State,
-    update_cache: Option<Flag>,
-    cache_valid_time: Option<u64>,
-    install_recommends: Option<Flag>,
-    #[serde(default)]
-    purge: Flag,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// Packages; `redis=6:8.2.*` names a version, with `*` for anything.
+        name | pkg: OneOrMany<String>,
+        /// Whether they are installed.
+        state: State = "present",
+        /// Whether the package lists are fetched first; without it, when a package is not in them.
+        update_cache: Option<Flag>,
+        /// How old the package lists may be, in seconds, before `update_cache` fetches them.
+        cache_valid_time: Option<u64>,
+        /// Whether recommended packages are installed, too; without it, as apt is configured.
+        install_recommends: Option<Flag>,
+        /// Whether configuration files are removed with `state: absent`.
+        purge: Flag = false,
+    }
 }
 
 /// When the package lists are fetched before something is installed.

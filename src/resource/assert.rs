@@ -3,25 +3,33 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode};
+use super::{
+    Files, Kind, NodeState, ParamError, Resource, Shape, Verdict, decode,
+    schema::{Declare, from_json, parameters},
+};
 use crate::question::{Questions, Unanswered};
 
 pub(super) const KIND: Kind = Kind {
     name: "assert",
+    about: "Ends the run, before its first change, unless expressions hold",
+    example: r#"assert:
+  that: [redis_port != 22, ansible_facts.os_family == "Debian"]
+  fail_msg: this role is for Debian"#,
     decode: from_parameters,
-    parameters: &["that", "fail_msg", "msg", "success_msg"],
-    secret_parameters: &[],
-    expressions: &["that"],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    that: Value,
-    #[serde(alias = "msg")]
-    fail_msg: Option<String>,
-    success_msg: Option<String>,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// What must hold.
+        that: Claims,
+        /// What is said when it does not.
+        fail_msg | msg: Option<String>,
+        /// What is said when it does.
+        success_msg: Option<String>,
+    }
 }
 
 /// An expression that the loader evaluated.
@@ -29,6 +37,20 @@ struct Parameters {
 struct Claim {
     expression: String,
     holds: bool,
+}
+
+/// Expressions, evaluated.
+#[derive(Debug)]
+pub(crate) struct Claims(Vec<Claim>);
+
+impl Declare for Claims {
+    fn shape() -> Shape {
+        Shape::Expressions
+    }
+
+    fn read(value: Value) -> Result<Self, ParamError> {
+        from_json(if value.is_object() { Value::Array(vec![value]) } else { value }).map(Self)
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +62,7 @@ struct Assert {
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let Parameters { that, fail_msg, success_msg } = decode(parameters)?;
-    let claims: Vec<Claim> = decode(if that.is_object() { Value::Array(vec![that]) } else { that })?;
+    let Claims(claims) = that;
     if claims.is_empty() {
         return Err(ParamError::parameter("that", "give at least one expression"));
     }

@@ -2,105 +2,50 @@
 
 use std::{iter, ops::RangeInclusive};
 
-use serde::Deserialize;
-
 use super::{
-    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, Verdict,
-    access::Access,
-    content::FileContent,
-    decode,
-    edit::{Edited, EditedFile, Pieces, bare, lines},
+    Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, State, Verdict, decode,
+    edit::{EditParameters, Edited, EditedFile, Pieces, bare, lines},
     lineinfile::InsertPosition,
+    schema::parameters,
 };
 use crate::{
-    question::{Questions, Unanswered, account::AccountName},
+    question::{Questions, Unanswered},
     secret::{Sealed, SecretRef},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "blockinfile",
+    about: "Keeps a block of lines between two marks in a file",
+    example: "blockinfile:
+  path: /etc/hosts
+  block: |
+    10.0.0.2 database",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(BlockInFile::new(decode(parameters)?)?)),
-    parameters: &[
-        "path",
-        "dest",
-        "destfile",
-        "name",
-        "block",
-        "content",
-        "marker",
-        "marker_begin",
-        "marker_end",
-        "was",
-        "insertafter",
-        "insertbefore",
-        "state",
-        "create",
-        "append_newline",
-        "prepend_newline",
-        "owner",
-        "group",
-        "mode",
-        "validate",
-        "backup",
-    ],
-    secret_parameters: &["block", "content"],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "dest", alias = "destfile", alias = "name")]
-    path: RemotePath,
-    #[serde(default, alias = "content")]
-    block: Sealed,
-    /// Ansible's own, so that a block that Ansible wrote is taken over.
-    #[serde(default = "usual_marker")]
-    marker: String,
-    #[serde(default = "usual_begin")]
-    marker_begin: String,
-    #[serde(default = "usual_end")]
-    marker_end: String,
-    /// Markers that the block had before.
-    #[serde(default)]
-    was: OneOrMany<String>,
-    insertafter: Option<String>,
-    insertbefore: Option<String>,
-    #[serde(default)]
-    state: State,
-    #[serde(default)]
-    create: Flag,
-    #[serde(default)]
-    append_newline: Flag,
-    #[serde(default)]
-    prepend_newline: Flag,
-    owner: Option<AccountName>,
-    group: Option<AccountName>,
-    mode: Option<Mode>,
-    validate: Option<String>,
-    #[serde(default)]
-    backup: Flag,
-}
-
-fn usual_marker() -> String {
-    "# {mark} ANSIBLE MANAGED BLOCK".into()
-}
-
-fn usual_begin() -> String {
-    "BEGIN".into()
-}
-
-fn usual_end() -> String {
-    "END".into()
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    struct Parameters {
+        /// The file.
+        file: EditParameters,
+        /// The lines; none remove the block.
+        block | content: Sealed = "",
+        /// The line before and after the block; `{mark}` stands for `marker_begin` or `marker_end`. Ansible's own, so that a block that Ansible wrote is taken over.
+        marker: String = "# {mark} ANSIBLE MANAGED BLOCK",
+        /// The word in the first mark.
+        marker_begin: String = "BEGIN",
+        /// The word in the last mark.
+        marker_end: String = "END",
+        /// Markers that the block had before: a block between them is taken over in place.
+        was: OneOrMany<String> = [],
+        /// Whether an empty line follows the block.
+        append_newline: Flag = false,
+        /// Whether an empty line precedes the block.
+        prepend_newline: Flag = false,
+        /// Whether the block is there.
+        state: State = "present",
+    }
 }
 
 #[derive(Debug)]
@@ -172,15 +117,13 @@ impl BlockInFile {
             return Err(ParamError::parameter("block", "holds its own mark as a line; choose another `marker`"));
         }
         let block = Sealed::from(bytes);
-        let access = Access { owner: parameters.owner, group: parameters.group, mode: parameters.mode };
-        let (validate, backup) = (parameters.validate, parameters.backup.0);
-        let file = FileContent { access, validate, backup, ..FileContent::new(parameters.path, block.clone()) };
+        let place = parameters.file.place()?;
         Ok(Self {
-            file: EditedFile::new(file, parameters.create.0)?,
+            file: parameters.file.file(block.clone())?,
             block,
             marks,
             former,
-            place: InsertPosition::new(parameters.insertafter.as_deref(), parameters.insertbefore.as_deref())?,
+            place,
             append_newline: parameters.append_newline.0,
             prepend_newline: parameters.prepend_newline.0,
         })

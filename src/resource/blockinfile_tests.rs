@@ -41,6 +41,7 @@ fn marked(text: &str) -> String {
 fn wrong(parameters: Value) -> String {
     match resource("blockinfile", parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     }
 }
@@ -217,7 +218,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("block")]: holds its own mark as a line; choose another `marker`
     [Key("insertbefore")]: give either `insertafter` or `insertbefore`
     [Key("validate")]: say where the file's path goes with `%s`
-    [Key("line")]: unknown field `line`, expected one of `dest`, `destfile`, `name`, `path`, `block`, `content`, `marker`, `marker_begin`, `marker_end`, `was`, `insertafter`, `insertbefore`, `state`, `create`, `append_newline`, `prepend_newline`, `owner`, `group`, `mode`, `validate`, `backup`
+    [Key("line")]: unknown parameter, expected one of `path`, `insertafter`, `insertbefore`, `create`, `owner`, `group`, `mode`, `validate`, `backup`, `block`, `marker`, `marker_begin`, `marker_end`, `was`, `append_newline`, `prepend_newline`, `state`
     "#);
 }
 

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Segment, Verdict, decode};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Segment, Verdict, decode, schema::parameters};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -17,45 +16,43 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "command",
+    about: "Runs a command, only while a guard says that its work is not done; or one that only reads",
+    example: "command:
+  cmd: createdb legacy
+  unless: psql -lqt | grep -qw legacy",
     decode: from_parameters,
-    parameters: &[
-        "cmd",
-        "argv",
-        "creates",
-        "removes",
-        "unless",
-        "only_if",
-        "reads",
-        "ok_rc",
-        "chdir",
-        "stdin",
-        "become_user",
-        "environment",
-    ],
-    secret_parameters: &["stdin"],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "cmd",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    cmd: Option<String>,
-    argv: Option<Vec<String>>,
-    creates: Option<RemotePath>,
-    removes: Option<RemotePath>,
-    unless: Option<String>,
-    only_if: Option<String>,
-    #[serde(default)]
-    reads: Flag,
-    ok_rc: Option<Vec<i32>>,
-    chdir: Option<RemotePath>,
-    stdin: Option<Sealed>,
-    /// Put in by the loader from the task's keyword.
-    become_user: Option<String>,
-    /// Put in by the loader from the task's keyword.
-    #[serde(default)]
-    environment: Map<String, Value>,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// A line of shell.
+        cmd: Option<String>,
+        /// The words of a command, without a shell.
+        argv: Option<Vec<String>>,
+        /// The work is done when this path exists.
+        creates: Option<RemotePath>,
+        /// The work is done when this path does not exist.
+        removes: Option<RemotePath>,
+        /// The work is done when this line of shell succeeds.
+        unless: Option<String>,
+        /// The work is done when this line of shell fails.
+        only_if: Option<String>,
+        /// The command only reads: it is a question, asked once when the run begins, in a check too, and never "changed".
+        reads: Flag = false,
+        /// The exit statuses that count as success, for `reads: true`; without it, 0.
+        ok_rc: Option<Vec<i32>>,
+        /// The directory in which it runs.
+        chdir: Option<RemotePath>,
+        /// Its standard input.
+        stdin: Option<Sealed>,
+        /// Who runs it, instead of root; written as a keyword of the task.
+        become_user: Option<String>,
+        /// Variables that it and its guard see, no secrets; written as a keyword of the task.
+        environment: Map<String, Value> = {},
+    }
 }
 
 #[derive(Debug)]
@@ -273,6 +270,7 @@ mod tests {
     fn command(parameters: Value) -> Result<Box<dyn Resource>, String> {
         from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
             ParamError::Parameter { message, .. } => message,
+            ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => unreachable!(),
         })
     }
@@ -424,7 +422,7 @@ mod tests {
             (json!({"cmd": "x", "creates": "a"}), "not an absolute path"),
             (json!({"cmd": "x", "reads": true, "stdin": "y"}), "no input"),
             (json!({"cmd": "x", "unless": "y", "ok_rc": [1]}), "`reads: true`"),
-            (json!({"cmd": "x", "warn": true}), "unknown field"),
+            (json!({"cmd": "x", "warn": true}), "unknown parameter"),
         ] {
             let error = command(parameters.clone()).unwrap_err();
             assert!(error.contains(message), "{parameters}: {error}");

@@ -3,10 +3,11 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Diff, Flag, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     diff::Line,
     put::{Backup, Put, set_access},
+    schema::parameters,
 };
 use crate::{
     question::{
@@ -18,6 +19,51 @@ use crate::{
 
 /// A secret is taken to be no longer than this when the size of a content is estimated.
 const LONGEST_SECRET: usize = 4096;
+
+parameters! {
+    /// What all resources that write a file have in common.
+    #[derive(Debug)]
+    pub struct FileOptions {
+        /// Owner, group and mode.
+        access: Access,
+        /// A command that must approve of the new file before it takes its place; `%s` stands for its path.
+        validate: Option<String>,
+        /// Whether the file that was there stays beside it.
+        backup: Flag = false,
+    }
+}
+
+parameters! {
+    /// What resources that write a whole file have in common.
+    #[derive(Debug)]
+    pub struct WrittenFile {
+        /// The file on the node.
+        dest: RemotePath,
+        /// Access, and how it is written.
+        options: FileOptions,
+        /// Whether a file that is already there is replaced.
+        force: Flag = true,
+        /// Whether a link at the path is followed; otherwise the file takes its place.
+        follow: Flag = false,
+    }
+}
+
+impl WrittenFile {
+    /// The file with its content.
+    #[must_use]
+    pub fn holding(self, content: Sealed) -> FileContent {
+        let (force, follow) = (self.force.0, self.follow.0);
+        FileContent { force, follow, ..self.options.file(self.dest, content) }
+    }
+}
+
+impl FileOptions {
+    /// A file with these options.
+    #[must_use]
+    pub fn file(self, path: RemotePath, content: Sealed) -> FileContent {
+        FileContent { access: self.access, validate: self.validate, backup: self.backup.0, ..FileContent::new(path, content) }
+    }
+}
 
 /// A regular file with a content, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -104,6 +104,7 @@ fn templated(mode: Option<&str>, entry: &Entry, value: Option<&str>) -> Verdict 
 fn wrong(kind: &str, parameters: Value) -> String {
     match resource(kind, parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     }
 }

@@ -1,40 +1,30 @@
 //! `copy`: a file of the role, or a text, at a path.
 
-use serde::Deserialize;
-
-use super::{Files, Flag, Kind, Mode, ParamError, RemotePath, Resource, access::Access, content::FileContent, decode};
-use crate::{question::account::AccountName, secret::Sealed};
+use super::{Files, Kind, ParamError, Resource, content::WrittenFile, decode, schema::parameters};
+use crate::secret::Sealed;
 
 /// How the loader sees it.
 pub(super) const KIND: Kind = Kind {
     name: "copy",
+    about: "Writes a file from text or from a file of the role",
+    example: r#"copy:
+  content: "vm.overcommit_memory = 1\n"
+  dest: /etc/sysctl.d/60-redis.conf
+  mode: "0644""#,
     decode: from_parameters,
-    parameters: &["src", "content", "dest", "owner", "group", "mode", "validate", "backup", "force", "follow"],
-    secret_parameters: &["content"],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    src: Option<String>,
-    content: Option<Sealed>,
-    dest: RemotePath,
-    owner: Option<AccountName>,
-    group: Option<AccountName>,
-    mode: Option<Mode>,
-    validate: Option<String>,
-    #[serde(default)]
-    backup: Flag,
-    #[serde(default = "yes")]
-    force: Flag,
-    #[serde(default)]
-    follow: Flag,
-}
-
-fn yes() -> Flag {
-    Flag(true)
+parameters! {
+    struct Parameters {
+        /// A file of the role, in `roles/NAME/files/`.
+        src: Option<String>,
+        /// The text of the file, instead of `src`.
+        content: Option<Sealed>,
+        /// The file.
+        file: WrittenFile,
+    }
 }
 
 fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
@@ -45,14 +35,5 @@ fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Resu
         (Some(_), Some(_)) => return Err(ParamError::parameter("content", "give either `src` or `content`")),
         (None, None) => return Err(ParamError::parameter("", "give `src`, a file of the role, or `content`, a text")),
     };
-    let file = FileContent {
-        path: given.dest,
-        content,
-        access: Access { owner: given.owner, group: given.group, mode: given.mode },
-        validate: given.validate,
-        backup: given.backup.0,
-        force: given.force.0,
-        follow: given.follow.0,
-    };
-    Ok(Box::new(file.checked()?))
+    Ok(Box::new(given.file.holding(content).checked()?))
 }

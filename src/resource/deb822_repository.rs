@@ -2,12 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, Verdict, apt_functions::APT,
-    decode, put::PUT_FILE,
+    Change, Diff, Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
+    apt_functions::APT, decode, put::PUT_FILE, schema::parameters,
 };
 use crate::{
     question::{
@@ -24,39 +23,40 @@ const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
 pub(super) const KIND: Kind = Kind {
     name: "deb822_repository",
+    about: "Adds a package repository and its key to apt",
+    example: r#"deb822_repository:
+  name: pgdg
+  uris: https://apt.postgresql.org/pub/repos/apt
+  suites: "{{ ansible_facts.distribution_release }}-pgdg"
+  components: main
+  signed_by: https://www.postgresql.org/media/keys/ACCC4CF8.asc"#,
     decode: from_parameters,
-    parameters: &["name", "types", "uris", "suites", "components", "architectures", "signed_by", "enabled", "state"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    name: String,
-    #[serde(default)]
-    types: OneOrMany<String>,
-    #[serde(default)]
-    uris: OneOrMany<String>,
-    #[serde(default)]
-    suites: OneOrMany<String>,
-    #[serde(default)]
-    components: OneOrMany<String>,
-    #[serde(default)]
-    architectures: OneOrMany<String>,
-    signed_by: Option<String>,
-    enabled: Option<Flag>,
-    #[serde(default)]
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The name of the file in `/etc/apt/sources.list.d`, without its ending.
+        name: String,
+        /// `deb`, `deb-src` or both; `deb` without it.
+        types: OneOrMany<String> = [],
+        /// Where the repository is.
+        uris: OneOrMany<String> = [],
+        /// Its suites, such as `trixie`.
+        suites: OneOrMany<String> = [],
+        /// Its components, such as `main`.
+        components: OneOrMany<String> = [],
+        /// The architectures; without it, the node's.
+        architectures: OneOrMany<String> = [],
+        /// The key: a URL, a path on the node, or the armoured key itself.
+        signed_by: Option<String>,
+        /// Whether apt uses it; true without it.
+        enabled: Option<Flag>,
+        /// Whether the repository is configured.
+        state: State = "present",
+    }
 }
 
 #[derive(Debug)]

@@ -5,9 +5,11 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    NodeState, ParamError, Verdict,
-    content::{FileContent, hex},
+    Flag, NodeState, ParamError, RemotePath, Verdict,
+    content::{FileContent, FileOptions, hex},
     diff::Line,
+    lineinfile::InsertPosition,
+    schema::parameters,
 };
 use crate::{
     question::{
@@ -17,6 +19,41 @@ use crate::{
     resource::Resource as _,
     secret::{Sealed, SecretRef, holds_token},
 };
+
+parameters! {
+    /// What both have in common.
+    #[derive(Debug)]
+    pub(super) struct EditParameters {
+        /// The file.
+        path | dest | destfile | name: RemotePath,
+        /// The line after which something new goes, a regular expression; `EOF` is the end, `BOF` the beginning.
+        insertafter: Option<String>,
+        /// The line before which something new goes.
+        insertbefore: Option<String>,
+        /// Whether the file is made when it is not there.
+        create: Flag = false,
+        /// Access, and how it is written.
+        options: FileOptions,
+    }
+}
+
+impl EditParameters {
+    /// Where new lines go.
+    ///
+    /// # Errors
+    /// Placed at `insertafter` or `insertbefore`.
+    pub(super) fn place(&self) -> Result<InsertPosition, ParamError> {
+        InsertPosition::new(self.insertafter.as_deref(), self.insertbefore.as_deref())
+    }
+
+    /// The file, into which `content` goes.
+    ///
+    /// # Errors
+    /// As [`EditedFile::new`].
+    pub(super) fn file(self, content: Sealed) -> Result<EditedFile, ParamError> {
+        EditedFile::new(self.options.file(self.path, content), self.create.0)
+    }
+}
 
 /// A file that is edited.
 #[derive(Debug)]
@@ -50,7 +87,7 @@ impl EditedFile {
             ParamError::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => {
                 ParamError::parameter("path", message)
             }
-            wrong @ (ParamError::Parameter { .. } | ParamError::File(_)) => wrong,
+            wrong @ (ParamError::Parameter { .. } | ParamError::Word { .. } | ParamError::File(_)) => wrong,
         })?;
         Ok(Self { file, create })
     }

@@ -3,16 +3,16 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     content::blocked_by,
     decode,
     put::{Backup, Put, SET_ACCESS, set_access},
+    schema::{parameters, words},
 };
 use crate::{
     question::{
         Questions, Unanswered,
-        account::AccountName,
         path::{Attributes, Entry, PathInfo, PathQuery, PathState},
         tree::{Tree, TreeKey},
     },
@@ -23,31 +23,37 @@ use crate::{
 /// How the loader sees it.
 pub(super) const KIND: Kind = Kind {
     name: "file",
+    about: "Makes a directory or a link, sets owner and mode, or removes a path",
+    example: r#"file:
+  path: /srv/backups
+  state: directory
+  owner: postgres
+  mode: "0700""#,
     decode: from_parameters,
-    parameters: &["path", "dest", "name", "state", "owner", "group", "mode", "src", "follow", "force", "recurse"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "dest", alias = "name")]
-    path: RemotePath,
-    #[serde(default)]
-    state: State,
-    owner: Option<AccountName>,
-    group: Option<AccountName>,
-    mode: Option<Mode>,
-    src: Option<String>,
-    #[serde(default)]
-    follow: Flag,
-    #[serde(default)]
-    force: Flag,
-    #[serde(default)]
-    recurse: Flag,
+parameters! {
+    struct Parameters {
+        /// The path.
+        path | dest | name: RemotePath,
+        /// What is there: `file` only sets owner, group and mode of one that exists; `touch` makes an empty one; `absent` removes the path with all that is in it.
+        state: State = "file",
+        /// Owner, group and mode.
+        access: Access,
+        /// What a link leads to, with `state: link`.
+        src: Option<String>,
+        /// Whether a link at the path is followed.
+        follow: Flag = false,
+        /// Whether a link takes the place of a file.
+        force: Flag = false,
+        /// Whether a directory and all that is in it have that owner, group and mode; no link is followed.
+        recurse: Flag = false,
+    }
 }
+
+words!(State);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,7 +94,7 @@ struct FileState {
 
 fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
-    let access = Access { owner: given.owner.clone(), group: given.group.clone(), mode: given.mode };
+    let access = given.access.clone();
     if matches!(given.state, State::Absent | State::Link) && access != Access::default() {
         let culprit = [("owner", access.owner.is_some()), ("group", access.group.is_some()), ("mode", access.mode.is_some())];
         let name = culprit.iter().find(|(_, present)| *present).map_or("", |(name, _)| name);

@@ -10,6 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::question::account::AccountName;
 use crate::{
     question::{Answers, account::User},
     resource::content::tests::{NoFiles, resource, roots, shown},
@@ -152,6 +153,7 @@ fn what_is_in_the_way_is_refused_with_what_to_do() {
 fn wrong_parameters_say_what_to_do() {
     let wrong = |parameters| match from_parameters(parameters, &mut NoFiles) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     };
     let all = [
@@ -175,7 +177,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("owner")]: a link has no access of its own; leave it out
     [Key("src")]: goes with `state: link` only; to write a file use `copy` or `template`
     [Key("force")]: goes with `state: link` only
-    [Key("state")]: unknown variant `hard`, expected one of `absent`, `directory`, `file`, `link`, `touch`
+    [Key("state")]: `hard` is none of `absent`, `directory`, `file`, `link`, `touch`
     [Key("recurse")]: goes with `state: directory` only
     "#);
 }

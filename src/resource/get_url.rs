@@ -1,19 +1,17 @@
 //! `get_url`: a file fetched by the node itself over HTTP or HTTPS.
 
-use serde::Deserialize;
-
 use super::{
-    Change, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
-    access::{Access, AccessDifference},
-    content::{FileContent, blocked_by},
+    Change, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict,
+    access::AccessDifference,
+    content::{FileContent, FileOptions, blocked_by},
     decode,
     diff::Line,
     put::{PUT_FILE, set_access},
+    schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
-        account::AccountName,
         path::{Entry, File, PathQuery, PathState},
     },
     script::Script,
@@ -22,32 +20,32 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "get_url",
+    about: "Fetches a file over HTTP, on the node, with apt's own helper",
+    example: r#"get_url:
+  url: https://example.org/tool.tar.gz
+  dest: /opt/tool.tar.gz
+  checksum: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#,
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(GetUrl::new(decode(parameters)?)?)),
-    parameters: &["url", "dest", "checksum", "owner", "group", "mode", "force", "timeout", "backup", "validate"],
-    secret_parameters: &["url"],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    url: Sealed,
-    dest: RemotePath,
-    checksum: Option<String>,
-    owner: Option<AccountName>,
-    group: Option<AccountName>,
-    mode: Option<Mode>,
-    #[serde(default)]
-    force: Flag,
-    timeout: Option<u32>,
-    #[serde(default)]
-    backup: Flag,
-    validate: Option<String>,
+parameters! {
+    struct Parameters {
+        /// Where it is; a user and a password in it stay secret.
+        url: Sealed,
+        /// The file.
+        dest: RemotePath,
+        /// What must have come, as `sha256:` and 64 hex digits; without it any content is good enough.
+        checksum: Option<String>,
+        /// The file.
+        options: FileOptions,
+        /// Whether it is fetched again when the checksum differs.
+        force: Flag = false,
+        /// How long the server may be silent, in seconds.
+        timeout: u32 = 30,
+    }
 }
-
-/// How long a server may be silent unless the task says otherwise, in seconds.
-const TIMEOUT: u32 = 30;
 
 #[derive(Debug)]
 struct GetUrl {
@@ -70,13 +68,7 @@ impl GetUrl {
             let message = "without a `checksum` it is not known whether the file is the one at the URL until it is fetched; give the checksum";
             return Err(ParamError::parameter("force", message));
         }
-        let file = FileContent {
-            access: Access { owner: parameters.owner, group: parameters.group, mode: parameters.mode },
-            validate: parameters.validate,
-            backup: parameters.backup.0,
-            ..FileContent::new(parameters.dest, Sealed::default())
-        };
-        let timeout = parameters.timeout.unwrap_or(TIMEOUT);
+        let (file, timeout) = (parameters.options.file(parameters.dest, Sealed::default()), parameters.timeout);
         if timeout == 0 {
             return Err(ParamError::parameter("timeout", "is a number of seconds, at least 1"));
         }

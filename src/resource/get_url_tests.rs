@@ -32,6 +32,7 @@ fn get(parameters: Value) -> Result<GetUrl, ParamError> {
 fn wrong(parameters: Value) -> String {
     match get(parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     }
 }

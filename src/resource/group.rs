@@ -1,8 +1,6 @@
 //! `group`: a group of users.
 
-use serde::Deserialize;
-
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode};
+use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -14,31 +12,25 @@ use crate::{
 /// How the loader sees it.
 pub(super) const KIND: Kind = Kind {
     name: "group",
+    about: "Makes or removes a group",
+    example: "group: {name: backup-readers, system: true}",
     decode: from_parameters,
-    parameters: &["name", "gid", "system", "state"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: GroupState::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GroupState {
-    name: AccountName,
-    gid: Option<u32>,
-    #[serde(default)]
-    system: Flag,
-    #[serde(default)]
-    state: State,
-}
-
-/// Whether an account shall be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    #[derive(Debug)]
+    struct GroupState {
+        /// Its name.
+        name: AccountName,
+        /// Its number; never changed once the group is there.
+        gid: Option<u32>,
+        /// Whether a new group gets a number of the system's.
+        system: Flag = false,
+        /// Whether the group is there.
+        state: State = "present",
+    }
 }
 
 fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {

@@ -1,84 +1,45 @@
 //! `lineinfile`: a line that is in a file, or is not.
 
-use serde::Deserialize;
-
 use super::{
-    Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
-    access::Access,
-    content::FileContent,
-    decode,
-    edit::{Edited, EditedFile, Pieces, bare, lines},
+    Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode,
+    edit::{EditParameters, Edited, EditedFile, Pieces, bare, lines},
     pattern::Pattern,
+    schema::parameters,
 };
 use crate::{
-    question::{Questions, Unanswered, account::AccountName},
+    question::{Questions, Unanswered},
     secret::{Sealed, SecretRef},
 };
 
 pub(super) const KIND: Kind = Kind {
     name: "lineinfile",
+    about: "Keeps a line in a file, or removes lines",
+    example: r#"lineinfile:
+  path: /etc/ssh/sshd_config
+  regexp: "^#?PermitRootLogin"
+  line: PermitRootLogin prohibit-password"#,
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(LineInFile::new(decode(parameters)?)?)),
-    parameters: &[
-        "path",
-        "dest",
-        "destfile",
-        "name",
-        "line",
-        "value",
-        "regexp",
-        "regex",
-        "search_string",
-        "state",
-        "insertafter",
-        "insertbefore",
-        "firstmatch",
-        "backrefs",
-        "create",
-        "owner",
-        "group",
-        "mode",
-        "validate",
-        "backup",
-    ],
-    secret_parameters: &["line", "value"],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "dest", alias = "destfile", alias = "name")]
-    path: RemotePath,
-    #[serde(alias = "value")]
-    line: Option<Sealed>,
-    #[serde(alias = "regex")]
-    regexp: Option<Pattern>,
-    search_string: Option<String>,
-    #[serde(default)]
-    state: State,
-    insertafter: Option<String>,
-    insertbefore: Option<String>,
-    #[serde(default)]
-    firstmatch: Flag,
-    #[serde(default)]
-    backrefs: Flag,
-    #[serde(default)]
-    create: Flag,
-    owner: Option<AccountName>,
-    group: Option<AccountName>,
-    mode: Option<Mode>,
-    validate: Option<String>,
-    #[serde(default)]
-    backup: Flag,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    struct Parameters {
+        /// The file.
+        file: EditParameters,
+        /// The line.
+        line | value: Option<Sealed>,
+        /// The line that it replaces; with `state: absent` the lines to remove. A regular expression as Python writes it.
+        regexp | regex: Option<Pattern>,
+        /// The same, as text within the line.
+        search_string: Option<String>,
+        /// Whether the line is there.
+        state: State = "present",
+        /// Whether the first match counts for `insertafter` and `insertbefore`, instead of the last.
+        firstmatch: Flag = false,
+        /// Whether `\1` in `line` stands for what `regexp` matched; without a match nothing changes.
+        backrefs: Flag = false,
+    }
 }
 
 /// Which lines are meant besides those that are the line already.
@@ -190,16 +151,14 @@ impl LineInFile {
             let template = String::from_utf8_lossy(line.as_tokens());
             pattern.check_template(&template).map_err(|reason| ParamError::parameter("line", reason))?;
         }
-        let access = Access { owner: parameters.owner, group: parameters.group, mode: parameters.mode };
-        let (validate, backup) = (parameters.validate, parameters.backup.0);
-        let file = FileContent { access, validate, backup, ..FileContent::new(parameters.path, line.clone()) };
+        let place = parameters.file.place()?;
         let line = Sealed::from(line.as_tokens().strip_suffix(b"\n").unwrap_or(line.as_tokens()).to_vec());
         Ok(Self {
-            file: EditedFile::new(file, parameters.create.0)?,
+            file: parameters.file.file(line.clone())?,
             line,
             search,
             state: parameters.state,
-            place: InsertPosition::new(parameters.insertafter.as_deref(), parameters.insertbefore.as_deref())?,
+            place,
             first: parameters.firstmatch.0,
             backrefs: parameters.backrefs.0,
         })

@@ -36,6 +36,7 @@ fn after(text: &str, parameters: Value) -> String {
 fn wrong(parameters: Value) -> String {
     match resource("lineinfile", parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     }
 }
@@ -327,6 +328,6 @@ fn wrong_parameters_say_what_to_do() {
     [Key("path")]: `x` is not an absolute path
     [Key("path")]: `/proc/x` is the kernel's, not a file; use `sysctl` or `command`
     [Key("mode")]: the file holds a secret: mode 0644 lets every user at it; say "0600" or "0640"
-    [Key("follow")]: unknown field `follow`, expected one of `dest`, `destfile`, `name`, `path`, `line`, `value`, `regex`, `regexp`, `search_string`, `state`, `insertafter`, `insertbefore`, `firstmatch`, `backrefs`, `create`, `owner`, `group`, `mode`, `validate`, `backup`
+    [Key("follow")]: unknown parameter, expected one of `path`, `insertafter`, `insertbefore`, `create`, `owner`, `group`, `mode`, `validate`, `backup`, `line`, `regexp`, `search_string`, `state`, `firstmatch`, `backrefs`
     "#);
 }

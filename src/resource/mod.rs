@@ -12,14 +12,21 @@ mod edit;
 mod params;
 mod pattern;
 pub mod put;
+pub mod schema;
 #[cfg(test)]
 pub(crate) mod trial;
 pub mod unit_functions;
 
+#[cfg(test)]
+pub(crate) use assert::Claims;
 pub use diff::Diff;
-pub use params::{Flag, Mode, OneOrMany, RemotePath, matches_glob};
+pub use params::{Flag, Mode, OneOrMany, RemotePath, State, matches_glob};
+pub use schema::{Parameter, Shape};
 
-use std::{any::Any, fmt::Debug};
+use std::{
+    any::Any,
+    fmt::{self, Debug},
+};
 
 use crate::{
     question::{Answers, Questions, Unanswered},
@@ -177,8 +184,48 @@ pub enum ParamError {
         /// What is wrong.
         message: String,
     },
+    /// A parameter, or a word that it is set to, is missing or unknown.
+    Word {
+        /// As in [`ParamError::Parameter`]; of an unknown key, up to that key.
+        path: Vec<Segment>,
+        /// Which.
+        word: ParameterWord,
+    },
     /// A file of the project is wrong or missing.
     File(Box<crate::source::Diagnostic>),
+}
+
+/// A word that is missing or unknown.
+#[derive(Debug)]
+pub enum ParameterWord {
+    /// A parameter that must be given.
+    Missing(&'static str),
+    /// A key; these are the parameters that there are.
+    UnknownKey(&'static [Parameter]),
+    /// A value; these are those that there are.
+    UnknownWord {
+        /// What was given.
+        word: String,
+        /// What is possible.
+        known: &'static [&'static str],
+    },
+}
+
+impl fmt::Display for ParameterWord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |known: &[&str]| known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Missing(name) => write!(formatter, "`{name}` is missing"),
+            Self::UnknownKey(known) => {
+                write!(
+                    formatter,
+                    "unknown parameter, expected one of {}",
+                    list(&known.iter().map(|one| one.name).collect::<Vec<_>>())
+                )
+            }
+            Self::UnknownWord { word, known } => write!(formatter, "`{word}` is none of {}", list(known)),
+        }
+    }
 }
 
 impl ParamError {
@@ -187,6 +234,16 @@ impl ParamError {
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
         let path = if name.is_empty() { Vec::new() } else { vec![Segment::Key(name.to_owned())] };
         Self::Parameter { path, message: message.into() }
+    }
+
+    /// The same, seen from what holds the value.
+    #[must_use]
+    pub fn within(mut self, segment: Segment) -> Self {
+        match &mut self {
+            Self::Parameter { path, .. } | Self::Word { path, .. } => path.insert(0, segment),
+            Self::File(_) => {}
+        }
+        self
     }
 }
 
@@ -207,17 +264,43 @@ pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resour
 pub struct Kind {
     /// The word in a role file, such as `template`.
     pub name: &'static str,
+    /// One line on what it is for.
+    pub about: &'static str,
+    /// A task's entry, or a health check's, that shows how it is used: YAML.
+    pub example: &'static str,
     /// Makes the resource from its rendered parameters (JSON; secrets are tokens within strings).
     pub decode: Decode,
-    /// The parameters' names and their aliases, for did-you-mean.
-    pub parameters: &'static [&'static str],
-    /// The parameters that may hold secrets.
-    pub secret_parameters: &'static [&'static str],
-    /// The parameters whose text is an expression, or a list of them, that must come out a boolean. The loader evaluates each and hands over
-    /// `{expression, holds}`.
-    pub expressions: &'static [&'static str],
+    /// Its parameters.
+    pub declared: fn() -> &'static [Parameter],
     /// The parameter that a task may give alone, as in `command: true`; empty when there is none.
     pub free_form: &'static str,
+}
+
+impl Kind {
+    /// The names of its parameters, with their aliases.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<&'static str> {
+        (self.declared)().iter().flat_map(Parameter::names).collect()
+    }
+
+    /// Whether it has a parameter of this name.
+    #[must_use]
+    pub fn takes(&self, name: &str) -> bool {
+        (self.declared)().iter().flat_map(Parameter::names).any(|known| known == name)
+    }
+
+    /// The parameters that may hold secrets.
+    #[must_use]
+    pub fn secret_parameters(&self) -> Vec<&'static str> {
+        schema::secret_parameters((self.declared)())
+    }
+
+    /// Whether the text of this parameter is an expression, or a list of them.
+    #[must_use]
+    pub fn is_expression(&self, name: &str) -> bool {
+        let expressions = (self.declared)().iter().filter(|parameter| matches!(parameter.shape, Shape::Expressions));
+        expressions.flat_map(Parameter::names).any(|known| known == name)
+    }
 }
 
 /// Declares the kinds and their modules. A new resource is its file and one word here.
@@ -255,18 +338,10 @@ kinds! {
     wait_for,
 }
 
-/// Decodes parameters with serde, keeping the path to what is wrong.
+/// Decodes parameters.
 ///
 /// # Errors
-/// [`ParamError::Parameter`].
-pub fn decode<P: serde::de::DeserializeOwned>(parameters: serde_json::Value) -> Result<P, ParamError> {
-    serde_path_to_error::deserialize(parameters).map_err(|error| {
-        use serde_path_to_error::Segment as Step;
-        let steps = error.path().iter().filter_map(|step| match step {
-            Step::Map { key } => Some(Segment::Key(key.clone())),
-            Step::Seq { index } => Some(Segment::Index(*index)),
-            Step::Enum { .. } | Step::Unknown => None,
-        });
-        ParamError::Parameter { path: steps.collect(), message: error.inner().to_string() }
-    })
+/// What is wrong, with the path to it.
+pub fn decode<P: schema::Declare>(parameters: serde_json::Value) -> Result<P, ParamError> {
+    P::read(parameters)
 }

@@ -31,6 +31,17 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
+/// Whether something shall be there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It shall.
+    #[default]
+    Present,
+    /// It shall not.
+    Absent,
+}
+
 /// One value or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OneOrMany<T>(pub Vec<T>);

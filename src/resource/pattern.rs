@@ -3,6 +3,8 @@
 use regex_lite::Regex;
 use serde::{Deserialize, Deserializer, de};
 
+use super::schema::values;
+
 /// A pattern that is searched for, as Python's `re.search` does.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
@@ -76,6 +78,8 @@ impl Pattern {
         Ok(())
     }
 }
+
+values!(Pattern => Formatted("a regular expression"));
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -6,10 +6,11 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Resource, Segment, Verdict,
+    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Resource, Segment, State, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, row, without_server},
     decode,
     postgresql_conf::Text,
+    schema::{parameters, words},
 };
 use crate::{
     firewall::Network,
@@ -23,56 +24,54 @@ mod parts;
 
 pub(super) const KIND: Kind = Kind {
     name: "pg_hba",
+    about: "Says who may connect to PostgreSQL, from where, and how they prove who they are",
+    example: "pg_hba:
+  part: slm
+  rules:
+    - {type: host, database: slm, user: slm_app, address: 10.0.0.0/24, method: scram-sha-256}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PgHba::new(decode(parameters)?)?)),
-    parameters: &["rules", "part", "state", "cluster", "version", "allow_trust"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(default)]
-    rules: Option<Vec<Rule>>,
-    /// Whose section of the file the rules are; the whole file without it.
-    part: Option<String>,
-    #[serde(default)]
-    state: State,
-    cluster: Option<String>,
-    version: Option<Text>,
-    #[serde(default)]
-    allow_trust: Flag,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The rules, in order; `local all postgres peer` always comes first.
+        rules: Option<Vec<Rule>>,
+        /// The section of the file that is this task's; the whole file without it. Sections stand in the order of their names, and what is in none of them is removed.
+        part: Option<String>,
+        /// Whether the section is there; `absent` needs a `part`.
+        state: State = "present",
+        /// The cluster's name; `main` without it.
+        cluster: Option<String>,
+        /// The cluster's version of PostgreSQL; may be left out where there is one.
+        version: Option<Text>,
+        /// Whether a rule may use `trust`, which asks for no password.
+        allow_trust: Flag = false,
+    }
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    /// A rule, in the words of PostgreSQL's file.
+    #[derive(Debug)]
+    struct Rule {
+        /// How they connect.
+        connection as type | contype: RuleType,
+        /// The databases.
+        database | databases: OneOrMany<String> = "all",
+        /// The roles.
+        user | users: OneOrMany<String> = "all",
+        /// The addresses that they come from: one line of the file for each; an empty list is nobody.
+        address: Option<OneOrMany<String>>,
+        /// How they prove who they are.
+        method: Method,
+        /// Options of the method.
+        options: IndexMap<String, Text> = {},
+    }
 }
 
-/// A rule, in the words of PostgreSQL's file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rule {
-    #[serde(rename = "type", alias = "contype")]
-    connection: RuleType,
-    #[serde(default = "all", alias = "databases")]
-    database: OneOrMany<String>,
-    #[serde(default = "all", alias = "users")]
-    user: OneOrMany<String>,
-    /// One line for each; none at all is nobody.
-    address: Option<OneOrMany<String>>,
-    method: Method,
-    #[serde(default)]
-    options: IndexMap<String, Text>,
-}
-
-fn all() -> OneOrMany<String> {
-    OneOrMany(vec!["all".into()])
-}
+words!(RuleType, Method);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

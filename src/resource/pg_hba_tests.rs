@@ -25,19 +25,19 @@ fn line(given: &Value) -> String {
 }
 
 fn wrong(parameters: Value) -> String {
-    match hba(parameters) {
-        Err(ParamError::Parameter { path, message }) => {
-            let path: Vec<String> = path
-                .iter()
-                .map(|step| match step {
-                    Segment::Key(key) => key.clone(),
-                    Segment::Index(index) => index.to_string(),
-                })
-                .collect();
-            format!("{}: {message}", path.join("."))
-        }
+    let (path, message) = match hba(parameters) {
+        Err(ParamError::Parameter { path, message }) => (path, message),
+        Err(ParamError::Word { path, word }) => (path, word.to_string()),
         other => panic!("{other:?}"),
-    }
+    };
+    let path: Vec<String> = path
+        .iter()
+        .map(|step| match step {
+            Segment::Key(key) => key.clone(),
+            Segment::Index(index) => index.to_string(),
+        })
+        .collect();
+    format!("{}: {message}", path.join("."))
 }
 
 fn app() -> PgHba {
@@ -156,7 +156,7 @@ fn wrong_rules_say_what_to_do() {
     rules.0.options: `a b` is not the name of an option
     cluster: `../x` is not a valid cluster name, such as `main`; a name has letters, digits, `_` and `.`
     "#);
-    assert!(wrong(rule(&json!({"type": "local", "method": "password"}))).contains("unknown variant `password`"));
+    assert!(wrong(rule(&json!({"type": "local", "method": "password"}))).contains("`password` is none of"));
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! `port_owner`: refuses to go on when somebody else listens on a port.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob};
+use super::{Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob, schema::parameters};
 use crate::question::{
     Questions, Unanswered,
     port_owner::{Port, PortOwner},
@@ -12,20 +11,23 @@ use crate::question::{
 
 pub(super) const KIND: Kind = Kind {
     name: "port_owner",
+    about: "Refuses to go on when anything but the given units listens on a port",
+    example: "port_owner: {port: 6379, unit: autobot-database-redis.service, help: stop the other Redis first}",
     decode: from_parameters,
-    parameters: &["port", "unit", "help"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    port: u16,
-    unit: OneOrMany<String>,
-    #[serde(default)]
-    help: String,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The TCP port.
+        port: u16,
+        /// The units that may listen there; `*` stands for anything.
+        unit: OneOrMany<String>,
+        /// What to do when something else does.
+        help: String = "",
+    }
 }
 
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::{
     Files, Flag, Kind, Mode, NodeState, ParamError, Resource, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, row, without_server},
     decode,
+    schema::{parameters, values},
 };
 use crate::{
     pg,
@@ -20,28 +21,35 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "postgresql_conf",
+    about: "Sets parameters of PostgreSQL, in a file in `conf.d`, and makes them live",
+    example: "postgresql_conf:
+  settings: {max_connections: 200, log_min_duration_statement: 1s}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlConf::new(decode(parameters)?)?)),
-    parameters: &["settings", "cluster", "version", "file", "restart"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    settings: IndexMap<String, Text>,
-    cluster: Option<String>,
-    version: Option<Text>,
-    /// The file's name in `conf.d`.
-    file: Option<String>,
-    /// Whether the server is restarted where a setting needs it.
-    restart: Option<Flag>,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// What is set.
+        settings: IndexMap<String, Text>,
+        /// The cluster's name; `main` without it.
+        cluster: Option<String>,
+        /// The cluster's version of PostgreSQL; may be left out where there is one.
+        version: Option<Text>,
+        /// The file's name in `conf.d`.
+        file: Option<String>,
+        /// Whether the server is restarted where a setting needs it; true without it.
+        restart: Option<Flag>,
+    }
 }
 
 /// A value as PostgreSQL's files hold it: text, also written as a number or a boolean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
+
+values!(Text => Scalar("text, a number or a boolean"));
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

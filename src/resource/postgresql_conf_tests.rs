@@ -25,6 +25,7 @@ fn two(restart: bool) -> PostgresqlConf {
 fn wrong(parameters: Value) -> String {
     match conf(parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     }
 }

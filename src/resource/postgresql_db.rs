@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode,
+    schema::{parameters, words},
+};
 use crate::{
     pg::{self, Name},
     question::{
@@ -15,71 +18,45 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "postgresql_db",
+    about: "Makes a database of PostgreSQL; never alters or drops one",
+    example: "postgresql_db: {name: slm, owner: slm_app}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlDb::new(decode(parameters)?)?)),
-    parameters: &[
-        "name",
-        "db",
-        "owner",
-        "encoding",
-        "lc_collate",
-        "lc_ctype",
-        "template",
-        "public_connect",
-        "state",
-        "port",
-        "login_port",
-    ],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: PostgresqlDb::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PostgresqlDb {
-    #[serde(alias = "db")]
-    name: Name,
-    owner: Name,
-    #[serde(default = "utf8")]
-    encoding: String,
-    #[serde(default = "everywhere")]
-    lc_collate: String,
-    #[serde(default = "everywhere")]
-    lc_ctype: String,
-    #[serde(default = "template0")]
-    template: Name,
-    /// Whether every role may connect and make temporary tables, as PostgreSQL has it.
-    #[serde(default)]
-    public_connect: Flag,
-    #[serde(default)]
-    #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
-    state: State,
-    #[serde(alias = "login_port", default = "usual_port")]
-    port: u16,
+parameters! {
+    #[derive(Debug)]
+    struct PostgresqlDb {
+        /// Its name.
+        name | db: Name,
+        /// The role that owns it.
+        owner: Name,
+        /// Its encoding.
+        encoding: String = "UTF8",
+        /// The order of its texts. C.UTF-8 is the one UTF-8 locale that every Debian has and that no upgrade of the C library changes.
+        lc_collate: String = "C.UTF-8",
+        /// What counts as a letter in it.
+        lc_ctype: String = "C.UTF-8",
+        /// The database that it is a copy of.
+        template: Name = "template0",
+        /// Whether every role may connect and make temporary tables, as PostgreSQL has it.
+        public_connect: Flag = false,
+        /// Only `present`.
+        #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
+        state: State = "present",
+        /// The server's port.
+        port | login_port: u16 = 5432,
+    }
 }
+
+words!(State);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     #[default]
     Present,
-}
-
-fn utf8() -> String {
-    "UTF8".into()
-}
-
-/// The one UTF-8 locale that every Debian has and that no upgrade of the C library changes.
-fn everywhere() -> String {
-    "C.UTF-8".into()
-}
-
-fn template0() -> Name {
-    pg::template0()
-}
-
-fn usual_port() -> u16 {
-    pg::PORT
 }
 
 /// A row of the question. The columns of a database that is not there are null.

@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, content::blocked_by, decode};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, State, Verdict,
+    content::blocked_by,
+    decode,
+    schema::{parameters, words},
+};
 use crate::{
     pg::{self, Name},
     question::{
@@ -19,65 +24,44 @@ use objects::{Type, everything};
 
 pub(super) const KIND: Kind = Kind {
     name: "postgresql_privs",
+    about: "Grants or revokes privileges in PostgreSQL",
+    example: "postgresql_privs:
+  database: slm
+  roles: slm_reader
+  objs: [nodes, jobs]
+  privs: SELECT",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlPrivs::new(decode(parameters)?)?)),
-    parameters: &[
-        "database",
-        "db",
-        "login_db",
-        "roles",
-        "role",
-        "type",
-        "objs",
-        "obj",
-        "schema",
-        "privs",
-        "priv",
-        "state",
-        "grant_option",
-        "target_roles",
-        "port",
-        "login_port",
-    ],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "db", alias = "login_db")]
-    database: Name,
-    #[serde(alias = "role")]
-    roles: OneOrMany<String>,
-    #[serde(rename = "type", default)]
-    kind: Type,
-    #[serde(default, alias = "obj")]
-    objs: OneOrMany<String>,
-    schema: Option<Name>,
-    #[serde(alias = "priv")]
-    privs: OneOrMany<String>,
-    #[serde(default)]
-    state: State,
-    grant_option: Option<Flag>,
-    /// Whose new objects default privileges are for.
-    #[serde(default)]
-    target_roles: OneOrMany<String>,
-    #[serde(alias = "login_port", default = "usual_port")]
-    port: u16,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The database.
+        database | db | login_db: Name,
+        /// Who gets them; `PUBLIC` is everybody.
+        roles | role: OneOrMany<String>,
+        /// What the objects are.
+        kind as type: Type = "table",
+        /// The objects; `ALL_IN_SCHEMA` is every one in the schema.
+        objs | obj: OneOrMany<String> = [],
+        /// The schema of the objects; `public` without it.
+        schema: Option<Name>,
+        /// The privileges, in SQL's words; `ALL` is every one.
+        privs | priv: OneOrMany<String>,
+        /// `present` grants, `absent` revokes.
+        state: State = "present",
+        /// Whether they may be passed on; left as it is without it.
+        grant_option: Option<Flag>,
+        /// Whose new objects default privileges are for.
+        target_roles: OneOrMany<String> = [],
+        /// The server's port.
+        port | login_port: u16 = 5432,
+    }
 }
 
-fn usual_port() -> u16 {
-    pg::PORT
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
-}
+words!(Type);
 
 #[derive(Debug)]
 struct PostgresqlPrivs {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Kind, NodeState, ParamError, Resource, Verdict, decode};
+use super::{Change, Diff, Files, Kind, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
 use crate::{
     pg::{self, Name, scram},
     question::{
@@ -17,40 +17,31 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "postgresql_user",
+    about: "Makes or removes a role of PostgreSQL",
+    example: r#"postgresql_user: {name: slm_app, password: "{{ secrets.DB_PASSWORD }}"}"#,
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(PostgresqlUser::new(decode(parameters)?)?)),
-    parameters: &["name", "user", "password", "role_attr_flags", "conn_limit", "member_of", "state", "port", "login_port"],
-    secret_parameters: &["password"],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "user")]
-    name: Name,
-    password: Option<Sealed>,
-    #[serde(default)]
-    role_attr_flags: String,
-    conn_limit: Option<i32>,
-    /// All roles that it belongs to, and whose privileges it thus has.
-    member_of: Option<Vec<Name>>,
-    #[serde(default)]
-    state: State,
-    #[serde(alias = "login_port", default = "usual_port")]
-    port: u16,
-}
-
-fn usual_port() -> u16 {
-    pg::PORT
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// Its name.
+        name | user: Name,
+        /// Its password: a secret.
+        password: Option<Sealed>,
+        /// What it may do, such as `CREATEDB,NOLOGIN`; without it, log in and nothing else.
+        role_attr_flags: String = "",
+        /// How many connections it may have; -1 is any number.
+        conn_limit: Option<i32>,
+        /// All roles that it belongs to, and whose privileges it has.
+        member_of: Option<Vec<Name>>,
+        /// Whether the role is there.
+        state: State = "present",
+        /// The server's port.
+        port | login_port: u16 = 5432,
+    }
 }
 
 /// What a role may do unless the task says otherwise: log in, and nothing else. (SQL's word, `pg_authid`'s column, wanted.)
@@ -321,6 +312,7 @@ mod tests {
     fn wrong(parameters: Value) -> String {
         match user(parameters).unwrap_err() {
             ParamError::Parameter { message, .. } => message,
+            ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => panic!(),
         }
     }
@@ -439,7 +431,7 @@ mod tests {
         assert!(wrong(json!({"name": "postgres"})).contains("PostgreSQL's own"));
         assert!(wrong(json!({"name": ""})).contains("1 to 63 bytes"));
         assert!(wrong(json!({"name": "app", "conn_limit": -2})).contains("-1 for no limit"));
-        assert!(wrong(json!({"name": "app", "db": "x"})).contains("unknown field"));
+        assert!(wrong(json!({"name": "app", "db": "x"})).contains("unknown parameter"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! `sysctl`: a kernel setting, in a file and live.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, put::PUT_FILE};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, State, Verdict, decode, put::PUT_FILE,
+    schema::parameters,
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -16,30 +18,27 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "sysctl",
+    about: "Sets a parameter of the kernel, now and at boot",
+    example: "sysctl: {name: vm.overcommit_memory, value: 1}",
     decode: from_parameters,
-    parameters: &["name", "value", "state", "sysctl_file", "reload"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    name: String,
-    value: Option<Value>,
-    #[serde(default)]
-    state: State,
-    sysctl_file: Option<RemotePath>,
-    reload: Option<Flag>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// Its name, such as `vm.swappiness`.
+        name: String,
+        /// Its value.
+        value: Option<Value>,
+        /// Whether the file sets it.
+        state: State = "present",
+        /// The file; `/etc/sysctl.d/99-sysctl.conf` without it.
+        sysctl_file: Option<RemotePath>,
+        /// Whether the running kernel gets it, too; true without it.
+        reload: Option<Flag>,
+    }
 }
 
 #[derive(Debug)]
@@ -212,6 +211,7 @@ mod tests {
     fn sysctl(parameters: Value) -> Result<Box<dyn Resource>, String> {
         from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
             ParamError::Parameter { message, .. } => message,
+            ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => unreachable!(),
         })
     }

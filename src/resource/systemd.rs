@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode, unit_functions::UNIT};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode,
+    schema::{parameters, words},
+    unit_functions::UNIT,
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -14,23 +18,30 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "systemd",
+    about: "Says whether a unit of systemd runs and starts at boot",
+    example: "systemd: {name: postgresql.service, state: started, enabled: true}",
     decode: from_parameters,
-    parameters: &["name", "service", "unit", "state", "enabled", "masked", "daemon_reload"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "service", alias = "unit")]
-    name: String,
-    state: Option<State>,
-    enabled: Option<Flag>,
-    masked: Option<Flag>,
-    daemon_reload: Option<Flag>,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The unit.
+        name | service | unit: String,
+        /// `started` (still up two seconds later) or `stopped`; to restart or reload, notify a handler.
+        state: Option<State>,
+        /// Whether it starts at boot.
+        enabled: Option<Flag>,
+        /// Whether nothing can start it.
+        masked: Option<Flag>,
+        /// Changes nothing: systemd reads the files of a unit that changed before it is used.
+        daemon_reload: Option<Flag>,
+    }
 }
+
+words!(State);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -205,6 +216,7 @@ mod tests {
     fn systemd(parameters: Value) -> Result<Box<dyn Resource>, String> {
         from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
             ParamError::Parameter { message, .. } => message,
+            ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => unreachable!(),
         })
     }

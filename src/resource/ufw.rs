@@ -4,9 +4,10 @@ mod words;
 
 use std::{any::Any, net::IpAddr};
 
-use serde::Deserialize;
-
-use super::{Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode,
+    schema::{parameters, words},
+};
 use words::{Logging, PolicyDirection, Protocol, State};
 
 use crate::{
@@ -17,60 +18,48 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "ufw",
+    about: "Sets a rule of the firewall, or the whole of it",
+    example: "ufw: {rule: allow, port: 6379, proto: tcp, from_ip: [10.0.0.0/24], only: true}",
     decode: |parameters, _: &mut dyn Files| Ok(Box::new(Ufw::new(decode(parameters)?)?)),
-    parameters: &[
-        "rule",
-        "port",
-        "to_port",
-        "proto",
-        "protocol",
-        "from_ip",
-        "from",
-        "src",
-        "to_ip",
-        "to",
-        "dest",
-        "from_port",
-        "direction",
-        "interface",
-        "if",
-        "comment",
-        "delete",
-        "only",
-        "state",
-        "policy",
-        "default",
-        "logging",
-    ],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Parameters {
-    rule: Option<Action>,
-    #[serde(alias = "to_port")]
-    port: Ports,
-    #[serde(alias = "protocol")]
-    proto: Protocol,
-    #[serde(alias = "from", alias = "src")]
-    from_ip: Option<OneOrMany<String>>,
-    #[serde(alias = "to", alias = "dest")]
-    to_ip: Option<String>,
-    from_port: Ports,
-    direction: Option<PolicyDirection>,
-    #[serde(alias = "if")]
-    interface: Option<String>,
-    comment: Option<String>,
-    delete: Flag,
-    only: Flag,
-    state: Option<State>,
-    #[serde(alias = "default")]
-    policy: Option<Policy>,
-    logging: Option<Logging>,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// What happens to what matches.
+        rule: Option<Action>,
+        /// The node's ports.
+        port | to_port: Ports = "any",
+        /// The protocol.
+        proto | protocol: Protocol = "any",
+        /// Who comes: addresses or networks. With `only` an empty list closes the port.
+        from_ip | from | src: Option<OneOrMany<String>>,
+        /// The node's address that they come to.
+        to_ip | to | dest: Option<String>,
+        /// The ports that they come from.
+        from_port: Ports = "any",
+        /// The direction of a rule, or of a `policy`.
+        direction: Option<PolicyDirection>,
+        /// The network interface.
+        interface | if: Option<String>,
+        /// A comment on the rule.
+        comment: Option<String>,
+        /// Whether the rule is removed.
+        delete: Flag = false,
+        /// Whether other rules that open this port are removed.
+        only: Flag = false,
+        /// Whether the firewall is on, now and at boot.
+        state: Option<State>,
+        /// What happens to what no rule matches.
+        policy | default: Option<Policy>,
+        /// How much is logged.
+        logging: Option<Logging>,
+    }
 }
+
+words!(Action, Logging, Policy, Protocol, State, PolicyDirection);
 
 #[derive(Debug)]
 enum Ufw {

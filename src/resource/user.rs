@@ -1,10 +1,8 @@
 //! `user`: an account of the system.
 
-use serde::Deserialize;
-
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, RemotePath, Resource, Verdict, content::blocked_by,
-    decode, group::State,
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict, content::blocked_by,
+    decode, schema::parameters,
 };
 use crate::{
     question::{
@@ -17,50 +15,38 @@ use crate::{
 /// How the loader sees it.
 pub(super) const KIND: Kind = Kind {
     name: "user",
+    about: "Makes, changes or removes an account",
+    example: "user: {name: redis-backup, system: true, shell: /usr/sbin/nologin, create_home: false}",
     decode: from_parameters,
-    parameters: &[
-        "name",
-        "user",
-        "uid",
-        "group",
-        "groups",
-        "append",
-        "home",
-        "shell",
-        "comment",
-        "system",
-        "create_home",
-        "createhome",
-        "state",
-    ],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    #[serde(alias = "user")]
-    name: AccountName,
-    uid: Option<u32>,
-    group: Option<AccountName>,
-    groups: Option<OneOrMany<String>>,
-    #[serde(default)]
-    append: Flag,
-    home: Option<RemotePath>,
-    shell: Option<RemotePath>,
-    comment: Option<String>,
-    #[serde(default)]
-    system: Flag,
-    #[serde(default = "yes", alias = "createhome")]
-    create_home: Flag,
-    #[serde(default)]
-    state: State,
-}
-
-fn yes() -> Flag {
-    Flag(true)
+parameters! {
+    struct Parameters {
+        /// Its name.
+        name | user: AccountName,
+        /// Its number.
+        uid: Option<u32>,
+        /// Its primary group.
+        group: Option<AccountName>,
+        /// Its other groups.
+        groups: Option<OneOrMany<String>>,
+        /// Whether groups that are not named are kept.
+        append: Flag = false,
+        /// Its home directory.
+        home: Option<RemotePath>,
+        /// Its shell.
+        shell: Option<RemotePath>,
+        /// Its full name.
+        comment: Option<String>,
+        /// Whether a new account gets a number of the system's.
+        system: Flag = false,
+        /// Whether the home of a new account is made.
+        create_home | createhome: Flag = true,
+        /// Whether the account is there.
+        state: State = "present",
+    }
 }
 
 #[derive(Debug)]

@@ -5,7 +5,10 @@ use std::{fmt::Write as _, net::IpAddr, time::Duration};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Diff, Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode};
+use super::{
+    Change, Diff, Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode,
+    schema::{parameters, words},
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -17,23 +20,30 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "wait_for",
+    about: "Waits until a port or a path is there, or is gone",
+    example: "wait_for: {port: 5432, timeout: 30}",
     decode: from_parameters,
-    parameters: &["port", "host", "path", "timeout", "state"],
-    secret_parameters: &[],
-    expressions: &[],
+    declared: Parameters::declared,
     free_form: "",
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    port: Option<u16>,
-    host: Option<IpAddr>,
-    path: Option<RemotePath>,
-    timeout: Option<u32>,
-    #[serde(default)]
-    state: State,
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The TCP port.
+        port: Option<u16>,
+        /// The address of the port; 127.0.0.1 without it.
+        host: Option<IpAddr>,
+        /// The path, instead of a port.
+        path: Option<RemotePath>,
+        /// How long to wait, in seconds.
+        timeout: u32 = 300,
+        /// `started` and `present` wait until it is there, `stopped` and `absent` until it is gone.
+        state: State = "started",
+    }
 }
+
+words!(State);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,7 +84,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         (Some(_), Some(_)) | (None, None) => return Err(ParamError::parameter("", "give either `port` or `path`")),
     };
     let there = matches!(state, State::Started | State::Present);
-    Ok(Box::new(WaitFor { what, there, seconds: timeout.unwrap_or(300) }))
+    Ok(Box::new(WaitFor { what, there, seconds: timeout }))
 }
 
 impl Resource for WaitFor {

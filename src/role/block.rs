@@ -104,7 +104,7 @@ impl Inherited {
     pub(super) fn add_to(&self, parameters: &mut Node, kind: &'static Kind, span: &Span, errors: &mut Diagnostics) {
         let Yaml::Map(parameters) = &mut parameters.value else { return };
         if let Some((key, user, source)) = &self.become_user {
-            if kind.parameters.contains(&"become_user") {
+            if kind.takes("become_user") {
                 parameters.push((key.clone(), user.clone()));
             } else if user.as_str() != Some("root") {
                 let diagnostic = Diagnostic::error(format!("`become_user` is for `command` only, not for `{}`", kind.name))
@@ -118,7 +118,7 @@ impl Inherited {
             }
         }
         if let Some((key, environment, source)) = &self.environment {
-            if kind.parameters.contains(&"environment") {
+            if kind.takes("environment") {
                 parameters.push((key.clone(), environment.clone()));
             } else if *source == Source::Task || RUN_PROGRAMS.contains(&kind.name) {
                 let title = format!("`environment` is for `command` only, not for `{}`", kind.name);

@@ -33,7 +33,7 @@ pub enum HandlerActionSource {
     Command(Node),
 }
 
-const HANDLER_KEYS: &[&str] = &["name", "was", "systemd", "command", "ready", "become"];
+const HANDLER_KEYS: &[&str] = super::keywords::HANDLER_NAMES;
 
 /// What a key of a handler asks for, whichever of its names it has.
 fn action(key: &str) -> Option<&'static str> {

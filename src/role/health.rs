@@ -33,7 +33,18 @@ pub enum HealthCheckSource {
     Exercise(&'static ExerciseKind, Span, Node),
 }
 
-const HEALTH_KEYS: &[&str] = &["name", "read", "exercise", "when", "tags"];
+impl HealthCheckSource {
+    /// The name of its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Read(kind, ..) => kind.name,
+            Self::Exercise(kind, ..) => kind.name,
+        }
+    }
+}
+
+const HEALTH_KEYS: &[&str] = super::keywords::HEALTH_NAMES;
 
 pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) -> Option<HealthSource> {
     for (key, _) in read::map(node, "a health check", errors) {
@@ -75,8 +86,9 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
                 return None;
             };
             for (parameter, _) in read::map(value, "an exercise", errors) {
-                if !kind.parameters.contains(&parameter.name.as_str()) {
-                    errors.push(read::unknown(parameter, &format!("parameter of `{}`:", kind.name), kind.parameters));
+                let known = kind.parameters();
+                if !known.contains(&parameter.name.as_str()) {
+                    errors.push(read::unknown(parameter, &format!("parameter of `{}`:", kind.name), &known));
                 }
             }
             HealthCheckSource::Exercise(kind, key.span.clone(), value.clone())

@@ -5,6 +5,7 @@ mod block;
 mod handler;
 mod health;
 mod key_value;
+pub mod keywords;
 mod kinds;
 mod read;
 mod task;
@@ -17,7 +18,7 @@ pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
 pub use read::{Name, parse_duration};
 pub use task::TaskSource;
-pub use types::{VarType, kind_of, truth};
+pub use types::{Limits, VarType, kind_of, truth};
 pub use variable::{Default, SecretSource};
 
 use std::{iter, path::Path};
@@ -75,7 +76,7 @@ pub struct Role {
     pub health: Vec<HealthSource>,
 }
 
-const KEYS: &[&str] = &["description", "was", "requires", "tags", "defaults", "secrets", "tasks", "handlers", "health"];
+const KEYS: &[&str] = keywords::ROLE_NAMES;
 
 /// The kind of resource with this name.
 #[must_use]

@@ -51,23 +51,7 @@ pub struct TaskSource {
     pub sound: bool,
 }
 
-const KEYWORDS: &[&str] = &[
-    "name",
-    "when",
-    "loop",
-    "vars",
-    "notify",
-    "tags",
-    "become",
-    "become_user",
-    "environment",
-    "args",
-    "no_log",
-    "retries",
-    "delay",
-    "timeout",
-    "register",
-];
+const KEYWORDS: &[&str] = super::keywords::TASK_NAMES;
 
 /// Words of Ansible that stand where a resource would.
 const IN_PLACE_OF_A_RESOURCE: &[&str] = &["action", "local_action", "rescue", "always", "hosts", "roles"];
@@ -99,7 +83,7 @@ pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics)
     let mut parameters = with_arguments(parameters(errors)?, get("args"), errors);
     let sound = check_parameters(&mut parameters, kind, errors);
     inherited.add_to(&mut parameters, kind, &key.span, errors);
-    let reads = kind.parameters.contains(&"reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
+    let reads = kind.takes("reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
     let (each, span) = (get("loop").cloned(), key.span.clone());
     Some(TaskSource {
         name: name?,
@@ -251,12 +235,12 @@ pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, error
         sound = false;
     }
     for (key, value) in entries {
-        if !kind.parameters.contains(&key.name.as_str()) {
+        if !kind.takes(&key.name) {
             sound = false;
             let what = format!("parameter of `{}`:", kind.name);
             errors.push(match ansible_words::parameter(kind.name, &key.name) {
                 Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone()).help(word.help()),
-                None => read::unknown(key, &what, kind.parameters),
+                None => read::unknown(key, &what, &kind.parameters()),
             });
         } else if matches!(key.name.as_str(), "mode" | "directory_mode")
             && let Some(meant) = check_mode(value, errors)

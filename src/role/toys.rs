@@ -1,11 +1,12 @@
 //! Kinds of resources for tests of the language: they show what they were given.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     question::{Questions, Unanswered},
-    resource::{Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict, decode},
+    resource::{
+        Claims, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters,
+    },
     secret::{Sealed, SecretRef},
 };
 
@@ -26,26 +27,27 @@ impl Resource for Toy {
     }
 }
 
-const NOTE: Kind = Kind {
-    name: "note",
-    decode: note,
-    parameters: &["path", "content", "mode", "port", "on", "list", "settings"],
-    secret_parameters: &["content"],
-    expressions: &[],
-    free_form: "",
-};
+const NOTE: Kind = Kind { name: "note", about: "A toy", example: "", decode: note, declared: Note::declared, free_form: "" };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "decoded for its errors")]
-struct Note {
-    path: RemotePath,
-    content: Option<String>,
-    mode: Option<Mode>,
-    port: Option<u16>,
-    on: Option<Flag>,
-    list: Option<Vec<u16>>,
-    settings: Option<Value>,
+parameters! {
+    #[derive(Debug)]
+    #[allow(dead_code, reason = "decoded for its errors")]
+    struct Note {
+        /// .
+        path: RemotePath,
+        /// .
+        content: Option<Sealed>,
+        /// .
+        mode: Option<Mode>,
+        /// .
+        port: Option<u16>,
+        /// .
+        on: Option<Flag>,
+        /// .
+        list: Option<Vec<u16>>,
+        /// .
+        settings: Option<Value>,
+    }
 }
 
 fn note(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
@@ -54,22 +56,19 @@ fn note(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, Param
     Ok(Box::new(Toy(shown)))
 }
 
-const SHEET: Kind = Kind {
-    name: "sheet",
-    decode: sheet,
-    parameters: &["src", "dest", "mode"],
-    secret_parameters: &[],
-    expressions: &[],
-    free_form: "",
-};
+const SHEET: Kind = Kind { name: "sheet", about: "A toy", example: "", decode: sheet, declared: Sheet::declared, free_form: "" };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "decoded for its errors")]
-struct Sheet {
-    src: String,
-    dest: RemotePath,
-    mode: Option<Mode>,
+parameters! {
+    #[derive(Debug)]
+    #[allow(dead_code, reason = "decoded for its errors")]
+    struct Sheet {
+        /// .
+        src: String,
+        /// .
+        dest: RemotePath,
+        /// .
+        mode: Option<Mode>,
+    }
 }
 
 fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
@@ -78,24 +77,23 @@ fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, 
     Ok(Box::new(Toy(content.shown())))
 }
 
-const RUN: Kind = Kind {
-    name: "run",
-    decode: run,
-    parameters: &["cmd", "reads", "become_user", "environment", "stdin"],
-    secret_parameters: &["stdin"],
-    expressions: &[],
-    free_form: "cmd",
-};
+const RUN: Kind = Kind { name: "run", about: "A toy", example: "", decode: run, declared: Run::declared, free_form: "cmd" };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "decoded for its errors")]
-struct Run {
-    cmd: Option<String>,
-    reads: Option<Flag>,
-    become_user: Option<String>,
-    environment: Option<Value>,
-    stdin: Option<String>,
+parameters! {
+    #[derive(Debug)]
+    #[allow(dead_code, reason = "decoded for its errors")]
+    struct Run {
+        /// .
+        cmd: Option<String>,
+        /// .
+        reads: Option<Flag>,
+        /// .
+        become_user: Option<String>,
+        /// .
+        environment: Option<Value>,
+        /// .
+        stdin: Option<Sealed>,
+    }
 }
 
 fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
@@ -106,19 +104,16 @@ fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamE
     Ok(Box::new(Toy(shown)))
 }
 
-const CLAIM: Kind = Kind {
-    name: "claim",
-    decode: claim,
-    parameters: &["that"],
-    secret_parameters: &[],
-    expressions: &["that"],
-    free_form: "that",
-};
+const CLAIM: Kind =
+    Kind { name: "claim", about: "A toy", example: "", decode: claim, declared: Claim::declared, free_form: "that" };
 
-#[derive(Debug, Deserialize)]
-#[allow(dead_code, reason = "decoded for its errors")]
-struct Claim {
-    that: Value,
+parameters! {
+    #[derive(Debug)]
+    #[allow(dead_code, reason = "decoded for its errors")]
+    struct Claim {
+        /// .
+        that: Claims,
+    }
 }
 
 fn claim(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {

@@ -146,6 +146,56 @@ impl VarType {
     }
 }
 
+/// Which values of its type a variable takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Only these texts; any where there are none.
+    pub one_of: Vec<String>,
+    /// The least number.
+    pub min: Option<i64>,
+    /// The greatest number.
+    pub max: Option<i64>,
+}
+
+impl Limits {
+    /// Checks a value that has its type.
+    ///
+    /// # Errors
+    /// What is wanted. The value itself may be a password and is left out.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        let number = value.as_f64();
+        #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
+        let outside = number.is_some_and(|number| {
+            self.min.is_some_and(|min| number < min as f64) || self.max.is_some_and(|max| number > max as f64)
+        });
+        let unknown =
+            !self.one_of.is_empty() && !value.as_str().is_some_and(|text| self.one_of.iter().any(|known| known == text));
+        if outside || unknown { Err(self.wanted()) } else { Ok(()) }
+    }
+
+    /// What is wanted, for an error.
+    pub(super) fn wanted(&self) -> String {
+        let what = match (self.one_of.as_slice(), self.min, self.max) {
+            ([], Some(_), Some(_)) => "a number",
+            ([], _, _) => "a number of",
+            (_, _, _) => "one of",
+        };
+        format!("expected {what} {}", self.words().unwrap_or_default())
+    }
+
+    /// The allowed values, for the reader; none where all are.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        match (self.one_of.as_slice(), self.min, self.max) {
+            ([], None, None) => None,
+            ([], Some(min), None) => Some(format!("at least {min}")),
+            ([], None, Some(max)) => Some(format!("at most {max}")),
+            ([], Some(min), Some(max)) => Some(format!("from {min} to {max}")),
+            (words, _, _) => Some(words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
 /// Whether Redis reads this as a number of bytes (its `memtoull`, which ignores case): `k` is 1000, `kb` is 1024.
 fn is_size(text: &str) -> bool {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());

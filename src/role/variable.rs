@@ -1,6 +1,8 @@
 //! Variables and secrets as a role declares them.
 
-use super::{MAGIC, VarType, read, task};
+use serde_json::Value;
+
+use super::{Limits, MAGIC, VarType, read, task};
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 
 /// A variable of a role.
@@ -8,12 +10,38 @@ use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 pub struct Default {
     /// What it takes.
     pub kind: VarType,
+    /// Which values of that type.
+    pub limits: Limits,
     /// Its value unless set; none when it must be set.
     pub value: Option<Node>,
     /// What it is for.
     pub help: Option<String>,
     /// Where its name stands.
     pub span: Span,
+}
+
+impl Default {
+    /// The value as this variable takes it.
+    ///
+    /// # Errors
+    /// What is wanted.
+    pub fn fit(&self, value: Value) -> Result<Value, String> {
+        let value = self.kind.fit(value).map_err(|errors| match self.limits.one_of.as_slice() {
+            [] => errors,
+            _ => self.limits.wanted(),
+        })?;
+        self.limits.check(&value).map(|()| value)
+    }
+
+    /// The type and its limits, for the reader; empty for anything.
+    #[must_use]
+    pub fn takes(&self) -> String {
+        match (self.kind.word(), self.limits.words()) {
+            (word, None) => word.to_owned(),
+            (_, Some(limits)) if !self.limits.one_of.is_empty() => format!("one of {limits}"),
+            (word, Some(limits)) => format!("{word}, {limits}"),
+        }
+    }
 }
 
 /// A secret of a role. Values may be templates over variables.
@@ -49,7 +77,7 @@ pub(super) fn check_variable(key: &Key, errors: &mut Diagnostics) {
     }
 }
 
-const DEFAULT_KEYS: &[&str] = &["type", "default", "help"];
+const DEFAULT_KEYS: &[&str] = super::keywords::VARIABLE_NAMES;
 
 pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Option<Default> {
     let span = key.span.clone();
@@ -57,20 +85,25 @@ pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Optio
     let declares = |name: &str| entries.iter().any(|(key, _)| key.name == name);
     let only_ours = entries.iter().all(|(key, _)| DEFAULT_KEYS.contains(&key.name.as_str()));
     if !(declares("default") || declares("type") && only_ours) {
-        return Some(Default { kind: VarType::of(node), value: Some(node.clone()), help: None, span });
+        return Some(Default { kind: VarType::of(node), limits: Limits::default(), value: Some(node.clone()), help: None, span });
     }
     for (key, _) in entries.iter().filter(|(key, _)| !DEFAULT_KEYS.contains(&key.name.as_str())) {
         errors.push(read::unknown(key, "key of a variable:", DEFAULT_KEYS));
     }
     let value = node.get("default").cloned();
+    let mut limits = Limits::default();
     let kind = match node.get("type") {
+        Some(choice) if choice.as_map().is_some() => {
+            limits.one_of = one_of(choice, errors)?;
+            VarType::String
+        }
         Some(name) => {
             let name = read::name(name, "`type`", errors)?;
             let Some(kind) = VarType::named(&name.text) else {
                 let diagnostic = Diagnostic::error(format!("unknown type `{}`", name.text)).at(name.span);
                 errors.push(match did_you_mean(&name.text, VarType::NAMES.iter().copied()) {
                     Some(name) => diagnostic.suggest(Some(name)),
-                    None => diagnostic.help(format!("types: {}", VarType::NAMES.join(", "))),
+                    None => diagnostic.help(format!("types: {}, or {{one_of: [words]}}", VarType::NAMES.join(", "))),
                 });
                 return None;
             };
@@ -78,11 +111,39 @@ pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Optio
         }
         None => value.as_ref().map_or(VarType::Any, VarType::of),
     };
+    for (name, limit) in [("min", &mut limits.min), ("max", &mut limits.max)] {
+        let Some(number) = node.get(name) else { continue };
+        *limit = number.scalar_text().and_then(|text| text.parse().ok());
+        if limit.is_none() {
+            errors.push(read::expected(number, &format!("`{name}`"), "a whole number"));
+        } else if !matches!(kind, VarType::Int | VarType::Float | VarType::Port) {
+            let diagnostic = Diagnostic::error(format!("`{name}` is for numbers")).at(number.span.clone());
+            errors.push(diagnostic.help("declare the variable with `type: int`, `float` or `port`"));
+        }
+    }
+    if let (Some(min), Some(max), Some(node)) = (limits.min, limits.max, node.get("max"))
+        && min > max
+    {
+        errors.push(Diagnostic::error(format!("`max` is less than `min`, {min}: no value fits")).at(node.span.clone()));
+    }
     let help = node.get("help").and_then(|help| read::name(help, "`help`", errors)).map(|help| help.text);
-    Some(Default { kind, value, help, span })
+    Some(Default { kind, limits, value, help, span })
 }
 
-const SECRET_KEYS: &[&str] = &["host", "file", "length", "from", "without", "owner", "group", "mode"];
+/// The words of `{one_of: [...]}`.
+fn one_of(node: &Node, errors: &mut Diagnostics) -> Option<Vec<String>> {
+    for (key, _) in node.as_map().unwrap_or_default().iter().filter(|(key, _)| key.name != "one_of") {
+        errors.push(read::unknown(key, "key of a type:", &["one_of"]));
+    }
+    let words = node.get("one_of").map(|words| read::names(words, "`one_of`", errors)).unwrap_or_default();
+    if words.is_empty() {
+        errors.push(Diagnostic::error("a type is a word, or `{one_of: [...]}` with the allowed words").at(node.span.clone()));
+        return None;
+    }
+    Some(words.into_iter().map(|word| word.text).collect())
+}
+
+const SECRET_KEYS: &[&str] = super::keywords::SECRET_NAMES;
 
 pub(super) fn secret(key: &Key, node: &Node, errors: &mut Diagnostics) -> Option<SecretSource> {
     if !read::is_identifier(&key.name) {

@@ -12,9 +12,12 @@
 mod backups;
 mod bad_input;
 mod connection;
+#[path = "../documents/mod.rs"]
+mod documents;
 mod edits;
 mod files;
 mod firewall;
+mod first_role;
 mod harness;
 mod health;
 mod health_of_neighbours;

@@ -272,13 +272,11 @@ fn what_cannot_work_is_refused_before_the_first_change() {
         runs[0].clone()
     };
     insta::assert_snapshot!([
-        "postgresql_locale=de_DE.UTF-8", "postgresql_locale=C.ISO-8859-1", "postgresql_version=17", "postgresql_repo=pgdgg", "postgresql_auth=md5",
+        "postgresql_locale=de_DE.UTF-8", "postgresql_locale=C.ISO-8859-1", "postgresql_version=17",
     ].map(&refusal).join("\n"), @"
     this node has no UTF-8 locale `de_DE.UTF-8` (it has C.utf8): leave postgresql_locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `de_DE.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`
     postgresql_locale is `C.ISO-8859-1`, and databases here are in UTF-8: it can be `C`, `POSIX`, or one that ends in `.UTF-8`, such as de_DE.UTF-8
     bookworm has PostgreSQL 15, and 17 is asked for: leave postgresql_version out, or take it from the PostgreSQL project with `postgresql_repo: pgdg`
-    postgresql_repo is `pgdgg`; it can be `distribution` or `pgdg`
-    postgresql_auth is `md5`; it can be `scram` or `trust_md5`
     ");
     // Written another way it is the same locale.
     project.json(&["deploy", "--check", "-e", "postgresql_locale=C.utf8"]).assert_code(0);

@@ -123,8 +123,6 @@ fn whatever_stands_in_the_way_on_a_bare_node_is_named_before_the_first_change() 
     let vendor = ["-e", "redis_repo_url=https://packages.redis.io/deb"];
     let error = refusal(&node, &project, &vendor);
     insta::assert_snapshot!(error, @"Redis Stack was never published for `bookworm` (only for bullseye, bionic, focal, jammy): set `redis_flavour: redis8`, or `redis_repo_url` or `redis_repo_suite` to a repository that has it");
-    let error = refusal(&node, &project, &["-e", "redis_flavour=redis-stack"]);
-    says(&error, &["redis_flavour is `redis-stack`; it can be `stack` or `redis8`"]);
     says(&refusal(&node, &project, &["-e", "redis_insight=true"]), &["RedisInsight is in no apt package", "8001"]);
 
     for port in ["6379", "5432"] {

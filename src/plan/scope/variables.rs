@@ -46,7 +46,6 @@ impl<'a> Scope<'a> {
         }
         let Some(found) = self.find(name)? else { return Ok(None) };
         let declared = self.declared(name);
-        let kind = declared.map_or(VarType::Any, |declared| declared.kind);
         let (value, span) = match found {
             ValueSource::Data(value, span) => (value, span),
             ValueSource::Raw(node) => {
@@ -56,9 +55,23 @@ impl<'a> Scope<'a> {
                 (value, Some(&node.span))
             }
         };
-        let fitted = kind.fit(value).map_err(|errors| Diagnostic::error(format!("wrong type for `{name}`: {errors}")));
-        let fitted = match (kind, fitted) {
-            (VarType::Host, Ok(value)) => self.one_host(name, value),
+        let text = value.as_str().map(str::to_owned);
+        let fitted = match declared {
+            Some(declared) => declared.fit(value),
+            None => Ok(value),
+        };
+        let fitted = fitted.map_err(|error| {
+            let limits = declared.and_then(|declared| declared.limits.words());
+            let title = if limits.is_some_and(|limits| error.ends_with(&limits)) { "wrong value" } else { "wrong type" };
+            let diagnostic = Diagnostic::error(format!("{title} for `{name}`: {error}"));
+            let words = declared.map(|declared| declared.limits.one_of.as_slice()).unwrap_or_default();
+            match text.as_deref().and_then(|text| did_you_mean(text, words.iter().map(String::as_str))) {
+                Some(meant) => diagnostic.suggest(Some(meant)),
+                None => diagnostic,
+            }
+        });
+        let fitted = match (declared.map(|declared| declared.kind), fitted) {
+            (Some(VarType::Host), Ok(value)) => self.one_host(name, value),
             (_, fitted) => fitted,
         };
         let fitted = fitted.map_err(|mut diagnostic| {

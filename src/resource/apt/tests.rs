@@ -12,6 +12,7 @@ use std::fs;
 fn apt(parameters: Value) -> Result<Box<dyn Resource>, String> {
     from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
         ParamError::Parameter { message, .. } => message,
+        ParamError::Word { word, .. } => word.to_string(),
         ParamError::File(_) => unreachable!(),
     })
 }

@@ -68,7 +68,7 @@ impl Node {
     }
 
     fn read(&self, parameters: Value) -> Repository {
-        let read = repository(serde_json::from_value(parameters).unwrap(), self.at("etc").to_str().unwrap()).unwrap();
+        let read = repository(decode(parameters).unwrap(), self.at("etc").to_str().unwrap()).unwrap();
         Repository { run_directory: self.at("run").to_str().unwrap().to_owned(), ..read }
     }
 

@@ -31,6 +31,7 @@ fn wrong(parameters: &Value) -> String {
     all.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     match privs(all) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
+        Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     }
 }
@@ -186,6 +187,6 @@ fn wrong_parameters_say_what_to_do() {
     [Key("objs")]: is one or more of TABLES, SEQUENCES, FUNCTIONS, TYPES, SCHEMAS
     [Key("target_roles")]: is for `type: default_privs` only
     [Key("grant_option")]: cannot be given to PUBLIC, nor with `state: absent`
-    [Key("type")]: unknown variant `function`, expected one of `database`, `schema`, `table`, `sequence`, `default_privs`
+    [Key("type")]: `function` is none of `database`, `schema`, `table`, `sequence`, `default_privs`
     "#);
 }

@@ -17,6 +17,7 @@ fn wrong(parameters: Value) -> String {
     };
     match error {
         ParamError::Parameter { path, message } => format!("{path:?}: {message}"),
+        ParamError::Word { path, word } => format!("{path:?}: {word}"),
         ParamError::File(_) => panic!(),
     }
 }
@@ -209,9 +210,9 @@ fn wrong_parameters_say_what_to_do() {
         (json!({"rule": "allow", "comment": "it's"}), "single quote"),
         (json!({"rule": "allow", "interface": "eth0 to any"}), "network interface"),
         (json!({"rule": "allow", "direction": "routed"}), "`in` or `out`"),
-        (json!({"rule": "permit"}), "unknown variant `permit`"),
-        (json!({"rule": "allow", "ports": 1}), "unknown field `ports`"),
-        (json!({"state": "reloaded"}), "unknown variant `reloaded`"),
+        (json!({"rule": "permit"}), "`permit` is none of"),
+        (json!({"rule": "allow", "ports": 1}), "unknown parameter"),
+        (json!({"state": "reloaded"}), "`reloaded` is none of"),
     ] {
         let message = wrong(parameters.clone());
         assert!(message.contains(words), "{parameters}: {message}");

@@ -1,0 +1,151 @@
+//! `doc`: what there is to write in a role, and how each is used.
+
+use std::{fmt::Write as _, path::Path};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{exit, exit::Exit, out, project};
+use crate::{
+    plan::known_roles,
+    reference::{self, Page, Row, Section, Topic},
+    role::Role,
+    source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Doc {
+    /// A resource, a health check, a role, `task`, `facts`, `exit-codes`, or one of the lists `resources`, `checks`, `keywords` and `roles`
+    /// (default: all of them, one line each)
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// The form of the output
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+/// The form of a page.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    /// For a terminal
+    Text,
+    /// One JSON document
+    Json,
+    /// For `docs/reference/`
+    Markdown,
+}
+
+/// Lists of pages: the word for one, its title, and what is on it.
+type List = (&'static str, &'static str, fn(Topic) -> bool);
+const LISTS: &[List] = &[
+    ("resources", "Resources", |topic| matches!(topic, Topic::Resource)),
+    ("checks", "Health checks and exercises", |topic| matches!(topic, Topic::Check | Topic::Exercise)),
+    ("keywords", "Keywords, facts and exit codes", |topic| matches!(topic, Topic::Keywords | Topic::Facts | Topic::ExitCodes)),
+    ("roles", "Roles", |topic| matches!(topic, Topic::Role)),
+];
+
+pub(super) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
+    let pages = match pages(project) {
+        Ok(pages) => pages,
+        Err(wrong) => {
+            out::diagnostics(&wrong);
+            return Exit::WRONG_FILES;
+        }
+    };
+    let Some(name) = &doc.name else {
+        print_list(&pages.iter().collect::<Vec<_>>(), doc.output, "Everything");
+        return Exit::DONE;
+    };
+    if let Some((_, title, is_on)) = LISTS.iter().find(|(word, ..)| word == name) {
+        print_list(&pages.iter().filter(|page| is_on(page.topic)).collect::<Vec<_>>(), doc.output, title);
+        return Exit::DONE;
+    }
+    let found: Vec<&Page> = pages.iter().filter(|page| page.name == *name).collect();
+    if found.is_empty() {
+        let known = pages.iter().map(|page| page.name.as_str()).chain(LISTS.iter().map(|(word, ..)| *word));
+        let diagnostic = Diagnostic::error(format!("nothing is called `{name}`"));
+        out::diagnostics(&Diagnostics(vec![match did_you_mean(name, known) {
+            Some(meant) => diagnostic.suggest(Some(meant)),
+            None => diagnostic.help("`doc` without a name lists everything"),
+        }]));
+        return Exit::WRONG_FILES;
+    }
+    print_pages(&found, doc.output);
+    Exit::DONE
+}
+
+/// All pages: those of the program, and those of the project's roles where there is a project.
+fn pages(given: Option<&Path>) -> Result<Vec<Page>, Diagnostics> {
+    let mut pages = reference::kinds();
+    pages.extend(reference::keywords());
+    let codes =
+        exit::CODES.iter().map(|(code, meaning)| Row { name: code.to_string(), help: (*meaning).to_owned(), ..Row::default() });
+    pages.push(Page {
+        name: "exit-codes".to_owned(),
+        topic: Topic::ExitCodes,
+        about: "How the program ends; of several the first of 130, 1, 3, 5, 2, 0".to_owned(),
+        sections: vec![Section { title: "exit code".to_owned(), rows: codes.collect() }],
+        example: None,
+    });
+    let project = match project::find(given) {
+        Ok(project) => project,
+        // Without a project there are no roles to tell of.
+        Err(_) if given.is_none() => return Ok(pages),
+        Err(wrong) => return Err(Diagnostics(vec![wrong])),
+    };
+    let mut wrong = Diagnostics::default();
+    let roles: Vec<Role> = known_roles(&project).iter().filter_map(|name| Role::read(&project, name, &mut wrong)).collect();
+    if wrong.0.iter().any(|one| one.severity == Severity::Error) {
+        return Err(wrong);
+    }
+    pages.extend(roles.iter().map(reference::role));
+    Ok(pages)
+}
+
+/// One line for each page; in Markdown the pages themselves.
+fn print_list(pages: &[&Page], form: Form, title: &str) {
+    match form {
+        Form::Text => {
+            let width = pages.iter().map(|page| page.name.chars().count()).max().unwrap_or_default();
+            let mut topic = None;
+            for page in pages {
+                if topic.replace(page.topic) != Some(page.topic) {
+                    out::line(&format!("{}:", page.topic.as_str()));
+                }
+                out::line(&format!("  {:width$}  {}", page.name, page.about));
+            }
+        }
+        Form::Json => {
+            let list = pages.iter().map(|page| json!({"name": page.name, "topic": page.topic.as_str(), "about": page.about}));
+            out::line(&format!("{:#}", list.collect::<serde_json::Value>()));
+        }
+        Form::Markdown => {
+            let mut text = format!("# {title}\n\nGenerated from the code: `autobot-provision doc {}`.\n", title_word(title));
+            for page in pages {
+                let _ = write!(text, "\n{}", page.markdown());
+            }
+            out::line(text.trim_end());
+        }
+    }
+}
+
+/// The list that has this title.
+fn title_word(title: &str) -> &'static str {
+    LISTS.iter().find(|(_, known, _)| *known == title).map_or("", |(word, ..)| word)
+}
+
+fn print_pages(pages: &[&Page], form: Form) {
+    let style = out::style();
+    match form {
+        Form::Text => {
+            let text: Vec<String> = pages.iter().map(|page| page.text(&|text, indent| style.wrap(text, indent))).collect();
+            out::line(text.join("\n").trim_end());
+        }
+        Form::Json => out::line(&format!("{:#}", pages.iter().map(|page| page.document()).collect::<serde_json::Value>())),
+        Form::Markdown => {
+            let text: Vec<String> = pages.iter().map(|page| page.markdown()).collect();
+            out::line(text.join("\n").trim_end());
+        }
+    }
+}

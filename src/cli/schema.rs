@@ -1,0 +1,27 @@
+//! `schema`: the JSON Schema of files of a project.
+
+use clap::{Args, ValueEnum};
+
+use super::{exit::Exit, out};
+use crate::reference;
+
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// The file that the schema is for
+    #[arg(value_name = "FILE")]
+    file: File,
+}
+
+/// A file of a project.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum File {
+    /// `roles/NAME/role.yml`
+    Role,
+}
+
+pub(super) fn run(schema: &Schema) -> Exit {
+    match schema.file {
+        File::Role => out::line(&format!("{:#}", reference::role_file())),
+    }
+    Exit::DONE
+}
