@@ -98,7 +98,7 @@ fn a_page_shows_types_aliases_defaults_and_an_example() {
           Whether the group is there.
 
     example
-        group: {nam: backup-readers, system: true}
+        group: {name: backup-readers, system: true}
     ");
 }
 
@@ -206,7 +206,13 @@ fn limits_that_no_value_can_meet_are_refused() {
     5 |   c: {type: int, min: 3, max: 2, default: 3}
       |                               ^
 
-    3 errors
+    error: wrong value for `c`: expected a number from 3 to 2
+     --> roles/toy/role.yml:5:43
+      |
+    5 |   c: {type: int, min: 3, max: 2, default: 3}
+      |                                           ^
+
+    4 errors
     ");
 }
 
