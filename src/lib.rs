@@ -18,6 +18,7 @@ pub mod resource;
 pub mod role;
 pub mod script;
 pub mod secret;
+pub mod shell;
 pub mod source;
 pub mod template;
 pub mod transport;

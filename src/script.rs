@@ -16,22 +16,52 @@ pub const RUN_DIRECTORY: &str = "/run/autobot-provision";
 #[error("a NUL byte cannot be part of a shell word")]
 pub struct NulByte;
 
-/// Quotes `word` so that any POSIX shell reads it as exactly one word.
-///
-/// Within single quotes everything is literal except the single quote itself: there the quotes are closed, the quote is escaped, and they are reopened
-/// (POSIX.1-2024, Shell Command Language, 2.2.2).
+/// Which quotes a word gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quotes {
+    /// `'…'` where the word holds anything that may mean something to a shell.
+    WhereNeeded,
+    /// `'…'`, always.
+    Single,
+    /// `"…"`, always.
+    Double,
+}
+
+/// Quotes `word` where it needs it, so that any POSIX shell reads it as exactly one word.
 ///
 /// # Errors
 /// [`NulByte`] if the word contains one.
 pub fn quote(word: &str) -> Result<String, NulByte> {
+    quote_with(word, Quotes::WhereNeeded)
+}
+
+/// Quotes `word` so that any POSIX shell reads it as exactly one word.
+///
+/// Single quotes take everything literally except the single quote itself, which is closed, escaped and reopened
+/// (POSIX.1-2024, Shell Command Language, 2.2.2); in double quotes a backslash takes the meaning of `$`, `` ` ``, `"` and itself (2.2.3).
+///
+/// # Errors
+/// [`NulByte`] if the word contains one.
+pub fn quote_with(word: &str, style: Quotes) -> Result<String, NulByte> {
     if word.contains('\0') {
         return Err(NulByte);
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return Ok(word.to_owned());
-    }
-    Ok(format!("'{}'", word.replace('\'', "'\\''")))
+    Ok(match style {
+        Quotes::WhereNeeded if !word.is_empty() && word.bytes().all(plain) => word.to_owned(),
+        Quotes::WhereNeeded | Quotes::Single => format!("'{}'", word.replace('\'', "'\\''")),
+        Quotes::Double => {
+            let mut quoted = String::from("\"");
+            for letter in word.chars() {
+                if matches!(letter, '\\' | '$' | '`' | '"') {
+                    quoted.push('\\');
+                }
+                quoted.push(letter);
+            }
+            quoted.push('"');
+            quoted
+        }
+    })
 }
 
 /// A piece of shell to run as root on a node.
@@ -136,11 +166,13 @@ mod tests {
         fn a_real_shell_reads_back_every_word(words in proptest::collection::vec("[^\0]{0,40}", 1..8)) {
             let mut line = String::from("printf '%s\\0'");
             for word in &words {
-                line.push(' ');
-                line.push_str(&quote(word).unwrap());
+                for quotes in [Quotes::WhereNeeded, Quotes::Single, Quotes::Double] {
+                    line.push(' ');
+                    line.push_str(&quote_with(word, quotes).unwrap());
+                }
             }
             let output = Command::new("sh").arg("-c").arg(&line).output().unwrap();
-            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat().repeat(3)).collect();
             prop_assert_eq!(output.stdout, expected);
         }
     }

@@ -11,6 +11,8 @@ use std::{
     process::{Command, Output},
 };
 
+use autobot_provision::template::Template;
+use serde_json::json;
 use tempfile::TempDir;
 
 /// An archive that the fake `pg_restore` can read.
@@ -36,8 +38,7 @@ impl FakeNode {
         let program = text("templates/postgresql_backup/postgresql-backup.tera");
         let (before, after) = (program.find("{% for").unwrap(), program.find("{% endfor %}").unwrap() + "{% endfor %}".len());
         let program = format!("{}{wanted}{}", &program[..before], &program[after..]);
-        let program = program.replace("{{ postgresql_backup_keep }}", &keep.to_string()).replace("{{ postgresql_port }}", "5432");
-        node.install(&program.replace("user=postgres", "user=root"), "postgresql");
+        node.install(&program.replace("user=postgres", "user=root"), keep);
         node.tool("psql", "cat \"$NODE/psql\"; [ ! -e \"$NODE/psql-fails\" ]");
         let write = "for word; do case $word in --file=*) file=${word#*=} ;; --dbname=*) name=${word#*=} ;; esac; done
 printf '%s\\n' \"$name\" >>\"$NODE/asked\"
@@ -61,16 +62,20 @@ printf 'archive\\nEND\\n' >\"$file\"";
         node
     }
 
-    fn install(&self, program: &str, which: &str) {
+    fn install(&self, program: &str, keep: u32) {
         let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/backup_tools/files/backup-functions");
-        let mut program = program.replace("/usr/local/lib/autobot/backup-functions", functions.to_str().unwrap());
-        for (variable, name) in [("directory", "backups"), ("status_file", "state/status"), ("bin_dir", "bin")] {
-            let quoted = format!("{{{{ {which}_backup_{variable} | replace(from=\"'\", to=\"'\\\\''\") }}}}");
-            program = program.replace(&quoted, self.path(name).to_str().unwrap());
-        }
-        program = program.replace(&format!("{{{{ {which}_backup_unit }}}}"), "backup");
-        assert!(!program.contains("{{") && !program.contains("{%"), "{program}");
-        fs::write(self.path("program"), program).unwrap();
+        let program = program.replace("/usr/local/lib/autobot/backup-functions", functions.to_str().unwrap());
+        let values = json!({
+            "postgresql_backup_unit": "backup",
+            "postgresql_backup_directory": self.path("backups"),
+            "postgresql_backup_status_file": self.path("state/status"),
+            "postgresql_backup_bin_dir": self.path("bin"),
+            "postgresql_backup_keep": keep,
+            "postgresql_port": 5432,
+        });
+        let template = Template::file("program", &program, &mut |_| None).unwrap();
+        let rendered = template.render(&tera::Context::from_serialize(&values).unwrap()).unwrap();
+        fs::write(self.path("program"), rendered.as_str().unwrap()).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -71,7 +71,16 @@ fn only_in(what: &str, allowed: impl Fn(&str) -> bool, words: &[&str]) {
 
 #[test]
 fn the_heart_does_no_input_or_output() {
-    let heart = ["src/resource/", "src/question/", "src/secret/", "src/script.rs", "src/firewall/", "src/pg/", "src/template/"];
+    let heart = [
+        "src/resource/",
+        "src/question/",
+        "src/secret/",
+        "src/script.rs",
+        "src/firewall/",
+        "src/pg/",
+        "src/template/",
+        "src/shell/",
+    ];
     let words = [
         "tokio",
         "openssh",
@@ -208,5 +217,31 @@ fn redis_in_a_container_is_configured_as_the_one_without() {
         ["bind", "daemonize", "dir", "loadmodule", "port", "protected-mode", "supervised", "unixsocket", "unixsocketperm", "{%"];
     for line in own.difference(&container) {
         assert!(theirs.contains(&line.split(' ').next().unwrap()), "only role redis has `{line}`");
+    }
+}
+
+#[test]
+fn shell_programs_quote_every_value() {
+    let mut programs = Vec::new();
+    let mut waiting = vec![root().join("templates")];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if fs::read_to_string(&path).unwrap().starts_with("#!") {
+                programs.push(path);
+            }
+        }
+    }
+    assert!(programs.len() >= 4, "the programs were not found");
+    for path in programs {
+        let text = fs::read_to_string(&path).unwrap();
+        for problem in autobot_provision::template::program(&text) {
+            let line = &text[text[..problem.range.start].rfind('\n').map_or(0, |at| at + 1)..];
+            // A comment ends with its line: there only a line break would be code.
+            let in_comment = line.starts_with('#') && text[problem.range.clone()].ends_with(r#"| replace(from="\n", to=" ") }}"#);
+            assert!(in_comment, "{}: {}: {}", path.display(), &text[problem.range.clone()], problem.message);
+        }
     }
 }

@@ -259,3 +259,36 @@ handlers:
     assert_eq!(fs::metadata(scratch.path("work/made")).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{}", pending::DIRECTORY);
 }
+
+/// A check, too, once ran what a variable or an answer of the node said.
+#[test]
+fn no_parameter_that_a_shell_reads_runs_what_a_value_says() {
+    let scratch = Scratch::new(
+        r#"defaults:
+  x: {type: string, default: "a'\"; touch DIR/F; $(touch DIR/F) `touch DIR/F` %s\ntouch DIR/F"}
+tasks:
+  - {name: Operator, command: {cmd: "printf '[%s]' {{ x }} x{{ x }}y \"$(printf '<%s>' {{ x }})\"", reads: true}, register: operator}
+  - {name: Node, command: {argv: [printf, "%s", "a; touch DIR/F"], reads: true}, register: node}
+  - {name: Of the node, command: {cmd: "echo {{ node.stdout }} >/dev/null", reads: true}}
+  - {name: Unless, command: {cmd: "printf %s {{ x }} >DIR/unless", unless: "test -e DIR/unless || test {{ x }} = a"}}
+  - {name: Only if, command: {cmd: "printf %s {{ x }} >DIR/only_if", only_if: "test {{ x }} != a && ! test -e DIR/only_if"}}
+  - {name: Said, copy: {content: "{{ operator.stdout }}", dest: DIR/said, validate: "cat %s >DIR/first; echo {{ x }} >DIR/validated"}, notify: [command, ready]}
+handlers:
+  - {name: command, command: {cmd: "printf %s {{ x }} >DIR/handler"}}
+  - {name: ready, command: {cmd: "true"}, ready: {command: "printf %s {{ x }} >DIR/ready", timeout: 5s}}
+"#,
+    );
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Changed, "{:?} {:?}", result.error, result.items);
+    let work = scratch.path("work").display().to_string();
+    let x = format!("a'\"; touch {work}/F; $(touch {work}/F) `touch {work}/F` %s\ntouch {work}/F");
+    assert_eq!(scratch.read("said"), Some(format!("[{x}][x{x}y][<{x}>]")));
+    assert_eq!(scratch.read("first"), scratch.read("said"));
+    assert!(scratch.read("validated").is_some_and(|validated| validated.trim_end() == x));
+    for file in ["unless", "only_if", "handler", "ready"] {
+        assert_eq!(scratch.read(file).as_deref(), Some(x.as_str()), "{file}");
+    }
+    assert_eq!(scratch.read("F"), None);
+    assert_eq!(scratch.deploy().status, HostStatus::Ok);
+    assert_eq!(scratch.read("F"), None);
+}

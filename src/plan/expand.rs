@@ -15,9 +15,10 @@ use crate::{
 use super::{
     Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
     files::RoleFiles,
-    project::Project,
+    project::{Form, Project},
     scope::{Failed, HostVars, Scope, Secrets},
     secret_flow::render_enforcing_secret_policy,
+    shell,
 };
 
 /// A part of a role on a host, by its number in the role.
@@ -108,11 +109,12 @@ impl ItemSource {
             scope_of_item.item = Some(Value::Null);
         }
         for condition in source.when.iter().filter(|condition| condition.as_bool().is_none()) {
-            scope_of_item.check_names(condition, true);
+            scope_of_item.check_names(condition, Form::Expression);
         }
         scope_of_item.secrets.set(Secrets::Tokens);
         for (key, value) in source.parameters.as_map().unwrap_or_default() {
-            scope_of_item.check_names(value, source.kind.is_expression(&key.name));
+            scope_of_item.check_names(value, shell::form(source.kind, &key.name));
+            shell::check_words(&scope_of_item, source.kind, &key.name, value);
         }
         for diagnostic in scope_of_item.take_errors().0 {
             scope.fail(diagnostic);
@@ -199,10 +201,10 @@ impl ItemSource {
             let action = match &source.action {
                 HandlerActionSource::Restart(name) => HandlerAction::Restart(unit(&scope, name)?),
                 HandlerActionSource::Reload(name) => HandlerAction::Reload(unit(&scope, name)?),
-                HandlerActionSource::Command(command) => HandlerAction::Command(scope.text(command)?),
+                HandlerActionSource::Command(command) => HandlerAction::Command(scope.shell_text(command)?),
             };
             let ready = match &source.ready {
-                Some((command, timeout)) => Some(Ready { command: scope.text(command)?, timeout: *timeout }),
+                Some((command, timeout)) => Some(Ready { command: scope.shell_text(command)?, timeout: *timeout }),
                 None => None,
             };
             let (role, name) = (self.role.clone(), source.name.text.clone());
@@ -326,7 +328,11 @@ fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Fail
     let mut values = Map::new();
     let mut failed = None;
     for (key, value) in node.as_map().unwrap_or_default() {
-        let value = if kind.is_expression(&key.name) { claims(scope, value) } else { scope.render(value) };
+        let value = match shell::form(kind, &key.name) {
+            Form::Expression => claims(scope, value),
+            Form::Shell => scope.shell(value),
+            Form::Text => shell::words(scope, kind, &key.name, value),
+        };
         match value {
             // Nothing (`null`, `omit`) means that the parameter is not given.
             Ok(Value::Null) => {}

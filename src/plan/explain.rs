@@ -18,7 +18,7 @@ use crate::{
 use super::{
     Request, extra, given, host,
     load::{known_roles, matching, read_roles},
-    project::Project,
+    project::{Form, Project},
     raw,
     scope::{HostVars, Scope, Secrets, any_text},
     select::{self, argument},
@@ -363,7 +363,7 @@ impl<'a> Explainer<'a> {
         while let Some(node) = waiting.pop() {
             match &node.value {
                 Yaml::Str(text) if !node.verbatim && is_template(text) => {
-                    let compiled = self.project.text(text, false);
+                    let compiled = self.project.text(text, Form::Text);
                     let Ok(template) = compiled.as_ref() else { continue };
                     for name in template.names() {
                         if name == "ansible_facts" {

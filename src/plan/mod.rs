@@ -17,6 +17,7 @@ mod project;
 mod scope;
 mod secret_flow;
 mod select;
+mod shell;
 #[cfg(test)]
 mod tests;
 mod walk;

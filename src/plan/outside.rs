@@ -13,6 +13,7 @@ use crate::{
 use super::{
     project::{Project, names_in},
     scope::{Failed, HostVars, Scope, Secrets},
+    shell,
 };
 
 /// The variable that says for a host which secrets come from where.
@@ -66,11 +67,15 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
     };
     let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
     let at = |node: Option<&Node>| node.map(|node| node.span.clone()).or_else(|| span.cloned());
-    match scope.variable(VARIABLE) {
+    let value = match written.filter(|written| written.as_map().is_some()) {
+        Some(written) => scope.resolving(VARIABLE, || rendered(&scope, written)).map(Some),
+        None => scope.variable(VARIABLE),
+    };
+    match value {
         Ok(None | Some(Value::Null)) | Err(Failed) => {}
         Ok(Some(Value::Object(entries))) => {
             for (name, value) in &entries {
-                let node = written.and_then(|written| written.get(name));
+                let node = written.map(|written| written.get(name).unwrap_or(written));
                 let is_known = project.roles.values().any(|role| role.secrets.contains_key(name));
                 let names = if is_known { Vec::new() } else { secret_names(project) };
                 if !is_known && !names.contains(name) {
@@ -119,10 +124,26 @@ fn secret_names(project: &Project) -> Vec<String> {
     names
 }
 
+/// Renders the sources of secrets. The shell line of a `command` is shell text wherever it stands in them.
+fn rendered(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
+    let Some(entries) = node.as_map().filter(|_| !node.verbatim) else { return scope.render(node) };
+    let mut values = serde_json::Map::new();
+    let mut failed = None;
+    for (key, value) in entries {
+        let is_line = key.name == "command" && value.as_str().is_some();
+        let value = if is_line { scope.shell(value) } else { rendered(scope, value) };
+        match value {
+            Ok(value) => drop(values.insert(key.name.clone(), value)),
+            Err(failure) => failed = Some(failure),
+        }
+    }
+    failed.map_or(Ok(Value::Object(values)), Err)
+}
+
 /// What a role's `from` says of a secret.
 pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<ExternalValue, Failed> {
     let before = scope.secrets.replace(Secrets::Tokens);
-    let value = scope.render(node);
+    let value = rendered(scope, node);
     scope.secrets.set(before);
     let source = source(scope, name, &value?, Some(node), Some(&node.span))?;
     Ok(ExternalValue { source, span: node.span.clone() })
@@ -210,11 +231,19 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
         },
         ("file", value) => text(value).map(Source::File).ok_or_else(|| mistaken("a path on this machine")),
         (_, Value::Array(words)) => {
+            if let Some(node) = node {
+                shell::refuse_code(scope, node.get(key).unwrap_or(node), words)?;
+            }
             let words: Option<Vec<String>> = words.iter().map(text).collect();
             let words = words.filter(|words| !words.is_empty());
             words
                 .map(|words| Source::Command(Program::Words(words)))
                 .ok_or_else(|| mistaken("a program and its arguments, each a text"))
+        }
+        // A line that is no literal of this map came out of a variable, with whatever was pasted into it there.
+        (_, Value::String(_)) if node.is_some_and(|node| node.get(key).is_none()) => {
+            let title = format!("the shell line of the secret `{name}` comes out of a variable");
+            Err(fail(invalid(title).help("write the line here, with values in it, or give a list of words")))
         }
         (_, value) => text(value)
             .map(|line| Source::Command(Program::Shell(line)))

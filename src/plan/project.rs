@@ -22,6 +22,17 @@ use crate::{
 
 use super::{extra::Extra, outside::Vaults};
 
+/// What a text of a role is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// Text in which values stand.
+    Text,
+    /// A bare expression, as in `when`.
+    Expression,
+    /// Shell text: values in it are words.
+    Shell,
+}
+
 /// A compiled text.
 pub(super) type Compiled = Arc<Result<Template, Vec<Problem>>>;
 /// A compiled template file with the sources of itself and what it includes.
@@ -40,7 +51,7 @@ pub(super) struct Project {
     pub(super) groups: OnceLock<Value>,
     pub(super) hostvars: OnceLock<Value>,
     vaults: Mutex<Vaults>,
-    texts: Mutex<HashMap<(bool, String), Compiled>>,
+    texts: Mutex<HashMap<(Form, String), Compiled>>,
     files: Mutex<HashMap<(String, String), CompiledFile>>,
 }
 
@@ -69,11 +80,17 @@ impl Project {
         self.vaults.lock().unwrap_or_else(PoisonError::into_inner).for_host(host)
     }
 
-    /// A text or, in `when`, a bare expression; compiled once.
-    pub(super) fn text(&self, text: &str, is_expression: bool) -> Compiled {
+    /// A text of this form; compiled once.
+    pub(super) fn text(&self, text: &str, form: Form) -> Compiled {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        let compile = || Arc::new(if is_expression { Template::expression(text) } else { Template::text(text) });
-        Arc::clone(texts.entry((is_expression, text.to_owned())).or_insert_with(compile))
+        let compile = || {
+            Arc::new(match form {
+                Form::Text => Template::text(text),
+                Form::Expression => Template::expression(text),
+                Form::Shell => Template::shell(text),
+            })
+        };
+        Arc::clone(texts.entry((form, text.to_owned())).or_insert_with(compile))
     }
 
     /// A role and the roles that it requires, itself first; each once.

@@ -9,6 +9,7 @@ mod outside;
 mod ports;
 mod secrets;
 mod selection;
+mod shell_text;
 mod variables;
 
 use std::path::Path;

@@ -192,12 +192,13 @@ fn expressions() -> Value {
 fn shape(shape: &Shape) -> Value {
     match shape {
         Shape::Any => json!({}),
-        Shape::Text | Shape::Secret | Shape::Formatted(_) => json!({"type": "string"}),
+        Shape::Text | Shape::Secret | Shape::ShellText | Shape::Formatted(_) => json!({"type": "string"}),
         Shape::Scalar(_) => json!({"type": ["string", "number", "boolean"]}),
         Shape::Integer { least, most } => or_template(&json!({"type": "integer", "minimum": least, "maximum": most})),
         Shape::Flag => or_template(&flag()),
         Shape::OneOf(words) => or_template(&json!({"enum": words})),
         Shape::Expressions => expressions(),
+        Shape::Argv => or_template(&json!({"type": "array", "items": {"type": "string"}})),
         Shape::List(item) => or_template(&json!({"type": "array", "items": self::shape(item)})),
         Shape::OneOrMany(item) => {
             let item = self::shape(item);

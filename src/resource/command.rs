@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Segment, Verdict, decode, schema::parameters};
+use super::{
+    Argv, Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Segment, ShellText, Verdict, decode,
+    schema::parameters,
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -29,17 +32,17 @@ parameters! {
     #[derive(Debug)]
     struct Parameters {
         /// A line of shell.
-        cmd: Option<String>,
+        cmd: Option<ShellText>,
         /// The words of a command, without a shell.
-        argv: Option<Vec<String>>,
+        argv: Option<Argv>,
         /// The work is done when this path exists.
         creates: Option<RemotePath>,
         /// The work is done when this path does not exist.
         removes: Option<RemotePath>,
         /// The work is done when this line of shell succeeds.
-        unless: Option<String>,
+        unless: Option<ShellText>,
         /// The work is done when this line of shell fails.
-        only_if: Option<String>,
+        only_if: Option<ShellText>,
         /// The command only reads: it is a question, asked once when the run begins, in a check too, and never "changed".
         reads: Flag = false,
         /// The exit statuses that count as success, for `reads: true`; without it, 0.
@@ -88,8 +91,8 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     let Parameters { cmd, argv, creates, removes, unless, only_if, reads, ok_rc, chdir, stdin, become_user, environment } =
         decode(parameters)?;
     let text = match (cmd, argv) {
-        (Some(cmd), None) if !cmd.trim().is_empty() => cmd,
-        (None, Some(argv)) if !argv.is_empty() => joined(&argv)?,
+        (Some(cmd), None) if !cmd.0.trim().is_empty() => cmd.0,
+        (None, Some(argv)) if !argv.0.is_empty() => joined(&argv.0)?,
         (Some(_), Some(_)) => return Err(ParamError::parameter("argv", "give either `cmd` or `argv`")),
         (Some(_), None) => return Err(ParamError::parameter("cmd", "is empty")),
         (None, Some(_)) => return Err(ParamError::parameter("argv", "is empty")),
@@ -103,8 +106,8 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     let guards: Vec<(GuardKey, Done)> = [
         creates.map(|path| (GuardKey::Exists(path), Done::AtZero)),
         removes.map(|path| (GuardKey::Exists(path), Done::Otherwise)),
-        unless.map(|text| (shell(text, false), Done::AtZero)),
-        only_if.map(|text| (shell(text, false), Done::Otherwise)),
+        unless.map(|text| (shell(text.0, false), Done::AtZero)),
+        only_if.map(|text| (shell(text.0, false), Done::Otherwise)),
     ]
     .into_iter()
     .flatten()

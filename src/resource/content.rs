@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Flag, Mode, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Diff, Flag, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
     diff::Line,
     put::{Backup, Put, set_access},
@@ -27,7 +27,7 @@ parameters! {
         /// Owner, group and mode.
         access: Access,
         /// A command that must approve of the new file before it takes its place; `%s` stands for its path.
-        validate: Option<String>,
+        validate: Option<ShellText>,
         /// Whether the file that was there stays beside it.
         backup: Flag = false,
     }
@@ -61,7 +61,12 @@ impl FileOptions {
     /// A file with these options.
     #[must_use]
     pub fn file(self, path: RemotePath, content: Sealed) -> FileContent {
-        FileContent { access: self.access, validate: self.validate, backup: self.backup.0, ..FileContent::new(path, content) }
+        FileContent {
+            access: self.access,
+            validate: self.validate.map(|text| text.0),
+            backup: self.backup.0,
+            ..FileContent::new(path, content)
+        }
     }
 }
 
@@ -278,8 +283,10 @@ pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
 fn quoted(command: &str) -> bool {
     let mut quote = None;
     let mut previous = None;
-    for sign in command.chars() {
+    let mut signs = command.chars();
+    while let Some(sign) = signs.next() {
         match (quote, sign) {
+            (None | Some('"'), '\\') => drop(signs.next()),
             (None, '\'' | '"') => quote = Some(sign),
             (Some(open), _) if open == sign => quote = None,
             (Some(_), 's') if previous == Some('%') => return true,

@@ -20,7 +20,7 @@ pub mod unit_functions;
 #[cfg(test)]
 pub(crate) use assert::Claims;
 pub use diff::Diff;
-pub use params::{Flag, Mode, OneOrMany, RemotePath, State, matches_glob};
+pub use params::{Argv, Flag, Mode, OneOrMany, RemotePath, ShellText, State, matches_glob};
 pub use schema::{Parameter, Shape};
 
 use std::{
@@ -300,6 +300,22 @@ impl Kind {
     pub fn is_expression(&self, name: &str) -> bool {
         let expressions = (self.declared)().iter().filter(|parameter| matches!(parameter.shape, Shape::Expressions));
         expressions.flat_map(Parameter::names).any(|known| known == name)
+    }
+
+    /// Whether a shell reads the text of this parameter, so that the loader quotes each value in it.
+    #[must_use]
+    pub fn is_shell_text(&self, name: &str) -> bool {
+        (self.declared)()
+            .iter()
+            .any(|parameter| matches!(parameter.shape, Shape::ShellText) && parameter.names().any(|known| known == name))
+    }
+
+    /// Whether this parameter is a list of words that no shell reads, unless the first is one, as in `[sh, -c, …]`.
+    #[must_use]
+    pub fn is_argv(&self, name: &str) -> bool {
+        (self.declared)()
+            .iter()
+            .any(|parameter| matches!(parameter.shape, Shape::Argv) && parameter.names().any(|known| known == name))
     }
 }
 

@@ -239,6 +239,16 @@ pub fn matches_glob(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Text that a shell reads. The loader has quoted each value in it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct ShellText(pub String);
+
+/// The words of a command that is run without a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Argv(pub Vec<String>);
+
 #[cfg(test)]
 mod tests {
     use super::*;

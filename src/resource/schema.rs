@@ -13,7 +13,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::{Flag, Mode, OneOrMany, ParamError, ParameterWord, RemotePath, Segment, State};
+use super::{Argv, Flag, Mode, OneOrMany, ParamError, ParameterWord, RemotePath, Segment, ShellText, State};
 use crate::{firewall::Ports, pg::Name, question::account::AccountName, secret::Sealed};
 
 /// A parameter of a resource, a health check or an exercise.
@@ -49,6 +49,10 @@ pub enum Shape {
     Text,
     /// Text that may hold secrets.
     Secret,
+    /// Text that a shell reads; each value in it is quoted.
+    ShellText,
+    /// The words of a command.
+    Argv,
     /// Text of a certain form, described with its article.
     Formatted(&'static str),
     /// A scalar of a certain form, described with its article: text, a number or a boolean.
@@ -84,6 +88,8 @@ impl Shape {
             Self::Any => "any value".to_owned(),
             Self::Text => "text".to_owned(),
             Self::Secret => "text, may hold secrets".to_owned(),
+            Self::ShellText => "shell text; each value in it is quoted".to_owned(),
+            Self::Argv => "a list of words".to_owned(),
             Self::Formatted(what) | Self::Scalar(what) => (*what).to_owned(),
             Self::Integer { least, most: i64::MAX } => format!("a whole number from {least}"),
             Self::Integer { least, most } if *least == i64::from(i32::MIN) && *most == i64::from(i32::MAX) => {
@@ -110,6 +116,8 @@ impl Shape {
             Self::Any
             | Self::Text
             | Self::Secret
+            | Self::ShellText
+            | Self::Argv
             | Self::Formatted(_)
             | Self::Scalar(_)
             | Self::Integer { .. }
@@ -347,6 +355,8 @@ values! {
     Value => Any,
     String => Text,
     Sealed => Secret,
+    ShellText => ShellText,
+    Argv => Argv,
     u16 => Integer { least: 0, most: i64::from(u16::MAX) },
     u32 => Integer { least: 0, most: i64::from(u32::MAX) },
     u64 => Integer { least: 0, most: i64::MAX },

@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::{
     question::{Questions, Unanswered},
     resource::{
-        Claims, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters,
+        Claims, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict, decode,
+        schema::parameters,
     },
     secret::{Sealed, SecretRef},
 };
@@ -84,7 +85,7 @@ parameters! {
     #[allow(dead_code, reason = "decoded for its errors")]
     struct Run {
         /// .
-        cmd: Option<String>,
+        cmd: Option<ShellText>,
         /// .
         reads: Option<Flag>,
         /// .
@@ -98,7 +99,7 @@ parameters! {
 
 fn run(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let shown = parameters.to_string();
-    if decode::<Run>(parameters)?.cmd.is_none_or(|cmd| cmd.is_empty()) {
+    if decode::<Run>(parameters)?.cmd.is_none_or(|cmd| cmd.0.is_empty()) {
         return Err(ParamError::parameter("cmd", "give a command"));
     }
     Ok(Box::new(Toy(shown)))

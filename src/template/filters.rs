@@ -5,16 +5,65 @@ use std::cell::RefCell;
 use base64::Engine as _;
 use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
 
-use crate::secret::{Encoding, Sealed, SealedPart};
+use crate::{
+    script::{Quotes, quote_with},
+    secret::{Encoding, Sealed, SealedPart, holds_token},
+};
 
 thread_local! {
     /// What `__capture` saw last. Rendering does not leave the thread.
     static CAPTURED: RefCell<Option<Value>> = const { RefCell::new(None) };
+    /// What `__word` saw since it was last asked.
+    static WORDS: RefCell<Vec<Words>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The value that the last rendering on this thread captured.
 pub(super) fn take_captured() -> Option<Value> {
     CAPTURED.with_borrow_mut(Option::take)
+}
+
+/// A value that shell text holds.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// The number of its tag.
+    pub(super) tag: usize,
+    /// The words that it is.
+    pub(super) list: Vec<String>,
+    /// Whether it is a list.
+    pub(super) is_list: bool,
+}
+
+/// The values of shell text that was rendered last on this thread, in the order of their marks.
+pub(super) fn take_words() -> Vec<Words> {
+    WORDS.take()
+}
+
+/// What stands for a value in rendered shell text until it is quoted: its number between two characters that no text holds.
+pub(super) const MARKS: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
+
+/// The words of a value: one, or those of a list.
+fn words(value: &Value) -> TeraResult<Vec<String>> {
+    if value.is_undefined() {
+        return Err(Error::message(UNDEFINED));
+    }
+    let wrong = |value: &Value| {
+        let what = if value.is_none() {
+            "nothing (`null`) where a word is wanted: give it a `default`, or leave it out with `{% if %}`"
+        } else if value.is_map() {
+            "a map where a word is wanted: pick a key, or write it with `| to_json`"
+        } else {
+            "a list within a list where words are wanted"
+        };
+        Error::message(what)
+    };
+    let word = |value: &Value| {
+        let fits = value.is_string() || value.is_number() || value.is_bool();
+        if fits { Ok(value.to_string()) } else { Err(wrong(value)) }
+    };
+    match value.as_array() {
+        Some(items) => items.iter().map(word).collect(),
+        None => Ok(vec![word(value)?]),
+    }
 }
 
 /// What `__text` says about an undefined value; the caller finds the better message.
@@ -47,6 +96,7 @@ pub(super) const FILTERS: &[&str] = &[
     "replace",
     "reverse",
     "round",
+    "shquote",
     "sort",
     "split",
     "str",
@@ -105,6 +155,30 @@ pub(super) fn register(tera: &mut Tera) {
             return Ok(value);
         };
         Err(Error::message(what))
+    });
+    tera.register_filter("__word", |value: Value, kwargs: Kwargs, _: &State| -> TeraResult<String> {
+        let tag = kwargs.must_get::<u64>("tag")?;
+        let found = Words { tag: usize::try_from(tag).unwrap_or_default(), list: words(&value)?, is_list: value.is_array() };
+        let number = WORDS.with_borrow_mut(|words| {
+            words.push(found);
+            words.len() - 1
+        });
+        let [open, close] = MARKS;
+        Ok(format!("{open}{number}{close}"))
+    });
+    tera.register_filter("shquote", |value: Value, kwargs: Kwargs, _: &State| -> TeraResult<String> {
+        let quoting = match kwargs.get::<&str>("quotes")? {
+            None => Quotes::WhereNeeded,
+            Some("single") => Quotes::Single,
+            Some("double") => Quotes::Double,
+            Some(_) => return Err(Error::message("`quotes` of `shquote` is \"single\" or \"double\"")),
+        };
+        let words = words(&value)?;
+        if words.iter().any(|word| holds_token(word)) {
+            return Err(Error::message("`shquote` cannot be used on a secret: `urlencode` is the only filter for secrets"));
+        }
+        let quoted: Result<Vec<String>, _> = words.iter().map(|word| quote_with(word, quoting)).collect();
+        quoted.map(|words| words.join(" ")).map_err(|error| Error::message(error.to_string()))
     });
     tera.register_filter("str", |value: Value, _: Kwargs, _: &State| defined(value).map(|value| value.to_string()));
     tera.register_filter("bool", |value: Value, _: Kwargs, _: &State| {

@@ -129,7 +129,10 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         }
         "combine" => return Some(unknown(name, &format!("`{{...map, ...{first}}}`"))),
         "union" => return Some(unknown(name, &format!("`[...list, ...{first}]`"))),
-        "quote" => return Some(unknown(name, "text that reaches a command is quoted already")),
+        "quote" => {
+            let help = "leave it out in `cmd`, `unless`, `only_if` and `validate`: values are quoted there; a template that is a shell program has `| shquote`";
+            return Some(unknown(name, help));
+        }
         "regex_replace" | "regex_search" | "regex_findall" => {
             return Some(unknown(name, "`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`"));
         }

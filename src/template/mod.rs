@@ -6,11 +6,13 @@ mod jinja_file;
 mod lex;
 mod prepare;
 mod problem;
+mod shell;
 mod syntax;
 mod uses;
 
 pub use jinja_file::{Difference, differences, is_jinja_file};
 pub use problem::Problem;
+pub use shell::program;
 pub use uses::{Member, UsedPart};
 
 use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
@@ -38,6 +40,8 @@ enum Shape {
     Text,
     /// The value of the one expression, with its type.
     Value,
+    /// Shell text in which values are words.
+    Shell,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,18 @@ pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
+/// What a text says besides its tags.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let (mut literal, mut at) = (String::new(), 0);
+    for tag in lex::tags(text) {
+        literal.push_str(&text[at..tag.range.start]);
+        at = tag.range.end;
+    }
+    literal.push_str(&text[at..]);
+    literal
+}
+
 impl Template {
     /// Compiles the text of a parameter or variable. A lone `{{ … }}` keeps the type of its value.
     ///
@@ -73,6 +89,21 @@ impl Template {
         let (prepared, shape) =
             if lone { (prepare::lone(text, &tags[0]), Shape::Value) } else { (prepare::template(text, &tags), Shape::Text) };
         Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], shape)
+    }
+
+    /// Compiles shell text: each value is quoted, and refused where it could be code.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn shell(text: &str) -> Result<Self, Vec<Problem>> {
+        let tags = lex::tags(text);
+        let prepared = prepare::shell(text, &tags);
+        let template =
+            Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Shell)?;
+        match shell::problems(&template.files[0]) {
+            problems if problems.is_empty() => Ok(template),
+            problems => Err(problems),
+        }
     }
 
     /// Compiles a bare expression, as in `when`.
@@ -180,6 +211,7 @@ impl Template {
     /// The first thing that goes wrong.
     pub fn render(&self, context: &Context) -> Result<Value, Problem> {
         filters::take_captured();
+        filters::take_words();
         match self.tera.render(&self.files[0].name, context) {
             Ok(_) if self.shape == Shape::Value => match filters::take_captured() {
                 Some(value) if !value.is_undefined() => {
@@ -187,6 +219,9 @@ impl Template {
                 }
                 Some(_) | None => Err(self.undefined(context)),
             },
+            Ok(text) if self.shape == Shape::Shell => {
+                shell::with_words(&text, &filters::take_words(), &self.files[0]).map(Value::String)
+            }
             Ok(text) => Ok(Value::String(text)),
             Err(error) => {
                 let problem = problem(&error, &self.files);

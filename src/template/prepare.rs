@@ -44,13 +44,22 @@ impl Prepared {
 
 /// A whole template: tags alone on a line leave no line, and each value must be text, a number or a boolean.
 pub(super) fn template(original: &str, tags: &[Tag]) -> Prepared {
+    filtered(original, tags, |_| "__text".to_owned())
+}
+
+/// Shell text: each value is put aside under the number of its tag.
+pub(super) fn shell(original: &str, tags: &[Tag]) -> Prepared {
+    filtered(original, tags, |number| format!("__word(tag={number})"))
+}
+
+fn filtered(original: &str, tags: &[Tag], filter: impl Fn(usize) -> String) -> Prepared {
     let mut prepared = Prepared::default();
     let mut at = 0;
-    for tag in tags {
+    for (number, tag) in tags.iter().enumerate() {
         match tag.kind {
             TagKind::Value => {
                 prepared.copy(original, at..tag.inner.start);
-                wrap(&mut prepared, original, tag, "__text");
+                wrap(&mut prepared, original, tag, &filter(number));
                 at = tag.inner.end;
             }
             TagKind::Block | TagKind::Comment => {

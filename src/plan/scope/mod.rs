@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     World,
-    project::{Project, into_diagnostic},
+    project::{Form, Project, into_diagnostic},
     raw,
 };
 
@@ -142,7 +142,7 @@ impl<'a> Scope<'a> {
             return Ok(raw(node));
         }
         match &node.value {
-            Yaml::Str(text) if is_template(text) && !node.verbatim => self.render_text(text, node, false),
+            Yaml::Str(text) if is_template(text) && !node.verbatim => self.render_text(text, node, Form::Text),
             Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) => Ok(raw(node)),
             Yaml::Vaulted(value) => self.vaulted(node, value),
             Yaml::Seq(items) => {
@@ -176,7 +176,7 @@ impl<'a> Scope<'a> {
             quoting: crate::source::node::Quoting::Quoted,
             verbatim: false,
         };
-        match self.render_text(&key.name, &node, false)? {
+        match self.render_text(&key.name, &node, Form::Text)? {
             Value::String(name) => Ok(name),
             other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(self.fail(Diagnostic::error(format!("a key must be text, not {}", kind_of(&other))).at(key.span.clone())))
@@ -184,9 +184,33 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Renders shell text: values in it are words. What is no text is rendered as elsewhere.
+    pub(super) fn shell(&self, node: &Node) -> Result<Value, Failed> {
+        match &node.value {
+            Yaml::Str(text) if is_template(text) && !node.verbatim => self.render_text(text, node, Form::Shell),
+            Yaml::Null
+            | Yaml::Bool(_)
+            | Yaml::Int(_)
+            | Yaml::Float(_)
+            | Yaml::Str(_)
+            | Yaml::Vaulted(_)
+            | Yaml::Seq(_)
+            | Yaml::Map(_) => self.render(node),
+        }
+    }
+
+    /// Renders shell text and wants text.
+    pub(super) fn shell_text(&self, node: &Node) -> Result<String, Failed> {
+        self.as_text(node, self.shell(node)?)
+    }
+
     /// Renders text and wants text.
     pub(super) fn text(&self, node: &Node) -> Result<String, Failed> {
-        match self.render(node)? {
+        self.as_text(node, self.render(node)?)
+    }
+
+    fn as_text(&self, node: &Node, value: Value) -> Result<String, Failed> {
+        match value {
             Value::String(text) => Ok(text),
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(_) if !node.as_str().is_some_and(is_template) => Ok(node.scalar_text().unwrap_or_default().into_owned()),
@@ -204,7 +228,7 @@ impl<'a> Scope<'a> {
         let Some(text) = node.as_str() else {
             return Err(self.fail(Diagnostic::error("a condition must be an expression").at(node.span.clone())));
         };
-        let compiled = self.project.text(text, true);
+        let compiled = self.project.text(text, Form::Expression);
         let template = self.compiled(compiled.as_ref().as_ref(), Origin::Node(node))?;
         let value = self.evaluate(template, Origin::Node(node))?;
         for (name, range) in template.operands() {
@@ -232,8 +256,8 @@ impl<'a> Scope<'a> {
         })
     }
 
-    fn render_text(&self, text: &str, node: &Node, is_expression: bool) -> Result<Value, Failed> {
-        let compiled = self.project.text(text, is_expression);
+    fn render_text(&self, text: &str, node: &Node, form: Form) -> Result<Value, Failed> {
+        let compiled = self.project.text(text, form);
         let template = self.compiled(compiled.as_ref().as_ref(), Origin::Node(node))?;
         self.evaluate(template, Origin::Node(node))
     }
@@ -253,16 +277,16 @@ impl<'a> Scope<'a> {
     }
 
     /// Says what a value uses that does not exist, without rendering it.
-    pub(super) fn check_names(&self, node: &Node, is_expression: bool) {
+    pub(super) fn check_names(&self, node: &Node, form: Form) {
         match &node.value {
-            Yaml::Str(text) if !node.verbatim && (is_expression || is_template(text)) => {
-                let compiled = self.project.text(text, is_expression);
+            Yaml::Str(text) if !node.verbatim && (form == Form::Expression || is_template(text)) => {
+                let compiled = self.project.text(text, form);
                 if let Ok(template) = self.compiled(compiled.as_ref().as_ref(), Origin::Node(node)) {
                     self.check_names_of(template, Origin::Node(node));
                 }
             }
-            Yaml::Seq(items) => items.iter().for_each(|item| self.check_names(item, is_expression)),
-            Yaml::Map(entries) => entries.iter().for_each(|(_, value)| self.check_names(value, is_expression)),
+            Yaml::Seq(items) => items.iter().for_each(|item| self.check_names(item, form)),
+            Yaml::Map(entries) => entries.iter().for_each(|(_, value)| self.check_names(value, form)),
             Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Str(_) | Yaml::Vaulted(_) => {}
         }
     }

@@ -189,11 +189,16 @@ impl<'a> Scope<'a> {
     }
 
     fn resolve(&self, name: &str, node: &Node) -> Result<Value, Failed> {
+        self.resolving(name, || self.render(node))
+    }
+
+    /// Renders a variable in its own way, so that it is known by its name and cannot refer to itself.
+    pub(in crate::plan) fn resolving(&self, name: &str, render: impl FnOnce() -> Result<Value, Failed>) -> Result<Value, Failed> {
         if let Some(start) = self.resolving.borrow().iter().position(|one| one == name) {
             return Err(self.cycle(&self.resolving.borrow()[start..]));
         }
         self.resolving.borrow_mut().push(name.to_owned());
-        let value = self.render(node);
+        let value = render();
         self.resolving.borrow_mut().pop();
         value
     }

@@ -1,0 +1,188 @@
+//! Programs that run one of their arguments as code: a value must not be that argument.
+//!
+//! Names are looked for anywhere in a command, so that `env`, `sudo`, `xargs`, `docker exec` and the like before them make no difference. Languages
+//! of other tools (`sed`, `awk`, SQL) are not looked into.
+
+use super::{
+    Refusal,
+    command::{Word, is_name},
+};
+
+/// Why a value would be code.
+#[derive(Debug)]
+pub(super) struct Code {
+    pub(super) message: String,
+    pub(super) help: &'static str,
+}
+
+const PARAMETER: &str = "pass it as a parameter: `sh -c 'program \"$1\"' sh {{ x }}`";
+const DIRECTLY: &str = "call the program itself, with the value as its argument";
+
+/// What may stand before the program, besides options and assignments.
+const PREFIXES: [&str; 13] =
+    ["command", "builtin", "exec", "nohup", "env", "sudo", "doas", "nice", "ionice", "time", "timeout", "stdbuf", "setsid"];
+/// Programs all of whose arguments may be evaluated, as code or as names of variables with subscripts.
+const EVALUATORS: [&str; 14] = [
+    "eval",
+    "trap",
+    "alias",
+    "watch",
+    "parallel",
+    "let",
+    "declare",
+    "typeset",
+    "unset",
+    "read",
+    "getopts",
+    "mapfile",
+    "readarray",
+    "[[",
+];
+const SHELLS: [&str; 10] = ["sh", "dash", "bash", "ash", "ksh", "mksh", "zsh", "fish", "yash", "rbash"];
+/// Programs, the letters of their options whose argument is code, and the long spellings.
+const WITH_OPTION: &[(&[&str], &str, &[&str])] = &[
+    (&["su", "runuser"], "c", &["--command", "--session-command"]),
+    (&["script", "flock"], "c", &["--command"]),
+    (&["env"], "S", &["--split-string"]),
+    (&["python"], "c", &[]),
+    (&["perl"], "eE", &[]),
+    (&["ruby", "lua"], "e", &[]),
+    (&["node"], "ep", &["--eval", "--print"]),
+    (&["php"], "rBRE", &["--run"]),
+];
+/// The options of `ssh` that take an argument.
+const SSH_OPTIONS: &str = "BbcDEeFIiJLlmOoPpQRSWw";
+
+/// Why a value that is put into `current` behind the words `before` would be code; none when it is an argument.
+pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
+    let program = program(before);
+    // `useradd -s /bin/bash -c {{ comment }}`: there a shell is an argument.
+    if program.is_some_and(|at| ["useradd", "usermod"].contains(&name(&before[at]))) {
+        return None;
+    }
+    evaluator(before, current).or_else(|| {
+        (0..before.len()).find_map(|at| {
+            let name = name(&before[at]);
+            let after = &before[at + 1..];
+            // What a variable of the shell names may be a shell.
+            let may_be_shell = program == Some(at) && before[at].expanded && !before[at].text.contains('/');
+            if SHELLS.contains(&name) || may_be_shell {
+                return shell(name, after, current);
+            }
+            if ["watch", "parallel"].contains(&name) {
+                return Some(Code { message: format!("a value as an argument of `{name}`, which evaluates it"), help: DIRECTLY });
+            }
+            if name == "ssh" {
+                return ssh(after, current);
+            }
+            let (_, letters, long) = WITH_OPTION
+                .iter()
+                .find(|(names, ..)| names.contains(&name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.')))?;
+            option(name, letters, long, after, current)
+        })
+    })
+}
+
+/// The refusal for the first value of a list of words that would run as code. `words` are texts, each with whether a value stands in it; of values
+/// that are not known yet the text is what is literal.
+#[must_use]
+pub fn code_in_words(words: &[(String, bool)]) -> Option<(usize, Refusal)> {
+    let all: Vec<Word> = words.iter().map(|(text, is_value)| Word::of(text, is_value.then_some(0))).collect();
+    (0..all.len()).filter(|at| words[*at].1).find_map(|at| {
+        // What a value says is no option of its own word: `-c` given as a value still makes code of the next one.
+        let code =
+            code(&all[..at], &Word::default()).or_else(|| code(&all[..at], &all[at]).filter(|_| !words[at].0.is_empty()))?;
+        Some((
+            at,
+            Refusal {
+                value: Some(at),
+                message: code.message,
+                help: "pass it as a parameter: `argv: [sh, -c, 'program \"$1\"', sh, \"{{ x }}\"]`".to_owned(),
+            },
+        ))
+    })
+}
+
+/// The program's name without its directories.
+fn name(word: &Word) -> &str {
+    word.text.rsplit('/').next().unwrap_or_default()
+}
+
+/// Which of the words is the program, behind what may stand before it.
+fn program(words: &[Word]) -> Option<usize> {
+    words.iter().position(|word| {
+        let text = word.text.as_str();
+        let assigns = text.split_once('=').is_some_and(|(key, _)| is_name(key));
+        !(PREFIXES.contains(&name(word)) || text.starts_with('-') || assigns)
+    })
+}
+
+fn evaluator(before: &[Word], current: &Word) -> Option<Code> {
+    let program = name(&before[program(before)?]);
+    let names_a_variable = ["export", "local", "readonly"].contains(&program) && !current.text.contains('=');
+    let tests_a_variable =
+        ["test", "[", "printf"].contains(&program) && before.last().is_some_and(|last| last.text == "-v") && before.len() > 1;
+    if EVALUATORS.contains(&program) {
+        return Some(Code { message: format!("a value as an argument of `{program}`, which evaluates it"), help: DIRECTLY });
+    }
+    (names_a_variable || tests_a_variable)
+        .then(|| Code { message: format!("a value as the name of a variable for `{program}`"), help: "write the name itself" })
+}
+
+/// `sh -c SCRIPT`: the first operand is code when `c` is among the options.
+fn shell(name: &str, after: &[Word], current: &Word) -> Option<Code> {
+    let (mut runs_text, mut skip, mut options) = (false, false, true);
+    for word in after {
+        let text = word.text.as_str();
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        match text {
+            "--" if options => options = false,
+            "--rcfile" | "--init-file" if options => skip = true,
+            _ if options && text.starts_with("--") => {}
+            _ if options && text.len() > 1 && text.starts_with(['-', '+']) => {
+                runs_text |= text.contains('c');
+                skip = text.contains(['o', 'O']);
+            }
+            // The script, or a file; what follows are its parameters.
+            _ => return None,
+        }
+    }
+    let is_option = current.text.starts_with(['-', '+']) && options;
+    (!skip && (runs_text || is_option && current.text.contains('c')))
+        .then(|| Code { message: format!("a value as the script of `{name} -c`"), help: PARAMETER })
+}
+
+/// `su -c CODE`, `su --command=CODE`, `perl -eCODE`.
+fn option(name: &str, letters: &str, long: &[&str], after: &[Word], current: &Word) -> Option<Code> {
+    let short = |text: &str| text.starts_with('-') && !text.starts_with("--") && text.len() > 1;
+    let takes = |text: &str| long.contains(&text) || short(text) && text.ends_with(|last| letters.contains(last));
+    let glued = long.iter().any(|long| current.text.starts_with(&format!("{long}=")))
+        || short(&current.text) && current.text.contains(|letter| letters.contains(letter));
+    let is_code = after.last().is_some_and(|last| takes(&last.text)) || glued;
+    is_code.then(|| {
+        let shown = letters.chars().next().unwrap_or_default();
+        Code { message: format!("a value as the code of `{name} -{shown}`"), help: DIRECTLY }
+    })
+}
+
+/// `ssh HOST WORDS`: the words are joined with spaces and read by the shell there.
+fn ssh(after: &[Word], current: &Word) -> Option<Code> {
+    let mut option: Option<char> = None;
+    for word in after {
+        let text = word.text.as_str();
+        if option.take().is_some() {
+            continue;
+        }
+        if text.len() > 1 && text.starts_with('-') {
+            option = text.chars().last().filter(|last| text.len() == 2 && SSH_OPTIONS.contains(*last));
+        } else {
+            let help = "the shell there would read it again: give the program there its input with `printf '%s' {{ x }} |`";
+            return Some(Code { message: "a value in the command of `ssh HOST`".to_owned(), help });
+        }
+    }
+    let is_command = current.text.to_ascii_lowercase().contains("command");
+    ((option == Some('o') || current.text.starts_with("-o")) && is_command)
+        .then(|| Code { message: "a value in a command that `ssh` runs".to_owned(), help: DIRECTLY })
+}

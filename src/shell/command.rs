@@ -1,0 +1,383 @@
+//! The words of a simple command and the reserved words around it: what the next word is.
+
+use super::{Refusal, Words, Writing, code};
+
+/// What ends a list of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closer {
+    /// The end of the text.
+    End,
+    /// The `)` of a `$( )` or `<( )`.
+    Substitution,
+    /// The `)` of a `( )`.
+    Subshell,
+    /// The first `)` of what may be a `(( ))`.
+    Double,
+}
+
+/// What the next word is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// A reserved word, an assignment or the program.
+    Program,
+    /// An argument.
+    Argument,
+    /// The name after `for`, `select` or `function`.
+    Name,
+    /// `in` or `do` after that name.
+    In,
+    /// The word after `case`.
+    CaseWord,
+    /// `in` after that word.
+    CaseIn,
+    /// A pattern of a `case`.
+    Pattern,
+    /// `)` after the `(` of a function definition.
+    FunctionParen,
+}
+
+/// A here-document whose body is yet to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HereDocument {
+    delimiter: String,
+    /// Whether tabs at the beginning of its lines are stripped.
+    strip: bool,
+    /// Whether its body is taken as it is.
+    literal: bool,
+}
+
+impl HereDocument {
+    pub(super) fn ends_with(&self, line: &str) -> bool {
+        (if self.strip { line.trim_start_matches('\t') } else { line }) == self.delimiter
+    }
+
+    /// Whether shells may take the next line for a part of this one.
+    pub(super) fn goes_on_after(&self, line: &str) -> bool {
+        let count = |what: &str| line.matches(what).count();
+        !self.literal && (line.ends_with('\\') || count("`") % 2 == 1 || count("$(") > count(")") || count("${") > count("}"))
+    }
+}
+
+/// What the next word is, when it belongs to a redirection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Redirect {
+    Nothing,
+    Target,
+    HereDelimiter { strip: bool },
+}
+
+/// A word of a command as far as it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the characters of the word")]
+pub(super) struct Word {
+    /// What it says, without its quotes; what expansions yield is left out, and so are values that are not known.
+    pub(super) text: String,
+    /// The first value in it.
+    pub(super) value: Option<usize>,
+    /// Whether anything but values stands in it.
+    literal: bool,
+    pub(super) quoted: bool,
+    pub(super) expanded: bool,
+    /// Whether it begins with `NAME=`.
+    assigns: bool,
+    /// Whether it holds a `{`, which some shells expand.
+    brace: bool,
+}
+
+/// Longer words are remembered by their beginning and their end: no rule looks further.
+const REMEMBERED: usize = 64;
+
+impl Word {
+    pub(super) fn letter(&mut self, letter: char) {
+        if letter == '=' && !self.assigns && self.is_bare() && is_name(&self.text) {
+            self.assigns = true;
+        }
+        self.brace |= letter == '{';
+        self.push(letter);
+        self.literal = true;
+    }
+
+    pub(super) fn quoted(&mut self, letter: char) {
+        self.push(letter);
+        self.quoted = true;
+        self.literal = true;
+    }
+
+    fn push(&mut self, letter: char) {
+        if self.text.chars().count() >= REMEMBERED {
+            let at = self.text.char_indices().nth(REMEMBERED / 2).map_or(0, |(at, _)| at);
+            self.text.remove(at);
+        }
+        self.text.push(letter);
+    }
+
+    fn is_bare(&self) -> bool {
+        self.value.is_none() && !self.quoted && !self.expanded
+    }
+
+    fn is_only_values(&self) -> bool {
+        self.value.is_some() && !self.literal && !self.expanded && !self.quoted
+    }
+
+    pub(super) fn of(text: &str, value: Option<usize>) -> Self {
+        let mut word = Self { value, literal: value.is_none(), ..Self::default() };
+        text.chars().for_each(|letter| word.push(letter));
+        word
+    }
+}
+
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
+/// A list of commands as far as it was read: the command at hand, and the `case` that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commands {
+    pub(super) closer: Closer,
+    position: Position,
+    words: Vec<Word>,
+    word: Option<Word>,
+    redirect: Redirect,
+    /// Here-documents whose bodies begin on the next line.
+    pub(super) here: Vec<HereDocument>,
+    pub(super) cases: usize,
+}
+
+impl Commands {
+    pub(super) fn new(closer: Closer) -> Self {
+        let (position, redirect) = (Position::Program, Redirect::Nothing);
+        Self { closer, position, words: Vec::new(), word: None, redirect, here: Vec::new(), cases: 0 }
+    }
+
+    /// The word at hand; a new one when there is none.
+    pub(super) fn word(&mut self) -> &mut Word {
+        self.word.get_or_insert_default()
+    }
+
+    pub(super) fn is_between_words(&self) -> bool {
+        self.word.is_none()
+    }
+
+    /// A value stands here.
+    pub(super) fn value(&mut self, number: usize, words: Words<'_>) -> Result<Writing, Refusal> {
+        let refuse = |message: &str, help: &str| Err(Refusal::value(number, message, help));
+        if self.closer == Closer::Double {
+            return refuse("a value inside `((…))`", "give it a variable of the shell first: `n={{ x }}`");
+        }
+        let is_list = matches!(words, Words::List(_));
+        match self.redirect {
+            Redirect::HereDelimiter { .. } => return refuse("a value as the end of a here-document", "write the word itself"),
+            Redirect::Target if is_list => return refuse("a list as the target of a redirection", "one file can be named there"),
+            Redirect::Target => {
+                self.add(number, words);
+                return Ok(Writing::Quoted);
+            }
+            Redirect::Nothing => {}
+        }
+        match self.position {
+            Position::Name => return refuse("a value as a name", "write the name itself"),
+            Position::In | Position::CaseIn => return refuse("a value where `in` or `do` is wanted", "write the word itself"),
+            Position::FunctionParen => {
+                return refuse("a value in the brackets of a function", "`name() { … }` has nothing in them");
+            }
+            Position::CaseWord | Position::Pattern if is_list => {
+                return refuse("a list where one word is wanted", "join it: `| join(sep=\",\")`");
+            }
+            Position::Program | Position::Argument | Position::CaseWord | Position::Pattern => {}
+        }
+        if is_list && self.word.is_some() {
+            return refuse("a list glued to text", "put spaces around it, or join it: `{{ list | join(sep=\",\") }}`");
+        }
+        let writing = if self.position == Position::Argument && self.word.as_ref().is_none_or(|word| !word.brace) {
+            Writing::Argument
+        } else {
+            Writing::Quoted
+        };
+        match words {
+            Words::List(list) => {
+                for word in list {
+                    self.allows(number)?;
+                    self.add(number, Words::One(word));
+                    self.finish_word();
+                }
+            }
+            Words::Unknown | Words::One(_) => {
+                self.allows(number)?;
+                self.add(number, words);
+            }
+        }
+        Ok(writing)
+    }
+
+    /// Whether a program would run the value as code.
+    fn allows(&self, number: usize) -> Result<(), Refusal> {
+        if !matches!(self.position, Position::Program | Position::Argument) {
+            return Ok(());
+        }
+        let current = self.word.clone().unwrap_or_default();
+        code::code(&self.words, &current).map_or(Ok(()), |code| Err(Refusal::value(number, code.message, code.help)))
+    }
+
+    fn add(&mut self, number: usize, words: Words<'_>) {
+        let word = self.word();
+        word.value.get_or_insert(number);
+        if let Words::One(text) = words {
+            text.chars().for_each(|letter| word.push(letter));
+        }
+    }
+
+    /// Ends the word at hand, and decides what the next one is.
+    pub(super) fn finish_word(&mut self) {
+        let Some(word) = self.word.take() else { return };
+        match std::mem::replace(&mut self.redirect, Redirect::Nothing) {
+            Redirect::Nothing => {}
+            Redirect::Target => return,
+            Redirect::HereDelimiter { strip } => {
+                self.here.push(HereDocument { delimiter: word.text, strip, literal: word.quoted });
+                return;
+            }
+        }
+        let bare = if word.is_bare() { word.text.as_str() } else { "" };
+        match self.position {
+            Position::Program => match bare {
+                "if" | "then" | "else" | "elif" | "fi" | "do" | "done" | "while" | "until" | "!" | "{" | "}" | "time"
+                | "coproc" => {}
+                "for" | "select" | "function" => self.position = Position::Name,
+                "case" => self.position = Position::CaseWord,
+                "esac" => self.cases = self.cases.saturating_sub(1),
+                _ if word.assigns => {}
+                _ => {
+                    self.words.push(word);
+                    self.position = Position::Argument;
+                }
+            },
+            Position::Name => self.position = Position::In,
+            Position::In if bare == "in" => {
+                self.words.push(Word::of("in", None));
+                self.position = Position::Argument;
+            }
+            // `for name do`, and `function name {`.
+            Position::In => self.position = Position::Program,
+            Position::CaseWord => self.position = Position::CaseIn,
+            Position::CaseIn => {
+                self.cases += 1;
+                self.position = Position::Pattern;
+            }
+            Position::Pattern if bare == "esac" && self.words.is_empty() => {
+                self.cases = self.cases.saturating_sub(1);
+                self.position = Position::Program;
+            }
+            Position::Argument | Position::Pattern => self.words.push(word),
+            Position::FunctionParen => {}
+        }
+    }
+
+    /// Ends the command at hand.
+    pub(super) fn end(&mut self) -> Result<(), Refusal> {
+        self.finish_word();
+        let words = std::mem::take(&mut self.words);
+        if matches!(self.position, Position::Argument | Position::Program)
+            && let Some(value) = words.first().and_then(|first| first.value)
+            && words.iter().all(Word::is_only_values)
+        {
+            let help = "write the program and its arguments here, and values where they belong; a list of words can be given as `argv: \"{{ list }}\"`";
+            return Err(Refusal::value(value, "a value as the whole command", help));
+        }
+        if self.position != Position::In {
+            self.position = Position::Program;
+        }
+        Ok(())
+    }
+
+    /// Ends the line at hand.
+    pub(super) fn end_of_line(&mut self) -> Result<(), Refusal> {
+        match self.position {
+            // `for name`, `case word` and patterns go on in the next line.
+            Position::Pattern | Position::CaseIn | Position::In | Position::Name | Position::CaseWord => {
+                self.finish_word();
+                Ok(())
+            }
+            Position::Program | Position::Argument | Position::FunctionParen => self.end(),
+        }
+    }
+
+    /// `;;` ends a branch of a `case`.
+    pub(super) fn end_of_branch(&mut self) -> Result<(), Refusal> {
+        self.end()?;
+        if self.cases > 0 {
+            self.position = Position::Pattern;
+        }
+        Ok(())
+    }
+
+    /// `|` parts commands, or patterns.
+    pub(super) fn bar(&mut self) -> Result<(), Refusal> {
+        if self.position != Position::Pattern {
+            return self.end();
+        }
+        self.finish_word();
+        Ok(())
+    }
+
+    /// `<` or `>`, and what follows it.
+    pub(super) fn redirect(&mut self, to: Redirect) {
+        // `2>`: the number belongs to the redirection.
+        if self.word.as_ref().is_some_and(|word| word.is_bare() && word.text.bytes().all(|byte| byte.is_ascii_digit())) {
+            self.word = None;
+        }
+        self.finish_word();
+        self.redirect = to;
+    }
+
+    /// Whether `(` begins a list of commands here.
+    pub(super) fn opens_subshell(&mut self) -> Result<bool, Refusal> {
+        if self.position == Position::Pattern && self.word.is_none() && self.words.is_empty() {
+            return Ok(false);
+        }
+        if let Some(value) = self.word.iter().chain(&self.words).find_map(|word| word.value) {
+            return Err(Refusal::value(
+                value,
+                "a value before `(`",
+                "write the name of a function itself, and quote a `(` that is text",
+            ));
+        }
+        let is_function = match (&self.word, self.words.len()) {
+            (Some(word), 0) => word.is_bare() && !word.assigns,
+            (None, 1) => true,
+            _ => false,
+        };
+        if self.position == Position::In || is_function {
+            self.finish_word();
+            self.position = Position::FunctionParen;
+            return Ok(false);
+        }
+        if self.word.is_some() || !self.words.is_empty() || self.position != Position::Program {
+            return Err(Refusal::text(
+                "`(` within a command",
+                "quote it when it is text: a POSIX shell knows neither arrays nor extended patterns",
+            ));
+        }
+        Ok(true)
+    }
+
+    /// Whether `)` ends this list of commands.
+    pub(super) fn closes(&mut self) -> Result<bool, Refusal> {
+        if self.position == Position::Pattern {
+            // It may have been `esac`.
+            self.finish_word();
+        }
+        match self.position {
+            Position::Pattern | Position::FunctionParen => {
+                self.words.clear();
+                self.position = Position::Program;
+                Ok(false)
+            }
+            Position::Program | Position::Argument | Position::Name | Position::In | Position::CaseWord | Position::CaseIn => {
+                self.end()?;
+                Ok(true)
+            }
+        }
+    }
+}
