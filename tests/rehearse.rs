@@ -155,7 +155,7 @@ fn the_shipped_fleet_is_deployed_and_healthy() {
     for check in [
         "Redis answers those who know the password",
         "The application can log in",
-        "PostgreSQL is backed up",
+        "The PostgreSQL backup is recent and verified",
         "Nothing listens that should not",
     ] {
         assert!(

@@ -188,7 +188,7 @@ mod tests {
         add(
             "slm",
             "postgresql",
-            "The SLM backend is well",
+            "The SLM backend is healthy",
             ok("warning: 2 nodes offline; healthy, postgresql, 3 of 5 nodes online"),
         );
         add(

@@ -43,7 +43,7 @@ const MEANT: &[(&str, &str)] = &[
     ("redis help info", "redis info --help"),
     ("version", "--version"),
     ("deploy -K --list-hosts", "deploy --ask-become-pass --list-hosts"),
-    // ("ansible-doc file", "doc file"),
+    ("ansible-doc file", "doc file"),
 ];
 
 /// Command lines that are answered with one line.

@@ -319,8 +319,8 @@ fn a_failed_dump_leaves_the_old_ones_and_is_reported_everywhere() {
     let soon = "postgresql_backup_calendar: \"*-*-* *:*:0/5\"\npostgresql_backup_random_delay: \"0\"\n";
     let deploy = project(&node, soon).json(&["deploy"]);
     deploy.assert_code(0);
-    let timer = "postgresql_backup/Install the timer of PostgreSQL's backup";
-    let restart = "postgresql_backup/restart the timer of PostgreSQL's backup";
+    let timer = "postgresql_backup/Install the PostgreSQL backup timer";
+    let restart = "postgresql_backup/restart the backup timer";
     assert_eq!(deploy.ids("database_vm", "changed"), [timer.to_owned(), restart.to_owned()].into());
     eventually("the timer starts a backup", 20, || status(&node, "postgresql", "result") == "ok");
     let refused = project(&node, "postgresql_backup_calendar: at noon\n").json(&["deploy"]);

@@ -2,7 +2,7 @@
 
 use crate::harness::{Project, RunResult, TestNode, eventually};
 
-const REDIS: &str = "redis/Redis answers those who know the password, and nobody else";
+const REDIS: &str = "redis/Redis accepts its password and refuses anonymous clients";
 const STRANGERS: &str = "node/Nothing listens that should not";
 
 /// What `health` says of one item: its status, and what was found or is wrong.
@@ -44,10 +44,10 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
         " ago",
         "; AOF on, last write ok",
     ]);
-    row(&["database_vm redis The users database is there", " ok ", "accepts writes, UTF8, owner `autobot_users`"]);
-    row(&["database_vm redis Redis listens where it should", " ok ", "0.0.0.0:6379, [::]:6379"]);
-    row(&["database_vm redis PostgreSQL listens where it should", " ok ", "127.0.0.1:5432"]);
-    row(&["database_vm redis The port of RedisInsight is closed", " ok ", "closed"]);
+    row(&["database_vm redis The users database exists", " ok ", "accepts writes, UTF8, owner `autobot_users`"]);
+    row(&["database_vm redis Redis listens on the declared addresses only", " ok ", "0.0.0.0:6379, [::]:6379"]);
+    row(&["database_vm redis PostgreSQL listens on the declared addresses only", " ok ", "127.0.0.1:5432"]);
+    row(&["database_vm redis The RedisInsight port is closed", " ok ", "closed"]);
     row(&["database_vm - Nothing listens that should not", " ok ", "open beyond loopback: 22, 6379"]);
     row(&["gone - -", " unreachable ", ":1` does not answer"]);
     assert!(lines.iter().any(|line| line.starts_with("database_vm 7 ok in ")), "{}", table.stdout);
@@ -101,12 +101,12 @@ fn what_is_open_is_compared_with_what_is_declared() {
     node.sh("echo \"listen_addresses = '*'\" >/etc/postgresql/15/main/conf.d/99-wide.conf; systemctl restart postgresql@15-main");
     let wide = project.json(&["health"]);
     wide.assert_code(1);
-    let (_, why) = of(&wide, "redis/PostgreSQL listens where it should");
+    let (_, why) = of(&wide, "redis/PostgreSQL listens on the declared addresses only");
     assert_eq!(why, "listens on 0.0.0.0:5432 and [::]:5432, where loopback is declared");
-    let (_, why) = of(&wide, "redis/The port of RedisInsight is closed");
+    let (_, why) = of(&wide, "redis/The RedisInsight port is closed");
     assert_eq!(why, "127.0.0.1:8001 is declared closed, but `systemd` (pid 1, init.scope) listens there");
     node.sh("systemctl stop insight.socket postgresql@15-main");
-    let (_, why) = of(&project.json(&["health"]), "redis/PostgreSQL listens where it should");
+    let (_, why) = of(&project.json(&["health"]), "redis/PostgreSQL listens on the declared addresses only");
     assert_eq!(why, "nothing listens on port 5432");
 }
 

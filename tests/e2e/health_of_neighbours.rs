@@ -46,7 +46,7 @@ secrets: {{DB_PASSWORD: {{file: /etc/toy.env}}}}
 tasks:
   - {{name: Declare a file, copy: {{dest: /etc/toy, content: {content}}}}}
 health:
-  - name: The SLM backend is well
+  - name: The SLM backend is healthy
     exercise: {{slm_backend: {{url: \"http://127.0.0.1:8000\"}}}}
 "
         )
@@ -167,9 +167,9 @@ fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
         let is_it = |line: &&str| line.starts_with("slm   postgresql") && line.contains(check) && line.ends_with(rest);
         assert!(table.lines().any(|line| is_it(&line)), "no row {check} with {rest}:\n{table}");
     };
-    row("PostgreSQL listens where it should", "  ok       127.0.0.1:5432, [::1]:5432");
-    row("The version of the SLM backend's tables", "  ok       empty: db_service.initialize() has to run first");
-    row("The SLM backend is well", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
+    row("PostgreSQL listens on the declared addresses only", "  ok       127.0.0.1:5432, [::1]:5432");
+    row("The SLM backend's schema version is recorded", "  ok       empty: db_service.initialize() has to run first");
+    row("The SLM backend is healthy", "  skipped  there is no unit `autobot-slm-backend.service` on this node");
     assert!(table.contains("Nothing listens that should not") && table.contains("open beyond loopback: 22"), "{table}");
 
     let database = r#"{"status": "healthy", "database": "postgresql"}"#;
@@ -177,7 +177,7 @@ fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
     node.sh(&format!("{STAND_IN}{answers}; systemctl start stand-in.socket"));
     let health = project.run(&["health"]);
     health.assert_code(0);
-    let row = "slm postgresql The SLM backend is well ok healthy, postgresql, 5 of 5 nodes online, up 60 min";
+    let row = "slm postgresql The SLM backend is healthy ok healthy, postgresql, 5 of 5 nodes online, up 60 min";
     let told = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ") == row;
     assert!(health.stdout.lines().any(told), "{}", health.stdout);
 }

@@ -77,7 +77,7 @@ fn converged(project: &Project) -> RunResult {
 fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     let changed = image();
     for id in
-        ["postgresql_server/Create the cluster", "postgresql/secret DB_PASSWORD", "postgresql/Tell the SLM backend its database"]
+        ["postgresql_server/Create the PostgreSQL cluster", "postgresql/secret DB_PASSWORD", "postgresql/Write the SLM backend's connection file"]
     {
         assert!(changed.contains(id), "{changed:#?}");
     }
@@ -160,7 +160,7 @@ fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     assert_eq!(node.sh("systemctl is-active autobot-slm-database"), "active");
     let health = project.json(&["health"]);
     health.assert_code(1);
-    assert!(health.ids("slm", "failed").contains("postgresql_server/The cluster runs"), "{}", health.stdout);
+    assert!(health.ids("slm", "failed").contains("postgresql_server/The PostgreSQL cluster is running"), "{}", health.stdout);
     let started = deploys_as_checked(&project, "slm", "the instance was stopped behind its wrapper", &[]);
     assert!(started.contains("postgresql_server/Start PostgreSQL (postgresql@15-main.service)"), "{started:#?}");
     assert!(!started.contains("postgresql_server/Start PostgreSQL (postgresql.service)"), "{started:#?}");
@@ -181,8 +181,8 @@ END
 systemctl daemon-reload; systemctl start autobot-slm-backend");
     eventually("the backend runs", 10, || node.sh("cat /run/seen 2>/dev/null || :") == url);
     let changed = deploys_as_checked(&project, "slm", "the backend was installed", &[]);
-    let restart = "postgresql/restart the SLM backend where it runs".to_owned();
-    let expected = ["Create the drop-in directory of the SLM backend's unit", "Let the SLM backend look into home directories"];
+    let restart = "postgresql/restart the SLM backend if it is running".to_owned();
+    let expected = ["Create the drop-in directory for the SLM backend's unit", "Allow the SLM backend to read home directories"];
     assert_eq!(changed, expected.iter().map(|name| format!("postgresql/{name}")).chain([restart.clone()]).collect());
     let home = || property(&node, "autobot-slm-backend", "ProtectHome");
     assert_eq!((home().as_str(), node.sh("systemctl is-active autobot-slm-backend").as_str()), ("read-only", "active"));
@@ -198,7 +198,7 @@ systemctl daemon-reload; systemctl start autobot-slm-backend");
     check.assert_code(0);
     deploy.assert_code(0);
     for said in [check.said(), deploy.said()] {
-        assert!(said.contains("Tell the SLM backend its database") && said.contains(&restart), "{said}");
+        assert!(said.contains("Write the SLM backend's connection file") && said.contains(&restart), "{said}");
         assert!(!said.contains("p@ss") && !said.contains("p%40ss"), "{said}");
         assert!(!said.contains(&old), "the old one is a password, too: {said}");
     }
@@ -211,7 +211,7 @@ systemctl daemon-reload; systemctl start autobot-slm-backend");
     // A URL that somebody edited comes back; a password that is lost is not made anew while the login has another.
     node.sh("sed -i 's|^DATABASE_URL=.*|DATABASE_URL=sqlite:///x|' /etc/autobot/slm-secrets.env; echo '# mine' >>/etc/autobot/slm-secrets.env");
     let changed = deploys_as_checked(&project, "slm", "the URL was edited", &[]);
-    assert_eq!(changed, BTreeSet::from(["postgresql/Tell the SLM backend its database".to_owned(), restart]));
+    assert_eq!(changed, BTreeSet::from(["postgresql/Write the SLM backend's connection file".to_owned(), restart]));
     assert_eq!(node.sh("grep -c . /etc/autobot/slm-secrets.env; tail -n 1 /etc/autobot/slm-secrets.env"), "3\n# mine");
     node.sh("sed -i '/^DB_PASSWORD=/d' /etc/autobot/slm-secrets.env");
     for run in [&["deploy", "--check"], DEPLOY] {
@@ -227,7 +227,7 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     let project = project(&node);
     let trust = ["-e", "postgresql_auth=trust_md5"];
     let changed = deploys_as_checked(&project, "slm", "trust_md5", &trust);
-    assert_eq!(changed, BTreeSet::from(["postgresql/Say who may log in".to_owned()]));
+    assert_eq!(changed, BTreeSet::from(["postgresql/Set the access rules for the SLM backend".to_owned()]));
     let as_nobody = |user: &str| {
         node.try_sh(&format!("cd /; runuser -u nobody -- psql -w -U {user} -XAtc 'select current_user' autobot_slm"))
     };
@@ -250,7 +250,7 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     assert!(error.contains(r#"role "nobody" does not exist"#), "{error}");
     assert_eq!(
         deploys_as_checked(&project, "slm", "no more rules", &[]),
-        BTreeSet::from(["postgresql/Let nobody else log in".to_owned()])
+        BTreeSet::from(["postgresql/Remove the additional access rules".to_owned()])
     );
     assert!(String::from_utf8_lossy(&as_nobody("nobody").stderr).contains("no pg_hba.conf entry"));
 }
@@ -302,7 +302,7 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     node.open("initdb");
     node.sh("chmod 755 /run; test -e /var/lib/postgresql/15/main/PG_VERSION; mv /usr/lib/postgresql/15/bin/initdb.real /usr/lib/postgresql/15/bin/initdb");
     let changed = deploys_as_checked(&project, "slm", "after it was killed in initdb", &[]);
-    assert!(changed.contains("postgresql_server/Create the cluster"), "{changed:#?}");
+    assert!(changed.contains("postgresql_server/Create the PostgreSQL cluster"), "{changed:#?}");
     assert_eq!(psql(&node, "select distinct pg_encoding_to_char(encoding), datcollate from pg_database"), "UTF8|C.UTF-8");
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     assert_eq!(node.sh("ls /var/lib/autobot-provision | grep cluster || :"), "");

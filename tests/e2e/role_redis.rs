@@ -242,7 +242,7 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     there("after the package was reinstalled");
     let exe = |node: &TestNode| node.sh(&format!("readlink /proc/{}/exe", main_pid(node)));
     assert_eq!(exe(&node), "/opt/redis-stack/bin/redis-server (deleted)");
-    let restart = ["redis/Run what is installed".to_owned()].into();
+    let restart = ["redis/Restart Redis if its program was replaced".to_owned()].into();
     assert_eq!(project.json(&[&DEPLOY[..], &["--check"]].concat()).ids("database_vm", "changed"), restart);
     let deploy = project.json(&DEPLOY);
     deploy.assert_code(0);

@@ -136,7 +136,7 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
         }
     }
     assert_eq!(predicted, BTreeSet::new());
-    let started = ["Start PostgreSQL (postgresql.service)", "Start PostgreSQL at boot"];
+    let started = ["Start PostgreSQL (postgresql.service)", "Enable PostgreSQL at boot"];
     let started = started.map(|task| format!("postgresql_server/{task}")).to_vec();
     assert_eq!(by_others, BTreeMap::from([("Install PostgreSQL", started)]), "which tasks do what others declare");
     let left = deploys_as_checked(&project, HOST, "after all tasks", &[]);
@@ -146,41 +146,41 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
 /// How each task of the role is undone. A task may stand here more than once.
 const UNDO: &[(&str, &str)] = &[
     ("Create the configuration directory", "chmod 0700 /etc/autobot"),
-    ("Install certificates", "dpkg --purge --force-depends ca-certificates"),
+    ("Install CA certificates", "dpkg --purge --force-depends ca-certificates"),
     ("Add the Redis repository", "rm /etc/apt/sources.list.d/redis.sources"),
-    ("Take nothing but Redis from it", "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis"),
-    ("Create the drop-in directory of the vendor's unit", "chmod 0700 /etc/systemd/system/redis-stack-server.service.d"),
-    ("Keep the vendor's unit from being started", "rm /etc/systemd/system/redis-stack-server.service.d/10-autobot.conf"),
-    ("Keep the vendor's unit from being started", "rm -r /etc/systemd/system/redis-stack-server.service.d"),
+    ("Restrict the Redis repository to Redis packages", "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis"),
+    ("Create the drop-in directory for the vendor's unit", "chmod 0700 /etc/systemd/system/redis-stack-server.service.d"),
+    ("Prevent the vendor's unit from starting", "rm /etc/systemd/system/redis-stack-server.service.d/10-autobot.conf"),
+    ("Prevent the vendor's unit from starting", "rm -r /etc/systemd/system/redis-stack-server.service.d"),
     ("Install Redis", "dpkg --purge --force-depends redis-stack-server"),
     ("Create the group redis", "systemctl stop autobot-database-redis; userdel redis; ! getent group redis || groupdel redis"),
     ("Create the user redis", "usermod -s /bin/sh redis"),
     ("Create the user redis", "systemctl stop autobot-database-redis; userdel redis; groupadd --system redis"),
-    ("Create the data directories", "chmod 0700 /opt/autobot"),
-    ("Create the data directories", "chown redis /opt/autobot/data"),
-    ("Create the data directory of Redis", "chmod 0755 /opt/autobot/data/redis"),
+    ("Create the parent directories of the data", "chmod 0700 /opt/autobot"),
+    ("Create the parent directories of the data", "chown redis /opt/autobot/data"),
+    ("Create the Redis data directory", "chmod 0755 /opt/autobot/data/redis"),
     ("Configure Redis", "echo 'maxclients 5' >>/etc/autobot/redis.conf"),
     ("Configure Redis", "rm /etc/autobot/redis.conf"),
     ("Configure Redis", "chmod 0600 /etc/autobot/redis.conf"),
-    ("Create the directory of our programs", "rm -r /usr/local/lib/autobot"),
-    ("Install the readiness gate", "chmod 0644 /usr/local/lib/autobot/redis-ready"),
-    ("Install the unit", "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service"),
+    ("Create the AutoBot program directory", "rm -r /usr/local/lib/autobot"),
+    ("Install the readiness check", "chmod 0644 /usr/local/lib/autobot/redis-ready"),
+    ("Install the Redis unit", "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service"),
     (
-        "Install the unit",
+        "Install the Redis unit",
         "systemctl stop autobot-database-redis; rm /etc/systemd/system/autobot-database-redis.service; systemctl daemon-reload",
     ),
-    ("Let the kernel overcommit memory", "rm /etc/sysctl.d/60-autobot-redis.conf"),
+    ("Allow the kernel to overcommit memory", "rm /etc/sysctl.d/60-autobot-redis.conf"),
     ("Start Redis", "systemctl stop autobot-database-redis"),
     ("Start Redis", "systemctl disable autobot-database-redis"),
-    ("Create the directories of settings for new clusters", "chmod 0700 /etc/postgresql-common/createcluster.d"),
-    ("Keep packages from making clusters", "rm /etc/postgresql-common/createcluster.d/50-autobot.conf"),
+    ("Create the directories for settings of new clusters", "chmod 0700 /etc/postgresql-common/createcluster.d"),
+    ("Prevent packages from creating clusters", "rm /etc/postgresql-common/createcluster.d/50-autobot.conf"),
     ("Install PostgreSQL", "dpkg --remove --force-depends postgresql-15"),
-    ("Create the drop-in directory of PostgreSQL's unit", "chmod 0700 /etc/systemd/system/postgresql.service.d"),
-    ("Declare the alias of PostgreSQL's unit", "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf"),
-    ("Link the alias of PostgreSQL's unit", "rm /etc/systemd/system/autobot-database-postgres.service"),
+    ("Create the drop-in directory for PostgreSQL's unit", "chmod 0700 /etc/systemd/system/postgresql.service.d"),
+    ("Declare an alias for PostgreSQL's unit", "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf"),
+    ("Link the alias to PostgreSQL's unit", "rm /etc/systemd/system/autobot-database-postgres.service"),
     ("Start PostgreSQL", "systemctl stop postgresql@15-main"),
     ("Start PostgreSQL", "systemctl stop postgresql"),
-    ("Start PostgreSQL at boot", "systemctl disable postgresql"),
+    ("Enable PostgreSQL at boot", "systemctl disable postgresql"),
     ("Create the owner of the users database", "runuser -u postgres -- psql -qc 'alter role autobot_users createdb'"),
     (
         "Create the owner of the users database",
@@ -193,10 +193,10 @@ const UNDO: &[(&str, &str)] = &[
     ("Create the users database", "runuser -u postgres -- psql -qc 'drop database autobot_users'"),
     ("Install the firewall", "ufw --force disable; dpkg --purge --force-depends ufw"),
     // The rule with the source keeps this very test from being locked out.
-    ("Keep SSH open", "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp"),
-    ("Open Redis to the fleet", "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379"),
-    ("Close everything else", "ufw --force disable"),
-    ("Close everything else", "ufw default allow incoming"),
+    ("Allow SSH through the firewall", "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp"),
+    ("Allow the fleet to reach Redis", "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379"),
+    ("Enable the firewall and deny everything else", "ufw --force disable"),
+    ("Enable the firewall and deny everything else", "ufw default allow incoming"),
 ];
 
 #[test]

@@ -128,7 +128,7 @@ fn a_port_where_postgresql_does_not_listen_is_refused() {
         world.registers.insert("cluster_port".to_owned(), answer);
         let plan = plan(&[wanted]);
         let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
-        match resource(&plan, "PostgreSQL listens where it is looked for", &world).compare(&is).unwrap() {
+        match resource(&plan, "Check that the existing cluster uses the declared port", &world).compare(&is).unwrap() {
             Verdict::Refused(why) => why,
             Verdict::Converged { .. } => String::new(),
             other @ (Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
@@ -143,7 +143,7 @@ fn a_port_where_postgresql_does_not_listen_is_refused() {
 #[test]
 fn the_port_is_read_as_postgresql_reads_it() {
     let role = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/postgresql_server/role.yml")).unwrap();
-    let (_, after) = role.split_once("- name: Look for PostgreSQL's port\n").unwrap();
+    let (_, after) = role.split_once("- name: Read the port of the existing cluster\n").unwrap();
     let (_, after) = after.split_once("- |\n").unwrap();
     let (script, _) = after.split_once("        - sh\n").unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -102,10 +102,10 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
     health.assert_code(1);
     let ill =
         |host: &str| health.ids(host, "failed").into_iter().map(|id| id.replace("user_management_db/", "")).collect::<Vec<_>>();
-    let lost = "The SLM backend can log in to its database, with the right password only";
-    assert_eq!(ill("slm"), [lost, "The SLM backend's database is there"]);
-    let closed = "The users database is closed to everybody else";
-    assert_eq!(ill("database_vm"), ["The application can log in, with the right password only", closed]);
+    let lost = "The SLM backend can log in to its database with its password only";
+    assert_eq!(ill("slm"), [lost, "The SLM backend's database exists"]);
+    let closed = "The users database is closed to all other roles";
+    assert_eq!(ill("database_vm"), ["The application can log in with its password only", closed]);
 }
 
 #[test]
