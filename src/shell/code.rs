@@ -83,6 +83,15 @@ pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
     })
 }
 
+/// The program that runs `current` as code, and not only looks at it: `eval`, `trap`, `sh -c`, `ssh HOST` and the like.
+pub(super) fn runs(before: &[Word], current: &Word) -> Option<String> {
+    let program = name(&before[program(before)?]);
+    if EVALUATORS.contains(&program) && !["eval", "trap"].contains(&program) {
+        return None;
+    }
+    code(before, current).map(|_| program.to_owned())
+}
+
 /// The refusal for the first value of a list of words that would run as code. `words` are texts, each with whether a value stands in it; of values
 /// that are not known yet the text is what is literal.
 #[must_use]

@@ -126,6 +126,11 @@ impl Word {
     }
 }
 
+/// Whether a character can belong to the name of a parameter of the shell, such as `$name`, `$1` or `$@`.
+fn is_of_parameter(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '@' | '*')
+}
+
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|first: char| first.is_ascii_digit())
@@ -143,12 +148,14 @@ pub(super) struct Commands {
     /// Here-documents whose bodies begin on the next line.
     pub(super) here: Vec<HereDocument>,
     pub(super) cases: usize,
+    /// The program that runs as code what a `$variable` or a `$( )` yields.
+    pub(super) runs_expansion: Option<String>,
 }
 
 impl Commands {
     pub(super) fn new(closer: Closer) -> Self {
         let (position, redirect) = (Position::Program, Redirect::Nothing);
-        Self { closer, position, words: Vec::new(), word: None, redirect, here: Vec::new(), cases: 0 }
+        Self { closer, position, words: Vec::new(), word: None, redirect, here: Vec::new(), cases: 0, runs_expansion: None }
     }
 
     /// The word at hand; a new one when there is none.
@@ -269,7 +276,13 @@ impl Commands {
                 self.cases = self.cases.saturating_sub(1);
                 self.position = Position::Program;
             }
-            Position::Argument | Position::Pattern => self.words.push(word),
+            Position::Argument => {
+                if word.expanded {
+                    self.runs_expansion = self.runs_expansion.take().or_else(|| code::runs(&self.words, &word));
+                }
+                self.words.push(word);
+            }
+            Position::Pattern => self.words.push(word),
             Position::FunctionParen => {}
         }
     }
@@ -284,6 +297,12 @@ impl Commands {
         {
             let help = "write the program and its arguments here, and values where they belong; a list of words can be given as `argv: \"{{ list }}\"`";
             return Err(Refusal::value(value, "a value as the whole command", help));
+        }
+        if let Some(first) = words.first()
+            // The name in `$name` counts as text.
+            && words.iter().all(|word| word.expanded && word.value.is_none() && word.text.chars().all(is_of_parameter))
+        {
+            self.runs_expansion.get_or_insert_with(|| if first.quoted { "\"$…\"" } else { "$…" }.to_owned());
         }
         if self.position != Position::In {
             self.position = Position::Program;

@@ -19,6 +19,15 @@ pub use value::{Refusal, Words, Writing};
 use command::{Closer, Commands, Redirect};
 use context::{Context, Pending, opened_by};
 
+/// The refusal of text that holds `value` and runs as code what an expansion yields.
+fn expansion_run(value: usize, program: &str) -> Refusal {
+    Refusal::value(
+        value,
+        format!("a value in text in which `{program}` runs what a variable or a `$( )` yields, which may be the value"),
+        "write the code itself in `'…'`, and pass the value as a parameter: `sh -c 'program \"$1\"' sh {{ x }}`",
+    )
+}
+
 const UNQUOTED: &str =
     "take the quotes away: a value is quoted by itself, also when it is glued to text, as in `--dir={{ x }}/sub`";
 
@@ -29,6 +38,10 @@ pub struct Lexer {
     pending: Pending,
     /// A list was the last thing: what follows must not be glued to it.
     after_list: Option<usize>,
+    /// The first value in the text.
+    first_value: Option<usize>,
+    /// The program that runs as code what an expansion yields, in a list of commands that has ended.
+    runs_expansion: Option<String>,
 }
 
 impl Default for Lexer {
@@ -45,6 +58,8 @@ impl Lexer {
             contexts: vec![Context::Command(Box::new(Commands::new(Closer::End)))],
             pending: Pending::Nothing,
             after_list: None,
+            first_value: None,
+            runs_expansion: None,
         }
     }
 
@@ -63,6 +78,7 @@ impl Lexer {
     pub fn value(&mut self, number: usize, words: Words<'_>) -> Result<Writing, Refusal> {
         self.not_glued()?;
         self.settle()?;
+        self.first_value.get_or_insert(number);
         let refuse = |message: &str, help: &str| Err(Refusal::value(number, message, help));
         match self.pending {
             Pending::Backslash => return refuse("a value right after `\\`", "take the `\\` away: a value is quoted by itself"),
@@ -124,7 +140,11 @@ impl Lexer {
             [Context::Command(command)] => {
                 command.end()?;
                 match command.here.first() {
-                    None => return Ok(()),
+                    // A value can reach an expansion through a variable, a parameter or a file, so that none of them may be run.
+                    None => match (self.first_value, self.runs_expansion.take().or(command.runs_expansion.take())) {
+                        (Some(value), Some(program)) => return Err(expansion_run(value, &program)),
+                        (Some(_) | None, _) => return Ok(()),
+                    },
                     Some(_) => "a here-document",
                 }
             }
@@ -419,9 +439,9 @@ impl Lexer {
         if self.contexts.len() < 2 {
             return Err(Refusal::text("`)` closes nothing", "quote it, or take it away"));
         }
-        if let Some(Context::Command(closed)) = self.contexts.pop()
-            && !closed.here.is_empty()
-        {
+        let Some(Context::Command(mut closed)) = self.contexts.pop() else { return Ok(()) };
+        self.runs_expansion = self.runs_expansion.take().or(closed.runs_expansion.take());
+        if !closed.here.is_empty() {
             return Err(Refusal::text(
                 "a here-document does not end before its `)`",
                 "end it on a line of its own within the `$( )`",

@@ -90,6 +90,36 @@ fn a_value_that_could_be_code_is_refused_at_its_place() {
 }
 
 #[test]
+fn no_text_with_values_runs_what_an_expansion_yields() {
+    for text in [
+        "A={{ x }}; eval $A",
+        "A={{ x }}; eval \"run $A\"",
+        "A={{ x }}; $A",
+        "A={{ x }}; \"$A\"",
+        "A={{ x }}; sh -c \"$A\"",
+        "sh -c \"$1\" sh {{ x }}",
+        "set -- {{ x }}; eval \"$1\"",
+        "set -- {{ x }}; \"$@\"",
+        "A={{ x }}; ssh host \"$A\"",
+        "A={{ x }}; trap \"rm -f $A\" EXIT",
+        "echo $(eval \"$B\") {{ x }}",
+        "eval \"$(cat {{ x }})\"",
+    ] {
+        let (marked, message) = refused(text);
+        assert!(marked == "{{ x }}" && message.contains("which may be the value"), "{text}: {message}");
+    }
+    for text in [
+        "A={{ x }}; trap 'rm -f \"$A\"' EXIT",
+        "A={{ x }}; sh -c 'echo \"$1\"' sh \"$A\"",
+        "A={{ x }}; bin=ls; $bin -l \"$A\"",
+        "A={{ x }}; for i in $A; do echo $i; done",
+        "set -- {{ x }}; [ -n \"$1\" ] && echo \"$(printf %s \"$1\")\"",
+    ] {
+        assert!(Template::shell(text).is_ok(), "{text}: {:?}", Template::shell(text).err());
+    }
+}
+
+#[test]
 fn text_that_cannot_be_understood_holds_no_values() {
     for (text, said) in [
         ("echo {{ x }} '", "not closed"),
