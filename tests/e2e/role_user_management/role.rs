@@ -93,7 +93,7 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
     let health = pair.project.json(&["health", "--exercise"]);
     health.assert_code(0);
     for (host, login) in [("slm", "The SLM backend can log in to its database"), ("database_vm", "The application can log in")] {
-        let id = format!("user_management_db/{login}, with the right password only");
+        let id = format!("user_management_db/{login} with its password only");
         assert!(health.ids(host, "ok").contains(&id), "{}", health.stdout);
     }
     psql(&pair.database_vm, "postgres", "GRANT CONNECT ON DATABASE autobot_users TO PUBLIC; ALTER ROLE autobot_app NOLOGIN");
