@@ -254,7 +254,7 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     match scope.render(each)? {
         Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-            let diagnostic = Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.span.clone());
+            let diagnostic = Diagnostic::error(format!("`loop` needs a list, but this is {}", kind_of(&other))).at(each.span.clone());
             Err(scope.fail(if other.is_object() {
                 diagnostic.help("`| pairs` makes a list of keys and values")
             } else {
@@ -404,7 +404,7 @@ fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node,
             match did_you_mean(errors, known.iter().flat_map(Parameter::names)) {
                 Some(name) => diagnostic.suggest(Some(name)),
                 None => {
-                    diagnostic.help(format!("known here: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", ")))
+                    diagnostic.help(format!("known: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", ")))
                 }
             }
         }

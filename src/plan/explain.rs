@@ -152,7 +152,7 @@ fn one_host(inventory: &Inventory, pattern: &str, errors: &mut Diagnostics) -> O
     if hosts.len() > 1 {
         let more = if hosts.len() > 10 { format!(" and {} more", hosts.len() - 10) } else { String::new() };
         let shown = hosts.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let diagnostic = Diagnostic::error(format!("`{pattern}` is {} hosts", hosts.len())).at(argument("HOST", pattern));
+        let diagnostic = Diagnostic::error(format!("`{pattern}` matches {} hosts", hosts.len())).at(argument("HOST", pattern));
         errors.push(diagnostic.help(format!("name one of: {shown}{more}")));
         return None;
     }
@@ -264,7 +264,7 @@ impl<'a> Explainer<'a> {
         known.dedup();
         match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
-            None => diagnostic.help(format!("`explain {}` lists all that it has", self.host.name)),
+            None => diagnostic.help(format!("`explain {}` lists all its variables", self.host.name)),
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) fn read(arguments: &[String], keys: &Keyring, errors: &mut Diagnostic
     }
     for (name, extra) in &variables {
         if MAGIC.contains(&name.as_str()) {
-            errors.push(Diagnostic::error(format!("`{name}` is given by us and cannot be set")).at(extra.span.clone()));
+            errors.push(Diagnostic::error(format!("`{name}` is reserved and cannot be set")).at(extra.span.clone()));
         }
     }
     variables
@@ -161,7 +161,7 @@ pub(super) fn unknown(project: &Project, errors: &mut Diagnostics) {
         let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
         known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
         known.sort_unstable();
-        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(span.clone());
+        let diagnostic = Diagnostic::error(format!("unknown variable `{name}`")).at(span.clone());
         errors.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),

@@ -78,7 +78,7 @@ impl Files for RoleFiles<'_> {
         }
         self.rendered(name).map_err(|Failed| {
             self.reported = true;
-            Diagnostic::error(format!("the template `{name}` does not render"))
+            Diagnostic::error(format!("the template `{name}` cannot be rendered"))
         })
     }
 
@@ -90,12 +90,12 @@ impl Files for RoleFiles<'_> {
         let bytes = std::fs::read(self.part.project.path.join(&shown));
         let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.span.clone()))?;
         if bytes.starts_with(b"$ANSIBLE_VAULT;") {
-            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a file is copied as it is"));
+            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a file is copied without decryption"));
             return Err(errors.at(self.span.clone()).help("encrypt its content as a variable, and write that with `content:`"));
         }
         if holds_token(&String::from_utf8_lossy(&bytes)) {
             return Err(
-                Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.span.clone())
+                Diagnostic::error(format!("`{shown}` contains a character that is reserved for secrets")).at(self.span.clone())
             );
         }
         Ok(bytes)

@@ -43,11 +43,11 @@ pub(super) fn roles(
     } else if is_sound && given.values().all(Vec::is_empty) {
         let help = match declared_roles(project) {
             DeclaredRoles::Unset => {
-                "set `autobot_roles: [name]` for a group of the inventory, or say `--role` and `--limit`".to_owned()
+                "set `autobot_roles: [name]` for a group of the inventory, or use `--role` and `--limit`".to_owned()
             }
             DeclaredRoles::Roles(roles) => with_roles(&roles),
         };
-        errors.push(Diagnostic::error("no selected host is given a role").help(help));
+        errors.push(Diagnostic::error("no selected host has a role").help(help));
     }
     given.retain(|_, roles| !roles.is_empty());
     given
@@ -70,7 +70,7 @@ fn asked(
             return;
         }
         DeclaredRoles::Unset => {
-            let diagnostic = Diagnostic::error("no host has `autobot_roles`; say which hosts with --limit");
+            let diagnostic = Diagnostic::error("no host has `autobot_roles`; select hosts with --limit");
             errors.push(diagnostic.at(argument("--role", &request.roles.join(","))));
             return;
         }
@@ -84,12 +84,12 @@ fn asked(
         let span = argument("--role", role);
         if request.limit.is_some() {
             for host in without {
-                let diagnostic = Diagnostic::error(format!("`{host}` is not given the role `{role}`")).at(span.clone());
+                let diagnostic = Diagnostic::error(format!("`{host}` does not have the role `{role}`")).at(span.clone());
                 errors.push(diagnostic.help(not_given(role, &declared_roles)));
             }
         } else if without.len() == hosts.len() {
             errors.push(
-                Diagnostic::error(format!("no host is given the role `{role}`")).at(span).help(with_roles(&declared_roles)),
+                Diagnostic::error(format!("no host has the role `{role}`")).at(span).help(with_roles(&declared_roles)),
             );
         }
     }
@@ -127,8 +127,8 @@ fn with_roles(declared_roles: &[(String, Vec<String>)]) -> String {
     let shown = declared_roles.iter().take(10).map(|(host, roles)| format!("{host}: {}", roles.join(", ")));
     match declared_roles.len() {
         0 => "every host's `autobot_roles` is empty".to_owned(),
-        1..=10 => format!("these are given roles: {}", shown.collect::<Vec<_>>().join("; ")),
-        more => format!("these are given roles: {}; and {} more", shown.collect::<Vec<_>>().join("; "), more - 10),
+        1..=10 => format!("hosts that have roles: {}", shown.collect::<Vec<_>>().join("; ")),
+        more => format!("hosts that have roles: {}; and {} more", shown.collect::<Vec<_>>().join("; "), more - 10),
     }
 }
 
@@ -136,8 +136,8 @@ fn not_given(role: &str, declared_roles: &[(String, Vec<String>)]) -> String {
     let with: Vec<&str> =
         declared_roles.iter().filter(|(_, roles)| roles.iter().any(|name| name == role)).map(|(host, _)| host.as_str()).collect();
     if with.is_empty() {
-        "no host is: add it to `autobot_roles`".to_owned()
+        "no host has it: add it to `autobot_roles`".to_owned()
     } else {
-        format!("these are: {}; select them with `--limit`, or add it to `autobot_roles`", with.join(", "))
+        format!("these hosts have it: {}; select them with `--limit`, or add it to `autobot_roles`", with.join(", "))
     }
 }

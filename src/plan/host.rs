@@ -42,7 +42,7 @@ pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics
         one @ Value::String(_) => vec![one],
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
             let mut diagnostic =
-                Diagnostic::error(format!("`autobot_roles` must be a list of roles, this is {}", kind_of(&other)));
+                Diagnostic::error(format!("`autobot_roles` must be a list of roles, but this is {}", kind_of(&other)));
             diagnostic.span = span();
             errors.push(diagnostic);
             return Some(Vec::new());
@@ -93,7 +93,7 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
     if let Some(way) = text("ansible_connection")
         && !["ssh", "local", "smart"].contains(&way.as_str())
     {
-        let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("`ssh` or `local`");
+        let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("use `ssh` or `local`");
         diagnostic.span = place_of(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
@@ -128,12 +128,12 @@ pub(super) fn secrets(
                     known.without.push_str(&more);
                 }
                 Some(known) => {
-                    let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, and differently"))
+                    let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, with different settings"))
                         .at(spec.span.clone());
                     errors.push(
                         diagnostic
                             .also(known.span.clone(), "the other")
-                            .help("a host has one secret of a name: give both the same file, length and `from`, give one of them another name, or its role another host"),
+                            .help("a host has one secret of a name: give both the same file, length and `from`, rename one of them, or move its role to another host"),
                     );
                 }
                 None => specs.push(spec),
@@ -184,7 +184,7 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
         length.ok_or_else(|| invalid(source.length.as_ref(), "the length of a secret must be from 16 to 512".to_owned()))?;
     let without = text(source.without.as_ref(), "")?;
     if without.contains(char::is_alphanumeric) {
-        return Err(invalid(source.without.as_ref(), "letters and digits are what secrets are made of".to_owned()));
+        return Err(invalid(source.without.as_ref(), "secrets consist of letters and digits, which cannot be excluded".to_owned()));
     }
     let mode = Value::String(text(source.mode.as_ref(), "0600")?);
     let mode: Mode = serde_json::from_value(mode).map_err(|error| invalid(source.mode.as_ref(), error.to_string()))?;

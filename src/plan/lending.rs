@@ -37,13 +37,13 @@ pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &
             [one] => Ok(one.name.clone()),
             several => {
                 let names = several.iter().take(5).map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
-                let title = format!("a secret lives on one host, and `{text}` means {}: {names}", several.len());
-                Err(invalid(title, "name the one on which it is made".to_owned()))
+                let title = format!("a secret lives on one host, but `{text}` matches {}: {names}", several.len());
+                Err(invalid(title, "name the host on which it is generated".to_owned()))
             }
         },
         Err(error) => {
-            let help = error.help.unwrap_or_else(|| "name the host of the inventory on which it is made".to_owned());
-            Err(invalid(format!("the secret lives on `{text}`, and {}", error.reason), help))
+            let help = error.help.unwrap_or_else(|| "name the host of the inventory on which it is generated".to_owned());
+            Err(invalid(format!("the secret lives on `{text}`, but {}", error.reason), help))
         }
     }
 }
@@ -174,7 +174,7 @@ fn differs(known: &SecretSpec, other: &SecretSpec) -> Diagnostics {
     if known.file == other.file && source(known) == source(other) {
         return Diagnostics::default();
     }
-    let title = format!("the secret `{}` of `{}` is declared twice, and differently", known.secret.name, known.secret.host);
+    let title = format!("the secret `{}` of `{}` is declared twice, with different settings", known.secret.name, known.secret.host);
     let diagnostic = Diagnostic::error(title).at(other.span.clone()).also(known.span.clone(), "the other");
     Diagnostics(vec![diagnostic.help("give it the same file and `from`, or another name")])
 }
@@ -188,9 +188,9 @@ fn circles(plans: &[HostPlan], errors: &mut Diagnostics) {
             next += 1;
             for spec in plans.iter().filter(|other| other.name == name).flat_map(|other| &other.borrowed) {
                 if spec.secret.host == plan.name {
-                    let title = format!("`{}` and `{name}` read secrets of each other, and neither can go first", plan.name);
+                    let title = format!("`{}` and `{name}` read each other's secrets, so neither can go first", plan.name);
                     let diagnostic = Diagnostic::error(title).at(spec.span.clone());
-                    errors.push(diagnostic.help("let both live on the same host"));
+                    errors.push(diagnostic.help("declare both on the same host"));
                     return;
                 }
                 if !waits.contains(&spec.secret.host.as_str()) {

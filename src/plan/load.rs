@@ -145,9 +145,9 @@ pub(super) fn read_roles(
         seen.push(name.clone());
         let Some(role) = Role::read(&request.project, &name, errors) else { continue };
         for former in role.was.iter().filter(|former| known.contains(&former.text)) {
-            let title = format!("`{name}` cannot have been `{0}`: there is a role `{0}`", former.text);
+            let title = format!("`{name}` cannot have had the name `{0}`: there is a role `{0}`", former.text);
             let diagnostic = Diagnostic::error(title).at(former.span.clone());
-            errors.push(diagnostic.help("the handlers of both would settle what a node owes to one of them"));
+            errors.push(diagnostic.help("a pending handler on a node could not be assigned to one of the two roles"));
         }
         for required in &role.requires {
             if known.contains(&required.text) {

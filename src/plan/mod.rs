@@ -462,7 +462,7 @@ pub struct SecretSpec {
     pub without: String,
     /// The file's owner, group and mode.
     pub access: Access,
-    /// Where its value comes from, when it is not made on the node.
+    /// Where its value comes from, if it is not generated on the node.
     pub outside: Option<ExternalValue>,
     /// The role that declares it.
     pub role: String,

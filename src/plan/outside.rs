@@ -96,7 +96,7 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
             }
         }
         Ok(Some(other)) => {
-            let title = format!("`{VARIABLE}` must be a map by the names of secrets, this is {}", kind_of(&other));
+            let title = format!("`{VARIABLE}` must be a map from the names of secrets to their sources, but this is {}", kind_of(&other));
             let diagnostic = Diagnostic { span: at(None), ..Diagnostic::error(title) };
             scope.fail(diagnostic.help(format!("`{VARIABLE}: {{REDIS_PASSWORD: {{env: REDIS_PASSWORD}}}}`")));
         }
@@ -169,7 +169,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
         Ok(Some(Value::String(text))) if text.is_empty() => None,
         Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, span).ok(),
         Ok(Some(value)) => vaulted(&scope, &value).or_else(|| {
-            let title = format!("the password for sudo stands here in clear: `{name}`");
+            let title = format!("the password for sudo is in plain text here: `{name}`");
             let help = "encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`";
             scope.fail(Diagnostic { span: span.cloned(), ..Diagnostic::error(title).help(help) });
             None
@@ -187,8 +187,8 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
     };
     let example = "`env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`";
     let Value::Object(entries) = value else {
-        let title = format!("the source of the secret `{name}` must be a map, this is {}", kind_of(value));
-        let in_clear = value.is_string().then_some("a password in clear in the inventory is one that everybody reads; ");
+        let title = format!("the source of the secret `{name}` must be a map, but this is {}", kind_of(value));
+        let in_clear = value.is_string().then_some("the inventory must not hold passwords in plain text; ");
         return Err(fail(Diagnostic::error(title).help(format!("{}give {example}", in_clear.unwrap_or_default()))));
     };
     if let Some(key) = entries.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -210,7 +210,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
     let invalid = |title: String| Diagnostic { span: at.clone(), ..Diagnostic::error(title) };
     if key == "value" {
         return vaulted(scope, value).ok_or_else(|| {
-            let title = format!("the value of the secret `{name}` stands here in clear");
+            let title = format!("the value of the secret `{name}` is in plain text here");
             fail(invalid(title).help("encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`"))
         });
     }
@@ -227,7 +227,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
     match (key.as_str(), value) {
         ("env", value) => match text(value).filter(|name| !name.contains('=')) {
             Some(variable) => Ok(Source::Env(variable)),
-            None => Err(mistaken("the name of a variable of the environment")),
+            None => Err(mistaken("the name of an environment variable")),
         },
         ("file", value) => text(value).map(Source::File).ok_or_else(|| mistaken("a path on this machine")),
         (_, Value::Array(words)) => {
@@ -238,16 +238,16 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
             let words = words.filter(|words| !words.is_empty());
             words
                 .map(|words| Source::Command(Program::Words(words)))
-                .ok_or_else(|| mistaken("a program and its arguments, each a text"))
+                .ok_or_else(|| mistaken("a program and its arguments, each as text"))
         }
         // A line that is no literal of this map came out of a variable, with whatever was pasted into it there.
         (_, Value::String(_)) if node.is_some_and(|node| node.get(key).is_none()) => {
-            let title = format!("the shell line of the secret `{name}` comes out of a variable");
-            Err(fail(invalid(title).help("write the line here, with values in it, or give a list of words")))
+            let title = format!("the shell line of the secret `{name}` comes from a variable");
+            Err(fail(invalid(title).help("write the line here, with variables only as its words, or give a list of words")))
         }
         (_, value) => text(value)
             .map(|line| Source::Command(Program::Shell(line)))
-            .ok_or_else(|| mistaken("a list of words, or a line for the shell")),
+            .ok_or_else(|| mistaken("a list of words, or a line of shell")),
     }
 }
 

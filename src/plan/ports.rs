@@ -58,12 +58,12 @@ fn complain(project: &Project, vars: &HostVars, error: ParamError, errors: &mut 
 
 fn partial(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>) -> Option<String> {
     if !tags.only.is_empty() || !tags.skip.is_empty() {
-        return Some("told only without --tags and --skip-tags: other roles may listen too".to_owned());
+        return Some("needs a run without --tags and --skip-tags: other roles may listen too".to_owned());
     }
     // What is wrong with the variable is complained about where roles are selected.
     match host::roles(project, vars, &mut Diagnostics::default()) {
         Some(given) if given.iter().all(|(name, _)| roles.contains(name)) => None,
-        Some(_) => Some("told only without --role: the host's other roles may listen too".to_owned()),
-        None => Some("the inventory gives this host no `autobot_roles`, so who may listen is not known".to_owned()),
+        Some(_) => Some("needs a run without --role: the host's other roles may listen too".to_owned()),
+        None => Some("the inventory sets no `autobot_roles` for this host, so the ports of its roles are not known".to_owned()),
     }
 }

@@ -173,14 +173,14 @@ impl Project {
         let found = differences(&file.text, &is_flag);
         let stem = name.trim_end_matches(".j2");
         let mut help = format!("save it as `{stem}.tera`");
-        help.push_str(if found.is_empty() { "; nothing in it is spelled otherwise in Tera" } else { ", with these changes:" });
+        help.push_str(if found.is_empty() { "; nothing in it needs to change" } else { ", with these changes:" });
         for difference in found.iter().take(MOST_DIFFERENCES) {
             let _ = write!(help, "\nline {}: {}", difference.line, difference.text);
         }
         if found.len() > MOST_DIFFERENCES {
             let _ = write!(help, "\nand {} more", found.len() - MOST_DIFFERENCES);
         }
-        Err(Diagnostic::error(format!("`{name}` is a template of Jinja, and templates here are Tera"))
+        Err(Diagnostic::error(format!("`{name}` is a Jinja template, but templates are written in Tera here"))
             .at(span.clone())
             .help(help))
     }
@@ -189,8 +189,8 @@ impl Project {
         let shown = self.existing(folder, name, what, span)?;
         let file = source::read(&self.path.join(&shown), &shown)?;
         if vault::is_encrypted(&file.text) {
-            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a {what} is read as it is"));
-            return Err(errors.at(span.clone()).help("encrypt the secret values in a file of variables, and use those"));
+            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a {what} is never decrypted"));
+            return Err(errors.at(span.clone()).help("encrypt the secret values in a variables file, and use those variables"));
         }
         match reserved(&file) {
             Some(span) => Err(Diagnostic::error("a character that is reserved for secrets").at(span)),
@@ -212,7 +212,7 @@ impl Project {
         let diagnostic = invalid(format!("no {what} `{shown}`"));
         Err(match did_you_mean(name, there.iter().map(String::as_str)) {
             Some(name) => diagnostic.suggest(Some(name)),
-            None if there.is_empty() => diagnostic.help(format!("nothing is in `{folder}/`")),
+            None if there.is_empty() => diagnostic.help(format!("`{folder}/` is empty or does not exist")),
             None => diagnostic.help(format!("`{folder}/` has: {}", there.join(", "))),
         })
     }

@@ -59,9 +59,9 @@ fn only_passed_on(
 }
 
 pub(super) fn secret_not_passed_unchanged(span: Span) -> Diagnostic {
-    Diagnostic::error("a secret can only be written out: nothing may be made of its value, and nothing may depend on it")
+    Diagnostic::error("a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it")
         .at(span)
-        .help("`urlencode` is the only filter for secrets: their values are put in on the node")
+        .help("`urlencode` is the only filter for secrets: their values are inserted on the node")
 }
 
 pub(super) fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {

@@ -47,11 +47,11 @@ impl Tags<'_> {
         known.dedup();
         for (option, tags) in [("--tags", self.only), ("--skip-tags", self.skip)] {
             for tag in tags.iter().filter(|tag| !SPECIAL.contains(&tag.as_str()) && !known.contains(&tag.as_str())) {
-                let diagnostic = Diagnostic::error(format!("nothing has the tag `{tag}`")).at(argument(option, tag));
+                let diagnostic = Diagnostic::error(format!("no task or health check has the tag `{tag}`")).at(argument(option, tag));
                 errors.push(match did_you_mean(tag, known.iter().copied()) {
                     Some(tag) => diagnostic.suggest(Some(tag)),
                     None if known.is_empty() => diagnostic,
-                    None => diagnostic.help(format!("tags here: {}", known.join(", "))),
+                    None => diagnostic.help(format!("known tags: {}", known.join(", "))),
                 });
             }
         }

@@ -110,10 +110,10 @@ impl Inherited {
                 let diagnostic = Diagnostic::error(format!("`become_user` is for `command` only, not for `{}`", kind.name))
                     .at(key.span.clone());
                 errors.push(match source {
-                    Source::Task => diagnostic.help("it is done by root; `owner` and `group` say whose a file is"),
+                    Source::Task => diagnostic.help("the task runs as root; `owner` and `group` set the owner of a file"),
                     Source::Block => diagnostic
                         .also(span.clone(), "in the block")
-                        .help("put it on the commands; `owner` and `group` say whose a file is"),
+                        .help("put it on the commands; `owner` and `group` set the owner of a file"),
                 });
             }
         }
@@ -127,7 +127,7 @@ impl Inherited {
                     diagnostic = diagnostic.also(span.clone(), "in the block");
                 }
                 errors.push(diagnostic.help(match kind.name {
-                    "apt" => "leave it out: packages never ask, and apt's proxy stands in its configuration",
+                    "apt" => "leave it out: packages never ask questions, and apt reads its proxy from its own configuration",
                     "get_url" | "deb822_repository" => "leave it out: files are fetched through apt's proxy",
                     _ => "leave it out: it changes nothing",
                 }));
@@ -159,7 +159,7 @@ pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnost
 fn block(node: &Node, inherited: &Inherited, errors: &mut Diagnostics) -> Inherited {
     for (key, _) in node.as_map().unwrap_or_default() {
         if OF_ONE_TASK.contains(&key.name.as_str()) {
-            let diagnostic = Diagnostic::error(format!("a block has no `{}`", key.name)).at(key.span.clone());
+            let diagnostic = Diagnostic::error(format!("a block cannot have `{}`", key.name)).at(key.span.clone());
             errors.push(diagnostic.help("put it on each task that needs it"));
         } else if !BLOCK_KEYS.contains(&key.name.as_str()) {
             errors.push(read::unknown_or_explained(key, "key of a block:", BLOCK_KEYS, TASK_KEYWORDS));

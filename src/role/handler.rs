@@ -80,7 +80,7 @@ pub(super) fn handler(node: &Node, errors: &mut Diagnostics) -> Option<HandlerSo
         [(_, command, _)] => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", errors)?),
         [] | [_, _, ..] => {
             errors.push(
-                Diagnostic::error("a handler does one thing")
+                Diagnostic::error("a handler needs exactly one action")
                     .at(name.span.clone())
                     .help("`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`"),
             );
@@ -99,7 +99,7 @@ fn restart(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource>
     for (key, _) in entries.iter().filter(|(key, _)| !UNIT_KEYS.contains(&key.name.as_str())) {
         let diagnostic = read::unknown(key, "key of a handler's `systemd`:", &["name", "state", "daemon_reload"]);
         errors.push(match key.name.as_str() {
-            "enabled" | "masked" => diagnostic.help(format!("say `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
+            "enabled" | "masked" => diagnostic.help(format!("set `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
             _ => diagnostic,
         });
     }
@@ -122,7 +122,7 @@ fn restart(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource>
         Some(_) | None => {
             let diagnostic = read::expected(state, "the `state` of a handler", "`restarted` or `reloaded`");
             errors.push(match state.as_str() {
-                Some("started" | "stopped") => diagnostic.help("that is a state: say it in a task"),
+                Some("started" | "stopped") => diagnostic.help("that is a state: declare it in a task"),
                 Some(_) | None => diagnostic,
             });
             None

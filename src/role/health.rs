@@ -94,7 +94,7 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
             HealthCheckSource::Exercise(kind, key.span.clone(), value.clone())
         }
         (Some(_) | None, Some(_) | None) => {
-            let diagnostic = Diagnostic::error("a health check looks at one thing").at(name.span.clone());
+            let diagnostic = Diagnostic::error("a health check needs exactly one of `read` and `exercise`").at(name.span.clone());
             errors.push(diagnostic.help("`read: {resource: {…}}` or `exercise: {kind: {…}}`"));
             return None;
         }

@@ -149,7 +149,7 @@ impl Role {
         let registers: Vec<&Name> = self.tasks.iter().filter_map(|task| task.register.as_ref()).collect();
         for register in &registers {
             if MAGIC.contains(&register.text.as_str()) || self.defaults.contains_key(&register.text) {
-                errors.push(Diagnostic::error(format!("`{}` is a variable already", register.text)).at(register.span.clone()));
+                errors.push(Diagnostic::error(format!("`{}` is already a variable", register.text)).at(register.span.clone()));
             }
         }
         let written = root.get("handlers").and_then(Node::as_seq).unwrap_or_default();
@@ -198,13 +198,13 @@ impl Role {
                 let title = if first.text == name.text {
                     format!("`{}` and `{}` both have the name `{}`", other.name.text, handler.name.text, name.text)
                 } else {
-                    format!("the handlers `{}` and `{}` would share one mark on the node", first.text, name.text)
+                    format!("the handlers `{}` and `{}` would share one pending mark on the node", first.text, name.text)
                 };
                 let diagnostic = Diagnostic::error(title).at(name.span.clone()).also(first.span.clone(), "the first");
                 errors.push(if first.text == name.text {
-                    diagnostic.help("a node that owes a handler something under a former name owes it to one handler only")
+                    diagnostic.help("a handler that is pending on a node under a former name must be exactly one of the role's")
                 } else {
-                    diagnostic.help("let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`")
+                    diagnostic.help("their names must differ in letters, digits, `_` or `-`: in a mark, every other character becomes `-`")
                 });
             }
         }
@@ -216,12 +216,12 @@ fn a_list(root: &Node, items: &[Node]) -> Diagnostic {
     let span = items.first().map_or_else(|| root.span.clone(), |item| item.span.clone());
     let has = |key: &str| items.iter().any(|item| item.get(key).is_some());
     if has("hosts") || has("import_playbook") || has("ansible.builtin.import_playbook") {
-        return Diagnostic::error("this is a list of plays, where a role is wanted").at(span).help(
+        return Diagnostic::error("this is a list of plays, but a role is expected").at(span).help(
             "put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; \
-             which hosts have the role stands in the inventory, in `autobot_roles`",
+             the inventory says in `autobot_roles` which hosts have the role",
         );
     }
-    Diagnostic::error("this is a list of tasks, where a role is wanted")
+    Diagnostic::error("this is a list of tasks, but a role is expected")
         .at(span)
         .help("put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`")
 }
@@ -238,7 +238,7 @@ fn twice<'a>(what: &str, names: impl Iterator<Item = &'a Name>, errors: &mut Dia
         match seen.get(name.text.as_str()) {
             Some(first) => {
                 let diagnostic =
-                    Diagnostic::error(format!("two of a role's names are `{}`: a {what} needs one of its own", name.text));
+                    Diagnostic::error(format!("two {what}s are named `{}`: names must be unique within a role", name.text));
                 errors.push(diagnostic.at(name.span.clone()).also((*first).clone(), "the first"));
             }
             None => {

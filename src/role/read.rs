@@ -110,7 +110,7 @@ pub(super) fn unknown(key: &Key, what: &str, known: &[&str]) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone());
     match did_you_mean(&key.name, known.iter().copied()) {
         Some(name) => diagnostic.suggest(Some(name)),
-        None => diagnostic.help(format!("known here: {}", known.join(", "))),
+        None => diagnostic.help(format!("known: {}", known.join(", "))),
     }
 }
 
@@ -125,8 +125,8 @@ pub(super) fn unknown_or_explained(key: &Key, what: &str, known: &[&str], words:
 /// `become`, which must be true where it is given: every task is root's.
 pub(super) fn becomes(node: Option<&Node>, errors: &mut Diagnostics) {
     let Some(node) = node.filter(|node| node.as_bool() != Some(true)) else { return };
-    let diagnostic = Diagnostic::error("every task is run by root").at(node.span.clone());
-    errors.push(diagnostic.help("leave `become` out; `become_user: NAME` lets somebody else run a `command`"));
+    let diagnostic = Diagnostic::error("every task runs as root").at(node.span.clone());
+    errors.push(diagnostic.help("leave `become` out; `become_user: NAME` runs a `command` as another user"));
 }
 
 /// Whether a word can be the name of a variable.

@@ -141,7 +141,7 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
         errors.push(Diagnostic::error("a task needs a resource, such as `template` or `command`").at(first_line(node, entries)));
     }
     if let [(first, ..), (second, ..), ..] = found.as_slice() {
-        let title = format!("a task has one resource, this one has `{}` and `{}`", first.name, second.name);
+        let title = format!("a task has one resource, but this one has `{}` and `{}`", first.name, second.name);
         errors.push(Diagnostic::error(title).at(second.span.clone()).also(first.span.clone(), "the other"));
         return None;
     }
@@ -157,14 +157,14 @@ fn unknown_resource(key: &Key) -> Diagnostic {
     }
     if let (Some((collection, name)), Some(kind)) = (key.name.rsplit_once('.'), kinds::by_short_name(short(&key.name))) {
         return diagnostic.help(format!(
-            "the collection `{collection}` is not known here; if its `{name}` is what is built in, write `{}`",
+            "the collection `{collection}` is unknown; if you mean the built-in `{name}`, write `{}`",
             kind.name
         ));
     }
     match did_you_mean(short(&key.name), kinds::names()) {
         Some(name) => diagnostic.suggest(Some(name)),
         None => diagnostic.help(format!(
-            "a module that is not built in is a `command` with a guard; built in are: {}",
+            "for a module that is not built in, write a `command` with a guard; built in are: {}",
             kinds::names().collect::<Vec<_>>().join(", ")
         )),
     }
@@ -188,7 +188,7 @@ pub(super) fn parameters(value: &Node, kind: &'static Kind, errors: &mut Diagnos
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
         Yaml::Str(text) if let Some(meant) = key_value::as_map(kind, text) => {
-            let diagnostic = Diagnostic::error(format!("the parameters of `{}` are a map", kind.name)).at(value.span.clone());
+            let diagnostic = Diagnostic::error(format!("the parameters of `{}` must be a map", kind.name)).at(value.span.clone());
             errors.push(diagnostic.help(format!("write `{meant}`")));
             None
         }

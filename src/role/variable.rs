@@ -55,7 +55,7 @@ pub struct SecretSource {
     pub file: Node,
     /// How many characters.
     pub length: Option<Node>,
-    /// Where its value comes from, when it is not made on the node.
+    /// Where its value comes from, if it is not generated on the node.
     pub from: Option<Node>,
     /// Signs that a value from elsewhere may not hold, because what uses it could not be told.
     pub without: Option<Node>,
@@ -70,10 +70,10 @@ pub struct SecretSource {
 /// Whether a key can be the name of a variable.
 pub(super) fn check_variable(key: &Key, errors: &mut Diagnostics) {
     if MAGIC.contains(&key.name.as_str()) {
-        errors.push(Diagnostic::error(format!("`{}` is given by us and cannot be set", key.name)).at(key.span.clone()));
+        errors.push(Diagnostic::error(format!("`{}` is reserved and cannot be set", key.name)).at(key.span.clone()));
     } else if !read::is_identifier(&key.name) {
         let diagnostic = Diagnostic::error(format!("`{}` cannot be the name of a variable", key.name)).at(key.span.clone());
-        errors.push(diagnostic.help("letters, digits and `_`"));
+        errors.push(diagnostic.help("use letters, digits and `_`"));
     }
 }
 

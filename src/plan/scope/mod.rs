@@ -247,7 +247,7 @@ impl<'a> Scope<'a> {
             Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         };
         truth.ok_or_else(|| {
-            let diagnostic = Diagnostic::error("a condition must come out true or false").at(node.span.clone());
+            let diagnostic = Diagnostic::error("a condition must be true or false").at(node.span.clone());
             self.fail(
                 diagnostic
                     .label(format!("this is {}", kind_of(&value)))
@@ -365,7 +365,7 @@ impl<'a> Scope<'a> {
                         (Some(word), _) => diagnostic.help(word.help()),
                         (None, Some(near)) => diagnostic.suggest(Some(near)),
                         (None, None) => {
-                            diagnostic.help(format!("where it may be missing, write `?.{part}` or give it a `default`"))
+                            diagnostic.help(format!("if it may be missing, write `?.{part}` or give it a `default`"))
                         }
                     });
                     failed = true;

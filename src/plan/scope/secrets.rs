@@ -45,7 +45,7 @@ impl Scope<'_> {
             let invalid = |title: String| Diagnostic::error(title).at(span.clone());
             let diagnostic = match (&member.name, self.secrets.get()) {
                 (_, Secrets::Forbidden(here)) => self.forbidden(here, &span),
-                (None, _) => invalid("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
+                (None, _) => invalid("a secret must be used by its name".to_owned()).help("write `secrets.NAME`"),
                 (Some(name), _) if !declared.contains(name.as_str()) => {
                     let diagnostic = invalid(format!("undeclared secret `{name}`"));
                     match did_you_mean(name, declared.iter().copied()) {
@@ -58,10 +58,10 @@ impl Scope<'_> {
                         let span = origin.span(member.file, range);
                         Diagnostic::error(format!("`{filter}` cannot be used on the secret `{name}`"))
                             .at(span)
-                            .help("`urlencode` is the only filter for secrets: their values are put in on the node")
+                            .help("`urlencode` is the only filter for secrets: their values are inserted on the node")
                     }
                     _ if member.compared => invalid(format!("nothing can depend on the value of the secret `{name}`"))
-                        .help("its value is put in on the node"),
+                        .help("its value is inserted on the node"),
                     Some(_) | None => continue,
                 },
             };
@@ -86,7 +86,7 @@ impl Scope<'_> {
         diagnostic.help("secrets go into the content of files, and into parameters that take a password")
     }
 
-    /// The token of what Ansible Vault encrypted; its value is put in on the node, as with any secret.
+    /// The token of what Ansible Vault encrypted; its value is inserted on the node, as with any secret.
     pub(super) fn vaulted(&self, node: &Node, value: &Vaulted) -> Result<Value, Failed> {
         self.used_secret.set(true);
         if let Secrets::Forbidden(here) = self.secrets.get() {
@@ -118,7 +118,7 @@ impl Scope<'_> {
         let places = template.compared(name);
         for (file, range) in &places {
             let diagnostic = Diagnostic::error(format!("`{name}` holds a secret: nothing can depend on its value"));
-            self.fail(diagnostic.at(origin.span(*file, range)).help("its value is put in on the node"));
+            self.fail(diagnostic.at(origin.span(*file, range)).help("its value is inserted on the node"));
         }
         !places.is_empty()
     }

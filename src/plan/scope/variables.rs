@@ -182,7 +182,7 @@ impl<'a> Scope<'a> {
     fn refuse_tokens(&self, value: &Value, name: &str) -> Result<(), Failed> {
         if any_text(value, &holds_token) {
             return Err(
-                self.fail(Diagnostic::error(format!("`{name}` from the node `{}` holds a reserved character", self.host.name)))
+                self.fail(Diagnostic::error(format!("`{name}` from the node `{}` contains a reserved character", self.host.name)))
             );
         }
         Ok(())
@@ -220,13 +220,13 @@ impl<'a> Scope<'a> {
 
     pub(super) fn explain(&self, name: &str, diagnostic: Diagnostic) -> Diagnostic {
         if name == "item" {
-            return diagnostic.help("`item` is there in tasks with a `loop`");
+            return diagnostic.help("`item` exists only in tasks with a `loop`");
         }
         if name == CHECK_MODE {
-            return diagnostic.help("a check must predict the deploy, so nothing may depend on which of the two this is");
+            return diagnostic.help("a check must predict the deploy, so nothing may depend on whether this is a check");
         }
         if name == "ansible_facts" {
-            return diagnostic.help("this is needed before the node can be asked for its facts");
+            return diagnostic.help("this value is needed before the facts of the node are known");
         }
         if let Some(fact) = name.strip_prefix("ansible_")
             && World::stand_in().facts.get(fact).is_some()

@@ -116,7 +116,7 @@ fn what_a_block_registers_and_names_is_known_outside_of_it() {
     };
     assert_eq!(role("B"), "");
     insta::assert_snapshot!(role("A"), @r#"
-    roles/app/role.yml:5:12: two of a role's names are `A`: a task needs one of its own
+    roles/app/role.yml:5:12: two tasks are named `A`: names must be unique within a role
     "#);
 }
 
@@ -180,26 +180,26 @@ fn what_ansible_has_is_answered_with_what_to_write() {
 "#,
     );
     insta::assert_snapshot!(sample.wrong(), @r#"
-    roles/app/role.yml:7:5: unknown key of a block: `rescue` [a task that fails ends its host with nothing half done, and the next deploy goes on from there: give the task a `when`, a guard or `retries` instead]
-    roles/app/role.yml:9:5: unknown key of a block: `always` [a task that fails ends its host with nothing half done, and the next deploy goes on from there: give the task a `when`, a guard or `retries` instead]
-    roles/app/role.yml:10:5: a block has no `loop` [put it on each task that needs it]
+    roles/app/role.yml:7:5: unknown key of a block: `rescue` [a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead]
+    roles/app/role.yml:9:5: unknown key of a block: `always` [a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead]
+    roles/app/role.yml:10:5: a block cannot have `loop` [put it on each task that needs it]
     roles/app/role.yml:11:5: unknown key of a block: `whne` [did you mean `when`?]
-    roles/app/role.yml:13:5: `become_user` is for `command` only, not for `file` [put it on the commands; `owner` and `group` say whose a file is]
-    roles/app/role.yml:16:30: every task is run by root [leave `become` out; `become_user: NAME` lets somebody else run a `command`]
+    roles/app/role.yml:13:5: `become_user` is for `command` only, not for `file` [put it on the commands; `owner` and `group` set the owner of a file]
+    roles/app/role.yml:16:30: every task runs as root [leave `become` out; `become_user: NAME` runs a `command` as another user]
     roles/app/role.yml:17:19: unknown resource `debug` [leave the task out: `autobot-provision explain HOST VARIABLE` shows a value, and `--diff` what changes]
     roles/app/role.yml:18:18: unknown resource `ansible.builtin.stat` [ask with a command that only reads and compare its `.rc`, or give the next command a guard such as `creates`: `command: {cmd: test -e /etc/app.conf, reads: true, ok_rc: [0, 1]}, register: found`]
-    roles/app/role.yml:19:32: unknown resource `my.own.file` [the collection `my.own` is not known here; if its `file` is what is built in, write `file`]
-    roles/app/role.yml:20:24: unknown resource `my.own.thing` [a module that is not built in is a `command` with a guard; built in are: apt, assert, blockinfile, command, copy, deb822_repository, file, get_url, group, lineinfile, pg_hba, port_owner, postgresql_conf, postgresql_db, postgresql_privs, postgresql_user, sysctl, systemd, systemd_service, template, ufw, user, wait_for, note, sheet, run, claim]
-    roles/app/role.yml:21:19: unknown task keyword `local_action` [a task acts on its own host: a value from this machine comes with `-e`, one from another host with `hostvars` or `secrets: {host: …}`]
+    roles/app/role.yml:19:32: unknown resource `my.own.file` [the collection `my.own` is unknown; if you mean the built-in `file`, write `file`]
+    roles/app/role.yml:20:24: unknown resource `my.own.thing` [for a module that is not built in, write a `command` with a guard; built in are: apt, assert, blockinfile, command, copy, deb822_repository, file, get_url, group, lineinfile, pg_hba, port_owner, postgresql_conf, postgresql_db, postgresql_privs, postgresql_user, sysctl, systemd, systemd_service, template, ufw, user, wait_for, note, sheet, run, claim]
+    roles/app/role.yml:21:19: unknown task keyword `local_action` [a task acts on its own host: pass a value from this machine with `-e`, and take one of another host from `hostvars` or `secrets: {host: …}`]
     roles/app/role.yml:22:40: unknown task keyword `with_items` [write `loop` with a list: `command: {argv: [mkdir, "{{ item }}"], creates: "{{ item }}"}, loop: [/srv/a, /srv/b]`]
-    roles/app/role.yml:22:57: unknown task keyword `ignore_errors` [say when the task is not to run with `when`, when it is done with a guard, or which exit statuses of a question are fine: `command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app`]
-    roles/app/role.yml:22:78: unknown task keyword `async` [a task is waited for: give it the time that it needs: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
-    roles/app/role.yml:22:89: unknown task keyword `poll` [a task is waited for: give it the time that it needs: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
+    roles/app/role.yml:22:57: unknown task keyword `ignore_errors` [use `when` to skip the task, a guard to say when it is done, or `ok_rc` to accept exit statuses of a command that only reads: `command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app`]
+    roles/app/role.yml:22:78: unknown task keyword `async` [a deploy waits for each task: give it a `timeout` that is long enough: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
+    roles/app/role.yml:22:89: unknown task keyword `poll` [a deploy waits for each task: give it a `timeout` that is long enough: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
     roles/app/role.yml:22:98: unknown task keyword `listen` [a task notifies handlers by their names, and may name several: `notify: [restart app, reload proxy]`]
-    roles/app/role.yml:23:25: the parameters of `file` are a map [write `file: {path: /tmp/a, state: directory, mode: "0755"}`]
-    roles/app/role.yml:24:36: the parameters of `command` are a map [write `command: {cmd: make, creates: /srv/x}`]
+    roles/app/role.yml:23:25: the parameters of `file` must be a map [write `file: {path: /tmp/a, state: directory, mode: "0755"}`]
+    roles/app/role.yml:24:36: the parameters of `command` must be a map [write `command: {cmd: make, creates: /srv/x}`]
     roles/app/role.yml:25:24: `apt` needs `name` [`apt` installs or removes packages: the lists are fetched by the task that installs, when they are too old; upgrades and clean-ups are for a maintenance window: `apt: {name: [curl], update_cache: true, cache_valid_time: 3600}`]
-    roles/app/role.yml:26:39: unknown parameter of `wait_for`: `delay` [leave it out: it is asked again and again until it holds or the `timeout` is over]
+    roles/app/role.yml:26:39: unknown parameter of `wait_for`: `delay` [leave it out: the condition is polled until it holds or the `timeout` expires]
     roles/app/role.yml:27:65: `environment` is for `command` only, not for `file` [leave it out: it changes nothing]
     roles/app/role.yml:28:64: `cmd` is given twice
     roles/app/role.yml:29:63: wrong `mode` of `file`: `u=rwx,g=rx` leaves open what it does not name: write "0750"
@@ -219,19 +219,19 @@ fn files_of_ansible_are_told_from_roles() {
         Sample::role("hosts: all\nvars: {a: 1}\ndependencies: [x]\ntasks: []\nwhat: 1\n").wrong(),
         Sample::role("tasks: []\nhandlers:\n  - {name: a, systemd: {name: x, state: started, enabled: true}, when: x}\n  - {name: b, file: {path: /a}}\n").wrong(),
     ].join("\n\n"), @"
-    roles/app/role.yml:1:3: this is a list of plays, where a role is wanted [put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; which hosts have the role stands in the inventory, in `autobot_roles`]
+    roles/app/role.yml:1:3: this is a list of plays, but a role is expected [put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; the inventory says in `autobot_roles` which hosts have the role]
 
-    roles/app/role.yml:1:3: this is a list of tasks, where a role is wanted [put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`]
+    roles/app/role.yml:1:3: this is a list of tasks, but a role is expected [put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`]
 
-    roles/app/role.yml:1:1: unknown key of a role: `hosts` [a role has no plays: hosts and their roles stand in the inventory, in `autobot_roles`]
+    roles/app/role.yml:1:1: unknown key of a role: `hosts` [a role has no plays: the inventory lists the hosts, and their roles in `autobot_roles`]
     roles/app/role.yml:2:1: unknown key of a role: `vars` [declare variables under `defaults:`: `app_port: {type: port, default: 8080}`]
     roles/app/role.yml:3:1: unknown key of a role: `dependencies` [name the roles that come before this one: `requires: [base]`]
-    roles/app/role.yml:5:1: unknown key of a role: `what` [known here: description, was, requires, tags, defaults, secrets, tasks, handlers, health]
+    roles/app/role.yml:5:1: unknown key of a role: `what` [known: description, was, requires, tags, defaults, secrets, tasks, handlers, health]
 
-    roles/app/role.yml:3:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: say it in a task]
-    roles/app/role.yml:3:50: unknown key of a handler's `systemd`: `enabled` [say `enabled` in a task: `systemd: {name: …, enabled: …}`]
+    roles/app/role.yml:3:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: declare it in a task]
+    roles/app/role.yml:3:50: unknown key of a handler's `systemd`: `enabled` [set `enabled` in a task: `systemd: {name: …, enabled: …}`]
     roles/app/role.yml:3:66: unknown key of a handler: `when` [put the condition on the tasks that notify the handler]
-    roles/app/role.yml:4:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
+    roles/app/role.yml:4:12: a handler needs exactly one action [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
     roles/app/role.yml:4:15: a handler cannot be a `file` [make it a task; a handler restarts or reloads a unit, or runs a command]
     ");
 }
@@ -247,7 +247,7 @@ fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
         ("templates/app/other.tera", "{% include \"app.conf.j2\" %}"),
     ]);
     insta::assert_snapshot!(sample.load().unwrap_err().render(false), @r#"
-    error: `app.conf.j2` is a template of Jinja, and templates here are Tera
+    error: `app.conf.j2` is a Jinja template, but templates are written in Tera here
      --> roles/app/role.yml:3:31
       |
     3 |   - {name: A, template: {src: app.conf.j2, dest: /etc/app.conf}}
@@ -258,7 +258,7 @@ fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
               line 2: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
               line 3: Ansible drops the line break after `{% endif %}`, Tera keeps it
 
-    error: `app.conf.j2` is a template of Jinja, and templates here are Tera
+    error: `app.conf.j2` is a Jinja template, but templates are written in Tera here
      --> roles/app/role.yml:5:31
       |
     5 |   - {name: C, template: {src: app.conf.j2, dest: /etc/c}, when: false}

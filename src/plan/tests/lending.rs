@@ -74,10 +74,10 @@ fn its_token_names_the_host_on_which_it_lives() {
 fn it_lives_on_one_host_of_the_inventory() {
     let wrong = |host: &str| sample(&format!("{{host: {host}, file: /etc/x}}"), USE).wrong();
     insta::assert_snapshot!([wrong("dv"), wrong("others"), wrong("\"{{ nope }}\""), wrong("\"{{ ansible_facts.hostname }}\"")].join("\n"), @"
-    roles/app/role.yml:3:17: the secret lives on `dv`, and no host or group matches `dv` [did you mean `db`?]
-    roles/app/role.yml:3:17: a secret lives on one host, and `others` means 2: web, app [name the one on which it is made]
+    roles/app/role.yml:3:17: the secret lives on `dv`, but no host or group matches `dv` [did you mean `db`?]
+    roles/app/role.yml:3:17: a secret lives on one host, but `others` matches 2: web, app [name the host on which it is generated]
     roles/app/role.yml:3:21: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
-    roles/app/role.yml:3:21: undefined variable `ansible_facts` [this is needed before the node can be asked for its facts]
+    roles/app/role.yml:3:21: undefined variable `ansible_facts` [this value is needed before the facts of the node are known]
     ");
 }
 
@@ -85,7 +85,7 @@ fn it_lives_on_one_host_of_the_inventory() {
 fn hosts_that_would_wait_for_each_other_are_named() {
     let role = "secrets:\n  ONE: {host: db, file: /etc/x}\n  TWO: {host: web, file: /etc/x}\ntasks:\n  - {name: A, note: {path: /a, content: \"{{ secrets.ONE }}{{ secrets.TWO }}\"}}\n";
     let sample = Sample::new(&[("inventory/hosts.yml", INVENTORY), ("roles/app/role.yml", role)]);
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:3: `db` and `web` read secrets of each other, and neither can go first [let both live on the same host]");
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:3: `db` and `web` read each other's secrets, so neither can go first [declare both on the same host]");
 }
 
 #[test]

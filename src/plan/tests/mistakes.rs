@@ -52,7 +52,7 @@ fn sample() -> Sample {
 #[test]
 fn twelve_mistakes_of_twelve_kinds_in_five_files_are_twelve_errors() {
     insta::assert_snapshot!(sample().wrong(), @r#"
-    --tags:1:1: nothing has the tag `port` [did you mean `ports`?]
+    --tags:1:1: no task or health check has the tag `port` [did you mean `ports`?]
     inventory/group_vars/database.yml:1:11: wrong type for `app_port`: expected a port from 1 to 65535, found text
     roles/app/role.yml:2:12: unknown role `bas` [did you mean `base`?]
     roles/app/role.yml:6:13: the variable `app_loop` refers to itself: app_loop -> app_loop
@@ -70,7 +70,7 @@ fn twelve_mistakes_of_twelve_kinds_in_five_files_are_twelve_errors() {
 #[test]
 fn each_shows_its_line() {
     insta::assert_snapshot!(sample().load().unwrap_err().render(false), @r#"
-    error: nothing has the tag `port`
+    error: no task or health check has the tag `port`
      --> --tags:1:1
       |
     1 | port

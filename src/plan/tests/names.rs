@@ -104,9 +104,9 @@ fn former_names_are_read_and_must_be_free() {
         "app.start-over app.restart app.re-start old.start-over old.restart old.re-start older.start-over older.restart older.re-start"
     );
     assert_eq!(marks(1), "app.reread old.reread older.reread");
-    insta::assert_snapshot!(role("was: theirs\n", "", "").wrong(), @"roles/app/role.yml:1:6: `app` cannot have been `theirs`: there is a role `theirs` [the handlers of both would settle what a node owes to one of them]");
-    insta::assert_snapshot!(role("", "was: reread, ", "").wrong(), @"roles/app/role.yml:5:12: `start over` and `reread` both have the name `reread` [a node that owes a handler something under a former name owes it to one handler only]");
+    insta::assert_snapshot!(role("was: theirs\n", "", "").wrong(), @"roles/app/role.yml:1:6: `app` cannot have had the name `theirs`: there is a role `theirs` [a pending handler on a node could not be assigned to one of the two roles]");
+    insta::assert_snapshot!(role("", "was: reread, ", "").wrong(), @"roles/app/role.yml:5:12: `start over` and `reread` both have the name `reread` [a handler that is pending on a node under a former name must be exactly one of the role's]");
     insta::assert_snapshot!(role("", "was: restart, ", "was: re-start, ").wrong(), @"");
-    insta::assert_snapshot!(role("", "was: re start, ", "was: re-start, ").wrong(), @"roles/app/role.yml:5:25: the handlers `re start` and `re-start` would share one mark on the node [let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`]");
+    insta::assert_snapshot!(role("", "was: re start, ", "was: re-start, ").wrong(), @"roles/app/role.yml:5:25: the handlers `re start` and `re-start` would share one pending mark on the node [their names must differ in letters, digits, `_` or `-`: in a mark, every other character becomes `-`]");
     insta::assert_snapshot!(role("", "was: {a: b}, ", "").wrong(), @"roles/app/role.yml:4:29: `was` must be text");
 }

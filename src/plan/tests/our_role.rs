@@ -115,8 +115,8 @@ fn one_node_may_have_all_of_user_management_but_not_two_secrets_of_one_name() {
     let with = |roles| loaded(&[&one[..], &[roles]].concat());
     assert!(with(r#"{"autobot_roles": ["user_management_db", "redis"]}"#).is_ok());
     let wrong = with(r#"{"autobot_roles": ["postgresql", "user_management_db"]}"#).err().unwrap().to_string();
-    assert!(wrong.contains("the secret `DB_PASSWORD` is declared twice, and differently"), "{wrong}");
-    assert!(wrong.contains("or its role another host"), "{wrong}");
+    assert!(wrong.contains("the secret `DB_PASSWORD` is declared twice, with different settings"), "{wrong}");
+    assert!(wrong.contains("or move its role to another host"), "{wrong}");
 }
 
 #[test]

@@ -142,10 +142,10 @@ fn an_encrypted_value_is_used_as_secrets_are_or_not_at_all() {
     roles/app/role.yml:6:39: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:7:39: a secret cannot be used in `loop` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:8:28: a secret cannot be used in `path` of `note` [it may be in: content]
-    roles/app/role.yml:9:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:10:48: `vault_x` holds a secret: nothing can depend on its value [its value is put in on the node]
+    roles/app/role.yml:9:41: a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    roles/app/role.yml:10:48: `vault_x` holds a secret: nothing can depend on its value [its value is inserted on the node]
     roles/app/role.yml:11:29: a secret cannot be used in an expression [secrets go into the content of files, and into parameters that take a password]
-    roles/app/role.yml:12:57: `hostvars.db` has no `vault_x` [where it may be missing, write `?.vault_x` or give it a `default`]
+    roles/app/role.yml:12:57: `hostvars.db` has no `vault_x` [if it may be missing, write `?.vault_x` or give it a `default`]
     ");
 }
 
@@ -175,19 +175,19 @@ fn what_is_wrong_with_a_source_is_said_at_its_place() {
     let said: Vec<String> = cases.into_iter().map(wrong).collect();
     assert!(said.iter().all(|said| !said.contains("hunter2")), "{said:?}");
     insta::assert_snapshot!(said.join("\n"), @"
-    inventory/group_vars/all.yml:1:18: `autobot_secrets` must be a map by the names of secrets, this is a list [`autobot_secrets: {REDIS_PASSWORD: {env: REDIS_PASSWORD}}`]
+    inventory/group_vars/all.yml:1:18: `autobot_secrets` must be a map from the names of secrets to their sources, but this is a list [`autobot_secrets: {REDIS_PASSWORD: {env: REDIS_PASSWORD}}`]
     inventory/group_vars/all.yml:1:19: no role declares the secret `TOKN` [did you mean `TOKEN`?]
-    inventory/group_vars/all.yml:1:26: the source of the secret `TOKEN` must be a map, this is text [a password in clear in the inventory is one that everybody reads; give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
-    inventory/group_vars/all.yml:1:34: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
-    inventory/group_vars/all.yml:2:34: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all.yml:1:26: the source of the secret `TOKEN` must be a map, but this is text [the inventory must not hold passwords in plain text; give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
+    inventory/group_vars/all.yml:1:34: the value of the secret `TOKEN` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all.yml:2:34: the value of the secret `TOKEN` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     inventory/group_vars/all.yml:1:27: unknown source `enviroment` of the secret `TOKEN` [give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
     inventory/group_vars/all.yml:1:27: unknown source `envv` of the secret `TOKEN` [did you mean `env`?]
     inventory/group_vars/all.yml:1:26: the secret `TOKEN` needs exactly one source [give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
     inventory/group_vars/all.yml:1:26: the secret `TOKEN` needs exactly one source [give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
-    inventory/group_vars/all.yml:1:32: `env` of the secret `TOKEN` must be the name of a variable of the environment
+    inventory/group_vars/all.yml:1:32: `env` of the secret `TOKEN` must be the name of an environment variable
     inventory/group_vars/all.yml:1:33: `file` of the secret `TOKEN` must be a path on this machine
-    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each a text
-    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each a text
+    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each as text
+    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each as text
     inventory/group_vars/all.yml:1:44: undeclared secret `OTHER` [declare it under `secrets:` of the role]
     ");
     let in_argument = format!("{}autobot_secrets: {{TOKEN: {{command: [echo, \"{{{{ x }}}}\"]}}}}\n", inline("x"));
@@ -195,7 +195,7 @@ fn what_is_wrong_with_a_source_is_said_at_its_place() {
     let other =
         Sample::role("secrets:\n  TOKEN: {file: /etc/app/secrets.env, from: {value: hunter2hunter2}, frm: 1}\ntasks: []\n");
     insta::assert_snapshot!(other.wrong(), @"
-    roles/app/role.yml:2:53: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    roles/app/role.yml:2:53: the value of the secret `TOKEN` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     roles/app/role.yml:2:70: unknown key of a secret: `frm` [did you mean `from`?]
     ");
 }
@@ -225,7 +225,7 @@ fn what_cannot_be_decrypted_says_where_and_what_to_do() {
     inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: it is damaged: the text after the first line is not hexadecimal, or was truncated [restore it, or encrypt the value again with `ansible-vault`]
     inventory/group_vars/all/vault.yml:1:1: a variables file must be a map of names and values, not an encrypted value
     inventory/group_vars/all/vault.yml:2:3: this value is not what `ansible-vault` writes: cipher `AES128` of Ansible Vault is not supported; `AES256` is [encrypt it again with a current `ansible-vault`]
-    roles/app/role.yml:5:28: `templates/app/a.tera` is encrypted with Ansible Vault: a template is read as it is [encrypt the secret values in a file of variables, and use those]
+    roles/app/role.yml:5:28: `templates/app/a.tera` is encrypted with Ansible Vault, but a template is never decrypted [encrypt the secret values in a variables file, and use those variables]
     ");
 }
 
@@ -329,11 +329,11 @@ fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
     the command `pass` at inventory/group_vars/all/vars.yml:8:22
     the environment variable `TWO` at inventory/group_vars/all/vars.yml:9:20
     none
-    inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
-    inventory/group_vars/all/vars.yml:8:22: the password for sudo stands here in clear: `ansible_become_pass` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
-    inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:26: the password for sudo is in plain text here: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:22: the password for sudo is in plain text here: `ansible_become_pass` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:26: the password for sudo is in plain text here: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
     inventory/group_vars/all/vars.yml:8:27: unknown source `envv` of the secret `ansible_become_password` [did you mean `env`?]
-    inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     inventory/group_vars/all/vars.yml:8:30: undefined variable `nowhere` [declare it under `defaults:` of the role, or set it in the inventory]
     ");
 }
@@ -344,6 +344,6 @@ fn a_password_for_sudo_in_clear_on_the_command_line_is_refused() {
     sample.request.extra_vars = vec!["ansible_become_password=hunter2".to_owned()];
     insta::assert_snapshot!(
         sample.wrong(),
-        @"-e:1:25: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]"
+        @"-e:1:25: the password for sudo is in plain text here: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]"
     );
 }

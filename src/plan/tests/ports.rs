@@ -65,9 +65,9 @@ fn only_a_run_of_all_roles_knows_who_may_listen() {
     ].join("\n"), @"
     all
     all
-    told only without --role: the host's other roles may listen too
-    the inventory gives this host no `autobot_roles`, so who may listen is not known
-    told only without --tags and --skip-tags: other roles may listen too
-    told only without --tags and --skip-tags: other roles may listen too
+    needs a run without --role: the host's other roles may listen too
+    the inventory sets no `autobot_roles` for this host, so the ports of its roles are not known
+    needs a run without --tags and --skip-tags: other roles may listen too
+    needs a run without --tags and --skip-tags: other roles may listen too
     ");
 }

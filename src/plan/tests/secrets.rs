@@ -34,12 +34,12 @@ fn nothing_can_be_made_of_a_secret_and_nothing_can_depend_on_it() {
          \x20 - {name: E, note: {path: /a, content: \"{{ url | truncate(length=9) }}\"}}\n  - {name: F, note: {path: /a, content: \"{{ secrets | to_json }}\"}}\n",
     );
     insta::assert_snapshot!(sample.wrong(), @r"
-    roles/app/role.yml:7:61: `upper` cannot be used on the secret `TOKEN` [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:8:56: nothing can depend on the value of the secret `TOKEN` [its value is put in on the node]
-    roles/app/role.yml:9:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:10:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:11:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:12:45: a secret is used by its name [write `secrets.NAME`]
+    roles/app/role.yml:7:61: `upper` cannot be used on the secret `TOKEN` [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    roles/app/role.yml:8:56: nothing can depend on the value of the secret `TOKEN` [its value is inserted on the node]
+    roles/app/role.yml:9:41: a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    roles/app/role.yml:10:41: a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    roles/app/role.yml:11:41: a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    roles/app/role.yml:12:45: a secret must be used by its name [write `secrets.NAME`]
     ");
 }
 
@@ -71,8 +71,8 @@ fn a_template_file_may_hold_secrets_but_not_decide_by_them() {
         with("{% if url | length > 5 %}\nx\n{% endif %}\n{{ url | length }}").wrong(), with("{{ secrets.TOKEN | lower }}").wrong(),
         with("\n{{ secrets.NOPE }}").wrong(), with("a\u{F5EC0}b").wrong(),
     ].join("\n"), @r"
-    templates/app/a.tera:1:1: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    templates/app/a.tera:1:20: `lower` cannot be used on the secret `TOKEN` [`urlencode` is the only filter for secrets: their values are put in on the node]
+    templates/app/a.tera:1:1: a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    templates/app/a.tera:1:20: `lower` cannot be used on the secret `TOKEN` [`urlencode` is the only filter for secrets: their values are inserted on the node]
     templates/app/a.tera:2:12: undeclared secret `NOPE` [declare it under `secrets:` of the role]
     templates/app/a.tera:1:2: a character that is reserved for secrets
     ");
@@ -91,7 +91,7 @@ fn reserved_characters_are_refused_wherever_they_come_from() {
     let mut world = World::stand_in();
     world.facts["hostname"] = json!(SecretRef { host: "db".into(), name: "TOKEN".into() }.token(crate::secret::Encoding::Plain));
     let wrong = plan.hosts[0].roles[0].steps[0].expand(&world).unwrap_err();
-    assert!(wrong.0[0].title.contains("holds a reserved character"), "{wrong}");
+    assert!(wrong.0[0].title.contains("contains a reserved character"), "{wrong}");
 }
 
 #[test]
@@ -99,5 +99,5 @@ fn signs_that_a_secret_may_not_hold_are_signs() {
     let sample = Sample::role("secrets: {TOKEN: {file: /etc/x, without: \"\\\"\\\\\"}}\ntasks: []\n");
     assert_eq!(sample.load().unwrap().hosts[0].secrets[0].without, "\"\\");
     let sample = Sample::role("secrets: {TOKEN: {file: /etc/x, without: \"$x\"}}\ntasks: []\n");
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:1:42: letters and digits are what secrets are made of");
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:1:42: secrets consist of letters and digits, which cannot be excluded");
 }

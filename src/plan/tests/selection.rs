@@ -48,7 +48,7 @@ fn what_is_required_is_deployed_though_nobody_named_it() {
     sample.request.tags = vec!["of-base".to_owned()];
     assert_eq!(tasks(&sample), ["base/N"]);
     sample.request.tags = vec!["of-other".to_owned()];
-    assert!(sample.wrong().contains("nothing has the tag `of-other`"), "{}", sample.wrong());
+    assert!(sample.wrong().contains("no task or health check has the tag `of-other`"), "{}", sample.wrong());
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn selections_that_match_nothing_are_errors() {
         with(|request| request.limit = Some("bare".to_owned())),
         with(|request| request.inventories = vec![InventorySource::Path(request.project.join("nope"))]),
     ].join("\n"), @r"
-    --tags:1:1: nothing has the tag `frist` [did you mean `first`?]
-    --skip-tags:1:1: nothing has the tag `zzz` [tags here: app, debug, first, never]
+    --tags:1:1: no task or health check has the tag `frist` [did you mean `first`?]
+    --skip-tags:1:1: no task or health check has the tag `zzz` [known tags: app, debug, first, never]
     --limit:1:4: no host or group matches `wbe` [did you mean `web`?]
     --role:1:1: unknown role `ap` [did you mean `app`?]
-    --role:1:1: `bare` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    nowhere: no selected host is given a role [these are given roles: db: app, base; web: base]
+    --role:1:1: `bare` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
+    nowhere: no selected host has a role [hosts that have roles: db: app, base; web: base]
     nowhere: the inventory `nope` does not exist [name a file, a directory, or a list of hosts with a comma: `-i db1,`]
     ");
 }
@@ -155,16 +155,16 @@ fn a_role_never_comes_to_a_host_that_nobody_meant() {
     --
     db: base, app
     --
-    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
     --
-    --role:1:1: `empty` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `empty` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
     --
-    --role:1:1: no host is given the role `app` [these are given roles: db: base]
+    --role:1:1: no host has the role `app` [hosts that have roles: db: base]
     --
-    --role:1:1: `db` is not given the role `app` [no host is: add it to `autobot_roles`]
+    --role:1:1: `db` does not have the role `app` [no host has it: add it to `autobot_roles`]
     --
-    --role:1:1: no host has `autobot_roles`; say which hosts with --limit
+    --role:1:1: no host has `autobot_roles`; select hosts with --limit
     --
     db: app; web: app
     --
@@ -183,11 +183,11 @@ fn hosts_without_roles_are_left_alone() {
     --
     db: app, base
     --
-    nowhere: no selected host is given a role [these are given roles: db: app, base]
+    nowhere: no selected host has a role [hosts that have roles: db: app, base]
     --
-    nowhere: no selected host is given a role [set `autobot_roles: [name]` for a group of the inventory, or say `--role` and `--limit`]
+    nowhere: no selected host has a role [set `autobot_roles: [name]` for a group of the inventory, or use `--role` and `--limit`]
     --
-    nowhere: no selected host is given a role [every host's `autobot_roles` is empty]
+    nowhere: no selected host has a role [every host's `autobot_roles` is empty]
     ");
 }
 
@@ -196,7 +196,7 @@ fn handlers_whose_marks_would_be_one_are_an_error() {
     let sample = Sample::role(
         "tasks:\n  - {name: A, note: {path: /a}, notify: [restart db, restart-db, restart_db]}\nhandlers:\n  - {name: restart db, command: x}\n  - {name: restart_db, command: x}\n  - {name: restart-db, command: x}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:6:12: the handlers `restart db` and `restart-db` would share one mark on the node [let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`]");
+    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:6:12: the handlers `restart db` and `restart-db` would share one pending mark on the node [their names must differ in letters, digits, `_` or `-`: in a mark, every other character becomes `-`]");
 }
 
 #[test]
@@ -229,21 +229,21 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
     ]);
     insta::assert_snapshot!(sample.wrong(), @r#"
     roles/app/role.yml:2:1: unknown key of a role: `defautls` [did you mean `defaults`?]
-    roles/app/role.yml:3:12: `groups` is given by us and cannot be set
-    roles/app/role.yml:3:23: `a-b` cannot be the name of a variable [letters, digits and `_`]
+    roles/app/role.yml:3:12: `groups` is reserved and cannot be set
+    roles/app/role.yml:3:23: `a-b` cannot be the name of a variable [use letters, digits and `_`]
     roles/app/role.yml:3:41: unknown type `prot` [did you mean `port`?]
-    roles/app/role.yml:6:12: two of a role's names are `A`: a task needs one of its own
+    roles/app/role.yml:6:12: two tasks are named `A`: names must be unique within a role
     roles/app/role.yml:7:6: a task needs a `name`
-    roles/app/role.yml:8:33: a task has one resource, this one has `note` and `run`
-    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note` [it is done by root; `owner` and `group` say whose a file is]
+    roles/app/role.yml:8:33: a task has one resource, but this one has `note` and `run`
+    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note` [the task runs as root; `owner` and `group` set the owner of a file]
     roles/app/role.yml:11:12: a task needs a resource, such as `template` or `command`
     roles/app/role.yml:12:58: `retries` must be a whole number
     roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`, up to a week
     roles/app/role.yml:12:85: `no_log` must be true or false
-    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: say it in a task]
-    roles/app/role.yml:15:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
+    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: declare it in a task]
+    roles/app/role.yml:15:12: a handler needs exactly one action [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
     roles/app/role.yml:16:42: unknown key of `ready`: `comand` [did you mean `command`?]
-    roles/app/role.yml:18:12: a health check looks at one thing [`read: {resource: {…}}` or `exercise: {kind: {…}}`]
+    roles/app/role.yml:18:12: a health check needs exactly one of `read` and `exercise` [`read: {resource: {…}}` or `exercise: {kind: {…}}`]
     roles/app/role.yml:19:22: unknown resource `noet` [did you mean `note`?]
     roles/b/role.yml:1:12: roles require each other: app -> b -> app
     roles/b/role.yml:2:11: the secret `A` needs a `file`
@@ -334,10 +334,10 @@ fn a_variable_that_nothing_knows_is_an_error() {
     insta::assert_snapshot!([
         with(&["bsae_dir=x"], &[]), with(&["zebra=1 base_dri=2"], &["base"]), with(&["base_=1"], &[]), with(&["ansible_fact=1"], &[]),
     ].join("\n"), @"
-    -e:1:1: nothing knows the variable `bsae_dir` [did you mean `base_dir`?]
-    -e:1:1: nothing knows the variable `zebra` [no role, template or inventory mentions it: declare it under `defaults:` of a role]
-    -e:1:9: nothing knows the variable `base_dri` [did you mean `base_dir`?]
-    -e:1:1: nothing knows the variable `base_` [did you mean `base_dir`?]
+    -e:1:1: unknown variable `bsae_dir` [did you mean `base_dir`?]
+    -e:1:1: unknown variable `zebra` [no role, template or inventory mentions it: declare it under `defaults:` of a role]
+    -e:1:9: unknown variable `base_dri` [did you mean `base_dir`?]
+    -e:1:1: unknown variable `base_` [did you mean `base_dir`?]
     ");
     // A default, a template's guarded name, the inventory's own and what it uses, Ansible's, ours; also of roles that are not selected.
     let known =

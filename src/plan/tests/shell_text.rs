@@ -68,8 +68,8 @@ fn a_program_that_gives_a_secret_gets_words() {
     for (variables, said) in [
         ("x: a\nautobot_secrets: {P: {command: \"pass '{{ x }}'\"}}\n", "inside `'…'`"),
         ("x: a\nautobot_secrets: {P: {command: [sh, -c, \"{{ x }}\"]}}\n", "script of `sh -c`"),
-        ("x: a\nall: {P: {command: \"pass {{ x }}\"}}\nautobot_secrets: \"{{ all }}\"\n", "comes out of a variable"),
-        ("x: a\none: {command: \"pass {{ x }}\"}\nautobot_secrets: {P: \"{{ one }}\"}\n", "comes out of a variable"),
+        ("x: a\nall: {P: {command: \"pass {{ x }}\"}}\nautobot_secrets: \"{{ all }}\"\n", "comes from a variable"),
+        ("x: a\none: {command: \"pass {{ x }}\"}\nautobot_secrets: {P: \"{{ one }}\"}\n", "comes from a variable"),
     ] {
         let wrong = with(variables).wrong();
         assert!(wrong.contains(said), "{variables}: {wrong}");

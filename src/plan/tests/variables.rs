@@ -59,7 +59,7 @@ fn what_is_skipped_is_checked_for_names_and_files() {
     );
     insta::assert_snapshot!(sample.wrong(), @r"
     roles/app/role.yml:5:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
-    roles/app/role.yml:8:18: no template `templates/app/nope.tera` [nothing is in `templates/app/`]
+    roles/app/role.yml:8:18: no template `templates/app/nope.tera` [`templates/app/` is empty or does not exist]
     roles/app/role.yml:11:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
     ");
 }
@@ -72,8 +72,8 @@ fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
          \x20 - {name: H, when: b.e is defined, note: {path: /a}}\n  - {name: I, when: ansible_os_family == 'Debian', note: {path: /a}}\n",
     );
     insta::assert_snapshot!(sample.wrong(), @r#"
-    roles/app/role.yml:3:21: a condition must come out true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
-    roles/app/role.yml:4:23: `b` has no `e` [where it may be missing, write `?.e` or give it a `default`]
+    roles/app/role.yml:3:21: a condition must be true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
+    roles/app/role.yml:4:23: `b` has no `e` [if it may be missing, write `?.e` or give it a `default`]
     roles/app/role.yml:5:21: `d` is text, which always counts as true [declare it with `type: bool`, or write `d | bool`]
     roles/app/role.yml:6:22: this is an expression already [leave out the `{{ }}`]
     roles/app/role.yml:7:23: a value is missing after `==`
@@ -174,10 +174,10 @@ fn nothing_can_depend_on_whether_this_is_a_check() {
         ("templates/app/s.tera", "{% if ansible_check_mode %}x{% endif %}\n"),
     ]);
     insta::assert_snapshot!(sample.wrong(), @r"
-    roles/app/role.yml:1:27: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
-    roles/app/role.yml:3:25: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
-    roles/app/role.yml:4:33: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
-    templates/app/s.tera:1:7: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
+    roles/app/role.yml:1:27: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
+    roles/app/role.yml:3:25: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
+    roles/app/role.yml:4:33: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
+    templates/app/s.tera:1:7: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
     ");
 }
 
@@ -200,7 +200,7 @@ fn a_part_that_is_missing_is_an_error_wherever_it_is_used() {
     );
     insta::assert_snapshot!(sample.wrong(), @r"
     roles/app/role.yml:3:41: `a` has no `prot` [did you mean `port`?]
-    roles/app/role.yml:4:49: `a.tls` has no `port` [where it may be missing, write `?.port` or give it a `default`]
-    roles/app/role.yml:5:35: `a` has no `zzz` [where it may be missing, write `?.zzz` or give it a `default`]
+    roles/app/role.yml:4:49: `a.tls` has no `port` [if it may be missing, write `?.port` or give it a `default`]
+    roles/app/role.yml:5:35: `a` has no `zzz` [if it may be missing, write `?.zzz` or give it a `default`]
     ");
 }
