@@ -1,24 +1,24 @@
-//! The words of a role file, each declared once: readers, did-you-mean, the reference and the JSON Schema take them from here.
+//! The keywords of a role file, each declared once. The readers, the suggestions, the reference and the JSON Schema use this table.
 
 /// A key of a role file, of a task, or of something else that a role file holds.
 #[derive(Debug)]
 pub struct Keyword {
     /// The key.
     pub name: &'static str,
-    /// What stands behind it.
+    /// What value it takes.
     pub takes: Takes,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub required: bool,
     /// One line on what it is for.
     pub help: &'static str,
 }
 
-/// What stands behind a key.
+/// What value a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// Text.
     Text,
-    /// Text, one or a list.
+    /// Text, or a list of texts.
     Words,
     /// True or false.
     Flag,
@@ -39,7 +39,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// The same, for the reader.
+    /// Describes it in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What an Ansible user writes: loads as written where it means the same, else says what to write.
+//! What an Ansible user writes: it loads as written if it means the same here; otherwise the help says what to write.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ fn long_names_and_ansibles_other_names_load_as_written() {
   - {name: I, systemd: {name: redis, state: started, daemon_reload: true}}
 "#,
     );
-    insta::assert_snapshot!(sample.wrong(), @"");
+    insta::assert_snapshot!(sample.errors(), @"");
 }
 
 #[test]
@@ -51,7 +51,7 @@ handlers:
     shell: redis-cli config rewrite
 ",
     );
-    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
     let handlers: Vec<String> = plan.hosts[0].roles[0]
         .handlers
         .iter()
@@ -65,7 +65,7 @@ handlers:
 }
 
 #[test]
-fn a_block_hands_down_what_its_tasks_share() {
+fn tasks_inherit_from_their_block() {
     let sample = Sample::role(
         r#"
 tags: [app]
@@ -93,8 +93,8 @@ tasks:
   - {name: After, note: {path: "/{{ dir }}"}, when: first is defined}
 "#,
     );
-    insta::assert_snapshot!(sample.wrong(), @"");
-    insta::assert_snapshot!(sample.shown(), @r#"
+    insta::assert_snapshot!(sample.errors(), @"");
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"
     app/First of outer: Toy("{"cmd":"first","become_user":"ann","environment":{"A":"outer","B":"outer"}}")
     app/Second of inner and outer: Toy("{"cmd":"second","become_user":"bob","environment":{"B":"outer","A":"inner"}}")
     app/Third: skipped, when `is_off` is false
@@ -107,12 +107,12 @@ tasks:
 }
 
 #[test]
-fn what_a_block_registers_and_names_is_known_outside_of_it() {
+fn registers_and_task_names_of_a_block_are_visible_outside() {
     let role = |last: &str| {
         tasks(&format!(
             "  - block:\n      - {{name: A, run: {{cmd: id, reads: true}}, register: who}}\n  - {{name: {last}, note: {{path: /a, content: \"{{{{ who.stdout }}}}\"}}}}\n"
         ))
-        .wrong()
+        .errors()
     };
     assert_eq!(role("B"), "");
     insta::assert_snapshot!(role("A"), @r#"
@@ -121,7 +121,7 @@ fn what_a_block_registers_and_names_is_known_outside_of_it() {
 }
 
 #[test]
-fn nothing_and_omit_mean_that_a_parameter_is_not_given() {
+fn null_and_omit_leave_a_parameter_out() {
     let sample = tasks(
         r#"
   - {name: A, note: {path: /a, port: "{{ nope | default(omit) }}", mode: null, content: "{{ unset }}", on: ~}}
@@ -130,21 +130,21 @@ fn nothing_and_omit_mean_that_a_parameter_is_not_given() {
   - {name: D, note: {path: /a, content: "{{ item.text | default(omit) }}"}, loop: [{name: x}, {name: y, text: z}]}
 "#,
     );
-    insta::assert_snapshot!(sample.shown(), @r#"
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"
     app/A: Toy("{"path":"/a"}")
     app/B: Toy("{"path":"/a","content":"ann"}")
     app/C: Toy("{"path":"/a"}")
     app/D (x): Toy("{"path":"/a"}")
     app/D (y): Toy("{"path":"/a","content":"z"}")
     "#);
-    insta::assert_snapshot!(tasks("  - {name: A, note: {path: \"{{ omit }}\"}}\n  - {name: B, note: {path: \"/a{{ omit }}\"}}\n").wrong(), @r#"
+    insta::assert_snapshot!(tasks("  - {name: A, note: {path: \"{{ omit }}\"}}\n  - {name: B, note: {path: \"/a{{ omit }}\"}}\n").errors(), @r#"
     roles/app/role.yml:3:15: `note` needs `path`
     roles/app/role.yml:4:34: nothing (`null`) where text is wanted
     "#);
 }
 
 #[test]
-fn what_ansible_has_is_answered_with_what_to_write() {
+fn ansible_words_are_explained() {
     let sample = tasks(
         r#"
   - name: Block with more
@@ -179,7 +179,7 @@ fn what_ansible_has_is_answered_with_what_to_write() {
   - {name: Version, note: {path: /a}, when: "ansible_facts.kernel is version('5.10', '>=')"}
 "#,
     );
-    insta::assert_snapshot!(sample.wrong(), @r#"
+    insta::assert_snapshot!(sample.errors(), @r#"
     roles/app/role.yml:7:5: unknown key of a block: `rescue` [a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead]
     roles/app/role.yml:9:5: unknown key of a block: `always` [a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead]
     roles/app/role.yml:10:5: a block cannot have `loop` [put it on each task that needs it]
@@ -212,12 +212,12 @@ fn what_ansible_has_is_answered_with_what_to_write() {
 }
 
 #[test]
-fn files_of_ansible_are_told_from_roles() {
+fn playbooks_and_task_files_are_recognized() {
     insta::assert_snapshot!([
-        Sample::role("- hosts: all\n  tasks: []\n").wrong(),
-        Sample::role("- name: A\n  debug: {msg: x}\n").wrong(),
-        Sample::role("hosts: all\nvars: {a: 1}\ndependencies: [x]\ntasks: []\nwhat: 1\n").wrong(),
-        Sample::role("tasks: []\nhandlers:\n  - {name: a, systemd: {name: x, state: started, enabled: true}, when: x}\n  - {name: b, file: {path: /a}}\n").wrong(),
+        Sample::role("- hosts: all\n  tasks: []\n").errors(),
+        Sample::role("- name: A\n  debug: {msg: x}\n").errors(),
+        Sample::role("hosts: all\nvars: {a: 1}\ndependencies: [x]\ntasks: []\nwhat: 1\n").errors(),
+        Sample::role("tasks: []\nhandlers:\n  - {name: a, systemd: {name: x, state: started, enabled: true}, when: x}\n  - {name: b, file: {path: /a}}\n").errors(),
     ].join("\n\n"), @"
     roles/app/role.yml:1:3: this is a list of plays, but a role is expected [put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; the inventory says in `autobot_roles` which hosts have the role]
 
@@ -237,7 +237,7 @@ fn files_of_ansible_are_told_from_roles() {
 }
 
 #[test]
-fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
+fn a_jinja_template_is_refused_with_its_differences() {
     let sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -273,7 +273,7 @@ fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
     "#);
 }
 
-/// A role in which the YAML of an advice stands where it belongs.
+/// Returns a role with the YAML of an advice where it belongs.
 fn role_with(word: &Word) -> String {
     let mut sections = [
         ("defaults", "  app_port: 80\n  app_list: [/srv/c]\n  app_map: {a: b}\n  app_template: app.conf.tera\n".to_owned()),
@@ -310,22 +310,22 @@ fn role_with(word: &Word) -> String {
 }
 
 #[test]
-fn every_advice_that_shows_yaml_validates() {
+fn the_yaml_of_every_advice_is_valid() {
     let tables = [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLES, FACTS].into_iter().flatten();
     let all: Vec<&Word> = tables.chain(PARAMETERS.iter().map(|(_, word)| word)).filter(|word| !word.yaml.is_empty()).collect();
     assert!(all.len() > 80, "{} advices show YAML", all.len());
     let mut seen = std::collections::HashSet::new();
-    let mut wrong = String::new();
+    let mut failures = String::new();
     for word in all.into_iter().filter(|word| seen.insert((word.belongs as u8, word.yaml))) {
         let sample = Sample::new(&[
             ("roles/app/role.yml", &role_with(word)),
             ("roles/base/role.yml", "tasks: []\n"),
             ("templates/app/app.conf.tera", "port 80\n"),
         ]);
-        let errors = sample.wrong();
+        let errors = sample.errors();
         if !errors.is_empty() {
-            let _ = writeln!(wrong, "{}: {}\n{errors}", word.name, word.yaml);
+            let _ = writeln!(failures, "{}: {}\n{errors}", word.name, word.yaml);
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(failures.is_empty(), "{failures}");
 }

@@ -14,9 +14,9 @@ const EVERY_TASK_IS_ROOT: &str =
     "leave it out: every task runs as root through sudo, and `become_user` runs a `command` as another user";
 const THIS_HOST: &str = "a task acts on its own host: pass a value from this machine with `-e`, and take one of another host from `hostvars` or `secrets: {host: …}`";
 const NO_RESCUE: &str = "a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead";
-const ORDER: &str =
-    "hosts are deployed in parallel: `--limit` deploys to some of them first, `--forks 1` to one after the other";
-const STOPS: &str = "a host that fails stops, the others continue, and the exit code reports it: use `--limit` to deploy to some hosts first";
+const ORDER: &str = "hosts are deployed in parallel: `--limit` deploys to some of them first, `--forks 1` to one after the other";
+const STOPS: &str =
+    "a host that fails stops, the others continue, and the exit code reports it: use `--limit` to deploy to some hosts first";
 
 /// Keywords of tasks and blocks.
 pub(crate) const TASK_KEYWORDS: &[Word] = &[

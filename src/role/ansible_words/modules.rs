@@ -28,13 +28,12 @@ const RULE: &str = "the firewall is ufw";
 const UFW: &str = "ufw: {rule: allow, port: \"6379\", proto: tcp, from_ip: 198.18.0.0/16}";
 const IN_THE_INVENTORY: &str = "hosts and groups belong in the inventory: a run cannot add any";
 const NO_MESSAGES: &str = "nodes send no messages: the exit code and `--output json` report what a deploy did";
-const NO_STATE: &str =
-    "this is a maintenance step, not a state that can be declared: do it by hand, then deploy again";
+const NO_STATE: &str = "this is a maintenance step, not a state that can be declared: do it by hand, then deploy again";
 const IS_ACTIVE: &str = "command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app";
 const TEST: &str = "command: {cmd: test -e /etc/app.conf, reads: true, ok_rc: [0, 1]}, register: found";
 const CAT: &str = "command: {cmd: cat /etc/app.version, reads: true}, register: version";
 
-/// Every module that has an answer.
+/// Every module with its advice.
 pub(crate) const MODULES: &[Word] = &[
     Word::task("yum", NODES_ARE_DEBIAN, APT),
     Word::task("dnf", NODES_ARE_DEBIAN, APT),

@@ -1,4 +1,4 @@
-//! Parameters that Ansible's modules have and our resources have not. An empty resource means all.
+//! Parameters that Ansible's modules have and our resources do not. An empty resource means all.
 
 use super::{Belongs::Handler, Word};
 
@@ -127,7 +127,10 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
             "command: {cmd: passwd -l app, unless: passwd -S app | grep -q ' L '}",
         ),
     ),
-    ("user", Word::new("remove", "leave it out: the account is removed, its files are kept; `file: {state: absent}` removes them")),
+    (
+        "user",
+        Word::new("remove", "leave it out: the account is removed, its files are kept; `file: {state: absent}` removes them"),
+    ),
     ("user", Word::new("force", "leave it out: the account is removed, its files are kept")),
     ("user", Word::new("non_unique", "give each account a `uid` of its own")),
     (
@@ -150,14 +153,8 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("group", Word::new("local", "leave it out: groups are the node's own")),
     ("group", Word::new("force", "leave it out")),
     ("group", Word::new("non_unique", "give each group a `gid` of its own")),
-    (
-        "get_url",
-        Word::new("url_username", "`get_url` takes no password: fetch the file from a server that needs none"),
-    ),
-    (
-        "get_url",
-        Word::new("url_password", "`get_url` takes no password: fetch the file from a server that needs none"),
-    ),
+    ("get_url", Word::new("url_username", "`get_url` takes no password: fetch the file from a server that needs none")),
+    ("get_url", Word::new("url_password", "`get_url` takes no password: fetch the file from a server that needs none")),
     ("get_url", Word::new("headers", "files are fetched by apt's own helper, which cannot send other headers")),
     (
         "get_url",

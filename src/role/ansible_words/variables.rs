@@ -66,7 +66,10 @@ pub(crate) const FACTS: &[Word] = &[
     Word::new("python", PYTHON),
     Word::new("python_version", PYTHON),
     Word::new("lsb", "write `ansible_facts.distribution` or `ansible_facts.distribution_release`"),
-    Word::new("services", "query it with a `command` that has `reads: true`, such as `systemctl is-active app`, and `register` it"),
+    Word::new(
+        "services",
+        "query it with a `command` that has `reads: true`, such as `systemctl is-active app`, and `register` it",
+    ),
     Word::new("packages", "query it with a `command` that has `reads: true`, such as `dpkg-query -W redis`, and `register` it"),
     Word::new("user_id", "every task runs as root"),
     Word::new("processor_cores", "write `ansible_facts.processor_vcpus`"),
