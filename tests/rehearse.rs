@@ -153,7 +153,7 @@ fn the_shipped_fleet_is_deployed_and_healthy() {
         ]
     );
     for check in [
-        "Redis answers those who know the password",
+        "Redis accepts its password",
         "The application can log in",
         "The PostgreSQL backup is recent and verified",
         "Nothing listens that should not",

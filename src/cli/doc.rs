@@ -20,8 +20,8 @@ pub(super) struct Doc {
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
-    /// The form of the output
-    #[arg(long, value_name = "FORM", default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Form,
 }
 
@@ -107,13 +107,15 @@ fn pages(given: Option<&Path>) -> Result<Vec<Page>, Diagnostics> {
 fn print_list(pages: &[&Page], form: Form, title: &str) {
     match form {
         Form::Text => {
+            let style = out::style();
             let width = pages.iter().map(|page| page.name.chars().count()).max().unwrap_or_default();
             let mut topic = None;
             for page in pages {
                 if topic.replace(page.topic) != Some(page.topic) {
-                    out::line(&format!("{}:", page.topic.as_str()));
+                    out::line(&style.bold(page.topic.plural()));
                 }
-                out::line(&format!("  {:width$}  {}", page.name, page.about));
+                let about = style.wrap(&page.about, width + 4).join(&format!("\n{:indent$}", "", indent = width + 4));
+                out::line(&format!("  {:width$}  {about}", page.name));
             }
         }
         Form::Json => {

@@ -42,6 +42,20 @@ impl Topic {
             Self::Role => "role",
         }
     }
+
+    /// The heading of a list of such pages.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Resource => "Resources",
+            Self::Check => "Health checks",
+            Self::Exercise => "Exercises",
+            Self::Keywords => "Keywords",
+            Self::Facts => "Facts",
+            Self::ExitCodes => "Exit codes",
+            Self::Role => "Roles",
+        }
+    }
 }
 
 /// One thing, documented.

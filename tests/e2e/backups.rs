@@ -400,8 +400,8 @@ fn a_snapshot_that_fails_leaves_the_old_ones_and_redis_alone_and_one_waits_for_a
     let before = names(&node, SNAPSHOTS);
     assert_eq!(before.len(), 2);
 
-    // A BGSAVE of its own that takes two seconds.
-    redis(&node, "", "CONFIG SET rdb-key-save-delay 2000000\nBGSAVE");
+    // A BGSAVE of its own that takes six seconds: starting the service must fit into it on a busy machine.
+    redis(&node, "", "CONFIG SET rdb-key-save-delay 6000000\nBGSAVE");
     node.sh(&format!("systemctl start --no-block {REDIS}"));
     assert!(redis(&node, "", "CONFIG SET rdb-key-save-delay 0\nINFO persistence").contains("rdb_bgsave_in_progress:1"));
     eventually("the snapshot is made", 30, || names(&node, SNAPSHOTS).len() == 4);

@@ -38,7 +38,7 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
         assert!(row.is_some(), "no row with {words:?}:\n{}", table.stdout);
     };
     row(&[
-        "database_vm redis Redis answers those",
+        "database_vm redis Redis accepts its password",
         " ok ",
         "PONG, NOAUTH without password; saved ",
         " ago",
@@ -102,7 +102,7 @@ fn what_is_open_is_compared_with_what_is_declared() {
     let wide = project.json(&["health"]);
     wide.assert_code(1);
     let (_, why) = of(&wide, "redis/PostgreSQL listens on the declared addresses only");
-    assert_eq!(why, "listens on 0.0.0.0:5432 and [::]:5432, where loopback is declared");
+    assert_eq!(why, "listens on 0.0.0.0:5432 and [::]:5432, but loopback is declared");
     let (_, why) = of(&wide, "redis/The RedisInsight port is closed");
     assert_eq!(why, "127.0.0.1:8001 is declared closed, but `systemd` (pid 1, init.scope) listens there");
     node.sh("systemctl stop insight.socket postgresql@15-main");

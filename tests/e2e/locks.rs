@@ -302,6 +302,6 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     # no such user
     host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i /dev/null nobody-here@ADDRESS`; passwords are never asked for
     # sudo refused
-    host  ok       known     refused  -     -      sudo on `ADDRESS` refuses: a password is required; help: allow it without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
+    host  ok       known     refused  -     -      sudo on `ADDRESS` refuses: a password is required; help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
     "#);
 }
