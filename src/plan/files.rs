@@ -16,7 +16,7 @@ use super::{
 pub(super) struct RoleFiles<'a> {
     pub(super) part: &'a ItemSource,
     pub(super) scope: &'a Scope<'a>,
-    /// Where the file is named.
+    /// The span of the name of the file.
     pub(super) span: &'a Span,
     /// The error about the first missing file.
     pub(super) missing: Option<Diagnostic>,

@@ -224,13 +224,13 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
         Value::Number(number) => Some(number.to_string()),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let mistaken = |wanted: &str| fail(invalid(format!("`{key}` of the secret `{name}` must be {wanted}")));
+    let must_be = |wanted: &str| fail(invalid(format!("`{key}` of the secret `{name}` must be {wanted}")));
     match (key.as_str(), value) {
         ("env", value) => match text(value).filter(|name| !name.contains('=')) {
             Some(variable) => Ok(Source::Env(variable)),
-            None => Err(mistaken("the name of an environment variable")),
+            None => Err(must_be("the name of an environment variable")),
         },
-        ("file", value) => text(value).map(Source::File).ok_or_else(|| mistaken("a path on this machine")),
+        ("file", value) => text(value).map(Source::File).ok_or_else(|| must_be("a path on this machine")),
         (_, Value::Array(words)) => {
             if let Some(node) = node {
                 shell::refuse_code(scope, node.get(key).unwrap_or(node), words)?;
@@ -239,7 +239,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
             let words = words.filter(|words| !words.is_empty());
             words
                 .map(|words| Source::Command(Program::Words(words)))
-                .ok_or_else(|| mistaken("a program and its arguments, each as text"))
+                .ok_or_else(|| must_be("a program and its arguments, each as text"))
         }
         // A line that is not a literal of this map comes from a variable, in which values have been inserted without quoting.
         (_, Value::String(_)) if node.is_some_and(|node| node.get(key).is_none()) => {
@@ -248,7 +248,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
         }
         (_, value) => text(value)
             .map(|line| Source::Command(Program::Shell(line)))
-            .ok_or_else(|| mistaken("a list of words, or a line of shell")),
+            .ok_or_else(|| must_be("a list of words, or a line of shell")),
     }
 }
 

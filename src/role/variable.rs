@@ -8,7 +8,7 @@ use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 /// A variable of a role.
 #[derive(Debug)]
 pub struct Default {
-    /// What it takes.
+    /// Its type.
     pub kind: VarType,
     /// The limits of its values.
     pub limits: Limits,
@@ -24,7 +24,7 @@ impl Default {
     /// Converts a value to the type of this variable, and checks its limits.
     ///
     /// # Errors
-    /// What is wanted.
+    /// What is expected.
     pub fn fit(&self, value: Value) -> Result<Value, String> {
         let value = self.kind.fit(value).map_err(|errors| match self.limits.one_of.as_slice() {
             [] => errors,

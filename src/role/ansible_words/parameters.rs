@@ -8,7 +8,7 @@ const SOCKET: &str = "leave it out: the server is reached through its socket, as
 const ASKED: &str = "leave it out: the condition is polled until it holds or the `timeout` expires";
 const SHELL: &str = "the line is run by `/bin/sh`; another shell is a program with arguments";
 
-/// What `apt` without a package asks for.
+/// The advice for `apt` without a package.
 pub(crate) const UNNAMED_APT: Word = Word::task(
     "apt",
     "`apt` installs or removes packages: the lists are fetched by the task that installs, when they are too old; upgrades and clean-ups are for a maintenance window",
