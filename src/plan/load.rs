@@ -236,7 +236,7 @@ fn check_variables(project: &Project, vars: &HostVars, role: &Role, errors: &mut
 
 /// Expands a role with stand-in facts and results.
 fn check(plan: &RolePlan, errors: &mut Diagnostics) {
-    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors: errors });
+    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors });
 }
 
 /// Collects errors.
