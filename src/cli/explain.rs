@@ -179,7 +179,7 @@ fn document(explained: &Explained) -> Value {
             json!({
                 "name": variable.name,
                 "role": variable.role,
-                "type": variable.kind.map(VarType::word).filter(|word| !word.is_empty()),
+                "type": variable.kind.map(VarType::as_str).filter(|word| !word.is_empty()),
                 "one_of": (!variable.limits.one_of.is_empty()).then_some(&variable.limits.one_of),
                 "min": variable.limits.min,
                 "max": variable.limits.max,

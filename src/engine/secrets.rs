@@ -64,7 +64,7 @@ impl Secrets {
 
     /// All that is known of the secrets of a host and of those that it reads from others.
     pub(super) fn known(host: &HostPlan, loans: &SharedSecrets, answers: &Answers) -> Self {
-        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.given, answers);
+        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.provided_values, answers);
         secrets.borrow(&host.borrowed, loans);
         secrets.fit(host.secrets.iter().chain(&host.borrowed));
         secrets

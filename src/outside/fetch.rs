@@ -123,7 +123,7 @@ fn give(plan: &mut Plan, values: Vec<(SecretRef, Secret)>) {
     for (secret, value) in values {
         let needs = |host: &HostPlan| host.name == secret.host || host.borrowed.iter().any(|spec| spec.secret == secret);
         for host in plan.hosts.iter_mut().filter(|host| needs(host)) {
-            host.given.insert(secret.clone(), value.clone());
+            host.provided_values.insert(secret.clone(), value.clone());
         }
     }
 }

@@ -177,7 +177,7 @@ fn plan(directory: &std::path::Path) -> Plan {
 fn given(plan: &Plan) -> Vec<String> {
     let value = |host: &HostPlan, name: &str| {
         let secret = SecretRef { host: host.name.clone(), name: name.to_owned() };
-        host.given.get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
+        host.provided_values.get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
     };
     plan.hosts.iter().flat_map(|host| [value(host, "TOKEN"), value(host, "x (vault)")]).collect()
 }

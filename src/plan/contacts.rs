@@ -1,4 +1,4 @@
-//! How the hosts that a pattern selects are reached, whatever their roles.
+//! How to reach the hosts that a pattern selects, regardless of their roles.
 
 use crate::{
     inventory::Inventory,
@@ -7,7 +7,7 @@ use crate::{
 
 use super::{ConnectionVars, Request, extra, host, load, project::Project};
 
-/// A host and the way to it.
+/// A host and how to reach it.
 #[derive(Debug)]
 pub struct Contact {
     /// Its name in the inventory.
@@ -21,14 +21,14 @@ pub struct Contact {
 pub struct Contacts {
     /// At least one.
     pub hosts: Vec<Contact>,
-    /// What is allowed but looks wrong.
+    /// Warnings: what is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads the inventory alone: hosts need no roles, and there need not be a project.
+/// Reads only the inventory: hosts need no roles, and no project need exist.
 ///
 /// # Errors
-/// Everything that is wrong with the inventory, the variables of the selected hosts' connections and the selection; also an empty one.
+/// All errors in the inventory, in the connection variables of the selected hosts and in the selection, which must not be empty.
 pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);

@@ -1,4 +1,4 @@
-//! From a task as written to tasks as they are done: loop, conditions, rendered parameters, resource.
+//! Expands a task of a role into the tasks that run: evaluates its loop and conditions, renders its parameters, and makes its resource.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{
     shell,
 };
 
-/// A part of a role on a host, by its number in the role.
+/// A task, handler or health check of a role on a host, by its index in the role.
 #[derive(Debug, Clone)]
 pub(super) struct ItemSource {
     pub(super) project: Arc<Project>,
@@ -51,7 +51,7 @@ impl ItemSource {
         &self.role().health[self.number]
     }
 
-    /// The tasks that a task of a role becomes.
+    /// Expands a task.
     pub(super) fn tasks(&self, world: &World) -> Result<Vec<Task>, Diagnostics> {
         let source = self.task();
         let mut scope = self.scope(world);
@@ -83,7 +83,7 @@ impl ItemSource {
         errors.into_result(tasks)
     }
 
-    /// What a task uses that does not exist, whatever its conditions say.
+    /// Reports the names that a task uses and that do not exist, even if its conditions do not hold.
     pub(super) fn unknown_names(&self, world: &World) -> Diagnostics {
         let mut scope = self.scope(world);
         scope.vars = &self.task().vars;
@@ -91,7 +91,7 @@ impl ItemSource {
         scope.take_errors()
     }
 
-    /// Whether a condition leaves it out whatever the node says: it does not hold, and that can be told without facts and results.
+    /// Whether a condition excludes it independently of the node: it does not hold, and depends on no facts or results.
     pub(super) fn is_left_out(&self) -> bool {
         let source = self.task();
         source.when.iter().any(|condition| {
@@ -152,7 +152,7 @@ impl ItemSource {
         })
     }
 
-    /// A task that is skipped while nothing is connected may run on the node: its files must be there all the same.
+    /// A task that is skipped with stand-in facts may run on the node, so its files must exist.
     fn check_files(&self, scope: &Scope<'_>) {
         let source = self.task();
         let quiet = scope.again(Secrets::Tokens);
@@ -171,7 +171,7 @@ impl ItemSource {
         }
     }
 
-    /// Renders parameters, keeps secrets where they belong, and makes the resource.
+    /// Renders parameters, enforces the secret policy, and makes the resource.
     fn resource(&self, scope: &Scope<'_>, kind: &Kind, span: &Span, node: &Node) -> Result<Box<dyn Resource>, Failed> {
         let values = render_enforcing_secret_policy(scope, node, kind.name, &kind.secret_parameters(), |scope| {
             parameters(scope, kind, node)
@@ -192,7 +192,7 @@ impl ItemSource {
         })
     }
 
-    /// What a handler does on a node.
+    /// Renders a handler.
     pub(super) fn handler_on(&self, world: &World) -> Result<Handler, Diagnostics> {
         let source = self.handler();
         let scope = self.scope(world);
@@ -215,7 +215,7 @@ impl ItemSource {
         finish(made, &scope)
     }
 
-    /// What a health check looks at on a node; none when its conditions do not hold.
+    /// Renders a health check; `None` if its conditions do not hold.
     pub(super) fn health_on(&self, world: &World) -> Result<Option<HealthItem>, Diagnostics> {
         let source = self.health();
         let scope = self.scope(world);
@@ -239,7 +239,7 @@ impl ItemSource {
     }
 }
 
-/// The value, unless something is wrong with it.
+/// Returns the value, or the errors of the scope.
 fn finish<T>(made: Result<T, Failed>, scope: &Scope<'_>) -> Result<T, Diagnostics> {
     let errors = scope.take_errors();
     match made {
@@ -254,7 +254,8 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     match scope.render(each)? {
         Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-            let diagnostic = Diagnostic::error(format!("`loop` needs a list, this is {}", kind_of(&other))).at(each.span.clone());
+            let diagnostic =
+                Diagnostic::error(format!("`loop` needs a list, but this is {}", kind_of(&other))).at(each.span.clone());
             Err(scope.fail(if other.is_object() {
                 diagnostic.help("`| pairs` makes a list of keys and values")
             } else {
@@ -264,7 +265,7 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     }
 }
 
-/// How an item is called in the task's name.
+/// Returns the label of an item in the task's name.
 fn label(item: &Value, number: usize) -> String {
     match item {
         Value::String(text) => text.clone(),
@@ -288,13 +289,13 @@ fn name(scope: &Scope<'_>, text: &str, span: &Span) -> Result<String, Failed> {
     scope.text(&node)
 }
 
-/// The full name of a unit, as the resource `systemd` completes it.
+/// Returns the full name of a unit, as the resource `systemd` completes it.
 fn unit(scope: &Scope<'_>, name: &Node) -> Result<String, Failed> {
     let text = scope.text(name)?;
     full_name(&text).map_err(|message| scope.fail(Diagnostic::error(message).at(name.span.clone())))
 }
 
-/// The first condition that does not hold.
+/// Returns the first condition that does not hold.
 fn skipped(scope: &Scope<'_>, when: &[Node]) -> Result<Option<String>, Failed> {
     scope.secrets.set(Secrets::Forbidden("in `when`"));
     let mut reason = None;
@@ -334,7 +335,7 @@ fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Fail
             Form::Text => shell::words(scope, kind, &key.name, value),
         };
         match value {
-            // Nothing (`null`, `omit`) means that the parameter is not given.
+            // `null` and `omit` leave the parameter out.
             Ok(Value::Null) => {}
             Ok(value) => {
                 values.insert(key.name.clone(), value);
@@ -356,7 +357,7 @@ fn claims(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
     claims
 }
 
-/// Why parameters do not make a resource, at the parameter.
+/// Returns the error for invalid parameters, with the span of the parameter.
 fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node, errors: &ParamError) -> Diagnostic {
     let (path, message, word) = match errors {
         ParamError::Parameter { path, message } => (path, message.clone(), None),
@@ -368,7 +369,7 @@ fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node,
     for (depth, segment) in path.iter().enumerate() {
         let next = match (segment, at.as_map(), at.as_seq()) {
             (Segment::Key(name), Some(entries), _) => {
-                // A parameter may have been given under another of its names.
+                // A parameter may be given under an alias.
                 let same = |key: &str| key == name || declared.iter().any(|one| one.name == name && one.aliases.contains(&key));
                 entries.iter().find(|(key, _)| key.name == *name || depth == 0 && same(&key.name))
             }
@@ -403,9 +404,7 @@ fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node,
             let errors = names.last().copied().unwrap_or_default();
             match did_you_mean(errors, known.iter().flat_map(Parameter::names)) {
                 Some(name) => diagnostic.suggest(Some(name)),
-                None => {
-                    diagnostic.help(format!("known here: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", ")))
-                }
+                None => diagnostic.help(format!("known: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", "))),
             }
         }
         Some(ParameterWord::UnknownWord { word, known }) => diagnostic.suggest(did_you_mean(word, known.iter().copied())),

@@ -1,4 +1,4 @@
-//! Where each value of a host's variables comes from, and what it overrode. Nothing is asked of a node.
+//! The origin of each value of a host's variables, and what it overrode. No node is contacted.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Request, extra, given, host,
+    Request, assigned_roles, extra, host,
     load::{known_roles, matching, read_roles},
     project::{Form, Project},
     raw,
@@ -24,16 +24,16 @@ use super::{
     select::{self, argument},
 };
 
-/// What can be told of a host's variables.
+/// The variables of a host.
 #[derive(Debug)]
 pub struct Explained {
     /// The host's name in the inventory.
     pub host: String,
     /// Its roles, in the order in which they are deployed.
     pub roles: Vec<String>,
-    /// What inventory and `-e` set, by name; then what roles only declare, in their order; then secrets.
+    /// What the inventory and `-e` set, by name; then what only roles declare, in their order; then secrets.
     pub variables: Vec<Variable>,
-    /// What is allowed but looks wrong.
+    /// Warnings: what is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -42,54 +42,54 @@ pub struct Explained {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// The role in which it has this value, where roles disagree.
+    /// The role in which it has this value, if roles disagree.
     pub role: Option<String>,
-    /// What it takes, where a role says so.
+    /// Its type, if a role declares one.
     pub kind: Option<VarType>,
-    /// The type and its limits, for the reader, where a role says so.
+    /// The type and its limits as text, if a role declares them.
     pub takes: Option<String>,
-    /// Which values of the type, where a role says so.
+    /// The limits of its values, if a role declares them.
     pub limits: Limits,
-    /// What it is for, where a role says so.
+    /// What it is for, if a role says so.
     pub help: Option<String>,
     /// Its value.
     pub value: ResolvedValue,
-    /// Where that comes from.
+    /// The origin of the value.
     pub origin: Origin,
-    /// What that overrode, strongest first.
+    /// The origins that it overrode, strongest first.
     pub overridden: Vec<Origin>,
 }
 
-/// What can be told of a value without a node.
+/// A value, as far as it is known without a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ResolvedValue {
-    /// The value, rendered; secrets by their names.
+    /// The rendered value, with the names of secrets in place of their values.
     Known(Value),
-    /// It depends on what the node says.
+    /// It depends on the node's facts.
     NeedsFacts,
-    /// It is somebody's password, or holds what Ansible Vault encrypted.
+    /// It is a password, or contains a value encrypted with Ansible Vault.
     Hidden,
-    /// A role declares it, and nobody gives it a value.
+    /// A role declares it, and nothing sets it.
     Unset,
     /// It cannot be rendered.
     Invalid(String),
 }
 
-/// A place where a variable is given a value.
+/// Where a variable is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
-    /// Of what kind.
+    /// The layer.
     pub layer: Layer,
-    /// Where it stands; what is always there has none.
+    /// The span; built-in variables have none.
     pub span: Option<Span>,
-    /// The value as written; none where a role declares no default, or where it is hidden.
+    /// The value as written; none if a role declares no default, or if it is hidden.
     pub written: Option<Value>,
 }
 
-/// Who gives a variable a value, from the strongest to the weakest.
+/// A layer that can set a variable, from the strongest to the weakest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
-    /// It is always there, and cannot be set.
+    /// It is built in, and cannot be set.
     Always,
     /// `-e`.
     Extra,
@@ -107,10 +107,10 @@ pub enum Layer {
     Secret(String),
 }
 
-/// Tells where the variables of a host come from: all of them, or one.
+/// Returns the origins of the variables of a host: of all, or of one.
 ///
 /// # Errors
-/// The project cannot be read, `host` is not one host, or there is no such variable.
+/// The project cannot be read, `host` does not match exactly one host, or the variable does not exist.
 pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
@@ -128,7 +128,7 @@ pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<
     let names = roles(&project, &vars, request, &mut errors);
     let mut of_roles = Diagnostics::default();
     project.roles = read_roles(request, names.clone(), &known_roles(&request.project), &mut of_roles);
-    errors.extend(errors_of(of_roles));
+    errors.extend(without_warnings(of_roles));
     select::circles(&project.roles, &mut errors);
     extra::unknown(&project, &mut errors);
     if !errors.is_empty() {
@@ -146,35 +146,35 @@ pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<
     Ok(Explained { host: name, roles, variables, warnings: project.inventory.warnings.clone() })
 }
 
-/// A pattern that selects one host: its name, or that of a group which holds only it.
+/// Resolves a pattern that must match exactly one host, such as its name or a group of one host.
 fn one_host(inventory: &Inventory, pattern: &str, errors: &mut Diagnostics) -> Option<String> {
     let mut hosts = matching(inventory, Some(("HOST", pattern)), errors);
     if hosts.len() > 1 {
         let more = if hosts.len() > 10 { format!(" and {} more", hosts.len() - 10) } else { String::new() };
         let shown = hosts.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let diagnostic = Diagnostic::error(format!("`{pattern}` is {} hosts", hosts.len())).at(argument("HOST", pattern));
+        let diagnostic = Diagnostic::error(format!("`{pattern}` matches {} hosts", hosts.len())).at(argument("HOST", pattern));
         errors.push(diagnostic.help(format!("name one of: {shown}{more}")));
         return None;
     }
     hosts.pop()
 }
 
-/// The host's roles. One without any still has the variables of its inventory.
+/// Returns the host's roles. A host without roles still has the variables of its inventory.
 fn roles(project: &Project, vars: &Arc<HostVars>, request: &Request, errors: &mut Diagnostics) -> Vec<String> {
     if request.roles.is_empty() && host::roles(project, vars, &mut Diagnostics::default()).is_none_or(|roles| roles.is_empty()) {
         return Vec::new();
     }
     let request = Request { limit: Some(vars.name.clone()), ..request.clone() };
     let known = known_roles(&request.project);
-    given::roles(project, std::slice::from_ref(vars), &request, &known, errors).remove(&vars.name).unwrap_or_default()
+    assigned_roles::assign(project, std::slice::from_ref(vars), &request, &known, errors).remove(&vars.name).unwrap_or_default()
 }
 
-fn errors_of(found: Diagnostics) -> Diagnostics {
+fn without_warnings(found: Diagnostics) -> Diagnostics {
     use crate::source::diagnostic::Severity;
     Diagnostics(found.0.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect())
 }
 
-/// A value that somebody gives, and how it may be shown.
+/// A value of a variable in one layer.
 struct Candidate<'a> {
     layer: Layer,
     span: Span,
@@ -182,11 +182,11 @@ struct Candidate<'a> {
 }
 
 enum Written<'a> {
-    /// Of the inventory or a role: it may be a template.
+    /// From the inventory or a role: it may be a template.
     Node(&'a Node),
-    /// Of `-e`: it is what it is.
+    /// From `-e`: plain data.
     Data(&'a Value),
-    /// A role wants it to be set.
+    /// A role requires it to be set.
     Nothing,
 }
 
@@ -195,9 +195,9 @@ struct Explainer<'a> {
     host: &'a HostVars,
     /// The host's roles and those that they require, in the order in which they are deployed.
     order: Vec<&'a Role>,
-    /// What inventory and `-e` give, strongest first.
+    /// What the inventory and `-e` set, strongest first.
     set: BTreeMap<String, Vec<Candidate<'a>>>,
-    /// Literal passwords, which other values may hold.
+    /// Literal passwords, which other values may contain.
     hidden: Vec<String>,
 }
 
@@ -231,7 +231,7 @@ impl<'a> Explainer<'a> {
         explainer
     }
 
-    /// Every variable of the host.
+    /// Returns every variable of the host.
     fn all(&self) -> Vec<Variable> {
         let mut names: Vec<&str> = self.set.keys().map(String::as_str).collect();
         for name in self.order.iter().flat_map(|role| role.defaults.keys()) {
@@ -243,7 +243,7 @@ impl<'a> Explainer<'a> {
         variables.chain(self.order.iter().flat_map(|role| role.secrets.keys().map(|name| secret(role, name)))).collect()
     }
 
-    /// What a name is here: a variable, something that is always there, or a secret. Empty if it is none of these.
+    /// Returns what a name means here: a variable, a built-in variable or a secret. Empty if it is none of these.
     fn one(&self, name: &str) -> Vec<Variable> {
         if MAGIC.contains(&name) && name != "secrets" {
             return self.magic(name).into_iter().collect();
@@ -264,7 +264,7 @@ impl<'a> Explainer<'a> {
         known.dedup();
         match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
-            None => diagnostic.help(format!("`explain {}` lists all that it has", self.host.name)),
+            None => diagnostic.help(format!("`explain {}` lists all its variables", self.host.name)),
         }
     }
 
@@ -278,7 +278,7 @@ impl<'a> Explainer<'a> {
         Some(Variable { name: name.to_owned(), role, kind, takes, limits, help, value, origin, overridden: Vec::new() })
     }
 
-    /// A variable; once for each role where roles have defaults of their own and nothing overrides them.
+    /// Returns a variable; once for each role if several roles have a default and nothing overrides them.
     fn variable(&self, name: &str) -> Vec<Variable> {
         let set = self.set.get(name).map(Vec::as_slice).unwrap_or_default();
         let declaring: Vec<&Role> = self.order.iter().copied().filter(|role| role.defaults.contains_key(name)).collect();
@@ -310,8 +310,8 @@ impl<'a> Explainer<'a> {
 
     fn origin(&self, name: &str, candidate: &Candidate<'_>, declaring: &[&Role]) -> Origin {
         let written = match candidate.written {
-            Written::Node(node) => Some(unopened(raw(node))),
-            Written::Data(value) => Some(unopened(value.clone())),
+            Written::Node(node) => Some(without_vault_text(raw(node))),
+            Written::Data(value) => Some(without_vault_text(value.clone())),
             Written::Nothing => None,
         };
         let hides = |value: &Value| is_password(name, declaring) && !is_reference(value);
@@ -319,7 +319,7 @@ impl<'a> Explainer<'a> {
         Origin { layer: candidate.layer.clone(), span: Some(candidate.span.clone()), written }
     }
 
-    /// The names as `role` sees them; its own come first.
+    /// Returns the scope of `role`, whose own names take precedence.
     fn scope(&self, role: Option<&'a Role>) -> Scope<'a> {
         let mut scope = Scope::new(self.project, self.host, role, None);
         for role in &self.order {
@@ -343,7 +343,7 @@ impl<'a> Explainer<'a> {
             Written::Data(_) => None,
         };
         let scope = self.scope(role);
-        if node.is_some_and(|node| self.asks_the_node(node, &scope)) {
+        if node.is_some_and(|node| self.needs_facts(node, &scope)) {
             return ResolvedValue::NeedsFacts;
         }
         let Ok(Some(value)) = scope.variable(name) else {
@@ -357,8 +357,8 @@ impl<'a> Explainer<'a> {
         ResolvedValue::Known(self.without_passwords(by_name(value)))
     }
 
-    /// Whether rendering comes to the node's facts, through however many variables.
-    fn asks_the_node(&self, node: &'a Node, scope: &Scope<'a>) -> bool {
+    /// Whether rendering needs the node's facts, directly or through other variables.
+    fn needs_facts(&self, node: &'a Node, scope: &Scope<'a>) -> bool {
         let (mut waiting, mut seen) = (vec![node], HashSet::new());
         while let Some(node) = waiting.pop() {
             match &node.value {
@@ -383,7 +383,7 @@ impl<'a> Explainer<'a> {
         false
     }
 
-    /// Passwords that stand in the inventory or in `-e` as they are.
+    /// Returns the passwords in plain text in the inventory or in `-e`.
     fn passwords(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (name, candidates) in &self.set {
@@ -396,7 +396,7 @@ impl<'a> Explainer<'a> {
                 }
             }
         }
-        // One may hold another, whose mask in its place would leave the rest to be read.
+        // One password may contain another: masking the shorter one first would leave the rest of the longer one readable.
         found.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
         found
     }
@@ -437,24 +437,24 @@ fn secret(role: &Role, name: &str) -> Variable {
     }
 }
 
-/// Whether a variable holds a password, by its name; what a role declares to be a path, a number or a flag does not.
+/// Whether a variable holds a password, judged by its name. A variable that a role declares as a path, a number or a flag does not.
 fn is_password(name: &str, declaring: &[&Role]) -> bool {
-    let tells_where = ["_file", "_dir", "_path", "_length", "_url"].iter().any(|ending| name.ends_with(ending));
+    let is_location = ["_file", "_dir", "_path", "_length", "_url"].iter().any(|ending| name.ends_with(ending));
     let harmless = declaring
         .iter()
         .filter_map(|role| role.defaults.get(name))
         .any(|default| matches!(default.kind, VarType::Path | VarType::Port | VarType::Bool | VarType::Int | VarType::Float));
-    is_secret_name(name) && !tells_where && !harmless
+    is_secret_name(name) && !is_location && !harmless
 }
 
-/// Whether a value is but one expression, which names where the value is.
+/// Whether a value is a single expression that refers to another value.
 fn is_reference(value: &Value) -> bool {
     let text = value.as_str().map(str::trim).unwrap_or_default();
     let inside = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
     inside.is_some_and(|inside| !inside.contains(['"', '\'', '`', '{', '}']))
 }
 
-/// The texts of a value that are passwords themselves. Short ones are words that may stand anywhere.
+/// Collects the texts of a value that are passwords. Short texts are skipped: they may be ordinary words.
 fn literals(value: &Value, secret: bool, found: &mut Vec<String>) {
     match value {
         Value::String(text) if secret && text.len() >= 4 && !is_reference(value) => found.push(text.clone()),
@@ -464,17 +464,17 @@ fn literals(value: &Value, secret: bool, found: &mut Vec<String>) {
     }
 }
 
-/// What Ansible Vault encrypted, without its many lines.
-fn unopened(value: Value) -> Value {
+/// Replaces values encrypted with Ansible Vault, which have many lines.
+fn without_vault_text(value: Value) -> Value {
     match value {
         Value::Object(map) if map.contains_key(VAULT_KEY) => Value::String("(vaulted)".to_owned()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, unopened(value))).collect()),
-        Value::Array(items) => items.into_iter().map(unopened).collect(),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, without_vault_text(value))).collect()),
+        Value::Array(items) => items.into_iter().map(without_vault_text).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 
-/// Secrets as `‹NAME›`.
+/// Writes secrets as `‹NAME›`.
 fn by_name(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(Sealed::from(text).shown()),

@@ -1,4 +1,4 @@
-//! `-e`: variables from the command line. They are data, never templates.
+//! `-e`: variables from the command line. Their values are data, never templates.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,17 +18,17 @@ use super::{
     raw,
 };
 
-/// Directories inside directories; more is a loop of links.
+/// The maximum depth of directories; a deeper tree is a cycle of links.
 const MAX_DIRECTORIES: usize = 16;
 
-/// A value from `-e` and where it stands.
+/// A value from `-e` and its span.
 #[derive(Debug, Clone)]
 pub(super) struct Extra {
     pub(super) value: Value,
-    /// As it is written, when Ansible Vault encrypted something in it.
+    /// The value as written, if part of it is encrypted with Ansible Vault.
     pub(super) vaulted: Option<Node>,
     pub(super) span: Span,
-    /// Where its name stands on the command line; none in a file, which may well hold more than one project's variables.
+    /// The span of its name on the command line; none in a file, which may contain the variables of several projects.
     named: Option<Span>,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn read(arguments: &[String], keys: &Keyring, errors: &mut Diagnostic
     }
     for (name, extra) in &variables {
         if MAGIC.contains(&name.as_str()) {
-            errors.push(Diagnostic::error(format!("`{name}` is given by us and cannot be set")).at(extra.span.clone()));
+            errors.push(Diagnostic::error(format!("`{name}` is reserved and cannot be set")).at(extra.span.clone()));
         }
     }
     variables
@@ -90,7 +90,7 @@ fn entries(root: Option<&Node>, is_file: bool, variables: &mut IndexMap<String, 
     }
 }
 
-/// As data: nothing in it is a template.
+/// Marks a value as data: nothing in it is a template.
 fn verbatim(mut node: Node) -> Node {
     node.verbatim = true;
     node.value = match node.value {
@@ -123,7 +123,7 @@ fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, errors: &mut D
     }
 }
 
-/// The word that starts here, without its quotes, and where it ends.
+/// Returns the word that starts at `start`, without its quotes, and its end.
 fn word(text: &str, start: usize) -> (String, usize) {
     let (mut word, mut quote) = (String::new(), None);
     for (at, letter) in text[start..].char_indices() {
@@ -137,14 +137,14 @@ fn word(text: &str, start: usize) -> (String, usize) {
     (word, text.len())
 }
 
-/// Variables that mean something to us whatever the roles are.
-const OURS: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED];
+/// Variables with a built-in meaning, in every role.
+const BUILT_IN: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED];
 
-/// Names that nothing knows: a slip, which would otherwise leave everything as it was in silence.
+/// Reports unknown names: such a typo would otherwise silently change nothing.
 ///
-/// What a role, a template or the inventory mentions is known: it may be used only where it is set. So are Ansible's own names.
+/// A name that a role, a template or the inventory mentions is known, because it may be used only if it is set. So are Ansible's own names.
 pub(super) fn unknown(project: &Project, errors: &mut Diagnostics) {
-    let is_ansible = |name: &str| name.starts_with("ansible_") || OURS.contains(&name);
+    let is_ansible = |name: &str| name.starts_with("ansible_") || BUILT_IN.contains(&name);
     let named = project.extra.iter().filter_map(|(name, extra)| Some((name, extra.named.as_ref()?)));
     let unknown: Vec<(&String, &Span)> = named.filter(|(name, _)| !is_ansible(name) && !is_set(project, name)).collect();
     if unknown.is_empty() {
@@ -161,7 +161,7 @@ pub(super) fn unknown(project: &Project, errors: &mut Diagnostics) {
         let mut known: Vec<&str> = project.roles.values().flat_map(|role| role.defaults.keys().map(String::as_str)).collect();
         known.extend(layers(project).flat_map(|layer| layer.vars.iter().map(|(key, _)| key.name.as_str())));
         known.sort_unstable();
-        let diagnostic = Diagnostic::error(format!("nothing knows the variable `{name}`")).at(span.clone());
+        let diagnostic = Diagnostic::error(format!("unknown variable `{name}`")).at(span.clone());
         errors.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
             None => diagnostic.help("no role, template or inventory mentions it: declare it under `defaults:` of a role"),
@@ -178,12 +178,12 @@ fn is_set(project: &Project, name: &str) -> bool {
     declared || layers(project).flat_map(|layer| &layer.vars).any(|(key, _)| key.name == name)
 }
 
-/// Whether a value of the inventory uses it.
+/// Whether a value of the inventory mentions it.
 fn is_mentioned(project: &Project, name: &str) -> bool {
     layers(project).flat_map(|layer| &layer.vars).any(|(_, node)| mentions(node, name))
 }
 
-/// The texts of a directory's files. What cannot be read mentions nothing.
+/// Collects the texts of a directory's files. Files that cannot be read are skipped.
 fn texts_in(directory: &Path, level: usize, texts: &mut Vec<String>) {
     for name in names_in(directory) {
         let path = directory.join(name);
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_may_be_quoted_and_later_ones_win() {
+    fn extra_variables_may_be_quoted_and_later_ones_win() {
         let mut errors = Diagnostics::default();
         let arguments = ["a=1 b='two words' c=", "a=x=y", "{\"d\": [1], \"e\": \"{{ raw }}\"}"].map(str::to_owned);
         let variables = read(&arguments, &Keyring::default(), &mut errors);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pair_is_refused() {
+    fn malformed_extra_variables_are_refused() {
         let mut errors = Diagnostics::default();
         read(&["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()], &Keyring::default(), &mut errors);
         assert_eq!(errors.0.len(), 4, "{errors}");

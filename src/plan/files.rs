@@ -16,16 +16,16 @@ use super::{
 pub(super) struct RoleFiles<'a> {
     pub(super) part: &'a ItemSource,
     pub(super) scope: &'a Scope<'a>,
-    /// Where the file is named.
+    /// The span of the name of the file.
     pub(super) span: &'a Span,
-    /// The first file that is not there.
+    /// The error about the first missing file.
     pub(super) missing: Option<Diagnostic>,
-    /// Whether the scope knows already what is wrong.
+    /// Whether the scope has already noted the errors.
     pub(super) reported: bool,
 }
 
 impl RoleFiles<'_> {
-    /// The template rendered. What is wrong in the template's own text names the task, too: several may render it.
+    /// Renders a template. Errors in the template's own text name the task too, because several tasks may render it.
     fn rendered(&self, name: &str) -> Result<Sealed, Failed> {
         let earlier = self.scope.take_errors();
         let rendered = self.render(name);
@@ -78,7 +78,7 @@ impl Files for RoleFiles<'_> {
         }
         self.rendered(name).map_err(|Failed| {
             self.reported = true;
-            Diagnostic::error(format!("the template `{name}` does not render"))
+            Diagnostic::error(format!("the template `{name}` cannot be rendered"))
         })
     }
 
@@ -90,12 +90,13 @@ impl Files for RoleFiles<'_> {
         let bytes = std::fs::read(self.part.project.path.join(&shown));
         let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.span.clone()))?;
         if bytes.starts_with(b"$ANSIBLE_VAULT;") {
-            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a file is copied as it is"));
+            let errors =
+                Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a file is copied without decryption"));
             return Err(errors.at(self.span.clone()).help("encrypt its content as a variable, and write that with `content:`"));
         }
         if holds_token(&String::from_utf8_lossy(&bytes)) {
             return Err(
-                Diagnostic::error(format!("`{shown}` holds a character that is reserved for secrets")).at(self.span.clone())
+                Diagnostic::error(format!("`{shown}` contains a character that is reserved for secrets")).at(self.span.clone())
             );
         }
         Ok(bytes)

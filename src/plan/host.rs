@@ -26,15 +26,15 @@ pub(super) fn variables(project: &Project, name: &str) -> HostVars {
     HostVars { name: name.to_owned(), values, group_names }
 }
 
-/// The name of a role and where it is given.
-pub(super) type Given = (String, Option<Span>);
+/// The name of a role, and where it is assigned.
+pub(super) type AssignedRole = (String, Option<Span>);
 
-/// The roles that `autobot_roles` gives a host; none when it is not set.
-pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<Vec<Given>> {
+/// Returns the roles that `autobot_roles` assigns to a host; `None` if it is not set.
+pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<Vec<AssignedRole>> {
     let scope = Scope::new(project, host, None, None);
     let is_extra = project.extra.contains_key("autobot_roles");
     let node = host.values.get("autobot_roles").filter(|_| !is_extra);
-    let span = || place_of(project, host, "autobot_roles");
+    let span = || variable_span(project, host, "autobot_roles");
     let value = scope.variable("autobot_roles");
     errors.extend(scope.take_errors());
     let names = match value.ok()?? {
@@ -42,7 +42,7 @@ pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics
         one @ Value::String(_) => vec![one],
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
             let mut diagnostic =
-                Diagnostic::error(format!("`autobot_roles` must be a list of roles, this is {}", kind_of(&other)));
+                Diagnostic::error(format!("`autobot_roles` must be a list of roles, but this is {}", kind_of(&other)));
             diagnostic.span = span();
             errors.push(diagnostic);
             return Some(Vec::new());
@@ -56,7 +56,7 @@ pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics
     Some(names.iter().enumerate().filter_map(name).collect())
 }
 
-/// The `ansible_*` variables that say how to reach a host.
+/// Reads the `ansible_*` variables that say how to reach a host.
 pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> ConnectionVars {
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Forbidden("to connect"));
@@ -65,7 +65,7 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         kind.fit(value)
             .map_err(|errors| {
                 let mut diagnostic = Diagnostic::error(format!("wrong type for `{name}`: {errors}"));
-                diagnostic.span = place_of(project, host, name);
+                diagnostic.span = variable_span(project, host, name);
                 scope.fail(diagnostic)
             })
             .ok()
@@ -93,20 +93,20 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
     if let Some(way) = text("ansible_connection")
         && !["ssh", "local", "smart"].contains(&way.as_str())
     {
-        let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("`ssh` or `local`");
-        diagnostic.span = place_of(project, host, "ansible_connection");
+        let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("use `ssh` or `local`");
+        diagnostic.span = variable_span(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
     errors.extend(scope.take_errors());
     connection
 }
 
-fn place_of(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
+fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
     let extra = project.extra.get(name).map(|extra| extra.span.clone());
     extra.or_else(|| host.values.get(name).map(|node| node.span.clone()))
 }
 
-/// The secrets that roles need on a host, its own and those of other hosts, each once. `declared` is what the host's variables say of their sources.
+/// Returns the secrets that roles need on a host, its own and those of other hosts, each once. `declared` holds the sources from the host's variables.
 pub(super) fn secrets(
     project: &Project,
     host: &HostVars,
@@ -119,21 +119,21 @@ pub(super) fn secrets(
     for role in given.flat_map(|role| project.with_required(role)) {
         for (name, source) in &role.secrets {
             let Some(mut spec) = secret(project, host, role, name, source, errors) else { continue };
-            let theirs = (spec.secret.host != host.name).then(|| variables(project, &spec.secret.host));
-            let theirs = theirs.map(|owner| outside::declared(project, &owner, errors));
-            spec.outside = theirs.as_ref().unwrap_or(declared).get(name).cloned().or(spec.outside);
+            let owner_vars = (spec.secret.host != host.name).then(|| variables(project, &spec.secret.host));
+            let owner_vars = owner_vars.map(|owner| outside::declared(project, &owner, errors));
+            spec.outside = owner_vars.as_ref().unwrap_or(declared).get(name).cloned().or(spec.outside);
             match specs.iter_mut().find(|known| known.secret == spec.secret) {
                 Some(known) if known.file == spec.file && known.length == spec.length && same_source(known, &spec) => {
-                    let more: String = spec.without.chars().filter(|sign| !known.without.contains(*sign)).collect();
+                    let more: String = spec.without.chars().filter(|character| !known.without.contains(*character)).collect();
                     known.without.push_str(&more);
                 }
                 Some(known) => {
-                    let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, and differently"))
+                    let diagnostic = Diagnostic::error(format!("the secret `{name}` is declared twice, with different settings"))
                         .at(spec.span.clone());
                     errors.push(
                         diagnostic
                             .also(known.span.clone(), "the other")
-                            .help("a host has one secret of a name: give both the same file, length and `from`, give one of them another name, or its role another host"),
+                            .help("a host has one secret of a name: give both the same file, length and `from`, rename one of them, or move its role to another host"),
                     );
                 }
                 None => specs.push(spec),
@@ -162,7 +162,7 @@ fn secret(
             return None;
         }
     };
-    // Where it is kept is for its own host to say, whose variables may differ from the reader's.
+    // The owner's variables say where it is stored; they may differ from the reader's.
     let owner = if owner == host.name { None } else { Some(variables(project, &owner)) };
     let owner = owner.as_ref().unwrap_or(host);
     let scope = Scope::new(project, owner, Some(role), None);
@@ -184,7 +184,10 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
         length.ok_or_else(|| invalid(source.length.as_ref(), "the length of a secret must be from 16 to 512".to_owned()))?;
     let without = text(source.without.as_ref(), "")?;
     if without.contains(char::is_alphanumeric) {
-        return Err(invalid(source.without.as_ref(), "letters and digits are what secrets are made of".to_owned()));
+        return Err(invalid(
+            source.without.as_ref(),
+            "secrets consist of letters and digits, which cannot be excluded".to_owned(),
+        ));
     }
     let mode = Value::String(text(source.mode.as_ref(), "0600")?);
     let mode: Mode = serde_json::from_value(mode).map_err(|error| invalid(source.mode.as_ref(), error.to_string()))?;

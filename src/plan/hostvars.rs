@@ -1,4 +1,4 @@
-//! `hostvars`: what hosts know of each other.
+//! `hostvars`: the variables of other hosts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use super::{
     scope::{self, Scope},
 };
 
-/// The variables of every host as far as they can be told without asking a node.
+/// Returns the variables of every host that do not depend on a node.
 pub(super) fn hostvars(project: &Project) -> Value {
     let mut all = Map::new();
-    // While this is being built nothing may ask for it: a value that does stays out.
+    // While `hostvars` is being built, nothing may use it: a value that does is left out.
     for name in project.inventory.hosts.keys() {
         let host = host::variables(project, name);
         let scope = Scope::new(project, &host, None, None);
@@ -36,7 +36,7 @@ pub(super) fn hostvars(project: &Project) -> Value {
     Value::Object(all)
 }
 
-/// Whether rendering a value would come to `hostvars`, through however many variables.
+/// Whether a value uses `hostvars`, directly or through other variables.
 fn reaches_hostvars(host: &scope::HostVars, node: &Node) -> bool {
     let (mut waiting, mut seen) = (vec![node], HashSet::new());
     while let Some(node) = waiting.pop() {

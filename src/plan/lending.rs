@@ -1,4 +1,4 @@
-//! Secrets that live on one host and are read by another: whose they are, who lends to whom.
+//! Secrets that live on one host and are used by another: who owns them, and which hosts lend them.
 
 use std::{collections::HashSet, convert::Infallible};
 
@@ -22,10 +22,10 @@ use super::{
 /// The variable by which a lab's inventory marks its nodes.
 pub const LAB: &str = "autobot_lab";
 
-/// The host on which a secret lives: `host` of its declaration, which may be any pattern that means exactly one host.
+/// Returns the host on which a secret lives: the `host` of its declaration, which may be any pattern that matches exactly one host.
 ///
 /// # Errors
-/// A value that cannot be told without the node, or that does not mean one host of the inventory.
+/// The value depends on the node, or does not match exactly one host of the inventory.
 pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &SecretSource) -> Result<String, Diagnostics> {
     let Some(node) = &source.host else { return Ok(reader.name.clone()) };
     let scope = Scope::new(project, reader, Some(role), None);
@@ -37,37 +37,37 @@ pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &
             [one] => Ok(one.name.clone()),
             several => {
                 let names = several.iter().take(5).map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
-                let title = format!("a secret lives on one host, and `{text}` means {}: {names}", several.len());
-                Err(invalid(title, "name the one on which it is made".to_owned()))
+                let title = format!("a secret lives on one host, but `{text}` matches {}: {names}", several.len());
+                Err(invalid(title, "name the host on which it is generated".to_owned()))
             }
         },
         Err(error) => {
-            let help = error.help.unwrap_or_else(|| "name the host of the inventory on which it is made".to_owned());
-            Err(invalid(format!("the secret lives on `{text}`, and {}", error.reason), help))
+            let help = error.help.unwrap_or_else(|| "name the host of the inventory on which it is generated".to_owned());
+            Err(invalid(format!("the secret lives on `{text}`, but {}", error.reason), help))
         }
     }
 }
 
-/// Tells each host of the plan what it lends, and returns the hosts beyond the plan that lend.
+/// Sets what each host of the plan lends, and returns the lenders that are not in the plan.
 pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Diagnostics) -> Vec<Lender> {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
         let used = used(plan, true);
         plan.borrowed.retain(|spec| used.contains(&spec.secret));
     }
     circles(plans, errors);
-    labs(project, plans, errors);
+    check_labs(project, plans, errors);
     let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| plan.borrowed.iter().cloned()).collect();
     let mut lenders: Vec<Lender> = Vec::new();
     for spec in borrowed {
         if let Some(plan) = plans.iter_mut().find(|plan| plan.name == spec.secret.host) {
             let known = plan.secrets.iter().chain(&plan.lent).find(|known| known.secret == spec.secret);
-            errors.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
+            errors.extend(known.map(|known| conflict(known, &spec)).unwrap_or_default());
             add(&mut plan.lent, spec);
             continue;
         }
         if let Some(lender) = lenders.iter_mut().find(|lender| lender.name == spec.secret.host) {
             let known = lender.secrets.iter().find(|known| known.secret == spec.secret);
-            errors.extend(known.map(|known| differs(known, &spec)).unwrap_or_default());
+            errors.extend(known.map(|known| conflict(known, &spec)).unwrap_or_default());
             add(&mut lender.secrets, spec);
             continue;
         }
@@ -78,7 +78,7 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Di
     lenders
 }
 
-/// Leaves what health checks need, for a run that only sees to the health.
+/// Keeps only what health checks need, for a run that only reads the health.
 pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>) {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
         let used = used(plan, false);
@@ -94,7 +94,7 @@ pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>)
     lenders.retain(|lender| !lender.secrets.is_empty());
 }
 
-/// The secrets that something on the host uses, or may use once its facts and results are known: tasks and health checks, or the latter alone.
+/// Returns the secrets that the host uses, or may use once its facts and results are known: in tasks and health checks, or only in health checks.
 pub(super) fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
     let mut visitor = UsedSecrets { plan, by_tasks, used: HashSet::new() };
     let Ok(()) = walk(&plan.roles, &mut Worlds::stand_in(), &mut visitor);
@@ -111,7 +111,7 @@ impl Visitor for UsedSecrets<'_> {
     type Stop = Infallible;
 
     fn wants(&self, task: &Step) -> bool {
-        // What reads is asked for the sake of its result, whatever the run is for.
+        // A task that only reads runs in every mode, for its result.
         self.by_tasks || task.0.task().reads
     }
 
@@ -121,7 +121,7 @@ impl Visitor for UsedSecrets<'_> {
 
     fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
         let tasks = expanded.unwrap_or_default();
-        // What stand-ins leave out, the node's own answers may ask for.
+        // A task that is skipped with stand-in facts may run with the real ones.
         let is_certain = !tasks.is_empty() && tasks.iter().all(|task| matches!(task.action, Action::Do(_)));
         if !is_certain && !step.is_left_out() {
             self.used.extend(self.plan.borrowed.iter().map(|spec| spec.secret.clone()));
@@ -155,8 +155,8 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
     }
 }
 
-/// No copy may reach for what is real, nor the other way round.
-fn labs(project: &Project, plans: &[HostPlan], errors: &mut Diagnostics) {
+/// A lab node must not read secrets of a real node, nor a real node those of a lab node.
+fn check_labs(project: &Project, plans: &[HostPlan], errors: &mut Diagnostics) {
     let lab_of = |host: &str| host::variables(project, host).values.get(LAB).map(raw);
     for (reader, spec) in plans.iter().flat_map(|plan| plan.borrowed.iter().map(move |spec| (&plan.name, spec))) {
         let owner = &spec.secret.host;
@@ -168,18 +168,19 @@ fn labs(project: &Project, plans: &[HostPlan], errors: &mut Diagnostics) {
     }
 }
 
-/// What is wrong when two declarations of one secret do not agree.
-fn differs(known: &SecretSpec, other: &SecretSpec) -> Diagnostics {
+/// Returns the error if two declarations of one secret disagree.
+fn conflict(known: &SecretSpec, other: &SecretSpec) -> Diagnostics {
     let source = |spec: &SecretSpec| spec.outside.as_ref().map(|outside| outside.source.clone());
     if known.file == other.file && source(known) == source(other) {
         return Diagnostics::default();
     }
-    let title = format!("the secret `{}` of `{}` is declared twice, and differently", known.secret.name, known.secret.host);
+    let title =
+        format!("the secret `{}` of `{}` is declared twice, with different settings", known.secret.name, known.secret.host);
     let diagnostic = Diagnostic::error(title).at(other.span.clone()).also(known.span.clone(), "the other");
     Diagnostics(vec![diagnostic.help("give it the same file and `from`, or another name")])
 }
 
-/// Hosts that would wait for each other's secrets for ever.
+/// Reports hosts that would wait for each other's secrets forever.
 fn circles(plans: &[HostPlan], errors: &mut Diagnostics) {
     for plan in plans {
         let mut waits = vec![plan.name.as_str()];
@@ -188,9 +189,9 @@ fn circles(plans: &[HostPlan], errors: &mut Diagnostics) {
             next += 1;
             for spec in plans.iter().filter(|other| other.name == name).flat_map(|other| &other.borrowed) {
                 if spec.secret.host == plan.name {
-                    let title = format!("`{}` and `{name}` read secrets of each other, and neither can go first", plan.name);
+                    let title = format!("`{}` and `{name}` read each other's secrets, so neither can go first", plan.name);
                     let diagnostic = Diagnostic::error(title).at(spec.span.clone());
-                    errors.push(diagnostic.help("let both live on the same host"));
+                    errors.push(diagnostic.help("declare both on the same host"));
                     return;
                 }
                 if !waits.contains(&spec.secret.host.as_str()) {

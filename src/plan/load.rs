@@ -14,19 +14,19 @@ use crate::{
 
 use super::{
     Handler, HandlerStep, HealthItem, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Task, Variables, Visitor, World,
-    Worlds,
+    Worlds, assigned_roles,
     expand::ItemSource,
-    extra, given, host, lending, outside, ports,
+    extra, host, lending, outside, ports,
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
     walk,
 };
 
-/// Loads, resolves and checks everything for every selected host.
+/// Loads, resolves and checks a project for every selected host.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
+/// All errors at once.
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
@@ -43,15 +43,15 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut errors) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
     let known = known_roles(&request.project);
-    let given = given::roles(&project, &hosts, request, &known, &mut errors);
+    let assigned = assigned_roles::assign(&project, &hosts, request, &known, &mut errors);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
     project.roles = read_roles(request, needed, &known, &mut errors);
     select::circles(&project.roles, &mut errors);
     let project = Arc::new(project);
     let tags = Tags { only: &request.tags, skip: &request.skip_tags };
-    if !given.is_empty() {
-        let given: Vec<String> = given.values().flatten().cloned().collect();
-        let deployed = select::in_order(&given, &project.roles);
+    if !assigned.is_empty() {
+        let selected: Vec<String> = assigned.values().flatten().cloned().collect();
+        let deployed = select::in_order(&selected, &project.roles);
         let used: Vec<&Role> = project.roles.values().filter(|role| deployed.contains(&role.name)).collect();
         tags.check(&used, &mut errors);
     }
@@ -59,12 +59,12 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut by_host = Vec::new();
     for vars in &hosts {
         // A host without roles is neither contacted nor held.
-        let Some(roles) = given.get(&vars.name) else { continue };
-        let mut of_host = Diagnostics::default();
-        plans.push(plan_host(&project, vars, roles, &tags, &mut of_host));
-        by_host.push((vars.name.as_str(), of_host));
+        let Some(roles) = assigned.get(&vars.name) else { continue };
+        let mut host_errors = Diagnostics::default();
+        plans.push(plan_host(&project, vars, roles, &tags, &mut host_errors));
+        by_host.push((vars.name.as_str(), host_errors));
     }
-    errors.extend(with_hosts(by_host));
+    errors.extend(name_hosts(by_host));
     let lenders = lending::arrange(&project, &mut plans, &mut errors);
     if inventory_is_readable {
         extra::unknown(&project, &mut errors);
@@ -82,8 +82,8 @@ pub fn known_roles(project: &std::path::Path) -> Vec<String> {
     names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect()
 }
 
-/// Each complaint once; one that does not concern all hosts names those that it does.
-fn with_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
+/// Merges equal diagnostics of different hosts. One that does not occur on all hosts names those on which it does.
+fn name_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
     let all = by_host.len();
     let mut found: Vec<(Diagnostic, Vec<&str>)> = Vec::new();
     for (host, errors) in by_host {
@@ -109,7 +109,7 @@ fn selected(inventory: &Inventory, request: &Request, errors: &mut Diagnostics) 
     matching(inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), errors)
 }
 
-/// The hosts that an argument's pattern selects; all without one.
+/// Returns the hosts that the pattern of an argument selects; all without a pattern.
 pub(super) fn matching(inventory: &Inventory, pattern: Option<(&str, &str)>, errors: &mut Diagnostics) -> Vec<String> {
     match inventory.select(pattern.map_or("all", |(_, pattern)| pattern)) {
         Ok(hosts) => hosts.into_iter().map(|host: &Host| host.name.clone()).collect(),
@@ -128,7 +128,7 @@ pub(super) fn matching(inventory: &Inventory, pattern: Option<(&str, &str)>, err
     }
 }
 
-/// The roles of these names and all that they require.
+/// Reads the named roles and all roles that they require.
 pub(super) fn read_roles(
     request: &Request,
     mut waiting: Vec<String>,
@@ -145,9 +145,9 @@ pub(super) fn read_roles(
         seen.push(name.clone());
         let Some(role) = Role::read(&request.project, &name, errors) else { continue };
         for former in role.was.iter().filter(|former| known.contains(&former.text)) {
-            let title = format!("`{name}` cannot have been `{0}`: there is a role `{0}`", former.text);
+            let title = format!("`{name}` cannot have had the name `{0}`: there is a role `{0}`", former.text);
             let diagnostic = Diagnostic::error(title).at(former.span.clone());
-            errors.push(diagnostic.help("the handlers of both would settle what a node owes to one of them"));
+            errors.push(diagnostic.help("a pending handler on a node could not be assigned to one of the two roles"));
         }
         for required in &role.requires {
             if known.contains(&required.text) {
@@ -190,7 +190,7 @@ fn plan_host(
                 .collect(),
         };
         let plan = role_plan(tags);
-        // What the tags leave out is checked all the same; what they leave must also do without the results of the rest.
+        // Tasks that the tags exclude are checked too; the selected ones must also work without the results of the others.
         check_variables(project, vars, role, errors);
         check(&role_plan(&Tags { only: &everything, skip: &[] }), errors);
         if plan.steps.len() < role.tasks.len() {
@@ -198,11 +198,11 @@ fn plan_host(
         }
         plans.push(plan);
     }
-    // The file that says where it is, when one does.
+    // The file that sets its address, if there is one.
     let named_in = vars.values.get("ansible_host").map(|address| &address.span);
     let named_in = named_in.or_else(|| project.inventory.hosts.get(&vars.name).map(|host| &host.span));
     let named_in = named_in.map(|span| span.file.shown.clone()).unwrap_or_default();
-    let open_ports = ports::of(project, vars, &roles, tags, errors);
+    let open_ports = ports::open_ports(project, vars, &roles, tags, errors);
     let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
     HostPlan {
         name: vars.name.clone(),
@@ -212,7 +212,7 @@ fn plan_host(
         borrowed,
         lent: Vec::new(),
         vaulted: project.vaulted_of(&vars.name),
-        given: SecretValues::default(),
+        provided_values: SecretValues::default(),
         open_ports,
         connection,
         variables,
@@ -223,7 +223,7 @@ fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> 
     selected.enumerate().filter_map(|(number, selected)| selected.then_some(number))
 }
 
-/// Gives each variable of a role its value on a host, whether a task uses it or not.
+/// Evaluates each variable of a role on a host, whether a task uses it or not.
 fn check_variables(project: &Project, vars: &HostVars, role: &Role, errors: &mut Diagnostics) {
     let world = World::stand_in();
     let scope = Scope::new(project, vars, Some(role), Some(&world));
@@ -234,12 +234,12 @@ fn check_variables(project: &Project, vars: &HostVars, role: &Role, errors: &mut
     errors.extend(scope.take_errors());
 }
 
-/// Expands everything with stand-in facts and results.
+/// Expands a role with stand-in facts and results.
 fn check(plan: &RolePlan, errors: &mut Diagnostics) {
-    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors: errors });
+    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors });
 }
 
-/// Collects what is wrong.
+/// Collects errors.
 struct Check<'a> {
     errors: &'a mut Diagnostics,
 }
@@ -249,7 +249,7 @@ impl Visitor for Check<'_> {
 
     fn task(&mut self, step: &Step, world: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
         let task: &TaskSource = step.0.task();
-        // What a result stands in for may not fit; whether its names exist is known all the same.
+        // A stand-in result may not have a valid value, but whether the names in the task exist is known.
         let may_not_fit = !task.sound || world.registers.keys().any(|register| step.mentions(register));
         match expanded {
             Err(_) if may_not_fit => self.errors.extend(step.0.unknown_names(world)),

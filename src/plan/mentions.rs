@@ -1,8 +1,8 @@
-//! Whether what is written names a variable.
+//! Searches values for the names of variables.
 
 use crate::source::{Node, Yaml};
 
-/// Whether any text within a value names a variable.
+/// Whether any text within a value mentions a variable.
 pub(super) fn mentions(node: &Node, name: &str) -> bool {
     match &node.value {
         Yaml::Str(text) => mentions_word(text, name),
@@ -12,7 +12,7 @@ pub(super) fn mentions(node: &Node, name: &str) -> bool {
     }
 }
 
-/// Whether a text holds a name, and not only as a part of a longer one.
+/// Whether a text contains a name as a whole word.
 pub(super) fn mentions_word(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

@@ -1,11 +1,11 @@
-//! What to do on each host: a project's files resolved and checked, everything before anything is contacted.
+//! Resolves and checks the files of a project, and plans what to do on each host, before any node is contacted.
 
+mod assigned_roles;
 mod contacts;
 mod expand;
 mod explain;
 mod extra;
 mod files;
-mod given;
 mod host;
 mod hostvars;
 mod lending;
@@ -57,7 +57,7 @@ pub struct Request {
     pub project: PathBuf,
     /// Where hosts come from; a later one wins.
     pub inventories: Vec<InventorySource>,
-    /// Each `--role`; empty for what `autobot_roles` of each host says.
+    /// Each `--role`; if empty, the `autobot_roles` of each host count.
     pub roles: Vec<String>,
     /// `--limit`: a host pattern.
     pub limit: Option<String>,
@@ -71,19 +71,19 @@ pub struct Request {
     pub vault: Arc<Keyring>,
 }
 
-/// What to do, host by host.
+/// What to do on each host.
 #[derive(Debug)]
 pub struct Plan {
-    /// The selected hosts that are given roles, in the order of the inventory.
+    /// The selected hosts that have roles, in the order of the inventory.
     pub hosts: Vec<HostPlan>,
     /// Hosts that are not selected, but hold secrets that a selected one reads.
     pub lenders: Vec<Lender>,
-    /// What is allowed but looks wrong.
+    /// Warnings: what is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }
 
 impl Plan {
-    /// Leaves out what only a deploy needs: secrets of other hosts that no health check uses are not read.
+    /// Removes what only a deploy needs: secrets of other hosts that no health check uses are not read.
     pub fn only_for_health(&mut self) {
         lending::only_for_health(&mut self.hosts, &mut self.lenders);
     }
@@ -94,7 +94,7 @@ impl Plan {
 pub struct HostPlan {
     /// Its name in the inventory.
     pub name: String,
-    /// The file of the inventory that says where it is, or names it first.
+    /// The inventory file that sets its address, or that names it first.
     pub named_in: String,
     /// Its roles, in order.
     pub roles: Vec<RolePlan>,
@@ -104,17 +104,17 @@ pub struct HostPlan {
     pub borrowed: Vec<SecretSpec>,
     /// The secrets that live on it and that other hosts of the plan read.
     pub lent: Vec<SecretSpec>,
-    /// What Ansible Vault encrypted and this host needs.
+    /// The values encrypted with Ansible Vault that this host needs.
     pub vaulted: Vec<(SecretRef, ExternalValue)>,
-    /// The values that come from outside; see [`crate::outside`].
-    pub given: SecretValues,
-    /// Which ports may be open beyond those that its roles declare.
+    /// The values of secrets that come from outside the node; see [`crate::outside`].
+    pub provided_values: SecretValues,
+    /// The ports that may be open besides those that its roles declare.
     pub open_ports: OpenPorts,
     connection: ConnectionVars,
     variables: Variables,
 }
 
-/// A host that is only read, for the secrets that live on it.
+/// A host that is contacted only to read the secrets that live on it.
 #[derive(Debug)]
 pub struct Lender {
     /// Its name in the inventory.
@@ -124,7 +124,7 @@ pub struct Lender {
     connection: ConnectionVars,
 }
 
-/// What it takes to tell a host's variables.
+/// The sources of a host's variables.
 #[derive(Debug, Clone)]
 struct Variables {
     project: Arc<Project>,
@@ -146,15 +146,15 @@ impl HostPlan {
         &self.connection
     }
 
-    /// The secrets that its health checks use, as far as can be told without its facts.
+    /// The secrets that its health checks use, as far as is known without its facts.
     pub(crate) fn used_by_health(&self) -> HashSet<SecretRef> {
         lending::used(self, false)
     }
 
-    /// The value that a variable has in a role here, as far as it can be told without asking the node. The host need not have the role.
+    /// Returns the value of a variable in a role on this host, if it does not depend on the node. The host need not have the role.
     ///
     /// # Errors
-    /// When it is not defined, has another type than its role declares, or needs the node's facts.
+    /// The variable is not defined, has another type than its role declares, or needs the node's facts.
     pub fn variable(&self, role: &str, name: &str) -> Result<Value, Diagnostics> {
         let Variables { project, host } = &self.variables;
         let scope = Scope::new(project, host, project.roles.get(role), None);
@@ -183,9 +183,9 @@ pub struct ConnectionVars {
     pub common_args: Option<String>,
     /// Whether `ansible_connection` is `local`.
     pub local: bool,
-    /// `ansible_become`: whether sudo makes us root. True unless set.
+    /// `ansible_become`: whether to become root with sudo. Defaults to true.
     pub r#become: bool,
-    /// `ansible_become_password`: where the password for sudo comes from.
+    /// `ansible_become_password`: the source of the password for sudo.
     pub become_password: Option<ExternalValue>,
 }
 
@@ -196,20 +196,20 @@ pub struct RolePlan {
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
-    /// Its tasks that the tags leave, in order.
+    /// Its tasks that the tags select, in order.
     pub steps: Vec<Step>,
     /// All its handlers, in order.
     pub handlers: Vec<HandlerStep>,
-    /// Its health checks that the tags leave, in order.
+    /// Its health checks that the tags select, in order.
     pub health: Vec<HealthStep>,
 }
 
-/// A task of a role on a host, before what the node says is known.
+/// A task of a role on a host, before the node's facts and results are known.
 #[derive(Debug, Clone)]
 pub struct Step(ItemSource);
 
 impl Step {
-    /// The tasks that it becomes: its loop and conditions evaluated, its parameters rendered. Rendering is repeatable.
+    /// Evaluates its loop and conditions, renders its parameters, and returns the resulting tasks. Rendering is repeatable.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -229,7 +229,7 @@ impl Step {
         self.0.task().register.as_ref().map(|register| register.text.as_str())
     }
 
-    /// Where it stands, for a step that cannot be expanded.
+    /// Its span, also for a step that cannot be expanded.
     #[must_use]
     pub fn span(&self) -> &Span {
         &self.0.task().span
@@ -246,12 +246,12 @@ impl Step {
         self.0.task().tags.iter().map(|tag| tag.text.as_str())
     }
 
-    /// Whether a condition leaves it out whatever the node says.
+    /// Whether a condition excludes it independently of the node.
     fn is_left_out(&self) -> bool {
         self.0.is_left_out()
     }
 
-    /// Whether it names a variable itself, in its conditions, loop, parameters or `vars`; what its templates and their variables name is not seen.
+    /// Whether its conditions, loop, parameters or `vars` mention a variable. Its template files, and the variables that it uses, are not searched.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
         let task = self.0.task();
@@ -260,7 +260,7 @@ impl Step {
     }
 }
 
-/// A handler of a role on a host, before what the node says is known.
+/// A handler of a role on a host, before the node's facts and results are known.
 #[derive(Debug, Clone)]
 pub struct HandlerStep(ItemSource);
 
@@ -277,7 +277,7 @@ impl HandlerStep {
         format!("{}/{}", self.0.role, self.name())
     }
 
-    /// Where it stands.
+    /// Its span in the source.
     #[must_use]
     pub fn span(&self) -> &Span {
         &self.0.handler().name.span
@@ -298,7 +298,7 @@ impl HandlerStep {
     }
 }
 
-/// A health check of a role on a host, before what the node says is known.
+/// A health check of a role on a host, before the node's facts and results are known.
 #[derive(Debug, Clone)]
 pub struct HealthStep(ItemSource);
 
@@ -314,7 +314,7 @@ impl HealthStep {
         self.0.health().tags.iter().map(|tag| tag.text.as_str())
     }
 
-    /// What it looks at; nothing when its conditions do not hold.
+    /// Renders it; `None` if its conditions do not hold.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -328,7 +328,7 @@ impl HealthStep {
         &self.0.health().name.text
     }
 
-    /// Where it stands.
+    /// Its span in the source.
     #[must_use]
     pub fn span(&self) -> &Span {
         &self.0.health().name.span
@@ -346,19 +346,19 @@ pub struct Task {
     pub name: String,
     /// The kind of resource.
     pub kind: &'static str,
-    /// Where it stands.
+    /// Its span in the source.
     pub span: Span,
     /// What is done.
     pub action: Action,
-    /// Handlers that a change calls, by name.
+    /// The names of the handlers that a change notifies.
     pub notify: Vec<String>,
-    /// Whether its diff and outputs stay hidden.
+    /// Whether its diff and outputs are hidden.
     pub no_log: bool,
-    /// How often it is tried again.
+    /// How often it is retried.
     pub retries: u32,
-    /// How long to wait between tries.
+    /// How long to wait between attempts.
     pub delay: Duration,
-    /// How long it may take, where the task says so.
+    /// The time limit, if the task sets one.
     pub timeout: Option<Duration>,
     /// The name of its result.
     pub register: Option<String>,
@@ -372,7 +372,7 @@ pub enum Action {
         /// Why: ``when `redis_enabled` is false``.
         reason: String,
     },
-    /// Makes the node so.
+    /// Makes the node match the resource.
     Do(Box<dyn Resource>),
 }
 
@@ -385,13 +385,13 @@ pub struct Handler {
     pub role: String,
     /// The name that tasks notify.
     pub name: String,
-    /// Where it stands.
+    /// Its span in the source.
     pub span: Span,
     /// What it does.
     pub action: HandlerAction,
-    /// How to know that it is done.
+    /// How to tell that it has taken effect.
     pub ready: Option<Ready>,
-    /// The file names of its marks on a node ([`crate::question::pending`]): its own, then those of its former names.
+    /// The file names of its pending marks on a node ([`crate::question::pending`]): of its own name, then of its former names.
     pub marks: Vec<String>,
 }
 
@@ -406,10 +406,10 @@ pub enum HandlerAction {
     Command(String),
 }
 
-/// How to know that a handler is done.
+/// How to tell that a handler has taken effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// Shell text, run again and again until it exits with 0.
+    /// Shell text, which is run repeatedly until it exits with 0.
     pub command: String,
     /// How long that may take.
     pub timeout: Duration,
@@ -424,13 +424,13 @@ pub struct HealthItem {
     pub role: String,
     /// The rendered name.
     pub name: String,
-    /// Where it stands.
+    /// Its span in the source.
     pub span: Span,
-    /// What it looks at.
+    /// What it examines.
     pub check: HealthCheck,
 }
 
-/// What a health check looks at.
+/// What a health check examines.
 #[derive(Debug)]
 pub enum HealthCheck {
     /// A resource: healthy when it is as declared.
@@ -440,7 +440,7 @@ pub enum HealthCheck {
         /// The resource.
         resource: Box<dyn Resource>,
     },
-    /// Something to try through a tunnel.
+    /// An exercise through a tunnel.
     Exercise {
         /// The kind of exercise.
         kind: &'static str,
@@ -458,11 +458,11 @@ pub struct SecretSpec {
     pub file: RemotePath,
     /// How many characters.
     pub length: usize,
-    /// Signs that a value from elsewhere may not hold.
+    /// Characters that a value from elsewhere must not contain.
     pub without: String,
     /// The file's owner, group and mode.
     pub access: Access,
-    /// Where its value comes from, when it is not made on the node.
+    /// Where its value comes from, if it is not generated on the node.
     pub outside: Option<ExternalValue>,
     /// The role that declares it.
     pub role: String,
@@ -470,7 +470,7 @@ pub struct SecretSpec {
     pub span: Span,
 }
 
-/// A value as it is written, nothing rendered and nothing decrypted.
+/// Returns a value as written, neither rendered nor decrypted.
 pub(crate) fn raw(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
@@ -478,7 +478,7 @@ pub(crate) fn raw(node: &Node) -> Value {
         Yaml::Int(number) => json!(number),
         Yaml::Float(number) => json!(number),
         Yaml::Str(text) => json!(text),
-        // As Ansible prints them.
+        // As Ansible prints encrypted values.
         Yaml::Vaulted(Vaulted::Encrypted(text)) => json!({ yaml::VAULT_KEY: text.as_ref() }),
         Yaml::Vaulted(Vaulted::Decrypted(_)) => json!(Vaulted::HIDDEN),
         Yaml::Seq(items) => items.iter().map(raw).collect(),

@@ -1,4 +1,4 @@
-//! Secrets from outside: where `autobot_secrets` and the roles say that values come from, and what Ansible Vault encrypted.
+//! Secrets from outside the node: the sources in `autobot_secrets` and in roles, and values encrypted with Ansible Vault.
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -16,12 +16,12 @@ use super::{
     shell,
 };
 
-/// The variable that says for a host which secrets come from where.
+/// The variable that maps the secrets of a host to their sources.
 pub(super) const VARIABLE: &str = "autobot_secrets";
 
 const KEYS: &[&str] = &["env", "file", "command", "value"];
 
-/// The encrypted values that hosts need, and what each is called.
+/// The encrypted values that hosts need, and the name of each.
 #[derive(Debug, Default)]
 pub(super) struct Vaults {
     names: Vec<(Span, String)>,
@@ -29,11 +29,11 @@ pub(super) struct Vaults {
 }
 
 impl Vaults {
-    /// The secret that an encrypted value is for a host.
+    /// Returns the secret for an encrypted value on a host.
     pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretRef {
         let known = self.names.iter().find(|(known, _)| known == span).map(|(_, name)| name.clone());
         let name = known.unwrap_or_else(|| {
-            // No secret of a role can have such a name.
+            // No secret of a role can have such a name, because of the space.
             let name = |count| match (variable.unwrap_or("value"), count) {
                 (variable, 1) => format!("{variable} (vault)"),
                 (variable, count) => format!("{variable} (vault {count})"),
@@ -48,14 +48,14 @@ impl Vaults {
         secret
     }
 
-    /// Those of one host.
+    /// Returns the values that one host needs.
     pub(super) fn for_host(&self, host: &str) -> Vec<(SecretRef, ExternalValue)> {
         let own = self.values.iter().filter(|(secret, _)| secret.host == host);
         own.map(|(secret, outside)| (secret.clone(), outside.clone())).collect()
     }
 }
 
-/// What `autobot_secrets` says for a host, by the names of secrets.
+/// Reads `autobot_secrets` of a host: the source of each secret, by name.
 pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> IndexMap<String, ExternalValue> {
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Tokens);
@@ -96,7 +96,8 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
             }
         }
         Ok(Some(other)) => {
-            let title = format!("`{VARIABLE}` must be a map by the names of secrets, this is {}", kind_of(&other));
+            let title =
+                format!("`{VARIABLE}` must be a map from the names of secrets to their sources, but this is {}", kind_of(&other));
             let diagnostic = Diagnostic { span: at(None), ..Diagnostic::error(title) };
             scope.fail(diagnostic.help(format!("`{VARIABLE}: {{REDIS_PASSWORD: {{env: REDIS_PASSWORD}}}}`")));
         }
@@ -105,9 +106,9 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
     found
 }
 
-/// The secrets of all roles of the project, those of this run or not.
+/// Returns the names of the secrets of all roles of the project, in this run or not.
 fn secret_names(project: &Project) -> Vec<String> {
-    // What is wrong with roles of other runs is their business.
+    // Errors in roles that are not part of this run do not concern it.
     let mut ignored = Diagnostics::default();
     let mut names: Vec<String> = Vec::new();
     for role in names_in(&project.path.join("roles")) {
@@ -124,7 +125,7 @@ fn secret_names(project: &Project) -> Vec<String> {
     names
 }
 
-/// Renders the sources of secrets. The shell line of a `command` is shell text wherever it stands in them.
+/// Renders the sources of secrets. A `command` that is a line is rendered as shell text, at any depth.
 fn rendered(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
     let Some(entries) = node.as_map().filter(|_| !node.verbatim) else { return scope.render(node) };
     let mut values = serde_json::Map::new();
@@ -140,7 +141,7 @@ fn rendered(scope: &Scope<'_>, node: &Node) -> Result<Value, Failed> {
     failed.map_or(Ok(Value::Object(values)), Err)
 }
 
-/// What a role's `from` says of a secret.
+/// Reads the `from` of a secret in a role.
 pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<ExternalValue, Failed> {
     let before = scope.secrets.replace(Secrets::Tokens);
     let value = rendered(scope, node);
@@ -149,10 +150,10 @@ pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<Ex
     Ok(ExternalValue { source, span: node.span.clone() })
 }
 
-/// What Ansible calls the password for sudo. Of several that are set the last one counts, as there.
+/// Ansible's names for the password for sudo. If several are set, the last one wins, as in Ansible.
 const BECOME_PASSWORD: [&str; 3] = ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"];
 
-/// Where the password for sudo comes from on a host: what Ansible Vault encrypted, or a source as those of `autobot_secrets`.
+/// Returns the source of the password for sudo on a host: a value encrypted with Ansible Vault, or a source as in `autobot_secrets`.
 pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<ExternalValue> {
     let is_set = |name: &&&str| host.values.contains_key(**name) || project.extra.contains_key(**name);
     let name = BECOME_PASSWORD.iter().rev().find(is_set)?;
@@ -169,7 +170,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
         Ok(Some(Value::String(text))) if text.is_empty() => None,
         Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, span).ok(),
         Ok(Some(value)) => vaulted(&scope, &value).or_else(|| {
-            let title = format!("the password for sudo stands here in clear: `{name}`");
+            let title = format!("the password for sudo is in plain text here: `{name}`");
             let help = "encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`";
             scope.fail(Diagnostic { span: span.cloned(), ..Diagnostic::error(title).help(help) });
             None
@@ -179,7 +180,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
     found.zip(span.cloned()).map(|(source, span)| ExternalValue { source, span })
 }
 
-/// Where a secret comes from: one of [`KEYS`].
+/// Reads the source of a secret: one of [`KEYS`].
 fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, span: Option<&Span>) -> Result<Source, Failed> {
     let fail = |diagnostic: Diagnostic| {
         let span = diagnostic.span.clone().or_else(|| span.cloned());
@@ -187,8 +188,8 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
     };
     let example = "`env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`";
     let Value::Object(entries) = value else {
-        let title = format!("the source of the secret `{name}` must be a map, this is {}", kind_of(value));
-        let in_clear = value.is_string().then_some("a password in clear in the inventory is one that everybody reads; ");
+        let title = format!("the source of the secret `{name}` must be a map, but this is {}", kind_of(value));
+        let in_clear = value.is_string().then_some("the inventory must not hold passwords in plain text; ");
         return Err(fail(Diagnostic::error(title).help(format!("{}give {example}", in_clear.unwrap_or_default()))));
     };
     if let Some(key) = entries.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -210,7 +211,7 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
     let invalid = |title: String| Diagnostic { span: at.clone(), ..Diagnostic::error(title) };
     if key == "value" {
         return vaulted(scope, value).ok_or_else(|| {
-            let title = format!("the value of the secret `{name}` stands here in clear");
+            let title = format!("the value of the secret `{name}` is in plain text here");
             fail(invalid(title).help("encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`"))
         });
     }
@@ -223,13 +224,13 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
         Value::Number(number) => Some(number.to_string()),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let mistaken = |wanted: &str| fail(invalid(format!("`{key}` of the secret `{name}` must be {wanted}")));
+    let must_be = |wanted: &str| fail(invalid(format!("`{key}` of the secret `{name}` must be {wanted}")));
     match (key.as_str(), value) {
         ("env", value) => match text(value).filter(|name| !name.contains('=')) {
             Some(variable) => Ok(Source::Env(variable)),
-            None => Err(mistaken("the name of a variable of the environment")),
+            None => Err(must_be("the name of an environment variable")),
         },
-        ("file", value) => text(value).map(Source::File).ok_or_else(|| mistaken("a path on this machine")),
+        ("file", value) => text(value).map(Source::File).ok_or_else(|| must_be("a path on this machine")),
         (_, Value::Array(words)) => {
             if let Some(node) = node {
                 shell::refuse_code(scope, node.get(key).unwrap_or(node), words)?;
@@ -238,20 +239,20 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
             let words = words.filter(|words| !words.is_empty());
             words
                 .map(|words| Source::Command(Program::Words(words)))
-                .ok_or_else(|| mistaken("a program and its arguments, each a text"))
+                .ok_or_else(|| must_be("a program and its arguments, each as text"))
         }
-        // A line that is no literal of this map came out of a variable, with whatever was pasted into it there.
+        // A line that is not a literal of this map comes from a variable, in which values have been inserted without quoting.
         (_, Value::String(_)) if node.is_some_and(|node| node.get(key).is_none()) => {
-            let title = format!("the shell line of the secret `{name}` comes out of a variable");
-            Err(fail(invalid(title).help("write the line here, with values in it, or give a list of words")))
+            let title = format!("the shell line of the secret `{name}` comes from a variable");
+            Err(fail(invalid(title).help("write the line here, with variables only as its words, or give a list of words")))
         }
         (_, value) => text(value)
             .map(|line| Source::Command(Program::Shell(line)))
-            .ok_or_else(|| mistaken("a list of words, or a line for the shell")),
+            .ok_or_else(|| must_be("a list of words, or a line of shell")),
     }
 }
 
-/// The encrypted value that a text consists of, and nothing else.
+/// Returns the encrypted value if the text consists of nothing else.
 fn vaulted(scope: &Scope<'_>, value: &Value) -> Option<Source> {
     let sealed = Sealed::from(value.as_str()?);
     let parts = sealed.parts();

@@ -1,4 +1,4 @@
-//! Which ports of a host may be open though none of its roles declares them.
+//! The ports of a host that may be open although none of its roles declares them.
 
 use serde_json::Value;
 
@@ -15,24 +15,30 @@ use super::{
     select::Tags,
 };
 
-/// The variable that names them: ports and ranges of ports.
+/// The variable that lists them: ports and ranges of ports.
 pub(super) const ALLOWED: &str = "listening_allowed";
 
-/// What is known of a host's open ports beyond what its roles declare.
+/// The ports of a host that may be open besides those that its roles declare.
 #[derive(Debug, Clone, Default)]
 pub struct OpenPorts {
     /// The variable `listening_allowed`.
     pub allowed: Vec<PortRange>,
-    /// Why the roles of this run do not tell all that may listen.
+    /// Why the roles of this run do not declare all ports that may be open, if so.
     pub partial: Option<String>,
 }
 
-/// What `listening_allowed` says, and whether the run is about all of the host's roles.
-pub(super) fn of(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>, errors: &mut Diagnostics) -> OpenPorts {
+/// Reads `listening_allowed`, and finds out whether the run covers all of the host's roles.
+pub(super) fn open_ports(
+    project: &Project,
+    vars: &HostVars,
+    roles: &[String],
+    tags: &Tags<'_>,
+    errors: &mut Diagnostics,
+) -> OpenPorts {
     let scope = Scope::new(project, vars, None, None);
     let value = scope.variable(ALLOWED);
     errors.extend(scope.take_errors());
-    let allowed = value.ok().flatten().map(|value| ranges(value).map_err(|error| complain(project, vars, error, errors)));
+    let allowed = value.ok().flatten().map(|value| ranges(value).map_err(|error| report(project, vars, error, errors)));
     OpenPorts { allowed: allowed.and_then(Result::ok).unwrap_or_default(), partial: partial(project, vars, roles, tags) }
 }
 
@@ -45,7 +51,7 @@ fn ranges(value: Value) -> Result<Vec<PortRange>, ParamError> {
     Ok(decode::<OneOrMany<PortRange>>(value)?.0)
 }
 
-fn complain(project: &Project, vars: &HostVars, error: ParamError, errors: &mut Diagnostics) {
+fn report(project: &Project, vars: &HostVars, error: ParamError, errors: &mut Diagnostics) {
     let node = vars.values.get(ALLOWED);
     let mut span: Option<Span> = project.extra.get(ALLOWED).map(|extra| extra.span.clone());
     if let ParamError::Parameter { path, message } = error {
@@ -58,12 +64,12 @@ fn complain(project: &Project, vars: &HostVars, error: ParamError, errors: &mut 
 
 fn partial(project: &Project, vars: &HostVars, roles: &[String], tags: &Tags<'_>) -> Option<String> {
     if !tags.only.is_empty() || !tags.skip.is_empty() {
-        return Some("told only without --tags and --skip-tags: other roles may listen too".to_owned());
+        return Some("needs a run without --tags and --skip-tags: other roles may listen too".to_owned());
     }
-    // What is wrong with the variable is complained about where roles are selected.
+    // Errors in the variable are reported where roles are selected.
     match host::roles(project, vars, &mut Diagnostics::default()) {
         Some(given) if given.iter().all(|(name, _)| roles.contains(name)) => None,
-        Some(_) => Some("told only without --role: the host's other roles may listen too".to_owned()),
-        None => Some("the inventory gives this host no `autobot_roles`, so who may listen is not known".to_owned()),
+        Some(_) => Some("needs a run without --role: the host's other roles may listen too".to_owned()),
+        None => Some("the inventory sets no `autobot_roles` for this host, so the ports of its roles are not known".to_owned()),
     }
 }

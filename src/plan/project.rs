@@ -1,4 +1,4 @@
-//! What all hosts of a run share: roles, inventory, `-e`, and everything that is compiled once.
+//! What all hosts of a run share: the roles, the inventory, `-e`, and the templates, which are compiled once.
 
 use std::{
     collections::HashMap,
@@ -22,23 +22,23 @@ use crate::{
 
 use super::{extra::Extra, outside::Vaults};
 
-/// What a text of a role is.
+/// How a text of a role is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Form {
-    /// Text in which values stand.
+    /// Text that contains values.
     Text,
     /// A bare expression, as in `when`.
     Expression,
-    /// Shell text: values in it are words.
+    /// Shell text: each value becomes one word.
     Shell,
 }
 
 /// A compiled text.
 pub(super) type Compiled = Arc<Result<Template, Vec<Problem>>>;
-/// A compiled template file with the sources of itself and what it includes.
+/// A compiled template file with its source and the sources of the files that it includes.
 pub(super) type CompiledFile = Arc<Result<(Template, Vec<Arc<SourceFile>>), Diagnostics>>;
 
-/// So many differences of a template of Jinja are shown.
+/// How many differences of a Jinja template are shown at most.
 const MOST_DIFFERENCES: usize = 6;
 
 /// Roles, inventory and `-e` of one run.
@@ -70,17 +70,17 @@ impl Project {
         }
     }
 
-    /// The secret that an encrypted value is for a host. From now on the host needs it.
+    /// Returns the secret for an encrypted value on a host, and records that the host needs it.
     pub(super) fn vaulted(&self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretRef {
         self.vaults.lock().unwrap_or_else(PoisonError::into_inner).needed(host, variable, span, value)
     }
 
-    /// The encrypted values that a host needs.
+    /// Returns the encrypted values that a host needs.
     pub(super) fn vaulted_of(&self, host: &str) -> Vec<(SecretRef, ExternalValue)> {
         self.vaults.lock().unwrap_or_else(PoisonError::into_inner).for_host(host)
     }
 
-    /// A text of this form; compiled once.
+    /// Returns the compiled text; each text is compiled once per form.
     pub(super) fn text(&self, text: &str, form: Form) -> Compiled {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let compile = || {
@@ -93,7 +93,7 @@ impl Project {
         Arc::clone(texts.entry((form, text.to_owned())).or_insert_with(compile))
     }
 
-    /// A role and the roles that it requires, itself first; each once.
+    /// Returns a role and the roles that it requires, itself first, each once.
     pub(super) fn with_required<'a>(&'a self, role: &'a Role) -> Vec<&'a Role> {
         let mut all = vec![role];
         let mut next = 0;
@@ -110,7 +110,7 @@ impl Project {
         all
     }
 
-    /// The template `templates/<role>/<name>`; compiled once. The place is the task's, for a file that is missing.
+    /// Returns the template `templates/<role>/<name>`, which is compiled once. `span` is in the task, for the error if the file is missing.
     pub(super) fn file(&self, role: &str, name: &str, span: &Span) -> CompiledFile {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (role.to_owned(), name.to_owned());
@@ -133,7 +133,7 @@ impl Project {
         {
             Ok(file) => Some(sources.entry(included.to_owned()).or_insert(file).text.clone()),
             Err(diagnostic) => {
-                // A file that is merely missing is reported where it is included.
+                // A missing file is reported where it is included.
                 if !diagnostic.title.starts_with("no template") {
                     unreadable.push(diagnostic);
                 }
@@ -162,7 +162,7 @@ impl Project {
         }
     }
 
-    /// Refuses a template of Jinja, and says what of it means something else here.
+    /// Refuses a Jinja template, and lists what has another meaning in Tera.
     pub(super) fn no_jinja(&self, role: &str, name: &str, span: &Span) -> Result<(), Diagnostic> {
         if !is_jinja_file(name) {
             return Ok(());
@@ -173,14 +173,14 @@ impl Project {
         let found = differences(&file.text, &is_flag);
         let stem = name.trim_end_matches(".j2");
         let mut help = format!("save it as `{stem}.tera`");
-        help.push_str(if found.is_empty() { "; nothing in it is spelled otherwise in Tera" } else { ", with these changes:" });
+        help.push_str(if found.is_empty() { "; nothing in it needs to change" } else { ", with these changes:" });
         for difference in found.iter().take(MOST_DIFFERENCES) {
             let _ = write!(help, "\nline {}: {}", difference.line, difference.text);
         }
         if found.len() > MOST_DIFFERENCES {
             let _ = write!(help, "\nand {} more", found.len() - MOST_DIFFERENCES);
         }
-        Err(Diagnostic::error(format!("`{name}` is a template of Jinja, and templates here are Tera"))
+        Err(Diagnostic::error(format!("`{name}` is a Jinja template, but templates are written in Tera here"))
             .at(span.clone())
             .help(help))
     }
@@ -189,8 +189,8 @@ impl Project {
         let shown = self.existing(folder, name, what, span)?;
         let file = source::read(&self.path.join(&shown), &shown)?;
         if vault::is_encrypted(&file.text) {
-            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault: a {what} is read as it is"));
-            return Err(errors.at(span.clone()).help("encrypt the secret values in a file of variables, and use those"));
+            let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a {what} is never decrypted"));
+            return Err(errors.at(span.clone()).help("encrypt the secret values in a variables file, and use those variables"));
         }
         match reserved(&file) {
             Some(span) => Err(Diagnostic::error("a character that is reserved for secrets").at(span)),
@@ -198,7 +198,7 @@ impl Project {
         }
     }
 
-    /// The path of a file below a folder of the project, relative to the project.
+    /// Returns the path of an existing file below a folder of the project, relative to the project.
     pub(super) fn existing(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<String, Diagnostic> {
         let invalid = |title: String| Diagnostic::error(title).at(span.clone());
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
@@ -212,13 +212,13 @@ impl Project {
         let diagnostic = invalid(format!("no {what} `{shown}`"));
         Err(match did_you_mean(name, there.iter().map(String::as_str)) {
             Some(name) => diagnostic.suggest(Some(name)),
-            None if there.is_empty() => diagnostic.help(format!("nothing is in `{folder}/`")),
+            None if there.is_empty() => diagnostic.help(format!("`{folder}/` is empty or does not exist")),
             None => diagnostic.help(format!("`{folder}/` has: {}", there.join(", "))),
         })
     }
 }
 
-/// The names in a directory, sorted; none when it cannot be read.
+/// Returns the sorted names in a directory; none if it cannot be read.
 pub(super) fn names_in(directory: &std::path::Path) -> Vec<String> {
     let entries =
         std::fs::read_dir(directory).map(|entries| entries.filter_map(Result::ok).collect::<Vec<_>>()).unwrap_or_default();
@@ -227,7 +227,7 @@ pub(super) fn names_in(directory: &std::path::Path) -> Vec<String> {
     names
 }
 
-/// A problem of a template as a complaint.
+/// Turns a problem of a template into a diagnostic.
 pub(super) fn into_diagnostic(problem: Problem, span: Span) -> Diagnostic {
     let diagnostic = Diagnostic::error(problem.message).at(span);
     match problem.help {

@@ -1,4 +1,4 @@
-//! Secrets are passed on as they are, where they may be, or refused.
+//! Secrets may be passed on unchanged where they are allowed; any other use is refused.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::{
 
 use super::scope::{Failed, Scope, Secrets, any_text};
 
-/// Renders parameters and keeps secrets where they belong: in `allowed` parameters, passed on as they are.
+/// Renders parameters, and refuses secrets anywhere except in `allowed` parameters and passed on unchanged.
 pub(super) fn render_enforcing_secret_policy(
     scope: &Scope<'_>,
     node: &Node,
@@ -33,7 +33,7 @@ pub(super) fn render_enforcing_secret_policy(
     Ok(values)
 }
 
-/// Refuses whatever a secret's value decided or changed: rendered with other tokens the result must be the same but for the tokens.
+/// Refuses a result that depends on the value of a secret: rendered with other tokens, it must be the same except for the tokens.
 fn only_passed_on(
     scope: &Scope<'_>,
     node: &Node,
@@ -59,9 +59,11 @@ fn only_passed_on(
 }
 
 pub(super) fn secret_not_passed_unchanged(span: Span) -> Diagnostic {
-    Diagnostic::error("a secret can only be written out: nothing may be made of its value, and nothing may depend on it")
-        .at(span)
-        .help("`urlencode` is the only filter for secrets: their values are put in on the node")
+    Diagnostic::error(
+        "a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it",
+    )
+    .at(span)
+    .help("`urlencode` is the only filter for secrets: their values are inserted on the node")
 }
 
 pub(super) fn with_real_tokens(scope: &Scope<'_>, value: Value) -> Value {

@@ -1,4 +1,4 @@
-//! Which roles a host gets, in which order, and which of their tasks the tags leave.
+//! The order of a host's roles, and the selection of tasks by tags.
 
 use indexmap::IndexMap;
 
@@ -17,7 +17,7 @@ pub(super) struct Tags<'a> {
 }
 
 impl Tags<'_> {
-    /// Whether something with these tags is selected, as Ansible does it.
+    /// Whether an item with these tags is selected, by Ansible's rules.
     pub(super) fn select(&self, tags: &[Name]) -> bool {
         let has = |wanted: &str| tags.iter().any(|tag| tag.text == wanted);
         let matches = |wanted: &String| match wanted.as_str() {
@@ -29,7 +29,7 @@ impl Tags<'_> {
         let asked =
             if self.only.is_empty() { !has("never") } else { self.only.iter().any(matches) || has("always") && !has("never") };
         let skipped = self.skip.iter().any(|skip| match skip.as_str() {
-            // `--skip-tags all` leaves what is to run always.
+            // `--skip-tags all` still runs what is tagged `always`.
             "all" => !has("always"),
             "tagged" => !tags.is_empty(),
             "untagged" => tags.is_empty(),
@@ -38,7 +38,7 @@ impl Tags<'_> {
         asked && !skipped
     }
 
-    /// Tags that nothing in these roles has.
+    /// Reports tags that nothing in these roles has.
     pub(super) fn check(&self, roles: &[&Role], errors: &mut Diagnostics) {
         let tasks = roles.iter().flat_map(|role| role.tasks.iter().flat_map(|task| &task.tags));
         let health = roles.iter().flat_map(|role| role.health.iter().flat_map(|health| &health.tags));
@@ -47,30 +47,31 @@ impl Tags<'_> {
         known.dedup();
         for (option, tags) in [("--tags", self.only), ("--skip-tags", self.skip)] {
             for tag in tags.iter().filter(|tag| !SPECIAL.contains(&tag.as_str()) && !known.contains(&tag.as_str())) {
-                let diagnostic = Diagnostic::error(format!("nothing has the tag `{tag}`")).at(argument(option, tag));
+                let diagnostic =
+                    Diagnostic::error(format!("no task or health check has the tag `{tag}`")).at(argument(option, tag));
                 errors.push(match did_you_mean(tag, known.iter().copied()) {
                     Some(tag) => diagnostic.suggest(Some(tag)),
                     None if known.is_empty() => diagnostic,
-                    None => diagnostic.help(format!("tags here: {}", known.join(", "))),
+                    None => diagnostic.help(format!("known tags: {}", known.join(", "))),
                 });
             }
         }
     }
 }
 
-/// The place of an argument of the command line.
+/// Returns a span for an argument of the command line.
 pub(super) fn argument(option: &str, value: &str) -> Span {
     Span::new(&SourceFile::new(option, value), 0..value.len())
 }
 
-/// Roles in the order given, each after those that it requires; what is required comes along though nobody named it.
+/// Sorts roles so that each comes after those that it requires, otherwise in the given order. Required roles are added.
 pub(super) fn in_order(names: &[String], roles: &IndexMap<String, Role>) -> Vec<String> {
     fn visit(name: &str, roles: &IndexMap<String, Role>, seen: &mut Vec<String>, ordered: &mut Vec<String>) {
         if seen.iter().any(|known| known == name) {
             return;
         }
         seen.push(name.to_owned());
-        // One that could not be read has been complained about.
+        // A role that could not be read has been reported.
         let Some(role) = roles.get(name) else { return };
         for required in &role.requires {
             visit(&required.text, roles, seen, ordered);
@@ -84,7 +85,7 @@ pub(super) fn in_order(names: &[String], roles: &IndexMap<String, Role>) -> Vec<
     ordered
 }
 
-/// Roles that require each other in a circle; each circle once.
+/// Reports roles that require each other in a cycle, each cycle once.
 pub(super) fn circles(roles: &IndexMap<String, Role>, errors: &mut Diagnostics) {
     let mut found: Vec<Vec<&str>> = Vec::new();
     for role in roles.values() {

@@ -1,4 +1,4 @@
-//! Parameters that a shell reads, and words of which one may be a script.
+//! Parameters that a shell reads, and lists of words one of which may be a script.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::{
     scope::{Failed, Scope},
 };
 
-/// What the text of a parameter is.
+/// Returns how the text of a parameter is compiled.
 pub(super) fn form(kind: &Kind, parameter: &str) -> Form {
     if kind.is_expression(parameter) {
         Form::Expression
@@ -25,24 +25,24 @@ pub(super) fn form(kind: &Kind, parameter: &str) -> Form {
     }
 }
 
-/// Renders a parameter. Where it is a list of words none that a value stands in may be a script, as in `[sh, -c, "{{ x }}"]`.
+/// Renders a parameter. In a list of words, no word that contains a value may be a script, as in `[sh, -c, "{{ x }}"]`.
 pub(super) fn words(scope: &Scope<'_>, kind: &Kind, parameter: &str, node: &Node) -> Result<Value, Failed> {
     let rendered = scope.render(node)?;
     let (true, Some(rendered_words)) = (kind.is_argv(parameter), rendered.as_array()) else { return Ok(rendered) };
     refuse_code(scope, node, rendered_words).map(|()| rendered)
 }
 
-/// Refuses a list of words in which a value would run as code. `node` is the list as it is written.
+/// Refuses a list of words in which a value would run as code. `node` is the list as written.
 pub(super) fn refuse_code(scope: &Scope<'_>, node: &Node, rendered: &[Value]) -> Result<(), Failed> {
     let word = |(at, word): (usize, &Value)| {
-        // Words that come from one value are all its.
+        // If the whole list comes from one value, so does each word.
         let source = node.as_seq().and_then(|items| items.get(at));
         (word.as_str().unwrap_or_default().to_owned(), source.is_none_or(holds_value))
     };
     refuse(scope, node, &rendered.iter().enumerate().map(word).collect::<Vec<_>>())
 }
 
-/// As [`words`], told from the source alone.
+/// As [`words`], but checks the source alone.
 pub(super) fn check_words(scope: &Scope<'_>, kind: &Kind, parameter: &str, node: &Node) {
     if let (true, Some(items)) = (kind.is_argv(parameter), node.as_seq()) {
         let words: Vec<(String, bool)> =

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use super::*;
 
-/// A project of these files, with one host `db` in the group `database` that is given the role `app`.
+/// A project of these files, with one host `db` in the group `database` that has the role `app`.
 pub(super) struct Sample {
     dir: tempfile::TempDir,
     pub(super) request: Request,
@@ -55,24 +55,24 @@ impl Sample {
         load(&self.request)
     }
 
-    /// `file:line:col: title [help]`, sorted; empty when nothing is wrong.
-    pub(super) fn wrong(&self) -> String {
-        let Err(wrong) = self.load() else { return String::new() };
+    /// Returns the errors as `file:line:col: title [help]`, sorted; empty if there are none.
+    pub(super) fn errors(&self) -> String {
+        let Err(errors) = self.load() else { return String::new() };
         let line = |diagnostic: &Diagnostic| {
             let span = diagnostic.span.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
             let help = diagnostic.help.as_deref().map_or_else(String::new, |help| format!(" [{help}]"));
             format!("{span}: {}{help}", diagnostic.title)
         };
-        wrong.0.iter().map(line).collect::<Vec<_>>().join("\n")
+        errors.0.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// Every task of every host: `id: resource`.
+    /// Returns every task of every host as `id: resource`.
     pub(super) fn tasks(&self, world: &World) -> String {
-        let plan = self.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+        let plan = self.load().unwrap_or_else(|errors| panic!("{errors}"));
         let mut lines = Vec::new();
         for role in plan.hosts.iter().flat_map(|host| &host.roles) {
             for step in &role.steps {
-                for task in step.expand(world).unwrap_or_else(|wrong| panic!("{wrong}")) {
+                for task in step.expand(world).unwrap_or_else(|errors| panic!("{errors}")) {
                     let action = match task.action {
                         Action::Skip { reason } => format!("skipped, {reason}"),
                         Action::Do(resource) => format!("{resource:?}").replace('\\', ""),
@@ -84,7 +84,7 @@ impl Sample {
         lines.join("\n")
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn stand_in_tasks(&self) -> String {
         self.tasks(&World::stand_in())
     }
 }

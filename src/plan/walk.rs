@@ -1,4 +1,4 @@
-//! The one walk over what a host's roles declare. It expands each task, handler and health check with the world that it sees.
+//! The walk over what a host's roles declare. It expands each task, handler and health check with the world that it sees.
 //!
 //! What a task registers is visible to the later tasks of its role, and to the role's handlers and health checks. No other role sees it. The
 //! tasks and handlers of all roles come first, then the health checks of all roles.
@@ -10,7 +10,7 @@ use crate::source::Diagnostics;
 
 use super::{Handler, HandlerStep, HealthItem, HealthStep, RolePlan, Step, Task, World};
 
-/// What a walk is for. What cannot be expanded is passed on as an error: the visitor decides whether that is reported here or elsewhere.
+/// The purpose of a walk. An item that cannot be expanded is passed on as an error: the visitor decides whether to report it.
 pub trait Visitor {
     /// Why a walk ends early.
     type Stop;
@@ -31,13 +31,13 @@ pub trait Visitor {
     /// Visits a task and returns its result, which is kept if the task registers it.
     ///
     /// # Errors
-    /// When the walk is to end here.
+    /// The walk ends here.
     fn task(&mut self, step: &Step, world: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Self::Stop>;
 
     /// Visits a handler. All tasks of its role have been visited.
     ///
     /// # Errors
-    /// When the walk is to end here.
+    /// The walk ends here.
     fn handler(&mut self, step: &HandlerStep, expanded: Result<Handler, Diagnostics>) -> Result<(), Self::Stop>;
 
     /// The tasks and handlers of a role have been visited.
@@ -46,7 +46,7 @@ pub trait Visitor {
     /// Visits a health check; `None` is one whose conditions do not hold. The tasks and handlers of all roles have been visited.
     ///
     /// # Errors
-    /// When the walk is to end here.
+    /// The walk ends here.
     fn health(&mut self, step: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Self::Stop>;
 }
 
@@ -58,7 +58,7 @@ pub struct Worlds {
 }
 
 impl Worlds {
-    /// A host with these facts, of whose tasks no result is known.
+    /// A host with these facts, and no results of tasks yet.
     #[must_use]
     pub fn new(facts: Value) -> Self {
         Self { facts, by_role: IndexMap::new() }
@@ -70,17 +70,17 @@ impl Worlds {
         Self::new(World::stand_in().facts)
     }
 
-    /// The result of a task, as far as a walk has come to it.
+    /// Returns the result of a task, if a walk has reached it.
     #[must_use]
     pub fn result(&self, role: &str, name: &str) -> Option<&Value> {
         self.by_role.get(role)?.registers.get(name)
     }
 }
 
-/// Walks over roles in order. `worlds` holds afterwards what each role sees, however far the walk came.
+/// Walks over roles in order. Afterwards, `worlds` holds what each role sees, even if the walk ended early.
 ///
 /// # Errors
-/// What the visitor stopped at.
+/// The reason for which the visitor stopped the walk.
 pub fn walk<V: Visitor>(roles: &[RolePlan], worlds: &mut Worlds, visitor: &mut V) -> Result<(), V::Stop> {
     worlds.by_role.clear();
     for role in roles {

@@ -1,4 +1,4 @@
-//! What a node says about itself, and what stands in for it while nothing is connected.
+//! The facts and results of a node, and stand-ins for them while nothing is connected.
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -13,10 +13,10 @@ pub struct World {
 }
 
 impl World {
-    /// A Debian node, for checking a project before anything is contacted.
+    /// Returns a Debian node, for checking a project before any node is contacted.
     #[must_use]
     pub fn stand_in() -> Self {
-        // Exactly the names that `question::facts` answers with: a name that only stands in would fail on the node.
+        // Exactly the names that `question::facts` returns: a name that exists only here would fail on the node.
         let facts = json!({
             "memtotal_mb": 4096,
             "swaptotal_mb": 0,
@@ -38,7 +38,7 @@ impl World {
         Self { facts, registers: IndexMap::new() }
     }
 
-    /// What stands in for the result of a task.
+    /// Returns a stand-in for the result of a task.
     #[must_use]
     pub fn stand_in_result(reads: bool) -> Value {
         if reads {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_has_the_names_that_a_node_answers_with() {
+    fn stand_in_facts_have_the_names_of_real_facts() {
         let ran = Command::new("sh").arg("-c").arg(include_str!("../question/facts.sh")).output().unwrap();
         let output = Output { status: ran.status.code().unwrap(), stdout: ran.stdout };
         let facts = Facts::read(&[&()], &output).remove(0).unwrap();

@@ -1,4 +1,4 @@
-//! `block`: tasks that share conditions, tags, variables and more, which are handed down to each of them when a role is read.
+//! `block`: tasks that share conditions, tags, variables and more, which each of them inherits when a role is read.
 
 use crate::{
     resource::Kind,
@@ -16,31 +16,31 @@ const BLOCK_KEYS: &[&str] =
     &["name", "block", "when", "tags", "vars", "notify", "become", "become_user", "environment", "no_log"];
 
 /// Keywords that belong to one task.
-const OF_ONE_TASK: &[&str] = &["loop", "register", "retries", "delay", "timeout", "args"];
+const TASK_ONLY_KEYS: &[&str] = &["loop", "register", "retries", "delay", "timeout", "args"];
 
-/// The resources whose programs see the environment under Ansible, but not here.
+/// The resources whose programs get the `environment` in Ansible, but not here.
 const RUN_PROGRAMS: &[&str] = &["apt", "get_url", "deb822_repository"];
 
-/// What a task has from its role and from the blocks around it.
+/// What a task inherits from its role and from the blocks around it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inherited {
-    /// Tags: its own come last.
+    /// Tags; its own come last.
     pub(super) tags: Vec<Name>,
-    /// Conditions that must all hold, those of the outermost block first.
+    /// Conditions that must all hold; those of the outermost block come first.
     pub(super) when: Vec<Node>,
-    /// Variables: the innermost of a name comes first, and counts.
+    /// Variables; the innermost of a name comes first, and wins.
     pub(super) vars: Vec<(Key, Node)>,
-    /// Handlers that a change of the task calls.
+    /// Handlers that a change of the task notifies.
     pub(super) notify: Vec<Name>,
-    /// Whether its diff and outputs stay hidden.
+    /// Whether its diff and outputs are hidden.
     pub(super) no_log: bool,
-    /// Who runs it, and whether a block says so.
+    /// The user that runs it, and whether the task or a block sets it.
     become_user: Option<(Key, Node, Source)>,
     /// The environment of a command.
     environment: Option<(Key, Node, Source)>,
 }
 
-/// Who gives a keyword.
+/// Where a keyword is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Task,
@@ -48,12 +48,12 @@ enum Source {
 }
 
 impl Inherited {
-    /// What every task of a role has.
+    /// Starts with what every task of a role has.
     pub(super) fn new(tags: Vec<Name>) -> Self {
         Self { tags, ..Self::default() }
     }
 
-    /// Adds what a task or a block says itself.
+    /// Adds what a task or a block sets itself.
     pub(super) fn with(mut self, node: &Node, errors: &mut Diagnostics) -> Self {
         let source = if node.get("block").is_some() { Source::Block } else { Source::Task };
         if let Some(tags) = node.get("tags") {
@@ -78,7 +78,7 @@ impl Inherited {
         if let Some(flag) = node.get("no_log") {
             self.no_log = read::flag(flag, "`no_log`", errors);
         }
-        read::becomes(node.get("become"), errors);
+        read::check_become(node.get("become"), errors);
         if let Some((key, user)) = entry(node, "become_user") {
             self.become_user = Some((key.clone(), user.clone(), source));
         }
@@ -89,7 +89,7 @@ impl Inherited {
         self
     }
 
-    /// The environment of the blocks around, overlaid with this one.
+    /// Returns the environment of the surrounding blocks, overlaid with this one.
     fn merged(&self, inner: &Node, errors: &mut Diagnostics) -> Node {
         let Some((_, outer, _)) = &self.environment else { return inner.clone() };
         let (Some(outer), Some(entries)) = (outer.as_map(), inner.as_map()) else {
@@ -100,7 +100,7 @@ impl Inherited {
         Node { value: Yaml::Map(kept.chain(entries).cloned().collect()), ..inner.clone() }
     }
 
-    /// Gives a command its user and its environment. Other resources have neither.
+    /// Adds the user and the environment to the parameters of a command. Other resources have neither.
     pub(super) fn add_to(&self, parameters: &mut Node, kind: &'static Kind, span: &Span, errors: &mut Diagnostics) {
         let Yaml::Map(parameters) = &mut parameters.value else { return };
         if let Some((key, user, source)) = &self.become_user {
@@ -110,10 +110,10 @@ impl Inherited {
                 let diagnostic = Diagnostic::error(format!("`become_user` is for `command` only, not for `{}`", kind.name))
                     .at(key.span.clone());
                 errors.push(match source {
-                    Source::Task => diagnostic.help("it is done by root; `owner` and `group` say whose a file is"),
+                    Source::Task => diagnostic.help("the task runs as root; `owner` and `group` set the owner of a file"),
                     Source::Block => diagnostic
                         .also(span.clone(), "in the block")
-                        .help("put it on the commands; `owner` and `group` say whose a file is"),
+                        .help("put it on the commands; `owner` and `group` set the owner of a file"),
                 });
             }
         }
@@ -127,7 +127,7 @@ impl Inherited {
                     diagnostic = diagnostic.also(span.clone(), "in the block");
                 }
                 errors.push(diagnostic.help(match kind.name {
-                    "apt" => "leave it out: packages never ask, and apt's proxy stands in its configuration",
+                    "apt" => "leave it out: packages never ask questions, and apt reads its proxy from its own configuration",
                     "get_url" | "deb822_repository" => "leave it out: files are fetched through apt's proxy",
                     _ => "leave it out: it changes nothing",
                 }));
@@ -140,7 +140,7 @@ fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
     node.as_map()?.iter().find(|(key, _)| key.name == name)
 }
 
-/// Reads tasks, and those in blocks among them, however deep.
+/// Reads tasks, including those in nested blocks.
 pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnostics) -> Vec<TaskSource> {
     let mut found = Vec::new();
     for node in nodes {
@@ -155,11 +155,11 @@ pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnost
     found
 }
 
-/// What the tasks of a block share.
+/// Returns what the tasks of a block share.
 fn block(node: &Node, inherited: &Inherited, errors: &mut Diagnostics) -> Inherited {
     for (key, _) in node.as_map().unwrap_or_default() {
-        if OF_ONE_TASK.contains(&key.name.as_str()) {
-            let diagnostic = Diagnostic::error(format!("a block has no `{}`", key.name)).at(key.span.clone());
+        if TASK_ONLY_KEYS.contains(&key.name.as_str()) {
+            let diagnostic = Diagnostic::error(format!("a block cannot have `{}`", key.name)).at(key.span.clone());
             errors.push(diagnostic.help("put it on each task that needs it"));
         } else if !BLOCK_KEYS.contains(&key.name.as_str()) {
             errors.push(read::unknown_or_explained(key, "key of a block:", BLOCK_KEYS, TASK_KEYWORDS));

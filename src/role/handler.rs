@@ -1,4 +1,4 @@
-//! Handlers as they are written.
+//! The source of handlers.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ pub struct HandlerSource {
     pub name: Name,
     /// What it does.
     pub action: HandlerActionSource,
-    /// The command that tells when it is ready, and how long that may take.
+    /// The command that succeeds when it is ready, and the time limit.
     pub ready: Option<(Node, Duration)>,
-    /// The names that it had before: a node may still owe it a restart under one of them.
+    /// Its former names: it may still be pending on a node under one of them.
     pub was: Vec<Name>,
 }
 
@@ -35,7 +35,7 @@ pub enum HandlerActionSource {
 
 const HANDLER_KEYS: &[&str] = super::keywords::HANDLER_NAMES;
 
-/// What a key of a handler asks for, whichever of its names it has.
+/// Returns the action that a key of a handler names, under any of its names.
 fn action(key: &str) -> Option<&'static str> {
     match kinds::resolve(key)?.name {
         "systemd" | "systemd_service" => Some("systemd"),
@@ -67,7 +67,7 @@ pub(super) fn handler(node: &Node, errors: &mut Diagnostics) -> Option<HandlerSo
             errors.push(unknown(key));
         }
     }
-    read::becomes(node.get("become"), errors);
+    read::check_become(node.get("become"), errors);
     let Some(name) = node.get("name") else {
         errors.push(Diagnostic::error("a handler needs a `name`").at(node.span.clone()));
         return None;
@@ -76,11 +76,13 @@ pub(super) fn handler(node: &Node, errors: &mut Diagnostics) -> Option<HandlerSo
     let was = node.get("was").map(|was| read::names(was, "`was`", errors)).unwrap_or_default();
     let ready = node.get("ready").and_then(|ready| self::ready(ready, errors));
     let action = match actions.as_slice() {
-        [(_, unit, "systemd")] => restart(unit, errors)?,
-        [(_, command, _)] => HandlerActionSource::Command(only(command, "cmd", &["cmd"], "`command` of a handler", errors)?),
+        [(_, unit, "systemd")] => systemd_action(unit, errors)?,
+        [(_, command, _)] => {
+            HandlerActionSource::Command(text_or_entry(command, "cmd", &["cmd"], "`command` of a handler", errors)?)
+        }
         [] | [_, _, ..] => {
             errors.push(
-                Diagnostic::error("a handler does one thing")
+                Diagnostic::error("a handler needs exactly one action")
                     .at(name.span.clone())
                     .help("`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`"),
             );
@@ -94,12 +96,12 @@ const UNIT_KEYS: &[&str] = &["name", "service", "unit", "state", "daemon_reload"
 
 /// Reads `systemd` of a handler. `daemon_reload` beside a unit changes nothing: systemd reads the files of a unit that changed before it
 /// restarts or reloads it.
-fn restart(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource> {
+fn systemd_action(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource> {
     let entries = read::map(node, "`systemd`", errors);
     for (key, _) in entries.iter().filter(|(key, _)| !UNIT_KEYS.contains(&key.name.as_str())) {
         let diagnostic = read::unknown(key, "key of a handler's `systemd`:", &["name", "state", "daemon_reload"]);
         errors.push(match key.name.as_str() {
-            "enabled" | "masked" => diagnostic.help(format!("say `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
+            "enabled" | "masked" => diagnostic.help(format!("set `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
             _ => diagnostic,
         });
     }
@@ -122,7 +124,7 @@ fn restart(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource>
         Some(_) | None => {
             let diagnostic = read::expected(state, "the `state` of a handler", "`restarted` or `reloaded`");
             errors.push(match state.as_str() {
-                Some("started" | "stopped") => diagnostic.help("that is a state: say it in a task"),
+                Some("started" | "stopped") => diagnostic.help("that is a state: declare it in a task"),
                 Some(_) | None => diagnostic,
             });
             None
@@ -131,13 +133,13 @@ fn restart(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource>
 }
 
 fn ready(node: &Node, errors: &mut Diagnostics) -> Option<(Node, Duration)> {
-    let command = only(node, "command", &["command", "timeout"], "`ready`", errors)?;
+    let command = text_or_entry(node, "command", &["command", "timeout"], "`ready`", errors)?;
     let timeout = node.get("timeout").map_or(Duration::from_mins(1), |time| read::duration(time, "`timeout`", errors));
     Some((command, timeout))
 }
 
-/// Text given alone, or under the one key that is needed.
-fn only(node: &Node, key: &str, known: &[&str], what: &str, errors: &mut Diagnostics) -> Option<Node> {
+/// Reads a text that is given alone, or under the required key of a map.
+fn text_or_entry(node: &Node, key: &str, known: &[&str], what: &str, errors: &mut Diagnostics) -> Option<Node> {
     if matches!(node.value, Yaml::Str(_)) {
         return Some(node.clone());
     }

@@ -1,4 +1,4 @@
-//! Health checks as they are written.
+//! The source of health checks.
 
 use super::{
     ansible_words, kinds,
@@ -20,16 +20,16 @@ pub struct HealthSource {
     pub tags: Vec<Name>,
     /// Conditions that must all hold.
     pub when: Vec<Node>,
-    /// What is looked at.
+    /// What it examines.
     pub check: HealthCheckSource,
 }
 
-/// What a health check looks at.
+/// What a health check examines.
 #[derive(Debug)]
 pub enum HealthCheckSource {
     /// A resource: healthy when it is as declared.
     Read(&'static Kind, Span, Node),
-    /// Something to try: its kind and parameters.
+    /// An exercise: its kind and parameters.
     Exercise(&'static ExerciseKind, Span, Node),
 }
 
@@ -94,7 +94,7 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
             HealthCheckSource::Exercise(kind, key.span.clone(), value.clone())
         }
         (Some(_) | None, Some(_) | None) => {
-            let diagnostic = Diagnostic::error("a health check looks at one thing").at(name.span.clone());
+            let diagnostic = Diagnostic::error("a health check needs exactly one of `read` and `exercise`").at(name.span.clone());
             errors.push(diagnostic.help("`read: {resource: {…}}` or `exercise: {kind: {…}}`"));
             return None;
         }

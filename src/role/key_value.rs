@@ -1,4 +1,4 @@
-//! Parameters in Ansible's short form, `path=/srv mode=0755`, which are shown as the map that they mean.
+//! Parameters in Ansible's short form, `path=/srv mode=0755`, which are rewritten as a map for the help text.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use crate::resource::Kind;
 
 use super::read;
 
-/// Parameters that Ansible takes out of a command's line.
-const OF_A_COMMAND: &[&str] = &["creates", "removes", "chdir", "stdin", "executable", "warn"];
+/// Parameters that Ansible extracts from the line of a command.
+const COMMAND_PARAMETERS: &[&str] = &["creates", "removes", "chdir", "stdin", "executable", "warn"];
 
-/// The map that a text in the short form means; none when it is no such text.
+/// Rewrites a text in the short form as a map; `None` if it is not in the short form.
 pub(super) fn as_map(kind: &Kind, text: &str) -> Option<String> {
     let words = words(text);
     let pair = |word: &str| {
@@ -19,7 +19,7 @@ pub(super) fn as_map(kind: &Kind, text: &str) -> Option<String> {
     let (mut pairs, mut line) = (Vec::new(), Vec::new());
     for word in &words {
         match pair(word) {
-            Some((key, value)) if kind.free_form.is_empty() || OF_A_COMMAND.contains(&key.as_str()) => {
+            Some((key, value)) if kind.free_form.is_empty() || COMMAND_PARAMETERS.contains(&key.as_str()) => {
                 pairs.push((key, unquoted(&value)));
             }
             Some(_) | None => line.push(word.as_str()),
@@ -39,7 +39,7 @@ pub(super) fn as_map(kind: &Kind, text: &str) -> Option<String> {
     Some(format!("{}: {{{map}}}", kind.name))
 }
 
-/// The words of a line, their quotes kept. What stands in `{{ … }}` is one word with what it touches.
+/// Splits a line into words, and keeps their quotes. `{{ … }}` does not end a word.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), String::new());
     let (mut quote, mut braces) = (None, 0_usize);
@@ -70,7 +70,7 @@ fn unquoted(value: &str) -> String {
     inner.unwrap_or(value).to_owned()
 }
 
-/// A value as YAML takes it in a flow map.
+/// Writes a value for a flow map of YAML.
 fn written(key: &str, value: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_./-@".contains(letter);
     let number_matters = key.ends_with("mode");
@@ -86,7 +86,7 @@ mod tests {
     use crate::role::kind;
 
     #[test]
-    fn the_short_form_is_shown_as_the_map_that_it_means() {
+    fn the_short_form_is_rewritten_as_a_map() {
         let shown = |name: &str, text: &str| as_map(kind(name).unwrap(), text).unwrap_or_else(|| "no short form".to_owned());
         insta::assert_snapshot!([
             shown("file", "path=/tmp/a state=directory mode=0755"),

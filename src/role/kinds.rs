@@ -14,7 +14,7 @@ fn all() -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().chain(OTHERS).copied()
 }
 
-/// Ansible's modules that one of our resources is as well, with the parameters that it has.
+/// Ansible's other modules that one of our resources covers, with the parameters that it has.
 const OTHER_NAMES: &[(&str, &str)] = &[("shell", "command"), ("service", "systemd"), ("package", "apt")];
 
 /// The collections whose modules our resources are named after.
@@ -28,7 +28,7 @@ const COLLECTIONS: &[&str] = &[
     "community.postgresql",
 ];
 
-/// The kind that a word of a role file means: its name, Ansible's other name for it, or either behind a collection that is known.
+/// Resolves a word of a role file to a kind: its name, Ansible's other name for it, or either with a known collection.
 pub(crate) fn resolve(word: &str) -> Option<&'static Kind> {
     let name = match word.rsplit_once('.') {
         Some((collection, name)) if COLLECTIONS.contains(&collection) => name,
@@ -38,13 +38,13 @@ pub(crate) fn resolve(word: &str) -> Option<&'static Kind> {
     by_short_name(name)
 }
 
-/// The kind that has the name of a module, whatever collection the module is in.
+/// Finds the kind with the name of a module, whatever its collection.
 pub(crate) fn by_short_name(name: &str) -> Option<&'static Kind> {
     let own = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own);
     kind(own)
 }
 
-/// The kind of this name, for a health check: one that only looks, or any other.
+/// Finds the kind with this name for a health check: one that only reads, or any other.
 pub(crate) fn check(name: &str) -> Option<&'static Kind> {
     CHECKS.iter().copied().find(|kind| kind.name == name).or_else(|| resolve(name))
 }

@@ -1,4 +1,4 @@
-//! Roles as they are written: `roles/<name>/role.yml`, read strictly, every value with its place.
+//! The source of roles: `roles/<name>/role.yml`, read strictly, with a span for every value.
 
 pub(crate) mod ansible_words;
 mod block;
@@ -33,10 +33,10 @@ use crate::{
     source::{self, Diagnostic, Diagnostics, Key, Node, Span, did_you_mean, yaml},
 };
 
-/// Ansible's name for whether this is a check. Nothing here may depend on that, so it has no value, and cannot be given one.
+/// Ansible's variable for whether this is a check. Nothing may depend on that here, so it has no value and cannot be set.
 pub const CHECK_MODE: &str = "ansible_check_mode";
 
-/// Ansible's value for "this parameter is not given". Here it is nothing (`null`), which means the same.
+/// Ansible's value for "leave this parameter out". Here it is `null`, which has the same effect.
 pub const OMIT: &str = "omit";
 
 /// Names that no variable of a role can have.
@@ -60,9 +60,9 @@ pub struct Role {
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
-    /// The names that it had before: a node may still owe its handlers a restart under one of them.
+    /// Its former names: a handler may still be pending on a node under one of them.
     pub was: Vec<Name>,
-    /// Roles that come before it on a host that has both; their variables and secrets are in its scope.
+    /// Roles that are deployed before it; their variables and secrets are in its scope.
     pub requires: Vec<Name>,
     /// Its variables.
     pub defaults: IndexMap<String, Default>,
@@ -70,9 +70,9 @@ pub struct Role {
     pub secrets: IndexMap<String, SecretSource>,
     /// What it does, in order.
     pub tasks: Vec<TaskSource>,
-    /// What a change may call, in the order in which they run.
+    /// Its handlers, in the order in which they run.
     pub handlers: Vec<HandlerSource>,
-    /// How to know that all is well.
+    /// Its health checks.
     pub health: Vec<HealthSource>,
 }
 
@@ -85,7 +85,7 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
 }
 
 impl Role {
-    /// Reads `roles/<name>/role.yml` of a project. What is wrong is added to `invalid`; the role is what could be read.
+    /// Reads `roles/<name>/role.yml` of a project. Adds errors to `errors`, and returns what could be read.
     pub fn read(project: &Path, name: &str, errors: &mut Diagnostics) -> Option<Self> {
         let shown = format!("roles/{name}/role.yml");
         let file = errors.keep(source::read(&project.join(&shown), &shown))?;
@@ -95,7 +95,7 @@ impl Role {
         }
         let root = errors.keep(yaml::parse(&file))?;
         if let Some(items) = root.as_seq() {
-            errors.push(a_list(&root, items));
+            errors.push(unexpected_list(&root, items));
             return None;
         }
         let entries = read::map(&root, "a role", errors);
@@ -140,16 +140,16 @@ impl Role {
         Some(role)
     }
 
-    /// Names that come twice, and handlers that are not there.
+    /// Reports duplicate names, and handlers that do not exist.
     fn check_names(&self, root: &Node, complete: bool, errors: &mut Diagnostics) {
-        twice("task", self.tasks.iter().map(|task| &task.name), errors);
-        twice("handler", self.handlers.iter().map(|handler| &handler.name), errors);
-        twice("health check", self.health.iter().map(|health| &health.name), errors);
+        check_unique("task", self.tasks.iter().map(|task| &task.name), errors);
+        check_unique("handler", self.handlers.iter().map(|handler| &handler.name), errors);
+        check_unique("health check", self.health.iter().map(|health| &health.name), errors);
         self.check_marks(errors);
         let registers: Vec<&Name> = self.tasks.iter().filter_map(|task| task.register.as_ref()).collect();
         for register in &registers {
             if MAGIC.contains(&register.text.as_str()) || self.defaults.contains_key(&register.text) {
-                errors.push(Diagnostic::error(format!("`{}` is a variable already", register.text)).at(register.span.clone()));
+                errors.push(Diagnostic::error(format!("`{}` is already a variable", register.text)).at(register.span.clone()));
             }
         }
         let written = root.get("handlers").and_then(Node::as_seq).unwrap_or_default();
@@ -175,7 +175,7 @@ impl Role {
 }
 
 impl Role {
-    /// The file names of a handler's marks on a node: its own, then those of its former names.
+    /// Returns the file names of a handler's pending marks on a node: of its own name, then of its former names.
     #[must_use]
     pub fn marks(&self, handler: &HandlerSource) -> Vec<String> {
         fn texts(names: &[Name]) -> Vec<&str> {
@@ -184,61 +184,63 @@ impl Role {
         mark_names(&self.name, &texts(&self.was), &handler.name.text, &texts(&handler.was))
     }
 
-    /// Handlers that would share a mark on a node: what one of them is owed could not be told from what the other is.
+    /// Reports handlers that would share a pending mark on a node: it would not say which of them is pending.
     fn check_marks(&self, errors: &mut Diagnostics) {
         let mut known: IndexMap<String, (&HandlerSource, &Name)> = IndexMap::new();
         for handler in &self.handlers {
             for name in iter::once(&handler.name).chain(&handler.was) {
                 let mark = mark_name(&self.name, &name.text);
                 let Some((other, first)) = known.insert(mark, (handler, name)) else { continue };
-                // Two handlers of one name are reported as such.
+                // Two handlers with the same name are reported elsewhere.
                 if other.name.text == handler.name.text {
                     continue;
                 }
                 let title = if first.text == name.text {
                     format!("`{}` and `{}` both have the name `{}`", other.name.text, handler.name.text, name.text)
                 } else {
-                    format!("the handlers `{}` and `{}` would share one mark on the node", first.text, name.text)
+                    format!("the handlers `{}` and `{}` would share one pending mark on the node", first.text, name.text)
                 };
                 let diagnostic = Diagnostic::error(title).at(name.span.clone()).also(first.span.clone(), "the first");
                 errors.push(if first.text == name.text {
-                    diagnostic.help("a node that owes a handler something under a former name owes it to one handler only")
+                    diagnostic.help("a handler that is pending on a node under a former name must be exactly one of the role's")
                 } else {
-                    diagnostic.help("let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`")
+                    diagnostic.help(
+                        "their names must differ in letters, digits, `_` or `-`: in a mark, every other character becomes `-`",
+                    )
                 });
             }
         }
     }
 }
 
-/// What to say of a role file that is a list, as Ansible's files of plays and tasks are.
-fn a_list(root: &Node, items: &[Node]) -> Diagnostic {
+/// Returns the error for a role file that is a list, as Ansible's playbooks and task files are.
+fn unexpected_list(root: &Node, items: &[Node]) -> Diagnostic {
     let span = items.first().map_or_else(|| root.span.clone(), |item| item.span.clone());
     let has = |key: &str| items.iter().any(|item| item.get(key).is_some());
     if has("hosts") || has("import_playbook") || has("ansible.builtin.import_playbook") {
-        return Diagnostic::error("this is a list of plays, where a role is wanted").at(span).help(
+        return Diagnostic::error("this is a list of plays, but a role is expected").at(span).help(
             "put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; \
-             which hosts have the role stands in the inventory, in `autobot_roles`",
+             the inventory says in `autobot_roles` which hosts have the role",
         );
     }
-    Diagnostic::error("this is a list of tasks, where a role is wanted")
+    Diagnostic::error("this is a list of tasks, but a role is expected")
         .at(span)
         .help("put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`")
 }
 
-/// Where a file holds a character that stands for secrets.
+/// Returns the span of a reserved character, which marks secrets, in a file.
 pub(crate) fn reserved(file: &std::sync::Arc<source::SourceFile>) -> Option<Span> {
     let (at, letter) = file.text.char_indices().find(|(_, letter)| holds_token(letter.encode_utf8(&mut [0; 4])))?;
     Some(Span::new(file, at..at + letter.len_utf8()))
 }
 
-fn twice<'a>(what: &str, names: impl Iterator<Item = &'a Name>, errors: &mut Diagnostics) {
+fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a Name>, errors: &mut Diagnostics) {
     let mut seen: IndexMap<&str, &Span> = IndexMap::new();
     for name in names {
         match seen.get(name.text.as_str()) {
             Some(first) => {
                 let diagnostic =
-                    Diagnostic::error(format!("two of a role's names are `{}`: a {what} needs one of its own", name.text));
+                    Diagnostic::error(format!("two {what}s are named `{}`: names must be unique within a role", name.text));
                 errors.push(diagnostic.at(name.span.clone()).also((*first).clone(), "the first"));
             }
             None => {

@@ -1,20 +1,20 @@
-//! Small readers of nodes: each takes what fits and says what does not.
+//! Small readers of nodes: each returns a valid value, or reports an error.
 
 use std::time::Duration;
 
 use super::ansible_words::{self, Word};
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 
-/// A word of a role file and where it stands.
+/// A name in a role file, with its span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Name {
     /// The word.
     pub text: String,
-    /// Where it stands.
+    /// Its span in the source.
     pub span: Span,
 }
 
-/// The entries of a map; nothing at all counts as an empty one.
+/// Reads the entries of a map; `null` counts as an empty map.
 pub(super) fn map<'a>(node: &'a Node, what: &str, errors: &mut Diagnostics) -> &'a [(Key, Node)] {
     if node.value == crate::source::Yaml::Null {
         return &[];
@@ -25,7 +25,7 @@ pub(super) fn map<'a>(node: &'a Node, what: &str, errors: &mut Diagnostics) -> &
     })
 }
 
-/// The items of a list; nothing at all counts as an empty one.
+/// Reads the items of a list; `null` counts as an empty list.
 pub(super) fn list<'a>(node: &'a Node, what: &str, errors: &mut Diagnostics) -> &'a [Node] {
     if node.value == crate::source::Yaml::Null {
         return &[];
@@ -36,7 +36,7 @@ pub(super) fn list<'a>(node: &'a Node, what: &str, errors: &mut Diagnostics) -> 
     })
 }
 
-/// Text as it stands.
+/// Reads a non-empty text.
 pub(super) fn name(node: &Node, what: &str, errors: &mut Diagnostics) -> Option<Name> {
     match node.scalar_text() {
         Some(text) if !text.trim().is_empty() => Some(Name { text: text.into_owned(), span: node.span.clone() }),
@@ -47,7 +47,7 @@ pub(super) fn name(node: &Node, what: &str, errors: &mut Diagnostics) -> Option<
     }
 }
 
-/// One word or a list of them.
+/// Reads one name or a list of names.
 pub(super) fn names(node: &Node, what: &str, errors: &mut Diagnostics) -> Vec<Name> {
     match node.as_seq() {
         Some(items) => items.iter().filter_map(|item| name(item, what, errors)).collect(),
@@ -80,10 +80,10 @@ pub(super) fn duration(node: &Node, what: &str, errors: &mut Diagnostics) -> Dur
     })
 }
 
-/// The longest time that anybody may ask for: clocks can count so far, and it is a typo long before.
+/// The longest duration: clocks can represent it, and anything longer is a typo.
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
-/// A time from 0 to a week: seconds, or `10s`, `5m`, `1h`.
+/// Parses a duration from 0 to a week: seconds, or `10s`, `5m`, `1h`.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -100,21 +100,21 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (time <= WEEK).then_some(time)
 }
 
-/// A complaint about the kind of a value.
+/// Returns the error for a value of the wrong kind.
 pub(super) fn expected(node: &Node, what: &str, wanted: &str) -> Diagnostic {
     Diagnostic::error(format!("{what} must be {wanted}")).at(node.span.clone()).label(format!("this is {}", node.value.kind()))
 }
 
-/// A complaint about a key that nothing knows.
+/// Returns the error for an unknown key.
 pub(super) fn unknown(key: &Key, what: &str, known: &[&str]) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone());
     match did_you_mean(&key.name, known.iter().copied()) {
         Some(name) => diagnostic.suggest(Some(name)),
-        None => diagnostic.help(format!("known here: {}", known.join(", "))),
+        None => diagnostic.help(format!("known: {}", known.join(", "))),
     }
 }
 
-/// As [`unknown`], but a word that Ansible has is answered with what to write instead.
+/// As [`unknown`], but for a word of Ansible the help says what to write instead.
 pub(super) fn unknown_or_explained(key: &Key, what: &str, known: &[&str], words: &'static [Word]) -> Diagnostic {
     match ansible_words::find(words, &key.name) {
         Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone()).help(word.help()),
@@ -122,11 +122,11 @@ pub(super) fn unknown_or_explained(key: &Key, what: &str, known: &[&str], words:
     }
 }
 
-/// `become`, which must be true where it is given: every task is root's.
-pub(super) fn becomes(node: Option<&Node>, errors: &mut Diagnostics) {
+/// Checks `become`, which must be true if it is set: every task runs as root.
+pub(super) fn check_become(node: Option<&Node>, errors: &mut Diagnostics) {
     let Some(node) = node.filter(|node| node.as_bool() != Some(true)) else { return };
-    let diagnostic = Diagnostic::error("every task is run by root").at(node.span.clone());
-    errors.push(diagnostic.help("leave `become` out; `become_user: NAME` lets somebody else run a `command`"));
+    let diagnostic = Diagnostic::error("every task runs as root").at(node.span.clone());
+    errors.push(diagnostic.help("leave `become` out; `become_user: NAME` runs a `command` as another user"));
 }
 
 /// Whether a word can be the name of a variable.
@@ -141,14 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_seconds_or_have_a_unit() {
+    fn durations_are_seconds_or_have_a_unit() {
         let seconds = |text| parse_duration(text).map(|time| time.as_secs());
         assert_eq!(["5", "10s", "5m", "1h"].map(seconds), [5, 10, 300, 3600].map(Some));
         assert_eq!(["", "m", "-1", "+1", "1d", "1.5m", "1é", "99999999999999999999"].map(seconds), [None; 8]);
     }
 
     #[test]
-    fn times_are_a_week_at_most() {
+    fn durations_are_at_most_a_week() {
         let hours = |text| parse_duration(text).map(|time| time.as_secs() / 3600);
         assert_eq!(
             ["168h", "169h", "604801", "18446744073709551615s", "18446744073709551615h"].map(hours),

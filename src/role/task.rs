@@ -1,4 +1,4 @@
-//! A task as it is written.
+//! The source of tasks.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
 pub struct TaskSource {
     /// Its name, which may be a template.
     pub name: Name,
-    /// What kind of resource it asks for.
+    /// The kind of its resource.
     pub kind: &'static Kind,
     /// The word that names the resource.
     pub span: Span,
@@ -27,33 +27,33 @@ pub struct TaskSource {
     pub parameters: Node,
     /// Conditions that must all hold.
     pub when: Vec<Node>,
-    /// What it is done for each of.
+    /// The list of its `loop`.
     pub each: Option<Node>,
     /// Variables of this task.
     pub vars: Vec<(Key, Node)>,
-    /// Handlers that a change calls.
+    /// Handlers that a change notifies.
     pub notify: Vec<Name>,
     /// Its own tags and the role's.
     pub tags: Vec<Name>,
-    /// Whether its diff and outputs stay hidden.
+    /// Whether its diff and outputs are hidden.
     pub no_log: bool,
-    /// How often it is tried again.
+    /// How often it is retried.
     pub retries: u32,
-    /// How long to wait between tries.
+    /// How long to wait between attempts.
     pub delay: Duration,
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// The name of its result.
     pub register: Option<Name>,
-    /// Whether it only reads: the result then has its output too.
+    /// Whether it only reads: its result then includes its output.
     pub reads: bool,
-    /// Whether all its parameters are known: what is wrong already need not be said twice.
+    /// Whether all its parameters are known; if not, errors have been reported already.
     pub sound: bool,
 }
 
 const KEYWORDS: &[&str] = super::keywords::TASK_NAMES;
 
-/// Words of Ansible that stand where a resource would.
+/// Words of Ansible that replace a resource.
 const IN_PLACE_OF_A_RESOURCE: &[&str] = &["action", "local_action", "rescue", "always", "hosts", "roles"];
 
 /// Reads one task; `inherited` comes from the role and from the blocks around it.
@@ -121,7 +121,7 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
         }
     }
     let explained = |name: &str| ansible_words::find(TASK_KEYWORDS, name).is_some();
-    // Without a resource one of the unknown words must have been meant for it: a module of Ansible, or the one that looks most like a resource.
+    // Without a resource, one of the unknown words must be meant as one: a module of Ansible, or the word that looks most like a resource.
     let meant = found.is_empty().then(|| {
         let position = |is: &dyn Fn(&str) -> bool| unknown.iter().position(|(key, _)| !explained(&key.name) && is(&key.name));
         position(&|name| ansible_words::module(name).is_some() || kinds::by_short_name(short(name)).is_some())
@@ -141,7 +141,7 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
         errors.push(Diagnostic::error("a task needs a resource, such as `template` or `command`").at(first_line(node, entries)));
     }
     if let [(first, ..), (second, ..), ..] = found.as_slice() {
-        let title = format!("a task has one resource, this one has `{}` and `{}`", first.name, second.name);
+        let title = format!("a task has one resource, but this one has `{}` and `{}`", first.name, second.name);
         errors.push(Diagnostic::error(title).at(second.span.clone()).also(first.span.clone(), "the other"));
         return None;
     }
@@ -149,22 +149,20 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
     Some((key, kind, Box::new(move |errors| parameters(value, kind, errors))))
 }
 
-/// What to say of a word that names no resource.
+/// Returns the error for a word that names no resource.
 fn unknown_resource(key: &Key) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.span.clone());
     if let Some(help) = ansible_words::module(&key.name) {
         return diagnostic.help(help);
     }
     if let (Some((collection, name)), Some(kind)) = (key.name.rsplit_once('.'), kinds::by_short_name(short(&key.name))) {
-        return diagnostic.help(format!(
-            "the collection `{collection}` is not known here; if its `{name}` is what is built in, write `{}`",
-            kind.name
-        ));
+        return diagnostic
+            .help(format!("the collection `{collection}` is unknown; if you mean the built-in `{name}`, write `{}`", kind.name));
     }
     match did_you_mean(short(&key.name), kinds::names()) {
         Some(name) => diagnostic.suggest(Some(name)),
         None => diagnostic.help(format!(
-            "a module that is not built in is a `command` with a guard; built in are: {}",
+            "for a module that is not built in, write a `command` with a guard; built in are: {}",
             kinds::names().collect::<Vec<_>>().join(", ")
         )),
     }
@@ -177,18 +175,18 @@ fn first_line(node: &Node, entries: &[(Key, Node)]) -> Span {
         .unwrap_or_else(|| node.span.clone())
 }
 
-/// `ansible.builtin.template` is `template`.
+/// Shortens `ansible.builtin.template` to `template`.
 fn short(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// The parameters as a map: what is given alone becomes the free-form parameter.
+/// Returns the parameters as a map; a lone value becomes the free-form parameter.
 pub(super) fn parameters(value: &Node, kind: &'static Kind, errors: &mut Diagnostics) -> Option<Node> {
     match &value.value {
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
         Yaml::Str(text) if let Some(meant) = key_value::as_map(kind, text) => {
-            let diagnostic = Diagnostic::error(format!("the parameters of `{}` are a map", kind.name)).at(value.span.clone());
+            let diagnostic = Diagnostic::error(format!("the parameters of `{}` must be a map", kind.name)).at(value.span.clone());
             errors.push(diagnostic.help(format!("write `{meant}`")));
             None
         }
@@ -205,7 +203,7 @@ pub(super) fn parameters(value: &Node, kind: &'static Kind, errors: &mut Diagnos
     }
 }
 
-/// Adds the parameters that a task has under `args`, as free-form commands of Ansible do.
+/// Adds the parameters under `args`, which Ansible has for free-form commands.
 fn with_arguments(mut parameters: Node, arguments: Option<&Node>, errors: &mut Diagnostics) -> Node {
     let Some(arguments) = arguments else { return parameters };
     let given = read::map(arguments, "`args`", errors);
@@ -223,9 +221,9 @@ fn with_arguments(mut parameters: Node, arguments: Option<&Node>, errors: &mut D
     parameters
 }
 
-/// What can be said about parameters without rendering them, and whether all of them are known and enough.
+/// Checks parameters as far as possible without rendering them. Returns whether all are known and none is missing.
 ///
-/// A mode without quotes goes on as what was meant, so that the rest is checked.
+/// A mode without quotes is replaced with the intended one, so that the other parameters are checked too.
 pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, errors: &mut Diagnostics) -> bool {
     let span = parameters.span.clone();
     let Yaml::Map(entries) = &mut parameters.value else { return true };
@@ -251,7 +249,7 @@ pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, error
     sound
 }
 
-/// YAML reads `0644` as octal in one version and as decimal in the other: only quotes say what is meant.
+/// YAML reads `0644` as octal in one version and as decimal in the other: only quotes are unambiguous.
 pub(super) fn check_mode(value: &Node, errors: &mut Diagnostics) -> Option<String> {
     let spelling = value.spelling();
     let plain = value.quoting == crate::source::node::Quoting::Plain;

@@ -1,4 +1,4 @@
-//! Kinds of resources for tests of the language: they show what they were given.
+//! Kinds of resources for tests of the language: they show their parameters.
 
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ parameters! {
 
 fn sheet(parameters: Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let sheet: Sheet = decode(parameters)?;
-    let content = files.template(&sheet.src).map_err(|wrong| ParamError::File(Box::new(wrong)))?;
+    let content = files.template(&sheet.src).map_err(|error| ParamError::File(Box::new(error)))?;
     Ok(Box::new(Toy(content.shown())))
 }
 

@@ -8,10 +8,10 @@ use crate::{
     template::is_template,
 };
 
-/// What values a variable takes.
+/// The type of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VarType {
-    /// Anything: the type of a default that is a lone expression or nothing.
+    /// Anything: the type of a default that is a lone expression or `null`.
     Any,
     /// Text. Numbers count as text.
     String,
@@ -25,7 +25,7 @@ pub enum VarType {
     Port,
     /// An absolute path on the node.
     Path,
-    /// So much memory, as Redis writes it: bytes, or a number with `k`, `kb`, `m`, `mb`, `g` or `gb`.
+    /// An amount of memory, as Redis writes it: bytes, or a number with `k`, `kb`, `m`, `mb`, `g` or `gb`.
     Size,
     /// The name of a host of the inventory, or of a group that has exactly one host, which stands for that host. Empty: no host.
     Host,
@@ -36,13 +36,13 @@ pub enum VarType {
 }
 
 impl VarType {
-    /// The words for types in a role file.
+    /// The names of types in a role file.
     pub const NAMES: &'static [&'static str] =
         &["string", "int", "float", "bool", "port", "path", "size", "host", "list", "dict"];
 
-    /// The type of this name.
+    /// Returns the type with this name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "string" => Self::String,
             "int" => Self::Int,
@@ -58,9 +58,9 @@ impl VarType {
         })
     }
 
-    /// Its word in a role file; nothing for what takes anything.
+    /// Its name in a role file; empty for [`VarType::Any`].
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Any => "",
             Self::String => "string",
@@ -76,9 +76,9 @@ impl VarType {
         }
     }
 
-    /// The type that a bare default shows.
+    /// Infers the type from a default without a `type`.
     #[must_use]
-    pub fn of(node: &Node) -> Self {
+    pub fn of_default(node: &Node) -> Self {
         if node.as_bool().is_some() {
             return Self::Bool;
         }
@@ -110,10 +110,10 @@ impl VarType {
         }
     }
 
-    /// The value as this type. Text is read as a number or boolean where one is wanted, because `-e` and INI know text only.
+    /// Converts a value to this type. Text is read as a number or boolean where one is expected, because `-e` and INI files have only text.
     ///
     /// # Errors
-    /// What is wanted, and what was given by its kind; the value itself may be a password and is left out.
+    /// The expected type and the kind of the value. The value itself may be a password and is left out.
     pub fn fit(self, value: Value) -> Result<Value, String> {
         let fitting = match (self, &value) {
             (Self::Any, _)
@@ -146,14 +146,14 @@ impl VarType {
     }
 }
 
-/// Which values of its type a variable takes.
+/// The limits of a variable's values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Only these texts; any where there are none.
+    /// The allowed texts; any if empty.
     pub one_of: Vec<String>,
-    /// The least number.
+    /// The smallest allowed number.
     pub min: Option<i64>,
-    /// The greatest number.
+    /// The largest allowed number.
     pub max: Option<i64>,
 }
 
@@ -161,7 +161,7 @@ impl Limits {
     /// Checks a value that has its type.
     ///
     /// # Errors
-    /// What is wanted. The value itself may be a password and is left out.
+    /// What is expected. The value itself may be a password and is left out.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         let number = value.as_f64();
         #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
@@ -173,19 +173,19 @@ impl Limits {
         if outside || unknown { Err(self.wanted()) } else { Ok(()) }
     }
 
-    /// What is wanted, for an error.
+    /// Describes the expected values, for an error.
     pub(super) fn wanted(&self) -> String {
         let what = match (self.one_of.as_slice(), self.min, self.max) {
             ([], Some(_), Some(_)) => "a number",
             ([], _, _) => "a number of",
             (_, _, _) => "one of",
         };
-        format!("expected {what} {}", self.words().unwrap_or_default())
+        format!("expected {what} {}", self.describe().unwrap_or_default())
     }
 
-    /// The allowed values, for the reader; none where all are.
+    /// Describes the allowed values; `None` if all are allowed.
     #[must_use]
-    pub fn words(&self) -> Option<String> {
+    pub fn describe(&self) -> Option<String> {
         match (self.one_of.as_slice(), self.min, self.max) {
             ([], None, None) => None,
             ([], Some(min), None) => Some(format!("at least {min}")),
@@ -213,7 +213,7 @@ fn is_size(text: &str) -> bool {
     is_number && digits.parse::<u64>().is_ok_and(|number| number.checked_mul(unit).is_some())
 }
 
-/// The boolean that a word stands for.
+/// Parses a boolean.
 #[must_use]
 pub fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -223,7 +223,7 @@ pub fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// What a value is, with its article.
+/// Names the kind of a value, with its article.
 #[must_use]
 pub fn kind_of(value: &Value) -> &'static str {
     match value {
@@ -242,7 +242,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn values_fit_their_types_or_say_what_is_wanted() {
+    fn values_must_fit_their_types() {
         assert_eq!(VarType::Port.fit(json!("6379")), Ok(json!(6379)));
         assert_eq!(VarType::Bool.fit(json!("no")), Ok(json!(false)));
         assert_eq!(VarType::String.fit(json!(7)), Ok(json!("7")));

@@ -1,4 +1,4 @@
-//! Variables and secrets as a role declares them.
+//! The declarations of variables and secrets in a role.
 
 use serde_json::Value;
 
@@ -8,23 +8,23 @@ use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, did_you_mean};
 /// A variable of a role.
 #[derive(Debug)]
 pub struct Default {
-    /// What it takes.
+    /// Its type.
     pub kind: VarType,
-    /// Which values of that type.
+    /// The limits of its values.
     pub limits: Limits,
-    /// Its value unless set; none when it must be set.
+    /// Its value unless it is set; `None` if it must be set.
     pub value: Option<Node>,
     /// What it is for.
     pub help: Option<String>,
-    /// Where its name stands.
+    /// The span of its name.
     pub span: Span,
 }
 
 impl Default {
-    /// The value as this variable takes it.
+    /// Converts a value to the type of this variable, and checks its limits.
     ///
     /// # Errors
-    /// What is wanted.
+    /// What is expected.
     pub fn fit(&self, value: Value) -> Result<Value, String> {
         let value = self.kind.fit(value).map_err(|errors| match self.limits.one_of.as_slice() {
             [] => errors,
@@ -33,10 +33,10 @@ impl Default {
         self.limits.check(&value).map(|()| value)
     }
 
-    /// The type and its limits, for the reader; empty for anything.
+    /// Describes the type and its limits; empty if any value is allowed.
     #[must_use]
     pub fn takes(&self) -> String {
-        match (self.kind.word(), self.limits.words()) {
+        match (self.kind.as_str(), self.limits.describe()) {
             (word, None) => word.to_owned(),
             (_, Some(limits)) if !self.limits.one_of.is_empty() => format!("one of {limits}"),
             (word, Some(limits)) => format!("{word}, {limits}"),
@@ -47,17 +47,17 @@ impl Default {
 /// A secret of a role. Values may be templates over variables.
 #[derive(Debug)]
 pub struct SecretSource {
-    /// Where its name stands.
+    /// The span of its name.
     pub span: Span,
-    /// The host on which it lives; none for the host that has the role.
+    /// The host on which it lives; `None` for the host that has the role.
     pub host: Option<Node>,
     /// The file that holds it.
     pub file: Node,
     /// How many characters.
     pub length: Option<Node>,
-    /// Where its value comes from, when it is not made on the node.
+    /// Where its value comes from, if it is not generated on the node.
     pub from: Option<Node>,
-    /// Signs that a value from elsewhere may not hold, because what uses it could not be told.
+    /// Characters that a value from elsewhere must not contain, because its users could not read them.
     pub without: Option<Node>,
     /// The file's owner.
     pub owner: Option<Node>,
@@ -70,10 +70,10 @@ pub struct SecretSource {
 /// Whether a key can be the name of a variable.
 pub(super) fn check_variable(key: &Key, errors: &mut Diagnostics) {
     if MAGIC.contains(&key.name.as_str()) {
-        errors.push(Diagnostic::error(format!("`{}` is given by us and cannot be set", key.name)).at(key.span.clone()));
+        errors.push(Diagnostic::error(format!("`{}` is reserved and cannot be set", key.name)).at(key.span.clone()));
     } else if !read::is_identifier(&key.name) {
         let diagnostic = Diagnostic::error(format!("`{}` cannot be the name of a variable", key.name)).at(key.span.clone());
-        errors.push(diagnostic.help("letters, digits and `_`"));
+        errors.push(diagnostic.help("use letters, digits and `_`"));
     }
 }
 
@@ -85,7 +85,13 @@ pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Optio
     let declares = |name: &str| entries.iter().any(|(key, _)| key.name == name);
     let only_ours = entries.iter().all(|(key, _)| DEFAULT_KEYS.contains(&key.name.as_str()));
     if !(declares("default") || declares("type") && only_ours) {
-        return Some(Default { kind: VarType::of(node), limits: Limits::default(), value: Some(node.clone()), help: None, span });
+        return Some(Default {
+            kind: VarType::of_default(node),
+            limits: Limits::default(),
+            value: Some(node.clone()),
+            help: None,
+            span,
+        });
     }
     for (key, _) in entries.iter().filter(|(key, _)| !DEFAULT_KEYS.contains(&key.name.as_str())) {
         errors.push(read::unknown(key, "key of a variable:", DEFAULT_KEYS));
@@ -99,7 +105,7 @@ pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Optio
         }
         Some(name) => {
             let name = read::name(name, "`type`", errors)?;
-            let Some(kind) = VarType::named(&name.text) else {
+            let Some(kind) = VarType::from_name(&name.text) else {
                 let diagnostic = Diagnostic::error(format!("unknown type `{}`", name.text)).at(name.span);
                 errors.push(match did_you_mean(&name.text, VarType::NAMES.iter().copied()) {
                     Some(name) => diagnostic.suggest(Some(name)),
@@ -109,7 +115,7 @@ pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Optio
             };
             kind
         }
-        None => value.as_ref().map_or(VarType::Any, VarType::of),
+        None => value.as_ref().map_or(VarType::Any, VarType::of_default),
     };
     for (name, limit) in [("min", &mut limits.min), ("max", &mut limits.max)] {
         let Some(number) = node.get(name) else { continue };
@@ -130,7 +136,7 @@ pub(super) fn default(key: &Key, node: &Node, errors: &mut Diagnostics) -> Optio
     Some(Default { kind, limits, value, help, span })
 }
 
-/// The words of `{one_of: [...]}`.
+/// Reads the words of `{one_of: [...]}`.
 fn one_of(node: &Node, errors: &mut Diagnostics) -> Option<Vec<String>> {
     for (key, _) in node.as_map().unwrap_or_default().iter().filter(|(key, _)| key.name != "one_of") {
         errors.push(read::unknown(key, "key of a type:", &["one_of"]));

@@ -228,8 +228,7 @@ fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
             return Some((format!("`is {name}` is Ansible"), help));
         }
         "file" | "directory" | "exists" | "link" | "abs" => {
-            let help =
-                "nothing is looked at on this machine; on the node ask with a `command` that `reads`, such as `test -e PATH`";
+            let help = "nothing is looked at on this machine; on the node query it with a `command` that has `reads: true`, such as `test -e PATH`";
             return Some((format!("`is {name}` is Ansible"), help.to_owned()));
         }
         "subset" | "superset" | "contains" => {

@@ -276,11 +276,11 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
     1 | zebra
       | ^^^^^
       |
-      = help: `explain bear` lists all that it has
+      = help: `explain bear` lists all its variables
 
     1 error
     --
-    error: nothing knows the variable `mtto`
+    error: unknown variable `mtto`
      --> -e:1:1
       |
     1 | mtto=x
@@ -300,7 +300,7 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
 
     1 error
     --
-    error: `solo` is not given the role `toy`
+    error: `solo` does not have the role `toy`
      --> --role:1:1
       |
     1 | toy

@@ -76,9 +76,11 @@ fn converged(project: &Project) -> RunResult {
 #[test]
 fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     let changed = image();
-    for id in
-        ["postgresql_server/Create the PostgreSQL cluster", "postgresql/secret DB_PASSWORD", "postgresql/Write the SLM backend's connection file"]
-    {
+    for id in [
+        "postgresql_server/Create the PostgreSQL cluster",
+        "postgresql/secret DB_PASSWORD",
+        "postgresql/Write the SLM backend's connection file",
+    ] {
         assert!(changed.contains(id), "{changed:#?}");
     }
     assert!(!changed.iter().any(|id| id.contains("home directories")), "there is no backend: {changed:#?}");

@@ -1,4 +1,4 @@
-//! What a name means for one host in one task: variables are rendered when they are used, once, with their types.
+//! The meaning of names for one host in one task: variables are rendered once, when they are first used, with their types.
 
 mod secrets;
 mod variables;
@@ -27,7 +27,7 @@ use super::{
     raw,
 };
 
-/// Something is wrong, and the scope has noted what.
+/// An error that the scope has noted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed;
 
@@ -39,7 +39,7 @@ pub(super) struct HostVars {
     pub(super) group_names: Vec<String>,
 }
 
-/// What names mean.
+/// The names that are defined for a host, a role and a task.
 pub(super) struct Scope<'a> {
     pub(super) project: &'a Project,
     pub(super) host: &'a HostVars,
@@ -50,14 +50,14 @@ pub(super) struct Scope<'a> {
     pub(super) item: Option<Value>,
     pub(super) secrets: Cell<Secrets>,
     used_secret: Cell<bool>,
-    /// Where secrets live, as far as it was asked.
+    /// The owners of secrets that have been looked up.
     owners: RefCell<HashMap<String, String>>,
-    /// The names of the encrypted values that rendering has met.
+    /// The names of the encrypted values that rendering has used.
     met: RefCell<BTreeSet<String>>,
     known: RefCell<HashMap<String, Value>>,
     failed: RefCell<HashSet<String>>,
     resolving: RefCell<Vec<String>>,
-    /// What is being rendered for the task itself, however many variables deep we are.
+    /// The span in the task whose rendering has led to the current variable.
     outermost: RefCell<Option<Span>>,
     errors: RefCell<Diagnostics>,
 }
@@ -72,14 +72,14 @@ enum Origin<'a> {
 impl Origin<'_> {
     fn span(self, file: usize, range: &Range<usize>) -> Span {
         match self {
-            Self::Node(node) => place_in(node, range),
+            Self::Node(node) => span_in(node, range),
             Self::Files(files) => Span::new(&files[file.min(files.len() - 1)], range.clone()),
         }
     }
 }
 
-/// The place of a range of a string's value. Where escapes or indentation make the two differ, the same words are looked for.
-fn place_in(node: &Node, range: &Range<usize>) -> Span {
+/// Returns the span of a range of a string's value. If escapes or indentation make source and value differ, it searches for the same words.
+fn span_in(node: &Node, range: &Range<usize>) -> Span {
     let (Some(value), source) = (node.as_str(), node.span.text()) else { return node.span.clone() };
     if let Some(start) = source.find(value) {
         return node.span.inside(start + range.start..start + range.end);
@@ -110,7 +110,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same names with other tokens for secrets, another item, or other variables; nothing is known of it yet.
+    /// Returns a scope with the same names that has rendered nothing yet, for other tokens, another item or other variables.
     pub(super) fn again(&self, secrets: Secrets) -> Self {
         let mut scope = Self::new(self.project, self.host, None, self.world);
         scope.roles.clone_from(&self.roles);
@@ -120,23 +120,23 @@ impl<'a> Scope<'a> {
         scope
     }
 
-    /// Notes what is wrong.
+    /// Notes an error.
     pub(super) fn fail(&self, diagnostic: Diagnostic) -> Failed {
         self.errors.borrow_mut().push(diagnostic);
         Failed
     }
 
-    /// Everything that is wrong so far.
+    /// Takes the errors so far.
     pub(super) fn take_errors(&self) -> Diagnostics {
         self.errors.take()
     }
 
-    /// Whether rendering has met a secret.
+    /// Whether rendering has used a secret.
     pub(super) fn used_secret(&self) -> bool {
         self.used_secret.get()
     }
 
-    /// Renders a value: text where it is a template, the rest as it is, parts one by one.
+    /// Renders a value: templates in it are rendered, the rest is kept.
     pub(super) fn render(&self, node: &Node) -> Result<Value, Failed> {
         if node.verbatim && !node.holds_vaulted() {
             return Ok(raw(node));
@@ -184,7 +184,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Renders shell text: values in it are words. What is no text is rendered as elsewhere.
+    /// Renders shell text: each value becomes one word. A node that is not text is rendered as usual.
     pub(super) fn shell(&self, node: &Node) -> Result<Value, Failed> {
         match &node.value {
             Yaml::Str(text) if is_template(text) && !node.verbatim => self.render_text(text, node, Form::Shell),
@@ -199,12 +199,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Renders shell text and wants text.
+    /// Renders shell text; the result must be text.
     pub(super) fn shell_text(&self, node: &Node) -> Result<String, Failed> {
         self.as_text(node, self.shell(node)?)
     }
 
-    /// Renders text and wants text.
+    /// Renders a value; the result must be text.
     pub(super) fn text(&self, node: &Node) -> Result<String, Failed> {
         self.as_text(node, self.render(node)?)
     }
@@ -247,7 +247,7 @@ impl<'a> Scope<'a> {
             Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         };
         truth.ok_or_else(|| {
-            let diagnostic = Diagnostic::error("a condition must come out true or false").at(node.span.clone());
+            let diagnostic = Diagnostic::error("a condition must be true or false").at(node.span.clone());
             self.fail(
                 diagnostic
                     .label(format!("this is {}", kind_of(&value)))
@@ -276,7 +276,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// Says what a value uses that does not exist, without rendering it.
+    /// Reports the names that a value uses and that do not exist, without rendering it.
     pub(super) fn check_names(&self, node: &Node, form: Form) {
         match &node.value {
             Yaml::Str(text) if !node.verbatim && (form == Form::Expression || is_template(text)) => {
@@ -303,9 +303,9 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Notes each place where an undefined variable is used as if it were defined; whether there is one.
+    /// Reports each use of an undefined variable that is not guarded. Returns whether there is one.
     fn undefined(&self, name: &str, template: &Template, origin: Origin<'_>) -> bool {
-        // What is guarded would have but one meaning here, and quietly so.
+        // A guarded use of this variable would silently always have the same result.
         let places = if name == CHECK_MODE { template.places(name) } else { template.unguarded(name) };
         for (file, range) in &places {
             let diagnostic = Diagnostic::error(format!("undefined variable `{name}`")).at(origin.span(*file, range));
@@ -351,7 +351,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// A missing part of a map counts as nothing in a comparison and after `~`, in silence: here it is an error.
+    /// Reports a missing key of a map, which Tera silently treats as nothing in a comparison and after `~`.
     fn missing_parts(&self, name: &str, value: &Value, template: &Template, origin: Origin<'_>) -> bool {
         let mut failed = false;
         for (file, path) in template.parts(name) {
@@ -364,9 +364,7 @@ impl<'a> Scope<'a> {
                     self.fail(match (fact, did_you_mean(&part, map.keys().map(String::as_str))) {
                         (Some(word), _) => diagnostic.help(word.help()),
                         (None, Some(near)) => diagnostic.suggest(Some(near)),
-                        (None, None) => {
-                            diagnostic.help(format!("where it may be missing, write `?.{part}` or give it a `default`"))
-                        }
+                        (None, None) => diagnostic.help(format!("if it may be missing, write `?.{part}` or give it a `default`")),
                     });
                     failed = true;
                     break;
@@ -379,7 +377,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Whether any text within a value, keys included, is as asked.
+/// Whether any text within a value, including keys, satisfies a predicate.
 pub(super) fn any_text(value: &Value, is: &dyn Fn(&str) -> bool) -> bool {
     match value {
         Value::String(text) => is(text),

@@ -1,4 +1,4 @@
-//! Secrets in templates: tokens, where they may be, and nowhere else.
+//! Secrets in templates: they are tokens where they are allowed, and errors elsewhere.
 
 use std::collections::HashSet;
 
@@ -16,16 +16,16 @@ use crate::{
 /// How secrets may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::plan) enum Secrets {
-    /// Not here; says where `here` is.
+    /// Not at all; the text says where, for the error.
     Forbidden(&'static str),
     /// As tokens.
     Tokens,
-    /// As other tokens: what differs between the two was decided by a secret's value.
+    /// As other tokens: if the result differs, it depends on the value of a secret.
     OtherTokens,
 }
 
 impl Scope<'_> {
-    /// A value that was rendered with a secret where that was allowed must not be used where it is not.
+    /// Reports a value that was rendered with a secret and is used where secrets are not allowed.
     pub(super) fn is_forbidden(&self, value: &Value, origin: Origin<'_>) -> bool {
         let Secrets::Forbidden(here) = self.secrets.get() else { return false };
         let forbidden = self.used_secret.get() && any_text(value, &holds_token);
@@ -35,7 +35,7 @@ impl Scope<'_> {
         forbidden
     }
 
-    /// The secrets as tokens, when a template uses them as it may.
+    /// Returns the secrets as tokens if the template uses them only in allowed ways.
     pub(super) fn check_secrets(&self, template: &Template, origin: Origin<'_>) -> Result<Value, Failed> {
         self.used_secret.set(true);
         let declared: HashSet<&str> = self.roles.iter().flat_map(|role| role.secrets.keys().map(String::as_str)).collect();
@@ -45,7 +45,7 @@ impl Scope<'_> {
             let invalid = |title: String| Diagnostic::error(title).at(span.clone());
             let diagnostic = match (&member.name, self.secrets.get()) {
                 (_, Secrets::Forbidden(here)) => self.forbidden(here, &span),
-                (None, _) => invalid("a secret is used by its name".to_owned()).help("write `secrets.NAME`"),
+                (None, _) => invalid("a secret must be used by its name".to_owned()).help("write `secrets.NAME`"),
                 (Some(name), _) if !declared.contains(name.as_str()) => {
                     let diagnostic = invalid(format!("undeclared secret `{name}`"));
                     match did_you_mean(name, declared.iter().copied()) {
@@ -58,10 +58,10 @@ impl Scope<'_> {
                         let span = origin.span(member.file, range);
                         Diagnostic::error(format!("`{filter}` cannot be used on the secret `{name}`"))
                             .at(span)
-                            .help("`urlencode` is the only filter for secrets: their values are put in on the node")
+                            .help("`urlencode` is the only filter for secrets: their values are inserted on the node")
                     }
                     _ if member.compared => invalid(format!("nothing can depend on the value of the secret `{name}`"))
-                        .help("its value is put in on the node"),
+                        .help("its value is inserted on the node"),
                     Some(_) | None => continue,
                 },
             };
@@ -86,7 +86,7 @@ impl Scope<'_> {
         diagnostic.help("secrets go into the content of files, and into parameters that take a password")
     }
 
-    /// The token of what Ansible Vault encrypted; its value is put in on the node, as with any secret.
+    /// Returns the token of a value encrypted with Ansible Vault. As with any secret, the value is inserted on the node.
     pub(super) fn vaulted(&self, node: &Node, value: &Vaulted) -> Result<Value, Failed> {
         self.used_secret.set(true);
         if let Secrets::Forbidden(here) = self.secrets.get() {
@@ -105,12 +105,12 @@ impl Scope<'_> {
         Ok(Value::String(self.secret(&secret.name, other).token(Encoding::Plain)))
     }
 
-    /// Lets the project know the encrypted values behind a variable of something that is not rendered yet.
+    /// Records the encrypted values behind a variable of a task that is not rendered yet.
     pub(super) fn note_vaulted(&self, name: &str) {
         let _ = self.again(Secrets::Tokens).variable(name);
     }
 
-    /// A comparison with a token never holds, in silence: here it is an error.
+    /// Reports a comparison with a secret: with a token it would silently never hold.
     pub(super) fn is_compared(&self, name: &str, value: &Value, template: &Template, origin: Origin<'_>) -> bool {
         if self.secrets.get() == Secrets::OtherTokens || !any_text(value, &holds_token) {
             return false;
@@ -118,12 +118,12 @@ impl Scope<'_> {
         let places = template.compared(name);
         for (file, range) in &places {
             let diagnostic = Diagnostic::error(format!("`{name}` holds a secret: nothing can depend on its value"));
-            self.fail(diagnostic.at(origin.span(*file, range)).help("its value is put in on the node"));
+            self.fail(diagnostic.at(origin.span(*file, range)).help("its value is inserted on the node"));
         }
         !places.is_empty()
     }
 
-    /// The names of all secrets that may stand in what was rendered.
+    /// Returns the names of all secrets that the rendered text may contain.
     fn all_names(&self) -> Vec<String> {
         let declared = self.roles.iter().flat_map(|role| role.secrets.keys().cloned());
         declared.chain(self.met.borrow().iter().cloned()).collect()
@@ -134,7 +134,7 @@ impl Scope<'_> {
         if other { SecretRef { host: format!("{0} {0}", secret.host), name: format!("other {name}") } } else { secret }
     }
 
-    /// The host on which a secret lives. What is wrong with its declaration is complained about where secrets are specified.
+    /// Returns the host on which a secret lives. Errors in its declaration are reported where the host's secrets are collected.
     fn owner(&self, name: &str) -> String {
         if let Some(owner) = self.owners.borrow().get(name) {
             return owner.clone();
@@ -146,7 +146,7 @@ impl Scope<'_> {
         owner
     }
 
-    /// The text with the tokens of [`Secrets::OtherTokens`] written as the real ones.
+    /// Replaces the tokens of [`Secrets::OtherTokens`] with the real ones.
     pub(in crate::plan) fn with_real_tokens(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for name in &self.all_names() {

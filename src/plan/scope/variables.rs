@@ -1,4 +1,4 @@
-//! Where a variable gets its value: `-e`, then the task, then the inventory, then the role.
+//! The precedence of variables: `-e`, then the task, then the inventory, then the role.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ enum ValueSource<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// Every name that means something here.
+    /// Returns every name that is defined here.
     pub(super) fn names(&self) -> HashSet<String> {
         let mut names: HashSet<String> = self.host.values.keys().cloned().collect();
         names.extend(self.project.extra.keys().cloned());
@@ -36,7 +36,7 @@ impl<'a> Scope<'a> {
         names
     }
 
-    /// The value of a variable, rendered and of its declared type; none when it is not defined.
+    /// Returns the value of a variable, rendered and of its declared type; `None` if it is not defined.
     pub(in crate::plan) fn variable(&self, name: &str) -> Result<Option<Value>, Failed> {
         if let Some(value) = self.known.borrow().get(name) {
             return Ok(Some(value.clone()));
@@ -61,7 +61,7 @@ impl<'a> Scope<'a> {
             None => Ok(value),
         };
         let fitted = fitted.map_err(|error| {
-            let limits = declared.and_then(|declared| declared.limits.words());
+            let limits = declared.and_then(|declared| declared.limits.describe());
             let title = if limits.is_some_and(|limits| error.ends_with(&limits)) { "wrong value" } else { "wrong type" };
             let diagnostic = Diagnostic::error(format!("{title} for `{name}`: {error}"));
             let words = declared.map(|declared| declared.limits.one_of.as_slice()).unwrap_or_default();
@@ -90,7 +90,7 @@ impl<'a> Scope<'a> {
         Ok(Some(fitted))
     }
 
-    /// The host that a value of [`VarType::Host`] names: itself, or the only one of a group.
+    /// Resolves a value of [`VarType::Host`]: a host, or a group with exactly one host.
     fn one_host(&self, name: &str, value: Value) -> Result<Value, Diagnostic> {
         let inventory = &self.project.inventory;
         let text = value.as_str().unwrap_or_default();
@@ -125,7 +125,7 @@ impl<'a> Scope<'a> {
         self.roles.iter().find_map(|role| role.defaults.get(name))
     }
 
-    /// Where a name gets its value: `-e`, then the task, then the inventory, then the role.
+    /// Finds the value of a name: in `-e`, then in the task, then in the inventory, then in the role.
     fn find(&self, name: &str) -> Result<Option<ValueSource<'_>>, Failed> {
         if name == CHECK_MODE {
             return Ok(None);
@@ -178,12 +178,11 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// A node that answers with the characters of a token must not get at a secret.
+    /// A node must not obtain a secret by returning the characters of a token.
     fn refuse_tokens(&self, value: &Value, name: &str) -> Result<(), Failed> {
         if any_text(value, &holds_token) {
-            return Err(
-                self.fail(Diagnostic::error(format!("`{name}` from the node `{}` holds a reserved character", self.host.name)))
-            );
+            return Err(self
+                .fail(Diagnostic::error(format!("`{name}` from the node `{}` contains a reserved character", self.host.name))));
         }
         Ok(())
     }
@@ -192,7 +191,7 @@ impl<'a> Scope<'a> {
         self.resolving(name, || self.render(node))
     }
 
-    /// Renders a variable in its own way, so that it is known by its name and cannot refer to itself.
+    /// Renders a variable with `render`, and reports an error if it refers to itself.
     pub(in crate::plan) fn resolving(&self, name: &str, render: impl FnOnce() -> Result<Value, Failed>) -> Result<Value, Failed> {
         if let Some(start) = self.resolving.borrow().iter().position(|one| one == name) {
             return Err(self.cycle(&self.resolving.borrow()[start..]));
@@ -203,7 +202,7 @@ impl<'a> Scope<'a> {
         value
     }
 
-    /// One complaint for a circle of variables, wherever it was entered.
+    /// Reports a cycle of variables in the same way wherever it was entered.
     fn cycle(&self, names: &[String]) -> Failed {
         let first = (0..names.len()).min_by_key(|at| &names[*at]).unwrap_or_default();
         let mut chain: Vec<&str> = names[first..].iter().chain(&names[..first]).map(String::as_str).collect();
@@ -220,13 +219,13 @@ impl<'a> Scope<'a> {
 
     pub(super) fn explain(&self, name: &str, diagnostic: Diagnostic) -> Diagnostic {
         if name == "item" {
-            return diagnostic.help("`item` is there in tasks with a `loop`");
+            return diagnostic.help("`item` exists only in tasks with a `loop`");
         }
         if name == CHECK_MODE {
-            return diagnostic.help("a check must predict the deploy, so nothing may depend on which of the two this is");
+            return diagnostic.help("a check must predict the deploy, so nothing may depend on whether this is a check");
         }
         if name == "ansible_facts" {
-            return diagnostic.help("this is needed before the node can be asked for its facts");
+            return diagnostic.help("this value is needed before the facts of the node are known");
         }
         if let Some(fact) = name.strip_prefix("ansible_")
             && World::stand_in().facts.get(fact).is_some()

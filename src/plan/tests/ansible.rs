@@ -1,4 +1,4 @@
-//! What an Ansible user writes: loads as written where it means the same, else says what to write.
+//! What an Ansible user writes: it loads as written if it means the same here; otherwise the help says what to write.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ fn long_names_and_ansibles_other_names_load_as_written() {
   - {name: I, systemd: {name: redis, state: started, daemon_reload: true}}
 "#,
     );
-    insta::assert_snapshot!(sample.wrong(), @"");
+    insta::assert_snapshot!(sample.errors(), @"");
 }
 
 #[test]
@@ -51,7 +51,7 @@ handlers:
     shell: redis-cli config rewrite
 ",
     );
-    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
     let handlers: Vec<String> = plan.hosts[0].roles[0]
         .handlers
         .iter()
@@ -65,7 +65,7 @@ handlers:
 }
 
 #[test]
-fn a_block_hands_down_what_its_tasks_share() {
+fn tasks_inherit_from_their_block() {
     let sample = Sample::role(
         r#"
 tags: [app]
@@ -93,8 +93,8 @@ tasks:
   - {name: After, note: {path: "/{{ dir }}"}, when: first is defined}
 "#,
     );
-    insta::assert_snapshot!(sample.wrong(), @"");
-    insta::assert_snapshot!(sample.shown(), @r#"
+    insta::assert_snapshot!(sample.errors(), @"");
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"
     app/First of outer: Toy("{"cmd":"first","become_user":"ann","environment":{"A":"outer","B":"outer"}}")
     app/Second of inner and outer: Toy("{"cmd":"second","become_user":"bob","environment":{"B":"outer","A":"inner"}}")
     app/Third: skipped, when `is_off` is false
@@ -107,21 +107,21 @@ tasks:
 }
 
 #[test]
-fn what_a_block_registers_and_names_is_known_outside_of_it() {
+fn registers_and_task_names_of_a_block_are_visible_outside() {
     let role = |last: &str| {
         tasks(&format!(
             "  - block:\n      - {{name: A, run: {{cmd: id, reads: true}}, register: who}}\n  - {{name: {last}, note: {{path: /a, content: \"{{{{ who.stdout }}}}\"}}}}\n"
         ))
-        .wrong()
+        .errors()
     };
     assert_eq!(role("B"), "");
     insta::assert_snapshot!(role("A"), @r#"
-    roles/app/role.yml:5:12: two of a role's names are `A`: a task needs one of its own
+    roles/app/role.yml:5:12: two tasks are named `A`: names must be unique within a role
     "#);
 }
 
 #[test]
-fn nothing_and_omit_mean_that_a_parameter_is_not_given() {
+fn null_and_omit_leave_a_parameter_out() {
     let sample = tasks(
         r#"
   - {name: A, note: {path: /a, port: "{{ nope | default(omit) }}", mode: null, content: "{{ unset }}", on: ~}}
@@ -130,21 +130,21 @@ fn nothing_and_omit_mean_that_a_parameter_is_not_given() {
   - {name: D, note: {path: /a, content: "{{ item.text | default(omit) }}"}, loop: [{name: x}, {name: y, text: z}]}
 "#,
     );
-    insta::assert_snapshot!(sample.shown(), @r#"
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"
     app/A: Toy("{"path":"/a"}")
     app/B: Toy("{"path":"/a","content":"ann"}")
     app/C: Toy("{"path":"/a"}")
     app/D (x): Toy("{"path":"/a"}")
     app/D (y): Toy("{"path":"/a","content":"z"}")
     "#);
-    insta::assert_snapshot!(tasks("  - {name: A, note: {path: \"{{ omit }}\"}}\n  - {name: B, note: {path: \"/a{{ omit }}\"}}\n").wrong(), @r#"
+    insta::assert_snapshot!(tasks("  - {name: A, note: {path: \"{{ omit }}\"}}\n  - {name: B, note: {path: \"/a{{ omit }}\"}}\n").errors(), @r#"
     roles/app/role.yml:3:15: `note` needs `path`
     roles/app/role.yml:4:34: nothing (`null`) where text is wanted
     "#);
 }
 
 #[test]
-fn what_ansible_has_is_answered_with_what_to_write() {
+fn ansible_words_are_explained() {
     let sample = tasks(
         r#"
   - name: Block with more
@@ -179,27 +179,27 @@ fn what_ansible_has_is_answered_with_what_to_write() {
   - {name: Version, note: {path: /a}, when: "ansible_facts.kernel is version('5.10', '>=')"}
 "#,
     );
-    insta::assert_snapshot!(sample.wrong(), @r#"
-    roles/app/role.yml:7:5: unknown key of a block: `rescue` [a task that fails ends its host with nothing half done, and the next deploy goes on from there: give the task a `when`, a guard or `retries` instead]
-    roles/app/role.yml:9:5: unknown key of a block: `always` [a task that fails ends its host with nothing half done, and the next deploy goes on from there: give the task a `when`, a guard or `retries` instead]
-    roles/app/role.yml:10:5: a block has no `loop` [put it on each task that needs it]
+    insta::assert_snapshot!(sample.errors(), @r#"
+    roles/app/role.yml:7:5: unknown key of a block: `rescue` [a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead]
+    roles/app/role.yml:9:5: unknown key of a block: `always` [a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead]
+    roles/app/role.yml:10:5: a block cannot have `loop` [put it on each task that needs it]
     roles/app/role.yml:11:5: unknown key of a block: `whne` [did you mean `when`?]
-    roles/app/role.yml:13:5: `become_user` is for `command` only, not for `file` [put it on the commands; `owner` and `group` say whose a file is]
-    roles/app/role.yml:16:30: every task is run by root [leave `become` out; `become_user: NAME` lets somebody else run a `command`]
+    roles/app/role.yml:13:5: `become_user` is for `command` only, not for `file` [put it on the commands; `owner` and `group` set the owner of a file]
+    roles/app/role.yml:16:30: every task runs as root [leave `become` out; `become_user: NAME` runs a `command` as another user]
     roles/app/role.yml:17:19: unknown resource `debug` [leave the task out: `autobot-provision explain HOST VARIABLE` shows a value, and `--diff` what changes]
     roles/app/role.yml:18:18: unknown resource `ansible.builtin.stat` [ask with a command that only reads and compare its `.rc`, or give the next command a guard such as `creates`: `command: {cmd: test -e /etc/app.conf, reads: true, ok_rc: [0, 1]}, register: found`]
-    roles/app/role.yml:19:32: unknown resource `my.own.file` [the collection `my.own` is not known here; if its `file` is what is built in, write `file`]
-    roles/app/role.yml:20:24: unknown resource `my.own.thing` [a module that is not built in is a `command` with a guard; built in are: apt, assert, blockinfile, command, copy, deb822_repository, file, get_url, group, lineinfile, pg_hba, port_owner, postgresql_conf, postgresql_db, postgresql_privs, postgresql_user, sysctl, systemd, systemd_service, template, ufw, user, wait_for, note, sheet, run, claim]
-    roles/app/role.yml:21:19: unknown task keyword `local_action` [a task acts on its own host: a value from this machine comes with `-e`, one from another host with `hostvars` or `secrets: {host: …}`]
+    roles/app/role.yml:19:32: unknown resource `my.own.file` [the collection `my.own` is unknown; if you mean the built-in `file`, write `file`]
+    roles/app/role.yml:20:24: unknown resource `my.own.thing` [for a module that is not built in, write a `command` with a guard; built in are: apt, assert, blockinfile, command, copy, deb822_repository, file, get_url, group, lineinfile, pg_hba, port_owner, postgresql_conf, postgresql_db, postgresql_privs, postgresql_user, sysctl, systemd, systemd_service, template, ufw, user, wait_for, note, sheet, run, claim]
+    roles/app/role.yml:21:19: unknown task keyword `local_action` [a task acts on its own host: pass a value from this machine with `-e`, and take one of another host from `hostvars` or `secrets: {host: …}`]
     roles/app/role.yml:22:40: unknown task keyword `with_items` [write `loop` with a list: `command: {argv: [mkdir, "{{ item }}"], creates: "{{ item }}"}, loop: [/srv/a, /srv/b]`]
-    roles/app/role.yml:22:57: unknown task keyword `ignore_errors` [say when the task is not to run with `when`, when it is done with a guard, or which exit statuses of a question are fine: `command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app`]
-    roles/app/role.yml:22:78: unknown task keyword `async` [a task is waited for: give it the time that it needs: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
-    roles/app/role.yml:22:89: unknown task keyword `poll` [a task is waited for: give it the time that it needs: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
+    roles/app/role.yml:22:57: unknown task keyword `ignore_errors` [use `when` to skip the task, a guard to say when it is done, or `ok_rc` to accept exit statuses of a command that only reads: `command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app`]
+    roles/app/role.yml:22:78: unknown task keyword `async` [a deploy waits for each task: give it a `timeout` that is long enough: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
+    roles/app/role.yml:22:89: unknown task keyword `poll` [a deploy waits for each task: give it a `timeout` that is long enough: `command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h`]
     roles/app/role.yml:22:98: unknown task keyword `listen` [a task notifies handlers by their names, and may name several: `notify: [restart app, reload proxy]`]
-    roles/app/role.yml:23:25: the parameters of `file` are a map [write `file: {path: /tmp/a, state: directory, mode: "0755"}`]
-    roles/app/role.yml:24:36: the parameters of `command` are a map [write `command: {cmd: make, creates: /srv/x}`]
+    roles/app/role.yml:23:25: the parameters of `file` must be a map [write `file: {path: /tmp/a, state: directory, mode: "0755"}`]
+    roles/app/role.yml:24:36: the parameters of `command` must be a map [write `command: {cmd: make, creates: /srv/x}`]
     roles/app/role.yml:25:24: `apt` needs `name` [`apt` installs or removes packages: the lists are fetched by the task that installs, when they are too old; upgrades and clean-ups are for a maintenance window: `apt: {name: [curl], update_cache: true, cache_valid_time: 3600}`]
-    roles/app/role.yml:26:39: unknown parameter of `wait_for`: `delay` [leave it out: it is asked again and again until it holds or the `timeout` is over]
+    roles/app/role.yml:26:39: unknown parameter of `wait_for`: `delay` [leave it out: the condition is polled until it holds or the `timeout` expires]
     roles/app/role.yml:27:65: `environment` is for `command` only, not for `file` [leave it out: it changes nothing]
     roles/app/role.yml:28:64: `cmd` is given twice
     roles/app/role.yml:29:63: wrong `mode` of `file`: `u=rwx,g=rx` leaves open what it does not name: write "0750"
@@ -212,32 +212,32 @@ fn what_ansible_has_is_answered_with_what_to_write() {
 }
 
 #[test]
-fn files_of_ansible_are_told_from_roles() {
+fn playbooks_and_task_files_are_recognized() {
     insta::assert_snapshot!([
-        Sample::role("- hosts: all\n  tasks: []\n").wrong(),
-        Sample::role("- name: A\n  debug: {msg: x}\n").wrong(),
-        Sample::role("hosts: all\nvars: {a: 1}\ndependencies: [x]\ntasks: []\nwhat: 1\n").wrong(),
-        Sample::role("tasks: []\nhandlers:\n  - {name: a, systemd: {name: x, state: started, enabled: true}, when: x}\n  - {name: b, file: {path: /a}}\n").wrong(),
+        Sample::role("- hosts: all\n  tasks: []\n").errors(),
+        Sample::role("- name: A\n  debug: {msg: x}\n").errors(),
+        Sample::role("hosts: all\nvars: {a: 1}\ndependencies: [x]\ntasks: []\nwhat: 1\n").errors(),
+        Sample::role("tasks: []\nhandlers:\n  - {name: a, systemd: {name: x, state: started, enabled: true}, when: x}\n  - {name: b, file: {path: /a}}\n").errors(),
     ].join("\n\n"), @"
-    roles/app/role.yml:1:3: this is a list of plays, where a role is wanted [put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; which hosts have the role stands in the inventory, in `autobot_roles`]
+    roles/app/role.yml:1:3: this is a list of plays, but a role is expected [put the plays' tasks under `tasks:`, their handlers under `handlers:` and their `vars` under `defaults:`; the inventory says in `autobot_roles` which hosts have the role]
 
-    roles/app/role.yml:1:3: this is a list of tasks, where a role is wanted [put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`]
+    roles/app/role.yml:1:3: this is a list of tasks, but a role is expected [put them under `tasks:`, handlers under `handlers:`, and variables under `defaults:`]
 
-    roles/app/role.yml:1:1: unknown key of a role: `hosts` [a role has no plays: hosts and their roles stand in the inventory, in `autobot_roles`]
+    roles/app/role.yml:1:1: unknown key of a role: `hosts` [a role has no plays: the inventory lists the hosts, and their roles in `autobot_roles`]
     roles/app/role.yml:2:1: unknown key of a role: `vars` [declare variables under `defaults:`: `app_port: {type: port, default: 8080}`]
     roles/app/role.yml:3:1: unknown key of a role: `dependencies` [name the roles that come before this one: `requires: [base]`]
-    roles/app/role.yml:5:1: unknown key of a role: `what` [known here: description, was, requires, tags, defaults, secrets, tasks, handlers, health]
+    roles/app/role.yml:5:1: unknown key of a role: `what` [known: description, was, requires, tags, defaults, secrets, tasks, handlers, health]
 
-    roles/app/role.yml:3:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: say it in a task]
-    roles/app/role.yml:3:50: unknown key of a handler's `systemd`: `enabled` [say `enabled` in a task: `systemd: {name: …, enabled: …}`]
+    roles/app/role.yml:3:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: declare it in a task]
+    roles/app/role.yml:3:50: unknown key of a handler's `systemd`: `enabled` [set `enabled` in a task: `systemd: {name: …, enabled: …}`]
     roles/app/role.yml:3:66: unknown key of a handler: `when` [put the condition on the tasks that notify the handler]
-    roles/app/role.yml:4:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
+    roles/app/role.yml:4:12: a handler needs exactly one action [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
     roles/app/role.yml:4:15: a handler cannot be a `file` [make it a task; a handler restarts or reloads a unit, or runs a command]
     ");
 }
 
 #[test]
-fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
+fn a_jinja_template_is_refused_with_its_differences() {
     let sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -247,7 +247,7 @@ fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
         ("templates/app/other.tera", "{% include \"app.conf.j2\" %}"),
     ]);
     insta::assert_snapshot!(sample.load().unwrap_err().render(false), @r#"
-    error: `app.conf.j2` is a template of Jinja, and templates here are Tera
+    error: `app.conf.j2` is a Jinja template, but templates are written in Tera here
      --> roles/app/role.yml:3:31
       |
     3 |   - {name: A, template: {src: app.conf.j2, dest: /etc/app.conf}}
@@ -258,7 +258,7 @@ fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
               line 2: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
               line 3: Ansible drops the line break after `{% endif %}`, Tera keeps it
 
-    error: `app.conf.j2` is a template of Jinja, and templates here are Tera
+    error: `app.conf.j2` is a Jinja template, but templates are written in Tera here
      --> roles/app/role.yml:5:31
       |
     5 |   - {name: C, template: {src: app.conf.j2, dest: /etc/c}, when: false}
@@ -273,7 +273,7 @@ fn a_template_of_jinja_is_refused_with_what_differs_in_it() {
     "#);
 }
 
-/// A role in which the YAML of an advice stands where it belongs.
+/// Returns a role with the YAML of an advice where it belongs.
 fn role_with(word: &Word) -> String {
     let mut sections = [
         ("defaults", "  app_port: 80\n  app_list: [/srv/c]\n  app_map: {a: b}\n  app_template: app.conf.tera\n".to_owned()),
@@ -310,22 +310,22 @@ fn role_with(word: &Word) -> String {
 }
 
 #[test]
-fn every_advice_that_shows_yaml_validates() {
+fn the_yaml_of_every_advice_is_valid() {
     let tables = [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLES, FACTS].into_iter().flatten();
     let all: Vec<&Word> = tables.chain(PARAMETERS.iter().map(|(_, word)| word)).filter(|word| !word.yaml.is_empty()).collect();
     assert!(all.len() > 80, "{} advices show YAML", all.len());
     let mut seen = std::collections::HashSet::new();
-    let mut wrong = String::new();
+    let mut failures = String::new();
     for word in all.into_iter().filter(|word| seen.insert((word.belongs as u8, word.yaml))) {
         let sample = Sample::new(&[
             ("roles/app/role.yml", &role_with(word)),
             ("roles/base/role.yml", "tasks: []\n"),
             ("templates/app/app.conf.tera", "port 80\n"),
         ]);
-        let errors = sample.wrong();
+        let errors = sample.errors();
         if !errors.is_empty() {
-            let _ = writeln!(wrong, "{}: {}\n{errors}", word.name, word.yaml);
+            let _ = writeln!(failures, "{}: {}\n{errors}", word.name, word.yaml);
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(failures.is_empty(), "{failures}");
 }

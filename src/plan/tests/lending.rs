@@ -12,9 +12,9 @@ fn sample(secret: &str, tasks: &str) -> Sample {
 const USE: &str = "  - {name: A, note: {path: /a, content: \"{{ secrets.TOKEN }}\"}}\n";
 const THEIRS: &str = "{host: \"{{ keeper }}\", file: \"{{ file }}\"}";
 
-/// `host: own secrets | borrowed | lent`, a line for each host, and what is only read.
+/// Returns a line for each host, `host: own secrets | borrowed | lent`, and one for each lender.
 fn arranged(sample: &Sample) -> String {
-    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
     let list = |specs: &[SecretSpec]| {
         let one = |spec: &SecretSpec| format!("{}@{} in {}", spec.secret.name, spec.secret.host, spec.file);
         specs.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -28,7 +28,7 @@ fn arranged(sample: &Sample) -> String {
 }
 
 #[test]
-fn on_its_own_host_it_is_made_and_elsewhere_read() {
+fn a_shared_secret_is_generated_on_its_owner_and_read_elsewhere() {
     insta::assert_snapshot!(arranged(&sample(THEIRS, USE)), @"
     db: TOKEN@db in /etc/db.env |  | TOKEN@db in /etc/db.env
     web:  | TOKEN@db in /etc/db.env | 
@@ -37,7 +37,7 @@ fn on_its_own_host_it_is_made_and_elsewhere_read() {
 }
 
 #[test]
-fn a_group_of_one_host_names_it_too() {
+fn a_group_of_one_host_may_be_the_owner() {
     let mut sample = sample(THEIRS, USE);
     sample.request.extra_vars = vec!["keeper=keepers".to_owned()];
     sample.request.limit = Some("web".to_owned());
@@ -48,7 +48,7 @@ fn a_group_of_one_host_names_it_too() {
 }
 
 #[test]
-fn what_a_host_does_not_use_it_does_not_read() {
+fn a_host_reads_no_secret_that_it_does_not_use() {
     let own = "  - {name: A, when: inventory_hostname == 'db', note: {path: /a, content: \"{{ secrets.TOKEN }}\"}}\n";
     insta::assert_snapshot!(arranged(&sample(THEIRS, own)), @"
     db: TOKEN@db in /etc/db.env |  | 
@@ -61,7 +61,7 @@ fn what_a_host_does_not_use_it_does_not_read() {
 }
 
 #[test]
-fn its_token_names_the_host_on_which_it_lives() {
+fn the_token_of_a_shared_secret_names_its_owner() {
     let plan = sample(THEIRS, USE).load().unwrap();
     for host in &plan.hosts {
         let tasks = host.roles[0].steps[0].expand(&World::stand_in()).unwrap();
@@ -71,36 +71,36 @@ fn its_token_names_the_host_on_which_it_lives() {
 }
 
 #[test]
-fn it_lives_on_one_host_of_the_inventory() {
-    let wrong = |host: &str| sample(&format!("{{host: {host}, file: /etc/x}}"), USE).wrong();
-    insta::assert_snapshot!([wrong("dv"), wrong("others"), wrong("\"{{ nope }}\""), wrong("\"{{ ansible_facts.hostname }}\"")].join("\n"), @"
-    roles/app/role.yml:3:17: the secret lives on `dv`, and no host or group matches `dv` [did you mean `db`?]
-    roles/app/role.yml:3:17: a secret lives on one host, and `others` means 2: web, app [name the one on which it is made]
+fn a_secret_has_exactly_one_owner() {
+    let errors = |host: &str| sample(&format!("{{host: {host}, file: /etc/x}}"), USE).errors();
+    insta::assert_snapshot!([errors("dv"), errors("others"), errors("\"{{ nope }}\""), errors("\"{{ ansible_facts.hostname }}\"")].join("\n"), @"
+    roles/app/role.yml:3:17: the secret lives on `dv`, but no host or group matches `dv` [did you mean `db`?]
+    roles/app/role.yml:3:17: a secret lives on one host, but `others` matches 2: web, app [name the host on which it is generated]
     roles/app/role.yml:3:21: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
-    roles/app/role.yml:3:21: undefined variable `ansible_facts` [this is needed before the node can be asked for its facts]
+    roles/app/role.yml:3:21: undefined variable `ansible_facts` [this value is needed before the facts of the node are known]
     ");
 }
 
 #[test]
-fn hosts_that_would_wait_for_each_other_are_named() {
+fn hosts_that_need_each_others_secrets_are_reported() {
     let role = "secrets:\n  ONE: {host: db, file: /etc/x}\n  TWO: {host: web, file: /etc/x}\ntasks:\n  - {name: A, note: {path: /a, content: \"{{ secrets.ONE }}{{ secrets.TWO }}\"}}\n";
     let sample = Sample::new(&[("inventory/hosts.yml", INVENTORY), ("roles/app/role.yml", role)]);
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:3: `db` and `web` read secrets of each other, and neither can go first [let both live on the same host]");
+    insta::assert_snapshot!(sample.errors(), @"roles/app/role.yml:2:3: `db` and `web` read each other's secrets, so neither can go first [declare both on the same host]");
 }
 
 #[test]
-fn a_copy_in_a_lab_reads_nothing_from_what_is_real() {
+fn a_lab_node_reads_no_secret_of_a_real_node() {
     let mut sample = sample(THEIRS, USE);
     let lab = INVENTORY.replace("ansible_port: 2222", "ansible_port: 2222, autobot_lab: /l/labs/lab");
     sample.write("inventory/hosts.yml", &lab);
     sample.request.limit = Some("web".to_owned());
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:3:3: `web` reads a secret of `db`, and only one of them is a node of the lab [boot copies of both: `lab up` without names boots one of each host]");
+    insta::assert_snapshot!(sample.errors(), @"roles/app/role.yml:3:3: `web` reads a secret of `db`, and only one of them is a node of the lab [boot copies of both: `lab up` without names boots one of each host]");
     sample.write("inventory/hosts.yml", &lab.replace("ansible_host: 198.18.0.2", "autobot_lab: /l/labs/lab"));
-    assert_eq!(sample.wrong(), "");
+    assert_eq!(sample.errors(), "");
 }
 
 #[test]
-fn what_only_a_health_check_uses_is_read_too_whatever_roles_come_after_it() {
+fn a_secret_that_only_a_health_check_uses_is_read() {
     let health = "  - {name: Ask, run: {cmd: x, reads: true}, register: said}\nhealth:\n  - {name: H, read: {note: {path: /a, content: \"{{ secrets.TOKEN }}{{ said.stdout }}\"}}}\n";
     let mut sample = sample(THEIRS, health);
     sample.write("roles/later/role.yml", "tasks: []\n");

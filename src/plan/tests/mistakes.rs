@@ -1,4 +1,4 @@
-//! Everything that can be wrong, all at once, each at its place.
+//! All kinds of mistakes at once, each with its span.
 
 use super::Sample;
 
@@ -51,8 +51,8 @@ fn sample() -> Sample {
 
 #[test]
 fn twelve_mistakes_of_twelve_kinds_in_five_files_are_twelve_errors() {
-    insta::assert_snapshot!(sample().wrong(), @r#"
-    --tags:1:1: nothing has the tag `port` [did you mean `ports`?]
+    insta::assert_snapshot!(sample().errors(), @r#"
+    --tags:1:1: no task or health check has the tag `port` [did you mean `ports`?]
     inventory/group_vars/database.yml:1:11: wrong type for `app_port`: expected a port from 1 to 65535, found text
     roles/app/role.yml:2:12: unknown role `bas` [did you mean `base`?]
     roles/app/role.yml:6:13: the variable `app_loop` refers to itself: app_loop -> app_loop
@@ -68,9 +68,9 @@ fn twelve_mistakes_of_twelve_kinds_in_five_files_are_twelve_errors() {
 }
 
 #[test]
-fn each_shows_its_line() {
+fn each_mistake_shows_its_line() {
     insta::assert_snapshot!(sample().load().unwrap_err().render(false), @r#"
-    error: nothing has the tag `port`
+    error: no task or health check has the tag `port`
      --> --tags:1:1
       |
     1 | port
@@ -185,7 +185,7 @@ fn one_mistake_does_not_hide_the_next() {
         ),
         ("templates/app/a.tera", "{% if true %}\n{{ nope }}\n{% endif %}\n{{ other | lenght }}\n"),
     ]);
-    insta::assert_snapshot!(sample.wrong(), @r#"
+    insta::assert_snapshot!(sample.errors(), @r#"
     roles/app/role.yml:2:52: a file mode must be in quotes [write "0644"]
     roles/app/role.yml:3:39: wrong `state` of `file`: `directroy` is none of `absent`, `directory`, `file`, `link`, `touch` [did you mean `directory`?]
     templates/app/a.tera:4:12: unknown filter `lenght` [did you mean `length`?]

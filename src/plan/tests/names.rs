@@ -1,20 +1,20 @@
-//! Names that stand for something else: a unit's without its suffix, a group for its one host, what a handler was called before.
+//! Names that stand for something else: a unit's without its suffix, a group's for its one host, a handler's former name.
 
 use super::*;
 
-/// What the only handler of a role does, or what is wrong.
+/// Returns what the only handler of a role does, or the errors.
 fn handler(state: &str, unit: &str) -> String {
     let sample = Sample::role(&format!(
         "defaults: {{unit: redis-server}}\ntasks:\n  - {{name: A, note: {{path: /a}}, notify: it}}\nhandlers:\n  - {{name: it, systemd: {{name: {unit}, state: {state}}}}}\n"
     ));
     match sample.load() {
         Ok(plan) => format!("{:?}", plan.hosts[0].roles[0].handlers[0].expand(&World::stand_in()).unwrap().action),
-        Err(_) => sample.wrong(),
+        Err(_) => sample.errors(),
     }
 }
 
 #[test]
-fn a_handlers_unit_has_its_full_name() {
+fn the_unit_of_a_handler_gets_its_full_name() {
     for (unit, full) in [
         ("redis-server", "redis-server.service"),
         ("\"{{ unit }}\"", "redis-server.service"),
@@ -58,7 +58,7 @@ fn fleet(extra: &[&str]) -> Sample {
 #[test]
 fn a_group_of_one_host_stands_for_that_host() {
     let sample = fleet(&[]);
-    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
     let kept = |host: &HostPlan| {
         let world = World::stand_in();
         let tasks = host.roles[0].steps[0].expand(&world).unwrap();
@@ -68,23 +68,23 @@ fn a_group_of_one_host_stands_for_that_host() {
         plan.hosts.iter().map(|host| format!("{} {:?} lends {}", host.name, kept(host), host.lent.len())).collect();
     assert_eq!(shown, ["node-7 (true, true) lends 1", "node-8 (false, false) lends 0", "node-9 (false, false) lends 0"]);
     assert!(plan.hosts[1].borrowed.iter().all(|spec| spec.secret.host == "node-7"));
-    assert!(sample.shown().contains("/on-node-7-at-198.18.0.2"), "{}", sample.shown());
+    assert!(sample.stand_in_tasks().contains("/on-node-7-at-198.18.0.2"), "{}", sample.stand_in_tasks());
     assert_eq!(fleet(&["keeper_host=node-8"]).load().unwrap().hosts[1].lent.len(), 1, "a host is itself");
-    let told = explain(&sample.request, "node-9", Some("keeper_host")).unwrap();
-    assert!(format!("{told:?}").contains("Known(String(\"node-7\"))"), "{told:?}");
+    let results = explain(&sample.request, "node-9", Some("keeper_host")).unwrap();
+    assert!(format!("{results:?}").contains("Known(String(\"node-7\"))"), "{results:?}");
 }
 
 #[test]
-fn what_names_no_host_or_several_is_an_error_with_its_place() {
-    let wrong = |value: &str| fleet(&[&format!("keeper_host={value}")]).wrong();
-    insta::assert_snapshot!(wrong("several"), @"-e:1:13: wrong value of `keeper_host`: the group `several` has 2 hosts: node-8, node-9 [name one of them; a group stands for a host only where it has exactly one]");
-    insta::assert_snapshot!(wrong("nothing"), @"-e:1:13: wrong value of `keeper_host`: the group `nothing` has no hosts [name a host of the inventory]");
-    insta::assert_snapshot!(wrong("keper"), @"-e:1:13: wrong value of `keeper_host`: the inventory has no host `keper`, and no group of that name [did you mean `keeper`?]");
-    insta::assert_snapshot!(wrong("elsewhere.example.net"), @"-e:1:13: wrong value of `keeper_host`: the inventory has no host `elsewhere.example.net`, and no group of that name [it must be a host of the inventory, or a group that has exactly one host]");
+fn a_host_variable_must_name_exactly_one_host() {
+    let errors = |value: &str| fleet(&[&format!("keeper_host={value}")]).errors();
+    insta::assert_snapshot!(errors("several"), @"-e:1:13: wrong value of `keeper_host`: the group `several` has 2 hosts: node-8, node-9 [name one of them; a group stands for a host only where it has exactly one]");
+    insta::assert_snapshot!(errors("nothing"), @"-e:1:13: wrong value of `keeper_host`: the group `nothing` has no hosts [name a host of the inventory]");
+    insta::assert_snapshot!(errors("keper"), @"-e:1:13: wrong value of `keeper_host`: the inventory has no host `keper`, and no group of that name [did you mean `keeper`?]");
+    insta::assert_snapshot!(errors("elsewhere.example.net"), @"-e:1:13: wrong value of `keeper_host`: the inventory has no host `elsewhere.example.net`, and no group of that name [it must be a host of the inventory, or a group that has exactly one host]");
 }
 
 #[test]
-fn former_names_are_read_and_must_be_free() {
+fn former_names_must_not_be_in_use() {
     let role = |head: &str, first: &str, second: &str| {
         Sample::new(&[
             (
@@ -97,16 +97,16 @@ fn former_names_are_read_and_must_be_free() {
         ])
     };
     let sample = role("was: [old, older]\n", "was: [restart, \"re start\"], ", "");
-    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
     let marks = |number: usize| plan.hosts[0].roles[0].handlers[number].expand(&World::stand_in()).unwrap().marks.join(" ");
     assert_eq!(
         marks(0),
         "app.start-over app.restart app.re-start old.start-over old.restart old.re-start older.start-over older.restart older.re-start"
     );
     assert_eq!(marks(1), "app.reread old.reread older.reread");
-    insta::assert_snapshot!(role("was: theirs\n", "", "").wrong(), @"roles/app/role.yml:1:6: `app` cannot have been `theirs`: there is a role `theirs` [the handlers of both would settle what a node owes to one of them]");
-    insta::assert_snapshot!(role("", "was: reread, ", "").wrong(), @"roles/app/role.yml:5:12: `start over` and `reread` both have the name `reread` [a node that owes a handler something under a former name owes it to one handler only]");
-    insta::assert_snapshot!(role("", "was: restart, ", "was: re-start, ").wrong(), @"");
-    insta::assert_snapshot!(role("", "was: re start, ", "was: re-start, ").wrong(), @"roles/app/role.yml:5:25: the handlers `re start` and `re-start` would share one mark on the node [let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`]");
-    insta::assert_snapshot!(role("", "was: {a: b}, ", "").wrong(), @"roles/app/role.yml:4:29: `was` must be text");
+    insta::assert_snapshot!(role("was: theirs\n", "", "").errors(), @"roles/app/role.yml:1:6: `app` cannot have had the name `theirs`: there is a role `theirs` [a pending handler on a node could not be assigned to one of the two roles]");
+    insta::assert_snapshot!(role("", "was: reread, ", "").errors(), @"roles/app/role.yml:5:12: `start over` and `reread` both have the name `reread` [a handler that is pending on a node under a former name must be exactly one of the role's]");
+    insta::assert_snapshot!(role("", "was: restart, ", "was: re-start, ").errors(), @"");
+    insta::assert_snapshot!(role("", "was: re start, ", "was: re-start, ").errors(), @"roles/app/role.yml:5:25: the handlers `re start` and `re-start` would share one pending mark on the node [their names must differ in letters, digits, `_` or `-`: in a mark, every other character becomes `-`]");
+    insta::assert_snapshot!(role("", "was: {a: b}, ", "").errors(), @"roles/app/role.yml:4:29: `was` must be text");
 }

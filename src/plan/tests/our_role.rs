@@ -1,4 +1,4 @@
-//! The shipped role, as far as it can be tried without a node.
+//! The shipped roles, as far as they can be tested without a node.
 
 use super::*;
 use crate::{
@@ -7,9 +7,9 @@ use crate::{
     secret::SecretValues,
 };
 
-/// The shipped role on the shipped inventory.
+/// The shipped roles on the shipped inventory.
 fn plan(extra_vars: &[&str]) -> Plan {
-    loaded(extra_vars).unwrap_or_else(|wrong| panic!("{wrong}"))
+    loaded(extra_vars).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn loaded(extra_vars: &[&str]) -> Result<Plan, Diagnostics> {
@@ -23,17 +23,17 @@ fn loaded(extra_vars: &[&str]) -> Result<Plan, Diagnostics> {
     load(&request)
 }
 
-/// What a task asks for, where nodes answer so.
+/// Returns the resource of a task in this world.
 fn resource(plan: &Plan, name: &str, world: &World) -> Box<dyn Resource> {
     let mut steps = plan.hosts[0].roles.iter().flat_map(|role| &role.steps);
     let step = steps.find(|step| step.name() == name).unwrap_or_else(|| panic!("no task `{name}`"));
-    match step.expand(world).unwrap_or_else(|wrong| panic!("{wrong}")).remove(0).action {
+    match step.expand(world).unwrap_or_else(|errors| panic!("{errors}")).remove(0).action {
         Action::Do(resource) => resource,
         Action::Skip { reason } => panic!("{reason}"),
     }
 }
 
-/// What a role gives Redis on a node with so much memory.
+/// Returns the memory limit of Redis in MB on a node with this much memory.
 fn maxmemory(plan: &Plan, memtotal_mb: u32) -> String {
     let mut world = World::stand_in();
     world.facts["memtotal_mb"] = json!(memtotal_mb);
@@ -73,13 +73,13 @@ fn a_little_more_or_less_memory_does_not_restart_postgresql() {
         (size("shared_buffers"), size("effective_cache_size"))
     };
     let of = |shared: &str, cached: &str| (shared.to_owned(), cached.to_owned());
-    // What Linux leaves of 4 GB.
+    // What Linux reports for 4 GB.
     assert_eq!([3790, 3911, 3936, 4050].map(buffers), [(); 4].map(|()| of("448MB", "1792MB")));
     assert_eq!([984, 64_000].map(buffers), [of("128MB", "512MB"), of("4096MB", "32000MB")]);
 }
 
 #[test]
-fn the_postgresql_projects_repository_is_its_own_unless_a_mirror_is_named() {
+fn the_postgresql_repository_is_the_projects_own_unless_a_mirror_is_set() {
     let pgdg = ["autobot_roles=postgresql_server", "postgresql_repo=pgdg", "postgresql_version=17"];
     let shown = |more: &[&str]| {
         let plan = plan(&[&pgdg[..], more].concat());
@@ -114,9 +114,9 @@ fn one_node_may_have_all_of_user_management_but_not_two_secrets_of_one_name() {
     let one = ["users_db_host=slm", "slm_db_host=slm"];
     let with = |roles| loaded(&[&one[..], &[roles]].concat());
     assert!(with(r#"{"autobot_roles": ["user_management_db", "redis"]}"#).is_ok());
-    let wrong = with(r#"{"autobot_roles": ["postgresql", "user_management_db"]}"#).err().unwrap().to_string();
-    assert!(wrong.contains("the secret `DB_PASSWORD` is declared twice, and differently"), "{wrong}");
-    assert!(wrong.contains("or its role another host"), "{wrong}");
+    let errors = with(r#"{"autobot_roles": ["postgresql", "user_management_db"]}"#).err().unwrap().to_string();
+    assert!(errors.contains("the secret `DB_PASSWORD` is declared twice, with different settings"), "{errors}");
+    assert!(errors.contains("or move its role to another host"), "{errors}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where secrets come from outside, and what Ansible Vault encrypted: tokens, like all secrets.
+//! Secrets from outside the node, and values encrypted with Ansible Vault: they are tokens, like all secrets.
 
 use std::sync::Arc;
 
@@ -39,9 +39,9 @@ fn token(name: &str, encoding: Encoding) -> String {
     SecretRef { host: "db".into(), name: name.into() }.token(encoding)
 }
 
-/// Where the secrets of `db` come from, in order.
+/// Returns the sources of the secrets of `db`, in order.
 fn sources(sample: &Sample) -> String {
-    let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
     let line = |name: &str, source: Option<&Source>| {
         format!("{name}: {}\n", source.map_or_else(|| "the node".to_owned(), Source::describe))
     };
@@ -53,7 +53,7 @@ fn sources(sample: &Sample) -> String {
 }
 
 #[test]
-fn the_inventory_says_where_secrets_come_from_and_wins_over_the_role() {
+fn sources_of_secrets_in_the_inventory_win_over_the_role() {
     let sample = app(USE);
     assert_eq!(sources(&sample), "TOKEN: the node\nOTHER: the environment variable `OTHER`\n");
     let vars =
@@ -126,7 +126,7 @@ fn two_encrypted_values_never_share_a_name() {
 }
 
 #[test]
-fn an_encrypted_value_is_used_as_secrets_are_or_not_at_all() {
+fn an_encrypted_value_may_be_used_only_where_a_secret_may() {
     let mut sample = app(
         "  - {name: \"A {{ vault_x }}\", note: {path: /a}}\n  - {name: B, note: {path: /a}, when: \"vault_x != ''\"}\n\
          \x20 - {name: C, note: {path: /a}, loop: \"{{ [vault_x] }}\"}\n  - {name: D, note: {path: \"/{{ vault_x }}\"}}\n\
@@ -136,25 +136,25 @@ fn an_encrypted_value_is_used_as_secrets_are_or_not_at_all() {
     );
     sample.write("inventory/group_vars/all.yml", &format!("{}ansible_user: \"{{{{ vault_x }}}}\"\n", inline("vault_x")));
     sample.request.vault = keys("the-fixture-password");
-    insta::assert_snapshot!(sample.wrong(), @"
+    insta::assert_snapshot!(sample.errors(), @"
     inventory/group_vars/all.yml:2:3: a secret cannot be used to connect [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:5:12: a secret cannot be used in a name [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:6:39: a secret cannot be used in `when` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:7:39: a secret cannot be used in `loop` [secrets go into the content of files, and into parameters that take a password]
     roles/app/role.yml:8:28: a secret cannot be used in `path` of `note` [it may be in: content]
-    roles/app/role.yml:9:41: a secret can only be written out: nothing may be made of its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are put in on the node]
-    roles/app/role.yml:10:48: `vault_x` holds a secret: nothing can depend on its value [its value is put in on the node]
+    roles/app/role.yml:9:41: a secret can only be passed on unchanged: nothing may be computed from its value, and nothing may depend on it [`urlencode` is the only filter for secrets: their values are inserted on the node]
+    roles/app/role.yml:10:48: `vault_x` holds a secret: nothing can depend on its value [its value is inserted on the node]
     roles/app/role.yml:11:29: a secret cannot be used in an expression [secrets go into the content of files, and into parameters that take a password]
-    roles/app/role.yml:12:57: `hostvars.db` has no `vault_x` [where it may be missing, write `?.vault_x` or give it a `default`]
+    roles/app/role.yml:12:57: `hostvars.db` has no `vault_x` [if it may be missing, write `?.vault_x` or give it a `default`]
     ");
 }
 
 #[test]
-fn what_is_wrong_with_a_source_is_said_at_its_place() {
+fn errors_in_a_secret_source_have_their_span() {
     let sample = app(USE);
-    let wrong = |text: &str| {
+    let errors = |text: &str| {
         sample.write("inventory/group_vars/all.yml", text);
-        sample.wrong()
+        sample.errors()
     };
     let cases = [
         "autobot_secrets: [TOKEN]\n",
@@ -172,60 +172,60 @@ fn what_is_wrong_with_a_source_is_said_at_its_place() {
         "autobot_secrets: {TOKEN: {command: [echo, [x]]}}\n",
         "autobot_secrets: {TOKEN: {env: \"{{ secrets.OTHER }}\"}}\n",
     ];
-    let said: Vec<String> = cases.into_iter().map(wrong).collect();
-    assert!(said.iter().all(|said| !said.contains("hunter2")), "{said:?}");
-    insta::assert_snapshot!(said.join("\n"), @"
-    inventory/group_vars/all.yml:1:18: `autobot_secrets` must be a map by the names of secrets, this is a list [`autobot_secrets: {REDIS_PASSWORD: {env: REDIS_PASSWORD}}`]
+    let messages: Vec<String> = cases.into_iter().map(errors).collect();
+    assert!(messages.iter().all(|messages| !messages.contains("hunter2")), "{messages:?}");
+    insta::assert_snapshot!(messages.join("\n"), @"
+    inventory/group_vars/all.yml:1:18: `autobot_secrets` must be a map from the names of secrets to their sources, but this is a list [`autobot_secrets: {REDIS_PASSWORD: {env: REDIS_PASSWORD}}`]
     inventory/group_vars/all.yml:1:19: no role declares the secret `TOKN` [did you mean `TOKEN`?]
-    inventory/group_vars/all.yml:1:26: the source of the secret `TOKEN` must be a map, this is text [a password in clear in the inventory is one that everybody reads; give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
-    inventory/group_vars/all.yml:1:34: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
-    inventory/group_vars/all.yml:2:34: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all.yml:1:26: the source of the secret `TOKEN` must be a map, but this is text [the inventory must not hold passwords in plain text; give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
+    inventory/group_vars/all.yml:1:34: the value of the secret `TOKEN` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all.yml:2:34: the value of the secret `TOKEN` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     inventory/group_vars/all.yml:1:27: unknown source `enviroment` of the secret `TOKEN` [give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
     inventory/group_vars/all.yml:1:27: unknown source `envv` of the secret `TOKEN` [did you mean `env`?]
     inventory/group_vars/all.yml:1:26: the secret `TOKEN` needs exactly one source [give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
     inventory/group_vars/all.yml:1:26: the secret `TOKEN` needs exactly one source [give `env: VARIABLE`, `file: PATH`, `command: [PROGRAM, ARGUMENT]` or an encrypted `value`]
-    inventory/group_vars/all.yml:1:32: `env` of the secret `TOKEN` must be the name of a variable of the environment
+    inventory/group_vars/all.yml:1:32: `env` of the secret `TOKEN` must be the name of an environment variable
     inventory/group_vars/all.yml:1:33: `file` of the secret `TOKEN` must be a path on this machine
-    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each a text
-    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each a text
+    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each as text
+    inventory/group_vars/all.yml:1:36: `command` of the secret `TOKEN` must be a program and its arguments, each as text
     inventory/group_vars/all.yml:1:44: undeclared secret `OTHER` [declare it under `secrets:` of the role]
     ");
     let in_argument = format!("{}autobot_secrets: {{TOKEN: {{command: [echo, \"{{{{ x }}}}\"]}}}}\n", inline("x"));
-    assert!(wrong(&in_argument).contains("a secret cannot be used in `command` of the secret `TOKEN`"));
+    assert!(errors(&in_argument).contains("a secret cannot be used in `command` of the secret `TOKEN`"));
     let other =
         Sample::role("secrets:\n  TOKEN: {file: /etc/app/secrets.env, from: {value: hunter2hunter2}, frm: 1}\ntasks: []\n");
-    insta::assert_snapshot!(other.wrong(), @"
-    roles/app/role.yml:2:53: the value of the secret `TOKEN` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    insta::assert_snapshot!(other.errors(), @"
+    roles/app/role.yml:2:53: the value of the secret `TOKEN` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     roles/app/role.yml:2:70: unknown key of a secret: `frm` [did you mean `from`?]
     ");
 }
 
 #[test]
-fn what_cannot_be_decrypted_says_where_and_what_to_do() {
+fn a_failed_decryption_has_a_span_and_help() {
     let mut sample = app(USE);
     sample.write("inventory/group_vars/all/vault.yml", FILE);
-    let mut said = vec![sample.wrong()];
+    let mut messages = vec![sample.errors()];
     sample.request.vault = keys("no");
-    said.push(sample.wrong());
+    messages.push(sample.errors());
     sample.request.vault = keys("the-fixture-password");
     sample.write("inventory/group_vars/all/vault.yml", FILE.split_at(300).0);
-    said.push(sample.wrong());
+    messages.push(sample.errors());
     sample.write("inventory/group_vars/all/vault.yml", INLINE);
-    said.push(sample.wrong());
+    messages.push(sample.errors());
     sample.write("inventory/group_vars/all/vault.yml", &format!("{}token: \"{{{{ x }}}}\"\n", inline("x").replace("256", "128")));
     sample.write("roles/app/role.yml", &format!("{ROLE}  - {{name: A, note: {{path: /a, content: \"{{{{ token }}}}\"}}}}\n"));
-    said.push(sample.wrong());
+    messages.push(sample.errors());
     sample.write("templates/app/a.tera", FILE);
     sample.write("roles/app/role.yml", &format!("{ROLE}  - {{name: A, sheet: {{src: a.tera, dest: /a}}}}\n"));
     sample.write("inventory/group_vars/all/vault.yml", "");
-    said.push(sample.wrong());
-    insta::assert_snapshot!(said.join("\n"), @"
+    messages.push(sample.errors());
+    insta::assert_snapshot!(messages.join("\n"), @"
     inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: no vault password was given [use `--vault-password-file FILE` or `--ask-vault-pass`, or set ANSIBLE_VAULT_PASSWORD_FILE]
     inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: the vault password is wrong, or the text is damaged [see --vault-password-file, --ask-vault-pass and --vault-id; try a password with `ansible-vault view`]
     inventory/group_vars/all/vault.yml:1:1: `inventory/group_vars/all/vault.yml` cannot be decrypted: it is damaged: the text after the first line is not hexadecimal, or was truncated [restore it, or encrypt the value again with `ansible-vault`]
     inventory/group_vars/all/vault.yml:1:1: a variables file must be a map of names and values, not an encrypted value
     inventory/group_vars/all/vault.yml:2:3: this value is not what `ansible-vault` writes: cipher `AES128` of Ansible Vault is not supported; `AES256` is [encrypt it again with a current `ansible-vault`]
-    roles/app/role.yml:5:28: `templates/app/a.tera` is encrypted with Ansible Vault: a template is read as it is [encrypt the secret values in a file of variables, and use those]
+    roles/app/role.yml:5:28: `templates/app/a.tera` is encrypted with Ansible Vault, but a template is never decrypted [encrypt the secret values in a variables file, and use those variables]
     ");
 }
 
@@ -240,17 +240,17 @@ fn an_encrypted_file_of_extra_variables_is_read() {
 }
 
 #[test]
-fn an_error_in_an_encrypted_file_shows_keys_and_places_and_no_values() {
+fn errors_in_an_encrypted_file_show_no_values() {
     let mut sample = Sample::role("defaults: {vault_pin: {type: port, default: 1}}\ntasks: []\n");
     sample.request.vault = keys("the-fixture-password");
     let shown = |file: &str| {
         sample.write("inventory/group_vars/all/vault.yml", file);
         sample.load().unwrap_err().render(false)
     };
-    let said =
+    let messages =
         [FILE, include_str!("../../vault/fixture/broken.yml"), include_str!("../../vault/fixture/template.yml")].map(shown);
-    assert!(said.iter().all(|said| !said.contains("123456") && !said.contains("hunter2")), "{said:?}");
-    insta::assert_snapshot!(said.join("\n\n"), @"
+    assert!(messages.iter().all(|messages| !messages.contains("123456") && !messages.contains("hunter2")), "{messages:?}");
+    insta::assert_snapshot!(messages.join("\n\n"), @"
     error: wrong type for `vault_pin`: expected a port from 1 to 65535, found text
      --> inventory/group_vars/all/vault.yml:2:12
       |
@@ -286,7 +286,7 @@ fn an_error_in_an_encrypted_file_shows_keys_and_places_and_no_values() {
     ");
 }
 
-/// Where `db` gets its password for sudo, with these variables.
+/// Returns the source of the password for sudo of `db`, with these variables.
 fn for_sudo(vars: &str) -> String {
     let sample = app(USE);
     sample.write("inventory/group_vars/all/vars.yml", &format!("{}{vars}\n", inline("vault_become")));
@@ -295,12 +295,12 @@ fn for_sudo(vars: &str) -> String {
             let found = plan.hosts[0].connection().become_password.as_ref();
             found.map_or_else(|| "none".to_owned(), |found| format!("{} at {}", found.source.describe(), found.span))
         }
-        Err(_) => sample.wrong(),
+        Err(_) => sample.errors(),
     }
 }
 
 #[test]
-fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
+fn the_sudo_password_is_encrypted_or_external() {
     let vars = [
         "",
         "ansible_become_password: \"\"",
@@ -318,9 +318,9 @@ fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
         "ansible_become_password: {value: hunter2}",
         "ansible_become_password: \"{{ nowhere }}\"",
     ];
-    let told: Vec<String> = vars.iter().map(|vars| for_sudo(vars)).collect();
-    assert!(!told.concat().contains("hunter2") && !told.concat().contains("12345678"));
-    insta::assert_snapshot!(told.join("\n"), @"
+    let results: Vec<String> = vars.iter().map(|vars| for_sudo(vars)).collect();
+    assert!(!results.concat().contains("hunter2") && !results.concat().contains("12345678"));
+    insta::assert_snapshot!(results.join("\n"), @"
     none
     none
     Ansible Vault at inventory/group_vars/all/vars.yml:8:26
@@ -329,21 +329,21 @@ fn the_password_for_sudo_is_encrypted_or_comes_from_outside() {
     the command `pass` at inventory/group_vars/all/vars.yml:8:22
     the environment variable `TWO` at inventory/group_vars/all/vars.yml:9:20
     none
-    inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
-    inventory/group_vars/all/vars.yml:8:22: the password for sudo stands here in clear: `ansible_become_pass` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
-    inventory/group_vars/all/vars.yml:8:26: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:26: the password for sudo is in plain text here: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:22: the password for sudo is in plain text here: `ansible_become_pass` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
+    inventory/group_vars/all/vars.yml:8:26: the password for sudo is in plain text here: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]
     inventory/group_vars/all/vars.yml:8:27: unknown source `envv` of the secret `ansible_become_password` [did you mean `env`?]
-    inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` stands here in clear [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
+    inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     inventory/group_vars/all/vars.yml:8:30: undefined variable `nowhere` [declare it under `defaults:` of the role, or set it in the inventory]
     ");
 }
 
 #[test]
-fn a_password_for_sudo_in_clear_on_the_command_line_is_refused() {
+fn a_plain_text_sudo_password_on_the_command_line_is_refused() {
     let mut sample = app(USE);
     sample.request.extra_vars = vec!["ansible_become_password=hunter2".to_owned()];
     insta::assert_snapshot!(
-        sample.wrong(),
-        @"-e:1:25: the password for sudo stands here in clear: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]"
+        sample.errors(),
+        @"-e:1:25: the password for sudo is in plain text here: `ansible_become_password` [encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`]"
     );
 }

@@ -1,4 +1,4 @@
-//! What `listening_allowed` says, and when a run knows all that may listen.
+//! `listening_allowed`, and when a run covers all ports that may be open.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn allowed(vars: &str, extra: &str) -> String {
     let mut sample = project(&format!("    autobot_roles: [app]\n    {vars}\n"));
     sample.request.extra_vars = if extra.is_empty() { vec![] } else { vec![extra.to_owned()] };
     match sample.load() {
-        Err(_) => sample.wrong(),
+        Err(_) => sample.errors(),
         Ok(plan) => {
             let open = &plan.hosts[0].open_ports;
             let ports: Vec<u16> = (1..=65535).filter(|port| open.allowed.iter().any(|range| range.holds(*port))).collect();
@@ -25,7 +25,7 @@ fn allowed(vars: &str, extra: &str) -> String {
 }
 
 #[test]
-fn ports_and_ranges_are_allowed_in_every_form_that_a_user_may_write() {
+fn listening_allowed_takes_ports_and_ranges_in_every_form() {
     insta::assert_snapshot!([
         allowed("", ""), allowed("listening_allowed: [9100, '8000-8002', \"{{ 1 + 1 }}\"]", ""), allowed("listening_allowed: 80", ""),
         allowed("listening_allowed: 80", "listening_allowed=9100,9102-9103"), allowed("listening_allowed: []", ""),
@@ -45,11 +45,11 @@ fn ports_and_ranges_are_allowed_in_every_form_that_a_user_may_write() {
 }
 
 #[test]
-fn only_a_run_of_all_roles_knows_who_may_listen() {
+fn open_ports_are_complete_only_in_a_run_of_all_roles() {
     let partial = |vars: &str, change: &dyn Fn(&mut Request)| {
         let mut sample = project(vars);
         change(&mut sample.request);
-        let plan = sample.load().unwrap_or_else(|wrong| panic!("{wrong}"));
+        let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
         plan.hosts[0].open_ports.partial.clone().unwrap_or_else(|| "all".to_owned())
     };
     let (both, none) = ("    autobot_roles: [app, base]\n", "    x: 1\n");
@@ -65,9 +65,9 @@ fn only_a_run_of_all_roles_knows_who_may_listen() {
     ].join("\n"), @"
     all
     all
-    told only without --role: the host's other roles may listen too
-    the inventory gives this host no `autobot_roles`, so who may listen is not known
-    told only without --tags and --skip-tags: other roles may listen too
-    told only without --tags and --skip-tags: other roles may listen too
+    needs a run without --role: the host's other roles may listen too
+    the inventory sets no `autobot_roles` for this host, so the ports of its roles are not known
+    needs a run without --tags and --skip-tags: other roles may listen too
+    needs a run without --tags and --skip-tags: other roles may listen too
     ");
 }

@@ -1,4 +1,4 @@
-//! Which hosts, roles and tasks a request selects, and how each host is reached.
+//! The hosts, roles and tasks that a request selects, and how each host is reached.
 
 use super::*;
 
@@ -19,8 +19,8 @@ fn two() -> Sample {
 }
 
 #[test]
-fn a_role_comes_after_those_that_it_requires() {
-    insta::assert_snapshot!(two().shown(), @r#"
+fn a_role_is_deployed_after_those_that_it_requires() {
+    insta::assert_snapshot!(two().stand_in_tasks(), @r#"
     base/C: Toy("{"path":"/c"}")
     app/A: Toy("{"path":"/base"}")
     app/B: Toy("{"path":"/b"}")
@@ -28,9 +28,9 @@ fn a_role_comes_after_those_that_it_requires() {
     "#);
 }
 
-/// What is required comes along, as a dependency of Ansible's does, also through a role in between, and once.
+/// Required roles are deployed too, as in Ansible, directly or through another role, and once.
 #[test]
-fn what_is_required_is_deployed_though_nobody_named_it() {
+fn required_roles_are_deployed_even_if_not_selected() {
     let task = |requires: &str, name: &str| {
         format!("requires: [{requires}]\ntasks:\n  - {{name: N, note: {{path: /{name}}}, tags: [of-{name}]}}\n")
     };
@@ -40,19 +40,20 @@ fn what_is_required_is_deployed_though_nobody_named_it() {
         ("roles/base/role.yml", &task("", "base")),
         ("roles/other/role.yml", &task("", "other")),
     ]);
-    let tasks =
-        |sample: &Sample| sample.shown().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let tasks = |sample: &Sample| {
+        sample.stand_in_tasks().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(tasks(&sample), ["base/N", "middle/N", "app/N"]);
     sample.request.roles = vec!["app".to_owned()];
     assert_eq!(tasks(&sample), ["base/N", "middle/N", "app/N"]);
     sample.request.tags = vec!["of-base".to_owned()];
     assert_eq!(tasks(&sample), ["base/N"]);
     sample.request.tags = vec!["of-other".to_owned()];
-    assert!(sample.wrong().contains("nothing has the tag `of-other`"), "{}", sample.wrong());
+    assert!(sample.errors().contains("no task or health check has the tag `of-other`"), "{}", sample.errors());
 }
 
 #[test]
-fn hosts_say_how_they_are_reached() {
+fn connection_variables_are_read_from_the_inventory() {
     let plan = two().load().unwrap();
     let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
@@ -66,7 +67,7 @@ fn tags_and_roles_and_hosts_narrow_the_plan() {
     let with = |change: fn(&mut Request)| {
         let mut sample = two();
         change(&mut sample.request);
-        if sample.wrong().is_empty() { sample.shown() } else { sample.wrong() }
+        if sample.errors().is_empty() { sample.stand_in_tasks() } else { sample.errors() }
     };
     insta::assert_snapshot!([
         with(|request| request.tags = vec!["first".to_owned()]), with(|request| request.tags = vec!["debug".to_owned()]),
@@ -99,7 +100,7 @@ fn selections_that_match_nothing_are_errors() {
     let with = |change: fn(&mut Request)| {
         let mut sample = two();
         change(&mut sample.request);
-        sample.wrong()
+        sample.errors()
     };
     insta::assert_snapshot!([
         with(|request| request.tags = vec!["frist".to_owned()]), with(|request| request.skip_tags = vec!["zzz".to_owned()]),
@@ -108,18 +109,18 @@ fn selections_that_match_nothing_are_errors() {
         with(|request| request.limit = Some("bare".to_owned())),
         with(|request| request.inventories = vec![InventorySource::Path(request.project.join("nope"))]),
     ].join("\n"), @r"
-    --tags:1:1: nothing has the tag `frist` [did you mean `first`?]
-    --skip-tags:1:1: nothing has the tag `zzz` [tags here: app, debug, first, never]
+    --tags:1:1: no task or health check has the tag `frist` [did you mean `first`?]
+    --skip-tags:1:1: no task or health check has the tag `zzz` [known tags: app, debug, first, never]
     --limit:1:4: no host or group matches `wbe` [did you mean `web`?]
     --role:1:1: unknown role `ap` [did you mean `app`?]
-    --role:1:1: `bare` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    nowhere: no selected host is given a role [these are given roles: db: app, base; web: base]
+    --role:1:1: `bare` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
+    nowhere: no selected host has a role [hosts that have roles: db: app, base; web: base]
     nowhere: the inventory `nope` does not exist [name a file, a directory, or a list of hosts with a comma: `-i db1,`]
     ");
 }
 
-/// Three hosts, and roles as they are given.
+/// Returns the roles of three hosts, or the errors.
 fn fleet(roles_of_db: &str, roles: &[&str], limit: Option<&str>) -> String {
     let mut sample = Sample::new(&[
         (
@@ -135,7 +136,7 @@ fn fleet(roles_of_db: &str, roles: &[&str], limit: Option<&str>) -> String {
     sample.request.roles = roles.iter().map(|role| (*role).to_owned()).collect();
     sample.request.limit = limit.map(str::to_owned);
     match sample.load() {
-        Err(_) => sample.wrong(),
+        Err(_) => sample.errors(),
         Ok(plan) => {
             let roles = |host: &HostPlan| host.roles.iter().map(|role| role.name.clone()).collect::<Vec<_>>().join(", ");
             plan.hosts.iter().map(|host| format!("{}: {}", host.name, roles(host))).collect::<Vec<_>>().join("; ")
@@ -144,7 +145,7 @@ fn fleet(roles_of_db: &str, roles: &[&str], limit: Option<&str>) -> String {
 }
 
 #[test]
-fn a_role_never_comes_to_a_host_that_nobody_meant() {
+fn a_role_is_deployed_only_to_hosts_that_have_it() {
     let given = "{autobot_roles: [app, base]}";
     insta::assert_snapshot!([
         fleet(given, &["app"], None), fleet(given, &["base", "app"], Some("db")), fleet(given, &["app"], Some("db,web")),
@@ -155,16 +156,16 @@ fn a_role_never_comes_to_a_host_that_nobody_meant() {
     --
     db: base, app
     --
-    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
     --
-    --role:1:1: `empty` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
-    --role:1:1: `web` is not given the role `app` [these are: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `empty` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
+    --role:1:1: `web` does not have the role `app` [these hosts have it: db; select them with `--limit`, or add it to `autobot_roles`]
     --
-    --role:1:1: no host is given the role `app` [these are given roles: db: base]
+    --role:1:1: no host has the role `app` [hosts that have roles: db: base]
     --
-    --role:1:1: `db` is not given the role `app` [no host is: add it to `autobot_roles`]
+    --role:1:1: `db` does not have the role `app` [no host has it: add it to `autobot_roles`]
     --
-    --role:1:1: no host has `autobot_roles`; say which hosts with --limit
+    --role:1:1: no host has `autobot_roles`; select hosts with --limit
     --
     db: app; web: app
     --
@@ -183,24 +184,24 @@ fn hosts_without_roles_are_left_alone() {
     --
     db: app, base
     --
-    nowhere: no selected host is given a role [these are given roles: db: app, base]
+    nowhere: no selected host has a role [hosts that have roles: db: app, base]
     --
-    nowhere: no selected host is given a role [set `autobot_roles: [name]` for a group of the inventory, or say `--role` and `--limit`]
+    nowhere: no selected host has a role [set `autobot_roles: [name]` for a group of the inventory, or use `--role` and `--limit`]
     --
-    nowhere: no selected host is given a role [every host's `autobot_roles` is empty]
+    nowhere: no selected host has a role [every host's `autobot_roles` is empty]
     ");
 }
 
 #[test]
-fn handlers_whose_marks_would_be_one_are_an_error() {
+fn handlers_must_not_share_a_pending_mark() {
     let sample = Sample::role(
         "tasks:\n  - {name: A, note: {path: /a}, notify: [restart db, restart-db, restart_db]}\nhandlers:\n  - {name: restart db, command: x}\n  - {name: restart_db, command: x}\n  - {name: restart-db, command: x}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:6:12: the handlers `restart db` and `restart-db` would share one mark on the node [let them differ in letters, digits, `_` or `-`: in marks everything else becomes `-`]");
+    insta::assert_snapshot!(sample.errors(), @"roles/app/role.yml:6:12: the handlers `restart db` and `restart-db` would share one pending mark on the node [their names must differ in letters, digits, `_` or `-`: in a mark, every other character becomes `-`]");
 }
 
 #[test]
-fn what_is_wrong_on_some_hosts_names_them() {
+fn an_error_on_some_hosts_names_them() {
     let sample = Sample::new(&[
         (
             "inventory/hosts.yml",
@@ -208,7 +209,7 @@ fn what_is_wrong_on_some_hosts_names_them() {
         ),
         ("roles/app/role.yml", "tasks:\n  - {name: A, note: {path: \"/{{ x }}\"}}\n"),
     ]);
-    insta::assert_snapshot!(sample.wrong(), @r"
+    insta::assert_snapshot!(sample.errors(), @r"
     inventory/hosts.yml:1:78: unknown role `ap` [did you mean `app`?]
     inventory/hosts.yml:1:101: wrong type for `ansible_port`: expected a port from 1 to 65535, found text (on d)
     roles/app/role.yml:2:33: undefined variable `x` (on b, d) [declare it under `defaults:` of the role, or set it in the inventory]
@@ -216,7 +217,7 @@ fn what_is_wrong_on_some_hosts_names_them() {
 }
 
 #[test]
-fn circles_of_roles_and_names_that_come_twice_are_errors() {
+fn cycles_of_roles_and_duplicate_names_are_errors() {
     let sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -227,23 +228,23 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
             "requires: [app]\nsecrets: {A: {}, B: {file: etc, length: 5}, C: {file: /x, mode: 0600, lenght: 3}}\n",
         ),
     ]);
-    insta::assert_snapshot!(sample.wrong(), @r#"
+    insta::assert_snapshot!(sample.errors(), @r#"
     roles/app/role.yml:2:1: unknown key of a role: `defautls` [did you mean `defaults`?]
-    roles/app/role.yml:3:12: `groups` is given by us and cannot be set
-    roles/app/role.yml:3:23: `a-b` cannot be the name of a variable [letters, digits and `_`]
+    roles/app/role.yml:3:12: `groups` is reserved and cannot be set
+    roles/app/role.yml:3:23: `a-b` cannot be the name of a variable [use letters, digits and `_`]
     roles/app/role.yml:3:41: unknown type `prot` [did you mean `port`?]
-    roles/app/role.yml:6:12: two of a role's names are `A`: a task needs one of its own
+    roles/app/role.yml:6:12: two tasks are named `A`: names must be unique within a role
     roles/app/role.yml:7:6: a task needs a `name`
-    roles/app/role.yml:8:33: a task has one resource, this one has `note` and `run`
-    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note` [it is done by root; `owner` and `group` say whose a file is]
+    roles/app/role.yml:8:33: a task has one resource, but this one has `note` and `run`
+    roles/app/role.yml:10:15: `become_user` is for `command` only, not for `note` [the task runs as root; `owner` and `group` set the owner of a file]
     roles/app/role.yml:11:12: a task needs a resource, such as `template` or `command`
     roles/app/role.yml:12:58: `retries` must be a whole number
     roles/app/role.yml:12:73: `timeout` must be seconds, or a time such as `10s`, `5m`, `1h`, up to a week
     roles/app/role.yml:12:85: `no_log` must be true or false
-    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: say it in a task]
-    roles/app/role.yml:15:12: a handler does one thing [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
+    roles/app/role.yml:14:41: the `state` of a handler must be `restarted` or `reloaded` [that is a state: declare it in a task]
+    roles/app/role.yml:15:12: a handler needs exactly one action [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
     roles/app/role.yml:16:42: unknown key of `ready`: `comand` [did you mean `command`?]
-    roles/app/role.yml:18:12: a health check looks at one thing [`read: {resource: {…}}` or `exercise: {kind: {…}}`]
+    roles/app/role.yml:18:12: a health check needs exactly one of `read` and `exercise` [`read: {resource: {…}}` or `exercise: {kind: {…}}`]
     roles/app/role.yml:19:22: unknown resource `noet` [did you mean `note`?]
     roles/b/role.yml:1:12: roles require each other: app -> b -> app
     roles/b/role.yml:2:11: the secret `A` needs a `file`
@@ -254,7 +255,7 @@ fn circles_of_roles_and_names_that_come_twice_are_errors() {
 }
 
 #[test]
-fn handlers_and_health_checks_are_rendered_with_what_the_node_says() {
+fn handlers_and_health_checks_are_rendered_with_facts() {
     let sample = Sample::role(
         "defaults: {unit: app}\nsecrets: {P: {file: /etc/app.env}}\ntasks:\n  - {name: A, note: {path: /a}, notify: [restart, run]}\nhandlers:\n  - {name: restart, systemd: {name: \"{{ unit }}\", state: restarted}, ready: {command: \"ping {{ ansible_facts.hostname }}\", timeout: 2m}}\n  - {name: run, command: \"true\"}\n\
          health:\n  - {name: Note, read: {note: {path: /a}}}\n  - {name: Login, exercise: {postgresql_login: {database: x, user: \"{{ unit }}\", password: \"{{ secrets.P }}\"}}}\n  - {name: Off, when: \"unit == 'x'\", read: {note: {path: /a}}}\n",
@@ -305,7 +306,7 @@ fn a_project_of_a_hundred_hosts_is_checked_quickly_and_compiled_once() {
 }
 
 #[test]
-fn what_the_tags_leave_out_is_checked_and_its_results_are_missed() {
+fn tasks_that_the_tags_exclude_are_checked_and_register_nothing() {
     let mut sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -314,7 +315,7 @@ fn what_the_tags_leave_out_is_checked_and_its_results_are_missed() {
         ("inventory/group_vars/all.yml", "unused: many\n"),
     ]);
     sample.request.tags = vec!["use".to_owned()];
-    insta::assert_snapshot!(sample.wrong(), @r"
+    insta::assert_snapshot!(sample.errors(), @r"
     inventory/group_vars/all.yml:1:9: wrong type for `unused`: expected a port from 1 to 65535, found text
     roles/app/role.yml:4:23: undefined variable `out` [it is the result of `Read`, which comes later or is left out by the tags]
     roles/app/role.yml:5:34: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
@@ -322,31 +323,31 @@ fn what_the_tags_leave_out_is_checked_and_its_results_are_missed() {
 }
 
 #[test]
-fn a_variable_that_nothing_knows_is_an_error() {
+fn an_unknown_extra_variable_is_an_error() {
     let mut sample = two();
     sample.write("templates/base/x.tera", "{{ greeting | default(value=\"\") }}");
     sample.write("group_vars/all.yml", "said: \"{{ words | default(value='') }}\"\n");
     let mut with = |extra: &[&str], roles: &[&str]| {
         sample.request.extra_vars = extra.iter().map(|extra| (*extra).to_owned()).collect();
         sample.request.roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        sample.wrong()
+        sample.errors()
     };
     insta::assert_snapshot!([
         with(&["bsae_dir=x"], &[]), with(&["zebra=1 base_dri=2"], &["base"]), with(&["base_=1"], &[]), with(&["ansible_fact=1"], &[]),
     ].join("\n"), @"
-    -e:1:1: nothing knows the variable `bsae_dir` [did you mean `base_dir`?]
-    -e:1:1: nothing knows the variable `zebra` [no role, template or inventory mentions it: declare it under `defaults:` of a role]
-    -e:1:9: nothing knows the variable `base_dri` [did you mean `base_dir`?]
-    -e:1:1: nothing knows the variable `base_` [did you mean `base_dir`?]
+    -e:1:1: unknown variable `bsae_dir` [did you mean `base_dir`?]
+    -e:1:1: unknown variable `zebra` [no role, template or inventory mentions it: declare it under `defaults:` of a role]
+    -e:1:9: unknown variable `base_dri` [did you mean `base_dir`?]
+    -e:1:1: unknown variable `base_` [did you mean `base_dir`?]
     ");
-    // A default, a template's guarded name, the inventory's own and what it uses, Ansible's, ours; also of roles that are not selected.
+    // A default, a guarded name of a template, names that the inventory sets or uses, Ansible's and built-in names; also of roles that are not selected.
     let known =
         ["base_dir=x", "greeting=x", "said=x", "words=x", "ansible_python_interpreter=x", "{\"autobot_roles\": [\"base\"]}"];
     assert_eq!(with(&known, &["base"]), "");
 }
 
 #[test]
-fn the_shipped_memory_is_a_size() {
+fn redis_maxmemory_is_a_size() {
     let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let with = |memory: &str| {
         let request = Request {
@@ -357,11 +358,11 @@ fn the_shipped_memory_is_a_size() {
             extra_vars: vec![format!("redis_maxmemory={memory}")],
             ..Request::default()
         };
-        load(&request).err().map(|wrong| wrong.0.iter().map(|wrong| wrong.title.clone()).collect::<Vec<_>>().join("; "))
+        load(&request).err().map(|errors| errors.0.iter().map(|errors| errors.title.clone()).collect::<Vec<_>>().join("; "))
     };
     for size in ["4gb", "512mb", "1073741824"] {
         assert_eq!(with(size), None);
     }
-    let wrong = "wrong type for `redis_maxmemory`: expected a size such as 512mb, 4gb or a number of bytes, found text";
-    assert_eq!(with("lots").as_deref(), Some(wrong));
+    let errors = "wrong type for `redis_maxmemory`: expected a size such as 512mb, 4gb or a number of bytes, found text";
+    assert_eq!(with("lots").as_deref(), Some(errors));
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn h1_a_value_of_an_operator_and_of_a_node_is_one_word() {
+fn a_value_in_shell_text_is_one_word() {
     let sample = Sample::role(
         "defaults: {x: {type: string, default: \"a; touch /tmp/x/pwned\"}}\ntasks:\n  - {name: Say, command: {cmd: \"echo {{ x }}\", reads: true}, register: said}\n  - {name: Again, command: {cmd: \"echo {{ said.stdout }}\", unless: \"test {{ x }} = b\"}}\n",
     );
@@ -13,7 +13,7 @@ fn h1_a_value_of_an_operator_and_of_a_node_is_one_word() {
 }
 
 #[test]
-fn every_parameter_that_a_shell_reads_refuses_code_with_its_place() {
+fn every_shell_parameter_refuses_a_value_that_would_run_as_code() {
     let sample = Sample::role(
         r#"defaults: {x: a, cmd: [sh, -c, b]}
 tasks:
@@ -34,8 +34,8 @@ health:
   - {name: M, read: {command: {cmd: "a $(({{ x }}))", reads: true}}}
 "#,
     );
-    let wrong = sample.wrong();
-    for (line, said) in [
+    let errors = sample.errors();
+    for (line, messages) in [
         (3, "inside `'…'`"),
         (4, "whole command"),
         (5, "script of `sh -c`"),
@@ -49,14 +49,14 @@ health:
         (15, "inside `${…}`"),
         (17, "inside `$((…))`"),
     ] {
-        let told = wrong.lines().find(|told| told.starts_with(&format!("roles/app/role.yml:{line}:")));
-        assert!(told.is_some_and(|told| told.contains(said)), "{line} {said}:\n{wrong}");
+        let results = errors.lines().find(|results| results.starts_with(&format!("roles/app/role.yml:{line}:")));
+        assert!(results.is_some_and(|results| results.contains(messages)), "{line} {messages}:\n{errors}");
     }
-    assert!(!wrong.contains("role.yml:12:"), "{wrong}");
+    assert!(!errors.contains("role.yml:12:"), "{errors}");
 }
 
 #[test]
-fn a_program_that_gives_a_secret_gets_words() {
+fn values_in_a_secret_command_are_words() {
     let role = "secrets: {P: {file: /etc/a.env}}\n";
     let with = |variables: &str| {
         let sample = Sample::role(role);
@@ -65,13 +65,13 @@ fn a_program_that_gives_a_secret_gets_words() {
     };
     let plan = with("x: \"a; touch F\"\nautobot_secrets: {P: {command: \"pass show {{ x }} | head -n 1\"}}\n").load().unwrap();
     assert!(format!("{:?}", plan.hosts[0].secrets).contains("pass show 'a; touch F' | head -n 1"), "{:?}", plan.hosts[0].secrets);
-    for (variables, said) in [
+    for (variables, messages) in [
         ("x: a\nautobot_secrets: {P: {command: \"pass '{{ x }}'\"}}\n", "inside `'…'`"),
         ("x: a\nautobot_secrets: {P: {command: [sh, -c, \"{{ x }}\"]}}\n", "script of `sh -c`"),
-        ("x: a\nall: {P: {command: \"pass {{ x }}\"}}\nautobot_secrets: \"{{ all }}\"\n", "comes out of a variable"),
-        ("x: a\none: {command: \"pass {{ x }}\"}\nautobot_secrets: {P: \"{{ one }}\"}\n", "comes out of a variable"),
+        ("x: a\nall: {P: {command: \"pass {{ x }}\"}}\nautobot_secrets: \"{{ all }}\"\n", "comes from a variable"),
+        ("x: a\none: {command: \"pass {{ x }}\"}\nautobot_secrets: {P: \"{{ one }}\"}\n", "comes from a variable"),
     ] {
-        let wrong = with(variables).wrong();
-        assert!(wrong.contains(said), "{variables}: {wrong}");
+        let errors = with(variables).errors();
+        assert!(errors.contains(messages), "{variables}: {errors}");
     }
 }

@@ -1,4 +1,4 @@
-//! What names mean: precedence, types, templates, loops.
+//! The meaning of names: precedence, types, templates, loops.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ fn note(role: &str) -> Sample {
 }
 
 #[test]
-fn the_nearest_value_wins() {
+fn the_value_of_the_strongest_layer_wins() {
     let mut sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -22,7 +22,7 @@ fn the_nearest_value_wins() {
         ("inventory/host_vars/db.yml", "d: host_vars\ne: host_vars\n"),
     ]);
     sample.request.extra_vars = vec!["f=extra".to_owned()];
-    insta::assert_snapshot!(sample.shown(), @r#"app/Show: Toy("{"path":"/x","content":"role group inline host_vars task extra"}")"#);
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"app/Show: Toy("{"path":"/x","content":"role group inline host_vars task extra"}")"#);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn values_are_rendered_once_and_keep_their_types() {
          tasks:\n  - name: Show\n    note: {path: \"/{{ name }}\", content: \"{{ given }}\", port: \"{{ port + 1 }}\", list: \"{{ list }}\", on: yes, settings: \"{{ settings }}\"}\n",
     );
     sample.request.extra_vars = vec!["{\"given\": \"{{ base }}\"}".to_owned()];
-    insta::assert_snapshot!(sample.shown(), @r#"app/Show: Toy("{"path":"/b-x","content":"{{ base }}","port":2,"list":[1,1],"on":"yes","settings":{"a":1,"b":"yes"}}")"#);
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"app/Show: Toy("{"path":"/b-x","content":"{{ base }}","port":2,"list":[1,1],"on":"yes","settings":{"a":1,"b":"yes"}}")"#);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn loops_and_conditions_make_tasks() {
          \x20 - name: Maps\n    loop: [{name: x, port: 1}, {name: x, port: 2}, {port: 3}]\n    note: {path: /m, port: \"{{ item.port }}\"}\n\
          \x20 - name: Never\n    loop: []\n    note: {path: /m}\n  - name: Off\n    when: enabled\n    note: {path: \"/{{ enabled }}\"}\n",
     );
-    insta::assert_snapshot!(sample.shown(), @r#"
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"
     app/Each (a): Toy("{"path":"/a"}")
     app/Each (b): skipped, when `item != 'b'` is false
     app/Maps (x): Toy("{"path":"/m","port":1}")
@@ -53,27 +53,27 @@ fn loops_and_conditions_make_tasks() {
 }
 
 #[test]
-fn what_is_skipped_is_checked_for_names_and_files() {
+fn skipped_tasks_are_checked_for_names_and_files() {
     let sample = note(
         "defaults: {enabled: false}\ntasks:\n  - name: A\n    when: enabled\n    note: {path: \"/{{ nope }}\"}\n  - name: B\n    when: enabled\n    sheet: {src: nope.tera, dest: /a}\n  - name: C\n    loop: []\n    note: {path: \"/{{ nope.item }}\"}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @r"
+    insta::assert_snapshot!(sample.errors(), @r"
     roles/app/role.yml:5:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
-    roles/app/role.yml:8:18: no template `templates/app/nope.tera` [nothing is in `templates/app/`]
+    roles/app/role.yml:8:18: no template `templates/app/nope.tera` [`templates/app/` is empty or does not exist]
     roles/app/role.yml:11:23: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]
     ");
 }
 
 #[test]
-fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
+fn conditions_must_be_boolean_and_use_existing_keys() {
     let sample = note(
         "defaults: {a: text, b: {c: 1}, d: {default: \"no\"}}\ntasks:\n  - {name: A, when: a, note: {path: /a}}\n  - {name: B, when: b.e == 1, note: {path: /a}}\n  - {name: C, when: d and a == 'x', note: {path: /a}}\n\
          \x20 - {name: D, when: \"{{ a }}\", note: {path: /a}}\n  - {name: E, when: a == , note: {path: /a}}\n  - {name: F, when: 5, note: {path: /a}}\n  - {name: G, when: ansible_facts.os_famly == 'Debian', note: {path: /a}}\n\
          \x20 - {name: H, when: b.e is defined, note: {path: /a}}\n  - {name: I, when: ansible_os_family == 'Debian', note: {path: /a}}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @r#"
-    roles/app/role.yml:3:21: a condition must come out true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
-    roles/app/role.yml:4:23: `b` has no `e` [where it may be missing, write `?.e` or give it a `default`]
+    insta::assert_snapshot!(sample.errors(), @r#"
+    roles/app/role.yml:3:21: a condition must be true or false [compare it with something: `x == 1`, `x != ""`, `x is defined`]
+    roles/app/role.yml:4:23: `b` has no `e` [if it may be missing, write `?.e` or give it a `default`]
     roles/app/role.yml:5:21: `d` is text, which always counts as true [declare it with `type: bool`, or write `d | bool`]
     roles/app/role.yml:6:22: this is an expression already [leave out the `{{ }}`]
     roles/app/role.yml:7:23: a value is missing after `==`
@@ -84,7 +84,7 @@ fn conditions_must_come_out_boolean_and_name_parts_that_exist() {
 }
 
 #[test]
-fn wrong_types_are_shown_where_the_value_stands() {
+fn wrong_types_are_reported_at_the_value() {
     let mut sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -93,7 +93,7 @@ fn wrong_types_are_shown_where_the_value_stands() {
         ("inventory/group_vars/all.yml", "p: 70000\n"),
     ]);
     sample.request.extra_vars = vec!["l=x".to_owned()];
-    insta::assert_snapshot!(sample.wrong(), @r"
+    insta::assert_snapshot!(sample.errors(), @r"
     -e:1:3: wrong type for `l`: expected a list, found text
     inventory/group_vars/all.yml:1:4: wrong type for `p`: expected a port from 1 to 65535, found a number
     roles/app/role.yml:4:3: `q` has no default and is not set for `db` [set it in the inventory, or with `-e`]
@@ -101,12 +101,12 @@ fn wrong_types_are_shown_where_the_value_stands() {
 }
 
 #[test]
-fn parameters_that_do_not_fit_are_shown_where_they_stand() {
+fn wrong_parameters_are_reported_at_the_parameter() {
     let sample = note(
         "defaults: {many: [1, x], port: 100000}\ntasks:\n  - {name: A, note: {}}\n  - {name: B, note: {path: etc}}\n  - {name: C, note: {path: /a, port: \"{{ port }}\"}}\n  - name: D\n    note:\n      path: /a\n      list: [1, x]\n\
          \x20 - {name: E, note: {path: /a, mode: rw}}\n  - {name: F, note: [a]}\n  - {name: G, run: }\n  - {name: H, note: {path: /a, content: \"{{ many }}\"}}\n  - {name: I, note: {path: \"/{{ many }}\"}}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @r#"
+    insta::assert_snapshot!(sample.errors(), @r#"
     roles/app/role.yml:3:15: `note` needs `path`
     roles/app/role.yml:4:28: wrong `path` of `note`: `etc` is not an absolute path
     roles/app/role.yml:5:38: wrong `port` of `note`: invalid value: integer `100000`, expected u16
@@ -120,23 +120,23 @@ fn parameters_that_do_not_fit_are_shown_where_they_stand() {
 }
 
 #[test]
-fn circles_of_variables_are_named_once() {
+fn a_cycle_of_variables_is_reported_once() {
     let sample = note(
         "defaults: {b: \"{{ c }}\", c: \"{{ a }}\", a: \"{{ b }}\"}\ntasks:\n  - {name: A, note: {path: \"{{ c }}\"}}\n  - {name: B, note: {path: \"{{ b }}\", content: \"{{ a }}\"}}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:1:43: the variable `a` refers to itself: a -> b -> c -> a");
+    insta::assert_snapshot!(sample.errors(), @"roles/app/role.yml:1:43: the variable `a` refers to itself: a -> b -> c -> a");
 }
 
 #[test]
-fn results_stand_in_until_they_are_known() {
+fn stand_in_results_are_used_until_the_real_ones_are_known() {
     let sample = note(
         "tasks:\n  - {name: Read, run: {cmd: \"true\", reads: yes}, register: out}\n  - {name: Use, note: {path: \"{{ out.stdout }}\"}}\n  - {name: After, when: out.changed, note: {path: /a}}\n  - {name: Wrong, note: {path: \"{{ out.stdout }}{{ nope }}\"}}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:5:52: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]");
+    insta::assert_snapshot!(sample.errors(), @"roles/app/role.yml:5:52: undefined variable `nope` [declare it under `defaults:` of the role, or set it in the inventory]");
     let sample = note(
         "tasks:\n  - {name: Early, when: out.rc == 0, note: {path: /a}}\n  - {name: Read, run: {cmd: \"true\", reads: yes}, register: out}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @"roles/app/role.yml:2:25: undefined variable `out` [it is the result of `Read`, which comes later or is left out by the tags]");
+    insta::assert_snapshot!(sample.errors(), @"roles/app/role.yml:2:25: undefined variable `out` [it is the result of `Read`, which comes later or is left out by the tags]");
     let sample = note(
         "tasks:\n  - {name: Read, run: {cmd: \"true\", reads: yes}, register: out}\n  - {name: Use, note: {path: \"{{ out.stdout }}\"}}\n",
     );
@@ -149,7 +149,7 @@ fn results_stand_in_until_they_are_known() {
 }
 
 #[test]
-fn magic_variables_tell_about_the_inventory() {
+fn magic_variables_describe_the_inventory() {
     let sample = Sample::new(&[
         (
             "roles/app/role.yml",
@@ -160,7 +160,7 @@ fn magic_variables_tell_about_the_inventory() {
             "all: {children: {database: {hosts: {db: {x: \"{{ y }}\", y: 1}}, vars: {autobot_roles: app}}, other: {hosts: {web: {ansible_host: 198.18.0.9, z: \"{{ hostvars.db.x }}\"}}}}}\n",
         ),
     ]);
-    insta::assert_snapshot!(sample.shown().lines().next().unwrap_or_default(), @r#"app/Show: Toy("{"path":"/a","content":"db db database 198.18.0.9 1 Debian"}")"#);
+    insta::assert_snapshot!(sample.stand_in_tasks().lines().next().unwrap_or_default(), @r#"app/Show: Toy("{"path":"/a","content":"db db database 198.18.0.9 1 Debian"}")"#);
 }
 
 #[test]
@@ -173,34 +173,34 @@ fn nothing_can_depend_on_whether_this_is_a_check() {
         ("inventory/group_vars/all.yml", "ansible_check_mode: true\n"),
         ("templates/app/s.tera", "{% if ansible_check_mode %}x{% endif %}\n"),
     ]);
-    insta::assert_snapshot!(sample.wrong(), @r"
-    roles/app/role.yml:1:27: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
-    roles/app/role.yml:3:25: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
-    roles/app/role.yml:4:33: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
-    templates/app/s.tera:1:7: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on which of the two this is]
+    insta::assert_snapshot!(sample.errors(), @r"
+    roles/app/role.yml:1:27: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
+    roles/app/role.yml:3:25: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
+    roles/app/role.yml:4:33: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
+    templates/app/s.tera:1:7: undefined variable `ansible_check_mode` [a check must predict the deploy, so nothing may depend on whether this is a check]
     ");
 }
 
 #[test]
-fn yaml_only_spellings_and_unsafe_data_are_kept() {
+fn unsafe_values_and_expressions_are_kept_as_written() {
     let sample = note(
         "tasks:\n  - name: A\n    note: {path: /a, content: !unsafe \"{{ x }}\"}\n  - name: B\n    claim: [\"1 == 1\", \"1 == 2\"]\n",
     );
-    insta::assert_snapshot!(sample.shown(), @r#"
+    insta::assert_snapshot!(sample.stand_in_tasks(), @r#"
     app/A: Toy("{"path":"/a","content":"{{ x }}"}")
     app/B: Toy("{"that":[{"expression":"1 == 1","holds":true},{"expression":"1 == 2","holds":false}]}")
     "#);
 }
 
 #[test]
-fn a_part_that_is_missing_is_an_error_wherever_it_is_used() {
+fn a_missing_key_is_an_error_wherever_it_is_used() {
     let sample = note(
         "defaults: {a: {port: 1, tls: {}}}\ntasks:\n  - {name: A, note: {path: \"{{ '/x' ~ a.prot }}\"}}\n  - {name: B, note: {path: /a, list: \"{{ [a.tls.port] }}\"}}\n  - {name: C, note: {path: \"/{{ a.zzz }}\"}}\n\
          \x20 - {name: D, note: {path: \"/{{ a?.zzz or 1 }}{{ a.x.y | default(value=1) if a.x is defined else 2 }}{% if a.tls.key is defined %}{{ a.tls.key.size }}{% endif %}\"}}\n",
     );
-    insta::assert_snapshot!(sample.wrong(), @r"
+    insta::assert_snapshot!(sample.errors(), @r"
     roles/app/role.yml:3:41: `a` has no `prot` [did you mean `port`?]
-    roles/app/role.yml:4:49: `a.tls` has no `port` [where it may be missing, write `?.port` or give it a `default`]
-    roles/app/role.yml:5:35: `a` has no `zzz` [where it may be missing, write `?.zzz` or give it a `default`]
+    roles/app/role.yml:4:49: `a.tls` has no `port` [if it may be missing, write `?.port` or give it a `default`]
+    roles/app/role.yml:5:35: `a` has no `zzz` [if it may be missing, write `?.zzz` or give it a `default`]
     ");
 }

@@ -7,16 +7,16 @@ use super::{
 
 const LOOP: &str = "write `loop` with a list";
 const ITEMS: &str = "command: {argv: [mkdir, \"{{ item }}\"], creates: \"{{ item }}\"}, loop: [/srv/a, /srv/b]";
-const OF_PLAYS: &str = "a role has no plays: hosts and their roles stand in the inventory, in `autobot_roles`";
+const OF_PLAYS: &str = "a role has no plays: the inventory lists the hosts, and their roles in `autobot_roles`";
 const CONNECTION: &str =
-    "how a host is reached stands in the inventory: `ansible_host`, `ansible_port`, `ansible_user`, or `~/.ssh/config`";
+    "the inventory says how a host is reached: `ansible_host`, `ansible_port`, `ansible_user`, or `~/.ssh/config`";
 const EVERY_TASK_IS_ROOT: &str =
-    "leave it out: every task is run by root through sudo, and `become_user` says who else runs a `command`";
-const THIS_HOST: &str = "a task acts on its own host: a value from this machine comes with `-e`, one from another host with `hostvars` or `secrets: {host: …}`";
-const NO_RESCUE: &str = "a task that fails ends its host with nothing half done, and the next deploy goes on from there: give the task a `when`, a guard or `retries` instead";
-const ORDER: &str =
-    "hosts are worked on side by side: `--limit` deploys to some of them first, `--forks 1` to one after the other";
-const STOPS: &str = "a host that fails ends, the others go on, and the exit code tells: `--limit` deploys to some hosts first";
+    "leave it out: every task runs as root through sudo, and `become_user` runs a `command` as another user";
+const THIS_HOST: &str = "a task acts on its own host: pass a value from this machine with `-e`, and take one of another host from `hostvars` or `secrets: {host: …}`";
+const NO_RESCUE: &str = "a task that fails ends the run of its host with nothing half done, and the next deploy continues from there: give the task a `when`, a guard or `retries` instead";
+const ORDER: &str = "hosts are deployed in parallel: `--limit` deploys to some of them first, `--forks 1` to one after the other";
+const STOPS: &str =
+    "a host that fails stops, the others continue, and the exit code reports it: use `--limit` to deploy to some hosts first";
 
 /// Keywords of tasks and blocks.
 pub(crate) const TASK_KEYWORDS: &[Word] = &[
@@ -41,8 +41,8 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
     Word::new("with_together", "write `loop` with a list of maps"),
     Word::new("with_subelements", "write `loop` with a list of maps that has each combination"),
     Word::new("with_indexed_items", "write `loop` with a list of maps that hold their number"),
-    Word::new("with_fileglob", "name each file in `loop`: what a role writes does not depend on what lies in a directory"),
-    Word::new("with_filetree", "name each file in `loop`: what a role writes does not depend on what lies in a directory"),
+    Word::new("with_fileglob", "name each file in `loop`: what a role writes must not depend on the contents of a directory"),
+    Word::new("with_filetree", "name each file in `loop`: what a role writes must not depend on the contents of a directory"),
     Word::task(
         "with_first_found",
         "let a variable choose the file",
@@ -62,23 +62,23 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
     Word::new("loop_control", "leave it out: the element is `item`, and a task is shown with the item's `name`, `path` or `key`"),
     Word::task(
         "until",
-        "a task that fails is tried again: `retries` and `delay` are enough, and to wait for a service there is `wait_for` or `ready:` of a handler",
+        "a task that fails is tried again: `retries` and `delay` are enough; to wait for a service, use `wait_for` or `ready:` of a handler",
         "wait_for: {port: 5432}, retries: 5, delay: 10",
     ),
     Word::task(
         "ignore_errors",
-        "say when the task is not to run with `when`, when it is done with a guard, or which exit statuses of a question are fine",
+        "use `when` to skip the task, a guard to say when it is done, or `ok_rc` to accept exit statuses of a command that only reads",
         "command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app",
     ),
     Word::new("ignore_unreachable", "leave it out: a host that cannot be reached ends alone, and the exit code is 3"),
     Word::task(
         "failed_when",
-        "a command fails when its exit status is not 0; of a question `ok_rc` says which are fine, and `assert` compares what it printed",
+        "a command fails when its exit status is not 0; `ok_rc` accepts others for a command that only reads, and `assert` compares its output",
         "command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app",
     ),
     Word::task(
         "changed_when",
-        "a command that changes nothing says `reads: true`, any other one has a guard: `creates`, `removes`, `unless` or `only_if`",
+        "a command that changes nothing has `reads: true`, and any other has a guard: `creates`, `removes`, `unless` or `only_if`",
         "command: {cmd: cat /etc/app.version, reads: true}, register: version",
     ),
     Word::task(
@@ -97,12 +97,12 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
     Word::new("action", "write the resource as the task's key, with its parameters as a map"),
     Word::task(
         "async",
-        "a task is waited for: give it the time that it needs",
+        "a deploy waits for each task: give it a `timeout` that is long enough",
         "command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h",
     ),
     Word::task(
         "poll",
-        "a task is waited for: give it the time that it needs",
+        "a deploy waits for each task: give it a `timeout` that is long enough",
         "command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h",
     ),
     Word::new("listen", "a task notifies handlers by their names, and may name several: `notify: [restart app, reload proxy]`"),
@@ -133,24 +133,24 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
 pub(crate) const HANDLER_KEYWORDS: &[Word] = &[
     Word::new("listen", "tasks notify a handler by its name: one task may notify several, and several tasks one"),
     Word::new("when", "put the condition on the tasks that notify the handler"),
-    Word::new("tags", "leave it out: a handler runs when a task has notified it, whatever the tags"),
+    Word::new("tags", "leave it out: a handler runs when a task has notified it, regardless of tags"),
     Word::new("loop", "write one handler for each unit"),
     Word::new("notify", "let the tasks notify both handlers"),
-    Word::new("register", "leave it out: nothing comes after a handler that could use it"),
+    Word::new("register", "leave it out: nothing that runs after a handler can use it"),
     Word::part(
         "retries",
         Handler,
-        "say how to know that it is ready",
+        "give a command that succeeds once the unit is ready",
         "systemd: {name: app.service, state: restarted}, ready: {command: curl -fsS http://127.0.0.1:8080/, timeout: 60}",
     ),
     Word::part(
         "delay",
         Handler,
-        "say how to know that it is ready",
+        "give a command that succeeds once the unit is ready",
         "systemd: {name: app.service, state: restarted}, ready: {command: curl -fsS http://127.0.0.1:8080/, timeout: 60}",
     ),
-    Word::new("become_user", "leave it out: a handler is run by root; `command: setpriv …` changes the user"),
-    Word::new("no_log", "leave it out: a handler shows no output but when it fails"),
+    Word::new("become_user", "leave it out: a handler runs as root; `command: setpriv …` changes the user"),
+    Word::new("no_log", "leave it out: a handler shows its output only when it fails"),
 ];
 
 /// Keys of `meta/main.yml`, of plays and of other files, found in a role file.
@@ -159,12 +159,12 @@ pub(crate) const ROLE_KEYS: &[Word] = &[
     Word::new("roles", OF_PLAYS),
     Word::new("name", "leave it out: a role has the name of its directory, and `description` says what it is for"),
     Word::part("vars", Defaults, "declare variables", "app_port: {type: port, default: 8080}"),
-    Word::new("vars_files", "variables stand under `defaults:`, or in `group_vars/` and `host_vars/` of the inventory"),
+    Word::new("vars_files", "variables belong under `defaults:`, or in `group_vars/` and `host_vars/` of the inventory"),
     Word::new("vars_prompt", "a deploy asks no questions: pass the value with `-e`, or declare it under `secrets:`"),
     Word::part("dependencies", Role, "name the roles that come before this one", "requires: [base]"),
     Word::new("galaxy_info", "leave it out, and say with `description` what the role is for"),
     Word::new("argument_specs", "variables have their types under `defaults:`"),
-    Word::new("gather_facts", "leave it out: facts are always there as `ansible_facts`"),
+    Word::new("gather_facts", "leave it out: facts are always available as `ansible_facts`"),
     Word::new("pre_tasks", "put the tasks first under `tasks:`"),
     Word::new("post_tasks", "put the tasks last under `tasks:`, or into a role that has this one under `requires:`"),
     Word::new("become", EVERY_TASK_IS_ROOT),

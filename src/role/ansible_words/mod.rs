@@ -1,4 +1,4 @@
-//! What Ansible has and this program has not: each word with the way that works here.
+//! What Ansible has and this program does not: each word with what to write instead.
 
 mod keywords;
 mod modules;
@@ -13,11 +13,11 @@ pub(crate) use variables::{FACTS, VARIABLES};
 /// A word of Ansible, and what to write instead.
 #[derive(Debug)]
 pub(crate) struct Word {
-    /// The word: of a module its last part, without the collection.
+    /// The word; for a module its name without the collection.
     pub(crate) name: &'static str,
-    /// What to do here, as a sentence without its full stop.
+    /// What to do instead, as a sentence without its full stop.
     pub(crate) advice: &'static str,
-    /// YAML that does it; empty where there is nothing to show. A test loads each of them.
+    /// YAML that does it; empty if there is none. A test loads each of them.
     pub(crate) yaml: &'static str,
     /// Where the YAML belongs.
     pub(crate) belongs: Belongs,
@@ -69,17 +69,17 @@ impl Word {
     }
 }
 
-/// The row of a table with this name.
+/// Finds the row of a table with this name.
 pub(crate) fn find(table: &'static [Word], name: &str) -> Option<&'static Word> {
     table.iter().find(|word| word.name == name)
 }
 
-/// What to write instead of a parameter that Ansible's module has and the resource has not.
+/// Finds what to write instead of a parameter that Ansible's module has and the resource does not.
 pub(crate) fn parameter(resource: &str, name: &str) -> Option<&'static Word> {
     PARAMETERS.iter().find(|(kind, word)| (*kind == resource || kind.is_empty()) && word.name == name).map(|(_, word)| word)
 }
 
-/// What to do instead of a module, which may have its long name.
+/// Returns what to do instead of a module, which may be given by its long name.
 pub(crate) fn module(name: &str) -> Option<String> {
     let last = name.rsplit('.').next().unwrap_or(name);
     if last.starts_with("win_") {
@@ -97,13 +97,13 @@ mod tests {
     use crate::role::kind;
 
     #[test]
-    fn every_word_stands_once_and_means_nothing_here() {
+    fn every_word_is_unique_and_unknown_to_this_program() {
         for table in [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLES, FACTS] {
             let mut names: Vec<&str> = table.iter().map(|word| word.name).collect();
             names.sort_unstable();
             let count = names.len();
             names.dedup();
-            assert_eq!(names.len(), count, "a word stands twice beside {:?}", table[0].name);
+            assert_eq!(names.len(), count, "a word is listed twice, in the table of {:?}", table[0].name);
         }
         let known: Vec<&str> = MODULES.iter().map(|word| word.name).filter(|name| kind(name).is_some()).collect();
         assert!(known.is_empty(), "resources of ours: {known:?}");

@@ -16,7 +16,7 @@ const INSTALLER: &str = "run the program with a guard that says when its work is
 const PIP: &str =
     "command: {cmd: /opt/app/venv/bin/pip install -r /opt/app/requirements.txt, creates: /opt/app/venv/bin/uvicorn}";
 const GUARDED: &str = "run the program with a guard that says when its work is done";
-const SQL: &str = "run the SQL with a guard that asks whether it is done";
+const SQL: &str = "run the SQL with a guard that checks whether it is done";
 const EXTENSION: &str = "command: {cmd: \"psql -d app -c 'CREATE EXTENSION citext'\", unless: \"psql -d app -Atc '\\\\dx citext' | grep -q .\"}, become_user: postgres";
 const COMPOSE: &str = "let a unit run `docker compose up`, as the role `redis_container` does, and start it";
 const COMPOSE_UNIT: &str = "systemd: {name: app-compose.service, state: started, enabled: true}";
@@ -26,15 +26,14 @@ const LINE: &str = "lineinfile: {path: /etc/app.conf, regexp: \"^port \", line: 
 const DISK: &str = "disks are prepared before a deploy; where a role must do it, give the command a guard";
 const RULE: &str = "the firewall is ufw";
 const UFW: &str = "ufw: {rule: allow, port: \"6379\", proto: tcp, from_ip: 198.18.0.0/16}";
-const IN_THE_INVENTORY: &str = "hosts and groups stand in the inventory: a run does not make any";
-const NO_MESSAGES: &str = "nodes send no messages: the exit code and `--output json` tell what a deploy did";
-const NO_STATE: &str =
-    "this is a step of a maintenance window and no state that can be declared: do it by hand, then deploy again";
+const IN_THE_INVENTORY: &str = "hosts and groups belong in the inventory: a run cannot add any";
+const NO_MESSAGES: &str = "nodes send no messages: the exit code and `--output json` report what a deploy did";
+const NO_STATE: &str = "this is a maintenance step, not a state that can be declared: do it by hand, then deploy again";
 const IS_ACTIVE: &str = "command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app";
 const TEST: &str = "command: {cmd: test -e /etc/app.conf, reads: true, ok_rc: [0, 1]}, register: found";
 const CAT: &str = "command: {cmd: cat /etc/app.version, reads: true}, register: version";
 
-/// Every module that has an answer.
+/// Every module with its advice.
 pub(crate) const MODULES: &[Word] = &[
     Word::task("yum", NODES_ARE_DEBIAN, APT),
     Word::task("dnf", NODES_ARE_DEBIAN, APT),
@@ -67,7 +66,7 @@ pub(crate) const MODULES: &[Word] = &[
         "declare a variable, whose value may be a template",
         "app_url: \"http://{{ inventory_hostname }}:8080\"",
     ),
-    Word::task("fail", "say what must hold instead", "assert: {that: app_port != 22, fail_msg: port 22 belongs to sshd}"),
+    Word::task("fail", "assert what must hold instead", "assert: {that: app_port != 22, fail_msg: port 22 belongs to sshd}"),
     Word::task(
         "cron",
         "write a unit and its timer with two `template` tasks, and start the timer",
@@ -81,7 +80,7 @@ pub(crate) const MODULES: &[Word] = &[
     Word::part(
         "uri",
         Health,
-        "look at a page with a health check; what changes something by HTTP is no state that can be declared",
+        "check a page with a health check; an HTTP request that changes something is not a state that can be declared",
         "exercise: {http: {url: \"http://127.0.0.1:8080/health\", status_code: 200}}",
     ),
     Word::task(
@@ -98,15 +97,15 @@ pub(crate) const MODULES: &[Word] = &[
     Word::new("import_playbook", "a deploy takes its hosts from the inventory and each host's roles from `autobot_roles`"),
     Word::new(
         "include_vars",
-        "variables stand under `defaults:` of the role, or in `group_vars/` and `host_vars/` of the inventory",
+        "variables belong under `defaults:` of the role, or in `group_vars/` and `host_vars/` of the inventory",
     ),
     Word::new(
         "meta",
-        "leave it out: handlers run after the role's tasks; what must come after them goes into a role that has this one under `requires:`",
+        "leave it out: handlers run after the role's tasks; what must run after them goes into a role that has this one under `requires:`",
     ),
     Word::task(
         "pause",
-        "say what to wait for, with a task or with `ready:` of a handler; a deploy asks no questions",
+        "wait for a condition, with a task or with `ready:` of a handler; a deploy asks no questions",
         "wait_for: {port: 5432, timeout: 60}",
     ),
     Word::task(
@@ -148,9 +147,9 @@ pub(crate) const MODULES: &[Word] = &[
     Word::task("make", GUARDED, "command: {cmd: make install, chdir: /opt/src, creates: /usr/local/bin/app}"),
     Word::task("git", GUARDED, "command: {cmd: git clone https://example.org/app.git /opt/app, creates: /opt/app/.git}"),
     Word::task("subversion", GUARDED, "command: {cmd: svn checkout https://example.org/app /opt/app, creates: /opt/app/.svn}"),
-    Word::new("ping", "leave the task out: a deploy connects before its first task, and `health` tells whether a node works"),
-    Word::new("setup", "leave the task out: facts are always there as `ansible_facts`"),
-    Word::new("gather_facts", "leave the task out: facts are always there as `ansible_facts`"),
+    Word::new("ping", "leave the task out: a deploy connects before its first task, and `health` shows whether a node works"),
+    Word::new("setup", "leave the task out: facts are always available as `ansible_facts`"),
+    Word::new("gather_facts", "leave the task out: facts are always available as `ansible_facts`"),
     Word::new("wait_for_connection", "leave the task out: a deploy connects before its first task"),
     Word::new("reboot", NO_STATE),
     Word::new("shutdown", NO_STATE),
@@ -237,12 +236,12 @@ pub(crate) const MODULES: &[Word] = &[
     ),
     Word::task(
         "pam_limits",
-        "write a file of its own",
+        "write a separate file",
         "copy: {dest: /etc/security/limits.d/app.conf, content: \"app soft nofile 65536\\n\"}",
     ),
     Word::task(
         "sudoers",
-        "write a file of its own, approved by visudo",
+        "write a separate file, validated by visudo",
         "copy: {dest: /etc/sudoers.d/app, content: \"app ALL=(root) NOPASSWD: /usr/bin/systemctl restart app\\n\", mode: \"0440\", validate: visudo -cf %s}",
     ),
     Word::task(
@@ -257,8 +256,8 @@ pub(crate) const MODULES: &[Word] = &[
     Word::task("docker_image", GUARDED, "command: {cmd: docker pull redis:8, unless: docker image inspect redis:8}"),
     Word::task("docker_network", GUARDED, "command: {cmd: docker network create app, unless: docker network inspect app}"),
     Word::task("docker_volume", GUARDED, "command: {cmd: docker volume create app, unless: docker volume inspect app}"),
-    Word::part("postgresql_ping", Health, "ask with a health check", "read: {postgresql: {database: app, owner: app}}"),
-    Word::part("postgresql_info", Health, "ask with a health check", "read: {postgresql: {database: app, owner: app}}"),
+    Word::part("postgresql_ping", Health, "use a health check", "read: {postgresql: {database: app, owner: app}}"),
+    Word::part("postgresql_info", Health, "use a health check", "read: {postgresql: {database: app, owner: app}}"),
     Word::task("postgresql_ext", SQL, EXTENSION),
     Word::task("postgresql_query", SQL, EXTENSION),
     Word::task("postgresql_script", SQL, EXTENSION),
@@ -268,7 +267,7 @@ pub(crate) const MODULES: &[Word] = &[
     Word::task("postgresql_tablespace", SQL, EXTENSION),
     Word::task(
         "postgresql_pg_hba",
-        "give your rules a part of their own",
+        "put your rules into a separate part",
         "pg_hba: {part: app, rules: [{type: host, database: app, user: app, address: 198.18.0.0/16, method: scram-sha-256}]}",
     ),
     Word::task(
@@ -276,12 +275,12 @@ pub(crate) const MODULES: &[Word] = &[
         "declare the settings, which are written to a file in `conf.d`",
         "postgresql_conf: {settings: {max_connections: 200}}",
     ),
-    Word::task("postgresql_membership", "say it at the member", "postgresql_user: {name: app, member_of: [readers]}"),
-    Word::new("redis_data", "keys are data and no state that a role declares: the commands `redis …` look at them and clean up"),
+    Word::task("postgresql_membership", "declare it on the member", "postgresql_user: {name: app, member_of: [readers]}"),
+    Word::new("redis_data", "keys are data, not state that a role declares: the `redis` commands inspect them and clean them up"),
     Word::part(
         "redis_info",
         Health,
-        "ask with a health check",
+        "use a health check",
         "read: {redis: {socket: /run/redis/redis.sock, password_file: /etc/app/redis.env, password_key: REDIS_PASSWORD}}",
     ),
     Word::task("openssl_privatekey", GUARDED, OPENSSL),
@@ -312,7 +311,7 @@ pub(crate) const MODULES: &[Word] = &[
     Word::task("runit", "services are systemd's units", "systemd: {name: app.service, state: started, enabled: true}"),
     Word::task(
         "async_status",
-        "a task is waited for: give it the time that it needs",
+        "a deploy waits for each task: give it a `timeout` that is long enough",
         "command: {cmd: prepare, creates: /var/lib/app/prepared}, timeout: 2h",
     ),
     Word::new("add_host", IN_THE_INVENTORY),

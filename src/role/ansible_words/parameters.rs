@@ -1,14 +1,14 @@
-//! Parameters that Ansible's modules have and our resources have not. An empty resource means all.
+//! Parameters that Ansible's modules have and our resources do not. An empty resource means all.
 
 use super::{Belongs::Handler, Word};
 
 const LOCKS: &str = "leave it out: apt waits for its lock";
-const WINDOW: &str = "this is a step of a maintenance window and no state that can be declared: do it by hand, then deploy again";
+const WINDOW: &str = "this is a maintenance step, not a state that can be declared: do it by hand, then deploy again";
 const SOCKET: &str = "leave it out: the server is reached through its socket, as its administrator";
-const ASKED: &str = "leave it out: it is asked again and again until it holds or the `timeout` is over";
+const ASKED: &str = "leave it out: the condition is polled until it holds or the `timeout` expires";
 const SHELL: &str = "the line is run by `/bin/sh`; another shell is a program with arguments";
 
-/// What `apt` without a package asks for.
+/// The advice for `apt` without a package.
 pub(crate) const UNNAMED_APT: Word = Word::task(
     "apt",
     "`apt` installs or removes packages: the lists are fetched by the task that installs, when they are too old; upgrades and clean-ups are for a maintenance window",
@@ -70,17 +70,17 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ),
     (
         "copy",
-        Word::new("directory_mode", "make the directory with a task of its own: `file: {path: …, state: directory, mode: …}`"),
+        Word::new("directory_mode", "create the directory with a separate task: `file: {path: …, state: directory, mode: …}`"),
     ),
     ("copy", Word::new("local_follow", "leave it out: `src` is a file below `files/` of the role")),
     (
         "copy",
-        Word::new("decrypt", "leave it out: secrets stand in files of variables, and are written with `content` or `template`"),
+        Word::new("decrypt", "leave it out: secrets belong in variables files, and are written with `content` or `template`"),
     ),
-    ("copy", Word::new("checksum", "leave it out: what arrives is always compared")),
+    ("copy", Word::new("checksum", "leave it out: the result is always verified")),
     ("template", Word::new("content", "is a parameter of `copy`: `copy: {content: …, dest: …}`")),
     ("template", Word::new("remote_src", "templates are rendered here: put the file into `templates/`")),
-    ("template", Word::new("newline_sequence", "leave it out: a template is written as it stands")),
+    ("template", Word::new("newline_sequence", "leave it out: a template is written unchanged")),
     ("template", Word::new("trim_blocks", "leave it out: a block tag alone on its line leaves no line")),
     ("template", Word::new("lstrip_blocks", "leave it out: a block tag alone on its line leaves no line")),
     (
@@ -94,7 +94,7 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("systemd", Word::new("daemon_reexec", WINDOW)),
     ("systemd", Word::new("scope", "leave it out: units are the system's")),
     ("systemd", Word::new("user", "leave it out: units are the system's")),
-    ("systemd", Word::new("no_block", "leave it out: a unit is waited for, two seconds longer than it takes to start")),
+    ("systemd", Word::new("no_block", "leave it out: the task waits until two seconds after the unit has started")),
     ("systemd", Word::new("force", "leave it out")),
     ("systemd", Word::new("sleep", "leave it out: a restart waits until the unit is up")),
     ("systemd", Word::new("pattern", "leave it out: systemd knows whether the unit is up")),
@@ -114,8 +114,8 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ),
     ("command", Word::new("warn", "leave it out")),
     ("command", Word::new("strip_empty_ends", "leave it out: line breaks at the end of registered output are always cut off")),
-    ("command", Word::new("expand_argument_vars", "leave it out: `cmd` is a line of shell, `argv` is taken as it stands")),
-    ("command", Word::new("stdin_add_newline", "leave it out: `stdin` is given as it stands")),
+    ("command", Word::new("expand_argument_vars", "leave it out: `cmd` is a line of shell, and `argv` is not expanded")),
+    ("command", Word::new("stdin_add_newline", "leave it out: `stdin` is passed unchanged")),
     ("command", Word::new("_raw_params", "write `cmd`")),
     ("user", Word::new("password", "accounts have no password here: log in with keys")),
     ("user", Word::new("update_password", "accounts have no password here: log in with keys")),
@@ -127,8 +127,11 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
             "command: {cmd: passwd -l app, unless: passwd -S app | grep -q ' L '}",
         ),
     ),
-    ("user", Word::new("remove", "leave it out: an account goes, its files stay; `file: {state: absent}` removes them")),
-    ("user", Word::new("force", "leave it out: an account goes, its files stay")),
+    (
+        "user",
+        Word::new("remove", "leave it out: the account is removed, its files are kept; `file: {state: absent}` removes them"),
+    ),
+    ("user", Word::new("force", "leave it out: the account is removed, its files are kept")),
     ("user", Word::new("non_unique", "give each account a `uid` of its own")),
     (
         "user",
@@ -150,15 +153,9 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("group", Word::new("local", "leave it out: groups are the node's own")),
     ("group", Word::new("force", "leave it out")),
     ("group", Word::new("non_unique", "give each group a `gid` of its own")),
-    (
-        "get_url",
-        Word::new("url_username", "a password has no business in a role's `get_url`: fetch the file from where it needs none"),
-    ),
-    (
-        "get_url",
-        Word::new("url_password", "a password has no business in a role's `get_url`: fetch the file from where it needs none"),
-    ),
-    ("get_url", Word::new("headers", "files are fetched by apt's own helper, which sends no headers of yours")),
+    ("get_url", Word::new("url_username", "`get_url` takes no password: fetch the file from a server that needs none")),
+    ("get_url", Word::new("url_password", "`get_url` takes no password: fetch the file from a server that needs none")),
+    ("get_url", Word::new("headers", "files are fetched by apt's own helper, which cannot send other headers")),
     (
         "get_url",
         Word::new(
@@ -167,12 +164,12 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
         ),
     ),
     ("get_url", Word::new("use_proxy", "leave it out: apt's proxy is used")),
-    ("get_url", Word::new("tmp_dest", "leave it out: the file is put in place whole")),
-    ("lineinfile", Word::new("unsafe_writes", "leave it out: a file is replaced whole")),
+    ("get_url", Word::new("tmp_dest", "leave it out: the file is replaced as a whole")),
+    ("lineinfile", Word::new("unsafe_writes", "leave it out: a file is replaced as a whole")),
     ("lineinfile", Word::new("encoding", "leave it out: files are UTF-8")),
     ("sysctl", Word::new("sysctl_set", "leave it out: the value is always set in the kernel, too")),
     ("sysctl", Word::new("ignoreerrors", "leave it out: a setting that the kernel does not have is an error")),
-    ("ufw", Word::new("route", "rules for what is forwarded are not supported: `direction` is `in` or `out`")),
+    ("ufw", Word::new("route", "rules for forwarded traffic are not supported: `direction` is `in` or `out`")),
     (
         "ufw",
         Word::new(
@@ -182,7 +179,7 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ),
     ("ufw", Word::new("app", "name the port and `proto` instead of an application's profile")),
     ("ufw", Word::new("name", "name the port and `proto` instead of an application's profile")),
-    ("ufw", Word::new("log", "`logging` is for all rules")),
+    ("ufw", Word::new("log", "`logging` applies to all rules")),
     ("postgresql_db", Word::new("login_user", SOCKET)),
     ("postgresql_db", Word::new("login_password", SOCKET)),
     ("postgresql_db", Word::new("login_host", SOCKET)),
@@ -192,7 +189,7 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("postgresql_user", Word::new("login_host", SOCKET)),
     ("postgresql_user", Word::new("login_unix_socket", SOCKET)),
     ("postgresql_user", Word::new("encrypted", "leave it out: passwords are always kept as SCRAM verifiers")),
-    ("postgresql_user", Word::new("no_password_changes", "leave it out: a password that fits already is not changed")),
+    ("postgresql_user", Word::new("no_password_changes", "leave it out: a password that already matches is not changed")),
     (
         "postgresql_user",
         Word::task(
@@ -205,7 +202,7 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
         "postgresql_user",
         Word::task(
             "priv",
-            "grant privileges with a task of their own",
+            "grant privileges with a separate task",
             "postgresql_privs: {database: app, roles: [app], type: database, privs: [CONNECT]}",
         ),
     ),
@@ -213,7 +210,7 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("postgresql_privs", Word::new("login_password", SOCKET)),
     ("postgresql_privs", Word::new("login_host", SOCKET)),
     ("postgresql_privs", Word::new("login_unix_socket", SOCKET)),
-    ("", Word::new("unsafe_writes", "leave it out: a file is replaced whole")),
+    ("", Word::new("unsafe_writes", "leave it out: a file is replaced as a whole")),
     ("", Word::new("attributes", "leave it out, or set the file's attributes with `command: {cmd: chattr …, unless: …}`")),
     ("", Word::new("setype", "leave it out: nodes run Debian with AppArmor")),
     ("", Word::new("seuser", "leave it out: nodes run Debian with AppArmor")),

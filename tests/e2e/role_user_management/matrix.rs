@@ -272,8 +272,7 @@ fn each_login_comes_into_its_own_databases_by_its_own_password_only() {
 
     // What was done by hand is undone.
     let deploy = pair.deploy(&[]);
-    let rules: BTreeSet<String> =
-        ["user_management_db/Set the access rules for the users database".to_owned()].into();
+    let rules: BTreeSet<String> = ["user_management_db/Set the access rules for the users database".to_owned()].into();
     assert_eq!(deploy.ids("database_vm", "changed"), rules);
     assert_eq!(strays(&database_vm, &on_database_vm), NOTHING);
     assert_eq!(strays(&node, &on_slm), NOTHING);
