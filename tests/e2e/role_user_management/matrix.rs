@@ -158,7 +158,8 @@ fn each_login_can_do_what_it_must_and_nothing_else() {
     });
     let deploy = pair.deploy(&[]);
     let given = ["read and write rows of existing tables", "use existing sequences"];
-    let given: BTreeSet<String> = given.iter().map(|what| format!("user_management_db/Allow the application to {what}")).collect();
+    let given: BTreeSet<String> =
+        given.iter().map(|what| format!("user_management_db/Allow the application to {what}")).collect();
     assert_eq!(deploy.ids("database_vm", "changed"), given);
 
     wait_for(async {

@@ -133,7 +133,7 @@ fn values_from_every_source_reach_the_node_are_rotated_and_are_found_nowhere_els
     expected.insert("toy/secret BY_FILE".to_owned());
     assert_eq!(deploy.ids("b", "changed"), expected);
     assert!(
-        check.stdout.contains("- BY_ENV=…") && check.stdout.contains("+ BY_ENV=‹the variable `E2E_BY_ENV`"),
+        check.stdout.contains("- BY_ENV=…") && check.stdout.contains("+ BY_ENV=‹the environment variable `E2E_BY_ENV`"),
         "{}",
         check.stdout
     );
@@ -191,7 +191,7 @@ fn what_cannot_be_fetched_stops_the_run_before_any_connection() {
             assert!(!ran.said().contains("Fr0m"), "{}", ran.said());
         }
     };
-    refused("", &["no value for `BY_ENV`", "the variable `E2E_BY_ENV`", "it is empty"]);
+    refused("", &["no value for `BY_ENV`", "the environment variable `E2E_BY_ENV`", "it is empty"]);
     refused("two\nlines", &["it has more than one line"]);
     fs::remove_file(project.path("file.pw")).unwrap();
     refused("Fr0m env", &["no value for `BY_FILE`", "No such file"]);
