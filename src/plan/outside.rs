@@ -165,7 +165,12 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
         None => host.values.get(*name),
     };
     let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
-    let found = match scope.variable(name) {
+    // As in `declared`: the shell form of a source is rendered as shell text.
+    let value = match written.filter(|written| written.as_map().is_some()) {
+        Some(written) => scope.resolving(name, || rendered(&scope, written)).map(Some),
+        None => scope.variable(name),
+    };
+    let found = match value {
         Ok(None | Some(Value::Null)) | Err(Failed) => None,
         Ok(Some(Value::String(text))) if text.is_empty() => None,
         Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, span).ok(),

@@ -15,6 +15,7 @@ use crate::{
     },
     script::{Script, quote},
     secret::{Sealed, SecretRef},
+    shell::CODE_VARIABLES,
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -145,7 +146,13 @@ fn assignments(environment: &Map<String, Value>) -> Result<String, ParamError> {
             && !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !is_name {
-            return Err(wrong(name, format!("`{}` is not the name of a variable of the environment", name.escape_debug())));
+            return Err(wrong(name, format!("`{}` is not a valid name of an environment variable", name.escape_debug())));
+        }
+        if CODE_VARIABLES.contains(&name.as_str()) {
+            return Err(wrong(
+                name,
+                "a shell runs the value of this variable as code; set it within the command itself".to_owned(),
+            ));
         }
         let value = match value {
             // `omit`, or nothing: the variable is not set.
@@ -390,11 +397,12 @@ mod tests {
     #[test]
     fn only_names_and_texts_make_an_environment() {
         for (name, value, message) in [
-            ("A B", json!("x"), "not the name of a variable"),
-            ("1A", json!("x"), "not the name of a variable"),
-            ("", json!("x"), "not the name of a variable"),
-            ("A=B", json!("x"), "not the name of a variable"),
-            ("-i", json!("x"), "not the name of a variable"),
+            ("A B", json!("x"), "not a valid name of an environment variable"),
+            ("1A", json!("x"), "not a valid name of an environment variable"),
+            ("", json!("x"), "not a valid name of an environment variable"),
+            ("A=B", json!("x"), "not a valid name of an environment variable"),
+            ("-i", json!("x"), "not a valid name of an environment variable"),
+            ("BASH_ENV", json!("x"), "runs the value of this variable as code"),
             ("A", json!(true), "write \"true\""),
             ("A", json!(["x"]), "a program gets text"),
             ("A", json!("x\u{0}"), "NUL"),

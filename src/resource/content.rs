@@ -15,6 +15,7 @@ use crate::{
         path::{Attributes, Entry, File, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
     secret::{Sealed, SecretRef},
+    shell::{Lexer, Words},
 };
 
 /// A secret is taken to be no longer than this when the size of a content is estimated.
@@ -121,7 +122,11 @@ impl FileContent {
                 Err(ParamError::parameter("validate", "say where the file's path goes with `%s`"))
             }
             Some(command) if quoted(command) => Err(ParamError::parameter("validate", "write `%s` without quotes around it")),
-            Some(_) | None => Ok(self),
+            Some(command) => match path_run_as_code(command) {
+                Some(message) => Err(ParamError::parameter("validate", message)),
+                None => Ok(self),
+            },
+            None => Ok(self),
         }
     }
 
@@ -295,6 +300,22 @@ fn quoted(command: &str) -> bool {
         previous = Some(sign);
     }
     false
+}
+
+/// Why the path of the file, for which `%s` stands, would be code: `sh -c %s`.
+fn path_run_as_code(command: &str) -> Option<String> {
+    let mut lexer = Lexer::new();
+    let mut parts = command.split("%s");
+    // What cannot be understood is left to the shell that runs it.
+    lexer.text(parts.next()?).ok()?;
+    for (number, part) in parts.enumerate() {
+        match lexer.value(number, Words::Unknown) {
+            Err(refusal) if refusal.message.contains("whole command") => return None,
+            Err(refusal) => return Some(format!("`%s` would be code: {}", refusal.message)),
+            Ok(_) => lexer.text(part).ok()?,
+        }
+    }
+    None
 }
 
 fn is_text(bytes: &[u8]) -> bool {

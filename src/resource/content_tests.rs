@@ -245,6 +245,7 @@ fn wrong_parameters_say_what_to_do() {
         wrong("copy", json!({"dest": "/etc/x", "content": "b", "mode": 644})),
         wrong("copy", json!({"dest": "/etc/x", "content": "b", "validate": "visudo -c"})),
         wrong("copy", json!({"dest": "/etc/x", "content": "b", "validate": "visudo -cf '%s'"})),
+        wrong("copy", json!({"dest": "/etc/x", "content": "b", "validate": "sh -c %s"})),
         wrong("copy", json!({"dest": "/etc/x", "content": "b", "owner": "-R"})),
         wrong("copy", json!({"dest": "/etc/x", "content": secret, "mode": "0644"})),
         wrong("template", json!({"dest": "/sys/kernel/x", "src": "b"})),
@@ -256,6 +257,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("mode")]: invalid type: integer `644`, expected a mode in quotes, such as "0644"
     [Key("validate")]: say where the file's path goes with `%s`
     [Key("validate")]: write `%s` without quotes around it
+    [Key("validate")]: `%s` would be code: a value as the script of `sh -c`
     [Key("owner")]: `-R` is not a valid name of a user or group; a name has up to 32 letters, digits, `_`, `.` and `-`
     [Key("mode")]: the file holds a secret: mode 0644 lets every user at it; say "0600" or "0640"
     [Key("dest")]: `/sys/kernel/x` is the kernel's, not a file; use `sysctl` or `command`

@@ -5,7 +5,7 @@
 
 use super::{
     Refusal,
-    command::{Word, is_name},
+    command::{Word, is_name, is_of_parameter},
 };
 
 /// Why a value would be code.
@@ -22,7 +22,7 @@ const DIRECTLY: &str = "call the program itself, with the value as its argument"
 const PREFIXES: [&str; 13] =
     ["command", "builtin", "exec", "nohup", "env", "sudo", "doas", "nice", "ionice", "time", "timeout", "stdbuf", "setsid"];
 /// Programs all of whose arguments may be evaluated, as code or as names of variables with subscripts.
-const EVALUATORS: [&str; 14] = [
+const EVALUATORS: [&str; 15] = [
     "eval",
     "trap",
     "alias",
@@ -36,22 +36,27 @@ const EVALUATORS: [&str; 14] = [
     "getopts",
     "mapfile",
     "readarray",
+    "compgen",
     "[[",
 ];
-const SHELLS: [&str; 10] = ["sh", "dash", "bash", "ash", "ksh", "mksh", "zsh", "fish", "yash", "rbash"];
+const SHELLS: [&str; 12] = ["sh", "dash", "bash", "ash", "ksh", "mksh", "zsh", "fish", "yash", "rbash", "csh", "tcsh"];
 /// Programs, the letters of their options whose argument is code, and the long spellings.
 const WITH_OPTION: &[(&[&str], &str, &[&str])] = &[
-    (&["su", "runuser"], "c", &["--command", "--session-command"]),
+    (&["su", "runuser", "sg"], "c", &["--command", "--session-command"]),
     (&["script", "flock"], "c", &["--command"]),
     (&["env"], "S", &["--split-string"]),
-    (&["python"], "c", &[]),
+    (&["python", "pypy", "expect"], "c", &[]),
     (&["perl"], "eE", &[]),
     (&["ruby", "lua"], "e", &[]),
-    (&["node"], "ep", &["--eval", "--print"]),
+    (&["node", "nodejs"], "ep", &["--eval", "--print"]),
     (&["php"], "rBRE", &["--run"]),
+    (&["rsync"], "e", &["--rsh"]),
 ];
 /// The options of `ssh` that take an argument.
 const SSH_OPTIONS: &str = "BbcDEeFIiJLlmOoPpQRSWw";
+
+/// Variables whose values shells run as code.
+pub const CODE_VARIABLES: [&str; 4] = ["BASH_ENV", "ENV", "PS4", "PROMPT_COMMAND"];
 
 /// Why a value that is put into `current` behind the words `before` would be code; none when it is an argument.
 pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
@@ -60,24 +65,29 @@ pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
     if program.is_some_and(|at| ["useradd", "usermod"].contains(&name(&before[at]))) {
         return None;
     }
+    if let Some((variable, _)) = current.text.split_once('=').filter(|(variable, _)| CODE_VARIABLES.contains(variable)) {
+        let message = format!("a value in `{variable}`, whose value a shell runs as code");
+        return Some(Code { message, help: "write its value itself" });
+    }
     evaluator(before, current).or_else(|| {
         (0..before.len()).find_map(|at| {
             let name = name(&before[at]);
+            // `python3.12`, `bash5`
+            let family = name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.');
             let after = &before[at + 1..];
             // What a variable of the shell names may be a shell.
-            let may_be_shell = program == Some(at) && before[at].expanded && !before[at].text.contains('/');
-            if SHELLS.contains(&name) || may_be_shell {
+            let may_be_shell =
+                before[at].expanded && before[at].text.rsplit('/').next().is_some_and(|last| last.chars().all(is_of_parameter));
+            if SHELLS.contains(&family) || may_be_shell {
                 return shell(name, after, current);
             }
             if ["watch", "parallel"].contains(&name) {
                 return Some(Code { message: format!("a value as an argument of `{name}`, which evaluates it"), help: DIRECTLY });
             }
-            if name == "ssh" {
+            if ["ssh", "autossh"].contains(&name) {
                 return ssh(after, current);
             }
-            let (_, letters, long) = WITH_OPTION
-                .iter()
-                .find(|(names, ..)| names.contains(&name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.')))?;
+            let (_, letters, long) = WITH_OPTION.iter().find(|(names, ..)| names.contains(&family))?;
             option(name, letters, long, after, current)
         })
     })
@@ -166,8 +176,10 @@ fn shell(name: &str, after: &[Word], current: &Word) -> Option<Code> {
 /// `su -c CODE`, `su --command=CODE`, `perl -eCODE`.
 fn option(name: &str, letters: &str, long: &[&str], after: &[Word], current: &Word) -> Option<Code> {
     let short = |text: &str| text.starts_with('-') && !text.starts_with("--") && text.len() > 1;
-    let takes = |text: &str| long.contains(&text) || short(text) && text.ends_with(|last| letters.contains(last));
-    let glued = long.iter().any(|long| current.text.starts_with(&format!("{long}=")))
+    // Long options may be abbreviated.
+    let is_long = |text: &str| text.len() > 3 && text.starts_with("--") && long.iter().any(|long| long.starts_with(text));
+    let takes = |text: &str| is_long(text) || short(text) && text.ends_with(|last| letters.contains(last));
+    let glued = current.text.split_once('=').is_some_and(|(option, _)| is_long(option))
         || short(&current.text) && current.text.contains(|letter| letters.contains(letter));
     let is_code = after.last().is_some_and(|last| takes(&last.text)) || glued;
     is_code.then(|| {

@@ -1,6 +1,6 @@
 //! The words of a simple command and the reserved words around it: what the next word is.
 
-use super::{Refusal, Words, Writing, code};
+use super::{Refusal, Words, Writing, code, runs_expansion};
 
 /// What ends a list of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +84,8 @@ pub(super) struct Word {
     brace: bool,
 }
 
-/// Longer words are remembered by their beginning and their end: no rule looks further.
-const REMEMBERED: usize = 64;
+/// Longer words are remembered by their beginning and their end, in bytes: scripts for `sh -c` are shorter, and no other rule looks further.
+const REMEMBERED: usize = 4096;
 
 impl Word {
     pub(super) fn letter(&mut self, letter: char) {
@@ -104,8 +104,8 @@ impl Word {
     }
 
     fn push(&mut self, letter: char) {
-        if self.text.chars().count() >= REMEMBERED {
-            let at = self.text.char_indices().nth(REMEMBERED / 2).map_or(0, |(at, _)| at);
+        if self.text.len() >= REMEMBERED {
+            let at = self.text.floor_char_boundary(REMEMBERED / 2);
             self.text.remove(at);
         }
         self.text.push(letter);
@@ -127,7 +127,7 @@ impl Word {
 }
 
 /// Whether a character can belong to the name of a parameter of the shell, such as `$name`, `$1` or `$@`.
-fn is_of_parameter(character: char) -> bool {
+pub(super) fn is_of_parameter(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '@' | '*')
 }
 
@@ -171,7 +171,11 @@ impl Commands {
     pub(super) fn value(&mut self, number: usize, words: Words<'_>) -> Result<Writing, Refusal> {
         let refuse = |message: &str, help: &str| Err(Refusal::value(number, message, help));
         if self.closer == Closer::Double {
-            return refuse("a value inside `((…))`", "give it a variable of the shell first: `n={{ x }}`");
+            return refuse("a value inside `((…))`", "compare it with `[ {{ x }} -gt 1 ]`");
+        }
+        let is_subscript = |word: &Word| word.is_bare() && word.text.split_once('[').is_some_and(|(name, _)| is_name(name));
+        if self.position == Position::Program && self.word.as_ref().is_some_and(is_subscript) {
+            return refuse("a value as a subscript, which bash evaluates", "a POSIX shell has no arrays: use a variable");
         }
         let is_list = matches!(words, Words::List(_));
         match self.redirect {
@@ -277,8 +281,10 @@ impl Commands {
                 self.position = Position::Program;
             }
             Position::Argument => {
-                if word.expanded {
-                    self.runs_expansion = self.runs_expansion.take().or_else(|| code::runs(&self.words, &word));
+                if let Some(program) = code::runs(&self.words, &word)
+                    && (word.expanded || word.value.is_none() && runs_expansion(&word.text))
+                {
+                    self.runs_expansion.get_or_insert(program);
                 }
                 self.words.push(word);
             }

@@ -13,11 +13,18 @@ mod command;
 mod context;
 mod value;
 
-pub use code::code_in_words;
+pub use code::{CODE_VARIABLES, code_in_words};
 pub use value::{Refusal, Words, Writing};
 
 use command::{Closer, Commands, Redirect};
 use context::{Context, Pending, opened_by};
+
+/// Whether a script runs as code what an expansion yields, such as `eval "$1"`.
+fn runs_expansion(script: &str) -> bool {
+    let mut lexer = Lexer { first_value: Some(0), ..Lexer::new() };
+    // A script that cannot be understood is left to the shell.
+    lexer.text(script).is_ok() && lexer.finish().is_err_and(|refusal| refusal.value.is_some())
+}
 
 /// The refusal of text that holds `value` and runs as code what an expansion yields.
 fn expansion_run(value: usize, program: &str) -> Refusal {
@@ -110,9 +117,10 @@ impl Lexer {
             Some(Context::Parameter) => {
                 refuse("a value inside `${…}`", "give it a variable of the shell first: `name={{ x }}`, then `${…}` with `$name`")
             }
-            Some(Context::Arithmetic(_)) => {
-                refuse("a value inside `$((…))`", "give it a variable of the shell first: `n={{ x }}`, then `$((n + 1))`")
-            }
+            Some(Context::Arithmetic(_)) => refuse(
+                "a value inside `$((…))`",
+                "compute it in the template: `{{ x + 1 }}`; or let a program do it: `expr {{ x }} + 1`",
+            ),
             Some(Context::Comment) => refuse("a value inside a comment", "write the comment without it, or with `{# … #}`"),
             Some(Context::HereDocument { .. }) => {
                 refuse("a value inside a here-document", "write `printf '%s\\n' {{ x }} | program`, or give the text in `stdin`")
@@ -300,6 +308,10 @@ impl Lexer {
             }
             Some(Context::Parameter) => self.in_parameter(letter),
             Some(Context::Arithmetic(depth)) => {
+                // bash evaluates what a variable holds, subscripts with commands included.
+                if letter == '$' || letter.is_alphabetic() {
+                    self.runs_expansion.get_or_insert_with(|| "$((…))".to_owned());
+                }
                 match letter {
                     '(' => *depth += 1,
                     ')' if *depth == 0 => self.pending = Pending::ArithmeticEnd,
