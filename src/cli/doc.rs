@@ -9,7 +9,7 @@ use super::{exit, exit::Exit, out, project};
 use crate::{
     plan::known_roles,
     reference::{self, Page, Row, Section, Topic},
-    role::Role,
+    role::{Role, ansible_advice, resource_name},
     source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
 };
 
@@ -19,6 +19,14 @@ pub(super) struct Doc {
     /// (default: all of them, one line each)
     #[arg(value_name = "NAME")]
     name: Option<String>,
+
+    /// List everything, as without a name
+    #[arg(short, long, hide = true)]
+    list: bool,
+
+    /// The type of a plugin, which `ansible-doc` asks for
+    #[arg(short = 't', long = "type", hide = true)]
+    _type: Option<String>,
 
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
@@ -46,14 +54,14 @@ const LISTS: &[List] = &[
 ];
 
 pub(super) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
-    let pages = match pages(project) {
-        Ok(pages) => pages,
-        Err(wrong) => {
-            out::diagnostics(&wrong);
+    let (pages, mut errors) = match pages(project) {
+        Ok(found) => found,
+        Err(error) => {
+            out::diagnostics(&Diagnostics(vec![error]));
             return Exit::WRONG_FILES;
         }
     };
-    let Some(name) = &doc.name else {
+    let Some(name) = doc.name.as_ref().filter(|_| !doc.list) else {
         print_list(&pages.iter().collect::<Vec<_>>(), doc.output, "Everything");
         return Exit::DONE;
     };
@@ -61,22 +69,52 @@ pub(super) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
         print_list(&pages.iter().filter(|page| is_on(page.topic)).collect::<Vec<_>>(), doc.output, title);
         return Exit::DONE;
     }
-    let found: Vec<&Page> = pages.iter().filter(|page| page.name == *name).collect();
+    let found = find(&pages, name);
     if found.is_empty() {
-        let known = pages.iter().map(|page| page.name.as_str()).chain(LISTS.iter().map(|(word, ..)| *word));
-        let diagnostic = Diagnostic::error(format!("nothing is called `{name}`"));
-        out::diagnostics(&Diagnostics(vec![match did_you_mean(name, known) {
-            Some(meant) => diagnostic.suggest(Some(meant)),
-            None => diagnostic.help("`doc` without a name lists everything"),
-        }]));
+        errors.0.retain(|error| {
+            error.severity == Severity::Error
+                && error.span.as_ref().is_some_and(|span| span.file.shown.contains(&format!("roles/{name}/")))
+        });
+        if errors.is_empty() {
+            errors.push(unknown(name, &pages));
+        }
+        out::diagnostics(&errors);
         return Exit::WRONG_FILES;
     }
     print_pages(&found, doc.output);
     Exit::DONE
 }
 
-/// All pages: those of the program, and those of the project's roles where there is a project.
-fn pages(given: Option<&Path>) -> Result<Vec<Page>, Diagnostics> {
+/// The pages with this name; else the page of the resource that it is another name of, or the page of keywords that has it.
+fn find<'a>(pages: &'a [Page], name: &str) -> Vec<&'a Page> {
+    let named = |name: &str| pages.iter().filter(|page| page.name == *name).collect::<Vec<_>>();
+    let found = named(name);
+    if !found.is_empty() {
+        return found;
+    }
+    if let Some(resource) = resource_name(name) {
+        return named(resource);
+    }
+    let has_row = |page: &&Page| page.sections.iter().any(|section| section.rows.iter().any(|row| row.name == *name));
+    let keywords = |page: &&Page| matches!(page.topic, Topic::Keywords | Topic::Facts);
+    pages.iter().filter(keywords).filter(has_row).collect()
+}
+
+/// Says that nothing has this name: with the way that works here, if the name is a word of Ansible.
+fn unknown(name: &str, pages: &[Page]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(format!("nothing is called `{name}`"));
+    if let Some(advice) = ansible_advice(name) {
+        return diagnostic.help(advice);
+    }
+    let known = pages.iter().map(|page| page.name.as_str()).chain(LISTS.iter().map(|(word, ..)| *word));
+    match did_you_mean(name, known) {
+        Some(meant) => diagnostic.suggest(Some(meant)),
+        None => diagnostic.help("`doc` without a name lists everything"),
+    }
+}
+
+/// All pages: those of the program, and those of the project's roles if there is a project; and what is wrong with roles that have none.
+fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     let mut pages = reference::kinds();
     pages.extend(reference::keywords());
     let codes =
@@ -91,16 +129,13 @@ fn pages(given: Option<&Path>) -> Result<Vec<Page>, Diagnostics> {
     let project = match project::find(given) {
         Ok(project) => project,
         // Without a project there are no roles to tell of.
-        Err(_) if given.is_none() => return Ok(pages),
-        Err(wrong) => return Err(Diagnostics(vec![wrong])),
+        Err(_) if given.is_none() => return Ok((pages, Diagnostics::default())),
+        Err(error) => return Err(error),
     };
-    let mut wrong = Diagnostics::default();
-    let roles: Vec<Role> = known_roles(&project).iter().filter_map(|name| Role::read(&project, name, &mut wrong)).collect();
-    if wrong.0.iter().any(|one| one.severity == Severity::Error) {
-        return Err(wrong);
-    }
+    let mut errors = Diagnostics::default();
+    let roles: Vec<Role> = known_roles(&project).iter().filter_map(|name| Role::read(&project, name, &mut errors)).collect();
     pages.extend(roles.iter().map(reference::role));
-    Ok(pages)
+    Ok((pages, errors))
 }
 
 /// One line for each page; in Markdown the pages themselves.

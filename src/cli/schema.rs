@@ -8,7 +8,7 @@ use crate::reference;
 #[derive(Debug, Args)]
 pub(super) struct Schema {
     /// The file that the schema is for
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", default_value = "role")]
     file: File,
 }
 

@@ -78,6 +78,24 @@ pub struct Role {
 
 const KEYS: &[&str] = keywords::ROLE_NAMES;
 
+/// Returns the name of the resource that a word means in a role file: its own name, an alias such as `service`, or a long name.
+#[must_use]
+pub fn resource_name(word: &str) -> Option<&'static str> {
+    kinds::resolve(word).map(|kind| kind.name)
+}
+
+/// Returns what to write here in place of a module or a keyword of Ansible.
+#[must_use]
+pub fn ansible_advice(word: &str) -> Option<String> {
+    let tables = [ansible_words::TASK_KEYWORDS, ansible_words::HANDLER_KEYWORDS, ansible_words::ROLE_KEYS];
+    let short = word.rsplit('.').next().unwrap_or(word);
+    tables
+        .iter()
+        .find_map(|table| ansible_words::find(table, short))
+        .map(ansible_words::Word::help)
+        .or_else(|| ansible_words::module(word))
+}
+
 /// The kind of resource with this name.
 #[must_use]
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -116,6 +116,23 @@ fn an_unknown_name_is_answered_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn other_names_keywords_and_words_of_ansible_have_a_page_or_advice() {
+    for (name, page) in [
+        ("service", "systemd (resource)"),
+        ("ansible.builtin.shell", "command (resource)"),
+        ("notify", "task (keywords)"),
+        ("block", "task (keywords)"),
+    ] {
+        let (code, text, errors) = run(&["doc", name]);
+        assert!(code == Some(0) && text.starts_with(page), "{name}: {text}{errors}");
+    }
+    for (name, advice) in [("stat", "`command: {cmd: test -e"), ("with_items", "`loop`"), ("rescue", "help:")] {
+        let (code, _, errors) = run(&["doc", name]);
+        assert!(code == Some(4) && errors.contains(advice) && !errors.contains("did you mean"), "{name}: {errors}");
+    }
+}
+
+#[test]
 fn a_role_shows_its_variables_with_what_they_take() {
     let role = "description: A toy\ndefaults:\n  flavour: {type: {one_of: [plain, fancy]}, default: plain, help: Which}\n  size: {type: int, min: 1, help: How much}\n\
                 secrets:\n  KEY: {file: /etc/key}\ntasks:\n  - name: Say it\n    copy: {content: hello, dest: /etc/hello}\n";

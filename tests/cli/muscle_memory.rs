@@ -48,6 +48,9 @@ const MEANT: &[(&str, &str)] = &[
 
 /// Command lines that are answered with one line.
 const ANSWERED: &str = "
+reach
+all
+explain bear --facts
 playbook deploy-full.yml --tags redis
 playbook playbooks/deploy-full.yml --tags redis --limit database_vm
 playbooks/deploy-full.yml --tags redis
