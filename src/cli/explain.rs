@@ -16,7 +16,7 @@ use crate::{
     source::Span,
 };
 
-/// Stands for a value that nobody may see.
+/// Stands for a value that must not be shown.
 const HIDDEN: &str = "(hidden)";
 
 /// Tells it. Nothing is contacted.

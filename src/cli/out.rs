@@ -27,7 +27,7 @@ pub(super) fn terminal_width() -> usize {
     given.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))).unwrap_or(80)
 }
 
-/// A line on standard output. Nobody is left to tell when it is closed.
+/// Prints a line on standard output. A closed standard output is ignored, because nothing is left to report to.
 pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

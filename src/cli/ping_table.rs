@@ -345,7 +345,7 @@ mod tests {
         odd          212 ms   known     31 ms     free  failed   the node has no /etc/os-release
         off          failed   -         -         -     -        `off:22` refuses the connection; help: is sshd running there, on this port? see `ansible_port`
         new          failed   unknown   -         -     -        the host key of `new` is not known; help: compare the key with the node's own and remember it: `ssh-keyscan new >> ~/.ssh/known_hosts`; or accept unknown keys this once: `--accept-new-host-keys`
-        other        failed   changed   -         -     -        the host key of `other` HAS CHANGED: this is another machine, or somebody is between you and it; help: only if you know that the node was installed again: `ssh-keygen -R other`, then accept the new key with `--accept-new-host-keys`
+        other        failed   changed   -         -     -        the host key of `other` HAS CHANGED: this is another machine, or the connection is intercepted; help: only if you know that the node was installed again: `ssh-keygen -R other`, then accept the new key with `--accept-new-host-keys`
         deaf         ok       known     refused   -     -        sudo on `deaf` refuses: a password is required; help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
         bug          -        -         -         -     -        autobot-provision itself failed on this host; this is a bug, please report it
         here         local    -         31 ms     free  failed   x

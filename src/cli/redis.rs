@@ -122,7 +122,7 @@ struct Slowlog {
 
 #[derive(Debug, Args)]
 struct CleanupArguments {
-    /// `cache`: cached answers that nobody used for so long; `analytics`: metrics, usage, errors and counters whose date is so long ago
+    /// `cache`: cached answers that were not used for so long; `analytics`: metrics, usage, errors and counters whose date is so long ago
     #[arg(value_name = "WHAT")]
     what: What,
 

@@ -1,4 +1,4 @@
-//! The passwords of Ansible Vault: from files, from programs, or from whoever sits at the terminal.
+//! The passwords of Ansible Vault: from files, from programs, or from a prompt at the terminal.
 
 use std::{path::Path, sync::Arc};
 

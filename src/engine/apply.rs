@@ -186,7 +186,7 @@ impl ApplyRun<'_> {
         let change = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
                 if !marks.is_empty() {
-                    // Its handlers are owed their due, whoever made the change. A restart too many is no harm.
+                    // Its handlers still run, whichever task made the change: one restart too many does no harm.
                     self.frame(index, &[pending::mark(&marks)], Questions::default(), channel).await?;
                 }
                 let by = self.done_by.get(&index).or(self.latest.as_ref());

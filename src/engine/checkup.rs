@@ -145,7 +145,7 @@ impl Judge<'_> {
     }
 }
 
-/// Why an exercise cannot be done for want of a secret.
+/// Why an exercise cannot run because a secret is missing.
 fn lacking(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -> Option<String> {
     exercise.secrets().iter().find_map(|secret| {
         if let Some(problem) = secrets.problem(secret) {

@@ -153,7 +153,8 @@ async fn begin(
     options: &Options,
     events: &UnboundedSender<Event>,
 ) -> Result<Session, HostError> {
-    let target = reach.get(&host.name).ok_or_else(|| HostError::Failed(format!("nobody said how `{}` is reached", host.name)))?;
+    let target =
+        reach.get(&host.name).ok_or_else(|| HostError::Failed(format!("there is no connection data for `{}`", host.name)))?;
     let round = first_round(host, options.mode)?;
     let lock = match options.mode {
         Mode::Check | Mode::Health | Mode::Exercise => Lock::Observe,

@@ -194,7 +194,7 @@ pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
 
 /// Reads the secrets of a host that is not part of the run, without holding it.
 pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, options: &Options) {
-    let Some(target) = target else { return lending.lost("nobody said how it is reached") };
+    let Some(target) = target else { return lending.lost("there is no connection data for it") };
     let mut questions = Questions::default();
     for spec in &lender.secrets {
         questions.ask::<PathState>(PathQuery::content(&spec.file));

@@ -57,7 +57,7 @@ impl Options {
     }
 }
 
-/// Runs the plan on all its hosts. What happens is told to `events`, nothing is returned: whoever listens knows all.
+/// Runs the plan on all its hosts. Everything that happens is sent to `events`; nothing is returned.
 ///
 /// Dropping the future interrupts the run: sessions are dropped, and with them ends all that they run on the nodes.
 pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSender<Event>) {
@@ -82,7 +82,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
         let (transport, reach, options, events) =
             (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
         let name = host.name.clone();
-        // Those whose secrets others wait for come first, so that nobody waits for one that cannot begin. The semaphore is never closed.
+        // Hosts whose secrets others wait for come first, so that no host waits for one that cannot begin. The semaphore is never closed.
         let permit = Arc::clone(&forks).acquire_owned().await;
         let handle = running.spawn(async move {
             let _permit = permit;

@@ -138,7 +138,7 @@ impl Visitor for Predictor<'_> {
             self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
             Stop::Failed
         })?;
-        // One that is not due stays in the list all the same: a change that nobody predicted may notify it.
+        // One that is not due stays in the list all the same: an unpredicted change may notify it.
         let predicted = match (now, left_over) {
             (true, _) => Outcome::new(Status::Changed, "notified"),
             (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),

@@ -76,7 +76,7 @@ impl Secrets {
             let secret = spec.secret.clone();
             let given = self.values.get(&secret).cloned();
             match loans.get(&secret) {
-                // Its own host is behind: until that has the new value, nobody may use it.
+                // The owning host still has the old value: until it has the new one, no host may use it.
                 Some(SharedSecret::Value(value)) if given.as_ref().is_some_and(|given| given != value) => {
                     self.problems.insert(secret, behind(spec));
                 }
@@ -95,18 +95,18 @@ impl Secrets {
         }
     }
 
-    /// Values that came from elsewhere must not hold signs that what uses them cannot be told.
+    /// Values from elsewhere must not contain characters that their users cannot represent.
     fn fit<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>) {
         for spec in specs {
             let value = self.values.get(&spec.secret);
-            if value.is_some_and(|value| value.expose().contains(|sign| spec.without.contains(sign))) {
-                let signs: Vec<String> = spec.without.chars().map(|sign| format!("`{sign}`")).collect();
+            if value.is_some_and(|value| value.expose().contains(|character| spec.without.contains(character))) {
+                let characters: Vec<String> = spec.without.chars().map(|character| format!("`{character}`")).collect();
                 let span = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
                 let why = format!(
-                    "the value of `{name}` {span} contains a character that is not allowed here: {signs}; put another one there, set it where it is used, \
+                    "the value of `{name}` {span} contains a character that is not allowed here: {characters}; put another one there, set it where it is used, \
                      and run again",
                     name = spec.secret.name,
-                    signs = signs.join(" "),
+                    characters = characters.join(" "),
                 );
                 self.problems.insert(spec.secret.clone(), why);
             }
@@ -123,7 +123,7 @@ impl Secrets {
             None => StoredValue::Nothing,
             Some(found) if found == *given => StoredValue::TheSame,
             Some(found) => {
-                // Nobody may read the old one either.
+                // The old value must stay hidden too.
                 let old = SecretRef { name: format!("{} before", spec.secret.name), ..spec.secret.clone() };
                 self.values.insert(old, found);
                 StoredValue::Another

@@ -32,7 +32,7 @@ pub(super) enum ItemAction {
     Task(Task, Box<dyn Resource>),
     /// Nothing to do: a condition that does not hold, or a failure that was foreseen.
     Skipped,
-    /// A handler, due or not: a change that nobody predicted may notify it.
+    /// A handler, due or not: an unpredicted change may notify it.
     Handler(Handler),
     /// A health check inside the question round.
     Health(Box<dyn Resource>),
@@ -46,7 +46,7 @@ impl RunItem {
         self.predicted.status == Status::Changed
     }
 
-    /// Whether users care to hear that it came to this: a handler that nobody notified is no news.
+    /// Whether the outcome is worth reporting: a handler that was not notified is not.
     pub(super) fn is_reported(&self, came: Status) -> bool {
         self.item.kind != ItemKind::Handler || came != Status::Ok
     }

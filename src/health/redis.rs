@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "redis",
-    about: "Redis takes the password and nobody without it, runs what its file says, and saves without failures",
+    about: "Redis accepts its password, refuses clients without it, runs as its file says, and saves without failures",
     example: "read:
   redis:
     socket: /run/redis/redis.sock

@@ -1,4 +1,4 @@
-//! How many things below a directory have another owner, group or mode than they shall have.
+//! How many entries below a directory differ from the wanted owner, group or mode.
 
 use super::{Kind, Output, Unanswered};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Tree {}
 
-/// A directory, and what all below it shall have.
+/// A directory, and the wanted owner, group and mode of everything below it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TreeKey {
     /// The directory.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 parameters! {
-    /// Who shall own something and who may do what with it. What is not given stays as it is.
+    /// The owner, group and mode of a path. What is not given is left unchanged.
     #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
     pub struct Access {
         /// The owner.
@@ -42,7 +42,7 @@ impl AccessDifference {
 }
 
 impl Access {
-    /// Asks for the accounts. Nobody needs to ask who `root` is.
+    /// Asks for the accounts. `root` always exists, so it is not asked for.
     pub fn questions(&self, ask: &mut Questions) {
         for owner in self.owner.iter().filter(|owner| owner.as_str() != "root") {
             ask.ask::<User>(owner.clone());

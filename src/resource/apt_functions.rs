@@ -1,7 +1,7 @@
 //! Shell that calls apt: with deadlines, waiting for locks, and failing when a signature cannot be verified.
 
 /// `apt_get ARGUMENT...` runs apt-get, its output on stderr as it comes. It sets `$status`, `$found` (0: a name is unknown) and `$why`, a word for
-/// what went wrong with a repository, and `$held`, what was said of a lock. A lock that somebody holds is waited for, within the task's limit.
+/// what went wrong with a repository, and `$held`, what was said of a lock. A lock that another process holds is waited for, within the task's limit.
 ///
 /// - `apt-get update` exits 0 when a signature cannot be verified, unless `APT::Update::Error-Mode=any`.
 /// - `DPkg::Lock::Timeout` covers dpkg's lock only: where apt fails at once (lists, archives), it is tried again until the lock is free.

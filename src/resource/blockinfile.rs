@@ -51,7 +51,7 @@ parameters! {
 #[derive(Debug)]
 struct BlockInFile {
     file: EditedFile,
-    /// With a line break at its end; empty when the block shall not be there.
+    /// With a line break at its end; empty if the block is to be absent.
     block: Sealed,
     marks: Marks,
     /// The marks of former markers: a block between them becomes the block.

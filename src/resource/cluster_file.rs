@@ -161,7 +161,7 @@ pub(super) fn row<T: serde::de::DeserializeOwned>(server: &ServerAnswer) -> Resu
 /// `$7`: the file in its directory; `$8`: its mode; `$9`: the names of its settings, as a list of SQL strings; `${10}`: `restart` or nothing;
 /// `${11}`: bytes of the content, which is on standard input; `${12}`: the checksum of the file that it was made of, `absent`, or nothing.
 ///
-/// The old file is kept beside the new one until the server has taken it, also over an interruption: whoever finds the file as wanted and
+/// The old file is kept beside the new one until the server has taken it, also over an interruption: a run that finds the file as wanted and
 /// the old one still there goes on where that run ended. `postgres -C` reads all files and judges every value; `pg_file_settings` cannot tell a
 /// wrong value from one that waits for a restart. Rules are judged by the running server from the file, before it uses them. A reload that
 /// is told to the server is done when a new connection sees it, which also shows that `postgres` can still log in.
@@ -469,9 +469,9 @@ pub(super) mod tests {
                 NodeState { answers: &crate::question::Answers::default(), secrets: &crate::secret::SecretValues::default() };
             shared.change(Some(&file), &is, "content").script
         };
-        let done = node.run_script(&compared("somebody else's\n"), &shared);
+        let done = node.run_script(&compared("another program's\n"), &shared);
         assert_eq!(done.status, 1);
-        assert!(done.stderr.contains("was changed by somebody else at this very moment"), "{}", done.stderr);
+        assert!(done.stderr.contains("was changed by another process at this very moment"), "{}", done.stderr);
         assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "old\n");
         for _ in 0..2 {
             let done = node.run_script(&compared("old\n"), &shared);

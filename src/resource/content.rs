@@ -288,16 +288,16 @@ pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
 fn quoted(command: &str) -> bool {
     let mut quote = None;
     let mut previous = None;
-    let mut signs = command.chars();
-    while let Some(sign) = signs.next() {
-        match (quote, sign) {
-            (None | Some('"'), '\\') => drop(signs.next()),
-            (None, '\'' | '"') => quote = Some(sign),
-            (Some(open), _) if open == sign => quote = None,
+    let mut characters = command.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (None | Some('"'), '\\') => drop(characters.next()),
+            (None, '\'' | '"') => quote = Some(character),
+            (Some(open), _) if open == character => quote = None,
             (Some(_), 's') if previous == Some('%') => return true,
             (Some(_) | None, _) => {}
         }
-        previous = Some(sign);
+        previous = Some(character);
     }
     false
 }

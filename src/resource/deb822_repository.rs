@@ -68,7 +68,7 @@ struct Repository {
     binary: RemotePath,
     /// [`RUN_DIRECTORY`], but for tests.
     run_directory: String,
-    /// `None`: the repository shall not be there.
+    /// `None`: the repository is absent.
     wanted: Option<Wanted>,
 }
 
@@ -140,10 +140,10 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
         if words.is_empty() && needed {
             return Err(ParamError::parameter(parameter, "is missing"));
         }
-        if words
-            .iter()
-            .any(|word| word.is_empty() || word.contains(|sign: char| sign.is_whitespace() || sign.is_control() || sign == ','))
-        {
+        if words.iter().any(|word| {
+            word.is_empty()
+                || word.contains(|character: char| character.is_whitespace() || character.is_control() || character == ',')
+        }) {
             return Err(ParamError::parameter(parameter, "holds an empty word or a blank; give several as a list"));
         }
         if !words.is_empty() {
@@ -172,7 +172,7 @@ fn key(signed_by: &str) -> Result<Key, ParamError> {
         return Ok(Key::Path(path));
     }
     if ["https://", "http://", "file:/"].iter().any(|scheme| text.starts_with(scheme))
-        && !text.contains(|sign: char| sign.is_whitespace() || sign.is_control())
+        && !text.contains(|character: char| character.is_whitespace() || character.is_control())
     {
         return Ok(Key::Url(text.to_owned()));
     }

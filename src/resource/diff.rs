@@ -67,7 +67,7 @@ impl Diff {
 
     /// Compares the text that is (`None`: nothing is there) with the text that is wanted.
     ///
-    /// Where the wanted text holds a secret, removed lines show their key only, because the old value is somebody's password too, and so do
+    /// Where the wanted text holds a secret, removed lines show their key only, because the old value is a password too, and so do
     /// unchanged lines that hold one.
     #[must_use]
     pub fn of_text(before: Option<&[u8]>, after: &Sealed, values: &SecretValues) -> Self {
@@ -132,11 +132,12 @@ fn key_only(line: &str, keys: &HashSet<&str>) -> String {
     }
 }
 
-/// The first word of a line, with the sign that ends it.
+/// The first word of a line, with the character that ends it.
 fn key(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let (end, sign) = line.char_indices().find(|(_, sign)| sign.is_whitespace() || matches!(sign, '=' | ':'))?;
-    Some(&line[..end + sign.len_utf8()])
+    let (end, character) =
+        line.char_indices().find(|(_, character)| character.is_whitespace() || matches!(character, '=' | ':'))?;
+    Some(&line[..end + character.len_utf8()])
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ impl EditedFile {
         }
         let expected = old.map_or_else(|| "absent".to_owned(), |old| hex(&Sha256::digest(old)));
         let finish = |mut change: super::Change| {
-            // Lines that are not ours may hold anybody's password: only what comes and goes is shown.
+            // Other lines may hold passwords, so only added and removed lines are shown.
             change.diff.lines.retain(|line| !matches!(line, Line::Context(_) | Line::Gap));
             change.script = change.script.arg(expected.clone()).arg(if makes_parents { "parents" } else { "" });
             if let Some(edited) = &edited {
@@ -284,11 +284,11 @@ pub(super) mod tests {
     fn a_file_that_was_changed_meanwhile_is_left_alone() {
         let scratch = Scratch::with("a\n");
         let change = trial::change(scratch.verdict("lineinfile", json!({"line": "b"})));
-        fs::write(scratch.path("x"), "somebody else\n").unwrap();
+        fs::write(scratch.path("x"), "another program\n").unwrap();
         let done = trial::run(&change.script, scratch.0.path());
         assert_eq!(done.status, 1);
-        assert!(done.stderr.contains("was changed by somebody else at this very moment"), "{}", done.stderr);
-        assert_eq!(scratch.text(), "somebody else\n");
+        assert!(done.stderr.contains("was changed by another process at this very moment"), "{}", done.stderr);
+        assert_eq!(scratch.text(), "another program\n");
         // Done already is no harm: a link may break behind the change.
         fs::write(scratch.path("x"), "a\n").unwrap();
         assert_eq!(

@@ -66,7 +66,7 @@ enum State {
     Touch,
 }
 
-/// What shall be at the path.
+/// The wanted state of the path.
 #[derive(Debug)]
 enum Wanted {
     Nothing,
@@ -140,7 +140,7 @@ fn check_recurse(given: &Parameters, access: &Access) -> Result<(), ParamError> 
         return wrong("recurse", "goes with `state: directory` only".to_owned());
     }
     if *access == Access::default() {
-        return wrong("recurse", "say with `owner`, `group` or `mode` what all that is in the directory shall have".to_owned());
+        return wrong("recurse", "say with `owner`, `group` or `mode` what everything in the directory must have".to_owned());
     }
     if given.follow.0 {
         return wrong("follow", "`recurse` follows no links: name the directory itself".to_owned());
@@ -149,7 +149,7 @@ fn check_recurse(given: &Parameters, access: &Access) -> Result<(), ParamError> 
         return wrong("path", format!("`{}` is no path to change with all that is in it; name something in it", given.path));
     }
     if let Some(mode) = access.mode.filter(|mode| mode.0 & 0o100 == 0) {
-        let message = format!("with `recurse` it is the mode of directories, too, and {} lets nobody enter them", mode.octal());
+        let message = format!("with `recurse` it is the mode of directories, too, and {} lets no user enter them", mode.octal());
         return wrong("mode", format!("{message}: leave `mode` out, or give it to each file"));
     }
     Ok(())
@@ -203,7 +203,7 @@ impl FileState {
             Entry::File(file) => format!("a file, {} bytes", file.size),
             entry @ (Entry::Absent | Entry::Link(_) | Entry::Other(_)) => entry.describe(),
         });
-        // What is mounted below is somebody else's: rm then fails and says so.
+        // A file system that is mounted below belongs to another task: rm then fails with its own message.
         let script = Script::new("rm -rf --one-file-system -- \"$1\"").arg(self.path.as_str());
         Verdict::Change(self.change("remove", diff, script).replacing(true))
     }

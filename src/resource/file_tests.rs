@@ -316,7 +316,7 @@ fn recurse_says_what_it_cannot_do() {
         (json!({"path": "/srv/a", "state": "file", "recurse": true, "mode": "0755"}), "`state: directory` only"),
         (json!({"path": "/srv/a", "state": "directory", "recurse": true}), "say with `owner`"),
         (json!({"path": "/srv", "state": "directory", "recurse": true, "mode": "0755"}), "name something in it"),
-        (json!({"path": "/srv/a", "state": "directory", "recurse": true, "mode": "0644"}), "lets nobody enter"),
+        (json!({"path": "/srv/a", "state": "directory", "recurse": true, "mode": "0644"}), "lets no user enter"),
         (json!({"path": "/srv/a", "state": "directory", "recurse": true, "mode": "0755", "follow": true}), "follows no links"),
     ] {
         let error = format!("{:?}", resource("file", parameters).unwrap_err());

@@ -137,7 +137,7 @@ impl GetUrl {
 
 /// The URL without its user and password, and these as apt's netrc file takes them (`apt_auth.conf`(5)).
 fn url(sealed: &Sealed) -> Result<(String, Sealed), String> {
-    // The token of a secret is one long word of signs that no URL has, so the text can be taken apart as it is.
+    // The token of a secret is one long word of characters that no URL has, so the text can be taken apart as it is.
     let text = std::str::from_utf8(sealed.as_tokens()).map_err(|_| "is not text".to_owned())?;
     let (scheme, rest) = text
         .split_once("://")
@@ -153,7 +153,7 @@ fn url(sealed: &Sealed) -> Result<(String, Sealed), String> {
         return Err("a secret may only be the user or the password, as in https://user:{{ secrets.KEY }}@host/: the rest of a URL is seen by all processes of the node".into());
     }
     if host.is_empty() || !clean.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\^`{|}".contains(&byte)) {
-        return Err("is not a URL such as https://host/file; write signs that a URL cannot have as %XX".into());
+        return Err("is not a URL such as https://host/file; write characters that a URL cannot have as %XX".into());
     }
     let Some(login) = login else { return Ok((clean, Sealed::default())) };
     let (user, password) = login.split_once(':').ok_or("has a user without a password; write user:password@")?;
@@ -171,7 +171,7 @@ fn word(text: &str) -> Result<String, String> {
             SealedPart::Bytes(bytes) => plain.push_str(&decoded(bytes).ok_or("the user or password has a wrong %XX")?),
         }
     }
-    let blank = |sign: char| sign.is_whitespace() || sign.is_control();
+    let blank = |character: char| character.is_whitespace() || character.is_control();
     if plain.is_empty() || plain.contains(blank) {
         return Err("a user or password cannot be empty or hold a blank".into());
     }

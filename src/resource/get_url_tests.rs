@@ -121,9 +121,9 @@ fn wrong_parameters_say_what_to_do() {
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     [Key("url")]: must begin with https:// or http://
-    [Key("url")]: is not a URL such as https://host/file; write signs that a URL cannot have as %XX
-    [Key("url")]: is not a URL such as https://host/file; write signs that a URL cannot have as %XX
-    [Key("url")]: is not a URL such as https://host/file; write signs that a URL cannot have as %XX
+    [Key("url")]: is not a URL such as https://host/file; write characters that a URL cannot have as %XX
+    [Key("url")]: is not a URL such as https://host/file; write characters that a URL cannot have as %XX
+    [Key("url")]: is not a URL such as https://host/file; write characters that a URL cannot have as %XX
     [Key("url")]: has a user without a password; write user:password@
     [Key("url")]: a user or password cannot be empty or hold a blank
     [Key("url")]: the user or password has a wrong %XX

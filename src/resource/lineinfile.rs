@@ -139,7 +139,7 @@ impl LineInFile {
             (None, State::Absent) => {
                 return Err(ParamError::parameter(
                     "",
-                    "give `line`, `regexp` or `search_string`: which lines shall not be there",
+                    "give `line`, `regexp` or `search_string`: they say which lines to remove",
                 ));
             }
             (None, State::Present) => return Err(ParamError::parameter("", "`line` is missing")),

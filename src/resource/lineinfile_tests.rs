@@ -317,7 +317,7 @@ fn wrong_parameters_say_what_to_do() {
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     []: `line` is missing
-    []: give `line`, `regexp` or `search_string`: which lines shall not be there
+    []: give `line`, `regexp` or `search_string`: they say which lines to remove
     [Key("search_string")]: give either `regexp` or `search_string`
     [Key("insertbefore")]: give either `insertafter` or `insertbefore`
     [Key("insertafter")]: `(` is not a regular expression: found open group without closing ')'

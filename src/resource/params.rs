@@ -31,14 +31,14 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// Whether something shall be there.
+/// Whether something must exist.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It shall.
+    /// It must exist.
     #[default]
     Present,
-    /// It shall not.
+    /// It must not exist.
     Absent,
 }
 

@@ -55,7 +55,7 @@ impl Pattern {
         for piece in pieces(template).ok()? {
             match piece {
                 Piece::Text(plain) => text.push_str(plain),
-                Piece::Sign(sign) => text.push(sign),
+                Piece::Character(character) => text.push(character),
                 Piece::Number(number) => text.push_str(groups.get(number).map_or("", |group| group.as_str())),
                 Piece::Name(name) => text.push_str(groups.name(name).map_or("", |group| group.as_str())),
             }
@@ -69,7 +69,7 @@ impl Pattern {
             let missing = match piece {
                 Piece::Number(number) if number >= self.regex.captures_len() => Some(number.to_string()),
                 Piece::Name(name) if !self.regex.capture_names().any(|known| known == Some(name)) => Some(name.to_owned()),
-                Piece::Number(_) | Piece::Name(_) | Piece::Text(_) | Piece::Sign(_) => None,
+                Piece::Number(_) | Piece::Name(_) | Piece::Text(_) | Piece::Character(_) => None,
             };
             if let Some(group) = missing {
                 return Err(format!("there is no group {group} in `{}`", self.text));
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// Python's spelling as `regex-lite`'s: `\Z` is `\z`, `\<` and `\>` are just signs, and `(?P=name)` is named as what it is.
+/// Python's spelling as `regex-lite`'s: `\Z` is `\z`, `\<` and `\>` are just characters, and `(?P=name)` is named as what it is.
 fn translated(text: &str) -> Result<String, String> {
     let reference = |what: &str| {
         Err(format!(
@@ -98,13 +98,13 @@ fn translated(text: &str) -> Result<String, String> {
         return reference("(?P=");
     }
     let mut translated = String::with_capacity(text.len());
-    let mut signs = text.chars();
-    while let Some(sign) = signs.next() {
-        if sign != '\\' {
-            translated.push(sign);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            translated.push(character);
             continue;
         }
-        match signs.next() {
+        match characters.next() {
             Some('Z') => translated.push_str("\\z"),
             Some(plain @ ('<' | '>')) => translated.push(plain),
             Some(digit @ '1'..='9') => return reference(&format!("\\{digit}")),
@@ -117,7 +117,7 @@ fn translated(text: &str) -> Result<String, String> {
 
 enum Piece<'a> {
     Text(&'a str),
-    Sign(char),
+    Character(char),
     Number(usize),
     Name(&'a str),
 }
@@ -128,12 +128,12 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
     while let Some(at) = rest.find('\\') {
         pieces.push(Piece::Text(&rest[..at]));
         let escape = &rest[at + 1..];
-        let sign = escape.chars().next().ok_or("ends in a lone `\\`; write `\\\\` for a backslash")?;
-        rest = &escape[sign.len_utf8()..];
-        match sign {
-            'n' => pieces.push(Piece::Sign('\n')),
-            't' => pieces.push(Piece::Sign('\t')),
-            '\\' => pieces.push(Piece::Sign('\\')),
+        let character = escape.chars().next().ok_or("ends in a lone `\\`; write `\\\\` for a backslash")?;
+        rest = &escape[character.len_utf8()..];
+        match character {
+            'n' => pieces.push(Piece::Character('\n')),
+            't' => pieces.push(Piece::Character('\t')),
+            '\\' => pieces.push(Piece::Character('\\')),
             'g' => {
                 let name = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
                 let (name, after) = name.ok_or("`\\g` goes on with the group in angle brackets, as in `\\g<1>`")?;
@@ -142,14 +142,14 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
             }
             '1'..='9' => {
                 let more = rest.chars().next().filter(char::is_ascii_digit);
-                let number: String = std::iter::once(sign).chain(more).collect();
+                let number: String = std::iter::once(character).chain(more).collect();
                 rest = &rest[number.len() - 1..];
                 pieces.push(Piece::Number(number.parse().map_err(|_| "holds a wrong number of a group")?));
             }
             letter if letter.is_ascii_alphanumeric() => {
                 return Err(format!("`\\{letter}` means nothing here; write `\\\\{letter}` for a backslash and `{letter}`"));
             }
-            plain => pieces.extend([Piece::Sign('\\'), Piece::Sign(plain)]),
+            plain => pieces.extend([Piece::Character('\\'), Piece::Character(plain)]),
         }
     }
     pieces.push(Piece::Text(rest));

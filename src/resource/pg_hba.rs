@@ -62,7 +62,7 @@ parameters! {
         database | databases: OneOrMany<String> = "all",
         /// The roles.
         user | users: OneOrMany<String> = "all",
-        /// The addresses that they come from: one line of the file for each; an empty list is nobody.
+        /// The addresses that they come from: one line of the file for each; an empty list admits no client.
         address: Option<OneOrMany<String>>,
         /// How they prove who they are.
         method: Method,
@@ -144,7 +144,7 @@ struct PgHba {
 #[derive(Debug)]
 struct Section {
     name: String,
-    /// `None`: there shall be no such section.
+    /// `None`: the section is absent.
     rules: Option<String>,
 }
 
@@ -166,7 +166,7 @@ impl PgHba {
             (_, State::Absent) if parameters.part.is_none() => {
                 return Err(ParamError::parameter(
                     "state",
-                    "can be `absent` for a `part` only: without the file nobody could log in",
+                    "can be `absent` for a `part` only: without the file no client could log in",
                 ));
             }
             (_, State::Absent) => return Err(ParamError::parameter("rules", "cannot be given with `state: absent`")),
@@ -217,7 +217,7 @@ impl PgHba {
         Ok(Self { file, part, trusting })
     }
 
-    /// The file as it shall be, given what it is now.
+    /// Returns the wanted file, given the present one.
     fn wanted(&self, found: &ClusterInfo) -> Result<Cow<'_, ClusterFile>, String> {
         let Some(part) = &self.part else { return Ok(Cow::Borrowed(&self.file)) };
         let old = found.file.as_ref().filter(|file| file.regular).map(|file| file.content.as_slice()).unwrap_or_default();
@@ -225,7 +225,7 @@ impl PgHba {
         Ok(Cow::Owned(ClusterFile { text, ..self.file.clone() }))
     }
 
-    /// Whether the part is gone, as it shall be: then the rest of the file is none of this task's business.
+    /// Whether the part is absent as wanted; this task does not look at the rest of the file.
     fn is_gone(&self, found: &ClusterInfo) -> bool {
         let has = |part: &Section| found.file.as_ref().is_some_and(|file| parts::has_part(&file.content, &part.name));
         self.part.as_ref().is_some_and(|part| part.rules.is_none() && !has(part))
@@ -251,7 +251,8 @@ impl PgHba {
     }
 
     fn note(&self) -> Option<String> {
-        (!self.trusting.is_empty()).then(|| format!("`trust` lets anybody in without a password: {}", self.trusting.join("; ")))
+        (!self.trusting.is_empty())
+            .then(|| format!("`trust` admits every client without a password: {}", self.trusting.join("; ")))
     }
 }
 
@@ -289,7 +290,7 @@ impl Rule {
         }
         let mut options = String::new();
         for (name, Text(value)) in &self.options {
-            if name.is_empty() || !name.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_') {
+            if name.is_empty() || !name.chars().all(|character| character.is_ascii_lowercase() || character == '_') {
                 return Err(("options", format!("`{name}` is not the name of an option")));
             }
             let _ = write!(options, " {}", token("options", &format!("{name}={value}"), false)?);
@@ -322,13 +323,13 @@ fn words(key: &'static str, names: &[String], keywords: &[&str]) -> Result<Strin
 
 /// A word of the file, in quotes where PostgreSQL would read it as more than one or as a keyword.
 fn token(key: &'static str, text: &str, is_name: bool) -> Result<String, (&'static str, String)> {
-    if text.contains(|sign: char| sign.is_control() || sign == '"') {
+    if text.contains(|character: char| character.is_control() || character == '"') {
         return Err((
             key,
             format!("`{}` holds a quote or a control character, which the file has no way to write", text.escape_debug()),
         ));
     }
-    let plain = text.chars().all(|sign| sign.is_ascii_alphanumeric() || "_-.+=:/$".contains(sign));
+    let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "_-.+=:/$".contains(character));
     let plain = plain && (!is_name || !text.starts_with('+'));
     Ok(if plain { text.to_owned() } else { format!("\"{text}\"") })
 }

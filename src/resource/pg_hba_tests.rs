@@ -189,8 +189,8 @@ fn trust_is_said_each_time() {
     let Verdict::Converged { note: Some(note) } = verdict(&hba, found(Some(file(&hba.file.text)), said(false, &[]))) else {
         panic!()
     };
-    assert_eq!(note, "`trust` lets anybody in without a password: local all app trust");
-    assert!(trial::change(verdict(&hba, found(None, said(false, &[])))).summary.contains("`trust` lets anybody in"));
+    assert_eq!(note, "`trust` admits every client without a password: local all app trust");
+    assert!(trial::change(verdict(&hba, found(None, said(false, &[])))).summary.contains("`trust` admits every client"));
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn wrong_parts_say_what_to_do() {
     insta::assert_snapshot!(all.join("\n"), @"
     part: `a b` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`
     rules: cannot be given with `state: absent`
-    state: can be `absent` for a `part` only: without the file nobody could log in
+    state: can be `absent` for a `part` only: without the file no client could log in
     rules: is missing
     ");
 }

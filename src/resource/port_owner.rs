@@ -1,4 +1,4 @@
-//! `port_owner`: refuses to go on when somebody else listens on a port.
+//! `port_owner`: refuses to go on when another program listens on a port.
 
 use serde_json::Value;
 

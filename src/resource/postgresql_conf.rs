@@ -102,7 +102,7 @@ impl PostgresqlConf {
         let version = parameters.version.map(|version| version.0);
         let cluster = Cluster::new(parameters.cluster, version).map_err(|(name, reason)| ParamError::parameter(name, reason))?;
         let name = parameters.file.unwrap_or_else(|| "50-autobot.conf".to_owned());
-        let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-".contains(sign);
+        let plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
         if name.starts_with('.') || name.strip_suffix(".conf").is_none() || !name.chars().all(plain) {
             return Err(ParamError::parameter(
                 "file",
@@ -239,8 +239,8 @@ fn sorts_behind(other: &str, path: &str) -> bool {
 /// `name`, or `extension.name`.
 fn is_setting(name: &str) -> bool {
     let word = |word: &str| {
-        word.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_')
-            && word.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_')
+        word.starts_with(|character: char| character.is_ascii_alphabetic() || character == '_')
+            && word.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
     };
     !name.is_empty() && name.split('.').count() <= 2 && name.split('.').all(word)
 }

@@ -182,7 +182,8 @@ fn look_for(name: &str) -> Option<GuardKey> {
     }
     let (language, rest) = name.split_once('.').unwrap_or((name, ""));
     let (codeset, modifier) = rest.split_once('@').map_or((rest, String::new()), |(codeset, rest)| (codeset, format!("@{rest}")));
-    let codeset: String = codeset.chars().filter(char::is_ascii_alphanumeric).map(|sign| sign.to_ascii_lowercase()).collect();
+    let codeset: String =
+        codeset.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
     let listed = if rest.is_empty() { name.to_owned() } else { format!("{language}.{codeset}{modifier}") };
     let quoted = quote(&listed).ok()?;
     let text = format!("for one in $(locale -a 2>/dev/null); do [ \"$one\" != {quoted} ] || exit 0; done; exit 1");

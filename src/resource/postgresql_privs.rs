@@ -40,7 +40,7 @@ parameters! {
     struct Parameters {
         /// The database.
         database | db | login_db: Name,
-        /// Who gets them; `PUBLIC` is everybody.
+        /// Who gets them; `PUBLIC` means every role.
         roles | role: OneOrMany<String>,
         /// What the objects are.
         kind as type: Type = "table",
@@ -66,7 +66,7 @@ words!(Type);
 #[derive(Debug)]
 struct PostgresqlPrivs {
     database: Name,
-    /// `None` is `PUBLIC`: everybody.
+    /// `None` is `PUBLIC`: every role.
     roles: Vec<Option<Name>>,
     kind: Type,
     objs: Vec<Name>,
@@ -93,7 +93,7 @@ struct GrantedState {
 #[derive(Debug, Deserialize)]
 struct Object {
     name: String,
-    /// Grantee (0: everybody), privilege, and whether it may be passed on.
+    /// Grantee (0: every role), privilege, and whether it may be passed on.
     acl: Vec<(u64, String, bool)>,
     /// The privileges that there are for such a thing in this version.
     all: Vec<String>,

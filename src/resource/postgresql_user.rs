@@ -203,7 +203,7 @@ impl Resource for PostgresqlUser {
                 return Ok(Verdict::CONVERGED);
             }
             let summary = if role.is_some() { summary.join(", ") } else { "create the role".to_owned() };
-            // A fresh password may only go to a role that had none: whoever knows the old one would be locked out.
+            // A newly generated password may only go to a role that had none: clients that know the old password would be locked out.
             let has_password = role.is_some_and(|role| role.rolpassword.is_some());
             let change = Change::new(summary, self.create_or_alter(&clauses, &memberships))
                 .diff(diff.titled(format!("role {}", self.name)));

@@ -1,4 +1,4 @@
-//! Writing a file on a node so that at every moment the old one or the new one is there, whole, and nobody else can read what is being written.
+//! Writing a file on a node so that at every moment the old one or the new one is there, whole, and no other user can read what is being written.
 
 use super::{RemotePath, access::Access};
 use crate::{
@@ -66,19 +66,19 @@ pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
 /// With `EXPECTED`, the SHA-256 of the old file or `absent`, nothing is written when something else is there by now, unless it is
 /// the new content already: the content was made of it.
 /// With `PARENTS`, missing directories above it are made.
-/// The temporary file is made under a name that nobody can guess and held open, so that in a directory of somebody else's nothing put in its
+/// The temporary file is created under a name that cannot be guessed and held open, so that in another user's directory nothing put in its
 /// place is written to or given away. Its access is settled before the content could be seen: it is root's and 0600 until all is written.
 /// Without a mode the old file's is kept together with its access control list; a given mode is the whole truth.
 /// With a size, input that ends early (whatever fed it was killed) is not taken for the whole. A temporary file that an interrupted run left
 /// in the directory is removed. Every step ends the function when it fails, whatever the
-/// caller's `set -e`. The backup is a second name of the old file, thus it is made at once and whole.
+/// caller's `set -e`. The backup is a second name of the old file, so it is complete at once.
 pub const PUT_FILE: &str = r#"put_file() (
     set -u
     umask 077
     refuse() { printf '%s\n' "$1" >&2; exit 1; }
     target=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7 size=$8 expected=${9-} parents=${10-}
     if [ -n "$follow" ] && [ -L "$target" ]; then
-        [ ! -k "${target%/*}/" ] || refuse "$target is a link in a directory that everybody may write to: not followed"
+        [ ! -k "${target%/*}/" ] || refuse "$target is a link in a directory that every user may write to: not followed"
         target=$(readlink -f -- "$target" && echo .) || refuse "$1 is a link that leads nowhere"
         target=${target%??}
     fi
@@ -127,7 +127,7 @@ pub const PUT_FILE: &str = r#"put_file() (
     if [ -n "$expected" ]; then
         is=absent
         if [ -n "$old" ]; then is=$(sha256sum <"$target") || exit; fi
-        [ "${is%% *}" = "$expected" ] || [ "$is" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by somebody else at this very moment; run again"
+        [ "${is%% *}" = "$expected" ] || [ "$is" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by another process at this very moment; run again"
     fi
     if [ -n "$backup" ] && [ -n "$old" ]; then
         now=$(date +%Y-%m-%d@%H:%M:%S.%3N) || exit
@@ -144,12 +144,12 @@ pub const PUT_FILE: &str = r#"put_file() (
 
 /// `set_access PATH OWNER GROUP MODE FOLLOW`; only the path may not be empty.
 ///
-/// Works on the open file, because chmod follows links and the path may be in a directory of somebody else's.
+/// Works on the open file, because chmod follows links, and the path may be in another user's directory.
 pub const SET_ACCESS: &str = r#"set_access() (
     set -u
     refuse() { printf '%s\n' "$1" >&2; exit 1; }
     if [ -n "$5" ] && [ -L "$1" ] && [ -k "${1%/*}/" ]; then
-        refuse "$1 is a link in a directory that everybody may write to: not followed"
+        refuse "$1 is a link in a directory that every user may write to: not followed"
     fi
     [ -f "$1" ] || [ -d "$1" ] || refuse "$1 is not a file or directory"
     exec 3<"$1" || exit

@@ -44,7 +44,7 @@ parameters! {
 #[derive(Debug)]
 struct Setting {
     name: String,
-    /// `None`: the file shall not say anything about it.
+    /// `None`: the file does not mention it.
     value: Option<String>,
     file: RemotePath,
     live: bool,
@@ -67,7 +67,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         Some(Value::Array(_) | Value::Object(_)) => return Err(ParamError::parameter("value", "give a number or a text")),
     };
     if value.is_some() != (state == State::Present) {
-        let message = if state == State::Present { "is missing" } else { "says nothing when the setting shall be absent" };
+        let message = if state == State::Present { "is missing" } else { "has no meaning when the setting is to be absent" };
         return Err(ParamError::parameter("value", message));
     }
     if value.as_deref().is_some_and(|value| value.contains('\0')) {
@@ -144,7 +144,7 @@ impl Resource for Setting {
 }
 
 impl Setting {
-    /// The file as it shall be: one line for the setting, where the first one was or at the end; all other lines as they are.
+    /// Returns the wanted file: one line for the setting, where the first one was or at the end; all other lines as they are.
     fn rewritten(&self, before: &[u8]) -> Vec<u8> {
         let mut after = Vec::with_capacity(before.len() + 64);
         let mut wanted = self.value.as_ref().map(|value| format!("{} = {value}\n", self.name));

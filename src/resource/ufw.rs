@@ -75,13 +75,13 @@ struct Wanted {
     to_ports: Ports,
     to: Option<Network>,
     from_ports: Ports,
-    /// A rule for each; one `None` is everybody, none at all nobody.
+    /// A rule for each; a single `None` means every address, an empty list means none.
     from: Vec<Option<Network>>,
     direction: Direction,
     interface: Option<String>,
     comment: Option<String>,
     delete: bool,
-    /// No other rule lets anybody come to these ports.
+    /// No other rule opens these ports.
     only: bool,
 }
 
@@ -234,15 +234,14 @@ impl Wanted {
         if only.0 && (action != Action::Allow || port.is_any() || delete.0) {
             return Err(ParamError::parameter(
                 "only",
-                "goes with `rule: allow` and a `port`: everybody else's rules for that port go",
+                "goes with `rule: allow` and a `port`: all other rules for that port are deleted",
             ));
         }
         let to = network("to_ip", to_ip.as_deref())?;
         let from = match from_ip {
             None => vec![None],
             Some(OneOrMany(from)) if from.is_empty() && !only.0 => {
-                let message =
-                    "is an empty list, which is nobody; leave it out for everybody, or say `only: true` to close the port";
+                let message = "is an empty list, which admits no address; leave it out to admit all addresses, or add `only: true` to close the port";
                 return Err(ParamError::parameter("from_ip", message));
             }
             Some(OneOrMany(from)) => from.iter().map(|from| network("from_ip", Some(from))).collect::<Result<Vec<_>, _>>()?,
@@ -255,14 +254,13 @@ impl Wanted {
                 return Err(ParamError::parameter(name, "several ports need `proto: tcp` or `proto: udp`"));
             }
         }
-        let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-+".contains(sign);
+        let plain = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
         if interface.as_deref().is_some_and(|name| !(1..16).contains(&name.len()) || !name.chars().all(plain)) {
             return Err(ParamError::parameter("interface", "is not the name of a network interface, such as eth0"));
         }
-        if comment
-            .as_deref()
-            .is_some_and(|comment| comment.is_empty() || comment.contains(|sign: char| sign.is_control() || sign == '\''))
-        {
+        if comment.as_deref().is_some_and(|comment| {
+            comment.is_empty() || comment.contains(|character: char| character.is_control() || character == '\'')
+        }) {
             return Err(ParamError::parameter(
                 "comment",
                 "ufw takes no comment that is empty or holds a single quote or a line break",

@@ -58,7 +58,7 @@ enum State {
 #[derive(Debug)]
 struct WaitFor {
     what: What,
-    /// Whether it shall be there.
+    /// Whether it must exist.
     there: bool,
     seconds: u32,
 }

@@ -47,7 +47,7 @@ pub(super) enum WordKind {
     /// A number.
     Number,
     /// An operator or a bracket.
-    Sign,
+    Character,
 }
 
 impl Word {
@@ -132,8 +132,8 @@ fn tag(text: &str, open: usize, kind: TagKind, close: &str) -> Tag {
                 (WordKind::Name, end.unwrap_or(rest.len()))
             }
             other => {
-                let long = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-                (WordKind::Sign, long.map_or(other.len_utf8(), |sign| sign.len()))
+                let long = SIGNS.iter().find(|character| rest.starts_with(**character));
+                (WordKind::Character, long.map_or(other.len_utf8(), |character| character.len()))
             }
         };
         words.push(Word { kind, text: rest[..length].to_owned(), range: at..at + length });

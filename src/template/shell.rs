@@ -16,7 +16,7 @@ use crate::{
     shell::{Lexer, Refusal, Words, Writing},
 };
 
-/// More ways through the branches of a text than anybody can read.
+/// The largest number of ways through the branches of a text; more cannot be reviewed by a reader.
 const MOST_WAYS: usize = 64;
 /// How often the body of a loop is followed: a second time behind itself shows what one iteration leaves to the next.
 const ROUNDS: usize = 2;

@@ -48,7 +48,7 @@ pub(super) fn explain(file: &File, message: &str, range: &Range<usize>) -> Optio
     near.clone()
         .find_map(|tag| open_text(tag).or_else(|| open_tag(&file.original, tag)))
         .or_else(|| file.tags.iter().find_map(|tag| open_text(tag).or_else(|| open_tag(&file.original, tag))))
-        .or_else(|| near.clone().find_map(|tag| sign(&file.original, tag, message, range)))
+        .or_else(|| near.clone().find_map(|tag| character(&file.original, tag, message, range)))
         .or_else(|| near.clone().find_map(brackets))
         .or_else(|| blocks(&file.original, &file.tags))
         .or_else(|| near.clone().find_map(|tag| words(tag, message, range)))
@@ -87,8 +87,8 @@ fn open_tag(text: &str, tag: &Tag) -> Option<Fault> {
         .then(|| Fault::new(&start, format!("`{open}` is not closed")).help(format!("close it with `{close}`")))
 }
 
-/// A sign that means nothing, or not here.
-fn sign(text: &str, tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
+/// A character that means nothing, or not here.
+fn character(text: &str, tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
     let is_foreign = message.starts_with("unexpected character");
     let letter = text.get(range.start..)?.chars().next()?;
     let at = range.start..range.start + letter.len_utf8();
@@ -113,7 +113,7 @@ fn sign(text: &str, tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fa
 /// Brackets that do not belong together.
 fn brackets(tag: &Tag) -> Option<Fault> {
     let mut open: Vec<&Word> = Vec::new();
-    for word in tag.words.iter().filter(|word| word.kind == WordKind::Sign) {
+    for word in tag.words.iter().filter(|word| word.kind == WordKind::Character) {
         if word.is("?[") || PAIRS.iter().any(|(opens, _)| word.is(opens)) {
             open.push(word);
         } else if let Some((opens, _)) = PAIRS.iter().find(|(_, closes)| word.is(closes)) {
@@ -215,7 +215,7 @@ fn words(tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
         ")" | "}}" | "%}" => {
             let word = found?;
             let fault = Fault::new(&word.range, format!("`{}` cannot follow `{}`", word.text, before.text));
-            if word.kind == WordKind::Sign { fault } else { fault.help("`~` joins text, `and` and `or` join conditions") }
+            if word.kind == WordKind::Character { fault } else { fault.help("`~` joins text, `and` and `or` join conditions") }
         }
         _ => return None,
     })

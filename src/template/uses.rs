@@ -52,17 +52,18 @@ impl Template {
         let mut members = Vec::new();
         for (words, at, file) in self.uses_of(name) {
             let word = |ahead: usize| words.get(at + ahead);
-            let by_dot = word(1).is_some_and(|sign| sign.is(".")) && word(2).is_some_and(|word| word.kind == WordKind::Name);
-            let by_bracket = word(1).is_some_and(|sign| sign.is("["))
+            let by_dot =
+                word(1).is_some_and(|character| character.is(".")) && word(2).is_some_and(|word| word.kind == WordKind::Name);
+            let by_bracket = word(1).is_some_and(|character| character.is("["))
                 && word(2).is_some_and(|word| word.kind == WordKind::Text)
-                && word(3).is_some_and(|sign| sign.is("]"));
+                && word(3).is_some_and(|character| character.is("]"));
             let (name, after) = match word(2) {
                 Some(member) if by_dot => (Some(member.text.clone()), 3),
                 Some(member) if by_bracket => (Some(member.text.trim_matches(['\'', '"', '`']).to_owned()), 4),
                 _ => (None, 1),
             };
             let range = if name.is_some() { word(2).map_or(0..0, |word| word.range.clone()) } else { words[at].range.clone() };
-            let filter = word(after).filter(|sign| sign.is("|")).and(word(after + 1));
+            let filter = word(after).filter(|character| character.is("|")).and(word(after + 1));
             let compared = word(after).is_some_and(decides) || at.checked_sub(1).is_some_and(|at| decides(&words[at]));
             members.push(Member {
                 file,
@@ -79,7 +80,7 @@ impl Template {
     #[must_use]
     pub fn compared(&self, name: &str) -> Vec<(usize, Range<usize>)> {
         let compares = |word: Option<&Word>| {
-            word.is_some_and(|word| ["==", "!=", "<", ">", "<=", ">=", "in"].iter().any(|sign| word.is(sign)))
+            word.is_some_and(|word| ["==", "!=", "<", ">", "<=", ">=", "in"].iter().any(|character| word.is(character)))
         };
         let is_compared = |words: &[Word], at: usize| {
             let after = at + 1 + 2 * parts(words, at).len();
@@ -143,7 +144,7 @@ fn is_use(words: &[Word], at: usize, name: &str) -> bool {
         return false;
     }
     let before = |back: usize| at.checked_sub(back).map(|at| &words[at]);
-    let is_part = before(1).is_some_and(|before| [".", "?.", "|", "is"].iter().any(|sign| before.is(sign)));
+    let is_part = before(1).is_some_and(|before| [".", "?.", "|", "is"].iter().any(|character| before.is(character)));
     let is_test = before(1).is_some_and(|word| word.is("not")) && before(2).is_some_and(|word| word.is("is"));
     let is_argument = words.get(at + 1).is_some_and(|next| next.is("="));
     !is_part && !is_test && !is_argument
@@ -180,5 +181,5 @@ fn parts(words: &[Word], at: usize) -> Vec<(String, Range<usize>)> {
 }
 
 fn decides(word: &Word) -> bool {
-    ["==", "!=", "<", ">", "<=", ">=", "in", "is", "and", "or", "not", "if", "elif"].iter().any(|sign| word.is(sign))
+    ["==", "!=", "<", ">", "<=", ">=", "in", "is", "and", "or", "not", "if", "elif"].iter().any(|character| word.is(character))
 }

@@ -38,18 +38,18 @@ pub(super) async fn open(base: &Path) -> io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .rand_bytes(6)
-        // Whoever can reach a control socket can use the connection.
+        // Every process that can reach a control socket can use the connection.
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(base)
 }
 
-/// Ends the ssh masters of killed runs and removes their directories. What cannot be removed is left: it harms nobody.
+/// Ends the ssh masters of killed runs and removes their directories. What cannot be removed is left in place: it does no harm.
 async fn remove_stale(base: &Path) {
     let (Ok(entries), Ok(ourselves)) = (fs::read_dir(base), fs::metadata("/proc/self")) else { return };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
-        // In /tmp anybody may make such names. `entry.metadata` does not follow links.
+        // In /tmp every user may create such names. `entry.metadata` does not follow links.
         let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == ourselves.uid());
         if let Some(process) = process
             && ours

@@ -42,7 +42,7 @@ pub enum LinkError {
         keyscan: String,
     },
     /// Another host key than the one in `known_hosts`.
-    #[error("the host key of `{address}` HAS CHANGED: this is another machine, or somebody is between you and it")]
+    #[error("the host key of `{address}` HAS CHANGED: this is another machine, or the connection is intercepted")]
     ChangedHostKey {
         /// Host and port.
         address: String,
@@ -59,7 +59,7 @@ pub enum LinkError {
         /// The command with which a person can try the same.
         try_it: String,
     },
-    /// Somebody takes the connection and closes it before any key is asked for.
+    /// The peer accepts the connection and closes it before any key is asked for.
     #[error("`{address}` drops the connection before the login: {detail}")]
     Dropped {
         /// Host and port.
@@ -359,7 +359,7 @@ mod tests {
           help: correct `ansible_host` in the inventory, or add the name to DNS or to your ssh_config
         the host key of `db.example:2222` is not known
           help: compare the key with the node's own and remember it: `ssh-keyscan -p 2222 db.example >> ~/.ssh/known_hosts`; or accept unknown keys this once: `--accept-new-host-keys`
-        the host key of `db.example:2222` HAS CHANGED: this is another machine, or somebody is between you and it
+        the host key of `db.example:2222` HAS CHANGED: this is another machine, or the connection is intercepted
           help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
         `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
           help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for

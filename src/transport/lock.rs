@@ -49,7 +49,7 @@ impl fmt::Display for Holder {
 /// What the node says about its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Nobody holds it.
+    /// It is free.
     Free,
     /// We do now.
     Taken,

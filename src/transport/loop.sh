@@ -111,10 +111,10 @@ start_watcher() {
   trap - USR1
 }
 
-# alive: the controller lives, as the watcher and whoever wants the lock shall know.
+# alive: the controller is alive; the watcher and other runs that want the lock rely on it.
 alive() {
   kill -USR1 "$watcher"
-  # The same bytes over the same bytes: the time changes, and nobody ever reads half a line.
+  # The same bytes over the same bytes: only the time changes, so a reader never sees half a line.
   [ -z "$mine" ] || printf '%s\n' "$mine" 1<>"$lock"
 }
 

@@ -32,7 +32,7 @@ pub const CONNECTING_AT_ONCE: usize = 5;
 
 /// Called with each line that a running step writes to its standard error, as it comes.
 ///
-/// The lines are the node's: they may hold what a step printed, so whoever shows them redacts secrets first.
+/// The lines are the node's: they may hold what a step printed, so reporters redact secrets first.
 pub type Progress<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// A node on which frames can be run, one after the other.

@@ -32,7 +32,7 @@ pub(super) struct Pipes {
     pub(super) stderr: Output,
 }
 
-/// Why the conversation ended. Whoever owns the connection knows more, and makes a `LinkError` of it.
+/// Why the conversation ended. The owner of the connection knows more, and turns it into a `LinkError`.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The node's output ended, or nothing can be sent to it. With what it wrote to standard error.
@@ -183,7 +183,7 @@ impl Session {
 
     /// Waits for the answer to a frame that was sent.
     pub(super) async fn answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
-        // Whoever drops this future midway leaves half an answer in the pipes.
+        // Dropping this future midway leaves half an answer in the pipes.
         let was_broken = std::mem::replace(&mut self.broken, true);
         if was_broken {
             return Err(Broken::Ended("an earlier answer was not waited for".to_owned()));

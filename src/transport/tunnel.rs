@@ -91,7 +91,7 @@ impl Tunnel for Here {
 
 /// Where the socket for a host and port goes: a private directory for each host.
 fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
-    let plain = |sign: char| if sign.is_ascii_alphanumeric() { sign } else { '-' };
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
     let directory = directory.join(host.chars().map(plain).collect::<String>());
     let made =
         std::fs::create_dir_all(&directory).and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o700)));

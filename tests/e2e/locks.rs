@@ -200,11 +200,11 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
         help: compare the key with the node's own and remember it: `ssh-keyscan ADDRESS >> PROJECT/empty`; or accept unknown keys this once: `--accept-new-host-keys`
     # changed host key
     host: unreachable
-        the host key of `ADDRESS` HAS CHANGED: this is another machine, or somebody is between you and it
+        the host key of `ADDRESS` HAS CHANGED: this is another machine, or the connection is intercepted
         help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
     # changed host key, new ones accepted
     host: unreachable
-        the host key of `ADDRESS` HAS CHANGED: this is another machine, or somebody is between you and it
+        the host key of `ADDRESS` HAS CHANGED: this is another machine, or the connection is intercepted
         help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
     # no key accepted
     host: unreachable
@@ -298,7 +298,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     # unknown host key
     host  failed   unknown   -       -     -      the host key of `ADDRESS` is not known; help: compare the key with the node's own and remember it: `ssh-keyscan ADDRESS >> PROJECT/empty`; or accept unknown keys this once: `--accept-new-host-keys`
     # changed host key
-    host  failed   changed   -       -     -      the host key of `ADDRESS` HAS CHANGED: this is another machine, or somebody is between you and it; help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
+    host  failed   changed   -       -     -      the host key of `ADDRESS` HAS CHANGED: this is another machine, or the connection is intercepted; help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
     # no such user
     host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i /dev/null nobody-here@ADDRESS`; passwords are never asked for
     # sudo refused

@@ -30,12 +30,12 @@ fn mark(line: &str) -> Option<(bool, &str)> {
 
 /// Whether it can be a part's name: a word that a mark can hold.
 pub(super) fn is_part(name: &str) -> bool {
-    let plain = |sign: char| sign.is_ascii_alphanumeric() || "._-".contains(sign);
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     !name.is_empty() && name.len() <= 60 && name.chars().all(plain)
 }
 
 /// The sections of a file. Where one of two marks is gone, what the section held is between the other and its neighbour: to drop it would
-/// shut somebody out. Lines that belong to nobody are left out.
+/// lock clients out. Lines that belong to no section are left out.
 fn sections(text: &str) -> Vec<Section<'_>> {
     let mut sections = Vec::new();
     let mut open: Option<&str> = None;
@@ -173,7 +173,7 @@ mod tests {
             format!("{}host all all all trust\n{end} b\n", section("a", A)),
             format!("{begin} b\nhost all all all trust\n{}", section("a", A)),
             format!("{}{}{}", section("b", "x\n"), section("a", A), section("b", "y\n")),
-            // Ours lost its end, the other its beginning: nobody can know more than that it was ours first.
+            // Our section lost its end, the other its beginning: all that is known is that ours came first.
             format!("{}{begin} b\nx\n{end} b\n{end} b\n", section("a", A)),
             // One within the other: the outer one has what stands before the inner one.
             format!("{begin} a\n{A}{begin} b\nx\n{end} b\n{end} a\n"),

@@ -18,7 +18,7 @@ use super::{
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// An sshd of our own. It lets one key in, as whoever runs the tests.
+/// An sshd of our own. It accepts one key, for the user who runs the tests.
 pub(super) struct Server {
     directory: TempDir,
     port: u16,
@@ -218,7 +218,7 @@ async fn a_daemon_that_keeps_its_output_does_not_keep_the_connection() {
     node.close().await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     until("the master ends", Duration::from_secs(2), || masters(base.path()) == 0).await;
-    assert_eq!(with_argument(&daemon), 1, "a session of its own is none of ours");
+    assert_eq!(with_argument(&daemon), 1, "a session of its own is not ours");
     let pid = String::from_utf8_lossy(&welcome.outputs[0].stdout).trim().to_owned();
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
 }
@@ -242,7 +242,7 @@ async fn a_killed_run_is_cleaned_up_after() {
     assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1);
     until("the master is gone", Duration::from_secs(5), || masters(base.path()) == 0).await;
     drop(next);
-    // Names like ours in /tmp that are somebody else's business stay.
+    // Names like ours in /tmp that belong to other users stay.
     fs::create_dir(base.path().join("autobot-provision-x-1")).unwrap();
     symlink("/", base.path().join("autobot-provision-4194304-link")).unwrap();
     drop(control::open(base.path()).await.unwrap());
@@ -279,7 +279,7 @@ pub(super) async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    // Also a chatty one: what it says is nobody's output.
+    // Also a chatty one: its output belongs to no step.
     program("id", "echo a word to stderr >&2; echo 1000");
     if let Some(sudo) = sudo {
         program("sudo", sudo);
