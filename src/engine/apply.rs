@@ -117,14 +117,14 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C) ->
             Ok(outcome) => outcome,
             Err(Failure::Link(error)) => {
                 let outcome = Outcome { duration: begun.elapsed(), ..Outcome::failed(error.to_string()) };
-                host.tell(index, outcome);
+                host.report(index, outcome);
                 return Err(HostError::Link(error));
             }
             Err(Failure::Item(error)) => Outcome::failed(error),
         };
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
-        host.tell(index, outcome);
+        host.report(index, outcome);
         match reached {
             Status::Failed => return Ok(host.end(HostStatus::Failed, None)),
             Status::Changed => status = HostStatus::Changed,
@@ -163,11 +163,11 @@ impl ApplyRun<'_> {
             ItemAction::Secret(spec) => self.secret(index, spec, channel).await,
             ItemAction::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
             ItemAction::Handler(handler) => self.handler(index, handler, channel).await,
-            ItemAction::Health(resource) => Ok(evaluate_health(resource.as_ref(), &self.is())),
-            ItemAction::Exercise(exercise) => match exercise.skipped(&self.is()) {
+            ItemAction::Health(resource) => Ok(evaluate_health(resource.as_ref(), &self.state())),
+            ItemAction::Exercise(exercise) => match exercise.skipped(&self.state()) {
                 Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
                 Ok(Some(reason)) => Ok(Outcome::new(Status::Skipped, reason)),
-                Ok(None) => Ok(exercised(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+                Ok(None) => Ok(exercise_outcome(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
             },
         };
         self.items[index].body = body;
@@ -183,7 +183,7 @@ impl ApplyRun<'_> {
     ) -> Result<Outcome, Failure> {
         let predicted = self.items[index].pending();
         let marks: Vec<String> = task.notify.iter().map(|handler| pending::mark_name(&task.role, handler)).collect();
-        let change = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
+        let change = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
                 if !marks.is_empty() {
                     // Its handlers still run, whichever task made the change: one restart too many does no harm.
@@ -198,14 +198,14 @@ impl ApplyRun<'_> {
             Verdict::Blocked { missing, .. } => return Err(Failure::Item(format!("{missing} is not there"))),
             Verdict::Change(change) => change,
         };
-        if let Some(reason) = resource.refuse(&self.is(), &[]) {
+        if let Some(reason) = resource.refuse(&self.state(), &[]) {
             return Err(Failure::Item(reason));
         }
         let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
         let script = change.script.clone().limit(limit);
         let mut tries = 0;
         loop {
-            match self.make(index, resource, &marks, &script, channel).await {
+            match self.apply_change(index, resource, &marks, &script, channel).await {
                 Err(Failure::Item(error)) if tries < task.retries => {
                     tries += 1;
                     let why = if self.quiet { String::new() } else { format!(": {error}") };
@@ -225,7 +225,7 @@ impl ApplyRun<'_> {
     }
 
     /// Makes a change and verifies it, in one round trip.
-    async fn make<C: Channel>(
+    async fn apply_change<C: Channel>(
         &mut self,
         index: usize,
         resource: &dyn Resource,
@@ -247,7 +247,7 @@ impl ApplyRun<'_> {
             self.items[index + 1..].iter().filter(|work| work.pending()).for_each(|work| work.questions(&mut questions));
         }
         self.frame(index, &scripts, questions, channel).await?;
-        let because = match resource.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
+        let because = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { .. } => return Ok(()),
             Verdict::Change(Change { summary, .. }) => summary,
             Verdict::Blocked { missing, .. } => format!("{missing} is not there"),
@@ -258,7 +258,7 @@ impl ApplyRun<'_> {
 
     /// Remembers which later items a change has done along with its own.
     fn note_done(&mut self, index: usize, name: &str) {
-        let is = self.is();
+        let is = self.state();
         let done =
             |work: &RunItem| matches!(work.resource().map(|resource| resource.compare(&is)), Some(Ok(Verdict::Converged { .. })));
         let found: Vec<usize> =
@@ -269,18 +269,18 @@ impl ApplyRun<'_> {
     }
 
     async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {
-        let given = self.secrets.given(&spec.secret).and_then(|_| self.secrets.values.get(&spec.secret)).cloned();
-        let there = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
-        if let Some(value) = there.filter(|there| given.as_ref().is_none_or(|given| given == there)) {
+        let provided = self.secrets.provided(&spec.secret).and_then(|_| self.secrets.values.get(&spec.secret)).cloned();
+        let stored = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
+        if let Some(value) = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored)) {
             // A task before this one, such as a package's installation, has made it in the meantime: it is kept.
             self.secrets.values.insert(spec.secret.clone(), value);
             let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
             return Ok(Outcome { summary: by, ..self.items[index].predicted.clone() });
         }
-        if let Some(reason) = self.lost(index, spec)? {
+        if let Some(reason) = self.reason_not_to_create(index, spec)? {
             return Err(Failure::Item(reason));
         }
-        let made = given.map_or_else(|| generate(spec.length), Ok);
+        let made = provided.map_or_else(|| generate(spec.length), Ok);
         let value = made.map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();
@@ -298,7 +298,7 @@ impl ApplyRun<'_> {
     }
 
     /// Why the secret must not be made after all: by now it is known that the task behind it would overwrite another value.
-    fn lost(&self, index: usize, spec: &SecretSpec) -> Result<Option<String>, Failure> {
+    fn reason_not_to_create(&self, index: usize, spec: &SecretSpec) -> Result<Option<String>, Failure> {
         let user = self.items[index + 1..].iter().find_map(|work| match &work.body {
             ItemAction::Task(_, resource) => Some(resource),
             ItemAction::Secret(_)
@@ -308,10 +308,10 @@ impl ApplyRun<'_> {
             | ItemAction::Exercise(_) => None,
         });
         let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
-        Ok(match user.compare(&self.is()).map_err(|error| Failure::Item(error.to_string()))? {
-            Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost(spec)),
+        Ok(match user.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
+            Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost_message(spec)),
             // Making the secret makes the directory of its file.
-            Verdict::Blocked { missing, change } if !change.replaces && secrets::brings(spec, &missing) => None,
+            Verdict::Blocked { missing, change } if !change.replaces && secrets::creates_directory(spec, &missing) => None,
             Verdict::Blocked { missing, .. } => Some(format!("{missing} is not there")),
             Verdict::Refused(reason) => Some(reason),
             Verdict::Change(_) | Verdict::Converged { .. } => None,
@@ -380,7 +380,7 @@ impl ApplyRun<'_> {
             channel.run(Frame { steps }, &mut progress).await?
         };
         if let Some(failed) = outputs.iter().take(scripts.len()).find(|output| output.status != 0) {
-            return Err(Failure::Item(why(failed)));
+            return Err(Failure::Item(failure_text(failed)));
         }
         if outputs.len() != wanted {
             return Err(Failure::Item("the node did not answer all that it was asked".to_owned()));
@@ -429,7 +429,7 @@ impl ApplyRun<'_> {
         Ok(())
     }
 
-    fn is(&self) -> NodeState<'_> {
+    fn state(&self) -> NodeState<'_> {
         NodeState { answers: &self.answers, secrets: &self.secrets.values }
     }
 
@@ -438,12 +438,12 @@ impl ApplyRun<'_> {
         send(self.events, Event::ItemProgress { host: self.host.to_owned(), id: self.items[index].item.id.clone(), text });
     }
 
-    fn tell(&mut self, index: usize, outcome: Outcome) {
+    fn report(&mut self, index: usize, outcome: Outcome) {
         self.outcomes.push(outcome.status);
         if !self.items[index].is_reported(outcome.status) {
             return;
         }
-        let outcome = redacted(self.items[index].shown(outcome), &self.secrets.values);
+        let outcome = redacted(self.items[index].without_hidden_output(outcome), &self.secrets.values);
         send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.items[index].item.clone(), outcome });
     }
 
@@ -453,7 +453,7 @@ impl ApplyRun<'_> {
         if self.latest.is_none() {
             return Vec::new();
         }
-        let is = self.is();
+        let is = self.state();
         let tasks = self.items.iter().filter_map(|work| match &work.body {
             ItemAction::Task(_, resource) => Some((work, resource)),
             ItemAction::Secret(_)
@@ -469,8 +469,8 @@ impl ApplyRun<'_> {
     }
 
     fn end(&self, status: HostStatus, error: Option<String>) -> End {
-        let differs = |(work, came): (&RunItem, &Status)| {
-            let unlike = (work.predicted.status == Status::Changed) != (*came == Status::Changed) && *came != Status::Failed;
+        let differs = |(work, actual): (&RunItem, &Status)| {
+            let unlike = (work.predicted.status == Status::Changed) != (*actual == Status::Changed) && *actual != Status::Failed;
             unlike.then(|| work.item.id.clone())
         };
         let unpredicted = self.items.iter().zip(&self.outcomes).filter_map(differs).collect();
@@ -478,7 +478,7 @@ impl ApplyRun<'_> {
     }
 }
 
-pub(super) fn exercised(result: Result<String, String>) -> Outcome {
+pub(super) fn exercise_outcome(result: Result<String, String>) -> Outcome {
     match result {
         Ok(summary) => Outcome::new(Status::Ok, summary),
         Err(error) => Outcome::failed(error),
@@ -486,7 +486,7 @@ pub(super) fn exercised(result: Result<String, String>) -> Outcome {
 }
 
 /// What a failed script said, for the person who reads it: its last lines.
-fn why(output: &StepOutput) -> String {
+fn failure_text(output: &StepOutput) -> String {
     const LINES: usize = 25;
     let said = if output.stderr.iter().any(|byte| !byte.is_ascii_whitespace()) { &output.stderr } else { &output.stdout };
     let said = String::from_utf8_lossy(said);

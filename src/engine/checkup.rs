@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    apply::exercised,
+    apply::exercise_outcome,
     host::empty_end,
     lending::SharedSecrets,
     prediction::evaluate_health,
@@ -44,13 +44,19 @@ enum Finding {
 }
 
 /// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn check(host: &HostPlan, loans: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
-    let secrets = Secrets::known(host, loans, answers);
+pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
+    let secrets = Secrets::known(host, shared, answers);
     let is = NodeState { answers, secrets: &secrets.values };
-    let mut judge =
-        Judge { host, secrets: &secrets, is, items: Vec::new(), open: Questions::default(), declared: DeclaredPorts::default() };
-    let Ok(()) = walk(&host.roles, &mut Worlds::new(facts.clone()), &mut judge);
-    let Judge { mut items, mut open, declared, .. } = judge;
+    let mut evaluator = HealthEvaluator {
+        host,
+        secrets: &secrets,
+        is,
+        items: Vec::new(),
+        open: Questions::default(),
+        declared: DeclaredPorts::default(),
+    };
+    let Ok(()) = walk(&host.roles, &mut Worlds::new(facts.clone()), &mut evaluator);
+    let HealthEvaluator { mut items, mut open, declared, .. } = evaluator;
     let is = NodeState { answers, secrets: &secrets.values };
     if let Some((item, outcome)) = strangers::evaluate(&declared, &host.open_ports, &is, &mut open) {
         items.push((item, Finding::Evaluated(outcome)));
@@ -60,7 +66,7 @@ pub(super) fn check(host: &HostPlan, loans: &SharedSecrets, facts: &Value, answe
 }
 
 /// Judges the health checks, and answers the tasks whose results they may use.
-struct Judge<'a> {
+struct HealthEvaluator<'a> {
     host: &'a HostPlan,
     secrets: &'a Secrets,
     is: NodeState<'a>,
@@ -69,7 +75,7 @@ struct Judge<'a> {
     declared: DeclaredPorts,
 }
 
-impl Visitor for Judge<'_> {
+impl Visitor for HealthEvaluator<'_> {
     type Stop = Infallible;
 
     fn wants(&self, task: &Step) -> bool {
@@ -123,7 +129,7 @@ impl Visitor for Judge<'_> {
             }
             HealthCheck::Exercise { kind, exercise } => {
                 exercise.questions(&mut self.open);
-                let finding = match (exercise.skipped(&self.is), lacking(exercise.as_ref(), self.host, self.secrets)) {
+                let finding = match (exercise.skipped(&self.is), missing_secret(exercise.as_ref(), self.host, self.secrets)) {
                     (Err(unanswered), _) => Finding::Evaluated(Outcome::failed(unanswered.to_string())),
                     (Ok(Some(reason)), _) => Finding::Evaluated(Outcome::new(Status::Skipped, reason)),
                     (Ok(None), Some(reason)) => Finding::Evaluated(Outcome::failed(reason)),
@@ -137,7 +143,7 @@ impl Visitor for Judge<'_> {
     }
 }
 
-impl Judge<'_> {
+impl HealthEvaluator<'_> {
     /// What turns out to be wrong with the role's files only now, with the node's real facts, is a failed item, as in a deploy.
     fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
         let head = item(kind, &format!("{role}/{name}"), role, name, "", span);
@@ -145,8 +151,8 @@ impl Judge<'_> {
     }
 }
 
-/// Why an exercise cannot run because a secret is missing.
-fn lacking(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -> Option<String> {
+/// Why an exercise cannot be done for want of a secret.
+fn missing_secret(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -> Option<String> {
     exercise.secrets().iter().find_map(|secret| {
         if let Some(problem) = secrets.problem(secret) {
             return Some(problem.to_owned());
@@ -180,8 +186,8 @@ impl Checkup {
                 Finding::Exercise(exercise) => {
                     send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });
                     let begun = Instant::now();
-                    let came = exercised(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
-                    Outcome { duration: begun.elapsed(), ..came }
+                    let outcome = exercise_outcome(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
+                    Outcome { duration: begun.elapsed(), ..outcome }
                 }
             };
             let outcome = redacted(outcome, &self.secrets.values);

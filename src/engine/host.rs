@@ -32,7 +32,7 @@ use crate::{
 pub type Reach = HashMap<String, Target>;
 
 /// Answers may open new questions (a registered answer decides a condition); a role that never comes to an end of it is wrong.
-const MOST_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 8;
 
 /// Questions on their way to a node.
 pub(super) struct QuestionRound {
@@ -67,7 +67,7 @@ pub(super) enum NotAsked {
 /// Works on one host. Never fails itself: whatever happens is in what it returns.
 pub(super) async fn run(
     host: HostPlan,
-    mut lendings: SecretExchange,
+    mut exchange: SecretExchange,
     transport: &Transport,
     reach: &Reach,
     options: &Options,
@@ -75,9 +75,9 @@ pub(super) async fn run(
 ) -> HostEnd {
     let started = Instant::now();
     let mut end = match begin(&host, transport, reach, options, events).await {
-        Err(trouble) => trouble.end(),
+        Err(error) => error.end(),
         Ok(mut session) => {
-            let mut end = session.work(&host, &mut lendings, options, events).await;
+            let mut end = session.work(&host, &mut exchange, options, events).await;
             let traffic = session.node.traffic();
             end.round_trips = traffic.round_trips;
             end.bytes_sent = traffic.bytes_sent;
@@ -86,7 +86,7 @@ pub(super) async fn run(
             end
         }
     };
-    lendings.lending.lost(end.error.as_deref().unwrap_or("its run ended before that was known"));
+    exchange.lending.publish_failure(end.error.as_deref().unwrap_or("its run ended before that was known"));
     end.duration = started.elapsed();
     end
 }
@@ -184,32 +184,32 @@ impl Session {
     async fn work(
         &mut self,
         host: &HostPlan,
-        lendings: &mut SecretExchange,
+        exchange: &mut SecretExchange,
         options: &Options,
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
         let asked = Instant::now();
-        let loans = match self.borrow(host, &mut lendings.borrowing, options.mode, events).await {
-            Ok(loans) => loans,
-            Err(trouble) => return trouble.end(),
+        let shared = match self.borrow(host, &mut exchange.borrowing, options.mode, events).await {
+            Ok(shared) => shared,
+            Err(error) => return error.end(),
         };
         let prediction = match options.mode {
-            Mode::Check | Mode::Apply => self.settled(host, &loans, events, prediction::predict).await,
+            Mode::Check | Mode::Apply => self.resolve(host, &shared, events, prediction::predict).await,
             Mode::Health | Mode::Exercise => {
-                return self.see_to_health(host, &loans, &lendings.lending, options.mode, events).await;
+                return self.check_health(host, &shared, &exchange.lending, options.mode, events).await;
             }
         };
         let prediction = match prediction {
             Ok(prediction) => prediction,
-            Err(trouble) => return trouble.end(),
+            Err(error) => return error.end(),
         };
         let fails = prediction.items.iter().any(|work| work.predicted.status == Status::Failed);
-        let outlook = match options.mode {
+        let intent = match options.mode {
             _ if fails => RunIntent::WillFail,
             Mode::Apply => RunIntent::Create,
             Mode::Check | Mode::Health | Mode::Exercise => RunIntent::ReadOnly,
         };
-        lendings.lending.known(&prediction.secrets, &prediction.items, outlook);
+        exchange.lending.publish(&prediction.secrets, &prediction.items, intent);
         tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
         match options.mode {
             Mode::Check | Mode::Health | Mode::Exercise => report_predictions(&host.name, &prediction, events, Clone::clone),
@@ -220,13 +220,13 @@ impl Session {
             }),
             Mode::Apply => {
                 let answers = std::mem::take(&mut self.answers);
-                let mut applying = ApplyRun::new(&host.name, prediction, answers, events);
-                match apply::run(&mut applying, &mut self.node).await {
+                let mut apply_run = ApplyRun::new(&host.name, prediction, answers, events);
+                match apply::run(&mut apply_run, &mut self.node).await {
                     Ok(end) => {
-                        lendings.lending.made(end.status, applying.values());
+                        exchange.lending.publish_created(end.status, apply_run.values());
                         HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..empty_end() }
                     }
-                    Err(trouble) => trouble.end(),
+                    Err(error) => error.end(),
                 }
             }
         }
@@ -247,40 +247,40 @@ impl Session {
             let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
-        Ok(borrowed.loans)
+        Ok(borrowed.shared)
     }
 
     /// Reads the health checks, then exercises what is there where that is asked for; writes nothing itself.
-    async fn see_to_health(
+    async fn check_health(
         &mut self,
         host: &HostPlan,
-        loans: &SharedSecrets,
+        shared: &SharedSecrets,
         lending: &Lending,
         mode: Mode,
         events: &UnboundedSender<Event>,
     ) -> HostEnd {
-        let checkup = self.settled(host, loans, events, checkup::check).await;
+        let checkup = self.resolve(host, shared, events, checkup::check).await;
         if let Ok(checkup) = &checkup {
-            lending.known(checkup.secrets(), &[], RunIntent::ReadOnly);
+            lending.publish(checkup.secrets(), &[], RunIntent::ReadOnly);
         }
         match checkup {
             Ok(checkup) => checkup.run(&host.name, mode, &mut self.node, events).await,
-            Err(trouble) => trouble.end(),
+            Err(error) => error.end(),
         }
     }
 
     /// Works something out from the answers, asking on until no question is open.
-    async fn settled<T>(
+    async fn resolve<T>(
         &mut self,
         host: &HostPlan,
-        loans: &SharedSecrets,
+        shared: &SharedSecrets,
         events: &UnboundedSender<Event>,
         evaluate: fn(&HostPlan, &SharedSecrets, &Value, &Answers) -> Result<T, Questions>,
     ) -> Result<T, HostError> {
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let facts = self.answers.get::<Facts>(&()).map_err(|error| HostError::Failed(error.to_string()))?.clone();
-            let open = match evaluate(host, loans, &facts, &self.answers) {
-                Ok(settled) => return Ok(settled),
+            let open = match evaluate(host, shared, &facts, &self.answers) {
+                Ok(resolved) => return Ok(resolved),
                 Err(open) => open,
             };
             let round = QuestionRound::new(open)?;
@@ -301,7 +301,7 @@ fn report_predictions(
 ) -> HostEnd {
     let mut end = empty_end();
     for work in &prediction.items {
-        let outcome = redacted(work.shown(outcome(&work.predicted)), &prediction.secrets.values);
+        let outcome = redacted(work.without_hidden_output(outcome(&work.predicted)), &prediction.secrets.values);
         match outcome.status {
             Status::Failed => end.status = HostStatus::Failed,
             Status::Changed | Status::Unknown if end.status == HostStatus::Ok => end.status = HostStatus::Changed,

@@ -23,7 +23,7 @@ pub(super) enum SharedSecret {
     /// It is there.
     Value(Secret),
     /// In a check: the deploy would make it.
-    Coming,
+    Planned,
     /// It cannot be had, and why.
     Missing(String),
 }
@@ -48,7 +48,7 @@ enum Stage {
     /// Its node was not asked yet.
     Unknown,
     /// Some are being made: they are lent when the host is done.
-    Making,
+    Creating,
     Lent(SharedSecrets),
 }
 
@@ -82,34 +82,34 @@ pub(super) fn ends(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
 
 impl Lending {
     /// Lends what the node's answers say is there, now that it is known what the run makes of it.
-    pub(super) fn known(&self, secrets: &Secrets, items: &[RunItem], outlook: RunIntent) {
+    pub(super) fn publish(&self, secrets: &Secrets, items: &[RunItem], intent: RunIntent) {
         let planned = |secret: &SecretRef| {
             items.iter().any(|work| {
                 work.predicted.status == Status::Changed && work.made_secret().is_some_and(|spec| &spec.secret == secret)
             })
         };
-        let is_waited_for = outlook == RunIntent::Create && self.secrets.iter().any(|spec| planned(&spec.secret));
+        let is_waited_for = intent == RunIntent::Create && self.secrets.iter().any(|spec| planned(&spec.secret));
         let found = |spec: &SecretSpec| {
             if let Some(problem) = secrets.problem(&spec.secret) {
                 return SharedSecret::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host));
             }
             match (secrets.values.get(&spec.secret), planned(&spec.secret)) {
                 (Some(value), false) => SharedSecret::Value(value.clone()),
-                _ if outlook == RunIntent::WillFail => {
+                _ if intent == RunIntent::WillFail => {
                     SharedSecret::Missing(format!("`{}` lives on `{}`, whose deploy fails", spec.secret.name, self.host))
                 }
                 (Some(value), true) => SharedSecret::Value(value.clone()),
-                (None, true) => SharedSecret::Coming,
-                (None, false) => SharedSecret::Missing(absent(spec)),
+                (None, true) => SharedSecret::Planned,
+                (None, false) => SharedSecret::Missing(absent_message(spec)),
             }
         };
-        let loans: SharedSecrets = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
-        self.stage.send_replace(if is_waited_for { Stage::Making } else { Stage::Lent(loans) });
+        let shared: SharedSecrets = self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect();
+        self.stage.send_replace(if is_waited_for { Stage::Creating } else { Stage::Lent(shared) });
     }
 
     /// Lends what the run has made, when the host is done.
-    pub(super) fn made(&self, status: HostStatus, values: &SecretValues) {
-        if !matches!(*self.stage.borrow(), Stage::Making) {
+    pub(super) fn publish_created(&self, status: HostStatus, values: &SecretValues) {
+        if !matches!(*self.stage.borrow(), Stage::Creating) {
             return;
         }
         let found = |spec: &SecretSpec| match (status, values.get(&spec.secret)) {
@@ -120,7 +120,7 @@ impl Lending {
     }
 
     /// Says that none of them can be had.
-    pub(super) fn lost(&self, why: &str) {
+    pub(super) fn publish_failure(&self, why: &str) {
         if matches!(*self.stage.borrow(), Stage::Lent(_)) {
             return;
         }
@@ -130,7 +130,7 @@ impl Lending {
     }
 }
 
-fn absent(spec: &SecretSpec) -> String {
+fn absent_message(spec: &SecretSpec) -> String {
     let SecretRef { host, name } = &spec.secret;
     format!("`{name}` is not in `{}` of `{host}`, where it lives: deploy the role `{}` on `{host}` first", spec.file, spec.role)
 }
@@ -138,7 +138,7 @@ fn absent(spec: &SecretSpec) -> String {
 /// What a reader knows of other hosts' secrets.
 #[derive(Debug, Default)]
 pub(super) struct Borrowed {
-    pub(super) loans: SharedSecrets,
+    pub(super) shared: SharedSecrets,
     /// Whether they had to be waited for, so that what the reader's node said may be out of date.
     pub(super) waited: bool,
 }
@@ -151,10 +151,10 @@ pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&st
         loop {
             match stage {
                 Stage::Lent(found) => {
-                    borrowed.loans.extend(found);
+                    borrowed.shared.extend(found);
                     break;
                 }
-                Stage::Making => {
+                Stage::Creating => {
                     borrowed.waited = true;
                     progress(&format!("waiting for `{}`, which makes secrets that are read here", end.host));
                 }
@@ -194,19 +194,19 @@ pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
 
 /// Reads the secrets of a host that is not part of the run, without holding it.
 pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, options: &Options) {
-    let Some(target) = target else { return lending.lost("there is no connection data for it") };
+    let Some(target) = target else { return lending.publish_failure("nobody said how it is reached") };
     let mut questions = Questions::default();
     for spec in &lender.secrets {
         questions.ask::<PathState>(PathQuery::content(&spec.file));
     }
     let round = match QuestionRound::new(questions) {
         Ok(round) => round,
-        Err(error) => return lending.lost(&error.to_string()),
+        Err(error) => return lending.publish_failure(&error.to_string()),
     };
     tracing::debug!(host = lender.name, run = options.run_id, "reading secrets");
     match transport.connect(target, Lock::Observe, Frame::from(round.step()), &mut |_: &str| {}).await {
         Ok((node, welcome)) => {
-            lending.known(
+            lending.publish(
                 &Secrets::read(&lender.secrets, &SecretValues::default(), &round.read(welcome.outputs.first())),
                 &[],
                 RunIntent::ReadOnly,
@@ -215,7 +215,7 @@ pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transpor
         }
         Err(error) => {
             let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-            lending.lost(&format!("{error}{remedy}"));
+            lending.publish_failure(&format!("{error}{remedy}"));
         }
     }
 }

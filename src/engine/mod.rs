@@ -105,14 +105,14 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
 
 async fn one_host(
     host: HostPlan,
-    lendings: SecretExchange,
+    exchange: SecretExchange,
     transport: &Transport,
     reach: &Reach,
     options: &Options,
     events: UnboundedSender<Event>,
 ) {
     let name = host.name.clone();
-    let end = host::run(host, lendings, transport, reach, options, &events).await;
+    let end = host::run(host, exchange, transport, reach, options, &events).await;
     send(&events, Event::HostFinished { host: name, end });
 }
 

@@ -34,17 +34,22 @@ pub(super) struct Prediction {
 }
 
 /// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn predict(host: &HostPlan, loans: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
+pub(super) fn predict(
+    host: &HostPlan,
+    shared: &SharedSecrets,
+    facts: &Value,
+    answers: &Answers,
+) -> Result<Prediction, Questions> {
     let mut worlds = Worlds::new(facts.clone());
     let mut predictor = Predictor {
         host,
         answers,
         items: Vec::new(),
-        secrets: Secrets::known(host, loans, answers),
+        secrets: Secrets::known(host, shared, answers),
         planned: HashSet::new(),
         uncertain: HashSet::new(),
         notified: HashSet::new(),
-        perhaps: HashSet::new(),
+        maybe_notified: HashSet::new(),
         first_of_role: 0,
         changing: HashSet::new(),
     };
@@ -79,7 +84,7 @@ struct Predictor<'a> {
     /// Handlers of the role that a change notifies.
     notified: HashSet<String>,
     /// Handlers of the role that a task notifies of which it is unknown what it will do.
-    perhaps: HashSet<String>,
+    maybe_notified: HashSet<String>,
     /// The index of the role's first item.
     first_of_role: usize,
     /// Roles that change something, or may.
@@ -92,7 +97,7 @@ impl Visitor for Predictor<'_> {
     fn role_begins(&mut self, _: &RolePlan) {
         self.uncertain.clear();
         self.notified.clear();
-        self.perhaps.clear();
+        self.maybe_notified.clear();
         self.first_of_role = self.items.len();
     }
 
@@ -100,18 +105,18 @@ impl Visitor for Predictor<'_> {
         let (mut changed, mut unknown) = (false, false);
         let mut registered = None;
         let mut skipped = true;
-        let rests_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
+        let depends_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
         let expanded = expanded.map_err(|errors| {
             self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors);
             Stop::Failed
         })?;
         for task in expanded {
             let handlers = task.notify.clone();
-            let (status, value) = self.one_task(task, rests_on.as_deref())?;
+            let (status, value) = self.one_task(task, depends_on.as_deref())?;
             skipped &= status == Status::Skipped;
             if status == Status::Unknown {
                 unknown = true;
-                self.perhaps.extend(handlers);
+                self.maybe_notified.extend(handlers);
                 continue;
             }
             if status == Status::Changed {
@@ -143,7 +148,7 @@ impl Visitor for Predictor<'_> {
             (true, _) => Outcome::new(Status::Changed, "notified"),
             (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),
             (false, Due::Readiness) => Outcome::new(Status::Changed, "not known to be ready since an earlier run"),
-            (false, Due::Nothing) if self.perhaps.contains(&handler.name) => {
+            (false, Due::Nothing) if self.maybe_notified.contains(&handler.name) => {
                 Outcome::new(Status::Unknown, "if a task whose outcome is not known yet notifies it")
             }
             (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
@@ -171,16 +176,16 @@ impl Visitor for Predictor<'_> {
             HealthCheck::Read { resource, .. } if resource.monitoring_only() => {}
             HealthCheck::Read { kind, resource } => {
                 let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
-                self.answered(resource.as_ref())?;
+                self.require_resource_answers(resource.as_ref())?;
                 let predicted = if self.changing.is_empty() {
-                    evaluate_health(resource.as_ref(), &self.is())
+                    evaluate_health(resource.as_ref(), &self.state())
                 } else {
                     Outcome::new(Status::Skipped, "asked once the changes are made")
                 };
                 self.items.push(RunItem { item: head, body: ItemAction::Health(resource), predicted });
             }
             HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
-                self.known(|ask| exercise.questions(ask))?;
+                self.require_answers(|ask| exercise.questions(ask))?;
                 let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
                 let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
                 self.items.push(RunItem { item: head, body: ItemAction::Exercise(exercise), predicted });
@@ -192,11 +197,11 @@ impl Visitor for Predictor<'_> {
 }
 
 impl Predictor<'_> {
-    /// `rests_on` names a result that cannot be known yet and that decides about this task.
-    fn one_task(&mut self, mut task: Task, rests_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
+    /// `depends_on` names a result that cannot be known yet and that decides about this task.
+    fn one_task(&mut self, mut task: Task, depends_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
         let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.span);
         let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
-        if let Some(register) = rests_on {
+        if let Some(register) = depends_on {
             let predicted = Outcome::new(Status::Unknown, format!("depends on `{register}`, which is not known yet"));
             self.items.push(RunItem { item: head, body: ItemAction::Skipped, predicted });
             return Ok((Status::Unknown, None));
@@ -212,15 +217,15 @@ impl Predictor<'_> {
             }
             Action::Do(resource) => resource,
         };
-        self.answered(resource.as_ref())?;
+        self.require_resource_answers(resource.as_ref())?;
         let used = resource.secrets();
         self.plan_secrets(&used, &head)?;
-        let coming = used.iter().find(|secret| self.secrets.is_coming(secret));
-        let outcome = match coming {
+        let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
+        let outcome = match planned_elsewhere {
             Some(SecretRef { host, name }) => Outcome::new(Status::Unknown, format!("until `{host}` has made `{name}`")),
             None => self.evaluate(resource.as_ref(), &used),
         };
-        let registered = resource.register(&self.is());
+        let registered = resource.register(&self.state());
         let status = outcome.status;
         self.items.push(RunItem { item: head, body: ItemAction::Task(task, resource), predicted: outcome });
         if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
@@ -228,7 +233,7 @@ impl Predictor<'_> {
 
     /// What comes of a resource, compared with the beginning of the run.
     fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
-        let is = self.is();
+        let is = self.state();
         let change = match resource.compare(&is) {
             Err(unanswered) => return Outcome::failed(unanswered.to_string()),
             Ok(Verdict::Refused(reason)) => return Outcome::failed(reason),
@@ -244,7 +249,7 @@ impl Predictor<'_> {
         let lost = |secret: &&SecretRef| change.replaces && self.secrets.is_fresh(secret);
         if let Some(spec) = used.iter().find(lost).and_then(|secret| self.host.secrets.iter().find(|spec| &spec.secret == secret))
         {
-            return Outcome::failed(secrets::lost(spec));
+            return Outcome::failed(secrets::lost_message(spec));
         }
         let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
         if let Some(reason) = resource.refuse(&is, &earlier) {
@@ -256,7 +261,7 @@ impl Predictor<'_> {
     /// Plans the secrets that the next task uses and that do not exist yet.
     fn plan_secrets(&mut self, used: &[SecretRef], head: &Item) -> Result<(), Stop> {
         for secret in used {
-            let is_there = self.secrets.values.get(secret).is_some() || self.secrets.is_coming(secret);
+            let is_there = self.secrets.values.get(secret).is_some() || self.secrets.is_planned(secret);
             let unread = || format!("`{}` of `{}` was not read; this is a bug, please report it", secret.name, secret.host);
             let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_there).then(unread));
             if let Some(problem) = problem.filter(|_| secret.host != self.host.name) {
@@ -267,7 +272,7 @@ impl Predictor<'_> {
             let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
             let id = format!("{}/secret {}", spec.role, secret.name);
             let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.span);
-            let not_fetched = spec.outside.is_some() && self.secrets.given(secret).is_none();
+            let not_fetched = spec.outside.is_some() && self.secrets.provided(secret).is_none();
             let not_fetched = not_fetched.then_some("its value was not fetched from outside; this is a bug, please report it");
             if let Some(problem) = self.secrets.problem(secret).or(not_fetched) {
                 let predicted = Outcome::failed(problem);
@@ -277,7 +282,7 @@ impl Predictor<'_> {
             if let Some(summary) = secrets::plan(&spec, &self.secrets)
                 && self.planned.insert(secret.clone())
             {
-                let diff = secrets::diff(&spec, self.secrets.given(secret));
+                let diff = secrets::diff(&spec, self.secrets.provided(secret));
                 let predicted = Outcome { diff, ..Outcome::new(Status::Changed, summary) };
                 self.items.push(RunItem { item: making, body: ItemAction::Secret(spec), predicted });
             }
@@ -285,17 +290,17 @@ impl Predictor<'_> {
         Ok(())
     }
 
-    fn is(&self) -> NodeState<'_> {
+    fn state(&self) -> NodeState<'_> {
         NodeState { answers: self.answers, secrets: &self.secrets.values }
     }
 
     /// Whether all that a resource asks was asked.
-    fn answered(&self, resource: &dyn Resource) -> Result<(), Stop> {
-        self.known(|ask| resource.questions(ask))
+    fn require_resource_answers(&self, resource: &dyn Resource) -> Result<(), Stop> {
+        self.require_answers(|ask| resource.questions(ask))
     }
 
     /// Whether these questions were asked.
-    fn known(&self, questions: impl FnOnce(&mut Questions)) -> Result<(), Stop> {
+    fn require_answers(&self, questions: impl FnOnce(&mut Questions)) -> Result<(), Stop> {
         let mut open = Questions::default();
         questions(&mut open);
         open.without(self.answers);

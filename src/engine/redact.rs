@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Values shorter than this are words that may stand anywhere; replacing them would garble messages and hide nothing.
-const SHORTEST: usize = 6;
+const MIN_LENGTH: usize = 6;
 
 /// `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
 pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
@@ -17,7 +17,7 @@ pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     for (secret, value) in values.iter() {
         // Outputs come line by line, so each line of a key counts for itself, too.
         let lines = value.expose().lines().filter(|line| line.len() < value.expose().len());
-        for part in [value.expose()].into_iter().chain(lines).filter(|part| part.len() >= SHORTEST) {
+        for part in [value.expose()].into_iter().chain(lines).filter(|part| part.len() >= MIN_LENGTH) {
             for form in [Secret::new(part.to_owned()), Secret::new(percent_encode(part))] {
                 if text.contains(form.expose()) {
                     found.push((form, &secret.name));

@@ -30,9 +30,9 @@ pub(super) struct Secrets {
     /// Secrets that did not exist when the run began.
     fresh: HashSet<SecretRef>,
     /// In a check: secrets of other hosts that the deploy would make there first.
-    coming: HashSet<SecretRef>,
+    planned: HashSet<SecretRef>,
     /// Secrets whose values come from outside, with whether their files held another one when the run began.
-    given: HashMap<SecretRef, StoredValue>,
+    provided: HashMap<SecretRef, StoredValue>,
 }
 
 /// What a secrets file held of a secret from outside.
@@ -45,11 +45,11 @@ pub(super) enum StoredValue {
 
 impl Secrets {
     /// Reads the secrets' files from the answers.
-    pub(super) fn read<'a>(specs: impl IntoIterator<Item = &'a SecretSpec>, given: &SecretValues, answers: &Answers) -> Self {
-        let mut secrets = Self { values: given.clone(), ..Self::default() };
+    pub(super) fn read<'a>(specs: impl IntoIterator<Item = &'a SecretSpec>, provided: &SecretValues, answers: &Answers) -> Self {
+        let mut secrets = Self { values: provided.clone(), ..Self::default() };
         for spec in specs {
-            match (in_file(spec, answers), given.get(&spec.secret)) {
-                (Ok(found), Some(given)) => secrets.give(spec, found, given),
+            match (in_file(spec, answers), provided.get(&spec.secret)) {
+                (Ok(found), Some(provided)) => secrets.add_provided(spec, found, provided),
                 (Ok(Some(value)), None) => secrets.values.insert(spec.secret.clone(), value),
                 (Ok(None), None) => {
                     secrets.fresh.insert(spec.secret.clone());
@@ -63,26 +63,26 @@ impl Secrets {
     }
 
     /// All that is known of the secrets of a host and of those that it reads from others.
-    pub(super) fn known(host: &HostPlan, loans: &SharedSecrets, answers: &Answers) -> Self {
+    pub(super) fn known(host: &HostPlan, shared: &SharedSecrets, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.provided_values, answers);
-        secrets.borrow(&host.borrowed, loans);
-        secrets.fit(host.secrets.iter().chain(&host.borrowed));
+        secrets.borrow(&host.borrowed, shared);
+        secrets.check_characters(host.secrets.iter().chain(&host.borrowed));
         secrets
     }
 
     /// Adds what is known of other hosts' secrets.
-    fn borrow(&mut self, specs: &[SecretSpec], loans: &SharedSecrets) {
+    fn borrow(&mut self, specs: &[SecretSpec], shared: &SharedSecrets) {
         for spec in specs {
             let secret = spec.secret.clone();
-            let given = self.values.get(&secret).cloned();
-            match loans.get(&secret) {
-                // The owning host still has the old value: until it has the new one, no host may use it.
-                Some(SharedSecret::Value(value)) if given.as_ref().is_some_and(|given| given != value) => {
-                    self.problems.insert(secret, behind(spec));
+            let provided = self.values.get(&secret).cloned();
+            match shared.get(&secret) {
+                // Its own host is behind: until that has the new value, nobody may use it.
+                Some(SharedSecret::Value(value)) if provided.as_ref().is_some_and(|provided| provided != value) => {
+                    self.problems.insert(secret, outdated_on_owner(spec));
                 }
                 Some(SharedSecret::Value(value)) => self.values.insert(secret, value.clone()),
-                Some(SharedSecret::Coming) => {
-                    self.coming.insert(secret);
+                Some(SharedSecret::Planned) => {
+                    self.planned.insert(secret);
                 }
                 Some(SharedSecret::Missing(why)) => {
                     self.problems.insert(secret, why.clone());
@@ -95,8 +95,8 @@ impl Secrets {
         }
     }
 
-    /// Values from elsewhere must not contain characters that their users cannot represent.
-    fn fit<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>) {
+    /// Values that came from elsewhere must not hold signs that what uses them cannot be told.
+    fn check_characters<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>) {
         for spec in specs {
             let value = self.values.get(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|character| spec.without.contains(character))) {
@@ -114,14 +114,14 @@ impl Secrets {
     }
 
     /// Whether the secret is another host's, and would be made there first.
-    pub(super) fn is_coming(&self, secret: &SecretRef) -> bool {
-        self.coming.contains(secret)
+    pub(super) fn is_planned(&self, secret: &SecretRef) -> bool {
+        self.planned.contains(secret)
     }
 
-    fn give(&mut self, spec: &SecretSpec, found: Option<Secret>, given: &Secret) {
+    fn add_provided(&mut self, spec: &SecretSpec, found: Option<Secret>, provided: &Secret) {
         let was = match found {
             None => StoredValue::Nothing,
-            Some(found) if found == *given => StoredValue::TheSame,
+            Some(found) if found == *provided => StoredValue::TheSame,
             Some(found) => {
                 // The old value must stay hidden too.
                 let old = SecretRef { name: format!("{} before", spec.secret.name), ..spec.secret.clone() };
@@ -129,12 +129,12 @@ impl Secrets {
                 StoredValue::Another
             }
         };
-        self.given.insert(spec.secret.clone(), was);
+        self.provided.insert(spec.secret.clone(), was);
     }
 
     /// What the file held of a secret whose value comes from outside, when it does.
-    pub(super) fn given(&self, secret: &SecretRef) -> Option<StoredValue> {
-        self.given.get(secret).copied()
+    pub(super) fn provided(&self, secret: &SecretRef) -> Option<StoredValue> {
+        self.provided.get(secret).copied()
     }
 
     /// Why a secret cannot be used at all.
@@ -148,7 +148,7 @@ impl Secrets {
     }
 }
 
-fn behind(spec: &SecretSpec) -> String {
+fn outdated_on_owner(spec: &SecretSpec) -> String {
     let SecretRef { host, name } = &spec.secret;
     format!(
         "`{name}` has another value on `{host}`, where it lives, than from outside: deploy `{host}` first, or together with this host"
@@ -182,7 +182,7 @@ fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String>
 }
 
 /// Why a secret that is not in its file may not simply be made anew.
-pub(super) fn lost(spec: &SecretSpec) -> String {
+pub(super) fn lost_message(spec: &SecretSpec) -> String {
     format!(
         "`{name}` is not in `{file}`, but what it protects already exists: a new value would lock its users out\n\
          either restore `{file}` from a backup,\n\
@@ -208,7 +208,7 @@ mkdir -p -- \"$directory/\"",
 }
 
 /// Whether what another item misses is a directory that [`directory`] makes.
-pub(super) fn brings(spec: &SecretSpec, missing: &str) -> bool {
+pub(super) fn creates_directory(spec: &SecretSpec, missing: &str) -> bool {
     let mut above = Path::new(spec.file.as_str()).ancestors().skip(1);
     above.any(|directory| missing == format!("directory `{}`", directory.display()))
 }
@@ -257,7 +257,7 @@ pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
 /// What is going to happen to a secret's file, when anything is.
 pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets) -> Option<String> {
     let file = &spec.file;
-    match secrets.given(&spec.secret) {
+    match secrets.provided(&spec.secret) {
         None => secrets.is_fresh(&spec.secret).then(|| format!("make, into {file}")),
         Some(StoredValue::TheSame) => None,
         Some(StoredValue::Nothing) => Some(format!("write, into {file}")),

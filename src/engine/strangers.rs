@@ -53,14 +53,14 @@ fn compare_ports(
     }
     let is_known =
         |port: u16| ours == Some(port) || declared.ports.contains(&port) || open.allowed.iter().any(|range| range.holds(port));
-    let strange: Vec<_> = reachable.iter().filter(|(port, _)| !is_known(**port)).collect();
+    let undeclared: Vec<_> = reachable.iter().filter(|(port, _)| !is_known(**port)).collect();
     let key = |port: u16| Port { port, units: Vec::new() };
     // Whose they are is asked only now: looking through all processes takes time.
-    for (port, _) in &strange {
+    for (port, _) in &undeclared {
         ask.ask::<PortOwner>(key(**port));
     }
-    let mut complaints = Vec::new();
-    for (port, listeners) in strange {
+    let mut unexpected = Vec::new();
+    for (port, listeners) in undeclared {
         let owners = is.answers.get::<PortOwner>(&key(*port))?;
         // Without an owner nothing listens there any more.
         if owners.iter().all(is_sshd) {
@@ -68,14 +68,14 @@ fn compare_ports(
         }
         let at: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
         let who: Vec<String> = owners.iter().map(describe_owner).collect();
-        complaints.push(format!("{} listens on {}", who.join(" and "), at.join(" and ")));
+        unexpected.push(format!("{} listens on {}", who.join(" and "), at.join(" and ")));
     }
-    if complaints.is_empty() {
+    if unexpected.is_empty() {
         let ports: Vec<String> = reachable.keys().map(u16::to_string).collect();
         return Ok(Outcome::new(Status::Ok, format!("open beyond loopback: {}", ports.join(", "))));
     }
-    complaints.push("stop it, or add the port to the variable `listening_allowed`".to_owned());
-    Ok(Outcome::failed(complaints.join("; ")))
+    unexpected.push("stop it, or add the port to the variable `listening_allowed`".to_owned());
+    Ok(Outcome::failed(unexpected.join("; ")))
 }
 
 /// The server itself; what a login forwards with `ssh -R` belongs to the session's scope.
@@ -100,7 +100,7 @@ mod tests {
     }
 
     /// What is said of a node on which these listen, and which ports' owners are asked for.
-    fn said(listeners: &[(&str, u16)], owners: &[(u16, &str, &str)], open: &OpenPorts) -> (String, usize) {
+    fn evaluate_listeners(listeners: &[(&str, u16)], owners: &[(u16, &str, &str)], open: &OpenPorts) -> (String, usize) {
         let listener =
             |(address, port): &(&str, u16)| Listener { address: address.parse().unwrap(), port: *port, uid: 0, inode: 1 };
         let mut answers = Answers::default();
@@ -122,30 +122,34 @@ mod tests {
     fn what_is_declared_allowed_sshd_or_on_loopback_may_listen() {
         let listeners = [("0.0.0.0", 6379), ("127.0.0.1", 5432), ("::1", 5432), ("0.0.0.0", 2222), ("::", 9100), ("0.0.0.0", 22)];
         let open = OpenPorts { allowed: vec![PortRange::read("9000-9200").unwrap()], partial: None };
-        let (words, open_questions) = said(&listeners, &[(22, "sshd", "ssh.service")], &open);
-        assert_eq!((words.as_str(), open_questions), ("Ok: open beyond loopback: 22, 2222, 6379, 9100", 0));
+        let (message, open_questions) = evaluate_listeners(&listeners, &[(22, "sshd", "ssh.service")], &open);
+        assert_eq!((message.as_str(), open_questions), ("Ok: open beyond loopback: 22, 2222, 6379, 9100", 0));
         assert!(
-            said(&listeners, &[(22, "sshd", "session-4.scope")], &open)
+            evaluate_listeners(&listeners, &[(22, "sshd", "session-4.scope")], &open)
                 .0
                 .contains("`sshd` (pid 7, session-4.scope) listens on 0.0.0.0:22")
         );
-        assert!(said(&listeners, &[(22, "backdoor", "ssh.service")], &open).0.contains("`backdoor` (pid 7, ssh.service)"));
+        assert!(
+            evaluate_listeners(&listeners, &[(22, "backdoor", "ssh.service")], &open)
+                .0
+                .contains("`backdoor` (pid 7, ssh.service)")
+        );
     }
 
     #[test]
     fn a_stranger_is_asked_for_and_named() {
         let listeners = [("0.0.0.0", 6379), ("0.0.0.0", 4444), ("::", 4444), ("10.0.0.1", 81)];
-        assert_eq!(said(&listeners, &[], &OpenPorts::default()).1, 2);
+        assert_eq!(evaluate_listeners(&listeners, &[], &OpenPorts::default()).1, 2);
         let owners = [(81, "nginx", "nginx.service"), (4444, "nc", "")];
-        let (words, open_questions) = said(&listeners, &owners, &OpenPorts::default());
+        let (message, open_questions) = evaluate_listeners(&listeners, &owners, &OpenPorts::default());
         assert_eq!(open_questions, 0);
-        insta::assert_snapshot!(words, @"`nginx` (pid 7, nginx.service) listens on 10.0.0.1:81; `nc` (pid 7, no unit) listens on 0.0.0.0:4444 and [::]:4444; stop it, or add the port to the variable `listening_allowed`");
+        insta::assert_snapshot!(message, @"`nginx` (pid 7, nginx.service) listens on 10.0.0.1:81; `nc` (pid 7, no unit) listens on 0.0.0.0:4444 and [::]:4444; stop it, or add the port to the variable `listening_allowed`");
     }
 
     #[test]
     fn who_looks_at_a_part_of_the_roles_judges_nobody() {
         let open = OpenPorts { partial: Some("only some".into()), allowed: vec![] };
-        assert_eq!(said(&[("0.0.0.0", 4444)], &[], &open), ("Skipped: only some".to_owned(), 0));
+        assert_eq!(evaluate_listeners(&[("0.0.0.0", 4444)], &[], &open), ("Skipped: only some".to_owned(), 0));
     }
 
     #[test]

@@ -85,7 +85,7 @@ struct DeployResult {
     error: Option<String>,
     unpredicted: Vec<String>,
     items: Vec<(String, Status, String)>,
-    said: String,
+    log: String,
 }
 
 impl DeployResult {
@@ -141,17 +141,17 @@ impl Scratch {
                 }
             };
             let (sender, mut events) = mpsc::unbounded_channel();
-            let mut applying = ApplyRun::new("node", prediction, answers, &sender);
-            let Ok(end) = apply::run(&mut applying, &mut channel).await else { panic!("the link was lost") };
+            let mut apply_run = ApplyRun::new("node", prediction, answers, &sender);
+            let Ok(end) = apply::run(&mut apply_run, &mut channel).await else { panic!("the link was lost") };
             drop(sender);
-            let (mut items, mut said) = (Vec::new(), String::new());
+            let (mut items, mut log) = (Vec::new(), String::new());
             while let Some(event) = events.recv().await {
-                let _ = writeln!(said, "{event:?}");
+                let _ = writeln!(log, "{event:?}");
                 if let Event::ItemFinished { item, outcome, .. } = event {
                     items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
                 }
             }
-            DeployResult { status: end.status, error: end.error, unpredicted: end.unpredicted, items, said }
+            DeployResult { status: end.status, error: end.error, unpredicted: end.unpredicted, items, log }
         })
     }
 }
@@ -243,7 +243,7 @@ fn no_log_keeps_everything_quiet() {
     );
     let result = scratch.deploy();
     assert_eq!(result.status, HostStatus::Failed);
-    assert!(!result.said.contains("hunter2"), "{}", result.said);
+    assert!(!result.log.contains("hunter2"), "{}", result.log);
 }
 
 #[test]

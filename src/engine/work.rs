@@ -46,9 +46,9 @@ impl RunItem {
         self.predicted.status == Status::Changed
     }
 
-    /// Whether the outcome is worth reporting: a handler that was not notified is not.
-    pub(super) fn is_reported(&self, came: Status) -> bool {
-        self.item.kind != ItemKind::Handler || came != Status::Ok
+    /// Whether users care to hear that it came to this: a handler that nobody notified is no news.
+    pub(super) fn is_reported(&self, status: Status) -> bool {
+        self.item.kind != ItemKind::Handler || status != Status::Ok
     }
 
     /// Whether what the item prints stays hidden.
@@ -57,7 +57,7 @@ impl RunItem {
     }
 
     /// An outcome as users may see it: without diff and words where the task says `no_log`.
-    pub(super) fn shown(&self, outcome: Outcome) -> Outcome {
+    pub(super) fn without_hidden_output(&self, outcome: Outcome) -> Outcome {
         if !self.is_quiet() {
             return outcome;
         }

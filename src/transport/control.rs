@@ -16,7 +16,7 @@ const PREFIX: &str = "autobot-provision-";
 const SOCKET: usize = "/c123456/master.1234567890123456".len();
 
 /// The longest path of a Unix domain socket on Linux, without its final NUL.
-const LONGEST: usize = 107;
+const MAX_PATH: usize = 107;
 
 /// The directory, private to this user, in which the runs of this user make theirs.
 pub(super) fn base() -> PathBuf {
@@ -26,7 +26,7 @@ pub(super) fn base() -> PathBuf {
 }
 
 fn fits(base: &Path) -> bool {
-    base.as_os_str().len() + "/".len() + PREFIX.len() + "4194304-123456".len() + SOCKET <= LONGEST
+    base.as_os_str().len() + "/".len() + PREFIX.len() + "4194304-123456".len() + SOCKET <= MAX_PATH
 }
 
 /// This run's directory, 0700, removed when it is dropped. Removes what killed runs have left beside it.
@@ -45,14 +45,14 @@ pub(super) async fn open(base: &Path) -> io::Result<TempDir> {
 
 /// Ends the ssh masters of killed runs and removes their directories. What cannot be removed is left in place: it does no harm.
 async fn remove_stale(base: &Path) {
-    let (Ok(entries), Ok(ourselves)) = (fs::read_dir(base), fs::metadata("/proc/self")) else { return };
+    let (Ok(entries), Ok(own_process)) = (fs::read_dir(base), fs::metadata("/proc/self")) else { return };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
-        // In /tmp every user may create such names. `entry.metadata` does not follow links.
-        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == ourselves.uid());
+        // In /tmp anybody may make such names. `entry.metadata` does not follow links.
+        let is_own = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own_process.uid());
         if let Some(process) = process
-            && ours
+            && is_own
             && !Path::new("/proc").join(process.to_string()).exists()
         {
             tracing::debug!(directory = %entry.path().display(), "removing what a killed run has left");

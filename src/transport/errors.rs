@@ -1,6 +1,6 @@
 //! Why a node cannot be reached, and what to do about it.
 
-use super::{Holder, Target, session::Broken, sudo::Failed};
+use super::{Holder, Target, session::SessionError, sudo::SudoError};
 
 /// Why a node cannot be reached or was lost. `Display` says what is wrong, [`LinkError::remedy`] what to do.
 ///
@@ -263,10 +263,10 @@ pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
 }
 
 /// Makes sense of a session that broke before our shell spoke: the login shell's fault, or sudo's.
-pub(super) fn from_greeting(target: &Target, broken: Broken, log: &str) -> LinkError {
+pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> LinkError {
     let host = target.host.clone();
-    match broken {
-        Broken::Ended(errors) => {
+    match error {
+        SessionError::Ended(errors) => {
             let line = |text: &str| errors.lines().find(|line| line.contains(text)).map(|line| line.trim().to_owned());
             if errors.contains("sudo: not found")
                 || errors.contains("sudo: command not found")
@@ -282,37 +282,37 @@ pub(super) fn from_greeting(target: &Target, broken: Broken, log: &str) -> LinkE
                 LinkError::LoginShell { host, detail: last.unwrap_or("it ends without a word").chars().take(300).collect() }
             }
         }
-        Broken::Silent => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },
-        Broken::Nonsense(detail) => LinkError::LoginShell { host, detail: format!("it answers {detail}") },
-        Broken::Held(_) | Broken::LockFailed(_) => from_broken(target, broken, log),
+        SessionError::TimedOut => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },
+        SessionError::Unexpected(detail) => LinkError::LoginShell { host, detail: format!("it answers {detail}") },
+        SessionError::Held(_) | SessionError::LockFailed(_) => from_broken(target, error, log),
     }
 }
 
 /// Makes sense of a sudo that was given a password.
-pub(super) fn from_sudo(target: &Target, failed: Failed, log: &str) -> LinkError {
+pub(super) fn from_sudo(target: &Target, failed: SudoError, log: &str) -> LinkError {
     let host = target.host.clone();
     let seconds = target.log_in_limit().as_secs();
-    let said = |words: String| if words.is_empty() { "it says nothing".to_owned() } else { format!("it says `{words}`") };
+    let quote_output = |words: String| if words.is_empty() { "it says nothing".to_owned() } else { format!("it says `{words}`") };
     match failed {
-        Failed::Refused(broken) => from_greeting(target, broken, log),
-        Failed::Rejected => LinkError::PasswordRejected { host },
-        Failed::NotAsked(words) => LinkError::PasswordNotAsked { host, seconds, detail: said(words) },
-        Failed::Stuck(words) => LinkError::SudoStuck { host, seconds, detail: said(words) },
+        SudoError::Refused(error) => from_greeting(target, error, log),
+        SudoError::Rejected => LinkError::PasswordRejected { host },
+        SudoError::NotAsked(words) => LinkError::PasswordNotAsked { host, seconds, detail: quote_output(words) },
+        SudoError::Stuck(words) => LinkError::SudoStuck { host, seconds, detail: quote_output(words) },
     }
 }
 
 /// Makes sense of a session that broke later. `log` is ssh's.
-pub(super) fn from_broken(target: &Target, broken: Broken, log: &str) -> LinkError {
+pub(super) fn from_broken(target: &Target, error: SessionError, log: &str) -> LinkError {
     let host = target.host.clone();
-    match broken {
-        Broken::Held(holder) => LinkError::Held(holder),
-        Broken::LockFailed(detail) => LinkError::LockFailed { host, detail },
-        Broken::Nonsense(detail) => LinkError::Protocol { host, detail },
-        Broken::Silent => {
+    match error {
+        SessionError::Held(holder) => LinkError::Held(holder),
+        SessionError::LockFailed(detail) => LinkError::LockFailed { host, detail },
+        SessionError::Unexpected(detail) => LinkError::Protocol { host, detail },
+        SessionError::TimedOut => {
             LinkError::Lost { host, detail: ": the node does not answer, though the limits of its tasks have passed".to_owned() }
         }
         // What a script wrote to its standard error is not shown: it may hold anything.
-        Broken::Ended(_) => {
+        SessionError::Ended(_) => {
             let detail = log.lines().next_back().map(|line| format!(": {line}")).unwrap_or_default();
             LinkError::Lost { host, detail }
         }
@@ -323,7 +323,7 @@ pub(super) fn from_broken(target: &Target, broken: Broken, log: &str) -> LinkErr
 mod tests {
     use super::*;
 
-    fn shown(error: &LinkError) -> String {
+    fn render(error: &LinkError) -> String {
         let help = error.remedy().map(|remedy| format!("  help: {remedy}\n")).unwrap_or_default();
         format!("{error}\n{help}")
     }
@@ -348,7 +348,7 @@ mod tests {
             "Bad configuration option: nonsense",
             "",
         ];
-        insta::assert_snapshot!(logs.map(|log| shown(&from_ssh(&target(), log))).concat(), @r#"
+        insta::assert_snapshot!(logs.map(|log| render(&from_ssh(&target(), log))).concat(), @r#"
         `db.example:2222` refuses the connection
           help: is sshd running there, on this port? see `ansible_port`
         `db.example:2222` does not answer: ssh: connect to host db.example port 2222: Connection timed out
@@ -387,7 +387,7 @@ mod tests {
             "",
         ];
         insta::assert_snapshot!(
-            errors.map(|text| shown(&from_greeting(&target(), Broken::Ended(text.into()), ""))).concat(),
+            errors.map(|text| render(&from_greeting(&target(), SessionError::Ended(text.into()), ""))).concat(),
             @r#"
         sudo on `db.example` refuses: a password is required
           help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
@@ -411,8 +411,8 @@ mod tests {
 
     #[test]
     fn says_how_a_link_was_lost_without_a_scripts_output() {
-        let lost = from_broken(&target(), Broken::Ended("secret".into()), "Timeout, server db.example not responding.");
-        insta::assert_snapshot!(shown(&lost), @r#"
+        let lost = from_broken(&target(), SessionError::Ended("secret".into()), "Timeout, server db.example not responding.");
+        insta::assert_snapshot!(render(&lost), @r#"
         the connection to `db.example` was lost: Timeout, server db.example not responding.
           help: everything that ran there is ended within 10 seconds; run it again
         "#);

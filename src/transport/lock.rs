@@ -60,7 +60,7 @@ pub(super) enum Answer {
 }
 
 /// The request as one line: `SECONDS RUN_ID WHO`. The node writes its loop's process and time of birth before it.
-pub(super) fn written(request: &LockRequest) -> String {
+pub(super) fn format_request(request: &LockRequest) -> String {
     // The node's shell splits it into words and keeps it as a line.
     let plain = |text: &str, fallback: &str| {
         let keep =
@@ -71,19 +71,19 @@ pub(super) fn written(request: &LockRequest) -> String {
 }
 
 /// Reads the words of the node's answer to `look` or `lock`.
-pub(super) fn answer(words: &str) -> Option<Answer> {
+pub(super) fn parse_answer(words: &str) -> Option<Answer> {
     let (kind, rest) = words.strip_prefix("lock ")?.split_once(' ').unwrap_or((words.get(5..)?, ""));
     match kind {
         "free" => Some(Answer::Free),
         "taken" => Some(Answer::Taken),
-        "held" => Some(Answer::Held(holder(rest))),
+        "held" => Some(Answer::Held(parse_holder(rest))),
         "failed" => Some(Answer::Failed(rest.to_owned())),
         _ => None,
     }
 }
 
 /// Reads `PID BIRTH SECONDS RUN_ID WHO`. For a moment, while its holder writes it, less is there.
-fn holder(line: &str) -> Holder {
+fn parse_holder(line: &str) -> Holder {
     let mut words = line.split_ascii_whitespace().skip(2);
     let since = words.next().and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok());
     let mut word = || words.next().unwrap_or("?").to_owned();
@@ -99,16 +99,16 @@ mod tests {
         let since = Timestamp::from_second(1_700_000_000).unwrap();
         let request = LockRequest { who: "ann@ci $(x)\n".into(), run_id: "r-1".into(), since, wait: Duration::ZERO };
         assert_eq!(
-            answer(&format!("lock held 12 345 {}", written(&request))),
+            parse_answer(&format!("lock held 12 345 {}", format_request(&request))),
             Some(Answer::Held(Holder { who: "ann@ci___x__".into(), run_id: "r-1".into(), since: Some(since) }))
         );
     }
 
     #[test]
     fn what_is_no_answer_is_not_taken_for_one() {
-        assert_eq!(answer("lock taken"), Some(Answer::Taken));
-        assert_eq!(answer("lock free"), Some(Answer::Free));
-        assert_eq!(answer("lock failed cannot make /run/x"), Some(Answer::Failed("cannot make /run/x".into())));
-        assert_eq!([answer("0"), answer("lock"), answer("lock whatever")], [None, None, None]);
+        assert_eq!(parse_answer("lock taken"), Some(Answer::Taken));
+        assert_eq!(parse_answer("lock free"), Some(Answer::Free));
+        assert_eq!(parse_answer("lock failed cannot make /run/x"), Some(Answer::Failed("cannot make /run/x".into())));
+        assert_eq!([parse_answer("0"), parse_answer("lock"), parse_answer("lock whatever")], [None, None, None]);
     }
 }

@@ -15,10 +15,10 @@ use crate::question::connection::Addresses;
 use super::{
     Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
     output::Output,
-    session::{Broken, Ending, GREETING, Pipes, Session},
+    session::{Ending, GREETING, Pipes, Session, SessionError},
     ssh::{self, Connected},
     sudo::{self, Prompt, READY},
-    tunnel::Here,
+    tunnel::LocalTunnel,
     wire::RemotePaths,
 };
 
@@ -34,7 +34,7 @@ pub struct Transport {
     connecting: Semaphore,
     base: PathBuf,
     directory: OnceCell<Arc<TempDir>>,
-    pub(super) place: RemotePaths,
+    pub(super) paths: RemotePaths,
 }
 
 impl Transport {
@@ -45,7 +45,7 @@ impl Transport {
             connecting: Semaphore::new(at_once.max(1)),
             base: control::base(),
             directory: OnceCell::new(),
-            place: RemotePaths::default(),
+            paths: RemotePaths::default(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Transport {
         let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
         let (link, opening) = match target.connection {
             ConnectionMethod::Local => {
-                let child = spawn_locally(target, &self.place, prompt, far_ends)
+                let child = spawn_locally(target, &self.paths, prompt, far_ends)
                     .map_err(|error| here(format!("cannot run `sh`: {error}")))?;
                 (Link::Local(child), self.open(target, pipes, sudo.is_some(), &lock, &first)?)
             }
@@ -90,7 +90,7 @@ impl Transport {
                 };
                 // Before the command is there: what we say travels right behind the request to start it.
                 let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
-                let started = connected.start(&command(target, &self.place, prompt), far_ends).await;
+                let started = connected.start(&command(target, &self.paths, prompt), far_ends).await;
                 if let Err(error) = started {
                     let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
                     connected.close(Ending::Open, CLOSE_LIMIT).await;
@@ -121,10 +121,10 @@ impl Transport {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
                 Ok((NodeShell { target: target.clone(), session, link }, welcome))
             }
-            Err(broken) => {
+            Err(error) => {
                 let log = link.log();
                 link.close(session.end(CLOSE_LIMIT).await).await;
-                Err(broken.into_link_error(target, &log))
+                Err(error.into_link_error(target, &log))
             }
         }
     }
@@ -135,7 +135,7 @@ impl Transport {
     }
 
     fn start(&self, target: &Target, pipes: Pipes, lock: &Lock, first: &Frame, round_trips: u32) -> Result<Session, LinkError> {
-        Session::start(pipes, &self.place, lock, first, round_trips).map_err(|broken| errors::from_broken(target, broken, ""))
+        Session::start(pipes, &self.paths, lock, first, round_trips).map_err(|error| errors::from_broken(target, error, ""))
     }
 
     async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
@@ -156,16 +156,16 @@ enum Opening {
 }
 
 /// Where in the beginning a session broke: before the shell spoke, or after.
-enum Failed {
-    Greeting(Broken),
-    Later(Broken),
+enum StartError {
+    Greeting(SessionError),
+    Later(SessionError),
 }
 
-impl Failed {
+impl StartError {
     fn into_link_error(self, target: &Target, log: &str) -> LinkError {
         match self {
-            Self::Greeting(broken) => errors::from_greeting(target, broken, log),
-            Self::Later(broken) => errors::from_broken(target, broken, log),
+            Self::Greeting(error) => errors::from_greeting(target, error, log),
+            Self::Later(error) => errors::from_broken(target, error, log),
         }
     }
 }
@@ -176,18 +176,18 @@ async fn welcome(
     lock: &Lock,
     first: &Frame,
     progress: Progress<'_>,
-) -> Result<Welcome, Failed> {
+) -> Result<Welcome, StartError> {
     let began = Instant::now();
-    let (uid, ssh_connection) = session.greeting(GREETING_LIMIT).await.map_err(Failed::Greeting)?;
+    let (uid, ssh_connection) = session.read_greeting(GREETING_LIMIT).await.map_err(StartError::Greeting)?;
     let shell = began.elapsed();
     let holder = match lock {
-        Lock::Observe => session.looked(GREETING_LIMIT).await.map_err(Failed::Later)?,
+        Lock::Observe => session.read_lock_state(GREETING_LIMIT).await.map_err(StartError::Later)?,
         Lock::Take(request) => {
-            session.locked(request, first, GREETING_LIMIT, progress).await.map_err(Failed::Later)?;
+            session.wait_for_lock(request, first, GREETING_LIMIT, progress).await.map_err(StartError::Later)?;
             None
         }
     };
-    let outputs = session.answer(first, progress).await.map_err(Failed::Later)?;
+    let outputs = session.answer(first, progress).await.map_err(StartError::Later)?;
     let times = Times { login: Duration::ZERO, shell, first_frame: began.elapsed().saturating_sub(shell) };
     Ok(Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs, times })
 }
@@ -256,9 +256,9 @@ impl Channel for NodeShell {
         tracing::debug!(host = self.target.name, ?frame, "running");
         let outputs = match self.session.run(&frame, progress).await {
             Ok(outputs) => outputs,
-            Err(broken) => {
+            Err(error) => {
                 // The master writes why it lost the connection just as it closes our pipes.
-                return Err(errors::from_broken(&self.target, broken, &self.link.log()));
+                return Err(errors::from_broken(&self.target, error, &self.link.log()));
             }
         };
         tracing::debug!(host = self.target.name, ?outputs, "ran");
@@ -271,8 +271,8 @@ impl Channel for NodeShell {
 
     fn tunnel(&self) -> Box<dyn Tunnel> {
         match &self.link {
-            Link::Ssh(connected) => Box::new(connected.forwarded()),
-            Link::Local(_) => Box::new(Here::default()),
+            Link::Ssh(connected) => Box::new(connected.tunnel()),
+            Link::Local(_) => Box::new(LocalTunnel::default()),
         }
     }
 
@@ -288,12 +288,12 @@ fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
     Ok((Pipes { stdin, stdout: Output::new(stdout), stderr: Output::new(stderr) }, far_ends))
 }
 
-/// The second argument of [`STARTER`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
+/// The second argument of [`login_command`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
 /// `read` and `head` take not a byte more than theirs.
 const READER: &str = "read -r n && eval \"$(head -c \"$n\")\"";
 
-/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is what [`reader`] gives.
-fn starter(target: &Target, shell: &str, prompt: Option<&Prompt>) -> String {
+/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is what [`root_command`] gives.
+fn login_command(target: &Target, shell: &str, prompt: Option<&Prompt>) -> String {
     let own_session = format!("setsid -w {shell} -c \"$0\"");
     let hello = format!("u=$(id -u); echo \"{GREETING}$u $SSH_CONNECTION\"");
     // With `-k` no earlier answer counts, so that what is right today is right tomorrow. The words of errors are known in English.
@@ -309,7 +309,7 @@ fn starter(target: &Target, shell: &str, prompt: Option<&Prompt>) -> String {
 }
 
 /// What root's shell runs. Where sudo may ask for a password, it says that sudo is done before it reads anything.
-fn reader(prompt: Option<&Prompt>) -> String {
+fn root_command(prompt: Option<&Prompt>) -> String {
     match prompt {
         None => READER.to_owned(),
         Some(_) => format!("echo {READY}; {READER}"),
@@ -317,19 +317,19 @@ fn reader(prompt: Option<&Prompt>) -> String {
 }
 
 /// The remote command. Login shells of all kinds read it, fish and csh too: one line, no `!`, no backslash, no quote inside a quote.
-fn command(target: &Target, place: &RemotePaths, prompt: Option<&Prompt>) -> String {
-    format!("exec /bin/sh -c '{}' '{}'", starter(target, &place.shell, prompt), reader(prompt))
+fn command(target: &Target, paths: &RemotePaths, prompt: Option<&Prompt>) -> String {
+    format!("exec /bin/sh -c '{}' '{}'", login_command(target, &paths.shell, prompt), root_command(prompt))
 }
 
 fn spawn_locally(
     target: &Target,
-    place: &RemotePaths,
+    paths: &RemotePaths,
     prompt: Option<&Prompt>,
     far_ends: [OwnedFd; 3],
 ) -> std::io::Result<Child> {
     let [stdin, stdout, stderr] = far_ends;
     Command::new("/bin/sh")
-        .args(["-c", &starter(target, &place.shell, prompt), &reader(prompt)])
+        .args(["-c", &login_command(target, &paths.shell, prompt), &root_command(prompt)])
         // The operator's own log-in here is not the way to this node.
         .env_remove("SSH_CONNECTION")
         .stdin(Stdio::from(stdin))
@@ -352,7 +352,7 @@ mod tests {
             assert!(!command.contains(['!', '\\', '\n']), "{command}");
             assert_eq!(command.matches('\'').count(), 4, "{command}");
             // A login shell that shows its commands must not be taken for sudo that asks.
-            assert!(prompt.is_none_or(|prompt| !command.contains(&prompt.shown())), "{command}");
+            assert!(prompt.is_none_or(|prompt| !command.contains(&prompt.text())), "{command}");
         }
         let without = command(&Target::new("node", "node"), &RemotePaths::default(), None);
         insta::assert_snapshot!(

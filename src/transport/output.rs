@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Progress, session::Broken, wire};
+use super::{Progress, session::SessionError, wire};
 
 /// What comes from one of the node's two outputs.
 #[derive(Debug)]
@@ -46,14 +46,14 @@ impl Output {
     }
 
     /// Waits for the next mark. None when the output ends first.
-    pub(super) async fn next_mark(&mut self, nonce: &str, deadline: Instant) -> Result<Option<(Vec<u8>, String)>, Broken> {
+    pub(super) async fn next_mark(&mut self, nonce: &str, deadline: Instant) -> Result<Option<(Vec<u8>, String)>, SessionError> {
         loop {
             if let Some(mark) = self.take_mark(nonce) {
                 return Ok(Some(mark));
             }
             let more = tokio::select! {
                 more = self.fill() => more?,
-                () = sleep_until(deadline) => return Err(Broken::Silent),
+                () = sleep_until(deadline) => return Err(SessionError::TimedOut),
             };
             if !more {
                 return Ok(None);
@@ -62,19 +62,19 @@ impl Output {
     }
 }
 
-/// Hands on the complete lines after the first `told` bytes; with `all`, also the last one.
-pub(super) fn tell(bytes: &[u8], told: &mut usize, all: bool, progress: Progress<'_>) {
+/// Hands on the complete lines after the first `reported` bytes; with `all`, also the last one.
+pub(super) fn report_lines(bytes: &[u8], reported: &mut usize, all: bool, progress: Progress<'_>) {
     let Some(end) = (if all { Some(bytes.len()) } else { bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) }) else {
         return;
     };
-    for line in bytes.get(*told..end).unwrap_or_default().split(|byte| *byte == b'\n') {
+    for line in bytes.get(*reported..end).unwrap_or_default().split(|byte| *byte == b'\n') {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\r');
         if !line.is_empty() {
             progress(line);
         }
     }
-    *told = end.max(*told);
+    *reported = end.max(*reported);
 }
 
 #[cfg(test)]
@@ -83,11 +83,11 @@ mod tests {
 
     #[test]
     fn lines_are_told_once_and_when_they_are_whole() {
-        let (mut told, mut lines) = (0, Vec::new());
+        let (mut reported, mut lines) = (0, Vec::new());
         let mut progress = |line: &str| lines.push(line.to_owned());
-        tell(b"one\r\nt", &mut told, false, &mut progress);
-        tell(b"one\r\ntwo\n\nth\xff", &mut told, false, &mut progress);
-        tell(b"one\r\ntwo\n\nth\xff", &mut told, true, &mut progress);
+        report_lines(b"one\r\nt", &mut reported, false, &mut progress);
+        report_lines(b"one\r\ntwo\n\nth\xff", &mut reported, false, &mut progress);
+        report_lines(b"one\r\ntwo\n\nth\xff", &mut reported, true, &mut progress);
         assert_eq!(lines, ["one", "two", "th\u{fffd}"]);
     }
 }

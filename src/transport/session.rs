@@ -15,15 +15,15 @@ use crate::{question::connection::Addresses, secret::nonce};
 
 use super::{
     Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,
-    output::{Output, tell},
+    output::{Output, report_lines},
     wire,
 };
 
 /// How often the loop hears that we live. It gives up after 6 to 8 seconds without.
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a node may take beyond the limits of its steps: `timeout` grants a script 5 s to die, and machines swap.
-const PATIENCE: Duration = Duration::from_mins(1);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// Our ends of the pipes to a node's shell.
 pub(super) struct Pipes {
@@ -34,20 +34,20 @@ pub(super) struct Pipes {
 
 /// Why the conversation ended. The owner of the connection knows more, and turns it into a `LinkError`.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum SessionError {
     /// The node's output ended, or nothing can be sent to it. With what it wrote to standard error.
     Ended(String),
     /// No answer in the time that it may take.
-    Silent,
+    TimedOut,
     /// Something else than an answer came.
-    Nonsense(String),
+    Unexpected(String),
     /// Another run holds the lock.
     Held(Holder),
     /// The lock cannot be taken.
     LockFailed(String),
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for SessionError {
     fn from(error: io::Error) -> Self {
         Self::Ended(error.to_string())
     }
@@ -79,12 +79,12 @@ impl Session {
     /// Sends the loop's text, the lock request and the first frame, without waiting for anything. `round_trips` is what sudo has cost before.
     pub(super) fn start(
         pipes: Pipes,
-        place: &wire::RemotePaths,
+        paths: &wire::RemotePaths,
         lock: &Lock,
         first: &Frame,
         round_trips: u32,
-    ) -> Result<Self, Broken> {
-        let nonce = nonce().map_err(|error| Broken::Nonsense(format!("no randomness: {error}")))?;
+    ) -> Result<Self, SessionError> {
+        let nonce = nonce().map_err(|error| SessionError::Unexpected(format!("no randomness: {error}")))?;
         let (to_node, queue) = mpsc::unbounded_channel();
         let mut session = Self {
             writer: tokio::spawn(write(pipes.stdin, queue)),
@@ -96,7 +96,9 @@ impl Session {
             sent: 0,
             broken: false,
         };
-        session.send(Zeroizing::new(wire::bootstrap(&session.nonce, place).map_err(|nul| Broken::Nonsense(nul.to_string()))?));
+        session.send(Zeroizing::new(
+            wire::bootstrap(&session.nonce, paths).map_err(|nul| SessionError::Unexpected(nul.to_string()))?,
+        ));
         session.send(Zeroizing::new(match lock {
             Lock::Observe => b"look\n".to_vec(),
             Lock::Take(request) => lock_command(request, 0),
@@ -106,11 +108,11 @@ impl Session {
     }
 
     /// Reads the line that comes before the loop's text is even read: whose login it is, and `$SSH_CONNECTION`.
-    pub(super) async fn greeting(&mut self, limit: Duration) -> Result<(u32, Option<Addresses>), Broken> {
+    pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<(u32, Option<Addresses>), SessionError> {
         let deadline = Instant::now() + limit;
         let (before, words) = self.mark_from_stdout(deadline).await?;
         if words != "hello" {
-            return Err(Broken::Nonsense(excerpt(&words)));
+            return Err(SessionError::Unexpected(excerpt(&words)));
         }
         if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
             return Err(self.ended().await);
@@ -119,52 +121,52 @@ impl Session {
         // A login shell may have said something first.
         let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
         let mut words = greeting.unwrap_or_default().lines().next().unwrap_or_default().split_ascii_whitespace();
-        let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| Broken::Nonsense(excerpt(&before)))?;
+        let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| SessionError::Unexpected(excerpt(&before)))?;
         Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
     }
 
     /// The answer to [`Lock::Observe`]: who holds the node.
-    pub(super) async fn looked(&mut self, limit: Duration) -> Result<Option<Holder>, Broken> {
+    pub(super) async fn read_lock_state(&mut self, limit: Duration) -> Result<Option<Holder>, SessionError> {
         let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
-        match lock::answer(&words) {
+        match lock::parse_answer(&words) {
             Some(lock::Answer::Held(holder)) => Ok(Some(holder)),
             Some(lock::Answer::Free) => Ok(None),
-            Some(lock::Answer::Taken | lock::Answer::Failed(_)) | None => Err(Broken::Nonsense(excerpt(&words))),
+            Some(lock::Answer::Taken | lock::Answer::Failed(_)) | None => Err(SessionError::Unexpected(excerpt(&words))),
         }
     }
 
     /// The answer to [`Lock::Take`]. Waits for the lock if that was asked for, and then sends the first frame again, which did not run.
-    pub(super) async fn locked(
+    pub(super) async fn wait_for_lock(
         &mut self,
         request: &LockRequest,
         first: &Frame,
         limit: Duration,
         progress: Progress<'_>,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), SessionError> {
         // A time that no clock reaches never comes.
         let give_up = Instant::now().checked_add(request.wait);
-        let mut told = None;
+        let mut reported = None;
         loop {
             // The answer at the first try comes with that of the first frame.
-            self.round_trips += u32::from(told.is_some());
+            self.round_trips += u32::from(reported.is_some());
             let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
-            let holder = match lock::answer(&words) {
+            let holder = match lock::parse_answer(&words) {
                 Some(lock::Answer::Taken) => break,
                 Some(lock::Answer::Held(holder)) => holder,
-                Some(lock::Answer::Failed(why)) => return Err(Broken::LockFailed(why)),
-                Some(lock::Answer::Free) | None => return Err(Broken::Nonsense(excerpt(&words))),
+                Some(lock::Answer::Failed(why)) => return Err(SessionError::LockFailed(why)),
+                Some(lock::Answer::Free) | None => return Err(SessionError::Unexpected(excerpt(&words))),
             };
             if give_up.is_some_and(|give_up| Instant::now() >= give_up) {
-                return Err(Broken::Held(holder));
+                return Err(SessionError::Held(holder));
             }
-            if told.as_ref() != Some(&holder) {
+            if reported.as_ref() != Some(&holder) {
                 progress(&format!("waiting: {holder}"));
-                told = Some(holder);
+                reported = Some(holder);
             }
             // The node waits a second at a time, and so goes on noticing when the link ends.
             self.send(Zeroizing::new(lock_command(request, 1)));
         }
-        if told.is_some() {
+        if reported.is_some() {
             // The first try, and the one that succeeded: what comes now is another.
             self.round_trips += 2;
             frame_commands(first)?.into_iter().for_each(|command| self.send(command));
@@ -173,7 +175,7 @@ impl Session {
     }
 
     /// Sends a frame and waits for its answer.
-    pub(super) async fn run(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
+    pub(super) async fn run(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, SessionError> {
         if frame.steps.is_empty() {
             return Ok(Vec::new());
         }
@@ -182,11 +184,11 @@ impl Session {
     }
 
     /// Waits for the answer to a frame that was sent.
-    pub(super) async fn answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
-        // Dropping this future midway leaves half an answer in the pipes.
+    pub(super) async fn answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, SessionError> {
+        // Whoever drops this future midway leaves half an answer in the pipes.
         let was_broken = std::mem::replace(&mut self.broken, true);
         if was_broken {
-            return Err(Broken::Ended("an earlier answer was not waited for".to_owned()));
+            return Err(SessionError::Ended("an earlier answer was not waited for".to_owned()));
         }
         let outputs = self.read_answer(frame, progress).await?;
         self.broken = false;
@@ -194,16 +196,16 @@ impl Session {
         Ok(outputs)
     }
 
-    async fn read_answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, Broken> {
+    async fn read_answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, SessionError> {
         let limits: Duration = frame.steps.iter().map(|step| step.limit).sum();
         // A slow link gets a second for each 10 kB.
         let sending = Duration::from_secs(
             frame.steps.iter().map(|step| step.input.len() + step.script.len()).sum::<usize>() as u64 / 10_000,
         );
-        let deadline = Instant::now() + limits + sending + PATIENCE;
+        let deadline = Instant::now() + limits + sending + GRACE;
         let mut outputs: Vec<StepOutput> = Vec::new();
         let mut errors: Vec<Vec<u8>> = Vec::new();
-        let mut told = 0;
+        let mut reported = 0;
         let mut step_began = Instant::now();
         let ended =
             |outputs: &[StepOutput]| outputs.len() == frame.steps.len() || outputs.last().is_some_and(|last| last.status != 0);
@@ -211,17 +213,17 @@ impl Session {
             while !ended(&outputs)
                 && let Some((stdout, words)) = self.stdout.take_mark(&self.nonce)
             {
-                let status = words.parse().map_err(|_| Broken::Nonsense(excerpt(&words)))?;
+                let status = words.parse().map_err(|_| SessionError::Unexpected(excerpt(&words)))?;
                 let timed_out = limit_passed(frame.steps[outputs.len()].limit, status, step_began.elapsed());
                 outputs.push(StepOutput { status, stdout, stderr: Vec::new(), timed_out });
                 step_began = Instant::now();
             }
             while let Some((stderr, _)) = self.stderr.take_mark(&self.nonce) {
-                tell(&stderr, &mut told, true, progress);
-                told = 0;
+                report_lines(&stderr, &mut reported, true, progress);
+                reported = 0;
                 errors.push(stderr);
             }
-            tell(&self.stderr.buffer, &mut told, false, progress);
+            report_lines(&self.stderr.buffer, &mut reported, false, progress);
             let (out_ended, all_ended) = (ended(&outputs), ended(&outputs) && errors.len() >= outputs.len());
             if all_ended {
                 break;
@@ -229,7 +231,7 @@ impl Session {
             let more = tokio::select! {
                 more = self.stdout.fill(), if !out_ended => more?,
                 more = self.stderr.fill() => more?,
-                () = sleep_until(deadline) => return Err(Broken::Silent),
+                () = sleep_until(deadline) => return Err(SessionError::TimedOut),
             };
             if !more {
                 return Err(self.ended().await);
@@ -271,7 +273,7 @@ impl Session {
         let _ = self.to_node.send(command);
     }
 
-    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Vec<u8>, String), Broken> {
+    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Vec<u8>, String), SessionError> {
         match self.stdout.next_mark(&self.nonce, deadline).await? {
             Some(mark) => Ok(mark),
             None => Err(self.ended().await),
@@ -279,9 +281,9 @@ impl Session {
     }
 
     /// What the node wrote to standard error before its output ended: sudo's or the login shell's complaint.
-    async fn ended(&mut self) -> Broken {
+    async fn ended(&mut self) -> SessionError {
         self.stderr.fill_for_a_moment().await;
-        Broken::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
+        SessionError::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
     }
 }
 
@@ -297,7 +299,7 @@ pub(super) const GREETING: &str = "autobot-provision-session ";
 
 /// Writes commands to the node, and a heartbeat between them.
 async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {
-    let mut beats = interval_at(Instant::now() + BEAT, BEAT);
+    let mut beats = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let written = tokio::select! {
@@ -315,15 +317,15 @@ async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroi
     }
 }
 
-fn frame_commands(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, Broken> {
+fn frame_commands(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, SessionError> {
     if frame.steps.is_empty() {
         return Ok(Vec::new());
     }
-    wire::frame(frame).map_err(|nul| Broken::Nonsense(nul.to_string()))
+    wire::frame(frame).map_err(|nul| SessionError::Unexpected(nul.to_string()))
 }
 
 fn lock_command(request: &LockRequest, seconds: u32) -> Vec<u8> {
-    format!("lock {seconds} {}\n", lock::written(request)).into_bytes()
+    format!("lock {seconds} {}\n", lock::format_request(request)).into_bytes()
 }
 
 /// Whether it was `timeout` that ended a step, or the step's own status 124. A mark may come a little early, when the one before it

@@ -7,10 +7,10 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::Forwarded};
+use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::SshTunnel};
 
 /// How long a master without work outlives a run that was killed.
-const IDLE: u64 = 10;
+const IDLE_SECONDS: u64 = 10;
 
 /// What a server with too many unfinished log-ins says, or its TCP stack (sshd's `MaxStartups`).
 const BUSY: [&str; 3] = [
@@ -31,13 +31,13 @@ pub(super) struct Connected {
 
 /// Logs in. A directory for this connection, in the run's, holds its control socket, ssh's log and its configuration.
 pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<Connected, LinkError> {
-    let mut busy = 0;
+    let mut retries = 0;
     loop {
         match log_in(target, &directory).await {
             Ok(connected) => return Ok(connected),
-            Err(log) if busy < 2 && BUSY.iter().any(|text| log.contains(text)) => {
-                busy += 1;
-                let pause = rand::rng().random_range(200..=1000) * busy;
+            Err(log) if retries < 2 && BUSY.iter().any(|text| log.contains(text)) => {
+                retries += 1;
+                let pause = rand::rng().random_range(200..=1000) * retries;
                 tracing::debug!(host = target.name, pause, "sshd is busy, trying again");
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
@@ -68,8 +68,8 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connect
         Err(_) => return Err(format!("Connection timed out: the log-in took longer than {} s", limit.as_secs())),
     };
     if !status.success() {
-        let said = fs::read(&log).unwrap_or_default();
-        return Err(String::from_utf8_lossy(&said).into_owned());
+        let output = fs::read(&log).unwrap_or_default();
+        return Err(String::from_utf8_lossy(&output).into_owned());
     }
     Ok(Connected {
         session: Arc::new(Session::new_native_mux(directory)),
@@ -91,7 +91,7 @@ fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
     option("", directory.join("config").into());
     option("-E", directory.join("log").into());
     option("-S", directory.join("master").into());
-    option("-o", format!("ControlPersist={IDLE}s").into());
+    option("-o", format!("ControlPersist={IDLE_SECONDS}s").into());
     if let Some(port) = target.port {
         option("-p", port.to_string().into());
     }
@@ -153,8 +153,8 @@ impl Connected {
     }
 
     /// The way through this connection to what listens on the node.
-    pub(super) fn forwarded(&self) -> Forwarded {
-        Forwarded { session: self.session.clone(), directory: self.log.parent().unwrap_or(Path::new("/")).to_owned() }
+    pub(super) fn tunnel(&self) -> SshTunnel {
+        SshTunnel { session: self.session.clone(), directory: self.log.parent().unwrap_or(Path::new("/")).to_owned() }
     }
 
     /// What ssh has written to its log since, for errors.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::{Secret, nonce};
 
-use super::session::{Broken, Pipes};
+use super::session::{Pipes, SessionError};
 
 /// What root's shell says on a line of its own before it reads anything: sudo is done, with or without a question.
 pub(super) const READY: &str = "autobot-provision-root";
@@ -38,16 +38,16 @@ impl Prompt {
     }
 
     /// What sudo shows.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{}%{}", self.before, self.after)
     }
 }
 
 /// Why there is no root shell.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum SudoError {
     /// The login shell or sudo ended, for another reason than a wrong password; with what they wrote to standard error.
-    Refused(Broken),
+    Refused(SessionError),
     /// The password is wrong.
     Rejected,
     /// sudo did not ask in time, or asks something else; with its last words.
@@ -57,14 +57,19 @@ pub(super) enum Failed {
 }
 
 /// What sudo says of a wrong password when it may not ask again; sudo-rs says the second.
-const WRONG: [&str; 2] = ["incorrect password attempt", "incorrect authentication attempt"];
+const REJECTIONS: [&str; 2] = ["incorrect password attempt", "incorrect authentication attempt"];
 
 /// Waits until root's shell is ready, and answers sudo's question for the password if it asks. Says how many round trips that were.
 ///
 /// The password is written only after the prompt was read, and only once. When sudo asks again, nothing more is written; the caller drops the
 /// pipes, which ends sudo. `limit` is for each of the two waits. What was read stays in the buffers.
-pub(super) async fn authenticate(pipes: &mut Pipes, prompt: &Prompt, password: &Secret, limit: Duration) -> Result<u32, Failed> {
-    let shown = prompt.shown();
+pub(super) async fn authenticate(
+    pipes: &mut Pipes,
+    prompt: &Prompt,
+    password: &Secret,
+    limit: Duration,
+) -> Result<u32, SudoError> {
+    let prompt_text = prompt.text();
     let mut deadline = Instant::now() + limit;
     // How much of standard error was there when the password was sent.
     let mut asked_until = None;
@@ -73,7 +78,7 @@ pub(super) async fn authenticate(pipes: &mut Pipes, prompt: &Prompt, password: &
             return Ok(1 + u32::from(asked_until.is_some()));
         }
         let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]);
-        let asks = errors.contains(&shown);
+        let asks = errors.contains(&prompt_text);
         match asked_until {
             None if asks => {
                 let mut line = Zeroizing::new(Vec::with_capacity(password.expose().len() + 1));
@@ -85,15 +90,15 @@ pub(super) async fn authenticate(pipes: &mut Pipes, prompt: &Prompt, password: &
                 let _ = pipes.stdin.write_all(&line).await;
                 continue;
             }
-            Some(_) if asks => return Err(Failed::Rejected),
+            Some(_) if asks => return Err(SudoError::Rejected),
             None | Some(_) => {}
         }
         let more = tokio::select! {
             more = pipes.stdout.fill() => more,
             more = pipes.stderr.fill() => more,
             () = sleep_until(deadline) => {
-                let said = last_words(&pipes.stderr.buffer, asked_until, &shown);
-                return Err(if asked_until.is_some() { Failed::Stuck(said) } else { Failed::NotAsked(said) });
+                let output = last_words(&pipes.stderr.buffer, asked_until, &prompt_text);
+                return Err(if asked_until.is_some() { SudoError::Stuck(output) } else { SudoError::NotAsked(output) });
             }
         };
         if !matches!(more, Ok(true)) {
@@ -102,9 +107,9 @@ pub(super) async fn authenticate(pipes: &mut Pipes, prompt: &Prompt, password: &
                 // Root's shell was there, and is gone: the session finds out why.
                 return Ok(1 + u32::from(asked_until.is_some()));
             }
-            let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]).replace(&shown, "\n");
-            let wrong = asked_until.is_some() && WRONG.iter().any(|words| errors.contains(words));
-            return Err(if wrong { Failed::Rejected } else { Failed::Refused(Broken::Ended(errors)) });
+            let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]).replace(&prompt_text, "\n");
+            let wrong = asked_until.is_some() && REJECTIONS.iter().any(|words| errors.contains(words));
+            return Err(if wrong { SudoError::Rejected } else { SudoError::Refused(SessionError::Ended(errors)) });
         }
     }
 }
@@ -118,9 +123,9 @@ fn has_line(text: &[u8], wanted: &str) -> bool {
 }
 
 /// The last line that was written, for a message; without the prompt.
-fn last_words(errors: &[u8], from: Option<usize>, shown: &str) -> String {
-    let text = String::from_utf8_lossy(&errors[from.unwrap_or(0)..]).replace(shown, "\n");
-    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+fn last_words(errors: &[u8], from: Option<usize>, prompt_text: &str) -> String {
+    let text = String::from_utf8_lossy(&errors[from.unwrap_or(0)..]).replace(prompt_text, "\n");
+    let plain = |character: char| if character.is_control() { ' ' } else { character };
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     line.chars().take(200).map(plain).collect()
 }

@@ -111,7 +111,7 @@ pub enum SshArgumentsError {
 }
 
 /// What the transport sets itself. Ansible's inventories often have these, to reuse connections: so does the transport, its own way.
-const OURS: [&str; 10] = [
+const SET_BY_TRANSPORT: [&str; 10] = [
     "controlmaster",
     "controlpath",
     "controlpersist",
@@ -171,7 +171,7 @@ impl SshArguments {
         if lower == "stricthostkeychecking" && ["no", "off"].contains(&value.to_ascii_lowercase().as_str()) {
             return Err(SshArgumentsError::AcceptsChangedKeys(value.to_owned()));
         }
-        if !OURS.contains(&lower.as_str()) {
+        if !SET_BY_TRANSPORT.contains(&lower.as_str()) {
             self.options.push((keyword.to_owned(), value.to_owned()));
         }
         Ok(())

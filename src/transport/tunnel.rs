@@ -30,13 +30,13 @@ pub trait Tunnel: Send + Sync {
 
 /// Through an ssh connection.
 #[derive(Debug)]
-pub(super) struct Forwarded {
+pub(super) struct SshTunnel {
     pub(super) session: Arc<Session>,
     /// The connection's own directory, 0700.
     pub(super) directory: PathBuf,
 }
 
-impl Tunnel for Forwarded {
+impl Tunnel for SshTunnel {
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
         Box::pin(async move {
             let socket = socket(&self.directory, host, port)?;
@@ -53,12 +53,12 @@ impl Tunnel for Forwarded {
 
 /// On this very machine: the same socket, copied to and from the port by us.
 #[derive(Debug, Default)]
-pub(super) struct Here {
+pub(super) struct LocalTunnel {
     /// Made when it is first needed; gone with the tunnel.
     directory: OnceLock<TempDir>,
 }
 
-impl Tunnel for Here {
+impl Tunnel for LocalTunnel {
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
         Box::pin(async move {
             if self.directory.get().is_none() {
@@ -91,8 +91,8 @@ impl Tunnel for Here {
 
 /// Where the socket for a host and port goes: a private directory for each host.
 fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
-    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
-    let directory = directory.join(host.chars().map(plain).collect::<String>());
+    let sanitize = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
+    let directory = directory.join(host.chars().map(sanitize).collect::<String>());
     let made =
         std::fs::create_dir_all(&directory).and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o700)));
     made.map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;

@@ -29,8 +29,8 @@ impl Default for RemotePaths {
 }
 
 /// What starts the loop: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
-pub(super) fn bootstrap(nonce: &str, place: &RemotePaths) -> Result<Vec<u8>, NulByte> {
-    let mut text = format!("nonce={nonce} lock_directory={} shell={}\n", quote(&place.lock_directory)?, quote(&place.shell)?);
+pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths) -> Result<Vec<u8>, NulByte> {
+    let mut text = format!("nonce={nonce} lock_directory={} shell={}\n", quote(&paths.lock_directory)?, quote(&paths.shell)?);
     for line in LOOP.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         text.push_str(line);
         text.push('\n');

@@ -64,8 +64,8 @@ health:
   - {name: Still ours, read: {assert: {that: said == 'mine'}}}
 ";
     let scratch = Scratch::with_roles(&[("t", THEIRS), ("b", ours)]);
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Ok, "{:?}", came.items);
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Ok, "{:?}", result.items);
     let states: Vec<(String, Status)> = scratch.health().into_iter().map(|(id, status, _)| (id, status)).collect();
     assert_eq!(states, [("b/Still ours".to_owned(), Status::Ok)]);
 }
@@ -81,8 +81,8 @@ health:
 "
     );
     let scratch = Scratch::with_roles(&[("t", &role), ("u", &role.replace("theirs", "others").replace("DIR/", "DIR/u-"))]);
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Changed, "{:?}", came.items);
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Changed, "{:?}", result.items);
     assert_eq!(scratch.read("conf").as_deref(), Some("theirs false"));
     assert_eq!(scratch.read("u-conf").as_deref(), Some("others false"));
     assert_eq!(scratch.read("count").as_deref(), Some("0\n"));
@@ -100,9 +100,9 @@ health:
 "
     );
     let scratch = Scratch::with_roles(&[("t", &role)]);
-    let came = scratch.deploy();
-    assert_eq!(came.status, HostStatus::Failed, "{:?}", came.items);
-    assert_eq!(came.items.last().unwrap().0, "t/Next");
+    let result = scratch.deploy();
+    assert_eq!(result.status, HostStatus::Failed, "{:?}", result.items);
+    assert_eq!(result.items.last().unwrap().0, "t/Next");
     let health = scratch.health();
     let states: Vec<(&str, Status)> = health.iter().map(|(id, status, _)| (id.as_str(), *status)).collect();
     assert_eq!(states, [("t/Next", Status::Failed), ("t/Well", Status::Ok)], "{health:?}");
@@ -132,9 +132,9 @@ fn what_is_owed_under_a_former_name_is_done_once_and_settled() {
         fs::write(scratch.path("work/conf"), "new").unwrap();
         fs::create_dir_all(scratch.path("state/pending")).unwrap();
         fs::write(scratch.path("state/pending").join(mark), "an-earlier-boot 0 \n").unwrap();
-        let came = scratch.deploy();
-        assert_eq!(came.unpredicted, [""; 0], "{mark}: {:?}", came.items);
-        let (id, status, why) = came.items.last().unwrap();
+        let result = scratch.deploy();
+        assert_eq!(result.unpredicted, [""; 0], "{mark}: {:?}", result.items);
+        let (id, status, why) = result.items.last().unwrap();
         assert_eq!((id.as_str(), *status, why.as_str()), ("fresh/tally", Status::Changed, "still due from an earlier run"));
         assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{mark}");
         assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{mark}");

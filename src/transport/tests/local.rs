@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{
     super::{Channel, Frame, LinkError, Lock, LockRequest, NodeShell, Target, Traffic, Transport, Welcome, wire::RemotePaths},
-    long, quick, run, run_until_line, step, until, with_argument,
+    quick, run, run_until_line, step, unique_duration, until, with_argument,
 };
 
 const SHELLS: [&str; 2] = ["/bin/dash", "/bin/bash"];
@@ -24,7 +24,7 @@ fn transport(shell: &str) -> (Transport, TempDir) {
     symlink(shell, directory.path().join("sh")).unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let mut transport = Transport::new(5);
-    transport.place = RemotePaths { lock_directory: path("run"), shell: path("sh") };
+    transport.paths = RemotePaths { lock_directory: path("run"), shell: path("sh") };
     (transport, directory)
 }
 
@@ -166,9 +166,9 @@ async fn scripts_find_a_clean_place() {
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         // None of the loop's own files is open in it, and none of its variables known.
         let files = "sh -c 'for n in 3 4 5 6 7 8 9; do [ ! -e /proc/self/fd/$n ] || echo open: $n; done'";
-        let place = format!("{files}; readlink /proc/self/fd/0; pwd; set | grep -c -E '^(nonce|mine|text)='; :");
+        let script = format!("{files}; readlink /proc/self/fd/0; pwd; set | grep -c -E '^(nonce|mine|text)='; :");
         for input in ["", "some input"] {
-            let output = &run(&mut node, step(&place, input, 10)).await[0];
+            let output = &run(&mut node, step(&script, input, 10)).await[0];
             let stdout = String::from_utf8_lossy(&output.stdout);
             let lines: Vec<_> = stdout.lines().collect();
             assert_eq!((lines.len(), lines[1], lines[2]), (3, "/", "0"), "{shell}: {stdout}");
@@ -183,7 +183,7 @@ async fn a_limit_ends_the_whole_tree() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
         let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
-        let long = long();
+        let long = unique_duration();
         let output = &run(&mut node, step(&tree(&long), "", 1)).await[0];
         assert!(output.timed_out, "{output:?}");
         assert_eq!(with_argument(&long), 0, "{shell}");
@@ -197,7 +197,7 @@ async fn what_a_script_leaves_in_the_background_ends_with_it() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
         let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
-        let long = long();
+        let long = unique_duration();
         run(&mut node, quick(&format!("sleep {long} &"))).await;
         until("it is gone", Duration::from_secs(2), || with_argument(&long) == 0).await;
         // In a group of its own it lives until the session ends.
@@ -224,7 +224,7 @@ async fn a_lost_link_ends_everything_and_frees_the_lock() {
     for shell in SHELLS {
         let (transport, directory) = transport(shell);
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-        let long = long();
+        let long = unique_duration();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
         until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         assert!(directory.path().join("run/lock").exists());
@@ -242,7 +242,7 @@ async fn silence_ends_everything_and_frees_the_lock() {
     let silence = async |shell| {
         let (transport, directory) = transport(shell);
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-        let long = long();
+        let long = unique_duration();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
         until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         // As a cut link: nothing comes any more, and no end either, as we hold another end of the pipe.
@@ -281,7 +281,7 @@ async fn silence_frees_a_lock_that_was_waited_for() {
 
 #[tokio::test]
 async fn beats_keep_a_long_script_alive() {
-    let long = async |shell| {
+    let keeps_beating = async |shell| {
         let (transport, directory) = transport(shell);
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
         let touched = || fs::metadata(directory.path().join("run/lock")).unwrap().modified().unwrap();
@@ -290,7 +290,7 @@ async fn beats_keep_a_long_script_alive() {
         assert!(touched() > before);
         node.close().await;
     };
-    tokio::join!(long(SHELLS[0]), long(SHELLS[1]));
+    tokio::join!(keeps_beating(SHELLS[0]), keeps_beating(SHELLS[1]));
 }
 
 #[tokio::test]
@@ -343,7 +343,7 @@ async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
     for shell in SHELLS {
         let (transport, directory) = transport(shell);
         let (mut stuck, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-        let long = long();
+        let long = unique_duration();
         run_until_line(&mut stuck, quick(&tree(&long)).into()).await;
         until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
         // All that was to touch the lock and to end the session hangs.
@@ -372,7 +372,7 @@ async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
 async fn a_lock_that_cannot_be_taken_says_why() {
     let (mut transport, directory) = transport("/bin/dash");
     fs::write(directory.path().join("file"), "").unwrap();
-    transport.place.lock_directory = directory.path().join("file/run").to_str().unwrap().to_owned();
+    transport.paths.lock_directory = directory.path().join("file/run").to_str().unwrap().to_owned();
     let error = connect(&transport, take("ann"), quick("true").into()).await.unwrap_err();
     assert!(matches!(&error, LinkError::LockFailed { detail, .. } if detail.starts_with("cannot make ")), "{error:?}");
 }

@@ -40,7 +40,7 @@ fn processes(wanted: impl Fn(&str) -> bool) -> usize {
 }
 
 /// A duration for `sleep` that no other test uses.
-fn long() -> String {
+fn unique_duration() -> String {
     format!("1000.{}", rand::random::<u32>())
 }
 

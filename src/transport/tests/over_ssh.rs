@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     super::{Channel, Frame, HostKeys, LinkError, Lock, NodeShell, SshArguments, Target, Transport, Welcome, control},
-    long, processes, quick, run, run_until_line, until, with_argument,
+    processes, quick, run, run_until_line, unique_duration, until, with_argument,
 };
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -188,7 +188,7 @@ async fn a_connection_that_breaks_is_noticed_on_both_sides() {
     let server = Server::start("").await;
     let (transport, base) = transport();
     let (mut node, _) = connect(&transport, &server.target(), Frame::default()).await.unwrap();
-    let long = long();
+    let long = unique_duration();
     let script = quick(&format!("echo started >&2; sleep {long} & timeout 900 sleep {long}"));
     let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
@@ -209,7 +209,7 @@ async fn a_connection_that_breaks_is_noticed_on_both_sides() {
 async fn a_daemon_that_keeps_its_output_does_not_keep_the_connection() {
     let server = Server::start("").await;
     let (transport, base) = transport();
-    let daemon = long();
+    let daemon = unique_duration();
     // The script must not end before its daemon has left its process group, or it ends with it.
     let left = "until [ \"$(cut -d ' ' -f 6 /proc/$!/stat)\" = $! ]; do :; done";
     let start = quick(&format!("setsid sleep {daemon} & {left}; echo $!"));
@@ -228,7 +228,7 @@ async fn a_killed_run_is_cleaned_up_after() {
     let server = Server::start("").await;
     let (transport, base) = transport();
     let (mut node, _) = connect(&transport, &server.target(), Frame::default()).await.unwrap();
-    let long = long();
+    let long = unique_duration();
     run_until_line(&mut node, quick(&format!("echo started >&2; sleep {long}")).into()).await;
     // What `kill -9` does: the pipes close, nothing is tidied up. The directory gets the number of a process that is not there.
     let NodeShell { session, link, .. } = node;

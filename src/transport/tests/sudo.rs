@@ -124,7 +124,7 @@ async fn a_wrong_password_is_tried_once() {
 
 #[tokio::test]
 async fn a_sudo_that_refuses_or_asks_something_else_is_told_apart() {
-    let told = |(error, log): (LinkError, String)| format!("{error}\n  {}\n{log}\n", error.remedy().unwrap_or_default());
+    let describe = |(error, log): (LinkError, String)| format!("{error}\n  {}\n{log}\n", error.remedy().unwrap_or_default());
     let stand_ins = [
         "echo 'sudo: sorry, you must have a tty to run sudo' >&2",
         // Some ask before they say so.
@@ -137,7 +137,7 @@ async fn a_sudo_that_refuses_or_asks_something_else_is_told_apart() {
     let running = stand_ins.map(|sudo| tokio::spawn(refused(sudo, PASSWORD)));
     let mut all = String::new();
     for refused in running {
-        all.push_str(&told(refused.await.unwrap()));
+        all.push_str(&describe(refused.await.unwrap()));
     }
     insta::assert_snapshot!(all.replace(PASSWORD, "PASSWORD"), @r#"
     sudo on `127.0.0.1` refuses: sorry, you must have a tty to run sudo
