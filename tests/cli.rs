@@ -465,7 +465,7 @@ fn redis_commands_take_the_role_that_the_inventory_does_not_give() {
     let ask = |arguments: &[&str]| run_in(project.path(), &[&["redis", "info"], arguments].concat());
     let (code, _, errors) = ask(&[]);
     assert_eq!(code, Some(4));
-    assert!(errors.contains("say `--role` and `--limit`"), "{errors}");
+    assert!(errors.contains("use `--role` and `--limit`"), "{errors}");
     let (code, _, errors) = ask(&["--role", "toy", "solo"]);
     assert_eq!(code, Some(4));
     assert!(errors.contains("`solo` has no role that brings Redis"), "{errors}");

@@ -316,8 +316,8 @@ mod tests {
             >> ~/.ssh/known_hosts`; or accept unknown keys this once:
             `--accept-new-host-keys`
         other        failed   changed   -         -     -
-            the host key of `other` HAS CHANGED: this is another machine, or somebody is
-            between you and it
+            the host key of `other` HAS CHANGED: this is another machine, or the
+            connection is intercepted
             help: only if you know that the node was installed again: `ssh-keygen -R
             other`, then accept the new key with `--accept-new-host-keys`
         deaf         ok       known     refused   -     -

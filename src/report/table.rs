@@ -236,7 +236,7 @@ mod tests {
                                                         0.0.0.0:4444; stop it, or add
                                                         the port to the variable
                                                         `listening_allowed`
-        slm          postgresql          warning      The SLM backend is well
+        slm          postgresql          warning      The SLM backend is healthy
                                                         2 nodes offline; healthy,
                                                         postgresql, 3 of 5 nodes online
         bear         -                   unreachable  -
@@ -258,7 +258,7 @@ mod tests {
         database_vm  -                   Nothing listens that should not                         failed       `nc�[31m` (pid 4711, evil.service) listens on
                                                                                                               0.0.0.0:4444; stop it, or add the port to the variable
                                                                                                               `listening_allowed`
-        slm          postgresql          The SLM backend is well                                 warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
+        slm          postgresql          The SLM backend is healthy                              warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
         bear         -                   -                                                       unreachable  ssh: connect to host 198.18.0.9 port 22: Connection timed
                                                                                                               out
                                                                                                               help: `ssh -v bear` shows more
@@ -274,7 +274,7 @@ mod tests {
         database_vm  redis               Redis answers with the password and refuses without it  ok           PONG, NOAUTH without password; saved 3 min ago, 12 changes since; AOF on, last write ok
         database_vm  user_management_db  Migrations                                              skipped      there is no database `slm`
         database_vm  -                   Nothing listens that should not                         failed       `nc�[31m` (pid 4711, evil.service) listens on 0.0.0.0:4444; stop it, or add the port to the variable `listening_allowed`
-        slm          postgresql          The SLM backend is well                                 warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
+        slm          postgresql          The SLM backend is healthy                              warning      2 nodes offline; healthy, postgresql, 3 of 5 nodes online
         bear         -                   -                                                       unreachable  ssh: connect to host 198.18.0.9 port 22: Connection timed out; help: `ssh -v bear` shows more
         ");
     }

@@ -250,7 +250,7 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
 
     1 error
     --
-    error: `toys` is 2 hosts
+    error: `toys` matches 2 hosts
      --> HOST:1:1
       |
     1 | toys
@@ -306,7 +306,7 @@ fn what_cannot_be_explained_is_an_error_that_helps() {
     1 | toy
       | ^^^
       |
-      = help: these are: bear, rabbit; select them with `--limit`, or add it to `autobot_roles`
+      = help: these hosts have it: bear, rabbit; select them with `--limit`, or add it to `autobot_roles`
 
     1 error
     ");

@@ -136,7 +136,7 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
         }
     }
     assert_eq!(predicted, BTreeSet::new());
-    let started = ["Start PostgreSQL (postgresql.service)", "Enable PostgreSQL at boot"];
+    let started = ["Enable PostgreSQL at boot", "Start PostgreSQL (postgresql.service)"];
     let started = started.map(|task| format!("postgresql_server/{task}")).to_vec();
     assert_eq!(by_others, BTreeMap::from([("Install PostgreSQL", started)]), "which tasks do what others declare");
     let left = deploys_as_checked(&project, HOST, "after all tasks", &[]);

@@ -260,7 +260,7 @@ fn a_port_can_be_open_to_several_and_to_nobody() {
     <delete allow in from 0.0.0.0/0 to 0.0.0.0/0 port 5432 proto tcp>
     ");
     let closed = self::change(only(json!([])), with(&[SSH, ours[0]]));
-    assert_eq!(closed.summary, "allow in from no address to any port 5432 proto tcp");
+    assert_eq!(closed.summary, "allow in from nobody to any port 5432 proto tcp");
     assert_eq!(ran(&closed), "<delete allow in from 10.1.0.0/24 to 0.0.0.0/0 port 5432 proto tcp>\n");
     assert!(converged(only(json!([])), with(&[SSH])));
     let words = wrong(json!({"rule": "allow", "port": 5432, "from_ip": []}));
