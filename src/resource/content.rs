@@ -15,6 +15,7 @@ use crate::{
         path::{Attributes, Entry, File, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
     secret::{Sealed, SecretRef},
+    shell::Lexer,
 };
 
 /// A secret is taken to be no longer than this when the size of a content is estimated.
@@ -281,18 +282,18 @@ pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
 
 /// Whether a `%s` stands within quotes, where the path would not be put in as one word.
 fn quoted(command: &str) -> bool {
-    let mut quote = None;
-    let mut previous = None;
-    let mut signs = command.chars();
-    while let Some(sign) = signs.next() {
-        match (quote, sign) {
-            (None | Some('"'), '\\') => drop(signs.next()),
-            (None, '\'' | '"') => quote = Some(sign),
-            (Some(open), _) if open == sign => quote = None,
-            (Some(_), 's') if previous == Some('%') => return true,
-            (Some(_) | None, _) => {}
+    let mut lexer = Lexer::new();
+    let mut pieces = command.split("%s");
+    let mut next = pieces.next();
+    while let Some(piece) = next {
+        next = pieces.next();
+        // What the lexer does not understand is left to the shell of the node.
+        if lexer.text(piece).is_err() {
+            return false;
         }
-        previous = Some(sign);
+        if next.is_some() && lexer.is_quoted() {
+            return true;
+        }
     }
     false
 }

@@ -47,6 +47,7 @@ pub(super) fn opened_by(context: &Context) -> &'static str {
     match context {
         Context::Command(command) => match command.closer {
             Closer::Substitution => "`$(`",
+            Closer::Process => "`<(`",
             Closer::End | Closer::Subshell | Closer::Double => "`(`",
         },
         Context::Single => "`'`",

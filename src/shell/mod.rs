@@ -11,6 +11,7 @@
 mod code;
 mod command;
 mod context;
+mod input;
 mod value;
 
 pub use code::code_in_words;
@@ -196,6 +197,27 @@ impl Lexer {
         self.contexts.push(context);
     }
 
+    /// Lists of commands begin, whose standard input is that of the command at hand.
+    fn opens_commands(&mut self, closers: &[Closer]) {
+        for closer in closers {
+            let mut commands = Commands::new(*closer);
+            if let Some(outer) = self.command() {
+                commands.input = outer.input.inner(*closer == Closer::Process);
+            }
+            let context = Context::Command(Box::new(commands));
+            match closer {
+                Closer::Substitution | Closer::Process => self.opens(context),
+                Closer::End | Closer::Subshell | Closer::Double => self.contexts.push(context),
+            }
+        }
+    }
+
+    /// Whether what follows stands within `'…'`, `$'…'` or `"…"`.
+    #[must_use]
+    pub fn is_quoted(&self) -> bool {
+        matches!(self.contexts.last(), Some(Context::Single | Context::DollarSingle | Context::Double))
+    }
+
     fn is_unquoted(&self) -> bool {
         matches!(self.contexts.last(), Some(Context::Command(_)))
     }
@@ -204,7 +226,7 @@ impl Lexer {
     fn settle(&mut self) -> Result<(), Refusal> {
         match self.pending {
             Pending::Nothing | Pending::Backslash | Pending::Dollar => return Ok(()),
-            Pending::DollarParen => self.opens(Context::Command(Box::new(Commands::new(Closer::Substitution)))),
+            Pending::DollarParen => self.opens_commands(&[Closer::Substitution]),
             Pending::ArithmeticEnd => {
                 return Err(Refusal::text(
                     "`$((` that does not end with `))`",
@@ -218,7 +240,7 @@ impl Lexer {
                     command.end()?;
                 }
             }
-            Pending::Paren => self.contexts.push(Context::Command(Box::new(Commands::new(Closer::Subshell)))),
+            Pending::Paren => self.opens_commands(&[Closer::Subshell]),
         }
         self.pending = Pending::Nothing;
         Ok(())
@@ -345,22 +367,17 @@ impl Lexer {
             (Pending::ArithmeticEnd, ')') => drop(self.contexts.pop()),
             (Pending::Less, '<') => self.pending = Pending::LessLess,
             (Pending::LessLess, '-') => self.redirect(Redirect::HereDelimiter { strip: true }),
-            (Pending::LessLess, '<') | (Pending::Less, '>' | '&') | (Pending::Greater, '>' | '|' | '&') => {
+            (Pending::LessLess, '<') => self.redirect(Redirect::HereString),
+            (Pending::Less, '>' | '&') | (Pending::Greater, '>' | '|' | '&') => {
                 self.redirect(Redirect::Target);
             }
-            (Pending::Less | Pending::Greater, '(') => {
-                self.opens(Context::Command(Box::new(Commands::new(Closer::Substitution))));
-            }
+            (Pending::Less | Pending::Greater, '(') => self.opens_commands(&[Closer::Process]),
             (Pending::And, '>') => {
                 return Err(Refusal::text("`&>`: shells read it differently", "write `>file 2>&1`"));
             }
             (Pending::And, '&') => self.command().map_or(Ok(()), Commands::end)?,
             (Pending::Semicolon, ';' | '&') => self.command().map_or(Ok(()), Commands::end_of_branch)?,
-            (Pending::Paren, '(') => {
-                for closer in [Closer::Subshell, Closer::Double] {
-                    self.contexts.push(Context::Command(Box::new(Commands::new(closer))));
-                }
-            }
+            (Pending::Paren, '(') => self.opens_commands(&[Closer::Subshell, Closer::Double]),
             (
                 Pending::DollarParen
                 | Pending::ArithmeticEnd
@@ -419,15 +436,15 @@ impl Lexer {
         if self.contexts.len() < 2 {
             return Err(Refusal::text("`)` closes nothing", "quote it, or take it away"));
         }
-        if let Some(Context::Command(closed)) = self.contexts.pop()
-            && !closed.here.is_empty()
-        {
+        let Some(Context::Command(closed)) = self.contexts.pop() else { return Ok(()) };
+        if !closed.here.is_empty() {
             return Err(Refusal::text(
                 "a here-document does not end before its `)`",
                 "end it on a line of its own within the `$( )`",
             ));
         }
-        Ok(())
+        let outer = closed.input.any().zip(self.command());
+        outer.map_or(Ok(()), |(number, outer)| outer.inner_value(closed.closer, number))
     }
 
     /// Whether a line breaks within quotes or brackets while a here-document waits for the end of its line.
