@@ -339,8 +339,7 @@ impl ApplyRun<'_> {
             scripts.push(until_ready(&ready.command, ready.timeout));
         }
         scripts.extend(marks.iter().rev().map(|mark| pending::unmark(mark)));
-        let questions = Questions::default();
-        self.frame(index, &scripts, questions, channel).await?;
+        self.frame(index, &scripts, Questions::default(), channel).await?;
         if due != Due::Nothing {
             self.latest = Some(handler.name.clone());
             let predicted = &self.items[index].predicted;

@@ -10,6 +10,7 @@ mod ports;
 mod secrets;
 mod selection;
 mod shell_text;
+mod shell_values;
 mod variables;
 
 use std::path::Path;

@@ -286,18 +286,18 @@ pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
 
 /// Whether a `%s` stands within quotes, where the path would not be put in as one word.
 fn quoted(command: &str) -> bool {
-    let mut quote = None;
-    let mut previous = None;
-    let mut characters = command.chars();
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (None | Some('"'), '\\') => drop(characters.next()),
-            (None, '\'' | '"') => quote = Some(character),
-            (Some(open), _) if open == character => quote = None,
-            (Some(_), 's') if previous == Some('%') => return true,
-            (Some(_) | None, _) => {}
+    let mut lexer = Lexer::new();
+    let mut pieces = command.split("%s");
+    let mut next = pieces.next();
+    while let Some(piece) = next {
+        next = pieces.next();
+        // What the lexer does not understand is left to the shell of the node.
+        if lexer.text(piece).is_err() {
+            return false;
         }
-        previous = Some(character);
+        if next.is_some() && lexer.is_quoted() {
+            return true;
+        }
     }
     false
 }

@@ -1,14 +1,16 @@
 //! The words of a simple command and the reserved words around it: what the next word is.
 
-use super::{Refusal, Words, Writing, code, runs_expansion};
+use super::{Refusal, Words, Writing, code, input::Input, runs_expansion};
 
 /// What ends a list of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closer {
     /// The end of the text.
     End,
-    /// The `)` of a `$( )` or `<( )`.
+    /// The `)` of a `$( )`.
     Substitution,
+    /// The `)` of a `<( )` or `>( )`.
+    Process,
     /// The `)` of a `( )`.
     Subshell,
     /// The first `)` of what may be a `(( ))`.
@@ -63,7 +65,11 @@ impl HereDocument {
 pub(super) enum Redirect {
     Nothing,
     Target,
-    HereDelimiter { strip: bool },
+    /// `<<<`
+    HereString,
+    HereDelimiter {
+        strip: bool,
+    },
 }
 
 /// A word of a command as far as it was read.
@@ -72,6 +78,8 @@ pub(super) enum Redirect {
 pub(super) struct Word {
     /// What it says, without its quotes; what expansions yield is left out, and so are values that are not known.
     pub(super) text: String,
+    /// The first value in a `<( )` that it is.
+    pub(super) output_of: Option<usize>,
     /// The first value in it.
     pub(super) value: Option<usize>,
     /// Whether anything but values stands in it.
@@ -119,6 +127,11 @@ impl Word {
         self.value.is_some() && !self.literal && !self.expanded && !self.quoted
     }
 
+    /// Whether its middle may be forgotten.
+    pub(super) fn is_cut(&self) -> bool {
+        self.text.chars().count() >= REMEMBERED
+    }
+
     pub(super) fn of(text: &str, value: Option<usize>) -> Self {
         let mut word = Self { value, literal: value.is_none(), ..Self::default() };
         text.chars().for_each(|letter| word.push(letter));
@@ -150,12 +163,24 @@ pub(super) struct Commands {
     pub(super) cases: usize,
     /// The program that runs as code what a `$variable` or a `$( )` yields.
     pub(super) runs_expansion: Option<String>,
+    /// The values that reach the standard input of the commands.
+    pub(super) input: Input,
 }
 
 impl Commands {
     pub(super) fn new(closer: Closer) -> Self {
         let (position, redirect) = (Position::Program, Redirect::Nothing);
-        Self { closer, position, words: Vec::new(), word: None, redirect, here: Vec::new(), cases: 0, runs_expansion: None }
+        Self {
+            closer,
+            position,
+            words: Vec::new(),
+            word: None,
+            redirect,
+            here: Vec::new(),
+            cases: 0,
+            runs_expansion: None,
+            input: Input::default(),
+        }
     }
 
     /// The word at hand; a new one when there is none.
@@ -180,8 +205,13 @@ impl Commands {
         let is_list = matches!(words, Words::List(_));
         match self.redirect {
             Redirect::HereDelimiter { .. } => return refuse("a value as the end of a here-document", "write the word itself"),
-            Redirect::Target if is_list => return refuse("a list as the target of a redirection", "one file can be named there"),
-            Redirect::Target => {
+            Redirect::Target | Redirect::HereString if is_list => {
+                return refuse("a list as the target of a redirection", "one file can be named there");
+            }
+            Redirect::Target | Redirect::HereString => {
+                if self.redirect == Redirect::HereString {
+                    self.input.reads(number);
+                }
                 self.add(number, words);
                 return Ok(Writing::Quoted);
             }
@@ -222,6 +252,19 @@ impl Commands {
         Ok(writing)
     }
 
+    /// A list of commands within the command at hand has ended. The first value in it is `number`.
+    pub(super) fn inner_value(&mut self, closer: Closer, number: usize) -> Result<(), Refusal> {
+        self.input.holds(number);
+        match (closer, self.redirect) {
+            // What is made of the value would be code there, as the value would.
+            (Closer::Substitution, Redirect::Nothing) => return self.allows(number),
+            (Closer::Process, Redirect::Nothing) => drop(self.word().output_of.get_or_insert(number)),
+            (Closer::Substitution, Redirect::HereString) | (Closer::Process, Redirect::Target) => self.input.reads(number),
+            (Closer::Substitution | Closer::Process, _) | (Closer::End | Closer::Subshell | Closer::Double, _) => {}
+        }
+        Ok(())
+    }
+
     /// Whether a program would run the value as code.
     fn allows(&self, number: usize) -> Result<(), Refusal> {
         if !matches!(self.position, Position::Program | Position::Argument) {
@@ -232,6 +275,7 @@ impl Commands {
     }
 
     fn add(&mut self, number: usize, words: Words<'_>) {
+        self.input.holds(number);
         let word = self.word();
         word.value.get_or_insert(number);
         if let Words::One(text) = words {
@@ -244,13 +288,16 @@ impl Commands {
         let Some(word) = self.word.take() else { return };
         match std::mem::replace(&mut self.redirect, Redirect::Nothing) {
             Redirect::Nothing => {}
-            Redirect::Target => return,
+            Redirect::Target | Redirect::HereString => return,
             Redirect::HereDelimiter { strip } => {
                 self.here.push(HereDocument { delimiter: word.text, strip, literal: word.quoted });
                 return;
             }
         }
         let bare = if word.is_bare() { word.text.as_str() } else { "" };
+        if self.position == Position::Program {
+            self.input.reserved(bare);
+        }
         match self.position {
             Position::Program => match bare {
                 "if" | "then" | "else" | "elif" | "fi" | "do" | "done" | "while" | "until" | "!" | "{" | "}" | "time"
@@ -277,6 +324,7 @@ impl Commands {
                 self.position = Position::Pattern;
             }
             Position::Pattern if bare == "esac" && self.words.is_empty() => {
+                self.input.reserved(bare);
                 self.cases = self.cases.saturating_sub(1);
                 self.position = Position::Program;
             }
@@ -310,6 +358,10 @@ impl Commands {
         {
             self.runs_expansion.get_or_insert_with(|| if first.quoted { "\"$…\"" } else { "$…" }.to_owned());
         }
+        if let Some((number, code)) = code::run_from_input(&words, self.input.value()) {
+            return Err(Refusal::value(number, code.message, code.help));
+        }
+        self.input.end(!words.is_empty());
         if self.position != Position::In {
             self.position = Position::Program;
         }
@@ -340,7 +392,11 @@ impl Commands {
     /// `|` parts commands, or patterns.
     pub(super) fn bar(&mut self) -> Result<(), Refusal> {
         if self.position != Position::Pattern {
-            return self.end();
+            self.finish_word();
+            let value = self.input.behind_bar(!self.words.is_empty());
+            self.end()?;
+            self.input.pipe(value);
+            return Ok(());
         }
         self.finish_word();
         Ok(())

@@ -23,6 +23,18 @@ pub(super) enum Context {
     },
 }
 
+impl Context {
+    /// The list of commands, if this is one.
+    pub(super) fn commands(&self) -> Option<&Commands> {
+        if let Self::Command(commands) = self { Some(commands) } else { None }
+    }
+
+    /// As [`Self::commands`], to change it.
+    pub(super) fn commands_mut(&mut self) -> Option<&mut Commands> {
+        if let Self::Command(commands) = self { Some(commands) } else { None }
+    }
+}
+
 /// What was read and means something only with what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pending {
@@ -47,6 +59,7 @@ pub(super) fn opened_by(context: &Context) -> &'static str {
     match context {
         Context::Command(command) => match command.closer {
             Closer::Substitution => "`$(`",
+            Closer::Process => "`<(`",
             Closer::End | Closer::Subshell | Closer::Double => "`(`",
         },
         Context::Single => "`'`",

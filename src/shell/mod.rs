@@ -1,6 +1,6 @@
 //! A lexer of shell text that knows where a value may stand: in word position, outside quotes, where it is never code.
 //!
-//! It follows POSIX.1-2024, Shell Commands Language (XCU chapter 2): quoting (2.2), token recognition with comments and line continuation (2.3),
+//! It follows POSIX.1-2024, Shell Command Language (XCU chapter 2): quoting (2.2), token recognition with comments and line continuation (2.3),
 //! parameter expansion, command substitution and arithmetic expansion (2.6), redirections and here-documents (2.7), and the grammar of commands
 //! with its reserved words (2.9, 2.10), as far as it takes to tell an argument from a program, a pattern, a name or the end of a `$( )`. What only
 //! some shells know (`$'…'`, `[[ ]]`, `(( ))`, `<<<`, `<( )`) is recognized so that a value in it is refused or read correctly.
@@ -11,6 +11,8 @@
 mod code;
 mod command;
 mod context;
+mod expansion;
+mod input;
 mod value;
 
 pub use code::{CODE_VARIABLES, code_in_words};
@@ -18,22 +20,7 @@ pub use value::{Refusal, Words, Writing};
 
 use command::{Closer, Commands, Redirect};
 use context::{Context, Pending, opened_by};
-
-/// Whether a script runs as code what an expansion yields, such as `eval "$1"`.
-fn runs_expansion(script: &str) -> bool {
-    let mut lexer = Lexer { first_value: Some(0), ..Lexer::new() };
-    // A script that cannot be understood is left to the shell.
-    lexer.text(script).is_ok() && lexer.finish().is_err_and(|refusal| refusal.value.is_some())
-}
-
-/// The refusal of text that holds `value` and runs as code what an expansion yields.
-fn expansion_run(value: usize, program: &str) -> Refusal {
-    Refusal::value(
-        value,
-        format!("a value in text in which `{program}` runs what a variable or a `$( )` yields, which may be the value"),
-        "write the code itself in `'…'`, and pass the value as a parameter: `sh -c 'program \"$1\"' sh {{ x }}`",
-    )
-}
+use expansion::{expansion_run, runs_expansion};
 
 const UNQUOTED: &str =
     "take the quotes away: a value is quoted by itself, also when it is glued to text, as in `--dir={{ x }}/sub`";
@@ -169,17 +156,7 @@ impl Lexer {
     #[must_use]
     pub fn open(&self) -> Vec<&'static str> {
         let inner = self.contexts.iter().skip(1).map(opened_by);
-        let cases = self.contexts.iter().filter_map(|context| match context {
-            Context::Command(command) => Some(command.cases),
-            Context::Single
-            | Context::DollarSingle
-            | Context::Double
-            | Context::Backtick
-            | Context::Parameter
-            | Context::Arithmetic(_)
-            | Context::Comment
-            | Context::HereDocument { .. } => None,
-        });
+        let cases = self.contexts.iter().filter_map(|context| context.commands().map(|commands| commands.cases));
         inner.chain(cases.flat_map(|cases| std::iter::repeat_n("`case`", cases))).collect()
     }
 
@@ -192,17 +169,7 @@ impl Lexer {
 
     /// The commands that the lexer is in, whatever quotes are open within them.
     fn command(&mut self) -> Option<&mut Commands> {
-        self.contexts.iter_mut().rev().find_map(|context| match context {
-            Context::Command(command) => Some(command.as_mut()),
-            Context::Single
-            | Context::DollarSingle
-            | Context::Double
-            | Context::Backtick
-            | Context::Parameter
-            | Context::Arithmetic(_)
-            | Context::Comment
-            | Context::HereDocument { .. } => None,
-        })
+        self.contexts.iter_mut().rev().find_map(Context::commands_mut)
     }
 
     fn quoted(&mut self, letter: char) {
@@ -224,6 +191,27 @@ impl Lexer {
         self.contexts.push(context);
     }
 
+    /// Lists of commands begin, whose standard input is that of the command at hand.
+    fn opens_commands(&mut self, closers: &[Closer]) {
+        for closer in closers {
+            let mut commands = Commands::new(*closer);
+            if let Some(outer) = self.command() {
+                commands.input = outer.input.inner(*closer == Closer::Process);
+            }
+            let context = Context::Command(Box::new(commands));
+            match closer {
+                Closer::Substitution | Closer::Process => self.opens(context),
+                Closer::End | Closer::Subshell | Closer::Double => self.contexts.push(context),
+            }
+        }
+    }
+
+    /// Whether what follows stands within `'…'`, `$'…'` or `"…"`.
+    #[must_use]
+    pub fn is_quoted(&self) -> bool {
+        matches!(self.contexts.last(), Some(Context::Single | Context::DollarSingle | Context::Double))
+    }
+
     fn is_unquoted(&self) -> bool {
         matches!(self.contexts.last(), Some(Context::Command(_)))
     }
@@ -232,7 +220,7 @@ impl Lexer {
     fn settle(&mut self) -> Result<(), Refusal> {
         match self.pending {
             Pending::Nothing | Pending::Backslash | Pending::Dollar => return Ok(()),
-            Pending::DollarParen => self.opens(Context::Command(Box::new(Commands::new(Closer::Substitution)))),
+            Pending::DollarParen => self.opens_commands(&[Closer::Substitution]),
             Pending::ArithmeticEnd => {
                 return Err(Refusal::text(
                     "`$((` that does not end with `))`",
@@ -246,7 +234,7 @@ impl Lexer {
                     command.end()?;
                 }
             }
-            Pending::Paren => self.contexts.push(Context::Command(Box::new(Commands::new(Closer::Subshell)))),
+            Pending::Paren => self.opens_commands(&[Closer::Subshell]),
         }
         self.pending = Pending::Nothing;
         Ok(())
@@ -377,22 +365,17 @@ impl Lexer {
             (Pending::ArithmeticEnd, ')') => drop(self.contexts.pop()),
             (Pending::Less, '<') => self.pending = Pending::LessLess,
             (Pending::LessLess, '-') => self.redirect(Redirect::HereDelimiter { strip: true }),
-            (Pending::LessLess, '<') | (Pending::Less, '>' | '&') | (Pending::Greater, '>' | '|' | '&') => {
+            (Pending::LessLess, '<') => self.redirect(Redirect::HereString),
+            (Pending::Less, '>' | '&') | (Pending::Greater, '>' | '|' | '&') => {
                 self.redirect(Redirect::Target);
             }
-            (Pending::Less | Pending::Greater, '(') => {
-                self.opens(Context::Command(Box::new(Commands::new(Closer::Substitution))));
-            }
+            (Pending::Less | Pending::Greater, '(') => self.opens_commands(&[Closer::Process]),
             (Pending::And, '>') => {
                 return Err(Refusal::text("`&>`: shells read it differently", "write `>file 2>&1`"));
             }
             (Pending::And, '&') => self.command().map_or(Ok(()), Commands::end)?,
             (Pending::Semicolon, ';' | '&') => self.command().map_or(Ok(()), Commands::end_of_branch)?,
-            (Pending::Paren, '(') => {
-                for closer in [Closer::Subshell, Closer::Double] {
-                    self.contexts.push(Context::Command(Box::new(Commands::new(closer))));
-                }
-            }
+            (Pending::Paren, '(') => self.opens_commands(&[Closer::Subshell, Closer::Double]),
             (
                 Pending::DollarParen
                 | Pending::ArithmeticEnd
@@ -459,7 +442,8 @@ impl Lexer {
                 "end it on a line of its own within the `$( )`",
             ));
         }
-        Ok(())
+        let outer = closed.input.any().zip(self.command());
+        outer.map_or(Ok(()), |(number, outer)| outer.inner_value(closed.closer, number))
     }
 
     /// Whether a line breaks within quotes or brackets while a here-document waits for the end of its line.

@@ -13,6 +13,8 @@ mod uses;
 pub use jinja_file::{Difference, differences, is_jinja_file};
 pub use problem::Problem;
 pub use shell::program;
+#[cfg(test)]
+pub(crate) use shell::tests::hostile;
 pub use uses::{Member, UsedPart};
 
 use std::{collections::BTreeSet, ops::Range, sync::LazyLock};

@@ -316,4 +316,4 @@ pub(super) fn with_words(text: &str, values: &[filters::Words], file: &File) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -21,6 +21,7 @@ mod first_role;
 mod harness;
 mod health;
 mod health_of_neighbours;
+mod hostile_values;
 mod interruptions;
 mod kills;
 mod locks;
