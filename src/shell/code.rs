@@ -161,11 +161,7 @@ pub(super) fn run_from_input(words: &[Word], input: Option<usize>) -> Option<(us
     match called {
         "." | "source" => return after.first().and_then(file).and_then(|number| refuse(number, called)),
         "su" | "runuser" => return input.filter(|_| opens_a_shell(after)).and_then(|number| refuse(number, called)),
-        "ssh" => {
-            if is_host_only(after) {
-                return input.and_then(|number| refuse(number, called));
-            }
-        }
+        "ssh" if is_host_only(after) => return input.and_then(|number| refuse(number, called)),
         "at" | "batch" | "parallel" => return input.and_then(|number| refuse(number, called)),
         _ if TEXT_TOOLS.contains(&called) => return None,
         _ => {}
@@ -180,9 +176,8 @@ pub(super) fn run_from_input(words: &[Word], input: Option<usize>) -> Option<(us
         let shown = if may_be_shell { "$SHELL" } else { name(word) };
         let after = &words[number + 1..];
         let value = match (script(after), xargs.filter(|xargs| *xargs < number)) {
-            (Script::Input, None) => input,
             (Script::File(word), None) => file(word),
-            (Script::Text(None), _) => input,
+            (Script::Input, None) | (Script::Text(None), _) => input,
             (Script::Text(Some(script)), Some(xargs)) => input.filter(|_| replaces(&words[xargs + 1..number], script)),
             (Script::Text(Some(_)), None) | (Script::Input | Script::File(_), Some(_)) => None,
         };

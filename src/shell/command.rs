@@ -260,7 +260,7 @@ impl Commands {
             (Closer::Substitution, Redirect::Nothing) => return self.allows(number),
             (Closer::Process, Redirect::Nothing) => drop(self.word().output_of.get_or_insert(number)),
             (Closer::Substitution, Redirect::HereString) | (Closer::Process, Redirect::Target) => self.input.reads(number),
-            (Closer::Substitution | Closer::Process, _) | (Closer::End | Closer::Subshell | Closer::Double, _) => {}
+            (Closer::Substitution | Closer::Process | Closer::End | Closer::Subshell | Closer::Double, _) => {}
         }
         Ok(())
     }

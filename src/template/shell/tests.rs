@@ -93,6 +93,19 @@ fn a_value_that_could_be_code_is_refused_at_its_place() {
         ("echo {% raw %}'{% endraw %}{{ x }}'", "inside `'…'`"),
         ("echo {# ' #}'{{ x }}{# ' #}'", "inside `'…'`"),
         ("echo {% for a in b %}'{{ x }}'{% endfor %}", "inside `'…'`"),
+        ("eval \"$(echo {{ x }})\"", "`eval`"),
+        ("sh -c \"$(printf %s {{ x }})\"", "script of `sh -c`"),
+        ("sh {% if a %}-c{% endif %} {{ x }}", "script of `sh -c`"),
+        ("sh {% for a in b %}-c {{ x }} {% endfor %}", "script of `sh -c`"),
+    ] {
+        let (marked, message) = refused(text);
+        assert!(marked == x && message.contains(said), "{text}: `{marked}` {message}");
+    }
+}
+
+#[test]
+fn a_value_that_reaches_the_input_of_a_shell_is_refused() {
+    for (text, said) in [
         ("printf {{ x }} | sh", "`sh` reads"),
         ("echo {{ x }} | bash -s", "`bash` reads"),
         ("echo {{ x }} | bash -s -- a b", "`bash` reads"),
@@ -127,13 +140,9 @@ fn a_value_that_could_be_code_is_refused_at_its_place() {
         ("echo {{ x }} | xargs sh -c", "`sh` reads"),
         ("echo {{ x }} | xargs -I{} sh -c 'echo {}'", "`sh` reads"),
         ("echo {{ x }} | xargs -n 1 -I % sh -c 'echo %'", "`sh` reads"),
-        ("eval \"$(echo {{ x }})\"", "`eval`"),
-        ("sh -c \"$(printf %s {{ x }})\"", "script of `sh -c`"),
-        ("sh {% if a %}-c{% endif %} {{ x }}", "script of `sh -c`"),
-        ("sh {% for a in b %}-c {{ x }} {% endfor %}", "script of `sh -c`"),
     ] {
         let (marked, message) = refused(text);
-        assert!(marked == x && message.contains(said), "{text}: `{marked}` {message}");
+        assert!(marked == "{{ x }}" && message.contains(said), "{text}: `{marked}` {message}");
     }
 }
 
