@@ -1,8 +1,8 @@
-//! Makes the predicted changes, one round trip each, asking again before and after every one of them.
+//! Makes the predicted changes, one round trip each, and asks again before and after each of them.
 //!
 //! The frame of a change carries: the marks of the handlers that it notifies, the change, the marks again, and the questions of every item
-//! from this one to the next that is due, so that the change is verified and the next one judged by fresh answers without another round trip.
-//! The last frame asks for everything once more: nothing may have been undone.
+//! from this one to the next pending one, so that the change is verified and the next one evaluated without another round trip.
+//! The last frame asks for everything once more, to find changes that were undone.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,7 @@ use crate::{
 /// How long a restart may take: a server with much data reads it all before it is ready.
 const RESTART_LIMIT: Duration = Duration::from_mins(10);
 
-/// What came of it.
+/// The result of an apply.
 pub(super) struct End {
     pub(super) status: HostStatus,
     pub(super) error: Option<String>,
@@ -56,15 +56,15 @@ pub(super) struct ApplyRun<'a> {
     outcomes: Vec<Status>,
     /// The first item whose answers are from before the last change.
     stale_from: usize,
-    /// Whether what the present item prints stays hidden.
+    /// Whether the output of the current item stays hidden.
     quiet: bool,
     /// Whether every answer is from after the last change.
     all_fresh: bool,
-    /// Items whose work a change of another one turned out to have done, and that one's name.
+    /// Items that a change of another item has satisfied, with the name of that item.
     done_by: HashMap<usize, String>,
 }
 
-/// Why an item did not work out. It ends its host.
+/// Why an item failed. A failure ends the run of its host.
 enum Failure {
     Link(LinkError),
     Item(String),
@@ -145,18 +145,18 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C) ->
 }
 
 impl ApplyRun<'_> {
-    /// The secrets that are known by now.
+    /// The secrets that are known so far.
     pub(super) fn values(&self) -> &SecretValues {
         &self.secrets.values
     }
 
     async fn item<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<Outcome, Failure> {
         if index >= self.stale_from {
-            // The change before this one turned out to be there already, so nothing has asked for us.
+            // The change before this one was already made, so no frame has asked this item's questions.
             self.ask(index, channel).await?;
         }
         self.quiet = self.items[index].is_quiet();
-        // Taken out while it is worked on, so that the rest of `self` stays usable.
+        // Taken out while it runs, so that the rest of `self` stays usable.
         let body = std::mem::replace(&mut self.items[index].body, ItemAction::Skipped);
         let outcome = match &body {
             ItemAction::Skipped => Ok(self.items[index].predicted.clone()),
@@ -186,7 +186,7 @@ impl ApplyRun<'_> {
         let change = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
                 if !marks.is_empty() {
-                    // Its handlers still run, whichever task made the change: one restart too many does no harm.
+                    // Its handlers must run whichever task made the change. One restart too many does no harm.
                     self.frame(index, &[pending::mark(&marks)], Questions::default(), channel).await?;
                 }
                 let by = self.done_by.get(&index).or(self.latest.as_ref());
@@ -195,7 +195,7 @@ impl ApplyRun<'_> {
             }
             Verdict::Converged { note } => return Ok(Outcome::new(Status::Ok, note.unwrap_or_default())),
             Verdict::Refused(reason) => return Err(Failure::Item(reason)),
-            Verdict::Blocked { missing, .. } => return Err(Failure::Item(format!("{missing} is not there"))),
+            Verdict::Blocked { missing, .. } => return Err(Failure::Item(format!("{missing} does not exist"))),
             Verdict::Change(change) => change,
         };
         if let Some(reason) = resource.refuse(&self.state(), &[]) {
@@ -250,13 +250,13 @@ impl ApplyRun<'_> {
         let because = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { .. } => return Ok(()),
             Verdict::Change(Change { summary, .. }) => summary,
-            Verdict::Blocked { missing, .. } => format!("{missing} is not there"),
+            Verdict::Blocked { missing, .. } => format!("{missing} does not exist"),
             Verdict::Refused(reason) => reason,
         };
         Err(Failure::Item(format!("applied without an error, but still not as declared: {because}")))
     }
 
-    /// Remembers which later items a change has done along with its own.
+    /// Remembers which later items a change has also satisfied.
     fn note_done(&mut self, index: usize, name: &str) {
         let is = self.state();
         let done =
@@ -272,7 +272,7 @@ impl ApplyRun<'_> {
         let provided = self.secrets.provided(&spec.secret).and_then(|_| self.secrets.values.get(&spec.secret)).cloned();
         let stored = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
         if let Some(value) = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored)) {
-            // A task before this one, such as a package's installation, has made it in the meantime: it is kept.
+            // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
             self.secrets.values.insert(spec.secret.clone(), value);
             let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
             return Ok(Outcome { summary: by, ..self.items[index].predicted.clone() });
@@ -281,14 +281,14 @@ impl ApplyRun<'_> {
             return Err(Failure::Item(reason));
         }
         let made = provided.map_or_else(|| generate(spec.length), Ok);
-        let value = made.map_err(|error| Failure::Item(format!("no random numbers to be had: {error}")))?;
+        let value = made.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(PathQuery::content(&spec.file));
         self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
-        // The file's other lines were values for that one script only: they must not be taken for secrets where people read them.
+        // The file's other lines were values for that one script only: they must not be redacted as secrets in the output.
         self.secrets.values = known;
         if secrets::in_file(spec, &self.answers).map_err(Failure::Item)? != Some(value) {
             return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
@@ -297,7 +297,7 @@ impl ApplyRun<'_> {
         Ok(self.items[index].predicted.clone())
     }
 
-    /// Why the secret must not be made after all: by now it is known that the task behind it would overwrite another value.
+    /// Returns the reason not to create the secret after all: the task that uses it would overwrite another value.
     fn reason_not_to_create(&self, index: usize, spec: &SecretSpec) -> Result<Option<String>, Failure> {
         let user = self.items[index + 1..].iter().find_map(|work| match &work.body {
             ItemAction::Task(_, resource) => Some(resource),
@@ -310,9 +310,9 @@ impl ApplyRun<'_> {
         let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
         Ok(match user.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost_message(spec)),
-            // Making the secret makes the directory of its file.
+            // Creating the secret also creates the directory of its file.
             Verdict::Blocked { missing, change } if !change.replaces && secrets::creates_directory(spec, &missing) => None,
-            Verdict::Blocked { missing, .. } => Some(format!("{missing} is not there")),
+            Verdict::Blocked { missing, .. } => Some(format!("{missing} does not exist")),
             Verdict::Refused(reason) => Some(reason),
             Verdict::Change(_) | Verdict::Converged { .. } => None,
         })
@@ -329,12 +329,12 @@ impl ApplyRun<'_> {
             scripts.push(match &handler.action {
                 HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
                 HandlerAction::Reload(unit) => unit_functions::reload(unit),
-                // The umask is the one that commands know.
+                // The usual umask, as for a `command` task.
                 HandlerAction::Command(command) => Script::new("umask 022\nexec /bin/sh -c \"$1\"").arg(command),
             });
         }
         if let Some(ready) = handler.ready.as_ref().filter(|_| due != Due::Nothing) {
-            // From here on it is not restarted again, but not settled either until it is ready.
+            // From here on it is not restarted again, but its mark stays until it is ready.
             scripts.push(pending::mark_acted(&marks));
             scripts.push(until_ready(&ready.command, ready.timeout));
         }
@@ -349,7 +349,7 @@ impl ApplyRun<'_> {
         Ok(Outcome::new(Status::Changed, "its unit was started since"))
     }
 
-    /// Runs scripts and, behind them in the same round trip, all questions up to the next item that is due.
+    /// Runs scripts and then, in the same round trip, asks all questions up to the next pending item.
     async fn frame<C: Channel>(
         &mut self,
         index: usize,
@@ -382,7 +382,7 @@ impl ApplyRun<'_> {
             return Err(Failure::Item(failure_text(failed)));
         }
         if outputs.len() != wanted {
-            return Err(Failure::Item("the node did not answer all that it was asked".to_owned()));
+            return Err(Failure::Item("the node did not answer all questions".to_owned()));
         }
         if let Some(round) = round {
             self.answers.absorb(round.read(outputs.last()));
@@ -390,8 +390,8 @@ impl ApplyRun<'_> {
         Ok(())
     }
 
-    /// The questions of all items from `first` to the next that is due; of the whole run when none is. Secrets are due together with the task
-    /// behind them, for whose sake they are made.
+    /// Collects the questions of all items from `first` to the next pending one, or of the whole run when none is pending. A secret counts
+    /// together with the task that uses it.
     fn questions_to_next(&mut self, first: usize, questions: &mut Questions) {
         let count = self.items.len();
         let next = (first..count).find(|later| self.items[*later].pending());
@@ -405,7 +405,7 @@ impl ApplyRun<'_> {
         self.stale_from = stale_from;
     }
 
-    /// Asks for everything once more: the last change turned out to be there already, so no frame has.
+    /// Asks for everything once more. Needed when the last change was already made, so that no frame has asked.
     async fn ask_everything<C: Channel>(&mut self, channel: &mut C) -> Result<(), HostError> {
         let mut questions = Questions::default();
         self.items.iter().for_each(|work| work.questions(&mut questions));
@@ -446,8 +446,8 @@ impl ApplyRun<'_> {
         send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.items[index].item.clone(), outcome });
     }
 
-    /// Tasks that were as declared when they were passed and are not any more. Only meaningful when something was changed, for then the last
-    /// frame has asked for everything.
+    /// Returns the tasks that were as declared after their turn and no longer are. Only meaningful when something was changed, because then
+    /// the last frame has asked for everything.
     fn undone(&self) -> Vec<String> {
         if self.latest.is_none() {
             return Vec::new();
@@ -484,7 +484,7 @@ pub(super) fn exercise_outcome(result: Result<String, String>) -> Outcome {
     }
 }
 
-/// What a failed script said, for the person who reads it: its last lines.
+/// Describes the failure of a script: its exit status and the last lines of its output.
 fn failure_text(output: &StepOutput) -> String {
     const LINES: usize = 25;
     let said = if output.stderr.iter().any(|byte| !byte.is_ascii_whitespace()) { &output.stderr } else { &output.stdout };

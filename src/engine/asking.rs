@@ -1,4 +1,4 @@
-//! Everything that has to be known about a host before anything can be said of it: with stand-in facts a guess, with real ones exact.
+//! Collects the questions that must be answered before a host can be evaluated: a guess with stand-in facts, exact with real ones.
 
 use std::convert::Infallible;
 
@@ -17,7 +17,7 @@ use crate::{
     source::Diagnostics,
 };
 
-/// What a run has to know.
+/// Which questions a run asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// All that the roles declare, for a check or a deploy.
@@ -26,7 +26,7 @@ pub(super) enum Scope {
     Health,
 }
 
-/// The questions of a host, given what is known of it so far.
+/// Returns the questions of a host, given what is known about it so far.
 pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questions {
     let mut ask = Questions::default();
     if scope == Scope::Everything {
@@ -43,7 +43,7 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
     asking.ask
 }
 
-/// Collects the questions of what can be expanded. What cannot be expanded yet may depend on an answer; the judgement itself reports it.
+/// Collects the questions of what can be expanded. What cannot be expanded yet may depend on an answer; the evaluation reports it.
 struct Asking<'a> {
     scope: Scope,
     known: &'a Worlds,

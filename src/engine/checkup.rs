@@ -1,5 +1,5 @@
-//! Health alone: every check that reads and, where asked for, every exercise, whether or not one before it fails. Nothing is declared here, so
-//! nothing is written.
+//! The health checks without a deploy: every check that reads and, if requested, every exercise, even after one has failed. Applies no
+//! changes.
 
 use std::{convert::Infallible, time::Instant};
 
@@ -30,7 +30,7 @@ use crate::{
     transport::Channel,
 };
 
-/// The health items of a host: those that read are judged, exercises are still to come.
+/// The health items of a host: read checks are evaluated, exercises have yet to run.
 #[derive(Debug)]
 pub(super) struct Checkup {
     items: Vec<(Item, Finding)>,
@@ -43,7 +43,7 @@ enum Finding {
     Exercise(Box<dyn Exercise>),
 }
 
-/// Judges what can be read. `Err` holds questions that are still open; ask them and try again.
+/// Evaluates the checks that read. `Err` holds questions that are still open; ask them and try again.
 pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
     let secrets = Secrets::known(host, shared, answers);
     let is = NodeState { answers, secrets: &secrets.values };
@@ -65,7 +65,7 @@ pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answ
     if open.is_empty() { Ok(Checkup { items, secrets }) } else { Err(open) }
 }
 
-/// Judges the health checks, and answers the tasks whose results they may use.
+/// Evaluates the health checks, and the tasks whose results they may use.
 struct HealthEvaluator<'a> {
     host: &'a HostPlan,
     secrets: &'a Secrets,
@@ -100,7 +100,7 @@ impl Visitor for HealthEvaluator<'_> {
             }
             Err(errors) => self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors),
         }
-        // Nothing is changed here, so no result can say that anything was.
+        // Nothing is changed here, so no result is `changed`.
         Ok(task_result(registered, false, skipped))
     }
 
@@ -144,14 +144,14 @@ impl Visitor for HealthEvaluator<'_> {
 }
 
 impl HealthEvaluator<'_> {
-    /// What turns out to be wrong with the role's files only now, with the node's real facts, is a failed item, as in a deploy.
+    /// Reports an error in the role's files that only shows with the node's real facts as a failed item, as in a deploy.
     fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
         let head = item(kind, &format!("{role}/{name}"), role, name, "", span);
         self.items.push((head, Finding::Evaluated(Outcome::failed(errors.in_one_line()))));
     }
 }
 
-/// Why an exercise cannot be done for want of a secret.
+/// Returns why an exercise cannot run if one of its secrets is missing.
 fn missing_secret(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -> Option<String> {
     exercise.secrets().iter().find_map(|secret| {
         if let Some(problem) = secrets.problem(secret) {
@@ -160,17 +160,17 @@ fn missing_secret(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -
         let file = host.secrets.iter().find(|spec| &spec.secret == secret).map_or("its file", |spec| spec.file.as_str());
         secrets
             .is_fresh(secret)
-            .then(|| format!("`{}` is not in `{file}`: nothing was deployed yet, or it was lost", secret.name))
+            .then(|| format!("`{}` is not in `{file}`: it was not deployed yet, or it was lost", secret.name))
     })
 }
 
 impl Checkup {
-    /// What is known of the host's secrets.
+    /// Returns what is known about the host's secrets.
     pub(super) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Tells what was judged, and exercises where `mode` is [`Mode::Exercise`].
+    /// Reports the evaluated checks, and runs the exercises if `mode` is [`Mode::Exercise`].
     pub(super) async fn run<C: Channel>(
         self,
         host: &str,

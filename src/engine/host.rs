@@ -1,4 +1,4 @@
-//! One host from connecting to closing: one round of questions, the prediction, and in an apply what follows from it.
+//! The run of one host, from connecting to closing: one round of questions, the prediction, and in an apply the changes.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use crate::{
 /// How each host is reached, by its inventory name.
 pub type Reach = HashMap<String, Target>;
 
-/// Answers may open new questions (a registered answer decides a condition); a role that never comes to an end of it is wrong.
+/// The maximum of question rounds. Answers may open new questions (a registered answer decides a condition), but not without end.
 const MAX_ROUNDS: usize = 8;
 
 /// Questions on their way to a node.
@@ -41,7 +41,7 @@ pub(super) struct QuestionRound {
 
 impl QuestionRound {
     pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
-        // The connection's addresses are known here and are set as an answer; the node cannot tell.
+        // The connection's addresses are known here and are set as an answer; the node does not know them.
         Ok(Self { composed: questions.except::<OwnConnection>().compose(&nonce()?)? })
     }
 
@@ -49,7 +49,7 @@ impl QuestionRound {
         Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
     }
 
-    /// Reads the answers; what the output lacks is unanswered.
+    /// Reads the answers; questions without output are unanswered.
     pub(super) fn read(&self, output: Option<&StepOutput>) -> Answers {
         self.composed.read(output.map(|output| output.stdout.as_slice()).unwrap_or_default())
     }
@@ -64,7 +64,7 @@ pub(super) enum NotAsked {
     NoRandomNumbers(#[from] SysError),
 }
 
-/// Works on one host. Never fails itself: whatever happens is in what it returns.
+/// Runs one host. Never fails itself: every failure is part of the returned end.
 pub(super) async fn run(
     host: HostPlan,
     mut exchange: SecretExchange,
@@ -86,7 +86,7 @@ pub(super) async fn run(
             end
         }
     };
-    exchange.lending.publish_failure(end.error.as_deref().unwrap_or("its run ended before that was known"));
+    exchange.lending.publish_failure(end.error.as_deref().unwrap_or("its run ended before the secret was known"));
     end.duration = started.elapsed();
     end
 }
@@ -97,7 +97,7 @@ struct Session {
     holder: Option<String>,
 }
 
-/// Why a host cannot be worked on, or no further.
+/// Why the run of a host could not begin or go on.
 pub(super) enum HostError {
     Link(LinkError),
     Failed(String),
@@ -145,7 +145,7 @@ pub(super) fn empty_end() -> HostEnd {
     }
 }
 
-/// Connects, with everything that can be asked beforehand in the same round trip.
+/// Connects, and asks everything that can be asked beforehand in the same round trip.
 async fn begin(
     host: &HostPlan,
     transport: &Transport,
@@ -153,8 +153,7 @@ async fn begin(
     options: &Options,
     events: &UnboundedSender<Event>,
 ) -> Result<Session, HostError> {
-    let target =
-        reach.get(&host.name).ok_or_else(|| HostError::Failed(format!("there is no connection data for `{}`", host.name)))?;
+    let target = reach.get(&host.name).ok_or_else(|| HostError::Failed(format!("the connection to `{}` is not configured; this is a bug, please report it", host.name)))?;
     let round = first_round(host, options.mode)?;
     let lock = match options.mode {
         Mode::Check | Mode::Health | Mode::Exercise => Lock::Observe,
@@ -169,7 +168,7 @@ async fn begin(
     Ok(Session { node, answers, holder })
 }
 
-/// Everything that can be asked of a host before anything is known of it.
+/// Returns the questions that can be asked before anything is known about the host.
 fn first_round(host: &HostPlan, mode: Mode) -> Result<QuestionRound, NotAsked> {
     let scope = match mode {
         Mode::Check | Mode::Apply => Scope::Everything,
@@ -214,7 +213,7 @@ impl Session {
         match options.mode {
             Mode::Check | Mode::Health | Mode::Exercise => report_predictions(&host.name, &prediction, events, Clone::clone),
             Mode::Apply if fails => report_predictions(&host.name, &prediction, events, |outcome| match outcome.status {
-                // A task further down cannot be done: nothing is begun, exactly as the check said.
+                // A later task will fail: nothing is begun, exactly as the check predicted.
                 Status::Changed => Outcome::new(Status::Skipped, "not begun, because of the failure below"),
                 Status::Ok | Status::Skipped | Status::Unknown | Status::Failed => outcome.clone(),
             }),
@@ -232,7 +231,7 @@ impl Session {
         }
     }
 
-    /// Waits for the secrets of other hosts that are read here. Where one had to be made first, this node is asked again.
+    /// Waits for the secrets of other hosts that this host reads. If one had to be created first, this node is asked again.
     async fn borrow(
         &mut self,
         host: &HostPlan,
@@ -250,7 +249,7 @@ impl Session {
         Ok(borrowed.shared)
     }
 
-    /// Reads the health checks, then exercises what is there where that is asked for; writes nothing itself.
+    /// Reads the health checks, then runs the exercises if requested; makes no changes itself.
     async fn check_health(
         &mut self,
         host: &HostPlan,
@@ -269,7 +268,7 @@ impl Session {
         }
     }
 
-    /// Works something out from the answers, asking on until no question is open.
+    /// Evaluates the answers, and asks again until no question is open.
     async fn resolve<T>(
         &mut self,
         host: &HostPlan,
@@ -288,11 +287,11 @@ impl Session {
             let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
-        Err(HostError::Failed("answers keep opening new questions; a registered value decides about itself".to_owned()))
+        Err(HostError::Failed("answers keep opening new questions; does a registered value decide whether its own task runs?".to_owned()))
     }
 }
 
-/// Tells what is predicted; nothing is done.
+/// Reports the predictions without applying anything.
 fn report_predictions(
     host: &str,
     prediction: &Prediction,

@@ -1,5 +1,5 @@
-//! Secrets that nodes read from one another: each host that holds some says what it lends as soon as it knows, and those that read
-//! them wait for that. Values go from one host's task to the other's in memory alone.
+//! Secrets that hosts read from one another: each host publishes the secrets that it lends as soon as it knows them, and the hosts that
+//! read them wait for that. Values go from one host's task to the other's in memory only.
 
 use std::collections::HashMap;
 
@@ -17,42 +17,42 @@ use crate::{
     transport::{Channel as _, Frame, Lock, Target, Transport},
 };
 
-/// What a reader learns of a secret of another host.
+/// The state of a secret of another host, as its readers see it.
 #[derive(Debug, Clone)]
 pub(super) enum SharedSecret {
-    /// It is there.
+    /// It exists.
     Value(Secret),
-    /// In a check: the deploy would make it.
+    /// In a check: the deploy would create it.
     Planned,
-    /// It cannot be had, and why.
+    /// It is not available, with the reason.
     Missing(String),
 }
 
 /// The secrets of one host that others read.
 pub(super) type SharedSecrets = HashMap<SecretRef, SharedSecret>;
 
-/// What becomes of secrets that are yet to be made.
+/// Whether a run creates the secrets that do not exist yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RunIntent {
-    /// Nothing in this run.
+    /// It creates none.
     ReadOnly,
-    /// They are made.
+    /// It creates them.
     Create,
-    /// The host's run fails before it makes anything.
+    /// The run of the host fails before it creates anything.
     WillFail,
 }
 
-/// How far a host is with what it lends.
+/// How far a host is with the secrets that it lends.
 #[derive(Debug, Clone)]
 enum Stage {
-    /// Its node was not asked yet.
+    /// Its node has not answered yet.
     Unknown,
-    /// Some are being made: they are lent when the host is done.
+    /// Some are being created: they are published when the host is done.
     Creating,
     Lent(SharedSecrets),
 }
 
-/// The lending end. When it is dropped with nothing lent, readers learn that nothing will come.
+/// The lending end. If it is dropped before it has published anything, readers stop waiting.
 #[derive(Debug)]
 pub(super) struct Lending {
     host: String,
@@ -67,13 +67,13 @@ pub(super) struct Borrowing {
     stage: watch::Receiver<Stage>,
 }
 
-/// Both ends that a host holds: for what it lends, and for what it reads.
+/// The ends that a host holds: one for the secrets that it lends, and those for the secrets that it reads.
 pub(super) struct SecretExchange {
     pub(super) lending: Lending,
     pub(super) borrowing: Vec<Borrowing>,
 }
 
-/// The two ends for the secrets of a host.
+/// Returns both ends for the secrets of a host.
 pub(super) fn ends(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
     let (sender, receiver) = watch::channel(Stage::Unknown);
     let lending = Lending { host: host.to_owned(), secrets: secrets.to_vec(), stage: sender };
@@ -81,7 +81,7 @@ pub(super) fn ends(host: &str, secrets: &[SecretSpec]) -> (Lending, Borrowing) {
 }
 
 impl Lending {
-    /// Lends what the node's answers say is there, now that it is known what the run makes of it.
+    /// Publishes the secrets that exist on the node, now that the run's changes are known.
     pub(super) fn publish(&self, secrets: &Secrets, items: &[RunItem], intent: RunIntent) {
         let planned = |secret: &SecretRef| {
             items.iter().any(|work| {
@@ -107,7 +107,7 @@ impl Lending {
         self.stage.send_replace(if is_waited_for { Stage::Creating } else { Stage::Lent(shared) });
     }
 
-    /// Lends what the run has made, when the host is done.
+    /// Publishes the secrets that the run has created, when the host is done.
     pub(super) fn publish_created(&self, status: HostStatus, values: &SecretValues) {
         if !matches!(*self.stage.borrow(), Stage::Creating) {
             return;
@@ -119,7 +119,7 @@ impl Lending {
         self.stage.send_replace(Stage::Lent(self.secrets.iter().map(|spec| (spec.secret.clone(), found(spec))).collect()));
     }
 
-    /// Says that none of them can be had.
+    /// Publishes that none of the secrets is available.
     pub(super) fn publish_failure(&self, why: &str) {
         if matches!(*self.stage.borrow(), Stage::Lent(_)) {
             return;
@@ -135,15 +135,15 @@ fn absent_message(spec: &SecretSpec) -> String {
     format!("`{name}` is not in `{}` of `{host}`, where it lives: deploy the role `{}` on `{host}` first", spec.file, spec.role)
 }
 
-/// What a reader knows of other hosts' secrets.
+/// The secrets of other hosts, as a reader knows them.
 #[derive(Debug, Default)]
 pub(super) struct Borrowed {
     pub(super) shared: SharedSecrets,
-    /// Whether they had to be waited for, so that what the reader's node said may be out of date.
+    /// Whether the reader had to wait for them, so that the answers of its own node may be out of date.
     pub(super) waited: bool,
 }
 
-/// Waits until all have lent what they have. `progress` hears who is waited for.
+/// Waits until all lenders have published their secrets. Reports to `progress` which host it waits for.
 pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&str) + Send)) -> Borrowed {
     let mut borrowed = Borrowed::default();
     for end in from {
@@ -156,12 +156,12 @@ pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&st
                 }
                 Stage::Creating => {
                     borrowed.waited = true;
-                    progress(&format!("waiting for `{}`, which makes secrets that are read here", end.host));
+                    progress(&format!("waiting for `{}`, which creates secrets that this host reads", end.host));
                 }
-                Stage::Unknown => progress(&format!("waiting for secrets of `{}`", end.host)),
+                Stage::Unknown => progress(&format!("waiting for the secrets of `{}`", end.host)),
             }
             if end.stage.changed().await.is_err() {
-                // Nothing was lent: what needs it fails, and says whose it was.
+                // Nothing was published: the tasks that need the secrets fail and name their host.
                 break;
             }
             stage = end.stage.borrow_and_update().clone();
@@ -170,7 +170,7 @@ pub(super) async fn borrow(from: &mut [Borrowing], progress: &mut (dyn FnMut(&st
     borrowed
 }
 
-/// The ends that a host reads from.
+/// Returns the ends that a host reads from.
 pub(super) fn for_host<'a>(host: &'a HostPlan, ends: &HashMap<String, Borrowing>) -> Vec<Borrowing> {
     let mut owners: Vec<&'a str> = host.borrowed.iter().map(|spec| spec.secret.host.as_str()).collect();
     owners.sort_unstable();
@@ -178,23 +178,23 @@ pub(super) fn for_host<'a>(host: &'a HostPlan, ends: &HashMap<String, Borrowing>
     owners.into_iter().filter_map(|owner| ends.get(owner).cloned()).collect()
 }
 
-/// Hosts in an order in which each comes after those whose secrets it reads; otherwise as they stand.
+/// Orders the hosts so that each comes after those whose secrets it reads; otherwise keeps their order.
 pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
     let mut waiting = hosts;
     let mut ordered: Vec<HostPlan> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let names: Vec<String> = waiting.iter().map(|host| host.name.clone()).collect();
         let is_free = |host: &HostPlan| !host.borrowed.iter().any(|spec| names.contains(&spec.secret.host));
-        // The plan has no circles; were there one, its hosts would go as they stand.
+        // The plan has no cycles; if it had one, its hosts would keep their order.
         let at = waiting.iter().position(is_free).unwrap_or(0);
         ordered.push(waiting.remove(at));
     }
     ordered
 }
 
-/// Reads the secrets of a host that is not part of the run, without holding it.
+/// Reads the secrets of a host that is not part of the run, without taking its lock.
 pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, options: &Options) {
-    let Some(target) = target else { return lending.publish_failure("nobody said how it is reached") };
+    let Some(target) = target else { return lending.publish_failure("the connection to it is not configured; this is a bug, please report it") };
     let mut questions = Questions::default();
     for spec in &lender.secrets {
         questions.ask::<PathState>(PathQuery::content(&spec.file));

@@ -1,4 +1,4 @@
-//! Runs a plan: asks, compares, applies, settles, or only sees to the health. The only module that decides whether a node is written to.
+//! Runs a plan: asks, compares and applies, or only checks the health. The only module that decides whether a node is written to.
 //!
 //! One host is one [`host`] task; they share nothing but the event stream and [`lending`], so one host's failure or panic never ends another's work.
 
@@ -37,15 +37,15 @@ use lending::{Borrowing, SecretExchange};
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Check, apply, or see to the health.
+    /// Check, apply, or check the health.
     pub mode: Mode,
-    /// Names the run, also on the nodes.
+    /// The ID of the run, also on the nodes.
     pub run_id: String,
     /// `user@controller`, for the nodes' locks.
     pub who: String,
     /// When the run began.
     pub started: Timestamp,
-    /// Hosts worked on at once.
+    /// The number of hosts worked on at once.
     pub forks: usize,
     /// How long to wait for a node that another run holds.
     pub wait: Duration,
@@ -57,9 +57,9 @@ impl Options {
     }
 }
 
-/// Runs the plan on all its hosts. Everything that happens is sent to `events`; nothing is returned.
+/// Runs the plan on all its hosts. Returns nothing: every result is sent to `events`.
 ///
-/// Dropping the future interrupts the run: sessions are dropped, and with them ends all that they run on the nodes.
+/// Dropping the future interrupts the run: sessions are dropped, which ends everything that they run on the nodes.
 pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSender<Event>) {
     let hosts: Vec<String> = plan.hosts.iter().map(|host| host.name.clone()).collect();
     send(&events, Event::RunStarted { run_id: options.run_id.clone(), mode: options.mode, started: options.started, hosts });
@@ -82,7 +82,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
         let (transport, reach, options, events) =
             (Arc::clone(&transport), Arc::clone(&reach), Arc::clone(&options), events.clone());
         let name = host.name.clone();
-        // Hosts whose secrets others wait for come first, so that no host waits for one that cannot begin. The semaphore is never closed.
+        // Hosts whose secrets others read come first, so that no host waits for one that cannot begin. The semaphore is never closed.
         let permit = Arc::clone(&forks).acquire_owned().await;
         let handle = running.spawn(async move {
             let _permit = permit;
@@ -129,7 +129,7 @@ fn ended_by_a_bug() -> HostEnd {
     }
 }
 
-/// A listener that is gone has lost interest; the work goes on.
+/// Sends an event. If the receiver is gone, the work goes on.
 fn send(events: &UnboundedSender<Event>, event: Event) {
     let _ = events.send(event);
 }

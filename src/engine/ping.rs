@@ -9,10 +9,10 @@ use crate::{
 
 use super::host::QuestionRound;
 
-/// What a node answered.
+/// The answer of a node.
 #[derive(Debug)]
 pub struct Pong {
-    /// Whose shell runs the tasks; 0 is root.
+    /// The uid of the shell that runs the tasks; 0 is root.
     pub uid: u32,
     /// The run that holds the node's lock.
     pub holder: Option<Holder>,

@@ -1,4 +1,4 @@
-//! What a deploy will do, worked out from answers alone: no I/O, no clock, and no idea whether this is a check.
+//! Predicts from the answers alone what a deploy will do: no I/O, no clock, and no knowledge of whether this is a check.
 
 use std::collections::HashSet;
 
@@ -26,14 +26,14 @@ use crate::{
     source::{Diagnostics, Span},
 };
 
-/// The items of a host's run with what will come of each. Ends with the first that fails.
+/// The items of a host's run with their predicted outcomes. The first item that fails is the last.
 #[derive(Debug)]
 pub(super) struct Prediction {
     pub(super) items: Vec<RunItem>,
     pub(super) secrets: Secrets,
 }
 
-/// Works out what a deploy will do. `Err` holds questions that are still open; ask them and try again.
+/// Predicts what a deploy will do. `Err` holds questions that are still open; ask them and try again.
 pub(super) fn predict(
     host: &HostPlan,
     shared: &SharedSecrets,
@@ -71,23 +71,23 @@ enum Stop {
     Open,
 }
 
-/// The tasks and handlers of all roles, then the health of all: what is unwell in one is no reason to leave another undone.
+/// Walks the tasks and handlers of all roles, then all health checks: an unhealthy role must not keep another from being deployed.
 struct Predictor<'a> {
     host: &'a HostPlan,
     answers: &'a Answers,
     items: Vec<RunItem>,
     secrets: Secrets,
-    /// Secrets that an item before the present one makes.
+    /// Secrets that an earlier item creates.
     planned: HashSet<SecretRef>,
-    /// Results of the role's tasks of which it is unknown what they will do.
+    /// Registered results of the role's tasks whose outcome is unknown.
     uncertain: HashSet<String>,
     /// Handlers of the role that a change notifies.
     notified: HashSet<String>,
-    /// Handlers of the role that a task notifies of which it is unknown what it will do.
+    /// Handlers of the role that a task with an unknown outcome notifies.
     maybe_notified: HashSet<String>,
     /// The index of the role's first item.
     first_of_role: usize,
-    /// Roles that change something, or may.
+    /// Roles that change something, or may do so.
     changing: HashSet<String>,
 }
 
@@ -143,13 +143,13 @@ impl Visitor for Predictor<'_> {
             self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
             Stop::Failed
         })?;
-        // One that is not due stays in the list all the same: an unpredicted change may notify it.
+        // A handler that was not notified stays in the list: an unpredicted change may notify it.
         let predicted = match (now, left_over) {
             (true, _) => Outcome::new(Status::Changed, "notified"),
-            (false, Due::All) => Outcome::new(Status::Changed, "still due from an earlier run"),
-            (false, Due::Readiness) => Outcome::new(Status::Changed, "not known to be ready since an earlier run"),
+            (false, Due::All) => Outcome::new(Status::Changed, "still pending from an earlier run"),
+            (false, Due::Readiness) => Outcome::new(Status::Changed, "restarted by an earlier run, but not known to be ready"),
             (false, Due::Nothing) if self.maybe_notified.contains(&handler.name) => {
-                Outcome::new(Status::Unknown, "if a task whose outcome is not known yet notifies it")
+                Outcome::new(Status::Unknown, "runs if a task notifies it whose outcome is not known yet")
             }
             (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
         };
@@ -180,14 +180,14 @@ impl Visitor for Predictor<'_> {
                 let predicted = if self.changing.is_empty() {
                     evaluate_health(resource.as_ref(), &self.state())
                 } else {
-                    Outcome::new(Status::Skipped, "asked once the changes are made")
+                    Outcome::new(Status::Skipped, "checked after the changes are made")
                 };
                 self.items.push(RunItem { item: head, body: ItemAction::Health(resource), predicted });
             }
             HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
                 self.require_answers(|ask| exercise.questions(ask))?;
                 let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
-                let predicted = Outcome::new(Status::Skipped, "exercised once the changes are made");
+                let predicted = Outcome::new(Status::Skipped, "exercised after the changes are made");
                 self.items.push(RunItem { item: head, body: ItemAction::Exercise(exercise), predicted });
             }
             HealthCheck::Exercise { .. } => {}
@@ -197,7 +197,7 @@ impl Visitor for Predictor<'_> {
 }
 
 impl Predictor<'_> {
-    /// `depends_on` names a result that cannot be known yet and that decides about this task.
+    /// Predicts one task. `depends_on` names a registered result that this task uses and that is not known yet.
     fn one_task(&mut self, mut task: Task, depends_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
         let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.span);
         let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
@@ -222,7 +222,7 @@ impl Predictor<'_> {
         self.plan_secrets(&used, &head)?;
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
         let outcome = match planned_elsewhere {
-            Some(SecretRef { host, name }) => Outcome::new(Status::Unknown, format!("until `{host}` has made `{name}`")),
+            Some(SecretRef { host, name }) => Outcome::new(Status::Unknown, format!("unknown until `{host}` has created `{name}`")),
             None => self.evaluate(resource.as_ref(), &used),
         };
         let registered = resource.register(&self.state());
@@ -231,7 +231,7 @@ impl Predictor<'_> {
         if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
     }
 
-    /// What comes of a resource, compared with the beginning of the run.
+    /// Predicts the outcome of a resource by its state at the beginning of the run.
     fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
         let is = self.state();
         let change = match resource.compare(&is) {
@@ -241,7 +241,7 @@ impl Predictor<'_> {
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
                 if !self.items.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
-                    return Outcome::failed(format!("{missing} is not there, and no task before this one provides it"));
+                    return Outcome::failed(format!("{missing} does not exist, and no earlier task creates it"));
                 }
                 change
             }
@@ -273,7 +273,7 @@ impl Predictor<'_> {
             let id = format!("{}/secret {}", spec.role, secret.name);
             let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.span);
             let not_fetched = spec.outside.is_some() && self.secrets.provided(secret).is_none();
-            let not_fetched = not_fetched.then_some("its value was not fetched from outside; this is a bug, please report it");
+            let not_fetched = not_fetched.then_some("its value was not fetched from its source; this is a bug, please report it");
             if let Some(problem) = self.secrets.problem(secret).or(not_fetched) {
                 let predicted = Outcome::failed(problem);
                 self.items.push(RunItem { item: making, body: ItemAction::Skipped, predicted });
@@ -294,12 +294,12 @@ impl Predictor<'_> {
         NodeState { answers: self.answers, secrets: &self.secrets.values }
     }
 
-    /// Whether all that a resource asks was asked.
+    /// Stops if a question of the resource has no answer yet.
     fn require_resource_answers(&self, resource: &dyn Resource) -> Result<(), Stop> {
         self.require_answers(|ask| resource.questions(ask))
     }
 
-    /// Whether these questions were asked.
+    /// Stops if one of these questions has no answer yet.
     fn require_answers(&self, questions: impl FnOnce(&mut Questions)) -> Result<(), Stop> {
         let mut open = Questions::default();
         questions(&mut open);
@@ -307,7 +307,7 @@ impl Predictor<'_> {
         if open.is_empty() { Ok(()) } else { Err(Stop::Open) }
     }
 
-    /// What turns out to be wrong with the role's files only now, with the node's real facts, fails the item.
+    /// Fails the item because of an error in the role's files that only shows with the node's real facts.
     fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
         let item = item(kind, &format!("{role}/{name}"), role, name, "", span);
         self.items.push(RunItem { item, body: ItemAction::Skipped, predicted: Outcome::failed(errors.render(false)) });
@@ -318,7 +318,7 @@ fn may_change(work: &RunItem) -> bool {
     work.pending() || work.predicted.status == Status::Unknown
 }
 
-/// What is due of a handler by its marks on the node.
+/// Returns the part of a handler that is still pending, by its marks on the node.
 pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
     let marks = answers.get::<Pending>(&()).map_err(|error| error.to_string())?;
     let unit = restarted_unit(handler);
@@ -329,7 +329,7 @@ pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
     Ok(marks.due(&handler.marks, unit.is_some(), started))
 }
 
-/// Healthy is converged; anything else is unhealthy, in the resource's own words.
+/// Evaluates a health check: converged is healthy; anything else is unhealthy, with the resource's summary as the reason.
 pub(super) fn evaluate_health(resource: &dyn Resource, is: &NodeState<'_>) -> Outcome {
     match resource.skipped(is) {
         Err(unanswered) => return Outcome::failed(unanswered.to_string()),
@@ -341,6 +341,6 @@ pub(super) fn evaluate_health(resource: &dyn Resource, is: &NodeState<'_>) -> Ou
         Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),
         Ok(Verdict::Refused(reason)) => Outcome::failed(reason),
         Ok(Verdict::Change(change)) => Outcome::failed(change.summary),
-        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(format!("{missing} is not there")),
+        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(format!("{missing} does not exist")),
     }
 }

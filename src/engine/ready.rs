@@ -1,4 +1,4 @@
-//! How a handler's `ready` is found out.
+//! Waits until a handler's `ready` command succeeds.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::script::Script;
 /// Polls a command until it succeeds.
 pub(super) fn until_ready(command: &str, timeout: Duration) -> Script {
     Script::new(
-        r#"until said=$(/bin/sh -c "$1" 2>&1); do
+        r#"until output=$(/bin/sh -c "$1" 2>&1); do
   sleep 0.2
-  [ "$(($(date +%s) - ${since:=$(date +%s)}))" -lt "$2" ] || { printf 'not ready within %s s: %s\n' "$2" "$said" >&2; exit 1; }
+  [ "$(($(date +%s) - ${since:=$(date +%s)}))" -lt "$2" ] || { printf 'not ready within %s s: %s\n' "$2" "$output" >&2; exit 1; }
 done"#,
     )
     .arg(command)

@@ -1,4 +1,4 @@
-//! A second fence before what nodes print: known secret values are replaced by their names.
+//! A second safeguard for the output of nodes: replaces known secret values by their names.
 
 use std::cmp::Reverse;
 
@@ -8,14 +8,14 @@ use crate::{
     secret::{Secret, SecretValues, percent_encode},
 };
 
-/// Values shorter than this are words that may stand anywhere; replacing them would garble messages and hide nothing.
+/// Shorter values are words that may occur anywhere; replacing them would garble messages and hide nothing.
 const MIN_LENGTH: usize = 6;
 
-/// `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
+/// Returns `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
 pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     let mut found = Vec::new();
     for (secret, value) in values.iter() {
-        // Outputs come line by line, so each line of a key counts for itself, too.
+        // Output arrives line by line, so each line of a key is redacted on its own, too.
         let lines = value.expose().lines().filter(|line| line.len() < value.expose().len());
         for part in [value.expose()].into_iter().chain(lines).filter(|part| part.len() >= MIN_LENGTH) {
             for form in [Secret::new(part.to_owned()), Secret::new(percent_encode(part))] {
@@ -25,12 +25,12 @@ pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
             }
         }
     }
-    // One value may hold another, whose name in its place would leave the rest to be read.
+    // One value may contain another: replacing the inner one first would leave the rest readable.
     found.sort_unstable_by_key(|(form, name)| (Reverse(form.expose().len()), *name));
     found.iter().fold(text.to_owned(), |shown, (form, name)| shown.replace(form.expose(), &format!("‹{name}›")))
 }
 
-/// An outcome with [`redact`] applied to all that people will see of it.
+/// Applies [`redact`] to every text of an outcome.
 pub(super) fn redacted(outcome: Outcome, values: &SecretValues) -> Outcome {
     let line = |line: Line| match line {
         Line::Title(text) => Line::Title(redact(&text, values)),
@@ -53,7 +53,7 @@ mod tests {
     use crate::secret::SecretRef;
 
     #[test]
-    fn values_become_names() {
+    fn values_are_replaced_by_names() {
         let mut values = SecretValues::default();
         values.insert(SecretRef { host: "db".into(), name: "DB_PASSWORD".into() }, Secret::new("canary-1".into()));
         assert_eq!(redact("bad line: requirepass canary-1", &values), "bad line: requirepass ‹DB_PASSWORD›");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_a_key_is_one() {
+    fn each_line_of_a_key_is_redacted() {
         let mut values = SecretValues::default();
         values.insert(SecretRef { host: "db".into(), name: "KEY".into() }, Secret::new("-----BEGIN\nc4nary\n\nEND".into()));
         assert_eq!(redact("bad line: c4nary", &values), "bad line: ‹KEY›");
@@ -70,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn of_values_that_hold_each_other_nothing_is_left() {
-        // A map's order is another one in each; the longest comes first in all of them.
+    fn the_longest_of_overlapping_values_is_redacted_first() {
+        // The order of a map differs from one map to the next.
         for _ in 0..20 {
             let mut values = SecretValues::default();
             for (name, value) in [("SHORT", "canary"), ("LONGEST", "the canary sings/"), ("LONGER", "canary sings")] {

@@ -1,4 +1,4 @@
-//! The secrets of one host in one run: which exist, which are yet to be made, and what stands in the way.
+//! The secrets of one host in one run: which exist, which must be created, and which cannot be used.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,22 +20,22 @@ use crate::{
     secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
 };
 
-/// What is known of a host's secrets.
+/// What is known about a host's secrets.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    /// The values that exist on the node or come from outside, and those that the latter replace.
+    /// The values that exist on the node or come from an outside source, and the values that the latter replace.
     pub(super) values: SecretValues,
-    /// Secrets whose file is there but cannot be trusted, and why.
+    /// Secrets that cannot be used, such as one whose file is damaged, with the reason.
     problems: HashMap<SecretRef, String>,
     /// Secrets that did not exist when the run began.
     fresh: HashSet<SecretRef>,
-    /// In a check: secrets of other hosts that the deploy would make there first.
+    /// In a check: secrets of other hosts that the deploy would create there first.
     planned: HashSet<SecretRef>,
-    /// Secrets whose values come from outside, with whether their files held another one when the run began.
+    /// Secrets whose values come from an outside source, with the state of their files when the run began.
     provided: HashMap<SecretRef, StoredValue>,
 }
 
-/// What a secrets file held of a secret from outside.
+/// The value of a secret in its file, compared with the value from its outside source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoredValue {
     Nothing,
@@ -62,7 +62,7 @@ impl Secrets {
         secrets
     }
 
-    /// All that is known of the secrets of a host and of those that it reads from others.
+    /// Collects what is known about the secrets of a host and about those that it reads from other hosts.
     pub(super) fn known(host: &HostPlan, shared: &SharedSecrets, answers: &Answers) -> Self {
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.provided_values, answers);
         secrets.borrow(&host.borrowed, shared);
@@ -70,13 +70,13 @@ impl Secrets {
         secrets
     }
 
-    /// Adds what is known of other hosts' secrets.
+    /// Adds the secrets of other hosts.
     fn borrow(&mut self, specs: &[SecretSpec], shared: &SharedSecrets) {
         for spec in specs {
             let secret = spec.secret.clone();
             let provided = self.values.get(&secret).cloned();
             match shared.get(&secret) {
-                // Its own host is behind: until that has the new value, nobody may use it.
+                // Its own host still has the old value: until that is deployed, the new one must not be used.
                 Some(SharedSecret::Value(value)) if provided.as_ref().is_some_and(|provided| provided != value) => {
                     self.problems.insert(secret, outdated_on_owner(spec));
                 }
@@ -88,22 +88,22 @@ impl Secrets {
                     self.problems.insert(secret, why.clone());
                 }
                 None => {
-                    let why = format!("`{}` lives on `{}`, of which nothing is known", secret.name, secret.host);
+                    let why = format!("`{}` lives on `{}`, whose secrets were not read", secret.name, secret.host);
                     self.problems.insert(secret, why);
                 }
             }
         }
     }
 
-    /// Values that came from elsewhere must not hold signs that what uses them cannot be told.
+    /// Finds values with characters that the programs which use them do not accept.
     fn check_characters<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>) {
         for spec in specs {
             let value = self.values.get(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|character| spec.without.contains(character))) {
                 let characters: Vec<String> = spec.without.chars().map(|character| format!("`{character}`")).collect();
-                let span = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
+                let origin = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
                 let why = format!(
-                    "the value of `{name}` {span} contains a character that is not allowed here: {characters}; put another one there, set it where it is used, \
+                    "the value of `{name}` {origin} contains a character that is not allowed here: {characters}; change it there and wherever it is used, \
                      and run again",
                     name = spec.secret.name,
                     characters = characters.join(" "),
@@ -113,7 +113,7 @@ impl Secrets {
         }
     }
 
-    /// Whether the secret is another host's, and would be made there first.
+    /// Whether the secret is another host's, and would be created there first.
     pub(super) fn is_planned(&self, secret: &SecretRef) -> bool {
         self.planned.contains(secret)
     }
@@ -123,7 +123,7 @@ impl Secrets {
             None => StoredValue::Nothing,
             Some(found) if found == *provided => StoredValue::TheSame,
             Some(found) => {
-                // The old value must stay hidden too.
+                // The old value must be redacted, too.
                 let old = SecretRef { name: format!("{} before", spec.secret.name), ..spec.secret.clone() };
                 self.values.insert(old, found);
                 StoredValue::Another
@@ -132,12 +132,12 @@ impl Secrets {
         self.provided.insert(spec.secret.clone(), was);
     }
 
-    /// What the file held of a secret whose value comes from outside, when it does.
+    /// Returns the state of a secret's file, if the value comes from an outside source.
     pub(super) fn provided(&self, secret: &SecretRef) -> Option<StoredValue> {
         self.provided.get(secret).copied()
     }
 
-    /// Why a secret cannot be used at all.
+    /// Returns the reason why a secret cannot be used.
     pub(super) fn problem(&self, secret: &SecretRef) -> Option<&str> {
         self.problems.get(secret).map(String::as_str)
     }
@@ -151,16 +151,16 @@ impl Secrets {
 fn outdated_on_owner(spec: &SecretSpec) -> String {
     let SecretRef { host, name } = &spec.secret;
     format!(
-        "`{name}` has another value on `{host}`, where it lives, than from outside: deploy `{host}` first, or together with this host"
+        "`{name}` has another value on `{host}`, where it lives, than in its outside source: deploy `{host}` first, or together with this host"
     )
 }
 
-/// The value that a secret has in its file.
+/// Returns the value of a secret in its file.
 pub(super) fn in_file(spec: &SecretSpec, answers: &Answers) -> Result<Option<Secret>, String> {
     Ok(current_file(spec, answers)?.get(&spec.secret.name).cloned())
 }
 
-/// The secrets file as it stands; empty when it is not there.
+/// Returns the current content of the secrets file; empty if there is no file.
 fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String> {
     let file = &spec.file;
     match &answers.get::<PathState>(&PathQuery::content(file)).map_err(|error| error.to_string())?.entry {
@@ -175,13 +175,13 @@ fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String>
             })
         }
         other @ (Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) => Err(format!(
-            "`{file}` is {}, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed",
+            "`{file}` is {}, not a regular file; move it away or replace it by the secrets file; nothing was changed",
             other.describe()
         )),
     }
 }
 
-/// Why a secret that is not in its file may not simply be made anew.
+/// Explains why a secret that is missing from its file must not be generated again.
 pub(super) fn lost_message(spec: &SecretSpec) -> String {
     format!(
         "`{name}` is not in `{file}`, but what it protects already exists: a new value would lock its users out\n\
@@ -192,14 +192,14 @@ pub(super) fn lost_message(spec: &SecretSpec) -> String {
     )
 }
 
-/// Makes the directory of a secrets file, where it is not there. A role that wants another mode creates it beforehand.
+/// Creates the directory of a secrets file if it does not exist. A role that wants another mode creates it beforehand.
 pub(super) fn directory(spec: &SecretSpec) -> Script {
     Script::new(
         "set -eu
 umask 022
 directory=${1%/*}
 if [ -e \"$directory\" ] && [ ! -d \"$directory\" ]; then
-  echo \"$directory is not a directory, and $1 is to be made in it: move it out of the way\" >&2
+  echo \"$directory is not a directory, but $1 must be created in it: move it away\" >&2
   exit 1
 fi
 mkdir -p -- \"$directory/\"",
@@ -207,20 +207,20 @@ mkdir -p -- \"$directory/\"",
     .arg(spec.file.as_str())
 }
 
-/// Whether what another item misses is a directory that [`directory`] makes.
+/// Whether the thing that another item lacks is a directory that [`directory`] creates.
 pub(super) fn creates_directory(spec: &SecretSpec, missing: &str) -> bool {
     let mut above = Path::new(spec.file.as_str()).ancestors().skip(1);
     above.any(|directory| missing == format!("directory `{}`", directory.display()))
 }
 
-/// What it takes to put a new secret into its file. The value must be in `values` before the script is sent.
+/// Returns the change that writes a new secret into its file. The value must be in `values` before the script is sent.
 pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretValues) -> Result<Change, String> {
     let file = current_file(spec, answers)?;
     let mut text = String::new();
     for (index, piece) in file.with(std::slice::from_ref(&spec.secret)).into_iter().enumerate() {
         match piece {
             EnvLine::Kept(line) => {
-                // Other people's secrets: the line travels as a token of its own.
+                // The line may hold other secrets, so it is sent as a token of its own.
                 let kept = SecretRef { host: spec.secret.host.clone(), name: format!("line {} of {}", index + 1, spec.file) };
                 text.push_str(&kept.token(Encoding::Plain));
                 values.insert(kept, Secret::new(line.expose().to_owned()));
@@ -240,7 +240,7 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
     Ok(Change::new("make", put.script(text.into(), values)).diff(diff(spec, None)))
 }
 
-/// What people see of it: never more than the key.
+/// Returns the diff for a secret: the key, never the value.
 pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
     let mut diff = Diff::none();
     let name = &spec.secret.name;
@@ -254,13 +254,13 @@ pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
     diff.titled(spec.file.as_str())
 }
 
-/// What is going to happen to a secret's file, when anything is.
+/// Summarizes the change to a secret's file, if there is one.
 pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets) -> Option<String> {
     let file = &spec.file;
     match secrets.provided(&spec.secret) {
-        None => secrets.is_fresh(&spec.secret).then(|| format!("make, into {file}")),
+        None => secrets.is_fresh(&spec.secret).then(|| format!("generate and write to {file}")),
         Some(StoredValue::TheSame) => None,
-        Some(StoredValue::Nothing) => Some(format!("write, into {file}")),
-        Some(StoredValue::Another) => Some(format!("replace, in {file}")),
+        Some(StoredValue::Nothing) => Some(format!("write to {file}")),
+        Some(StoredValue::Another) => Some(format!("replace in {file}")),
     }
 }

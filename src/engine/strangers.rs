@@ -1,4 +1,4 @@
-//! What listens on a node though nothing says that it should. It concerns the whole host, so no single check can tell.
+//! Finds listening programs that no role declares. This concerns the whole host, so no single check can do it.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::{
     source::Span,
 };
 
-/// The ports that a host's `listening` checks declare, and where the first of them stands.
+/// The ports that a host's `listening` checks declare, and the span of the first check.
 #[derive(Debug, Default)]
 pub(super) struct DeclaredPorts {
     pub(super) ports: Vec<u16>,
     pub(super) span: Option<Span>,
 }
 
-/// Whether anything else can be reached from outside. None where no role declares a port: then nothing is promised.
+/// Evaluates whether undeclared ports can be reached from outside. None if no role declares a port: then any port may be open.
 pub(super) fn evaluate(
     declared: &DeclaredPorts,
     open: &OpenPorts,
@@ -55,7 +55,7 @@ fn compare_ports(
         |port: u16| ours == Some(port) || declared.ports.contains(&port) || open.allowed.iter().any(|range| range.holds(port));
     let undeclared: Vec<_> = reachable.iter().filter(|(port, _)| !is_known(**port)).collect();
     let key = |port: u16| Port { port, units: Vec::new() };
-    // Whose they are is asked only now: looking through all processes takes time.
+    // The owners are asked for only now, because searching all processes takes time.
     for (port, _) in &undeclared {
         ask.ask::<PortOwner>(key(**port));
     }
@@ -78,7 +78,7 @@ fn compare_ports(
     Ok(Outcome::failed(unexpected.join("; ")))
 }
 
-/// The server itself; what a login forwards with `ssh -R` belongs to the session's scope.
+/// Whether the owner is the ssh server itself. A port that a login forwards with `ssh -R` belongs to the session's scope instead.
 fn is_sshd(owner: &PortOwner) -> bool {
     let of_server = owner.unit.starts_with("ssh") && (owner.unit.ends_with(".service") || owner.unit.ends_with(".socket"));
     owner.process == "sshd" && of_server
@@ -99,7 +99,7 @@ mod tests {
         DeclaredPorts { ports: vec![6379], span: Some(Span::new(&file, 0..1)) }
     }
 
-    /// What is said of a node on which these listen, and which ports' owners are asked for.
+    /// Returns the message for a node with these listeners, and the number of ports whose owners are asked for.
     fn evaluate_listeners(listeners: &[(&str, u16)], owners: &[(u16, &str, &str)], open: &OpenPorts) -> (String, usize) {
         let listener =
             |(address, port): &(&str, u16)| Listener { address: address.parse().unwrap(), port: *port, uid: 0, inode: 1 };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_allowed_sshd_or_on_loopback_may_listen() {
+    fn declared_allowed_sshd_and_loopback_ports_are_accepted() {
         let listeners = [("0.0.0.0", 6379), ("127.0.0.1", 5432), ("::1", 5432), ("0.0.0.0", 2222), ("::", 9100), ("0.0.0.0", 22)];
         let open = OpenPorts { allowed: vec![PortRange::read("9000-9200").unwrap()], partial: None };
         let (message, open_questions) = evaluate_listeners(&listeners, &[(22, "sshd", "ssh.service")], &open);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_asked_for_and_named() {
+    fn the_owner_of_an_undeclared_port_is_named() {
         let listeners = [("0.0.0.0", 6379), ("0.0.0.0", 4444), ("::", 4444), ("10.0.0.1", 81)];
         assert_eq!(evaluate_listeners(&listeners, &[], &OpenPorts::default()).1, 2);
         let owners = [(81, "nginx", "nginx.service"), (4444, "nc", "")];
@@ -147,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_at_a_part_of_the_roles_judges_nobody() {
+    fn the_check_is_skipped_when_only_some_roles_are_selected() {
         let open = OpenPorts { partial: Some("only some".into()), allowed: vec![] };
         assert_eq!(evaluate_listeners(&[("0.0.0.0", 4444)], &[], &open), ("Skipped: only some".to_owned(), 0));
     }
 
     #[test]
-    fn where_no_port_is_declared_nothing_is_promised() {
+    fn without_declared_ports_there_is_no_check() {
         let answers = Answers::default();
         let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
         assert!(evaluate(&DeclaredPorts::default(), &OpenPorts::default(), &is, &mut Questions::default()).is_none());

@@ -28,7 +28,7 @@ use crate::{
     transport::{Channel, Frame, LinkError, Progress, Running, StepOutput, Traffic, Tunnel},
 };
 
-/// A channel to `sh` here. The state directory is in the scratch directory.
+/// A channel to `sh` on this machine. The state directory is in the scratch directory.
 struct Shell<'a> {
     state: &'a Path,
     frames: u32,
@@ -41,7 +41,7 @@ impl Channel for Shell<'_> {
         let mut outputs = Vec::new();
         for step in frame.steps {
             let script = step.script.replace("/var/lib/autobot-provision", self.state.to_str().unwrap());
-            // As the loop on a node has it.
+            // As in the loop on a node.
             let mut shell = Command::new("sh");
             shell.args(["-c", "umask 077; eval \"$1\"", "sh", &script]).env("LC_ALL", "C");
             let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -61,7 +61,7 @@ impl Channel for Shell<'_> {
         struct Nowhere;
         impl Tunnel for Nowhere {
             fn open<'a>(&'a self, _: &'a str, _: u16) -> Running<'a, std::path::PathBuf> {
-                Box::pin(async { Err("there is no way".to_owned()) })
+                Box::pin(async { Err("this channel has no tunnel".to_owned()) })
             }
         }
         Box::new(Nowhere)
@@ -79,7 +79,7 @@ struct Scratch {
     directory: TempDir,
 }
 
-/// What a run came to.
+/// The result of a deploy.
 struct DeployResult {
     status: HostStatus,
     error: Option<String>,
@@ -159,7 +159,7 @@ impl Scratch {
 const HANDLER: &str = "handlers:\n  - {name: count, command: {cmd: echo x >>DIR/count}}\n";
 
 #[test]
-fn a_handler_gets_its_due_when_another_task_made_the_change() {
+fn a_handler_runs_when_another_task_made_the_change() {
     let scratch = Scratch::new(&format!(
         "tasks:
   - {{name: Generate, command: {{cmd: printf new >DIR/conf; touch DIR/done, creates: DIR/done}}}}
@@ -175,7 +175,7 @@ fn a_handler_gets_its_due_when_another_task_made_the_change() {
 }
 
 #[test]
-fn a_restart_that_nobody_predicted_is_told() {
+fn an_unpredicted_handler_run_is_reported() {
     let scratch = Scratch::new(&format!(
         "tasks:
   - {{name: Spoil, command: {{cmd: printf spoiled >DIR/conf; touch DIR/done, creates: DIR/done}}}}
@@ -190,7 +190,7 @@ fn a_restart_that_nobody_predicted_is_told() {
 }
 
 #[test]
-fn a_new_secret_never_meets_what_turns_out_to_exist() {
+fn no_secret_is_created_for_data_that_already_exists() {
     let scratch = Scratch::new(
         "secrets: {TOKEN: {file: DIR/secrets.env}}
 tasks:
@@ -203,12 +203,12 @@ tasks:
     let (id, _, error) = result.items.last().unwrap();
     assert_eq!(id, "toy/secret TOKEN");
     assert!(error.contains("what it protects already exists"), "{error}");
-    assert_eq!(scratch.read("secrets.env"), None, "the secret was made all the same");
+    assert_eq!(scratch.read("secrets.env"), None, "the secret was created nevertheless");
     assert_eq!(scratch.read("app/token").as_deref(), Some("old\n"));
 }
 
 #[test]
-fn what_the_last_task_undid_is_found_though_it_was_done_by_another() {
+fn a_change_undone_by_a_later_task_is_found() {
     let scratch = Scratch::new(
         "tasks:
   - {name: First, copy: {content: new, dest: DIR/conf}}
@@ -222,7 +222,7 @@ fn what_the_last_task_undid_is_found_though_it_was_done_by_another() {
 }
 
 #[test]
-fn a_task_is_tried_again_as_often_as_it_says() {
+fn a_task_is_retried_as_often_as_declared() {
     let role = |retries: u32| {
         format!("tasks:\n  - {{name: Flaky, command: {{cmd: 'echo x >>DIR/tries; [ $(wc -l <DIR/tries) -ge 3 ]', creates: DIR/none, unless: 'x'}}, retries: {retries}, delay: 0}}\n")
             .replace("creates: DIR/none, unless: 'x'", "unless: '[ -f DIR/tries ] && [ $(wc -l <DIR/tries) -ge 3 ]'")
@@ -235,7 +235,7 @@ fn a_task_is_tried_again_as_often_as_it_says() {
 }
 
 #[test]
-fn no_log_keeps_everything_quiet() {
+fn no_log_hides_all_output() {
     let scratch = Scratch::new(
         "tasks:
   - {name: Quiet, command: {cmd: 'echo hunter2-out; echo hunter2-err >&2; exit 1', creates: DIR/none}, no_log: true, retries: 1, delay: 0}
@@ -247,7 +247,7 @@ fn no_log_keeps_everything_quiet() {
 }
 
 #[test]
-fn what_a_handler_makes_others_can_read() {
+fn files_created_by_a_handler_are_readable_by_others() {
     let scratch = Scratch::new(
         "tasks:
   - {name: Configure, copy: {content: new, dest: DIR/conf}, notify: make}
@@ -260,9 +260,9 @@ handlers:
     assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{}", pending::DIRECTORY);
 }
 
-/// A check, too, once ran what a variable or an answer of the node said.
+/// Even a check once ran shell code from a variable or from an answer of the node.
 #[test]
-fn no_parameter_that_a_shell_reads_runs_what_a_value_says() {
+fn values_in_shell_parameters_are_never_run_as_code() {
     let scratch = Scratch::new(
         r#"defaults:
   x: {type: string, default: "a'\"; touch DIR/F; $(touch DIR/F) `touch DIR/F` %s\ntouch DIR/F"}

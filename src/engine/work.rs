@@ -1,4 +1,4 @@
-//! The items of one host's run, in order, each with what is predicted of it.
+//! The items of one host's run, in order, each with its predicted outcome.
 
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
@@ -15,24 +15,24 @@ use crate::{
 /// An item of the run.
 #[derive(Debug)]
 pub(super) struct RunItem {
-    /// What is known beforehand.
+    /// Its name, role and position.
     pub(super) item: Item,
-    /// What it is about.
+    /// The action.
     pub(super) body: ItemAction,
-    /// What a check says of it.
+    /// The outcome that a check reports.
     pub(super) predicted: Outcome,
 }
 
-/// What an item is about.
+/// The action of an item.
 #[derive(Debug)]
 pub(super) enum ItemAction {
-    /// A secret that must be there before the next task.
+    /// A secret that must exist before the next task.
     Secret(SecretSpec),
     /// A task whose condition holds.
     Task(Task, Box<dyn Resource>),
-    /// Nothing to do: a condition that does not hold, or a failure that was foreseen.
+    /// Nothing to do: the condition does not hold, or the item is predicted to fail or depends on an unknown result.
     Skipped,
-    /// A handler, due or not: an unpredicted change may notify it.
+    /// A handler, pending or not: an unpredicted change may notify it.
     Handler(Handler),
     /// A health check inside the question round.
     Health(Box<dyn Resource>),
@@ -46,26 +46,26 @@ impl RunItem {
         self.predicted.status == Status::Changed
     }
 
-    /// Whether users care to hear that it came to this: a handler that nobody notified is no news.
+    /// Whether this outcome is reported to users: a handler that was not notified is not.
     pub(super) fn is_reported(&self, status: Status) -> bool {
         self.item.kind != ItemKind::Handler || status != Status::Ok
     }
 
-    /// Whether what the item prints stays hidden.
+    /// Whether the output of the item stays hidden.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(&self.body, ItemAction::Task(task, _) if task.no_log)
     }
 
-    /// An outcome as users may see it: without diff and words where the task says `no_log`.
+    /// Returns the outcome as users may see it: without diff and texts if the task has `no_log`.
     pub(super) fn without_hidden_output(&self, outcome: Outcome) -> Outcome {
         if !self.is_quiet() {
             return outcome;
         }
-        let error = outcome.error.map(|_| "failed; what it said is hidden by `no_log`".to_owned());
+        let error = outcome.error.map(|_| "failed; the output is hidden by `no_log`".to_owned());
         Outcome { diff: Diff::none(), error, summary: String::new(), ..outcome }
     }
 
-    /// The secret that it makes.
+    /// The secret that the item creates.
     pub(super) fn made_secret(&self) -> Option<&SecretSpec> {
         match &self.body {
             ItemAction::Secret(spec) => Some(spec),
@@ -77,7 +77,7 @@ impl RunItem {
         }
     }
 
-    /// Names the questions whose answers tell how this item stands.
+    /// Adds the questions that this item needs answered.
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
             ItemAction::Secret(spec) => ask.ask::<PathState>(PathQuery::content(&spec.file)),
@@ -88,7 +88,7 @@ impl RunItem {
         }
     }
 
-    /// The resource, where there is one.
+    /// The resource, if the item has one.
     pub(super) fn resource(&self) -> Option<&dyn Resource> {
         match &self.body {
             ItemAction::Task(_, resource) | ItemAction::Health(resource) => Some(resource.as_ref()),
@@ -97,7 +97,7 @@ impl RunItem {
     }
 }
 
-/// A handler is judged by its mark and by when its unit was started.
+/// Adds the questions of a handler: its mark, and when its unit was started.
 pub(super) fn handler_questions(handler: &Handler, ask: &mut Questions) {
     ask.ask::<Pending>(());
     if let Some(unit) = restarted_unit(handler) {
@@ -105,7 +105,7 @@ pub(super) fn handler_questions(handler: &Handler, ask: &mut Questions) {
     }
 }
 
-/// The unit that a handler restarts or reloads.
+/// Returns the unit that a handler restarts or reloads.
 pub(super) fn restarted_unit(handler: &Handler) -> Option<&str> {
     match &handler.action {
         HandlerAction::Restart(unit) | HandlerAction::Reload(unit) => Some(unit),
@@ -113,7 +113,7 @@ pub(super) fn restarted_unit(handler: &Handler) -> Option<&str> {
     }
 }
 
-/// The item of something that a role file declares.
+/// Returns the item of a declaration in a role file.
 pub(super) fn item(kind: ItemKind, id: &str, role: &str, name: &str, resource: &str, span: &crate::source::Span) -> Item {
     Item {
         id: id.to_owned(),

@@ -1,4 +1,4 @@
-//! What tasks register: who sees it, in a deploy and in `health` alike.
+//! The scope of registered results, in a deploy and in `health` alike.
 
 use super::*;
 use crate::{engine::checkup, event::Mode};
@@ -7,7 +7,7 @@ use crate::{engine::checkup, event::Mode};
 const THEIRS: &str = "tasks:\n  - {name: Ask, command: {argv: [printf, '%s', theirs], reads: true}, register: said}\n";
 
 impl Scratch {
-    /// The roles that the host has instead of `toy`, by name.
+    /// A project whose host has these roles, by name, instead of `toy`.
     fn with_roles(roles: &[(&str, &str)]) -> Self {
         let scratch = Self::new("tasks: []\n");
         for (name, text) in roles {
@@ -21,7 +21,7 @@ impl Scratch {
         scratch
     }
 
-    /// What `health` says: items, their states and what was found.
+    /// Returns what `health` reports: items, their states and messages.
     fn health(&self) -> Vec<(String, Status, String)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -56,7 +56,7 @@ impl Scratch {
 }
 
 #[test]
-fn another_roles_result_is_no_ones_variable_in_health_as_in_a_deploy() {
+fn a_result_of_another_role_is_not_a_variable() {
     let ours = "defaults: {said: {type: string, default: mine}}
 tasks:
   - {name: Ours, assert: {that: said == 'mine'}}
@@ -92,7 +92,7 @@ health:
 }
 
 #[test]
-fn what_only_the_node_proves_wrong_is_a_line_in_health_and_a_failure_in_a_deploy() {
+fn an_error_found_with_real_facts_is_one_line_in_health_and_fails_a_deploy() {
     let role = format!(
         "{THEIRS}  - {{name: Next, command: {{argv: [printf, '{{{{ said.stdout_lines[7] }}}}'], reads: true}}, register: next}}
 health:
@@ -122,7 +122,7 @@ handlers:
 }
 
 #[test]
-fn what_is_owed_under_a_former_name_is_done_once_and_settled() {
+fn a_handler_pending_under_a_former_name_runs_once() {
     for (was, handler_was, mark) in [
         ("", "was: count them, ", "fresh.count-them"),
         ("was: stale\n", "", "stale.tally"),
@@ -135,7 +135,7 @@ fn what_is_owed_under_a_former_name_is_done_once_and_settled() {
         let result = scratch.deploy();
         assert_eq!(result.unpredicted, [""; 0], "{mark}: {:?}", result.items);
         let (id, status, why) = result.items.last().unwrap();
-        assert_eq!((id.as_str(), *status, why.as_str()), ("fresh/tally", Status::Changed, "still due from an earlier run"));
+        assert_eq!((id.as_str(), *status, why.as_str()), ("fresh/tally", Status::Changed, "still pending from an earlier run"));
         assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{mark}");
         assert_eq!(fs::read_dir(scratch.path("state/pending")).unwrap().count(), 0, "{mark}");
         assert_eq!(scratch.deploy().status, HostStatus::Ok);
@@ -143,7 +143,7 @@ fn what_is_owed_under_a_former_name_is_done_once_and_settled() {
 }
 
 #[test]
-fn marks_of_an_old_and_a_new_name_are_one_debt() {
+fn marks_under_old_and_new_names_run_the_handler_once() {
     let scratch = Scratch::with_roles(&[("fresh", &renamed("", "was: count, "))]);
     fs::create_dir_all(scratch.path("state/pending")).unwrap();
     for mark in ["fresh.count", "fresh.tally", "other.count"] {
