@@ -158,9 +158,7 @@ fn missing_secret(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -
             return Some(problem.to_owned());
         }
         let file = host.secrets.iter().find(|spec| &spec.secret == secret).map_or("its file", |spec| spec.file.as_str());
-        secrets
-            .is_fresh(secret)
-            .then(|| format!("`{}` is not in `{file}`: it was not deployed yet, or it was lost", secret.name))
+        secrets.is_fresh(secret).then(|| format!("`{}` is not in `{file}`: it was not deployed yet, or it was lost", secret.name))
     })
 }
 

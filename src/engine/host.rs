@@ -153,7 +153,9 @@ async fn begin(
     options: &Options,
     events: &UnboundedSender<Event>,
 ) -> Result<Session, HostError> {
-    let target = reach.get(&host.name).ok_or_else(|| HostError::Failed(format!("the connection to `{}` is not configured; this is a bug, please report it", host.name)))?;
+    let target = reach.get(&host.name).ok_or_else(|| {
+        HostError::Failed(format!("the connection to `{}` is not configured; this is a bug, please report it", host.name))
+    })?;
     let round = first_round(host, options.mode)?;
     let lock = match options.mode {
         Mode::Check | Mode::Health | Mode::Exercise => Lock::Observe,
@@ -287,7 +289,9 @@ impl Session {
             let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
-        Err(HostError::Failed("answers keep opening new questions; does a registered value decide whether its own task runs?".to_owned()))
+        Err(HostError::Failed(
+            "answers keep opening new questions; does a registered value decide whether its own task runs?".to_owned(),
+        ))
     }
 }
 

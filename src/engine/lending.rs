@@ -194,7 +194,9 @@ pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
 
 /// Reads the secrets of a host that is not part of the run, without taking its lock.
 pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, options: &Options) {
-    let Some(target) = target else { return lending.publish_failure("the connection to it is not configured; this is a bug, please report it") };
+    let Some(target) = target else {
+        return lending.publish_failure("the connection to it is not configured; this is a bug, please report it");
+    };
     let mut questions = Questions::default();
     for spec in &lender.secrets {
         questions.ask::<PathState>(PathQuery::content(&spec.file));

@@ -222,7 +222,9 @@ impl Predictor<'_> {
         self.plan_secrets(&used, &head)?;
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
         let outcome = match planned_elsewhere {
-            Some(SecretRef { host, name }) => Outcome::new(Status::Unknown, format!("unknown until `{host}` has created `{name}`")),
+            Some(SecretRef { host, name }) => {
+                Outcome::new(Status::Unknown, format!("unknown until `{host}` has created `{name}`"))
+            }
             None => self.evaluate(resource.as_ref(), &used),
         };
         let registered = resource.register(&self.state());
