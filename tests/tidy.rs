@@ -245,3 +245,68 @@ fn shell_programs_quote_every_value() {
         }
     }
 }
+
+/// Words that make a reader read a sentence twice, with the better way to say it.
+const WORDS: &[(&str, &str)] = &[
+    ("whoever", "name the person or program: `the user who`, `a run that`"),
+    ("somebody", "`another user`, `another process`"),
+    ("anybody", "`every user`, `any client`"),
+    ("everybody", "`all users`, `every role`"),
+    ("nobody", "`no user`, `no host`; the Unix user stands in backticks or in code"),
+    ("thus", "`so that`, `therefore`"),
+    ("shall", "`must`, or the present tense"),
+    ("for want of", "`for lack of`, `because … is missing`"),
+];
+
+#[test]
+fn texts_are_in_plain_words() {
+    let mut hits = Vec::new();
+    // Comments of templates are part of deployed files: a change there would restart services.
+    for path in project_files(&["src", "roles", "docs"], &["rs", "md", "yml", "sh"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            let is_word = |word: &str| {
+                let letter = |character: char| character.is_ascii_alphanumeric() || "_-/\"`=".contains(character);
+                lower
+                    .match_indices(word)
+                    .any(|(at, _)| !lower[..at].ends_with(letter) && !lower[at + word.len()..].starts_with(letter))
+            };
+            let is_unix_user = |word: &str| {
+                word == "nobody"
+                    && (line.contains("\"nobody /usr")
+                        || line.contains("let nobody")
+                        || line.contains(", nobody)")
+                        || line.contains("from nobody"))
+            };
+            for (word, better) in WORDS.iter().filter(|(word, _)| is_word(word) && !is_unix_user(word)) {
+                hits.push(format!("{}:{}: `{word}`: {better}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(hits.is_empty(), "say it in plain words:\n{}", hits.join("\n"));
+}
+
+/// The files below these directories with these extensions, and README.md.
+fn project_files(directories: &[&str], extensions: &[&str]) -> Vec<PathBuf> {
+    fn walk(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, extensions, found);
+            } else if path
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .is_some_and(|extension| extensions.contains(&extension))
+            {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = vec![root().join("README.md")];
+    for directory in directories {
+        walk(&root().join(directory), extensions, &mut found);
+    }
+    assert!(found.len() > 100, "the files were not found");
+    found
+}

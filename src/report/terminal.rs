@@ -458,7 +458,7 @@ mod tests {
             "the kernel refuses to change vm.overcommit_memory here; the file is written and takes effect at the next boot";
         let error = format!(
             "{note}: {}\nsecond line",
-            "/a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody"
+            "/a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/its/reader"
         );
         let events = [
             started(Mode::Check, &["database_vm", "slm"]),
@@ -472,7 +472,7 @@ mod tests {
         slm          failed   redis/Start Redis
             the kernel refuses to change vm.overcommit_memory here; the file is written
             and takes effect at the next boot:
-            /a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/somebody
+            /a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/its/reader
             second line
             at roles/redis/role.yml:12
         ");

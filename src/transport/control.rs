@@ -49,7 +49,7 @@ async fn remove_stale(base: &Path) {
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
-        // In /tmp anybody may make such names. `entry.metadata` does not follow links.
+        // In /tmp every user may create such names. `entry.metadata` does not follow links.
         let is_own = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own_process.uid());
         if let Some(process) = process
             && is_own

@@ -185,7 +185,7 @@ impl Session {
 
     /// Waits for the answer to a frame that was sent.
     pub(super) async fn answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, SessionError> {
-        // Whoever drops this future midway leaves half an answer in the pipes.
+        // Dropping this future midway leaves half an answer in the pipes.
         let was_broken = std::mem::replace(&mut self.broken, true);
         if was_broken {
             return Err(SessionError::Ended("an earlier answer was not waited for".to_owned()));
