@@ -190,7 +190,7 @@ fn a_command_runs_only_while_its_guard_says_that_it_is_not_done() {
     let words = project.is_refused(&role("  - {name: Reads, command: {cmd: cat /srv/absent, reads: true}}\n"));
     assert!(words.contains("No such file"), "{words}");
     let words = project.is_refused(&role("  - {name: Whom, command: {cmd: id, unless: 'false'}, become_user: nobody-here}\n"));
-    assert_eq!(words, "user `nobody-here` is not there, and no task before this one provides it");
+    assert_eq!(words, "user `nobody-here` does not exist, and no earlier task creates it");
 }
 
 #[test]

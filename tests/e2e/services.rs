@@ -42,7 +42,7 @@ fn started_means_that_it_stays_up() {
     assert!(project.is_refused(&role(&format!("{broken}{}", start("broken")))).contains("systemd-analyze verify broken.service"));
 
     let nothing = project.is_refused(&role(&start("nothing")));
-    assert_eq!(nothing, "unit `nothing.service` is not there, and no task before this one provides it");
+    assert_eq!(nothing, "unit `nothing.service` does not exist, and no earlier task creates it");
     let once = unit("once", "[Service]\nType=oneshot\nExecStart=/bin/true");
     let error = project.fails(&role(&format!("{once}{}", start("once")))).failure("node");
     assert!(error.contains("runs once and ends"), "{error}");

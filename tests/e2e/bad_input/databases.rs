@@ -52,10 +52,10 @@ fn a_problem_with_a_database_is_reported_before_the_first_change_and_its_data_is
     the cluster's own: the database `postgres` exists and belongs to `postgres`, not to `autobot_users`; name its owner in the task, choose another database, or hand it over by hand with ALTER DATABASE ... OWNER TO
     another encoding: the database `latin` exists with encoding `LATIN1`, not `UTF8`, which cannot be changed; set `encoding: LATIN1` in the task to keep it, or dump it, drop it and restore it into a new one
     another locale: the database `theirs` exists with lc_collate `C.UTF-8`, not `de_DE.UTF-8`, which cannot be changed; set `lc_collate: C.UTF-8` in the task to keep it, or dump it, drop it and restore it into a new one
-    no such owner: role `nobody_here` is not there, and no task before this one provides it
-    no such locale: the locale `xx_XX.UTF-8` (`locale -a` lists those that are) is not there, and no task before this one provides it
+    no such owner: role `nobody_here` does not exist, and no earlier task creates it
+    no such locale: the locale `xx_XX.UTF-8` (`locale -a` lists those that are) does not exist, and no earlier task creates it
     no such encoding: PostgreSQL has no encoding `UTF9`; the usual one is `UTF8`
-    no such template: the template database `template9` is not there, and no task before this one provides it
+    no such template: the template database `template9` does not exist, and no earlier task creates it
     ");
 
     // The shipped role says the same of its own.

@@ -70,7 +70,7 @@ fn passwords_with_special_characters_work_unless_redis_does_not_accept_them() {
         with(odd, "\"a'b c=d\"");
         let written = fs::read_to_string(&file).unwrap();
         let error = refusal(&node, &project, "database_vm", STATE, &[]);
-        insta::allow_duplicates! { insta::assert_snapshot!(error, @r#"the value of `REDIS_PASSWORD` in `/etc/autobot/database-secrets.env` contains a character that is not allowed here: `"` `\`; put another one there, set it where it is used, and run again"#); }
+        insta::allow_duplicates! { insta::assert_snapshot!(error, @r#"the value of `REDIS_PASSWORD` in `/etc/autobot/database-secrets.env` contains a character that is not allowed here: `"` `\`; change it there and wherever it is used, and run again"#); }
         assert_eq!(fs::read_to_string(&file).unwrap(), written);
     }
     fs::write(&file, &before).unwrap();

@@ -54,11 +54,11 @@ fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
         let _ = writeln!(said, "{what}: {}", refusal(&node, &project, "n", STATE, &[]));
     }
     insta::assert_snapshot!(said, @"
-    a directory: `/etc/app/secrets.env` is a directory, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
-    a named pipe: `/etc/app/secrets.env` is a device, socket or pipe, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
-    a device: `/etc/app/secrets.env` is a device, socket or pipe, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
-    a link that leads nowhere: `/etc/app/secrets.env` is a link to `/srv/nowhere`, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
-    a link to a sound file: `/etc/app/secrets.env` is a link to `/srv/real`, not a regular file with the secrets; put one there, or move that out of the way; nothing was changed
+    a directory: `/etc/app/secrets.env` is a directory, not a regular file; move it away or replace it by the secrets file; nothing was changed
+    a named pipe: `/etc/app/secrets.env` is a device, socket or pipe, not a regular file; move it away or replace it by the secrets file; nothing was changed
+    a device: `/etc/app/secrets.env` is a device, socket or pipe, not a regular file; move it away or replace it by the secrets file; nothing was changed
+    a link that leads nowhere: `/etc/app/secrets.env` is a link to `/srv/nowhere`, not a regular file; move it away or replace it by the secrets file; nothing was changed
+    a link to a sound file: `/etc/app/secrets.env` is a link to `/srv/real`, not a regular file; move it away or replace it by the secrets file; nothing was changed
     far too large: `/etc/app/secrets.env` is too large to be a secrets file; nothing was changed
     half a key: `/etc/app/secrets.env` cannot be trusted: line 2 is not `KEY=value`; repair it or restore it from a backup, nothing was changed
     half a line: `/etc/app/secrets.env` cannot be trusted: the last line has no line end, so the file may be truncated; repair it or restore it from a backup, nothing was changed

@@ -98,8 +98,8 @@ fn values_from_every_source_reach_the_node_are_rotated_and_are_found_nowhere_els
         assert_eq!(deploy.host(host)["unpredicted"], serde_json::json!([]));
     }
     let summary = |ran: &RunResult, host: &str, id: &str| ran.tasks(host).into_iter().find(|task| task.id == id).unwrap().summary;
-    assert_eq!(summary(&check, "a", "toy/secret BY_FILE"), "replace, in /etc/app/secrets.env");
-    assert_eq!(summary(&check, "b", "toy/secret BY_FILE"), "write, into /etc/app/secrets.env");
+    assert_eq!(summary(&check, "a", "toy/secret BY_FILE"), "replace in /etc/app/secrets.env");
+    assert_eq!(summary(&check, "b", "toy/secret BY_FILE"), "write to /etc/app/secrets.env");
     // Line by line: what is ours is put in its place, all else stays; quoted where readers need it.
     let lines = format!("BY_ENV=\"{env}\"\nBY_COMMAND='Fr0m:command?one'\nBY_VAULT='{VAULTED}'\n");
     assert_eq!(got(&nodes[0], "etc/app/secrets.env"), format!("# mine\nBY_FILE=Fr0m+file/one\nOTHERS=0therPeoples/\n{lines}"));
