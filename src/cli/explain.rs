@@ -33,7 +33,12 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
                 (Output::Text, Some(_)) => explained.variables.iter().map(in_full).collect::<Vec<_>>().join("\n"),
             };
             out::line(shown.trim_end());
-            Exit::DONE
+            let is_invalid = |variable: &Variable| matches!(variable.value, ResolvedValue::Invalid(_));
+            if arguments.variable.is_some() && explained.variables.iter().any(is_invalid) {
+                Exit::WRONG_FILES
+            } else {
+                Exit::DONE
+            }
         }
     }
 }

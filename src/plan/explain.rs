@@ -439,12 +439,27 @@ fn secret(role: &Role, name: &str) -> Variable {
 
 /// Whether a variable holds a password, judged by its name. A variable that a role declares as a path, a number or a flag does not.
 fn is_password(name: &str, declaring: &[&Role]) -> bool {
-    let is_location = ["_file", "_dir", "_path", "_length", "_url"].iter().any(|ending| name.ends_with(ending));
+    // Where a password is, or how passwords are treated, such as PostgreSQL's `password_encryption`.
+    let is_about_it = [
+        "_file",
+        "_dir",
+        "_path",
+        "_length",
+        "_url",
+        "_encryption",
+        "_policy",
+        "_method",
+        "_algorithm",
+        "_authentication",
+        "_rounds",
+        "_age",
+    ];
+    let is_about_it = is_about_it.iter().any(|ending| name.ends_with(ending));
     let harmless = declaring
         .iter()
         .filter_map(|role| role.defaults.get(name))
         .any(|default| matches!(default.kind, VarType::Path | VarType::Port | VarType::Bool | VarType::Int | VarType::Float));
-    is_secret_name(name) && !is_location && !harmless
+    is_secret_name(name) && !is_about_it && !harmless
 }
 
 /// Whether a value is a single expression that refers to another value.

@@ -229,6 +229,24 @@ fn a_password_is_never_told() {
 }
 
 #[test]
+fn how_passwords_are_treated_is_no_password() {
+    let text = told(&[
+        "bear",
+        "motto",
+        "-e",
+        "{\"ansible_settings\": {\"password_encryption\": \"scram-sha-256\"}, \"motto\": \"host all scram-sha-256\"}",
+    ]);
+    assert!(text.starts_with("motto = host all scram-sha-256"), "{text}");
+}
+
+#[test]
+fn a_variable_that_cannot_be_rendered_is_an_error_when_it_is_asked_for() {
+    let (code, text, _) = run_in(sample().path(), &["explain", "bear", "broken"]);
+    assert!(code == Some(4) && text.contains("undefined variable `prot`"), "{text}");
+    assert_eq!(run_in(sample().path(), &["explain", "bear"]).0, Some(0));
+}
+
+#[test]
 fn what_cannot_be_explained_is_an_error_that_helps() {
     let sample = sample();
     let wrong = |arguments: &[&str]| {
