@@ -173,13 +173,14 @@ impl Project {
         let found = differences(&file.text, &is_flag);
         let stem = name.trim_end_matches(".j2");
         let mut help = format!("save it as `{stem}.tera`");
-        help.push_str(if found.is_empty() { "; nothing in it needs to change" } else { ", with these changes:" });
+        help.push_str(if found.is_empty() { "; no spelling in it needs to change" } else { ", with these changes:" });
         for difference in found.iter().take(MOST_DIFFERENCES) {
             let _ = write!(help, "\nline {}: {}", difference.line, difference.text);
         }
         if found.len() > MOST_DIFFERENCES {
             let _ = write!(help, "\nand {} more", found.len() - MOST_DIFFERENCES);
         }
+        help.push_str("\nAnsible prints booleans and lists as Python does (`True`, `['a']`), Tera does not: check the places that print them");
         Err(Diagnostic::error(format!("`{name}` is a Jinja template, but templates are written in Tera here"))
             .at(span.clone())
             .help(help))

@@ -147,7 +147,7 @@ fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_
     let unreadable = project.is_refused(&repository("/etc/apt/keyrings/secret.asc"));
     assert!(
         unreadable.starts_with(
-            "a key that the user `_apt` can read (`/etc/apt/keyrings/secret.asc` has mode 0600; give it 0644) is not there"
+            "a key that the user `_apt` can read (`/etc/apt/keyrings/secret.asc` has mode 0600; give it 0644) does not exist"
         ),
         "{unreadable}"
     );
@@ -161,7 +161,7 @@ fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_
     );
     unchanged();
     let absent = project.is_refused(&repository("/etc/apt/keyrings/absent.asc"));
-    assert!(absent.starts_with("key file `/etc/apt/keyrings/absent.asc` is not there"), "{absent}");
+    assert!(absent.starts_with("key file `/etc/apt/keyrings/absent.asc` does not exist"), "{absent}");
     // A directory that `_apt` may not enter is seen only when it tries.
     node.sh("mkdir -m 0700 /srv/closed; cp /etc/apt/keyrings/fine.asc /srv/closed/");
     let closed = project.fails(&repository("/srv/closed/fine.asc")).failure("node");

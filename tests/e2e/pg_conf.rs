@@ -153,5 +153,5 @@ tasks:
     project.converges(&role("work_mem: 10MB", ", version: \"15\""));
     assert_eq!(psql(&node, "show work_mem"), "10MB");
     let words = project.is_refused(&role("work_mem: 10MB", ", cluster: third"));
-    assert!(words.contains("PostgreSQL's cluster `third` is not there"), "{words}");
+    assert!(words.contains("PostgreSQL's cluster `third` does not exist"), "{words}");
 }

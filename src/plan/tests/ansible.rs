@@ -246,7 +246,7 @@ fn a_jinja_template_is_refused_with_its_differences() {
         ("templates/app/app.conf.j2", "port {{ port | default(80) }}\ndebug {{ debug }}\n{% if debug %}x{% endif %}\n"),
         ("templates/app/other.tera", "{% include \"app.conf.j2\" %}"),
     ]);
-    insta::assert_snapshot!(sample.load().unwrap_err().render(false), @r#"
+    insta::assert_snapshot!(sample.load().unwrap_err().render(false), @"
     error: `app.conf.j2` is a Jinja template, but templates are written in Tera here
      --> roles/app/role.yml:3:31
       |
@@ -257,6 +257,7 @@ fn a_jinja_template_is_refused_with_its_differences() {
               line 1: arguments of filters need names: `| default(value=80)`
               line 2: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
               line 3: Ansible drops the line break after `{% endif %}`, Tera keeps it
+              Ansible prints booleans and lists as Python does (`True`, `['a']`), Tera does not: check the places that print them
 
     error: `app.conf.j2` is a Jinja template, but templates are written in Tera here
      --> roles/app/role.yml:5:31
@@ -268,9 +269,10 @@ fn a_jinja_template_is_refused_with_its_differences() {
               line 1: arguments of filters need names: `| default(value=80)`
               line 2: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
               line 3: Ansible drops the line break after `{% endif %}`, Tera keeps it
+              Ansible prints booleans and lists as Python does (`True`, `['a']`), Tera does not: check the places that print them
 
     2 errors
-    "#);
+    ");
 }
 
 /// Returns a role with the YAML of an advice where it belongs.

@@ -108,6 +108,6 @@ fn the_directory_that_a_secret_brings_is_there_for_its_first_user() {
     let elsewhere = elsewhere
         .replace("tasks:\n", "tasks:\n  - {name: Do something, command: {cmd: touch /root/done, creates: /root/done}}\n");
     let deploy = project.fails(&elsewhere);
-    assert!(deploy.failure("node").contains("directory `/etc/other` is not there"), "{}", deploy.stdout);
+    assert!(deploy.failure("node").contains("directory `/etc/other` does not exist"), "{}", deploy.stdout);
     assert_eq!(got(&node, "etc/app/private/secrets.env"), made);
 }
