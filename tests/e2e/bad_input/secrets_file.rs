@@ -72,7 +72,7 @@ fn what_is_no_readable_secrets_file_is_refused_and_stays_as_it_is() {
     let before = node.sh(STATE);
     let deploy = project.json(&["deploy"]);
     deploy.assert_code(1);
-    insta::assert_snapshot!(deploy.failure("n"), @"exit status 1: /etc/app is not a directory, and /etc/app/secrets.env is to be made in it: move it out of the way");
+    insta::assert_snapshot!(deploy.failure("n"), @"exit status 1: /etc/app is not a directory, but /etc/app/secrets.env must be created in it: move it away");
     assert_eq!(before, node.sh(STATE));
     project.write("roles/toy/role.yml", TOY);
 

@@ -71,7 +71,7 @@ fn the_reader_waits_for_the_writer_and_a_check_says_what_it_cannot_know() {
     assert_eq!(check.ids("reader", "unknown"), unknown, "{}", check.stdout);
     assert_eq!(check.ids("writer", "unknown"), BTreeSet::new());
     let said = check.tasks("reader").into_iter().find(|task| task.id == "toy/Use it elsewhere").unwrap().summary;
-    assert_eq!(said, "until `writer` has made `APP_PASSWORD`");
+    assert_eq!(said, "unknown until `writer` has created `APP_PASSWORD`");
     assert!(!has(&two.writer, "etc/kept") && !has(&two.reader, "root/apart"));
 
     // One at a time: the writer goes first, though the reader stands first.
@@ -196,7 +196,7 @@ fn a_value_from_outside_reaches_the_reader_once_the_writer_has_it() {
         let ran = run("0utside-password-two", arguments);
         ran.assert_code(1);
         let words = ran.failure("reader");
-        assert!(words.starts_with("`APP_PASSWORD` has another value on `writer`, where it lives, than from outside"), "{words}");
+        assert!(words.starts_with("`APP_PASSWORD` has another value on `writer`, where it lives, than in its outside source"), "{words}");
     }
     assert_eq!(got(&two.reader, "root/there"), "URL=db://app:0utside-password-one@writer\n");
     let check = run("0utside-password-two", &["deploy", "--check"]);
