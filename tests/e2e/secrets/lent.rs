@@ -196,7 +196,10 @@ fn a_value_from_outside_reaches_the_reader_once_the_writer_has_it() {
         let ran = run("0utside-password-two", arguments);
         ran.assert_code(1);
         let words = ran.failure("reader");
-        assert!(words.starts_with("`APP_PASSWORD` has another value on `writer`, where it lives, than in its outside source"), "{words}");
+        assert!(
+            words.starts_with("`APP_PASSWORD` has another value on `writer`, where it lives, than in its outside source"),
+            "{words}"
+        );
     }
     assert_eq!(got(&two.reader, "root/there"), "URL=db://app:0utside-password-one@writer\n");
     let check = run("0utside-password-two", &["deploy", "--check"]);
