@@ -36,13 +36,13 @@ parameters! {
         url: Sealed,
         /// The file.
         dest: RemotePath,
-        /// What must have come, as `sha256:` and 64 hex digits; without it any content is good enough.
+        /// The expected SHA-256, as `sha256:` and 64 hexadecimal digits. Without it, an existing file is kept whatever its content.
         checksum: Option<String>,
         /// The file.
         options: FileOptions,
-        /// Whether it is fetched again when the checksum differs.
+        /// Has no effect: a file whose checksum differs is always fetched again. `true` requires `checksum`.
         force: Flag = false,
-        /// How long the server may be silent, in seconds.
+        /// How long the server may be silent, in seconds; at least 1.
         timeout: u32 = 30,
     }
 }

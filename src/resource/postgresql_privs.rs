@@ -46,7 +46,7 @@ parameters! {
         kind as type: Type = "table",
         /// The objects; `ALL_IN_SCHEMA` is every one in the schema.
         objs | obj: OneOrMany<String> = [],
-        /// The schema of the objects; `public` without it.
+        /// The schema of the tables or sequences, `public` if omitted. With `type: default_privs`, omitting it covers all schemas. Not for other types.
         schema: Option<Name>,
         /// The privileges, in SQL's words; `ALL` is every one.
         privs | priv: OneOrMany<String>,
