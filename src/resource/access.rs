@@ -1,4 +1,4 @@
-//! Owner, group and mode as a task wants them, compared with those that are.
+//! The owner, group and mode that a task declares, compared with the actual ones.
 
 use super::{Diff, Mode, NodeState, schema::parameters};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 parameters! {
-    /// The owner, group and mode of a path. What is not given is left unchanged.
+    /// The owner, group and mode of a path. A value that is not given is left unchanged.
     #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
     pub struct Access {
         /// The owner.
@@ -23,14 +23,14 @@ parameters! {
     }
 }
 
-/// What [`Access::compare`] found.
+/// The result of [`Access::compare`].
 #[derive(Debug, Default)]
 pub struct AccessDifference {
-    /// What the node does not have: "user `redis`".
+    /// The accounts that the node does not have: "user `redis`".
     pub missing: Vec<String>,
-    /// Lines for the reader; none when all is as wanted.
+    /// The lines to show; none if everything is as declared.
     pub diff: Diff,
-    /// The same in a few words: "mode 0644 → 0600".
+    /// The same difference in a few words: "mode 0644 → 0600".
     pub summary: Vec<String>,
 }
 
@@ -52,35 +52,35 @@ impl Access {
         }
     }
 
-    /// Compares with what is; `None` when nothing is there yet. Accounts are compared by number, because several names may share one.
+    /// Compares with the actual attributes (`None`: the path does not exist). Accounts are compared by number: several names may share one.
     ///
     /// # Errors
     /// When it is not known whether an account exists.
-    pub fn compare(&self, is: &NodeState<'_>, actual: Option<&Attributes>) -> Result<AccessDifference, Unanswered> {
+    pub fn compare(&self, node: &NodeState<'_>, actual: Option<&Attributes>) -> Result<AccessDifference, Unanswered> {
         let mut found = AccessDifference::default();
         if let Some(owner) = &self.owner {
             let uid = match owner.as_str() {
                 "root" => Some(0),
-                _ => is.answers.get::<User>(owner)?.as_ref().map(|user| user.uid),
+                _ => node.answers.get::<User>(owner)?.as_ref().map(|user| user.uid),
             };
             if uid.is_none() {
                 found.missing.push(format!("user `{owner}`"));
             }
             if actual.is_none_or(|actual| Some(actual.uid) != uid) {
-                let before = actual.map(|actual| named(&actual.owner, actual.uid)).unwrap_or_default();
+                let before = actual.map(|actual| name_or_number(&actual.owner, actual.uid)).unwrap_or_default();
                 found.note("owner", &before, owner.as_str());
             }
         }
         if let Some(group) = &self.group {
             let gid = match group.as_str() {
                 "root" => Some(0),
-                _ => is.answers.get::<Group>(group)?.as_ref().map(|group| group.gid),
+                _ => node.answers.get::<Group>(group)?.as_ref().map(|group| group.gid),
             };
             if gid.is_none() {
                 found.missing.push(format!("group `{group}`"));
             }
             if actual.is_none_or(|actual| Some(actual.gid) != gid) {
-                let before = actual.map(|actual| named(&actual.group, actual.gid)).unwrap_or_default();
+                let before = actual.map(|actual| name_or_number(&actual.group, actual.gid)).unwrap_or_default();
                 found.note("group", &before, group.as_str());
             }
         }
@@ -93,9 +93,9 @@ impl Access {
         Ok(found)
     }
 
-    /// Appends owner, group and mode to a script's parameters; what is not given is empty.
+    /// Appends owner, group and mode to a script's parameters; a value that is not given becomes an empty parameter.
     ///
-    /// Five digits of mode: with four, chmod leaves the setgid bit of a directory as it is.
+    /// The mode has five digits: with four, chmod keeps the setgid bit of a directory.
     #[must_use]
     pub fn arguments(&self, script: Script) -> Script {
         let name = |name: &Option<AccountName>| name.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -104,8 +104,8 @@ impl Access {
     }
 }
 
-/// The name, or the number where the node has no name for it.
-fn named(name: &str, number: u32) -> String {
+/// Returns the name, or the number if the node has no name for it.
+fn name_or_number(name: &str, number: u32) -> String {
     if name == "UNKNOWN" { number.to_string() } else { name.to_owned() }
 }
 
@@ -171,10 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn an_account_never_asked_for_is_no_answer() {
-        let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
-        assert!(wanted().compare(&is, None).is_err());
+    fn an_account_without_an_answer_is_an_error() {
+        let node = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
+        assert!(wanted().compare(&node, None).is_err());
         let root = Access { owner: Some(name("root")), group: Some(name("root")), mode: None };
-        assert!(root.compare(&is, Some(&actual(0, 0, 0))).unwrap().summary.is_empty());
+        assert!(root.compare(&node, Some(&actual(0, 0, 0))).unwrap().summary.is_empty());
     }
 }

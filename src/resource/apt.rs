@@ -15,7 +15,7 @@ use crate::{
 
 /// How long packages may take to download and configure.
 const LIMIT: Duration = Duration::from_mins(30);
-/// Lists older than this are fetched again before something is installed, in seconds.
+/// Package lists of this age, in seconds, are fetched again before an installation.
 const FRESH: u64 = 3600;
 
 pub(super) const KIND: Kind = Kind {
@@ -35,7 +35,7 @@ parameters! {
         name | pkg: OneOrMany<String>,
         /// Whether they are installed.
         state: State = "present",
-        /// Whether the package lists are fetched first; without it, when a package is not in them.
+        /// Whether the package lists are fetched first; without it, when they are old or do not contain a package.
         update_cache: Option<Flag>,
         /// How old the package lists may be, in seconds, before `update_cache` fetches them.
         cache_valid_time: Option<u64>,
@@ -46,12 +46,12 @@ parameters! {
     }
 }
 
-/// When the package lists are fetched before something is installed.
+/// When the package lists are fetched before an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Update {
-    /// Not unless a name is unknown.
+    /// Never, not even if a package is not in them.
     Never,
-    /// When they are absent, older than this many seconds or older than a file that says where they come from.
+    /// If they do not exist, are older than this many seconds or than a file of package sources, or do not contain a package.
     OlderThan(u64),
 }
 
@@ -76,7 +76,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     if parameters.name.0.is_empty() {
         return Err(ParamError::parameter("name", "name at least one package"));
     }
-    let packages = parameters.name.0.iter().map(|text| wanted(text)).collect::<Result<Vec<_>, _>>()?;
+    let packages = parameters.name.0.iter().map(|text| parse_package(text)).collect::<Result<Vec<_>, _>>()?;
     if parameters.state == State::Absent && packages.iter().any(|package| package.version.is_some()) {
         return Err(ParamError::parameter("name", "a package to remove is named without a version"));
     }
@@ -85,7 +85,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     }
     let update = match (parameters.update_cache, parameters.cache_valid_time) {
         (Some(Flag(false)), Some(_)) => {
-            return Err(ParamError::parameter("cache_valid_time", "says nothing when `update_cache` is false"));
+            return Err(ParamError::parameter("cache_valid_time", "has no effect when `update_cache` is false"));
         }
         (Some(Flag(false)), None) => Update::Never,
         (_, Some(seconds)) => Update::OlderThan(seconds),
@@ -101,12 +101,12 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     }))
 }
 
-/// Debian Policy 5.6.1 (names) and 5.6.12 (versions). Anything else, such as a name that begins with `-`, would mean something to apt-get.
-fn wanted(text: &str) -> Result<Wanted, ParamError> {
+/// Reads `NAME` or `NAME=VERSION` (Debian Policy 5.6.1 and 5.6.12). Other text, such as a leading `-`, could have a meaning for apt-get.
+fn parse_package(text: &str) -> Result<Wanted, ParamError> {
     let (name, version) = text.split_once('=').map_or((text, None), |(name, version)| (name, Some(version)));
     let (bare, architecture) = name.split_once(':').unwrap_or((name, "all"));
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    // A trailing `+` or `-` tells apt-get to install or remove, when no package has that very name.
+    // A trailing `+` or `-` tells apt-get to install or remove, if no package has exactly that name.
     let named = bare.len() >= 2 && bare.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte)) && lower(bare.as_bytes()[0]);
     if !named || bare.ends_with('-') || architecture.is_empty() || !architecture.bytes().all(|byte| lower(byte) || byte == b'-') {
         return Err(ParamError::parameter("name", format!("`{name}` is not the name of a Debian package")));
@@ -133,12 +133,12 @@ impl Resource for Apt {
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let mut diff = Diff::none();
-        let mut names = Vec::new();
+        let mut to_change = Vec::new();
         let mut replaces = false;
         for wanted in &self.packages {
-            let actual = is.answers.get::<Package>(&wanted.name)?;
+            let actual = node.answers.get::<Package>(&wanted.name)?;
             if let Package::Installed { version, held: true } = actual
                 && !self.satisfied(wanted, actual)
             {
@@ -149,16 +149,16 @@ impl Resource for Apt {
                 continue;
             }
             replaces |= !matches!(actual, Package::Absent { .. });
-            names.push(wanted);
+            to_change.push(wanted);
             self.show(&mut diff, wanted, actual);
         }
-        if names.is_empty() {
+        if to_change.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
-        let list = names.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ");
+        let list = to_change.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ");
         let (verb, script) = match self.state {
-            State::Present => ("install", self.installation(&names)),
-            State::Absent => (if self.purge { "purge" } else { "remove" }, self.removal(&names)),
+            State::Present => ("install", self.installation(&to_change)),
+            State::Absent => (if self.purge { "purge" } else { "remove" }, self.removal(&to_change)),
         };
         Ok(Verdict::Change(Change::new(format!("{verb} {list}"), script).diff(diff).replacing(replaces)))
     }
@@ -191,7 +191,7 @@ impl Apt {
         }
     }
 
-    fn installation(&self, names: &[&Wanted]) -> Script {
+    fn installation(&self, packages: &[&Wanted]) -> Script {
         let age = match self.update {
             Update::Never => "never".to_owned(),
             Update::OlderThan(seconds) => seconds.to_string(),
@@ -207,25 +207,25 @@ impl Apt {
             .using(STALE)
             .arg(age)
             .arg(recommends)
-            .args(names.iter().map(|wanted| match &wanted.version {
+            .args(packages.iter().map(|wanted| match &wanted.version {
                 Some(version) => format!("{}={version}", wanted.name),
                 None => wanted.name.clone(),
             }))
             .limit(LIMIT)
     }
 
-    fn removal(&self, names: &[&Wanted]) -> Script {
+    fn removal(&self, packages: &[&Wanted]) -> Script {
         Script::new(REMOVE)
             .using(APT)
             .using(REPAIR)
             .arg(if self.purge { "purge" } else { "remove" })
-            .args(names.iter().map(|wanted| wanted.name.clone()))
+            .args(packages.iter().map(|wanted| wanted.name.clone()))
             .limit(LIMIT)
     }
 }
 
-/// Finishes what an interrupted dpkg left, as apt-get would otherwise only tell people to do. While another dpkg runs its database looks
-/// interrupted too: then its lock is waited for, and it is looked at again.
+/// Finishes an interrupted dpkg operation; apt-get would only print the advice to do so. While another dpkg runs, its database looks
+/// interrupted too: then the script waits for the lock and checks again.
 const REPAIR: &str = r#"
 repair() {
   while interrupted; do
@@ -246,7 +246,7 @@ interrupted() {
 
 /// `stale SECONDS STAMP LISTS ETC`: whether the lists must be fetched again.
 ///
-/// When they were is kept in a file of our own: the time of apt's directory also changes when only one repository was fetched.
+/// The time of the last fetch is kept in a separate file: the time of apt's directory also changes when only one repository was fetched.
 const STALE: &str = r#"
 stale() {
   [ -e "$2" ] || return 0
@@ -272,7 +272,7 @@ update() {
   updated=yes
 }
 repair
-# What was interrupted while it was unpacked, dependencies too, apt-get takes for installed unless it is told otherwise.
+# apt-get considers packages installed whose unpacking was interrupted, dependencies too; only --reinstall unpacks them again.
 torn=$(dpkg-query -W -f '${db:Status-Eflag} ${binary:Package}\n' 2>/dev/null | sed -n 's/^reinstreq //p')
 if [ "$age" != never ] && stale "$age" "$stamp" /var/lib/apt/lists /etc/apt; then update; fi
 install() { apt_get ${option:+-o "$option"} install ${torn:+--reinstall} -- "$@" $torn; }

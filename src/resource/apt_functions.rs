@@ -1,13 +1,13 @@
 //! Shell that calls apt: with deadlines, waiting for locks, and failing when a signature cannot be verified.
 
-/// `apt_get ARGUMENT...` runs apt-get, its output on stderr as it comes. It sets `$status`, `$found` (0: a name is unknown) and `$why`, a word for
-/// what went wrong with a repository, and `$held`, what was said of a lock. A lock that another process holds is waited for, within the task's limit.
+/// `apt_get ARGUMENT...` runs apt-get and copies its output to stderr line by line. It sets `$status`, `$found` (`no`: a name is unknown),
+/// `$why`, a word for the problem with a repository, and `$held`, the message about a lock. It waits for a lock of another process.
 ///
 /// - `apt-get update` exits 0 when a signature cannot be verified, unless `APT::Update::Error-Mode=any`.
-/// - `DPkg::Lock::Timeout` covers dpkg's lock only: where apt fails at once (lists, archives), it is tried again until the lock is free.
+/// - `DPkg::Lock::Timeout` covers only dpkg's lock: apt fails at once for others (lists, archives), so it is run again until they are free.
 /// - The locale decides the encoding of the `PostgreSQL` cluster that the package creates, hence UTF-8.
-/// - The end is a line of its own: daemons that a package starts may keep the pipe open.
-/// - The umask is what maintainer scripts expect.
+/// - A separate line marks the end of the output: daemons that a package starts may keep the pipe open.
+/// - The umask is the one that maintainer scripts expect.
 pub(crate) const APT: &str = r#"
 export DEBIAN_FRONTEND=noninteractive DEBIAN_PRIORITY=critical APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l
 export LANG=C.UTF-8 LC_ALL=C.UTF-8
@@ -30,7 +30,7 @@ apt_try() {
       esac
       printf '%s\n' "$line" >&2
     done
-    # A lock counts only when it was the end: apt waits for dpkg's by itself, and says "Waiting for cache lock".
+    # A lock counts only if apt failed: apt waits for dpkg's lock by itself, with the message "Waiting for cache lock".
     [ "$status" != 0 ] || locked=no
     echo "$status $locked $found ${why:-unknown} $held"
   } )
@@ -43,7 +43,7 @@ apt_try() {
 apt_wait() {
   while apt_try "$@"; [ "$locked" = yes ]; do apt_waits; done
 }
-# Says last who is waited for: people see the last line only, and advice about lock files stands behind the one that names the holder.
+# Prints the holder of the lock last: people see only the last line, and apt prints advice after the line that names the holder.
 apt_waits() {
   echo "waiting: $held" >&2
   sleep 1

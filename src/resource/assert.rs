@@ -23,11 +23,11 @@ pub(super) const KIND: Kind = Kind {
 parameters! {
     #[derive(Debug)]
     struct Parameters {
-        /// What must hold.
+        /// The expressions that must be true.
         that: Claims,
-        /// What is said when it does not.
+        /// The message if an expression is false; without it, the message names the expression.
         fail_msg | msg: Option<String>,
-        /// What is said when it does.
+        /// The message if all expressions are true.
         success_msg: Option<String>,
     }
 }
@@ -39,7 +39,7 @@ struct Claim {
     holds: bool,
 }
 
-/// Expressions, evaluated.
+/// Evaluated expressions.
 #[derive(Debug)]
 pub(crate) struct Claims(Vec<Claim>);
 

@@ -29,9 +29,9 @@ parameters! {
     struct Parameters {
         /// The file.
         file: EditParameters,
-        /// The lines; none remove the block.
+        /// The lines; without any, the block is removed.
         block | content: Sealed = "",
-        /// The line before and after the block; `{mark}` stands for `marker_begin` or `marker_end`. Ansible's own, so that a block that Ansible wrote is taken over.
+        /// The line before and after the block; `{mark}` stands for `marker_begin` or `marker_end`. The default is Ansible's, so that a block that Ansible wrote is taken over.
         marker: String = "# {mark} ANSIBLE MANAGED BLOCK",
         /// The word in the first mark.
         marker_begin: String = "BEGIN",
@@ -43,7 +43,7 @@ parameters! {
         append_newline: Flag = false,
         /// Whether an empty line precedes the block.
         prepend_newline: Flag = false,
-        /// Whether the block is there.
+        /// Whether the file has the block.
         state: State = "present",
     }
 }
@@ -84,16 +84,16 @@ impl Marks {
         Ok(Self { begin, end })
     }
 
-    /// The lines from mark to mark, if they are there.
+    /// Returns the range of lines from mark to mark, if both marks exist.
     fn find(&self, lines: &[&str]) -> Result<Option<RangeInclusive<usize>>, String> {
         let last = |mark: &str| lines.iter().rposition(|line| bare(line) == mark);
         match (last(&self.begin), last(&self.end)) {
             (Some(begin), Some(end)) => Ok(Some(begin.min(end)..=begin.max(end))),
             (None, None) => Ok(None),
             (begin, _) => {
-                let (is, missing) = if begin.is_some() { (&self.begin, &self.end) } else { (&self.end, &self.begin) };
+                let (existing, missing) = if begin.is_some() { (&self.begin, &self.end) } else { (&self.end, &self.begin) };
                 Err(format!(
-                    "the mark `{is}` is there but `{missing}` is not, so it is not known which lines are the block; repair it by hand"
+                    "the file has the mark `{existing}` but not `{missing}`, so it is not known which lines are the block; repair it by hand"
                 ))
             }
         }
@@ -129,16 +129,16 @@ impl BlockInFile {
         })
     }
 
-    /// What the text becomes; `None` when there is nothing to say about it.
-    fn edited(&self, old: &str) -> Result<Option<Edited>, String> {
+    /// Returns the edited text; `None` if no block exists and none is wanted.
+    fn edit(&self, old: &str) -> Result<Option<Edited>, String> {
         let old_lines = lines(old);
         let own = self.marks.find(&old_lines)?;
         let former = self.former.iter().map(|marks| marks.find(&old_lines)).collect::<Result<Vec<_>, _>>()?;
         let former: Vec<_> = former.into_iter().flatten().collect();
-        let there = own.as_ref().or(former.first());
+        let existing = own.as_ref().or(former.first());
         let is_block = |at: usize| own.iter().chain(&former).any(|range| range.contains(&at));
         let rest = |until: usize| (0..until).filter(|at| !is_block(*at));
-        let at = there.map(|range| rest(*range.start()).count());
+        let at = existing.map(|range| rest(*range.start()).count());
         let old_lines: Vec<&str> = rest(old_lines.len()).map(|at| old_lines[at]).collect();
         let at = at.unwrap_or_else(|| self.insertion(old, &old_lines));
         let (before, after) = old_lines.split_at(at);
@@ -156,17 +156,17 @@ impl BlockInFile {
             }
         }
         content.push(after.concat().as_bytes());
-        let summary = match (there.is_some(), self.block.is_empty()) {
+        let summary = match (existing.is_some(), self.block.is_empty()) {
             (false, true) => return Ok(None),
             (true, true) => "block removed",
             (false, false) => "block inserted",
             (true, false) if !former.is_empty() => "block, under its new marker",
             (true, false) => "block",
         };
-        Ok(Some(Edited { content: content.sealed(), summary: summary.into(), replaces: there.is_some() }))
+        Ok(Some(Edited { content: content.sealed(), summary: summary.into(), replaces: existing.is_some() }))
     }
 
-    /// The number of lines before a new block.
+    /// Returns the number of lines before a new block.
     fn insertion(&self, old: &str, lines: &[&str]) -> usize {
         let breaks_until = |end: usize| old[..end].bytes().filter(|byte| *byte == b'\n').count();
         let number = match &self.place {
@@ -185,8 +185,8 @@ impl Resource for BlockInFile {
         self.file.questions(ask);
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        self.file.compare(is, |old| self.edited(old.unwrap_or_default()))
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        self.file.compare(node, |old| self.edit(old.unwrap_or_default()))
     }
 
     fn secrets(&self) -> Vec<SecretRef> {

@@ -1,4 +1,4 @@
-//! `blockinfile` against real files: what Ansible's module is known to do.
+//! Tests of `blockinfile` with real files: the known behaviour of Ansible's module.
 
 use std::fs;
 
@@ -25,20 +25,20 @@ fn apply(scratch: &Scratch, parameters: Value) -> String {
     scratch.apply("blockinfile", parameters)
 }
 
-/// The text after a task that changes it.
+/// Returns the text after a task that changes it.
 fn after(text: &str, parameters: Value) -> String {
     let scratch = Scratch::with(text);
-    let said = apply(&scratch, parameters);
-    assert!(said.starts_with("block"), "{said}");
+    let summary = apply(&scratch, parameters);
+    assert!(summary.starts_with("block"), "{summary}");
     scratch.text()
 }
 
-/// A text in which `<` and `>` stand for the marks.
+/// Replaces `<` and `>` with the marks.
 fn marked(text: &str) -> String {
     text.replace('<', BEGIN).replace('>', END)
 }
 
-fn wrong(parameters: Value) -> String {
+fn error(parameters: Value) -> String {
     match resource("blockinfile", parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
@@ -112,7 +112,7 @@ fn bi_07_21_it_goes_to_its_place() {
         task.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
         assert_eq!(after(lines, task), marked(expected));
     }
-    // A block that is there stays where it is.
+    // An existing block stays in its place.
     assert_eq!(after(&marked("<x\n>line1\n"), json!({"block": "y"})), marked("<y\n>line1\n"));
 }
 
@@ -160,11 +160,11 @@ fn other_marks_make_other_blocks() {
 }
 
 #[test]
-fn half_a_block_is_nobody_s_guess() {
-    let said = shown(&Scratch::with(&marked("a\n<b\nc\n")).verdict("blockinfile", json!({"block": "x"})));
+fn half_a_block_is_refused() {
+    let refusal = shown(&Scratch::with(&marked("a\n<b\nc\n")).verdict("blockinfile", json!({"block": "x"})));
     assert!(
-        said.contains("the mark `# BEGIN ANSIBLE MANAGED BLOCK` is there but `# END ANSIBLE MANAGED BLOCK` is not"),
-        "{said}"
+        refusal.contains("the file has the mark `# BEGIN ANSIBLE MANAGED BLOCK` but not `# END ANSIBLE MANAGED BLOCK`,"),
+        "{refusal}"
     );
 }
 
@@ -203,13 +203,13 @@ fn a_secret_in_the_block_never_shows() {
 #[test]
 fn wrong_parameters_say_what_to_do() {
     let all = [
-        wrong(json!({"path": "/x", "block": "a", "marker": "# no mark"})),
-        wrong(json!({"path": "/x", "block": "a", "marker": "# {mark}\n"})),
-        wrong(json!({"path": "/x", "block": "a", "marker_end": "BEGIN"})),
-        wrong(json!({"path": "/x", "block": format!("a\n{END}")})),
-        wrong(json!({"path": "/x", "block": "a", "insertafter": "a", "insertbefore": "BOF"})),
-        wrong(json!({"path": "/x", "block": "a", "validate": "true"})),
-        wrong(json!({"path": "/x", "line": "a"})),
+        error(json!({"path": "/x", "block": "a", "marker": "# no mark"})),
+        error(json!({"path": "/x", "block": "a", "marker": "# {mark}\n"})),
+        error(json!({"path": "/x", "block": "a", "marker_end": "BEGIN"})),
+        error(json!({"path": "/x", "block": format!("a\n{END}")})),
+        error(json!({"path": "/x", "block": "a", "insertafter": "a", "insertbefore": "BOF"})),
+        error(json!({"path": "/x", "block": "a", "validate": "true"})),
+        error(json!({"path": "/x", "line": "a"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     [Key("marker")]: say with `{mark}` where BEGIN and END go; without it the block cannot be found again
@@ -230,7 +230,7 @@ fn a_block_with_a_former_marker_is_taken_over_in_its_place() {
     assert_eq!(apply(&scratch, task("b")), "block, under its new marker");
     assert_eq!(scratch.text(), "a\n# BEGIN ours\nb\n# END ours\nc\n");
     assert!(matches!(scratch.verdict("blockinfile", task("b")), Verdict::Converged { .. }));
-    // Beside a block of ours it goes; where the marks of one are inside the other, no line is left over.
+    // It is removed if there is a block with the present marker; where one block contains the other, no line is left over.
     for both in [
         "# BEGIN old\nb\n# END old\na\n# BEGIN ours\nx\n# END ours\nc\n",
         "a\n# BEGIN ours\nx\n# BEGIN old\nb\n# END old\n# END ours\nc\n",
@@ -246,10 +246,10 @@ fn a_block_with_a_former_marker_is_taken_over_in_its_place() {
 
 #[test]
 fn former_markers_must_be_markers_and_not_the_present_one() {
-    assert!(wrong(json!({"path": "/f", "block": "b", "was": "# old"})).starts_with("[Key(\"was\")]: say with `{mark}`"));
-    assert!(wrong(json!({"path": "/f", "block": "b", "was": "# {mark} ANSIBLE MANAGED BLOCK"})).contains("the present `marker`"));
+    assert!(error(json!({"path": "/f", "block": "b", "was": "# old"})).starts_with("[Key(\"was\")]: say with `{mark}`"));
+    assert!(error(json!({"path": "/f", "block": "b", "was": "# {mark} ANSIBLE MANAGED BLOCK"})).contains("the present `marker`"));
     let holds = json!({"path": "/f", "block": "# END old\n", "was": "# {mark} old"});
-    assert!(wrong(holds).contains("holds its own mark"));
+    assert!(error(holds).contains("holds its own mark"));
     let half = Scratch::with("# BEGIN old\n").verdict("blockinfile", json!({"block": "b", "was": "# {mark} old"}));
-    assert!(matches!(half, Verdict::Refused(why) if why.contains("`# END old` is not")), "half a block");
+    assert!(matches!(half, Verdict::Refused(why) if why.contains("but not `# END old`")), "half a block");
 }

@@ -1,4 +1,4 @@
-//! A whole file of a PostgreSQL cluster's configuration: written, judged by the server itself, read by it, or put back as it was.
+//! A whole configuration file of a PostgreSQL cluster: written, checked by the server itself, loaded by it, or restored.
 
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +14,7 @@ use crate::{
     secret::Sealed,
 };
 
-/// A file that is wholly ours.
+/// A file whose whole content is managed.
 #[derive(Debug, Clone)]
 pub(super) struct ClusterFile {
     pub(super) cluster: Cluster,
@@ -22,17 +22,17 @@ pub(super) struct ClusterFile {
     pub(super) file: String,
     pub(super) mode: Mode,
     pub(super) text: String,
-    /// Whether the server is restarted, or started, where its settings ask for it.
+    /// Whether the server is restarted if its settings require it, and started if it is down.
     pub(super) restart: bool,
-    /// Whether the file is `pg_hba.conf` or one of settings.
+    /// Whether the file contains settings or rules.
     pub(super) kind: FileKind,
-    /// The settings in it, in lower case.
+    /// The names of the settings in it, in lower case.
     pub(super) names: Vec<String>,
-    /// Whether the text was made of what the file held, so that it may be written only while the file still holds that.
+    /// Whether the text was derived from the old content of the file, and may be written only while the file still has that content.
     pub(super) shared: bool,
 }
 
-/// How a file is judged.
+/// How a file is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// By starting a server that only reads its settings.
@@ -41,11 +41,11 @@ pub(super) enum FileKind {
     Rules,
 }
 
-/// What is at hand for a comparison, or the verdict where there is nothing to compare with.
+/// The cluster to compare with, or the verdict if it cannot be determined.
 pub(super) enum Known<'a> {
     /// The cluster, and the directory of its configuration.
     Cluster(&'a ClusterInfo, String),
-    /// There is none, or too many.
+    /// There is no such cluster, or more than one.
     Settled(Box<Verdict>),
 }
 
@@ -55,15 +55,15 @@ impl ClusterFile {
     }
 
     /// Finds the cluster.
-    pub(super) fn known<'a>(&self, is: &NodeState<'a>, look: &ClusterQuery) -> Result<Known<'a>, Unanswered> {
-        let found = is.answers.get::<PgCluster>(look)?;
+    pub(super) fn known<'a>(&self, node: &NodeState<'a>, look: &ClusterQuery) -> Result<Known<'a>, Unanswered> {
+        let found = node.answers.get::<PgCluster>(look)?;
         let name = &self.cluster.name;
         Ok(match found.versions.as_slice() {
             [version] => Known::Cluster(found, format!("{ETC}/{version}/{name}")),
             [] => {
                 let version = self.cluster.version.as_ref().map(|version| format!(" of version {version}")).unwrap_or_default();
                 let missing = format!("PostgreSQL's cluster `{name}`{version}");
-                Known::Settled(Box::new(Verdict::Blocked { missing, change: self.change(None, is, "create") }))
+                Known::Settled(Box::new(Verdict::Blocked { missing, change: self.change(None, node, "create") }))
             }
             several => Known::Settled(Box::new(Verdict::Refused(format!(
                 "there are several clusters `{name}`, of versions {}; say which with `version`",
@@ -72,12 +72,12 @@ impl ClusterFile {
         })
     }
 
-    /// What differs in the file itself, in a few words.
+    /// Returns the differences of the file itself, in a few words.
     pub(super) fn differences(&self, file: Option<&pg_cluster::ConfigFile>) -> Vec<String> {
         let Some(file) = file else { return vec!["create".to_owned()] };
         let mut differences = Vec::new();
         if !file.regular {
-            differences.push("replace what is no file".to_owned());
+            differences.push("replace an entry that is not a regular file".to_owned());
         } else if file.content != self.text.as_bytes() {
             differences.push("content".to_owned());
         }
@@ -90,10 +90,10 @@ impl ClusterFile {
         differences
     }
 
-    /// The change; whatever of it is done already is done again without harm.
-    pub(super) fn change(&self, file: Option<&pg_cluster::ConfigFile>, is: &NodeState<'_>, summary: &str) -> Change {
+    /// Returns the change; parts of it that are already done are repeated without harm.
+    pub(super) fn change(&self, file: Option<&pg_cluster::ConfigFile>, node: &NodeState<'_>, summary: &str) -> Change {
         let before = file.filter(|file| file.regular);
-        let mut diff = Diff::of_text(before.map(|file| file.content.as_slice()), &Sealed::from(self.text.as_str()), is.secrets);
+        let mut diff = Diff::of_text(before.map(|file| file.content.as_slice()), &Sealed::from(self.text.as_str()), node.secrets);
         if let Some(file) = before {
             if file.owner != OWNER {
                 diff.attribute("owner", &file.owner, OWNER);
@@ -132,39 +132,45 @@ impl ClusterFile {
     }
 }
 
-/// Whom Debian gives the files.
+/// The owner and group that Debian gives the files.
 const OWNER: &str = "postgres:postgres";
 
-/// When a file is as wanted but its server does not answer: what an earlier task may start, or else the failure.
-pub(super) fn without_server(file: &ClusterFile, is: &NodeState<'_>, found: &ClusterInfo, directory: &str, why: &str) -> Verdict {
+/// Returns the verdict if the server does not answer: blocked by it if the file is as declared, otherwise the change of the file.
+pub(super) fn without_server(
+    file: &ClusterFile,
+    node: &NodeState<'_>,
+    found: &ClusterInfo,
+    directory: &str,
+    why: &str,
+) -> Verdict {
     let differences = file.differences(found.file.as_ref());
     let start = if file.restart { "start" } else { "without a server to read it" };
     if differences.is_empty() {
-        let change = file.change(found.file.as_ref(), is, start);
+        let change = file.change(found.file.as_ref(), node, start);
         return Verdict::Blocked { missing: format!("the server of `{directory}` ({why})"), change };
     }
-    Verdict::Change(file.change(found.file.as_ref(), is, &format!("{}, {start}", differences.join(", "))))
+    Verdict::Change(file.change(found.file.as_ref(), node, &format!("{}, {start}", differences.join(", "))))
 }
 
-/// The row that the server gave.
+/// Reads the row that the server returned; the inner error is why there is none.
 pub(super) fn row<T: serde::de::DeserializeOwned>(server: &ServerAnswer) -> Result<Result<T, &str>, Unanswered> {
     match server {
         ServerAnswer::Unavailable(why) => Ok(Err(why)),
         ServerAnswer::Row(value) => match serde_json::from_value(value.clone()) {
             Ok(row) => Ok(Ok(row)),
-            Err(_) => Err(Unanswered("PostgreSQL gave a row of another shape".into())),
+            Err(_) => Err(Unanswered("PostgreSQL returned a row of an unexpected form".into())),
         },
     }
 }
 
-/// `$1`..`$3`: where the clusters, the sockets and the programs are; `$4`: `settings` or `rules`; `$5`: the cluster; `$6`: its version or nothing;
+/// `$1`..`$3`: directories of clusters, sockets, programs; `$4`: `settings` or `rules`; `$5`: the cluster; `$6`: its version or nothing;
 /// `$7`: the file in its directory; `$8`: its mode; `$9`: the names of its settings, as a list of SQL strings; `${10}`: `restart` or nothing;
-/// `${11}`: bytes of the content, which is on standard input; `${12}`: the checksum of the file that it was made of, `absent`, or nothing.
+/// `${11}`: bytes of the content, which is on standard input; `${12}`: the checksum of the file it was derived from, `absent`, or nothing.
 ///
-/// The old file is kept beside the new one until the server has taken it, also over an interruption: a run that finds the file as wanted and
-/// the old one still there goes on where that run ended. `postgres -C` reads all files and judges every value; `pg_file_settings` cannot tell a
-/// wrong value from one that waits for a restart. Rules are judged by the running server from the file, before it uses them. A reload that
-/// is told to the server is done when a new connection sees it, which also shows that `postgres` can still log in.
+/// The old file is kept beside the new one until the server has accepted that, even across an interruption: a run that finds the declared
+/// file and the old one continues where the interrupted run ended. `postgres -C` reads all files and checks every value;
+/// `pg_file_settings` cannot distinguish a wrong value from one that waits for a restart. The running server checks rules in the file,
+/// before it uses them. A reload is complete when a new connection sees it, which also shows that `postgres` can still log in.
 const APPLY: &str = r#"set -eu
 etc=$1 sockets=$2 programs=$3 kind=$4 cluster=$5 version=$6 name=$7 mode=$8 names=$9
 shift 9
@@ -224,17 +230,17 @@ trap undo EXIT
 trap 'exit 143' HUP INT TERM
 printf %s "$content" | put_file "$file" postgres postgres "$mode" '' '' '' "$size" "$expected"
 if [ "$kind" = settings ]; then
-    said=$(cd / && runuser -u postgres -- "$programs/$number/bin/postgres" -D "$directory" -C port 2>&1) ||
+    output=$(cd / && runuser -u postgres -- "$programs/$number/bin/postgres" -D "$directory" -C port 2>&1) ||
         fail "PostgreSQL does not accept these settings:
-$said"
-    new_port=${said##*
+$output"
+    new_port=${output##*
 }
 else
     new_port=$port
     if [ -n "$port" ]; then
-        said=$(ask "SELECT 'line ' || line_number || ': ' || error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number")
-        [ -z "$said" ] || fail "PostgreSQL does not accept these rules:
-$said"
+        errors=$(ask "SELECT 'line ' || line_number || ': ' || error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number")
+        [ -z "$errors" ] || fail "PostgreSQL does not accept these rules:
+$errors"
     fi
 fi
 pending=
@@ -279,7 +285,7 @@ pub(super) mod tests {
 
     const UP: &str = "Id=postgresql@15-main.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=oneshot\nResult=success\nNeedDaemonReload=no\n";
 
-    /// A node of files: `runuser` and `setpriv` stand in for psql and postgres and answer from `answers/`.
+    /// A fake node in a directory: `runuser` and `setpriv` replace psql and postgres and answer from `answers/`.
     struct Node(tempfile::TempDir, #[allow(dead_code, reason = "held open")] Option<UnixListener>);
 
     impl Node {
@@ -327,9 +333,9 @@ pub(super) mod tests {
         }
 
         fn run_script(&self, script: &Script, file: &ClusterFile) -> trial::Done {
-            let span = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
+            let path = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
             let text = script.render().unwrap();
-            let text = text.replacen(ETC, &span("etc"), 1).replacen("/var/run/postgresql", &span("run"), 1);
+            let text = text.replacen(ETC, &path("etc"), 1).replacen("/var/run/postgresql", &path("run"), 1);
             let text: &'static str = Box::leak(text.into_boxed_str());
             trial::run(&Script::new(text).input(file.text.as_str()), self.0.path())
         }
@@ -377,7 +383,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_setting_that_waits_for_a_restart_gets_one_unless_it_shall_not() {
+    fn a_setting_that_needs_a_restart_gets_one_if_that_is_allowed() {
         let node = Node::new(true);
         node.answer("pending", "max_connections\n");
         assert_eq!(node.run(&settings(false)).status, 0);
@@ -387,7 +393,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn settings_that_postgresql_does_not_accept_are_taken_back() {
+    fn settings_that_postgresql_does_not_accept_are_reverted() {
         for before in [None, Some("work_mem = '4MB'\n")] {
             let node = Node::new(true);
             let file = node.path("conf.d/50-autobot.conf");
@@ -409,7 +415,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_restart_that_fails_is_done_again_with_the_old_file() {
+    fn a_failed_restart_is_repeated_with_the_old_file() {
         let node = Node::new(true);
         let file = node.path("conf.d/50-autobot.conf");
         fs::write(&file, "old\n").unwrap();
@@ -423,7 +429,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_does_not_take_its_own_file_for_the_old_one() {
+    fn after_an_interruption_the_old_file_is_still_the_one_to_restore() {
         let node = Node::new(true);
         let file = node.path("conf.d/50-autobot.conf");
         fs::write(&file, settings(true).text).unwrap();
@@ -445,7 +451,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rules_are_judged_before_they_are_used() {
+    fn rules_are_checked_before_they_are_used() {
         let node = Node::new(true);
         assert_eq!(node.run(&rules()).status, 0);
         assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "new\n");
@@ -465,9 +471,9 @@ pub(super) mod tests {
         let shared = ClusterFile { shared: true, ..rules() };
         let compared = |content: &str| {
             let file = pg_cluster::ConfigFile { content: content.into(), mode: Mode(0o640), owner: OWNER.into(), regular: true };
-            let is =
+            let state =
                 NodeState { answers: &crate::question::Answers::default(), secrets: &crate::secret::SecretValues::default() };
-            shared.change(Some(&file), &is, "content").script
+            shared.change(Some(&file), &state, "content").script
         };
         let done = node.run_script(&compared("another program's\n"), &shared);
         assert_eq!(done.status, 1);
@@ -475,13 +481,13 @@ pub(super) mod tests {
         assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "old\n");
         for _ in 0..2 {
             let done = node.run_script(&compared("old\n"), &shared);
-            assert_eq!((done.status, done.stderr.as_str()), (0, ""), "done already is no harm");
+            assert_eq!((done.status, done.stderr.as_str()), (0, ""), "repeating the change does no harm");
             assert_eq!(fs::read_to_string(node.path("pg_hba.conf")).unwrap(), "new\n");
         }
     }
 
     #[test]
-    fn rules_that_lock_postgres_out_are_taken_back_and_the_old_ones_read_again() {
+    fn rules_that_lock_postgres_out_are_reverted_and_the_old_ones_reloaded() {
         let node = Node::new(true);
         node.answer("locked", "");
         let done = node.run(&rules());

@@ -1,4 +1,4 @@
-//! `command`: a shell command, run only while its guard says that its work is not done; or one that only reads.
+//! `command`: runs a shell command unless its guard finds the work done, or a command that only reads.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "command",
-    about: "Runs a command, only while a guard says that its work is not done; or one that only reads",
+    about: "Runs a command unless its guard finds the work done, or a command that only reads",
     example: "command:
   cmd: createdb legacy
   unless: psql -lqt | grep -qw legacy",
@@ -44,7 +44,7 @@ parameters! {
         unless: Option<ShellText>,
         /// The work is done when this line of shell fails.
         only_if: Option<ShellText>,
-        /// The command only reads: it is a question, asked once when the run begins, in a check too, and never "changed".
+        /// The command only reads: it runs once, when the run begins, also in a check, and its task is never "changed".
         reads: Flag = false,
         /// The exit statuses that count as success, for `reads: true`; without it, 0.
         ok_rc: Option<Vec<i32>>,
@@ -54,16 +54,16 @@ parameters! {
         stdin: Option<Sealed>,
         /// Who runs it, instead of root; written as a keyword of the task.
         become_user: Option<String>,
-        /// Variables that it and its guard see, no secrets; written as a keyword of the task.
+        /// Environment variables of the command and its guard, without secrets; written as a keyword of the task.
         environment: Map<String, Value> = {},
     }
 }
 
 #[derive(Debug)]
 struct Command {
-    /// The line as it is written.
+    /// The line as the role declares it.
     text: String,
-    /// The line that is run: with its environment.
+    /// The line that runs, with its environment.
     script: String,
     user: Option<String>,
     chdir: Option<RemotePath>,
@@ -73,9 +73,9 @@ struct Command {
 
 #[derive(Debug)]
 enum When {
-    /// Each run, because it only reads. These exit statuses are fine.
-    Reads { fine: Vec<i32>, key: GuardKey },
-    /// Until the guard says that it is done.
+    /// In each run, because it only reads. These exit statuses count as success.
+    Reads { successes: Vec<i32>, key: GuardKey },
+    /// Until the guard reports that the work is done.
     Guarded { key: GuardKey, done: Done },
 }
 
@@ -93,13 +93,13 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         decode(parameters)?;
     let text = match (cmd, argv) {
         (Some(cmd), None) if !cmd.0.trim().is_empty() => cmd.0,
-        (None, Some(argv)) if !argv.0.is_empty() => joined(&argv.0)?,
+        (None, Some(argv)) if !argv.0.is_empty() => join_words(&argv.0)?,
         (Some(_), Some(_)) => return Err(ParamError::parameter("argv", "give either `cmd` or `argv`")),
         (Some(_), None) => return Err(ParamError::parameter("cmd", "is empty")),
         (None, Some(_)) => return Err(ParamError::parameter("argv", "is empty")),
         (None, None) => return Err(ParamError::parameter("", "give `cmd` (a line of shell) or `argv` (a list of words)")),
     };
-    let environment = assignments(&environment)?;
+    let environment = environment_prefix(&environment)?;
     let in_environment = |text: String| format!("{environment}{}", if environment.is_empty() { text } else { quoted(&text) });
     let shell = |text: String, output: bool| {
         GuardKey::Shell(Shell { text: in_environment(text), user: become_user.clone(), chdir: chdir.clone(), output })
@@ -127,16 +127,16 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     }
     let when = match guards.into_iter().next() {
         Some((key, done)) => When::Guarded { key, done },
-        None => When::Reads { fine: ok_rc.unwrap_or_else(|| vec![0]), key: shell(text.clone(), true) },
+        None => When::Reads { successes: ok_rc.unwrap_or_else(|| vec![0]), key: shell(text.clone(), true) },
     };
     let script = in_environment(text.clone());
     Ok(Box::new(Command { text, script, user: become_user, chdir, stdin: stdin.unwrap_or_default(), when }))
 }
 
-/// `exec env NAME=VALUE… /bin/sh -c `, to go before a quoted line of shell: the values are data, and only that line's process has them.
-/// Empty without variables.
-fn assignments(environment: &Map<String, Value>) -> Result<String, ParamError> {
-    let wrong = |name: &str, message: String| ParamError::Parameter {
+/// Returns `exec env NAME=VALUE… /bin/sh -c ` as a prefix of a quoted line of shell; empty without variables. The values are data, and
+/// only the process of that line has them.
+fn environment_prefix(environment: &Map<String, Value>) -> Result<String, ParamError> {
+    let invalid = |name: &str, message: String| ParamError::Parameter {
         path: vec![Segment::Key("environment".to_owned()), Segment::Key(name.to_owned())],
         message,
     };
@@ -146,36 +146,36 @@ fn assignments(environment: &Map<String, Value>) -> Result<String, ParamError> {
             && !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !is_name {
-            return Err(wrong(name, format!("`{}` is not a valid name of an environment variable", name.escape_debug())));
+            return Err(invalid(name, format!("`{}` is not a valid name of an environment variable", name.escape_debug())));
         }
         if CODE_VARIABLES.contains(&name.as_str()) {
-            return Err(wrong(
+            return Err(invalid(
                 name,
                 "a shell runs the value of this variable as code; set it within the command itself".to_owned(),
             ));
         }
         let value = match value {
-            // `omit`, or nothing: the variable is not set.
+            // `omit`, or no value: the variable is not set.
             Value::Null => continue,
             Value::String(value) => value.clone(),
             Value::Number(value) => value.to_string(),
             Value::Bool(value) => {
-                return Err(wrong(name, format!("a program gets text: write \"{value}\", \"1\" or what it expects")));
+                return Err(invalid(name, format!("the value must be text: write \"{value}\", \"1\" or what it expects")));
             }
-            Value::Array(_) | Value::Object(_) => return Err(wrong(name, "a program gets text".to_owned())),
+            Value::Array(_) | Value::Object(_) => return Err(invalid(name, "the value must be text".to_owned())),
         };
-        let word = quote(&format!("{name}={value}")).map_err(|error| wrong(name, error.to_string()))?;
+        let word = quote(&format!("{name}={value}")).map_err(|error| invalid(name, error.to_string()))?;
         let _ = write!(text, " {word}");
     }
     Ok(if text.is_empty() { text } else { format!("exec env{text} /bin/sh -c ") })
 }
 
-/// A line of shell as one word. One with a NUL byte goes on as it is, and is refused when the script is made.
+/// Returns a line of shell as one word. A line with a NUL byte is returned unchanged, and is refused when the script is rendered.
 fn quoted(text: &str) -> String {
     quote(text).unwrap_or_else(|_| text.to_owned())
 }
 
-fn joined(argv: &[String]) -> Result<String, ParamError> {
+fn join_words(argv: &[String]) -> Result<String, ParamError> {
     let mut text = String::from("exec");
     for word in argv {
         let word = quote(word).map_err(|error| ParamError::parameter("argv", error.to_string()))?;
@@ -195,18 +195,18 @@ impl Resource for Command {
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         match &self.when {
-            When::Reads { fine, key } => {
-                let answer = is.answers.get::<Guard>(key)?;
+            When::Reads { successes, key } => {
+                let answer = node.answers.get::<Guard>(key)?;
                 Ok(match &answer.missing {
                     Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
-                    None if fine.contains(&answer.status) => Verdict::CONVERGED,
+                    None if successes.contains(&answer.status) => Verdict::CONVERGED,
                     None => Verdict::Refused(self.describe_failure(answer)),
                 })
             }
             When::Guarded { key, done } => {
-                let answer = is.answers.get::<Guard>(key)?;
+                let answer = node.answers.get::<Guard>(key)?;
                 Ok(match &answer.missing {
                     Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
                     None if (answer.status == 0) == (*done == Done::AtZero) => Verdict::CONVERGED,
@@ -220,9 +220,9 @@ impl Resource for Command {
         self.stdin.secrets()
     }
 
-    fn register(&self, is: &NodeState<'_>) -> Option<Value> {
+    fn register(&self, node: &NodeState<'_>) -> Option<Value> {
         match &self.when {
-            When::Reads { key, .. } => is.answers.get::<Guard>(key).ok().map(registered),
+            When::Reads { key, .. } => node.answers.get::<Guard>(key).ok().map(registered),
             When::Guarded { .. } => None,
         }
     }
@@ -253,13 +253,13 @@ impl Command {
     }
 }
 
-/// The umask is the one that commands know; the input, if any, is the script's own.
+/// The umask is the one that commands expect; the command reads the standard input of the script.
 const RUN: &str = r#"set -eu
 umask 022
 run_as "$1" "$2" /bin/sh -c "$3" || { status=$?; echo "the command ended with exit status $status" >&2; exit "$status"; }
 "#;
 
-/// What `register` keeps of a command that only reads, under Ansible's names.
+/// Returns what `register` keeps of a command that only reads, with Ansible's names.
 fn registered(answer: &GuardAnswer) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned();
     let stdout = text(&answer.stdout);
@@ -278,22 +278,22 @@ mod tests {
     use std::path::Path;
 
     fn command(parameters: Value) -> Result<Box<dyn Resource>, String> {
-        from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
+        from_parameters(parameters, &mut NoFiles).map_err(|error| match error {
             ParamError::Parameter { message, .. } => message,
             ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => unreachable!(),
         })
     }
 
-    /// Asks this machine, as a node would be asked.
+    /// Compares with the answers of this machine, asked in the same way as a node.
     fn compare(resource: &dyn Resource) -> (Verdict, Option<Value>) {
         let mut questions = Questions::default();
         resource.questions(&mut questions);
         let composed = questions.compose("f00d").unwrap();
         let done = run(&Script::new("eval \"$1\"").arg(composed.script()), Path::new("/nonexistent"));
         let answers = composed.read(&done.stdout);
-        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
-        (resource.compare(&is).unwrap(), resource.register(&is))
+        let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
+        (resource.compare(&node).unwrap(), resource.register(&node))
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guard_says_done_after_the_command_ran() {
+    fn the_guard_finds_the_work_done_after_the_command_ran() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("it's $(done)\"");
         let resource =
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_that_is_not_there_blocks() {
+    fn a_missing_user_blocks() {
         let resource = command(json!({"cmd": "true", "unless": "false", "become_user": "no-such-user"})).unwrap();
         let Verdict::Blocked { missing, change } = compare(resource.as_ref()).0 else { panic!() };
         assert_eq!(missing, "user `no-such-user`");
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_and_texts_make_an_environment() {
+    fn an_environment_takes_only_valid_names_and_texts() {
         for (name, value, message) in [
             ("A B", json!("x"), "not a valid name of an environment variable"),
             ("1A", json!("x"), "not a valid name of an environment variable"),
@@ -404,7 +404,7 @@ mod tests {
             ("-i", json!("x"), "not a valid name of an environment variable"),
             ("BASH_ENV", json!("x"), "runs the value of this variable as code"),
             ("A", json!(true), "write \"true\""),
-            ("A", json!(["x"]), "a program gets text"),
+            ("A", json!(["x"]), "the value must be text"),
             ("A", json!("x\u{0}"), "NUL"),
         ] {
             let error = command(json!({"cmd": "true", "creates": "/a", "environment": {name: value}})).unwrap_err();

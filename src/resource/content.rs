@@ -1,4 +1,4 @@
-//! "This content at that path": what `copy` and `template` are, and what other resources that own a whole file are made of.
+//! A file with a declared content: the base of `copy`, `template` and other resources that manage a whole file.
 
 use sha2::{Digest as _, Sha256};
 
@@ -18,39 +18,39 @@ use crate::{
     shell::{Lexer, Words},
 };
 
-/// A secret is taken to be no longer than this when the size of a content is estimated.
+/// The assumed maximum length of a secret when the size of a content is estimated.
 const LONGEST_SECRET: usize = 4096;
 
 parameters! {
-    /// What all resources that write a file have in common.
+    /// The parameters that all resources that write a file have in common.
     #[derive(Debug)]
     pub struct FileOptions {
         /// Owner, group and mode.
         access: Access,
-        /// A command that must approve of the new file before it takes its place; `%s` stands for its path.
+        /// A command that must accept the new file before it replaces the old one; `%s` stands for its path.
         validate: Option<ShellText>,
-        /// Whether the file that was there stays beside it.
+        /// Whether the old file is kept beside the new one.
         backup: Flag = false,
     }
 }
 
 parameters! {
-    /// What resources that write a whole file have in common.
+    /// The parameters that resources that write a whole file have in common.
     #[derive(Debug)]
     pub struct WrittenFile {
         /// The file on the node.
         dest: RemotePath,
-        /// Access, and how it is written.
+        /// Access, validation and backup.
         options: FileOptions,
-        /// Whether a file that is already there is replaced.
+        /// Whether an existing file is replaced.
         force: Flag = true,
-        /// Whether a link at the path is followed; otherwise the file takes its place.
+        /// Whether a link at the path is followed; otherwise the file replaces it.
         follow: Flag = false,
     }
 }
 
 impl WrittenFile {
-    /// The file with its content.
+    /// Returns the file with this content.
     #[must_use]
     pub fn holding(self, content: Sealed) -> FileContent {
         let (force, follow) = (self.force.0, self.follow.0);
@@ -59,7 +59,7 @@ impl WrittenFile {
 }
 
 impl FileOptions {
-    /// A file with these options.
+    /// Returns a file with these options.
     #[must_use]
     pub fn file(self, path: RemotePath, content: Sealed) -> FileContent {
         FileContent {
@@ -71,38 +71,38 @@ impl FileOptions {
     }
 }
 
-/// A regular file with a content, whole.
+/// A regular file with its whole content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileContent {
-    /// Where.
+    /// Its path.
     pub path: RemotePath,
-    /// What it holds.
+    /// Its content.
     pub content: Sealed,
     /// Owner, group and mode. Without a mode, a file is kept from other users once it holds secrets: 0600 when it is new.
     pub access: Access,
-    /// A command that must approve of it, with `%s` for its path.
+    /// A command that must accept the new file, with `%s` for its path.
     pub validate: Option<String>,
-    /// Whether the file that was there stays beside it.
+    /// Whether the old file is kept beside the new one.
     pub backup: bool,
-    /// Whether what is there already is replaced.
+    /// Whether an existing entry is replaced.
     pub force: bool,
-    /// Whether a link at the path is followed; otherwise the file takes its place.
+    /// Whether a link at the path is followed; otherwise the file replaces it.
     pub follow: bool,
 }
 
 impl FileContent {
-    /// This content at this path, whatever was there.
+    /// Returns a file with this content at this path, which replaces an existing one.
     #[must_use]
     pub fn new(path: RemotePath, content: Sealed) -> Self {
         Self { path, content, access: Access::default(), validate: None, backup: false, force: true, follow: false }
     }
 
-    /// Complains about what can be known to be wrong before any node is asked.
+    /// Reports the errors that can be found before any node is asked.
     ///
     /// # Errors
     /// Placed at the parameter `dest`, `mode` or `validate`.
     pub fn checked(self) -> Result<Self, ParamError> {
-        // What a file there says is not what was written, and its size is no size.
+        // A file in these directories does not return what was written to it, and its size means nothing.
         for kernel in ["/proc", "/sys", "/dev"] {
             if self.path.as_str() == kernel || self.path.as_str().starts_with(&format!("{kernel}/")) {
                 let message = format!("`{}` is the kernel's, not a file; use `sysctl` or `command`", self.path);
@@ -135,8 +135,8 @@ impl FileContent {
         if longest > MOST_BYTES { PathQuery::checksum(&self.path) } else { PathQuery::content(&self.path) }
     }
 
-    fn same(&self, is: &NodeState<'_>, file: &File) -> Result<bool, Unanswered> {
-        let Ok(wanted) = self.content.reveal(is.secrets) else { return Ok(false) };
+    fn same(&self, node: &NodeState<'_>, file: &File) -> Result<bool, Unanswered> {
+        let Ok(wanted) = self.content.reveal(node.secrets) else { return Ok(false) };
         if u64::try_from(wanted.len()).ok() != Some(file.size) {
             return Ok(false);
         }
@@ -147,7 +147,7 @@ impl FileContent {
         }
     }
 
-    /// The access that is wanted, given what is there: secrets are kept from other users unless a mode is given.
+    /// Returns the wanted access, given the actual one: without a declared mode, a file with secrets is closed to other users.
     fn effective_access(&self, actual: Option<&Attributes>) -> Access {
         let mut access = self.access.clone();
         if access.mode.is_none() && !self.content.secrets().is_empty() {
@@ -156,12 +156,12 @@ impl FileContent {
         access
     }
 
-    fn text_diff(&self, is: &NodeState<'_>, before: Option<&File>) -> Vec<Line> {
+    fn text_diff(&self, node: &NodeState<'_>, before: Option<&File>) -> Vec<Line> {
         let after = self.content.as_tokens();
         let old = before.map(|file| file.content.as_deref().filter(|content| is_text(content)));
         match old {
-            None if showable(after) => Diff::of_text(None, &self.content, is.secrets).lines,
-            Some(Some(old)) if showable(after) => Diff::of_text(Some(old), &self.content, is.secrets).lines,
+            None if showable(after) => Diff::of_text(None, &self.content, node.secrets).lines,
+            Some(Some(old)) if showable(after) => Diff::of_text(Some(old), &self.content, node.secrets).lines,
             None | Some(_) => {
                 let mut diff = Diff::none();
                 if let Some(file) = before {
@@ -173,15 +173,15 @@ impl FileContent {
         }
     }
 
-    fn verdict(&self, is: &NodeState<'_>, found: &PathInfo, before: Before<'_>) -> Result<Verdict, Unanswered> {
+    fn verdict(&self, node: &NodeState<'_>, found: &PathInfo, before: Before<'_>) -> Result<Verdict, Unanswered> {
         let file = match before {
             Before::File(file) => Some(file),
             Before::Nothing | Before::Link(_) => None,
         };
         let actual = file.map(|file| &file.attributes);
         let access = self.effective_access(actual);
-        let difference = access.compare(is, actual)?;
-        let same = file.map_or(Ok(false), |file| self.same(is, file))?;
+        let difference = access.compare(node, actual)?;
+        let same = file.map_or(Ok(false), |file| self.same(node, file))?;
         if same && difference.summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
@@ -193,7 +193,7 @@ impl FileContent {
             diff.lines.insert(0, Line::Removed(format!("link to {target}")));
         }
         if !same {
-            diff.lines.extend(self.text_diff(is, file));
+            diff.lines.extend(self.text_diff(node, file));
             match before {
                 Before::Nothing => summary = vec!["create".to_owned()],
                 Before::Link(_) => summary = vec!["replace the link".to_owned()],
@@ -210,7 +210,7 @@ impl FileContent {
                 (true, true) => Backup::Private,
             };
             let put = Put { path: &self.path, access, follow: self.follow, backup, validate: self.validate.as_deref() };
-            put.script(self.content.clone(), is.secrets)
+            put.script(self.content.clone(), node.secrets)
         };
         let replaces = !matches!(before, Before::Nothing);
         let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
@@ -218,7 +218,7 @@ impl FileContent {
     }
 }
 
-/// What the file takes the place of.
+/// The entry that the file replaces.
 #[derive(Clone, Copy)]
 enum Before<'a> {
     Nothing,
@@ -232,8 +232,8 @@ impl Resource for FileContent {
         self.access.questions(ask);
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        self.evaluate(is, is.answers.get::<PathState>(&self.look())?)
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        self.evaluate(node, node.answers.get::<PathState>(&self.look())?)
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -242,8 +242,8 @@ impl Resource for FileContent {
 }
 
 impl FileContent {
-    /// As [`Resource::compare`], with what is at the path.
-    pub(super) fn evaluate(&self, is: &NodeState<'_>, found: &PathInfo) -> Result<Verdict, Unanswered> {
+    /// As [`Resource::compare`], with the actual state of the path.
+    pub(super) fn evaluate(&self, node: &NodeState<'_>, found: &PathInfo) -> Result<Verdict, Unanswered> {
         if !self.force && found.entry != Entry::Absent {
             return Ok(Verdict::CONVERGED);
         }
@@ -274,24 +274,24 @@ impl FileContent {
                 )));
             }
         };
-        self.verdict(is, found, before)
+        self.verdict(node, found, before)
     }
 }
 
-/// The change, or the change that waits for what is missing.
+/// Returns the change, blocked if something is missing.
 #[must_use]
 pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
     if missing.is_empty() { Verdict::Change(change) } else { Verdict::Blocked { missing: missing.join(", "), change } }
 }
 
-/// Whether a `%s` stands within quotes, where the path would not be put in as one word.
+/// Whether a `%s` is within quotes, where the path would not be inserted as one word.
 fn quoted(command: &str) -> bool {
     let mut lexer = Lexer::new();
     let mut pieces = command.split("%s");
     let mut next = pieces.next();
     while let Some(piece) = next {
         next = pieces.next();
-        // What the lexer does not understand is left to the shell of the node.
+        // Text that the lexer does not understand is left to the node's shell.
         if lexer.text(piece).is_err() {
             return false;
         }
@@ -302,11 +302,11 @@ fn quoted(command: &str) -> bool {
     false
 }
 
-/// Why the path of the file, for which `%s` stands, would be code: `sh -c %s`.
+/// Returns why the path in place of `%s` would run as code, as in `sh -c %s`.
 fn path_run_as_code(command: &str) -> Option<String> {
     let mut lexer = Lexer::new();
     let mut parts = command.split("%s");
-    // What cannot be understood is left to the shell that runs it.
+    // Text that the lexer does not understand is left to the node's shell.
     lexer.text(parts.next()?).ok()?;
     for (number, part) in parts.enumerate() {
         match lexer.value(number, Words::Unknown) {

@@ -1,4 +1,4 @@
-//! Tests of [`super::FileContent`] by way of `copy` and `template`, and what tests of its neighbours share.
+//! Tests of [`super::FileContent`] through `copy` and `template`, and helpers for the tests of other resources.
 
 use serde_json::{Value, json};
 
@@ -52,13 +52,13 @@ pub(in crate::resource) fn rendered(verdict: &Verdict) -> String {
     }
 }
 
-/// A resource by the name of its kind.
+/// Returns a resource of the kind with this name.
 pub(in crate::resource) fn resource(kind: &str, parameters: Value) -> Result<Box<dyn Resource>, ParamError> {
     let kind = KINDS.iter().find(|known| known.name == kind).unwrap();
     (kind.decode)(parameters, &mut NoFiles)
 }
 
-/// Root's, with this mode.
+/// Attributes of an entry of root with this mode.
 pub(in crate::resource) fn roots(mode: u32) -> Attributes {
     Attributes { mode: Mode(mode), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 }
 }
@@ -101,7 +101,7 @@ fn templated(mode: Option<&str>, entry: &Entry, value: Option<&str>) -> Verdict 
     verdict_with(resource.as_ref(), entry, true, &values)
 }
 
-fn wrong(kind: &str, parameters: Value) -> String {
+fn error(kind: &str, parameters: Value) -> String {
     match resource(kind, parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
@@ -143,7 +143,7 @@ fn a_mode_alone_is_changed_in_place() {
 }
 
 #[test]
-fn what_is_missing_blocks_and_is_named() {
+fn missing_accounts_and_directories_block_and_are_named() {
     let owned = resource("copy", json!({"dest": "/etc/x", "content": "a", "owner": "redis", "group": "redis"})).unwrap();
     let verdict = verdict_with(owned.as_ref(), &Entry::Absent, false, &SecretValues::default());
     assert_eq!(
@@ -162,7 +162,7 @@ fn links_are_replaced_unless_followed() {
 }
 
 #[test]
-fn what_cannot_become_a_file_is_refused() {
+fn an_entry_that_cannot_become_a_file_is_refused() {
     let refused = [
         (copied(&json!({}), &Entry::Directory(roots(0o755))), "`/etc/x` is a directory; name the file in it"),
         (
@@ -222,10 +222,10 @@ fn bytes_that_are_not_text_are_counted() {
 }
 
 #[test]
-fn an_unanswered_question_is_not_nothing_to_do() {
+fn an_unanswered_question_is_an_error() {
     let resource = resource("copy", json!({"dest": "/etc/x", "content": "a"})).unwrap();
-    let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
-    assert!(resource.compare(&is).is_err());
+    let node = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
+    assert!(resource.compare(&node).is_err());
 }
 
 #[test]
@@ -239,16 +239,16 @@ fn a_file_of_the_role_is_copied() {
 fn wrong_parameters_say_what_to_do() {
     let secret = password().token(Encoding::Plain);
     let all = [
-        wrong("copy", json!({"dest": "/etc/x"})),
-        wrong("copy", json!({"dest": "/etc/x", "src": "a", "content": "b"})),
-        wrong("copy", json!({"dest": "etc/x", "content": "b"})),
-        wrong("copy", json!({"dest": "/etc/x", "content": "b", "mode": 644})),
-        wrong("copy", json!({"dest": "/etc/x", "content": "b", "validate": "visudo -c"})),
-        wrong("copy", json!({"dest": "/etc/x", "content": "b", "validate": "visudo -cf '%s'"})),
-        wrong("copy", json!({"dest": "/etc/x", "content": "b", "validate": "sh -c %s"})),
-        wrong("copy", json!({"dest": "/etc/x", "content": "b", "owner": "-R"})),
-        wrong("copy", json!({"dest": "/etc/x", "content": secret, "mode": "0644"})),
-        wrong("template", json!({"dest": "/sys/kernel/x", "src": "b"})),
+        error("copy", json!({"dest": "/etc/x"})),
+        error("copy", json!({"dest": "/etc/x", "src": "a", "content": "b"})),
+        error("copy", json!({"dest": "etc/x", "content": "b"})),
+        error("copy", json!({"dest": "/etc/x", "content": "b", "mode": 644})),
+        error("copy", json!({"dest": "/etc/x", "content": "b", "validate": "visudo -c"})),
+        error("copy", json!({"dest": "/etc/x", "content": "b", "validate": "visudo -cf '%s'"})),
+        error("copy", json!({"dest": "/etc/x", "content": "b", "validate": "sh -c %s"})),
+        error("copy", json!({"dest": "/etc/x", "content": "b", "owner": "-R"})),
+        error("copy", json!({"dest": "/etc/x", "content": secret, "mode": "0644"})),
+        error("template", json!({"dest": "/sys/kernel/x", "src": "b"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     []: give `src`, a file of the role, or `content`, a text

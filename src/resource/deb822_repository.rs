@@ -1,4 +1,4 @@
-//! `deb822_repository`: a repository of packages, there only once its index was fetched and its signature verified.
+//! `deb822_repository`: a package repository, configured only after its index was fetched and its signature verified.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -63,10 +63,10 @@ parameters! {
 struct Repository {
     name: String,
     sources: RemotePath,
-    /// Where fetched and inline keys go: armoured, binary. apt tells them apart by these names alone.
+    /// The files for fetched and inline keys, armoured and binary. apt distinguishes them by these names alone.
     armoured: RemotePath,
     binary: RemotePath,
-    /// [`RUN_DIRECTORY`], but for tests.
+    /// [`RUN_DIRECTORY`], except in tests.
     run_directory: String,
     /// `None`: the repository is absent.
     wanted: Option<Wanted>,
@@ -74,7 +74,7 @@ struct Repository {
 
 #[derive(Debug)]
 struct Wanted {
-    /// The file, but for its last line, `Signed-By`.
+    /// The file without its last line, `Signed-By`.
     body: String,
     key: Key,
     enabled: bool,
@@ -84,7 +84,7 @@ struct Wanted {
 enum Key {
     /// Fetched on the node.
     Url(String),
-    /// A file that is on the node.
+    /// An existing file on the node.
     Path(RemotePath),
     /// The armoured key itself.
     Inline(String),
@@ -97,7 +97,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 
 fn repository(parameters: Parameters, etc: &str) -> Result<Repository, ParamError> {
     let name = parameters.name.clone();
-    // apt ignores files with other names in silence (sources.list(5)).
+    // apt silently ignores files with other names (sources.list(5)).
     if name.is_empty()
         || name.starts_with('.')
         || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -122,8 +122,8 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
     let Parameters { name, types, uris, suites, components, architectures, signed_by, enabled, state: _ } = parameters;
     let enabled = enabled.is_none_or(|flag| flag.0);
     let types = if types.0.is_empty() { vec!["deb".to_owned()] } else { types.0 };
-    if let Some(wrong) = types.iter().find(|word| !matches!(word.as_str(), "deb" | "deb-src")) {
-        return Err(ParamError::parameter("types", format!("`{wrong}` is neither `deb` nor `deb-src`")));
+    if let Some(unknown) = types.iter().find(|word| !matches!(word.as_str(), "deb" | "deb-src")) {
+        return Err(ParamError::parameter("types", format!("`{unknown}` is neither `deb` nor `deb-src`")));
     }
     let exact = suites.0.iter().all(|suite| suite.ends_with('/'));
     let mut body = format!("X-Repolib-Name: {name}\n");
@@ -150,24 +150,28 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
             let _ = writeln!(body, "{key}: {}", words.join(" "));
         }
     }
-    let key = key(&signed_by.unwrap_or_default())?;
+    let key = parse_key(&signed_by.unwrap_or_default())?;
     Ok(Wanted { body, key, enabled })
 }
 
-fn key(signed_by: &str) -> Result<Key, ParamError> {
-    let wrong = |message: String| Err(ParamError::parameter("signed_by", message));
+fn parse_key(signed_by: &str) -> Result<Key, ParamError> {
+    let refuse = |message: String| Err(ParamError::parameter("signed_by", message));
     let text = signed_by.trim();
     if text.contains("PRIVATE KEY") {
-        return wrong("is a private key; give the public one".to_owned());
+        return refuse("is a private key; give the public one".to_owned());
     }
     if text.starts_with("-----BEGIN") {
         let whole = text.starts_with(BEGIN) && text.ends_with("-----END PGP PUBLIC KEY BLOCK-----") && !text.contains('\0');
-        return if whole { Ok(Key::Inline(format!("{text}\n"))) } else { wrong("is not a whole armoured public key".to_owned()) };
+        return if whole {
+            Ok(Key::Inline(format!("{text}\n")))
+        } else {
+            refuse("is not a whole armoured public key".to_owned())
+        };
     }
     if text.starts_with('/') {
         let path = RemotePath::new(text).map_err(|message| ParamError::parameter("signed_by", message))?;
         if path.as_str().contains(char::is_whitespace) {
-            return wrong("apt takes a blank in a path for the end of it".to_owned());
+            return refuse("must not contain a blank: apt would end the path there".to_owned());
         }
         return Ok(Key::Path(path));
     }
@@ -176,7 +180,7 @@ fn key(signed_by: &str) -> Result<Key, ParamError> {
     {
         return Ok(Key::Url(text.to_owned()));
     }
-    wrong("give the key that signs the repository: its URL, its path on the node, or the armoured key itself".to_owned())
+    refuse("give the key that signs the repository: its URL, its path on the node, or the armoured key itself".to_owned())
 }
 
 impl Resource for Repository {
@@ -189,8 +193,8 @@ impl Resource for Repository {
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let file = |path| is.answers.get::<PathState>(&PathQuery::content(path))?.file(path);
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let file = |path| node.answers.get::<PathState>(&PathQuery::content(path))?.file(path);
         let (sources, armoured, binary) = (file(&self.sources)?, file(&self.armoured)?, file(&self.binary)?);
         let Some(wanted) = &self.wanted else {
             return Ok(self.removal(&[(&self.sources, sources), (&self.armoured, armoured), (&self.binary, binary)]));
@@ -200,14 +204,14 @@ impl Resource for Repository {
             Key::Inline(key) => (&self.armoured, armoured.is_some_and(|file| holds(file, key) && readable(file))),
             Key::Path(path) => {
                 let file = file(path)?;
-                missing = file.map_or_else(|| Some(format!("key file `{path}`")), |file| trouble(path, file));
+                missing = file.map_or_else(|| Some(format!("key file `{path}`")), |file| key_problem(path, file));
                 (path, missing.is_none())
             }
-            // Which of the two it became is seen only when it was fetched.
+            // Only after the key was fetched is it known which of the two files it is in.
             Key::Url(_) => {
                 let is_binary = armoured.is_none() && binary.is_some();
                 let (path, file) = if is_binary { (&self.binary, binary) } else { (&self.armoured, armoured) };
-                (path, file.is_some_and(|file| readable(file) && trouble(path, file).is_none()))
+                (path, file.is_some_and(|file| readable(file) && key_problem(path, file).is_none()))
             }
         };
         let text = format!("{}Signed-By: {key_path}\n", wanted.body);
@@ -216,7 +220,7 @@ impl Resource for Repository {
             return Ok(Verdict::CONVERGED);
         }
         let before = sources.map(|file| file.content.as_deref().unwrap_or_default());
-        let mut diff = Diff::of_text(before, &Sealed::from(text), is.secrets).titled(self.sources.as_str());
+        let mut diff = Diff::of_text(before, &Sealed::from(text), node.secrets).titled(self.sources.as_str());
         if let Some(file) = sources.filter(|file| !readable(file)) {
             diff.attribute("mode", &format!("{:04o}", file.attributes.mode.0), "0644");
         }
@@ -232,20 +236,20 @@ impl Resource for Repository {
     }
 }
 
-/// As [`INSTALL`] leaves them.
+/// Whether a file has the mode and owner that [`INSTALL`] gives it.
 fn readable(file: &File) -> bool {
     file.attributes.mode == Mode(0o644) && file.attributes.uid == 0
 }
 
-/// A file that is too large to be looked into holds something else.
+/// Whether a file has exactly this content. A file that is too large to be read has another one.
 fn holds(file: &File, text: &str) -> bool {
     file.content.as_deref() == Some(text.as_bytes())
 }
 
-/// What is wrong with a key file, said as what is missing.
-fn trouble(path: &RemotePath, file: &File) -> Option<String> {
+/// Describes the problem of a key file as something that is missing.
+fn key_problem(path: &RemotePath, file: &File) -> Option<String> {
     let named_armoured = path.as_str().rsplit_once('.').is_some_and(|(_, ending)| ending == "asc");
-    // A key ring too large to be looked into is one of many keys, which are not armoured.
+    // A key ring that is too large to be read contains many keys, and such a file is not armoured.
     let is_armoured = file.content.as_deref().is_some_and(|content| String::from_utf8_lossy(content).contains(BEGIN));
     let mode = file.attributes.mode;
     if file.size == 0 {
@@ -263,7 +267,7 @@ fn trouble(path: &RemotePath, file: &File) -> Option<String> {
 
 impl Repository {
     fn installation(&self, wanted: &Wanted) -> Script {
-        let (kind, span, input) = match &wanted.key {
+        let (kind, place, input) = match &wanted.key {
             Key::Url(url) => ("url", url.as_str(), Sealed::default()),
             Key::Path(path) => ("path", path.as_str(), Sealed::default()),
             Key::Inline(key) => ("inline", "", Sealed::from(key.as_str())),
@@ -272,19 +276,19 @@ impl Repository {
             .using(APT)
             .using(PUT_FILE)
             .args([self.name.as_str(), self.sources.as_str(), self.armoured.as_str(), self.binary.as_str()])
-            .args([wanted.body.as_str(), kind, span, if wanted.enabled { "verify" } else { "disabled" }])
+            .args([wanted.body.as_str(), kind, place, if wanted.enabled { "verify" } else { "disabled" }])
             .arg(self.run_directory.as_str())
             .input(input)
             .limit(LIMIT)
     }
 
     fn removal(&self, files: &[(&RemotePath, Option<&File>)]) -> Verdict {
-        let there: Vec<&str> = files.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path.as_str()).collect();
-        if there.is_empty() {
+        let existing: Vec<&str> = files.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path.as_str()).collect();
+        if existing.is_empty() {
             return Verdict::CONVERGED;
         }
         let mut diff = Diff::none();
-        for path in &there {
+        for path in &existing {
             diff.removed(*path);
         }
         let paths = [&self.sources, &self.armoured, &self.binary].map(RemotePath::as_str);
@@ -296,7 +300,8 @@ impl Repository {
 /// `$1`: name; `$2`: the .sources file; `$3`, `$4`: the armoured and the binary key file; `$5`: the text without `Signed-By`; `$6`: `url`, `path` or
 /// `inline`; `$7`: the URL or path; `$8`: `verify` or `disabled`; `$9`: [`RUN_DIRECTORY`].
 ///
-/// The work directory is below that, where `_apt` gets to, as which apt fetches and verifies. `apt-helper` links to `file:` sources instead of copying.
+/// The work directory is below `$9`, which the user `_apt` can enter: apt fetches and verifies as that user. `apt-helper` links to `file:`
+/// sources instead of copying.
 const INSTALL: &str = r#"set -eu
 name=$1 sources=$2 armoured=$3 binary=$4 body=$5 kind=$6 place=$7 how=$8 work=$9/work/apt
 umask 022
@@ -334,7 +339,7 @@ fi
 case $form in
   armoured) key=$armoured ending=.asc;;
   binary) key=$binary ending=.gpg;;
-  none) fail "what came from $from is not an OpenPGP key (neither an armoured block nor binary packets)";;
+  none) fail "the content from $from is not an OpenPGP key (neither an armoured block nor binary packets)";;
 esac
 if [ "$kind" = path ]; then
   key=$place

@@ -1,4 +1,4 @@
-//! What differs, for people: lines added and removed, attributes from and to. Never a secret's value, new or old.
+//! Differences for people: added and removed lines, and attributes before and after. Never a secret's value, new or old.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::secret::{Sealed, SecretValues};
 
-/// A difference between what is and what is wanted.
+/// A difference between the actual and the wanted state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// The lines, in order.
@@ -16,15 +16,15 @@ pub struct Diff {
 /// A line of a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// What the lines below belong to, such as a path.
+    /// The title of the lines below, such as a path.
     Title(String),
-    /// Unchanged, for orientation.
+    /// An unchanged line, for orientation.
     Context(String),
-    /// Comes.
+    /// A line that is added.
     Added(String),
-    /// Goes.
+    /// A line that is removed.
     Removed(String),
-    /// Lines left out here.
+    /// Unchanged lines that are left out.
     Gap,
 }
 
@@ -34,7 +34,7 @@ const CONTEXT: usize = 3;
 const MOST_BYTES: usize = 1 << 20;
 
 impl Diff {
-    /// Nothing differs, or nothing that could be shown.
+    /// Returns an empty difference: nothing differs, or nothing can be shown.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -47,7 +47,7 @@ impl Diff {
         self
     }
 
-    /// An attribute that changes: `- mode 0644`, `+ mode 0600`. An empty `before` means it was not there.
+    /// Appends an attribute that changes: `- mode 0644`, `+ mode 0600`. An empty `before` means that it did not exist.
     pub fn attribute(&mut self, name: &str, before: &str, after: &str) {
         if !before.is_empty() {
             self.lines.push(Line::Removed(format!("{name} {before}")));
@@ -55,38 +55,38 @@ impl Diff {
         self.lines.push(Line::Added(format!("{name} {after}")));
     }
 
-    /// A line that comes.
+    /// Appends a line that is added.
     pub fn added(&mut self, text: impl Into<String>) {
         self.lines.push(Line::Added(text.into()));
     }
 
-    /// A line that goes.
+    /// Appends a line that is removed.
     pub fn removed(&mut self, text: impl Into<String>) {
         self.lines.push(Line::Removed(text.into()));
     }
 
-    /// Compares the text that is (`None`: nothing is there) with the text that is wanted.
+    /// Compares the actual text (`None`: it does not exist) with the wanted text.
     ///
-    /// Where the wanted text holds a secret, removed lines show their key only, because the old value is a password too, and so do
-    /// unchanged lines that hold one.
+    /// If the wanted text contains a secret, removed lines show only their key, because the old value is a password too. Unchanged lines
+    /// show the name of a secret instead of its value.
     #[must_use]
     pub fn of_text(before: Option<&[u8]>, after: &Sealed, values: &SecretValues) -> Self {
-        let shown = after.shown();
+        let masked = after.shown();
         let old = before.unwrap_or_default();
-        if old.len().max(shown.len()) > MOST_BYTES {
-            return Self { lines: vec![Line::Added(format!("{} bytes, too long to show", shown.len()))] };
+        if old.len().max(masked.len()) > MOST_BYTES {
+            return Self { lines: vec![Line::Added(format!("{} bytes, too long to show", masked.len()))] };
         }
         let Ok(old) = std::str::from_utf8(old) else {
             return Self {
-                lines: vec![Line::Removed("bytes that are not text".into()), Line::Added(format!("{} bytes", shown.len()))],
+                lines: vec![Line::Removed("bytes that are not text".into()), Line::Added(format!("{} bytes", masked.len()))],
             };
         };
         let secretive = !after.secrets().is_empty();
-        let keys: HashSet<&str> = shown.lines().filter_map(key).collect();
+        let keys: HashSet<&str> = masked.lines().filter_map(key).collect();
         let wanted = wanted_lines(after);
         let old = mask_known(old, &wanted, values);
         let mut diff = Self::default();
-        let text = TextDiff::from_lines(&old, &shown);
+        let text = TextDiff::from_lines(&old, &masked);
         for (index, group) in text.grouped_ops(CONTEXT).iter().enumerate() {
             if index > 0 {
                 diff.lines.push(Line::Gap);
@@ -104,12 +104,12 @@ impl Diff {
     }
 }
 
-/// Each wanted line as people see it and, where it holds secrets, as a sealed text.
+/// Splits the wanted text into sealed lines.
 fn wanted_lines(after: &Sealed) -> Vec<Sealed> {
     after.as_tokens().split_inclusive(|byte| *byte == b'\n').map(|line| Sealed::from(line.to_vec())).collect()
 }
 
-/// Replaces old lines that equal a wanted line with secrets by what people see of it, so that an unchanged password is an unchanged line.
+/// Replaces old lines that equal a wanted line with secrets by its masked text, so that an unchanged password is an unchanged line.
 fn mask_known(old: &str, wanted: &[Sealed], values: &SecretValues) -> String {
     let secretive: Vec<(Vec<u8>, String)> = wanted
         .iter()
@@ -117,11 +117,11 @@ fn mask_known(old: &str, wanted: &[Sealed], values: &SecretValues) -> String {
         .filter_map(|line| Some((line.reveal(values).ok()?.to_vec(), line.shown())))
         .collect();
     old.split_inclusive('\n')
-        .map(|line| secretive.iter().find(|(real, _)| real == line.as_bytes()).map_or(line, |(_, shown)| shown.as_str()))
+        .map(|line| secretive.iter().find(|(real, _)| real == line.as_bytes()).map_or(line, |(_, masked)| masked.as_str()))
         .collect()
 }
 
-/// `requirepass hunter2` becomes `requirepass …` where the wanted text has that key too. What else looks like a key may be a part of a
+/// `requirepass hunter2` becomes `requirepass …` if the wanted text has that key too. Other text that looks like a key may be part of a
 /// password: base64 ends in `=`.
 fn key_only(line: &str, keys: &HashSet<&str>) -> String {
     let indent = &line[..line.len() - line.trim_start().len()];
@@ -132,7 +132,7 @@ fn key_only(line: &str, keys: &HashSet<&str>) -> String {
     }
 }
 
-/// The first word of a line, with the character that ends it.
+/// Returns the first word of a line, with the character that ends it.
 fn key(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let (end, character) =

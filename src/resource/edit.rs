@@ -1,6 +1,6 @@
-//! A file of which only some lines are ours: what `lineinfile` and `blockinfile` have in common.
+//! A file in which only some lines are managed: the common part of `lineinfile` and `blockinfile`.
 //!
-//! The new content is worked out from the one that the node showed, and written only if the file still is what it was then.
+//! The new content is derived from the one that the node returned, and written only if the file has not changed since.
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,24 +21,24 @@ use crate::{
 };
 
 parameters! {
-    /// What both have in common.
+    /// The parameters that both have in common.
     #[derive(Debug)]
     pub(super) struct EditParameters {
         /// The file.
         path | dest | destfile | name: RemotePath,
-        /// The line after which something new goes, a regular expression; `EOF` is the end, `BOF` the beginning.
+        /// A regular expression for the line after which new lines are inserted; `EOF` is the end, `BOF` the beginning.
         insertafter: Option<String>,
-        /// The line before which something new goes.
+        /// The same for the line before which new lines are inserted.
         insertbefore: Option<String>,
-        /// Whether the file is made when it is not there.
+        /// Whether the file is created if it does not exist.
         create: Flag = false,
-        /// Access, and how it is written.
+        /// Access, validation and backup.
         options: FileOptions,
     }
 }
 
 impl EditParameters {
-    /// Where new lines go.
+    /// Returns the position of new lines.
     ///
     /// # Errors
     /// Placed at `insertafter` or `insertbefore`.
@@ -46,7 +46,7 @@ impl EditParameters {
         InsertPosition::new(self.insertafter.as_deref(), self.insertbefore.as_deref())
     }
 
-    /// The file, into which `content` goes.
+    /// Returns the file, with the content that the task inserts.
     ///
     /// # Errors
     /// As [`EditedFile::new`].
@@ -58,36 +58,36 @@ impl EditParameters {
 /// A file that is edited.
 #[derive(Debug)]
 pub(super) struct EditedFile {
-    /// The file; as its content, what the task puts in.
+    /// The file; its content is what the task inserts.
     file: FileContent,
-    /// Whether the file is made when it is not there, with the directories above it.
+    /// Whether the file is created if it does not exist, with the directories above it.
     create: bool,
 }
 
-/// What an edit comes to.
+/// The result of an edit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Edited {
     /// The whole new content.
     pub(super) content: Sealed,
     /// A few words: "line added".
     pub(super) summary: String,
-    /// Whether something of ours that was there goes for it.
+    /// Whether existing lines are replaced or removed.
     pub(super) replaces: bool,
 }
 
 impl EditedFile {
-    /// Checks what can be known before any node is asked.
+    /// Finds the errors that can be found before any node is asked.
     ///
     /// # Errors
     /// Placed at `path`, `mode` or `validate`.
     pub(super) fn new(file: FileContent, create: bool) -> Result<Self, ParamError> {
-        // Ansible's modules follow links too: what is edited is the file that programs read.
+        // Links are followed, as by Ansible's modules: the edited file is the one that programs read.
         let file = FileContent { follow: true, ..file };
-        let file = file.checked().map_err(|wrong| match wrong {
+        let file = file.checked().map_err(|error| match error {
             ParamError::Parameter { path, message } if path == [super::Segment::Key("dest".into())] => {
                 ParamError::parameter("path", message)
             }
-            wrong @ (ParamError::Parameter { .. } | ParamError::Word { .. } | ParamError::File(_)) => wrong,
+            error @ (ParamError::Parameter { .. } | ParamError::Word { .. } | ParamError::File(_)) => error,
         })?;
         Ok(Self { file, create })
     }
@@ -101,16 +101,16 @@ impl EditedFile {
         self.file.secrets()
     }
 
-    /// What is to be done, given what the edit makes of the old text (`None`: there is no file). An edit may refuse, for the reader.
+    /// Compares the old text (`None`: there is no file) with the result of the edit. The error of an edit is a message for the user.
     ///
-    /// An edit that makes nothing of nothing, as the absence of a line does, leaves a file that is not there alone.
+    /// If the file does not exist and the edit returns `None`, as it does for the absence of a line, the file stays absent.
     pub(super) fn compare(
         &self,
-        is: &NodeState<'_>,
+        node: &NodeState<'_>,
         edit: impl Fn(Option<&str>) -> Result<Option<Edited>, String>,
     ) -> Result<Verdict, Unanswered> {
         let path = &self.file.path;
-        let found = is.answers.get::<PathState>(&PathQuery::content(path))?;
+        let found = node.answers.get::<PathState>(&PathQuery::content(path))?;
         let old = match found.seen(true) {
             Some(Entry::Absent) => None,
             Some(Entry::File(file)) => match &file.content {
@@ -124,8 +124,8 @@ impl EditedFile {
                 }
                 None => return Err(Unanswered(format!("the content of `{path}` did not arrive"))),
             },
-            // The same words as for a whole file.
-            Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => return self.file.evaluate(is, found),
+            // The same messages as for a whole file.
+            Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => return self.file.evaluate(node, found),
         };
         let text = match old.map(std::str::from_utf8).transpose() {
             Ok(text) if !text.is_some_and(holds_token) => text,
@@ -135,18 +135,18 @@ impl EditedFile {
             Ok(edited) => edited,
             Err(refusal) => return Ok(Verdict::Refused(format!("`{path}`: {refusal}"))),
         };
-        let unchanged = edited.as_ref().is_none_or(|edited| old.is_some_and(|old| is.same(&edited.content, old)));
+        let unchanged = edited.as_ref().is_none_or(|edited| old.is_some_and(|old| node.same(&edited.content, old)));
         if old.is_none() && edited.is_none() {
             return Ok(Verdict::CONVERGED);
         }
         let content = match edited.as_ref() {
-            // The secret is known to be there already; what the file holds is not to be written again.
+            // Secrets stay tokens here, so that the file still counts as one that contains secrets.
             Some(edited) => edited.content.clone(),
             None => Sealed::from(old.unwrap_or_default().to_vec()),
         };
         let makes_parents = self.create && !found.parent_exists;
         let found = PathInfo { parent_exists: found.parent_exists || self.create, ..found.clone() };
-        let verdict = FileContent { content, ..self.file.clone() }.evaluate(is, &found)?;
+        let verdict = FileContent { content, ..self.file.clone() }.evaluate(node, &found)?;
         if unchanged {
             return Ok(verdict);
         }
@@ -187,12 +187,12 @@ pub(super) fn bare(line: &str) -> &str {
     line.trim_end_matches(['\r', '\n'])
 }
 
-/// A new content: pieces of the old text and what the task puts in.
+/// A new content: pieces of the old text and of what the task inserts.
 #[derive(Debug, Default)]
 pub(super) struct Pieces(Vec<u8>);
 
 impl Pieces {
-    /// Appends whole lines; what was there ends in a line break afterwards.
+    /// Appends whole lines, after it has ended the last line.
     pub(super) fn push(&mut self, lines: &[u8]) {
         if !lines.is_empty() {
             self.end_line();
@@ -248,7 +248,7 @@ pub(super) mod tests {
             fs::read_to_string(self.path("x")).unwrap()
         }
 
-        /// What a task says about `x`, or about the `path` that it names.
+        /// Returns the verdict of a task on `x`, or on the `path` that it names.
         pub(in crate::resource) fn verdict(&self, kind: &str, mut parameters: Value) -> Verdict {
             let name = parameters["path"].as_str().unwrap_or("x").to_owned();
             parameters["path"] = json!(self.path(&name).to_str().unwrap());
@@ -261,7 +261,7 @@ pub(super) mod tests {
             resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
         }
 
-        /// Does what a task asks for, asks again, and says what was done; nothing may be left to do.
+        /// Applies a task, asserts that it is converged afterwards, and returns the summary of the change.
         pub(in crate::resource) fn apply(&self, kind: &str, parameters: Value) -> String {
             let change = match self.verdict(kind, parameters.clone()) {
                 Verdict::Change(change) => change,
@@ -273,7 +273,7 @@ pub(super) mod tests {
             change.summary
         }
 
-        /// The first eight digits of the SHA-1 of `x`, in which the facts about Ansible are known.
+        /// Returns the first eight digits of the SHA-1 of `x`; the known results of Ansible are recorded in this form.
         pub(in crate::resource) fn sha1(&self) -> String {
             let done = Command::new("sha1sum").arg(self.path("x")).output().unwrap();
             String::from_utf8(done.stdout).unwrap()[..8].to_owned()
@@ -289,7 +289,7 @@ pub(super) mod tests {
         assert_eq!(done.status, 1);
         assert!(done.stderr.contains("was changed by another process at this very moment"), "{}", done.stderr);
         assert_eq!(scratch.text(), "another program\n");
-        // Done already is no harm: a link may break behind the change.
+        // Repeating the change does no harm: the connection may break right after it.
         fs::write(scratch.path("x"), "a\n").unwrap();
         assert_eq!(
             [0, 0],
@@ -302,7 +302,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_edited_is_refused() {
+    fn a_file_that_cannot_be_edited_is_refused() {
         let scratch = Scratch::with(&"x".repeat(MOST_BYTES + 1));
         fs::write(scratch.path("binary"), [0xff, 0xfe]).unwrap();
         fs::write(scratch.path("token"), "\u{F5EC0}db\u{F5EC1}REDIS_PASSWORD\u{F5EC1}plain\u{F5EC2}").unwrap();

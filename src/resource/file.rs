@@ -1,4 +1,4 @@
-//! `file`: a directory, a link, an empty file, or nothing at a path; and who may do what with what is there.
+//! `file`: a directory, a link, an empty file or nothing at a path, and the access to an existing entry.
 
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ use crate::{
     secret::Sealed,
 };
 
-/// How the loader sees it.
+/// The description of the kind for the loader.
 pub(super) const KIND: Kind = Kind {
     name: "file",
     about: "Makes a directory or a link, sets owner and mode, or removes a path",
@@ -38,17 +38,17 @@ parameters! {
     struct Parameters {
         /// The path.
         path | dest | name: RemotePath,
-        /// What is there: `file` only sets owner, group and mode of one that exists; `touch` makes an empty one; `absent` removes the path with all that is in it.
+        /// The wanted entry: `file` only sets owner, group and mode of an existing file; `touch` makes an empty file; `absent` removes the path with all that is in it.
         state: State = "file",
         /// Owner, group and mode.
         access: Access,
-        /// What a link leads to, with `state: link`.
+        /// The target of the link, with `state: link`.
         src: Option<String>,
         /// Whether a link at the path is followed.
         follow: Flag = false,
-        /// Whether a link takes the place of a file.
+        /// Whether a link replaces an existing file.
         force: Flag = false,
-        /// Whether a directory and all that is in it have that owner, group and mode; no link is followed.
+        /// Whether owner, group and mode also apply to all that is in the directory; no link is followed.
         recurse: Flag = false,
     }
 }
@@ -70,15 +70,15 @@ enum State {
 #[derive(Debug)]
 enum Wanted {
     Nothing,
-    /// A directory, its parents made as needed: root's and 0755.
+    /// A directory; missing parents are made, with owner root and mode 0755.
     Directory(Access),
     /// A directory, and the same owner, group and mode for all that is in it.
     Tree(Access),
-    /// A file that something else makes.
+    /// A file that another task or program makes.
     File(Access),
     /// A file, empty when it is new.
     SomeFile(Access),
-    /// A link with this target; with `force` also where a file is.
+    /// A link with this target; with `force` it replaces a file.
     Link {
         target: String,
         force: bool,
@@ -98,8 +98,8 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     if matches!(given.state, State::Absent | State::Link) && access != Access::default() {
         let culprit = [("owner", access.owner.is_some()), ("group", access.group.is_some()), ("mode", access.mode.is_some())];
         let name = culprit.iter().find(|(_, present)| *present).map_or("", |(name, _)| name);
-        let what = if given.state == State::Link { "a link has no access of its own" } else { "what is absent has none" };
-        return Err(ParamError::parameter(name, format!("{what}; leave it out")));
+        let reason = if given.state == State::Link { "a link has no access of its own" } else { "an absent path has none" };
+        return Err(ParamError::parameter(name, format!("{reason}; leave it out")));
     }
     if given.state != State::Link {
         if given.src.is_some() {
@@ -133,24 +133,24 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     Ok(Box::new(FileState { path: given.path, wanted, follow: given.follow.0 }))
 }
 
-/// What does not go with `recurse`.
+/// Refuses parameters that cannot be combined with `recurse`.
 fn check_recurse(given: &Parameters, access: &Access) -> Result<(), ParamError> {
-    let wrong = |name: &str, message: String| Err(ParamError::parameter(name, message));
+    let refuse = |name: &str, message: String| Err(ParamError::parameter(name, message));
     if given.state != State::Directory {
-        return wrong("recurse", "goes with `state: directory` only".to_owned());
+        return refuse("recurse", "goes with `state: directory` only".to_owned());
     }
     if *access == Access::default() {
-        return wrong("recurse", "say with `owner`, `group` or `mode` what everything in the directory must have".to_owned());
+        return refuse("recurse", "say with `owner`, `group` or `mode` what everything in the directory must have".to_owned());
     }
     if given.follow.0 {
-        return wrong("follow", "`recurse` follows no links: name the directory itself".to_owned());
+        return refuse("follow", "`recurse` follows no links: name the directory itself".to_owned());
     }
     if given.path.parent().as_str() == "/" {
-        return wrong("path", format!("`{}` is no path to change with all that is in it; name something in it", given.path));
+        return refuse("path", format!("`{}` is no path to change with all that is in it; name something in it", given.path));
     }
     if let Some(mode) = access.mode.filter(|mode| mode.0 & 0o100 == 0) {
         let message = format!("with `recurse` it is the mode of directories, too, and {} lets no user enter them", mode.octal());
-        return wrong("mode", format!("{message}: leave `mode` out, or give it to each file"));
+        return refuse("mode", format!("{message}: leave `mode` out, or give it to each file"));
     }
     Ok(())
 }
@@ -168,18 +168,18 @@ impl Resource for FileState {
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let found = is.answers.get::<PathState>(&PathQuery::attributes(&self.path))?;
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let found = node.answers.get::<PathState>(&PathQuery::attributes(&self.path))?;
         match &self.wanted {
             Wanted::Nothing => Ok(self.nothing(found)),
             Wanted::Link { target, force } => Ok(self.link(found, target, *force)),
-            Wanted::Directory(access) => self.directory(is, found, access),
+            Wanted::Directory(access) => self.directory(node, found, access),
             Wanted::Tree(access) => match found.entry {
-                Entry::Directory(ref actual) => self.whole_tree(is, access, actual),
-                Entry::Absent | Entry::File(_) | Entry::Link(_) | Entry::Other(_) => self.directory(is, found, access),
+                Entry::Directory(ref actual) => self.whole_tree(node, access, actual),
+                Entry::Absent | Entry::File(_) | Entry::Link(_) | Entry::Other(_) => self.directory(node, found, access),
             },
-            Wanted::File(access) => self.file(is, found, access, false),
-            Wanted::SomeFile(access) => self.file(is, found, access, true),
+            Wanted::File(access) => self.file(node, found, access, false),
+            Wanted::SomeFile(access) => self.file(node, found, access, true),
         }
     }
 }
@@ -229,11 +229,11 @@ impl FileState {
         blocked_by(&missing, self.change(summary, diff, script).replacing(!before.is_empty()))
     }
 
-    fn directory(&self, is: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {
+    fn directory(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {
         match found.seen(self.follow) {
-            Some(Entry::Directory(actual)) => self.access(is, access, actual),
+            Some(Entry::Directory(actual)) => self.access(node, access, actual),
             Some(Entry::Absent) => {
-                let AccessDifference { missing, diff: attributes, .. } = access.compare(is, None)?;
+                let AccessDifference { missing, diff: attributes, .. } = access.compare(node, None)?;
                 let mut diff = Diff::none();
                 diff.added("a directory");
                 diff.lines.extend(attributes.lines);
@@ -248,15 +248,15 @@ impl FileState {
         TreeKey { path: self.path.clone(), access: access.clone() }
     }
 
-    /// The directory is there: it and all that is in it.
-    fn whole_tree(&self, is: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
-        let AccessDifference { missing, mut diff, mut summary } = access.compare(is, Some(actual))?;
-        let below = *is.answers.get::<Tree>(&self.tree(access))?;
+    /// Compares an existing directory and all that is in it.
+    fn whole_tree(&self, node: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
+        let AccessDifference { missing, mut diff, mut summary } = access.compare(node, Some(actual))?;
+        let below = *node.answers.get::<Tree>(&self.tree(access))?;
         if below > 0 {
-            let what = format!("{below} {} below", if below == 1 { "entry" } else { "entries" });
-            let wanted = access.compare(is, None)?.summary.join(", ");
-            diff.attribute(&what, "with another access", &wanted);
-            summary.push(format!("{what} → {wanted}"));
+            let entries = format!("{below} {} below", if below == 1 { "entry" } else { "entries" });
+            let wanted = access.compare(node, None)?.summary.join(", ");
+            diff.attribute(&entries, "with another access", &wanted);
+            summary.push(format!("{entries} → {wanted}"));
         }
         if summary.is_empty() {
             return Ok(Verdict::CONVERGED);
@@ -265,17 +265,17 @@ impl FileState {
         Ok(blocked_by(&missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
     }
 
-    fn file(&self, is: &NodeState<'_>, found: &PathInfo, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
+    fn file(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
         match found.seen(self.follow) {
-            Some(Entry::File(file)) => self.access(is, access, &file.attributes),
+            Some(Entry::File(file)) => self.access(node, access, &file.attributes),
             Some(Entry::Absent) => {
-                let AccessDifference { mut missing, mut diff, mut summary } = access.compare(is, None)?;
+                let AccessDifference { mut missing, mut diff, mut summary } = access.compare(node, None)?;
                 let script = if create {
                     missing.extend(self.missing_parent(found));
                     summary = vec!["create".to_owned()];
                     diff.lines.insert(0, super::diff::Line::Added("an empty file".to_owned()));
                     Put { path: &self.path, access: access.clone(), follow: false, backup: Backup::None, validate: None }
-                        .script(Sealed::default(), is.secrets)
+                        .script(Sealed::default(), node.secrets)
                 } else {
                     missing.push(format!("file `{}`", self.path));
                     set_access(&self.path, access, self.follow)
@@ -288,9 +288,9 @@ impl FileState {
         }
     }
 
-    /// What is there is of the wanted kind.
-    fn access(&self, is: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
-        let AccessDifference { missing, diff, summary } = access.compare(is, Some(actual))?;
+    /// Compares the access of an existing entry of the wanted kind.
+    fn access(&self, node: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
+        let AccessDifference { missing, diff, summary } = access.compare(node, Some(actual))?;
         if summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
@@ -313,7 +313,7 @@ impl FileState {
     }
 }
 
-/// `PATH OWNER GROUP MODE ''`. Parents are root's and 0755 at once. Until it has its owner, a directory is at most as open as it will be.
+/// `PATH OWNER GROUP MODE ''`. Parents get owner root and mode 0755. A directory is never more open than declared, even before chown.
 const MAKE_DIRECTORY: &str = r#"set -eu
 umask 022
 if [ ! -d "$1" ]; then
@@ -322,8 +322,8 @@ if [ ! -d "$1" ]; then
 fi
 set_access "$@""#;
 
-/// `set_tree PATH OWNER GROUP MODE`: all of a directory, itself included. No link is followed: the directory is entered once and looked at
-/// again, chown changes links themselves, and chmod passes them by.
+/// `set_tree PATH OWNER GROUP MODE` changes a directory and all that is in it. No link is followed: the directory is entered once and then
+/// checked, chown changes links themselves, and chmod skips them.
 const SET_TREE: &str = r#"set_tree() (
     set -u
     cd -P -- "$1" || exit
@@ -336,7 +336,7 @@ const SET_TREE: &str = r#"set_tree() (
     fi
 )"#;
 
-/// `PATH TARGET`. Renamed into place, so that there is always a link.
+/// `PATH TARGET`. The new link is renamed into place, so that the path always exists.
 const MAKE_LINK: &str = r#"set -eu
 temporary=$(mktemp -u -- "${1%/*}/.autobot-provision-XXXXXXXXXX")
 trap 'rm -f -- "$temporary"' EXIT

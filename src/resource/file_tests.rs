@@ -1,4 +1,4 @@
-//! Tests of `file`: comparisons, and its scripts run by a real shell in scratch directories, until the same question says converged.
+//! Tests of `file`: comparisons, and its scripts run by a real shell in scratch directories, until the comparison is converged.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ fn link(leads_to: Option<Entry>) -> Entry {
 }
 
 #[test]
-fn what_is_as_declared_is_converged() {
+fn an_entry_as_declared_is_converged() {
     for (parameters, entry) in [
         (json!({"path": "/opt/x", "state": "directory"}), directory()),
         (json!({"dest": "/opt/x", "state": "directory", "mode": "0755", "owner": "root"}), directory()),
@@ -103,7 +103,7 @@ fn each_difference_shows() {
 }
 
 #[test]
-fn what_is_missing_blocks() {
+fn missing_accounts_files_and_parents_block() {
     let all = [
         compared(json!({"path": "/opt/x", "state": "directory", "owner": "redis"}), Entry::Absent, false),
         compared(json!({"path": "/opt/x", "mode": "0600"}), Entry::Absent, true),
@@ -128,7 +128,7 @@ fn what_is_missing_blocks() {
 }
 
 #[test]
-fn what_is_in_the_way_is_refused_with_what_to_do() {
+fn an_entry_in_the_way_is_refused_with_advice() {
     let all = [
         compared(json!({"path": "/opt/x", "state": "directory"}), file(), true),
         compared(json!({"path": "/opt/x", "state": "directory"}), link(Some(directory())), true),
@@ -151,27 +151,27 @@ fn what_is_in_the_way_is_refused_with_what_to_do() {
 
 #[test]
 fn wrong_parameters_say_what_to_do() {
-    let wrong = |parameters| match from_parameters(parameters, &mut NoFiles) {
+    let error = |parameters| match from_parameters(parameters, &mut NoFiles) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
         other => panic!("{other:?}"),
     };
     let all = [
-        wrong(json!({"path": "/etc", "state": "absent"})),
-        wrong(json!({"path": "/", "state": "absent"})),
-        wrong(json!({"path": "/a/b", "state": "absent", "mode": "0644"})),
-        wrong(json!({"path": "/a/b", "state": "link"})),
-        wrong(json!({"path": "/a/b", "state": "link", "src": ""})),
-        wrong(json!({"path": "/a/b", "state": "link", "src": "x", "owner": "root"})),
-        wrong(json!({"path": "/a/b", "src": "x"})),
-        wrong(json!({"path": "/a/b", "state": "directory", "force": true})),
-        wrong(json!({"path": "/a/b", "state": "hard"})),
-        wrong(json!({"path": "/a/b", "recurse": true})),
+        error(json!({"path": "/etc", "state": "absent"})),
+        error(json!({"path": "/", "state": "absent"})),
+        error(json!({"path": "/a/b", "state": "absent", "mode": "0644"})),
+        error(json!({"path": "/a/b", "state": "link"})),
+        error(json!({"path": "/a/b", "state": "link", "src": ""})),
+        error(json!({"path": "/a/b", "state": "link", "src": "x", "owner": "root"})),
+        error(json!({"path": "/a/b", "src": "x"})),
+        error(json!({"path": "/a/b", "state": "directory", "force": true})),
+        error(json!({"path": "/a/b", "state": "hard"})),
+        error(json!({"path": "/a/b", "recurse": true})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     [Key("path")]: `/etc` is no path to remove with all that is in it; name something in it
     [Key("path")]: `/` is no path to remove with all that is in it; name something in it
-    [Key("mode")]: what is absent has none; leave it out
+    [Key("mode")]: an absent path has none; leave it out
     []: say with `src` what the link leads to
     [Key("src")]: is no path
     [Key("owner")]: a link has no access of its own; leave it out
@@ -252,7 +252,7 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Not a directory"), "{output:?}");
 }
 
-/// Asks this machine how a tree is, with `find` itself.
+/// Compares with a tree on this machine, with the real `find`.
 fn tree_compared(parameters: Value, path: &Path) -> Verdict {
     let resource = resource("file", parameters).unwrap();
     let mut questions = Questions::default();
@@ -289,7 +289,7 @@ fn a_tree_is_counted_and_put_right_without_following_links() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode(&outside), mode(&path.join("new\nline"))), (0o600, 0o755));
 
-    // A link in place of the directory is not walked into, when it is looked at as when it is changed.
+    // A link in place of the directory is not followed, neither by the question nor by the change.
     let link = root.path().join("link");
     unix::fs::symlink(&path, &link).unwrap();
     let wanted = json!({"path": link, "state": "directory", "recurse": true, "mode": "0700"});
@@ -301,7 +301,7 @@ fn a_tree_is_counted_and_put_right_without_following_links() {
 }
 
 #[test]
-fn a_tree_whose_owner_is_yet_to_be_made_differs_as_a_whole() {
+fn a_tree_whose_owner_does_not_exist_yet_differs_as_a_whole() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("a"), "x").unwrap();
     let wanted = json!({"path": root.path(), "state": "directory", "recurse": true, "owner": "no-such-user"});
@@ -311,7 +311,7 @@ fn a_tree_whose_owner_is_yet_to_be_made_differs_as_a_whole() {
 }
 
 #[test]
-fn recurse_says_what_it_cannot_do() {
+fn recurse_refuses_other_parameters() {
     for (parameters, words) in [
         (json!({"path": "/srv/a", "state": "file", "recurse": true, "mode": "0755"}), "`state: directory` only"),
         (json!({"path": "/srv/a", "state": "directory", "recurse": true}), "say with `owner`"),

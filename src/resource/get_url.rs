@@ -32,13 +32,13 @@ pub(super) const KIND: Kind = Kind {
 
 parameters! {
     struct Parameters {
-        /// Where it is; a user and a password in it stay secret.
+        /// The URL of the file; a user and a password in it stay secret.
         url: Sealed,
-        /// The file.
+        /// The file on the node.
         dest: RemotePath,
         /// The expected SHA-256, as `sha256:` and 64 hexadecimal digits. Without it, an existing file is kept whatever its content.
         checksum: Option<String>,
-        /// The file.
+        /// Access, validation and backup.
         options: FileOptions,
         /// Has no effect: a file whose checksum differs is always fetched again. `true` requires `checksum`.
         force: Flag = false,
@@ -51,7 +51,7 @@ parameters! {
 struct GetUrl {
     /// Without user and password.
     url: String,
-    /// A line of a netrc file, where the URL has a user.
+    /// A line of a netrc file, if the URL has a user.
     login: Sealed,
     file: FileContent,
     /// SHA-256 in lower-case hex.
@@ -61,7 +61,7 @@ struct GetUrl {
 
 impl GetUrl {
     fn new(parameters: Parameters) -> Result<Self, ParamError> {
-        let (url, login) = url(&parameters.url).map_err(|reason| ParamError::parameter("url", reason))?;
+        let (url, login) = split_url(&parameters.url).map_err(|reason| ParamError::parameter("url", reason))?;
         let checksum =
             parameters.checksum.as_deref().map(sha256).transpose().map_err(|reason| ParamError::parameter("checksum", reason))?;
         if parameters.force.0 && checksum.is_none() {
@@ -96,7 +96,7 @@ impl GetUrl {
             .input(self.login.clone())
     }
 
-    fn verdict(&self, is: &NodeState<'_>, before: Option<&File>, parent_exists: bool) -> Result<Verdict, Unanswered> {
+    fn verdict(&self, node: &NodeState<'_>, before: Option<&File>, parent_exists: bool) -> Result<Verdict, Unanswered> {
         let path = &self.file.path;
         let same = match (before, &self.checksum) {
             (None, _) => false,
@@ -105,7 +105,7 @@ impl GetUrl {
                 file.sha256.as_ref().ok_or_else(|| Unanswered(format!("the checksum of `{path}` did not arrive")))? == wanted
             }
         };
-        let difference = self.file.access.compare(is, before.map(|file| &file.attributes))?;
+        let difference = self.file.access.compare(node, before.map(|file| &file.attributes))?;
         if same && difference.summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
@@ -135,9 +135,9 @@ impl GetUrl {
     }
 }
 
-/// The URL without its user and password, and these as apt's netrc file takes them (`apt_auth.conf`(5)).
-fn url(sealed: &Sealed) -> Result<(String, Sealed), String> {
-    // The token of a secret is one long word of characters that no URL has, so the text can be taken apart as it is.
+/// Returns the URL without its user and password, and a line with them for apt's netrc file (`apt_auth.conf`(5)).
+fn split_url(sealed: &Sealed) -> Result<(String, Sealed), String> {
+    // The token of a secret is one long word of characters that no URL has, so the text can be split with tokens in it.
     let text = std::str::from_utf8(sealed.as_tokens()).map_err(|_| "is not text".to_owned())?;
     let (scheme, rest) = text
         .split_once("://")
@@ -157,18 +157,18 @@ fn url(sealed: &Sealed) -> Result<(String, Sealed), String> {
     }
     let Some(login) = login else { return Ok((clean, Sealed::default())) };
     let (user, password) = login.split_once(':').ok_or("has a user without a password; write user:password@")?;
-    let line = format!("machine {scheme}://{host} login {} password {}\n", word(user)?, word(password)?);
+    let line = format!("machine {scheme}://{host} login {} password {}\n", netrc_word(user)?, netrc_word(password)?);
     Ok((clean, Sealed::from(line)))
 }
 
-/// A word of a netrc file. A secret that is encoded for the URL is put in as it is.
-fn word(text: &str) -> Result<String, String> {
+/// Returns a user or password as a word of a netrc file. A secret that is encoded for the URL is inserted without that encoding.
+fn netrc_word(text: &str) -> Result<String, String> {
     let mut plain = String::new();
     for part in Sealed::from(text).parts() {
         match part {
             SealedPart::Secret(secret, Encoding::Plain | Encoding::Url) => plain.push_str(&secret.token(Encoding::Plain)),
             SealedPart::Secret(_, Encoding::Scram) => return Err("a verifier is no password".into()),
-            SealedPart::Bytes(bytes) => plain.push_str(&decoded(bytes).ok_or("the user or password has a wrong %XX")?),
+            SealedPart::Bytes(bytes) => plain.push_str(&decode_percent(bytes).ok_or("the user or password has a wrong %XX")?),
         }
     }
     let blank = |character: char| character.is_whitespace() || character.is_control();
@@ -178,8 +178,8 @@ fn word(text: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-/// Text with `%XX` as what it stands for.
-fn decoded(bytes: &[u8]) -> Option<String> {
+/// Decodes `%XX`; `None` if one is invalid or the result is not text.
+fn decode_percent(bytes: &[u8]) -> Option<String> {
     let mut text = Vec::new();
     let mut rest = bytes;
     while let Some((first, after)) = rest.split_first() {
@@ -195,7 +195,7 @@ fn decoded(bytes: &[u8]) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-/// `sha256:` and 64 digits.
+/// Reads `sha256:` and 64 hexadecimal digits.
 fn sha256(text: &str) -> Result<String, String> {
     let sum = text
         .strip_prefix("sha256:")
@@ -214,11 +214,11 @@ impl Resource for GetUrl {
         self.file.access.questions(ask);
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let found = is.answers.get::<PathState>(&self.look())?;
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let found = node.answers.get::<PathState>(&self.look())?;
         match &found.entry {
-            Entry::File(file) => self.verdict(is, Some(file), found.parent_exists),
-            Entry::Absent => self.verdict(is, None, found.parent_exists),
+            Entry::File(file) => self.verdict(node, Some(file), found.parent_exists),
+            Entry::Absent => self.verdict(node, None, found.parent_exists),
             entry @ (Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) => Ok(Verdict::Refused(format!(
                 "`{}` is {}, where a file is wanted; name the file itself",
                 self.file.path,
@@ -234,8 +234,8 @@ impl Resource for GetUrl {
 
 /// `$1`: the URL; `$2`: the SHA-256 or nothing; `$3`: seconds; from `$4` on the parameters of `put_file`; the netrc line on standard input.
 ///
-/// `apt-helper` is on every Debian and knows its proxies, where curl is not. As root it fetches as the user `_apt`, for which the directory is.
-/// What a run that was killed left behind goes with the next one.
+/// Unlike curl, `apt-helper` is on every Debian, and it knows apt's proxies. Run by root, it fetches as the user `_apt`, who needs `fetch`.
+/// The next run removes what a killed run left behind.
 const FETCH: &str = r#"set -eu
 url=$1 sum=$2 timeout=$3
 shift 3
@@ -256,14 +256,14 @@ mkdir "$work/fetch"
 chown _apt "$work/fetch" 2>/dev/null || :
 cat >"$work/netrc"
 "$helper" -o Dir::Etc::netrc="$work/netrc" -o Acquire::Retries=1 -o Acquire::http::Timeout="$timeout" -o Acquire::https::Timeout="$timeout" \
-    download-file "$url" "$work/fetch/file" </dev/null >"$work/said" 2>&1 || {
-    cat -- "$work/said" >&2
+    download-file "$url" "$work/fetch/file" </dev/null >"$work/output" 2>&1 || {
+    cat -- "$work/output" >&2
     fail "$url could not be fetched, see above"
 }
 [ -f "$work/fetch/file" ] && [ ! -L "$work/fetch/file" ] || fail "$url gave no file"
 if [ -n "$sum" ]; then
-    is=$(sha256sum <"$work/fetch/file")
-    [ "${is%% *}" = "$sum" ] || fail "what came from $url has the checksum sha256:${is%% *}, not the declared one"
+    actual=$(sha256sum <"$work/fetch/file")
+    [ "${actual%% *}" = "$sum" ] || fail "the file from $url has the checksum sha256:${actual%% *}, not the declared one"
 fi
 put_file "$@" <"$work/fetch/file"
 "#;

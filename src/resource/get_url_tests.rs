@@ -1,4 +1,4 @@
-//! `get_url`: with the real `apt-helper` against a server of this test, and without.
+//! Tests of `get_url`: with the real `apt-helper` and a server of the test, and without.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ use crate::{
     secret::{Secret, SecretValues},
 };
 
-/// Of "hello\n".
+/// The SHA-256 of "hello\n".
 const SUM: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
 fn get(parameters: Value) -> Result<GetUrl, ParamError> {
     GetUrl::new(decode(parameters)?)
 }
 
-fn wrong(parameters: Value) -> String {
+fn error(parameters: Value) -> String {
     match get(parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
@@ -63,7 +63,7 @@ fn a_file_with_the_checksum_is_not_fetched_again() {
 }
 
 #[test]
-fn what_is_missing_or_other_is_fetched() {
+fn a_missing_or_different_file_is_fetched() {
     let change = verdict(&with_sum(None), Entry::Absent, true);
     assert_eq!(shown(&change), format!("change: fetch\n= /opt/f\n+ sha256 {SUM}\n+ from https://host/f?x=1\n"));
     assert!(rendered(&change).starts_with(&format!("set -- 'https://host/f?x=1' {SUM} 30 /opt/f '' '' '' '' '' '' ''\n")));
@@ -103,7 +103,7 @@ fn a_password_travels_on_standard_input_only() {
 #[test]
 fn wrong_parameters_say_what_to_do() {
     let secret = key().token(Encoding::Plain);
-    let url = |url: &str| wrong(json!({"url": url, "dest": "/f"}));
+    let url = |url: &str| error(json!({"url": url, "dest": "/f"}));
     let all = [
         url("ftp://host/f"),
         url("https:///f"),
@@ -113,11 +113,11 @@ fn wrong_parameters_say_what_to_do() {
         url("https://me:a%20b@host/"),
         url("https://me:%zz@host/"),
         url(&format!("https://host/?token={secret}")),
-        wrong(json!({"url": "https://h/", "dest": "/f", "checksum": "md5:00"})),
-        wrong(json!({"url": "https://h/", "dest": "/f", "checksum": "sha256:00"})),
-        wrong(json!({"url": "https://h/", "dest": "/f", "force": true})),
-        wrong(json!({"url": "https://h/", "dest": "/f", "timeout": 0})),
-        wrong(json!({"url": "https://h/", "dest": "/dev/null"})),
+        error(json!({"url": "https://h/", "dest": "/f", "checksum": "md5:00"})),
+        error(json!({"url": "https://h/", "dest": "/f", "checksum": "sha256:00"})),
+        error(json!({"url": "https://h/", "dest": "/f", "force": true})),
+        error(json!({"url": "https://h/", "dest": "/f", "timeout": 0})),
+        error(json!({"url": "https://h/", "dest": "/dev/null"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     [Key("url")]: must begin with https:// or http://
@@ -136,7 +136,7 @@ fn wrong_parameters_say_what_to_do() {
     "#);
 }
 
-/// Answers one request with `reply` and says what was asked.
+/// Answers one request with `reply` and returns the request.
 fn serve(reply: &'static str) -> (u16, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -9,7 +9,7 @@ use crate::{
     script::Script,
 };
 
-/// How the loader sees it.
+/// The description of the kind for the loader.
 pub(super) const KIND: Kind = Kind {
     name: "group",
     about: "Makes or removes a group",
@@ -24,11 +24,11 @@ parameters! {
     struct GroupState {
         /// Its name.
         name: AccountName,
-        /// Its number; never changed once the group is there.
+        /// Its number; never changed once the group exists.
         gid: Option<u32>,
-        /// Whether a new group gets a number of the system's.
+        /// Whether a new group gets a number from the range of system groups.
         system: Flag = false,
-        /// Whether the group is there.
+        /// Whether the group exists.
         state: State = "present",
     }
 }
@@ -42,10 +42,10 @@ impl Resource for GroupState {
         ask.ask::<Group>(self.name.clone());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let name = &self.name;
         let mut diff = Diff::none();
-        match (is.answers.get::<Group>(name)?, self.state) {
+        match (node.answers.get::<Group>(name)?, self.state) {
             (None, State::Absent) => Ok(Verdict::CONVERGED),
             (None, State::Present) => {
                 diff.added(format!("group {name}"));
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn names_that_are_options_do_not_decode() {
-        for wrong in [json!({"name": "-r"}), json!({"name": "a:b"}), json!({}), json!({"name": "a", "gidd": 1})] {
-            assert!(from_parameters(wrong, &mut NoFiles).is_err());
+        for invalid in [json!({"name": "-r"}), json!({"name": "a:b"}), json!({}), json!({"name": "a", "gidd": 1})] {
+            assert!(from_parameters(invalid, &mut NoFiles).is_err());
         }
     }
 }

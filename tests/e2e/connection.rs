@@ -1,4 +1,4 @@
-//! Ways to a node beside an inventory's ssh: a node that deploys to itself, and inventories that are no files.
+//! Connections other than ssh with an inventory file: a node that deploys to itself, and inventories that are not files.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
@@ -24,15 +24,15 @@ fn ids(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// Lays the program out on a node, with the libraries of this machine, whose C library may be the newer one. The command that starts it.
+/// Installs the program on a node, with the libraries of this machine, whose C library may be newer. Returns the command that starts it.
 fn install(node: &TestNode) -> String {
     let program = env!("CARGO_BIN_EXE_autobot-provision");
-    let span = node.root.join("opt/program");
-    fs::create_dir_all(&span).unwrap();
+    let directory = node.root.join("opt/program");
+    fs::create_dir_all(&directory).unwrap();
     let needed = String::from_utf8(Command::new("ldd").arg(program).output().unwrap().stdout).unwrap();
     let libraries: Vec<&str> = needed.split_whitespace().filter(|word| word.starts_with('/')).collect();
     for file in libraries.iter().copied().chain([program]) {
-        fs::copy(file, span.join(file.rsplit('/').next().unwrap())).unwrap();
+        fs::copy(file, directory.join(file.rsplit('/').next().unwrap())).unwrap();
     }
     let loader = libraries.iter().find(|file| file.contains("/ld-")).unwrap().rsplit('/').next().unwrap();
     format!("/opt/program/{loader} --library-path /opt/program /opt/program/autobot-provision")
@@ -43,7 +43,7 @@ fn a_node_deploys_to_itself_without_ssh() {
     let node = TestNode::bare();
     let project = Project::toy(&[("n", &node)], TOY);
     let program = install(&node);
-    // Who sits there is no root; the address is nobody's.
+    // The user who deploys is not root; no sshd listens at this address and port.
     let inventory =
         "all: {hosts: {n: {ansible_connection: local, ansible_host: 127.0.0.1, ansible_port: 1, autobot_roles: [toy]}}}\n";
     for (path, text) in [("inventory/hosts.yml", inventory), ("roles/toy/role.yml", TOY)] {
@@ -65,7 +65,7 @@ fn a_node_deploys_to_itself_without_ssh() {
     assert_eq!([check.ids("n", "changed"), deploy.ids("n", "changed")], [ids(&ALL), ids(&ALL)]);
     assert_eq!(again.host("n")["round_trips"], 1);
     assert_eq!(node.sh("cat /etc/app/who; stat -c '%a %U' /etc/app/said /etc/app/secrets.env"), "0\n600 root\n600 root");
-    // Over ssh it is the same node, made so by the same roles.
+    // Over ssh, the same role finds nothing to change on the node.
     node.sh("systemctl start ssh");
     project.json(&["deploy", "--detailed-exitcode"]).assert_code(0);
 }
@@ -85,7 +85,7 @@ fn a_program_or_an_address_is_inventory_enough_for_a_deploy() {
     let document = serde_json::json!({
         "toys": {"hosts": ["n"], "vars": {"autobot_roles": ["toy"], "word": "programmed"}}, "_meta": {"hostvars": {"n": host}},
     });
-    // The answer lies elsewhere: it has to run.
+    // The answer is in another file, so the program has to be run.
     project.write("answer.json", &document.to_string());
     project.write("fleet", "#!/bin/sh\n[ \"$1\" = --list ] && exec cat \"$(dirname \"$0\")/answer.json\"\n");
     fs::set_permissions(project.path("fleet"), fs::Permissions::from_mode(0o755)).unwrap();

@@ -62,7 +62,7 @@ fn a_node_fetches_a_file_once_and_only_the_right_one() {
     let project = Project::toy(&[("node", &node)], EMPTY);
     let url = format!("{}/gpg", repository_url());
     let task = |parameters: &str| role(&format!("  - {{name: Fetch, get_url: {{{parameters}}}}}\n"));
-    // Without a checksum it is fetched where it is not there, and taken for the right one from then on.
+    // Without a checksum the file is fetched if it does not exist; an existing file is accepted as the right one.
     project.converges(&task(&format!("dest: /srv/key, url: {url}, mode: \"0640\", group: adm")));
     let content = fs::read(node.root.join("srv/key")).unwrap();
     assert!(content.starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"));
@@ -76,17 +76,17 @@ fn a_node_fetches_a_file_once_and_only_the_right_one() {
     assert_eq!(project.converges(&right).ids("node", "changed").len(), 1);
     assert_eq!(fs::read(node.root.join("srv/key")).unwrap(), content);
 
-    let around = node.sh("ls -A /srv /tmp /var/tmp");
-    // Not what was asked for, or not there: the old file stays, and nothing else.
-    for (parameters, said) in [
+    let before = node.sh("ls -A /srv /tmp /var/tmp");
+    // The wrong content, or no such file: the old file stays, and no other file is left behind.
+    for (parameters, expected) in [
         (format!("dest: /srv/key, url: {url}, checksum: 'sha256:{}'", "0".repeat(64)), "sha256"),
         (format!("dest: /srv/other, url: {}/nothing", repository_url()), "could not be fetched"),
         ("dest: /srv/other, url: 'http://127.0.0.1:9/x', timeout: 2".to_owned(), "could not be fetched"),
     ] {
         let ran = project.fails(&task(&parameters));
         let error = ran.failure("node");
-        assert!(error.to_lowercase().contains(said), "{error}");
+        assert!(error.to_lowercase().contains(expected), "{error}");
         assert_eq!(fs::read(node.root.join("srv/key")).unwrap(), content);
-        assert_eq!(node.sh("ls -A /srv /tmp /var/tmp"), around);
+        assert_eq!(node.sh("ls -A /srv /tmp /var/tmp"), before);
     }
 }

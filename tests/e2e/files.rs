@@ -56,11 +56,11 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
     let hostile =
         ["/srv/a b", "/srv/it's \"quoted\"", "/srv/$(touch pwned)`id`", "/srv/-rf *", "/srv/köln ☃", "/srv/back\\slash;&|"];
     let mut tasks = String::new();
-    for (at, path) in hostile.iter().enumerate() {
+    for (index, path) in hostile.iter().enumerate() {
         let path = serde_json::to_string(path).unwrap();
         let file = path.replace("/srv/", "/srv/file ");
-        let _ = writeln!(tasks, "  - {{name: Directory {at}, file: {{path: {path}, state: directory, mode: \"0751\"}}}}");
-        let _ = writeln!(tasks, "  - {{name: File {at}, copy: {{dest: {file}, content: \"$(id) 'x' \\\"\\n\"}}}}");
+        let _ = writeln!(tasks, "  - {{name: Directory {index}, file: {{path: {path}, state: directory, mode: \"0751\"}}}}");
+        let _ = writeln!(tasks, "  - {{name: File {index}, copy: {{dest: {file}, content: \"$(id) 'x' \\\"\\n\"}}}}");
     }
     tasks += "  - {name: Link, file: {path: /srv/link, state: link, src: '$(nowhere) x'}}\n";
     tasks += "  - {name: Empty, file: {path: /srv/empty, state: touch, owner: autobot, group: adm, mode: \"0604\"}}\n";
@@ -77,13 +77,13 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
         "751\nautobot:adm 604 0\n$(nowhere) x"
     );
 
-    // Drift is put right in place: no more than what drifted.
+    // Drift is repaired in place, and nothing else is touched.
     node.sh("chmod 0777 /srv/empty; chown autobot '/srv/a b'; ln -sfn elsewhere /srv/link; chown root /srv/empty");
     let deploy = project.converges(&role(&tasks));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Empty", "toy/Link"]);
 
-    // 5 MB with every byte, NUL among them; one byte more or less is a change, and what is in the way is not walked over.
-    let mut blob: Vec<u8> = (0..5_u32 << 20).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    // 5 MiB with every byte value, including NUL. One different byte is a change, and an existing file is not replaced by a directory.
+    let mut blob: Vec<u8> = (0..5_u32 << 20).map(|index| index.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     let copy = role("  - {name: Blob, copy: {src: blob.bin, dest: /srv/blob, mode: \"0600\"}}\n");
     std::fs::create_dir_all(project.path("roles/toy/files")).unwrap();
     std::fs::write(project.path("roles/toy/files/blob.bin"), &blob).unwrap();
@@ -127,7 +127,7 @@ fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
     let error = project.fails(&text(50_000)).failure("node");
     assert!(error.contains("No space left on device"), "{error}");
     assert_eq!(node.sh("stat -c %s /srv/small/data; ls -A /srv/small"), "30000\ndata");
-    // With room again the same run goes through.
+    // With enough space the same run succeeds.
     node.sh("mount -o remount,size=1m /srv/small");
     project.converges(&text(50_000));
     // A file system that cannot be written to at all.
@@ -139,7 +139,7 @@ fn a_file_that_is_not_approved_or_does_not_fit_leaves_the_old_one_whole() {
 #[test]
 fn a_kernel_setting_is_in_its_file_and_live_where_the_kernel_lets_it() {
     let node = TestNode::bare();
-    // Per network namespace, hence the node's own; the other is the host's kernel.
+    // The first setting is per network namespace, so it is the node's own; the other belongs to the host's kernel.
     let tasks = role(
         "  - {name: Own, sysctl: {name: net.ipv4.tcp_keepalive_time, value: \"1234\", sysctl_file: /etc/sysctl.d/60-toy.conf}}
   - {name: Host's, sysctl: {name: vm.overcommit_memory, value: 2, sysctl_file: /etc/sysctl.d/60-toy.conf}}
@@ -180,7 +180,7 @@ fn a_command_runs_only_while_its_guard_says_that_it_is_not_done() {
     let seen = node.sh("cat /srv/log /srv/state /home/autobot/who; stat -c %U /home/autobot/who; cat '/srv/$(id) '\\''x'\\'''; cat /srv/copy; test ! -e /srv/flag");
     assert_eq!(seen, "x\ndone\nautobot\nautobot\na\n$(id)\nseen0");
 
-    // A command that ends well without making its guard true has not done its work.
+    // A command that succeeds without making its guard true has not done its work.
     let error = project.fails(&role("  - {name: Nothing, command: {cmd: 'true', creates: /srv/never}}\n")).failure("node");
     assert!(error.contains("applied without an error, but still not as declared"), "{error}");
     let error = project
@@ -246,7 +246,7 @@ fn a_task_is_tried_again_ended_at_its_limit_and_kept_quiet_as_its_keywords_say()
     project.converges(&retried(2));
     assert_eq!(node.sh("wc -l </srv/tries"), "3");
 
-    // At its limit all that it started is ended, also what ran on in the background.
+    // At its time limit, every process that it started is ended, including those in the background.
     let hangs = "sleep 987654 & echo downloading; echo waiting for the moon >&2; sleep 987654";
     let tasks = role(&format!(
         "  - {{name: Hangs, command: {{cmd: {}, creates: /srv/never}}, timeout: 2s}}\n",
@@ -258,7 +258,7 @@ fn a_task_is_tried_again_ended_at_its_limit_and_kept_quiet_as_its_keywords_say()
     assert!(error.contains("time limit") && error.contains("waiting for the moon"), "{error}");
     assert_eq!(node.sh("pgrep -fc '[s]leep 987654' || :"), "0");
 
-    // Nothing of a `no_log` task is shown: not its diff, not what it printed.
+    // Nothing of a `no_log` task is shown: neither its diff nor its output.
     for (word, deploys) in [("canary-in-a-file", true), ("canary-on-stderr", false)] {
         let task = if deploys {
             format!("  - {{name: Quiet, copy: {{dest: /srv/quiet, content: {word}}}, no_log: true}}\n")

@@ -2,7 +2,7 @@
 
 use crate::harness::{Project, TestNode, lab};
 
-/// A role that installs ufw and declares this (the YAML of more tasks).
+/// Returns a role that installs ufw and has these further tasks (as YAML).
 fn role(tasks: &str) -> String {
     format!("description: t\ntasks:\n  - {{name: Install, apt: {{name: ufw}}}}\n{tasks}")
 }
@@ -14,34 +14,34 @@ const SSH: &str = "  - {name: Keep SSH, ufw: {rule: allow, port: 22, proto: tcp,
 fn a_rule_set_that_would_cut_this_connection_is_refused_before_it_is_made() {
     let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], &role(""));
-    let us = node.address.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.1")).unwrap();
-    let cut = |words: &str| {
-        assert!(words.starts_with(&format!("this would cut the connection that this run uses: {us} could")), "{words}");
+    let controller = node.address.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.1")).unwrap();
+    let assert_cut = |words: &str| {
+        assert!(words.starts_with(&format!("this would cut the connection that this run uses: {controller} could")), "{words}");
     };
 
-    // Nothing of ufw is there yet, and it is foreseen all the same.
-    cut(&project.is_refused(&role(ENABLE)));
+    // ufw is not installed yet, and the cut is predicted nevertheless.
+    assert_cut(&project.is_refused(&role(ENABLE)));
     assert!(!node.try_sh("test -e /usr/sbin/ufw").status.success(), "refused before the first change");
     let elsewhere = "  - {name: Others, ufw: {rule: allow, port: 22, proto: tcp, from_ip: 203.0.113.0/24}}\n";
-    cut(&project.is_refused(&role(&format!("{elsewhere}{ENABLE}"))));
-    let denied = format!("  - {{name: Not us, ufw: {{rule: deny, port: 22, proto: tcp, from_ip: {us}}}}}\n");
-    cut(&project.is_refused(&role(&format!("{denied}{SSH}{ENABLE}"))));
+    assert_cut(&project.is_refused(&role(&format!("{elsewhere}{ENABLE}"))));
+    let denied = format!("  - {{name: Not us, ufw: {{rule: deny, port: 22, proto: tcp, from_ip: {controller}}}}}\n");
+    assert_cut(&project.is_refused(&role(&format!("{denied}{SSH}{ENABLE}"))));
 
-    // With the rule that the refusal asks for it works, and the next run reaches the node.
+    // With the rule that the refusal asks for, it works, and the next run reaches the node.
     let words = project.is_refused(&role(ENABLE));
-    assert!(words.contains(&format!("`ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {us}}}`")), "{words}");
-    let asked_for = format!("  - {{name: Us, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {us}}}}}\n");
+    assert!(words.contains(&format!("`ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {controller}}}`")), "{words}");
+    let asked_for = format!("  - {{name: Us, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {controller}}}}}\n");
     project.converges(&role(&format!("{asked_for}{ENABLE}")));
     assert!(node.sh("ufw status").starts_with("Status: active"));
 
-    // It works already: taking the rule away is refused, unless another one comes first.
-    let gone = format!("  - {{name: Us no more, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {us}, delete: true}}}}\n");
-    cut(&project.is_refused(&role(&gone)));
-    assert!(node.sh("ufw status").contains(&us), "the rule is still there");
+    // The firewall is active now: deleting the rule is refused, unless another one is added first.
+    let gone = format!("  - {{name: Us no more, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {controller}, delete: true}}}}\n");
+    assert_cut(&project.is_refused(&role(&gone)));
+    assert!(node.sh("ufw status").contains(&controller), "the rule is still there");
     project.converges(&role(&format!("{SSH}{gone}")));
-    assert!(!node.sh("ufw status").contains(&us));
-    // A denial behind the rule that lets us in cuts nothing; in its place it would.
-    cut(&project.is_refused(&role("  - {name: Closed, ufw: {rule: deny, port: 22, proto: tcp}}\n")));
+    assert!(!node.sh("ufw status").contains(&controller));
+    // A denial after the rule that lets us in cuts nothing; one that replaces the rule would.
+    assert_cut(&project.is_refused(&role("  - {name: Closed, ufw: {rule: deny, port: 22, proto: tcp}}\n")));
     project.converges(&role(&denied));
 }
 
@@ -77,7 +77,7 @@ fn what_is_declared_is_what_ufw_says_and_declaring_it_again_changes_nothing() {
     assert!(status.contains("Status: active") && status.contains("Logging: on (medium)"), "{status}");
     assert!(status.contains("Default: deny (incoming), allow (outgoing)"), "{status}");
 
-    // Another comment and another action replace a rule where it stands; what is deleted is gone, and stays so.
+    // Another comment or action changes a rule in its position; a deleted rule is gone, and stays so.
     let changed = role(
         "  - {name: Limit, ufw: {rule: deny, port: 2222, proto: tcp, comment: closed}}
   - {name: From, ufw: {rule: allow, port: 6379, proto: tcp, from_ip: 198.18.0.0/16, comment: fleet}}
@@ -90,7 +90,7 @@ fn what_is_declared_is_what_ufw_says_and_declaring_it_again_changes_nothing() {
     let denied = status.lines().find(|line| line.starts_with("2222/tcp ")).unwrap_or_default();
     assert!(denied.contains("DENY") && denied.ends_with("# closed"), "{status}");
 
-    // And it is the truth after a boot.
+    // It still holds after a reboot.
     lab().reboot(&node.name).unwrap();
     let again = project.json(&["deploy", "--detailed-exitcode"]);
     again.assert_code(0);

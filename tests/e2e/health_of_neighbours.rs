@@ -1,4 +1,4 @@
-//! `health` of the programs that use a database: the SLM backend and its schema version. A stand-in answers for the backend.
+//! `health` of the programs that use a database: the SLM backend and its schema version. A shell script answers for the backend.
 
 use crate::harness::{Project, RunResult, TestNode};
 
@@ -11,7 +11,7 @@ fn item(ran: &RunResult) -> (String, String) {
     (one.status.clone(), format!("{}{}", one.summary, one.error))
 }
 
-/// A backend that answers on 127.0.0.1:8000 with files of /srv, and records its requests.
+/// A backend that answers on 127.0.0.1:8000 with the files of /srv, and records its requests.
 const STAND_IN: &str = r#"
 mkdir -p /srv
 cat >/srv/answer <<'END'
@@ -91,8 +91,8 @@ health:
     // The output of nodes is shown, except for secrets.
     node.sh("umask 077; echo DB_PASSWORD=canary-0123456789 >/etc/toy.env");
     answer(&GENERAL.replacen("healthy", "no canary-0123456789", 1), r#"{"status": "healthy"}"#);
-    for told in [project.run(&["health"]), health()] {
-        assert!(told.said().contains("the status is no ‹DB_PASSWORD›") && !told.said().contains("canary"), "{}", told.said());
+    for health in [project.run(&["health"]), health()] {
+        assert!(health.said().contains("the status is no ‹DB_PASSWORD›") && !health.said().contains("canary"), "{}", health.said());
     }
 
     // An unhealthy backend does not fail a deploy, which does not even ask it.
@@ -109,12 +109,12 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
     let psql = |database: &str, sql: &str| {
         node.sh(&format!("cd /; runuser -u postgres -- psql -qXAt -v ON_ERROR_STOP=1 {database} <<'END'\n{sql}\nEND"));
     };
-    let said = || item(&project.json(&["health"]));
-    crate::harness::eventually("PostgreSQL answers", 60, || said().0 == "skipped");
-    assert_eq!(said().1, "there is no database `slm`");
+    let migrations = || item(&project.json(&["health"]));
+    crate::harness::eventually("PostgreSQL answers", 60, || migrations().0 == "skipped");
+    assert_eq!(migrations().1, "there is no database `slm`");
 
     psql("postgres", "create role slm_app; create database slm owner slm_app;");
-    assert_eq!(said(), ("ok".into(), "empty: db_service.initialize() has to run first".into()));
+    assert_eq!(migrations(), ("ok".into(), "empty: db_service.initialize() has to run first".into()));
     psql("slm", "set role slm_app; create schema app; create table app.nodes (id int); create table app.slo (id int);");
     let warned = project.run(&["health"]);
     warned.assert_code(0);
@@ -133,7 +133,7 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
         ),
     );
     psql("slm", "alter database slm set search_path = app, public, pg_catalog");
-    let (status, words) = said();
+    let (status, words) = migrations();
     assert_eq!(
         (status.as_str(), words.as_str()),
         ("ok", "warning: `alembic_version` is not an ordinary table, so it is not read; 2 tables")
@@ -143,16 +143,16 @@ fn the_version_of_the_tables_is_read_from_the_database_and_never_by_running_what
         create cast (app.own as text) with function app.own_text(app.own);
         create table public.alembic_version (version_num app.own); insert into public.alembic_version values ('1a2b');";
     psql("slm", &format!("set role slm_app; {typed}"));
-    assert!(said().1.contains("`alembic_version` is not an ordinary table"), "{}", said().1);
+    assert!(migrations().1.contains("`alembic_version` is not an ordinary table"), "{}", migrations().1);
 
     psql("slm", "set role slm_app; drop table public.alembic_version; create table public.alembic_version (version_num varchar(32) not null);
         insert into public.alembic_version values (E'1a<&2b');");
-    assert_eq!(said(), ("ok".into(), "alembic 1a<&2b; 2 tables".into()));
+    assert_eq!(migrations(), ("ok".into(), "alembic 1a<&2b; 2 tables".into()));
     psql("slm", "set role slm_app; delete from public.alembic_version; create table public.migrations_applied (id serial primary key, name varchar(255), applied_at timestamp);
         insert into public.migrations_applied (name, applied_at) values ('002_later', '2026-02-03 04:05:06'), ('001_first', '2026-01-02 03:04:05');");
-    assert_eq!(said(), ("ok".into(), "2 migrations applied, last 002_later (2026-02-03 04:05); 2 tables".into()));
+    assert_eq!(migrations(), ("ok".into(), "2 migrations applied, last 002_later (2026-02-03 04:05); 2 tables".into()));
     node.sh("systemctl stop postgresql@15-main");
-    assert_eq!(said(), ("failed".into(), "PostgreSQL does not answer on port 5432".into()));
+    assert_eq!(migrations(), ("failed".into(), "PostgreSQL does not answer on port 5432".into()));
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
     health.assert_code(0);
     let table = &health.stdout;
     let row = |check: &str, rest: &str| {
-        let is_it = |line: &&str| line.starts_with("slm   postgresql") && line.contains(check) && line.ends_with(rest);
-        assert!(table.lines().any(|line| is_it(&line)), "no row {check} with {rest}:\n{table}");
+        let matches = |line: &&str| line.starts_with("slm   postgresql") && line.contains(check) && line.ends_with(rest);
+        assert!(table.lines().any(|line| matches(&line)), "no row {check} with {rest}:\n{table}");
     };
     row("PostgreSQL listens on the declared addresses only", "  ok       127.0.0.1:5432, [::1]:5432");
     row("The SLM backend's schema version is recorded", "  ok       empty: db_service.initialize() has to run first");
@@ -178,6 +178,6 @@ fn the_slm_node_tells_its_ports_its_tables_and_how_its_backend_is() {
     let health = project.run(&["health"]);
     health.assert_code(0);
     let row = "slm postgresql The SLM backend is healthy ok healthy, postgresql, 5 of 5 nodes online, up 60 min";
-    let told = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ") == row;
-    assert!(health.stdout.lines().any(told), "{}", health.stdout);
+    let is_row = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ") == row;
+    assert!(health.stdout.lines().any(is_row), "{}", health.stdout);
 }

@@ -1,10 +1,10 @@
-//! What an operator's variable or a node's answer says is never run as code, neither by a check nor by a deploy.
+//! The text of an operator's variable or of a node's answer is never run as code, neither by a check nor by a deploy.
 
 use serde_json::json;
 
 use crate::harness::{Project, TestNode};
 
-/// A value with the ways in which a shell would be made to create a file.
+/// Returns a value with several ways to make a shell create a file.
 fn hostile(file: &str) -> String {
     format!("a; touch {file}; $(touch {file}) `touch {file}` ' \" '; touch {file}; '")
 }

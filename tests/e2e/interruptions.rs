@@ -18,7 +18,7 @@ tasks:
       creates: /etc/done
 "#;
 
-/// The commands that run on a node, but not those of sshd and of the log-in, which belong to the system.
+/// Returns the command lines that run on a node, without those of sshd and of logins, which belong to the system.
 fn processes(node: &TestNode) -> BTreeSet<String> {
     let all = node.sh(r#"for process in /proc/[0-9]*; do
              [ "${process#/proc/}" != "$$" ] && [ "$(readlink "$process/exe")" != "" ] || continue
@@ -59,7 +59,7 @@ fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_g
         match way {
             "KILL" => assert_eq!(ended.code, None),
             "cut" => {
-                // Its task failed, and that comes first.
+                // The task failed, and that takes precedence over "unreachable".
                 ended.assert_code(1);
                 assert!(ended.said().contains("host  unreachable  in "), "{}", ended.said());
                 assert!(ended.said().contains("the connection to `198.18."), "{}", ended.said());
@@ -84,7 +84,7 @@ fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_g
     }
 }
 
-/// An apt repository on the node, with the package `toy`, whose script stops at a gate.
+/// Makes an apt repository on the node, with the package `toy`, whose script stops at a gate.
 fn publish_package(node: &TestNode, script: &str) {
     node.sh(&format!(
         r#"mkdir -p /srv/toy/DEBIAN && cd /srv
@@ -135,10 +135,10 @@ fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted()
     let content = "123456789\n".repeat(LARGE / 10);
     project.write("roles/toy/files/large", &content);
     node.sh("echo old >/srv/large; chmod 600 /srv/large");
-    // What writes the content stops after a third. Our scripts look for programs here first.
+    // The `cat` that writes the content stops after a third. A run's scripts look for programs in /usr/local/bin first.
     let slow = "case $(readlink /proc/$$/fd/1) in */.autobot-provision-*) [ ! -e /run/gate.half ] || head -c 1000000; gate half;; esac\nexec /bin/cat \"$@\"\n";
     node.sh(&format!("cat >/usr/local/bin/cat <<'END'\n#!/bin/sh\n{slow}END\nchmod 755 /usr/local/bin/cat"));
-    let old = |when: &str| assert_eq!(node.sh("/bin/cat /srv/large; stat -c %a /srv/large"), "old\n600", "{when}");
+    let assert_old = |when: &str| assert_eq!(node.sh("/bin/cat /srv/large; stat -c %a /srv/large"), "old\n600", "{when}");
     let temporary = || node.sh("find /srv -name '.autobot-provision-*' -printf '%s %m\\n'");
 
     for cut in ["killed", "power cut"] {
@@ -148,7 +148,7 @@ fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted()
         eventually("half of the file is written", 60, || reached() || !run.is_running());
         assert!(run.is_running(), "{}", run.end().said());
         assert_eq!(temporary(), "1000000 600", "half of it is there, for nobody to read");
-        old(cut);
+        assert_old(cut);
         if cut == "killed" {
             run.kill();
             node.await_end_of_runs();
@@ -159,7 +159,7 @@ fn a_file_is_the_old_or_the_new_one_whole_even_when_its_writing_is_interrupted()
             lab().start(&node.name).unwrap();
             assert_ne!(temporary(), "", "{cut}");
         }
-        old(cut);
+        assert_old(cut);
     }
     node.open("half");
     project.run(&["deploy"]).assert_code(0);

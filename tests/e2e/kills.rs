@@ -1,4 +1,4 @@
-//! Promise 6, of restarts: killed after any change, the next run makes the rest and restarts what was due, once.
+//! Promise 6, for restarts: after a run was killed at any change, the next run makes the remaining changes and each pending restart once.
 
 use crate::harness::{Project, RunResult, TestNode, eventually, lab};
 
@@ -47,12 +47,12 @@ handlers:
 
 const RESTART: &str = "toy/restart toy";
 
-fn lines(node: &TestNode, file: &str) -> usize {
+fn count_lines(node: &TestNode, file: &str) -> usize {
     node.sh(&format!("cat {file} 2>/dev/null || :")).lines().count()
 }
 
-/// A deploy of `v` that was killed at a gate.
-fn killed_at(project: &Project, node: &TestNode, gate: &str, v: &str) {
+/// Starts a deploy of `v` and kills it at a gate.
+fn kill_at(project: &Project, node: &TestNode, gate: &str, v: &str) {
     node.shut(gate);
     let run = project.start(&["deploy", "-e", v]);
     node.await_at(gate);
@@ -61,7 +61,7 @@ fn killed_at(project: &Project, node: &TestNode, gate: &str, v: &str) {
     node.open(gate);
 }
 
-/// Check and deploy agree; after them nothing is due. Returns the deploy.
+/// Asserts that a check and a deploy agree, and that a second deploy changes nothing. Returns the first deploy.
 #[track_caller]
 fn check_and_converge(project: &Project, v: &str) -> RunResult {
     let check = project.json(&["deploy", "--check", "-e", v]);
@@ -81,37 +81,37 @@ fn killed_after_any_change_the_next_deploy_does_the_rest_and_restarts_once_as_th
     let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
     check_and_converge(&project, "v=1");
-    assert_eq!((lines(&node, "/var/toy.starts"), lines(&node, "/var/toy.counts")), (1, 1), "the first start is no restart");
+    assert_eq!((count_lines(&node, "/var/toy.starts"), count_lines(&node, "/var/toy.counts")), (1, 1), "the first start is no restart");
 
     for (number, gate) in ["a", "writing", "unit", "running", "c", "d", "restarted"].into_iter().enumerate() {
         let v = format!("v={}", number + 2);
-        let starts = lines(&node, "/var/toy.starts");
-        killed_at(&project, &node, gate, &v);
+        let starts = count_lines(&node, "/var/toy.starts");
+        kill_at(&project, &node, gate, &v);
         let restarted_already = usize::from(gate == "restarted");
-        assert_eq!(lines(&node, "/var/toy.starts"), starts + restarted_already, "killed at {gate}");
+        assert_eq!(count_lines(&node, "/var/toy.starts"), starts + restarted_already, "killed at {gate}");
         let deploy = check_and_converge(&project, &v);
-        // Restarted already, it is still to be found ready.
+        // The handler runs even after its restart, because the service was not found ready yet.
         for handler in [RESTART, "toy/count"] {
             assert!(deploy.ids("host", "changed").contains(handler), "killed at {gate}: {}", deploy.stdout);
         }
-        assert_eq!(lines(&node, "/var/toy.starts"), starts + 1, "killed at {gate}");
-        assert_eq!(lines(&node, "/var/toy.counts"), number + 2, "killed at {gate}");
+        assert_eq!(count_lines(&node, "/var/toy.starts"), starts + 1, "killed at {gate}");
+        assert_eq!(count_lines(&node, "/var/toy.counts"), number + 2, "killed at {gate}");
         assert_eq!(node.sh("cat /etc/toy/a /etc/toy/c /etc/toy/d | sort -u"), (number + 2).to_string());
         assert_eq!(node.sh("systemctl show -p Environment --value toy"), format!("V={}", number + 2), "killed at {gate}");
     }
 
-    // A start since is as good as ours, whoever did it; a handler that restarts nothing stays due.
+    // Any start since the change replaces the restart; a handler that restarts nothing stays pending.
     for (v, start) in [("v=20", None), ("v=21", Some("systemctl daemon-reload; systemctl restart toy"))] {
-        killed_at(&project, &node, "d", v);
+        kill_at(&project, &node, "d", v);
         match start {
             Some(by_hand) => drop(node.sh(by_hand)),
             None => lab().reboot(&node.name).unwrap(),
         }
         eventually("the toy has started", 10, || node.sh("systemctl is-active toy || :") == "active");
-        let starts = lines(&node, "/var/toy.starts");
+        let starts = count_lines(&node, "/var/toy.starts");
         let deploy = check_and_converge(&project, v);
         assert_eq!(deploy.ids("host", "changed"), ["toy/count".to_owned()].into(), "{v}");
-        assert_eq!(lines(&node, "/var/toy.starts"), starts, "{v}");
+        assert_eq!(count_lines(&node, "/var/toy.starts"), starts, "{v}");
     }
 }
 
@@ -121,19 +121,19 @@ fn redis_killed_before_its_restart_is_restarted_once_by_the_next_deploy() {
     let project = Project::shipped(&[("host", &node, "")]);
     let started = || node.sh("journalctl -q -o cat -b -u autobot-database-redis | grep -c ^Started");
     let (before, pid) = (started(), node.sh("systemctl show -p MainPID --value autobot-database-redis"));
-    // Found before the real one by what we run there.
+    // A run's scripts find this one before the real systemctl.
     node.sh(
         "printf '#!/bin/sh\\ncase \" $* \" in *\" restart \"*) gate restart;; esac\\nexec /usr/bin/systemctl \"$@\"\\n' >/usr/local/bin/systemctl
         chmod 755 /usr/local/bin/systemctl",
     );
-    killed_at(&project, &node, "restart", "redis_timeout=30");
+    kill_at(&project, &node, "restart", "redis_timeout=30");
     node.sh("rm /usr/local/bin/systemctl");
     assert_eq!(started(), before);
     assert!(node.sh("cat /etc/autobot/redis.conf").contains("\ntimeout 30\n"));
 
     let deploy = check_and_converge(&project, "redis_timeout=30");
     assert_eq!(deploy.ids("host", "changed"), ["redis/restart redis".to_owned()].into());
-    let more = started().parse::<u32>().unwrap() - before.parse::<u32>().unwrap();
-    assert_eq!(more, 1);
+    let restarts = started().parse::<u32>().unwrap() - before.parse::<u32>().unwrap();
+    assert_eq!(restarts, 1);
     assert_ne!(node.sh("systemctl show -p MainPID --value autobot-database-redis"), pid);
 }

@@ -41,7 +41,7 @@ fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
     assert!(held.stdout.contains(error), "{}", held.stdout);
     assert!(held.stdout.contains("help: wait for it with `--wait 5m`"), "{}", held.stdout);
 
-    // A check works, and takes nothing from the first.
+    // A check works, and does not disturb the first run.
     let check = project.json(&["deploy", "--check"]);
     check.assert_code(0);
     assert_eq!(check.ids("host", "changed"), ["toy/Write".to_owned()].into());
@@ -50,7 +50,7 @@ fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
     assert!(check.assert_code(0).stdout.contains(&format!("host: {error}")), "{}", check.stdout);
     assert!(first.is_running());
 
-    // One waits too short, one long enough.
+    // One run waits too briefly, another long enough.
     project.run(&["deploy", "--wait", "1s"]).assert_code(5);
     let waiting = project.start(&["deploy", "--wait", "60s", "--output", "json"]);
     eventually("the second waits for the lock", 20, || {
@@ -76,9 +76,9 @@ fn the_lock_of_a_run_that_was_killed_is_free() {
     node.await_at("write");
     run.kill();
     node.open("write");
-    // It takes the time that its processes get to end by themselves, and no longer.
+    // The lock is free as soon as the processes of the killed run have ended by themselves.
     project.run(&["deploy", "--wait", "5s"]).assert_code(0);
-    // One whose shell on the node was killed too has left a lock behind that nobody holds.
+    // A run whose shell on the node was killed too leaves a lock behind that no process holds.
     node.sh("rm /etc/toy");
     node.shut("write");
     let run = project.start(&["deploy"]);
@@ -135,14 +135,14 @@ fn as_many_hosts_as_forks_are_worked_on_at_once() {
         node.shut("write");
     }
     let run = project.start(&["deploy", "--forks", "1"]);
-    let here = |node: &TestNode| node.try_sh("test -e /run/gate.write.reached").status.success();
-    eventually("one of them is worked on", 20, || nodes.iter().any(here));
-    let first = usize::from(!here(&nodes[0]));
+    let is_at_gate = |node: &TestNode| node.try_sh("test -e /run/gate.write.reached").status.success();
+    eventually("one of them is worked on", 20, || nodes.iter().any(is_at_gate));
+    let first = usize::from(!is_at_gate(&nodes[0]));
     let other = &nodes[1 - first];
     // Connecting takes a fraction of this.
     let waited = std::time::Instant::now();
     while waited.elapsed() < Duration::from_secs(2) {
-        assert!(!here(other) && other.try_sh("test ! -e /run/autobot-provision").status.success());
+        assert!(!is_at_gate(other) && other.try_sh("test ! -e /run/autobot-provision").status.success());
     }
     nodes[first].open("write");
     other.await_at("write");
@@ -156,15 +156,15 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     let project =
         Project::toy(&[("host", &node)], "description: toy\ntasks:\n  - name: Write\n    copy: {content: x, dest: /etc/toy}\n");
     let other_key = project.path("other");
-    let made =
+    let generated =
         std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&other_key).status();
-    assert!(made.unwrap().success());
+    assert!(generated.unwrap().success());
     let public = std::fs::read_to_string(project.path("other.pub")).unwrap();
     project.write("empty", "");
     project.write("changed", &format!("{} {public}", node.address));
 
-    let mut shown = String::new();
-    let mut tell = |what: &str, arguments: &[&str]| {
+    let mut output = String::new();
+    let mut record = |what: &str, arguments: &[&str]| {
         let ran = project.run(&[&["deploy", "--connect-timeout", "2s"], arguments].concat());
         ran.assert_code(3);
         let directory = project.path("").display().to_string();
@@ -172,24 +172,24 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
         let text = text.replace(&lab().key().display().to_string(), "KEY");
         let (text, summary) = text.split_once("\n\n").unwrap_or_else(|| panic!("no summary: {}", ran.said()));
         assert!(summary.starts_with("host  unreachable  in "), "{summary}");
-        shown.extend(["# ", what, "\n", text, "\n"]);
+        output.extend(["# ", what, "\n", text, "\n"]);
     };
     let known_hosts = |name: &str| format!("ansible_ssh_common_args=\"-o UserKnownHostsFile={}\"", project.path(name).display());
-    tell("refused", &["-e", "ansible_port=1"]);
-    tell("unknown host key", &["-e", &known_hosts("empty")]);
-    tell("changed host key", &["-e", &known_hosts("changed")]);
-    tell("changed host key, new ones accepted", &["-e", &known_hosts("changed"), "--accept-new-host-keys"]);
-    tell("no key accepted", &["-e", &format!("ansible_ssh_private_key_file={}", other_key.display())]);
-    tell("no such user", &["-e", "ansible_user=nobody-here"]);
+    record("refused", &["-e", "ansible_port=1"]);
+    record("unknown host key", &["-e", &known_hosts("empty")]);
+    record("changed host key", &["-e", &known_hosts("changed")]);
+    record("changed host key, new ones accepted", &["-e", &known_hosts("changed"), "--accept-new-host-keys"]);
+    record("no key accepted", &["-e", &format!("ansible_ssh_private_key_file={}", other_key.display())]);
+    record("no such user", &["-e", "ansible_user=nobody-here"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
-    tell("sudo refused", &[]);
+    record("sudo refused", &[]);
     node.sh("mv /root/kept/* /etc/sudoers.d/; mv /usr/bin/sudo /root/kept/");
-    tell("no sudo", &[]);
+    record("no sudo", &[]);
     node.sh("mv /root/kept/sudo /usr/bin/; usermod -s /usr/sbin/nologin autobot");
-    tell("no shell", &[]);
+    record("no shell", &[]);
     node.sh("usermod -s /bin/sh autobot");
     project.run(&["deploy"]).assert_code(0);
-    insta::assert_snapshot!(shown, @r#"
+    insta::assert_snapshot!(output, @r#"
     # refused
     host: unreachable
         `ADDRESS:1` refuses the connection
@@ -233,7 +233,7 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
 fn a_ping_says_how_far_the_way_to_each_node_leads() {
     let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
-    // No role, and no project either: an inventory is enough.
+    // Neither roles nor a project are needed: an inventory is enough.
     project.write(
         "elsewhere/hosts.yml",
         &std::fs::read_to_string(project.path("inventory/hosts.yml")).unwrap().replace("autobot_roles", "other"),
@@ -258,7 +258,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     let ran = project.run(&by_address);
     assert!(ran.assert_code(0).stdout.contains("Debian 12 (bookworm), kernel "), "{}", ran.stdout);
 
-    // A run holds it: that is no failure, and the ping takes nothing from it.
+    // A node that a run holds is no failure, and the ping does not disturb the run.
     node.shut("write");
     let mut first = project.start(&["deploy"]);
     node.await_at("write");
@@ -271,28 +271,28 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     node.open("write");
     first.end().assert_code(0);
 
-    let mut shown = String::new();
-    let mut tell = |what: &str, arguments: &[&str]| {
+    let mut output = String::new();
+    let mut record = |what: &str, arguments: &[&str]| {
         let arguments = [&["ping", "host", "--connect-timeout", "2s"], arguments].concat();
         let ran = project.run(&arguments);
         ran.assert_code(3);
         assert_eq!(project.json(&arguments).assert_code(3).host("host")["status"], "unreachable");
         let directory = project.path("").display().to_string();
         let text = ran.said().replace(&node.address.to_string(), "ADDRESS").replace(directory.trim_end_matches('/'), "PROJECT");
-        shown.extend(["# ", what, "\n", text.split_once('\n').unwrap().1]);
+        output.extend(["# ", what, "\n", text.split_once('\n').unwrap().1]);
     };
     project.write("empty", "");
-    tell("refused", &["-e", "ansible_port=1"]);
-    tell("unknown host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("empty").display())]);
+    record("refused", &["-e", "ansible_port=1"]);
+    record("unknown host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("empty").display())]);
     let other = std::fs::read_to_string(lab().key().with_extension("pub")).unwrap();
     project.write("changed", &format!("{} {other}", node.address));
-    tell("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
-    tell("no such user", &["-u", "nobody-here", "--private-key", "/dev/null"]);
+    record("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
+    record("no such user", &["-u", "nobody-here", "--private-key", "/dev/null"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
-    tell("sudo refused", &[]);
+    record("sudo refused", &[]);
     let unprivileged = project.json(&["ping", "-e", "ansible_become=false"]);
     assert_ne!(unprivileged.assert_code(0).host("host")["uid"], 0);
-    insta::assert_snapshot!(shown, @r#"
+    insta::assert_snapshot!(output, @r#"
     # refused
     host  failed   -         -       -     -      `ADDRESS:1` refuses the connection; help: is sshd running there, on this port? see `ansible_port`
     # unknown host key

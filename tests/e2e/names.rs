@@ -1,4 +1,4 @@
-//! What names stand for on a real node: results of another role, units without their suffix, handlers and roles that were renamed.
+//! What names refer to on a real node: results of another role, units without their suffix, handlers and roles that were renamed.
 
 use crate::harness::{Project, TestNode};
 
@@ -21,7 +21,7 @@ fn a_name_that_another_role_registers_means_the_same_to_validate_check_deploy_an
     }
 }
 
-/// A unit that runs, and a handler that restarts it by its bare name.
+/// Returns a role with a unit that runs, and a handler that restarts it by its name without the suffix.
 fn role(head: &str, handler: &str, was: &str, content: &str) -> String {
     format!(
         "{head}tasks:
@@ -51,20 +51,20 @@ fn a_renamed_handler_gets_once_what_the_node_owes_its_former_name() {
     assert!(restarted.ids("node", "changed").contains("toy/restart"), "{}", restarted.stdout);
     let before: u32 = starts().parse().unwrap();
 
-    // As a deploy leaves it that is killed after the change and before the handler.
-    let owe = |mark: &str| {
+    // Leaves the pending mark of a deploy that was killed after the change and before the handler.
+    let leave_mark = |mark: &str| {
         node.sh(&format!(
             "read -r boot </proc/sys/kernel/random/boot_id; read -r now _ </proc/uptime
              printf '%s %s \\n' \"$boot\" \"${{now%.*}}999999\" >/var/lib/autobot-provision/pending/{mark}"
         ));
     };
-    owe("toy.restart");
+    leave_mark("toy.restart");
     let deploy = project.converges(&role("", "wind up the clock", "was: [restart it, restart]\n    ", "b"));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/wind up the clock"]);
     assert_eq!((starts(), pending()), ((before + 1).to_string(), String::new()));
 
     // The role is renamed, too.
-    owe("toy.restart");
+    leave_mark("toy.restart");
     std::fs::remove_dir_all(project.path("roles/toy")).unwrap();
     project.write("roles/clock/role.yml", &role("was: toy\n", "wind up", "was: restart\n    ", "b"));
     project.inventory(&[("node", &node, "")], "clock", "");

@@ -11,8 +11,8 @@ fn role(tasks: &str) -> String {
 }
 
 /// Makes a repository on the node its only source: `thing` 1.0 and 2.0 (with a configuration file) and `slow`, whose installation ends when
-/// there is a `/srv/go`.
-fn own_packages(node: &TestNode) {
+/// `/srv/go` exists.
+fn publish_packages(node: &TestNode) {
     node.sh(r#"set -eu
 mkdir -p /srv/repo
 build() {
@@ -61,7 +61,7 @@ fn all_packages_are_asked_for_in_one_dpkg_query() {
     project.json(&["deploy", "--detailed-exitcode"]).assert_code(0);
     assert_eq!(asked(), "asked");
 
-    // A database that cannot be read is no answer, and nothing is installed on the strength of it.
+    // A package database that cannot be read is an error, and nothing is installed.
     node.sh("cp /var/lib/dpkg/status /srv/status; echo 'Package' >>/var/lib/dpkg/status");
     let words = project.is_refused(&role("  - {name: Thing, apt: {name: thing}}\n"));
     assert!(words.contains("/var/lib/dpkg/status"), "{words}");
@@ -70,13 +70,13 @@ fn all_packages_are_asked_for_in_one_dpkg_query() {
 #[test]
 fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
     let node = TestNode::bare();
-    own_packages(&node);
+    publish_packages(&node);
     let project = Project::toy(&[("node", &node)], EMPTY);
     let apt = |parameters: &str| role(&format!("  - {{name: Thing, apt: {{{parameters}}}}}\n"));
 
     project.converges(&apt("name: thing=1.*"));
     assert_eq!(version(&node), "ii 1.0");
-    // Whatever version is fine where none is asked for.
+    // Without a declared version, any version is accepted.
     project.converges(&apt("name: thing"));
     assert_eq!(version(&node), "ii 1.0");
     project.converges(&apt("name: thing=2.0"));
@@ -99,14 +99,14 @@ fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
     project.converges(&apt("name: thing, state: absent, purge: true"));
     assert!(!node.root.join("etc/thing.conf").exists());
 
-    for (name, said) in [("thnig", "Unable to locate package thnig"), ("thing=7.0", "Version '7.0' for 'thing' was not found")] {
+    for (name, expected) in [("thnig", "Unable to locate package thnig"), ("thing=7.0", "Version '7.0' for 'thing' was not found")] {
         let error = project.fails(&apt(&format!("name: {name}"))).failure("node");
         let words = format!("no package source of this node has what was asked for: {name}; see above which");
-        assert!(error.contains(&words) && error.contains(said), "{error}");
+        assert!(error.contains(&words) && error.contains(expected), "{error}");
     }
     assert_eq!(version(&node), "");
 
-    // An installation that was cut off is finished by the next one.
+    // An interrupted installation is finished by the next one.
     node.sh("touch /srv/go; apt-get -qq download thing 2>/dev/null; dpkg --unpack /srv/repo/thing_2.0.deb");
     project.converges(&apt("name: thing"));
     assert_eq!(version(&node), "ii 2.0");
@@ -162,7 +162,7 @@ fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_
     unchanged();
     let absent = project.is_refused(&repository("/etc/apt/keyrings/absent.asc"));
     assert!(absent.starts_with("key file `/etc/apt/keyrings/absent.asc` does not exist"), "{absent}");
-    // A directory that `_apt` may not enter is seen only when it tries.
+    // A directory that `_apt` may not enter is noticed only when `_apt` tries.
     node.sh("mkdir -m 0700 /srv/closed; cp /etc/apt/keyrings/fine.asc /srv/closed/");
     let closed = project.fails(&repository("/srv/closed/fine.asc")).failure("node");
     assert!(
@@ -188,26 +188,26 @@ fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_
 #[test]
 fn a_held_lock_is_waited_for_and_its_holder_is_shown() {
     let node = TestNode::bare();
-    own_packages(&node);
+    publish_packages(&node);
     let project = Project::toy(&[("node", &node)], &role("  - {name: Thing, apt: {name: thing}}\n"));
-    let said = project.path("said");
-    let shown = || std::fs::read_to_string(&said).unwrap();
+    let log = project.path("said");
+    let logged = || std::fs::read_to_string(&log).unwrap();
     node.sh("apt-get -qq update");
-    // Somebody else's installation, before dpkg begins (apt waits for that by itself) and in the midst of dpkg.
-    for (options, sign) in [("-o DPkg::Pre-Invoke::='until [ -e /srv/go ]; do sleep 0.1; done'", "srv/go"), ("", "slow.postinst")]
+    // Another program's installation: before dpkg begins (apt waits for that by itself), and while dpkg runs.
+    for (options, pattern) in [("-o DPkg::Pre-Invoke::='until [ -e /srv/go ]; do sleep 0.1; done'", "srv/go"), ("", "slow.postinst")]
     {
         node.sh("rm -f /srv/go; apt-get -q -y purge slow thing");
         node.sh(&format!("systemd-run -q --collect --unit=other-apt apt-get -q -y {options} install slow"));
-        eventually("the other installation is under way", 30, || node.try_sh(&format!("pgrep -f {sign}")).status.success());
+        eventually("the other installation is under way", 30, || node.try_sh(&format!("pgrep -f {pattern}")).status.success());
         let holder = node.sh("systemctl show -p MainPID --value other-apt");
-        let mut deploy = project.command(&["deploy"]).stdout(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap();
+        let mut deploy = project.command(&["deploy"]).stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         eventually(&format!("process {holder} is named"), 60, || {
-            assert!(deploy.try_wait().unwrap().is_none(), "it waits: {}", shown());
-            shown().lines().any(|line| line.contains("lock") && line.contains(&holder))
+            assert!(deploy.try_wait().unwrap().is_none(), "it waits: {}", logged());
+            logged().lines().any(|line| line.contains("lock") && line.contains(&holder))
         });
         assert_eq!(version(&node), "");
         node.sh("touch /srv/go");
-        assert!(deploy.wait().unwrap().success(), "{}", shown());
+        assert!(deploy.wait().unwrap().success(), "{}", logged());
         assert_eq!(version(&node), "ii 2.0");
         assert_eq!(node.sh("dpkg --audit; dpkg-query -W -f '${db:Status-Abbrev}' slow"), "ii");
     }
@@ -216,7 +216,7 @@ fn a_held_lock_is_waited_for_and_its_holder_is_shown() {
 #[test]
 fn without_a_network_an_installation_ends_within_its_limit_and_says_what_was_out_of_reach() {
     let node = TestNode::bare();
-    // Everything but the connection of the run is lost on the way.
+    // All packets except those of the run's own connection are dropped.
     node.sh("iptables -A OUTPUT -o lo -j ACCEPT; iptables -A OUTPUT -p tcp --sport 22 -j ACCEPT; iptables -A OUTPUT -j DROP; rm -rf /var/lib/apt/lists/*");
     let install = role("  - {name: Hello, apt: {name: hello}, timeout: 90s}\n");
     let project = Project::toy(&[("node", &node)], &install);
@@ -239,7 +239,7 @@ fn role_redis_without_a_firewall_needs_no_python_and_with_one_only_ufw_runs_it()
     assert!(!node.try_sh("command -v python3 || ls /usr/bin/python* 2>/dev/null").status.success());
     project.json(&["deploy", "-e", "firewall=false", "--detailed-exitcode"]).assert_code(0);
 
-    // From here on every start of Python is written down.
+    // From here on, every start of Python is recorded.
     node.sh(r#"apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install ufw >/dev/null 2>&1
         python=$(readlink -f /usr/bin/python3); mv "$python" "$python.real"
         printf '#!/bin/sh\necho "$*" >>/srv/python\nexec %s.real "$@"\n' "$python" >"$python"; chmod 755 "$python""#);

@@ -1,4 +1,4 @@
-//! Settings of a real PostgreSQL: what a reload makes live, what a restart does, and that no setting takes the server away.
+//! Settings of a real PostgreSQL: which ones a reload applies, which ones need a restart, and that none leaves the server stopped.
 
 use crate::{
     harness::{Project, TestNode, eventually},
@@ -8,7 +8,7 @@ use crate::{
 const UNIT: &str = "postgresql@15-main";
 const FILE: &str = "/etc/postgresql/15/main/conf.d/70-toy.conf";
 
-/// A role with these settings, and what else the task says.
+/// Returns a role with these settings and more parameters of its task.
 fn role(settings: &str, more: &str) -> String {
     format!("description: t\ntasks:\n  - name: Set\n    postgresql_conf: {{file: 70-toy.conf, settings: {{{settings}}}{more}}}\n")
 }
@@ -17,7 +17,7 @@ fn pid(node: &TestNode) -> String {
     node.sh(&format!("systemctl show -p MainPID --value {UNIT}"))
 }
 
-/// The file as it is; nothing where it is not there. No copy of it is left behind.
+/// Returns the content of the file; empty if it does not exist. Asserts that no copy of it was left behind.
 fn file(node: &TestNode) -> String {
     assert_eq!(node.sh("ls /etc/postgresql/15/main/conf.d /etc/postgresql/15/main | grep autobot-provision || :"), "");
     node.sh(&format!("cat {FILE} 2>/dev/null || :"))
@@ -50,7 +50,7 @@ fn a_reload_or_a_restart_makes_settings_live_and_a_wrong_one_leaves_server_and_f
     project.converges(&role("max_connections: 78", ""));
     assert_eq!(psql(&node, "show max_connections"), "78");
 
-    // Refused by the server before it reads it, by its own start, and by us before anything is written.
+    // Refused by PostgreSQL before a reload, by PostgreSQL when it starts, and by this program before anything is written.
     let (third, before) = (pid(&node), file(&node));
     let words = project.fails(&role("max_connections: many", "")).failure("node");
     assert!(words.contains("PostgreSQL does not accept these settings") && words.contains("max_connections"), "{words}");
@@ -67,7 +67,7 @@ fn a_reload_or_a_restart_makes_settings_live_and_a_wrong_one_leaves_server_and_f
     let words = project.is_refused(&role("max_conections: 5", ""));
     assert!(words.contains("PostgreSQL has no setting `max_conections`"), "{words}");
 
-    // What would win over our file is named; so is the way out.
+    // A setting that would override our file is named, and so is the remedy.
     psql(&node, "alter system set work_mem = '5MB'");
     let words = project.is_refused(&role("work_mem: 9MB", ""));
     assert!(words.contains("`work_mem` was set with ALTER SYSTEM") && words.contains("ALTER SYSTEM RESET work_mem"), "{words}");
@@ -78,11 +78,11 @@ fn a_reload_or_a_restart_makes_settings_live_and_a_wrong_one_leaves_server_and_f
     node.sh("rm /etc/postgresql/15/main/conf.d/99-mine.conf");
     assert_eq!(file(&node), before);
 
-    // A file that is as wanted, and that nobody told the server about.
+    // The file is as declared, but the server was not reloaded since.
     project.converges(&role("work_mem: 9MB, max_connections: 78", ""));
     node.sh(&format!("sed -i s/9MB/8MB/ {FILE}; systemctl reload {UNIT}"));
     eventually("the server has read it", 10, || psql(&node, "show work_mem") == "8MB");
-    // PostgreSQL tells the times of files in whole seconds, so that it notices no edit in the second of its last look.
+    // PostgreSQL reports the times of files in whole seconds, so an edit within the second of the last load is not noticed.
     eventually("that second is over", 10, || psql(&node, "select now() > pg_conf_load_time() + interval '1 second'") == "t");
     node.sh(&format!("sed -i s/8MB/9MB/ {FILE}"));
     assert_eq!(summary(&project.converges(&role("work_mem: 9MB, max_connections: 78", ""))), "reload");
@@ -146,7 +146,7 @@ tasks:
         |port: u16| node.try_sh(&format!("cd /; psql -w 'postgresql://theirs:{password}@127.0.0.1:{port}/theirs' -c 'select 1'"));
     assert!(login(5433).status.success() && !login(5432).status.success());
 
-    // Two of one name: nobody guesses.
+    // Two clusters of the same name: the program does not guess.
     node.sh("mkdir -p /etc/postgresql/13/main; touch /etc/postgresql/13/main/postgresql.conf");
     let words = project.is_refused(&role("work_mem: 10MB", ""));
     assert!(words.contains("several clusters `main`, of versions 13, 15; say which with `version`"), "{words}");

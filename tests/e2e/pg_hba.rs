@@ -15,7 +15,7 @@ fn role(rules: &str) -> String {
 
 const LOOPBACK: &str = "{type: host, database: autobot_slm, user: autobot_slm, address: 127.0.0.1/32, method: scram-sha-256}";
 
-/// Whether the backend's login works over this address.
+/// Returns whether the backend's login works at this address.
 fn logs_in(node: &TestNode, address: &str) -> bool {
     let script = format!(
         "cd /; password=$(sed -n s/^DB_PASSWORD=//p /etc/autobot/slm-secrets.env); psql -w \"postgresql://autobot_slm:$password@{address}/autobot_slm\" -c 'select 1'"
@@ -62,7 +62,7 @@ fn rules_are_live_once_they_are_accepted_and_a_broken_one_never_is() {
     project.converges(&role(LOOPBACK));
     assert!(logs_in(&node, "127.0.0.1"));
 
-    // A file that was broken by hand would keep the server from its next start.
+    // A file that was broken by hand would keep the server from starting again.
     node.sh(&format!("echo 'host all all nonsense' >>{FILE}; systemctl reload postgresql@15-main"));
     eventually("the server complains", 10, || log().contains("pg_hba.conf was not reloaded"));
     project.converges(&role(LOOPBACK));

@@ -1,4 +1,4 @@
-//! What a check predicts of commands, conditions, loops and registered answers; and what becomes of changes that nobody could predict.
+//! What a check predicts of commands, conditions, loops and registered answers; and what happens to changes that no check could predict.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::{
     truth::deploys_as_checked,
 };
 
-/// The ids of role `toy`'s tasks with these names.
+/// Returns the ids of the tasks of role `toy` with these names.
 fn toys(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| format!("toy/{name}")).collect()
 }
@@ -64,7 +64,7 @@ handlers:
     let undone = deploys_as_checked(&project, "db", "with parts of it undone", &[]);
     assert_eq!(undone, toys(&["Write the part (two)", "Note that parts are new", "Sum up", "Greet (ann)"]));
 
-    // The noted thing alone: its condition does not hold, so neither run makes it.
+    // Only the note is missing: its condition does not hold, so neither run makes it.
     node.sh("rm /srv/toy/noted");
     assert_eq!(deploys_as_checked(&project, "db", "with the note gone", &[]), BTreeSet::new());
     assert!(project.json(&["deploy", "--check"]).ids("db", "skipped").contains("toy/Note that parts are new"));
@@ -111,7 +111,7 @@ tasks:
 "#;
     let project = Project::toy(&[("db", &node)], role);
     let why = "no longer as declared at the end of the run: toy/Declare the motto";
-    // First it changes, then it is as declared when it is passed; in both runs something is changed behind the one that spoils it.
+    // In the first run the motto is changed, in the second it is as declared at its turn; in both, a task after the spoiling one changes something.
     for prepare in ["true", "rm /etc/set-up /etc/rhyme; echo motto >/etc/motto"] {
         node.sh(prepare);
         let deploy = project.json(&["deploy"]);
@@ -120,7 +120,7 @@ tasks:
         assert_eq!((&host["status"], &host["error"]), (&json!("failed"), &json!(why)), "{prepare}");
         assert_eq!(host["unpredicted"], json!(["toy/Declare the motto"]), "{prepare}");
     }
-    // The one that spoils is done, so the next run mends it.
+    // The spoiling task is done, so the next run repairs the motto.
     assert_eq!(deploys_as_checked(&project, "db", "the next run", &[]), toys(&["Declare the motto"]));
     node.sh("rm /etc/set-up");
     let deploy = project.run(&["deploy"]);

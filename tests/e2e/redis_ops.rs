@@ -15,7 +15,7 @@ pub fn project(node: &TestNode) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
-/// Commands for redis-cli on the node, one a line; none may fail. What it said.
+/// Runs commands in redis-cli on the node, one per line; none may fail. Returns its output.
 pub fn cli(node: &TestNode, commands: &str) -> String {
     cli_at(node, 6379, commands)
 }
@@ -23,18 +23,18 @@ pub fn cli(node: &TestNode, commands: &str) -> String {
 fn cli_at(node: &TestNode, port: u16, commands: &str) -> String {
     let file = node.root.join("root/commands");
     fs::write(&file, commands).unwrap();
-    let said = node.sh(&format!(
+    let output = node.sh(&format!(
         ". /etc/autobot/database-secrets.env; export REDISCLI_AUTH=$REDIS_PASSWORD
          /opt/redis-stack/bin/redis-cli -p {port} --no-raw </root/commands"
     ));
     fs::remove_file(file).unwrap();
-    assert!(!said.contains("(error)"), "{said}");
-    said
+    assert!(!output.contains("(error)"), "{output}");
+    output
 }
 
-/// `redis …` in JSON; it must end well.
+/// Runs `redis …` with JSON output; it must succeed. Returns the result of the host.
 #[track_caller]
-fn told(project: &Project, arguments: &[&str]) -> Value {
+fn run_json(project: &Project, arguments: &[&str]) -> Value {
     let ran = project.json(&[&["redis"], arguments].concat());
     ran.assert_code(0);
     ran.host(HOST)
@@ -105,12 +105,12 @@ fn databases_are_shown_by_the_schema_and_violations_are_marked() {
           ! database 7 contains 1 key and has no name in redis_database_names
         ");
     });
-    // On a terminal nothing is wider than that, and no key does anything to it.
+    // On a terminal no line is wider than the terminal, and no key can send it control sequences.
     let shown = on_a_terminal(&project, &["redis", "databases"]);
     assert!(shown.contains("sess") && shown.lines().all(|line| plain(line).chars().count() <= 80), "{shown}");
     assert!(!shown.contains("\x1b[2J"), "{shown}");
 
-    let found = told(&project, &["databases"]);
+    let found = run_json(&project, &["databases"]);
     let main = &found["databases"][0];
     assert_eq!(
         (&main["name"], &main["keys"], &main["expires"], &main["complete"]),
@@ -137,36 +137,36 @@ fn databases_are_shown_by_the_schema_and_violations_are_marked() {
 
     // The other layout is one setting away.
     let older = json!({"redis_database_names": {"0": "sessions", "1": "chat", "2": "knowledge_base", "3": "cache", "4": "websockets", "5": "jobs"}});
-    let found = told(&project, &["databases", "-e", &older.to_string()]);
+    let found = run_json(&project, &["databases", "-e", &older.to_string()]);
     let names: Vec<&str> =
         found["databases"].as_array().unwrap().iter().filter_map(|database| database["name"].as_str()).collect();
     assert_eq!(names, ["sessions", "chat", "knowledge_base", "cache", "websockets", "jobs"]);
     assert_eq!(found["databases"][0]["patterns"][0]["keys"], 2);
 
-    // Many keys: what is left out is said.
+    // Many keys: the output says how many were left out.
     cli(&node, "SELECT 2\nEVAL \"for i=1,20000 do redis.call('SET', 'prompt:user:' .. i, 'x') end\" 0\n");
     let text = project.run(&["redis", "databases", "--sample", "5000"]);
     text.assert_code(0);
     let line = text.stdout.lines().find(|line| line.contains("sampled")).unwrap();
     assert!(line.contains("prompts: sampled 5") && line.contains(" of 20000 keys"), "{line}");
-    let prompts = &told(&project, &["databases", "--sample", "0"])["databases"][2];
+    let prompts = &run_json(&project, &["databases", "--sample", "0"])["databases"][2];
     assert_eq!(
         (&prompts["scanned"], &prompts["complete"], &prompts["patterns"][2]["keys"]),
         (&json!(20_000), &json!(true), &json!(20_000))
     );
-    // A node without keys to complain about says so with its exit code.
+    // On a node whose keys violate nothing the exit code is 0.
     cli(&node, "FLUSHALL\n");
     project.run(&["redis", "databases", "--detailed-exitcode"]).assert_code(0);
 }
 
-/// The program's output on a terminal of 80 columns.
+/// Returns the program's output on a terminal of 80 columns.
 fn on_a_terminal(project: &Project, arguments: &[&str]) -> String {
     let output = terminal(project, arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What runs the program on a terminal of 80 columns.
+/// Returns the command that runs the program on a terminal of 80 columns.
 pub fn terminal(project: &Project, arguments: &[&str]) -> Command {
     let program = project.command(arguments);
     let line = std::iter::once(program.get_program())
@@ -180,7 +180,7 @@ pub fn terminal(project: &Project, arguments: &[&str]) -> Command {
     script
 }
 
-/// Without colours.
+/// Returns a line without its colours.
 fn plain(line: &str) -> String {
     let mut parts = line.split('\x1b');
     let first = parts.next().unwrap().to_owned();
@@ -193,7 +193,7 @@ fn the_server_is_shown_without_secrets() {
     let project = project(&node);
     let password = node.sh(". /etc/autobot/database-secrets.env; printf %s \"$REDIS_PASSWORD\"");
     let session = "s3ssion-0f-somebody";
-    // Everything is slow for a moment; a client stays.
+    // Every command counts as slow for a moment; a client stays connected.
     cli(
         &node,
         &format!(
@@ -224,7 +224,7 @@ fn the_server_is_shown_without_secrets() {
     let mut hidden = Needles::new(&[("session", session)]);
     hidden.add("password", &password);
     for (run, question) in runs.iter().zip(questions.iter().chain(&questions)) {
-        // The session's key is there for all to see in no question; a mark may show it.
+        // No question shows the session's key, except for `databases`, where a mark may name it.
         let needles = if *question == "databases" { &needles } else { &hidden };
         needles.assert_not_within(&format!("redis {:?}", run.arguments), &format!("{}{}", run.stdout, run.stderr));
     }
@@ -268,7 +268,7 @@ fn the_server_is_shown_without_secrets() {
     );
     assert!(json[5]["slowlog"].as_array().unwrap().iter().any(|entry| entry["command"] == "HSET session:… +2 arguments (24 B)"));
 
-    // A password that is gone, and one that is wrong, say what to do and show nothing.
+    // The errors of a wrong and of a missing password say what to do and show no value.
     node.sh("sed -i 's/^REDIS_PASSWORD=.*/REDIS_PASSWORD=wr0ng-passw0rd-here/' /etc/autobot/database-secrets.env");
     let ran = project.run(&["redis", "info"]);
     ran.assert_code(1);
@@ -280,7 +280,7 @@ fn the_server_is_shown_without_secrets() {
     assert!(error.contains("Redis at 127.0.0.1:6379: there is no answer ("), "{error}");
 }
 
-/// `SET`s with a last use so long ago, as only `RESTORE` can say it.
+/// Returns commands that set keys with a last use so many seconds ago, which only `RESTORE` can do.
 fn unused(keys: &[(&str, u64)]) -> String {
     keys.iter().fold(String::new(), |mut text, (key, seconds)| {
         let _ = writeln!(text, "EVAL \"redis.call('SET', KEYS[1], 'x'); local d = redis.call('DUMP', KEYS[1]); redis.call('RESTORE', KEYS[1], 0, d, 'REPLACE', 'IDLETIME', ARGV[1])\" 1 {key} {seconds}");
@@ -288,7 +288,7 @@ fn unused(keys: &[(&str, u64)]) -> String {
     })
 }
 
-/// A Redis without modules, on port 6390: RediSearch looks at each key that is restored, which counts as use.
+/// Starts a Redis without modules, on port 6390: RediSearch looks at each key that is restored, which counts as use.
 fn plain_redis(node: &TestNode) {
     node.sh(
         ". /etc/autobot/database-secrets.env; mkdir /srv/plain; umask 077; echo \"requirepass $REDIS_PASSWORD\" >/srv/plain/redis.conf
@@ -297,20 +297,20 @@ fn plain_redis(node: &TestNode) {
     eventually("it answers", 20, || node.try_sh("/opt/redis-stack/bin/redis-cli -p 6390 ping | grep -q NOAUTH").status.success());
 }
 
-/// All keys of databases 0, 1 and 3, with their databases.
+/// Returns all keys of databases 0, 1 and 3, each after the number of its database.
 fn keys(node: &TestNode) -> BTreeSet<String> {
     let in_database = |number: u8| {
-        let said = cli_at(node, 6390, &format!("SELECT {number}\nKEYS *\n"));
-        let keys = said.lines().filter_map(|line| line.split_once(") ").map(|(_, key)| format!("{number} {key}")));
+        let output = cli_at(node, 6390, &format!("SELECT {number}\nKEYS *\n"));
+        let keys = output.lines().filter_map(|line| line.split_once(") ").map(|(_, key)| format!("{number} {key}")));
         keys.collect::<Vec<String>>()
     };
     [0, 1, 3].into_iter().flat_map(in_database).collect()
 }
 
-/// The commands that the Redis on port 6390 was told since `CONFIG RESETSTAT`.
-fn commands_said(node: &TestNode) -> BTreeSet<String> {
-    let told = cli_at(node, 6390, "INFO commandstats\n");
-    let names = told.split("cmdstat_").skip(1).filter_map(|line| line.split(':').next());
+/// The commands that the Redis on port 6390 was run_json since `CONFIG RESETSTAT`.
+fn commands_run(node: &TestNode) -> BTreeSet<String> {
+    let statistics = cli_at(node, 6390, "INFO commandstats\n");
+    let names = statistics.split("cmdstat_").skip(1).filter_map(|line| line.split(':').next());
     names.map(str::to_owned).collect()
 }
 
@@ -323,12 +323,12 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     // Dates in names count in the Redis of the role, too.
     cli(&node, "SET cache:fresh x\nSELECT 3\nSET usage:2020-01-01:u x\nSET counter:fresh 1\n");
     let counts = |target: &str| {
-        let cleaned = told(&project, &["cleanup", target, "--older-than", "1m"]);
+        let cleaned = run_json(&project, &["cleanup", target, "--older-than", "1m"]);
         let patterns = cleaned["patterns"].as_array().unwrap().clone();
         let unknown: u64 = patterns.iter().map(|pattern| pattern["age_unknown"].as_u64().unwrap()).sum();
         (cleaned["deleted"].as_u64().unwrap(), unknown)
     };
-    // All counters of 1 share their last use: this one was just made, and looks as old as the server.
+    // Redis stores the value 1 once for all keys, with one time of last use: this new counter looks as old as the server.
     assert_eq!((counts("cache"), counts("analytics")), ((0, 0), (1, 1)));
     assert!(cli(&node, "SELECT 3\nKEYS *\n").ends_with("1) \"counter:fresh\""));
 
@@ -363,7 +363,7 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     );
     fill += "HSET usage:2025-01-15:u1 requests 1\nRPUSH errors:2025-01-15:timeout x\nHSET usagex:2025-01-15:u1 requests 1\nSET alerts:2020-01-01 x\n";
     cli_at(&node, 6390, &fill);
-    // In use until long after, whatever its name says and however long nobody asked for it.
+    // Its name holds today's date, so it is not old, however long it was not used.
     cli_at(&node, 6390, &format!("SELECT 3\n{}", unused(&[(&format!("metrics:a:{today}"), 90 * DAY)])));
     let before = keys(&node);
     assert_eq!(before.len(), 24, "{before:?}");
@@ -378,14 +378,14 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
       2 keys older than 7d would be deleted; nothing was deleted
     ");
     assert_eq!(keys(&node), before, "a check deletes nothing");
-    let cleaned = told(&project, &["cleanup", "cache", "--older-than", "7d"]);
+    let cleaned = run_json(&project, &["cleanup", "cache", "--older-than", "7d"]);
     assert_eq!((&cleaned["old"], &cleaned["deleted"]), (&json!(2), &json!(2)));
     let now = keys(&node);
     assert_eq!(before.difference(&now).map(String::as_str).collect::<Vec<_>>(), old_cache);
 
     let old_analytics =
         ["counter:idle", "errors:2025-01-15:timeout", "metrics:api:time:2024-12-31-23", "metrics:no:date", "usage:2025-01-15:u1"];
-    let check = told(&project, &["cleanup", "analytics", "--older-than", "7d", "--check"]);
+    let check = run_json(&project, &["cleanup", "analytics", "--older-than", "7d", "--check"]);
     assert_eq!((&check["old"], &check["deleted"]), (&json!(5), &json!(0)));
     assert_eq!(keys(&node), now, "a check deletes nothing");
     let text = project.run(&["redis", "cleanup", "analytics", "--older-than", "7d", "--detailed-exitcode"]);
@@ -402,30 +402,30 @@ fn a_cleanup_deletes_what_is_old_of_its_patterns_and_nothing_else() {
     let last = keys(&node);
     assert_eq!(now.difference(&last).map(String::as_str).collect::<Vec<_>>(), old_analytics.map(|key| format!("3 \"{key}\"")));
 
-    // Again there is nothing to do.
+    // A second cleanup has nothing to do.
     let again = project.run(&["redis", "cleanup", "analytics", "--older-than", "7d", "--detailed-exitcode"]);
     assert!(again.assert_code(0).stdout.ends_with("  no analytics keys are older than 7d\n"), "{}", again.stdout);
     assert_eq!(keys(&node), last);
 
-    // More than a batch: all of them go, and what is younger stays. Nothing that holds the server up is said.
+    // More than a batch: all old keys are deleted, and the younger ones stay. No command that blocks the server is used.
     cli_at(&node, 6390, "CONFIG RESETSTAT\n");
     cli_at(
         &node,
         6390,
         "SELECT 3\nEVAL \"for i=1,25000 do redis.call('SET', 'usage:2024-01-01:' .. i, 'x'); redis.call('SET', 'usage:2999-01-01:' .. i, 'x') end\" 0\n",
     );
-    assert_eq!(told(&project, &["cleanup", "analytics", "--older-than", "4w"])["deleted"], 25_000);
+    assert_eq!(run_json(&project, &["cleanup", "analytics", "--older-than", "4w"])["deleted"], 25_000);
     assert_eq!(
         cli_at(&node, 6390, "SELECT 3\nDBSIZE\n").lines().last(),
         Some(&*format!("(integer) {}", 25_000 + last.iter().filter(|key| key.starts_with('3')).count()))
     );
 
-    told(&project, &["databases"]);
-    let said = commands_said(&node);
-    assert!(said.is_superset(&["scan", "unlink"].map(str::to_owned).into()), "{said:?}");
-    assert_eq!(said.intersection(&["keys", "del", "flushdb"].map(str::to_owned).into()).count(), 0, "{said:?}");
+    run_json(&project, &["databases"]);
+    let commands = commands_run(&node);
+    assert!(commands.is_superset(&["scan", "unlink"].map(str::to_owned).into()), "{commands:?}");
+    assert_eq!(commands.intersection(&["keys", "del", "flushdb"].map(str::to_owned).into()).count(), 0, "{commands:?}");
 
-    // A policy under which nobody knows when a key was used.
+    // Under this policy Redis does not record when a key was last used.
     cli_at(&node, 6390, "CONFIG SET maxmemory-policy allkeys-lfu\n");
     let ran = project.run(&["redis", "cleanup", "cache", "--older-than", "1m"]);
     assert!(ran.assert_code(1).stderr.contains("maxmemory-policy is an LFU policy"), "{}", ran.stderr);

@@ -1,4 +1,4 @@
-//! What takes long says how far it has come, and what was done when it is interrupted.
+//! A long operation shows its progress, and when it is interrupted, what it has done.
 
 use std::{
     fs::{self, File},
@@ -16,11 +16,11 @@ use crate::{
 const KEYS: u64 = 300_000;
 const CLEANUP: [&str; 5] = ["redis", "cleanup", "analytics", "--older-than", "4w"];
 
-fn left(node: &TestNode) -> u64 {
+fn count_keys(node: &TestNode) -> u64 {
     cli(node, "SELECT 3\nDBSIZE\n").lines().last().unwrap().strip_prefix("(integer) ").unwrap().parse().unwrap()
 }
 
-/// Redis stops in its tracks as soon as the first keys are gone.
+/// Stops the Redis process as soon as the first keys are deleted.
 fn stop_at_the_first_deletion(node: &TestNode) {
     node.sh(
         "cat >/root/stop <<'END'\n. /etc/autobot/database-secrets.env; export REDISCLI_AUTH=$REDIS_PASSWORD
@@ -36,11 +36,11 @@ fn await_stop(node: &TestNode) {
     eventually("Redis is stopped", 60, || node.try_sh("test -e /run/stopped").status.success());
 }
 
-/// Goes on; of the keys that were there so many are gone that so many were confirmed, and perhaps what was under way.
+/// Lets Redis continue. Asserts that the confirmed keys are gone, and perhaps a batch in progress. Returns the number of keys left.
 #[track_caller]
 fn assert_confirmed(node: &TestNode, before: u64, confirmed: u64) -> u64 {
     node.sh("systemctl kill --signal=CONT autobot-database-redis");
-    let left = left(node);
+    let left = count_keys(node);
     let gone = before - left;
     assert!(0 < confirmed && confirmed <= gone && gone <= confirmed + 2_000, "{confirmed} of {gone}");
     left
@@ -52,7 +52,7 @@ fn a_long_look_shows_how_far_it_is_and_an_interrupted_cleanup_what_it_deleted() 
     let project = project(&node);
     cli(&node, &format!("SELECT 3\nEVAL \"for i=1,{KEYS} do redis.call('SET', 'usage:2024-01-01:' .. i, 'x') end\" 0\n"));
 
-    // On a terminal a line is kept up to date, and none of it stays. Redis lets everybody wait for a moment.
+    // On a terminal a progress line is kept up to date and finally erased. Redis is paused so that the line appears.
     cli(&node, "CLIENT PAUSE 3000 ALL\n");
     let on_a_terminal = |arguments: &[&str]| {
         let output = terminal(&project, &[&["redis", "databases", "--sample", "0"], arguments].concat()).output().unwrap();
@@ -62,7 +62,7 @@ fn a_long_look_shows_how_far_it_is_and_an_interrupted_cleanup_what_it_deleted() 
     let (line, table) = shown.rsplit_once("\r\x1b[K").unwrap_or_else(|| panic!("no line: {shown:?}"));
     assert!(line.ends_with(&format!(" % of {KEYS} keys looked at")) && line.starts_with("database_vm: "), "{shown:?}");
     assert!(table.contains("300000") && !table.contains("looked at"), "{shown:?}");
-    // Where it would stay, or is for a program, there is none.
+    // With JSON output or without a terminal there is no progress line.
     cli(&node, "CLIENT PAUSE 3000 ALL\n");
     assert!(on_a_terminal(&["--output", "json"]).starts_with("{\r\n"));
     cli(&node, "CLIENT PAUSE 3000 ALL\n");
@@ -89,7 +89,7 @@ fn a_long_look_shows_how_far_it_is_and_an_interrupted_cleanup_what_it_deleted() 
     let rest = assert_confirmed(&node, KEYS, confirmed);
     node.await_end_of_runs();
 
-    // For programs.
+    // An interrupted cleanup with JSON output.
     stop_at_the_first_deletion(&node);
     let cleanup = project.start(&[&CLEANUP[..], &["--output", "json"]].concat());
     await_stop(&node);
@@ -105,5 +105,5 @@ fn a_long_look_shows_how_far_it_is_and_an_interrupted_cleanup_what_it_deleted() 
     // The same command deletes the rest.
     let ended = project.json(&CLEANUP);
     ended.assert_code(0);
-    assert_eq!((ended.host(HOST)["deleted"].as_u64(), ended.stderr.as_str(), left(&node)), (Some(rest), "", 0));
+    assert_eq!((ended.host(HOST)["deleted"].as_u64(), ended.stderr.as_str(), count_keys(&node)), (Some(rest), "", 0));
 }

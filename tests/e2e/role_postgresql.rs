@@ -23,8 +23,8 @@ fn project(node: &TestNode) -> Project {
     Project::shipped(&[("slm", node, ROLES)])
 }
 
-/// A node on which role `postgresql` was deployed, and what the deploy changed. Made once in a run, of a bare Debian with a
-/// locale by which PostgreSQL's own packages make a cluster without an encoding.
+/// Freezes a node with role `postgresql`, once per test run, and returns what the deploy changed. The bare Debian has a locale with which
+/// PostgreSQL's own packages would create a cluster without an encoding.
 fn image() -> &'static BTreeSet<String> {
     static FROZEN: OnceLock<BTreeSet<String>> = OnceLock::new();
     FROZEN.get_or_init(|| {
@@ -36,7 +36,7 @@ fn image() -> &'static BTreeSet<String> {
     })
 }
 
-/// A copy of it.
+/// Returns a copy of that node.
 pub fn slm() -> TestNode {
     image();
     let node = TestNode::copy("slm");
@@ -45,7 +45,7 @@ pub fn slm() -> TestNode {
     node
 }
 
-/// What psql prints, as the superuser.
+/// Returns what psql prints when it runs as the superuser.
 pub fn psql(node: &TestNode, sql: &str) -> String {
     node.sh(&format!("cd /; runuser -u postgres -- psql -XAtc \"{sql}\""))
 }
@@ -54,7 +54,7 @@ fn secret(node: &TestNode, key: &str) -> String {
     node.sh(&format!("sed -n 's/^{key}=//p' /etc/autobot/slm-secrets.env"))
 }
 
-/// Logs in with the `DATABASE_URL` as libpq reads it, and says who and where it is.
+/// Logs in with the `DATABASE_URL` as libpq reads it, and returns the user, the database and the port.
 fn by_url(node: &TestNode) -> String {
     node.sh(r#"url=$(sed -n 's/^DATABASE_URL=postgresql+asyncpg:/postgresql:/p' /etc/autobot/slm-secrets.env)
         runuser -u nobody -- psql "$url" -XAtc 'select current_user, current_database(), inet_server_port()'"#)
@@ -64,9 +64,9 @@ fn property(node: &TestNode, unit: &str, name: &str) -> String {
     node.sh(&format!("systemctl show -p {name} --value {unit}"))
 }
 
-/// Nothing is left to do, which one round trip shows.
+/// Asserts that nothing is left to change, in one round trip.
 #[track_caller]
-fn converged(project: &Project) -> RunResult {
+fn assert_converged(project: &Project) -> RunResult {
     let again = project.json(&["deploy", "--detailed-exitcode"]);
     again.assert_code(0);
     assert_eq!(again.host("slm")["round_trips"], 1, "{}", again.stdout);
@@ -86,10 +86,10 @@ fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     assert!(!changed.iter().any(|id| id.contains("home directories")), "there is no backend: {changed:#?}");
     let node = slm();
     let project = project(&node);
-    let again = converged(&project);
+    let again = assert_converged(&project);
     assert_eq!(again.host("slm")["unpredicted"], json!([]));
 
-    // The node's locale has no say in it.
+    // The node's locale has no influence on this.
     let encodings = "select distinct pg_encoding_to_char(encoding), datcollate, datctype from pg_database";
     assert_eq!(psql(&node, encodings), "UTF8|C.UTF-8|C.UTF-8");
     assert_eq!(psql(&node, "show data_checksums"), "on");
@@ -99,7 +99,7 @@ fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
     let database = "select pg_get_userbyid(datdba), has_database_privilege('public', datname, 'connect') from pg_database where datname = 'autobot_slm'";
     assert_eq!(psql(&node, database), "autobot_slm|f");
 
-    // How it runs is said in a file of its own, and postgresql.conf is as Debian made it.
+    // The settings are in a separate file, and postgresql.conf is as Debian made it.
     let memory: u64 = node.sh("awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo").parse().unwrap();
     let shared = if memory < 1536 { 128 } else { (memory / 512 * 64).min(4096) };
     let cached = if memory < 1536 { 512 } else { memory / 512 * 256 };
@@ -127,11 +127,11 @@ fn on_a_bare_node_the_backend_gets_its_own_database_with_exclusive_access() {
         node.sh("cat /var/log/postgresql/*.log; journalctl -b -o cat; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
     assert!(!seen.contains(&password), "the password is in a log or a command line");
 
-    // Whoever comes without the password, to another database, or from elsewhere.
+    // Clients without the password, for another database, or from elsewhere are refused.
     let refused = |who: &str, words: &str, what: &str| {
-        let said = node.try_sh(&format!("cd /; runuser -u {who} -- psql -w {words} -XAtc 'select 1'"));
-        assert!(!said.status.success(), "{what}");
-        String::from_utf8_lossy(&said.stderr).into_owned()
+        let output = node.try_sh(&format!("cd /; runuser -u {who} -- psql -w {words} -XAtc 'select 1'"));
+        assert!(!output.status.success(), "{what}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(refused("nobody", "-U autobot_slm autobot_slm", "no password on the socket").contains("no password supplied"));
     let error = refused("nobody", "-U postgres postgres", "nobody as superuser");
@@ -191,7 +191,7 @@ systemctl daemon-reload; systemctl start autobot-slm-backend");
     let namespace = "nsenter -t $(systemctl show -p MainPID --value autobot-slm-backend) -m";
     node.sh(&format!("{namespace} ls /home/autobot && ! {namespace} touch /home/autobot/x"));
 
-    // Rotated by hand, to one that a URL cannot hold as it is: the login and the URL follow, and the backend reads it.
+    // Rotated by hand, to a password that must be escaped in a URL: the login and the URL follow, and the backend reads it.
     let wild = "p@ss/w:rd%25&#=x0123456789";
     node.sh(&format!("sed -i 's|^DB_PASSWORD=.*|DB_PASSWORD={}|' /etc/autobot/slm-secrets.env", wild.replace('&', "\\&")));
     let pid = property(&node, "autobot-slm-backend", "MainPID");
@@ -199,18 +199,18 @@ systemctl daemon-reload; systemctl start autobot-slm-backend");
     let deploy = project.run(&["deploy", "--diff"]);
     check.assert_code(0);
     deploy.assert_code(0);
-    for said in [check.said(), deploy.said()] {
-        assert!(said.contains("Write the SLM backend's connection file") && said.contains(&restart), "{said}");
-        assert!(!said.contains("p@ss") && !said.contains("p%40ss"), "{said}");
-        assert!(!said.contains(&old), "the old one is a password, too: {said}");
+    for output in [check.said(), deploy.said()] {
+        assert!(output.contains("Write the SLM backend's connection file") && output.contains(&restart), "{output}");
+        assert!(!output.contains("p@ss") && !output.contains("p%40ss"), "{output}");
+        assert!(!output.contains(&old), "the old one is a password, too: {output}");
     }
     assert_eq!(secret(&node, "DB_PASSWORD"), wild);
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     assert_ne!(property(&node, "autobot-slm-backend", "MainPID"), pid);
     eventually("the backend has the new one", 10, || node.sh("cat /run/seen") == secret(&node, "DATABASE_URL"));
-    converged(&project);
+    assert_converged(&project);
 
-    // A URL that somebody edited comes back; a password that is lost is not made anew while the login has another.
+    // An edited URL is restored; a lost password is not generated again while the login has the old one.
     node.sh("sed -i 's|^DATABASE_URL=.*|DATABASE_URL=sqlite:///x|' /etc/autobot/slm-secrets.env; echo '# mine' >>/etc/autobot/slm-secrets.env");
     let changed = deploys_as_checked(&project, "slm", "the URL was edited", &[]);
     assert_eq!(changed, BTreeSet::from(["postgresql/Write the SLM backend's connection file".to_owned(), restart]));
@@ -239,15 +239,15 @@ fn trust_is_what_the_seed_asked_for_and_every_run_warns_of_it() {
     assert!(!wrong.status.success(), "a wrong password on loopback");
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     for run in [&["deploy", "--check"], DEPLOY] {
-        let said = project.run(&[run, &trust].concat()).assert_code(0).stdout.clone();
-        assert!(said.contains("WARNING: any program on this node is `autobot_slm` without a password"), "{said}");
+        let output = project.run(&[run, &trust].concat()).assert_code(0).stdout.clone();
+        assert!(output.contains("WARNING: any program on this node is `autobot_slm` without a password"), "{output}");
     }
     let rules = r#"{"postgresql_hba_rules": [{"type": "local", "database": "autobot_slm", "user": "nobody", "method": "peer"}]}"#;
-    let said = project.run(&["deploy", "-e", rules]);
-    said.assert_code(0);
-    assert!(!said.stdout.contains("WARNING"), "{}", said.stdout);
+    let deploy = project.run(&["deploy", "-e", rules]);
+    deploy.assert_code(0);
+    assert!(!deploy.stdout.contains("WARNING"), "{}", deploy.stdout);
     assert!(!as_nobody("autobot_slm").status.success(), "trust was taken back");
-    // The rule is there, and the login is not.
+    // The rule exists, but the login does not.
     let error = String::from_utf8_lossy(&as_nobody("nobody").stderr).into_owned();
     assert!(error.contains(r#"role "nobody" does not exist"#), "{error}");
     assert_eq!(
@@ -280,7 +280,7 @@ fn what_cannot_work_is_refused_before_the_first_change() {
     postgresql_locale is `C.ISO-8859-1`, and databases here are in UTF-8: it can be `C`, `POSIX`, or one that ends in `.UTF-8`, such as de_DE.UTF-8
     bookworm has PostgreSQL 15, and 17 is asked for: leave postgresql_version out, or take it from the PostgreSQL project with `postgresql_repo: pgdg`
     ");
-    // Written another way it is the same locale.
+    // Another spelling of the same locale is accepted.
     project.json(&["deploy", "--check", "-e", "postgresql_locale=C.utf8"]).assert_code(0);
 }
 
@@ -309,7 +309,7 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     assert_eq!(by_url(&node), "autobot_slm|autobot_slm|5432");
     assert_eq!(node.sh("ls /var/lib/autobot-provision | grep cluster || :"), "");
 
-    // Data whose configuration was lost is somebody's: nothing is made in its place.
+    // Data without its configuration may still be needed: no new cluster is created in its place.
     psql(&node, "create table precious ()");
     node.sh("systemctl stop postgresql@15-main; mv /etc/postgresql/15/main /root/lost");
     for run in [&["deploy", "--check"], DEPLOY] {
@@ -324,7 +324,7 @@ fn killed_while_the_cluster_is_made_the_next_run_makes_it_whole() {
     assert_eq!(psql(&node, "select count(*) from precious"), "0");
 }
 
-/// Signs a text with a key of its own. The key, and the text with its signature.
+/// Signs a text with a new key. Returns the key, and the text with its signature.
 fn signed(text: &str) -> (String, String) {
     let home = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
     let gpg = |arguments: &[&str], input: &str| {
@@ -350,7 +350,7 @@ fn signed(text: &str) -> (String, String) {
 #[test]
 fn another_version_comes_from_the_postgresql_projects_repository() {
     let node = TestNode::bare();
-    // As PGDG lays it out; the packages have names only.
+    // A repository with PGDG's layout; its packages are empty.
     let release = node.sh(
         r#"set -eu
         cd /srv; mkdir -p pgdg/dists/bookworm-pgdg/main/binary-all pgdg/dists/bookworm-pgdg/main/binary-amd64 pgdg/pool

@@ -16,12 +16,12 @@ fn project(node: &TestNode) -> Project {
     Project::shipped(&[("database_vm", node, "")])
 }
 
-/// What redis-cli on the node prints for these lines, after it logged in over TCP. The password goes through standard input.
+/// Returns what redis-cli on the node prints for these commands, after it logged in over TCP. The password goes through standard input.
 fn redis(node: &TestNode, commands: &str) -> String {
     let password = "$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env)";
     let script = format!("{{ printf 'AUTH %s\\n' \"{password}\"; cat <<'END'\n{commands}\nEND\n}} | redis-cli -h 127.0.0.1 2>&1");
-    let said = node.sh(&script);
-    said.strip_prefix("OK\n").unwrap_or_else(|| panic!("AUTH: {said}")).trim_end().to_owned()
+    let output = node.sh(&script);
+    output.strip_prefix("OK\n").unwrap_or_else(|| panic!("AUTH: {output}")).trim_end().to_owned()
 }
 
 fn secret(node: &TestNode, key: &str) -> String {
@@ -36,7 +36,7 @@ fn main_pid(node: &TestNode) -> String {
     property(node, UNIT, "MainPID")
 }
 
-/// Which of these TCP ports of the node take connections from a client of the lab.
+/// Returns those of the node's TCP ports that accept connections from a client of the lab.
 fn open_ports(from: &str, node: &TestNode, ports: &[u16]) -> Vec<u16> {
     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
     let tries =
@@ -50,7 +50,7 @@ fn open_ports(from: &str, node: &TestNode, ports: &[u16]) -> Vec<u16> {
     open
 }
 
-/// Logs in and asks who and where it is.
+/// Logs in and returns the user and the database.
 fn login(tunnel: &PostgresTunnel, password: &str) -> Result<(String, String), sqlx::Error> {
     let options = tunnel.options("autobot_users", password, "autobot_users");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -60,7 +60,7 @@ fn login(tunnel: &PostgresTunnel, password: &str) -> Result<(String, String), sq
     })
 }
 
-/// A value of redis.conf as CONFIG GET writes it: sizes in bytes.
+/// Converts a value of redis.conf to the form of CONFIG GET: sizes in bytes.
 fn in_bytes(word: &str) -> String {
     let size = |digits: &str, factor: u64| digits.parse::<u64>().map(|count| (count * factor).to_string());
     let sized = [("mb", 1 << 20), ("gb", 1 << 30)].iter().find_map(|(unit, factor)| size(word.strip_suffix(unit)?, *factor).ok());
@@ -78,14 +78,14 @@ fn redis_is_the_pinned_server_with_its_modules_and_runs_what_its_file_says() {
     for module in ["search", "ReJSON", "timeseries"] {
         assert!(modules.lines().any(|line| line == module), "{modules}");
     }
-    let said = redis(
+    let output = redis(
         &node,
         "FT.CREATE books ON HASH PREFIX 1 book: SCHEMA title TEXT embedding VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2\n\
          HSET book:1 title \"the wind in the willows\"\nFT.SEARCH books willows RETURN 1 title\n\
          JSON.SET answer $ '{\"deep\":{\"thought\":42}}'\nJSON.GET answer $.deep.thought\nTS.ADD load 1000 7.5\nTS.GET load",
     );
-    let said: Vec<&str> = said.lines().collect();
-    assert_eq!(said, ["OK", "1", "1", "book:1", "title", "the wind in the willows", "OK", "[42]", "1000", "1000", "7.5"]);
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines, ["OK", "1", "1", "book:1", "title", "the wind in the willows", "OK", "[42]", "1000", "1000", "7.5"]);
 
     let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in node.sh("grep -Ev '^(#|loadmodule|$)' /etc/autobot/redis.conf").lines() {
@@ -109,16 +109,16 @@ fn redis_is_the_pinned_server_with_its_modules_and_runs_what_its_file_says() {
     let total: u64 = node.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").parse().unwrap();
     assert_eq!(wanted["maxmemory"].concat(), ((total / 1024 / 256 * 128) << 20).to_string());
     let gets: Vec<String> = wanted.keys().map(|name| format!("CONFIG GET {name}")).collect();
-    let said = redis(&node, &gets.join("\n"));
-    let mut said = said.lines();
+    let output = redis(&node, &gets.join("\n"));
+    let mut lines = output.lines();
     for (name, value) in &wanted {
-        assert_eq!(said.next(), Some(name.as_str()));
-        assert_eq!(said.next(), Some(value.join(" ").as_str()), "{name}");
+        assert_eq!(lines.next(), Some(name.as_str()));
+        assert_eq!(lines.next(), Some(value.join(" ").as_str()), "{name}");
     }
 
     let log = node.sh(&format!("journalctl -b -o cat -u {UNIT}"));
     assert!(log.contains("Ready to accept connections"), "{log}");
-    // The kernel's settings cannot be written in a container, so that this one cannot be helped here.
+    // The kernel's settings cannot be written in a container, so this warning cannot be avoided here.
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARNING") && !line.contains("overcommit")).collect();
     assert_eq!(warnings, [""; 0], "{log}");
 }
@@ -129,7 +129,7 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
     for (unit, name, value) in [
         (UNIT, "User", "redis"),
         (UNIT, "Restart", "on-failure"),
-        // These two are the unit's; a container may not give them to the process.
+        // These two are read from the unit, because a container may not be able to give them to the process.
         (UNIT, "LimitNOFILE", "65536"),
         (UNIT, "OOMScoreAdjust", "-500"),
         (UNIT, "UnitFileState", "enabled"),
@@ -191,7 +191,7 @@ fn units_files_kernel_settings_and_databases_are_as_the_seeds_ask() {
 fn ports_are_open_to_whom_they_are_declared_open_and_a_stranger_is_asked_for_the_password() {
     let node = TestNode::converged();
     let (inside, outside) = (client("fleet"), client("elsewhere"));
-    // The copy was made for the whole lab; this node is for one client.
+    // The frozen node admits the whole lab; this copy admits one client.
     let subnet = format!("fleet_subnet={}/32", inside.address);
     project(&node).run(&[&DEPLOY[..], &["-e", &subnet]].concat()).assert_code(0);
     let ports = [22, 5432, 6379, 8001];
@@ -201,8 +201,8 @@ fn ports_are_open_to_whom_they_are_declared_open_and_a_stranger_is_asked_for_the
     };
     check();
     let ping = r#"exec 3<>"/dev/tcp/$0/6379"; printf 'PING\r\n' >&3; head -n 1 <&3"#;
-    let said = lab().run_in_client(&inside.name, &["timeout", "5", "bash", "-c", ping, &node.address.to_string()]).unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout).trim_end(), "-NOAUTH Authentication required.");
+    let output = lab().run_in_client(&inside.name, &["timeout", "5", "bash", "-c", ping, &node.address.to_string()]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "-NOAUTH Authentication required.");
     assert_eq!(node.sh("ss -Hlnt 'sport = :5432' | awk '{print $4}' | sort"), "127.0.0.1:5432\n[::1]:5432");
     assert_eq!(node.sh("ss -Hlnt 'sport = :8001'"), "");
 
@@ -216,9 +216,9 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     let project = project(&node);
     let password = secret(&node, "REDIS_PASSWORD");
     assert_eq!(redis(&node, "SET kept yes\nSELECT 3\nLPUSH queue a b"), "OK\nOK\n2");
-    // What is written each second is on the disk when the server says so.
+    // The writes of the last second are on the disk once no fsync is pending.
     eventually("the append-only file is flushed", 10, || redis(&node, "INFO persistence").contains("aof_pending_bio_fsync:0"));
-    let there = |when: &str| {
+    let assert_kept = |when: &str| {
         eventually(&format!("Redis answers {when}"), 30, || property(&node, UNIT, "ActiveState") == "active");
         assert_eq!(redis(&node, "GET kept\nSELECT 3\nLRANGE queue 0 -1"), "yes\nOK\nb\na", "{when}");
         assert_eq!(secret(&node, "REDIS_PASSWORD"), password);
@@ -227,19 +227,19 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     let first = main_pid(&node);
     node.sh(&format!("kill -9 {first}"));
     eventually("systemd starts another server", 30, || !["0", first.as_str()].contains(&main_pid(&node).as_str()));
-    there("after kill -9");
+    assert_kept("after kill -9");
 
     let refused = node.try_sh("systemctl start redis-stack-server");
     assert!(!refused.status.success(), "the vendor's unit was started");
     assert_eq!(node.sh("systemctl is-active redis-stack-server || true"), "inactive");
     let pid = main_pid(&node);
     assert_eq!(node.sh("ss -Hlntp 'sport = :6379' | grep -o 'pid=[0-9]*' | sort -u"), format!("pid={pid}"));
-    // Enabling it does not help it either: see below, after the reboot.
+    // Enabling it has no effect either: see below, after the reboot.
     node.sh("systemctl enable redis-stack-server");
 
     node.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall redis-stack-server");
     assert_eq!(main_pid(&node), pid, "the package stopped our server");
-    there("after the package was reinstalled");
+    assert_kept("after the package was reinstalled");
     let exe = |node: &TestNode| node.sh(&format!("readlink /proc/{}/exe", main_pid(node)));
     assert_eq!(exe(&node), "/opt/redis-stack/bin/redis-server (deleted)");
     let restart = ["redis/Restart Redis if its program was replaced".to_owned()].into();
@@ -248,7 +248,7 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     deploy.assert_code(0);
     assert_eq!(deploy.ids("database_vm", "changed"), restart);
     assert_eq!(exe(&node), "/opt/redis-stack/bin/redis-server");
-    there("after it was restarted");
+    assert_kept("after it was restarted");
 
     // The vendor's unit is back, and enabled, as after a careless repair of its package.
     node.sh(
@@ -256,7 +256,7 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     );
     node.sh("systemctl daemon-reload; systemctl enable redis-stack-server");
     lab().reboot(&node.name).unwrap();
-    there("after a reboot");
+    assert_kept("after a reboot");
     assert_eq!(node.sh("systemctl is-active redis-stack-server || true"), "inactive");
     assert_eq!(property(&node, "postgresql@15-main", "ActiveState"), "active");
     assert_eq!(node.sh("systemctl --failed --plain --no-legend | grep -E 'redis|postgres|ufw' || true"), "");
@@ -320,7 +320,7 @@ fn a_snapshot_without_an_append_only_file_is_not_started_empty() {
         why,
         "/opt/autobot/data/redis/dump.rdb holds keys and has no append-only file beside it, so that Redis would start empty"
     );
-    // The words of the error are what to do.
+    // The error contains the commands that repair it.
     node.sh(what);
     project.json(&DEPLOY).assert_code(0);
     assert_eq!(redis(&node, "GET moved"), "here");
@@ -338,10 +338,10 @@ fn redis_8_is_the_other_flavour_and_never_becomes_the_first_in_silence() {
     assert_eq!(deploy.host("database_vm")["unpredicted"], serde_json::json!([]));
     assert_eq!(node.sh(&format!("readlink /proc/{}/exe", main_pid(&node))), "/usr/bin/redis-server");
     assert!(redis(&node, "INFO server").contains("redis_version:8."));
-    let said = redis(&node, "FT.CREATE i SCHEMA t TEXT\nJSON.SET j $ 1\nTS.ADD s 1 1\nSET kept yes");
-    assert_eq!(said, "OK\nOK\n1\nOK");
+    let output = redis(&node, "FT.CREATE i SCHEMA t TEXT\nJSON.SET j $ 1\nTS.ADD s 1 1\nSET kept yes");
+    assert_eq!(output, "OK\nOK\n1\nOK");
 
-    // Its package enables and starts a service of its own, which would take the port at boot.
+    // Its package enables and starts its own service, which would take the port at boot.
     assert_eq!(property(&node, "redis-server", "UnitFileState"), "enabled");
     lab().reboot(&node.name).unwrap();
     assert_eq!(property(&node, "redis-server", "ActiveState"), "inactive");

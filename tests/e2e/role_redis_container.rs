@@ -1,12 +1,12 @@
-//! Role `redis_container`: refused where there is no Docker, and brought up once where there is. Docker itself is a program of the test here,
-//! which notes how it is called and starts the node's own Redis Stack as the image would: with the mounted file, at the published address.
+//! Role `redis_container`: refused without Docker, and brought up once with it. Docker itself is a script of this test, which records its
+//! calls and starts the node's own Redis Stack as the image would: with the mounted file, at the published address.
 
 use autobot_provision::source::{Node, SourceFile, Yaml, yaml};
 use serde_json::json;
 
 use crate::harness::{Project, TestNode, eventually};
 
-/// Notes its calls. The container is what runs as `docker.service`. `config` takes what has an image.
+/// Records its calls. The container is the process of `docker.service`. `config` accepts a file that names an image.
 const DOCKER: &str = r#"mkdir -p /srv/docker/data
 cat >/usr/local/bin/docker <<'END'
 #!/bin/sh
@@ -83,7 +83,7 @@ fn without_docker_nothing_is_changed_and_the_error_says_what_to_install() {
         assert!(error.starts_with(words), "{error}");
         node.sh(&format!("rm /srv/docker/{lacks}; test ! -e /opt/autobot"));
     }
-    // A Redis of the node's own is in the way.
+    // Another service has the port.
     node.sh("systemd-run --unit=squatter systemd-socket-activate -l 127.0.0.1:6379 /bin/cat");
     eventually("something listens", 10, || !node.sh("ss -Hlnt 'sport = :6379'").is_empty());
     let error = refused(&["deploy"]);
@@ -91,8 +91,8 @@ fn without_docker_nothing_is_changed_and_the_error_says_what_to_install() {
     assert_eq!(calls(&node), "");
 }
 
-/// The value at a path of keys.
-fn at<'a>(node: &'a Node, path: &[&str]) -> &'a Node {
+/// Returns the value at a path of keys.
+fn value_at<'a>(node: &'a Node, path: &[&str]) -> &'a Node {
     path.iter().fold(node, |node, key| node.get(key).unwrap_or_else(|| panic!("no `{key}` in {path:?}")))
 }
 
@@ -102,13 +102,13 @@ fn texts(node: &Node) -> Vec<&str> {
 
 #[test]
 fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_change() {
-    // Only for its Redis Stack, which takes the container's place.
+    // Converged only because it has Redis Stack, which runs in place of the container.
     let node = TestNode::converged();
     let project = project(&node);
     node.sh(". /etc/autobot/database-secrets.env; printf 'SET kept 1\\nSAVE\\n' | REDISCLI_AUTH=$REDIS_PASSWORD /opt/redis-stack/bin/redis-cli >/dev/null");
     node.sh("systemctl disable --now --quiet autobot-database-redis");
     node.sh(DOCKER);
-    // A volume of one that wrote snapshots only: with an append-only file it would start empty, and overwrite them.
+    // The volume of a container that wrote snapshots only: with an append-only file, Redis would start empty and overwrite them.
     node.sh("cp /opt/autobot/data/redis/dump.rdb /srv/docker/data/");
     for arguments in [&["deploy", "--check"][..], &["deploy"]] {
         let refused = project.json(arguments);
@@ -132,33 +132,33 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     up --detach
     up --detach --force-recreate
     ");
-    // What Docker gets.
+    // The files that Docker gets.
     let compose = node.sh("cat /opt/autobot/redis-container/docker-compose.yml");
     let read = yaml::parse(&SourceFile::new("docker-compose.yml", format!("{compose}\n"))).unwrap();
-    let redis = at(&read, &["services", "redis"]);
-    assert_eq!(at(redis, &["image"]).as_str(), Some("redis/redis-stack:7.4.0-v4"));
-    assert_eq!(at(redis, &["container_name"]).as_str(), Some("autobot-redis"));
-    assert_eq!(at(redis, &["restart"]).as_str(), Some("unless-stopped"));
-    assert_eq!(texts(at(redis, &["ports"])), ["127.0.0.1:6379:6379", "127.0.0.1:8002:8001"]);
-    assert_eq!(texts(at(redis, &["volumes"])), ["redis_data:/data", "./redis.conf:/redis-stack.conf:ro"]);
-    assert_eq!(texts(at(redis, &["networks"])), ["autobot-network"]);
-    assert!(matches!(at(&read, &["volumes", "redis_data"]).value, Yaml::Null));
-    assert_eq!(at(&read, &["networks", "autobot-network", "name"]).as_str(), Some("autobot-network"));
+    let redis = value_at(&read, &["services", "redis"]);
+    assert_eq!(value_at(redis, &["image"]).as_str(), Some("redis/redis-stack:7.4.0-v4"));
+    assert_eq!(value_at(redis, &["container_name"]).as_str(), Some("autobot-redis"));
+    assert_eq!(value_at(redis, &["restart"]).as_str(), Some("unless-stopped"));
+    assert_eq!(texts(value_at(redis, &["ports"])), ["127.0.0.1:6379:6379", "127.0.0.1:8002:8001"]);
+    assert_eq!(texts(value_at(redis, &["volumes"])), ["redis_data:/data", "./redis.conf:/redis-stack.conf:ro"]);
+    assert_eq!(texts(value_at(redis, &["networks"])), ["autobot-network"]);
+    assert!(matches!(value_at(&read, &["volumes", "redis_data"]).value, Yaml::Null));
+    assert_eq!(value_at(&read, &["networks", "autobot-network", "name"]).as_str(), Some("autobot-network"));
     let password = node.sh(". /etc/autobot/database-secrets.env; printf %s \"$REDIS_PASSWORD\"");
     let config = node.sh("cat /opt/autobot/redis-container/redis.conf");
     assert!(password.len() == 32 && config.contains(&format!("\nrequirepass \"{password}\"\n")), "{config}");
     for line in ["port 6379", "save 900 1", "appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction"] {
-        assert!(config.lines().any(|there| there == line), "{line}");
+        assert!(config.lines().any(|configured| configured == line), "{line}");
     }
     assert!(!compose.contains(&password));
     assert_eq!(node.sh("stat -c '%a %U' /opt/autobot/redis-container/*"), "644 root\n755 root\n600 root");
     assert!(!deploy.stdout.contains(&password));
 
-    // It runs: nothing to do, but to note it.
+    // The container runs: nothing is left to do.
     let again = project.json(&["deploy", "--detailed-exitcode"]);
     again.assert_code(0);
     assert_eq!((again.host("box")["round_trips"].as_u64(), calls(&node)), (Some(1), String::new()), "{}", again.stdout);
-    // Redis took its file, and is looked into like any other.
+    // Redis uses the mounted file, and can be examined like any other Redis.
     let info = project.run(&["redis", "info"]);
     info.assert_code(0);
     assert!(info.stdout.contains("append-only    on") && info.stdout.contains("ReJSON"), "{}", info.stdout);
@@ -177,7 +177,7 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
         "{}",
         well.stdout
     );
-    // It stopped, its files as they were.
+    // The container stopped, and its files are unchanged.
     node.sh("systemctl stop docker");
     let down = project.run(&["health"]);
     down.assert_code(1);
@@ -188,20 +188,20 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
     assert_eq!(check.ids("box", "changed").into_iter().collect::<Vec<_>>(), ["redis_container/Start the container"]);
     project.json(&["deploy"]).assert_code(0);
     assert_eq!(calls(&node), "up --detach");
-    // Another image: the container is made anew, with what is mounted.
+    // Another image: the container is created again, with the new configuration.
     let newer = project.json(&["deploy", "-e", "redis_image_tag=7.4.0-v5", "-e", "redis_maxclients=77"]);
     newer.assert_code(0);
     assert!(newer.ids("box", "changed").contains("redis_container/replace the container"), "{}", newer.stdout);
     assert_eq!(calls(&node), "config\nup --detach --force-recreate");
     assert_eq!(project.json(&["redis", "config"]).host("box")["config"]["maxclients"], "77");
-    // Whoever else took the port is not Docker.
+    // Another process than Docker took the port.
     node.sh("systemctl stop docker; systemd-run --unit=squatter systemd-socket-activate -l 127.0.0.1:6379 /bin/cat");
     eventually("something listens", 10, || !node.sh("ss -Hlnt 'sport = :6379'").is_empty());
     let taken = project.run(&["health"]);
     taken.assert_code(1);
     assert!(taken.stdout.contains("6379 belongs to") && taken.stdout.contains("not to docker.service"), "{}", taken.stdout);
     node.sh("systemctl stop squatter");
-    // A compose file that Docker does not take is not put there.
+    // A compose file that Docker does not accept is not installed.
     let before = node.sh("sha256sum /opt/autobot/redis-container/docker-compose.yml");
     let refused = project.json(&["deploy", "-e", "redis_image_tag="]);
     refused.assert_code(1);

@@ -8,7 +8,7 @@ fn project(node: &TestNode) -> Project {
     Project::shipped(&[("database_vm", node, "")])
 }
 
-/// What must not change: packages, and every file where a role could put something, with owner, mode, size and time.
+/// Returns what must not change: packages, and every file where a role could put something, with owner, mode, size and time.
 fn state(node: &TestNode) -> String {
     node.sh("dpkg -l; find /etc /opt /usr/local /lib/systemd /var/lib/redis* /var/lib/postgresql /var/lib/autobot* -printf '%p %u %g %m %s %T@\\n' 2>/dev/null | sort")
 }
@@ -32,7 +32,7 @@ fn refusal(node: &TestNode, project: &Project, extra: &[&str]) -> String {
 }
 
 #[track_caller]
-fn says(error: &str, words: &[&str]) {
+fn assert_contains(error: &str, words: &[&str]) {
     for word in words {
         assert!(error.contains(word), "no `{word}` in: {error}");
     }
@@ -51,7 +51,7 @@ fn keys_in_debians_redis_are_not_walked_past_whether_it_runs_or_not() {
     let pid = node.sh("systemctl show -p MainPID --value redis-server");
 
     let error = refusal(&node, &project, &[]);
-    says(
+    assert_contains(
         &error,
         &[
             "6379 is taken by `redis-server`",
@@ -61,13 +61,13 @@ fn keys_in_debians_redis_are_not_walked_past_whether_it_runs_or_not() {
     assert_eq!(node.sh("redis-cli get precious"), "key");
     node.sh("systemctl stop redis-server");
     let error = refusal(&node, &project, &[]);
-    says(&error, &["the package `redis-server` is installed, and `redis_flavour: stack` is asked for", "back up the data"]);
+    assert_contains(&error, &["the package `redis-server` is installed, and `redis_flavour: stack` is asked for", "back up the data"]);
 
-    // Debian leaves the data of what was removed: one key, some 100 bytes.
+    // Debian keeps the data of a removed package: one key, some 100 bytes.
     node.sh("DEBIAN_FRONTEND=noninteractive apt-get -q -y remove redis-server redis-tools");
-    says(&refusal(&node, &project, &[]), &["/var/lib/redis/dump.rdb holds keys of another Redis", "redis_neighbour_dirs"]);
+    assert_contains(&refusal(&node, &project, &[]), &["/var/lib/redis/dump.rdb holds keys of another Redis", "redis_neighbour_dirs"]);
 
-    // An empty snapshot is nobody's data, and a neighbour may stay: the role is then free to begin.
+    // With a declared neighbour, or with an empty snapshot, the role can begin.
     let neighbour = ["-e", r#"{"redis_neighbour_dirs": ["/var/lib/redis"]}"#];
     project.run(&[&DEPLOY[..], &["--check"], &neighbour].concat()).assert_code(0);
     node.sh("printf 'REDIS0010\\372\\011redis-ver\\0067.0.15\\372\\012redis-bits\\300@\\377\\001\\002\\003\\004\\005\\006\\007\\010' >/var/lib/redis/dump.rdb");
@@ -86,7 +86,7 @@ fn the_vendors_own_unit_with_keys_is_refused_and_so_is_another_flavour() {
     node.sh("redis-cli set precious key");
     let pid = node.sh("pgrep -x redis-server");
     let error = refusal(&node, &project, &[]);
-    says(
+    assert_contains(
         &error,
         &[
             "6379 is taken by `redis-server`",
@@ -94,12 +94,12 @@ fn the_vendors_own_unit_with_keys_is_refused_and_so_is_another_flavour() {
         ],
     );
 
-    // On another port it is in nobody's way, but its keys would be forgotten all the same.
+    // On another port it is not in the way, but its keys would be forgotten all the same.
     node.sh("redis-cli save; systemctl stop redis-stack-server");
     node.sh("systemd-run --unit=elsewhere --working-directory=/srv /opt/redis-stack/bin/redis-server --port 7000 --save ''");
     eventually("a Redis answers on another port", 20, || node.try_sh("redis-cli -p 7000 ping | grep -q PONG").status.success());
     let error = refusal(&node, &project, &[]);
-    says(
+    assert_contains(
         &error,
         &[
             "another Redis runs in /srv (redis-server, pid ",
@@ -110,7 +110,7 @@ fn the_vendors_own_unit_with_keys_is_refused_and_so_is_another_flavour() {
     node.sh("systemctl stop elsewhere; rm /var/lib/redis-stack/dump.rdb");
 
     let error = refusal(&node, &project, &["-e", "redis_flavour=redis8"]);
-    says(
+    assert_contains(
         &error,
         &["the package `redis-stack-server` is installed, and `redis_flavour: redis8` is asked for", "remove that package"],
     );
@@ -123,7 +123,7 @@ fn whatever_stands_in_the_way_on_a_bare_node_is_named_before_the_first_change() 
     let vendor = ["-e", "redis_repo_url=https://packages.redis.io/deb"];
     let error = refusal(&node, &project, &vendor);
     insta::assert_snapshot!(error, @"Redis Stack was never published for `bookworm` (only for bullseye, bionic, focal, jammy): set `redis_flavour: redis8`, or `redis_repo_url` or `redis_repo_suite` to a repository that has it");
-    says(&refusal(&node, &project, &["-e", "redis_insight=true"]), &["RedisInsight is in no apt package", "8001"]);
+    assert_contains(&refusal(&node, &project, &["-e", "redis_insight=true"]), &["RedisInsight is in no apt package", "8001"]);
 
     for port in ["6379", "5432"] {
         node.sh(&format!(
@@ -132,7 +132,7 @@ fn whatever_stands_in_the_way_on_a_bare_node_is_named_before_the_first_change() 
         eventually("something listens", 10, || !node.sh(&format!("ss -Hlnt 'sport = :{port}'")).is_empty());
         let pid = node.sh(&format!("systemctl show -p MainPID --value squatter-{port}"));
         let error = refusal(&node, &project, &[]);
-        says(
+        assert_contains(
             &error,
             &[
                 &format!("{port} is taken by `systemd-socket-"),

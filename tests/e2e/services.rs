@@ -25,7 +25,7 @@ fn started_means_that_it_stays_up() {
     assert!(error.contains("`dies.service` does not stay up") && error.contains("exit status 3"), "{error}");
     assert!(error.contains("cannot open the vault"), "the end of its journal: {error}");
 
-    // systemd starts it again and again: it is up most of the time, and still not up.
+    // systemd restarts it again and again: it is active most of the time, but does not stay up.
     let again = unit("again", "[Service]\nRestart=always\nRestartSec=100ms\nExecStart=/bin/sh -c 'echo round; sleep 1'");
     let error = project.fails(&role(&format!("{again}{}", start("again")))).failure("node");
     assert!(error.contains("`again.service` does not stay up") && error.contains("round"), "{error}");
@@ -38,7 +38,7 @@ fn started_means_that_it_stays_up() {
     let broken = unit("broken", "[Service]\nType=simple");
     let error = project.fails(&role(&format!("{broken}{}", start("broken")))).failure("node");
     assert!(error.contains("systemd-analyze verify broken.service"), "{error}");
-    // The next run knows that beforehand.
+    // The next run finds this out before the first change.
     assert!(project.is_refused(&role(&format!("{broken}{}", start("broken")))).contains("systemd-analyze verify broken.service"));
 
     let nothing = project.is_refused(&role(&start("nothing")));
@@ -50,7 +50,7 @@ fn started_means_that_it_stays_up() {
     let fine = unit("fine", "[Service]\nExecStart=/bin/sleep infinity");
     project.converges(&role(&format!("{fine}{}", start("fine"))));
     assert_eq!(node.sh("systemctl is-active fine"), "active");
-    // What stopped since is drift.
+    // A unit that has stopped since is drift.
     node.sh("systemctl kill -s KILL fine; until systemctl is-failed -q fine; do sleep 0.05; done");
     let deploy = project.converges(&role(&format!("{fine}{}", start("fine"))));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Start"]);
@@ -81,7 +81,7 @@ handlers:
     assert!(failed.failure("node").contains("not ready within 3 s: still loading row 7"), "{}", failed.stdout);
     let took = failed.tasks("node");
     assert_eq!(took.last().unwrap().kind, "handler");
-    // It is still due: a run that finds it ready finishes it, and only then it is done.
+    // The handler is still pending; it is done only when a run finds the service ready.
     let deploy = project.converges(&role("test -s /run/answers"));
     assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/restart slow"]);
 
@@ -98,26 +98,26 @@ fn enabling_disabling_masking_and_aliases_are_states_that_a_check_foretells() {
     let app = unit("app", &format!("[Service]\nExecStart=/bin/sleep infinity\n{install}"));
     let systemd = |parameters: &str| role(&format!("{app}  - {{name: App, systemd: {{name: app, {parameters}}}}}\n"));
     let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
-    let is = |what: &str| String::from_utf8_lossy(&node.try_sh(&format!("systemctl {what}")).stdout).trim().to_owned();
+    let systemctl = |arguments: &str| String::from_utf8_lossy(&node.try_sh(&format!("systemctl {arguments}")).stdout).trim().to_owned();
 
     project.converges(&systemd("state: started, enabled: true"));
-    assert_eq!((is("is-active app"), is("is-enabled app")), ("active".to_owned(), "enabled".to_owned()));
+    assert_eq!((systemctl("is-active app"), systemctl("is-enabled app")), ("active".to_owned(), "enabled".to_owned()));
     // The alias is the same unit.
     project.converges(&role("  - {name: Alias, systemd: {name: other-name, state: started, enabled: true}}\n"));
     project.converges(&role("  - {name: Alias, systemd: {name: other-name, state: stopped}}\n"));
-    assert_eq!(is("is-active app"), "inactive");
+    assert_eq!(systemctl("is-active app"), "inactive");
     project.converges(&systemd("enabled: false"));
-    assert_eq!((is("is-active app"), is("is-enabled app")), ("inactive".to_owned(), "disabled".to_owned()));
+    assert_eq!((systemctl("is-active app"), systemctl("is-enabled app")), ("inactive".to_owned(), "disabled".to_owned()));
     project.converges(&systemd("state: started"));
     project.converges(&systemd("state: stopped, enabled: false"));
-    assert_eq!(is("is-active app"), "inactive");
+    assert_eq!(systemctl("is-active app"), "inactive");
 
     let masked = |parameters: &str| role(&format!("  - {{name: Masked, systemd: {{name: cron-like, {parameters}}}}}\n"));
     project.converges(&masked("masked: true"));
-    assert_eq!(is("is-enabled cron-like"), "masked");
+    assert_eq!(systemctl("is-enabled cron-like"), "masked");
     let words = project.is_refused(&masked("state: started"));
     assert_eq!(words, "`cron-like.service` is masked; `masked: false` unmasks it");
     node.sh("printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >/lib/systemd/system/cron-like.service");
     project.converges(&masked("masked: false, state: started"));
-    assert_eq!(is("is-active cron-like"), "active");
+    assert_eq!(systemctl("is-active cron-like"), "active");
 }

@@ -64,7 +64,7 @@ fn run_directory(node: &TestNode) -> String {
     node.sh("find /run -path /run/user -prune -o -path /run/systemd -prune -o -path /run/sudo -prune -o -path /run/udev -prune -o -print | sort")
 }
 
-/// A login of an operator who looks whether sudo works.
+/// Logs in as an operator does who checks whether sudo works.
 fn log_in(node: &TestNode) {
     let mut ssh = Command::new("ssh");
     ssh.arg("-i").arg(lab().key()).arg("-o").arg(format!("UserKnownHostsFile={}", lab().known_hosts().display()));
@@ -88,8 +88,8 @@ fn leaves_no_trace(node: &TestNode, what: &str, checks: impl FnOnce()) {
     assert_eq!(node.sh("find /run /tmp /var/tmp /dev/shm -name '*autobot-provision*'"), "", "{what}");
 }
 
-/// A check that is killed while the node is busy with its question.
-fn killed_half_way(node: &TestNode) {
+/// Starts a check and kills it while the node is busy with its question.
+fn kill_half_way(node: &TestNode) {
     let role = r"
 tasks:
   - {name: Declare a file, copy: {content: x, dest: /etc/toy}}
@@ -105,7 +105,7 @@ tasks:
     eventually("the session on the node has ended", 30, || !node.try_sh("pgrep -u autobot -x sshd").status.success());
 }
 
-fn checked(node: &TestNode) {
+fn run_checks(node: &TestNode) {
     let project = Project::shipped(&[("database_vm", node, "")]);
     project.json(&["ping"]).assert_code(0);
     project.json(&["deploy", "--check"]).assert_code(0);
@@ -119,10 +119,10 @@ fn a_check_leaves_no_trace_on_a_bare_node_also_when_killed_half_way() {
     let node = TestNode::bare();
     settle(&node);
     log_in(&node);
-    leaves_no_trace(&node, "a check", || checked(&node));
-    leaves_no_trace(&node, "a check that was killed", || killed_half_way(&node));
+    leaves_no_trace(&node, "a check", || run_checks(&node));
+    leaves_no_trace(&node, "a check that was killed", || kill_half_way(&node));
 
-    // What sudo logs is short, and the same whatever is asked.
+    // The command that sudo logs is short, and the same for all questions.
     let logged = node.sh("journalctl -q --no-pager -o cat -t sudo | sed -n 's/.* ; USER=//p'");
     let ours: BTreeSet<&str> = logged.lines().filter(|logged| !logged.ends_with("COMMAND=/usr/bin/true")).collect();
     assert!(ours.len() == 1 && ours.iter().all(|command| command.len() < 200), "{ours:#?}");
@@ -133,7 +133,7 @@ fn a_check_leaves_no_trace_on_a_converged_node_also_when_killed_half_way() {
     let node = TestNode::converged();
     settle(&node);
     log_in(&node);
-    // What PostgreSQL writes on its own is not ours: it tidies up, notes who is connected, and keeps catalogs at hand after the first look.
+    // Keeps PostgreSQL from writing on its own: it vacuums, records connections, and caches catalogs after the first query.
     let psql =
         |sql: &str| node.try_sh(&format!("cd /; runuser -u postgres -- psql -qXAt -c '{sql}' autobot_users")).status.success();
     eventually("PostgreSQL answers", 30, || psql("select 1"));
@@ -148,8 +148,8 @@ fn a_check_leaves_no_trace_on_a_converged_node_also_when_killed_half_way() {
         assert!(psql(&format!("alter system set {setting}")), "{setting}");
     }
     node.sh("systemctl restart postgresql@15-main");
-    checked(&node);
+    run_checks(&node);
     assert!(psql("checkpoint"));
-    leaves_no_trace(&node, "a check", || checked(&node));
-    leaves_no_trace(&node, "a check that was killed", || killed_half_way(&node));
+    leaves_no_trace(&node, "a check", || run_checks(&node));
+    leaves_no_trace(&node, "a check that was killed", || kill_half_way(&node));
 }

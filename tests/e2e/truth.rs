@@ -47,10 +47,10 @@ impl RoleFile {
     /// Role `redis` and the one that it requires, in the order in which they are deployed.
     fn all() -> [Self; 2] {
         let server = include_str!("../../roles/postgresql_server/role.yml");
-        [Self::of("postgresql_server", server), Self::of("redis", include_str!("../../roles/redis/role.yml"))]
+        [Self::parse("postgresql_server", server), Self::parse("redis", include_str!("../../roles/redis/role.yml"))]
     }
 
-    fn of(name: &'static str, text: &str) -> Self {
+    fn parse(name: &'static str, text: &str) -> Self {
         let (head, rest) = text.split_once("\ntasks:\n").unwrap();
         let (rest, _health) = rest.split_once("\nhealth:\n").unwrap();
         let (tasks, handlers) = rest.split_once("\nhandlers:\n").unwrap_or((rest, ""));
@@ -70,13 +70,13 @@ impl RoleFile {
     }
 }
 
-/// Whether an item is of this task: the task itself, or one turn of its loop. No task of one role is called like one of the other.
+/// Returns whether an item belongs to this task: the task itself, or an iteration of its loop. No two roles have a task of the same name.
 fn is_of(id: &str, task: &str) -> bool {
     let rest = id.split_once('/').and_then(|(_, id)| id.strip_prefix(task));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
 }
 
-/// What changed or would, without handlers: those are due or not by what else happens in a run.
+/// Returns the items that changed or would change, without handlers: those depend on what else happens in a run.
 fn changes(ran: &RunResult) -> BTreeSet<String> {
     let tasks = ran.tasks(HOST).into_iter();
     tasks.filter(|task| task.status == "changed" && task.kind != "handler").map(|task| task.id).collect()
@@ -86,8 +86,8 @@ fn shipped(node: &TestNode) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
-/// Walks through the role task by task. That a check at each step names what the remaining steps change, no more and no less, is that a check
-/// after k tasks names what a deploy from there would change; at some k such a deploy is made, on a copy of the node.
+/// Walks through the role task by task. After each task, a check must name exactly the changes that the remaining tasks then make. After some
+/// of them the whole remaining deploy is also made, on a copy of the node.
 #[test]
 fn after_every_first_k_tasks_a_check_predicts_the_rest() {
     const ON_A_COPY: &[&str] = &["Install PostgreSQL", "Create the group redis", "Start Redis", "Create the users database"];
@@ -143,7 +143,7 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
     assert!(left.is_subset(&BTreeSet::from(["redis/restart redis".to_owned()])), "{left:?}");
 }
 
-/// How each task of the role is undone. A task may stand here more than once.
+/// How each task of the role is undone. A task may occur more than once.
 const UNDO: &[(&str, &str)] = &[
     ("Create the configuration directory", "chmod 0700 /etc/autobot"),
     ("Install CA certificates", "dpkg --purge --force-depends ca-certificates"),
@@ -237,10 +237,10 @@ fn a_part_chosen_by_tags_is_predicted_too_and_a_package_that_starts_its_unit_is_
     assert_eq!(deploy.host(HOST)["unpredicted"], json!([]));
     for (unit, by) in [("postgresql.service", "by `"), ("postgresql@15-main.service", "")] {
         let id = format!("postgresql_server/Start PostgreSQL ({unit})");
-        let of = |ran: &RunResult| ran.tasks(HOST).into_iter().find(|task| task.id == id).unwrap();
-        assert_eq!(of(&check).status, "changed");
-        assert_eq!(of(&deploy).status, "changed");
-        assert!(of(&deploy).summary.starts_with(by), "{:?}", of(&deploy));
+        let task_of = |ran: &RunResult| ran.tasks(HOST).into_iter().find(|task| task.id == id).unwrap();
+        assert_eq!(task_of(&check).status, "changed");
+        assert_eq!(task_of(&deploy).status, "changed");
+        assert!(task_of(&deploy).summary.starts_with(by), "{:?}", task_of(&deploy));
     }
     let whole = deploys_as_checked(&project, HOST, "the whole role after its parts", &[]);
     assert_eq!(whole, BTreeSet::new());

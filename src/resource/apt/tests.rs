@@ -1,4 +1,4 @@
-//! Comparisons, and the scripts run for real with fake tools: nothing is installed here.
+//! Tests of the comparisons and of the real scripts, with fake tools: nothing is installed.
 
 use super::*;
 use crate::{
@@ -10,23 +10,23 @@ use serde_json::json;
 use std::fs;
 
 fn apt(parameters: Value) -> Result<Box<dyn Resource>, String> {
-    from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
+    from_parameters(parameters, &mut NoFiles).map_err(|error| match error {
         ParamError::Parameter { message, .. } => message,
         ParamError::Word { word, .. } => word.to_string(),
         ParamError::File(_) => unreachable!(),
     })
 }
 
-fn compare(parameters: Value, is: &[(&str, Package)]) -> Verdict {
+fn compare(parameters: Value, actual: &[(&str, Package)]) -> Verdict {
     let mut answers = Answers::default();
-    for (name, package) in is {
+    for (name, package) in actual {
         answers.set::<Package>((*name).to_owned(), Ok(package.clone()));
     }
     apt(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
-fn change(parameters: Value, is: &[(&str, Package)]) -> Change {
-    crate::resource::trial::change(compare(parameters, is))
+fn change(parameters: Value, actual: &[(&str, Package)]) -> Change {
+    crate::resource::trial::change(compare(parameters, actual))
 }
 
 fn installed(version: &str) -> Package {
@@ -36,10 +36,10 @@ fn installed(version: &str) -> Package {
 const ABSENT: Package = Package::Absent { configuration: false };
 
 #[test]
-fn what_is_installed_is_converged() {
-    let is = [("redis", installed("7")), ("ufw", installed("1"))];
-    assert!(matches!(compare(json!({"name": ["redis", "ufw"]}), &is), Verdict::Converged { note: None }));
-    assert!(matches!(compare(json!({"pkg": "redis=7*"}), &is), Verdict::Converged { .. }));
+fn installed_packages_are_converged() {
+    let actual = [("redis", installed("7")), ("ufw", installed("1"))];
+    assert!(matches!(compare(json!({"name": ["redis", "ufw"]}), &actual), Verdict::Converged { note: None }));
+    assert!(matches!(compare(json!({"pkg": "redis=7*"}), &actual), Verdict::Converged { .. }));
     assert!(matches!(compare(json!({"name": "xx", "state": "absent"}), &[("xx", ABSENT)]), Verdict::Converged { .. }));
 }
 
@@ -81,10 +81,10 @@ fn a_held_package_is_refused() {
 }
 
 #[test]
-fn an_unanswered_question_is_never_nothing_to_do() {
-    let is = Answers::default();
+fn an_unanswered_question_is_an_error() {
+    let answers = Answers::default();
     let resource = apt(json!({"name": "redis"})).unwrap();
-    assert!(resource.compare(&NodeState { answers: &is, secrets: &SecretValues::default() }).is_err());
+    assert!(resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
 }
 
 #[test]
@@ -100,14 +100,14 @@ fn names_that_mean_something_to_apt_are_errors() {
     }
 }
 
-/// Runs the installation with a fake apt-get that does as `apt_get` says and notes its arguments.
-fn installs(apt_get: &str, dpkg: &str) -> (super::super::trial::Done, String) {
+/// Runs the installation with fake tools that run the shell texts `apt_get` and `dpkg` and record their arguments.
+fn run_installation(apt_get: &str, dpkg: &str) -> (super::super::trial::Done, String) {
     let tools = tempfile::tempdir().unwrap();
     fake(tools.path(), "apt-get", &format!("echo \"apt-get $*\" >>$TOOLS/calls\n{apt_get}"));
     fake(tools.path(), "dpkg", &format!("echo \"dpkg $*\" >>$TOOLS/calls\n{dpkg}"));
     fake(tools.path(), "dpkg-query", "[ ! -e $TOOLS/torn ] || printf 'ok adduser\\nreinstreq libx1:amd64\\nreinstreq ufw\\n'");
     fake(tools.path(), "sleep", "");
-    // `update_cache: false`, so that nothing of this machine is looked at or touched.
+    // `update_cache: false`, so that the package lists of this machine are neither read nor changed.
     let change = change(
         json!({"name": ["redis", "ufw"], "update_cache": false, "install_recommends": false}),
         &[("redis", ABSENT), ("ufw", ABSENT)],
@@ -118,7 +118,7 @@ fn installs(apt_get: &str, dpkg: &str) -> (super::super::trial::Done, String) {
 
 #[test]
 fn apt_get_is_called_once_in_utf8_and_without_questions() {
-    let (done, calls) = installs("echo \"$LC_ALL $LANG $DEBIAN_FRONTEND $NEEDRESTART_SUSPEND $(umask)\"", "");
+    let (done, calls) = run_installation("echo \"$LC_ALL $LANG $DEBIAN_FRONTEND $NEEDRESTART_SUSPEND $(umask)\"", "");
     assert_eq!((done.status, done.stderr.as_str()), (0, "C.UTF-8 C.UTF-8 noninteractive 1 0022\n"));
     insta::assert_snapshot!(calls, @r"
     dpkg --audit
@@ -127,8 +127,8 @@ fn apt_get_is_called_once_in_utf8_and_without_questions() {
 }
 
 #[test]
-fn an_unknown_package_is_said_in_words() {
-    let (done, _) = installs("echo 'E: Unable to locate package redis'; exit 100", "");
+fn an_unknown_package_is_explained() {
+    let (done, _) = run_installation("echo 'E: Unable to locate package redis'; exit 100", "");
     assert_eq!(done.status, 1);
     assert!(
         done.stderr
@@ -140,7 +140,7 @@ fn an_unknown_package_is_said_in_words() {
 
 #[test]
 fn a_held_lock_is_waited_for_and_named() {
-    let (done, calls) = installs(
+    let (done, calls) = run_installation(
         "[ -e $TOOLS/tried ] && exit 0; : >$TOOLS/tried
          echo 'E: Could not get lock /var/cache/apt/archives/lock. It is held by process 812 (apt-get)' >&2; exit 100",
         "",
@@ -154,7 +154,8 @@ fn a_held_lock_is_waited_for_and_named() {
 
 #[test]
 fn an_interrupted_dpkg_is_repaired_first() {
-    let (done, calls) = installs("", "case $* in --audit) [ -e $TOOLS/repaired ] || echo broken;; *) : >$TOOLS/repaired;; esac");
+    let (done, calls) =
+        run_installation("", "case $* in --audit) [ -e $TOOLS/repaired ] || echo broken;; *) : >$TOOLS/repaired;; esac");
     assert_eq!(done.status, 0, "{done:?}");
     let lines: Vec<&str> = calls.lines().collect();
     assert_eq!(lines[..2], ["dpkg --audit", "dpkg --force-confdef --force-confold --configure -a"]);
@@ -162,8 +163,8 @@ fn an_interrupted_dpkg_is_repaired_first() {
 }
 
 #[test]
-fn what_was_interrupted_while_it_was_unpacked_is_unpacked_again() {
-    let (done, calls) = installs("", ": >$TOOLS/torn");
+fn a_package_whose_unpacking_was_interrupted_is_unpacked_again() {
+    let (done, calls) = run_installation("", ": >$TOOLS/torn");
     assert_eq!(done.status, 0, "{done:?}");
     assert!(calls.ends_with("install --reinstall -- redis ufw libx1:amd64 ufw\n"), "{calls}");
 }
@@ -171,7 +172,7 @@ fn what_was_interrupted_while_it_was_unpacked_is_unpacked_again() {
 #[test]
 fn a_dpkg_that_cannot_be_repaired_is_a_failure() {
     let (done, calls) =
-        installs("", "case $* in --audit) echo broken;; *) echo 'dpkg: error processing package x'; exit 1;; esac");
+        run_installation("", "case $* in --audit) echo broken;; *) echo 'dpkg: error processing package x'; exit 1;; esac");
     assert_eq!(done.status, 1);
     assert!(done.stderr.contains("could not finish it"), "{}", done.stderr);
     assert!(!calls.contains("apt-get"));
@@ -190,7 +191,7 @@ fn a_removal_names_every_package() {
     assert!(fs::read_to_string(tools.path().join("calls")).unwrap().contains("purge -- x1 y1"));
 }
 
-/// Whether lists are stale after `change` was done to a node whose lists are fresh.
+/// Returns whether lists are stale after `change` was applied to a node with fresh lists.
 fn stale(seconds: &str, change: impl Fn(&std::path::Path)) -> bool {
     let root = tempfile::tempdir().unwrap();
     let at = |path: &str| root.path().join(path);

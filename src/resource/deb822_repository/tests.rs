@@ -1,4 +1,4 @@
-//! The real apt, in a root of its own, against a repository of files that the key `one` signed.
+//! Tests with the real apt, in a separate root, and a local repository that the key `one` signed.
 
 use super::*;
 use crate::{
@@ -88,7 +88,7 @@ impl Node {
         repository.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
-    /// Applies whatever the change is, also where something is missing.
+    /// Applies the change, even if it is blocked by something missing.
     fn apply(&self, repository: &Repository) -> Done {
         let (Verdict::Change(change) | Verdict::Blocked { change, .. }) = self.compare(repository) else {
             panic!("nothing to apply")
@@ -96,7 +96,7 @@ impl Node {
         run(&change.script, self.root.path())
     }
 
-    /// What the apply complains about last; nothing may be there then.
+    /// Returns the last line of the errors of an apply, which must leave no file behind.
     fn failure(&self, signed_by: &str) -> String {
         let done = self.apply(&self.repository(signed_by));
         assert_eq!(done.status, 1, "{done:?}");
@@ -163,7 +163,7 @@ fn a_key_on_the_node_is_used_where_it_is() {
 }
 
 #[test]
-fn a_missing_key_is_said() {
+fn a_missing_key_is_reported() {
     let node = Node::new();
     insta::assert_snapshot!(node.failure("file:/no/such/key"), @"repository `redis`: its key could not be fetched from file:/no/such/key, see above: check the URL in signed_by, or give the key itself");
     insta::assert_snapshot!(node.failure("/no/such/key.asc"), @"repository `redis`: there is no key file /no/such/key.asc on this node: check signed_by, or put the file there first");
@@ -172,7 +172,7 @@ fn a_missing_key_is_said() {
 }
 
 #[test]
-fn a_wrong_key_is_said() {
+fn a_wrong_key_is_reported() {
     let node = Node::new();
     insta::assert_snapshot!(node.failure(TWO), @"repository `redis`: the key from signed_by did not sign it: it is the wrong key, or the repository was tampered with");
     let page = format!("file:{}", node.file("page", "<!DOCTYPE html>\n", 0o644));
@@ -180,7 +180,7 @@ fn a_wrong_key_is_said() {
 }
 
 #[test]
-fn an_unreadable_key_is_said() {
+fn an_unreadable_key_is_reported() {
     let node = Node::new();
     let path = node.file("vendor.asc", ONE, 0o600);
     insta::assert_snapshot!(node.failure(&path), @"repository `redis`: the user _apt, as which apt verifies signatures, cannot read the key ROOT/vendor.asc: give the file mode 0644, and its directories 0755");
@@ -189,7 +189,7 @@ fn an_unreadable_key_is_said() {
 }
 
 #[test]
-fn a_misnamed_key_is_said() {
+fn a_misnamed_key_is_reported() {
     let node = Node::new();
     let armoured = node.file("vendor.gpg", ONE, 0o644);
     insta::assert_snapshot!(node.failure(&armoured), @"repository `redis`: the key ROOT/vendor.gpg is armoured, but apt reads armoured keys only from names that end in .asc: rename it");
@@ -203,7 +203,7 @@ fn a_misnamed_key_is_said() {
 }
 
 #[test]
-fn a_repository_that_is_not_there_or_was_tampered_with_is_said() {
+fn a_repository_that_does_not_exist_or_was_tampered_with_is_reported() {
     let node = Node::new();
     fs::write(node.at("repo/dists/s/InRelease"), INDEX.replace("Suite: s", "Suite: t")).unwrap();
     assert!(node.failure(ONE).contains("did not sign it"));
@@ -222,7 +222,7 @@ fn a_failed_change_leaves_the_old_repository() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_removed() {
+fn leftovers_of_a_killed_run_are_removed() {
     let node = Node::new();
     fs::create_dir_all(node.at("run/work/apt/fetch")).unwrap();
     fs::write(node.at("run/work/apt/fetch/key"), TWO).unwrap();
