@@ -400,10 +400,15 @@ fn a_snapshot_that_fails_leaves_the_old_ones_and_redis_alone_and_one_waits_for_a
     let before = names(&node, SNAPSHOTS);
     assert_eq!(before.len(), 2);
 
-    // A BGSAVE of its own that takes six seconds: starting the service must fit into it on a busy machine.
+    // A BGSAVE whose process is held until the backup waits for it.
     redis(&node, "", "CONFIG SET rdb-key-save-delay 6000000\nBGSAVE");
+    let child = node.sh("pgrep -P \"$(systemctl show -P MainPID autobot-database-redis)\"");
+    node.sh(&format!("kill -STOP {child}"));
+    redis(&node, "", "CONFIG SET rdb-key-save-delay 0");
     node.sh(&format!("systemctl start --no-block {REDIS}"));
-    assert!(redis(&node, "", "CONFIG SET rdb-key-save-delay 0\nINFO persistence").contains("rdb_bgsave_in_progress:1"));
+    eventually("the backup waits for the BGSAVE", 30, || redis(&node, "", "INFO replication").contains("wait_bgsave"));
+    assert!(redis(&node, "", "INFO persistence").contains("rdb_bgsave_in_progress:1"));
+    node.sh(&format!("kill -CONT {child}"));
     eventually("the snapshot is made", 30, || names(&node, SNAPSHOTS).len() == 4);
     assert!(redis(&node, "", "INFO persistence").contains("rdb_last_bgsave_status:ok"));
     eventually("the service is done", 10, || node.sh(&format!("systemctl is-active {REDIS} || :")) == "inactive");

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Sample;
 use crate::{
-    outside::Source,
+    outside::{Program, Source},
     plan::{Action, World},
     secret::{Encoding, SecretRef},
     source::Vaulted,
@@ -336,6 +336,16 @@ fn the_sudo_password_is_encrypted_or_external() {
     inventory/group_vars/all/vars.yml:8:34: the value of the secret `ansible_become_password` is in plain text here [encrypt it with `ansible-vault encrypt_string`, or give `env`, `file` or `command`]
     inventory/group_vars/all/vars.yml:8:30: undefined variable `nowhere` [declare it under `defaults:` of the role, or set it in the inventory]
     ");
+}
+
+#[test]
+fn a_value_in_the_shell_form_of_the_sudo_password_is_one_word() {
+    let sample = app(USE);
+    let vars = "who: \"a; touch /HOLE; echo b\"\nansible_become_password: {command: \"printf %s {{ who }}\"}\n";
+    sample.write("inventory/group_vars/all/vars.yml", vars);
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
+    let password = plan.hosts[0].connection().become_password.as_ref().expect("a source");
+    assert_eq!(password.source, Source::Command(Program::Shell("printf %s 'a; touch /HOLE; echo b'".to_owned())));
 }
 
 #[test]
