@@ -91,11 +91,11 @@ fn a_page_shows_types_aliases_defaults_and_an_example() {
       name: the name of an account [required]
           Its name.
       gid: a whole number from 0
-          Its number; never changed once the group is there.
+          Its number; never changed once the group exists.
       system: true or false [default: false]
-          Whether a new group gets a number of the system's.
+          Whether a new group gets a number from the range of system groups.
       state: present | absent [default: present]
-          Whether the group is there.
+          Whether the group exists.
 
     example
         group: {name: backup-readers, system: true}
