@@ -258,13 +258,13 @@ impl ApplyRun<'_> {
 
     /// Remembers which later items a change has also satisfied.
     fn note_done(&mut self, index: usize, name: &str) {
-        let is = self.state();
-        let done =
-            |work: &RunItem| matches!(work.resource().map(|resource| resource.compare(&is)), Some(Ok(Verdict::Converged { .. })));
+        let done = |work: &RunItem| {
+            matches!(work.resource().map(|resource| resource.compare(&self.state())), Some(Ok(Verdict::Converged { .. })))
+        };
         let found: Vec<usize> =
-            (index + 1..self.items.len()).filter(|at| self.items[*at].pending() && done(&self.items[*at])).collect();
-        for at in found {
-            self.done_by.entry(at).or_insert_with(|| name.to_owned());
+            (index + 1..self.items.len()).filter(|later| self.items[*later].pending() && done(&self.items[*later])).collect();
+        for later in found {
+            self.done_by.entry(later).or_insert_with(|| name.to_owned());
         }
     }
 
@@ -280,8 +280,8 @@ impl ApplyRun<'_> {
         if let Some(reason) = self.reason_not_to_create(index, spec)? {
             return Err(Failure::Item(reason));
         }
-        let made = provided.map_or_else(|| generate(spec.length), Ok);
-        let value = made.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?;
+        let value = provided.map_or_else(|| generate(spec.length), Ok);
+        let value = value.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?;
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
@@ -319,13 +319,13 @@ impl ApplyRun<'_> {
     }
 
     async fn handler<C: Channel>(&mut self, index: usize, handler: &Handler, channel: &mut C) -> Result<Outcome, Failure> {
-        let due = due(handler, &self.answers).map_err(Failure::Item)?;
-        if due == Due::Nothing && !self.items[index].pending() {
+        let remaining = due(handler, &self.answers).map_err(Failure::Item)?;
+        if remaining == Due::Nothing && !self.items[index].pending() {
             return Ok(self.items[index].predicted.clone());
         }
         let marks = self.answers.get::<Pending>(&()).map_err(|error| Failure::Item(error.to_string()))?.to_settle(&handler.marks);
         let mut scripts = Vec::new();
-        if due == Due::All {
+        if remaining == Due::All {
             scripts.push(match &handler.action {
                 HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
                 HandlerAction::Reload(unit) => unit_functions::reload(unit),
@@ -333,14 +333,14 @@ impl ApplyRun<'_> {
                 HandlerAction::Command(command) => Script::new("umask 022\nexec /bin/sh -c \"$1\"").arg(command),
             });
         }
-        if let Some(ready) = handler.ready.as_ref().filter(|_| due != Due::Nothing) {
+        if let Some(ready) = handler.ready.as_ref().filter(|_| remaining != Due::Nothing) {
             // From here on it is not restarted again, but its mark stays until it is ready.
             scripts.push(pending::mark_acted(&marks));
             scripts.push(until_ready(&ready.command, ready.timeout));
         }
         scripts.extend(marks.iter().rev().map(|mark| pending::unmark(mark)));
         self.frame(index, &scripts, Questions::default(), channel).await?;
-        if due != Due::Nothing {
+        if remaining != Due::Nothing {
             self.latest = Some(handler.name.clone());
             let predicted = &self.items[index].predicted;
             let why = if self.items[index].pending() { predicted.summary.as_str() } else { "notified" };
@@ -452,7 +452,7 @@ impl ApplyRun<'_> {
         if self.latest.is_none() {
             return Vec::new();
         }
-        let is = self.state();
+        let state = self.state();
         let tasks = self.items.iter().filter_map(|work| match &work.body {
             ItemAction::Task(_, resource) => Some((work, resource)),
             ItemAction::Secret(_)
@@ -462,7 +462,7 @@ impl ApplyRun<'_> {
             | ItemAction::Exercise(_) => None,
         });
         tasks
-            .filter(|(_, resource)| !matches!(resource.compare(&is), Ok(Verdict::Converged { .. })))
+            .filter(|(_, resource)| !matches!(resource.compare(&state), Ok(Verdict::Converged { .. })))
             .map(|(work, _)| work.item.id.clone())
             .collect()
     }
@@ -487,9 +487,9 @@ pub(super) fn exercise_outcome(result: Result<String, String>) -> Outcome {
 /// Describes the failure of a script: its exit status and the last lines of its output.
 fn failure_text(output: &StepOutput) -> String {
     const LINES: usize = 25;
-    let said = if output.stderr.iter().any(|byte| !byte.is_ascii_whitespace()) { &output.stderr } else { &output.stdout };
-    let said = String::from_utf8_lossy(said);
-    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let text = if output.stderr.iter().any(|byte| !byte.is_ascii_whitespace()) { &output.stderr } else { &output.stdout };
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
     let status = if output.timed_out {
         "ran into its time limit and was ended".to_owned()

@@ -46,19 +46,19 @@ enum Finding {
 /// Evaluates the checks that read. `Err` holds questions that are still open; ask them and try again.
 pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
     let secrets = Secrets::known(host, shared, answers);
-    let is = NodeState { answers, secrets: &secrets.values };
+    let state = NodeState { answers, secrets: &secrets.values };
     let mut evaluator = HealthEvaluator {
         host,
         secrets: &secrets,
-        is,
+        state,
         items: Vec::new(),
         open: Questions::default(),
         declared: DeclaredPorts::default(),
     };
     let Ok(()) = walk(&host.roles, &mut Worlds::new(facts.clone()), &mut evaluator);
     let HealthEvaluator { mut items, mut open, declared, .. } = evaluator;
-    let is = NodeState { answers, secrets: &secrets.values };
-    if let Some((item, outcome)) = strangers::evaluate(&declared, &host.open_ports, &is, &mut open) {
+    let state = NodeState { answers, secrets: &secrets.values };
+    if let Some((item, outcome)) = strangers::evaluate(&declared, &host.open_ports, &state, &mut open) {
         items.push((item, Finding::Evaluated(outcome)));
     }
     open.without(answers);
@@ -69,7 +69,7 @@ pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answ
 struct HealthEvaluator<'a> {
     host: &'a HostPlan,
     secrets: &'a Secrets,
-    is: NodeState<'a>,
+    state: NodeState<'a>,
     items: Vec<(Item, Finding)>,
     open: Questions,
     declared: DeclaredPorts,
@@ -94,7 +94,7 @@ impl Visitor for HealthEvaluator<'_> {
                     if let Action::Do(resource) = &task.action {
                         skipped = false;
                         resource.questions(&mut self.open);
-                        registered = registered.or(resource.register(&self.is));
+                        registered = registered.or(resource.register(&self.state));
                     }
                 }
             }
@@ -125,11 +125,11 @@ impl Visitor for HealthEvaluator<'_> {
                     self.declared.ports.push(port);
                     self.declared.span.get_or_insert_with(|| health.span.clone());
                 }
-                (head(kind), Finding::Evaluated(evaluate_health(resource.as_ref(), &self.is)))
+                (head(kind), Finding::Evaluated(evaluate_health(resource.as_ref(), &self.state)))
             }
             HealthCheck::Exercise { kind, exercise } => {
                 exercise.questions(&mut self.open);
-                let finding = match (exercise.skipped(&self.is), missing_secret(exercise.as_ref(), self.host, self.secrets)) {
+                let finding = match (exercise.skipped(&self.state), missing_secret(exercise.as_ref(), self.host, self.secrets)) {
                     (Err(unanswered), _) => Finding::Evaluated(Outcome::failed(unanswered.to_string())),
                     (Ok(Some(reason)), _) => Finding::Evaluated(Outcome::new(Status::Skipped, reason)),
                     (Ok(None), Some(reason)) => Finding::Evaluated(Outcome::failed(reason)),

@@ -186,8 +186,8 @@ pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
         let names: Vec<String> = waiting.iter().map(|host| host.name.clone()).collect();
         let is_free = |host: &HostPlan| !host.borrowed.iter().any(|spec| names.contains(&spec.secret.host));
         // The plan has no cycles; if it had one, its hosts would keep their order.
-        let at = waiting.iter().position(is_free).unwrap_or(0);
-        ordered.push(waiting.remove(at));
+        let next = waiting.iter().position(is_free).unwrap_or(0);
+        ordered.push(waiting.remove(next));
     }
     ordered
 }

@@ -1,6 +1,6 @@
 //! Runs a plan: asks, compares and applies, or only checks the health. The only module that decides whether a node is written to.
 //!
-//! One host is one [`host`] task; they share nothing but the event stream and [`lending`], so one host's failure or panic never ends another's work.
+//! Each host is one [`host`] task. Tasks share only the event stream and [`lending`], so one host's failure or panic never ends another's.
 
 mod apply;
 mod asking;

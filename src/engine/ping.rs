@@ -1,4 +1,4 @@
-//! Logs in to a node as a run would, looks at its lock and asks for its facts. Nothing is written there.
+//! Logs in to a node as a run would, looks at its lock and asks for its facts. Nothing is written to the node.
 
 use serde_json::Value;
 
@@ -18,16 +18,16 @@ pub struct Pong {
     pub holder: Option<Holder>,
     /// `ansible_facts`.
     pub facts: Result<Value, Unanswered>,
-    /// How long it took.
+    /// How long the connection took.
     pub times: Times,
-    /// Round trips after the log-in.
+    /// Round trips after the login.
     pub round_trips: u32,
 }
 
 /// Connects, asks, and ends the session.
 ///
 /// # Errors
-/// Why a run could not begin on this node.
+/// Returns why a run could not begin on this node.
 pub async fn ping(transport: &Transport, target: &Target) -> Result<Pong, LinkError> {
     let mut questions = Questions::default();
     questions.ask::<Facts>(());

@@ -137,14 +137,14 @@ impl Visitor for Predictor<'_> {
             Stop::Failed
         })?;
         let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.span);
-        let now = self.notified.contains(&handler.name);
+        let notified = self.notified.contains(&handler.name);
         let left_over = due(&handler, self.answers).map_err(|error| {
             let predicted = Outcome::failed(error);
             self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
             Stop::Failed
         })?;
         // A handler that was not notified stays in the list: an unpredicted change may notify it.
-        let predicted = match (now, left_over) {
+        let predicted = match (notified, left_over) {
             (true, _) => Outcome::new(Status::Changed, "notified"),
             (false, Due::All) => Outcome::new(Status::Changed, "still pending from an earlier run"),
             (false, Due::Readiness) => Outcome::new(Status::Changed, "restarted by an earlier run, but not known to be ready"),
@@ -235,8 +235,8 @@ impl Predictor<'_> {
 
     /// Predicts the outcome of a resource by its state at the beginning of the run.
     fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
-        let is = self.state();
-        let change = match resource.compare(&is) {
+        let state = self.state();
+        let change = match resource.compare(&state) {
             Err(unanswered) => return Outcome::failed(unanswered.to_string()),
             Ok(Verdict::Refused(reason)) => return Outcome::failed(reason),
             Ok(Verdict::Converged { note }) => return Outcome::new(Status::Ok, note.unwrap_or_default()),
@@ -254,7 +254,7 @@ impl Predictor<'_> {
             return Outcome::failed(secrets::lost_message(spec));
         }
         let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
-        if let Some(reason) = resource.refuse(&is, &earlier) {
+        if let Some(reason) = resource.refuse(&state, &earlier) {
             return Outcome::failed(reason);
         }
         Outcome { diff: change.diff, ..Outcome::new(Status::Changed, change.summary) }
@@ -263,9 +263,9 @@ impl Predictor<'_> {
     /// Plans the secrets that the next task uses and that do not exist yet.
     fn plan_secrets(&mut self, used: &[SecretRef], head: &Item) -> Result<(), Stop> {
         for secret in used {
-            let is_there = self.secrets.values.get(secret).is_some() || self.secrets.is_planned(secret);
+            let is_known = self.secrets.values.get(secret).is_some() || self.secrets.is_planned(secret);
             let unread = || format!("`{}` of `{}` was not read; this is a bug, please report it", secret.name, secret.host);
-            let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_there).then(unread));
+            let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_known).then(unread));
             if let Some(problem) = problem.filter(|_| secret.host != self.host.name) {
                 let predicted = Outcome::failed(problem);
                 self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
@@ -332,13 +332,13 @@ pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
 }
 
 /// Evaluates a health check: converged is healthy; anything else is unhealthy, with the resource's summary as the reason.
-pub(super) fn evaluate_health(resource: &dyn Resource, is: &NodeState<'_>) -> Outcome {
-    match resource.skipped(is) {
+pub(super) fn evaluate_health(resource: &dyn Resource, state: &NodeState<'_>) -> Outcome {
+    match resource.skipped(state) {
         Err(unanswered) => return Outcome::failed(unanswered.to_string()),
         Ok(Some(reason)) => return Outcome::new(Status::Skipped, reason),
         Ok(None) => {}
     }
-    match resource.compare(is) {
+    match resource.compare(state) {
         Err(unanswered) => Outcome::failed(unanswered.to_string()),
         Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),
         Ok(Verdict::Refused(reason)) => Outcome::failed(reason),

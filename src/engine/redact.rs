@@ -27,7 +27,7 @@ pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     }
     // One value may contain another: replacing the inner one first would leave the rest readable.
     found.sort_unstable_by_key(|(form, name)| (Reverse(form.expose().len()), *name));
-    found.iter().fold(text.to_owned(), |shown, (form, name)| shown.replace(form.expose(), &format!("‹{name}›")))
+    found.iter().fold(text.to_owned(), |result, (form, name)| result.replace(form.expose(), &format!("‹{name}›")))
 }
 
 /// Applies [`redact`] to every text of an outcome.

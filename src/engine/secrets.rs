@@ -113,13 +113,13 @@ impl Secrets {
         }
     }
 
-    /// Whether the secret is another host's, and would be created there first.
+    /// Returns whether the secret belongs to another host and would be created there first.
     pub(super) fn is_planned(&self, secret: &SecretRef) -> bool {
         self.planned.contains(secret)
     }
 
     fn add_provided(&mut self, spec: &SecretSpec, found: Option<Secret>, provided: &Secret) {
-        let was = match found {
+        let stored = match found {
             None => StoredValue::Nothing,
             Some(found) if found == *provided => StoredValue::TheSame,
             Some(found) => {
@@ -129,7 +129,7 @@ impl Secrets {
                 StoredValue::Another
             }
         };
-        self.provided.insert(spec.secret.clone(), was);
+        self.provided.insert(spec.secret.clone(), stored);
     }
 
     /// Returns the state of a secret's file, if the value comes from an outside source.
@@ -207,7 +207,7 @@ mkdir -p -- \"$directory/\"",
     .arg(spec.file.as_str())
 }
 
-/// Whether the thing that another item lacks is a directory that [`directory`] creates.
+/// Returns whether `missing`, which another item needs, is a directory that [`directory`] creates.
 pub(super) fn creates_directory(spec: &SecretSpec, missing: &str) -> bool {
     let mut above = Path::new(spec.file.as_str()).ancestors().skip(1);
     above.any(|directory| missing == format!("directory `{}`", directory.display()))

@@ -28,14 +28,14 @@ pub(super) struct DeclaredPorts {
 pub(super) fn evaluate(
     declared: &DeclaredPorts,
     open: &OpenPorts,
-    is: &NodeState<'_>,
+    state: &NodeState<'_>,
     ask: &mut Questions,
 ) -> Option<(Item, Outcome)> {
     const NAME: &str = "Nothing listens that should not";
     let item = item(ItemKind::Health, &format!("node/{NAME}"), "", NAME, "listening", declared.span.as_ref()?);
     let outcome = match &open.partial {
         Some(reason) => Outcome::new(Status::Skipped, reason),
-        None => compare_ports(declared, open, is, ask).unwrap_or_else(|unanswered| Outcome::failed(unanswered.to_string())),
+        None => compare_ports(declared, open, state, ask).unwrap_or_else(|unanswered| Outcome::failed(unanswered.to_string())),
     };
     Some((item, outcome))
 }
@@ -43,12 +43,12 @@ pub(super) fn evaluate(
 fn compare_ports(
     declared: &DeclaredPorts,
     open: &OpenPorts,
-    is: &NodeState<'_>,
+    state: &NodeState<'_>,
     ask: &mut Questions,
 ) -> Result<Outcome, Unanswered> {
-    let ours = (*is.answers.get::<OwnConnection>(&())?).map(|addresses| addresses.server_port);
+    let ours = (*state.answers.get::<OwnConnection>(&())?).map(|addresses| addresses.server_port);
     let mut reachable: BTreeMap<u16, Vec<&Listener>> = BTreeMap::new();
-    for listener in is.answers.get::<Listening>(&())?.iter().filter(|listener| !is_loopback(listener.address)) {
+    for listener in state.answers.get::<Listening>(&())?.iter().filter(|listener| !is_loopback(listener.address)) {
         reachable.entry(listener.port).or_default().push(listener);
     }
     let is_known =
@@ -61,14 +61,14 @@ fn compare_ports(
     }
     let mut unexpected = Vec::new();
     for (port, listeners) in undeclared {
-        let owners = is.answers.get::<PortOwner>(&key(*port))?;
-        // Without an owner nothing listens there any more.
+        let owners = state.answers.get::<PortOwner>(&key(*port))?;
+        // Without an owner, nothing listens on the port any more.
         if owners.iter().all(is_sshd) {
             continue;
         }
-        let at: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
-        let who: Vec<String> = owners.iter().map(describe_owner).collect();
-        unexpected.push(format!("{} listens on {}", who.join(" and "), at.join(" and ")));
+        let addresses: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
+        let programs: Vec<String> = owners.iter().map(describe_owner).collect();
+        unexpected.push(format!("{} listens on {}", programs.join(" and "), addresses.join(" and ")));
     }
     if unexpected.is_empty() {
         let ports: Vec<String> = reachable.keys().map(u16::to_string).collect();
@@ -78,7 +78,7 @@ fn compare_ports(
     Ok(Outcome::failed(unexpected.join("; ")))
 }
 
-/// Whether the owner is the ssh server itself. A port that a login forwards with `ssh -R` belongs to the session's scope instead.
+/// Returns whether the owner is the ssh server itself. A port that a login forwards with `ssh -R` belongs to the session's scope instead.
 fn is_sshd(owner: &PortOwner) -> bool {
     let of_server = owner.unit.starts_with("ssh") && (owner.unit.ends_with(".service") || owner.unit.ends_with(".socket"));
     owner.process == "sshd" && of_server
@@ -111,8 +111,8 @@ mod tests {
             answers.set::<PortOwner>(Port { port: *port, units: vec![] }, Ok(vec![owner]));
         }
         let mut ask = Questions::default();
-        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
-        let (item, outcome) = evaluate(&declared(), open, &is, &mut ask).unwrap();
+        let state = NodeState { answers: &answers, secrets: &SecretValues::default() };
+        let (item, outcome) = evaluate(&declared(), open, &state, &mut ask).unwrap();
         assert_eq!((item.id.as_str(), item.file.as_str()), ("node/Nothing listens that should not", "roles/toy/role.yml"));
         ask.without(&answers);
         (outcome.error.unwrap_or(format!("{:?}: {}", outcome.status, outcome.summary)), ask.count())
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn without_declared_ports_there_is_no_check() {
         let answers = Answers::default();
-        let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
-        assert!(evaluate(&DeclaredPorts::default(), &OpenPorts::default(), &is, &mut Questions::default()).is_none());
+        let state = NodeState { answers: &answers, secrets: &SecretValues::default() };
+        assert!(evaluate(&DeclaredPorts::default(), &OpenPorts::default(), &state, &mut Questions::default()).is_none());
     }
 }

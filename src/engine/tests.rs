@@ -95,7 +95,7 @@ impl DeployResult {
 }
 
 impl Scratch {
-    /// `role` with `DIR` for the directory that the tasks work on.
+    /// Makes a project of `role`, in which `DIR` stands for the directory that the tasks work on.
     fn new(role: &str) -> Self {
         let scratch = Self { directory: tempfile::tempdir().unwrap() };
         for directory in ["roles/toy", "templates/toy", "inventory", "work", "state"] {

@@ -1,4 +1,4 @@
-//! `lineinfile`: a line that is in a file, or is not.
+//! `lineinfile`: keeps a line in a file, or removes lines.
 
 use super::{
     Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode,
@@ -29,11 +29,11 @@ parameters! {
         file: EditParameters,
         /// The line.
         line | value: Option<Sealed>,
-        /// The line that it replaces; with `state: absent` the lines to remove. A regular expression as Python writes it.
+        /// The line that `line` replaces, or with `state: absent` the lines to remove: a regular expression in Python's syntax.
         regexp | regex: Option<Pattern>,
-        /// The same, as text within the line.
+        /// The same as `regexp`, but as plain text that the line contains.
         search_string: Option<String>,
-        /// Whether the line is there.
+        /// Whether the file has the line.
         state: State = "present",
         /// Whether the first match counts for `insertafter` and `insertbefore`, instead of the last.
         firstmatch: Flag = false,
@@ -42,14 +42,14 @@ parameters! {
     }
 }
 
-/// Which lines are meant besides those that are the line already.
+/// How the lines to replace or remove are found.
 #[derive(Debug)]
 enum Search {
-    /// None.
+    /// Only lines that equal the declared one.
     Nothing,
-    /// Those that match.
+    /// Lines that match.
     Pattern(Pattern),
-    /// Those that hold this text.
+    /// Lines that contain this text.
     Text(String),
 }
 
@@ -62,7 +62,7 @@ impl Search {
         }
     }
 
-    /// A word of warning: an empty search finds every line.
+    /// Returns a warning if the search is empty, because it then finds every line.
     fn warning(&self) -> Option<&'static str> {
         match self {
             Self::Pattern(pattern) if pattern.is_empty() => Some("the empty `regexp` matches every line, the last one counts"),
@@ -79,7 +79,7 @@ pub(super) enum InsertPosition {
     Begin,
     /// To the end.
     End,
-    /// Behind a line that matches, or to the end.
+    /// After a line that matches, or to the end.
     After(Pattern),
     /// Before a line that matches, or to the end.
     Before(Pattern),
@@ -98,7 +98,7 @@ impl InsertPosition {
         }
     }
 
-    /// The number of lines before the new one; `None` where no line matches.
+    /// Returns the number of lines before the new one, or `None` if no line matches.
     pub(super) fn among(&self, lines: &[&str], first: bool) -> Option<usize> {
         let nth = |pattern: &Pattern| {
             let mut numbers = (0..lines.len()).filter(|number| pattern.is_in(lines[*number].trim_end_matches('\n')));
@@ -116,7 +116,7 @@ impl InsertPosition {
 #[derive(Debug)]
 struct LineInFile {
     file: EditedFile,
-    /// Without the line break at its end. It may still hold some: then it is several lines.
+    /// Without the line break at its end. Other line breaks in it make it several lines.
     line: Sealed,
     search: Search,
     state: State,
@@ -164,36 +164,36 @@ impl LineInFile {
         })
     }
 
-    /// What the text becomes; `None` when it stays.
-    fn edited(&self, is: &NodeState<'_>, old: Option<&str>) -> Option<Edited> {
+    /// Returns the new text, or `None` if the text stays the same.
+    fn edited(&self, node: &NodeState<'_>, old: Option<&str>) -> Option<Edited> {
         let old = lines(old.unwrap_or_default());
-        if self.state == State::Absent { self.without(is, &old) } else { self.with(is, &old) }
+        if self.state == State::Absent { self.remove(node, &old) } else { self.insert_or_replace(node, &old) }
     }
 
-    fn without(&self, is: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
-        let mut goes = vec![false; old.len()];
+    fn remove(&self, node: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
+        let mut remove = vec![false; old.len()];
         if matches!(self.search, Search::Nothing) {
-            let wanted = Wanted::new(is, &self.line);
+            let wanted = Wanted::new(node, &self.line);
             let mut number = 0;
-            while let Some(count) = wanted.next_in(old, number) {
-                goes[count..count + wanted.height()].fill(true);
-                number = count + wanted.height();
+            while let Some(start) = wanted.next_in(old, number) {
+                remove[start..start + wanted.height()].fill(true);
+                number = start + wanted.height();
             }
         } else {
-            for (goes, line) in goes.iter_mut().zip(old) {
-                *goes = self.search.finds(line.trim_end_matches('\n'));
+            for (remove, line) in remove.iter_mut().zip(old) {
+                *remove = self.search.finds(line.trim_end_matches('\n'));
             }
         }
-        let removed = goes.iter().filter(|goes| **goes).count();
+        let removed = remove.iter().filter(|remove| **remove).count();
         if removed == 0 {
             return None;
         }
-        let kept: String = old.iter().zip(&goes).filter(|(_, goes)| !**goes).map(|(line, _)| *line).collect();
+        let kept: String = old.iter().zip(&remove).filter(|(_, remove)| !**remove).map(|(line, _)| *line).collect();
         Some(Edited { content: Sealed::from(kept), summary: format!("{removed} line(s) removed"), replaces: true })
     }
 
-    fn with(&self, is: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
-        let wanted = Wanted::new(is, &self.line);
+    fn insert_or_replace(&self, node: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
+        let wanted = Wanted::new(node, &self.line);
         let mut found = (0..old.len()).filter(|number| self.search.finds(old[*number].trim_end_matches('\n')));
         if let Some(number) = if self.first { found.next() } else { found.next_back() } {
             let bytes = match (&self.search, self.backrefs) {
@@ -203,8 +203,8 @@ impl LineInFile {
                 }
                 (Search::Nothing | Search::Pattern(_) | Search::Text(_), _) => self.line.clone(),
             };
-            let wanted = Wanted::new(is, &bytes);
-            // Where the new text is several lines, the one that was found may be any of them.
+            let wanted = Wanted::new(node, &bytes);
+            // If the new text has several lines, the line that was found may be any of them.
             if (number.saturating_sub(wanted.height() - 1)..=number).any(|start| wanted.is_at(old, start)) {
                 return None;
             }
@@ -229,15 +229,15 @@ impl LineInFile {
     }
 }
 
-/// The line as it would stand in the file; without a value for its secrets it stands nowhere.
+/// The line as the file would contain it. While its secrets have no value, no line equals it.
 struct Wanted {
     lines: Vec<String>,
     known: bool,
 }
 
 impl Wanted {
-    fn new(is: &NodeState<'_>, line: &Sealed) -> Self {
-        let revealed = line.reveal(is.secrets);
+    fn new(node: &NodeState<'_>, line: &Sealed) -> Self {
+        let revealed = line.reveal(node.secrets);
         let text = revealed.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let known = text.is_ok();
         let text = text.unwrap_or_else(|_| line.shown());
@@ -249,8 +249,8 @@ impl Wanted {
     }
 
     fn is_at(&self, old: &[&str], start: usize) -> bool {
-        let there = old.get(start..start + self.height());
-        self.known && there.is_some_and(|there| there.iter().zip(&self.lines).all(|(is, wanted)| bare(is) == wanted))
+        let found = old.get(start..start + self.height());
+        self.known && found.is_some_and(|found| found.iter().zip(&self.lines).all(|(line, wanted)| bare(line) == wanted))
     }
 
     fn next_in(&self, old: &[&str], from: usize) -> Option<usize> {
@@ -263,12 +263,12 @@ impl Resource for LineInFile {
         self.file.questions(ask);
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         Ok(
-            match self.file.compare(is, |old| match (old, self.state) {
-                // Nothing can be replaced in a file that is not there.
+            match self.file.compare(node, |old| match (old, self.state) {
+                // A file that does not exist has no lines to remove.
                 (None, State::Absent) => Ok(None),
-                (None | Some(_), _) => Ok(self.edited(is, old)),
+                (None | Some(_), _) => Ok(self.edited(node, old)),
             })? {
                 Verdict::Converged { note: None } => Verdict::Converged { note: self.search.warning().map(str::to_owned) },
                 verdict @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } | Verdict::Refused(_)) => {

@@ -1,4 +1,4 @@
-//! `lineinfile` against real files: what Ansible's module is known to do, and where this one differs.
+//! Tests of `lineinfile` with real files: the known behaviour of Ansible's module, and the differences from it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -25,15 +25,15 @@ fn apply(scratch: &Scratch, parameters: Value) -> String {
     scratch.apply("lineinfile", parameters)
 }
 
-/// The text after a task that changes it.
+/// Returns the text after a task that changes it.
 fn after(text: &str, parameters: Value) -> String {
     let scratch = Scratch::with(text);
-    let said = apply(&scratch, parameters);
-    assert!(said.starts_with("line") || said.contains("removed"), "{said}");
+    let summary = apply(&scratch, parameters);
+    assert!(summary.starts_with("line") || summary.contains("removed"), "{summary}");
     scratch.text()
 }
 
-fn wrong(parameters: Value) -> String {
+fn error(parameters: Value) -> String {
     match resource("lineinfile", parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
@@ -42,7 +42,7 @@ fn wrong(parameters: Value) -> String {
 }
 
 #[test]
-fn li_01_02_a_file_that_is_not_there_is_made_when_asked_for_with_its_directories() {
+fn li_01_02_a_missing_file_is_made_with_its_directories_if_declared() {
     let scratch = Scratch::with("");
     let blocked = shown(&scratch.verdict("lineinfile", json!({"path": "a/b", "line": "l"})));
     assert!(
@@ -62,17 +62,17 @@ fn li_01_02_a_file_that_is_not_there_is_made_when_asked_for_with_its_directories
 fn li_04_to_09_and_15_the_sums_of_ansible_s_own_tests() {
     let scratch = Scratch::with(FIVE);
     assert_eq!(scratch.sha1(), "5feac65e");
-    for (parameters, said, sum) in [
+    for (parameters, summary, sum) in [
         (json!({"line": "New line at the beginning", "insertbefore": "BOF", "backup": true}), "line added", "7eade404"),
         (json!({"line": "New line at the end", "insertafter": "EOF"}), "line added", "fb57af7d"),
         (json!({"line": "New line after line 1", "insertafter": "^This is line 1$"}), "line added", "5348da60"),
         (json!({"line": "New line before line 5", "insertbefore": "^This is line 5$"}), "line added", "2e9e460f"),
-        // Their pattern refers to its own group; ours are matched in linear time and cannot.
+        // Ansible's pattern refers to its own group; patterns here are matched in linear time and cannot.
         (json!({"line": "This is line 3", "backrefs": true, "regexp": "^(REF) .* REF$"}), "line replaced", "72f60239"),
         (json!({"state": "absent", "regexp": "^This is line 3$"}), "1 line(s) removed", "d4eeb07b"),
     ] {
         let before = scratch.sha1();
-        assert_eq!(apply(&scratch, parameters.clone()), said);
+        assert_eq!(apply(&scratch, parameters.clone()), summary);
         assert_eq!(scratch.sha1(), sum, "{parameters}\n{}", scratch.text());
         if parameters["backup"] == true {
             let copy = fs::read_dir(scratch.0.path())
@@ -151,12 +151,12 @@ fn li_16_quotes_and_shell_are_text() {
 }
 
 #[test]
-fn li_17_the_same_line_at_another_place_is_there_already() {
+fn li_17_the_same_line_at_another_place_is_enough() {
     for key in ["insertafter", "insertbefore"] {
         let scratch = Scratch::with("a\nb\nc\n");
-        let said: Vec<String> =
+        let summaries: Vec<String> =
             ["^a", "^b", "^c"].iter().map(|place| apply(&scratch, json!({"line": "l", key: place}))).collect();
-        assert_eq!(said, ["line added", "converged", "converged"]);
+        assert_eq!(summaries, ["line added", "converged", "converged"]);
         assert_eq!(scratch.text(), if key == "insertafter" { "a\nl\nb\nc\n" } else { "l\na\nb\nc\n" });
     }
 }
@@ -233,13 +233,13 @@ fn li_24_a_link_stays_and_its_file_is_edited() {
 }
 
 #[test]
-fn owner_and_mode_stay_and_a_given_mode_is_set_with_it_or_alone() {
+fn owner_and_mode_stay_and_a_given_mode_is_set_with_the_line_or_alone() {
     let scratch = Scratch::with("a\n");
     fs::set_permissions(scratch.path("x"), fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::chown(scratch.path("x"), Some(7), Some(8)).unwrap();
     assert_eq!(apply(&scratch, json!({"line": "b"})), "line added");
-    let is = fs::metadata(scratch.path("x")).unwrap();
-    assert_eq!((is.mode() & 0o7777, is.uid(), is.gid()), (0o640, 7, 8));
+    let metadata = fs::metadata(scratch.path("x")).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (0o640, 7, 8));
     assert_eq!(apply(&scratch, json!({"line": "b", "mode": "0600"})), "mode 0640 → 0600");
     assert_eq!(apply(&scratch, json!({"line": "c", "mode": "0644"})), "line added, mode 0600 → 0644");
 }
@@ -287,7 +287,7 @@ fn a_secret_in_the_line_never_shows_and_neither_do_the_lines_around_it() {
     assert_eq!(shown(&added), "change: line added\n= /etc/x\n+ key=‹KEY›\n");
     let replaced = with_secret("other=hunter2\nkey=old-one\n", Some("s3cret"), Some("^key="));
     assert_eq!(shown(&replaced), "change (replaces): line replaced\n= /etc/x\n- key= …\n+ key=‹KEY›\n");
-    // Its value is not known yet: it is in no line.
+    // While its value is not known, no line equals it.
     assert_eq!(shown(&with_secret("key=‹KEY›\n", None, None)), "change: line added\n= /etc/x\n+ key=‹KEY›\n");
     for verdict in [added, replaced] {
         let text = format!("{verdict:?}{}", rendered(&verdict));
@@ -299,21 +299,21 @@ fn a_secret_in_the_line_never_shows_and_neither_do_the_lines_around_it() {
 fn wrong_parameters_say_what_to_do() {
     let secret = key().token(Encoding::Plain);
     let all = [
-        wrong(json!({"path": "/x"})),
-        wrong(json!({"path": "/x", "state": "absent"})),
-        wrong(json!({"path": "/x", "line": "a", "regexp": "a", "search_string": "a"})),
-        wrong(json!({"path": "/x", "line": "a", "insertafter": "a", "insertbefore": "a"})),
-        wrong(json!({"path": "/x", "line": "a", "insertafter": "("})),
-        wrong(json!({"path": "/x", "line": "a", "backrefs": true})),
-        wrong(json!({"path": "/x", "line": "\\2", "backrefs": true, "regexp": "(a)"})),
-        wrong(json!({"path": "/x", "line": "a", "regexp": "^(REF) .* \\1$"})),
+        error(json!({"path": "/x"})),
+        error(json!({"path": "/x", "state": "absent"})),
+        error(json!({"path": "/x", "line": "a", "regexp": "a", "search_string": "a"})),
+        error(json!({"path": "/x", "line": "a", "insertafter": "a", "insertbefore": "a"})),
+        error(json!({"path": "/x", "line": "a", "insertafter": "("})),
+        error(json!({"path": "/x", "line": "a", "backrefs": true})),
+        error(json!({"path": "/x", "line": "\\2", "backrefs": true, "regexp": "(a)"})),
+        error(json!({"path": "/x", "line": "a", "regexp": "^(REF) .* \\1$"})),
         // LI-03
-        wrong(json!({"path": "/x", "line": "a", "validate": "visudo -c"})),
+        error(json!({"path": "/x", "line": "a", "validate": "visudo -c"})),
         // LI-26: there is no directory that a path could be relative to.
-        wrong(json!({"path": "x", "line": "a"})),
-        wrong(json!({"path": "/proc/x", "line": "a"})),
-        wrong(json!({"path": "/x", "line": secret, "mode": "0644"})),
-        wrong(json!({"path": "/x", "line": "a", "follow": true})),
+        error(json!({"path": "x", "line": "a"})),
+        error(json!({"path": "/proc/x", "line": "a"})),
+        error(json!({"path": "/x", "line": secret, "mode": "0644"})),
+        error(json!({"path": "/x", "line": "a", "follow": true})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     []: `line` is missing

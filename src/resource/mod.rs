@@ -1,6 +1,6 @@
-//! Resources: what a task can ask for. One file each; this one defines the trait and lists them.
+//! Resources: what a task can declare. Each kind has its own file; this one defines the trait and lists the kinds.
 //!
-//! A resource is a typed value. It names the questions whose answers it needs and compares the answers with what is wanted. It opens no
+//! A resource is a typed value. It names the questions whose answers it needs, and compares the answers with what is declared. It opens no
 //! connection, reads no file and no clock, and cannot know whether this is a check.
 
 pub mod access;
@@ -34,63 +34,64 @@ use crate::{
     secret::{Sealed, SecretRef, SecretValues},
 };
 
-/// A state that a task asks for.
+/// A state that a task declares.
 pub trait Resource: Any + Debug + Send + Sync {
     /// Names the questions whose answers [`Resource::compare`] reads.
     fn questions(&self, ask: &mut Questions);
 
-    /// Compares what is with what is wanted.
+    /// Compares the actual state with the declared one.
     ///
     /// # Errors
-    /// When a question has no answer; the task fails with it.
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered>;
+    /// When a question has no answer; the task fails with this error.
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered>;
 
-    /// Why a health check has nothing to look at on this node. It is asked before [`Resource::compare`], with the answers to the same questions.
+    /// Returns the reason why a health check has nothing to examine on this node, if there is one. Called before [`Resource::compare`],
+    /// with the answers to the same questions.
     ///
     /// # Errors
     /// When a question has no answer.
-    fn skipped(&self, _is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+    fn skipped(&self, _node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         Ok(None)
     }
 
-    /// Whether a health check tells of what is no work of a deploy, such as last night's backup: then `health` asks it, and no deploy does.
+    /// Whether a health check is about something that no deploy does, such as last night's backup. Then only `health` evaluates it.
     fn monitoring_only(&self) -> bool {
         false
     }
 
-    /// The secrets that its content uses. Everything else of a resource is free of secrets: the loader sees to it.
+    /// Returns the secrets in its content. The loader ensures that there are none in the rest of a resource.
     fn secrets(&self) -> Vec<SecretRef> {
         Vec::new()
     }
 
-    /// What `register` keeps of it, beyond whether it changed: only of what merely reads.
-    fn register(&self, _is: &NodeState<'_>) -> Option<serde_json::Value> {
+    /// Returns what `register` keeps besides whether the task changed something; `None` for every resource that does not merely read.
+    fn register(&self, _node: &NodeState<'_>) -> Option<serde_json::Value> {
         None
     }
 
-    /// Whether a change may well do what later tasks ask for: a package starts its service. All that are due are then asked again right behind
-    /// it, so that "changed (by ...)" names the right one.
+    /// Whether a change may also do what later tasks declare, as a package starts its service. The questions of the pending items are then
+    /// asked again directly after it, so that "changed (by ...)" names the right task.
     fn may_satisfy_later_tasks(&self) -> bool {
         false
     }
 
-    /// Why this must not be done, given all that the run will have applied before it: a change that would cut this very connection.
-    fn refuse(&self, _is: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
+    /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run.
+    fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
     }
 }
 
-/// What is: the answers of the node, and the secrets that already exist there.
+/// The actual state of a node: its answers, and the secrets that it already has.
 #[derive(Clone, Copy)]
 pub struct NodeState<'a> {
     /// The node's answers.
     pub answers: &'a Answers,
-    /// The values that exist. A secret that is yet to be made has none.
+    /// The values that exist. A secret that has not been generated yet has none.
     pub secrets: &'a SecretValues,
 }
 
 impl NodeState<'_> {
-    /// Whether `actual` is exactly what `wanted` says. A secret without a value equals nothing.
+    /// Whether `actual` equals `wanted` byte for byte. A secret without a value equals nothing.
     #[must_use]
     pub fn same(&self, wanted: &Sealed, actual: &[u8]) -> bool {
         wanted.reveal(self.secrets).is_ok_and(|wanted| wanted.as_slice() == actual)
@@ -100,58 +101,58 @@ impl NodeState<'_> {
 /// What a comparison found.
 #[derive(Debug)]
 pub enum Verdict {
-    /// As wanted. The note is for the reader, such as a kernel that refuses the live value of a setting.
+    /// As declared. The note is for the user, for example about a kernel that refuses the live value of a setting.
     Converged {
-        /// Something worth knowing all the same.
+        /// What the user should know nevertheless.
         note: Option<String>,
     },
-    /// Not as wanted; this makes it so.
+    /// Not as declared; this change makes it so.
     Change(Change),
-    /// Not as wanted, and something it needs is not there. If an earlier task has a change pending the thing will be there by then
-    /// and `change` is what will happen; otherwise the task fails and names what is missing.
+    /// Not as declared, and something that the change needs does not exist. If an earlier task has a pending change, it is expected to
+    /// create the missing thing, and `change` is the prediction; otherwise the task fails and names what is missing.
     Blocked {
         /// What is missing, such as "user `redis`".
         missing: String,
-        /// What happens once it is there. Compared again before it is applied.
+        /// What happens once it exists. Compared again before it is applied.
         change: Change,
     },
-    /// Cannot be made so; says what to do.
+    /// Cannot be made as declared; the text says what to do.
     Refused(String),
 }
 
 impl Verdict {
-    /// As wanted, nothing to add.
+    /// As declared, without a note.
     pub const CONVERGED: Self = Self::Converged { note: None };
 }
 
-/// What it takes to make something as wanted.
+/// What must be done to make a resource as declared.
 #[derive(Debug)]
 pub struct Change {
     /// A few words: "create", "mode 0644 → 0600".
     pub summary: String,
-    /// What differs from the beginning of the run.
+    /// The lines that differ from the state at the beginning of the run.
     pub diff: Diff,
-    /// The shell that makes it so. It does no harm when run again.
+    /// The script that makes the change. It does no harm when it runs again.
     pub script: Script,
     /// Whether something that already existed is changed. A new secret may not flow into such a thing.
     pub replaces: bool,
 }
 
 impl Change {
-    /// A change of something that was not there before, without a diff.
+    /// Returns a change that creates something, without a diff.
     #[must_use]
     pub fn new(summary: impl Into<String>, script: Script) -> Self {
         Self { summary: summary.into(), diff: Diff::none(), script, replaces: false }
     }
 
-    /// What differs.
+    /// Sets the diff.
     #[must_use]
     pub fn diff(mut self, diff: Diff) -> Self {
         self.diff = diff;
         self
     }
 
-    /// Says whether something that already existed is changed.
+    /// Sets whether something that already existed is changed.
     #[must_use]
     pub fn replacing(mut self, replaces: bool) -> Self {
         self.replaces = replaces;
@@ -159,36 +160,36 @@ impl Change {
     }
 }
 
-/// What a resource may need to be decoded, beyond its parameters: the project's files, already read, and templates, rendered.
+/// What the decoding of a resource may need besides its parameters: the project's files, already read, and rendered templates.
 pub trait Files {
-    /// The rendered text of `templates/<role>/<name>`, secrets as tokens.
+    /// Returns the rendered text of `templates/<role>/<name>`, with secrets as tokens.
     ///
     /// # Errors
-    /// What is wrong, for the reader, placed by the caller at the parameter named `src`.
+    /// A diagnostic, which the caller attaches to the parameter `src`.
     fn template(&mut self, name: &str) -> Result<Sealed, crate::source::Diagnostic>;
 
-    /// The bytes of `roles/<role>/files/<name>`.
+    /// Returns the bytes of `roles/<role>/files/<name>`.
     ///
     /// # Errors
     /// As [`Files::template`].
     fn file(&mut self, name: &str) -> Result<Vec<u8>, crate::source::Diagnostic>;
 }
 
-/// Why parameters do not make a resource.
+/// Why parameters cannot be decoded into a resource.
 #[derive(Debug)]
 pub enum ParamError {
-    /// A parameter is missing, unknown, or of the wrong type or value: where in the parameters, and what.
+    /// A parameter has the wrong type or value.
     Parameter {
-        /// Keys and indices from the parameters' root to the culprit; empty for the whole.
+        /// Keys and indices from the parameters' root to the wrong value; empty for all parameters together.
         path: Vec<Segment>,
         /// What is wrong.
         message: String,
     },
-    /// A parameter, or a word that it is set to, is missing or unknown.
+    /// A parameter is missing, or a parameter or the word that it is set to is unknown.
     Word {
-        /// As in [`ParamError::Parameter`]; of an unknown key, up to that key.
+        /// As in [`ParamError::Parameter`]; for an unknown key, up to and including that key.
         path: Vec<Segment>,
-        /// Which.
+        /// The missing or unknown word.
         word: ParameterWord,
     },
     /// A file of the project is wrong or missing.
@@ -200,13 +201,13 @@ pub enum ParamError {
 pub enum ParameterWord {
     /// A parameter that must be given.
     Missing(&'static str),
-    /// A key; these are the parameters that there are.
+    /// An unknown key, with the declared parameters.
     UnknownKey(&'static [Parameter]),
-    /// A value; these are those that there are.
+    /// An unknown value.
     UnknownWord {
-        /// What was given.
+        /// The given word.
         word: String,
-        /// What is possible.
+        /// The possible words.
         known: &'static [&'static str],
     },
 }
@@ -229,14 +230,14 @@ impl fmt::Display for ParameterWord {
 }
 
 impl ParamError {
-    /// A complaint about one parameter by its name; an empty name means the whole.
+    /// Returns an error about the parameter with this name; an empty name means all parameters together.
     #[must_use]
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
         let path = if name.is_empty() { Vec::new() } else { vec![Segment::Key(name.to_owned())] };
         Self::Parameter { path, message: message.into() }
     }
 
-    /// The same, seen from what holds the value.
+    /// Returns the same error with its path extended by the step from the value that contains this one.
     #[must_use]
     pub fn within(mut self, segment: Segment) -> Self {
         match &mut self {
@@ -264,7 +265,7 @@ pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resour
 pub struct Kind {
     /// The word in a role file, such as `template`.
     pub name: &'static str,
-    /// One line on what it is for.
+    /// Its purpose in one line.
     pub about: &'static str,
     /// A task's entry, or a health check's, that shows how it is used: YAML.
     pub example: &'static str,
@@ -272,12 +273,12 @@ pub struct Kind {
     pub decode: Decode,
     /// Its parameters.
     pub declared: fn() -> &'static [Parameter],
-    /// The parameter that a task may give alone, as in `command: true`; empty when there is none.
+    /// The parameter whose value may be given in place of the map, as in `command: true`; empty if there is none.
     pub free_form: &'static str,
 }
 
 impl Kind {
-    /// The names of its parameters, with their aliases.
+    /// Returns the names of its parameters, with their aliases.
     #[must_use]
     pub fn parameters(&self) -> Vec<&'static str> {
         (self.declared)().iter().flat_map(Parameter::names).collect()
@@ -289,7 +290,7 @@ impl Kind {
         (self.declared)().iter().flat_map(Parameter::names).any(|known| known == name)
     }
 
-    /// The parameters that may hold secrets.
+    /// Returns the parameters that may hold secrets.
     #[must_use]
     pub fn secret_parameters(&self) -> Vec<&'static str> {
         schema::secret_parameters((self.declared)())
@@ -310,7 +311,7 @@ impl Kind {
             .any(|parameter| matches!(parameter.shape, Shape::ShellText) && parameter.names().any(|known| known == name))
     }
 
-    /// Whether this parameter is a list of words that no shell reads, unless the first is one, as in `[sh, -c, …]`.
+    /// Whether this parameter is a list of words that no shell reads, unless the first word is a shell, as in `[sh, -c, …]`.
     #[must_use]
     pub fn is_argv(&self, name: &str) -> bool {
         (self.declared)()
@@ -319,7 +320,7 @@ impl Kind {
     }
 }
 
-/// Declares the kinds and their modules. A new resource is its file and one word here.
+/// Declares the kinds and their modules. A new kind needs a file and one word here.
 macro_rules! kinds {
     ($($kind:ident),* $(,)?) => {
         $(mod $kind;)*
@@ -357,7 +358,7 @@ kinds! {
 /// Decodes parameters.
 ///
 /// # Errors
-/// What is wrong, with the path to it.
+/// [`ParamError`], with the path to the wrong value.
 pub fn decode<P: schema::Declare>(parameters: serde_json::Value) -> Result<P, ParamError> {
     P::read(parameters)
 }

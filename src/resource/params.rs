@@ -1,4 +1,4 @@
-//! Types of parameters that many resources share, checked when they are decoded.
+//! Types of parameters that many resources share. They are checked when they are decoded.
 
 use std::fmt;
 
@@ -86,7 +86,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 pub struct Mode(pub u32);
 
 impl Mode {
-    /// Four octal digits, as `chmod` takes and `stat -c %a` prints them (with a leading zero).
+    /// Returns four octal digits, as `chmod` reads them. `stat -c %a` prints them without leading zeros.
     #[must_use]
     pub fn octal(self) -> String {
         format!("{:04o}", self.0)
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Mode {
                             E::custom(format!("`{text}` leaves open what it does not name: write \"{}\"", Mode(bits).octal()))
                         }
                         Some(Err(())) => {
-                            E::custom(format!("`{text}` depends on the mode that is there: write all of it, such as \"0644\""))
+                            E::custom(format!("`{text}` depends on the existing mode: write the whole mode, such as \"0644\""))
                         }
                         None => E::invalid_value(de::Unexpected::Str(text), &self),
                     }),
@@ -127,7 +127,8 @@ impl<'de> Deserialize<'de> for Mode {
     }
 }
 
-/// The bits that `u=rwx,g=rx` stands for, what it does not name being none; an error for what adds or takes away; none for other texts.
+/// Returns the bits that `u=rwx,g=rx` stands for, with no other bits; an error if they depend on the existing mode, as those of `+x` do;
+/// `None` for other texts.
 fn symbolic(text: &str) -> Option<Result<u32, ()>> {
     let mut bits = 0;
     let mut relative = false;
@@ -164,7 +165,7 @@ fn symbolic(text: &str) -> Option<Result<u32, ()>> {
     Some(if relative { Err(()) } else { Ok(bits) })
 }
 
-/// An absolute path on a node: no NUL, no line break, no `.` or `..` part, no trailing slash but for the root itself.
+/// An absolute path on a node: no NUL, no line break, no `.` or `..` part, no trailing slash except for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemotePath(String);
 
@@ -197,7 +198,7 @@ impl RemotePath {
         &self.0
     }
 
-    /// The directory that holds it; the root's is the root.
+    /// Returns the directory that contains it; for the root, the root itself.
     #[must_use]
     pub fn parent(&self) -> Self {
         match self.0.rsplit_once('/') {
@@ -206,7 +207,7 @@ impl RemotePath {
         }
     }
 
-    /// The last part.
+    /// Returns the last part.
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(_, name)| name)
@@ -225,7 +226,7 @@ impl<'de> Deserialize<'de> for RemotePath {
     }
 }
 
-/// Whether `text` is `pattern`, in which `*` stands for anything.
+/// Whether `text` matches `pattern`, in which `*` stands for any characters.
 #[must_use]
 pub fn matches_glob(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
@@ -269,8 +270,8 @@ mod tests {
             ("u=rwx,g=rx", "write \"0750\""),
             ("a=r,u=rw", "write \"0644\""),
             ("u=rwxs,g=rxs,o=t", "write \"7750\""),
-            ("u=rwX,g=rX", "depends on the mode that is there"),
-            ("+x", "depends on the mode that is there"),
+            ("u=rwX,g=rX", "depends on the existing mode"),
+            ("+x", "depends on the existing mode"),
         ] {
             assert!(mode(json!(symbolic)).unwrap_err().contains(help), "{symbolic}");
         }

@@ -1,4 +1,4 @@
-//! Regular expressions as tasks write them: Python's, as far as they search in linear time.
+//! Regular expressions in Python's syntax, as far as they can be searched in linear time.
 
 use regex_lite::Regex;
 use serde::{Deserialize, Deserializer, de};
@@ -9,9 +9,9 @@ use super::schema::values;
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     regex: Regex,
-    /// Whether its flags say that `^` and `$` stand at every line.
+    /// Whether its flags let `^` and `$` match at every line.
     pub(super) multi_line: bool,
-    /// As it was written.
+    /// The pattern as the task writes it.
     text: String,
 }
 
@@ -21,7 +21,7 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it or not supported: look-around, and references to groups within the pattern.
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let regex = Regex::new(&translated(text)?).map_err(|error| match error.to_string().as_str() {
+        let regex = Regex::new(&translate(text)?).map_err(|error| match error.to_string().as_str() {
             "look-around is not supported" => {
                 format!("`{text}` looks around (`(?=`, `(?!`, `(?<=`, `(?<!`), which is not supported; match the text itself, with groups")
             }
@@ -32,27 +32,27 @@ impl Pattern {
         Ok(Self { regex, multi_line, text: text.to_owned() })
     }
 
-    /// Whether it is somewhere in a line, given without its line break.
+    /// Whether it matches somewhere in a line, given without its line break.
     pub(super) fn is_in(&self, line: &str) -> bool {
         self.regex.is_match(line)
     }
 
-    /// Where in a whole text it is first: from byte, to byte.
+    /// Returns the start and the end of the first match in a whole text, in bytes.
     pub(super) fn find(&self, text: &str) -> Option<(usize, usize)> {
         self.regex.find(text).map(|found| (found.start(), found.end()))
     }
 
-    /// Whether everything matches it.
+    /// Whether it is empty, so that it matches everything.
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// `template` with `\1`, `\g<1>` and `\g<name>` replaced by the groups of the match in `line`, `\n` and `\t` by what they stand for;
-    /// `None` when there is no match. As Python's `Match.expand`.
+    /// Returns `template` with `\1`, `\g<1>` and `\g<name>` replaced by the groups of the match in `line`, and `\n` and `\t` by a line
+    /// break and a tab; `None` if there is no match. Works like Python's `Match.expand`.
     pub(super) fn expand(&self, line: &str, template: &str) -> Option<String> {
         let groups = self.regex.captures(line)?;
         let mut text = String::new();
-        for piece in pieces(template).ok()? {
+        for piece in split_template(template).ok()? {
             match piece {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Character(character) => text.push(character),
@@ -63,9 +63,9 @@ impl Pattern {
         Some(text)
     }
 
-    /// Complains about a template that names a group that the pattern does not have.
+    /// Returns an error if the template names a group that the pattern does not have.
     pub(super) fn check_template(&self, template: &str) -> Result<(), String> {
-        for piece in pieces(template)? {
+        for piece in split_template(template)? {
             let missing = match piece {
                 Piece::Number(number) if number >= self.regex.captures_len() => Some(number.to_string()),
                 Piece::Name(name) if !self.regex.capture_names().any(|known| known == Some(name)) => Some(name.to_owned()),
@@ -87,8 +87,9 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// Python's spelling as `regex-lite`'s: `\Z` is `\z`, `\<` and `\>` are just characters, and `(?P=name)` is named as what it is.
-fn translated(text: &str) -> Result<String, String> {
+/// Translates Python's syntax into that of `regex-lite`: `\Z` becomes `\z`, `\<` and `\>` become plain characters. A reference to a
+/// group is an error that names it.
+fn translate(text: &str) -> Result<String, String> {
     let reference = |what: &str| {
         Err(format!(
             "`{text}` refers to a group within the pattern (`{what}`), which is not supported; write the text out instead"
@@ -122,7 +123,8 @@ enum Piece<'a> {
     Name(&'a str),
 }
 
-fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
+/// Splits a template into text, characters from escapes, and groups.
+fn split_template(template: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some(at) = rest.find('\\') {
@@ -136,7 +138,7 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
             '\\' => pieces.push(Piece::Character('\\')),
             'g' => {
                 let name = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-                let (name, after) = name.ok_or("`\\g` goes on with the group in angle brackets, as in `\\g<1>`")?;
+                let (name, after) = name.ok_or("`\\g` must be followed by the group in angle brackets, as in `\\g<1>`")?;
                 pieces.push(name.parse().map_or(Piece::Name(name), Piece::Number));
                 rest = after;
             }
@@ -144,7 +146,7 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
                 let more = rest.chars().next().filter(char::is_ascii_digit);
                 let number: String = std::iter::once(character).chain(more).collect();
                 rest = &rest[number.len() - 1..];
-                pieces.push(Piece::Number(number.parse().map_err(|_| "holds a wrong number of a group")?));
+                pieces.push(Piece::Number(number.parse().map_err(|_| "has an invalid group number")?));
             }
             letter if letter.is_ascii_alphanumeric() => {
                 return Err(format!("`\\{letter}` means nothing here; write `\\\\{letter}` for a backslash and `{letter}`"));
@@ -188,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_says_what_to_write() {
-        let wrong = |text: &str| Pattern::new(text).unwrap_err();
-        let all = [wrong(r"^(REF) .* \1$"), wrong("(?P<a>x)(?P=a)"), wrong("a(?!b)"), wrong("(?<=a)b"), wrong("a(")];
+    fn unsupported_patterns_say_what_to_write() {
+        let error = |text: &str| Pattern::new(text).unwrap_err();
+        let all = [error(r"^(REF) .* \1$"), error("(?P<a>x)(?P=a)"), error("a(?!b)"), error("(?<=a)b"), error("a(")];
         insta::assert_snapshot!(all.join("\n"), @r"
         `^(REF) .* \1$` refers to a group within the pattern (`\1`), which is not supported; write the text out instead
         `(?P<a>x)(?P=a)` refers to a group within the pattern (`(?P=`), which is not supported; write the text out instead

@@ -1,4 +1,4 @@
-//! `pg_hba`: who may log in to a PostgreSQL cluster from where, and how. The whole file is ours; several tasks may share it.
+//! `pg_hba`: who may log in to a PostgreSQL cluster, from where, and how. This program owns the whole file; several tasks may share it.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -39,9 +39,9 @@ parameters! {
     struct Parameters {
         /// The rules, in order; `local all postgres peer` always comes first.
         rules: Option<Vec<Rule>>,
-        /// The section of the file that is this task's; the whole file without it. Sections stand in the order of their names, and what is in none of them is removed.
+        /// The name of this task's section of the file; without it the task owns the whole file. Sections are in the order of their names, and lines outside of all sections are removed.
         part: Option<String>,
-        /// Whether the section is there; `absent` needs a `part`.
+        /// Whether the section exists; `absent` needs a `part`.
         state: State = "present",
         /// The cluster's name; `main` without it.
         cluster: Option<String>,
@@ -97,7 +97,8 @@ impl RuleType {
     }
 }
 
-/// How a client shows who it is. `password` and `ident` are left out: the one sends the password as it is, the other believes the client's host.
+/// How a client proves its identity. `password` and `ident` are left out: the former sends the password unencrypted, the latter trusts the
+/// client's host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum Method {
     #[serde(rename = "scram-sha-256")]
@@ -128,12 +129,12 @@ impl Method {
 }
 
 const HEADER: &str = "# Written by autobot-provision: what is changed here is lost. The first rule that fits counts.";
-/// What this program logs in by. First match wins, so no rule of a task can take it away.
+/// The rule by which this program logs in. The first match wins, so no rule of a task can override it.
 const FIRST: &str = "local all postgres peer";
 
 #[derive(Debug)]
 struct PgHba {
-    /// Its text is the whole file where this task owns that, otherwise the file as it is made where there is none.
+    /// Its text is the whole file if the task owns that, otherwise the new file if none exists.
     file: ClusterFile,
     part: Option<Section>,
     /// The rules that ask for no password.
@@ -174,19 +175,19 @@ impl PgHba {
         let mut lines = String::new();
         let mut trusting = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            let wrong = |(key, message): (&str, String)| ParamError::Parameter {
+            let error = |(key, message): (&str, String)| ParamError::Parameter {
                 path: vec![Segment::Key("rules".into()), Segment::Index(index), Segment::Key(key.into())],
                 message,
             };
-            let ours = rule.lines().map_err(wrong)?;
+            let rule_lines = rule.lines().map_err(error)?;
             if rule.method == Method::Trust {
                 if !parameters.allow_trust.0 {
                     let message = "`trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant";
-                    return Err(wrong(("method", message.to_owned())));
+                    return Err(error(("method", message.to_owned())));
                 }
-                trusting.extend(ours.iter().cloned());
+                trusting.extend(rule_lines.iter().cloned());
             }
-            for line in ours.iter().filter(|line| *line != FIRST) {
+            for line in rule_lines.iter().filter(|line| *line != FIRST) {
                 let _ = writeln!(lines, "{line}");
             }
         }
@@ -217,22 +218,22 @@ impl PgHba {
         Ok(Self { file, part, trusting })
     }
 
-    /// Returns the wanted file, given the present one.
-    fn wanted(&self, found: &ClusterInfo) -> Result<Cow<'_, ClusterFile>, String> {
+    /// Returns the declared file, given the present one.
+    fn declared_file(&self, found: &ClusterInfo) -> Result<Cow<'_, ClusterFile>, String> {
         let Some(part) = &self.part else { return Ok(Cow::Borrowed(&self.file)) };
         let old = found.file.as_ref().filter(|file| file.regular).map(|file| file.content.as_slice()).unwrap_or_default();
         let text = parts::with_part(old, &part.name, part.rules.as_deref())?;
         Ok(Cow::Owned(ClusterFile { text, ..self.file.clone() }))
     }
 
-    /// Whether the part is absent as wanted; this task does not look at the rest of the file.
+    /// Whether the part is absent as declared; the rest of the file does not matter to this task.
     fn is_gone(&self, found: &ClusterInfo) -> bool {
         let has = |part: &Section| found.file.as_ref().is_some_and(|file| parts::has_part(&file.content, &part.name));
         self.part.as_ref().is_some_and(|part| part.rules.is_none() && !has(part))
     }
 
-    /// Splits what is wrong with the file into what this task answers for, and what is another's.
-    fn ours<'a>(&self, text: &str, errors: &'a [String]) -> (Vec<&'a str>, Vec<&'a str>) {
+    /// Splits the errors of the file into those of this task's rules and those of other parts.
+    fn split_errors<'a>(&self, text: &str, errors: &'a [String]) -> (Vec<&'a str>, Vec<&'a str>) {
         let range = self.part.as_ref().and_then(|part| parts::lines_of(text, &part.name));
         let number = |error: &str| error.strip_prefix("line ")?.split_once(':')?.0.parse::<usize>().ok();
         let is_ours = |error: &&str| {
@@ -241,8 +242,8 @@ impl PgHba {
         errors.iter().map(String::as_str).partition(is_ours)
     }
 
-    fn look(&self) -> ClusterQuery {
-        // Written as it is and not yet read, the file's own errors are those of the rules that would come.
+    fn query(&self) -> ClusterQuery {
+        // The view reads the file itself, so before a reload it has the errors of the rules that the reload would load.
         let sql = "SELECT current_setting('hba_file') AS hba_file,
  pg_conf_load_time() < (pg_stat_file(current_setting('hba_file'), true)).modification AS stale,
  (SELECT coalesce(jsonb_agg(format('line %s: %s', line_number, error) ORDER BY line_number), '[]')
@@ -257,10 +258,10 @@ impl PgHba {
 }
 
 impl Rule {
-    /// The lines of the file, or the wrong key and what is wrong with it.
+    /// Returns the lines of the file, or the wrong key and the error in its value.
     fn lines(&self) -> Result<Vec<String>, (&'static str, String)> {
-        let databases = words("database", &self.database.0, &["all", "sameuser", "samerole", "replication"])?;
-        let users = words("user", &self.user.0, &["all"])?;
+        let databases = name_list("database", &self.database.0, &["all", "sameuser", "samerole", "replication"])?;
+        let users = name_list("user", &self.user.0, &["all"])?;
         let addresses = match (self.connection, &self.address) {
             (RuleType::Local, None) => vec![None],
             (RuleType::Local, Some(_)) => {
@@ -282,7 +283,7 @@ impl Rule {
             }
             (method, RuleType::Local) if method != Method::Peer && self.user.0.iter().any(|user| user == "postgres") => {
                 let message = format!(
-                    "a `local` rule for `postgres` never counts: `{FIRST}` stands before it, because this program logs in by it"
+                    "a `local` rule for `postgres` never applies: `{FIRST}` comes before it, because this program logs in by that"
                 );
                 return Err(("user", message));
             }
@@ -293,7 +294,7 @@ impl Rule {
             if name.is_empty() || !name.chars().all(|character| character.is_ascii_lowercase() || character == '_') {
                 return Err(("options", format!("`{name}` is not the name of an option")));
             }
-            let _ = write!(options, " {}", token("options", &format!("{name}={value}"), false)?);
+            let _ = write!(options, " {}", quote_word("options", &format!("{name}={value}"), false)?);
         }
         let (connection, method) = (self.connection.as_str(), self.method.as_str());
         let line = |address: Option<String>| {
@@ -304,25 +305,25 @@ impl Rule {
     }
 }
 
-/// Names, as a list in the file.
-fn words(key: &'static str, names: &[String], keywords: &[&str]) -> Result<String, (&'static str, String)> {
+/// Returns names as a list in the file's syntax.
+fn name_list(key: &'static str, names: &[String], keywords: &[&str]) -> Result<String, (&'static str, String)> {
     if names.is_empty() {
         return Err((key, "is an empty list; leave it out to mean `all`".into()));
     }
-    let mut tokens = Vec::new();
+    let mut list = Vec::new();
     for name in names {
         if name.is_empty() || name.starts_with(['@', '/']) {
             return Err((key, format!("`{name}` is not a name; files (`@`) and patterns (`/`) are not supported")));
         }
         // `+role` means the members of a role, and only without quotes.
-        let group = key == "user" && name.starts_with('+');
-        tokens.push(token(key, name, !group && !keywords.contains(&name.as_str()))?);
+        let is_group = key == "user" && name.starts_with('+');
+        list.push(quote_word(key, name, !is_group && !keywords.contains(&name.as_str()))?);
     }
-    Ok(tokens.join(","))
+    Ok(list.join(","))
 }
 
-/// A word of the file, in quotes where PostgreSQL would read it as more than one or as a keyword.
-fn token(key: &'static str, text: &str, is_name: bool) -> Result<String, (&'static str, String)> {
+/// Returns a word of the file, in quotes if PostgreSQL would read it as several words or as a keyword.
+fn quote_word(key: &'static str, text: &str, is_name: bool) -> Result<String, (&'static str, String)> {
     if text.contains(|character: char| character.is_control() || character == '"') {
         return Err((
             key,
@@ -339,7 +340,7 @@ fn checked_address(address: &str) -> Result<String, (&'static str, String)> {
         return Ok(address.to_owned());
     }
     let network: Network = address.parse().map_err(|reason| ("address", reason))?;
-    // The file has no way to name one address but by all of its bits.
+    // In the file, a single address needs a mask of all its bits.
     if !address.contains('/') {
         return Ok(format!("{address}/{}", if network.is_v6() { 128 } else { 32 }));
     }
@@ -358,50 +359,50 @@ fn checked_address(address: &str) -> Result<String, (&'static str, String)> {
 
 impl Resource for PgHba {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PgCluster>(self.look());
+        ask.ask::<PgCluster>(self.query());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        if self.is_gone(is.answers.get::<PgCluster>(&self.look())?) {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        if self.is_gone(node.answers.get::<PgCluster>(&self.query())?) {
             return Ok(Verdict::CONVERGED);
         }
-        let (found, directory) = match self.file.known(is, &self.look())? {
+        let (found, directory) = match self.file.known(node, &self.query())? {
             Known::Cluster(found, directory) => (found, directory),
             Known::Settled(verdict) => return Ok(*verdict),
         };
-        let file = match self.wanted(found) {
+        let file = match self.declared_file(found) {
             Ok(file) => file,
             Err(why) => return Ok(Verdict::Refused(why)),
         };
-        let said: ServerRules = match row(&found.server)? {
-            Ok(said) => said,
-            Err(why) => return Ok(without_server(&file, is, found, &directory, why)),
+        let server: ServerRules = match row(&found.server)? {
+            Ok(server) => server,
+            Err(why) => return Ok(without_server(&file, node, found, &directory, why)),
         };
         let path = format!("{directory}/pg_hba.conf");
-        if said.hba_file != path {
+        if server.hba_file != path {
             return Ok(Verdict::Refused(format!(
                 "the server reads `{}` and not `{path}`; set `hba_file` to that",
-                said.hba_file
+                server.hba_file
             )));
         }
         let mut summary = file.differences(found.file.as_ref());
         if summary.is_empty() {
-            let (ours, others) = self.ours(&file.text, &said.errors);
+            let (ours, others) = self.split_errors(&file.text, &server.errors);
             if !ours.is_empty() {
                 return Ok(Verdict::Refused(format!("PostgreSQL does not accept these rules: {}", ours.join("; "))));
             }
-            // Until they are mended PostgreSQL goes by the rules that it read before, and a reload would change nothing.
+            // Until these are corrected, PostgreSQL keeps the rules that it read before, and a reload would change nothing.
             if !others.is_empty() {
                 let note = format!("PostgreSQL does not accept rules of another part of the file: {}", others.join("; "));
                 return Ok(Verdict::Converged { note: Some(note) });
             }
-            if said.stale != Some(true) {
+            if server.stale != Some(true) {
                 return Ok(Verdict::Converged { note: self.note() });
             }
         }
         summary.push("reload".into());
         summary.extend(self.note());
-        Ok(Verdict::Change(file.change(found.file.as_ref(), is, &summary.join(", "))))
+        Ok(Verdict::Change(file.change(found.file.as_ref(), node, &summary.join(", "))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `pg_hba`: lines as PostgreSQL reads them, and what must not come about.
+//! Tests of `pg_hba`: lines as PostgreSQL reads them, and what must not happen.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn line(given: &Value) -> String {
     hba(rule(given)).unwrap().file.text.lines().nth(2).unwrap_or_default().to_owned()
 }
 
-fn wrong(parameters: Value) -> String {
+fn error(parameters: Value) -> String {
     let (path, message) = match hba(parameters) {
         Err(ParamError::Parameter { path, message }) => (path, message),
         Err(ParamError::Word { path, word }) => (path, word.to_string()),
@@ -52,22 +52,22 @@ fn file(content: &str) -> ConfigFile {
     ConfigFile { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true }
 }
 
-fn found(file: Option<ConfigFile>, said: Value) -> ClusterInfo {
-    ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(said) }
+fn found(file: Option<ConfigFile>, server: Value) -> ClusterInfo {
+    ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(server) }
 }
 
-fn said(stale: bool, errors: &[&str]) -> Value {
+fn server(stale: bool, errors: &[&str]) -> Value {
     json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "stale": stale, "errors": errors})
 }
 
 fn verdict(hba: &PgHba, found: ClusterInfo) -> Verdict {
     let mut answers = Answers::default();
-    answers.set::<PgCluster>(hba.look(), Ok(found));
+    answers.set::<PgCluster>(hba.query(), Ok(found));
     hba.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 #[test]
-fn the_way_in_for_postgres_comes_first_whatever_is_asked_for() {
+fn the_rule_for_postgres_comes_first_whatever_is_declared() {
     insta::assert_snapshot!(app().file.text, @r#"
     # Written by autobot-provision: what is changed here is lost. The first rule that fits counts.
     local all postgres peer
@@ -106,38 +106,38 @@ fn words_are_quoted_where_they_would_mean_more() {
 
 #[test]
 fn a_rule_for_several_addresses_is_several_lines_and_for_none_is_no_line() {
-    let of = |address: Value| {
+    let lines_for = |address: Value| {
         let rule =
             json!({"type": "host", "database": "x", "user": "y", "address": address, "method": "trust", "options": {"map": "m"}});
         let hba = hba(json!({"rules": [rule], "part": "p", "allow_trust": true})).unwrap();
         (hba.file.text.lines().skip(3).map(str::to_owned).collect::<Vec<_>>(), hba.trusting.len())
     };
-    let (lines, trusting) = of(json!(["198.18.0.1", "198.18.2.0/24"]));
+    let (lines, trusting) = lines_for(json!(["198.18.0.1", "198.18.2.0/24"]));
     assert_eq!(
         (lines.join("; ").as_str(), trusting),
         ("host x y 198.18.0.1/32 trust map=m; host x y 198.18.2.0/24 trust map=m; # autobot-provision: end p", 2)
     );
-    assert_eq!(of(json!([])), (vec!["# autobot-provision: end p".to_owned()], 0));
+    assert_eq!(lines_for(json!([])), (vec!["# autobot-provision: end p".to_owned()], 0));
 }
 
 #[test]
 fn wrong_rules_say_what_to_do() {
     let all = [
-        wrong(rule(&json!({"type": "local", "address": "127.0.0.1/32", "method": "peer"}))),
-        wrong(rule(&json!({"type": "host", "method": "scram-sha-256"}))),
-        wrong(rule(&json!({"type": "host", "address": "198.18.0.20/24", "method": "scram-sha-256"}))),
-        wrong(rule(&json!({"type": "host", "address": "db.example/24", "method": "scram-sha-256"}))),
-        wrong(rule(&json!({"type": "host", "address": "198.18.0.0/33", "method": "scram-sha-256"}))),
-        wrong(rule(&json!({"type": "host", "address": "all", "method": "peer"}))),
-        wrong(rule(&json!({"type": "host", "address": "all", "method": "cert"}))),
-        wrong(rule(&json!({"type": "local", "user": ["postgres"], "method": "reject"}))),
-        wrong(rule(&json!({"type": "local", "method": "trust"}))),
-        wrong(rule(&json!({"type": "local", "user": "a\"b", "method": "peer"}))),
-        wrong(rule(&json!({"type": "local", "user": "a\nlocal all all trust", "method": "peer"}))),
-        wrong(rule(&json!({"type": "local", "user": "@file", "method": "peer"}))),
-        wrong(rule(&json!({"type": "local", "user": [], "method": "peer"}))),
-        wrong(rule(&json!({"type": "local", "method": "peer", "options": {"a b": "c"}}))),
-        wrong(json!({"rules": [], "cluster": "../x"})),
+        error(rule(&json!({"type": "local", "address": "127.0.0.1/32", "method": "peer"}))),
+        error(rule(&json!({"type": "host", "method": "scram-sha-256"}))),
+        error(rule(&json!({"type": "host", "address": "198.18.0.20/24", "method": "scram-sha-256"}))),
+        error(rule(&json!({"type": "host", "address": "db.example/24", "method": "scram-sha-256"}))),
+        error(rule(&json!({"type": "host", "address": "198.18.0.0/33", "method": "scram-sha-256"}))),
+        error(rule(&json!({"type": "host", "address": "all", "method": "peer"}))),
+        error(rule(&json!({"type": "host", "address": "all", "method": "cert"}))),
+        error(rule(&json!({"type": "local", "user": ["postgres"], "method": "reject"}))),
+        error(rule(&json!({"type": "local", "method": "trust"}))),
+        error(rule(&json!({"type": "local", "user": "a\"b", "method": "peer"}))),
+        error(rule(&json!({"type": "local", "user": "a\nlocal all all trust", "method": "peer"}))),
+        error(rule(&json!({"type": "local", "user": "@file", "method": "peer"}))),
+        error(rule(&json!({"type": "local", "user": [], "method": "peer"}))),
+        error(rule(&json!({"type": "local", "method": "peer", "options": {"a b": "c"}}))),
+        error(json!({"rules": [], "cluster": "../x"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     rules.0.address: a `local` rule is for the Unix socket and has no address
@@ -147,7 +147,7 @@ fn wrong_rules_say_what_to_do() {
     rules.0.address: `198.18.0.0/33` is not an address such as 198.18.0.1 or 198.18.0.0/24
     rules.0.method: `peer` asks the kernel who is at the socket, so it is for `local` rules only
     rules.0.method: `cert` needs TLS, so it is for `hostssl` rules only
-    rules.0.user: a `local` rule for `postgres` never counts: `local all postgres peer` stands before it, because this program logs in by it
+    rules.0.user: a `local` rule for `postgres` never applies: `local all postgres peer` comes before it, because this program logs in by that
     rules.0.method: `trust` asks for no password: any process that gets this far is any of these users; say `allow_trust: true` if that is meant
     rules.0.user: `a\"b` holds a quote or a control character, which the file has no way to write
     rules.0.user: `a\nlocal all all trust` holds a quote or a control character, which the file has no way to write
@@ -156,41 +156,41 @@ fn wrong_rules_say_what_to_do() {
     rules.0.options: `a b` is not the name of an option
     cluster: `../x` is not a valid cluster name, such as `main`; a name has letters, digits, `_` and `.`
     "#);
-    assert!(wrong(rule(&json!({"type": "local", "method": "password"}))).contains("`password` is none of"));
+    assert!(error(rule(&json!({"type": "local", "method": "password"}))).contains("`password` is none of"));
 }
 
 #[test]
 fn the_file_and_the_running_rules_are_as_wanted() {
     let hba = app();
     let same = || Some(file(&hba.file.text));
-    assert_eq!(shown(&verdict(&hba, found(same(), said(false, &[])))), "converged");
-    assert_eq!(shown(&verdict(&hba, found(same(), said(true, &[])))), "change (replaces): reload\n");
-    let refused = shown(&verdict(&hba, found(same(), said(false, &["line 4: no"]))));
+    assert_eq!(shown(&verdict(&hba, found(same(), server(false, &[])))), "converged");
+    assert_eq!(shown(&verdict(&hba, found(same(), server(true, &[])))), "change (replaces): reload\n");
+    let refused = shown(&verdict(&hba, found(same(), server(false, &["line 4: no"]))));
     assert!(refused.contains("does not accept these rules: line 4: no"), "{refused}");
     let elsewhere = json!({"hba_file": "/srv/pg_hba.conf", "stale": false, "errors": []});
     assert!(shown(&verdict(&hba, found(same(), elsewhere))).contains("the server reads `/srv/pg_hba.conf`"));
 }
 
 #[test]
-fn what_differs_is_shown_and_read_by_the_server() {
+fn differences_are_shown_and_loaded_by_the_server() {
     let hba = app();
     let old = hba.file.text.replace("scram-sha-256", "trust");
-    let change = trial::change(verdict(&hba, found(Some(file(&old)), said(false, &["line 9: wrong, but of the old file"]))));
+    let change = trial::change(verdict(&hba, found(Some(file(&old)), server(false, &["line 9: wrong, but of the old file"]))));
     assert_eq!(change.summary, "content, reload");
     assert!(trial::shown(&change.diff).contains("- local slm slm_app trust"));
     let open = ConfigFile { mode: Mode(0o644), owner: "root:root".into(), ..file(&hba.file.text) };
-    let change = trial::change(verdict(&hba, found(Some(open), said(false, &[]))));
+    let change = trial::change(verdict(&hba, found(Some(open), server(false, &[]))));
     assert_eq!(change.summary, "owner root:root → postgres:postgres, mode 0644 → 0640, reload");
 }
 
 #[test]
-fn trust_is_said_each_time() {
+fn trust_is_noted_each_time() {
     let hba = hba(json!({"rules": [{"type": "local", "user": "app", "method": "trust"}], "allow_trust": true})).unwrap();
-    let Verdict::Converged { note: Some(note) } = verdict(&hba, found(Some(file(&hba.file.text)), said(false, &[]))) else {
+    let Verdict::Converged { note: Some(note) } = verdict(&hba, found(Some(file(&hba.file.text)), server(false, &[]))) else {
         panic!()
     };
     assert_eq!(note, "`trust` admits every client without a password: local all app trust");
-    assert!(trial::change(verdict(&hba, found(None, said(false, &[])))).summary.contains("`trust` admits every client"));
+    assert!(trial::change(verdict(&hba, found(None, server(false, &[])))).summary.contains("`trust` admits every client"));
 }
 
 #[test]
@@ -213,8 +213,8 @@ fn without_a_cluster_or_a_server_it_says_what_is_missing() {
             .starts_with("blocked by the server of `/etc/postgresql/15/main` (its server does not run)")
     );
     assert_eq!(trial::change(verdict(&hba, down("broken"))).summary, "content, start");
-    let hba_without_answer = hba.compare(&NodeState { answers: &Answers::default(), secrets: &SecretValues::default() });
-    assert!(hba_without_answer.is_err());
+    let without_answer = hba.compare(&NodeState { answers: &Answers::default(), secrets: &SecretValues::default() });
+    assert!(without_answer.is_err());
 }
 
 fn part(name: &str, address: &str) -> PgHba {
@@ -226,7 +226,7 @@ fn part(name: &str, address: &str) -> PgHba {
 fn a_part_is_compared_with_its_section_and_the_rest_is_kept() {
     let (slm, users) = (part("slm", "198.18.0.1/32"), part("users", "198.18.0.2/32"));
     let debian = "local all postgres peer\nlocal all all peer\n";
-    let change = trial::change(verdict(&slm, found(Some(file(debian)), said(false, &[]))));
+    let change = trial::change(verdict(&slm, found(Some(file(debian)), server(false, &[]))));
     insta::assert_snapshot!(trial::shown(&change.diff), @"
     = pg_hba.conf
     + # Written by autobot-provision: what is changed here is lost. The first rule that fits counts.
@@ -237,41 +237,44 @@ fn a_part_is_compared_with_its_section_and_the_rest_is_kept() {
     + # autobot-provision: end slm
     ");
     let alone = change.script.sealed_input().shown();
-    let change = trial::change(verdict(&users, found(Some(file(&alone)), said(false, &[]))));
+    let change = trial::change(verdict(&users, found(Some(file(&alone)), server(false, &[]))));
     let both = change.script.sealed_input().shown();
     assert_eq!((change.summary.as_str(), both.starts_with(&alone)), ("content, reload", true));
     for hba in [&slm, &users] {
-        assert_eq!(shown(&verdict(hba, found(Some(file(&both)), said(false, &[])))), "converged");
+        assert_eq!(shown(&verdict(hba, found(Some(file(&both)), server(false, &[])))), "converged");
     }
-    assert_eq!(shown(&verdict(&slm, found(Some(file(&alone)), said(true, &[])))), "change (replaces): reload\n");
+    assert_eq!(shown(&verdict(&slm, found(Some(file(&alone)), server(true, &[])))), "change (replaces): reload\n");
     let foreign = file(&format!("{both}host all all all md5\n"));
-    assert_eq!(trial::change(verdict(&slm, found(Some(foreign), said(false, &[])))).script.sealed_input().shown(), both);
+    assert_eq!(trial::change(verdict(&slm, found(Some(foreign), server(false, &[])))).script.sealed_input().shown(), both);
     let wider = file(&both.replace("198.18.0.2/32", "0.0.0.0/0"));
-    assert_eq!(shown(&verdict(&slm, found(Some(wider.clone()), said(false, &[])))), "converged", "another's business");
-    assert_eq!(trial::change(verdict(&users, found(Some(wider), said(false, &[])))).summary, "content, reload");
+    assert_eq!(shown(&verdict(&slm, found(Some(wider.clone()), server(false, &[])))), "converged", "another's business");
+    assert_eq!(trial::change(verdict(&users, found(Some(wider), server(false, &[])))).summary, "content, reload");
 }
 
 #[test]
 fn a_part_answers_for_its_own_lines_only() {
     let both = parts::with_part(part("slm", "198.18.0.1/32").file.text.as_bytes(), "users", Some("broken\n")).unwrap();
-    let of = |name: &str, errors: &[&str]| verdict(&part(name, "198.18.0.1/32"), found(Some(file(&both)), said(true, errors)));
-    let Verdict::Converged { note: Some(note) } = of("slm", &["line 7: invalid connection type \"broken\""]) else { panic!() };
+    let verdict_of =
+        |name: &str, errors: &[&str]| verdict(&part(name, "198.18.0.1/32"), found(Some(file(&both)), server(true, errors)));
+    let Verdict::Converged { note: Some(note) } = verdict_of("slm", &["line 7: invalid connection type \"broken\""]) else {
+        panic!()
+    };
     assert_eq!(note, "PostgreSQL does not accept rules of another part of the file: line 7: invalid connection type \"broken\"");
-    let change = shown(&of("users", &["line 7: invalid connection type \"broken\""]));
+    let change = shown(&verdict_of("users", &["line 7: invalid connection type \"broken\""]));
     assert!(change.starts_with("change (replaces): content, reload"), "{change}");
-    assert!(shown(&of("slm", &["line 4: no", "line 7: no"])).ends_with("does not accept these rules: line 4: no"));
-    assert!(shown(&of("slm", &["whatever"])).ends_with("does not accept these rules: whatever"));
+    assert!(shown(&verdict_of("slm", &["line 4: no", "line 7: no"])).ends_with("does not accept these rules: line 4: no"));
+    assert!(shown(&verdict_of("slm", &["whatever"])).ends_with("does not accept these rules: whatever"));
 }
 
 #[test]
-fn a_part_that_shall_not_be_there_is_taken_out_once() {
+fn an_absent_part_is_removed_once() {
     for given in [json!({"part": "slm", "rules": []}), json!({"part": "slm", "state": "absent"})] {
         let gone = hba(given).unwrap();
         let with = part("slm", "198.18.0.1/32").file.text;
-        let change = trial::change(verdict(&gone, found(Some(file(&with)), said(false, &[]))));
+        let change = trial::change(verdict(&gone, found(Some(file(&with)), server(false, &[]))));
         assert_eq!(change.script.sealed_input().shown(), format!("{HEADER}\n{FIRST}\n"));
-        // What was never ours is left alone, and so is a node without PostgreSQL.
-        assert_eq!(shown(&verdict(&gone, found(Some(file("local all all peer\n")), said(true, &["line 1: x"])))), "converged");
+        // A file without the section stays the same, and so does a node without PostgreSQL.
+        assert_eq!(shown(&verdict(&gone, found(Some(file("local all all peer\n")), server(true, &["line 1: x"])))), "converged");
         let none = ClusterInfo { versions: Vec::new(), file: None, server: ServerAnswer::Unavailable("x".into()) };
         assert_eq!(shown(&verdict(&gone, none)), "converged");
     }
@@ -280,10 +283,10 @@ fn a_part_that_shall_not_be_there_is_taken_out_once() {
 #[test]
 fn wrong_parts_say_what_to_do() {
     let all = [
-        wrong(json!({"part": "a b", "rules": []})),
-        wrong(json!({"part": "a", "rules": [{"type": "local", "method": "peer"}], "state": "absent"})),
-        wrong(json!({"rules": [], "state": "absent"})),
-        wrong(json!({"part": "a"})),
+        error(json!({"part": "a b", "rules": []})),
+        error(json!({"part": "a", "rules": [{"type": "local", "method": "peer"}], "state": "absent"})),
+        error(json!({"rules": [], "state": "absent"})),
+        error(json!({"part": "a"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @"
     part: `a b` is not a name for a part: up to 60 letters, digits, `_`, `.`, `-`
@@ -296,6 +299,6 @@ fn wrong_parts_say_what_to_do() {
 #[test]
 fn a_part_that_cannot_be_kept_is_refused() {
     let strange = ConfigFile { content: b"# autobot-provision: begin z\nlocal \xff all peer\n".to_vec(), ..file("") };
-    let refused = shown(&verdict(&part("slm", "198.18.0.1/32"), found(Some(strange), said(false, &[]))));
+    let refused = shown(&verdict(&part("slm", "198.18.0.1/32"), found(Some(strange), server(false, &[]))));
     assert!(refused.starts_with("refused: the part `z` of pg_hba.conf was changed by hand"), "{refused}");
 }

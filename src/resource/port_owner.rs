@@ -31,45 +31,45 @@ parameters! {
 }
 
 #[derive(Debug)]
-struct Ours {
+struct PortOwners {
     port: u16,
-    /// True names of units, `*` standing for anything.
+    /// Full names of units, in which `*` stands for any characters.
     units: Vec<String>,
     help: String,
 }
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
-    Ok(Box::new(ours(parameters)?))
+    Ok(Box::new(decode_owners(parameters)?))
 }
 
-fn ours(parameters: Value) -> Result<Ours, ParamError> {
+fn decode_owners(parameters: Value) -> Result<PortOwners, ParamError> {
     let Parameters { port, unit, help } = decode(parameters)?;
     if port == 0 || unit.0.is_empty() {
         return Err(ParamError::parameter(if port == 0 { "port" } else { "unit" }, "is missing"));
     }
     let units = unit.0.iter().map(|name| {
-        // A pattern is a name once its stars are letters.
+        // With letters in place of its stars, a pattern is a name that can be checked.
         let full = full_name(&name.replace('*', "x")).map_err(|message| ParamError::parameter("unit", message))?;
         Ok(if full.len() == name.len() { name.clone() } else { format!("{name}.service") })
     });
-    Ok(Ours { port, units: units.collect::<Result<_, ParamError>>()?, help })
+    Ok(PortOwners { port, units: units.collect::<Result<_, ParamError>>()?, help })
 }
 
-impl Resource for Ours {
+impl Resource for PortOwners {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PortOwner>(self.key());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let owners = is.answers.get::<PortOwner>(&self.key())?;
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let owners = node.answers.get::<PortOwner>(&self.key())?;
         // Socket activation: systemd keeps the socket open beside the service.
-        let ours = |owner: &PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
-        let stranger = owners.iter().find(|owner| !(ours(owner) || owner.pid == 1 && owners.iter().any(ours)));
+        let is_allowed = |owner: &PortOwner| self.units.iter().any(|unit| matches_glob(unit, &owner.unit));
+        let stranger = owners.iter().find(|owner| !(is_allowed(owner) || owner.pid == 1 && owners.iter().any(is_allowed)));
         Ok(stranger.map_or(Verdict::CONVERGED, |owner| Verdict::Refused(self.describe_conflict(owner))))
     }
 }
 
-impl Ours {
+impl PortOwners {
     fn key(&self) -> Port {
         Port { port: self.port, units: self.units.clone() }
     }
@@ -98,14 +98,14 @@ mod tests {
     }
 
     fn compare(unit: &Value, owners: Vec<PortOwner>) -> Verdict {
-        let resource = ours(json!({"port": 6379, "unit": unit, "help": "look at its data first"})).unwrap();
+        let resource = decode_owners(json!({"port": 6379, "unit": unit, "help": "look at its data first"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<PortOwner>(resource.key(), Ok(owners));
         resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
     #[test]
-    fn a_free_port_and_one_of_ours_are_fine() {
+    fn a_free_port_and_a_port_of_an_allowed_unit_are_converged() {
         let redis = owner(412, "redis-server", "redis.service", "/data");
         assert!(matches!(compare(&json!("redis"), vec![]), Verdict::Converged { .. }));
         assert!(matches!(compare(&json!("redis"), vec![redis.clone()]), Verdict::Converged { .. }));

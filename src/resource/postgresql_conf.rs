@@ -32,7 +32,7 @@ pub(super) const KIND: Kind = Kind {
 parameters! {
     #[derive(Debug)]
     struct Parameters {
-        /// What is set.
+        /// The settings and their values.
         settings: IndexMap<String, Text>,
         /// The cluster's name; `main` without it.
         cluster: Option<String>,
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// What a Debian cluster is found by, and what would read other files in.
+/// Settings that say where a Debian cluster's files are. Those that include other files are refused by their prefix.
 const NOT_OURS: [&str; 5] = ["data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"];
 
 #[derive(Debug)]
@@ -72,14 +72,14 @@ struct PostgresqlConf {
     file: ClusterFile,
 }
 
-/// What the server says about the settings of the file.
+/// The server's view of the settings in the file.
 #[derive(Debug, Deserialize)]
 struct ServerSettings {
-    /// Whether the file is younger than the server's last look at its files.
+    /// Whether the file was changed after the server last loaded its files.
     stale: Option<bool>,
     /// By name in lower case.
     settings: BTreeMap<String, Setting>,
-    /// Every place that sets one of them, in the order in which they count: the last wins.
+    /// Every line that sets one of them, in the order in which they apply: the last wins.
     places: Vec<SettingLine>,
 }
 
@@ -115,24 +115,24 @@ impl PostgresqlConf {
         let mut text = String::from("# Written by autobot-provision: what is changed here is lost.\n");
         let mut names = Vec::new();
         for (name, Text(value)) in &parameters.settings {
-            let wrong = |message: String| {
+            let error = |message: String| {
                 Err(ParamError::Parameter {
                     path: [super::Segment::Key("settings".into()), super::Segment::Key(name.clone())].into(),
                     message,
                 })
             };
             let lower = name.to_ascii_lowercase();
-            if !is_setting(name) {
-                return wrong(format!("`{name}` is not the name of a setting"));
+            if !is_setting_name(name) {
+                return error(format!("`{name}` is not the name of a setting"));
             }
             if NOT_OURS.contains(&lower.as_str()) || lower.starts_with("include") {
-                return wrong(format!("`{name}` says where the cluster's files are; that is the packages' business"));
+                return error(format!("`{name}` says where the cluster's files are; that is the packages' business"));
             }
             if names.contains(&lower) {
-                return wrong(format!("`{name}` is there twice, in upper and in lower case"));
+                return error(format!("`{name}` is given twice, in upper and in lower case"));
             }
             if value.contains(char::is_control) {
-                return wrong("cannot hold control characters".to_owned());
+                return error("cannot hold control characters".to_owned());
             }
             // PostgreSQL reads backslashes in its files as in E'' strings.
             let _ = writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
@@ -152,7 +152,7 @@ impl PostgresqlConf {
         Ok(Self { file })
     }
 
-    fn look(&self) -> ClusterQuery {
+    fn query(&self) -> ClusterQuery {
         let names: Vec<String> = self.file.names.iter().map(|name| pg::literal(name)).collect();
         let names = names.join(", ");
         self.file.look(format!(
@@ -165,10 +165,10 @@ impl PostgresqlConf {
         ))
     }
 
-    /// Why the file cannot make its settings live.
-    fn refusal(&self, said: &ServerSettings, path: &str) -> Option<String> {
+    /// Returns the reason why the file cannot make its settings live.
+    fn refusal(&self, server: &ServerSettings, path: &str) -> Option<String> {
         for name in &self.file.names {
-            match said.settings.get(name) {
+            match server.settings.get(name) {
                 None if !name.contains('.') => return Some(format!("PostgreSQL has no setting `{name}` in this version")),
                 Some(setting) if setting.context == "internal" => {
                     return Some(format!(
@@ -180,10 +180,10 @@ impl PostgresqlConf {
                 }
                 None | Some(_) => {}
             }
-            let places = || said.places.iter().filter(|place| place.name == *name);
+            let places = || server.places.iter().filter(|place| place.name == *name);
             let ours = places().any(|place| place.file == path);
             let last = places().next_back().map(|place| place.file.as_str()).filter(|last| *last != path);
-            let Some(winner) = last.filter(|last| ours || last.ends_with("/postgresql.auto.conf") || sorts_behind(last, path))
+            let Some(winner) = last.filter(|last| ours || last.ends_with("/postgresql.auto.conf") || sorts_after(last, path))
             else {
                 continue;
             };
@@ -198,18 +198,18 @@ impl PostgresqlConf {
         None
     }
 
-    /// What the server still has to do for settings whose file is as wanted: to read it, to be started again.
-    fn due(&self, said: &ServerSettings, path: &str) -> (bool, Vec<&str>) {
+    /// Returns what the server still has to do if the file is as declared: whether to reload, and the settings that wait for a restart.
+    fn pending_work(&self, server: &ServerSettings, path: &str) -> (bool, Vec<&str>) {
         let pending: Vec<&str> =
-            self.names().filter(|name| said.settings.get(*name).is_some_and(|setting| setting.pending)).collect();
-        // In our own session a setting may come from somewhere else: that of a role, a database, or this program's.
+            self.names().filter(|name| server.settings.get(*name).is_some_and(|setting| setting.pending)).collect();
+        // In our own session a setting may have another source: the role, the database, or this program.
         let from_file = |setting: &Setting| {
             setting.pending
                 || setting.source != "configuration file" && setting.source != "default"
                 || setting.file.as_deref() == Some(path)
         };
-        let unread = self.names().any(|name| said.settings.get(name).is_some_and(|setting| !from_file(setting)));
-        (said.stale == Some(true) || unread, pending)
+        let unread = self.names().any(|name| server.settings.get(name).is_some_and(|setting| !from_file(setting)));
+        (server.stale == Some(true) || unread, pending)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -217,69 +217,70 @@ impl PostgresqlConf {
     }
 
     /// The settings that differ from the old text and need a restart.
-    fn restarting(&self, old: &str, said: &ServerSettings) -> Vec<&str> {
+    fn changed_restart_settings(&self, old: &str, server: &ServerSettings) -> Vec<&str> {
         let line = |text: &str, name: &str| {
             text.lines()
                 .find(|line| line.split([' ', '=']).next().is_some_and(|word| word.eq_ignore_ascii_case(name)))
                 .map(str::to_owned)
         };
         self.names()
-            .filter(|name| said.settings.get(*name).is_some_and(|setting| setting.context == "postmaster"))
+            .filter(|name| server.settings.get(*name).is_some_and(|setting| setting.context == "postmaster"))
             .filter(|name| line(old, name) != line(&self.file.text, name))
             .collect()
     }
 }
 
 /// Whether `other` is in the same directory and read later: PostgreSQL sorts names by bytes.
-fn sorts_behind(other: &str, path: &str) -> bool {
+fn sorts_after(other: &str, path: &str) -> bool {
     let (directory, _) = path.rsplit_once('/').unwrap_or_default();
     other.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')) && other > path
 }
 
-/// `name`, or `extension.name`.
-fn is_setting(name: &str) -> bool {
-    let word = |word: &str| {
+/// Whether this is `name` or `extension.name`.
+fn is_setting_name(name: &str) -> bool {
+    let is_word = |word: &str| {
         word.starts_with(|character: char| character.is_ascii_alphabetic() || character == '_')
             && word.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
     };
-    !name.is_empty() && name.split('.').count() <= 2 && name.split('.').all(word)
+    !name.is_empty() && name.split('.').count() <= 2 && name.split('.').all(is_word)
 }
 
 impl Resource for PostgresqlConf {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PgCluster>(self.look());
+        ask.ask::<PgCluster>(self.query());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let (found, directory) = match self.file.known(is, &self.look())? {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let (found, directory) = match self.file.known(node, &self.query())? {
             Known::Cluster(found, directory) => (found, directory),
             Known::Settled(verdict) => return Ok(*verdict),
         };
-        let said: ServerSettings = match row(&found.server)? {
-            Ok(said) => said,
-            Err(why) => return Ok(without_server(&self.file, is, found, &directory, why)),
+        let server: ServerSettings = match row(&found.server)? {
+            Ok(server) => server,
+            Err(why) => return Ok(without_server(&self.file, node, found, &directory, why)),
         };
         let path = format!("{directory}/{}", self.file.file);
-        if let Some(reason) = self.refusal(&said, &path) {
+        if let Some(reason) = self.refusal(&server, &path) {
             return Ok(Verdict::Refused(reason));
         }
         let mut summary = self.file.differences(found.file.as_ref());
-        let (unread, mut restarting) = self.due(&said, &path);
-        if summary.is_empty() && !unread && (restarting.is_empty() || !self.file.restart) {
-            let note = (!restarting.is_empty()).then(|| format!("waits for a restart of PostgreSQL: {}", restarting.join(", ")));
+        let (unread, mut restart_for) = self.pending_work(&server, &path);
+        if summary.is_empty() && !unread && (restart_for.is_empty() || !self.file.restart) {
+            let note =
+                (!restart_for.is_empty()).then(|| format!("waits for a restart of PostgreSQL: {}", restart_for.join(", ")));
             return Ok(Verdict::Converged { note });
         }
         if !summary.is_empty() {
             let old = found.file.as_ref().map(|file| String::from_utf8_lossy(&file.content)).unwrap_or_default();
-            restarting.extend(self.restarting(&old, &said));
-            restarting.dedup();
+            restart_for.extend(self.changed_restart_settings(&old, &server));
+            restart_for.dedup();
         }
-        summary.push(match (restarting.is_empty(), self.file.restart) {
+        summary.push(match (restart_for.is_empty(), self.file.restart) {
             (true, _) => "reload".to_owned(),
-            (false, true) => format!("restart for {}", restarting.join(", ")),
-            (false, false) => format!("reload; a restart is needed for {}", restarting.join(", ")),
+            (false, true) => format!("restart for {}", restart_for.join(", ")),
+            (false, false) => format!("reload; a restart is needed for {}", restart_for.join(", ")),
         });
-        Ok(Verdict::Change(self.file.change(found.file.as_ref(), is, &summary.join(", "))))
+        Ok(Verdict::Change(self.file.change(found.file.as_ref(), node, &summary.join(", "))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `postgresql_conf`: the file, and what of it is live.
+//! Tests of `postgresql_conf`: the file, and which of its settings are live.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn two(restart: bool) -> PostgresqlConf {
     conf(json!({"settings": {"max_connections": 200, "work_mem": "8MB"}, "restart": restart})).unwrap()
 }
 
-fn wrong(parameters: Value) -> String {
+fn error(parameters: Value) -> String {
     match conf(parameters) {
         Err(ParamError::Parameter { path, message }) => format!("{path:?}: {message}"),
         Err(ParamError::Word { path, word }) => format!("{path:?}: {word}"),
@@ -30,8 +30,8 @@ fn wrong(parameters: Value) -> String {
     }
 }
 
-/// What a server says that has read our file.
-fn said() -> Value {
+/// Returns the row of a server that has read our file.
+fn server() -> Value {
     let setting = |context: &str| json!({"context": context, "pending": false, "source": "configuration file", "file": OURS});
     let place = |name: &str, file: &str| json!({"name": name, "file": file});
     json!({
@@ -43,11 +43,12 @@ fn said() -> Value {
     })
 }
 
-fn verdict(conf: &PostgresqlConf, text: Option<&str>, said: Value) -> Verdict {
+fn verdict(conf: &PostgresqlConf, text: Option<&str>, server: Value) -> Verdict {
     let file =
         text.map(|text| ConfigFile { content: text.into(), mode: Mode(0o644), owner: "postgres:postgres".into(), regular: true });
     let mut answers = Answers::default();
-    answers.set::<PgCluster>(conf.look(), Ok(ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(said) }));
+    answers
+        .set::<PgCluster>(conf.query(), Ok(ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(server) }));
     conf.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
@@ -70,9 +71,9 @@ fn values_are_written_so_that_postgresql_reads_them_back() {
 #[test]
 fn a_file_that_the_server_has_read_is_converged() {
     let conf = two(true);
-    assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), said())), "converged");
+    assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), server())), "converged");
     // Our own session and the role of this program may have other values than the file.
-    let mut session = said();
+    let mut session = server();
     session["settings"]["work_mem"] = json!({"context": "user", "pending": false, "source": "user", "file": null});
     assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), session)), "converged");
 }
@@ -81,13 +82,13 @@ fn a_file_that_the_server_has_read_is_converged() {
 fn each_thing_that_is_not_live_is_a_change() {
     let conf = two(true);
     let text = conf.file.text.clone();
-    let mut stale = said();
+    let mut stale = server();
     stale["stale"] = json!(true);
     assert_eq!(trial::change(verdict(&conf, Some(&text), stale)).summary, "reload");
-    let mut unread = said();
+    let mut unread = server();
     unread["settings"]["work_mem"]["file"] = json!("/etc/postgresql/15/main/postgresql.conf");
     assert_eq!(trial::change(verdict(&conf, Some(&text), unread)).summary, "reload");
-    let mut pending = said();
+    let mut pending = server();
     pending["settings"]["max_connections"]["pending"] = json!(true);
     assert_eq!(trial::change(verdict(&conf, Some(&text), pending.clone())).summary, "restart for max_connections");
     let Verdict::Converged { note: Some(note) } = verdict(&two(false), Some(&text), pending) else { panic!() };
@@ -95,51 +96,53 @@ fn each_thing_that_is_not_live_is_a_change() {
 }
 
 #[test]
-fn a_reload_is_told_from_a_restart() {
+fn a_reload_is_distinguished_from_a_restart() {
     let conf = two(true);
-    assert_eq!(trial::change(verdict(&conf, None, said())).summary, "create, restart for max_connections");
+    assert_eq!(trial::change(verdict(&conf, None, server())).summary, "create, restart for max_connections");
     let other_memory = conf.file.text.replace("8MB", "4MB");
-    let change = trial::change(verdict(&conf, Some(&other_memory), said()));
+    let change = trial::change(verdict(&conf, Some(&other_memory), server()));
     assert_eq!((change.summary.as_str(), change.replaces), ("content, reload", true));
     assert!(trial::shown(&change.diff).contains("- work_mem = '4MB'\n+ work_mem = '8MB'"));
     let other_connections = conf.file.text.replace("200", "100");
-    assert_eq!(trial::change(verdict(&conf, Some(&other_connections), said())).summary, "content, restart for max_connections");
-    let change = trial::change(verdict(&two(false), Some(&other_connections), said()));
+    assert_eq!(trial::change(verdict(&conf, Some(&other_connections), server())).summary, "content, restart for max_connections");
+    let change = trial::change(verdict(&two(false), Some(&other_connections), server()));
     assert_eq!(change.summary, "content, reload; a restart is needed for max_connections");
 }
 
 #[test]
-fn a_place_that_wins_is_named_before_anything_is_done() {
+fn a_file_that_wins_is_named_before_anything_is_done() {
     let conf = two(true);
-    let refused = |text: Option<&str>, file: &str, ours: bool| {
-        let mut said = said();
+    let verdict_text = |text: Option<&str>, file: &str, ours: bool| {
+        let mut server = server();
         let mut places = vec![json!({"name": "work_mem", "file": file})];
         if ours {
             places.insert(0, json!({"name": "work_mem", "file": OURS}));
         }
-        said["places"] = json!(places);
-        shown(&verdict(&conf, text, said))
+        server["places"] = json!(places);
+        shown(&verdict(&conf, text, server))
     };
     let auto = "/var/lib/postgresql/15/main/postgresql.auto.conf";
     for ours in [true, false] {
-        assert!(refused(None, auto, ours).contains("ALTER SYSTEM RESET work_mem"));
-        let later = refused(None, "/etc/postgresql/15/main/conf.d/99-x.conf", ours);
+        assert!(verdict_text(None, auto, ours).contains("ALTER SYSTEM RESET work_mem"));
+        let later = verdict_text(None, "/etc/postgresql/15/main/conf.d/99-x.conf", ours);
         assert!(later.contains("`work_mem` is set again in `/etc/postgresql/15/main/conf.d/99-x.conf`"), "{later}");
     }
-    assert!(refused(None, "/etc/postgresql/15/main/conf.d/10-x.conf", false).starts_with("change: create"));
-    assert!(refused(None, "/etc/postgresql/15/main/postgresql.conf", false).starts_with("change: create"));
-    assert!(refused(Some("x"), "/etc/postgresql/15/main/postgresql.conf", true).starts_with("refused: `work_mem` is set again"));
-    let mut line = said();
+    assert!(verdict_text(None, "/etc/postgresql/15/main/conf.d/10-x.conf", false).starts_with("change: create"));
+    assert!(verdict_text(None, "/etc/postgresql/15/main/postgresql.conf", false).starts_with("change: create"));
+    assert!(
+        verdict_text(Some("x"), "/etc/postgresql/15/main/postgresql.conf", true).starts_with("refused: `work_mem` is set again")
+    );
+    let mut line = server();
     line["settings"]["work_mem"]["source"] = json!("command line");
     assert!(shown(&verdict(&conf, None, line)).contains("set by the server's command line"));
 }
 
 #[test]
-fn settings_that_there_are_not_are_refused() {
-    let mut none = said();
+fn settings_that_do_not_exist_are_refused() {
+    let mut none = server();
     none["settings"].as_object_mut().unwrap().remove("work_mem");
     assert_eq!(shown(&verdict(&two(true), None, none)), "refused: PostgreSQL has no setting `work_mem` in this version");
-    let mut internal = said();
+    let mut internal = server();
     internal["settings"]["work_mem"]["context"] = json!("internal");
     assert!(shown(&verdict(&two(true), None, internal)).starts_with("refused: `work_mem` cannot be set"));
     let custom = conf(json!({"settings": {"my.setting": "x"}})).unwrap();
@@ -152,17 +155,17 @@ fn settings_that_there_are_not_are_refused() {
 #[test]
 fn wrong_parameters_say_what_to_do() {
     let all = [
-        wrong(json!({"settings": {}})),
-        wrong(json!({"settings": {"a b": 1}})),
-        wrong(json!({"settings": {"a'": 1}})),
-        wrong(json!({"settings": {"include_dir": "x"}})),
-        wrong(json!({"settings": {"data_directory": "/x"}})),
-        wrong(json!({"settings": {"work_mem": "a\nb"}})),
-        wrong(json!({"settings": {"work_mem": 1, "WORK_MEM": 2}})),
-        wrong(json!({"settings": {"work_mem": [1]}})),
-        wrong(json!({"settings": {"work_mem": 1}, "file": "../x.conf"})),
-        wrong(json!({"settings": {"work_mem": 1}, "file": "x"})),
-        wrong(json!({"settings": {"work_mem": 1}, "version": "1 5"})),
+        error(json!({"settings": {}})),
+        error(json!({"settings": {"a b": 1}})),
+        error(json!({"settings": {"a'": 1}})),
+        error(json!({"settings": {"include_dir": "x"}})),
+        error(json!({"settings": {"data_directory": "/x"}})),
+        error(json!({"settings": {"work_mem": "a\nb"}})),
+        error(json!({"settings": {"work_mem": 1, "WORK_MEM": 2}})),
+        error(json!({"settings": {"work_mem": [1]}})),
+        error(json!({"settings": {"work_mem": 1}, "file": "../x.conf"})),
+        error(json!({"settings": {"work_mem": 1}, "file": "x"})),
+        error(json!({"settings": {"work_mem": 1}, "version": "1 5"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     [Key("settings")]: is empty; give what is to be set, as in `{max_connections: 200}`
@@ -171,7 +174,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("settings"), Key("include_dir")]: `include_dir` says where the cluster's files are; that is the packages' business
     [Key("settings"), Key("data_directory")]: `data_directory` says where the cluster's files are; that is the packages' business
     [Key("settings"), Key("work_mem")]: cannot hold control characters
-    [Key("settings"), Key("WORK_MEM")]: `WORK_MEM` is there twice, in upper and in lower case
+    [Key("settings"), Key("WORK_MEM")]: `WORK_MEM` is given twice, in upper and in lower case
     [Key("settings"), Key("work_mem")]: expected a text, a number or a boolean
     [Key("file")]: is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`
     [Key("file")]: is the name of a file in `conf.d` that PostgreSQL reads: letters, digits, `_`, `.`, `-`, ending in `.conf`

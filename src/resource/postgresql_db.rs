@@ -40,7 +40,7 @@ parameters! {
         lc_ctype: String = "C.UTF-8",
         /// The database that it is a copy of.
         template: Name = "template0",
-        /// Whether every role may connect and make temporary tables, as PostgreSQL has it.
+        /// Whether every role may connect and make temporary tables, which is PostgreSQL's own default.
         public_connect: Flag = false,
         /// Only `present`.
         #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
@@ -59,7 +59,7 @@ enum State {
     Present,
 }
 
-/// A row of the question. The columns of a database that is not there are null.
+/// The row of the answer. The columns of a database that does not exist are null.
 #[derive(Debug, Deserialize)]
 struct DatabaseState {
     owner_exists: bool,
@@ -101,7 +101,7 @@ impl PostgresqlDb {
         Query { database: pg::maintenance_database(), sql, port: self.port }
     }
 
-    /// Why an existing database is not the one that is wanted.
+    /// Returns how an existing database differs in what is never changed.
     fn refusal(&self, found: &DatabaseState) -> Option<String> {
         let database = format!("the database `{}` exists", self.name);
         let owner = found.owner.as_deref()?;
@@ -117,19 +117,19 @@ impl PostgresqlDb {
             ("lc_collate", &found.lc_collate, &self.lc_collate),
             ("lc_ctype", &found.lc_ctype, &self.lc_ctype),
         ];
-        pairs.into_iter().find_map(|(parameter, is, wanted)| {
-            let is = is.as_deref().unwrap_or_default();
-            (locale(is) != locale(wanted)).then(|| {
+        pairs.into_iter().find_map(|(parameter, actual, wanted)| {
+            let actual = actual.as_deref().unwrap_or_default();
+            (normalize_locale(actual) != normalize_locale(wanted)).then(|| {
                 format!(
-                    "{database} with {parameter} `{is}`, not `{wanted}`, which cannot be changed; set `{parameter}: {is}` in the task to keep it, or \
+                    "{database} with {parameter} `{actual}`, not `{wanted}`, which cannot be changed; set `{parameter}: {actual}` in the task to keep it, or \
                      dump it, drop it and restore it into a new one"
                 )
             })
         })
     }
 
-    /// What a new database takes that is not there.
-    fn missing(&self, found: &DatabaseState, is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+    /// Returns what a new database needs and the node does not have.
+    fn missing(&self, found: &DatabaseState, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         if !found.owner_exists {
             return Ok(Some(format!("role `{}`", self.owner)));
         }
@@ -137,9 +137,9 @@ impl PostgresqlDb {
             return Ok(Some(format!("the template database `{}`", self.template)));
         }
         for name in [&self.lc_collate, &self.lc_ctype] {
-            let Some(guard) = look_for(name) else { continue };
-            if is.answers.get::<Guard>(&guard)?.status != 0 {
-                return Ok(Some(format!("the locale `{name}` (`locale -a` lists those that are)")));
+            let Some(guard) = locale_query(name) else { continue };
+            if node.answers.get::<Guard>(&guard)?.status != 0 {
+                return Ok(Some(format!("the locale `{name}` (`locale -a` lists the existing ones)")));
             }
         }
         Ok(None)
@@ -175,9 +175,9 @@ impl PostgresqlDb {
     }
 }
 
-/// Asks the C library for a locale; nothing for those that are a part of it. `locale -a` writes `de_DE.UTF-8` as `de_DE.utf8`.
-fn look_for(name: &str) -> Option<GuardKey> {
-    if matches!(locale(name).as_str(), "c" | "posix" | "c.utf8") {
+/// Returns the question whether the C library has a locale; `None` for built-in ones. `locale -a` writes `de_DE.UTF-8` as `de_DE.utf8`.
+fn locale_query(name: &str) -> Option<GuardKey> {
+    if matches!(normalize_locale(name).as_str(), "c" | "posix" | "c.utf8") {
         return None;
     }
     let (language, rest) = name.split_once('.').unwrap_or((name, ""));
@@ -190,21 +190,21 @@ fn look_for(name: &str) -> Option<GuardKey> {
     Some(GuardKey::Shell(Shell { text, user: None, chdir: None, output: false }))
 }
 
-/// `C.UTF-8`, `C.utf8` and `UTF-8`, `utf8` are the same to the C library and to PostgreSQL.
-fn locale(name: &str) -> String {
+/// Returns one spelling: `C.UTF-8` and `C.utf8`, `UTF-8` and `utf8` are the same to the C library and to PostgreSQL.
+fn normalize_locale(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "")
 }
 
 impl Resource for PostgresqlDb {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
-        for guard in [&self.lc_collate, &self.lc_ctype].into_iter().filter_map(|name| look_for(name)) {
+        for guard in [&self.lc_collate, &self.lc_ctype].into_iter().filter_map(|name| locale_query(name)) {
             ask.ask::<Guard>(guard);
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let found = match is.answers.get::<Pg>(&self.query())? {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let found = match node.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => typed::<DatabaseState>(rows)?,
             Answer::NoServer { why } => {
                 return Ok(Verdict::Blocked { missing: format!("PostgreSQL ({why})"), change: self.creation() });
@@ -219,15 +219,15 @@ impl Resource for PostgresqlDb {
             None if !found.encoding_exists => {
                 Verdict::Refused(format!("PostgreSQL has no encoding `{}`; the usual one is `UTF8`", self.encoding))
             }
-            None => match self.missing(found, is)? {
+            None => match self.missing(found, node)? {
                 Some(missing) => Verdict::Blocked { missing, change: self.creation() },
                 None => Verdict::Change(self.creation()),
             },
             Some(open) if open == self.public_connect.0 => Verdict::CONVERGED,
             Some(open) => {
-                let words = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
+                let who = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
                 let mut diff = Diff::none();
-                diff.attribute("open to", words(open), words(!open));
+                diff.attribute("open to", who(open), who(!open));
                 let change = Change::new("who may connect", self.script()).diff(diff.titled(format!("database {}", self.name)));
                 Verdict::Change(change.replacing(true))
             }
@@ -269,12 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn a_database_as_wanted_needs_nothing() {
+    fn a_database_as_declared_is_converged() {
         assert!(matches!(verdict(&slm(), found()), Verdict::Converged { note: None }));
     }
 
     #[test]
-    fn a_missing_database_is_made_and_closed_to_strangers() {
+    fn a_missing_database_is_made_and_closed_to_other_roles() {
         let wanted = database(json!({"name": "we'ird\"", "owner": "o\\o"})).unwrap();
         let Verdict::Change(change) = verdict(&wanted, absent(true)) else { panic!() };
         assert_eq!((change.summary.as_str(), change.replaces), ("create the database", false));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_database_is_refused_naming_both_owners() {
+    fn a_database_of_another_owner_is_refused_naming_both() {
         let mut row = found();
         row["owner"] = json!("postgres");
         let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_new_database_takes_must_be_there() {
+    fn what_a_new_database_needs_must_exist() {
         let mut row = absent(true);
         row["encoding_exists"] = json!(false);
         let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
@@ -337,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn a_locale_that_is_not_in_the_c_library_is_looked_for() {
-        let text = |name: &str| match look_for(name) {
+    fn a_locale_that_is_not_built_in_must_exist() {
+        let text = |name: &str| match locale_query(name) {
             Some(GuardKey::Shell(shell)) => shell.text,
             Some(GuardKey::Exists(_)) | None => String::new(),
         };
@@ -355,15 +355,15 @@ mod tests {
             assert_eq!(text(built_in), "");
         }
         let wanted = database(json!({"name": "slm", "owner": "slm_app", "lc_collate": "it's_x"})).unwrap();
-        for (status, there) in [(0, true), (1, false)] {
+        for (status, exists) in [(0, true), (1, false)] {
             let mut answers = Answers::default();
             answers.set::<Pg>(wanted.query(), Ok(Answer::Rows(vec![absent(true)])));
             answers.set::<Guard>(
-                look_for("it's_x").unwrap(),
+                locale_query("it's_x").unwrap(),
                 Ok(crate::question::guard::GuardAnswer { status, ..Default::default() }),
             );
             let verdict = wanted.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
-            assert_eq!(matches!(verdict, Verdict::Change(_)), there, "{verdict:?}");
+            assert_eq!(matches!(verdict, Verdict::Change(_)), exists, "{verdict:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `postgresql_privs`: what roles may do with a database and what is in it.
+//! `postgresql_privs`: what roles may do with a database and with the objects in it.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 mod objects;
-use objects::{Type, everything};
+use objects::{Type, means_all};
 
 pub(super) const KIND: Kind = Kind {
     name: "postgresql_privs",
@@ -42,7 +42,7 @@ parameters! {
         database | db | login_db: Name,
         /// Who gets them; `PUBLIC` means every role.
         roles | role: OneOrMany<String>,
-        /// What the objects are.
+        /// The kind of the objects.
         kind as type: Type = "table",
         /// The objects; `ALL_IN_SCHEMA` is every one in the schema.
         objs | obj: OneOrMany<String> = [],
@@ -52,9 +52,9 @@ parameters! {
         privs | priv: OneOrMany<String>,
         /// `present` grants, `absent` revokes.
         state: State = "present",
-        /// Whether they may be passed on; left as it is without it.
+        /// Whether the roles may grant them to others; unchanged if omitted.
         grant_option: Option<Flag>,
-        /// Whose new objects default privileges are for.
+        /// The roles whose new objects get the default privileges.
         target_roles: OneOrMany<String> = [],
         /// The server's port.
         port | login_port: u16 = 5432,
@@ -71,7 +71,7 @@ struct PostgresqlPrivs {
     kind: Type,
     objs: Vec<Name>,
     schema: Option<Name>,
-    /// In SQL's words; empty means all that there are.
+    /// In SQL's words; empty means all privileges.
     privs: Vec<String>,
     state: State,
     grant_option: Option<bool>,
@@ -79,49 +79,50 @@ struct PostgresqlPrivs {
     port: u16,
 }
 
-/// The one row.
+/// The row of the answer.
 #[derive(Debug, Deserialize)]
 struct GrantedState {
-    /// The roles that there are, and their numbers.
+    /// The OIDs of the roles that exist.
     roles: BTreeMap<String, u64>,
-    /// Whether the schema is there.
+    /// Whether the schema exists.
     schema: bool,
     objects: Vec<Object>,
 }
 
-/// Something that privileges are about.
+/// An object of a kind that has privileges.
 #[derive(Debug, Deserialize)]
 struct Object {
     name: String,
-    /// Grantee (0: every role), privilege, and whether it may be passed on.
+    /// Grantee (0: every role), privilege, and whether the grantee may grant it to others.
     acl: Vec<(u64, String, bool)>,
-    /// The privileges that there are for such a thing in this version.
+    /// All privileges of such an object in this version of PostgreSQL.
     all: Vec<String>,
 }
 
-/// Comma-separated words, each trimmed.
-fn words(given: &OneOrMany<String>) -> impl Iterator<Item = &str> {
+/// Splits text at commas and trims the words.
+fn split_words(given: &OneOrMany<String>) -> impl Iterator<Item = &str> {
     given.0.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
-fn names(given: &OneOrMany<String>, key: &'static str) -> Result<Vec<Name>, ParamError> {
-    words(given).map(|word| Name::new(word).map_err(|reason| ParamError::parameter(key, reason))).collect()
+fn parse_names(given: &OneOrMany<String>, key: &'static str) -> Result<Vec<Name>, ParamError> {
+    split_words(given).map(|word| Name::new(word).map_err(|reason| ParamError::parameter(key, reason))).collect()
 }
 
 impl PostgresqlPrivs {
     fn new(given: Parameters) -> Result<Self, ParamError> {
         let Parameters { database, roles, kind, objs, schema, privs, state, grant_option, target_roles, port } = given;
-        let role = |word: &str| if word.eq_ignore_ascii_case("public") { Ok(None) } else { Name::new(word).map(Some) };
-        let roles: Vec<Option<Name>> = words(&roles)
-            .map(|word| role(word).map_err(|reason| ParamError::parameter("roles", reason)))
+        let parse_role = |word: &str| if word.eq_ignore_ascii_case("public") { Ok(None) } else { Name::new(word).map(Some) };
+        let roles: Vec<Option<Name>> = split_words(&roles)
+            .map(|word| parse_role(word).map_err(|reason| ParamError::parameter("roles", reason)))
             .collect::<Result<_, _>>()?;
         if roles.is_empty() {
             return Err(ParamError::parameter("roles", "is empty"));
         }
-        let privs = kind.privileges(words(&privs)).map_err(|reason| ParamError::parameter("privs", reason))?;
-        let objs = kind.objects(names(&objs, "objs")?, &database).map_err(|reason| ParamError::parameter("objs", reason))?;
+        let privs = kind.privileges(split_words(&privs)).map_err(|reason| ParamError::parameter("privs", reason))?;
+        let objs =
+            kind.objects(parse_names(&objs, "objs")?, &database).map_err(|reason| ParamError::parameter("objs", reason))?;
         let schema = kind.schema(schema).map_err(|reason| ParamError::parameter("schema", reason))?;
-        let target_roles = names(&target_roles, "target_roles")?;
+        let target_roles = parse_names(&target_roles, "target_roles")?;
         match (kind, target_roles.is_empty()) {
             (Type::DefaultPrivs, true) => {
                 let message = "is missing: default privileges count for the objects that certain roles make, such as the owner of the database";
@@ -154,26 +155,27 @@ impl PostgresqlPrivs {
   FROM ({}) o) AS objects",
             self.kind.sql(&self.objs, self.schema.as_ref(), &self.target_roles)
         );
-        // A database says who may do what with it from outside; the rest is known inside only.
+        // The privileges of a database can be read from any database, all others only within their own.
         let database = if self.kind == Type::Database { pg::maintenance_database() } else { self.database.clone() };
         Query { database, sql, port: self.port }
     }
 
     fn script(&self, roles: &[&Option<Name>]) -> Script {
-        let to: Vec<String> = roles.iter().map(|role| role.as_ref().map_or("PUBLIC".to_owned(), Name::identifier)).collect();
-        let to = to.join(", ");
+        let grantees: Vec<String> =
+            roles.iter().map(|role| role.as_ref().map_or("PUBLIC".to_owned(), Name::identifier)).collect();
+        let grantees = grantees.join(", ");
         let privs = if self.privs.is_empty() { "ALL PRIVILEGES".to_owned() } else { self.privs.join(", ") };
         let mut sql = String::from("BEGIN;\n");
-        for (before, what) in self.kind.targets(&self.objs, self.schema.as_ref(), &self.target_roles) {
-            sql.push_str(&before);
+        for (prefix, objects) in self.kind.targets(&self.objs, self.schema.as_ref(), &self.target_roles) {
+            sql.push_str(&prefix);
             if self.state == State::Absent {
-                let _ = writeln!(sql, "REVOKE {privs} ON {what} FROM {to};");
+                let _ = writeln!(sql, "REVOKE {privs} ON {objects} FROM {grantees};");
                 continue;
             }
-            let passed_on = if self.grant_option == Some(true) { " WITH GRANT OPTION" } else { "" };
-            let _ = writeln!(sql, "GRANT {privs} ON {what} TO {to}{passed_on};");
+            let option = if self.grant_option == Some(true) { " WITH GRANT OPTION" } else { "" };
+            let _ = writeln!(sql, "GRANT {privs} ON {objects} TO {grantees}{option};");
             if self.grant_option == Some(false) {
-                let _ = writeln!(sql, "{before}REVOKE GRANT OPTION FOR {privs} ON {what} FROM {to};");
+                let _ = writeln!(sql, "{prefix}REVOKE GRANT OPTION FOR {privs} ON {objects} FROM {grantees};");
             }
         }
         sql.push_str("COMMIT;\n");
@@ -182,29 +184,29 @@ impl PostgresqlPrivs {
         Script::new(APPLY).using(pg::SHELL_FUNCTIONS).arg(self.port.to_string()).arg(connection).input(sql)
     }
 
-    /// The privileges of an object that are not as wanted.
+    /// Returns the privileges of an object that are not as declared.
     fn differing<'a>(&'a self, object: &'a Object, grantee: u64) -> Vec<&'a str> {
         let wanted = if self.privs.is_empty() { &object.all } else { &self.privs };
         let differs = |privilege: &str| {
-            let mut entries = object.acl.iter().filter(|(to, what, _)| *to == grantee && what == privilege).peekable();
-            let there = entries.peek().is_some();
-            let passed_on = entries.any(|(.., passed_on)| *passed_on);
+            let mut entries = object.acl.iter().filter(|(to, granted, _)| *to == grantee && granted == privilege).peekable();
+            let granted = entries.peek().is_some();
+            let grantable = entries.any(|(.., grantable)| *grantable);
             match self.state {
-                State::Absent => there,
-                State::Present => !there || self.grant_option.is_some_and(|wanted| wanted != passed_on),
+                State::Absent => granted,
+                State::Present => !granted || self.grant_option.is_some_and(|wanted| wanted != grantable),
             }
         };
         wanted.iter().map(String::as_str).filter(|privilege| differs(privilege)).collect()
     }
 
-    /// What is missing before privileges can be given; nothing is missing for taking them away.
+    /// Returns what must be created before privileges can be granted. Revoking does not need it.
     fn missing(&self, found: &GrantedState) -> Vec<String> {
         let roles = self.roles.iter().flatten().chain(&self.target_roles);
         let mut missing: Vec<String> =
             roles.filter(|role| !found.roles.contains_key(role.as_str())).map(|role| format!("role `{role}`")).collect();
         if let Some(schema) = self.schema.as_ref().filter(|_| !found.schema) {
             missing.push(format!("schema `{schema}` in `{}`", self.database));
-        } else if self.kind != Type::DefaultPrivs && !everything(&self.objs) {
+        } else if self.kind != Type::DefaultPrivs && !means_all(&self.objs) {
             let absent = self.objs.iter().filter(|name| !found.objects.iter().any(|object| object.name == name.as_str()));
             let within = self.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
             missing.extend(absent.map(|name| format!("{} `{within}{name}`", self.kind.as_str())));
@@ -215,31 +217,31 @@ impl PostgresqlPrivs {
     fn verdict(&self, found: &GrantedState) -> Verdict {
         let missing = self.missing(found);
         let absent = self.state == State::Absent;
-        let there: Vec<&Option<Name>> = self
+        let roles: Vec<&Option<Name>> = self
             .roles
             .iter()
             .filter(|role| role.as_ref().is_none_or(|role| !absent || found.roles.contains_key(role.as_str())))
             .collect();
         let mut diff = Diff::none();
         let mut differences = 0_usize;
-        for role in &there {
-            let (number, shown) = match role {
+        for role in &roles {
+            let (oid, role_name) = match role {
                 None => (Some(0), "PUBLIC"),
                 Some(role) => (found.roles.get(role.as_str()).copied(), role.as_str()),
             };
             for object in &found.objects {
-                // A role that is not there yet has no privilege.
-                let differing = self.differing(object, number.unwrap_or(u64::MAX));
+                // A role that does not exist yet has no privileges.
+                let differing = self.differing(object, oid.unwrap_or(u64::MAX));
                 if differing.is_empty() {
                     continue;
                 }
                 differences += 1;
                 let what = format!("{} on {} {}", differing.join(", "), self.kind.as_str(), object.name);
                 match (self.state, self.grant_option) {
-                    (State::Absent, _) => diff.removed(format!("{what} from {shown}")),
-                    (State::Present, Some(true)) => diff.added(format!("{what} to {shown}, who may pass it on")),
-                    (State::Present, Some(false)) => diff.added(format!("{what} to {shown}, who may not pass it on")),
-                    (State::Present, None) => diff.added(format!("{what} to {shown}")),
+                    (State::Absent, _) => diff.removed(format!("{what} from {role_name}")),
+                    (State::Present, Some(true)) => diff.added(format!("{what} to {role_name}, who may pass it on")),
+                    (State::Present, Some(false)) => diff.added(format!("{what} to {role_name}, who may not pass it on")),
+                    (State::Present, None) => diff.added(format!("{what} to {role_name}")),
                 }
             }
         }
@@ -249,11 +251,11 @@ impl PostgresqlPrivs {
         let verb = if absent { "revoke" } else { "grant" };
         let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
         let change =
-            Change::new(format!("{verb} {privs}"), self.script(&there)).diff(diff.titled(format!("database {}", self.database)));
+            Change::new(format!("{verb} {privs}"), self.script(&roles)).diff(diff.titled(format!("database {}", self.database)));
         if absent { Verdict::Change(change) } else { blocked_by(&missing, change) }
     }
 
-    fn nothing_there(&self, missing: String) -> Verdict {
+    fn blocked(&self, missing: String) -> Verdict {
         let roles: Vec<&Option<Name>> = self.roles.iter().collect();
         let verb = if self.state == State::Absent { "revoke" } else { "grant" };
         let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
@@ -266,20 +268,20 @@ impl Resource for PostgresqlPrivs {
         ask.ask::<Pg>(self.query());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        match is.answers.get::<Pg>(&self.query())? {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        match node.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => {
                 let found = typed::<GrantedState>(rows)?;
                 Ok(self.verdict(found.first().ok_or_else(|| Unanswered("PostgreSQL gave no row".into()))?))
             }
-            Answer::NoServer { why } => Ok(self.nothing_there(format!("PostgreSQL ({why})"))),
+            Answer::NoServer { why } => Ok(self.blocked(format!("PostgreSQL ({why})"))),
             Answer::NoDatabase if self.state == State::Absent => Ok(Verdict::CONVERGED),
-            Answer::NoDatabase => Ok(self.nothing_there(format!("database `{}`", self.database))),
+            Answer::NoDatabase => Ok(self.blocked(format!("database `{}`", self.database))),
         }
     }
 }
 
-/// As [`pg::APPLY`], in the database that the connection string `$2` names: the later of two `-d` counts.
+/// Like [`pg::APPLY`], but in the database that the connection string `$2` names: the last `-d` applies.
 const APPLY: &str = r#"set -eu
 find_psql
 if [ -z "$psql" ]; then echo 'psql is not installed' >&2; exit 1; fi

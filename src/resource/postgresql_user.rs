@@ -37,7 +37,7 @@ parameters! {
         conn_limit: Option<i32>,
         /// All roles that it belongs to, and whose privileges it has.
         member_of: Option<Vec<Name>>,
-        /// Whether the role is there.
+        /// Whether the role exists.
         state: State = "present",
         /// The server's port.
         port | login_port: u16 = 5432,
@@ -75,8 +75,8 @@ impl PostgresqlUser {
         if conn_limit.is_some_and(|limit| limit < -1) {
             return Err(ParamError::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
         }
-        let password = password.as_ref().map(secret).transpose()?;
-        Ok(Self { name, password, attributes: attributes(&role_attr_flags)?, conn_limit, member_of, state, port })
+        let password = password.as_ref().map(single_secret).transpose()?;
+        Ok(Self { name, password, attributes: parse_attributes(&role_attr_flags)?, conn_limit, member_of, state, port })
     }
 
     fn query(&self) -> Query {
@@ -91,26 +91,26 @@ impl PostgresqlUser {
         Query { database: pg::maintenance_database(), sql, port: self.port }
     }
 
-    /// The statements about memberships that differ, with a line each in the diff. Only what is not as wanted is touched: a role that is not there
-    /// is an error for who asks for it, and none for who does not.
+    /// Returns the statements for the memberships that differ, and adds a line for each to the diff. They name no other roles, so a role
+    /// that does not exist is an error only where it is declared.
     fn memberships(&self, role: Option<&Role>, diff: &mut Diff) -> String {
         let mut sql = String::new();
         let Some(wanted) = &self.member_of else { return sql };
-        let there = role.map(|role| role.member_of.as_slice()).unwrap_or_default();
+        let current = role.map(|role| role.member_of.as_slice()).unwrap_or_default();
         let user = self.name.identifier();
-        for extra in there.iter().filter(|extra| !wanted.contains(extra)) {
+        for extra in current.iter().filter(|extra| !wanted.contains(extra)) {
             diff.removed(format!("member of {extra}"));
             let _ = writeln!(sql, "REVOKE {} FROM {user};", extra.identifier());
         }
-        for missing in wanted.iter().filter(|name| !there.contains(name)) {
+        for missing in wanted.iter().filter(|name| !current.contains(name)) {
             diff.added(format!("member of {missing}"));
             let _ = writeln!(sql, "GRANT {} TO {user};", missing.identifier());
         }
         sql
     }
 
-    /// What differs, one line each, and the clauses of ALTER ROLE that make it so.
-    fn differences(&self, role: Option<&Role>, is: &NodeState<'_>) -> Result<(Diff, Vec<String>, String), String> {
+    /// Returns the diff, the summary, and the clauses of ALTER ROLE.
+    fn differences(&self, role: Option<&Role>, node: &NodeState<'_>) -> Result<(Diff, Vec<String>, String), String> {
         let (mut diff, mut summary, mut clauses) = (Diff::none(), Vec::new(), String::new());
         for ((word, ..), wanted) in ATTRIBUTES.iter().zip(self.attributes) {
             let clause = if wanted { (*word).to_owned() } else { format!("NO{word}") };
@@ -123,20 +123,24 @@ impl PostgresqlUser {
             clauses.push_str(&clause);
         }
         if let Some(limit) = self.conn_limit {
-            let there = role.map(|role| role.rolconnlimit);
-            if there != Some(limit) {
-                diff.attribute("connection limit", &there.map_or(String::new(), |there| there.to_string()), &limit.to_string());
+            let current = role.map(|role| role.rolconnlimit);
+            if current != Some(limit) {
+                diff.attribute(
+                    "connection limit",
+                    &current.map_or(String::new(), |current| current.to_string()),
+                    &limit.to_string(),
+                );
                 summary.push("connection limit".into());
             }
             let _ = write!(clauses, " CONNECTION LIMIT {limit}");
         }
         if let Some(secret) = &self.password {
             let verifier = role.and_then(|role| role.rolpassword.as_deref());
-            if !fits(secret, verifier, is)? {
+            if !verifier_matches(secret, verifier, node)? {
                 let before = verifier.map_or("", |verifier| if scram::is_md5(verifier) { "md5" } else { "…" });
                 diff.attribute("password", before, &Sealed::from(secret.token(Encoding::Plain)).shown());
                 summary.push("password".into());
-                // The verifier is made when the transport writes it: its salt is random, and a comparison must not be.
+                // The transport generates the verifier, because its salt is random and a comparison must be deterministic.
                 let _ = write!(clauses, " PASSWORD '{}'", secret.token(Encoding::Scram));
             }
         }
@@ -181,8 +185,8 @@ impl Resource for PostgresqlUser {
         ask.ask::<Pg>(self.query());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let (roles, missing) = match is.answers.get::<Pg>(&self.query())? {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let (roles, missing) = match node.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => (typed::<Role>(rows)?, None),
             Answer::NoServer { why } => (Vec::new(), Some(why.clone())),
             Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
@@ -191,7 +195,7 @@ impl Resource for PostgresqlUser {
         let verdict = if self.state == State::Absent {
             self.absent(role)
         } else {
-            let (mut diff, mut summary, clauses) = match self.differences(role, is) {
+            let (mut diff, mut summary, clauses) = match self.differences(role, node) {
                 Ok(differences) => differences,
                 Err(reason) => return Ok(Verdict::Refused(reason)),
             };
@@ -220,24 +224,24 @@ impl Resource for PostgresqlUser {
     }
 }
 
-/// Whether the verifier was made of the secret. A secret without a value fits nothing.
-fn fits(secret: &SecretRef, verifier: Option<&str>, is: &NodeState<'_>) -> Result<bool, String> {
-    let Some(value) = is.secrets.get(secret) else { return Ok(false) };
+/// Whether the verifier was derived from the secret. A secret without a value matches no verifier.
+fn verifier_matches(secret: &SecretRef, verifier: Option<&str>, node: &NodeState<'_>) -> Result<bool, String> {
+    let Some(value) = node.secrets.get(secret) else { return Ok(false) };
     if let Some(reason) = scram::password_error(value.expose()) {
         return Err(RevealError::NotEncodable { secret: secret.clone(), reason }.to_string());
     }
     Ok(verifier.is_some_and(|verifier| scram::verify(verifier, value.expose())))
 }
 
-/// The one secret that the password is.
-fn secret(password: &Sealed) -> Result<SecretRef, ParamError> {
+/// Returns the secret that is the whole password.
+fn single_secret(password: &Sealed) -> Result<SecretRef, ParamError> {
     match password.parts().as_slice() {
         [SealedPart::Secret(secret, Encoding::Plain)] => Ok(secret.clone()),
         _ => Err(ParamError::parameter("password", "must be a secret and nothing else, such as `{{ secrets.DB_PASSWORD }}`")),
     }
 }
 
-fn attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], ParamError> {
+fn parse_attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], ParamError> {
     let mut given = [None; ATTRIBUTES.len()];
     for flag in flags.split(',').map(str::trim).filter(|flag| !flag.is_empty()) {
         let upper = flag.to_ascii_uppercase();
@@ -309,7 +313,7 @@ mod tests {
         change
     }
 
-    fn wrong(parameters: Value) -> String {
+    fn error(parameters: Value) -> String {
         match user(parameters).unwrap_err() {
             ParamError::Parameter { message, .. } => message,
             ParamError::Word { word, .. } => word.to_string(),
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_with_its_password_needs_nothing() {
+    fn a_role_with_its_password_is_converged() {
         let verifier = scram::make("p2-Secret", b"salt").unwrap();
         assert!(matches!(verdict(&app(), vec![row(Some(&verifier))], &known()), Verdict::Converged { note: None }));
     }
@@ -357,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_yet_to_be_made_replaces_nothing_in_a_role_without_one() {
+    fn a_password_without_a_value_replaces_nothing_in_a_role_without_one() {
         let none = SecretValues::default();
         assert!(!change(verdict(&app(), vec![row(None)], &none)).replaces);
         let verifier = scram::make("old", b"salt").unwrap();
@@ -424,18 +428,18 @@ mod tests {
 
     #[test]
     fn wrong_parameters_say_what_to_do() {
-        assert!(wrong(json!({"name": "app", "password": "hunter2"})).contains("{{ secrets.DB_PASSWORD }}"));
-        assert!(wrong(json!({"name": "app", "password": password().token(Encoding::Url)})).contains("nothing else"));
-        assert!(wrong(json!({"name": "app", "role_attr_flags": "LOGIN,FLY"})).contains("`FLY` is none of LOGIN"));
-        assert!(wrong(json!({"name": "app", "role_attr_flags": "LOGIN,NOLOGIN"})).contains("LOGIN is both"));
-        assert!(wrong(json!({"name": "postgres"})).contains("PostgreSQL's own"));
-        assert!(wrong(json!({"name": ""})).contains("1 to 63 bytes"));
-        assert!(wrong(json!({"name": "app", "conn_limit": -2})).contains("-1 for no limit"));
-        assert!(wrong(json!({"name": "app", "db": "x"})).contains("unknown parameter"));
+        assert!(error(json!({"name": "app", "password": "hunter2"})).contains("{{ secrets.DB_PASSWORD }}"));
+        assert!(error(json!({"name": "app", "password": password().token(Encoding::Url)})).contains("nothing else"));
+        assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,FLY"})).contains("`FLY` is none of LOGIN"));
+        assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,NOLOGIN"})).contains("LOGIN is both"));
+        assert!(error(json!({"name": "postgres"})).contains("PostgreSQL's own"));
+        assert!(error(json!({"name": ""})).contains("1 to 63 bytes"));
+        assert!(error(json!({"name": "app", "conn_limit": -2})).contains("-1 for no limit"));
+        assert!(error(json!({"name": "app", "db": "x"})).contains("unknown parameter"));
     }
 
     #[test]
-    fn flags_are_laid_over_the_least_privileges() {
+    fn flags_override_the_least_privileges() {
         let user = user(json!({"name": "app", "role_attr_flags": "createdb, NOLOGIN"})).unwrap();
         assert_eq!(user.attributes, [false, false, true, false, false, false, true]);
     }

@@ -1,4 +1,5 @@
-//! Writing a file on a node so that at every moment the old one or the new one is there, whole, and no other user can read what is being written.
+//! Writes a file on a node: at every moment the path has the whole old file or the whole new one, and no other user can read an unfinished
+//! file.
 
 use super::{RemotePath, access::Access};
 use crate::{
@@ -6,36 +7,36 @@ use crate::{
     secret::{Sealed, SecretValues},
 };
 
-/// What happens to the file that was there.
+/// What happens to the old file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backup {
-    /// It goes.
+    /// It is not kept.
     None,
     /// It stays beside the new one as `NAME.DATE@TIME~`, with its owner and mode.
     Keep,
-    /// As [`Backup::Keep`], but only its owner may read it, because it held secrets.
+    /// As [`Backup::Keep`], but only its owner may read it, because it contains secrets.
     Private,
 }
 
-/// How to write a file: everything but its content.
+/// How to write a file: everything except its content.
 #[derive(Debug, Clone)]
 pub struct Put<'a> {
-    /// Where.
+    /// The path of the file.
     pub path: &'a RemotePath,
-    /// Owner, group and mode. What is not given is kept; of a new file: root (or the group of a setgid directory) and 0644.
+    /// Owner, group and mode. A value that is not given is kept; a new file gets root (or the group of a setgid directory) and 0644.
     pub access: Access,
     /// Whether a link at the path is followed; otherwise a file takes its place.
     pub follow: bool,
-    /// What happens to the file that was there.
+    /// What happens to the old file.
     pub backup: Backup,
-    /// A shell command that must approve of the new file before it takes the place of the old one; `%s` stands for its path.
+    /// A shell command that must accept the new file before it replaces the old one; `%s` stands for its path.
     pub validate: Option<&'a str>,
 }
 
 impl Put<'_> {
-    /// The script that writes `content`. A caller with more to do around it uses [`PUT_FILE`].
+    /// Returns the script that writes `content`. A script that does more than this uses [`PUT_FILE`].
     ///
-    /// Where all its secrets have a value, as they have once a change is applied, the node checks the length.
+    /// If all secrets in it have a value, as they do when a change is applied, the node checks the length.
     #[must_use]
     pub fn script(&self, content: Sealed, values: &SecretValues) -> Script {
         let size = content.reveal(values).map(|content| content.len().to_string()).unwrap_or_default();
@@ -54,7 +55,7 @@ impl Put<'_> {
     }
 }
 
-/// The script that gives what is at `path` its owner, group and mode, in place.
+/// Returns the script that sets owner, group and mode of the existing file or directory at `path`.
 #[must_use]
 pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
     let script = Script::new("set_access \"$@\"").using(SET_ACCESS).arg(path.as_str());
@@ -63,15 +64,15 @@ pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
 
 /// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE SIZE [EXPECTED [PARENTS]]`, the content on standard input; only the path may not be empty.
 ///
-/// With `EXPECTED`, the SHA-256 of the old file or `absent`, nothing is written when something else is there by now, unless it is
-/// the new content already: the content was made of it.
-/// With `PARENTS`, missing directories above it are made.
-/// The temporary file is created under a name that cannot be guessed and held open, so that in another user's directory nothing put in its
-/// place is written to or given away. Its access is settled before the content could be seen: it is root's and 0600 until all is written.
-/// Without a mode the old file's is kept together with its access control list; a given mode is the whole truth.
-/// With a size, input that ends early (whatever fed it was killed) is not taken for the whole. A temporary file that an interrupted run left
-/// in the directory is removed. Every step ends the function when it fails, whatever the
-/// caller's `set -e`. The backup is a second name of the old file, so it is complete at once.
+/// With `EXPECTED`, nothing is written if the old file differs from what the content was derived from, unless it already has the new
+/// content. `EXPECTED` is the SHA-256 of that file, or `absent`.
+/// With `PARENTS`, missing directories above the file are made.
+/// The temporary file has a name that cannot be guessed and is held open, so that in another user's directory a file put in its place is
+/// neither written nor given another owner. Until all is written, it belongs to root and has mode 0600.
+/// Without a mode, the old file's mode is kept together with its access control list; a given mode replaces both.
+/// With a size, input that ends early because its sender was killed is refused. Temporary files that interrupted runs left in the
+/// directory are removed. Every failed step ends the function, with or without `set -e` in the caller. The backup is a hard link to the
+/// old file, so it is complete at once.
 pub const PUT_FILE: &str = r#"put_file() (
     set -u
     umask 077
@@ -91,7 +92,7 @@ pub const PUT_FILE: &str = r#"put_file() (
         refuse "$target is not a regular file"
     fi
     [ -d "$directory" ] || refuse "there is no directory ${directory%/}"
-    # Root may write anywhere but there.
+    # Root can write to every other directory.
     [ -w "$directory" ] || refuse "${directory%/} is mounted read-only or immutable (see findmnt, lsattr -d); nothing was written"
     [ -z "$old" ] || [ -w "$target" ] || refuse "$target is immutable or mounted read-only (see lsattr, findmnt); nothing was written"
     for stale in "$directory".autobot-provision-??????????; do
@@ -125,9 +126,9 @@ pub const PUT_FILE: &str = r#"put_file() (
         sh -c "$validate" validate "$temporary" </dev/null >&2 || refuse "validate failed with exit status $?; $target stays as it was"
     fi
     if [ -n "$expected" ]; then
-        is=absent
-        if [ -n "$old" ]; then is=$(sha256sum <"$target") || exit; fi
-        [ "${is%% *}" = "$expected" ] || [ "$is" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by another process at this very moment; run again"
+        actual=absent
+        if [ -n "$old" ]; then actual=$(sha256sum <"$target") || exit; fi
+        [ "${actual%% *}" = "$expected" ] || [ "$actual" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by another process at this very moment; run again"
     fi
     if [ -n "$backup" ] && [ -n "$old" ]; then
         now=$(date +%Y-%m-%d@%H:%M:%S.%3N) || exit

@@ -1,4 +1,4 @@
-//! Tests of the shell in [`super`], run by a real shell as root in scratch directories.
+//! Tests of the shell functions in [`super`], run by a real shell as root in scratch directories.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ fn start(script: &Script) -> Child {
 fn run(script: &Script) -> Output {
     let mut child = start(script);
     let input = script.sealed_input().reveal(&SecretValues::default()).unwrap();
-    // A script that fails early does not read all.
+    // A script that fails early does not read all of it.
     let _ = child.stdin.take().unwrap().write_all(&input);
     child.wait_with_output().unwrap()
 }
@@ -63,19 +63,19 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Waits for a condition; panics when it does not come about.
+/// Waits for a condition; panics after 20 seconds.
 fn until<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(begin.elapsed() < Duration::from_secs(20), "waited in vain");
+        assert!(begin.elapsed() < Duration::from_secs(20), "the condition was not met");
         std::thread::yield_now();
     }
 }
 
-/// Starts writing, and stops in the middle: the temporary file, and the writer.
+/// Starts writing and pauses in the middle; returns the temporary file and the writer.
 fn half_written(script: &Script, directory: &Path) -> (PathBuf, Child) {
     let mut child = start(script);
     child.stdin.as_mut().unwrap().write_all(b"half").unwrap();
@@ -114,9 +114,9 @@ fn hostile_contents_and_paths_arrive_byte_for_byte() {
 }
 
 #[test]
-fn a_new_file_is_0644_or_as_said() {
+fn a_new_file_is_0644_or_as_given() {
     let dir = tempfile::tempdir().unwrap();
-    let (plain, said) = (dir.path().join("plain"), dir.path().join("said"));
+    let (plain, given) = (dir.path().join("plain"), dir.path().join("given"));
     succeed(&put(&remote(&plain)).script("x".into(), &SecretValues::default()));
     assert_eq!(mode(&plain), 0o644);
     let access = Access {
@@ -124,13 +124,13 @@ fn a_new_file_is_0644_or_as_said() {
         group: Some(AccountName::new("mail").unwrap()),
         mode: Some(Mode(0o4750)),
     };
-    succeed(&Put { access, ..put(&remote(&said)) }.script("x".into(), &SecretValues::default()));
-    let metadata = fs::metadata(&said).unwrap();
-    assert_eq!((mode(&said), metadata.uid(), metadata.gid()), (0o4750, 1, 8));
+    succeed(&Put { access, ..put(&remote(&given)) }.script("x".into(), &SecretValues::default()));
+    let metadata = fs::metadata(&given).unwrap();
+    assert_eq!((mode(&given), metadata.uid(), metadata.gid()), (0o4750, 1, 8));
 }
 
 #[test]
-fn what_is_not_given_is_kept() {
+fn values_that_are_not_given_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "old").unwrap();
@@ -146,7 +146,7 @@ fn what_is_not_given_is_kept() {
 }
 
 #[test]
-fn a_file_takes_the_place_of_a_link_and_leaves_alone_what_it_leads_to() {
+fn a_file_replaces_a_link_and_not_its_target() {
     let dir = tempfile::tempdir().unwrap();
     let (victim, link) = (dir.path().join("victim"), dir.path().join("link"));
     fs::write(&victim, "precious").unwrap();
@@ -159,7 +159,7 @@ fn a_file_takes_the_place_of_a_link_and_leaves_alone_what_it_leads_to() {
 }
 
 #[test]
-fn follow_writes_what_the_link_leads_to_and_keeps_the_link() {
+fn follow_writes_the_target_and_keeps_the_link() {
     let dir = tempfile::tempdir().unwrap();
     let (directory, link) = (dir.path().join("elsewhere\n"), dir.path().join("link"));
     fs::create_dir(&directory).unwrap();
@@ -216,7 +216,7 @@ fn a_new_program_can_be_validated_by_running_it() {
 }
 
 #[test]
-fn what_is_not_a_file_is_refused() {
+fn an_entry_that_is_not_a_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (directory, socket) = (dir.path().join("directory"), dir.path().join("socket"));
     fs::create_dir(&directory).unwrap();
@@ -231,7 +231,7 @@ fn what_is_not_a_file_is_refused() {
 }
 
 #[test]
-fn failure_shows_even_where_the_shell_would_ignore_it() {
+fn a_failure_is_reported_even_where_the_shell_ignores_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "old").unwrap();
@@ -243,7 +243,7 @@ fn failure_shows_even_where_the_shell_would_ignore_it() {
     assert_eq!((fs::read(&path).unwrap(), names(dir.path())), (b"old".to_vec(), vec!["file".to_owned()]));
 }
 
-/// Runs a script where `directory` is a file system of its own, and then looks at it with `look`.
+/// Runs a script with a separate file system mounted at `directory`, then the shell text `look` in it; returns their output.
 fn in_a_mount(options: &str, directory: &Path, script: &Script, look: &str) -> String {
     let prepare = format!("mount -t tmpfs none '{0}' && printf old >'{0}/file' && mount {options} '{0}'", directory.display());
     let text = format!(
@@ -256,33 +256,33 @@ fn in_a_mount(options: &str, directory: &Path, script: &Script, look: &str) -> S
     let mut child = command.spawn().unwrap();
     let input = script.sealed_input().reveal(&SecretValues::default()).unwrap();
     let _ = child.stdin.take().unwrap().write_all(&input);
-    let mut shown = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
     child.wait().unwrap();
-    shown
+    output
 }
 
 #[test]
 fn a_full_disk_leaves_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let script = put(&remote(&dir.path().join("file"))).script(vec![b'x'; 5_000_000].into(), &SecretValues::default());
-    let shown = in_a_mount("-o remount,size=64k", dir.path(), &script, "ls -A; cat file");
-    assert!(shown.contains("No space left on device") && shown.ends_with("status 1\nfile\nold"), "{shown}");
+    let output = in_a_mount("-o remount,size=64k", dir.path(), &script, "ls -A; cat file");
+    assert!(output.contains("No space left on device") && output.ends_with("status 1\nfile\nold"), "{output}");
 }
 
 #[test]
 fn a_read_only_file_system_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let script = put(&remote(&dir.path().join("file"))).script("new".into(), &SecretValues::default());
-    let shown = in_a_mount("-o remount,ro", dir.path(), &script, "ls -A; cat file");
+    let output = in_a_mount("-o remount,ro", dir.path(), &script, "ls -A; cat file");
     assert!(
-        shown.contains("is mounted read-only or immutable") && shown.ends_with("\nfile\nold") && !shown.contains("status 0"),
-        "{shown}"
+        output.contains("is mounted read-only or immutable") && output.ends_with("\nfile\nold") && !output.contains("status 0"),
+        "{output}"
     );
 }
 
 #[test]
-fn input_that_ends_early_is_not_taken_for_the_whole() {
+fn input_that_ends_early_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "old").unwrap();
@@ -294,7 +294,7 @@ fn input_that_ends_early_is_not_taken_for_the_whole() {
 }
 
 #[test]
-fn nobody_else_can_read_what_is_being_written() {
+fn no_other_user_can_read_an_unfinished_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "old").unwrap();
@@ -313,7 +313,7 @@ fn nobody_else_can_read_what_is_being_written() {
 }
 
 #[test]
-fn kill_9_in_the_middle_leaves_the_old_file_and_the_next_run_clears_up() {
+fn kill_9_in_the_middle_leaves_the_old_file_and_the_next_run_cleans_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "old").unwrap();
@@ -321,7 +321,7 @@ fn kill_9_in_the_middle_leaves_the_old_file_and_the_next_run_clears_up() {
     let (temporary, child) = half_written(&put(&remote_path).script("half".into(), &SecretValues::default()), dir.path());
     kill(child);
     assert!(temporary.exists() && fs::read(&path).unwrap() == b"old");
-    // What merely looks like ours does not stop us either.
+    // A directory with such a name is left alone and is no obstacle.
     fs::create_dir(dir.path().join(".autobot-provision-0123456789")).unwrap();
     succeed(&put(&remote_path).script("new".into(), &SecretValues::default()));
     assert_eq!(names(dir.path()), [".autobot-provision-0123456789", "file"]);
@@ -329,7 +329,7 @@ fn kill_9_in_the_middle_leaves_the_old_file_and_the_next_run_clears_up() {
 }
 
 #[test]
-fn an_ended_run_takes_its_temporary_file_along() {
+fn a_terminated_run_removes_its_temporary_file() {
     let dir = tempfile::tempdir().unwrap();
     let (_, mut child) =
         half_written(&put(&remote(&dir.path().join("file"))).script("half".into(), &SecretValues::default()), dir.path());
@@ -340,7 +340,7 @@ fn an_ended_run_takes_its_temporary_file_along() {
 }
 
 #[test]
-fn a_temporary_file_swapped_for_a_link_hits_nothing() {
+fn a_temporary_file_swapped_for_a_link_leaves_the_target_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (path, victim) = (dir.path().join("file"), tempfile::NamedTempFile::new().unwrap());
     fs::write(victim.path(), "precious").unwrap();
@@ -392,7 +392,7 @@ fn access_is_set_in_place() {
 }
 
 #[test]
-fn access_is_not_set_through_a_link_unless_told_to() {
+fn access_is_set_through_a_link_only_with_follow() {
     let dir = tempfile::tempdir().unwrap();
     let (victim, link) = (dir.path().join("victim"), dir.path().join("link"));
     fs::write(&victim, "x").unwrap();

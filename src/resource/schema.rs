@@ -1,6 +1,6 @@
-//! Parameters as they are declared: once, beside the type that they fill.
+//! Declarations of parameters: each is declared once, at the field that it fills.
 //!
-//! [`parameters!`] makes of one declaration the struct, the reading of it, and [`Parameter`]s, from which come did-you-mean, the reference,
+//! From one declaration, [`parameters!`] makes the struct, the code that reads it, and the [`Parameter`]s for did-you-mean, the reference,
 //! `autobot-provision doc` and the JSON Schema.
 
 use std::{collections::HashSet, net::IpAddr};
@@ -23,18 +23,18 @@ pub struct Parameter {
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
-    /// One line on what it is for.
+    /// Its purpose in one line.
     pub help: String,
-    /// What it takes.
+    /// The values that it takes.
     pub shape: Shape,
-    /// The value that it has when it is not given, as a role would write it.
+    /// The value that it has if it is not given, as a role would write it.
     pub default: Option<Value>,
     /// Whether it must be given.
     pub required: bool,
 }
 
 impl Parameter {
-    /// Its name and its aliases.
+    /// Returns its name and its aliases.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
@@ -68,20 +68,20 @@ pub enum Shape {
     Flag,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// An expression, or a list of them, that must come out true or false. The loader evaluates each and hands over `{expression, holds}`.
+    /// An expression, or a list of them, whose value is true or false. The loader evaluates each and passes on `{expression, holds}`.
     Expressions,
     /// A list.
     List(Box<Self>),
     /// One value or a list of them.
     OneOrMany(Box<Self>),
-    /// A map from text.
+    /// A map with any text as keys.
     Map(Box<Self>),
     /// A map with parameters of its own.
     Struct(&'static [Parameter]),
 }
 
 impl Shape {
-    /// What it takes, for the reader: `true or false`, `a list of: text`.
+    /// Describes the values for the user: `true or false`, `a list of: text`.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -107,7 +107,7 @@ impl Shape {
         }
     }
 
-    /// The parameters of the maps in it.
+    /// Returns the parameters of the maps in it.
     #[must_use]
     pub fn inner(&self) -> &'static [Parameter] {
         match self {
@@ -130,29 +130,29 @@ impl Shape {
 
 /// A type whose values are given as parameters.
 pub trait Declare: Sized {
-    /// What it takes.
+    /// Returns the values that it takes.
     fn shape() -> Shape;
 
-    /// Makes one of a rendered value.
+    /// Makes one from a rendered value.
     ///
     /// # Errors
-    /// [`ParamError`], with the path from this value to the culprit.
+    /// [`ParamError`], with the path from this value to the wrong one.
     fn read(value: Value) -> Result<Self, ParamError>;
 
-    /// What it is when it is not given; `None` where it must be.
+    /// Returns the value if it is not given; `None` if it must be given.
     #[must_use]
     fn absent() -> Option<Self> {
         None
     }
 
-    /// Takes it out of what was given. A struct made by [`parameters!`] takes its own parameters instead: it is spliced.
+    /// Takes it out of the given parameters. A struct made by [`parameters!`] takes its own parameters instead: they are spliced in.
     ///
     /// # Errors
-    /// As [`Declare::read`], or it is missing.
+    /// As [`Declare::read`], or if it is missing.
     fn take(given: &mut Given, name: &'static str, aliases: &[&'static str], default: Option<Value>) -> Result<Self, ParamError> {
         match (given.take(name, aliases)?, default) {
-            (Some((key, value)), _) => Self::read(value).map_err(|wrong| wrong.within(Segment::Key(key))),
-            (None, Some(default)) => Self::read(default).map_err(|wrong| wrong.within(Segment::Key(name.to_owned()))),
+            (Some((key, value)), _) => Self::read(value).map_err(|error| error.within(Segment::Key(key))),
+            (None, Some(default)) => Self::read(default).map_err(|error| error.within(Segment::Key(name.to_owned()))),
             (None, None) => {
                 Self::absent().ok_or_else(|| ParamError::Word { path: Vec::new(), word: ParameterWord::Missing(name) })
             }
@@ -160,15 +160,15 @@ pub trait Declare: Sized {
     }
 }
 
-/// Parameters that are yet to be taken.
+/// Given parameters that have not been taken yet.
 #[derive(Debug)]
 pub struct Given(Map<String, Value>);
 
 impl Given {
-    /// Begins with all of them.
+    /// Starts with all of them.
     ///
     /// # Errors
-    /// It is no map, or has a key that is not declared.
+    /// If the value is not a map, or has a key that is not declared.
     pub fn new(value: Value, declared: &'static [Parameter]) -> Result<Self, ParamError> {
         let map: Map<String, Value> = from_json(value)?;
         let known: HashSet<&str> = declared.iter().flat_map(Parameter::names).collect();
@@ -181,7 +181,7 @@ impl Given {
         }
     }
 
-    /// A parameter under one of its names, and that name.
+    /// Takes a parameter under one of its names; returns that name and the value.
     fn take(&mut self, name: &'static str, aliases: &[&'static str]) -> Result<Option<(String, Value)>, ParamError> {
         let mut found: Option<(String, Value)> = None;
         for name in std::iter::once(name).chain(aliases.iter().copied()) {
@@ -279,7 +279,7 @@ macro_rules! parameters {
 }
 pub(crate) use parameters;
 
-/// The parameters that a field of this type stands for: one, or those of the struct that is spliced in.
+/// Returns the parameters of a field of this type: one, or those of the struct that is spliced in.
 #[must_use]
 pub fn declare<T: Declare>(
     name: &'static str,
@@ -296,13 +296,13 @@ pub fn declare<T: Declare>(
     vec![Parameter { name, aliases, help, shape, default, required }]
 }
 
-/// The names of those that may hold secrets.
+/// Returns the names of those that may hold secrets.
 #[must_use]
 pub fn secret_parameters(declared: &[Parameter]) -> Vec<&'static str> {
     declared.iter().filter(|parameter| matches!(parameter.shape, Shape::Secret)).flat_map(Parameter::names).collect()
 }
 
-/// Decodes a value with serde, keeping the path to what is wrong.
+/// Decodes a value with serde, keeping the path to the wrong value.
 ///
 /// # Errors
 /// [`ParamError::Parameter`].
@@ -393,7 +393,7 @@ impl<T: Declare> Declare for Vec<T> {
 
     fn read(value: Value) -> Result<Self, ParamError> {
         let items: Vec<Value> = from_json(value)?;
-        let item = |(index, item)| T::read(item).map_err(|wrong| wrong.within(Segment::Index(index)));
+        let item = |(index, item)| T::read(item).map_err(|error| error.within(Segment::Index(index)));
         items.into_iter().enumerate().map(item).collect()
     }
 }
@@ -423,7 +423,7 @@ impl<T: Declare> Declare for IndexMap<String, T> {
         let entries: Map<String, Value> = from_json(value)?;
         let entry = |(key, value): (String, Value)| match T::read(value) {
             Ok(value) => Ok((key, value)),
-            Err(wrong) => Err(wrong.within(Segment::Key(key))),
+            Err(error) => Err(error.within(Segment::Key(key))),
         };
         entries.into_iter().map(entry).collect()
     }
@@ -432,16 +432,16 @@ impl<T: Declare> Declare for IndexMap<String, T> {
 /// Reads a word that serde knows.
 ///
 /// # Errors
-/// [`ParameterWord::UnknownWord`], or it is no text.
+/// [`ParameterWord::UnknownWord`], or another error if the value is not text.
 pub fn word<T: DeserializeOwned>(value: Value) -> Result<T, ParamError> {
     let text = value.as_str().map(str::to_owned);
-    from_json(value).map_err(|wrong| match text {
+    from_json(value).map_err(|error| match text {
         Some(word) => ParamError::Word { path: Vec::new(), word: ParameterWord::UnknownWord { word, known: words_of::<T>() } },
-        None => wrong,
+        None => error,
     })
 }
 
-/// The words that an enum is read from: serde hands them to the deserializer.
+/// Returns the words that an enum is read from: serde passes them to the deserializer.
 #[must_use]
 pub fn words_of<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Probe<'a>(&'a mut &'static [&'static str]);

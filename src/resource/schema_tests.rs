@@ -40,7 +40,7 @@ parameters! {
     }
 }
 
-fn wrong(value: Value) -> String {
+fn error(value: Value) -> String {
     match Outer::read(value).unwrap_err() {
         ParamError::Parameter { path, message } => format!("{path:?} {message}"),
         ParamError::Word { path, word } => format!("{path:?} {word}"),
@@ -67,7 +67,7 @@ fn parameters_have_names_defaults_and_spliced_parts() {
 }
 
 #[test]
-fn what_does_not_fit_is_found_by_its_path() {
+fn errors_have_the_path_to_the_wrong_value() {
     insta::assert_snapshot!(
         [
             json!({"typ": []}),
@@ -79,7 +79,7 @@ fn what_does_not_fit_is_found_by_its_path() {
             json!({"number": 70000}),
             json!({"note": 5}),
         ]
-        .map(wrong)
+        .map(error)
         .join("\n"),
         @r#"
     [Key("typ")] unknown parameter, expected one of `type`, `count`, `note`

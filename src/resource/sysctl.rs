@@ -44,7 +44,7 @@ parameters! {
 #[derive(Debug)]
 struct Setting {
     name: String,
-    /// `None`: the file does not mention it.
+    /// `None`: the file does not set it.
     value: Option<String>,
     file: RemotePath,
     live: bool,
@@ -90,8 +90,8 @@ impl Resource for Setting {
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let file = is.answers.get::<PathState>(&PathQuery::content(&self.file))?.file(&self.file)?;
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let file = node.answers.get::<PathState>(&PathQuery::content(&self.file))?.file(&self.file)?;
         let too_large = || Unanswered(format!("`{}` is too large for kernel settings", self.file));
         let before = file.map(|file| file.content.as_deref().ok_or_else(too_large)).transpose()?;
         let after = self.rewritten(before.unwrap_or_default());
@@ -99,13 +99,13 @@ impl Resource for Setting {
         let mut diff = Diff::none();
         if file_differs {
             let wanted = Sealed::from(after.clone());
-            diff = Diff::of_text(before, &wanted, is.secrets).titled(self.file.as_str());
+            diff = Diff::of_text(before, &wanted, node.secrets).titled(self.file.as_str());
         }
         let mut note = None;
         let mut missing = None;
         let mut set_live = "";
         if let Some(value) = self.value.as_deref().filter(|_| self.live) {
-            match is.answers.get::<Sysctl>(&self.name)? {
+            match node.answers.get::<Sysctl>(&self.name)? {
                 None => missing = Some(format!("kernel setting `{}`", self.name)),
                 Some(Sysctl { live: Some(live), .. }) if live == value => {}
                 Some(Sysctl { live, writable: true }) => {
@@ -144,15 +144,15 @@ impl Resource for Setting {
 }
 
 impl Setting {
-    /// Returns the wanted file: one line for the setting, where the first one was or at the end; all other lines as they are.
+    /// Returns the declared file: one line for the setting, where the first one was or at the end; all other lines stay the same.
     fn rewritten(&self, before: &[u8]) -> Vec<u8> {
         let mut after = Vec::with_capacity(before.len() + 64);
         let mut wanted = self.value.as_ref().map(|value| format!("{} = {value}\n", self.name));
         for line in before.split_inclusive(|byte| *byte == b'\n') {
-            match setting(line) {
+            match parse_setting(line) {
                 Some((name, value)) if path(name) == path(&self.name) => {
                     let Some(new) = wanted.take() else { continue };
-                    // A line that means the same is left as its author wrote it.
+                    // A line with the same meaning stays as its author wrote it.
                     let same = self.value.as_deref() == Some(value.split_whitespace().collect::<Vec<_>>().join(" ").as_str());
                     after.extend_from_slice(if same { line } else { new.as_bytes() });
                 }
@@ -169,8 +169,8 @@ impl Setting {
     }
 }
 
-/// A line's setting and value (sysctl.d(5); a leading `-` means that errors do not matter).
-fn setting(line: &[u8]) -> Option<(&str, &str)> {
+/// Reads a setting and its value from a line (sysctl.d(5); a leading `-` means that errors do not matter).
+fn parse_setting(line: &[u8]) -> Option<(&str, &str)> {
     let line = std::str::from_utf8(line).ok()?.trim();
     if line.starts_with(['#', ';']) {
         return None;
@@ -209,7 +209,7 @@ mod tests {
     use serde_json::json;
 
     fn sysctl(parameters: Value) -> Result<Box<dyn Resource>, String> {
-        from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
+        from_parameters(parameters, &mut NoFiles).map_err(|error| match error {
             ParamError::Parameter { message, .. } => message,
             ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => unreachable!(),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn file_and_live_value_make_the_state() {
+    fn the_state_is_the_file_and_the_live_value() {
         for line in ["vm.overcommit_memory = 1\n", "a=1\nvm/overcommit_memory=1", "-vm.overcommit_memory =  1 \n"] {
             assert!(matches!(compare(Some(line), Some(("1", true))), Verdict::Converged { note: None }), "{line}");
         }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_kept_and_doubles_go() {
+    fn other_lines_are_kept_and_duplicates_are_removed() {
         let file = "# vm.overcommit_memory = 0\nvm.overcommit_memory = 0\nvm.swappiness = 1\nvm.overcommit_memory=2\nlast=1";
         let change = change(compare(Some(file), Some(("0", true))));
         assert_eq!(change.summary, "file and live value");
@@ -316,22 +316,22 @@ mod tests {
     }
 
     #[test]
-    fn content_that_arrives_in_part_is_not_taken_and_what_a_killed_run_left_goes() {
+    fn partial_content_is_refused_and_files_of_a_killed_run_are_removed() {
         let root = tempfile::tempdir().unwrap();
-        let (file, left) = (root.path().join("60.conf"), root.path().join(".autobot-provision-0123456789"));
+        let (file, leftover) = (root.path().join("60.conf"), root.path().join(".autobot-provision-0123456789"));
         std::fs::write(&file, "a = 1\n").unwrap();
-        std::fs::write(&left, "a").unwrap();
+        std::fs::write(&leftover, "a").unwrap();
         let change = change(compare_at(file.to_str().unwrap(), Some("a = 1\n"), Some(("1", true))));
         let cut_off = change.script.clone().input("a = 1\nvm.over");
         assert_ne!(run(&cut_off, root.path()).status, 0);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a = 1\n");
-        assert!(!left.exists());
+        assert!(!leftover.exists());
         assert_eq!(run(&change.script, root.path()).status, 0);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a = 1\nvm.overcommit_memory = 1\n");
     }
 
     #[test]
-    fn absent_takes_the_line_away_and_leaves_the_kernel_alone() {
+    fn absent_removes_the_line_and_leaves_the_kernel_alone() {
         let mut answers = Answers::default();
         let file = RemotePath::new("/etc/sysctl.d/99-sysctl.conf").unwrap();
         answers.set::<PathState>(PathQuery::content(&file), Ok(found(Some("x.y=1\nz=2\n"))));

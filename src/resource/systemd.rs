@@ -36,7 +36,7 @@ parameters! {
         enabled: Option<Flag>,
         /// Whether nothing can start it.
         masked: Option<Flag>,
-        /// Changes nothing: systemd reads the files of a unit that changed before it is used.
+        /// Changes nothing: before a unit is used, systemd reads its changed files in any case.
         daemon_reload: Option<Flag>,
     }
 }
@@ -76,7 +76,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     let unit = full_name(&parameters.name).map_err(|message| ParamError::parameter("name", message))?;
     let (enabled, masked) = (parameters.enabled.map(|flag| flag.0), parameters.masked.map(|flag| flag.0));
     if started.is_none() && enabled.is_none() && masked.is_none() {
-        // Beside a state it is true anyway: systemd reads the files of a unit that changed before the unit is started, enabled or restarted.
+        // Together with a state it is accepted: systemd reads the changed files of a unit anyway before the unit is started, enabled or restarted.
         return Err(match parameters.daemon_reload {
             Some(_) => ParamError::parameter(
                 "daemon_reload",
@@ -96,8 +96,8 @@ impl Resource for Systemd {
         ask.ask::<Unit>(self.unit.clone());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let unit = is.answers.get::<Unit>(&self.unit)?;
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let unit = node.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;
         let masked = unit.load == "masked" || unit.file_state.starts_with("masked");
         if masked && self.masked.is_none() && (self.started == Some(true) || self.enabled == Some(true)) {
@@ -123,10 +123,10 @@ impl Resource for Systemd {
         }
         match self.enabled {
             Some(true) if !counts_as_enabled(&unit.file_state) => {
-                verbs.push(step("enable", "enabled", shown(&unit.file_state), "enabled"));
+                verbs.push(step("enable", "enabled", describe_file_state(&unit.file_state), "enabled"));
             }
             Some(false) if !counts_as_disabled(&unit.file_state) => {
-                verbs.push(step("disable", "enabled", shown(&unit.file_state), "disabled"));
+                verbs.push(step("disable", "enabled", describe_file_state(&unit.file_state), "disabled"));
             }
             Some(_) | None => {}
         }
@@ -137,7 +137,7 @@ impl Resource for Systemd {
             }
             Some(_) | None => {}
         }
-        let summary = if verbs.is_empty() { "nothing more once it is there".to_owned() } else { verbs.join(", ") };
+        let summary = if verbs.is_empty() { "nothing more once it exists".to_owned() } else { verbs.join(", ") };
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
         let missing = match unit.load.as_str() {
             // Only a mask needs no unit.
@@ -148,7 +148,7 @@ impl Resource for Systemd {
             _ => None,
         };
         Ok(match missing {
-            // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that is there.
+            // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that exists.
             Some(missing) => Verdict::Blocked { missing, change },
             None if verbs.is_empty() => Verdict::CONVERGED,
             None => Verdict::Change(change),
@@ -156,16 +156,17 @@ impl Resource for Systemd {
     }
 }
 
-fn shown(file_state: &str) -> &str {
+fn describe_file_state(file_state: &str) -> &str {
     if file_state.is_empty() { "disabled" } else { file_state }
 }
 
-/// As `systemctl is-enabled` and Ansible see it. A unit that is enabled until the next boot, or only through another one (`indirect`), is not.
+/// As for `systemctl is-enabled` and Ansible, a unit does not count if it is enabled only until the next boot or through another unit
+/// (`indirect`).
 fn counts_as_enabled(file_state: &str) -> bool {
     matches!(file_state, "enabled" | "static" | "alias" | "generated" | "transient")
 }
 
-/// What has no `[Install]` section, or no file, cannot be disabled.
+/// A unit without an `[Install]` section or without a file cannot be disabled, so it counts.
 fn counts_as_disabled(file_state: &str) -> bool {
     matches!(
         file_state,
@@ -182,7 +183,7 @@ fn counts_as_disabled(file_state: &str) -> bool {
     )
 }
 
-/// `$1`: the unit; then verbs. `enable` and `disable` get the unit's true name: systemd refuses to enable an alias.
+/// `$1`: the unit; then verbs. `enable` and `disable` get the unit's own name: systemd refuses to enable an alias.
 const APPLY: &str = r#"set -eu
 unit=$1
 shift
@@ -214,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     fn systemd(parameters: Value) -> Result<Box<dyn Resource>, String> {
-        from_parameters(parameters, &mut NoFiles).map_err(|wrong| match wrong {
+        from_parameters(parameters, &mut NoFiles).map_err(|error| match error {
             ParamError::Parameter { message, .. } => message,
             ParamError::Word { word, .. } => word.to_string(),
             ParamError::File(_) => unreachable!(),
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_is_not_there_blocks_with_the_change_that_would_come() {
+    fn a_missing_unit_blocks_with_the_expected_change() {
         let Verdict::Blocked { missing, change } =
             compare(json!({"name": "redis", "state": "started", "enabled": true}), unit("not-found", "inactive", ""))
         else {
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn masked_units_are_refused_unless_they_shall_be_unmasked() {
+    fn masked_units_are_refused_unless_the_task_unmasks_them() {
         let masked = || unit("masked", "inactive", "masked");
         assert!(matches!(compare(json!({"name": "redis", "state": "started"}), masked()), Verdict::Refused(_)));
         assert_eq!(change(json!({"name": "redis", "state": "started", "masked": false}), masked()).summary, "unmask, start");
@@ -303,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stay_started_is_refused() {
+    fn a_unit_that_cannot_stay_started_is_refused() {
         let once = Unit { runs_once: true, ..unit("loaded", "inactive", "static") };
         let Verdict::Refused(why) = compare(json!({"name": "redis", "state": "started"}), once) else { panic!() };
         assert!(why.contains("runs once"));
     }
 
     #[test]
-    fn parameters_that_make_no_state_are_errors() {
+    fn parameters_that_declare_no_state_are_errors() {
         assert!(systemd(json!({"name": "redis", "state": "restarted"})).unwrap_err().contains("notify a handler"));
         assert!(systemd(json!({"name": "redis", "daemon_reload": true})).unwrap_err().contains("leave the task out"));
         assert!(systemd(json!({"name": "redis", "state": "started", "daemon_reload": true})).is_ok());
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_enabled_by_its_true_name_and_started_by_its_own() {
+    fn an_alias_is_enabled_by_the_name_of_its_unit_and_started_by_its_own() {
         let tools = tempfile::tempdir().unwrap();
         fake_systemd(
             tools.path(),

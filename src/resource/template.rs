@@ -2,7 +2,7 @@
 
 use super::{Files, Kind, ParamError, Resource, content::WrittenFile, decode, schema::parameters};
 
-/// How the loader sees it.
+/// The description of the kind for the loader.
 pub(super) const KIND: Kind = Kind {
     name: "template",
     about: "Writes a file from a template",
@@ -26,6 +26,6 @@ parameters! {
 
 fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
-    let content = files.template(&given.src).map_err(|wrong| ParamError::File(Box::new(wrong)))?;
+    let content = files.template(&given.src).map_err(|diagnostic| ParamError::File(Box::new(diagnostic)))?;
     Ok(Box::new(given.file.holding(content).checked()?))
 }

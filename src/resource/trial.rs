@@ -1,4 +1,4 @@
-//! For tests: runs a script as the engine would, with fake tools first in its PATH.
+//! For tests: runs a script as the engine does, with fake tools first in its PATH.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{script::Script, secret::SecretValues};
 
-/// What a script did.
+/// The outcome of a script.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) status: i32,
@@ -18,14 +18,14 @@ pub(crate) struct Done {
     pub(crate) stderr: String,
 }
 
-/// Makes an executable `tools/name` with this shell text.
+/// Writes the executable `tools/name` with this shell text.
 pub(crate) fn fake(tools: &Path, name: &str, text: &str) {
     let path = tools.join(name);
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Runs a script. `tools` comes first in PATH and is there as `$TOOLS`.
+/// Runs a script. `tools` comes first in PATH and is `$TOOLS`.
 pub(crate) fn run(script: &Script, tools: &Path) -> Done {
     let text = script.render().unwrap();
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", tools.display());
@@ -44,7 +44,7 @@ pub(crate) fn run(script: &Script, tools: &Path) -> Done {
         .spawn()
         .unwrap();
     let input = script.sealed_input().reveal(&SecretValues::default()).unwrap();
-    // A script that does not read its input may be gone already.
+    // A script that does not read its input may have ended already.
     let _ = child.stdin.take().unwrap().write_all(&input);
     let output = child.wait_with_output().unwrap();
     Done {
@@ -54,7 +54,7 @@ pub(crate) fn run(script: &Script, tools: &Path) -> Done {
     }
 }
 
-/// The lines of a diff, as people see them.
+/// Returns the lines of a diff as text.
 pub(crate) fn shown(diff: &super::Diff) -> String {
     use super::diff::Line;
     let line = |line: &Line| match line {
@@ -67,7 +67,7 @@ pub(crate) fn shown(diff: &super::Diff) -> String {
     diff.lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The change that a comparison must have found.
+/// Returns the change of a verdict; panics if it is another verdict.
 pub(crate) fn change(verdict: super::Verdict) -> super::Change {
     let super::Verdict::Change(change) = verdict else { panic!("no change: {verdict:?}") };
     change

@@ -1,10 +1,10 @@
-//! Shell that starts, restarts and reloads units, and calls it done only when they stay up. For resources and for handlers.
+//! Shell functions that start, restart and reload units, and succeed only if these stay up. For resources and handlers.
 
 use std::time::Duration;
 
 use crate::script::Script;
 
-/// Each takes a unit, a name as [`crate::question::unit::full_name`] makes it.
+/// Each function takes the name of a unit, as [`crate::question::unit::full_name`] returns it.
 ///
 /// `systemctl start` returns 0 for a `Type=simple` service whose program is about to fail; hence `unit_stays_up`.
 pub(crate) const UNIT: &str = r#"
@@ -33,7 +33,7 @@ unit_look() {
   done <<END
 $look
 END
-  # Hundredths of a second: no longer than any clock of the shell's own, and it never jumps.
+  # Hundredths of a second since boot: unlike the time of day, this clock never jumps.
   read -r uptime rest </proc/uptime
   now=${uptime%.*}${uptime#*.}
 }
@@ -52,7 +52,7 @@ unit_failed() {
   fi
   exit 1
 }
-# Done when the unit has been up for two seconds in one go, with one main process.
+# Succeeds when the unit has been up for two seconds without interruption, with the same main process.
 unit_stays_up() {
   first=
   while unit_look "$1"; do
@@ -85,16 +85,18 @@ unit_reload() {
 }
 "#;
 
-/// How long a reload may take: it only tells a running service to read its files.
+/// How long a reload may take: it only makes a running service read its files.
 const RELOAD_LIMIT: Duration = Duration::from_mins(2);
 
-/// Restarts a unit, systemd having read its files as they are now. Done when it stays up; otherwise the end of its journal is on stderr.
+/// Returns the script that restarts a unit after systemd has read its changed files. It succeeds if the unit stays up; otherwise the end of
+/// the unit's journal is on stderr.
 #[must_use]
 pub fn restart(unit: &str, limit: Duration) -> Script {
     Script::new("set -eu\nunit_read_files \"$1\"\nunit_exists \"$1\"\nunit_restart \"$1\"").using(UNIT).arg(unit).limit(limit)
 }
 
-/// Tells a running unit to read its configuration again. Done when it stays up; otherwise the end of its journal is on stderr.
+/// Returns the script that makes a running unit read its configuration again. It succeeds if the unit stays up; otherwise the end of the
+/// unit's journal is on stderr.
 #[must_use]
 pub fn reload(unit: &str) -> Script {
     Script::new("set -eu\nunit_read_files \"$1\"\nunit_exists \"$1\"\nunit_reload \"$1\"")
@@ -109,7 +111,7 @@ pub(crate) mod tests {
     use crate::resource::trial::{Done, fake, run};
     use std::{fs, path::Path};
 
-    /// A systemd of files: `$TOOLS/state` holds properties, `calls` the verbs; `on-VERB` is run by each.
+    /// Makes a fake `systemctl`: `$TOOLS/state` has the properties, `calls` records the verbs, and each verb runs `on-VERB`.
     pub(crate) fn fake_systemd(tools: &Path, state: &str) {
         fs::write(tools.join("state"), state).unwrap();
         fake(
@@ -145,12 +147,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_restart_is_done_when_the_unit_stays_up() {
-        let began = std::time::Instant::now();
+    fn a_restart_succeeds_when_the_unit_stays_up() {
+        let start = std::time::Instant::now();
         let (done, calls) = try_restart(UP, "");
         assert_eq!((done.status, done.stderr.as_str()), (0, ""));
         assert_eq!(calls, "reset-failed redis.service\nrestart redis.service\n");
-        assert!(began.elapsed() >= Duration::from_secs(2));
+        assert!(start.elapsed() >= Duration::from_secs(2));
     }
 
     #[test]
@@ -178,7 +180,7 @@ pub(crate) mod tests {
     fn a_service_that_systemd_starts_again_and_again_is_a_failure() {
         let looping = UP.replace("=active\n", "=activating\n").replace("=running", "=auto-restart");
         assert!(try_restart(&looping, "").0.stderr.contains("does not stay up"));
-        // It looks up each time, but with another process.
+        // The unit seems to be up each time, but with another process.
         let (done, _) = try_restart(
             UP,
             "(while sleep 0.3; do while read -r l; do case $l in MainPID=*) echo MainPID=$$;; *) echo $l;; esac; done <$TOOLS/state >$TOOLS/new; mv $TOOLS/new $TOOLS/state; exit; done) >/dev/null 2>&1 &",
@@ -198,7 +200,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_unit_that_is_not_there_is_a_failure() {
+    fn a_missing_unit_is_a_failure() {
         let (done, calls) = try_restart("LoadState=not-found\n", "");
         assert_eq!((done.status, done.stderr.as_str()), (1, "there is no unit `redis.service` on this node\n"));
         assert_eq!(calls, "daemon-reload\n");

@@ -12,7 +12,7 @@ use crate::{
     script::Script,
 };
 
-/// How the loader sees it.
+/// The description of the kind for the loader.
 pub(super) const KIND: Kind = Kind {
     name: "user",
     about: "Makes, changes or removes an account",
@@ -32,7 +32,7 @@ parameters! {
         group: Option<AccountName>,
         /// Its other groups.
         groups: Option<OneOrMany<String>>,
-        /// Whether groups that are not named are kept.
+        /// Whether the account stays in groups that are not named.
         append: Flag = false,
         /// Its home directory.
         home: Option<RemotePath>,
@@ -40,11 +40,11 @@ parameters! {
         shell: Option<RemotePath>,
         /// Its full name.
         comment: Option<String>,
-        /// Whether a new account gets a number of the system's.
+        /// Whether a new account gets a number from the range of system accounts.
         system: Flag = false,
         /// Whether the home of a new account is made.
         create_home | createhome: Flag = true,
-        /// Whether the account is there.
+        /// Whether the account exists.
         state: State = "present",
     }
 }
@@ -54,9 +54,9 @@ struct UserState {
     name: AccountName,
     uid: Option<u32>,
     group: Option<AccountName>,
-    /// Sorted; `None` when nothing is said about them.
+    /// Sorted; `None` if they are not declared.
     groups: Option<Vec<AccountName>>,
-    /// Whether other supplementary groups are left as they are.
+    /// Whether the account stays in other supplementary groups.
     append: bool,
     home: Option<RemotePath>,
     shell: Option<RemotePath>,
@@ -79,8 +79,11 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     if given.append.0 && given.groups.is_none() {
         return Err(ParamError::parameter("append", "goes with `groups`"));
     }
-    let groups =
-        given.groups.map(|groups| group_names(&groups.0)).transpose().map_err(|wrong| ParamError::parameter("groups", wrong))?;
+    let groups = given
+        .groups
+        .map(|groups| group_names(&groups.0))
+        .transpose()
+        .map_err(|reason| ParamError::parameter("groups", reason))?;
     Ok(Box::new(UserState {
         name: given.name,
         uid: given.uid,
@@ -96,7 +99,7 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     }))
 }
 
-/// A list of names, each of which may itself be a list with commas, sorted.
+/// Returns the sorted names; each text may itself be a list with commas.
 fn group_names(given: &[String]) -> Result<Vec<AccountName>, String> {
     let names = given.iter().flat_map(|names| names.split(',')).map(str::trim).filter(|name| !name.is_empty());
     let mut names = names.map(AccountName::new).collect::<Result<Vec<_>, _>>()?;
@@ -109,19 +112,19 @@ impl Resource for UserState {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<User>(self.name.clone());
         if self.state == State::Present {
-            // A group of the user's own name decides how the user is made.
+            // Whether a group with the user's name exists decides how the user is created.
             for group in self.group.iter().chain(self.groups.iter().flatten()).chain([&self.name]) {
                 ask.ask::<Group>(group.clone());
             }
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let name = &self.name;
-        match (is.answers.get::<User>(name)?, self.state) {
+        match (node.answers.get::<User>(name)?, self.state) {
             (None, State::Absent) => Ok(Verdict::CONVERGED),
-            (None, State::Present) => self.create(is),
-            (Some(user), State::Present) => self.modify(is, user),
+            (None, State::Present) => self.create(node),
+            (Some(user), State::Present) => self.modify(node, user),
             (Some(_), State::Absent) => {
                 let mut diff = Diff::none();
                 diff.removed(format!("user {name}"));
@@ -132,24 +135,24 @@ impl Resource for UserState {
 }
 
 impl UserState {
-    fn missing_groups(&self, is: &NodeState<'_>) -> Result<Vec<String>, Unanswered> {
+    fn missing_groups(&self, node: &NodeState<'_>) -> Result<Vec<String>, Unanswered> {
         let mut missing = Vec::new();
         for group in self.group.iter().chain(self.groups.iter().flatten()) {
-            if is.answers.get::<Group>(group)?.is_none() {
+            if node.answers.get::<Group>(group)?.is_none() {
                 missing.push(format!("group `{group}`"));
             }
         }
         Ok(missing)
     }
 
-    fn create(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn create(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let mut diff = Diff::none();
         diff.added(format!("user {}", self.name));
         let mut script = Script::new(ADD).arg(self.name.as_str());
-        // useradd refuses to make a group that is there already.
-        let own_group = is.answers.get::<Group>(&self.name)?.is_some().then_some(&self.name);
+        // useradd refuses to create a group that already exists.
+        let own_group = node.answers.get::<Group>(&self.name)?.is_some().then_some(&self.name);
         let groups = self.groups.as_ref().map(|groups| join(groups)).filter(|groups| !groups.is_empty());
-        let said = [
+        let options = [
             ("uid", "--uid", self.uid.map(|uid| uid.to_string())),
             ("group", "--gid", self.group.as_ref().or(own_group).map(ToString::to_string)),
             ("groups", "--groups", groups),
@@ -157,7 +160,7 @@ impl UserState {
             ("shell", "--shell", self.shell.as_ref().map(ToString::to_string)),
             ("comment", "--comment", self.comment.clone()),
         ];
-        for (name, option, value) in said {
+        for (name, option, value) in options {
             if let Some(value) = value {
                 diff.attribute(name, "", &value);
                 script = script.arg(option).arg(value);
@@ -167,10 +170,10 @@ impl UserState {
             script = script.arg("--system");
         }
         script = script.arg(if self.create_home { "--create-home" } else { "--no-create-home" });
-        Ok(blocked_by(&self.missing_groups(is)?, Change::new("create", script).diff(diff)))
+        Ok(blocked_by(&self.missing_groups(node)?, Change::new("create", script).diff(diff)))
     }
 
-    fn modify(&self, is: &NodeState<'_>, user: &UserEntry) -> Result<Verdict, Unanswered> {
+    fn modify(&self, node: &NodeState<'_>, user: &UserEntry) -> Result<Verdict, Unanswered> {
         let name = &self.name;
         if let Some(uid) = self.uid.filter(|uid| *uid != user.uid) {
             return Ok(Verdict::Refused(format!(
@@ -180,7 +183,7 @@ impl UserState {
         }
         let mut differences: Vec<(&str, &str, String, String)> = Vec::new();
         if let Some(group) = &self.group
-            && is.answers.get::<Group>(group)?.as_ref().is_none_or(|group| group.gid != user.gid)
+            && node.answers.get::<Group>(group)?.as_ref().is_none_or(|group| group.gid != user.gid)
         {
             let before = user.group.clone().unwrap_or_else(|| user.gid.to_string());
             differences.push(("group", "--gid", before, group.to_string()));
@@ -218,7 +221,7 @@ impl UserState {
         }
         let summary: Vec<&str> = differences.iter().map(|(what, ..)| *what).collect();
         let change = Change::new(summary.join(", "), script.arg("--").arg(name.as_str())).diff(diff).replacing(true);
-        Ok(blocked_by(&self.missing_groups(is)?, change))
+        Ok(blocked_by(&self.missing_groups(node)?, change))
     }
 }
 
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_account_is_made_with_what_is_said() {
+    fn a_new_account_is_made_as_declared() {
         let parameters = json!({
             "name": "redis", "group": "mail", "groups": ["adm", "ssl-cert"], "home": "/opt/a b", "shell": "/bin/false",
             "comment": "it's $(reboot)", "system": true, "create_home": false, "uid": 999,
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn each_drift_is_named_and_mended() {
+    fn each_drift_is_named_and_corrected() {
         let cases = [
             (json!({"name": "redis", "group": "mail"}), "--gid mail"),
             (json!({"name": "redis", "groups": "adm"}), "--groups adm"),
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_are_not_there_block() {
+    fn missing_groups_block() {
         let text = shown(&compare(json!({"name": "redis", "group": "mail", "groups": "adm"}), Some(redis()), &[]));
         assert!(text.starts_with("blocked by group `mail`, group `adm` (replaces): group, groups\n"), "{text}");
         assert!(
@@ -358,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passwd_cannot_hold_does_not_decode() {
+    fn values_that_passwd_cannot_hold_are_refused() {
         for wrong in [
             json!({"name": "redis", "comment": "a:b"}),
             json!({"name": "redis", "comment": "a\nb"}),

@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "wait_for",
-    about: "Waits until a port or a path is there, or is gone",
+    about: "Waits until a port is open or a path exists, or until it is gone",
     example: "wait_for: {port: 5432, timeout: 30}",
     decode: from_parameters,
     declared: Parameters::declared,
@@ -38,7 +38,7 @@ parameters! {
         path: Option<RemotePath>,
         /// How long to wait, in seconds.
         timeout: u32 = 300,
-        /// `started` and `present` wait until it is there, `stopped` and `absent` until it is gone.
+        /// `started` and `present` wait until the port is open or the path exists, `stopped` and `absent` until it is gone.
         state: State = "started",
     }
 }
@@ -57,86 +57,86 @@ enum State {
 
 #[derive(Debug)]
 struct WaitFor {
-    what: What,
+    target: Target,
     /// Whether it must exist.
-    there: bool,
+    present: bool,
     seconds: u32,
 }
 
 #[derive(Debug)]
-enum What {
+enum Target {
     /// Something that listens on this node.
     Port(IpAddr, u16),
     /// Something at a path.
     Path(RemotePath),
 }
 
-/// Beyond the time that the script itself waits.
+/// The time limit beyond the time that the script itself waits.
 const SPARE: Duration = Duration::from_secs(10);
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let Parameters { port, host, path, timeout, state } = decode(parameters)?;
-    let what = match (port, path) {
+    let target = match (port, path) {
         (Some(0), None) => return Err(ParamError::parameter("port", "0 is not a port")),
-        (Some(port), None) => What::Port(host.unwrap_or(IpAddr::from([127, 0, 0, 1])), port),
-        (None, Some(path)) if host.is_none() => What::Path(path),
-        (None, Some(_)) => return Err(ParamError::parameter("host", "says nothing beside `path`")),
+        (Some(port), None) => Target::Port(host.unwrap_or(IpAddr::from([127, 0, 0, 1])), port),
+        (None, Some(path)) if host.is_none() => Target::Path(path),
+        (None, Some(_)) => return Err(ParamError::parameter("host", "goes with `port` only")),
         (Some(_), Some(_)) | (None, None) => return Err(ParamError::parameter("", "give either `port` or `path`")),
     };
-    let there = matches!(state, State::Started | State::Present);
-    Ok(Box::new(WaitFor { what, there, seconds: timeout }))
+    let present = matches!(state, State::Started | State::Present);
+    Ok(Box::new(WaitFor { target, present, seconds: timeout }))
 }
 
 impl Resource for WaitFor {
     fn questions(&self, ask: &mut Questions) {
-        match &self.what {
-            What::Port(..) => ask.ask::<Listening>(()),
-            What::Path(path) => ask.ask::<Guard>(GuardKey::Exists(path.clone())),
+        match &self.target {
+            Target::Port(..) => ask.ask::<Listening>(()),
+            Target::Path(path) => ask.ask::<Guard>(GuardKey::Exists(path.clone())),
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let is_there = match &self.what {
-            What::Port(host, port) => is.answers.get::<Listening>(&())?.iter().any(|listener| listener.accepts(*host, *port)),
-            What::Path(path) => is.answers.get::<Guard>(&GuardKey::Exists(path.clone()))?.status == 0,
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let exists = match &self.target {
+            Target::Port(host, port) => node.answers.get::<Listening>(&())?.iter().any(|listener| listener.accepts(*host, *port)),
+            Target::Path(path) => node.answers.get::<Guard>(&GuardKey::Exists(path.clone()))?.status == 0,
         };
-        if is_there == self.there {
+        if exists == self.present {
             return Ok(Verdict::CONVERGED);
         }
         let mut diff = Diff::none();
-        if self.there {
-            diff.added(self.shown());
+        if self.present {
+            diff.added(self.target_name());
         } else {
-            diff.removed(self.shown());
+            diff.removed(self.target_name());
         }
-        let wanted = if self.there { "there" } else { "gone" };
-        let script = Script::new(WAIT).arg(wanted).arg(self.seconds.to_string()).arg(self.shown());
-        let script = match &self.what {
-            What::Path(path) => script.arg(path.as_str()),
-            What::Port(host, port) => script.arg("").args(patterns(*host).into_iter().map(|host| format!("{host}:{port:04X}"))),
+        let wanted = if self.present { "there" } else { "gone" };
+        let script = Script::new(WAIT).arg(wanted).arg(self.seconds.to_string()).arg(self.target_name());
+        let script = match &self.target {
+            Target::Path(path) => script.arg(path.as_str()),
+            Target::Port(host, port) => script.arg("").args(patterns(*host).into_iter().map(|host| format!("{host}:{port:04X}"))),
         };
         let limit = Duration::from_secs(self.seconds.into()) + SPARE;
-        let summary = match (&self.what, self.there) {
-            (What::Port(..), true) => format!("nothing listens on {}", self.shown()),
-            (What::Port(..), false) => format!("something still listens on {}", self.shown()),
-            (What::Path(path), true) => format!("`{path}` is not there"),
-            (What::Path(path), false) => format!("`{path}` is still there"),
+        let summary = match (&self.target, self.present) {
+            (Target::Port(..), true) => format!("nothing listens on {}", self.target_name()),
+            (Target::Port(..), false) => format!("something still listens on {}", self.target_name()),
+            (Target::Path(path), true) => format!("`{path}` does not exist"),
+            (Target::Path(path), false) => format!("`{path}` still exists"),
         };
         Ok(Verdict::Change(Change::new(summary, script.limit(limit)).diff(diff)))
     }
 }
 
 impl WaitFor {
-    fn shown(&self) -> String {
-        match &self.what {
-            What::Port(host @ IpAddr::V4(_), port) => format!("{host}:{port}"),
-            What::Port(host @ IpAddr::V6(_), port) => format!("[{host}]:{port}"),
-            What::Path(path) => path.as_str().to_owned(),
+    fn target_name(&self) -> String {
+        match &self.target {
+            Target::Port(host @ IpAddr::V4(_), port) => format!("{host}:{port}"),
+            Target::Port(host @ IpAddr::V6(_), port) => format!("[{host}]:{port}"),
+            Target::Path(path) => path.as_str().to_owned(),
         }
     }
 }
 
-/// The addresses, as the kernel's tables write them, on which a socket must listen to be reached at `host`.
+/// Returns the addresses, as the kernel's tables write them, on which a socket must listen to be reached at `host`.
 fn patterns(host: IpAddr) -> Vec<String> {
     let hex = |bytes: &[u8]| {
         bytes.chunks(4).fold(String::new(), |mut text, word| {
@@ -153,7 +153,7 @@ fn patterns(host: IpAddr) -> Vec<String> {
     }
 }
 
-/// `$1`: `there` or `gone`; `$2`: seconds; `$3`: what people call it; `$4`: a path, or nothing and then sockets as the kernel writes them.
+/// `$1`: `there` or `gone`; `$2`: seconds; `$3`: the name for messages; `$4`: a path, or nothing and then sockets as the kernel writes them.
 const WAIT: &str = r#"set -eu
 wanted=$1 seconds=$2 name=$3 path=$4
 shift 4
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_already_is_converged() {
+    fn a_condition_that_holds_is_converged() {
         assert!(matches!(compare(json!({"port": 6379}), Some("0.0.0.0"), false), Verdict::Converged { .. }));
         assert!(matches!(compare(json!({"port": 6379, "host": "::1"}), Some("::"), false), Verdict::Converged { .. }));
         assert!(matches!(compare(json!({"port": 6379, "state": "stopped"}), Some("10.0.0.1"), false), Verdict::Converged { .. }));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_hold_yet_is_waited_for() {
+    fn a_condition_that_does_not_hold_yet_is_waited_for() {
         let port = change(json!({"port": 6379, "timeout": 20}));
         assert_eq!((shown(&port.diff).as_str(), port.script.time_limit()), ("+ 127.0.0.1:6379", Duration::from_secs(30)));
         assert_eq!(shown(&change(json!({"path": "/x", "state": "absent"})).diff), "- /x");

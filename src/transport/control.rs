@@ -1,4 +1,4 @@
-//! Where ssh's control sockets live on this machine, and who cleans up after a run that was killed.
+//! The directories of ssh's control sockets on this machine, and the removal of those that killed runs left.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 use openssh::Session;
 use tempfile::TempDir;
 
-/// Before the process id of the run, in the names of our directories.
+/// The part before the run's process ID in the names of our directories.
 const PREFIX: &str = "autobot-provision-";
 
 /// What ssh may add to the directory of one connection: `/master` and, while it binds, 17 more bytes.
@@ -18,10 +18,10 @@ const SOCKET: usize = "/c123456/master.1234567890123456".len();
 /// The longest path of a Unix domain socket on Linux, without its final NUL.
 const MAX_PATH: usize = 107;
 
-/// The directory, private to this user, in which the runs of this user make theirs.
+/// Returns the directory in which this user's runs create theirs.
 pub(super) fn base() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    // Its names would be too long for a socket, or it may have gone with the log-in session that it belonged to.
+    // Its path may be too long for a socket, or it was removed with the login session that it belonged to.
     runtime.filter(|path| path.is_absolute() && path.is_dir() && fits(path)).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
@@ -29,7 +29,7 @@ fn fits(base: &Path) -> bool {
     base.as_os_str().len() + "/".len() + PREFIX.len() + "4194304-123456".len() + SOCKET <= MAX_PATH
 }
 
-/// This run's directory, 0700, removed when it is dropped. Removes what killed runs have left beside it.
+/// Creates this run's directory, 0700, which is removed when it is dropped. Removes what killed runs have left beside it.
 pub(super) async fn open(base: &Path) -> io::Result<TempDir> {
     if !fits(base) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is too long for a control socket"));

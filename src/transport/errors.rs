@@ -4,10 +4,10 @@ use super::{Holder, Target, session::SessionError, sudo::SudoError};
 
 /// Why a node cannot be reached or was lost. `Display` says what is wrong, [`LinkError::remedy`] what to do.
 ///
-/// `address` is what was asked for: the host, and the port where the inventory has one.
+/// `address` is as configured: the host, and the port if the inventory has one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Nothing listens there.
+    /// Nothing listens on the port.
     #[error("`{address}` refuses the connection")]
     Refused {
         /// Host and port.
@@ -21,13 +21,13 @@ pub enum LinkError {
         /// Which limit was passed.
         detail: String,
     },
-    /// No way there.
+    /// No route to the node.
     #[error("there is no route to `{address}`")]
     NoRoute {
         /// Host and port.
         address: String,
     },
-    /// The name means nothing to the resolver.
+    /// The resolver does not know the name.
     #[error("the name `{host}` cannot be resolved")]
     UnknownName {
         /// The name.
@@ -38,15 +38,15 @@ pub enum LinkError {
     UnknownHostKey {
         /// Host and port.
         address: String,
-        /// How ssh-keyscan would get it.
+        /// The ssh-keyscan command that adds it.
         keyscan: String,
     },
-    /// Another host key than the one in `known_hosts`.
+    /// The host key is not the one in `known_hosts`.
     #[error("the host key of `{address}` HAS CHANGED: this is another machine, or the connection is intercepted")]
     ChangedHostKey {
         /// Host and port.
         address: String,
-        /// The command that forgets the old key, in ssh's words.
+        /// The command that removes the old key, as ssh writes it.
         forget: String,
     },
     /// No key was accepted.
@@ -54,7 +54,7 @@ pub enum LinkError {
     NoKeyAccepted {
         /// Host and port.
         address: String,
-        /// ssh's words.
+        /// ssh's message.
         detail: String,
         /// The command with which a person can try the same.
         try_it: String,
@@ -64,7 +64,7 @@ pub enum LinkError {
     Dropped {
         /// Host and port.
         address: String,
-        /// ssh's words.
+        /// ssh's message.
         detail: String,
     },
     /// sudo wants a password, or does not know the user.
@@ -72,7 +72,7 @@ pub enum LinkError {
     SudoRefused {
         /// The host.
         host: String,
-        /// sudo's words.
+        /// sudo's message.
         detail: String,
     },
     /// The password for sudo is wrong.
@@ -88,17 +88,17 @@ pub enum LinkError {
         host: String,
         /// The limit.
         seconds: u64,
-        /// sudo's last words.
+        /// The last line of sudo's output.
         detail: String,
     },
-    /// sudo has the password and does not go on.
+    /// sudo got the password and does not continue.
     #[error("sudo on `{host}` took the password and does not go on for {seconds} s: {detail}")]
     SudoStuck {
         /// The host.
         host: String,
         /// The limit.
         seconds: u64,
-        /// sudo's last words.
+        /// The last line of sudo's output.
         detail: String,
     },
     /// There is no sudo.
@@ -112,34 +112,34 @@ pub enum LinkError {
     LoginShell {
         /// The host.
         host: String,
-        /// What came instead.
+        /// Its output.
         detail: String,
     },
     /// Another run holds the node.
     #[error("{0}")]
     Held(Holder),
-    /// The lock cannot be taken, for another reason than that it is held.
+    /// The lock cannot be taken, for a reason other than that it is held.
     #[error("the lock on `{host}` cannot be taken: {detail}")]
     LockFailed {
         /// The host.
         host: String,
-        /// The node's words.
+        /// The node's message.
         detail: String,
     },
-    /// The link went away.
+    /// The connection was lost.
     #[error("the connection to `{host}` was lost{detail}")]
     Lost {
         /// The host.
         host: String,
-        /// Why, in ssh's words, with a leading `: `; or nothing.
+        /// ssh's message after `: `, or nothing.
         detail: String,
     },
-    /// The node answered what it should not.
+    /// The node sent an unexpected answer.
     #[error("`{host}` answers what it should not: {detail}")]
     Protocol {
         /// The host.
         host: String,
-        /// What came.
+        /// The answer.
         detail: String,
     },
     /// Something on this machine: no ssh client, no directory for the control socket.
@@ -148,24 +148,24 @@ pub enum LinkError {
         /// What is wrong here.
         detail: String,
     },
-    /// What ssh says, when it is none of the above.
+    /// Any other error of ssh.
     #[error("ssh to `{address}` fails: {detail}")]
     Other {
         /// Host and port.
         address: String,
-        /// ssh's words.
+        /// ssh's message.
         detail: String,
     },
 }
 
-/// What sudo says where it would ask: sudo, sudo-rs, and either where it looks for a terminal.
+/// Messages when sudo would have to ask: of sudo, of sudo-rs, and of either when it needs a terminal.
 const ASKS: [&str; 3] = ["password is required", "authentication is required", "terminal is required"];
 
 const WITHOUT_PASSWORD: &str =
     "allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo";
 
 impl LinkError {
-    /// What the reader can do about it.
+    /// Returns what the user can do about it.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
@@ -210,7 +210,7 @@ impl LinkError {
     }
 }
 
-/// Host, and the port where the inventory has one.
+/// Returns the host, and the port if the inventory has one.
 fn address(target: &Target) -> String {
     match target.port {
         Some(port) if target.host.contains(':') => format!("[{}]:{port}", target.host),
@@ -219,7 +219,7 @@ fn address(target: &Target) -> String {
     }
 }
 
-/// Makes sense of what ssh wrote when it could not log in.
+/// Turns ssh's log of a failed login into an error.
 pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
     let (address, host) = (address(target), target.host.clone());
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -262,7 +262,7 @@ pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
     LinkError::Other { address, detail }
 }
 
-/// Makes sense of a session that broke before our shell spoke: the login shell's fault, or sudo's.
+/// Turns the failure of a session before our shell's first output into an error: the login shell or sudo is the cause.
 pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> LinkError {
     let host = target.host.clone();
     match error {
@@ -288,7 +288,7 @@ pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> 
     }
 }
 
-/// Makes sense of a sudo that was given a password.
+/// Turns the failure of sudo with a password into an error.
 pub(super) fn from_sudo(target: &Target, failed: SudoError, log: &str) -> LinkError {
     let host = target.host.clone();
     let seconds = target.log_in_limit().as_secs();
@@ -301,7 +301,7 @@ pub(super) fn from_sudo(target: &Target, failed: SudoError, log: &str) -> LinkEr
     }
 }
 
-/// Makes sense of a session that broke later. `log` is ssh's.
+/// Turns a later failure of a session into an error. `log` is ssh's.
 pub(super) fn from_broken(target: &Target, error: SessionError, log: &str) -> LinkError {
     let host = target.host.clone();
     match error {

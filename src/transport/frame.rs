@@ -9,10 +9,10 @@ use crate::{
     secret::{RevealError, SecretValues},
 };
 
-/// A script ready to run on a node, secrets and all. It never prints its input.
+/// A script ready to run on a node, with its secrets. Its `Debug` output does not contain its input.
 #[derive(Clone)]
 pub struct Step {
-    /// Shell text. Without secrets: those are in the input only.
+    /// Shell text without secrets: those are in the input only.
     pub script: String,
     /// What the script reads from its standard input.
     pub input: Zeroizing<Vec<u8>>,
@@ -21,7 +21,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Renders a script and puts the secrets' values into its input. The only place in the program that does.
+    /// Renders a script and puts the secrets' values into its input. The only place in the program that does this.
     ///
     /// # Errors
     /// When an argument holds a NUL byte, or a secret has no value yet.
@@ -43,12 +43,12 @@ pub enum StepError {
     /// An argument holds a NUL byte.
     #[error(transparent)]
     Nul(#[from] NulByte),
-    /// A secret has no value yet, or one that cannot be written as it should.
+    /// A secret has no value yet, or a value that its encoding cannot represent.
     #[error(transparent)]
     Secret(#[from] RevealError),
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StepOutput {
     /// The exit status; 128 + n when signal n ended it.

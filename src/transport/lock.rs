@@ -7,7 +7,7 @@ use jiff::Timestamp;
 /// What a session does about the node's lock when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lock {
-    /// Only looks who holds it (check mode). The first frame runs in any case.
+    /// Only reads who holds it (check mode). The first frame runs in any case.
     Observe,
     /// Takes it. While another run holds it, the first frame does not run.
     Take(LockRequest),
@@ -33,7 +33,7 @@ pub struct Holder {
     pub who: String,
     /// The id of the run that holds it.
     pub run_id: String,
-    /// When that run began, by its controller's clock. None for the moment in which the holder is just writing it.
+    /// When that run began, by its controller's clock. None at the moment when the holder is writing it.
     pub since: Option<Timestamp>,
 }
 
@@ -46,20 +46,20 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What the node says about its lock.
+/// The node's answer about its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It is free.
     Free,
-    /// We do now.
+    /// This run holds it now.
     Taken,
-    /// Another run does.
+    /// Another run holds it.
     Held(Holder),
     /// It cannot be taken.
     Failed(String),
 }
 
-/// The request as one line: `SECONDS RUN_ID WHO`. The node writes its loop's process and time of birth before it.
+/// Returns the request as one line: `SECONDS RUN_ID WHO`. The node adds the process ID and start time of its loop in front.
 pub(super) fn format_request(request: &LockRequest) -> String {
     // The node's shell splits it into words and keeps it as a line.
     let plain = |text: &str, fallback: &str| {
@@ -82,7 +82,7 @@ pub(super) fn parse_answer(words: &str) -> Option<Answer> {
     }
 }
 
-/// Reads `PID BIRTH SECONDS RUN_ID WHO`. For a moment, while its holder writes it, less is there.
+/// Reads `PID BIRTH SECONDS RUN_ID WHO`. While its holder writes it, the line can be incomplete.
 fn parse_holder(line: &str) -> Holder {
     let mut words = line.split_ascii_whitespace().skip(2);
     let since = words.next().and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok());

@@ -1,14 +1,14 @@
-# The shell that stays on a node for one session. It reads commands from standard input and goes on reading while a frame runs, so
-# that it notices when the link goes. Everything is a variable or a pipe: no file is written but the lock.
+# The shell that stays on a node for one session. It reads commands from standard input, and continues to read while a frame runs, to
+# notice when the link is lost. All data is in variables and pipes: the lock is the only file that is written.
 #
 # Set before this text: nonce (128 bits; ends each answer, never leaves this shell's memory), lock_directory, shell.
-# Comments and empty lines are left out when it is sent. It must work in dash, in bash called sh, and need builtins wherever it can:
+# Comments and empty lines are left out when it is sent. It must work in dash and in bash called sh, and use builtins wherever it can:
 # each fork costs about a millisecond.
 #
 # Commands:  text BYTES\n<bytes>    appends to the text of the next frame
 #            run                    runs that text in the background
 #            beat                   the controller is alive
-#            look                   says who holds the node
+#            look                   reports who holds the node
 #            lock SECONDS HOLDER    takes the lock, waiting that long
 #            bye                    ends, like end of input
 
@@ -22,7 +22,7 @@ lock=$lock_directory/lock text='' watcher='' mine='' denied=''
 
 say() { printf '\n%s %s\n' "$nonce" "$*"; }
 
-# signal_session SIGNAL SESSION GROUP PID: signals each process of the session, sparing that group and that process. False: there was none.
+# signal_session SIGNAL SESSION GROUP PID: signals each process of the session except that group and that process. False if there was none.
 signal_session() {
   none_signalled=1
   # One `cat`, as dash's `read` takes a system call for each byte.
@@ -30,7 +30,7 @@ signal_session() {
   IFS=$newline
   set -f
   for line in $all; do
-    # Most lines go here, before the slow part.
+    # Most lines are skipped here, before the slow part.
     case $line in *" $2 "*) ;; *) continue ;; esac
     # PID (NAME) STATE PARENT GROUP SESSION ...; the name may hold anything, parentheses too
     fields=${line##*") "}
@@ -45,13 +45,13 @@ signal_session() {
   return "$none_signalled"
 }
 
-# kill_session SESSION GROUP PID: kills until none is left. A process may fork while it is looked for, and dies some time after the signal.
+# kill_session SESSION GROUP PID: kills until no process is left. A process may fork during the scan, and dies some time after the signal.
 kill_session() {
   rounds=0
   while [ "$rounds" -lt 50 ] && signal_session KILL "$@"; do rounds=$((rounds + 1)); done
 }
 
-# end_session SESSION PID: ends all of a session but that process. It gives them a second to end by themselves.
+# end_session SESSION PID: ends all processes of a session except that one. They get a second to end by themselves.
 end_session() {
   signal_session TERM "$1" '' "$2" || return 0
   polls=0
@@ -63,7 +63,7 @@ end_session() {
   kill_session "$1" '' "$2"
 }
 
-# Removes what killed scripts have left, too. The lock goes after it: who takes that next may have work there.
+# Also removes what killed scripts have left. The lock is removed last: the next run that takes it may put files there.
 unlock() {
   [ -n "$mine" ] || return 0
   [ ! -e "$lock_directory/work" ] || rm -rf -- "$lock_directory/work"
@@ -76,12 +76,12 @@ finish() {
   kill "$watcher" 2>/dev/null && wait "$watcher" 2>/dev/null
   end_session "$$" "$$"
   unlock
-  # The end of the output may not come: a daemon that a script has started can still hold it.
+  # The output may never reach its end: a daemon that a script has started can still hold it open.
   say bye 2>/dev/null
   exit 0
 }
 
-# Ends the session when no beat came for 6 to 8 seconds: a link that was cut shows no end of input for hours.
+# Ends the session after 6 to 8 seconds without a beat: a cut link shows no end of input for hours.
 watch() {
   trap 'silence=0' USR1
   trap 'kill "$nap" 2>/dev/null; wait "$nap"; exit 0' TERM
@@ -101,7 +101,7 @@ watch() {
   unlock
 }
 
-# After each answer about the lock: from the first one on a session is watched, and the watcher knows whether to unlock.
+# Called after each answer about the lock: a session is watched from the first one on, and the watcher knows whether to unlock.
 start_watcher() {
   [ -z "$watcher" ] || return 0
   # Ignored until the watcher has its own trap: a beat must not kill it.
@@ -137,21 +137,21 @@ step() {
     limited "$1" "$2" </dev/null
   fi
   status=$?
-  # Groups of their own, as every inner `timeout` makes one, may be left of a script that did not come to its end.
+  # A failed script may leave processes in other groups, such as the one that each inner `timeout` creates.
   [ "$status" -eq 0 ] || kill_session "$$" "$$" ''
   say "$status"
   say "$status" >&2
   return "$status"
 }
 
-# birth_of_line: takes the time of birth of a process from what /proc says of it.
+# birth_of_line: takes the start time of a process from its line in /proc.
 birth_of_line() {
   set -- ${line##*") "}
   shift 19
   birth=$1
 }
 
-# holder_lives LINE: whether the loop that the lock's line names still runs. Numbers are used again, so its birth counts too.
+# holder_lives LINE: whether the loop that the lock's line names still runs. Process IDs are reused, so the start time must match, too.
 holder_lives() {
   set -- $1
   [ "$#" -ge 2 ] && { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
@@ -159,7 +159,7 @@ holder_lives() {
   [ "$birth" = "$2" ]
 }
 
-# take_lock SECONDS HOLDER: true with the lock. False with $held, what the lock says of its holder, or $why.
+# take_lock SECONDS HOLDER: true if it has the lock. False otherwise, with the holder's line in $held, or the reason in $why.
 take_lock() {
   tries=0 why="$lock changes hands too fast" deadline=0 left=$1
   [ "$1" -eq 0 ] || deadline=$(($(date +%s) + $1))
@@ -169,7 +169,7 @@ take_lock() {
     # A run that ends removes the directory, perhaps just now.
     { command exec 9>>"$lock"; } 2>/dev/null || { why="cannot write $lock"; continue; }
     if flock -w "$left" 9; then
-      # Locked, but is it the file that others will lock? Of many who wait one is first each time: the time limits that, not the number.
+      # The file may have been replaced while we waited. If many runs wait, one wins each time: the deadline limits the tries, not their number.
       if ! [ "$lock" -ef /proc/self/fd/9 ]; then
         left=$((deadline - $(date +%s)))
         if [ "$left" -gt 0 ]; then tries=0; else left=0; fi
@@ -183,7 +183,7 @@ take_lock() {
     fi
     # Empty for a moment, while its holder writes it.
     { IFS= read -r held <"$lock"; } 2>/dev/null || held='0 0'
-    # Beats touch the file. The holder's own watcher acts long before a minute has passed, if it can.
+    # Beats touch the file. The holder's own watcher, if it still works, acts long before a minute has passed.
     age=$(($(date +%s) - $(stat -c %Y "$lock" || date +%s)))
     [ "$age" -gt 60 ] && holder_lives "$held" || return 1
     end_session "${held%% *}" "$$"
@@ -193,7 +193,7 @@ take_lock() {
 
 trap finish TERM HUP INT PIPE
 say hello
-# What a login shell or sudo wrote there before is no step's.
+# Separates what a login shell or sudo wrote there from the steps' output.
 say hello >&2
 
 while read -r verb size rest; do
@@ -203,7 +203,7 @@ while read -r verb size rest; do
     piece=$(head -c "$size")
     [ "${#piece}" -eq "$size" ] || break
     text=$text$piece
-    # On a slow link a beat may be behind megabytes of these.
+    # On a slow link a beat may be queued behind megabytes of these.
     alive
     ;;
   run)
@@ -218,7 +218,7 @@ while read -r verb size rest; do
   lock)
     if take_lock "$size" "$rest"; then
       denied=''
-      # A watcher that began while we waited knows nothing of the lock.
+      # A watcher that began while we waited does not know about the lock.
       [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; }
       say lock taken
     else

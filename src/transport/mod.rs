@@ -27,7 +27,7 @@ pub use tunnel::{Running, Tunnel};
 
 use std::future::Future;
 
-/// At most so many log-ins at once: an sshd behind one bastion starts to drop connections beyond ten (`MaxStartups 10:30:100`).
+/// The limit of logins at once: an sshd, such as a bastion's, starts to drop connections beyond ten (`MaxStartups 10:30:100`).
 pub const CONNECTING_AT_ONCE: usize = 5;
 
 /// Called with each line that a running step writes to its standard error, as it comes.
@@ -43,13 +43,13 @@ pub trait Channel: Send {
     /// than the frame.
     ///
     /// # Errors
-    /// When the link is lost or the node answers what it should not. The channel is of no use after that.
+    /// When the link is lost or the node sends an unexpected answer. The channel cannot be used after that.
     fn run(&mut self, frame: Frame, progress: Progress<'_>) -> impl Future<Output = Result<Vec<StepOutput>, LinkError>> + Send;
 
-    /// What this channel has cost so far.
+    /// Returns what this channel has cost so far.
     fn traffic(&self) -> Traffic;
 
-    /// The way to what listens on the node.
+    /// Returns the way to the ports of the node.
     fn tunnel(&self) -> Box<dyn Tunnel>;
 
     /// Ends the session: the remote shell first, then the connection. Bounded, a few seconds at worst.

@@ -22,10 +22,10 @@ use super::{
     wire::RemotePaths,
 };
 
-/// How long a node may take from the log-in to the first words of its shell: PAM, a slow profile, sudo's look at the directory service.
+/// How long a node may take from the login to the first output of its shell: PAM, a slow profile, sudo's look-up in a directory service.
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the remote shell may take to end. It grants what still runs 1.5 s.
+/// How long the remote shell may take to end. It gives processes that still run 1.5 s.
 const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 
 /// Opens connections to nodes, not too many at once. One per run.
@@ -38,7 +38,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// At most `at_once` log-ins happen at any time. That does not limit how many connections are open.
+    /// At most `at_once` logins happen at any time. That does not limit how many connections are open.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
         Self {
@@ -49,15 +49,15 @@ impl Transport {
         }
     }
 
-    /// Another directory for ssh's control sockets than `$XDG_RUNTIME_DIR` or `/tmp`. It must be short: sockets' paths end at 107 bytes.
+    /// Sets another directory for ssh's control sockets than `$XDG_RUNTIME_DIR` or `/tmp`. A socket's path may have at most 107 bytes.
     #[must_use]
     pub fn with_control_base(self, base: impl Into<PathBuf>) -> Self {
         Self { base: base.into(), ..self }
     }
 
-    /// Connects to a node, sees to its lock, and runs the first frame, all in one round trip.
+    /// Connects to a node, takes or reads its lock, and runs the first frame, all in one round trip.
     ///
-    /// `progress` also hears who holds the lock while it is waited for.
+    /// While the run waits for the lock, `progress` is also called with its holder.
     ///
     /// # Errors
     /// When the node cannot be reached, root's shell cannot be had, or the lock is held by another run ([`LinkError::Held`]).
@@ -88,7 +88,7 @@ impl Transport {
                     (login, logged_in) = (began.elapsed(), Instant::now());
                     connected
                 };
-                // Before the command is there: what we say travels right behind the request to start it.
+                // Written before the command runs, so that it travels right behind the request to start it.
                 let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
                 let started = connected.start(&command(target, &self.paths, prompt), far_ends).await;
                 if let Err(error) = started {
@@ -129,7 +129,7 @@ impl Transport {
         }
     }
 
-    /// Starts the session at once, unless sudo may ask for a password: what is sent before it has asked would be taken for one.
+    /// Starts the session at once, unless sudo may ask for a password: sudo would read what is sent before as the password.
     fn open(&self, target: &Target, pipes: Pipes, waits: bool, lock: &Lock, first: &Frame) -> Result<Opening, LinkError> {
         if waits { Ok(Opening::Waiting(pipes)) } else { self.start(target, pipes, lock, first, 0).map(Opening::Started) }
     }
@@ -155,7 +155,7 @@ enum Opening {
     Waiting(Pipes),
 }
 
-/// Where in the beginning a session broke: before the shell spoke, or after.
+/// When a session failed: before the shell's first output, or after it.
 enum StartError {
     Greeting(SessionError),
     Later(SessionError),
@@ -195,34 +195,34 @@ async fn welcome(
 /// How long the parts of a session's beginning took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// The log-in, without the wait for others to finish theirs. Zero over `connection: local`.
+    /// The login, without the wait for other logins. Zero with `connection: local`.
     pub login: Duration,
-    /// From the log-in to the first words of the session's shell, through sudo where that is needed.
+    /// From the login to the first output of the session's shell, with sudo if it is needed.
     pub shell: Duration,
-    /// From there to the answer of the first frame, with the wait for the lock.
+    /// From then to the answer of the first frame, with the wait for the lock.
     pub first_frame: Duration,
 }
 
-/// What a node says when a session begins.
+/// What a node reports when a session begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
-    /// Whose shell it is; 0 is root.
+    /// The uid of the shell; 0 is root.
     pub uid: u32,
-    /// The two ends of the ssh connection as the node sees them. None over `connection: local`.
+    /// The two ends of the ssh connection as the node sees them. None with `connection: local`.
     pub ssh_connection: Option<Addresses>,
-    /// Under [`Lock::Observe`]: who holds the node at present.
+    /// With [`Lock::Observe`]: who holds the node.
     pub holder: Option<Holder>,
     /// The outputs of the first frame.
     pub outputs: Vec<StepOutput>,
-    /// How long it took.
+    /// How long the parts of the beginning took.
     pub times: Times,
 }
 
-/// A connected node: one shell, root's where the target says so.
+/// A connected node: one shell, which is root's if the target says so.
 #[derive(Debug)]
 pub struct NodeShell {
     target: Target,
-    // Before the link: dropped, it closes the shell's input.
+    // Before the link, because fields are dropped in order: dropping it closes the shell's input.
     pub(super) session: Session,
     pub(super) link: Link,
 }
@@ -281,7 +281,7 @@ impl Channel for NodeShell {
     }
 }
 
-/// Our ends, and the far ends for the shell: input, output, errors.
+/// Returns our ends, and the far ends for the shell: input, output, errors.
 fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
     let ((stdin, far_stdin), (far_stdout, stdout), (far_stderr, stderr)) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
     let far_ends = [far_stdin.into_blocking_fd()?, far_stdout.into_blocking_fd()?, far_stderr.into_blocking_fd()?];
@@ -289,14 +289,14 @@ fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
 }
 
 /// The second argument of [`login_command`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
-/// `read` and `head` take not a byte more than theirs.
+/// `read` and `head` read no byte beyond it.
 const READER: &str = "read -r n && eval \"$(head -c \"$n\")\"";
 
-/// What the login's `/bin/sh` runs: says hello, and becomes root's shell in a session of its own. `$0` is what [`root_command`] gives.
+/// Returns what the login's `/bin/sh` runs: it greets and becomes root's shell in a new session. `$0` is [`root_command`].
 fn login_command(target: &Target, shell: &str, prompt: Option<&Prompt>) -> String {
     let own_session = format!("setsid -w {shell} -c \"$0\"");
     let hello = format!("u=$(id -u); echo \"{GREETING}$u $SSH_CONNECTION\"");
-    // With `-k` no earlier answer counts, so that what is right today is right tomorrow. The words of errors are known in English.
+    // With `-k` no cached answer counts, so a run behaves the same every time. The messages that are recognized are English.
     let sudo = match prompt {
         None => "exec sudo -n".to_owned(),
         Some(prompt) => format!("export LC_ALL=C; exec sudo -k -S -p {}", prompt.argument()),
@@ -308,7 +308,7 @@ fn login_command(target: &Target, shell: &str, prompt: Option<&Prompt>) -> Strin
     }
 }
 
-/// What root's shell runs. Where sudo may ask for a password, it says that sudo is done before it reads anything.
+/// Returns what root's shell runs. If sudo may ask for a password, the shell reports that sudo is done before it reads anything.
 fn root_command(prompt: Option<&Prompt>) -> String {
     match prompt {
         None => READER.to_owned(),
@@ -316,7 +316,7 @@ fn root_command(prompt: Option<&Prompt>) -> String {
     }
 }
 
-/// The remote command. Login shells of all kinds read it, fish and csh too: one line, no `!`, no backslash, no quote inside a quote.
+/// Returns the remote command. All login shells must read it, even fish and csh: one line, no `!`, backslash or quote inside a quote.
 fn command(target: &Target, paths: &RemotePaths, prompt: Option<&Prompt>) -> String {
     format!("exec /bin/sh -c '{}' '{}'", login_command(target, &paths.shell, prompt), root_command(prompt))
 }
@@ -330,7 +330,7 @@ fn spawn_locally(
     let [stdin, stdout, stderr] = far_ends;
     Command::new("/bin/sh")
         .args(["-c", &login_command(target, &paths.shell, prompt), &root_command(prompt)])
-        // The operator's own log-in here is not the way to this node.
+        // The variable belongs to the operator's own login here, not to this session.
         .env_remove("SSH_CONNECTION")
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::from(stdout))

@@ -1,4 +1,4 @@
-//! What comes back from a node: marks found in the stream, lines handed on as they come.
+//! The output of a node: finds the marks in it, and passes on its lines as they arrive.
 
 use std::{io, time::Duration};
 
@@ -10,14 +10,14 @@ use tokio::{
 
 use super::{Progress, session::SessionError, wire};
 
-/// What comes from one of the node's two outputs.
+/// One of the node's two outputs.
 #[derive(Debug)]
 pub(super) struct Output {
     pipe: pipe::Receiver,
-    /// What has come since the last mark.
+    /// What has arrived since the last mark.
     pub(super) buffer: Vec<u8>,
     searched: usize,
-    /// All bytes so far.
+    /// The number of bytes so far.
     pub(super) received: u64,
 }
 
@@ -26,7 +26,7 @@ impl Output {
         Self { pipe, buffer: Vec::new(), searched: 0, received: 0 }
     }
 
-    /// Reads what there is. False at the end. Nothing is lost when it is cancelled.
+    /// Reads what is available. False at the end. Nothing is lost when the future is dropped.
     pub(super) async fn fill(&mut self) -> io::Result<bool> {
         self.buffer.reserve(64 * 1024);
         let count = self.pipe.read_buf(&mut self.buffer).await?;
@@ -34,13 +34,13 @@ impl Output {
         Ok(count > 0)
     }
 
-    /// Reads until nothing more comes, for a second at most: the last words of something that has ended.
+    /// Reads until the end, for a second at most: the last output of something that has ended.
     pub(super) async fn fill_for_a_moment(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(1);
         while let Ok(Ok(true)) = timeout_at(deadline, self.fill()).await {}
     }
 
-    /// The first mark, and all that came before it.
+    /// Takes the first mark, and everything before it.
     pub(super) fn take_mark(&mut self, nonce: &str) -> Option<(Vec<u8>, String)> {
         wire::take_mark(&mut self.buffer, &mut self.searched, nonce)
     }
@@ -62,7 +62,7 @@ impl Output {
     }
 }
 
-/// Hands on the complete lines after the first `reported` bytes; with `all`, also the last one.
+/// Passes on the complete lines after the first `reported` bytes; with `all`, also an incomplete last one.
 pub(super) fn report_lines(bytes: &[u8], reported: &mut usize, all: bool, progress: Progress<'_>) {
     let Some(end) = (if all { Some(bytes.len()) } else { bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) }) else {
         return;

@@ -1,4 +1,4 @@
-//! The conversation with a node's loop over three pipes, whatever carries them.
+//! The conversation with a node's loop over three pipes, over ssh or locally.
 
 use std::{io, time::Duration};
 
@@ -19,10 +19,10 @@ use super::{
     wire,
 };
 
-/// How often the loop hears that we live. It gives up after 6 to 8 seconds without.
+/// How often the loop gets a heartbeat. It ends after 6 to 8 seconds without one.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a node may take beyond the limits of its steps: `timeout` grants a script 5 s to die, and machines swap.
+/// The time that a node may take beyond the limits of its steps: `timeout` gives a script 5 s to end, and machines swap.
 const GRACE: Duration = Duration::from_mins(1);
 
 /// Our ends of the pipes to a node's shell.
@@ -39,7 +39,7 @@ pub(super) enum SessionError {
     Ended(String),
     /// No answer in the time that it may take.
     TimedOut,
-    /// Something else than an answer came.
+    /// Something other than an answer arrived.
     Unexpected(String),
     /// Another run holds the lock.
     Held(Holder),
@@ -58,7 +58,7 @@ impl From<io::Error> for SessionError {
 pub(super) enum Ending {
     /// Nothing holds its pipes any more.
     Closed,
-    /// Something at the other end still does: a daemon that a script has started, or a shell that hangs.
+    /// Something at the other end still holds them: a daemon that a script has started, or a shell that hangs.
     Open,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Sends the loop's text, the lock request and the first frame, without waiting for anything. `round_trips` is what sudo has cost before.
+    /// Sends the loop's text, the lock request and the first frame, without waiting for anything. `round_trips` is what sudo has cost.
     pub(super) fn start(
         pipes: Pipes,
         paths: &wire::RemotePaths,
@@ -107,7 +107,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Reads the line that comes before the loop's text is even read: whose login it is, and `$SSH_CONNECTION`.
+    /// Reads the line that the login shell prints before it reads the loop: the login's uid, and `$SSH_CONNECTION`.
     pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<(u32, Option<Addresses>), SessionError> {
         let deadline = Instant::now() + limit;
         let (before, words) = self.mark_from_stdout(deadline).await?;
@@ -125,7 +125,7 @@ impl Session {
         Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
     }
 
-    /// The answer to [`Lock::Observe`]: who holds the node.
+    /// Reads the answer to [`Lock::Observe`]: who holds the node.
     pub(super) async fn read_lock_state(&mut self, limit: Duration) -> Result<Option<Holder>, SessionError> {
         let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
         match lock::parse_answer(&words) {
@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    /// The answer to [`Lock::Take`]. Waits for the lock if that was asked for, and then sends the first frame again, which did not run.
+    /// Reads the answer to [`Lock::Take`]. Waits for the lock if requested, and then sends the first frame again, which did not run.
     pub(super) async fn wait_for_lock(
         &mut self,
         request: &LockRequest,
@@ -143,11 +143,11 @@ impl Session {
         limit: Duration,
         progress: Progress<'_>,
     ) -> Result<(), SessionError> {
-        // A time that no clock reaches never comes.
+        // If the time overflows, the wait has no limit.
         let give_up = Instant::now().checked_add(request.wait);
         let mut reported = None;
         loop {
-            // The answer at the first try comes with that of the first frame.
+            // The answer to the first try arrives with that of the first frame.
             self.round_trips += u32::from(reported.is_some());
             let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
             let holder = match lock::parse_answer(&words) {
@@ -163,11 +163,11 @@ impl Session {
                 progress(&format!("waiting: {holder}"));
                 reported = Some(holder);
             }
-            // The node waits a second at a time, and so goes on noticing when the link ends.
+            // The node waits a second at a time, so that it still notices when the link ends.
             self.send(Zeroizing::new(lock_command(request, 1)));
         }
         if reported.is_some() {
-            // The first try, and the one that succeeded: what comes now is another.
+            // One for the first try and one for the last; the first frame is another.
             self.round_trips += 2;
             frame_commands(first)?.into_iter().for_each(|command| self.send(command));
         }
@@ -185,7 +185,7 @@ impl Session {
 
     /// Waits for the answer to a frame that was sent.
     pub(super) async fn answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, SessionError> {
-        // Dropping this future midway leaves half an answer in the pipes.
+        // If this future is dropped midway, half an answer stays in the pipes.
         let was_broken = std::mem::replace(&mut self.broken, true);
         if was_broken {
             return Err(SessionError::Ended("an earlier answer was not waited for".to_owned()));
@@ -269,7 +269,7 @@ impl Session {
 
     fn send(&mut self, command: Zeroizing<Vec<u8>>) {
         self.sent += command.len() as u64;
-        // The writer ends when the pipe does; why is for the reader to find out.
+        // The writer ends when the pipe is closed; the reader finds out why.
         let _ = self.to_node.send(command);
     }
 
@@ -280,7 +280,7 @@ impl Session {
         }
     }
 
-    /// What the node wrote to standard error before its output ended: sudo's or the login shell's complaint.
+    /// Returns what the node wrote to standard error before its output ended: the message of sudo or the login shell.
     async fn ended(&mut self) -> SessionError {
         self.stderr.fill_for_a_moment().await;
         SessionError::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
@@ -289,12 +289,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Closes the node's input, which ends everything there.
+        // Closes the node's input, which ends everything that runs on the node.
         self.writer.abort();
     }
 }
 
-/// What the login's shell writes before anything else: this, the uid, and `$SSH_CONNECTION`.
+/// The beginning of the login shell's first line; the uid and `$SSH_CONNECTION` follow.
 pub(super) const GREETING: &str = "autobot-provision-session ";
 
 /// Writes commands to the node, and a heartbeat between them.
@@ -310,7 +310,7 @@ async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroi
                 None => return,
             },
         };
-        // The reader sees the end of the outputs, and asks why.
+        // The reader sees the end of the outputs, and finds out why.
         if written.is_err() {
             return;
         }
@@ -328,13 +328,13 @@ fn lock_command(request: &LockRequest, seconds: u32) -> Vec<u8> {
     format!("lock {seconds} {}\n", lock::format_request(request)).into_bytes()
 }
 
-/// Whether it was `timeout` that ended a step, or the step's own status 124. A mark may come a little early, when the one before it
-/// was held up on the way.
+/// Returns whether `timeout` ended a step, in contrast to the step's own status 124. The measured time can be too short if the mark before
+/// was delayed on the way.
 fn limit_passed(limit: Duration, status: i32, took: Duration) -> bool {
     matches!(status, 124 | 137) && took + Duration::from_millis(300) >= limit
 }
 
-/// The beginning of what should not have come, for a message.
+/// Returns the beginning of an unexpected text, for a message.
 fn excerpt(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() {

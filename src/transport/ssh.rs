@@ -9,10 +9,10 @@ use tokio::{process::Command, time::timeout};
 
 use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::SshTunnel};
 
-/// How long a master without work outlives a run that was killed.
+/// How long an idle master outlives a run that was killed.
 const IDLE_SECONDS: u64 = 10;
 
-/// What a server with too many unfinished log-ins says, or its TCP stack (sshd's `MaxStartups`).
+/// Messages when a server has too many unfinished logins (sshd's `MaxStartups`), or when its TCP stack resets the connection.
 const BUSY: [&str; 3] = [
     "Connection closed by remote host",
     "kex_exchange_identification: Connection closed",
@@ -29,7 +29,7 @@ pub(super) struct Connected {
     _directory: Arc<TempDir>,
 }
 
-/// Logs in. A directory for this connection, in the run's, holds its control socket, ssh's log and its configuration.
+/// Logs in. The connection has its own directory in the run's, with its control socket, ssh's log and its configuration.
 pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<Connected, LinkError> {
     let mut retries = 0;
     loop {
@@ -46,7 +46,7 @@ pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<
     }
 }
 
-/// One try. The error is what ssh wrote to its log.
+/// Tries once. The error is ssh's log.
 async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connected, String> {
     let directory = tempfile::Builder::new()
         .prefix("c")
@@ -58,7 +58,7 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connect
         .map_err(|error| format!("cannot write ssh's configuration: {error}"))?;
     let mut ssh = Command::new("ssh");
     ssh.args(arguments(target, directory.path()));
-    // Killed when the run is interrupted here. After the log-in ssh goes to the background, and is ours by its socket.
+    // Killed if the run is interrupted here. After the login, ssh goes to the background and is reached by its socket.
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).env_remove("SSH_ASKPASS");
     let mut child = ssh.spawn().map_err(|error| format!("cannot run `ssh`: {error}"))?;
     // ConnectTimeout is for the connection and the banner; a server may also stop answering after that.
@@ -79,7 +79,7 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connect
     })
 }
 
-/// What concerns this host only. Everything else is in the configuration, as a `ProxyJump`'s own ssh gets that one too.
+/// Returns the arguments that apply to this host only. The other options are in the configuration, which a `ProxyJump`'s ssh reads, too.
 fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["-M", "-f", "-N", "-F"].map(OsString::from).to_vec();
     let mut option = |name: &str, value: OsString| {
@@ -105,12 +105,12 @@ fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
     for (keyword, value) in &target.arguments.options {
         option("-o", format!("{keyword}={value}").into());
     }
-    // A host that begins with a dash is no option.
+    // A host that begins with a dash is not an option.
     option("--", (&target.host).into());
     arguments
 }
 
-/// Ours first, as ssh takes the first value that it finds; then the operator's, which `-F` turns off otherwise.
+/// Returns our options first, because ssh takes the first value of each, and then includes the operator's files, which `-F` would turn off.
 fn configuration_text(target: &Target) -> Result<String, String> {
     let checking = match target.host_keys {
         HostKeys::Strict => "yes",
@@ -135,7 +135,7 @@ fn configuration_text(target: &Target) -> Result<String, String> {
     Ok(text)
 }
 
-/// A path as a word of `ssh_config(5)`, in which `%` begins a token.
+/// Quotes a path for `ssh_config(5)`, in which `%` begins a token.
 fn quoted(path: &Path) -> Result<String, String> {
     let text = path.to_str().filter(|text| !text.contains(['"', '\\', '\n', '$']));
     let text = text.ok_or_else(|| format!("the path `{}` cannot be written in an ssh configuration", path.display()))?;
@@ -152,17 +152,17 @@ impl Connected {
         Ok(())
     }
 
-    /// The way through this connection to what listens on the node.
+    /// Returns the way through this connection to the ports of the node.
     pub(super) fn tunnel(&self) -> SshTunnel {
         SshTunnel { session: self.session.clone(), directory: self.log.parent().unwrap_or(Path::new("/")).to_owned() }
     }
 
-    /// What ssh has written to its log since, for errors.
+    /// Returns what ssh has written to its log, for errors.
     pub(super) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
     }
 
-    /// Ends the master. Asked to close, it stays for as long as the remote command's pipes are held; then it is told to exit.
+    /// Ends the master. It does not close while something holds the remote command's pipes; then it gets the command to exit.
     pub(super) async fn close(mut self, remote: Ending, limit: Duration) {
         match (remote, self.child.take()) {
             (Ending::Closed, child) => {

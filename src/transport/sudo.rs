@@ -12,10 +12,10 @@ use crate::secret::{Secret, nonce};
 
 use super::session::{Pipes, SessionError};
 
-/// What root's shell says on a line of its own before it reads anything: sudo is done, with or without a question.
+/// The line that root's shell prints before it reads anything: sudo is done, with or without a question.
 pub(super) const READY: &str = "autobot-provision-root";
 
-/// The prompt that sudo is told to show.
+/// The prompt that sudo shows.
 ///
 /// It holds a percent sign, which the argument doubles. A login shell that prints the commands it runs therefore never prints the prompt itself.
 #[derive(Debug)]
@@ -25,19 +25,19 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// A prompt that nothing else on the node can print by chance: 128 random bits.
+    /// Creates a prompt that nothing else on the node can print by chance: 128 random bits.
     pub(super) fn new() -> Result<Self, String> {
         let nonce = nonce().map_err(|error| format!("the operating system gives no random numbers: {error}"))?;
         let (before, after) = nonce.split_at(nonce.len() / 2);
         Ok(Self { before: before.to_owned(), after: after.to_owned() })
     }
 
-    /// For `sudo -p`: one word, which no shell gives a meaning to.
+    /// Returns the argument of `sudo -p`: one word without special characters of any shell.
     pub(super) fn argument(&self) -> String {
         format!("{}%%{}", self.before, self.after)
     }
 
-    /// What sudo shows.
+    /// Returns the text that sudo shows.
     pub(super) fn text(&self) -> String {
         format!("{}%{}", self.before, self.after)
     }
@@ -46,20 +46,20 @@ impl Prompt {
 /// Why there is no root shell.
 #[derive(Debug)]
 pub(super) enum SudoError {
-    /// The login shell or sudo ended, for another reason than a wrong password; with what they wrote to standard error.
+    /// The login shell or sudo ended, for a reason other than a wrong password; with what they wrote to standard error.
     Refused(SessionError),
     /// The password is wrong.
     Rejected,
-    /// sudo did not ask in time, or asks something else; with its last words.
+    /// sudo did not ask in time, or asks something else; with its last line.
     NotAsked(String),
-    /// sudo took the password and did not go on in time; with its last words.
+    /// sudo took the password and did not continue in time; with its last line.
     Stuck(String),
 }
 
-/// What sudo says of a wrong password when it may not ask again; sudo-rs says the second.
+/// The messages after a wrong password if sudo may not ask again; the second is that of sudo-rs.
 const REJECTIONS: [&str; 2] = ["incorrect password attempt", "incorrect authentication attempt"];
 
-/// Waits until root's shell is ready, and answers sudo's question for the password if it asks. Says how many round trips that were.
+/// Waits until root's shell is ready, and answers sudo's question for the password if it asks. Returns the number of round trips.
 ///
 /// The password is written only after the prompt was read, and only once. When sudo asks again, nothing more is written; the caller drops the
 /// pipes, which ends sudo. `limit` is for each of the two waits. What was read stays in the buffers.
@@ -71,7 +71,7 @@ pub(super) async fn authenticate(
 ) -> Result<u32, SudoError> {
     let prompt_text = prompt.text();
     let mut deadline = Instant::now() + limit;
-    // How much of standard error was there when the password was sent.
+    // The length of standard error when the password was sent.
     let mut asked_until = None;
     loop {
         if has_line(&pipes.stdout.buffer, READY) {
@@ -86,7 +86,7 @@ pub(super) async fn authenticate(
                 line.push(b'\n');
                 asked_until = Some(pipes.stderr.buffer.len());
                 deadline = Instant::now() + limit;
-                // Where sudo has ended meanwhile, the end of its outputs tells why.
+                // If sudo has ended meanwhile, the rest of its output says why.
                 let _ = pipes.stdin.write_all(&line).await;
                 continue;
             }
@@ -104,7 +104,7 @@ pub(super) async fn authenticate(
         if !matches!(more, Ok(true)) {
             pipes.stderr.fill_for_a_moment().await;
             if has_line(&pipes.stdout.buffer, READY) {
-                // Root's shell was there, and is gone: the session finds out why.
+                // Root's shell was ready, and has ended: the session finds out why.
                 return Ok(1 + u32::from(asked_until.is_some()));
             }
             let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]).replace(&prompt_text, "\n");
@@ -114,15 +114,15 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Whether a whole line of the text is this one.
+/// Returns whether a whole line of the text is this one.
 fn has_line(text: &[u8], wanted: &str) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
-    // What comes after the last newline is no whole line yet.
+    // The text after the last newline is not a whole line yet.
     lines.next_back();
     lines.any(|line| line == wanted.as_bytes())
 }
 
-/// The last line that was written, for a message; without the prompt.
+/// Returns the last line that was written, for a message; without the prompt.
 fn last_words(errors: &[u8], from: Option<usize>, prompt_text: &str) -> String {
     let text = String::from_utf8_lossy(&errors[from.unwrap_or(0)..]).replace(prompt_text, "\n");
     let plain = |character: char| if character.is_control() { ' ' } else { character };

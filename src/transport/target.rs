@@ -1,4 +1,4 @@
-//! Which machine, and how the inventory says that it is reached.
+//! A node's machine, and how it is reached according to the inventory.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -37,17 +37,17 @@ pub struct Target {
     pub identity: Option<PathBuf>,
     /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
     pub arguments: SshArguments,
-    /// `ansible_become`: whether the shell is root's, through sudo where the login is not root's.
+    /// `ansible_become`: whether the shell is root's, through sudo if the login is not root's.
     pub become_root: bool,
-    /// `ansible_become_password` or `--ask-become-pass`: sent to sudo where it asks. Without one, sudo is told not to ask.
+    /// `ansible_become_password` or `--ask-become-pass`: sent to sudo if it asks. Without one, sudo runs with `-n` and does not ask.
     pub become_password: Option<Secret>,
     /// `ansible_connection`.
     pub connection: ConnectionMethod,
     /// Whether unknown host keys are accepted.
     pub host_keys: HostKeys,
-    /// Limit for the TCP connection and for each step of the log-in after it.
+    /// Limit for the TCP connection and for each step of the login after it.
     pub connect_timeout: Duration,
-    /// Another file than the operator's `known_hosts`.
+    /// A file in place of the operator's `known_hosts`.
     pub known_hosts: Option<PathBuf>,
 }
 
@@ -71,20 +71,20 @@ impl Target {
         }
     }
 
-    /// How long each part of the way to root's shell may take. Twice the limit for connecting and more, as for the log-in: servers pause after
-    /// a wrong password, and look users up elsewhere.
+    /// Returns how long the login and each wait for sudo may take. More than twice the limit for connecting, because servers pause after
+    /// a wrong password, and look users up on other machines.
     pub(super) fn log_in_limit(&self) -> Duration {
         self.connect_timeout * 2 + Duration::from_secs(5)
     }
 
-    /// This machine itself, as root.
+    /// Returns the target for this machine itself, as root.
     #[must_use]
     pub fn local(name: impl Into<String>) -> Self {
         Self { connection: ConnectionMethod::Local, ..Self::new(name, "localhost") }
     }
 }
 
-/// `ansible_ssh_common_args`, read: options for ssh, each as a keyword of `ssh_config(5)` and its value.
+/// The parsed `ansible_ssh_common_args`: options for ssh, each as a keyword of `ssh_config(5)` and its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SshArguments {
     /// Keyword and value, in order; the first of two equal keywords wins, as everywhere in ssh.
@@ -102,7 +102,7 @@ pub enum SshArgumentsError {
     /// An argument without its value.
     #[error("the ssh argument `{0}` has no value")]
     NoValue(String),
-    /// It would let a changed host key pass.
+    /// It would accept a changed host key.
     #[error("`StrictHostKeyChecking={0}` would accept a changed host key; write `accept-new`, which accepts unknown ones only")]
     AcceptsChangedKeys(String),
     /// A quotation that does not end.
@@ -110,7 +110,7 @@ pub enum SshArgumentsError {
     OpenQuote(String),
 }
 
-/// What the transport sets itself. Ansible's inventories often have these, to reuse connections: so does the transport, its own way.
+/// Options that the transport sets itself. Inventories often set them to reuse connections, which the transport does in its own way.
 const SET_BY_TRANSPORT: [&str; 10] = [
     "controlmaster",
     "controlpath",
@@ -128,7 +128,7 @@ impl SshArguments {
     /// Reads `ansible_ssh_common_args` or `ansible_ssh_extra_args`; for both, join them with a space.
     ///
     /// # Errors
-    /// An argument that cannot be used, by name.
+    /// Names an argument that cannot be used.
     pub fn parse(text: &str) -> Result<Self, SshArgumentsError> {
         let mut arguments = Self::default();
         let mut words = words(text)?.into_iter();

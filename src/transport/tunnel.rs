@@ -1,4 +1,4 @@
-//! Ways through a node's connection to what listens on it, for checks that log in as a client would.
+//! Tunnels through a node's connection to its ports, for checks that log in as a client would.
 
 use std::{
     fs::Permissions,
@@ -13,18 +13,18 @@ use openssh::{ForwardType, Session, Socket};
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixListener};
 
-/// A future of a trait object; the error is for the reader.
+/// A future of a trait object; the error is for the user.
 pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
-/// A way to what listens on a node.
+/// A way to the ports of a node.
 pub trait Tunnel: Send + Sync {
-    /// Forwards a Unix socket on the controller to `host`:`port` as seen from the node, and says where the socket is.
+    /// Forwards a Unix socket on the controller to `host`:`port` as seen from the node, and returns the socket's path.
     ///
     /// The socket lies in a directory that no other user may enter, and is named `.s.PGSQL.<port>`, because PostgreSQL's clients choose the name
     /// themselves. It stays until the connection is closed.
     ///
     /// # Errors
-    /// Why there is no way, for the reader.
+    /// Returns why the port cannot be forwarded, for the user.
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf>;
 }
 
@@ -41,20 +41,20 @@ impl Tunnel for SshTunnel {
         Box::pin(async move {
             let socket = socket(&self.directory, host, port)?;
             if !socket.exists() {
-                let there = Socket::TcpSocket { host: host.to_owned().into(), port };
-                let here = Socket::UnixSocket { path: socket.clone().into() };
-                let asked = self.session.request_port_forward(ForwardType::Local, here, there).await;
-                asked.map_err(|error| format!("ssh does not forward to {host}:{port}: {error}"))?;
+                let remote = Socket::TcpSocket { host: host.to_owned().into(), port };
+                let local = Socket::UnixSocket { path: socket.clone().into() };
+                let forwarded = self.session.request_port_forward(ForwardType::Local, local, remote).await;
+                forwarded.map_err(|error| format!("ssh does not forward to {host}:{port}: {error}"))?;
             }
             Ok(socket)
         })
     }
 }
 
-/// On this very machine: the same socket, copied to and from the port by us.
+/// On this machine: the same socket, whose data we copy to and from the port.
 #[derive(Debug, Default)]
 pub(super) struct LocalTunnel {
-    /// Made when it is first needed; gone with the tunnel.
+    /// Created when it is first needed, and removed with the tunnel.
     directory: OnceLock<TempDir>,
 }
 
@@ -78,7 +78,7 @@ impl Tunnel for LocalTunnel {
                     let host = host.clone();
                     tokio::spawn(async move {
                         if let Ok(mut far) = TcpStream::connect((host.as_str(), port)).await {
-                            // Either side may hang up at any time; the exercise tells what that means.
+                            // Either side may hang up at any time; the exercise decides what that means.
                             let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                         }
                     });
@@ -89,12 +89,12 @@ impl Tunnel for LocalTunnel {
     }
 }
 
-/// Where the socket for a host and port goes: a private directory for each host.
+/// Returns the path of the socket for a host and port, in a private directory for each host.
 fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
     let sanitize = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
     let directory = directory.join(host.chars().map(sanitize).collect::<String>());
-    let made =
+    let created =
         std::fs::create_dir_all(&directory).and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o700)));
-    made.map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;
+    created.map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;
     Ok(directory.join(format!(".s.PGSQL.{port}")))
 }

@@ -1,4 +1,4 @@
-//! What goes over the wire: how frames and the loop's text are written, and how answers are found in what comes back.
+//! The wire format: how frames and the loop's text are written, and how answers are found in the output.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 use super::Frame;
 use crate::script::{NulByte, RUN_DIRECTORY, quote};
 
-/// The shell loop that runs on the node. Its own text says how it works.
+/// The shell loop that runs on the node. Its comments say how it works.
 const LOOP: &str = include_str!("loop.sh");
 
-/// The loop reads a frame in pieces of this size, each of which counts as a heartbeat: on the slowest of links one must come through
+/// The loop reads a frame in pieces of this size, each of which counts as a heartbeat: even on a slow link, a piece must arrive
 /// within the 6 seconds that the node waits.
 const PIECE: usize = 64 * 1024;
 
@@ -28,7 +28,7 @@ impl Default for RemotePaths {
     }
 }
 
-/// What starts the loop: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
+/// Returns the text that starts the loop: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
 pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths) -> Result<Vec<u8>, NulByte> {
     let mut text = format!("nonce={nonce} lock_directory={} shell={}\n", quote(&paths.lock_directory)?, quote(&paths.shell)?);
     for line in LOOP.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -38,13 +38,13 @@ pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths) -> Result<Vec<u8>, Nul
     Ok(format!("{}\n{text}", text.len()).into_bytes())
 }
 
-/// A frame as the loop's commands: its text in pieces, and `run`.
+/// Returns a frame as the loop's commands: its text in pieces, and `run`.
 ///
-/// The text is a chain of `step` calls, which the loop defines. Scripts are quoted words, inputs are base64, as a shell's variables
-/// cannot hold every byte.
+/// The text is a chain of `step` calls, which the loop defines. Scripts are quoted words, inputs are base64, because a shell's
+/// variables cannot hold every byte.
 pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     let mut text = Zeroizing::new(String::new());
-    // Grown in one go: a string that moves as it grows would leave copies of secrets behind.
+    // Allocated once: a string that moves as it grows would leave copies of secrets behind.
     text.reserve(frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 40).sum());
     for step in &frame.steps {
         let before = if text.is_empty() { "" } else { " && " };
@@ -66,19 +66,19 @@ pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     Ok(commands)
 }
 
-/// `timeout` wants whole seconds, and takes 0 for "no limit".
+/// Rounds up: `timeout` needs whole seconds, and 0 would mean "no limit".
 pub(super) fn whole_seconds(limit: Duration) -> u64 {
     limit.as_secs() + u64::from(limit.subsec_nanos() > 0 || limit.is_zero())
 }
 
-/// Takes the first mark out of what a node sent: all before it, and the words of the mark.
+/// Takes the first mark out of a node's output: everything before it, and the words of the mark.
 ///
 /// A mark is a line that begins with the session's nonce. The newline before it belongs to it.
 pub(super) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str) -> Option<(Vec<u8>, String)> {
     let opening = [b"\n", nonce.as_bytes(), b" "].concat();
     let is_mark = |at: &usize| buffer[*at] == b'\n' && buffer[*at..].starts_with(&opening);
     let Some(start) = (*searched..buffer.len()).find(is_mark) else {
-        // The end may be the beginning of one.
+        // The end may be the beginning of a mark.
         *searched = buffer.len().saturating_sub(opening.len() - 1).max(*searched);
         return None;
     };

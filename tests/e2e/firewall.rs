@@ -35,7 +35,8 @@ fn a_rule_set_that_would_cut_this_connection_is_refused_before_it_is_made() {
     assert!(node.sh("ufw status").starts_with("Status: active"));
 
     // The firewall is active now: deleting the rule is refused, unless another one is added first.
-    let gone = format!("  - {{name: Us no more, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {controller}, delete: true}}}}\n");
+    let gone =
+        format!("  - {{name: Us no more, ufw: {{rule: allow, port: 22, proto: tcp, from_ip: {controller}, delete: true}}}}\n");
     assert_cut(&project.is_refused(&role(&gone)));
     assert!(node.sh("ufw status").contains(&controller), "the rule is still there");
     project.converges(&role(&format!("{SSH}{gone}")));

@@ -92,7 +92,11 @@ health:
     node.sh("umask 077; echo DB_PASSWORD=canary-0123456789 >/etc/toy.env");
     answer(&GENERAL.replacen("healthy", "no canary-0123456789", 1), r#"{"status": "healthy"}"#);
     for health in [project.run(&["health"]), health()] {
-        assert!(health.said().contains("the status is no ‹DB_PASSWORD›") && !health.said().contains("canary"), "{}", health.said());
+        assert!(
+            health.said().contains("the status is no ‹DB_PASSWORD›") && !health.said().contains("canary"),
+            "{}",
+            health.said()
+        );
     }
 
     // An unhealthy backend does not fail a deploy, which does not even ask it.

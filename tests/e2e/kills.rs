@@ -81,7 +81,11 @@ fn killed_after_any_change_the_next_deploy_does_the_rest_and_restarts_once_as_th
     let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);
     check_and_converge(&project, "v=1");
-    assert_eq!((count_lines(&node, "/var/toy.starts"), count_lines(&node, "/var/toy.counts")), (1, 1), "the first start is no restart");
+    assert_eq!(
+        (count_lines(&node, "/var/toy.starts"), count_lines(&node, "/var/toy.counts")),
+        (1, 1),
+        "the first start is no restart"
+    );
 
     for (number, gate) in ["a", "writing", "unit", "running", "c", "d", "restarted"].into_iter().enumerate() {
         let v = format!("v={}", number + 2);

@@ -99,7 +99,9 @@ fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
     project.converges(&apt("name: thing, state: absent, purge: true"));
     assert!(!node.root.join("etc/thing.conf").exists());
 
-    for (name, expected) in [("thnig", "Unable to locate package thnig"), ("thing=7.0", "Version '7.0' for 'thing' was not found")] {
+    for (name, expected) in
+        [("thnig", "Unable to locate package thnig"), ("thing=7.0", "Version '7.0' for 'thing' was not found")]
+    {
         let error = project.fails(&apt(&format!("name: {name}"))).failure("node");
         let words = format!("no package source of this node has what was asked for: {name}; see above which");
         assert!(error.contains(&words) && error.contains(expected), "{error}");
@@ -194,7 +196,8 @@ fn a_held_lock_is_waited_for_and_its_holder_is_shown() {
     let logged = || std::fs::read_to_string(&log).unwrap();
     node.sh("apt-get -qq update");
     // Another program's installation: before dpkg begins (apt waits for that by itself), and while dpkg runs.
-    for (options, pattern) in [("-o DPkg::Pre-Invoke::='until [ -e /srv/go ]; do sleep 0.1; done'", "srv/go"), ("", "slow.postinst")]
+    for (options, pattern) in
+        [("-o DPkg::Pre-Invoke::='until [ -e /srv/go ]; do sleep 0.1; done'", "srv/go"), ("", "slow.postinst")]
     {
         node.sh("rm -f /srv/go; apt-get -q -y purge slow thing");
         node.sh(&format!("systemd-run -q --collect --unit=other-apt apt-get -q -y {options} install slow"));

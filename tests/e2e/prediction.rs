@@ -111,7 +111,7 @@ tasks:
 "#;
     let project = Project::toy(&[("db", &node)], role);
     let why = "no longer as declared at the end of the run: toy/Declare the motto";
-    // In the first run the motto is changed, in the second it is as declared at its turn; in both, a task after the spoiling one changes something.
+    // In the first run the motto is changed, in the second it is as declared at its turn; a task after the spoiling one changes something.
     for prepare in ["true", "rm /etc/set-up /etc/rhyme; echo motto >/etc/motto"] {
         node.sh(prepare);
         let deploy = project.json(&["deploy"]);

@@ -307,7 +307,7 @@ fn keys(node: &TestNode) -> BTreeSet<String> {
     [0, 1, 3].into_iter().flat_map(in_database).collect()
 }
 
-/// The commands that the Redis on port 6390 was run_json since `CONFIG RESETSTAT`.
+/// Returns the commands that the Redis on port 6390 has run since `CONFIG RESETSTAT`.
 fn commands_run(node: &TestNode) -> BTreeSet<String> {
     let statistics = cli_at(node, 6390, "INFO commandstats\n");
     let names = statistics.split("cmdstat_").skip(1).filter_map(|line| line.split(':').next());

@@ -61,11 +61,17 @@ fn keys_in_debians_redis_are_not_walked_past_whether_it_runs_or_not() {
     assert_eq!(node.sh("redis-cli get precious"), "key");
     node.sh("systemctl stop redis-server");
     let error = refusal(&node, &project, &[]);
-    assert_contains(&error, &["the package `redis-server` is installed, and `redis_flavour: stack` is asked for", "back up the data"]);
+    assert_contains(
+        &error,
+        &["the package `redis-server` is installed, and `redis_flavour: stack` is asked for", "back up the data"],
+    );
 
     // Debian keeps the data of a removed package: one key, some 100 bytes.
     node.sh("DEBIAN_FRONTEND=noninteractive apt-get -q -y remove redis-server redis-tools");
-    assert_contains(&refusal(&node, &project, &[]), &["/var/lib/redis/dump.rdb holds keys of another Redis", "redis_neighbour_dirs"]);
+    assert_contains(
+        &refusal(&node, &project, &[]),
+        &["/var/lib/redis/dump.rdb holds keys of another Redis", "redis_neighbour_dirs"],
+    );
 
     // With a declared neighbour, or with an empty snapshot, the role can begin.
     let neighbour = ["-e", r#"{"redis_neighbour_dirs": ["/var/lib/redis"]}"#];

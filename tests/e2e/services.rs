@@ -98,7 +98,8 @@ fn enabling_disabling_masking_and_aliases_are_states_that_a_check_foretells() {
     let app = unit("app", &format!("[Service]\nExecStart=/bin/sleep infinity\n{install}"));
     let systemd = |parameters: &str| role(&format!("{app}  - {{name: App, systemd: {{name: app, {parameters}}}}}\n"));
     let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
-    let systemctl = |arguments: &str| String::from_utf8_lossy(&node.try_sh(&format!("systemctl {arguments}")).stdout).trim().to_owned();
+    let systemctl =
+        |arguments: &str| String::from_utf8_lossy(&node.try_sh(&format!("systemctl {arguments}")).stdout).trim().to_owned();
 
     project.converges(&systemd("state: started, enabled: true"));
     assert_eq!((systemctl("is-active app"), systemctl("is-enabled app")), ("active".to_owned(), "enabled".to_owned()));

@@ -10,7 +10,7 @@ use crate::harness::{Project, RunResult, TestNode};
 
 const HOST: &str = "database_vm";
 
-/// Runs a check, a deploy and a second deploy: the deploy must do what the check predicts, and the second deploy nothing. Returns what changed.
+/// Runs a check and two deploys: the first must do what the check predicts, and the second nothing. Returns what changed.
 #[track_caller]
 pub fn deploys_as_checked(project: &Project, host: &str, what: &str, arguments: &[&str]) -> BTreeSet<String> {
     let deploy = [&["deploy"], arguments].concat();
@@ -70,7 +70,7 @@ impl RoleFile {
     }
 }
 
-/// Returns whether an item belongs to this task: the task itself, or an iteration of its loop. No two roles have a task of the same name.
+/// Returns whether an item belongs to this task: the task itself, or an iteration of its loop. The roles share no task names.
 fn is_of(id: &str, task: &str) -> bool {
     let rest = id.split_once('/').and_then(|(_, id)| id.strip_prefix(task));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
@@ -86,8 +86,8 @@ fn shipped(node: &TestNode) -> Project {
     Project::shipped(&[(HOST, node, "")])
 }
 
-/// Walks through the role task by task. After each task, a check must name exactly the changes that the remaining tasks then make. After some
-/// of them the whole remaining deploy is also made, on a copy of the node.
+/// Walks through the role task by task. After each task, a check must name exactly the changes that the remaining tasks then make. After
+/// some of them the whole remaining deploy is also made, on a copy of the node.
 #[test]
 fn after_every_first_k_tasks_a_check_predicts_the_rest() {
     const ON_A_COPY: &[&str] = &["Install PostgreSQL", "Create the group redis", "Start Redis", "Create the users database"];

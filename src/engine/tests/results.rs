@@ -7,7 +7,7 @@ use crate::{engine::checkup, event::Mode};
 const THEIRS: &str = "tasks:\n  - {name: Ask, command: {argv: [printf, '%s', theirs], reads: true}, register: said}\n";
 
 impl Scratch {
-    /// A project whose host has these roles, by name, instead of `toy`.
+    /// Makes a project whose host has these roles, by name, instead of `toy`.
     fn with_roles(roles: &[(&str, &str)]) -> Self {
         let scratch = Self::new("tasks: []\n");
         for (name, text) in roles {
@@ -106,11 +106,11 @@ health:
     let health = scratch.health();
     let states: Vec<(&str, Status)> = health.iter().map(|(id, status, _)| (id.as_str(), *status)).collect();
     assert_eq!(states, [("t/Next", Status::Failed), ("t/Well", Status::Ok)], "{health:?}");
-    let said = &health[0].2;
-    assert!(said.starts_with("roles/t/role.yml:3:") && !said.contains('\n') && !said.contains("1 error"), "{said}");
+    let message = &health[0].2;
+    assert!(message.starts_with("roles/t/role.yml:3:") && !message.contains('\n') && !message.contains("1 error"), "{message}");
 }
 
-/// A role whose handler counts how often it runs.
+/// Returns a role whose handler counts how often it runs.
 fn renamed(was: &str, handler_was: &str) -> String {
     format!(
         "{was}tasks:

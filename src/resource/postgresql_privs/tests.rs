@@ -1,4 +1,4 @@
-//! `postgresql_privs`: statements, and catalogs compared with what is wanted.
+//! Tests of `postgresql_privs`: the statements, and the comparison of catalogs with the declaration.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn tables(more: &Value) -> PostgresqlPrivs {
     with(&all)
 }
 
-fn wrong(parameters: &Value) -> String {
+fn error(parameters: &Value) -> String {
     let mut all = json!({"database": "slm", "roles": "app", "objs": "a", "privs": "ALL"});
     all.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
     all.as_object_mut().unwrap().retain(|_, value| !value.is_null());
@@ -64,7 +64,7 @@ fn both() -> Value {
 }
 
 #[test]
-fn what_is_granted_already_is_converged() {
+fn granted_privileges_are_converged() {
     let row = || found(&json!([object("a", &both()), object("b", &both())]));
     assert_eq!(shown(&verdict(&tables(&json!({})), row())), "converged");
     assert_eq!(shown(&verdict(&tables(&json!({"privs": "ALL"})), row())), "converged");
@@ -72,7 +72,7 @@ fn what_is_granted_already_is_converged() {
 }
 
 #[test]
-fn what_lacks_is_granted_and_shown_object_by_object() {
+fn missing_privileges_are_granted_and_shown_object_by_object() {
     let row = found(&json!([object("a", &json!([[16401, "SELECT", false], [0, "INSERT", false]])), object("b", &json!([]))]));
     let change = trial::change(verdict(&tables(&json!({})), row));
     assert_eq!((change.summary.as_str(), change.replaces), ("grant SELECT, INSERT", false));
@@ -82,14 +82,14 @@ fn what_lacks_is_granted_and_shown_object_by_object() {
 }
 
 #[test]
-fn what_shall_not_be_is_revoked_and_only_that() {
+fn absent_privileges_are_revoked_and_no_others() {
     let absent = tables(&json!({"state": "absent"}));
     let row = found(&json!([object("a", &json!([[16401, "SELECT", false]])), object("b", &json!([[0, "SELECT", false]]))]));
     let change = trial::change(verdict(&absent, row));
     assert_eq!(trial::shown(&change.diff), "= database slm\n- SELECT on table a from app");
     assert_eq!(shown(&verdict(&absent, found(&json!([object("a", &json!([]))])))), "converged");
-    let nobody = json!({"roles": {}, "schema": false, "objects": []});
-    assert_eq!(shown(&verdict(&absent, nobody)), "converged");
+    let no_roles = json!({"roles": {}, "schema": false, "objects": []});
+    assert_eq!(shown(&verdict(&absent, no_roles)), "converged");
     assert_eq!(shown(&verdict_of(&absent, Answer::NoDatabase)), "converged");
     let public = with(&json!({"type": "schema", "objs": "public", "roles": "PUBLIC", "privs": "CREATE", "state": "absent"}));
     let row = json!({"roles": {}, "schema": true, "objects": [{"name": "public", "acl": [[0, "CREATE", false]], "all": ["CREATE", "USAGE"]}]});
@@ -97,7 +97,7 @@ fn what_shall_not_be_is_revoked_and_only_that() {
 }
 
 #[test]
-fn passing_on_is_compared_only_where_it_is_asked_for() {
+fn the_grant_option_is_compared_only_if_it_is_declared() {
     let row = || found(&json!([object("a", &both()), object("b", &both())]));
     let may = trial::change(verdict(&tables(&json!({"grant_option": true})), row()));
     assert!(trial::shown(&may.diff).contains("+ SELECT on table a to app, who may pass it on"));
@@ -160,19 +160,19 @@ fn catalogs_are_asked_in_the_right_database() {
 #[test]
 fn wrong_parameters_say_what_to_do() {
     let all = [
-        wrong(&json!({"privs": "FLY"})),
-        wrong(&json!({"privs": "ALL,SELECT"})),
-        wrong(&json!({"privs": ""})),
-        wrong(&json!({"roles": ""})),
-        wrong(&json!({"objs": null})),
-        wrong(&json!({"objs": "ALL_IN_SCHEMA,a"})),
-        wrong(&json!({"type": "database"})),
-        wrong(&json!({"type": "schema", "schema": "s"})),
-        wrong(&json!({"type": "default_privs", "objs": "TABLES"})),
-        wrong(&json!({"type": "default_privs", "objs": "a", "target_roles": "owner"})),
-        wrong(&json!({"target_roles": "owner"})),
-        wrong(&json!({"grant_option": true, "roles": "PUBLIC"})),
-        wrong(&json!({"type": "function"})),
+        error(&json!({"privs": "FLY"})),
+        error(&json!({"privs": "ALL,SELECT"})),
+        error(&json!({"privs": ""})),
+        error(&json!({"roles": ""})),
+        error(&json!({"objs": null})),
+        error(&json!({"objs": "ALL_IN_SCHEMA,a"})),
+        error(&json!({"type": "database"})),
+        error(&json!({"type": "schema", "schema": "s"})),
+        error(&json!({"type": "default_privs", "objs": "TABLES"})),
+        error(&json!({"type": "default_privs", "objs": "a", "target_roles": "owner"})),
+        error(&json!({"target_roles": "owner"})),
+        error(&json!({"grant_option": true, "roles": "PUBLIC"})),
+        error(&json!({"type": "function"})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     [Key("privs")]: `FLY` is no privilege of this type; there are SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER, MAINTAIN and ALL

@@ -17,7 +17,7 @@ use super::{
 
 const SHELLS: [&str; 2] = ["/bin/dash", "/bin/bash"];
 
-/// A transport whose nodes use this shell, under the name `sh`, and a lock directory of their own.
+/// Returns a transport whose nodes use this shell, under the name `sh`, and their own lock directory.
 fn transport(shell: &str) -> (Transport, TempDir) {
     assert!(Path::new(shell).exists(), "these tests need {shell}");
     let directory = tempfile::tempdir().unwrap();
@@ -40,7 +40,7 @@ async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(Nod
     transport.connect(&Target::local("here"), lock, first, &mut |_| {}).await
 }
 
-/// What a script that was killed may leave.
+/// Creates the files that a killed script may leave.
 fn leave_work(directory: &TempDir) {
     fs::create_dir_all(directory.path().join("run/work/apt")).unwrap();
     fs::write(directory.path().join("run/work/apt/key"), "half").unwrap();
@@ -49,7 +49,7 @@ fn leave_work(directory: &TempDir) {
 /// How many processes of a [`tree`] have its duration as an argument: four sleeps, and a `timeout`.
 const TREE: usize = 5;
 
-/// Starts `sleep`s in every way that a script may: a child, a grandchild, in a group of its own, one that ignores signals.
+/// Returns a script that starts `sleep` in every way: as a child, as a grandchild, in another process group, and with signals ignored.
 fn tree(long: &str) -> String {
     format!(
         "(sleep {long} & sleep {long}) & timeout 900 sleep {long} & timeout 900 sh -c 'trap \"\" TERM HUP; sleep {long}; :' & \
@@ -164,7 +164,7 @@ async fn scripts_find_a_clean_place() {
     for shell in SHELLS {
         let (transport, _directory) = transport(shell);
         let (mut node, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-        // None of the loop's own files is open in it, and none of its variables known.
+        // None of the loop's own files is open in a script, and none of its variables is set.
         let files = "sh -c 'for n in 3 4 5 6 7 8 9; do [ ! -e /proc/self/fd/$n ] || echo open: $n; done'";
         let script = format!("{files}; readlink /proc/self/fd/0; pwd; set | grep -c -E '^(nonce|mine|text)='; :");
         for input in ["", "some input"] {
@@ -200,7 +200,7 @@ async fn what_a_script_leaves_in_the_background_ends_with_it() {
         let long = unique_duration();
         run(&mut node, quick(&format!("sleep {long} &"))).await;
         until("it is gone", Duration::from_secs(2), || with_argument(&long) == 0).await;
-        // In a group of its own it lives until the session ends.
+        // In another process group it lives until the session ends.
         run(&mut node, quick(&format!("timeout 900 sleep {long} >/dev/null 2>&1 &"))).await;
         node.close().await;
         assert_eq!(with_argument(&long), 0, "{shell}");
@@ -245,7 +245,7 @@ async fn silence_ends_everything_and_frees_the_lock() {
         let long = unique_duration();
         run_until_line(&mut node, quick(&tree(&long)).into()).await;
         until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
-        // As a cut link: nothing comes any more, and no end either, as we hold another end of the pipe.
+        // Like a cut link: nothing arrives any more, not even the end, because we hold another end of the pipe open.
         let line = fs::read_to_string(directory.path().join("run/lock")).unwrap();
         let input = format!("/proc/{}/fd/0", line.split(' ').next().unwrap());
         let _held = fs::File::options().write(true).open(input).unwrap();
@@ -346,7 +346,7 @@ async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
         let long = unique_duration();
         run_until_line(&mut stuck, quick(&tree(&long)).into()).await;
         until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
-        // All that was to touch the lock and to end the session hangs.
+        // Everything that would touch the lock or end the session is stopped.
         let lock = directory.path().join("run/lock");
         let line = fs::read_to_string(&lock).unwrap();
         let session = line.split(' ').next().unwrap();

@@ -33,23 +33,23 @@ async fn until(what: &str, limit: Duration, condition: impl Fn() -> bool) {
     }
 }
 
-/// How many processes have an argument like that in their command line.
+/// Returns the number of processes with such an argument.
 fn processes(wanted: impl Fn(&str) -> bool) -> usize {
     let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.unwrap().path().join("cmdline")).ok());
     lines.filter(|line| line.split(|byte| *byte == 0).any(|argument| wanted(&String::from_utf8_lossy(argument)))).count()
 }
 
-/// A duration for `sleep` that no other test uses.
+/// Returns a duration for `sleep` that no other test uses.
 fn unique_duration() -> String {
     format!("1000.{}", rand::random::<u32>())
 }
 
-/// How many processes have this very argument.
+/// Returns the number of processes with exactly this argument.
 fn with_argument(wanted: &str) -> usize {
     processes(|argument| argument == wanted)
 }
 
-/// Runs a frame until a line of its standard error has come.
+/// Runs a frame until the first line of its standard error, and drops the rest.
 async fn run_until_line(node: &mut NodeShell, frame: Frame) {
     let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();

@@ -1,4 +1,4 @@
-//! The same over real ssh, to a private sshd on a loopback port.
+//! The loop over real ssh, to a private sshd on a loopback port.
 
 use std::{
     fs,
@@ -28,13 +28,13 @@ pub(super) struct Server {
 impl Server {
     async fn start(configuration: &str) -> Self {
         assert!(Path::new(SSHD).exists(), "these tests need {SSHD}: install openssh-server");
-        // sshd's own requirement, where no service manager has made it.
+        // sshd needs it, and here no service manager creates it.
         fs::create_dir_all("/run/sshd").unwrap();
         let directory = tempfile::tempdir().unwrap();
         for key in ["host", "key", "other"] {
-            let made =
+            let generated =
                 Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(directory.path().join(key)).status();
-            assert!(made.unwrap().success());
+            assert!(generated.unwrap().success());
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let path = directory.path().display();
@@ -59,7 +59,7 @@ impl Server {
         self.directory.path().join(name)
     }
 
-    /// Writes a file of known hosts that gives the server this key.
+    /// Writes a known_hosts file with this key for the server.
     fn remember(&self, file: &str, key: &str) {
         let key = fs::read_to_string(self.path(&format!("{key}.pub"))).unwrap();
         fs::write(self.path(file), format!("[127.0.0.1]:{} {key}", self.port)).unwrap();
@@ -70,7 +70,7 @@ impl Server {
             port: Some(self.port),
             identity: Some(self.path("key")),
             known_hosts: Some(self.path("known_hosts")),
-            // Whatever the person who runs the tests has there must not matter.
+            // The configuration of the person who runs the tests must have no influence.
             arguments: SshArguments::parse("-F none").unwrap(),
             ..Target::new("node", "127.0.0.1")
         }
@@ -84,7 +84,7 @@ impl Drop for Server {
     }
 }
 
-/// A transport with a directory of its own for control sockets.
+/// Returns a transport with its own directory for control sockets.
 pub(super) fn transport() -> (Transport, TempDir) {
     let base = tempfile::tempdir_in("/tmp").unwrap();
     (Transport::new(5).with_control_base(base.path()), base)
@@ -94,7 +94,7 @@ pub(super) async fn connect(transport: &Transport, target: &Target, first: Frame
     transport.connect(target, Lock::Observe, first, &mut |_| {}).await
 }
 
-/// The ssh masters whose sockets are below that directory.
+/// Returns the number of ssh masters whose sockets are below this directory.
 fn masters(base: &Path) -> usize {
     let base = base.to_str().unwrap().to_owned();
     processes(move |argument| argument.contains(&base))
@@ -210,7 +210,7 @@ async fn a_daemon_that_keeps_its_output_does_not_keep_the_connection() {
     let server = Server::start("").await;
     let (transport, base) = transport();
     let daemon = unique_duration();
-    // The script must not end before its daemon has left its process group, or it ends with it.
+    // The script must not end before its daemon has left its process group, or the daemon ends with it.
     let left = "until [ \"$(cut -d ' ' -f 6 /proc/$!/stat)\" = $! ]; do :; done";
     let start = quick(&format!("setsid sleep {daemon} & {left}; echo $!"));
     let (node, welcome) = connect(&transport, &server.target(), start.into()).await.unwrap();
@@ -230,7 +230,7 @@ async fn a_killed_run_is_cleaned_up_after() {
     let (mut node, _) = connect(&transport, &server.target(), Frame::default()).await.unwrap();
     let long = unique_duration();
     run_until_line(&mut node, quick(&format!("echo started >&2; sleep {long}")).into()).await;
-    // What `kill -9` does: the pipes close, nothing is tidied up. The directory gets the number of a process that is not there.
+    // What `kill -9` does: the pipes close, nothing is cleaned up. The directory gets the number of a process that does not exist.
     let NodeShell { session, link, .. } = node;
     drop(session);
     std::mem::forget(link);
@@ -259,7 +259,7 @@ async fn a_server_that_is_busy_is_tried_again() {
     let behind = server.port;
     let relay = tokio::spawn(async move {
         for _ in 0..2 {
-            // As sshd does past MaxStartups.
+            // As sshd does beyond MaxStartups.
             drop(front.accept().await.unwrap());
         }
         let (mut client, _) = front.accept().await.unwrap();
@@ -271,7 +271,7 @@ async fn a_server_that_is_busy_is_tried_again() {
     relay.await.unwrap();
 }
 
-/// Log-ins on this server look like an ordinary user's: `id` says so, and `sudo` is this script.
+/// Starts a server whose logins look like an ordinary user's: `id` prints 1000, and `sudo` is this script.
 pub(super) async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
     let programs = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
@@ -279,7 +279,7 @@ pub(super) async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    // Also a chatty one: its output belongs to no step.
+    // It also writes to standard error, which belongs to no step.
     program("id", "echo a word to stderr >&2; echo 1000");
     if let Some(sudo) = sudo {
         program("sudo", sudo);

@@ -1,4 +1,4 @@
-//! The password for sudo, over real ssh to a stand-in that does what sudo does. The real one is asked in tests/e2e/become.rs.
+//! The password for sudo, over real ssh to a script in sudo's place. The real sudo is tested in tests/e2e/secrets/become_password.rs.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 
 const PASSWORD: &str = "c0rrect h%rse$";
 
-/// What every stand-in begins with: the prompt as sudo shows it, and `ask`, which notes down all that it reads.
+/// The beginning of each such script: the prompt as sudo shows it, and `ask`, which records everything that it reads.
 const BEGINNING: &str = r#"
 log=${0%/*}/log
 [ "$1 $2 $3 $5" = '-k -S -p --' ] || { echo "sudo: unexpected arguments: $*" >&2; exit 1; }
@@ -99,7 +99,7 @@ async fn a_root_login_and_a_node_without_become_are_sent_nothing() {
     assert_eq!(log(&programs), "");
 }
 
-/// The error, and what sudo had read.
+/// Returns the error, and what sudo has read.
 async fn refused(sudo: &'static str, password: &'static str) -> (LinkError, String) {
     let (server, programs) = node_with(&format!("{sudo}; echo ended >>\"$log\"")).await;
     let (transport, _base): (Transport, _) = transport();
@@ -127,7 +127,7 @@ async fn a_sudo_that_refuses_or_asks_something_else_is_told_apart() {
     let describe = |(error, log): (LinkError, String)| format!("{error}\n  {}\n{log}\n", error.remedy().unwrap_or_default());
     let stand_ins = [
         "echo 'sudo: sorry, you must have a tty to run sudo' >&2",
-        // Some ask before they say so.
+        // Some versions ask before they refuse.
         "ask %s; echo 'ann is not in the sudoers file.' >&2",
         "ask 'Verification code: '",
         "ask %s; ask 'Verification code: '",
