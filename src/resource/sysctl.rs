@@ -121,7 +121,7 @@ impl Resource for Setting {
                 }
             }
         }
-        let what = match (file_differs, set_live.is_empty()) {
+        let summary = match (file_differs, set_live.is_empty()) {
             (true, true) => "file",
             (false, false) => "live value",
             _ => "file and live value",
@@ -134,7 +134,7 @@ impl Resource for Setting {
             .arg(set_live)
             .arg(after.len().to_string())
             .input(if file_differs { Sealed::from(after) } else { Sealed::default() });
-        let change = || Change::new(what, script).diff(diff).replacing(before.is_some());
+        let change = || Change::new(summary, script).diff(diff).replacing(before.is_some());
         Ok(match missing {
             Some(missing) => Verdict::Blocked { missing, change: change() },
             None if !file_differs && set_live.is_empty() => Verdict::Converged { note },

@@ -76,7 +76,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     let unit = full_name(&parameters.name).map_err(|message| ParamError::parameter("name", message))?;
     let (enabled, masked) = (parameters.enabled.map(|flag| flag.0), parameters.masked.map(|flag| flag.0));
     if started.is_none() && enabled.is_none() && masked.is_none() {
-        // Together with a state it is accepted: systemd reads the changed files of a unit anyway before the unit is started, enabled or restarted.
+        // Together with a state it is accepted, because systemd reads the changed files of a unit anyway before the unit is used.
         return Err(match parameters.daemon_reload {
             Some(_) => ParamError::parameter(
                 "daemon_reload",

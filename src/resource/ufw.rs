@@ -1,4 +1,4 @@
-//! `ufw`: the firewall's rules, policies and whether it works. A task is about one rule, or about the firewall as a whole.
+//! `ufw`: the firewall's rules and policies, and whether it is enabled. A task is about one rule, or about the whole firewall.
 
 mod words;
 
@@ -28,17 +28,17 @@ pub(super) const KIND: Kind = Kind {
 parameters! {
     #[derive(Debug)]
     struct Parameters {
-        /// What happens to what matches.
+        /// What happens to packets that match.
         rule: Option<Action>,
         /// The node's ports.
         port | to_port: Ports = "any",
         /// The protocol.
         proto | protocol: Protocol = "any",
-        /// Who comes: addresses or networks. With `only` an empty list closes the port.
+        /// The addresses or networks that packets come from. With `only` an empty list closes the port.
         from_ip | from | src: Option<OneOrMany<String>>,
-        /// The node's address that they come to.
+        /// The node's address that packets go to.
         to_ip | to | dest: Option<String>,
-        /// The ports that they come from.
+        /// The ports that packets come from.
         from_port: Ports = "any",
         /// The direction of a rule, or of a `policy`.
         direction: Option<PolicyDirection>,
@@ -52,7 +52,7 @@ parameters! {
         only: Flag = false,
         /// Whether the firewall is on, now and at boot.
         state: Option<State>,
-        /// What happens to what no rule matches.
+        /// What happens to packets that no rule matches.
         policy | default: Option<Policy>,
         /// How much is logged.
         logging: Option<Logging>,
@@ -81,7 +81,7 @@ struct Wanted {
     interface: Option<String>,
     comment: Option<String>,
     delete: bool,
-    /// No other rule opens these ports.
+    /// Whether other rules that open these ports are deleted.
     only: bool,
 }
 
@@ -97,7 +97,7 @@ impl Ufw {
             Some(action) => Wanted::new(action, parameters).map(Self::Rule),
             None if !whole => Err(ParamError::parameter("", "needs `rule`, or one of `state`, `policy` and `logging`")),
             None => {
-                if let Some(name) = parameters.given_for_a_rule() {
+                if let Some(name) = parameters.first_rule_parameter() {
                     return Err(ParamError::parameter(name, "goes with `rule` only"));
                 }
                 if direction.is_some() && policy.is_none() {
@@ -112,13 +112,13 @@ impl Ufw {
         }
     }
 
-    /// What the firewall is once this is done.
+    /// Changes the firewall's description as the task changes the firewall.
     fn apply(&self, firewall: &mut Firewall) {
         match self {
             Self::Rule(wanted) => wanted.apply(firewall),
             Self::Whole { state, policy, logging } => {
-                if let Some((policy, way)) = policy {
-                    match way {
+                if let Some((policy, direction)) = policy {
+                    match direction {
                         PolicyDirection::In => firewall.incoming = *policy,
                         PolicyDirection::Out => firewall.outgoing = *policy,
                         PolicyDirection::Routed => firewall.routed = *policy,
@@ -147,14 +147,14 @@ impl Ufw {
         attribute("policy outgoing", before.outgoing.as_str(), after.outgoing.as_str());
         attribute("policy routed", before.routed.as_str(), after.routed.as_str());
         attribute("logging", &before.logging, &after.logging);
-        before.rules.iter().filter(|rule| !after.rules.contains(rule)).for_each(|rule| diff.removed(shown(rule)));
-        after.rules.iter().filter(|rule| !before.rules.contains(rule)).for_each(|rule| diff.added(shown(rule)));
+        before.rules.iter().filter(|rule| !after.rules.contains(rule)).for_each(|rule| diff.removed(describe_rule(rule)));
+        after.rules.iter().filter(|rule| !before.rules.contains(rule)).for_each(|rule| diff.added(describe_rule(rule)));
         let summary = match self {
-            Self::Rule(wanted) if wanted.delete => format!("delete: {}", wanted.shown()),
-            Self::Rule(wanted) => wanted.shown(),
+            Self::Rule(wanted) if wanted.delete => format!("delete: {}", wanted.summary()),
+            Self::Rule(wanted) => wanted.summary(),
             Self::Whole { state, policy, logging } => {
                 let state = state.map(|state| if state == State::Enabled { "enable" } else { "disable" }.to_owned());
-                let policy = policy.map(|(policy, way)| format!("{} {}", policy.as_str(), way.as_str()));
+                let policy = policy.map(|(policy, direction)| format!("{} {}", policy.as_str(), direction.as_str()));
                 let logging = logging.map(|logging| format!("logging {}", logging.as_str()));
                 [policy, logging, state].into_iter().flatten().collect::<Vec<_>>().join(", ")
             }
@@ -167,9 +167,10 @@ impl Ufw {
             Self::Rule(wanted) => {
                 let delete = wanted.delete.then_some("delete");
                 let comment = wanted.comment.as_deref().filter(|_| !wanted.delete);
-                let others = before.rules.iter().filter(|rule| wanted.is_replaced(rule, before)).map(words).collect::<Vec<_>>();
+                let others =
+                    before.rules.iter().filter(|rule| wanted.replaces(rule, before)).map(rule_syntax).collect::<Vec<_>>();
                 let rule = |from: &Option<Network>| {
-                    let words = wanted.words(&from.map_or("any".to_owned(), |from| from.to_string()));
+                    let words = wanted.syntax(&from.map_or("any".to_owned(), |from| from.to_string()));
                     delete.map(str::to_owned).into_iter().chain(words).collect::<Vec<_>>()
                 };
                 match wanted.from.as_slice() {
@@ -184,16 +185,16 @@ impl Ufw {
                 }
             }
             Self::Whole { state, policy, logging } => {
-                let (policy, way) = policy.map_or(("", ""), |(policy, way)| (policy.as_str(), way.as_str()));
+                let (policy, direction) = policy.map_or(("", ""), |(policy, direction)| (policy.as_str(), direction.as_str()));
                 let state = state.map_or("", |state| if state == State::Enabled { "enable" } else { "disable" });
-                Script::new(WHOLE).args([policy, way, logging.map_or("", Logging::as_str), state])
+                Script::new(WHOLE).args([policy, direction, logging.map_or("", Logging::as_str), state])
             }
         }
     }
 }
 
-/// `$1`: rules to make; `$2`: rules that go; `$3`: a comment. Rules are lines of words without blanks or quotes. Those that go do so last, so that no
-/// connection is refused in between.
+/// `$1`: rules to add; `$2`: rules to delete; `$3`: a comment. Rules are lines of words without blanks or quotes. Deletions come last, so
+/// that no connection is refused in between.
 const RULES: &str = r#"set -euf
 rules=$1 others=$2 comment=$3
 IFS='
@@ -203,7 +204,7 @@ IFS='
 '
 for other in $others; do IFS=' '; ufw delete $other; done"#;
 
-/// `--force`: ufw would ask whether to go on in an SSH session. Whether that is safe was decided before (`refuse`).
+/// `--force`: in an SSH session, ufw asks for confirmation. Whether the change is safe was decided before (`refuse`).
 const WHOLE: &str = r#"set -eu
 if [ -n "$1" ]; then ufw default "$1" "$2"; fi
 if [ -n "$3" ]; then ufw logging "$3"; fi
@@ -211,7 +212,7 @@ if [ -n "$4" ]; then ufw --force "$4"; fi
 "#;
 
 impl Parameters {
-    fn given_for_a_rule(&self) -> Option<&'static str> {
+    fn first_rule_parameter(&self) -> Option<&'static str> {
         [
             ("port", !self.port.is_any()),
             ("proto", self.proto != Protocol::Any),
@@ -275,7 +276,7 @@ impl Wanted {
         Ok(Self { action, protocol, to_ports, to, from_ports, from, direction, interface, comment, delete, only: only.0 })
     }
 
-    /// The rules that ufw makes of it.
+    /// Returns the rules that ufw makes from it.
     fn rules(&self, ipv6: bool) -> Vec<Rule> {
         let versions = |from: &Option<Network>| match from.or(self.to) {
             Some(network) => vec![(*from, network.is_v6())],
@@ -297,10 +298,10 @@ impl Wanted {
         self.from.iter().flat_map(versions).map(rule).collect()
     }
 
-    /// As ufw does it: a rule about the same packets is replaced where it stands, a new one comes last.
+    /// As ufw does it: a rule about the same packets is replaced in its place, a new one comes last.
     fn apply(&self, firewall: &mut Firewall) {
         for mut rule in self.rules(firewall.ipv6) {
-            let at = firewall.rules.iter().position(|there| there.matches_same_packets(&rule));
+            let at = firewall.rules.iter().position(|existing| existing.matches_same_packets(&rule));
             match at {
                 Some(at) if self.delete => {
                     if firewall.rules[at].action == self.action {
@@ -309,7 +310,7 @@ impl Wanted {
                 }
                 None if self.delete => {}
                 Some(at) => {
-                    // No word about a comment: whatever is there may stay.
+                    // If no comment is declared, an existing one stays.
                     if rule.action == firewall.rules[at].action && self.comment.is_none() {
                         rule.comment.clone_from(&firewall.rules[at].comment);
                     }
@@ -318,13 +319,13 @@ impl Wanted {
                 None => firewall.rules.push(rule),
             }
         }
-        let replaced = |rule: &Rule| self.is_replaced(rule, firewall);
-        let kept = firewall.rules.iter().filter(|rule| !replaced(rule)).cloned().collect();
+        let kept = firewall.rules.iter().filter(|rule| !self.replaces(rule, firewall)).cloned().collect();
         firewall.rules = kept;
     }
 
-    /// Whether it lets others come to the ports that this rule opens. What this program never writes stays.
-    fn is_replaced(&self, rule: &Rule, firewall: &Firewall) -> bool {
+    /// Whether `only` deletes the rule, because it opens the same ports to other addresses. Rules of a form that this program never writes
+    /// stay.
+    fn replaces(&self, rule: &Rule, firewall: &Firewall) -> bool {
         self.only
             && rule.special.is_none()
             && rule.direction == self.direction
@@ -334,35 +335,35 @@ impl Wanted {
             && !self.rules(firewall.ipv6).iter().any(|wanted| wanted.matches_same_packets(rule))
     }
 
-    /// The rule, or the rules in one.
-    fn shown(&self) -> String {
+    /// Returns the rule, with all its addresses in one text.
+    fn summary(&self) -> String {
         let from = self.from.iter().map(|from| from.map_or("any".to_owned(), |from| from.to_string())).collect::<Vec<_>>();
-        self.words(&if from.is_empty() { "nobody".to_owned() } else { from.join(", ") }).join(" ")
+        self.syntax(&if from.is_empty() { "no address".to_owned() } else { from.join(", ") }).join(" ")
     }
 
-    /// ufw's long syntax, without the comment.
-    fn words(&self, from: &str) -> Vec<String> {
+    /// Returns the rule in ufw's long syntax, without the comment.
+    fn syntax(&self, from: &str) -> Vec<String> {
         let mut words = vec![self.action.as_str().to_owned(), self.direction.as_str().to_owned()];
-        let mut say = |these: &[&str]| words.extend(these.iter().map(ToString::to_string));
+        let mut add = |more: &[&str]| words.extend(more.iter().map(ToString::to_string));
         if let Some(interface) = &self.interface {
-            say(&["on", interface]);
+            add(&["on", interface]);
         }
-        say(&["from", from]);
+        add(&["from", from]);
         if !self.from_ports.is_any() {
-            say(&["port", &self.from_ports.to_string()]);
+            add(&["port", &self.from_ports.to_string()]);
         }
-        say(&["to", &self.to.map_or("any".to_owned(), |network| network.to_string())]);
+        add(&["to", &self.to.map_or("any".to_owned(), |network| network.to_string())]);
         if !self.to_ports.is_any() {
-            say(&["port", &self.to_ports.to_string()]);
+            add(&["port", &self.to_ports.to_string()]);
         }
         if self.protocol != Protocol::Any {
-            say(&["proto", self.protocol.as_str()]);
+            add(&["proto", self.protocol.as_str()]);
         }
         words
     }
 }
 
-/// `any` and every IPv4 or IPv6 address are different things to ufw: the former makes a rule for each.
+/// Reads an address or network. To ufw, `any` is not every IPv4 or every IPv6 address: it makes a rule for each of the two.
 fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, ParamError> {
     match text {
         None | Some("any") => Ok(None),
@@ -370,8 +371,8 @@ fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, ParamError
     }
 }
 
-/// The rule in ufw's long syntax, without the comment.
-fn words(rule: &Rule) -> String {
+/// Returns the rule in ufw's long syntax, without the comment.
+fn rule_syntax(rule: &Rule) -> String {
     let mut text = format!("{} {}", rule.action.as_str(), rule.direction.as_str());
     if let Some(interface) = &rule.interface {
         text = format!("{text} on {interface}");
@@ -384,15 +385,15 @@ fn words(rule: &Rule) -> String {
     text
 }
 
-fn shown(rule: &Rule) -> String {
-    let mut text = words(rule);
+fn describe_rule(rule: &Rule) -> String {
+    let mut text = rule_syntax(rule);
     rule.comment.iter().for_each(|comment| text = format!("{text} # {comment}"));
     text
 }
 
-/// The firewall that is, and whether ufw is there at all.
-fn current(is: &NodeState<'_>) -> Result<(Firewall, bool), Unanswered> {
-    Ok(match is.answers.get::<ufw::Ufw>(&())? {
+/// Returns the node's firewall, and whether ufw is installed.
+fn current(node: &NodeState<'_>) -> Result<(Firewall, bool), Unanswered> {
+    Ok(match node.answers.get::<ufw::Ufw>(&())? {
         ufw::Answer::State(firewall) => (firewall.clone(), true),
         ufw::Answer::NotInstalled => (Firewall::package_default(), false),
     })
@@ -404,8 +405,8 @@ impl Resource for Ufw {
         ask.ask::<OwnConnection>(());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let (before, installed) = current(is)?;
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let (before, installed) = current(node)?;
         let mut after = before.clone();
         self.apply(&mut after);
         if before == after && installed {
@@ -415,12 +416,12 @@ impl Resource for Ufw {
         Ok(if installed { Verdict::Change(change) } else { Verdict::Blocked { missing: "ufw".into(), change } })
     }
 
-    fn refuse(&self, is: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
-        let (mut firewall, _) = current(is).ok()?;
-        let addresses = match is.answers.get::<OwnConnection>(&()) {
+    fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let (mut firewall, _) = current(node).ok()?;
+        let addresses = match node.answers.get::<OwnConnection>(&()) {
             Ok(Some(addresses)) => addresses,
             Ok(None) => return None,
-            Err(reason) => return Some(format!("whether this would cut the connection cannot be told: {reason}")),
+            Err(reason) => return Some(format!("cannot determine whether this would cut the connection: {reason}")),
         };
         let (client, server, port) = (addresses.client_ip, addresses.server_ip, addresses.server_port);
         for resource in earlier {
@@ -430,11 +431,11 @@ impl Resource for Ufw {
         }
         let before = firewall.admits(client, server, port);
         self.apply(&mut firewall);
-        (before && !firewall.admits(client, server, port)).then(|| cut(client, port))
+        (before && !firewall.admits(client, server, port)).then(|| describe_cut(client, port))
     }
 }
 
-fn cut(client: IpAddr, port: u16) -> String {
+fn describe_cut(client: IpAddr, port: u16) -> String {
     format!(
         "this would cut the connection that this run uses: {client} could no longer reach port {port} of the node; put \
          `ufw: {{rule: allow, port: {port}, proto: tcp, from_ip: {client}}}` before this task"

@@ -153,7 +153,7 @@ fn patterns(host: IpAddr) -> Vec<String> {
     }
 }
 
-/// `$1`: `there` or `gone`; `$2`: seconds; `$3`: the name for messages; `$4`: a path, or nothing and then sockets as the kernel writes them.
+/// `$1`: `there` or `gone`; `$2`: seconds; `$3`: the name for messages; `$4`: a path, or nothing, followed by sockets in the kernel's form.
 const WAIT: &str = r#"set -eu
 wanted=$1 seconds=$2 name=$3 path=$4
 shift 4

@@ -10,7 +10,7 @@ fn ufw(parameters: Value) -> Ufw {
     Ufw::new(decode(parameters).unwrap()).unwrap()
 }
 
-fn wrong(parameters: Value) -> String {
+fn error(parameters: Value) -> String {
     let error = match decode(parameters) {
         Ok(parameters) => Ufw::new(parameters).unwrap_err(),
         Err(error) => error,
@@ -57,11 +57,11 @@ const SSH: &str = "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in";
 const SSH6: &str = "allow tcp 22 ::/0 any ::/0 in";
 
 #[test]
-fn a_rule_that_is_there_needs_nothing() {
+fn an_existing_rule_is_converged() {
     assert!(converged(json!({"rule": "allow", "port": 22, "proto": "tcp"}), with(&[SSH, SSH6])));
     let fleet = "allow tcp 6379 0.0.0.0/0 any 172.16.168.0/24 in comment=666c656574207265646973";
     let wanted = json!({"rule": "allow", "to_port": "6379", "proto": "tcp", "src": "172.16.168.77/24"});
-    assert!(converged(wanted, with(&[fleet])), "host bits and an unsaid comment make no difference");
+    assert!(converged(wanted, with(&[fleet])), "host bits and an omitted comment make no difference");
     let both = json!({"rule": "allow", "from": "any", "to": "any", "port": "443,80", "proto": "tcp"});
     assert!(converged(both, with(&["allow tcp 80,443 0.0.0.0/0 any 0.0.0.0/0 in", "allow tcp 80,443 ::/0 any ::/0 in"])));
 }
@@ -121,7 +121,7 @@ fn deleting_is_done_once() {
 }
 
 #[test]
-fn the_whole_firewall_is_put_right() {
+fn the_whole_firewall_is_corrected() {
     let wanted = json!({"state": "enabled", "policy": "deny", "logging": "on"});
     assert!(converged(wanted.clone(), with(&[])));
     let off = Firewall { logging: "off".into(), incoming: Policy::Allow, ..Firewall::package_default() };
@@ -139,11 +139,11 @@ fn the_whole_firewall_is_put_right() {
 #[test]
 fn without_ufw_it_is_blocked() {
     let answers = answers(ufw::Answer::NotInstalled, None);
-    let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
+    let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
     for wanted in
         [json!({"rule": "allow", "port": 22}), json!({"state": "disabled"}), json!({"rule": "allow", "port": 22, "delete": true})]
     {
-        assert!(matches!(ufw(wanted).compare(&is).unwrap(), Verdict::Blocked { missing, .. } if missing == "ufw"));
+        assert!(matches!(ufw(wanted).compare(&node).unwrap(), Verdict::Blocked { missing, .. } if missing == "ufw"));
     }
 }
 
@@ -191,8 +191,8 @@ fn cutting_an_enabled_firewall_is_refused() {
 fn an_unknown_connection_is_refused_rather_than_guessed() {
     let mut answers = answers(ufw::Answer::NotInstalled, None);
     answers.set::<OwnConnection>((), Err(Unanswered("not known".into())));
-    let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
-    assert!(ufw(json!({"state": "enabled"})).refuse(&is, &[]).is_some());
+    let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
+    assert!(ufw(json!({"state": "enabled"})).refuse(&node, &[]).is_some());
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn wrong_parameters_say_what_to_do() {
         (json!({"rule": "allow", "ports": 1}), "unknown parameter"),
         (json!({"state": "reloaded"}), "`reloaded` is none of"),
     ] {
-        let message = wrong(parameters.clone());
+        let message = error(parameters.clone());
         assert!(message.contains(words), "{parameters}: {message}");
     }
 }
@@ -235,12 +235,12 @@ fn the_only_rule_of_a_port_replaces_those_of_others() {
     let [one, two] = gone;
     let wanted = format!("allow in from 10.1.0.0/24 to any port 6379 proto tcp\ndelete {one}\ndelete {two}\n");
     assert_eq!(String::from_utf8(done.stdout).unwrap(), wanted);
-    assert!(self::wrong(json!({"rule": "deny", "port": 6379, "only": true})).contains("`rule: allow`"));
-    assert!(self::wrong(json!({"rule": "allow", "only": true})).contains("`port`"));
+    assert!(self::error(json!({"rule": "deny", "port": 6379, "only": true})).contains("`rule: allow`"));
+    assert!(self::error(json!({"rule": "allow", "only": true})).contains("`port`"));
 }
 
 #[test]
-fn a_port_can_be_open_to_several_and_to_nobody() {
+fn a_port_can_be_open_to_several_addresses_and_to_none() {
     let only = |from: Value| json!({"rule": "allow", "port": 5432, "proto": "tcp", "from_ip": from, "only": true, "comment": "it is $(us)"});
     let ours = ["allow tcp 5432 0.0.0.0/0 any 10.1.0.0/24 in", "allow tcp 5432 ::/0 any fd00::1 in"];
     let other = "allow tcp 5432 0.0.0.0/0 any 0.0.0.0/0 in";
@@ -250,19 +250,19 @@ fn a_port_can_be_open_to_several_and_to_nobody() {
     assert_eq!(change.summary, "allow in from 10.1.0.0/24, fd00::1 to any port 5432 proto tcp");
     let tools = tempfile::tempdir().unwrap();
     trial::fake(tools.path(), "ufw", r#"for word do printf '<%s>' "$word"; done; echo"#);
-    let ran = |change: &Change| {
+    let run = |change: &Change| {
         let done = trial::run(&change.script, tools.path());
         String::from_utf8(done.stdout).unwrap().replace("><", " ")
     };
-    insta::assert_snapshot!(ran(&change), @"
+    insta::assert_snapshot!(run(&change), @"
     <allow in from 10.1.0.0/24 to any port 5432 proto tcp comment it is $(us)>
     <allow in from fd00::1 to any port 5432 proto tcp comment it is $(us)>
     <delete allow in from 0.0.0.0/0 to 0.0.0.0/0 port 5432 proto tcp>
     ");
     let closed = self::change(only(json!([])), with(&[SSH, ours[0]]));
-    assert_eq!(closed.summary, "allow in from nobody to any port 5432 proto tcp");
-    assert_eq!(ran(&closed), "<delete allow in from 10.1.0.0/24 to 0.0.0.0/0 port 5432 proto tcp>\n");
+    assert_eq!(closed.summary, "allow in from no address to any port 5432 proto tcp");
+    assert_eq!(run(&closed), "<delete allow in from 10.1.0.0/24 to 0.0.0.0/0 port 5432 proto tcp>\n");
     assert!(converged(only(json!([])), with(&[SSH])));
-    let words = wrong(json!({"rule": "allow", "port": 5432, "from_ip": []}));
+    let words = error(json!({"rule": "allow", "port": 5432, "from_ip": []}));
     assert!(words.contains("is an empty list, which admits no address"), "{words}");
 }

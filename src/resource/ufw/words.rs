@@ -38,7 +38,7 @@ pub(super) enum State {
     Disabled,
 }
 
-/// How much the firewall logs. `on` is `low` unless it already logs.
+/// How much the firewall logs. `on` means `low` unless it already logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Logging {
@@ -62,7 +62,7 @@ impl Logging {
         }
     }
 
-    /// The level after `ufw logging`, when it was `before`.
+    /// Returns the level after `ufw logging`, if it was `before`.
     pub(super) fn level(self, before: &str) -> &str {
         match self {
             Self::On if before == "off" => "low",
