@@ -393,8 +393,8 @@ impl Resource for PgHba {
             }
             // Until these are corrected, PostgreSQL keeps the rules that it read before, and a reload would change nothing.
             if !others.is_empty() {
-                let note = format!("PostgreSQL does not accept rules of another part of the file: {}", others.join("; "));
-                return Ok(Verdict::Converged { note: Some(note) });
+                let warning = format!("PostgreSQL does not accept rules of another part of the file: {}", others.join("; "));
+                return Ok(Verdict::Converged { note: Some(warning) });
             }
             if server.stale != Some(true) {
                 return Ok(Verdict::Converged { note: self.note() });

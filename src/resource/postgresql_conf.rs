@@ -266,9 +266,9 @@ impl Resource for PostgresqlConf {
         let mut summary = self.file.differences(found.file.as_ref());
         let (unread, mut restart_for) = self.pending_work(&server, &path);
         if summary.is_empty() && !unread && (restart_for.is_empty() || !self.file.restart) {
-            let note =
+            let waiting =
                 (!restart_for.is_empty()).then(|| format!("waits for a restart of PostgreSQL: {}", restart_for.join(", ")));
-            return Ok(Verdict::Converged { note });
+            return Ok(Verdict::Converged { note: waiting });
         }
         if !summary.is_empty() {
             let old = found.file.as_ref().map(|file| String::from_utf8_lossy(&file.content)).unwrap_or_default();

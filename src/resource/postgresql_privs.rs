@@ -189,11 +189,11 @@ impl PostgresqlPrivs {
         let wanted = if self.privs.is_empty() { &object.all } else { &self.privs };
         let differs = |privilege: &str| {
             let mut entries = object.acl.iter().filter(|(to, granted, _)| *to == grantee && granted == privilege).peekable();
-            let granted = entries.peek().is_some();
+            let is_granted = entries.peek().is_some();
             let grantable = entries.any(|(.., grantable)| *grantable);
             match self.state {
-                State::Absent => granted,
-                State::Present => !granted || self.grant_option.is_some_and(|wanted| wanted != grantable),
+                State::Absent => is_granted,
+                State::Present => !is_granted || self.grant_option.is_some_and(|wanted| wanted != grantable),
             }
         };
         wanted.iter().map(String::as_str).filter(|privilege| differs(privilege)).collect()

@@ -101,7 +101,7 @@ impl Resource for Setting {
             let wanted = Sealed::from(after.clone());
             diff = Diff::of_text(before, &wanted, node.secrets).titled(self.file.as_str());
         }
-        let mut note = None;
+        let mut remark = None;
         let mut missing = None;
         let mut set_live = "";
         if let Some(value) = self.value.as_deref().filter(|_| self.live) {
@@ -114,7 +114,7 @@ impl Resource for Setting {
                 }
                 Some(Sysctl { live, writable: false }) => {
                     let live = live.as_deref().unwrap_or("unreadable");
-                    note = Some(format!(
+                    remark = Some(format!(
                         "this kernel's `{}` is {live} and cannot be set from here; the file has it for the next boot",
                         self.name
                     ));
@@ -137,7 +137,7 @@ impl Resource for Setting {
         let change = || Change::new(summary, script).diff(diff).replacing(before.is_some());
         Ok(match missing {
             Some(missing) => Verdict::Blocked { missing, change: change() },
-            None if !file_differs && set_live.is_empty() => Verdict::Converged { note },
+            None if !file_differs && set_live.is_empty() => Verdict::Converged { note: remark },
             None => Verdict::Change(change()),
         })
     }

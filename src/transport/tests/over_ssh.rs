@@ -59,7 +59,7 @@ impl Server {
         self.directory.path().join(name)
     }
 
-    /// Writes a known_hosts file with this key for the server.
+    /// Writes a `known_hosts` file with this key for the server.
     fn remember(&self, file: &str, key: &str) {
         let key = fs::read_to_string(self.path(&format!("{key}.pub"))).unwrap();
         fs::write(self.path(file), format!("[127.0.0.1]:{} {key}", self.port)).unwrap();

@@ -1,4 +1,4 @@
-//! The password for sudo, over real ssh to a script in sudo's place. The real sudo is tested in tests/e2e/secrets/become_password.rs.
+//! The password for sudo, over real ssh to a script in sudo's place. The real sudo is tested in `tests/e2e/secrets/become_password.rs`.
 
 use std::{
     fs,

@@ -53,7 +53,7 @@ fn a_problem_with_a_database_is_reported_before_the_first_change_and_its_data_is
     another encoding: the database `latin` exists with encoding `LATIN1`, not `UTF8`, which cannot be changed; set `encoding: LATIN1` in the task to keep it, or dump it, drop it and restore it into a new one
     another locale: the database `theirs` exists with lc_collate `C.UTF-8`, not `de_DE.UTF-8`, which cannot be changed; set `lc_collate: C.UTF-8` in the task to keep it, or dump it, drop it and restore it into a new one
     no such owner: role `nobody_here` does not exist, and no earlier task creates it
-    no such locale: the locale `xx_XX.UTF-8` (`locale -a` lists those that are) does not exist, and no earlier task creates it
+    no such locale: the locale `xx_XX.UTF-8` (`locale -a` lists the existing ones) does not exist, and no earlier task creates it
     no such encoding: PostgreSQL has no encoding `UTF9`; the usual one is `UTF8`
     no such template: the template database `template9` does not exist, and no earlier task creates it
     ");
