@@ -26,8 +26,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Returns the invalid parameter and what is wrong with it.
-    pub fn new(name: Option<String>, version: Option<String>) -> Result<Self, (&'static str, String)> {
-        let name = name.unwrap_or_else(|| "main".to_owned());
+    pub fn new(name: String, version: Option<String>) -> Result<Self, (&'static str, String)> {
         let plain = |text: &str, also: &str| {
             !text.is_empty()
                 && !text.starts_with(['.', '-'])
@@ -238,7 +237,7 @@ mod tests {
     use std::{fs, os::unix::net::UnixListener, path::Path};
 
     fn look(version: Option<&str>) -> ClusterQuery {
-        let cluster = Cluster::new(None, version.map(str::to_owned)).unwrap();
+        let cluster = Cluster::new("main".into(), version.map(str::to_owned)).unwrap();
         ClusterQuery { cluster, file: "conf.d/x.conf".into(), sql: "SELECT 1 AS one".into() }
     }
 
@@ -324,8 +323,8 @@ mod tests {
     #[test]
     fn names_that_cannot_be_part_of_a_path_are_refused() {
         for name in ["", "../main", "a/b", "-x", ".x", "a b", "*"] {
-            assert_eq!(Cluster::new(Some(name.into()), None).unwrap_err().0, "cluster", "{name}");
+            assert_eq!(Cluster::new(name.into(), None).unwrap_err().0, "cluster", "{name}");
         }
-        assert_eq!(Cluster::new(None, Some("1 7".into())).unwrap_err().0, "version");
+        assert_eq!(Cluster::new("main".into(), Some("1 7".into())).unwrap_err().0, "version");
     }
 }

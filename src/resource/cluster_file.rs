@@ -343,7 +343,7 @@ pub(super) mod tests {
 
     fn settings(restart: bool) -> ClusterFile {
         ClusterFile {
-            cluster: Cluster::new(None, None).unwrap(),
+            cluster: Cluster::new("main".into(), None).unwrap(),
             file: "conf.d/50-autobot.conf".into(),
             mode: Mode(0o644),
             text: "max_connections = '200'\n".into(),

@@ -40,8 +40,8 @@ parameters! {
     struct Parameters {
         /// The name of the file in `/etc/apt/sources.list.d`, without its ending.
         name: String,
-        /// `deb`, `deb-src` or both; `deb` without it.
-        types: OneOrMany<String> = [],
+        /// `deb`, `deb-src` or both.
+        types: OneOrMany<String> = ["deb"],
         /// Where the repository is.
         uris: OneOrMany<String> = [],
         /// Its suites, such as `trixie`.
@@ -52,8 +52,8 @@ parameters! {
         architectures: OneOrMany<String> = [],
         /// The key: a URL, a path on the node, or the armoured key itself.
         signed_by: Option<String>,
-        /// Whether apt uses it; true without it.
-        enabled: Option<Flag>,
+        /// Whether apt uses it.
+        enabled: Flag = true,
         /// Whether the repository is configured.
         state: State = "present",
     }
@@ -120,18 +120,16 @@ fn repository(parameters: Parameters, etc: &str) -> Result<Repository, ParamErro
 
 fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
     let Parameters { name, types, uris, suites, components, architectures, signed_by, enabled, state: _ } = parameters;
-    let enabled = enabled.is_none_or(|flag| flag.0);
-    let types = if types.0.is_empty() { vec!["deb".to_owned()] } else { types.0 };
-    if let Some(unknown) = types.iter().find(|word| !matches!(word.as_str(), "deb" | "deb-src")) {
+    if let Some(unknown) = types.0.iter().find(|word| !matches!(word.as_str(), "deb" | "deb-src")) {
         return Err(ParamError::parameter("types", format!("`{unknown}` is neither `deb` nor `deb-src`")));
     }
     let exact = suites.0.iter().all(|suite| suite.ends_with('/'));
     let mut body = format!("X-Repolib-Name: {name}\n");
-    if !enabled {
+    if !enabled.0 {
         body.push_str("Enabled: no\n");
     }
     for (key, parameter, words, needed) in [
-        ("Types", "types", &types, true),
+        ("Types", "types", &types.0, true),
         ("URIs", "uris", &uris.0, true),
         ("Suites", "suites", &suites.0, true),
         ("Components", "components", &components.0, !exact),
@@ -151,7 +149,7 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
         }
     }
     let key = parse_key(&signed_by.unwrap_or_default())?;
-    Ok(Wanted { body, key, enabled })
+    Ok(Wanted { body, key, enabled: enabled.0 })
 }
 
 fn parse_key(signed_by: &str) -> Result<Key, ParamError> {

@@ -43,8 +43,8 @@ parameters! {
         part: Option<String>,
         /// Whether the section exists; `absent` needs a `part`.
         state: State = "present",
-        /// The cluster's name; `main` without it.
-        cluster: Option<String>,
+        /// The cluster's name.
+        cluster: String = "main",
         /// The cluster's version of PostgreSQL; may be left out where there is one.
         version: Option<Text>,
         /// Whether a rule may use `trust`, which asks for no password.

@@ -34,14 +34,14 @@ parameters! {
     struct Parameters {
         /// The settings and their values.
         settings: IndexMap<String, Text>,
-        /// The cluster's name; `main` without it.
-        cluster: Option<String>,
+        /// The cluster's name.
+        cluster: String = "main",
         /// The cluster's version of PostgreSQL; may be left out where there is one.
         version: Option<Text>,
         /// The file's name in `conf.d`.
-        file: Option<String>,
-        /// Whether the server is restarted where a setting needs it; true without it.
-        restart: Option<Flag>,
+        file: String = "50-autobot.conf",
+        /// Whether the server is restarted where a setting needs it.
+        restart: Flag = true,
     }
 }
 
@@ -101,7 +101,7 @@ impl PostgresqlConf {
     fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let version = parameters.version.map(|version| version.0);
         let cluster = Cluster::new(parameters.cluster, version).map_err(|(name, reason)| ParamError::parameter(name, reason))?;
-        let name = parameters.file.unwrap_or_else(|| "50-autobot.conf".to_owned());
+        let name = parameters.file;
         let plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
         if name.starts_with('.') || name.strip_suffix(".conf").is_none() || !name.chars().all(plain) {
             return Err(ParamError::parameter(
@@ -138,7 +138,7 @@ impl PostgresqlConf {
             let _ = writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
             names.push(lower);
         }
-        let restart = parameters.restart.is_none_or(|restart| restart.0);
+        let restart = parameters.restart.0;
         let file = ClusterFile {
             cluster,
             file: format!("conf.d/{name}"),

@@ -34,10 +34,10 @@ parameters! {
         value: Option<Value>,
         /// Whether the file sets it.
         state: State = "present",
-        /// The file; `/etc/sysctl.d/99-sysctl.conf` without it.
-        sysctl_file: Option<RemotePath>,
-        /// Whether the running kernel gets it, too; true without it.
-        reload: Option<Flag>,
+        /// The file.
+        sysctl_file: RemotePath = "/etc/sysctl.d/99-sysctl.conf",
+        /// Whether the running kernel gets it, too.
+        reload: Flag = true,
     }
 }
 
@@ -73,13 +73,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     if value.as_deref().is_some_and(|value| value.contains('\0')) {
         return Err(ParamError::parameter("value", "cannot hold a NUL byte"));
     }
-    let file = match sysctl_file {
-        Some(file) => file,
-        None => {
-            RemotePath::new("/etc/sysctl.d/99-sysctl.conf").map_err(|message| ParamError::parameter("sysctl_file", message))?
-        }
-    };
-    Ok(Box::new(Setting { name, value, file, live: reload.is_none_or(|flag| flag.0) }))
+    Ok(Box::new(Setting { name, value, file: sysctl_file, live: reload.0 }))
 }
 
 impl Resource for Setting {
