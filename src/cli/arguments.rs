@@ -39,7 +39,7 @@ pub(super) enum Command {
     /// Show how each host is reached: host key, sudo, lock, facts, times; nothing is changed
     ///
     /// Hosts need no roles, and with `-i` there need not be a project. Exit codes: 0 a run could begin on each host (also when another one
-    /// holds it now), 3 a host cannot be reached, has another host key or refuses root's rights, 1 a host does not say what it is.
+    /// holds it now), 3 a host cannot be reached, has another host key or refuses root's rights, 1 the facts of a host cannot be read.
     Ping(Ping),
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),
@@ -161,7 +161,7 @@ pub(super) struct ConnectionArgs {
     #[arg(short, long, value_name = "WAY", hide = true)]
     connection: Option<String>,
 
-    /// What Ansible users add out of habit: sudo is used in any case
+    /// Accepted for users of Ansible: sudo is always used
     #[arg(short, long, hide = true)]
     r#become: bool,
 
@@ -175,7 +175,7 @@ pub(super) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// The options that stand for variables, in the form of `-e`.
+    /// Returns the options that set variables, in the form of `-e`.
     pub(super) fn variables(&self) -> Vec<String> {
         let options = [
             ("ansible_user", &self.user),
@@ -188,15 +188,15 @@ impl ConnectionArgs {
         given.map(|(name, value)| serde_json::json!({ name: value }).to_string()).collect()
     }
 
-    /// What the reader should know about options that change nothing.
+    /// Returns notes about options that have no effect.
     pub(super) fn note(&self) -> Option<&'static str> {
         self.r#become.then_some("note: `-b` is not needed: tasks run as root")
     }
 }
 
-/// What to list in place of a deploy.
+/// What to list instead of a deploy.
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(super) struct Listing {
     /// List the hosts, contact none
     #[arg(long)]
@@ -223,7 +223,7 @@ impl Listing {
 }
 
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(super) struct Deploy {
     #[command(flatten)]
     pub(super) selection: Selection,
@@ -243,7 +243,7 @@ pub(super) struct Deploy {
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
 
-    /// What Ansible calls `validate`
+    /// The name of `validate` in Ansible
     #[arg(long, hide = true)]
     pub(super) syntax_check: bool,
 
@@ -272,7 +272,7 @@ pub(super) struct Health {
     #[command(flatten)]
     pub(super) selection: Selection,
 
-    /// Also use what is there as clients would: log in, write a marked key that expires, read it back
+    /// Also use the services as clients would: log in, write a marked key that expires, read it back
     #[arg(long)]
     pub(super) exercise: bool,
 
@@ -328,7 +328,7 @@ pub(super) struct Explain {
     #[arg(value_name = "HOST")]
     pub(super) host: String,
 
-    /// A variable, told in full (default: all of them)
+    /// A variable to explain in full (default: all of them)
     #[arg(value_name = "VAR")]
     pub(super) variable: Option<String>,
 
@@ -348,7 +348,7 @@ pub(super) struct Explain {
 }
 
 impl Selection {
-    /// The same, with the variables that options of the connection stand for. Those of `-e` win over them.
+    /// Returns the same with the variables that the connection options set. Those of `-e` win over them.
     pub(super) fn reached(&self, way: &ConnectionArgs) -> Self {
         Self { extra_vars: [way.variables(), self.extra_vars.clone()].concat(), ..self.clone() }
     }
@@ -397,7 +397,7 @@ pub(super) enum InventoryCommand {
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// Lines for people
+    /// Text for people
     Text,
     /// One JSON document
     Json,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{event::Mode, report::terminal::Detail};
 
-/// Deploys, or checks, or lists what it would take.
+/// Deploys, checks, or lists the selected hosts, tasks, tags or roles.
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.

@@ -128,7 +128,7 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     });
     let project = match project::find(given) {
         Ok(project) => project,
-        // Without a project there are no roles to tell of.
+        // Without a project there are no roles to list.
         Err(_) if given.is_none() => return Ok((pages, Diagnostics::default())),
         Err(error) => return Err(error),
     };

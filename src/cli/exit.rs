@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// What the process ends with.
+/// The exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exit(pub(super) u8);
 

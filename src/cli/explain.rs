@@ -80,7 +80,7 @@ fn in_full(variable: &Variable) -> String {
     }
     let from = source(&variable.origin);
     match &variable.value {
-        // A template is told apart from what it comes to.
+        // A template is shown beside its result.
         ResolvedValue::Known(value) if variable.origin.written.as_ref().is_some_and(|written| written != value) => {
             let _ = writeln!(text, "    from {from}: {}", written(&variable.origin));
         }
@@ -105,7 +105,7 @@ fn title(variable: &Variable) -> String {
     }
 }
 
-/// A value and what is to be said of it.
+/// A value and its notes.
 fn format_value(variable: &Variable) -> (String, String) {
     match &variable.value {
         ResolvedValue::Known(value) => (shown(value), String::new()),
@@ -139,7 +139,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Whether a text can be told from everything that is no text, and fits a line.
+/// Returns whether a text fits on a line and cannot be mistaken for a value of another type.
 fn is_plain(text: &str) -> bool {
     let is_text = serde_json::from_str::<Value>(text).is_err();
     is_text && !text.is_empty() && text.trim() == text && !text.contains(char::is_control)

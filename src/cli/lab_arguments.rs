@@ -18,7 +18,7 @@ pub(super) struct Rehearse {
     #[arg(long)]
     pub(super) keep: bool,
 
-    /// Install Redis from this apt repository, signed as the inventory says, in place of the stand-in
+    /// Install Redis from this apt repository, signed as the inventory says, instead of the stand-in
     #[arg(long, value_name = "URL")]
     pub(super) redis_repo: Option<String>,
 
@@ -52,7 +52,7 @@ pub(super) struct WhichLab {
     pub(super) dir: PathBuf,
 }
 
-/// What a lab's nodes run, and what may be installed here for it.
+/// The release of a lab's nodes, and the permission to install packages on this machine.
 #[derive(Debug, Args)]
 pub(super) struct Making {
     /// The Debian release of the nodes

@@ -1,4 +1,4 @@
-//! What lab nodes differ in from the nodes that they are copies of: addresses, keys, and where Redis comes from.
+//! The differences between lab nodes and the nodes that they copy: addresses, keys, and the source of Redis.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -37,7 +37,7 @@ pub(super) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
     Lab::new(options)
 }
 
-/// What is being done, on standard error.
+/// Prints the current step on standard error.
 pub(super) fn progress(text: &str) {
     out::note(text);
 }
@@ -60,23 +60,23 @@ pub(super) fn publish_redis(lab: &Lab, suite: &str, server: FileServer<'_>) -> R
 /// # Errors
 /// The operating system does not say where this program is.
 pub(super) fn server() -> Result<[String; 3]> {
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let program = std::env::current_exe().context("cannot determine the path of this program")?;
     Ok([program.to_string_lossy().into_owned(), "lab".to_owned(), "serve".to_owned()])
 }
 
 /// A lab's nodes, as roles and the engine see them. A host that is not among them cannot be reached through it.
 pub(super) struct Site {
     nodes: Vec<LabNode>,
-    /// What differs from the inventory's variables, by name.
+    /// The variables that differ from the inventory's, by name.
     variables: Vec<(&'static str, String)>,
-    /// An inventory that, behind the project's own, leads its hosts to the lab's nodes.
+    /// An inventory that, after the project's own, connects its hosts to the lab's nodes.
     pub(super) inventory: PathBuf,
     /// Ends the server with us, where it is ours.
     _stand_in: Option<Publication>,
 }
 
 impl Site {
-    /// Describes all nodes of a lab. Redis comes from the stand-in, or from the URL, or from where the inventory says.
+    /// Describes all nodes of a lab. Redis comes from the stand-in, or from the URL, or from the repository of the inventory.
     ///
     /// # Errors
     /// The lab has no node, or its inventory cannot be written.
@@ -128,7 +128,7 @@ impl Site {
     }
 }
 
-/// How to use a lab, and how to remove it. `inventories` are what `-i` said; `None` where there is no project.
+/// Prints how to use a lab, and how to remove it. `inventories` are the values of `-i`; `None` if there is no project.
 pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories: Option<&[String]>) -> String {
     let config = lab.ssh_config();
     let mut lines = vec![String::new(), "log in, deploy, look after, and remove the nodes:".to_owned()];
@@ -151,7 +151,7 @@ pub(super) fn options(which: &WhichLab) -> String {
     id + &dir
 }
 
-/// Variables stand with each host, because there they win over those of groups.
+/// Variables are set for each host, because host variables win over those of groups.
 fn inventory_text(lab: &Lab, nodes: &[LabNode], variables: &[(&str, String)]) -> String {
     let mut text =
         format!("# The nodes of a lab. Behind the project's inventory, and only with `--limit {GROUP}`.\n{GROUP}:\n  hosts:\n");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::arguments::{Listing, Output};
 use crate::plan::{HealthStep, Plan, RolePlan, Step};
 
-/// What the plan holds of what is asked for.
+/// Lists the requested parts of the plan.
 pub(super) fn of(plan: &Plan, asked: &Listing, output: Output) -> String {
     match output {
         Output::Json => format!("{:#}", document(plan, asked)),
@@ -16,7 +16,7 @@ pub(super) fn of(plan: &Plan, asked: &Listing, output: Output) -> String {
     }
 }
 
-/// A role as it stands in the plans of hosts. Roles, and their tasks, are the same on each of them.
+/// A role in the plans of hosts. Roles, and their tasks, are the same on each of them.
 struct Given<'a> {
     role: &'a RolePlan,
     hosts: Vec<&'a str>,

@@ -1,4 +1,4 @@
-//! Where lines for people go, and whether they are coloured.
+//! The streams for text output, and whether it is coloured.
 
 use std::io::{IsTerminal, Write as _};
 
@@ -37,21 +37,21 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// `text` in lines that fit the terminal that standard error is, those after the first behind `indent`; in one line where it is none.
+/// Wraps `text` to the width of the terminal on standard error, with `indent` before all lines but the first; one line if it is no terminal.
 pub(super) fn wrapped(text: &str, indent: &str) -> String {
     let stderr = std::io::stderr();
     let style = Style { colour: Colour::No, width: stderr.is_terminal().then(terminal_width) };
     style.wrap(text, indent.len()).join(&format!("\n{indent}"))
 }
 
-/// A question on standard error; the answer comes behind it.
+/// Prints a question on standard error, without a line break, so that the answer follows it.
 pub(super) fn ask(text: &str) {
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "{text}");
     let _ = stderr.flush();
 }
 
-/// What went wrong, on standard error.
+/// Prints an error on standard error.
 pub(super) fn error(text: &str) {
     let word = if colour(&std::io::stderr()) == Colour::Yes { "\x1b[1;31merror\x1b[0m" } else { "error" };
     note(&format!("{word}: {text}"));

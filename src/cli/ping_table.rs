@@ -1,4 +1,4 @@
-//! What `ping` shows people: a line for each host, and what is wrong with it below.
+//! The text output of `ping`: a line for each host, with its errors below.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::{
     transport::{ConnectionMethod, LinkError, Target},
 };
 
-/// What is said of a host on which this program panicked.
+/// The text for a host on which this program panicked.
 pub(super) const OUR_MISTAKE: &str = "autobot-provision itself failed on this host; this is a bug, please report it";
 
 const HEADS: [&str; 7] = ["HOST", "CONNECT", "HOST KEY", "BECOME", "LOCK", "FACTS", "SYSTEM"];
 /// Between columns.
 const GAP: usize = 2;
-/// Before what stands below a host's line.
+/// The indentation of the text below a host's line.
 const INDENT: &str = "    ";
 
 /// A host.
@@ -26,7 +26,7 @@ pub(super) struct Row {
     /// Connect, host key, become, lock, facts.
     cells: [(String, State); 5],
     system: String,
-    /// What deserves a sentence, below the line.
+    /// The notes below the line.
     remarks: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ impl Stage {
         }
     }
 
-    /// What is known of the host key.
+    /// The state of the host key.
     pub(super) fn host_key(self) -> Option<&'static str> {
         match self {
             Self::NotThere => None,

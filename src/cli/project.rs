@@ -41,5 +41,5 @@ pub(super) fn find_for(project_arg: Option<&Path>, inventories: &[String]) -> Re
 }
 
 fn here() -> Result<PathBuf, Diagnostic> {
-    std::env::current_dir().map_err(|error| Diagnostic::error(format!("cannot tell the working directory: {error}")))
+    std::env::current_dir().map_err(|error| Diagnostic::error(format!("cannot determine the working directory: {error}")))
 }

@@ -33,7 +33,7 @@ pub(super) struct Redis {
 enum RedisCommand {
     /// The server as a whole: version, memory, persistence, modules, keys
     Info(Asked),
-    /// What each database holds: keys by the schema's patterns, TTLs, memory, and what does not belong there
+    /// What each database holds: keys by the schema's patterns, TTLs, memory, and keys that do not belong there
     Databases(Databases),
     /// What the memory is used for
     Memory(Asked),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{arguments::Output, out};
 use crate::redis_ops::ScanProgress;
 
-/// What is over sooner needs no line.
+/// Work that ends sooner gets no line.
 const SILENCE: Duration = Duration::from_millis(800);
 const REDRAW: Duration = Duration::from_millis(200);
 
@@ -33,7 +33,7 @@ impl Watched {
         self.hosts.iter().find(|(name, _)| name == host).map(|(_, progress)| Arc::clone(progress)).unwrap_or_default()
     }
 
-    /// Keeps a line up to date until it is dropped; only for people, and only where standard error is a terminal.
+    /// Keeps a line up to date until it is dropped; only for human output, and only if standard error is a terminal.
     pub(super) async fn show(&self, output: Output) -> Infallible {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         if output == Output::Json || dumb || !std::io::stderr().is_terminal() {
@@ -62,12 +62,12 @@ impl Watched {
         Some(format!("{hosts}: {percent} % of {expected} keys looked at{deleted}"))
     }
 
-    /// What an interrupted run says.
+    /// Returns the message of an interrupted run.
     pub(super) fn interrupted(&self) -> String {
         if !self.deletes {
-            return "interrupted; the same command begins anew".to_owned();
+            return "interrupted; the same command starts again".to_owned();
         }
-        // What was under way Redis may have deleted, too.
+        // Redis may also have deleted the keys of the command in progress.
         let deleted: Vec<String> = self
             .hosts
             .iter()
@@ -155,7 +155,7 @@ mod tests {
         insta::assert_snapshot!(cleanup.interrupted(), @"interrupted; confirmed as deleted by then: 12000 keys of database_vm, 1 key of slm; the same command deletes the rest");
         assert_eq!(cleanup.interrupted_json()["slm"], json!({"status": "interrupted", "error": "interrupted", "deleted": 1}));
         let look = watched(&["slm"], false);
-        assert_eq!(look.interrupted(), "interrupted; the same command begins anew");
+        assert_eq!(look.interrupted(), "interrupted; the same command starts again");
         assert_eq!(look.interrupted_json(), json!({"slm": {"status": "interrupted", "error": "interrupted"}}));
     }
 }

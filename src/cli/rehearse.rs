@@ -121,7 +121,7 @@ fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
 /// Asks once.
 fn agreed(to_install: &[&str]) -> Result<bool> {
     if !to_install.is_empty() {
-        out::note(&format!("This machine lacks what it takes; apt installs: {}", to_install.join(" ")));
+        out::note(&format!("This machine lacks packages; apt installs: {}", to_install.join(" ")));
     }
     out::ask("\nGo on? [Y/n] ");
     let mut answer = String::new();
@@ -135,7 +135,7 @@ struct Rehearsal<'a> {
     project: PathBuf,
     /// The passwords of Ansible Vault.
     keys: Arc<Keyring>,
-    /// What copies get in place of secrets from outside.
+    /// The values that copies get instead of secrets from outside.
     stand_ins: StandIns,
     lab: Lab,
     which: WhichLab,
@@ -145,7 +145,7 @@ struct Rehearsal<'a> {
     verdicts: Vec<Verdict>,
 }
 
-/// What a part of the rehearsal came to.
+/// The result of a part of the rehearsal.
 struct Verdict {
     part: &'static str,
     came: PhaseResult,
@@ -205,7 +205,7 @@ impl Rehearsal<'_> {
             let wanted: Vec<NewNode> = hosts.into_iter().map(NewNode::bare).collect();
             lab.up(&wanted, &lab_nodes::progress)?;
             let program = lab_nodes::server()?;
-            // Nodes that are kept need the stand-in when we are gone.
+            // Nodes that are kept need the stand-in after this program ends.
             let server = if keep { FileServer::Detached(&program) } else { FileServer::Within };
             let stand_in = wants_stand_in.then(|| lab_nodes::publish_redis(&lab, &release, server)).transpose()?;
             Site::new(&lab, &release, stand_in, url)
@@ -251,14 +251,14 @@ impl Rehearsal<'_> {
             self.record_phase(part, begun, came.clone());
             match came {
                 PhaseResult::Ok(_) => {}
-                // What changes twice can be healthy all the same.
+                // An item that changes twice can still be healthy.
                 PhaseResult::Failed(_) if part == AGAIN => {}
                 PhaseResult::Failed(_) | PhaseResult::Interrupted => return,
             }
         }
     }
 
-    /// The plan for the copies. Loaded anew for each pass, as a command of its own would.
+    /// Loads the plan for the copies. Each pass loads it again, as a separate command would.
     fn load(&self, site: &Site) -> Result<Plan, Diagnostics> {
         let selection = &self.arguments.selection;
         let mut inventories = inventory::sources(&self.project, &selection.inventory.sources);

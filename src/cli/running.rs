@@ -29,7 +29,7 @@ use crate::{
 /// How often long work shows that it still goes on.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What is to be done with the hosts of an inventory.
+/// The purpose of a run on the hosts of an inventory.
 pub(super) struct Order<'a> {
     pub(super) selection: &'a Selection,
     pub(super) way: &'a ConnectionArgs,
@@ -119,7 +119,7 @@ fn something_is_left(plan: &Plan, mode: Mode) -> Result<(), Diagnostics> {
 
 /// How a run ended.
 pub(super) enum RunOutcome {
-    /// It came to its end.
+    /// It ended.
     Completed(Tally),
     /// Ctrl-C or a request to terminate.
     Interrupted,

@@ -55,7 +55,7 @@ fn common(way: &ConnectionArgs) -> Result<Option<Secret>, Diagnostic> {
     Ok(Some(Secret::new(password.to_string())))
 }
 
-/// What sources gave: each is asked once, whichever hosts use it.
+/// The values of sources: each is read once, for all hosts that use it.
 #[derive(Default)]
 struct Fetched(Vec<(Source, Secret)>);
 

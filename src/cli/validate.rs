@@ -43,7 +43,7 @@ pub(super) fn load_with_request(project_arg: Option<&Path>, selection: &Selectio
     Ok((plan::load(&request)?, request))
 }
 
-/// What the command line asks for, with the passwords of Ansible Vault.
+/// Returns the request of the command line, with the passwords of Ansible Vault.
 pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
     let project = project::find(project_arg).map_err(|error| Diagnostics(vec![error]))?;
     Ok(Request {

@@ -11,7 +11,7 @@ use crate::{
     vault::Keyring,
 };
 
-/// What is asked for, in errors.
+/// The subject of a prompt, for errors.
 const VAULT: &str = "vault password";
 
 /// The label of what has none.

@@ -10,7 +10,7 @@ pub(super) struct Watching {
     inner: Box<dyn Reporter>,
     /// `host: item` of everything that was changed.
     pub(super) changed: Vec<String>,
-    /// `host: item` of everything that a check would have said otherwise.
+    /// `host: item` of each item for which a check would have predicted another result.
     pub(super) unpredicted: Vec<String>,
 }
 

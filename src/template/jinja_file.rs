@@ -11,7 +11,7 @@ use super::{
 pub struct Difference {
     /// The line, from 1.
     pub line: usize,
-    /// What it is, and what to write.
+    /// A description of it, and what to write instead.
     pub text: String,
 }
 
@@ -21,7 +21,7 @@ pub fn is_jinja_file(name: &str) -> bool {
     [".j2", ".jinja", ".jinja2"].iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// What Ansible and this program understand differently in a template, in the order of its lines. `is_flag` tells of a variable whether it is
+/// Returns what Ansible and this program understand differently in a template, in the order of its lines. `is_flag` returns whether a variable is
 /// a boolean.
 #[must_use]
 pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference> {
@@ -31,7 +31,7 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference
     for jinja in jinja::explain_all(&tags) {
         found.push(Difference { line: line(jinja.range.start), text: format!("{}: {}", jinja.message, jinja.help) });
     }
-    // What is spelled as Tera is, but comes out otherwise.
+    // Spelled as in Tera, but with another result.
     for tag in &tags {
         found.extend(whitespace(text, tag).map(|text| Difference { line: line(tag.range.start), text }));
         if let (TagKind::Value, [name]) = (tag.kind, tag.words.as_slice())

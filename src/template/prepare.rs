@@ -7,7 +7,7 @@ use super::lex::{Tag, TagKind};
 /// A text that differs from what the author wrote, with a way back.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Prepared {
-    /// What Tera compiles.
+    /// The text that Tera compiles.
     pub(super) text: String,
     /// Where pieces of the author's text went: start here, start there, length.
     copied: Vec<(usize, usize, usize)>,
@@ -21,7 +21,7 @@ impl Prepared {
         }
     }
 
-    /// The author's range for a range of the prepared text. What we put in ourselves stands for the piece before it.
+    /// The author's range for a range of the prepared text. Inserted text belongs to the piece before it.
     pub(super) fn original(&self, range: &Range<usize>) -> Range<usize> {
         let Some(&(here, there, length)) = self.copied.iter().rev().find(|(here, _, _)| *here <= range.start) else {
             return 0..0;
@@ -47,7 +47,7 @@ pub(super) fn template(original: &str, tags: &[Tag]) -> Prepared {
     filtered(original, tags, |_| "__text".to_owned())
 }
 
-/// Shell text: each value is put aside under the number of its tag.
+/// Shell text: each value is stored under the number of its tag.
 pub(super) fn shell(original: &str, tags: &[Tag]) -> Prepared {
     filtered(original, tags, |number| format!("__word(tag={number})"))
 }

@@ -1,4 +1,4 @@
-//! Values in shell text: where they may stand is told from the template's source, along every branch; how they are quoted, from the rendered text.
+//! Values in shell text. Whether a value is allowed at its position is decided from the template's source, along every branch; how it is quoted, from the rendered text.
 //!
 //! The source is judged first, so that a mistake is known before anything is rendered. The rendered text is judged again by the same lexer, with the
 //! values in hand: what a branch, a list or the name of a program turned out to be cannot put a value where it may not stand.
@@ -18,10 +18,10 @@ use crate::{
 
 /// The largest number of ways through the branches of a text; more cannot be reviewed by a reader.
 const MOST_WAYS: usize = 64;
-/// How often the body of a loop is followed: a second time behind itself shows what one iteration leaves to the next.
+/// How often the body of a loop is followed: a second pass shows what one iteration leaves to the next.
 const ROUNDS: usize = 2;
 
-/// What is wrong with the values of shell text, along every branch of the template.
+/// Returns the errors of the values in shell text, along every branch of the template.
 pub(super) fn problems(file: &File) -> Vec<Problem> {
     if !file.tags.iter().any(|tag| tag.kind == TagKind::Value) {
         return Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn problems(file: &File) -> Vec<Problem> {
     walk.problems
 }
 
-/// What is wrong with the values of a template that is a shell program: the places of those that are not words of it, or that no `shquote` quotes.
+/// Returns the errors of the values in a template that is a shell program: those that are not words, or that no `shquote` quotes.
 #[must_use]
 pub fn program(text: &str) -> Vec<Problem> {
     let tags = lex::tags(text);
@@ -170,7 +170,7 @@ impl Walk<'_> {
                     if let Some(again) = self.end_of_body(tag)? {
                         return Ok(Some(again));
                     }
-                    // What follows runs instead of the body.
+                    // The following branch runs instead of the body.
                     if let Some(Block::For { start, ends, rounds, .. }) = self.open.last_mut() {
                         ends.append(&mut self.ways);
                         self.ways.clone_from(start);
@@ -267,7 +267,7 @@ impl Walk<'_> {
     }
 }
 
-/// A refusal at its value, or at the text at hand.
+/// Creates an error at the value, or at the current text.
 fn refused(file: &File, here: &Range<usize>, refusal: Refusal) -> Problem {
     let value = refusal.value.and_then(|number| file.tags.get(number)).map(|tag| tag.range.clone());
     problem(value.unwrap_or_else(|| here.clone()), refusal.message, refusal.help)

@@ -1,4 +1,4 @@
-//! What is wrong with a text that does not compile, told from its own words: the compiler speaks of what it parsed, which is not what was written.
+//! Syntax errors, derived from the original text: the compiler's messages describe the prepared text, which is not what was written.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::source::did_you_mean;
 
-/// What is wrong, where, and what to do.
+/// A syntax error, its position, and what to do.
 pub(super) struct Fault {
     pub(super) range: Range<usize>,
     pub(super) message: String,
@@ -162,7 +162,7 @@ fn blocks(text: &str, tags: &[Tag]) -> Option<Fault> {
                     return Some(Fault::new(&word.range, format!("`{{% {} %}}` after `{{% else %}}`", word.text)));
                 }
                 Some(_) | None => {
-                    return Some(Fault::new(&word.range, format!("`{{% {} %}}` stands in no `{{% if … %}}`", word.text)));
+                    return Some(Fault::new(&word.range, format!("`{{% {} %}}` is not within an `{{% if … %}}`", word.text)));
                 }
             }
         } else if word.kind != WordKind::Name || !OTHER_TAGS.iter().any(|tag| word.is(tag)) && !sets {
@@ -183,11 +183,11 @@ fn end_of(word: &Word) -> &'static str {
     BLOCKS.iter().find(|(opens, _)| word.is(opens)).map_or("", |(_, closes)| closes)
 }
 
-/// Words in the wrong order: the compiler's message tells what it wanted.
+/// Words in the wrong order: the compiler's message names what it expected.
 fn words(tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
     let found = tag.words.iter().find(|word| word.range.start <= range.start && range.start < word.range.end);
     let end = tag.words.last();
-    // The compiler finds the bracket that we put behind a value: for the author that is the end of what was written.
+    // The compiler reports the bracket that was inserted after a value: for the author that is the end of the text.
     let is_end = found.is_none_or(|word| word.range != *range || message.starts_with("found `)`") && !word.is(")"));
     let before = match found {
         Some(word) if !is_end => tag.words.iter().rev().find(|one| one.range.end <= word.range.start),
@@ -282,7 +282,7 @@ mod tests {
         {% endfor %} => endfor: `{% endfor %}` closes nothing: no `{% for … %}` is open
         {% for a in b %}x{% endif %} => endif: `{% endif %}` does not close `{% for … %}` of line 1 [end that with `{% endfor %}` first]
         {% if x %}{% else %}{% elif y %}{% endif %} => elif: `{% elif %}` after `{% else %}`
-        {% elif x %} => elif: `{% elif %}` stands in no `{% if … %}`
+        {% elif x %} => elif: `{% elif %}` is not within an `{% if … %}`
         {% set a %} => set: `{% set … %}` is not closed [write `{% set name = … %}`]
         {% %} => {% %}: a tag without a word [such as `{% if x %}`]
         {% fro a in b %}{% endfor %} => fro: unknown tag `{% fro %}` [did you mean `for`?]

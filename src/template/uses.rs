@@ -1,4 +1,4 @@
-//! Where a template uses a name, and how: told from its words.
+//! Where and how a template uses a name, derived from its words.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub type UsedPart = (usize, Vec<(String, Range<usize>)>);
 pub struct Member {
     /// The file among [`Template::files`].
     pub file: usize,
-    /// Where the name of the part stands, or the map's when the part is not named.
+    /// The position of the part's name, or of the map's if the part is not named.
     pub range: Range<usize>,
     /// The part.
     pub name: Option<String>,
