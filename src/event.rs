@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::resource::Diff;
+use crate::values::Diff;
 
 /// The purpose of a run, which decides whether it may change nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -22,4 +22,5 @@ pub mod shell;
 pub mod source;
 pub mod template;
 pub mod transport;
+pub mod values;
 pub mod vault;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::role::parse_duration;
+use crate::values::parse_duration;
 
 /// The heading of options that every command has.
 const EVERYWHERE: &str = "Options of every command";

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use crate::{
     event::Outcome,
-    resource::{Diff, diff::Line},
     secret::{Secret, SecretValues, percent_encode},
+    values::{Diff, Line},
 };
 
 /// Shorter values are words that may occur anywhere; replacing them would garble messages and hide nothing.

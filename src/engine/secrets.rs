@@ -13,11 +13,12 @@ use crate::{
         path::{Entry, PathQuery, PathState},
     },
     resource::{
-        Change, Diff,
+        Change,
         put::{Backup, Put},
     },
     script::Script,
     secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
+    values::Diff,
 };
 
 /// What is known about a host's secrets.

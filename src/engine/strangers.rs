@@ -87,12 +87,7 @@ fn is_sshd(owner: &PortOwner) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        health::PortRange,
-        question::{Answers, connection::Addresses},
-        secret::SecretValues,
-        source::SourceFile,
-    };
+    use crate::{health::PortRange, question::Answers, secret::SecretValues, source::SourceFile, values::Addresses};
 
     fn declared() -> DeclaredPorts {
         let file = SourceFile::new("roles/toy/role.yml", "health: []\n");

@@ -9,7 +9,8 @@ use crate::{
         pending::Pending,
         unit::Unit,
     },
-    resource::{Diff, Resource},
+    resource::Resource,
+    values::Diff,
 };
 
 /// An item of the run.

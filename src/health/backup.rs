@@ -9,8 +9,9 @@ use crate::{
         backup::{Backup, BackupInfo, BackupLocation, LastRun},
         unit::{Unit, full_name},
     },
-    resource::{Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters},
-    role::parse_duration,
+    resource::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode, schema::parameters},
+    values::RemotePath,
+    values::parse_duration,
 };
 
 pub(super) const KIND: Kind = Kind {

@@ -15,9 +15,10 @@ use crate::{
         Questions, Unanswered,
         unit::{self, Unit},
     },
-    resource::{NodeState, OneOrMany, ParamError, decode, schema::parameters},
+    resource::{NodeState, ParamError, decode, schema::parameters},
     secret::{SecretRef, SecretValues},
     transport::{Running, Tunnel},
+    values::OneOrMany,
 };
 
 pub(super) const KIND: ExerciseKind = ExerciseKind {

@@ -13,9 +13,10 @@ use crate::{
         unit::full_name,
     },
     resource::{
-        Files, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode, matches_glob,
+        Files, Kind, NodeState, ParamError, Resource, Verdict, decode,
         schema::{parameters, values, words},
     },
+    values::{OneOrMany, matches_glob},
 };
 
 pub(super) const KIND: Kind = Kind {

@@ -8,7 +8,8 @@ use crate::{
         Questions, Unanswered,
         redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
     },
-    resource::{Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters},
+    resource::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode, schema::parameters},
+    values::{Flag, RemotePath},
 };
 
 pub(super) const KIND: Kind = Kind {

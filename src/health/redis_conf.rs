@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::values::parse_size;
+
 /// Directives that take effect when the server starts and that CONFIG GET does not know.
 const NOT_SETTINGS: [&str; 4] = ["include", "loadmodule", "rename-command", "module"];
 
@@ -64,22 +66,7 @@ fn sorted(text: &str) -> Vec<char> {
 
 /// Returns a word in lower case, and a size such as `1gb` in bytes (redis.conf: k, m, g are powers of ten; kb, mb, gb are powers of two).
 fn normalize(word: &str) -> String {
-    let lower = word.to_ascii_lowercase();
-    let digits = lower.find(|character: char| !character.is_ascii_digit()).unwrap_or(lower.len());
-    let factor: u64 = match &lower[digits..] {
-        "" | "b" => 1,
-        "k" => 1000,
-        "kb" => 1 << 10,
-        "m" => 1_000_000,
-        "mb" => 1 << 20,
-        "g" => 1_000_000_000,
-        "gb" => 1 << 30,
-        _ => return lower,
-    };
-    match lower[..digits].parse::<u64>().ok().and_then(|count| count.checked_mul(factor)) {
-        Some(bytes) => bytes.to_string(),
-        None => lower,
-    }
+    parse_size(word).map_or_else(|| word.to_ascii_lowercase(), |bytes| bytes.to_string())
 }
 
 /// Splits a line into words as Redis does (`sdssplitargs`): double quotes with backslashes, and single quotes.

@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::{
     outside::ExternalValue,
     question::account::AccountName,
-    resource::{Mode, RemotePath, access::Access},
+    resource::access::Access,
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Span},
+    values::{Mode, RemotePath},
 };
 
 use super::{

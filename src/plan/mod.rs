@@ -39,9 +39,10 @@ use crate::{
     health::Exercise,
     inventory::InventorySource,
     outside::ExternalValue,
-    resource::{RemotePath, Resource, access::Access},
+    resource::{Resource, access::Access},
     secret::{SecretRef, SecretValues},
     source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
+    values::RemotePath,
     vault::Keyring,
 };
 

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::{
     health::PortRange,
-    resource::{OneOrMany, ParamError, Segment, decode},
+    resource::{ParamError, Segment, decode},
     source::{Diagnostic, Diagnostics, Span},
+    values::OneOrMany,
 };
 
 use super::{

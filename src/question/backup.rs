@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Kind, Output, Unanswered};
-use crate::{resource::RemotePath, script::Script};
+use crate::{script::Script, values::RemotePath};
 
 /// A backup to ask about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

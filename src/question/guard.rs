@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Kind, Output, Unanswered};
-use crate::{resource::RemotePath, script::Script, secret::find};
+use crate::{script::Script, secret::find, values::RemotePath};
 
 /// How long one guard may take, in seconds.
 const LIMIT_SECONDS: &str = "30";

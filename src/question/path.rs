@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{Kind, Output, Unanswered};
 use crate::{
-    resource::{Mode, RemotePath},
     script::Script,
+    values::{Mode, RemotePath},
 };
 
 /// Marker for the kind "entry at a path". A link is reported as a link, together with the entry to which it leads.

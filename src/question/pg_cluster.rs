@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Kind, Output, Unanswered, first_line};
-use crate::{pg, resource::Mode, script::Script};
+use crate::{pg, script::Script, values::Mode};
 
 /// The directory in which Debian keeps a directory for each version and, below it, one for each cluster.
 pub const ETC: &str = "/etc/postgresql";

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Kind, Output, Unanswered};
-use crate::{resource::RemotePath, script::Script};
+use crate::{script::Script, values::RemotePath};
 
 /// A Redis instance, and how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

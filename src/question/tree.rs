@@ -1,9 +1,9 @@
 //! How many entries below a directory differ from the wanted owner, group or mode.
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Output, Unanswered, account::AccountName};
 use crate::{
-    resource::{Mode, RemotePath, access::Access},
     script::Script,
+    values::{Mode, RemotePath},
 };
 
 /// Asks how many things below a directory differ; 0 where there is no directory. Links are not followed, and count with their owner and
@@ -16,8 +16,12 @@ pub enum Tree {}
 pub struct TreeKey {
     /// The directory.
     pub path: RemotePath,
-    /// What is wanted.
-    pub access: Access,
+    /// The wanted owner.
+    pub owner: Option<AccountName>,
+    /// The wanted group.
+    pub group: Option<AccountName>,
+    /// The wanted mode.
+    pub mode: Option<Mode>,
 }
 
 /// `PATH OWNER GROUP MODE` for each key; what is empty is not compared. One `find` answers a key: a letter for each thing that differs, then a
@@ -53,13 +57,13 @@ impl Kind for Tree {
     const LIMIT: std::time::Duration = std::time::Duration::from_mins(5);
 
     fn script(keys: &[&TreeKey]) -> Script {
-        keys.iter().fold(Script::new(SCRIPT), |script, TreeKey { path, access }| {
+        keys.iter().fold(Script::new(SCRIPT), |script, TreeKey { path, owner, group, mode }| {
             let name = |name: Option<&dyn std::fmt::Display>| name.map(ToString::to_string).unwrap_or_default();
             script
                 .arg(path.as_str())
-                .arg(name(access.owner.as_ref().map(|owner| owner as _)))
-                .arg(name(access.group.as_ref().map(|group| group as _)))
-                .arg(access.mode.map(Mode::octal).unwrap_or_default())
+                .arg(name(owner.as_ref().map(|owner| owner as _)))
+                .arg(name(group.as_ref().map(|group| group as _)))
+                .arg(mode.map(Mode::octal).unwrap_or_default())
         })
     }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     plan::HostPlan,
-    resource::RemotePath,
     source::{Diagnostic, Diagnostics},
+    values::RemotePath,
 };
 
 use super::Schema;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Reporter, Tally};
 use crate::{
     event::{Event, HostEnd, HostStatus, Item, Mode, Outcome},
-    resource::{Diff, diff::Line},
+    values::{Diff, Line},
 };
 
 /// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,

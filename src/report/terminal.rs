@@ -10,7 +10,7 @@ use std::{
 use super::{Counts, Reporter, Style, Tally, style::harmless, table::Table};
 use crate::{
     event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
-    resource::{Diff, diff::Line},
+    values::{Diff, Line},
 };
 
 /// How much detail is shown.

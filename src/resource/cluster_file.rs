@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Diff, NodeState, Verdict, content::hex, diff::Line, put::PUT_FILE, unit_functions::UNIT};
+use super::{Change, Diff, Line, NodeState, Verdict, content::hex, put::PUT_FILE, unit_functions::UNIT};
 use crate::{
     pg,
     question::{

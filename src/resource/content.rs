@@ -3,9 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Flag, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
+    Change, Diff, Flag, Line, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
-    diff::Line,
     put::{Backup, Put, set_access},
     schema::parameters,
 };

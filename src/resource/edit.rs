@@ -5,9 +5,8 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Flag, NodeState, ParamError, RemotePath, Verdict,
+    Flag, Line, NodeState, ParamError, RemotePath, Verdict,
     content::{FileContent, FileOptions, hex},
-    diff::Line,
     lineinfile::InsertPosition,
     schema::parameters,
 };

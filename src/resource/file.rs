@@ -245,7 +245,8 @@ impl FileState {
     }
 
     fn tree(&self, access: &Access) -> TreeKey {
-        TreeKey { path: self.path.clone(), access: access.clone() }
+        let Access { owner, group, mode } = access.clone();
+        TreeKey { path: self.path.clone(), owner, group, mode }
     }
 
     /// Compares an existing directory and all that is in it.
@@ -273,7 +274,7 @@ impl FileState {
                 let script = if create {
                     missing.extend(self.missing_parent(found));
                     summary = vec!["create".to_owned()];
-                    diff.lines.insert(0, super::diff::Line::Added("an empty file".to_owned()));
+                    diff.lines.insert(0, super::Line::Added("an empty file".to_owned()));
                     Put { path: &self.path, access: access.clone(), follow: false, backup: Backup::None, validate: None }
                         .script(Sealed::default(), node.secrets)
                 } else {

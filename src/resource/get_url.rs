@@ -1,11 +1,10 @@
 //! `get_url`: a file fetched by the node itself over HTTP or HTTPS.
 
 use super::{
-    Change, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Files, Flag, Kind, Line, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::AccessDifference,
     content::{FileContent, FileOptions, blocked_by},
     decode,
-    diff::Line,
     put::{PUT_FILE, set_access},
     schema::parameters,
 };

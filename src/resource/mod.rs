@@ -7,7 +7,7 @@ pub mod access;
 pub(crate) mod apt_functions;
 mod cluster_file;
 pub mod content;
-pub mod diff;
+mod diff;
 mod edit;
 mod params;
 mod pattern;
@@ -19,9 +19,10 @@ pub mod unit_functions;
 
 #[cfg(test)]
 pub(crate) use assert::Claims;
-pub use diff::Diff;
-pub use params::{Argv, Flag, Mode, OneOrMany, RemotePath, ShellText, State, matches_glob};
+pub use params::{Argv, ShellText, State};
 pub use schema::{Parameter, Shape};
+
+pub use crate::values::{Diff, Flag, Line, Mode, OneOrMany, RemotePath, matches_glob};
 
 use std::{
     any::Any,

@@ -56,7 +56,7 @@ pub(crate) fn run(script: &Script, tools: &Path) -> Done {
 
 /// Returns the lines of a diff as text.
 pub(crate) fn shown(diff: &super::Diff) -> String {
-    use super::diff::Line;
+    use super::Line;
     let line = |line: &Line| match line {
         Line::Title(text) => format!("= {text}"),
         Line::Context(text) => format!("  {text}"),

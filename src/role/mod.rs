@@ -16,7 +16,7 @@ mod variable;
 
 pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
-pub use read::{Name, parse_duration};
+pub use read::Name;
 pub use task::TaskSource;
 pub use types::{Limits, VarType, kind_of, truth};
 pub use variable::{Default, SecretSource};

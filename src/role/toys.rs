@@ -4,11 +4,9 @@ use serde_json::Value;
 
 use crate::{
     question::{Questions, Unanswered},
-    resource::{
-        Claims, Files, Flag, Kind, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict, decode,
-        schema::parameters,
-    },
+    resource::{Claims, Files, Kind, NodeState, ParamError, Resource, ShellText, Verdict, decode, schema::parameters},
     secret::{Sealed, SecretRef},
+    values::{Flag, Mode, RemotePath},
 };
 
 pub(crate) const KINDS: &[&Kind] = &[&NOTE, &SHEET, &RUN, &CLAIM];

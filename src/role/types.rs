@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::{
-    resource::RemotePath,
     source::{Node, Yaml},
     template::is_template,
+    values::{RemotePath, parse_size},
 };
 
 /// The type of a variable.
@@ -124,7 +124,9 @@ impl VarType {
             | (Self::Float, Value::Number(_)) => true,
             (Self::String, Value::Number(number)) => return Ok(Value::String(number.to_string())),
             (Self::Size, Value::Number(number)) if number.is_u64() => return Ok(Value::String(number.to_string())),
-            (Self::Size, Value::String(text)) if is_size(text.trim()) => return Ok(Value::String(text.trim().to_owned())),
+            (Self::Size, Value::String(text)) if parse_size(text.trim()).is_some() => {
+                return Ok(Value::String(text.trim().to_owned()));
+            }
             (Self::Int, Value::Number(number)) => number.is_i64() || number.is_u64(),
             (Self::Port, Value::Number(number)) => number.as_u64().is_some_and(|port| (1..=65535).contains(&port)),
             (Self::Path, Value::String(path)) => RemotePath::new(path).is_ok(),
@@ -194,23 +196,6 @@ impl Limits {
             (words, _, _) => Some(words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
         }
     }
-}
-
-/// Whether Redis reads this as a number of bytes (its `memtoull`, which ignores case): `k` is 1000, `kb` is 1024.
-fn is_size(text: &str) -> bool {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" => 1000,
-        "kb" => 1 << 10,
-        "m" => 1_000_000,
-        "mb" => 1 << 20,
-        "g" => 1_000_000_000,
-        "gb" => 1 << 30,
-        _ => return false,
-    };
-    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
-    is_number && digits.parse::<u64>().is_ok_and(|number| number.checked_mul(unit).is_some())
 }
 
 /// Parses a boolean.

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::question::connection::Addresses;
+use crate::values::Addresses;
 
 use super::{
     Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,

@@ -11,7 +11,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::{question::connection::Addresses, secret::nonce};
+use crate::{secret::nonce, values::Addresses};
 
 use super::{
     Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
-    question::{Answers, connection::Addresses},
-    resource::{diff::Line, trial},
+    question::Answers,
+    resource::{Line, trial},
     secret::SecretValues,
+    values::Addresses,
 };
 use serde_json::{Value, json};
 

@@ -1,0 +1,21 @@
+//! Plain values that every layer may use: paths, modes, sizes, durations, differences. They know nothing of the rest of the program.
+
+mod addresses;
+mod diff;
+mod duration;
+mod flag;
+mod glob;
+mod list;
+mod mode;
+mod path;
+mod size;
+
+pub use addresses::Addresses;
+pub use diff::{Diff, Line};
+pub use duration::parse_duration;
+pub use flag::Flag;
+pub use glob::matches_glob;
+pub use list::OneOrMany;
+pub use mode::Mode;
+pub use path::RemotePath;
+pub use size::parse_size;
