@@ -11,6 +11,7 @@ pub mod outside;
 pub mod pg;
 pub mod plan;
 pub mod question;
+mod redis_client;
 pub mod redis_ops;
 pub mod reference;
 pub mod report;

@@ -13,7 +13,6 @@ mod postgresql_login;
 mod redis;
 mod redis_conf;
 mod redis_exercise;
-pub(crate) mod resp;
 mod slm_backend;
 
 pub use exercise::{Exercise, ExerciseKind};

@@ -9,11 +9,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    exercise::{Exercise, ExerciseKind},
-    resp::{Client, Reply},
-};
+use super::exercise::{Exercise, ExerciseKind};
 use crate::{
+    redis_client::{Client, Reply},
     resource::{
         decode,
         schema::{parameters, words},

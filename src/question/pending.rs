@@ -1,9 +1,10 @@
 //! The handlers that an earlier run notified but did not complete, from the marks that it left on the node.
 
-use std::{collections::HashMap, iter};
+use std::collections::HashMap;
 
 use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
+pub use crate::values::mark_name;
 
 /// The directory of the marks: a file for each pending handler, named `<role>.<handler>`.
 pub const DIRECTORY: &str = "/var/lib/autobot-provision/pending";
@@ -113,31 +114,6 @@ fn read_mark(line: &str) -> Option<(String, Mark)> {
     Some((name, Mark { boot_id, at, acted }))
 }
 
-/// Returns the file names of a handler's marks: its own first, then those under former names of the handler and of its role.
-#[must_use]
-pub fn mark_names(role: &str, former_roles: &[&str], handler: &str, former_handlers: &[&str]) -> Vec<String> {
-    let mut names = Vec::new();
-    for role in iter::once(role).chain(former_roles.iter().copied()) {
-        for handler in iter::once(handler).chain(former_handlers.iter().copied()) {
-            let name = mark_name(role, handler);
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    names
-}
-
-/// Returns the file name of a handler's mark.
-#[must_use]
-pub fn mark_name(role: &str, handler: &str) -> String {
-    let plain = |character: char| match character {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => character,
-        _ => '-',
-    };
-    format!("{role}.{}", handler.chars().map(plain).collect::<String>())
-}
-
 /// The word in a mark whose handler's action was done.
 const ACTED: &str = "acted";
 
@@ -183,6 +159,7 @@ pub fn unmark(name: &str) -> Script {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::mark_names;
 
     fn marks(boot: &str, at: u64) -> Marks {
         let mark = Mark { boot_id: boot.into(), at, acted: false };

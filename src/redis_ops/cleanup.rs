@@ -14,7 +14,7 @@ use super::{
     schema::Schema,
     session::{BATCH, BEGIN, RedisSession, Stream, keys_of, number_of, text_of},
 };
-use crate::health::resp::Reply;
+use crate::redis_client::Reply;
 
 /// What can be cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

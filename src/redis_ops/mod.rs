@@ -8,7 +8,7 @@ mod cleanup;
 mod databases;
 mod key;
 mod overview;
-mod page;
+pub mod page;
 mod place;
 mod progress;
 mod scan;

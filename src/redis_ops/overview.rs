@@ -271,7 +271,7 @@ fn hidden(value: &str) -> &'static str {
 
 async fn now<S: Stream>(session: &mut RedisSession<S>) -> Result<u64, String> {
     let time = session.call(&["TIME"]).await?;
-    let crate::health::resp::Reply::Array(Some(parts)) = &time else { return Err("TIME returned no time".to_owned()) };
+    let crate::redis_client::Reply::Array(Some(parts)) = &time else { return Err("TIME returned no time".to_owned()) };
     parts
         .first()
         .and_then(number_of)

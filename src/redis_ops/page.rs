@@ -1,8 +1,6 @@
-//! The result of an operation, for people and for programs: titled pairs and tables that fit a terminal, and a JSON value.
+//! The result of an operation, for people and for programs: pairs and tables, and a JSON value.
 
 use serde_json::Value;
-
-use crate::report::Style;
 
 /// The result of an operation.
 #[derive(Debug, Clone, Default)]
@@ -14,12 +12,12 @@ pub struct Page {
     /// Whether `--detailed-exitcode` reports this result with exit code 2.
     pub counts_as_change: bool,
     /// The result for people, in order.
-    pub(super) blocks: Vec<Block>,
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// A part of the result for people.
 #[derive(Debug, Clone)]
-pub(super) enum Block {
+pub(crate) enum Block {
     /// Names and values.
     Pairs(Vec<(String, String)>),
     /// A table.
@@ -30,96 +28,16 @@ pub(super) enum Block {
 
 /// A table. Its first row is the header.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// A letter for each column: `l` is left-aligned, `r` is right-aligned, and `f` is left-aligned and truncated if the line is too long.
-    pub(super) columns: &'static str,
-    pub(super) rows: Vec<Vec<String>>,
-}
-
-/// The number of spaces between columns.
-const GAP: usize = 2;
-/// The smallest width to which a column is truncated.
-const MIN_WIDTH: usize = 8;
-
-impl Page {
-    /// Returns the lines for people.
-    #[must_use]
-    pub fn lines(&self, style: Style) -> Vec<String> {
-        let mut lines = Vec::new();
-        for block in &self.blocks {
-            match block {
-                Block::Line(text) => lines.extend(wrapped(text, "", style.width)),
-                Block::Pairs(pairs) => {
-                    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-                    for (name, value) in pairs {
-                        let head = format!("  {name:<width$}  ");
-                        lines.extend(wrapped(value, &head, style.width).into_iter().map(|line| line.trim_end().to_owned()));
-                    }
-                }
-                Block::Table(table) => lines.extend(table.lines(style)),
-            }
-        }
-        for mark in &self.marks {
-            let marked = wrapped(mark, "  ! ", style.width).into_iter().map(|line| style.paint("33", &line));
-            lines.extend(marked);
-        }
-        lines
-    }
+    pub(crate) columns: &'static str,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(columns: &'static str, head: &[&str]) -> Self {
+    pub(crate) fn new(columns: &'static str, head: &[&str]) -> Self {
         Self { columns, rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
     }
-
-    fn lines(&self, style: Style) -> Vec<String> {
-        let count = self.columns.len();
-        let mut widths: Vec<usize> = (0..count)
-            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or_default())
-            .collect();
-        let full = 2 + widths.iter().sum::<usize>() + GAP * count.saturating_sub(1);
-        if let Some((flexible, over)) = self.columns.find('f').zip(style.width.and_then(|width| full.checked_sub(width))) {
-            widths[flexible] = widths[flexible].saturating_sub(over).max(MIN_WIDTH);
-        }
-        let line = |(number, row): (usize, &Vec<String>)| {
-            let cells = row.iter().zip(self.columns.chars()).zip(&widths).map(|((cell, kind), width)| match kind {
-                'r' => format!("{cell:>width$}"),
-                _ if cell.chars().count() > *width => cell.chars().take(width - 1).chain(['…']).collect(),
-                _ => format!("{cell:<width$}"),
-            });
-            let text = format!("  {}", cells.collect::<Vec<_>>().join(&" ".repeat(GAP)));
-            let text = style.fit(text.trim_end(), 0);
-            if number == 0 { style.bold(&text) } else { text }
-        };
-        self.rows.iter().enumerate().map(line).collect()
-    }
-}
-
-/// Wraps text after a heading; the following lines are aligned with its first word. Words that are too long for a line are split.
-fn wrapped(text: &str, head: &str, width: Option<usize>) -> Vec<String> {
-    let Some(width) = width else { return vec![format!("{head}{text}")] };
-    let indent = head.chars().count();
-    let room = width.saturating_sub(indent).max(MIN_WIDTH);
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        let used = line.chars().count();
-        if used > 0 && used + 1 + word.len() > room {
-            lines.push(std::mem::take(&mut line));
-        } else if used > 0 {
-            line.push(' ');
-        }
-        while word.len() > room {
-            let rest = word.split_off(room);
-            lines.push(word.into_iter().collect());
-            word = rest;
-        }
-        line.extend(word);
-    }
-    lines.push(line);
-    let below = " ".repeat(indent);
-    lines.iter().enumerate().map(|(at, line)| format!("{}{line}", if at == 0 { head } else { &below })).collect()
 }
 
 /// Formats a number of bytes.
@@ -150,36 +68,6 @@ pub(super) fn count(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Colour;
-
-    #[test]
-    fn everything_fits_the_terminal() {
-        let mut table = Table::new("rfl", &["n", "what", "who"]);
-        table.rows.push(vec!["1000".into(), "a long text that must be cut".into(), "me".into()]);
-        let page = Page {
-            blocks: vec![
-                Block::Pairs(vec![("name".into(), "several words that do not fit into one line".into())]),
-                Block::Table(table),
-            ],
-            marks: vec![format!("a mark {} of some length", "x".repeat(40))],
-            ..Page::default()
-        };
-        let lines = page.lines(Style { colour: Colour::No, width: Some(30) });
-        assert!(lines.iter().all(|line| line.chars().count() <= 30), "{lines:#?}");
-        insta::assert_snapshot!(lines.join("\n"), @r"
-  name  several words that do
-        not fit into one line
-     n  what               who
-  1000  a long text that…  me
-  ! a mark
-    xxxxxxxxxxxxxxxxxxxxxxxxxx
-    xxxxxxxxxxxxxx of some
-    length
-        ");
-        // Nothing is truncated in a pipe.
-        let wide = page.lines(Style { colour: Colour::No, width: None });
-        assert!(wide.iter().any(|line| line.ends_with("a long text that must be cut  me")), "{wide:#?}");
-    }
 
     #[test]
     fn numbers_are_formatted_for_people() {

@@ -8,7 +8,7 @@ use super::{
     schema::{KeyKind, Schema, Ttl},
     session::{BEGIN, RedisSession, Stream, number_of, text_of},
 };
-use crate::health::resp::Reply;
+use crate::redis_client::Reply;
 
 /// Of each kind, the first 64 keys and then every 64th are sampled: their type and memory are queried.
 const SAMPLE_INTERVAL: u64 = 64;

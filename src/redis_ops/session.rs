@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::health::resp::{Client, Reply};
+use crate::redis_client::{Client, Reply};
 
 /// How long a command, or a batch of commands, may take.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -11,7 +11,7 @@ use super::{
     page::{Block, Page, Table, bytes},
     session::{RedisSession, Stream, number_of, text_of},
 };
-use crate::health::resp::Reply;
+use crate::redis_client::Reply;
 
 /// Commands with subcommands: their second word is part of the name.
 const CONTAINERS: [&str; 16] = [

@@ -1,6 +1,7 @@
 //! The output of a run, for people and for programs. Reporters receive events and cannot influence the run.
 
 pub mod json;
+mod page;
 mod style;
 mod table;
 mod tally;

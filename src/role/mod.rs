@@ -27,10 +27,10 @@ use block::Inherited;
 use indexmap::IndexMap;
 
 use crate::{
-    question::pending::{mark_name, mark_names},
     resource::Kind,
     secret::holds_token,
     source::{self, Diagnostic, Diagnostics, Key, Node, Span, did_you_mean, yaml},
+    values::{mark_name, mark_names},
 };
 
 /// Ansible's variable for whether this is a check. Nothing may depend on that here, so it has no value and cannot be set.
