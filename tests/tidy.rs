@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute; these helpers are theirs")]
 
+#[path = "tidy/layers.rs"]
+mod layers;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,0 +1,165 @@
+//! The table of layers: imports only go down.
+
+use std::{fs, path::PathBuf};
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use syn::{
+    Attribute, Item, ItemUse, Macro, Path, UseTree,
+    visit::{self, Visit},
+};
+
+use super::{files, root};
+
+/// The modules of the library, from the ground floor up. A module imports from the floors below its own only.
+const FLOORS: &[&[&str]] = &[
+    &["firewall", "lab", "pg", "redis_client", "shell", "values"],
+    &["event", "secret"],
+    &["script", "source"],
+    &["template"],
+    &["question", "transport", "vault"],
+    &["inventory", "outside", "resource"],
+    &["health"],
+    &["role"],
+    &["plan", "reference"],
+    &["engine", "redis_ops"],
+    &["report"],
+    &["cli"],
+];
+
+/// Imports that still go up or sideways: from, to, and the reason. The list only gets shorter.
+const KNOWN: &[(&str, &str, &str)] = &[
+    ("outside", "engine", "its fetcher is a use case, and moves to the floor of the use cases"),
+    ("outside", "plan", "as above"),
+];
+
+/// An import: the module, and where it is named.
+struct Import {
+    module: String,
+    line: usize,
+}
+
+/// Collects the modules that a file imports by `crate::…`, in code that is not only for tests.
+#[derive(Default)]
+struct Imports(Vec<Import>);
+
+impl Imports {
+    fn add(&mut self, module: &impl ToString, span: Span) {
+        self.0.push(Import { module: module.to_string(), line: span.start().line });
+    }
+
+    /// Adds each path of `use crate::{…}`.
+    fn tree(&mut self, tree: &UseTree, below_crate: bool) {
+        match tree {
+            UseTree::Path(path) if below_crate => self.add(&path.ident, path.ident.span()),
+            UseTree::Path(path) => self.tree(&path.tree, path.ident == "crate"),
+            UseTree::Name(name) if below_crate => self.add(&name.ident, name.ident.span()),
+            UseTree::Rename(name) if below_crate => self.add(&name.ident, name.ident.span()),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, below_crate)),
+            UseTree::Name(_) | UseTree::Rename(_) | UseTree::Glob(_) => {}
+        }
+    }
+
+    /// Adds `crate::…` in the tokens of a macro, which are no syntax tree.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let mut after = 0;
+        for token in tokens {
+            after = match &token {
+                TokenTree::Ident(ident) if ident == "crate" => 1,
+                TokenTree::Punct(punct) if punct.as_char() == ':' && (1..=2).contains(&after) => after + 1,
+                TokenTree::Ident(ident) if after == 3 => {
+                    self.add(ident, ident.span());
+                    0
+                }
+                _ => 0,
+            };
+            if let TokenTree::Group(group) = token {
+                self.tokens(group.stream());
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Imports {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let attributes: &[Attribute] = match item {
+            Item::Mod(item) => &item.attrs,
+            Item::Use(item) => &item.attrs,
+            Item::Fn(item) => &item.attrs,
+            Item::Impl(item) => &item.attrs,
+            _ => &[],
+        };
+        let is_test = |attribute: &Attribute| {
+            attribute.path().is_ident("cfg") && attribute.parse_args::<Path>().is_ok_and(|path| path.is_ident("test"))
+        };
+        if !attributes.iter().any(is_test) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        self.tree(&item.tree, false);
+    }
+
+    fn visit_path(&mut self, path: &'ast Path) {
+        let mut segments = path.segments.iter();
+        if segments.next().is_some_and(|first| first.ident == "crate")
+            && let Some(module) = segments.next().filter(|_| path.segments.len() > 2)
+        {
+            self.add(&module.ident, module.ident.span());
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, code: &'ast Macro) {
+        self.tokens(code.tokens.clone());
+    }
+}
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+/// Returns each import between modules: the importing module, `file:line`, the imported module.
+fn imports() -> Vec<(String, String, String)> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    files(&root().join("src"), &mut found);
+    found.sort();
+    let mut all = Vec::new();
+    for path in found {
+        let shown = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let module = shown.split('/').nth(1).unwrap().trim_end_matches(".rs").to_owned();
+        let only_tests = shown.contains("tests") || shown.ends_with("trial.rs") || shown.ends_with("toys.rs");
+        if only_tests || ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let mut imports = Imports::default();
+        imports.visit_file(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+        let to_others = imports.0.into_iter().filter(|import| import.module != module);
+        all.extend(to_others.map(|import| (module.clone(), format!("{shown}:{}", import.line), import.module)));
+    }
+    assert!(all.len() > 300, "the imports were not found: {}", all.len());
+    all
+}
+
+#[test]
+fn imports_only_go_down() {
+    let all = imports();
+    let allowed = |from: &str, to: &str| match (floor(from), floor(to)) {
+        (Some(from), Some(to)) => to < from,
+        _ => panic!("`{from}` or `{to}` has no floor in tests/tidy/layers.rs"),
+    };
+    let upward: Vec<&(String, String, String)> = all.iter().filter(|(from, _, to)| !allowed(from, to)).collect();
+    let is_known = |from: &str, to: &str| KNOWN.iter().any(|known| (known.0, known.1) == (from, to));
+    let new: Vec<String> = upward
+        .iter()
+        .filter(|(from, _, to)| !is_known(from, to))
+        .map(|(from, place, to)| format!("{place}: `{from}` imports `{to}`, which is not below it"))
+        .collect();
+    assert!(new.is_empty(), "imports that do not go down:\n{}", new.join("\n"));
+    for (from, to, _) in KNOWN {
+        assert!(
+            upward.iter().any(|import| import.0 == *from && import.2 == *to),
+            "`{from}` no longer imports `{to}`: remove the entry"
+        );
+    }
+}
