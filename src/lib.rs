@@ -1,5 +1,6 @@
 //! Provisions nodes over SSH. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod app;
 pub mod cli;
 pub mod engine;
 pub mod event;

@@ -22,10 +22,10 @@ use super::{
     watching::Watching,
 };
 use crate::{
+    app::external::StandIns,
     event::Mode,
     inventory::InventorySource,
     lab::{FileServer, Lab, NewNode},
-    outside::StandIns,
     plan::{self, HostPlan, Plan, Request},
     report::{format_duration, terminal::Detail},
     source::{Diagnostic, Diagnostics},

@@ -14,9 +14,9 @@ use super::{
     validate,
 };
 use crate::{
+    app::external,
     engine::{self, Options, Reach},
     event::{Event, Mode},
-    outside,
     plan::{HostPlan, Plan},
     report::{
         Reporter, Tally,
@@ -68,7 +68,7 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
     let mut reporter = reporter(order.output, order.detail);
     let came = runtime::block_on(async |interrupts: &mut Interrupts| {
         let fetched = tokio::select! {
-            fetched = outside::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
+            fetched = external::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
             () = interrupts.next() => return Ok(RunOutcome::Interrupted),
         };
         out::warnings(&fetched?);

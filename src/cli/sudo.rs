@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::{arguments::ConnectionArgs, terminal};
 use crate::{
+    app::external::{self, read_password},
     engine::Reach,
-    outside::{self, ExternalValue, Source, read_password},
+    outside::{ExternalValue, Source},
     plan::{ConnectionVars, Request},
     secret::{Secret, SecretRef},
     source::{Diagnostic, Diagnostics, home},
@@ -67,7 +68,7 @@ impl Fetched {
         let secret = SecretRef { host: host.to_owned(), name: "ansible_become_password".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Diagnostic::error(format!("cannot read the password for sudo: {error}")))?;
-        let password = runtime.block_on(outside::fetch_one(outside, secret, &request.project, &request.vault))?;
+        let password = runtime.block_on(external::fetch_one(outside, secret, &request.project, &request.vault))?;
         self.0.push((outside.source.clone(), password.clone()));
         Ok(password)
     }

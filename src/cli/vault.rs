@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{arguments::Passwords, terminal};
 use crate::{
-    outside::read_password,
+    app::external::read_password,
     source::{Diagnostic, Diagnostics, SourceFile, Span, home},
     vault::Keyring,
 };

@@ -8,7 +8,7 @@ use crate::{
     source::{SourceFile, Span},
 };
 
-const INLINE: &str = include_str!("../vault/fixture/inline");
+const INLINE: &str = include_str!("../../vault/fixture/inline");
 
 fn keys() -> Keyring {
     let mut keys = Keyring::default();

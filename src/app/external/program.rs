@@ -5,8 +5,8 @@ use std::{io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, process:
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use zeroize::Zeroizing;
 
-use super::{Program, value::LONGEST};
-use crate::source::Diagnostic;
+use super::value::LONGEST;
+use crate::{outside::Program, source::Diagnostic};
 
 /// Why a program provided no password.
 pub(super) struct ProgramFailure {

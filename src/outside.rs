@@ -1,12 +1,5 @@
-//! External secrets: values that are not generated on the node but come from the environment, a file or a program of this machine, or from Ansible
-//! Vault. They are fetched once per run, before the first connection, and are kept in memory only.
-
-mod fetch;
-mod program;
-mod value;
-
-pub use fetch::{StandIns, fetch, fetch_one};
-pub use program::read_password;
+//! Where external secrets come from: values that are not generated on the node but come from the environment, a file or a program of this machine,
+//! or from Ansible Vault. `app::external` fetches them.
 
 use crate::source::{Span, Vaulted};
 

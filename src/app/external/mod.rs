@@ -1,4 +1,10 @@
-//! Fetches the values of a plan's secrets. Each source is read once, even if several hosts use it.
+//! Fetches the values of a plan's external secrets, before the first connection. Each source is read once, even if several hosts use it, and the
+//! values are kept in memory only.
+
+mod program;
+mod value;
+
+pub use program::read_password;
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -8,10 +14,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{ExternalValue, Source, program, value};
 use crate::{
     engine::redact,
     event::Mode,
+    outside::{ExternalValue, Source},
     plan::{HostPlan, Plan},
     secret::{Secret, SecretRef, SecretValues, generate},
     source::{Diagnostic, Diagnostics, Vaulted, home},
@@ -274,5 +280,4 @@ fn masked(failure: &program::ProgramFailure, known: &SecretValues) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
