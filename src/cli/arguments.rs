@@ -39,7 +39,7 @@ pub(super) enum Command {
     /// Show how each host is reached: host key, sudo, lock, facts, times; nothing is changed
     ///
     /// Hosts need no roles, and with `-i` there need not be a project. Exit codes: 0 a run could begin on each host (also when another one
-    /// holds it now), 3 a host cannot be reached, has another host key or refuses root's rights, 1 a host does not say what it is.
+    /// holds it now), 3 a host cannot be reached, has another host key or refuses root's rights, 1 the facts of a host cannot be read.
     Ping(Ping),
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),
@@ -175,7 +175,7 @@ pub(super) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// The options that stand for variables, in the form of `-e`.
+    /// The options that set variables, in the form of `-e`.
     pub(super) fn variables(&self) -> Vec<String> {
         let options = [
             ("ansible_user", &self.user),
@@ -196,7 +196,7 @@ impl ConnectionArgs {
 
 /// What to list in place of a deploy.
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(super) struct Listing {
     /// List the hosts, contact none
     #[arg(long)]
@@ -223,7 +223,7 @@ impl Listing {
 }
 
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(super) struct Deploy {
     #[command(flatten)]
     pub(super) selection: Selection,
@@ -272,7 +272,7 @@ pub(super) struct Health {
     #[command(flatten)]
     pub(super) selection: Selection,
 
-    /// Also use what is there as clients would: log in, write a marked key that expires, read it back
+    /// Also use the services as clients would: log in, write a marked key that expires, read it back
     #[arg(long)]
     pub(super) exercise: bool,
 
@@ -328,7 +328,7 @@ pub(super) struct Explain {
     #[arg(value_name = "HOST")]
     pub(super) host: String,
 
-    /// A variable, told in full (default: all of them)
+    /// A variable, shown in full (default: all of them)
     #[arg(value_name = "VAR")]
     pub(super) variable: Option<String>,
 
@@ -348,7 +348,7 @@ pub(super) struct Explain {
 }
 
 impl Selection {
-    /// The same, with the variables that options of the connection stand for. Those of `-e` win over them.
+    /// The same, with the variables that options of the connection set. Those of `-e` win over them.
     pub(super) fn reached(&self, way: &ConnectionArgs) -> Self {
         Self { extra_vars: [way.variables(), self.extra_vars.clone()].concat(), ..self.clone() }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{event::Mode, report::terminal::Detail};
 
-/// Deploys, or checks, or lists what it would take.
+/// Deploys, checks, or lists what a deploy would use.
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
@@ -24,7 +24,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Deploy, verbose: u8) -
             Err(errors) => validate::wrong(&errors, arguments.output.format),
             Ok(plan) => {
                 out::warnings(&plan.warnings);
-                out::line(listing::of(&plan, &arguments.listing, arguments.output.format).trim_end());
+                out::line(listing::format(&plan, &arguments.listing, arguments.output.format).trim_end());
                 Exit::DONE
             }
         });

@@ -1,4 +1,4 @@
-//! `deploy --list-…`: what a deploy would take, in place of doing it.
+//! `deploy --list-…`: lists what a deploy would use, in place of deploying.
 
 use std::fmt::Write as _;
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 use super::arguments::{Listing, Output};
 use crate::plan::{HealthStep, Plan, RolePlan, Step};
 
-/// What the plan holds of what is asked for.
-pub(super) fn of(plan: &Plan, asked: &Listing, output: Output) -> String {
+/// Formats the parts of the plan that are asked for.
+pub(super) fn format(plan: &Plan, asked: &Listing, output: Output) -> String {
     match output {
         Output::Json => format!("{:#}", document(plan, asked)),
         Output::Text => text(plan, asked),
     }
 }
 
-/// A role as it stands in the plans of hosts. Roles, and their tasks, are the same on each of them.
+/// A role in the plans of its hosts. Roles and their tasks are the same on each of them.
 struct Given<'a> {
     role: &'a RolePlan,
     hosts: Vec<&'a str>,
@@ -82,7 +82,8 @@ fn text(plan: &Plan, asked: &Listing) -> String {
     text
 }
 
-/// `{hosts: [name], roles: [{name, description, hosts}], tasks: [{role, name, tags, hosts, file, line}], tags: [tag]}`, of which what is asked for.
+/// The keys that are asked for of `{hosts: [name], roles: [{name, description, hosts}], tasks: [{role, name, tags, hosts, file, line}],
+/// tags: [tag]}`.
 fn document(plan: &Plan, asked: &Listing) -> Value {
     let roles = roles(plan);
     let mut document = Map::new();

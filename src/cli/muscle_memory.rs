@@ -1,5 +1,5 @@
-//! What hands type that know Ansible, Terraform, kubectl or AutoBot's `deploy.sh`: read as what was meant, or answered in one line with what to
-//! type here. clap's own suggestions go by spelling, and lead astray there.
+//! What users of Ansible, Terraform, kubectl or AutoBot's `deploy.sh` type out of habit: read as it was meant, or answered in one line
+//! with what to type here. clap's own suggestions go by spelling, and would mislead them.
 
 use std::ffi::OsString;
 
@@ -19,7 +19,7 @@ pub(super) enum Answer {
     Type(String),
 }
 
-/// The answer to a command line that clap refuses, where it has words of another tool. Each [`Answer::Means`] has one of them less.
+/// The answer to a command line that clap refuses, where it has words of another tool. Each [`Answer::Means`] has one of them fewer.
 #[expect(clippy::wildcard_enum_match_arm, reason = "clap's other kinds of errors say by themselves what to type")]
 pub(super) fn answer(error: &Error, words: &[OsString]) -> Option<Answer> {
     let context = |kind: ContextKind| match error.get(kind) {
@@ -35,7 +35,7 @@ pub(super) fn answer(error: &Error, words: &[OsString]) -> Option<Answer> {
         ErrorKind::UnknownArgument => {
             let argument = context(ContextKind::InvalidArg)?;
             let (name, _) = argument.split_once('=').unwrap_or((&argument, ""));
-            // clap stops at the first word that it does not know: a command behind it does not count.
+            // clap stops at the first word that it does not know: a command after it does not count.
             let at = texts.iter().position(|text| text.starts_with(name)).unwrap_or(texts.len());
             match command_of(&texts[..at]) {
                 Some(command) if name.starts_with('-') => option(name, command, words, &texts),
@@ -69,7 +69,7 @@ impl From<&str> for Answer {
     }
 }
 
-/// What to type in the place of a word; most answers need to be told which word that is.
+/// The answer to a word; texts that do not name the word get it in front.
 fn in_place_of(kind: &str, word: &str, text: &str) -> Answer {
     let needs_word = ["type ", "leave it out", "set "].iter().any(|beginning| text.starts_with(beginning));
     Answer::Type(if needs_word { format!("unknown {kind} `{word}`: {text}") } else { text.to_owned() })
@@ -79,7 +79,7 @@ const PLAYBOOK: &str = "there are no playbooks here: type `deploy` with the same
 const VAULT: &str =
     "this only reads what Ansible Vault encrypted: type `ansible-vault view FILE` (or `encrypt`, `edit`, `rekey`)";
 
-/// Commands of others, and what to type in their place.
+/// Commands of other tools, and what to type in their place.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["playbook", "play"], PLAYBOOK),
     (&["vault"], VAULT),
@@ -106,8 +106,8 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (&["reach", "reachable", "test-connectivity"], "type `ping HOSTS`"),
     (&["all"], "type a command before the hosts: `ping all`, `deploy --limit all`, `health --limit all`"),
-    (&["plan"], "saved plans are not there yet: type `deploy --check --diff`"),
-    (&["apply"], "saved plans are not there yet: type `deploy`, and before it `deploy --check --diff`"),
+    (&["plan"], "saved plans do not exist yet: type `deploy --check --diff`"),
+    (&["apply"], "saved plans do not exist yet: type `deploy`, and before it `deploy --check --diff`"),
     (&["diff", "preview"], "type `deploy --check --diff`"),
     (&["converge", "provision", "up", "sync", "site", "deploy-full"], "type `deploy`, or `deploy --role ROLE`"),
     (&["list", "ls"], "type `inventory list` for hosts, or `deploy --list-roles`, `--list-tasks`, `--list-tags`"),
@@ -124,23 +124,20 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "no state is kept here, hosts are asked each time: type `deploy --check`",
     ),
     (&["graph", "tree"], "type `inventory graph`"),
-    (&["history", "runs", "report"], "`history` is not there yet: keep what `deploy --output json` prints"),
-    (&["status"], "`status` of runs is not there yet: type `health` for how hosts are, `ping` for who holds their locks"),
-    (
-        &["attach", "resume", "cancel"],
-        "runs in the background are not there yet: end one with Ctrl-C, and type `deploy` to go on",
-    ),
+    (&["history", "runs", "report"], "`history` does not exist yet: keep what `deploy --output json` prints"),
+    (&["status"], "`status` of runs does not exist yet: type `health` for how hosts are, `ping` for who holds their locks"),
+    (&["attach", "resume", "cancel"], "runs in the background do not exist yet: end one with Ctrl-C, and type `deploy` to go on"),
     (&["unlock", "force-unlock"], "a lock ends with its run: type `ping HOSTS` to see who holds it"),
     (&["run", "exec", "command", "cmd"], RUN),
     (&["ssh", "connect", "login", "shell", "sh"], "type `ssh USER@HOST`; `inventory list` has the addresses"),
     (&["start", "stop", "restart", "reload", "service", "services", "systemctl", "manage"], SERVICE),
     (&["reboot", "shutdown"], REBOOT),
-    (&["upgrade", "update", "patch"], "`upgrade` is not there yet: type `ssh USER@HOST sudo apt upgrade`, then `deploy`"),
+    (&["upgrade", "update", "patch"], "`upgrade` does not exist yet: type `ssh USER@HOST sudo apt upgrade`, then `deploy`"),
     (
         &["backup", "backups"],
-        "`backup` is not there yet: type `ssh USER@HOST sudo systemctl start autobot-redis-backup` (docs/BACKUPS.md)",
+        "`backup` does not exist yet: type `ssh USER@HOST sudo systemctl start autobot-redis-backup` (docs/BACKUPS.md)",
     ),
-    (&["restore"], "`restore` is not there yet: docs/BACKUPS.md has the steps for each database"),
+    (&["restore"], "`restore` does not exist yet: docs/BACKUPS.md has the steps for each database"),
     (
         &["rollback", "undo", "revert"],
         "there is no rollback: check out the earlier version of the project, and type `deploy --check --diff`",
@@ -151,14 +148,14 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["import", "convert", "migrate"],
-        "`import` is not there yet: inventories load as they stand with `-i`; docs/ROLES.md says how a role is written",
+        "`import` does not exist yet: inventories load unchanged with `-i`; docs/ROLES.md says how a role is written",
     ),
     (
         &["init", "new", "create", "scaffold"],
         "a project is a directory with `roles/` and `inventory/`: docs/ROLES.md begins with a first role",
     ),
-    (&["serve", "server", "daemon", "agent"], "`serve` is not there yet: programs call `deploy --output json`"),
-    (&["mcp"], "`mcp` is not there yet: programs call `deploy --output json`"),
+    (&["serve", "server", "daemon", "agent"], "`serve` does not exist yet: programs call `deploy --output json`"),
+    (&["mcp"], "`mcp` does not exist yet: programs call `deploy --output json`"),
     (&["logs", "log", "journal"], "type `ssh USER@HOST sudo journalctl -u UNIT`; `-v` shows more of a run"),
     (
         &["top", "watch", "monitor", "verify", "test", "doctor"],
@@ -172,16 +169,16 @@ const COMMANDS: &[(&[&str], &str)] = &[
         &["config", "configure", "settings"],
         "there is no configuration file: type `explain HOST` for variables, `help deploy` for options",
     ),
-    (&["completion", "completions", "autocomplete"], "completions are not there yet: type `help COMMAND` for its options"),
+    (&["completion", "completions", "autocomplete"], "completions do not exist yet: type `help COMMAND` for its options"),
     (&["man", "manual", "docs", "usage"], "type `help`, or `help COMMAND`"),
     (&["dry-run", "dryrun", "noop", "simulate"], "type `deploy --check`; `rehearse` deploys to throw-away copies"),
 ];
 
-const RUN: &str = "`run` is not there yet: type `ssh USER@HOST COMMAND`";
+const RUN: &str = "`run` does not exist yet: type `ssh USER@HOST COMMAND`";
 const SERVICE: &str = "units are restarted by handlers: type `ssh USER@HOST sudo systemctl restart UNIT` for one by hand";
 const REBOOT: &str = "hosts are not rebooted here: type `ssh USER@HOST sudo reboot`, then `ping HOST` until it is back";
 
-/// Options of others, and what to type in their place.
+/// Options of other tools, and what to type in their place.
 const OPTIONS: &[(&[&str], &str)] = &[
     (
         &["-k", "--ask-pass", "--connection-password-file", "--conn-pass-file"],
@@ -237,13 +234,13 @@ const OPTIONS: &[(&[&str], &str)] = &[
 /// Options of AutoBot's `deploy.sh`, which has no commands.
 const DEPLOY_SH: &[(&[&str], &str)] = &[
     (&["--full", "--services", "--all"], "type `deploy`"),
-    (&["--base-system"], "role `common` is not there yet: type `deploy` for what the inventory's `autobot_roles` give"),
+    (&["--base-system"], "role `common` does not exist yet: type `deploy` for what the inventory's `autobot_roles` give"),
     (&["--health-check", "--health"], "type `health`"),
     (&["--validate"], "type `validate`"),
     (&["--test-connectivity"], "type `ping`"),
     (&["--start", "--stop", "--restart"], SERVICE),
     (&["--rollback"], "there is no rollback: check out the earlier version of the project, and type `deploy --check --diff`"),
-    (&["--data-migration"], "`restore` is not there yet: docs/BACKUPS.md has the steps for each database"),
+    (&["--data-migration"], "`restore` does not exist yet: docs/BACKUPS.md has the steps for each database"),
     (&["--setup-sudo"], "type `ping`, which says where sudo does not work and which line of sudoers is missing"),
     (&["--install-reqs", "--install-requirements"], "leave it out; there is nothing to install but this program"),
     (&["--check", "--diff", "-C", "-D"], "the command comes first: type `deploy --check --diff`"),
@@ -331,7 +328,7 @@ fn option_without_command(name: &str, words: &[OsString], texts: &[String]) -> O
     if let Some(module) = value_of(texts, &["-m", "--module-name"]) {
         return ad_hoc(module, words, texts);
     }
-    // Behind an option it is that one's value, such as an inventory.
+    // After an option it is the option's value, such as an inventory.
     if texts.windows(2).any(|pair| !pair[0].starts_with('-') && is_yaml(&pair[1])) {
         return Some(PLAYBOOK.into());
     }
@@ -339,7 +336,7 @@ fn option_without_command(name: &str, words: &[OsString], texts: &[String]) -> O
         return Some(in_place_of("option", name, text));
     }
     if name.starts_with("--patch") {
-        return Some("`upgrade` is not there yet: type `ssh USER@HOST sudo apt upgrade`, then `deploy`".into());
+        return Some("`upgrade` does not exist yet: type `ssh USER@HOST sudo apt upgrade`, then `deploy`".into());
     }
     let arguments = Arguments::command();
     let deploy = arguments.find_subcommand("deploy")?;
@@ -383,7 +380,7 @@ fn ad_hoc(module: &str, words: &[OsString], texts: &[String]) -> Option<Answer> 
                         rest.next();
                     }
                     text if text.starts_with("-m") || text.starts_with("--module-name=") => {}
-                    // The default, and not to be given beside `--limit`.
+                    // The default, which `--limit` excludes.
                     "ansible" | "all" => {}
                     _ => meant.push(word.clone()),
                 }
@@ -415,7 +412,7 @@ fn value_of<'a>(texts: &'a [String], names: &[&str]) -> Option<&'a str> {
     })
 }
 
-/// The command line with other words in the place of one, or of `WORD=VALUE`, whose value stays.
+/// The command line with other words in the place of one, or of `WORD=VALUE`, whose value is kept.
 fn replaced(words: &[OsString], texts: &[String], word: &str, by: &[&str]) -> Option<Answer> {
     let at = texts
         .iter()

@@ -21,7 +21,7 @@ pub(super) fn style() -> Style {
     Style { colour: colour(&stdout), width }
 }
 
-/// The columns of the terminal that a standard stream is.
+/// The width of the terminal in columns.
 pub(super) fn terminal_width() -> usize {
     let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     given.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))).unwrap_or(80)
@@ -37,21 +37,21 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// `text` in lines that fit the terminal that standard error is, those after the first behind `indent`; in one line where it is none.
+/// Wraps `text` to the terminal on standard error, with `indent` before each line after the first. Without a terminal it stays one line.
 pub(super) fn wrapped(text: &str, indent: &str) -> String {
     let stderr = std::io::stderr();
     let style = Style { colour: Colour::No, width: stderr.is_terminal().then(terminal_width) };
     style.wrap(text, indent.len()).join(&format!("\n{indent}"))
 }
 
-/// A question on standard error; the answer comes behind it.
+/// A question on standard error; the answer is typed after it.
 pub(super) fn ask(text: &str) {
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "{text}");
     let _ = stderr.flush();
 }
 
-/// What went wrong, on standard error.
+/// An error, on standard error.
 pub(super) fn error(text: &str) {
     let word = if colour(&std::io::stderr()) == Colour::Yes { "\x1b[1;31merror\x1b[0m" } else { "error" };
     note(&format!("{word}: {text}"));

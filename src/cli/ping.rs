@@ -21,7 +21,7 @@ use crate::{
     transport::{CONNECTING_AT_ONCE, ConnectionMethod, LinkError, Target, Transport},
 };
 
-/// What a host came to. `None`: this program failed, which was printed where it happened.
+/// The result of a host. `None`: this program panicked, which was printed where it happened.
 type Answer = Option<Result<Pong, LinkError>>;
 
 /// Pings every selected host, and shows the answers in the inventory's order.
@@ -95,7 +95,7 @@ async fn ping_all(targets: &[Target], forks: usize) -> Vec<Answer> {
     answers
 }
 
-/// What a deploy would end with because of this host: a held lock is no failure, as a check works all the same.
+/// The exit code of a deploy because of this host: a held lock is no failure, as a check works despite it.
 fn exit_of(answer: Option<&Result<Pong, LinkError>>) -> Exit {
     match answer {
         Some(Ok(Pong { facts: Ok(_), .. })) => Exit::DONE,
@@ -129,7 +129,7 @@ fn json(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> Value {
         Some(Err(error)) => json!({
             "error": error.to_string(),
             "help": error.remedy(),
-            "host_key": ping_table::Stage::of(error).host_key(),
+            "host_key": ping_table::Stage::reached(error).host_key(),
         }),
         None => json!({ "error": ping_table::OUR_MISTAKE }),
     };

@@ -45,7 +45,7 @@ fn catch_interrupts() -> io::Result<(Runtime, Signal)> {
     Ok((runtime, interrupt))
 }
 
-/// What the signal did by itself until it was caught; the work that begins later sees to it in its own way.
+/// Ends the process as the signal did before it was caught, until the work begins, which handles it itself.
 fn end_when_interrupted(runtime: &Runtime, mut interrupt: Signal) {
     runtime.block_on(interrupt.recv());
     if !runtime::listens() {

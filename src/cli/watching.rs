@@ -5,12 +5,12 @@ use crate::{
     report::Reporter,
 };
 
-/// A reporter that remembers.
+/// A reporter that records which items changed.
 pub(super) struct Watching {
     inner: Box<dyn Reporter>,
     /// `host: item` of everything that was changed.
     pub(super) changed: Vec<String>,
-    /// `host: item` of everything that a check would have said otherwise.
+    /// `host: item` of every change that a check would not have predicted.
     pub(super) unpredicted: Vec<String>,
 }
 

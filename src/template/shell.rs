@@ -1,7 +1,7 @@
-//! Values in shell text: where they may stand is told from the template's source, along every branch; how they are quoted, from the rendered text.
+//! Values in shell text: the template's source decides where they are allowed, along every branch; the rendered text, how they are quoted.
 //!
-//! The source is judged first, so that a mistake is known before anything is rendered. The rendered text is judged again by the same lexer, with the
-//! values in hand: what a branch, a list or the name of a program turned out to be cannot put a value where it may not stand.
+//! The source is checked first, so that a mistake is found before anything is rendered. The same lexer checks the rendered text again, with
+//! its values: no branch, list or name of a program can bring a value to a place where it is not allowed.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// The largest number of ways through the branches of a text; more cannot be reviewed by a reader.
 const MOST_WAYS: usize = 64;
-/// How often the body of a loop is followed: a second time behind itself shows what one iteration leaves to the next.
+/// How often the body of a loop is followed: the second time shows what one iteration leaves to the next.
 const ROUNDS: usize = 2;
 
 /// What is wrong with the values of shell text, along every branch of the template.
@@ -27,7 +27,7 @@ pub(super) fn problems(file: &File) -> Vec<Problem> {
         return Vec::new();
     }
     if let Some(at) = file.original.find(MARKS) {
-        return vec![problem(at..at + MARKS[0].len_utf8(), "a character that is reserved", "take it away")];
+        return vec![problem(at..at + MARKS[0].len_utf8(), "a character that is reserved", "remove it")];
     }
     let mut walk =
         Walk { file, tags: lex::tags(&file.prepared.text), ways: vec![Lexer::new()], open: Vec::new(), problems: Vec::new() };
@@ -37,7 +37,7 @@ pub(super) fn problems(file: &File) -> Vec<Problem> {
     walk.problems
 }
 
-/// What is wrong with the values of a template that is a shell program: the places of those that are not words of it, or that no `shquote` quotes.
+/// What is wrong with the values of a template that is a shell program: they must be words of it, and `shquote` must quote them.
 #[must_use]
 pub fn program(text: &str) -> Vec<Problem> {
     let tags = lex::tags(text);
@@ -153,7 +153,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Follows a block tag; where to go on, when that is not the next tag.
+    /// Follows a block tag. Returns where to go on if that is not the next tag.
     fn block(&mut self, number: usize, tag: &Tag) -> Result<Option<usize>, Problem> {
         let keyword = tag.words.first().map_or("", |word| word.text.as_str());
         let is_assignment = tag.words.iter().any(|word| word.is("="));
@@ -232,7 +232,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Whether the body of a loop leaves quotes and brackets as it found them; its first tag, when it is to be followed again.
+    /// Checks that the body of a loop leaves quotes and brackets as it found them. Returns its first tag if it must be followed again.
     fn end_of_body(&mut self, tag: &Tag) -> Result<Option<usize>, Problem> {
         let Some(Block::For { start, ends, first, rounds }) = self.open.last_mut() else { return Ok(None) };
         let expected = start.first().map(Lexer::open).unwrap_or_default();
@@ -267,7 +267,7 @@ impl Walk<'_> {
     }
 }
 
-/// A refusal at its value, or at the text at hand.
+/// A refusal at its value, or else at `here`.
 fn refused(file: &File, here: &Range<usize>, refusal: Refusal) -> Problem {
     let value = refusal.value.and_then(|number| file.tags.get(number)).map(|tag| tag.range.clone());
     problem(value.unwrap_or_else(|| here.clone()), refusal.message, refusal.help)
@@ -303,7 +303,7 @@ pub(super) fn with_words(text: &str, values: &[filters::Words], file: &File) -> 
             let quoting = if is_plain && !word.contains('%') { Quotes::WhereNeeded } else { Quotes::Single };
             let quoted = quote_with(word, quoting).map_err(|error| {
                 let tag = file.tags.get(value.tag).map_or_else(|| whole.clone(), |tag| tag.range.clone());
-                problem(tag, error.to_string(), "take it away")
+                problem(tag, error.to_string(), "remove it")
             })?;
             shell.push_str(&quoted.replace("%s", "%''s"));
         }
