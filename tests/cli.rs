@@ -106,7 +106,7 @@ fn every_command_has_its_help() {
 }
 
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     let (code, text, _) = run(&["--version"]);
     assert_eq!((code, text), (Some(0), format!("autobot-provision {}\n", env!("CARGO_PKG_VERSION"))));
 }
@@ -142,9 +142,9 @@ fn a_wrong_command_line_is_a_usage_error() {
 #[test]
 fn a_sound_project_is_valid() {
     let project = project(ROLE);
-    let said = |text: &str| (Some(0), text.to_owned(), String::new());
-    assert_eq!(run_in(project.path(), &["validate"]), said("2 hosts, 2 tasks checked: no errors\n"));
-    assert_eq!(run_in(project.path(), &["validate", "--output", "json"]), said("{\n  \"errors\": []\n}\n"));
+    let success = |text: &str| (Some(0), text.to_owned(), String::new());
+    assert_eq!(run_in(project.path(), &["validate"]), success("2 hosts, 2 tasks checked: no errors\n"));
+    assert_eq!(run_in(project.path(), &["validate", "--output", "json"]), success("{\n  \"errors\": []\n}\n"));
 }
 
 #[test]
@@ -245,8 +245,8 @@ fn mistakes_in_files_end_with_4_before_anything_is_contacted() {
     1 error
     ");
     for command in [&["deploy"][..], &["deploy", "--check"], &["health"], &["rehearse"]] {
-        let (code, text, told) = run_in(project.path(), command);
-        assert_eq!((code, text.as_str(), told), (Some(4), "", errors.clone()), "{command:?}");
+        let (code, text, own_errors) = run_in(project.path(), command);
+        assert_eq!((code, text.as_str(), own_errors), (Some(4), "", errors.clone()), "{command:?}");
     }
 }
 
@@ -351,7 +351,7 @@ fn the_inventory_is_shown_as_it_is_written() {
 }
 
 #[test]
-fn nothing_is_coloured_where_nobody_sees_colours() {
+fn nothing_is_coloured_without_a_terminal_that_shows_colours() {
     let project = project(BROKEN);
     for (name, value) in [("TERM", "xterm-256color"), ("NO_COLOR", "1"), ("TERM", "dumb")] {
         let (_, text, errors) = parts(&program(&["validate"]).current_dir(project.path()).env(name, value).output().unwrap());
@@ -370,7 +370,7 @@ fn nothing_is_coloured_where_nobody_sees_colours() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_no_mistake() {
+fn a_closed_pipe_is_no_error() {
     let project = project(ROLE);
     let mut child = program(&["inventory", "list", "-o", "json"])
         .current_dir(project.path())
@@ -383,7 +383,7 @@ fn a_pipe_that_nobody_reads_is_no_mistake() {
 }
 
 #[test]
-fn a_lab_that_does_not_exist_is_no_mistake_to_ask_for() {
+fn asking_for_a_lab_that_does_not_exist_is_no_error() {
     let directory = tempfile::tempdir().unwrap();
     let options = ["--lab", "of-no-test", "--lab-dir", directory.path().to_str().unwrap()];
     let (code, text, errors) = run(&[&["lab", "status"], &options[..]].concat());
@@ -397,13 +397,13 @@ fn a_lab_that_does_not_exist_is_no_mistake_to_ask_for() {
 }
 
 #[test]
-fn who_is_not_root_is_told_what_to_run() {
-    assert!(autobot_provision::lab::is_root(), "becoming somebody else takes root's rights: use tests/run as root");
+fn without_root_the_error_names_the_command_to_run() {
+    assert!(autobot_provision::lab::is_root(), "becoming another user takes root's rights: use tests/run as root");
     let project = project(ROLE);
     for path in ["", "roles", "roles/toy", "inventory"] {
         fs::set_permissions(project.path().join(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    // The program itself may lie where only root comes.
+    // The program itself may be in a directory that only root can enter.
     let program = project.path().join("autobot-provision");
     fs::copy(env!("CARGO_BIN_EXE_autobot-provision"), &program).unwrap();
     for arguments in [&["lab", "up", "it's"][..], &["lab", "down"], &["lab", "ssh", "x"], &["rehearse"]] {
@@ -459,7 +459,7 @@ fn redis_commands_take_the_role_that_the_inventory_does_not_give() {
     let copied =
         Command::new("cp").arg("-r").args(["roles", "templates"].map(|part| shipped.join(part))).arg(project.path()).status();
     assert!(copied.unwrap().success());
-    // Nothing is heard on that port: whoever gets so far was taken.
+    // Nothing listens on that port: a host that is tried was selected.
     let inventory = "plain: {hosts: {solo: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n";
     fs::write(project.path().join("inventory/nodes.yml"), inventory).unwrap();
     let ask = |arguments: &[&str]| run_in(project.path(), &[&["redis", "info"], arguments].concat());

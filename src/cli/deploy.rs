@@ -24,7 +24,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Deploy, verbose: u8) -
             Err(errors) => validate::wrong(&errors, arguments.output.format),
             Ok(plan) => {
                 out::warnings(&plan.warnings);
-                out::line(listing::of(&plan, &arguments.listing, arguments.output.format).trim_end());
+                out::line(listing::format(&plan, &arguments.listing, arguments.output.format).trim_end());
                 Exit::DONE
             }
         });

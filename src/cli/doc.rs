@@ -100,7 +100,7 @@ fn find<'a>(pages: &'a [Page], name: &str) -> Vec<&'a Page> {
     pages.iter().filter(keywords).filter(has_row).collect()
 }
 
-/// Says that nothing has this name: with the way that works here, if the name is a word of Ansible.
+/// The error for an unknown name, with advice if the name is a word of Ansible.
 fn unknown(name: &str, pages: &[Page]) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("nothing is called `{name}`"));
     if let Some(advice) = ansible_advice(name) {
@@ -113,7 +113,7 @@ fn unknown(name: &str, pages: &[Page]) -> Diagnostic {
     }
 }
 
-/// All pages: those of the program, and those of the project's roles if there is a project; and what is wrong with roles that have none.
+/// All pages: those of the program, and those of the project's roles if there is a project; and the errors of roles that have none.
 fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     let mut pages = reference::kinds();
     pages.extend(reference::keywords());
@@ -122,7 +122,7 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     pages.push(Page {
         name: "exit-codes".to_owned(),
         topic: Topic::ExitCodes,
-        about: "How the program ends; of several the first of 130, 1, 3, 5, 2, 0".to_owned(),
+        about: "How the program ends; if several apply, the first of 130, 1, 3, 5, 2, 0".to_owned(),
         sections: vec![Section { title: "exit code".to_owned(), rows: codes.collect() }],
         example: None,
     });

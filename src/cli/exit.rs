@@ -1,4 +1,4 @@
-//! Exit codes. Each has one meaning; several at once: 130 > 1 > 3 > 5 > 2 > 0 ([`Exit::or`]).
+//! Exit codes. Each has one meaning; if several apply, the order is 130 > 1 > 3 > 5 > 2 > 0 ([`Exit::or`]).
 
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ codes! {
 }
 
 impl Exit {
-    /// The one of both that a process ends with.
+    /// Returns the one of the two that a process ends with.
     pub(super) fn or(self, other: Self) -> Self {
         let order = [Self::DONE, Self::CHANGES, Self::HELD, Self::UNREACHABLE, Self::FAILED, Self::INTERRUPTED];
         let rank = |exit: Self| order.iter().position(|known| *known == exit);

@@ -16,10 +16,10 @@ use crate::{
     source::Span,
 };
 
-/// Stands for a value that must not be shown.
+/// The text for a value that must not be shown.
 const HIDDEN: &str = "(hidden)";
 
-/// Tells it. Nothing is contacted.
+/// Prints it. Nothing is contacted.
 pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
     let request = validate::request(project_arg, &arguments.selection());
     let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
@@ -27,12 +27,12 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
         Err(errors) => validate::wrong(&errors, arguments.output.format),
         Ok(explained) => {
             out::warnings(&explained.warnings);
-            let shown = match (arguments.output.format, &arguments.variable) {
+            let text = match (arguments.output.format, &arguments.variable) {
                 (Output::Json, _) => format!("{:#}", document(&explained)),
                 (Output::Text, None) => all(&explained, out::style()),
                 (Output::Text, Some(_)) => explained.variables.iter().map(in_full).collect::<Vec<_>>().join("\n"),
             };
-            out::line(shown.trim_end());
+            out::line(text.trim_end());
             let is_invalid = |variable: &Variable| matches!(variable.value, ResolvedValue::Invalid(_));
             if arguments.variable.is_some() && explained.variables.iter().any(is_invalid) {
                 Exit::WRONG_FILES
@@ -43,7 +43,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
     }
 }
 
-/// Every variable: its value, cut to the line; where it comes from; what that overrode.
+/// Every variable: its value, cut to the line; where it comes from; what it overrode.
 fn all(explained: &Explained, style: Style) -> String {
     let roles = if explained.roles.is_empty() { "no roles".to_owned() } else { explained.roles.join(", ") };
     let mut text = format!("{}: {roles}\n", explained.host);
@@ -108,29 +108,29 @@ fn title(variable: &Variable) -> String {
 /// A value and its notes.
 fn format_value(variable: &Variable) -> (String, String) {
     match &variable.value {
-        ResolvedValue::Known(value) => (shown(value), String::new()),
+        ResolvedValue::Known(value) => (value_text(value), String::new()),
         ResolvedValue::NeedsFacts => {
-            (variable.origin.written.as_ref().map(shown).unwrap_or_default(), "  (needs facts)".to_owned())
+            (variable.origin.written.as_ref().map(value_text).unwrap_or_default(), "  (needs facts)".to_owned())
         }
         ResolvedValue::Hidden if matches!(variable.origin.layer, Layer::Secret(_)) => ("(a secret)".to_owned(), String::new()),
-        ResolvedValue::Hidden => (variable.origin.written.as_ref().map_or_else(|| HIDDEN.to_owned(), shown), String::new()),
+        ResolvedValue::Hidden => (variable.origin.written.as_ref().map_or_else(|| HIDDEN.to_owned(), value_text), String::new()),
         ResolvedValue::Unset => ("(must be set)".to_owned(), String::new()),
         ResolvedValue::Invalid(why) => {
-            (variable.origin.written.as_ref().map(shown).unwrap_or_default(), format!("  (wrong: {why})"))
+            (variable.origin.written.as_ref().map(value_text).unwrap_or_default(), format!("  (wrong: {why})"))
         }
     }
 }
 
 fn written(origin: &Origin) -> String {
     match (&origin.written, &origin.layer) {
-        (Some(value), _) => shown(value),
+        (Some(value), _) => value_text(value),
         (None, Layer::Role(_)) => "(no default)".to_owned(),
         (None, _) => HIDDEN.to_owned(),
     }
 }
 
-/// Text as it is where that is plain, everything else as JSON in one line.
-fn shown(value: &Value) -> String {
+/// Plain text unchanged, everything else as JSON in one line.
+fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
@@ -146,7 +146,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn source(origin: &Origin) -> String {
-    let layer = words(&origin.layer);
+    let layer = layer_name(&origin.layer);
     match &origin.span {
         None => layer,
         Some(span) if span.file.shown == layer => span.to_string(),
@@ -154,9 +154,9 @@ fn source(origin: &Origin) -> String {
     }
 }
 
-fn words(layer: &Layer) -> String {
+fn layer_name(layer: &Layer) -> String {
     match layer {
-        Layer::Always => "always there".to_owned(),
+        Layer::Always => "built-in variables".to_owned(),
         Layer::Extra => "-e".to_owned(),
         Layer::HostVars => "host_vars".to_owned(),
         Layer::Host => "host".to_owned(),

@@ -47,13 +47,9 @@ fn load(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Inventory, 
 }
 
 /// The given inventories, or the project's own.
-pub(super) fn sources(project: &Path, project_arg: &[String]) -> Vec<InventorySource> {
+pub(super) fn sources(project: &Path, given: &[String]) -> Vec<InventorySource> {
     let own = || vec![InventorySource::Path(PathBuf::from(project).join("inventory"))];
-    if project_arg.is_empty() {
-        own()
-    } else {
-        project_arg.iter().map(|project_arg| InventorySource::from_argument(project_arg)).collect()
-    }
+    if given.is_empty() { own() } else { given.iter().map(|argument| InventorySource::from_argument(argument)).collect() }
 }
 
 fn host(inventory: &Inventory, name: &str) -> Result<AnsibleValue, Diagnostics> {

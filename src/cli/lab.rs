@@ -20,10 +20,10 @@ use crate::{
     source::Diagnostics,
 };
 
-/// Does what is asked of a lab.
+/// Runs a command of `lab`.
 ///
 /// # Errors
-/// Something is missing on this machine, or the lab resists.
+/// Something is missing on this machine, or the lab's commands fail.
 pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
     let making = match &arguments.command {
         LabCommand::Up(up) => Some(&up.making),
@@ -37,10 +37,10 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<E
         }
         LabCommand::Down => {
             require_root()?;
-            let was_there = lab.directory().exists();
+            let existed = lab.directory().exists();
             lab.down()?;
-            if was_there {
-                out::line(&format!("there is no lab `{}` any more", arguments.lab.id));
+            if existed {
+                out::line(&format!("removed lab `{}`", arguments.lab.id));
             } else {
                 no_such_lab(&arguments.lab.id)?;
             }
@@ -56,10 +56,10 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<E
     Ok(Exit::DONE)
 }
 
-/// Namespaces, mounts and the lab's key are root's.
+/// Only root may make namespaces and mounts and read the lab's key.
 ///
 /// # Errors
-/// We are not root; the error names the command to run.
+/// The user is not root; the error names the command to run.
 pub(super) fn require_root() -> Result<()> {
     if lab::is_root() {
         return Ok(());
@@ -87,7 +87,7 @@ fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp
         arguments.names.clone()
     };
     let wanted: Vec<NewNode> = names.into_iter().map(NewNode::bare).collect();
-    // Everything that is missing is named now, and not one by one.
+    // Names everything that is missing at once, and not one by one.
     lab.prepare(true, &lab_nodes::progress)?;
     lab.up(&wanted, &lab_nodes::progress)?;
     let server = lab_nodes::server()?;
@@ -99,7 +99,7 @@ fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp
     Ok(Exit::DONE)
 }
 
-/// Says so, and which labs there are.
+/// Prints that the lab does not exist, and which labs do.
 fn no_such_lab(id: &str) -> Result<()> {
     out::line(&format!("there is no lab `{id}`"));
     for (other, dir) in lab::labs()? {
@@ -131,7 +131,7 @@ fn status(lab: &Lab, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Becomes ssh.
+/// Replaces this process with ssh.
 fn log_in(lab: &Lab, arguments: &LabSsh) -> Result<Exit> {
     let error = lab.ssh(&arguments.name, &arguments.command)?.exec();
     Err(error).context("cannot start `ssh`")

@@ -24,7 +24,7 @@ const ACCOUNT: &str = "autobot";
 /// The group of the lab's nodes in the inventory that `lab up` writes.
 const GROUP: &str = "lab_nodes";
 
-/// The lab that the arguments name. Touches nothing.
+/// The lab that the arguments name. Changes nothing.
 ///
 /// # Errors
 /// The id or the directory cannot be used for one.
@@ -71,7 +71,7 @@ pub(super) struct Site {
     variables: Vec<(&'static str, String)>,
     /// An inventory that, after the project's own, connects its hosts to the lab's nodes.
     pub(super) inventory: PathBuf,
-    /// Ends the server with us, where it is ours.
+    /// Ends the server with this process, if it runs within it.
     _stand_in: Option<Publication>,
 }
 
@@ -103,12 +103,12 @@ impl Site {
         serde_json::Value::Object(variables.collect()).to_string()
     }
 
-    /// The ways to the hosts of a plan: addresses, keys and configuration are the lab's, whatever the plan says.
+    /// How the hosts of a plan are reached: addresses, keys and configuration are the lab's, whatever the plan says.
     ///
     /// # Errors
     /// A host of the plan is not in the lab.
     pub(super) fn reach(&self, lab: &Lab, plan: &Plan) -> Result<Reach> {
-        // In place of the operator's own configuration, which might lead elsewhere.
+        // Replaces the operator's own configuration, which might lead elsewhere.
         let arguments = SshArguments::parse(&format!("-F {}", lab.ssh_config().display()))?;
         let target = |host: &HostPlan| {
             let name = &host.name;
@@ -131,7 +131,7 @@ impl Site {
 /// Prints how to use a lab, and how to remove it. `inventories` are the values of `-i`; `None` if there is no project.
 pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories: Option<&[String]>) -> String {
     let config = lab.ssh_config();
-    let mut lines = vec![String::new(), "log in, deploy, look after, and remove the nodes:".to_owned()];
+    let mut lines = vec![String::new(), "log in to the nodes, deploy to them, check their health, remove them:".to_owned()];
     lines.extend(site.nodes.iter().map(|node| format!("  ssh -F {} {}", config.display(), node.name)));
     if let Some(given) = inventories {
         let own = if given.is_empty() { "inventory".to_owned() } else { given.join(" -i ") };
@@ -143,7 +143,7 @@ pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories:
     lines.join("\n")
 }
 
-/// The options that name a lab, as far as they differ from the defaults; each with a blank before it.
+/// The options that name a lab, as far as they differ from the defaults; each with a space before it.
 pub(super) fn options(which: &WhichLab) -> String {
     let usual = LabOptions::default();
     let id = if which.id == usual.id { String::new() } else { format!(" --lab {}", which.id) };
@@ -154,9 +154,9 @@ pub(super) fn options(which: &WhichLab) -> String {
 /// Variables are set for each host, because host variables win over those of groups.
 fn inventory_text(lab: &Lab, nodes: &[LabNode], variables: &[(&str, String)]) -> String {
     let mut text =
-        format!("# The nodes of a lab. Behind the project's inventory, and only with `--limit {GROUP}`.\n{GROUP}:\n  hosts:\n");
+        format!("# The nodes of a lab. Use it after the project's inventory, only with `--limit {GROUP}`.\n{GROUP}:\n  hosts:\n");
     for node in nodes {
-        // Names of nodes and the lab's paths hold nothing that YAML or ssh would give a meaning to. Writing to a String cannot fail.
+        // The names of nodes and the lab's paths contain nothing that is special in YAML or ssh. Writing to a String cannot fail.
         let _ = write!(
             text,
             "    \"{name}\":\n      ansible_host: {address}\n      ansible_port: 22\n      ansible_user: {ACCOUNT}\n      \
@@ -186,7 +186,7 @@ mod tests {
         let node = LabNode { name: "db".into(), address: [198, 18, 7, 2].into(), upper, root, console };
         let variables = [("fleet_subnet", "198.18.7.0/24".to_owned())];
         insta::assert_snapshot!(inventory_text(&lab, &[node], &variables), @r#"
-        # The nodes of a lab. Behind the project's inventory, and only with `--limit lab_nodes`.
+        # The nodes of a lab. Use it after the project's inventory, only with `--limit lab_nodes`.
         lab_nodes:
           hosts:
             "db":

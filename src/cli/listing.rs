@@ -1,4 +1,4 @@
-//! `deploy --list-…`: what a deploy would take, in place of doing it.
+//! `deploy --list-…`: lists what a deploy would use, in place of deploying.
 
 use std::fmt::Write as _;
 
@@ -82,7 +82,8 @@ fn text(plan: &Plan, asked: &Listing) -> String {
     text
 }
 
-/// `{hosts: [name], roles: [{name, description, hosts}], tasks: [{role, name, tags, hosts, file, line}], tags: [tag]}`, of which what is asked for.
+/// The keys that are asked for of `{hosts: [name], roles: [{name, description, hosts}], tasks: [{role, name, tags, hosts, file, line}],
+/// tags: [tag]}`.
 fn document(plan: &Plan, asked: &Listing) -> Value {
     let roles = roles(plan);
     let mut document = Map::new();

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and what each outcome's exit code is. Only this module and reporters print.
+//! The command line: the commands, and the exit code of each outcome. Only this module and reporters print.
 
 mod arguments;
 mod deploy;
@@ -73,7 +73,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// Reads a command line. One in another tool's words is read as what was meant, or answered with what to type.
+/// Reads a command line. One in another tool's words is read as it was meant, or answered with what to type.
 fn parse(mut words: Vec<OsString>) -> Result<Arguments, ExitCode> {
     loop {
         let error = match Arguments::try_parse_from(&words) {

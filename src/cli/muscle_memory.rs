@@ -19,7 +19,7 @@ pub(super) enum Answer {
     Type(String),
 }
 
-/// The answer to a command line that clap refuses, where it has words of another tool. Each [`Answer::Means`] has one of them less.
+/// The answer to a command line that clap refuses, where it has words of another tool. Each [`Answer::Means`] has one of them fewer.
 #[expect(clippy::wildcard_enum_match_arm, reason = "clap's other kinds of errors say by themselves what to type")]
 pub(super) fn answer(error: &Error, words: &[OsString]) -> Option<Answer> {
     let context = |kind: ContextKind| match error.get(kind) {
@@ -79,7 +79,7 @@ const PLAYBOOK: &str = "there are no playbooks here: type `deploy` with the same
 const VAULT: &str =
     "this only reads what Ansible Vault encrypted: type `ansible-vault view FILE` (or `encrypt`, `edit`, `rekey`)";
 
-/// Commands of others, and what to type in their place.
+/// Commands of other tools, and what to type in their place.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["playbook", "play"], PLAYBOOK),
     (&["vault"], VAULT),
@@ -178,7 +178,7 @@ const RUN: &str = "`run` does not exist yet: type `ssh USER@HOST COMMAND`";
 const SERVICE: &str = "units are restarted by handlers: type `ssh USER@HOST sudo systemctl restart UNIT` for one by hand";
 const REBOOT: &str = "hosts are not rebooted here: type `ssh USER@HOST sudo reboot`, then `ping HOST` until it is back";
 
-/// Options of others, and what to type in their place.
+/// Options of other tools, and what to type in their place.
 const OPTIONS: &[(&[&str], &str)] = &[
     (
         &["-k", "--ask-pass", "--connection-password-file", "--conn-pass-file"],
@@ -328,7 +328,7 @@ fn option_without_command(name: &str, words: &[OsString], texts: &[String]) -> O
     if let Some(module) = value_of(texts, &["-m", "--module-name"]) {
         return ad_hoc(module, words, texts);
     }
-    // Behind an option it is that one's value, such as an inventory.
+    // After an option it is the option's value, such as an inventory.
     if texts.windows(2).any(|pair| !pair[0].starts_with('-') && is_yaml(&pair[1])) {
         return Some(PLAYBOOK.into());
     }
@@ -380,7 +380,7 @@ fn ad_hoc(module: &str, words: &[OsString], texts: &[String]) -> Option<Answer> 
                         rest.next();
                     }
                     text if text.starts_with("-m") || text.starts_with("--module-name=") => {}
-                    // The default, and not to be given beside `--limit`.
+                    // The default, which `--limit` excludes.
                     "ansible" | "all" => {}
                     _ => meant.push(word.clone()),
                 }

@@ -21,7 +21,7 @@ pub(super) fn style() -> Style {
     Style { colour: colour(&stdout), width }
 }
 
-/// The columns of the terminal that a standard stream is.
+/// The width of the terminal in columns.
 pub(super) fn terminal_width() -> usize {
     let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     given.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))).unwrap_or(80)

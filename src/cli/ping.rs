@@ -129,7 +129,7 @@ fn json(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> Value {
         Some(Err(error)) => json!({
             "error": error.to_string(),
             "help": error.remedy(),
-            "host_key": ping_table::Stage::of(error).host_key(),
+            "host_key": ping_table::Stage::reached(error).host_key(),
         }),
         None => json!({ "error": ping_table::OUR_MISTAKE }),
     };

@@ -14,7 +14,7 @@ use crate::{
 pub(super) const OUR_MISTAKE: &str = "autobot-provision itself failed on this host; this is a bug, please report it";
 
 const HEADS: [&str; 7] = ["HOST", "CONNECT", "HOST KEY", "BECOME", "LOCK", "FACTS", "SYSTEM"];
-/// Between columns.
+/// The blanks between columns.
 const GAP: usize = 2;
 /// The indentation of the text below a host's line.
 const INDENT: &str = "    ";
@@ -51,25 +51,25 @@ impl State {
     }
 }
 
-/// How far the way to a node led.
+/// How far the connection to a node got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Not to its sshd.
-    NotThere,
+    NoSshd,
     /// To its sshd, whose host key is not known.
     UnknownKey,
     /// To an sshd with another host key than the known one.
     ChangedKey,
-    /// To an sshd that does not let us in.
+    /// To an sshd that refuses the log-in.
     NoLogin,
     /// The log-in works, root's rights are refused.
     NotRoot,
-    /// The log-in works, and what comes then does not.
+    /// The log-in works, and the session after it fails.
     NoSession,
 }
 
 impl Stage {
-    pub(super) fn of(error: &LinkError) -> Self {
+    pub(super) fn reached(error: &LinkError) -> Self {
         match error {
             LinkError::Refused { .. }
             | LinkError::TimedOut { .. }
@@ -77,7 +77,7 @@ impl Stage {
             | LinkError::UnknownName { .. }
             | LinkError::Dropped { .. }
             | LinkError::Here { .. }
-            | LinkError::Other { .. } => Self::NotThere,
+            | LinkError::Other { .. } => Self::NoSshd,
             LinkError::UnknownHostKey { .. } => Self::UnknownKey,
             LinkError::ChangedHostKey { .. } => Self::ChangedKey,
             LinkError::NoKeyAccepted { .. } => Self::NoLogin,
@@ -97,7 +97,7 @@ impl Stage {
     /// The state of the host key.
     pub(super) fn host_key(self) -> Option<&'static str> {
         match self {
-            Self::NotThere => None,
+            Self::NoSshd => None,
             Self::UnknownKey => Some("unknown"),
             Self::ChangedKey => Some("changed"),
             Self::NoLogin | Self::NotRoot | Self::NoSession => Some("known"),
@@ -108,7 +108,7 @@ impl Stage {
         let (good, bad) = (|text: &str| (text.to_owned(), State::Good), |text: &str| (text.to_owned(), State::Bad));
         let connect = match self {
             Self::NotRoot | Self::NoSession => good("ok"),
-            Self::NotThere | Self::UnknownKey | Self::ChangedKey | Self::NoLogin => bad("failed"),
+            Self::NoSshd | Self::UnknownKey | Self::ChangedKey | Self::NoLogin => bad("failed"),
         };
         let host_key = match self.host_key() {
             None => open(),
@@ -118,7 +118,7 @@ impl Stage {
         let root = match self {
             Self::NotRoot => bad("refused"),
             Self::NoSession => bad("failed"),
-            Self::NotThere | Self::UnknownKey | Self::ChangedKey | Self::NoLogin => open(),
+            Self::NoSshd | Self::UnknownKey | Self::ChangedKey | Self::NoLogin => open(),
         };
         [connect, host_key, root, open(), open()]
     }
@@ -136,7 +136,7 @@ pub(super) fn row(target: &Target, answer: Option<&Result<Pong, LinkError>>) -> 
         Some(Err(error)) => {
             let mut remarks = vec![harmless(&error.to_string())];
             remarks.extend(error.remedy().map(|remedy| format!("help: {}", harmless(&remedy))));
-            Row { host, cells: Stage::of(error).cells(), system: String::new(), remarks }
+            Row { host, cells: Stage::reached(error).cells(), system: String::new(), remarks }
         }
         None => {
             Row { host, cells: std::array::from_fn(|_| open()), system: String::new(), remarks: vec![OUR_MISTAKE.to_owned()] }
@@ -186,7 +186,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{} ms", time.as_millis())
 }
 
-/// The table. Into pipes goes a line for each host, whatever its length.
+/// The table. A pipe gets a single line for each host, whatever its length.
 pub(super) fn lines(rows: &[Row], style: Style) -> Vec<String> {
     let widest = |column: usize| {
         let cell = |row: &Row| if column == 0 { row.host.chars().count() } else { row.cells[column - 1].0.chars().count() };
@@ -288,13 +288,13 @@ mod tests {
         answers.iter().map(row).chain([here]).collect()
     }
 
-    fn shown(width: Option<usize>) -> String {
+    fn table(width: Option<usize>) -> String {
         lines(&rows(), Style { colour: Colour::No, width }).join("\n")
     }
 
     #[test]
     fn it_fits_into_eighty_columns() {
-        let shown = shown(Some(80));
+        let shown = table(Some(80));
         assert!(shown.lines().all(|line| line.chars().count() <= 80));
         insta::assert_snapshot!(shown, @"
         HOST         CONNECT  HOST KEY  BECOME    LOCK  FACTS
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_a_line_for_each_host() {
-        let shown = shown(None);
+        let shown = table(None);
         assert_eq!(shown.lines().count(), 11);
         insta::assert_snapshot!(shown, @"
         HOST         CONNECT  HOST KEY  BECOME    LOCK  FACTS    SYSTEM
@@ -357,6 +357,6 @@ mod tests {
         let coloured = lines(&rows(), Style { colour: Colour::Yes, width: Some(80) }).join("\n");
         let code = regex_lite::Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
         assert!(code.find_iter(&coloured).count() > 40);
-        assert_eq!(code.replace_all(&coloured, ""), shown(Some(80)));
+        assert_eq!(code.replace_all(&coloured, ""), table(Some(80)));
     }
 }

@@ -112,7 +112,7 @@ struct Config {
 
 #[derive(Debug, Args)]
 struct Slowlog {
-    /// The newest so many
+    /// How many of the newest entries
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     count: u64,
 
@@ -150,7 +150,7 @@ enum What {
 
 impl RedisCommand {
     fn parts(&self) -> (Operation, &Asked, Duration) {
-        let (question, asked) = match self {
+        let (operation, asked) = match self {
             Self::Info(asked) => (Operation::Info, asked),
             Self::Memory(asked) => (Operation::Memory, asked),
             Self::Clients(asked) => (Operation::Clients, asked),
@@ -168,7 +168,7 @@ impl RedisCommand {
                 return (Operation::Cleanup(cleanup), asked, *wait);
             }
         };
-        (question, asked, Duration::ZERO)
+        (operation, asked, Duration::ZERO)
     }
 }
 
@@ -177,25 +177,25 @@ impl RedisCommand {
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
-    let (question, asked, wait) = arguments.command.parts();
+    let (operation, asked, wait) = arguments.command.parts();
     let output = asked.rest.output.format;
-    let (places, reach) = match places(project_arg, asked) {
+    let (servers, reach) = match servers(project_arg, asked) {
         Ok(found) => found,
         Err(errors) => return Ok(validate::wrong(&errors, output)),
     };
     let mut answers = Answers { output, hosts: Vec::new(), exit: Exit::DONE, detailed: asked.rest.detailed_exitcode };
     let options = running::options(Mode::Health, asked.rest.way.forks, wait);
-    let lock = if question.writes() {
+    let lock = if operation.writes() {
         Lock::Take(LockRequest { who: options.who, run_id: options.run_id, since: options.started, wait })
     } else {
         Lock::Observe
     };
-    let hosts: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
-    let watched = Watched::new(hosts.iter(), question.writes());
+    let hosts: Vec<String> = servers.iter().map(|(name, _)| name.clone()).collect();
+    let watched = Watched::new(hosts.iter(), operation.writes());
     let finished = runtime::block_on(async |interrupts: &mut Interrupts| {
-        let asking = ask_all(places, reach, lock, question, options.forks, &watched);
+        let asking = ask_all(servers, reach, lock, operation, options.forks, &watched);
         tokio::select! {
-            came = asking => Some(came),
+            answers = asking => Some(answers),
             () = interrupts.next() => None,
             never = watched.show(output) => match never {},
         }
@@ -213,18 +213,18 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Resu
         return Ok(Exit::INTERRUPTED);
     };
     for host in hosts {
-        let came = finished.iter().position(|(name, _)| *name == host).map(|at| finished.swap_remove(at).1);
+        let answer = finished.iter().position(|(name, _)| *name == host).map(|at| finished.swap_remove(at).1);
         // A panic was printed where it happened.
-        let came = came.unwrap_or_else(|| {
+        let answer = answer.unwrap_or_else(|| {
             Err(OperationError::Redis("autobot-provision itself failed; this is a bug, please report it".into()))
         });
-        answers.add(&host, came);
+        answers.add(&host, answer);
     }
     Ok(answers.end())
 }
 
 /// The hosts with a Redis, and how they are reached.
-fn places(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, RedisServer)>, Reach), Diagnostics> {
+fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, RedisServer)>, Reach), Diagnostics> {
     let Rest { inventory, role, limit, extra_vars, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
@@ -232,17 +232,17 @@ fn places(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Red
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
     let (mut plan, request) = validate::load_with_request(project_arg, &selection.reached(way))?;
     out::warnings(&plan.warnings);
-    let mut places = Vec::new();
+    let mut servers = Vec::new();
     let mut without = Vec::new();
     let mut errors = Diagnostics::default();
     for host in &plan.hosts {
         match RedisServer::of(host) {
-            Ok(Some(place)) => places.push((host.name.clone(), place)),
+            Ok(Some(server)) => servers.push((host.name.clone(), server)),
             Ok(None) => without.push(host.name.clone()),
             Err(more) => errors.extend(more),
         }
     }
-    if places.is_empty() && errors.is_empty() {
+    if servers.is_empty() && errors.is_empty() {
         let none = Diagnostic::error(match without.as_slice() {
             [] => "no host has a role that brings Redis".to_owned(),
             [one] => format!("`{one}` has no role that brings Redis"),
@@ -252,39 +252,39 @@ fn places(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Red
     }
     errors.into_result(())?;
     if named && !without.is_empty() {
-        out::note(&format!("left out, because no role of theirs brings Redis: {}", without.join(", ")));
+        out::note(&format!("left out, because none of their roles brings Redis: {}", without.join(", ")));
     }
-    plan.hosts.retain(|host| places.iter().any(|(name, _)| *name == host.name));
+    plan.hosts.retain(|host| servers.iter().any(|(name, _)| *name == host.name));
     let reach = reach::of_inventory(&plan, way, &request)?;
-    Ok((places, reach))
+    Ok((servers, reach))
 }
 
 async fn ask_all(
-    places: Vec<(String, RedisServer)>,
+    servers: Vec<(String, RedisServer)>,
     mut reach: Reach,
     lock: Lock,
-    question: Operation,
+    operation: Operation,
     forks: usize,
     watched: &Watched,
 ) -> Vec<(String, Result<Page, OperationError>)> {
     let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
-    let (forks, question) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(question));
+    let (forks, operation) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(operation));
     let mut asking = JoinSet::new();
-    for (name, place) in places {
+    for (name, server) in servers {
         let Some(target) = reach.remove(&name) else { continue };
-        let progress = watched.of(&name);
-        let (transport, forks, question, lock) =
-            (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&question), lock.clone());
+        let progress = watched.progress_of(&name);
+        let (transport, forks, operation, lock) =
+            (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&operation), lock.clone());
         asking.spawn(async move {
             // The semaphore is never closed, so a permit always comes.
             let _permit = forks.acquire().await;
-            let came = redis_ops::run(&transport, &target, lock, &place, &question, &progress).await;
-            (name, came)
+            let answer = redis_ops::run(&transport, &target, lock, &server, &operation, &progress).await;
+            (name, answer)
         });
     }
     let mut answers = Vec::new();
-    while let Some(came) = asking.join_next().await {
-        answers.extend(came.ok());
+    while let Some(ended) = asking.join_next().await {
+        answers.extend(ended.ok());
     }
     answers
 }
@@ -298,8 +298,8 @@ struct Answers {
 }
 
 impl Answers {
-    fn add(&mut self, host: &str, came: Result<Page, OperationError>) {
-        match came {
+    fn add(&mut self, host: &str, answer: Result<Page, OperationError>) {
+        match answer {
             Ok(page) => {
                 if self.detailed && page.counts_as_change {
                     self.exit = self.exit.or(Exit::CHANGES);
@@ -316,20 +316,20 @@ impl Answers {
                 }
                 self.hosts.push((host.to_owned(), json));
             }
-            Err(trouble) => {
-                let (status, exit, help) = match &trouble {
+            Err(error) => {
+                let (status, exit, help) = match &error {
                     OperationError::Redis(_) => ("failed", Exit::FAILED, None),
-                    OperationError::Link(error @ LinkError::Held { .. }) => ("held", Exit::HELD, error.remedy()),
-                    OperationError::Link(error) => ("unreachable", Exit::UNREACHABLE, error.remedy()),
+                    OperationError::Link(link @ LinkError::Held { .. }) => ("held", Exit::HELD, link.remedy()),
+                    OperationError::Link(link) => ("unreachable", Exit::UNREACHABLE, link.remedy()),
                 };
                 self.exit = self.exit.or(exit);
                 if self.output == Output::Text {
-                    out::error(&format!("{host}: {trouble}"));
+                    out::error(&format!("{host}: {error}"));
                     if let Some(help) = &help {
                         out::note(&format!("  {help}"));
                     }
                 }
-                self.hosts.push((host.to_owned(), json!({ "status": status, "error": trouble.to_string(), "help": help })));
+                self.hosts.push((host.to_owned(), json!({ "status": status, "error": error.to_string(), "help": help })));
             }
         }
     }

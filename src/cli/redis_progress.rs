@@ -1,4 +1,4 @@
-//! How far `redis databases` and `redis cleanup` have come: a line on the terminal meanwhile, and what was done when they are interrupted.
+//! The progress of `redis databases` and `redis cleanup`: a line on the terminal while they run, and what an interrupted run did.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use crate::redis_ops::ScanProgress;
 const SILENCE: Duration = Duration::from_millis(800);
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// The hosts that are asked, with how far each has come.
+/// The hosts that are asked, with the progress of each.
 pub(super) struct Watched {
     hosts: Vec<(String, Arc<ScanProgress>)>,
     /// Whether keys are deleted.
@@ -28,8 +28,8 @@ impl Watched {
         Self { hosts: hosts.map(|name| (name.clone(), Arc::default())).collect(), deletes }
     }
 
-    /// Where the work on a host counts.
-    pub(super) fn of(&self, host: &str) -> Arc<ScanProgress> {
+    /// The progress of a host, which the work on it updates.
+    pub(super) fn progress_of(&self, host: &str) -> Arc<ScanProgress> {
         self.hosts.iter().find(|(name, _)| name == host).map(|(_, progress)| Arc::clone(progress)).unwrap_or_default()
     }
 
@@ -49,7 +49,7 @@ impl Watched {
         }
     }
 
-    /// How far all of them have come together; none before anything is known.
+    /// The progress of all hosts together; none before anything is known.
     fn line(&self) -> Option<String> {
         let sum = |count: fn(&ScanProgress) -> u64| self.hosts.iter().map(|(_, progress)| count(progress)).sum::<u64>();
         let (expected, seen) = (sum(ScanProgress::expected), sum(ScanProgress::seen));
@@ -92,14 +92,14 @@ impl Watched {
     }
 }
 
-/// A line that the next one takes the place of. Nothing of it stays.
+/// A line that the next one replaces, and that is erased at the end.
 struct Line {
     drawn: bool,
 }
 
 impl Line {
     fn draw(&mut self, text: &str) {
-        // A line that fills the terminal would wrap, and its first half stay.
+        // A line that is wider than the terminal would wrap, and its first half would remain.
         let text: String = text.chars().take(out::terminal_width().saturating_sub(1)).collect();
         self.erase();
         let mut stderr = std::io::stderr();
@@ -134,24 +134,24 @@ mod tests {
     }
 
     #[test]
-    fn one_line_tells_of_all_hosts_and_nothing_before_anything_is_known() {
+    fn one_line_shows_all_hosts_once_something_is_known() {
         let (one, two) = (watched(&["database_vm"], false), watched(&["database_vm", "slm"], true));
         assert_eq!((one.line(), two.line()), (None, None));
-        one.of("database_vm").expect(3);
-        one.of("database_vm").add_examined(2);
-        two.of("database_vm").expect(5000);
-        two.of("database_vm").add_examined(9000);
-        two.of("slm").expect(5000);
-        two.of("slm").add_deleted(7);
+        one.progress_of("database_vm").expect(3);
+        one.progress_of("database_vm").add_examined(2);
+        two.progress_of("database_vm").expect(5000);
+        two.progress_of("database_vm").add_examined(9000);
+        two.progress_of("slm").expect(5000);
+        two.progress_of("slm").add_deleted(7);
         assert_eq!(one.line().unwrap(), "database_vm: 66 % of 3 keys looked at");
         assert_eq!(two.line().unwrap(), "2 hosts: 50 % of 10000 keys looked at, 7 deleted");
     }
 
     #[test]
-    fn an_interrupted_cleanup_says_what_it_deleted_where() {
+    fn an_interrupted_cleanup_reports_what_it_deleted_on_each_host() {
         let cleanup = watched(&["database_vm", "slm"], true);
-        cleanup.of("database_vm").add_deleted(12_000);
-        cleanup.of("slm").add_deleted(1);
+        cleanup.progress_of("database_vm").add_deleted(12_000);
+        cleanup.progress_of("slm").add_deleted(1);
         insta::assert_snapshot!(cleanup.interrupted(), @"interrupted; confirmed as deleted by then: 12000 keys of database_vm, 1 key of slm; the same command deletes the rest");
         assert_eq!(cleanup.interrupted_json()["slm"], json!({"status": "interrupted", "error": "interrupted", "deleted": 1}));
         let look = watched(&["slm"], false);

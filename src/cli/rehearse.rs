@@ -1,4 +1,4 @@
-//! `rehearse`: everything, on throw-away copies of the nodes. The real ones are never contacted: all ways to hosts come from the lab.
+//! `rehearse`: a whole deploy on throw-away copies of the nodes. The real ones are never contacted: every connection goes to the lab.
 
 use std::{
     io::IsTerminal as _,
@@ -35,16 +35,16 @@ use crate::{
 /// Rehearses a deploy.
 ///
 /// # Errors
-/// The lab cannot be made, or resists when it is removed.
+/// The lab cannot be made or removed.
 pub(super) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
     let (plan, Request { project, vault: keys, .. }) = match validate::load_with_request(project_arg, &arguments.selection) {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
     };
     if let Some(lender) = plan.lenders.first() {
-        let title = format!("`{}` is left out, and secrets that live on it are read", lender.name);
-        let wrong = Diagnostic::error(title).help("a rehearsal reads nothing from real nodes: select it, too");
-        return Ok(validate::wrong(&Diagnostics(vec![wrong]), Output::Text));
+        let title = format!("`{}` is not selected, but secrets on it are needed", lender.name);
+        let error = Diagnostic::error(title).help("a rehearsal reads nothing from real nodes: select it, too");
+        return Ok(validate::wrong(&Diagnostics(vec![error]), Output::Text));
     }
     out::warnings(&plan.warnings);
     lab::require_root()?;
@@ -61,13 +61,13 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8)
     out::line(&introduction(&plan, arguments));
     let to_install = lab.to_install(stand_in(arguments));
     if !arguments.making.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        if !agreed(&to_install)? {
+        if !ask_consent(&to_install)? {
             out::note("nothing was done");
             return Ok(Exit::FAILED);
         }
         lab = lab_nodes::named(&which, Some(&arguments.making.agreed()))?;
     }
-    // Everything that is missing is named now, and not one by one.
+    // Names everything that is missing at once, and not one by one.
     lab.prepare(stand_in(arguments), &lab_nodes::progress)?;
     let rehearsal = Rehearsal {
         arguments,
@@ -88,7 +88,7 @@ fn stand_in(arguments: &Rehearse) -> bool {
     arguments.redis_repo.is_none()
 }
 
-/// The first screen.
+/// The text before the question whether to go on.
 fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
     let hosts = plan.hosts.iter().map(|host| {
         let roles: Vec<&str> = host.roles.iter().map(|role| role.name.as_str()).collect();
@@ -104,22 +104,22 @@ fn introduction(plan: &Plan, arguments: &Rehearse) -> String {
     );
     let from_outside = |host: &HostPlan| !host.vaulted.is_empty() || host.secrets.iter().any(|secret| secret.outside.is_some());
     let secrets =
-        if plan.hosts.iter().any(from_outside) { "\nIn place of secrets from outside the copies get made-up ones." } else { "" };
+        if plan.hosts.iter().any(from_outside) { "\nThe copies get made-up values for secrets from outside." } else { "" };
     format!(
         "A rehearsal on throw-away copies of\n\n{hosts}\n\n\
          Boots them (Debian {release}), checks, deploys, deploys again (nothing may change\n\
-         then), sees to their health{end}. They live on this machine, in\n\
+         then), checks their health{end}. They live on this machine, in\n\
          198.18.0.0/16, and fetch packages from Debian; the real nodes are not contacted.\n\
          {redis}{secrets}\n\
-         It takes about two minutes; the first time, which fetches the most, some more.",
+         It takes about two minutes, and longer the first time, which fetches the most.",
         hosts = hosts.collect::<Vec<_>>().join("\n"),
         release = arguments.making.suite,
         end = if arguments.keep { "" } else { ", and removes them" },
     )
 }
 
-/// Asks once.
-fn agreed(to_install: &[&str]) -> Result<bool> {
+/// Asks whether to go on.
+fn ask_consent(to_install: &[&str]) -> Result<bool> {
     if !to_install.is_empty() {
         out::note(&format!("This machine lacks packages; apt installs: {}", to_install.join(" ")));
     }
@@ -148,7 +148,7 @@ struct Rehearsal<'a> {
 /// The result of a part of the rehearsal.
 struct Verdict {
     part: &'static str,
-    came: PhaseResult,
+    result: PhaseResult,
     duration: Duration,
 }
 
@@ -169,15 +169,15 @@ impl Rehearsal<'_> {
         if !keep || site.is_none() {
             self.tear_down().await;
         }
-        self.tell();
+        self.print_verdict();
         if keep && let Some(site) = &site {
             let own = &self.arguments.selection.inventory.sources;
             out::line(&lab_nodes::look_around(&self.lab, &self.which, site, Some(own)));
         }
-        let any = |wanted: fn(&PhaseResult) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.came));
-        Ok(if any(|came| matches!(came, PhaseResult::Interrupted)) {
+        let any = |wanted: fn(&PhaseResult) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.result));
+        Ok(if any(|result| matches!(result, PhaseResult::Interrupted)) {
             Exit::INTERRUPTED
-        } else if any(|came| matches!(came, PhaseResult::Failed(_))) {
+        } else if any(|result| matches!(result, PhaseResult::Failed(_))) {
             Exit::FAILED
         } else {
             Exit::DONE
@@ -188,13 +188,13 @@ impl Rehearsal<'_> {
         out::line(&format!("\n== {part}: {text}"));
     }
 
-    fn record_phase(&mut self, part: &'static str, begun: Instant, came: PhaseResult) {
+    fn record_phase(&mut self, part: &'static str, begun: Instant, result: PhaseResult) {
         let duration = begun.elapsed();
         out::line(&format!("{part} took {}", format_duration(duration)));
-        self.verdicts.push(Verdict { part, came, duration });
+        self.verdicts.push(Verdict { part, result, duration });
     }
 
-    /// Boots the copies. Nothing when that failed or was interrupted.
+    /// Boots the copies. Returns `None` if that failed or was interrupted.
     async fn boot(&mut self, interrupts: &mut Interrupts) -> Option<Site> {
         Self::headline("boot", &self.hosts.join(", "));
         let begun = Instant::now();
@@ -214,11 +214,11 @@ impl Rehearsal<'_> {
         let (booted, interrupted) = tokio::select! {
             booted = &mut booting => (booted, false),
             () = interrupts.next() => {
-                out::note("interrupted: as soon as what was begun lets go, the nodes are removed");
+                out::note("interrupted: the nodes are removed as soon as the current step ends");
                 (booting.await, true)
             }
         };
-        let (site, came) = match booted {
+        let (site, result) = match booted {
             _ if interrupted => (None, PhaseResult::Interrupted),
             Ok(Ok(site)) => (Some(site), PhaseResult::Ok("")),
             Ok(Err(error)) => {
@@ -227,7 +227,7 @@ impl Rehearsal<'_> {
             }
             Err(error) => (None, PhaseResult::Failed(error.to_string())),
         };
-        self.record_phase("boot", begun, came);
+        self.record_phase("boot", begun, result);
         site
     }
 
@@ -241,15 +241,15 @@ impl Rehearsal<'_> {
         for (part, mode, text) in passes {
             Self::headline(part, text);
             let begun = Instant::now();
-            let came = match self.load(site) {
+            let result = match self.load(site) {
                 Ok(plan) => self.pass(part, mode, plan, site, interrupts).await,
                 Err(errors) => {
                     out::diagnostics(&errors);
                     PhaseResult::Failed("the project's files do not fit the lab's variables".to_owned())
                 }
             };
-            self.record_phase(part, begun, came.clone());
-            match came {
+            self.record_phase(part, begun, result.clone());
+            match result {
                 PhaseResult::Ok(_) => {}
                 // An item that changes twice can still be healthy.
                 PhaseResult::Failed(_) if part == AGAIN => {}
@@ -307,23 +307,23 @@ impl Rehearsal<'_> {
         Self::headline("tear down", &self.hosts.join(", "));
         let begun = Instant::now();
         let lab = self.lab.clone();
-        let came = match tokio::task::spawn_blocking(move || lab.down()).await {
+        let result = match tokio::task::spawn_blocking(move || lab.down()).await {
             Ok(Ok(())) => PhaseResult::Ok(""),
             Ok(Err(error)) => {
-                let again = format!("`{} lab down{}` goes on", lab_nodes::PROGRAM, lab_nodes::options(&self.which));
+                let again = format!("run `{} lab down{}` to continue", lab_nodes::PROGRAM, lab_nodes::options(&self.which));
                 PhaseResult::Failed(format!("{error:#}; {again}"))
             }
             Err(error) => PhaseResult::Failed(error.to_string()),
         };
-        self.record_phase("tear down", begun, came);
+        self.record_phase("tear down", begun, result);
     }
 
-    /// The verdict: a line for each part.
-    fn tell(&self) {
+    /// Prints the verdict: a line for each part.
+    fn print_verdict(&self) {
         out::line("\n== verdict");
         let width = self.verdicts.iter().map(|verdict| verdict.part.len()).max().unwrap_or_default();
-        for Verdict { part, came, duration } in &self.verdicts {
-            let (word, text) = match came {
+        for Verdict { part, result, duration } in &self.verdicts {
+            let (word, text) = match result {
                 PhaseResult::Ok(text) => ("ok", *text),
                 PhaseResult::Failed(reason) => ("failed", reason.as_str()),
                 PhaseResult::Interrupted => ("interrupted", ""),

@@ -1,4 +1,4 @@
-//! Runs a plan while a reporter listens; a request to end, ends what runs on the nodes.
+//! Runs a plan while a reporter listens; a request to end also ends what runs on the nodes.
 
 use std::{io::IsTerminal as _, path::Path, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
     source::{Diagnostic, Diagnostics},
 };
 
-/// How often long work shows that it still goes on.
+/// How often long work shows that it is still running.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The purpose of a run on the hosts of an inventory.
@@ -41,14 +41,14 @@ pub(super) struct Order<'a> {
     pub(super) detailed_exitcode: bool,
 }
 
-/// Loads the project, and does it with the hosts where the inventory says that they are.
+/// Loads the project, and carries out the order on the hosts of the inventory.
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
     let loaded = validate::load_with_request(project_arg, &selection).and_then(|(mut plan, request)| {
-        something_is_left(&plan, order.mode)?;
+        require_something_left(&plan, order.mode)?;
         match order.mode {
             Mode::Check | Mode::Apply => {}
             Mode::Health | Mode::Exercise => plan.only_for_health(),
@@ -66,7 +66,7 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
     }
     let options = options(order.mode, order.way.forks, order.wait);
     let mut reporter = reporter(order.output, order.detail);
-    let came = runtime::block_on(async |interrupts: &mut Interrupts| {
+    let outcome = runtime::block_on(async |interrupts: &mut Interrupts| {
         let fetched = tokio::select! {
             fetched = external::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
             () = interrupts.next() => return Ok(RunOutcome::Interrupted),
@@ -74,7 +74,7 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
         out::warnings(&fetched?);
         Ok(run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await)
     })?;
-    Ok(match came {
+    Ok(match outcome {
         Err(errors) => validate::wrong(&errors, order.output),
         Ok(RunOutcome::Interrupted) => Exit::INTERRUPTED,
         Ok(RunOutcome::Completed(tally)) => Exit(tally.exit_code(order.detailed_exitcode)),
@@ -84,19 +84,19 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
 /// More hosts than these are not named one by one.
 const NAMED: usize = 8;
 
-/// Who is going to be contacted, and which inventory says so: `deploy: db (198.18.0.2), web from inventory/hosts.yml`.
+/// Which hosts will be contacted, and which inventories they are from: `deploy: db (198.18.0.2), web from inventory/hosts.yml`.
 fn targets(plan: &Plan, mode: Mode) -> String {
     let word = match mode {
         Mode::Check => "check",
         Mode::Apply => "deploy",
         Mode::Health | Mode::Exercise => "health",
     };
-    let shown = |host: &HostPlan| match host.connection() {
+    let format_host = |host: &HostPlan| match host.connection() {
         connection if connection.local => format!("{} (this machine)", host.name),
         connection if connection.host == host.name => host.name.clone(),
         connection => format!("{} ({})", host.name, connection.host),
     };
-    let mut hosts: Vec<String> = plan.hosts.iter().take(NAMED).map(shown).collect();
+    let mut hosts: Vec<String> = plan.hosts.iter().take(NAMED).map(format_host).collect();
     if plan.hosts.len() > NAMED {
         hosts.push(format!("{} more", plan.hosts.len() - NAMED));
     }
@@ -106,15 +106,15 @@ fn targets(plan: &Plan, mode: Mode) -> String {
     format!("{word}: {} from {}{reads}", hosts.join(", "), files.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// A selection that leaves nothing is a mistake: a monitor would take "0 ok" for healthy.
-fn something_is_left(plan: &Plan, mode: Mode) -> Result<(), Diagnostics> {
+/// Refuses a selection that leaves nothing, as it is a mistake: a monitor would take "0 ok" for healthy.
+fn require_something_left(plan: &Plan, mode: Mode) -> Result<(), Diagnostics> {
     let mut roles = plan.hosts.iter().flat_map(|host| &host.roles);
-    let (left, what) = match mode {
+    let (is_left, what) = match mode {
         Mode::Check | Mode::Apply => (roles.any(|role| !role.steps.is_empty()), "task"),
         Mode::Health | Mode::Exercise => (roles.any(|role| !role.health.is_empty()), "health check"),
     };
     let nothing = Diagnostic::error(format!("no {what} is left of the selected roles")).help("see --tags and --skip-tags");
-    if left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
+    if is_left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
 /// How a run ended.
@@ -153,7 +153,7 @@ pub(super) async fn run_to_end(
             () = interrupts.next() => break,
         }
     }
-    // Dropped sessions close the remote shells' inputs; they end what they run and let go of their locks.
+    // Dropped sessions close the remote shells' inputs; they end what they run and release their locks.
     run.abort();
     let _ = run.await;
     reporter.interrupted();

@@ -1,4 +1,4 @@
-//! The only place that starts the asynchronous runtime, and the requests to end that it hears.
+//! The only place that starts the asynchronous runtime, and the requests to end that it receives.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -7,12 +7,12 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long what is left may take to end when the work is over.
+/// How long remaining tasks may take to end after the work.
 const LEFT_OVER_LIMIT: Duration = Duration::from_secs(5);
 
 static LISTENS: AtomicBool = AtomicBool::new(false);
 
-/// Whether the work hears of requests to end.
+/// Whether the work receives requests to end.
 pub(super) fn listens() -> bool {
     LISTENS.load(Ordering::SeqCst)
 }
@@ -40,16 +40,16 @@ impl Interrupts {
     }
 }
 
-/// Works to the end. From here on a request to end does nothing by itself: the work hears of it.
+/// Runs the work to its end. From here on, a request to end does not end the process by itself: the work receives it.
 ///
 /// # Errors
 /// The operating system gives no threads or signals.
 pub(super) fn block_on<T>(work: impl AsyncFnOnce(&mut Interrupts) -> T) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let came = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut interrupts = Interrupts::new()?;
         anyhow::Ok(work(&mut interrupts).await)
     });
     runtime.shutdown_timeout(LEFT_OVER_LIMIT);
-    came
+    result
 }

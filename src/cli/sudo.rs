@@ -23,19 +23,19 @@ pub(super) fn give<'a>(
     request: &Request,
 ) -> Result<(), Diagnostics> {
     let common = common(way).map_err(|error| Diagnostics(vec![error]))?;
-    let (mut wrong, mut fetched) = (Diagnostics::default(), Fetched::default());
+    let (mut errors, mut fetched) = (Diagnostics::default(), Fetched::default());
     for (name, connection) in hosts.filter(|(_, connection)| connection.r#become) {
         let own = connection.become_password.as_ref().map(|outside| fetched.password(outside, name, request)).transpose();
-        if let Some(own) = wrong.keep(own)
+        if let Some(own) = errors.keep(own)
             && let Some(target) = reach.get_mut(name)
         {
             target.become_password = own.or_else(|| common.clone());
         }
     }
-    wrong.into_result(())
+    errors.into_result(())
 }
 
-/// The password of the command line.
+/// The password that the command line names.
 fn common(way: &ConnectionArgs) -> Result<Option<Secret>, Diagnostic> {
     let password = if way.ask_become_pass {
         terminal::ask("BECOME password: ", "the password for sudo", "--become-password-file")?

@@ -1,4 +1,4 @@
-//! `validate`: everything that can be wrong, without touching a node.
+//! `validate`: checks everything that can be checked without a connection to a node.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub(super) fn load(project_arg: Option<&Path>, selection: &Selection) -> Result<
     plan::load(&request(project_arg, selection)?)
 }
 
-/// The same, with what the command line asks for.
+/// The same, and returns what the command line asks for, too.
 pub(super) fn load_with_request(project_arg: Option<&Path>, selection: &Selection) -> Result<(Plan, Request), Diagnostics> {
     let request = request(project_arg, selection)?;
     Ok((plan::load(&request)?, request))
@@ -58,7 +58,7 @@ pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Resu
     })
 }
 
-/// Says what is wrong; nothing was contacted.
+/// Prints what is wrong; nothing was contacted.
 pub(super) fn wrong(errors: &Diagnostics, output: Output) -> Exit {
     match output {
         Output::Text => out::diagnostics(errors),

@@ -14,12 +14,12 @@ use crate::{
 /// The subject of a prompt, for errors.
 const VAULT: &str = "vault password";
 
-/// The label of what has none.
+/// The label of a password without one.
 const DEFAULT: &str = "default";
 
 /// The passwords that the arguments name; none when they name none.
 pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
-    let (mut keys, mut wrong) = (Keyring::default(), Diagnostics::default());
+    let (mut keys, mut errors) = (Keyring::default(), Diagnostics::default());
     for id in &arguments.vault_id {
         let (label, source) = match id.split_once('@') {
             Some(("", source)) => (DEFAULT, source),
@@ -28,20 +28,21 @@ pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
         };
         if source.is_empty() {
             let span = Span::new(&SourceFile::new("--vault-id", id.as_str()), 0..id.len());
-            wrong.push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(span).help("the source is a file, or `prompt`"));
+            errors
+                .push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(span).help("the source is a file, or `prompt`"));
         } else {
             let password = if source == "prompt" { ask(label) } else { read_password(&home(Path::new(source)), label, VAULT) };
-            add(&mut keys, label, wrong.keep(password));
+            add(&mut keys, label, errors.keep(password));
         }
     }
     // An empty variable of the environment names no file.
     for path in arguments.vault_password_file.iter().filter(|path| !path.as_os_str().is_empty()) {
-        add(&mut keys, DEFAULT, wrong.keep(read_password(&home(path), DEFAULT, VAULT)));
+        add(&mut keys, DEFAULT, errors.keep(read_password(&home(path), DEFAULT, VAULT)));
     }
     if arguments.ask_vault_pass {
-        add(&mut keys, DEFAULT, wrong.keep(ask(DEFAULT)));
+        add(&mut keys, DEFAULT, errors.keep(ask(DEFAULT)));
     }
-    wrong.into_result(Arc::new(keys))
+    errors.into_result(Arc::new(keys))
 }
 
 fn add(keys: &mut Keyring, label: &str, password: Option<Zeroizing<Vec<u8>>>) {

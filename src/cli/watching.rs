@@ -5,7 +5,7 @@ use crate::{
     report::Reporter,
 };
 
-/// A reporter that remembers.
+/// A reporter that records which items changed.
 pub(super) struct Watching {
     inner: Box<dyn Reporter>,
     /// `host: item` of everything that was changed.

@@ -1,4 +1,4 @@
-//! The pages.
+//! Makes the pages.
 
 use super::{Page, Row, Section, Topic};
 use crate::{

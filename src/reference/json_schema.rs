@@ -1,4 +1,4 @@
-//! The JSON Schema of a role file, for editors. Draft 7: every YAML language server reads that whole.
+//! The JSON Schema of a role file, for editors. Draft 7: every YAML language server supports all of it.
 
 use serde_json::{Map, Value, json};
 
@@ -30,8 +30,8 @@ pub fn role_file() -> Value {
     definitions.insert("health".into(), health());
     definitions.insert("variable".into(), variable());
     definitions.insert("secret".into(), map(keywords::SECRET, Map::new()));
-    let items = |of: &str| json!({"type": ["array", "null"], "items": reference(of)});
-    let entries = |of: &str| json!({"type": ["object", "null"], "additionalProperties": reference(of)});
+    let items = |name: &str| json!({"type": ["array", "null"], "items": reference(name)});
+    let entries = |name: &str| json!({"type": ["object", "null"], "additionalProperties": reference(name)});
     let sections = Map::from_iter([
         ("defaults".to_owned(), entries("variable")),
         ("secrets".to_owned(), entries("secret")),
@@ -50,7 +50,7 @@ fn reference(to: &str) -> Value {
     json!({"$ref": format!("#/definitions/{to}")})
 }
 
-/// A map with these keys; `special` says more of some of them, and adds others.
+/// A map with these keys; `special` has the schemas of some of them, and further keys.
 fn map(table: &[Keyword], mut special: Map<String, Value>) -> Value {
     let mut properties = Map::new();
     for word in table {
@@ -80,7 +80,7 @@ fn takes(takes: Takes) -> Value {
     }
 }
 
-/// One of these keys, with what stands behind it.
+/// The properties for one of these keys, and for each key the requirement that it is given.
 fn one_of(prefix: &str, names: impl Iterator<Item = &'static str> + Clone) -> (Map<String, Value>, Vec<Value>) {
     let properties = names.clone().map(|name| (name.to_owned(), reference(&format!("{prefix}.{name}")))).collect();
     (properties, names.map(|name| json!({"required": [name]})).collect())
@@ -117,12 +117,13 @@ fn handler() -> Value {
 }
 
 fn health() -> Value {
-    let one = |(properties, _): (Map<String, Value>, Vec<Value>)| json!({"type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1, "maxProperties": 1});
+    let exactly_one = |(properties, _): (Map<String, Value>, Vec<Value>)| json!({"type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1, "maxProperties": 1});
     let (mut read, _) = one_of("resource", KINDS.iter().map(|kind| kind.name));
-    // A check hides the resource of its name.
+    // A check hides the resource of the same name.
     read.extend(one_of("check", CHECKS.iter().map(|kind| kind.name)).0);
     let exercise = one_of("exercise", EXERCISES.iter().map(|kind| kind.name));
-    let special = Map::from_iter([("read".to_owned(), one((read, Vec::new()))), ("exercise".to_owned(), one(exercise))]);
+    let special =
+        Map::from_iter([("read".to_owned(), exactly_one((read, Vec::new()))), ("exercise".to_owned(), exactly_one(exercise))]);
     let mut schema = map(keywords::HEALTH, special);
     schema["oneOf"] = json!([{"required": ["read"]}, {"required": ["exercise"]}]);
     schema
@@ -176,7 +177,7 @@ fn parameters(declared: &[Parameter], about: &str, free_form: bool) -> Value {
     schema
 }
 
-/// A template may stand for whatever is no text.
+/// Allows a template in place of a value that is not text.
 fn or_template(schema: &Value) -> Value {
     json!({"anyOf": [schema, {"type": "string", "pattern": "\\{[{%]"}]})
 }

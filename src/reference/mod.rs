@@ -29,7 +29,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Its word.
+    /// Its name in output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ pub struct Row {
     pub name: String,
     /// Other names for it.
     pub aliases: Vec<String>,
-    /// What it takes; empty where that is not the question.
+    /// What it takes; empty if it takes no value.
     pub takes: String,
     /// Whether it must be given.
     pub required: bool,

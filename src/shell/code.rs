@@ -1,7 +1,7 @@
 //! Programs that run one of their arguments as code: a value must not be that argument.
 //!
-//! Names are looked for anywhere in a command, so that `env`, `sudo`, `xargs`, `docker exec` and the like before them make no difference. Languages
-//! of other tools (`sed`, `awk`, SQL) are not looked into.
+//! Names are searched for anywhere in a command, so that `env`, `sudo`, `xargs`, `docker exec` and the like before them make no
+//! difference. Languages of other tools (`sed`, `awk`, SQL) are not examined.
 
 use super::{
     Refusal,
@@ -18,7 +18,7 @@ pub(super) struct Code {
 const PARAMETER: &str = "pass it as a parameter: `sh -c 'program \"$1\"' sh {{ x }}`";
 const DIRECTLY: &str = "call the program itself, with the value as its argument";
 
-/// What may stand before the program, besides options and assignments.
+/// What may precede the program, besides options and assignments.
 const PREFIXES: [&str; 13] =
     ["command", "builtin", "exec", "nohup", "env", "sudo", "doas", "nice", "ionice", "time", "timeout", "stdbuf", "setsid"];
 /// Programs all of whose arguments may be evaluated, as code or as names of variables with subscripts.
@@ -58,7 +58,7 @@ const SSH_OPTIONS: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 /// Variables whose values shells run as code.
 pub const CODE_VARIABLES: [&str; 4] = ["BASH_ENV", "ENV", "PS4", "PROMPT_COMMAND"];
 
-/// Why a value that is put into `current` behind the words `before` would be code; none when it is an argument.
+/// Why a value that is put into `current` after the words `before` would be code; none if it is an argument.
 pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
     let program = program(before);
     // `useradd -s /bin/bash -c {{ comment }}`: there a shell is an argument.
@@ -75,7 +75,7 @@ pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
             // `python3.12`, `bash5`
             let family = name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.');
             let after = &before[at + 1..];
-            // What a variable of the shell names may be a shell.
+            // A variable of the shell may name a shell.
             let may_be_shell =
                 before[at].expanded && before[at].text.rsplit('/').next().is_some_and(|last| last.chars().all(is_of_parameter));
             if SHELLS.contains(&family) || may_be_shell {
@@ -93,7 +93,7 @@ pub(super) fn code(before: &[Word], current: &Word) -> Option<Code> {
     })
 }
 
-/// The program that runs `current` as code, and not only looks at it: `eval`, `trap`, `sh -c`, `ssh HOST` and the like.
+/// The program that runs `current` as code, and does not only evaluate names in it: `eval`, `trap`, `sh -c`, `ssh HOST` and the like.
 pub(super) fn runs(before: &[Word], current: &Word) -> Option<String> {
     let program = name(&before[program(before)?]);
     if EVALUATORS.contains(&program) && !["eval", "trap"].contains(&program) {
@@ -102,13 +102,13 @@ pub(super) fn runs(before: &[Word], current: &Word) -> Option<String> {
     code(before, current).map(|_| program.to_owned())
 }
 
-/// The refusal for the first value of a list of words that would run as code. `words` are texts, each with whether a value stands in it; of values
-/// that are not known yet the text is what is literal.
+/// The refusal for the first value of a list of words that would run as code. `words` are texts, each with whether it contains a value; of
+/// a value that is not known yet, the text has the literal part only.
 #[must_use]
 pub fn code_in_words(words: &[(String, bool)]) -> Option<(usize, Refusal)> {
-    let all: Vec<Word> = words.iter().map(|(text, is_value)| Word::of(text, is_value.then_some(0))).collect();
+    let all: Vec<Word> = words.iter().map(|(text, is_value)| Word::new(text, is_value.then_some(0))).collect();
     (0..all.len()).filter(|at| words[*at].1).find_map(|at| {
-        // What a value says is no option of its own word: `-c` given as a value still makes code of the next one.
+        // The first attempt ignores the value's own text, which is no option of its word; a value `-c` still makes code of the next word.
         let code =
             code(&all[..at], &Word::default()).or_else(|| code(&all[..at], &all[at]).filter(|_| !words[at].0.is_empty()))?;
         Some((
@@ -122,7 +122,7 @@ pub fn code_in_words(words: &[(String, bool)]) -> Option<(usize, Refusal)> {
     })
 }
 
-/// Programs that do not run what they are given, whatever name of a shell is among their arguments.
+/// Programs that never run their input, even with the name of a shell among their arguments.
 const TEXT_TOOLS: [&str; 22] = [
     "grep",
     "egrep",
@@ -148,7 +148,7 @@ const TEXT_TOOLS: [&str; 22] = [
     "jq",
 ];
 
-/// Why a command would run what it reads as code, and the value in it. `input` is the value that its standard input may hold.
+/// Why a command would run its input as code, and the value in it. `input` is the value that its standard input may hold.
 pub(super) fn run_from_input(words: &[Word], input: Option<usize>) -> Option<(usize, Code)> {
     let at = program(words)?;
     let called = name(&words[at]);
@@ -173,7 +173,7 @@ pub(super) fn run_from_input(words: &[Word], input: Option<usize>) -> Option<(us
         if !(SHELLS.contains(&name(word)) || may_be_shell) {
             return None;
         }
-        let shown = if may_be_shell { "$SHELL" } else { name(word) };
+        let reader = if may_be_shell { "$SHELL" } else { name(word) };
         let after = &words[number + 1..];
         let value = match (script(after), xargs.filter(|xargs| *xargs < number)) {
             (Script::File(word), None) => file(word),
@@ -181,7 +181,7 @@ pub(super) fn run_from_input(words: &[Word], input: Option<usize>) -> Option<(us
             (Script::Text(Some(script)), Some(xargs)) => input.filter(|_| replaces(&words[xargs + 1..number], script)),
             (Script::Text(Some(_)), None) | (Script::Input | Script::File(_), Some(_)) => None,
         };
-        value.and_then(|value| refuse(value, shown))
+        value.and_then(|value| refuse(value, reader))
     })
 }
 
@@ -190,11 +190,11 @@ const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
 
 /// What a shell runs.
 enum Script<'a> {
-    /// What it reads.
+    /// Its standard input.
     Input,
     /// A file.
     File(&'a Word),
-    /// The text behind `-c`; none when it is yet to come.
+    /// The text after `-c`; none if it is yet to come.
     Text(Option<&'a Word>),
 }
 
@@ -264,7 +264,7 @@ fn name(word: &Word) -> &str {
     word.text.rsplit('/').next().unwrap_or_default()
 }
 
-/// Which of the words is the program, behind what may stand before it.
+/// Which of the words is the program, after what may precede it.
 fn program(words: &[Word]) -> Option<usize> {
     words.iter().position(|word| {
         let text = word.text.as_str();
@@ -320,12 +320,12 @@ fn option(name: &str, letters: &str, long: &[&str], after: &[Word], current: &Wo
         || short(&current.text) && current.text.contains(|letter| letters.contains(letter));
     let is_code = after.last().is_some_and(|last| takes(&last.text)) || glued;
     is_code.then(|| {
-        let shown = letters.chars().next().unwrap_or_default();
-        Code { message: format!("a value as the code of `{name} -{shown}`"), help: DIRECTLY }
+        let letter = letters.chars().next().unwrap_or_default();
+        Code { message: format!("a value as the code of `{name} -{letter}`"), help: DIRECTLY }
     })
 }
 
-/// `ssh HOST WORDS`: the words are joined with spaces and read by the shell there.
+/// `ssh HOST WORDS`: the words are joined with spaces and read by the shell of HOST.
 fn ssh(after: &[Word], current: &Word) -> Option<Code> {
     let mut option: Option<char> = None;
     for word in after {
@@ -336,7 +336,7 @@ fn ssh(after: &[Word], current: &Word) -> Option<Code> {
         if text.len() > 1 && text.starts_with('-') {
             option = text.chars().last().filter(|last| text.len() == 2 && SSH_OPTIONS.contains(*last));
         } else {
-            let help = "the shell there would read it again: give the program there its input with `printf '%s' {{ x }} |`";
+            let help = "the shell on HOST would read it again: give the program there its input with `printf '%s' {{ x }} |`";
             return Some(Code { message: "a value in the command of `ssh HOST`".to_owned(), help });
         }
     }

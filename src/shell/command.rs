@@ -44,7 +44,7 @@ pub(super) struct HereDocument {
     delimiter: String,
     /// Whether tabs at the beginning of its lines are stripped.
     strip: bool,
-    /// Whether its body is taken as it is.
+    /// Whether its body is literal, without expansions.
     literal: bool,
 }
 
@@ -53,7 +53,7 @@ impl HereDocument {
         (if self.strip { line.trim_start_matches('\t') } else { line }) == self.delimiter
     }
 
-    /// Whether shells may take the next line for a part of this one.
+    /// Whether shells may treat the next line as a part of this one.
     pub(super) fn goes_on_after(&self, line: &str) -> bool {
         let count = |what: &str| line.matches(what).count();
         !self.literal && (line.ends_with('\\') || count("`") % 2 == 1 || count("$(") > count(")") || count("${") > count("}"))
@@ -74,15 +74,15 @@ pub(super) enum Redirect {
 
 /// A word of a command as far as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the characters of the word")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact about the characters of the word")]
 pub(super) struct Word {
-    /// What it says, without its quotes; what expansions yield is left out, and so are values that are not known.
+    /// Its text without quotes; the results of expansions and values that are not known are left out.
     pub(super) text: String,
-    /// The first value in a `<( )` that it is.
+    /// The first value in it, if it is a `<( )`.
     pub(super) output_of: Option<usize>,
     /// The first value in it.
     pub(super) value: Option<usize>,
-    /// Whether anything but values stands in it.
+    /// Whether it contains anything but values.
     literal: bool,
     pub(super) quoted: bool,
     pub(super) expanded: bool,
@@ -132,7 +132,7 @@ impl Word {
         self.text.chars().count() >= REMEMBERED
     }
 
-    pub(super) fn of(text: &str, value: Option<usize>) -> Self {
+    pub(super) fn new(text: &str, value: Option<usize>) -> Self {
         let mut word = Self { value, literal: value.is_none(), ..Self::default() };
         text.chars().for_each(|letter| word.push(letter));
         word
@@ -150,7 +150,7 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
-/// A list of commands as far as it was read: the command at hand, and the `case` that it is in.
+/// A list of commands as far as it was read: the current command, and the `case` that it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Commands {
     pub(super) closer: Closer,
@@ -161,7 +161,7 @@ pub(super) struct Commands {
     /// Here-documents whose bodies begin on the next line.
     pub(super) here: Vec<HereDocument>,
     pub(super) cases: usize,
-    /// The program that runs as code what a `$variable` or a `$( )` yields.
+    /// The program that runs the result of a `$variable` or a `$( )` as code.
     pub(super) runs_expansion: Option<String>,
     /// The values that reach the standard input of the commands.
     pub(super) input: Input,
@@ -183,7 +183,7 @@ impl Commands {
         }
     }
 
-    /// The word at hand; a new one when there is none.
+    /// Returns the current word, or begins one.
     pub(super) fn word(&mut self) -> &mut Word {
         self.word.get_or_insert_default()
     }
@@ -192,7 +192,7 @@ impl Commands {
         self.word.is_none()
     }
 
-    /// A value stands here.
+    /// Reads a value as the current word, or as a part of it.
     pub(super) fn value(&mut self, number: usize, words: Words<'_>) -> Result<Writing, Refusal> {
         let refuse = |message: &str, help: &str| Err(Refusal::value(number, message, help));
         if self.closer == Closer::Double {
@@ -252,11 +252,11 @@ impl Commands {
         Ok(writing)
     }
 
-    /// A list of commands within the command at hand has ended. The first value in it is `number`.
+    /// Ends a list of commands within the current command. `number` is the first value in it.
     pub(super) fn inner_value(&mut self, closer: Closer, number: usize) -> Result<(), Refusal> {
         self.input.holds(number);
         match (closer, self.redirect) {
-            // What is made of the value would be code there, as the value would.
+            // The output, which may contain the value, would be code there, as the value would.
             (Closer::Substitution, Redirect::Nothing) => return self.allows(number),
             (Closer::Process, Redirect::Nothing) => drop(self.word().output_of.get_or_insert(number)),
             (Closer::Substitution, Redirect::HereString) | (Closer::Process, Redirect::Target) => self.input.reads(number),
@@ -265,7 +265,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Whether a program would run the value as code.
+    /// Refuses a value that a program would run as code.
     fn allows(&self, number: usize) -> Result<(), Refusal> {
         if !matches!(self.position, Position::Program | Position::Argument) {
             return Ok(());
@@ -283,7 +283,7 @@ impl Commands {
         }
     }
 
-    /// Ends the word at hand, and decides what the next one is.
+    /// Ends the current word, and decides what the next one is.
     pub(super) fn finish_word(&mut self) {
         let Some(word) = self.word.take() else { return };
         match std::mem::replace(&mut self.redirect, Redirect::Nothing) {
@@ -313,7 +313,7 @@ impl Commands {
             },
             Position::Name => self.position = Position::In,
             Position::In if bare == "in" => {
-                self.words.push(Word::of("in", None));
+                self.words.push(Word::new("in", None));
                 self.position = Position::Argument;
             }
             // `for name do`, and `function name {`.
@@ -341,7 +341,7 @@ impl Commands {
         }
     }
 
-    /// Ends the command at hand.
+    /// Ends the current command.
     pub(super) fn end(&mut self) -> Result<(), Refusal> {
         self.finish_word();
         let words = std::mem::take(&mut self.words);
@@ -368,10 +368,10 @@ impl Commands {
         Ok(())
     }
 
-    /// Ends the line at hand.
+    /// Ends the current line.
     pub(super) fn end_of_line(&mut self) -> Result<(), Refusal> {
         match self.position {
-            // `for name`, `case word` and patterns go on in the next line.
+            // `for name`, `case word` and patterns continue on the next line.
             Position::Pattern | Position::CaseIn | Position::In | Position::Name | Position::CaseWord => {
                 self.finish_word();
                 Ok(())
@@ -389,7 +389,7 @@ impl Commands {
         Ok(())
     }
 
-    /// `|` parts commands, or patterns.
+    /// `|` separates commands, or patterns.
     pub(super) fn bar(&mut self) -> Result<(), Refusal> {
         if self.position != Position::Pattern {
             self.finish_word();

@@ -1,8 +1,8 @@
-//! What the lexer is in, and what it waits for.
+//! The state of the lexer: the quotes and brackets that are open, and what is pending.
 
 use super::command::{Closer, Commands, HereDocument};
 
-/// What the lexer is in, from the outside to the inside.
+/// Something that the lexer is in: commands, quotes, brackets, a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Context {
     Command(Box<Commands>),
@@ -35,7 +35,7 @@ impl Context {
     }
 }
 
-/// What was read and means something only with what follows.
+/// Characters that were read, and whose meaning depends on what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pending {
     Nothing,
@@ -54,7 +54,7 @@ pub(super) enum Pending {
     Paren,
 }
 
-/// What is open as long as the lexer is in it.
+/// Returns what opened a context, for messages.
 pub(super) fn opened_by(context: &Context) -> &'static str {
     match context {
         Context::Command(command) => match command.closer {

@@ -1,12 +1,12 @@
-//! A lexer of shell text that knows where a value may stand: in word position, outside quotes, where it is never code.
+//! A lexer of shell text that knows where a value is allowed: in word position, outside quotes, where it is never code.
 //!
 //! It follows POSIX.1-2024, Shell Command Language (XCU chapter 2): quoting (2.2), token recognition with comments and line continuation (2.3),
 //! parameter expansion, command substitution and arithmetic expansion (2.6), redirections and here-documents (2.7), and the grammar of commands
 //! with its reserved words (2.9, 2.10), as far as it takes to tell an argument from a program, a pattern, a name or the end of a `$( )`. What only
 //! some shells know (`$'…'`, `[[ ]]`, `(( ))`, `<<<`, `<( )`) is recognized so that a value in it is refused or read correctly.
 //!
-//! The lexer is fed one character or value at a time, so that the same code judges the source of a template, where values are not known yet, and
-//! the text that is about to run. It runs nothing and reads nothing.
+//! The lexer is fed one character or value at a time, so that the same code checks the source of a template, whose values are unknown,
+//! and the text that is about to run. It runs nothing and reads nothing.
 
 mod code;
 mod command;
@@ -22,19 +22,18 @@ use command::{Closer, Commands, Redirect};
 use context::{Context, Pending, opened_by};
 use expansion::{expansion_run, runs_expansion};
 
-const UNQUOTED: &str =
-    "take the quotes away: a value is quoted by itself, also when it is glued to text, as in `--dir={{ x }}/sub`";
+const UNQUOTED: &str = "remove the quotes: a value is quoted by itself, also when it is glued to text, as in `--dir={{ x }}/sub`";
 
 /// Reads shell text piece by piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lexer {
     contexts: Vec<Context>,
     pending: Pending,
-    /// A list was the last thing: what follows must not be glued to it.
+    /// The list that was just read: what follows must not be glued to it.
     after_list: Option<usize>,
     /// The first value in the text.
     first_value: Option<usize>,
-    /// The program that runs as code what an expansion yields, in a list of commands that has ended.
+    /// The program that runs the result of an expansion as code, in a list of commands that has ended.
     runs_expansion: Option<String>,
 }
 
@@ -45,7 +44,7 @@ impl Default for Lexer {
 }
 
 impl Lexer {
-    /// At the beginning of a text.
+    /// A lexer at the beginning of a text.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -68,14 +67,14 @@ impl Lexer {
     /// Reads a value, which `number` identifies in refusals.
     ///
     /// # Errors
-    /// Why it cannot stand here.
+    /// Why it is not allowed here.
     pub fn value(&mut self, number: usize, words: Words<'_>) -> Result<Writing, Refusal> {
         self.not_glued()?;
         self.settle()?;
         self.first_value.get_or_insert(number);
         let refuse = |message: &str, help: &str| Err(Refusal::value(number, message, help));
         match self.pending {
-            Pending::Backslash => return refuse("a value right after `\\`", "take the `\\` away: a value is quoted by itself"),
+            Pending::Backslash => return refuse("a value right after `\\`", "remove the `\\`: a value is quoted by itself"),
             Pending::Dollar => {
                 return refuse("a value right after `$`", "a value is put in as it is: write `{{ x }}` without the `$`");
             }
@@ -119,7 +118,7 @@ impl Lexer {
     /// Ends the text.
     ///
     /// # Errors
-    /// What is still open, or a value that turned out to stand where none may.
+    /// What is still open, or a value that turned out to be where none is allowed.
     pub fn finish(&mut self) -> Result<(), Refusal> {
         self.after_list = None;
         self.settle()?;
@@ -135,7 +134,7 @@ impl Lexer {
             [Context::Command(command)] => {
                 command.end()?;
                 match command.here.first() {
-                    // A value can reach an expansion through a variable, a parameter or a file, so that none of them may be run.
+                    // A value can reach an expansion through a variable, a parameter or a file, so none of them may be run.
                     None => match (self.first_value, self.runs_expansion.take().or(command.runs_expansion.take())) {
                         (Some(value), Some(program)) => return Err(expansion_run(value, &program)),
                         (Some(_) | None, _) => return Ok(()),
@@ -152,7 +151,7 @@ impl Lexer {
         ))
     }
 
-    /// What quotes and brackets are open: two branches of a template must agree on it.
+    /// The quotes and brackets that are open: the branches of a template must agree on them.
     #[must_use]
     pub fn open(&self) -> Vec<&'static str> {
         let inner = self.contexts.iter().skip(1).map(opened_by);
@@ -167,7 +166,7 @@ impl Lexer {
         self.after_list.take().map_or(Ok(()), |number| Err(glued(number)))
     }
 
-    /// The commands that the lexer is in, whatever quotes are open within them.
+    /// The innermost list of commands, whatever quotes are open within it.
     fn command(&mut self) -> Option<&mut Commands> {
         self.contexts.iter_mut().rev().find_map(Context::commands_mut)
     }
@@ -191,7 +190,7 @@ impl Lexer {
         self.contexts.push(context);
     }
 
-    /// Lists of commands begin, whose standard input is that of the command at hand.
+    /// Begins lists of commands, whose standard input is that of the current command.
     fn opens_commands(&mut self, closers: &[Closer]) {
         for closer in closers {
             let mut commands = Commands::new(*closer);
@@ -206,7 +205,7 @@ impl Lexer {
         }
     }
 
-    /// Whether what follows stands within `'…'`, `$'…'` or `"…"`.
+    /// Whether what follows is within `'…'`, `$'…'` or `"…"`.
     #[must_use]
     pub fn is_quoted(&self) -> bool {
         matches!(self.contexts.last(), Some(Context::Single | Context::DollarSingle | Context::Double))
@@ -216,7 +215,7 @@ impl Lexer {
         matches!(self.contexts.last(), Some(Context::Command(_)))
     }
 
-    /// Decides what was pending when nothing that belongs to it follows.
+    /// Completes what is pending, as nothing that belongs to it follows.
     fn settle(&mut self) -> Result<(), Refusal> {
         match self.pending {
             Pending::Nothing | Pending::Backslash | Pending::Dollar => return Ok(()),
@@ -296,7 +295,7 @@ impl Lexer {
             }
             Some(Context::Parameter) => self.in_parameter(letter),
             Some(Context::Arithmetic(depth)) => {
-                // bash evaluates what a variable holds, subscripts with commands included.
+                // bash evaluates the contents of variables, even commands in subscripts.
                 if letter == '$' || letter.is_alphabetic() {
                     self.runs_expansion.get_or_insert_with(|| "$((…))".to_owned());
                 }
@@ -429,10 +428,10 @@ impl Lexer {
         Ok(())
     }
 
-    /// The end of a `( )`, `$( )` or `<( )`.
+    /// Ends a `( )`, `$( )` or `<( )`.
     fn close(&mut self) -> Result<(), Refusal> {
         if self.contexts.len() < 2 {
-            return Err(Refusal::text("`)` closes nothing", "quote it, or take it away"));
+            return Err(Refusal::text("`)` closes nothing", "quote it, or remove it"));
         }
         let Some(Context::Command(mut closed)) = self.contexts.pop() else { return Ok(()) };
         self.runs_expansion = self.runs_expansion.take().or(closed.runs_expansion.take());
@@ -446,7 +445,7 @@ impl Lexer {
         outer.map_or(Ok(()), |(number, outer)| outer.inner_value(closed.closer, number))
     }
 
-    /// Whether a line breaks within quotes or brackets while a here-document waits for the end of its line.
+    /// Whether a line break is within quotes or brackets while a here-document waits for the end of its line.
     fn breaks_a_here_document(&self) -> bool {
         let inner = self.contexts.len() - usize::from(self.contexts.last() == Some(&Context::Comment));
         let outer = self.contexts.iter().take(inner.saturating_sub(1));

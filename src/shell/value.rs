@@ -1,9 +1,9 @@
 //! A value in shell text: what is known of it, how it must be written, and why it is refused.
 
-/// Why a value cannot stand where it stands, or why the text around values cannot be understood.
+/// Why a value is not allowed at its place, or why the text around values cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The value that is refused, by the number given to [`super::Lexer::value`]; none when it is the text at hand.
+    /// The value that is refused, by the number given to [`super::Lexer::value`]; none if the text itself is refused.
     pub value: Option<usize>,
     /// What is wrong.
     pub message: String,
@@ -28,7 +28,7 @@ pub enum Words<'a> {
     Unknown,
     /// It is text, a number or a boolean: one word.
     One(&'a str),
-    /// It is a list: so many words.
+    /// It is a list: any number of words.
     List(&'a [String]),
 }
 

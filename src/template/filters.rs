@@ -11,13 +11,13 @@ use crate::{
 };
 
 thread_local! {
-    /// What `__capture` saw last. Rendering does not leave the thread.
+    /// The last value that `__capture` got. Rendering stays on its thread.
     static CAPTURED: RefCell<Option<Value>> = const { RefCell::new(None) };
-    /// What `__word` saw since it was last asked.
+    /// The values that `__word` got since they were last taken.
     static WORDS: RefCell<Vec<Words>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The value that the last rendering on this thread captured.
+/// Takes the value that the last rendering on this thread captured.
 pub(super) fn take_captured() -> Option<Value> {
     CAPTURED.with_borrow_mut(Option::take)
 }
@@ -27,38 +27,38 @@ pub(super) fn take_captured() -> Option<Value> {
 pub(super) struct Words {
     /// The number of its tag.
     pub(super) tag: usize,
-    /// The words that it is.
+    /// Its words.
     pub(super) list: Vec<String>,
     /// Whether it is a list.
     pub(super) is_list: bool,
 }
 
-/// The values of shell text that was rendered last on this thread, in the order of their marks.
+/// Takes the values of the shell text that was rendered last on this thread, in the order of their marks.
 pub(super) fn take_words() -> Vec<Words> {
     WORDS.take()
 }
 
-/// What stands for a value in rendered shell text until it is quoted: its number between two characters that no text holds.
+/// The placeholder of a value in rendered shell text until it is quoted is its number between these characters, which no text contains.
 pub(super) const MARKS: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
 
-/// The words of a value: one, or those of a list.
+/// Returns the words of a value: one, or those of a list.
 fn words(value: &Value) -> TeraResult<Vec<String>> {
     if value.is_undefined() {
         return Err(Error::message(UNDEFINED));
     }
-    let wrong = |value: &Value| {
-        let what = if value.is_none() {
+    let error = |value: &Value| {
+        let message = if value.is_none() {
             "nothing (`null`) where a word is wanted: give it a `default`, or leave it out with `{% if %}`"
         } else if value.is_map() {
             "a map where a word is wanted: pick a key, or write it with `| to_json`"
         } else {
             "a list within a list where words are wanted"
         };
-        Error::message(what)
+        Error::message(message)
     };
     let word = |value: &Value| {
         let fits = value.is_string() || value.is_number() || value.is_bool();
-        if fits { Ok(value.to_string()) } else { Err(wrong(value)) }
+        if fits { Ok(value.to_string()) } else { Err(error(value)) }
     };
     match value.as_array() {
         Some(items) => items.iter().map(word).collect(),
@@ -66,7 +66,7 @@ fn words(value: &Value) -> TeraResult<Vec<String>> {
     }
 }
 
-/// What `__text` says about an undefined value; the caller finds the better message.
+/// The message of `__text` for an undefined value; the caller finds a better one.
 pub(super) const UNDEFINED: &str = "this is undefined";
 
 /// Every filter that a template may use, for did-you-mean.
@@ -143,7 +143,7 @@ pub(super) fn register(tera: &mut Tera) {
         String::new()
     });
     tera.register_filter("__text", |value: Value, _: Kwargs, _: &State| -> TeraResult<Value> {
-        let what = if value.is_undefined() {
+        let message = if value.is_undefined() {
             UNDEFINED
         } else if value.is_none() {
             "nothing (`null`) where text is wanted"
@@ -154,7 +154,7 @@ pub(super) fn register(tera: &mut Tera) {
         } else {
             return Ok(value);
         };
-        Err(Error::message(what))
+        Err(Error::message(message))
     });
     tera.register_filter("__word", |value: Value, kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let tag = kwargs.must_get::<u64>("tag")?;
@@ -215,7 +215,7 @@ fn defined(value: Value) -> TeraResult<Value> {
     if value.is_undefined() { Err(Error::message(UNDEFINED)) } else { Ok(value) }
 }
 
-/// Percent-encodes text and turns a secret's token into the one that is encoded when the value is put in.
+/// Percent-encodes text, and replaces a secret's token with one whose value is encoded when it is put in.
 fn url_encode(text: &str) -> String {
     let sealed = Sealed::from(text);
     let mut encoded = String::new();

@@ -1,13 +1,13 @@
-//! What an author of Jinja meant, in Tera's spelling. Asked only when a text does not compile.
+//! Explains Jinja in Tera's spelling: for texts that do not compile, and for template files of Jinja.
 
 use std::ops::Range;
 
 use super::lex::{Tag, TagKind, Word, WordKind};
 
-/// Something that only Jinja knows.
+/// Something that exists only in Jinja.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Jinja {
-    /// Where.
+    /// Its place in the text.
     pub(super) range: Range<usize>,
     /// What it is.
     pub(super) message: String,
@@ -15,7 +15,7 @@ pub(super) struct Jinja {
     pub(super) help: String,
 }
 
-/// Everything in these tags that only Jinja knows.
+/// Returns everything in these tags that exists only in Jinja.
 pub(super) fn explain_all<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Vec<Jinja> {
     let mut found = Vec::new();
     for tag in tags.into_iter().filter(|tag| tag.kind != TagKind::Comment) {
@@ -27,7 +27,7 @@ pub(super) fn explain_all<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Vec<Ji
     found
 }
 
-/// The first thing in these tags that only Jinja knows.
+/// Returns the first thing in these tags that exists only in Jinja.
 pub(super) fn explain<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Option<Jinja> {
     tags.into_iter().filter(|tag| tag.kind != TagKind::Comment).find_map(|tag| {
         let block = (tag.kind == TagKind::Block).then(|| block(tag.words.first()?)).flatten();
@@ -59,7 +59,9 @@ fn word(words: &[Word], at: usize) -> Option<Jinja> {
     let name = word.text.as_str();
     let (message, help) = if before(1).is_some_and(|before| before.is("|")) {
         filter(name, arguments.as_deref())?
-    } else if before(1).is_some_and(|before| before.is("is")) || before(2).is_some_and(|is| is.is("is")) && before(1)?.is("not") {
+    } else if before(1).is_some_and(|before| before.is("is"))
+        || before(2).is_some_and(|word| word.is("is")) && before(1)?.is("not")
+    {
         test(name, arguments.as_deref())?
     } else if before(1).is_some_and(|before| before.is(".") || before.is("?.")) {
         (format!("Tera has no methods: `.{name}()`"), method(name, &arguments?))
@@ -69,7 +71,7 @@ fn word(words: &[Word], at: usize) -> Option<Jinja> {
     Some(Jinja { range: word.range.clone(), message, help })
 }
 
-/// The arguments in brackets that start at a word, each as written; none without brackets.
+/// Returns the arguments in the brackets that open at `open`, each as written, or `None` without brackets.
 fn arguments(words: &[Word], open: usize) -> Option<Vec<String>> {
     words.get(open).filter(|word| word.is("("))?;
     let (mut depth, mut all, mut current) = (0_usize, Vec::new(), String::new());
@@ -94,14 +96,14 @@ fn arguments(words: &[Word], open: usize) -> Option<Vec<String>> {
     Some(all)
 }
 
-fn positional(arguments: &[String]) -> bool {
+fn has_positional(arguments: &[String]) -> bool {
     arguments.iter().any(|argument| {
         let name = argument.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
         name.len() == argument.len() || !name.starts_with('=') || name.starts_with("==")
     })
 }
 
-/// `name(a=1, b=2)` from the names of the arguments and what was written.
+/// Returns `name(a=1, b=2)` from the names of the arguments and their values as written.
 fn named(name: &str, keys: &[&str], arguments: &[String]) -> String {
     let pairs: Vec<String> = keys.iter().zip(arguments).map(|(key, value)| format!("{key}={value}")).collect();
     if pairs.is_empty() { name.to_owned() } else { format!("{name}({})", pairs.join(", ")) }
@@ -137,7 +139,7 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
             return Some(unknown(name, "`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`"));
         }
         "password_hash" | "hash" | "md5" | "sha1" | "checksum" => {
-            return Some(unknown(name, "nothing is made of a password here: the resource that takes it makes its verifier"));
+            return Some(unknown(name, "passwords are not hashed here: the resource that takes one makes its verifier"));
         }
         "random" | "shuffle" => return Some(unknown(name, "chance would make every run a change")),
         "to_datetime" | "strftime" => return Some(unknown(name, "a clock would make every run a change")),
@@ -163,7 +165,7 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         "items2dict" => return Some(unknown(name, "write a map: `{key: value}`")),
         "expanduser" | "realpath" | "fileglob" => return Some(unknown(name, "write the path out")),
         "e" | "escape" | "safe" => return Some(unknown(name, "leave it out: nothing is escaped")),
-        _ if !positional(given) => return None,
+        _ if !has_positional(given) => return None,
         "default" => named(name, &["value", "boolean"], given),
         "join" => named(name, &["sep"], given),
         "replace" => named(name, &["from", "to"], given),
@@ -202,8 +204,8 @@ fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
             return Some((format!("`is {name}` is Ansible"), format!("write `.{name}` of the registered value")));
         }
         "failed" | "succeeded" | "success" | "failure" => {
-            let help = "what comes after a task that failed is not run; a `command` that `reads` tells its exit status, of which \
-                        `ok_rc` says which are fine: compare its `.rc`";
+            let help = "the tasks after a failed one do not run; to test an exit status, give a `command` `reads: true`, list the expected \
+                        statuses in `ok_rc`, and compare its `.rc`";
             return Some((format!("`is {name}` is Ansible"), help.to_owned()));
         }
         "finished" | "started" => {
@@ -228,13 +230,14 @@ fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
             return Some((format!("`is {name}` is Ansible"), help));
         }
         "file" | "directory" | "exists" | "link" | "abs" => {
-            let help = "nothing is looked at on this machine; on the node query it with a `command` that has `reads: true`, such as `test -e PATH`";
+            let help =
+                "files of this machine are not tested; on the node, use a `command` with `reads: true`, such as `test -e PATH`";
             return Some((format!("`is {name}` is Ansible"), help.to_owned()));
         }
         "subset" | "superset" | "contains" => {
             return Some((format!("`is {name}` is Ansible"), "write `x in list` for each value".to_owned()));
         }
-        "starting_with" | "ending_with" | "containing" if positional(given) => format!("is {}", named(name, &["pat"], given)),
+        "starting_with" | "ending_with" | "containing" if has_positional(given) => format!("is {}", named(name, &["pat"], given)),
         _ => return None,
     };
     Some((format!("`is {name}` is Jinja"), format!("`{spelled}`")))
@@ -268,7 +271,7 @@ fn function(name: &str, given: &[String]) -> Option<(String, String)> {
             _ => "nothing is looked up on this machine: pass the value with `-e`",
         },
         "now" => "a clock would make every run a change",
-        "range" if positional(given) => match given {
+        "range" if has_positional(given) => match given {
             [end] => return Some(("`range` takes its arguments by name".to_owned(), format!("`range(end={end})`"))),
             _ => {
                 return Some((

@@ -1,4 +1,4 @@
-//! A template file of Jinja: what in it means something else in Tera, or nothing.
+//! Finds what in a template file of Jinja means something else in Tera, or nothing.
 
 use super::{
     Template, jinja,
@@ -6,7 +6,7 @@ use super::{
     prepare::alone_on_line,
 };
 
-/// Something in a template of Jinja that is to be written otherwise, or comes out otherwise.
+/// A part of a template of Jinja that must be written differently, or renders differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The line, from 1.
@@ -15,7 +15,7 @@ pub struct Difference {
     pub text: String,
 }
 
-/// Whether a template's name says that it is Jinja's.
+/// Whether a template's name ends like those of Jinja.
 #[must_use]
 pub fn is_jinja_file(name: &str) -> bool {
     [".j2", ".jinja", ".jinja2"].iter().any(|suffix| name.ends_with(suffix))
@@ -41,7 +41,7 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference
             found.push(Difference { line: line(tag.range.start), text });
         }
     }
-    // Whatever else does not compile; one complaint for a line is enough.
+    // Everything else that does not compile; one difference for each line is enough.
     if let Err((problems, _)) = Template::file("text", text, &mut |_| Some(String::new())) {
         for problem in problems {
             let at = line(problem.range.start.min(text.len()));
@@ -57,7 +57,7 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference
 }
 
 /// Ansible drops the line break after any block tag or comment and keeps the blanks before it. Here a tag that is alone on its line leaves
-/// nothing, and any other one all that is around it.
+/// nothing, and any other tag leaves the text around it unchanged.
 fn whitespace(text: &str, tag: &Tag) -> Option<String> {
     if tag.kind == TagKind::Value || !text[tag.range.end..].starts_with('\n') {
         return None;
@@ -79,11 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_told_line_by_line() {
+    fn differences_are_listed_line_by_line() {
         let text = "port {{ port | default(6379) }}\n{% if tls %} tls on{% endif %}\nnext\n{% for x in l %}\n  {% if x %}\n{{ debug }}\n  {% endif %}\n{% endfor %}\n{{ a | b64decode }} {{ l | map('upper') | join(',') }}\n{{ broken }\n";
         let found = differences(text, &|name| name == "debug");
-        let shown: Vec<String> = found.iter().map(|found| format!("{}: {}", found.line, found.text)).collect();
-        insta::assert_snapshot!(shown.join("\n"), @r#"
+        let lines: Vec<String> = found.iter().map(|found| format!("{}: {}", found.line, found.text)).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
     1: arguments of filters need names: `| default(value=6379)`
     2: Ansible drops the line break after `{% endif %}`, Tera keeps it
     5: Ansible keeps the blanks before `{% if x %}`, Tera drops the whole line

@@ -1,11 +1,11 @@
-//! The words inside `{{ … }}` and `{% … %}`: enough to say where a name stands and what an author of Jinja meant.
+//! The words inside `{{ … }}` and `{% … %}`: enough to find the place of a name and what an author of Jinja meant.
 
 use std::ops::Range;
 
 /// A tag and the words inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tag {
-    /// What it does.
+    /// Its kind.
     pub(super) kind: TagKind,
     /// With its delimiters.
     pub(super) range: Range<usize>,
@@ -15,7 +15,7 @@ pub(super) struct Tag {
     pub(super) words: Vec<Word>,
 }
 
-/// What a tag does.
+/// The kind of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TagKind {
     /// `{{ … }}`
@@ -29,15 +29,15 @@ pub(super) enum TagKind {
 /// A word inside a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
-    /// What it is.
+    /// Its kind.
     pub(super) kind: WordKind,
     /// As written: strings with their quotes.
     pub(super) text: String,
-    /// Where.
+    /// Its place in the text.
     pub(super) range: Range<usize>,
 }
 
-/// What a word is.
+/// The kind of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WordKind {
     /// A name or a keyword.
@@ -56,9 +56,9 @@ impl Word {
     }
 }
 
-const SIGNS: &[&str] = &["...", "//", "**", "==", "!=", ">=", "<=", "</", "?.", "?["];
+const OPERATORS: &[&str] = &["...", "//", "**", "==", "!=", ">=", "<=", "</", "?.", "?["];
 
-/// Every tag of a text, in order. A tag without an end reaches to the end of the text: the compiler complains about it.
+/// Returns every tag of a text, in order. A tag without an end reaches to the end of the text; the compiler reports it.
 pub(super) fn tags(text: &str) -> Vec<Tag> {
     let mut tags = Vec::new();
     let mut at = 0;
@@ -87,7 +87,7 @@ fn find_open(text: &str, from: usize) -> Option<usize> {
     (from..bytes.len().saturating_sub(1)).find(|&at| bytes[at] == b'{' && matches!(bytes[at + 1], b'{' | b'%' | b'#'))
 }
 
-/// Where the `{% endraw %}` that ends a raw block starts.
+/// Returns where the `{% endraw %}` that ends a raw block starts.
 fn end_of_raw(text: &str, from: usize) -> usize {
     let mut at = from;
     while let Some(offset) = text[at..].find("{%") {
@@ -132,8 +132,8 @@ fn tag(text: &str, open: usize, kind: TagKind, close: &str) -> Tag {
                 (WordKind::Name, end.unwrap_or(rest.len()))
             }
             other => {
-                let long = SIGNS.iter().find(|character| rest.starts_with(**character));
-                (WordKind::Character, long.map_or(other.len_utf8(), |character| character.len()))
+                let long = OPERATORS.iter().find(|operator| rest.starts_with(**operator));
+                (WordKind::Character, long.map_or(other.len_utf8(), |operator| operator.len()))
             }
         };
         words.push(Word { kind, text: rest[..length].to_owned(), range: at..at + length });
@@ -159,14 +159,14 @@ fn string_length(rest: &str, quote: char) -> usize {
 mod tests {
     use super::*;
 
-    fn shown(text: &str) -> String {
+    fn format_tags(text: &str) -> String {
         let words = |tag: &Tag| tag.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
         tags(text).iter().map(|tag| format!("{} [{}]", &text[tag.range.clone()], words(tag))).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn tags_hold_their_words() {
-        insta::assert_snapshot!(shown("a {{ x|default(value='}}') }} {# {{ no }} #} {%- if a.b != 1.5 -%}"), @r"
+        insta::assert_snapshot!(format_tags("a {{ x|default(value='}}') }} {# {{ no }} #} {%- if a.b != 1.5 -%}"), @r"
         {{ x|default(value='}}') }} [x | default ( value = '}}' )]
         {# {{ no }} #} []
         {%- if a.b != 1.5 -%} [if a . b != 1.5]
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn raw_blocks_hold_no_tags_and_broken_ones_end_with_the_text() {
-        insta::assert_snapshot!(shown("{% raw %}{{ x }}{% endraw %} {{ 'é"), @r"
+        insta::assert_snapshot!(format_tags("{% raw %}{{ x }}{% endraw %} {{ 'é"), @r"
         {% raw %} [raw]
         {% endraw %} [endraw]
         {{ 'é ['é]

@@ -54,7 +54,7 @@ struct File {
     prepared: Prepared,
 }
 
-/// Compiling a Tera from nothing costs more than copying one that knows its filters.
+/// Building a Tera from scratch costs more than cloning one that has its filters.
 static BASE: LazyLock<Tera> = LazyLock::new(|| {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&str>::new());
@@ -62,13 +62,13 @@ static BASE: LazyLock<Tera> = LazyLock::new(|| {
     tera
 });
 
-/// Whether a text holds anything to render.
+/// Whether a text contains anything to render.
 #[must_use]
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
-/// What a text says besides its tags.
+/// Returns the text outside of the tags.
 #[must_use]
 pub fn literal(text: &str) -> String {
     let (mut literal, mut at) = (String::new(), 0);
@@ -123,10 +123,10 @@ impl Template {
             return Err(vec![problem]);
         }
         let prepared = prepare::expression(text);
-        // The words are read from within the braces, so that their places fit the author's text.
+        // Only the words inside the braces count; their ranges are shifted to the author's text.
         let open = prepared.text.find('(').map_or(0, |at| at + 1);
         let mut tags = lex::tags(&prepared.text);
-        let one = tags.len() == 1 && tags[0].range == (0..prepared.text.len());
+        let is_one_tag = tags.len() == 1 && tags[0].range == (0..prepared.text.len());
         for tag in &mut tags {
             tag.words.retain(|word| word.range.start >= open && word.range.end <= open + text.len());
             for word in &mut tag.words {
@@ -134,17 +134,17 @@ impl Template {
             }
             tag.range = 0..text.len();
         }
-        if !one || text.trim().is_empty() {
+        if !is_one_tag || text.trim().is_empty() {
             let message = "not an expression".to_owned();
             return Err(vec![Problem { file: 0, range: 0..text.len(), message, help: None }]);
         }
         Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Value)
     }
 
-    /// Compiles a template file. `include` yields the text of another file by the name in `{% include %}`.
+    /// Compiles a template file. `include` returns the text of another file by the name in `{% include %}`.
     ///
     /// # Errors
-    /// Everything that is wrong with it and with what it includes, and the names and texts of the files: [`Problem::file`] counts them.
+    /// Everything that is wrong with it and the files that it includes, and the names of the files, which [`Problem::file`] counts.
     pub fn file(
         name: &str,
         text: &str,
@@ -232,7 +232,7 @@ impl Template {
         }
     }
 
-    /// The filter that we put around each value hides Tera's own message about what is not defined.
+    /// Finds the undefined value by rendering without the filter around each value: that filter hides Tera's own message.
     fn undefined(&self, context: &Context) -> Problem {
         let mut tera = BASE.clone();
         let bare: Vec<File> = self

@@ -1,4 +1,4 @@
-//! Text as Tera gets it: block tags alone on a line leave no line, and values go through `__text`. Places can be found back.
+//! Text as Tera gets it: block tags alone on a line leave no line, and values go through `__text`. Ranges can be mapped back.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::lex::{Tag, TagKind};
 pub(super) struct Prepared {
     /// The text that Tera compiles.
     pub(super) text: String,
-    /// Where pieces of the author's text went: start here, start there, length.
+    /// The pieces of the author's text: start in `text`, start in the author's text, length.
     copied: Vec<(usize, usize, usize)>,
 }
 
@@ -105,11 +105,11 @@ fn wrap(prepared: &mut Prepared, original: &str, tag: &Tag, filter: &str) {
     prepared.text.push(' ');
 }
 
-/// Copies what a value tag holds. `default(omit)` and `default(omit, true)`, which every role of Ansible has, get the names that arguments
-/// have here.
+/// Copies the contents of a value tag. `default(omit)` and `default(omit, true)`, which are common in roles of Ansible, get the names of
+/// arguments that Tera requires.
 fn copy_value(prepared: &mut Prepared, original: &str, tag: &Tag) {
     let mut at = tag.inner.start;
-    let mut name = |prepared: &mut Prepared, name: &str, start: usize| {
+    let mut insert_name = |prepared: &mut Prepared, name: &str, start: usize| {
         prepared.copy(original, at..start);
         prepared.text.push_str(name);
         at = start;
@@ -120,20 +120,20 @@ fn copy_value(prepared: &mut Prepared, original: &str, tag: &Tag) {
             continue;
         }
         if close.is(")") || close.is(",") {
-            name(prepared, "value=", omit.range.start);
+            insert_name(prepared, "value=", omit.range.start);
         }
         if close.is(",")
             && let Some([flag, end]) = tag.words.get(number + 4..number + 6)
             && (flag.is("true") || flag.is("false"))
             && end.is(")")
         {
-            name(prepared, "boolean=", flag.range.start);
+            insert_name(prepared, "boolean=", flag.range.start);
         }
     }
     prepared.copy(original, at..tag.inner.end);
 }
 
-/// The whole line, with its line break, when a tag has it for itself and says nothing about white space.
+/// Returns the whole line, with its line break, if the tag is alone on it and has no `-` that controls white space.
 pub(super) fn alone_on_line(text: &str, tag: &Tag) -> Option<Range<usize>> {
     let source = &text[tag.range.clone()];
     let (start, end) = (source.as_bytes().get(2), source.len().checked_sub(3).and_then(|at| source.as_bytes().get(at)));
@@ -156,14 +156,14 @@ pub(super) fn alone_on_line(text: &str, tag: &Tag) -> Option<Range<usize>> {
     Some(line_start..end)
 }
 
-/// A text as it is.
+/// A text without changes.
 pub(super) fn bare(original: &str) -> Prepared {
     let mut prepared = Prepared::default();
     prepared.copy(original, 0..original.len());
     prepared
 }
 
-/// A bare expression, written out so that Tera itself says what is not defined.
+/// A bare expression without a filter, so that Tera's own message names what is not defined.
 pub(super) fn bare_expression(original: &str) -> Prepared {
     let mut prepared = Prepared { text: "{{ ".to_owned(), copied: Vec::new() };
     prepared.copy(original, 0..original.len());

@@ -1,4 +1,4 @@
-//! What Tera complains about, in our words and at the author's place.
+//! Tera's errors, in this program's words and at the place in the author's text.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// Everything that an error of compiling says.
+/// Returns every problem of an error of compiling.
 pub(super) fn problems(error: &tera::Error, files: &[File]) -> Vec<Problem> {
     if let ErrorKind::Msg(reports) = error.kind() {
         let unknown: Vec<Problem> = reports.lines().filter_map(|line| unknown(line, files)).flatten().collect();
@@ -50,10 +50,10 @@ fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
     for (number, file) in files.iter().enumerate() {
         for tag in &file.tags {
             for (at, word) in tag.words.iter().enumerate().filter(|(_, word)| word.kind == WordKind::Name && word.text == name) {
-                let after = at.checked_sub(1).map_or("", |at| tag.words[at].text.as_str());
+                let before = at.checked_sub(1).map_or("", |at| tag.words[at].text.as_str());
                 let fits = match what {
-                    "filter" => after == "|" || after == "filter",
-                    "test" => after == "is" || after == "not",
+                    "filter" => before == "|" || before == "filter",
+                    "test" => before == "is" || before == "not",
                     "function" => tag.words.get(at + 1).is_some_and(|next| next.is("(")),
                     _ => true,
                 };
@@ -75,7 +75,7 @@ fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// What an error says.
+/// Returns the problem of an error.
 pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
     let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind() else {
         return Problem { file: 0, range: 0..files[0].original.len(), message: tidy(&error.to_string()), help: None };
@@ -97,9 +97,9 @@ pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
     Problem { file: number, range, message, help }
 }
 
-/// Tera's words as ours: no list of every variable, no capital, no full stop.
+/// Returns Tera's message in this program's style: no list of every variable, no capital, no full stop.
 fn tidy(message: &str) -> String {
     let message = message.split(". Available ").next().unwrap_or_default().trim_end_matches('.');
-    let mut letters = message.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    let mut characters = message.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }

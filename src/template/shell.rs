@@ -1,7 +1,7 @@
 //! Values in shell text. Whether a value is allowed at its position is decided from the template's source, along every branch; how it is quoted, from the rendered text.
 //!
-//! The source is judged first, so that a mistake is known before anything is rendered. The rendered text is judged again by the same lexer, with the
-//! values in hand: what a branch, a list or the name of a program turned out to be cannot put a value where it may not stand.
+//! The source is checked first, so that a mistake is found before anything is rendered. The same lexer checks the rendered text again, with
+//! its values: no branch, list or name of a program can bring a value to a place where it is not allowed.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(super) fn problems(file: &File) -> Vec<Problem> {
         return Vec::new();
     }
     if let Some(at) = file.original.find(MARKS) {
-        return vec![problem(at..at + MARKS[0].len_utf8(), "a character that is reserved", "take it away")];
+        return vec![problem(at..at + MARKS[0].len_utf8(), "a character that is reserved", "remove it")];
     }
     let mut walk =
         Walk { file, tags: lex::tags(&file.prepared.text), ways: vec![Lexer::new()], open: Vec::new(), problems: Vec::new() };
@@ -153,7 +153,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Follows a block tag; where to go on, when that is not the next tag.
+    /// Follows a block tag. Returns where to go on if that is not the next tag.
     fn block(&mut self, number: usize, tag: &Tag) -> Result<Option<usize>, Problem> {
         let keyword = tag.words.first().map_or("", |word| word.text.as_str());
         let is_assignment = tag.words.iter().any(|word| word.is("="));
@@ -232,7 +232,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Whether the body of a loop leaves quotes and brackets as it found them; its first tag, when it is to be followed again.
+    /// Checks that the body of a loop leaves quotes and brackets as it found them. Returns its first tag if it must be followed again.
     fn end_of_body(&mut self, tag: &Tag) -> Result<Option<usize>, Problem> {
         let Some(Block::For { start, ends, first, rounds }) = self.open.last_mut() else { return Ok(None) };
         let expected = start.first().map(Lexer::open).unwrap_or_default();
@@ -303,7 +303,7 @@ pub(super) fn with_words(text: &str, values: &[filters::Words], file: &File) -> 
             let quoting = if is_plain && !word.contains('%') { Quotes::WhereNeeded } else { Quotes::Single };
             let quoted = quote_with(word, quoting).map_err(|error| {
                 let tag = file.tags.get(value.tag).map_or_else(|| whole.clone(), |tag| tag.range.clone());
-                problem(tag, error.to_string(), "take it away")
+                problem(tag, error.to_string(), "remove it")
             })?;
             shell.push_str(&quoted.replace("%s", "%''s"));
         }

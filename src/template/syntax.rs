@@ -54,7 +54,7 @@ pub(super) fn explain(file: &File, message: &str, range: &Range<usize>) -> Optio
         .or_else(|| near.clone().find_map(|tag| words(tag, message, range)))
 }
 
-/// A text in quotes that goes on to the end.
+/// Finds a text in quotes that is not closed.
 fn open_text(tag: &Tag) -> Option<Fault> {
     let word = tag.words.iter().find(|word| {
         let quote = word.text.chars().next().unwrap_or_default();
@@ -64,7 +64,7 @@ fn open_text(tag: &Tag) -> Option<Fault> {
     Some(Fault::new(&(word.range.start..word.range.start + 1), format!("a text that begins with `{quote}` does not end")))
 }
 
-/// A tag that goes on to the end, or into the next one.
+/// Finds a tag that is not closed: it reaches to the end of the text, or into the next tag.
 fn open_tag(text: &str, tag: &Tag) -> Option<Fault> {
     let source = text.get(tag.range.clone())?;
     let (open, close) = match tag.kind {
@@ -87,7 +87,7 @@ fn open_tag(text: &str, tag: &Tag) -> Option<Fault> {
         .then(|| Fault::new(&start, format!("`{open}` is not closed")).help(format!("close it with `{close}`")))
 }
 
-/// A character that means nothing, or not here.
+/// Finds a character that Tera does not know, or that is not allowed at its place.
 fn character(text: &str, tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
     let is_foreign = message.starts_with("unexpected character");
     let letter = text.get(range.start..)?.chars().next()?;
@@ -110,7 +110,7 @@ fn character(text: &str, tag: &Tag, message: &str, range: &Range<usize>) -> Opti
     Some(if help.is_empty() { fault } else { fault.help(help) })
 }
 
-/// Brackets that do not belong together.
+/// Finds brackets that do not match.
 fn brackets(tag: &Tag) -> Option<Fault> {
     let mut open: Vec<&Word> = Vec::new();
     for word in tag.words.iter().filter(|word| word.kind == WordKind::Character) {
@@ -127,7 +127,7 @@ fn brackets(tag: &Tag) -> Option<Fault> {
     open.pop().map(|last| Fault::new(&last.range, format!("`{}` is not closed", last.text)))
 }
 
-/// Blocks that do not belong together, and words that begin none.
+/// Finds blocks that do not match, and unknown tags.
 fn blocks(text: &str, tags: &[Tag]) -> Option<Fault> {
     let line = |word: &Word| text[..word.range.start].matches('\n').count() + 1;
     let mut open: Vec<(&Word, bool)> = Vec::new();
@@ -225,8 +225,8 @@ fn words(tag: &Tag, message: &str, range: &Range<usize>) -> Option<Fault> {
 mod tests {
     use crate::template::{Problem, Template};
 
-    /// `text => what is marked: message [help]`.
-    fn told(text: &str, compiled: Result<Template, Vec<Problem>>) -> String {
+    /// Formats the first problem: `text => marked part: message [help]`.
+    fn explanation(text: &str, compiled: Result<Template, Vec<Problem>>) -> String {
         let problems = compiled.err().unwrap_or_default();
         let problem = problems.first().unwrap_or_else(|| panic!("`{text}` compiles"));
         let help = problem.help.as_ref().map(|help| format!(" [{help}]")).unwrap_or_default();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_is_explained_in_the_authors_words() {
+    fn a_text_that_does_not_compile_is_explained_in_the_authors_words() {
         let texts = [
             "{{ x",
             "{{ x }",
@@ -270,7 +270,7 @@ mod tests {
             "{{ x = 1 }}",
             "{{ $x }}",
         ];
-        insta::assert_snapshot!(texts.map(|text| told(text, Template::text(text))).join("\n"), @r#"
+        insta::assert_snapshot!(texts.map(|text| explanation(text, Template::text(text))).join("\n"), @r#"
         {{ x => {{: `{{` is not closed [close it with `}}`]
         {{ x } => {{: `{{` is not closed [close it with `}}`]
         {{ x and {{ y }} => {{: `{{` is not closed [close it with `}}`]
@@ -306,7 +306,7 @@ mod tests {
         {{ $x }} => $: `$` means nothing here [a variable is only its name]
         "#);
         let conditions = ["x ==", "x y", "x && y", "x || y", "!x", "x ? a : b", "(x", "x == a)", "x == 'a", "x is"];
-        insta::assert_snapshot!(conditions.map(|text| told(text, Template::expression(text))).join("\n"), @"
+        insta::assert_snapshot!(conditions.map(|text| explanation(text, Template::expression(text))).join("\n"), @"
         x == => ==: a value is missing after `==`
         x y => y: `y` cannot follow `x` [`~` joins text, `and` and `or` join conditions]
         x && y => &: `&` means nothing here [write `and`]
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_written_is_explained_within_the_text() {
+    fn every_problem_is_at_a_place_within_the_text() {
         let pieces = [
             "{{", "}}", "{%", "%}", "{#", "if", "for", "endif", "else", "set", "raw", "(", ")", "[", "{", "'", "\"", "|", "x",
             "=", "é", "\n",

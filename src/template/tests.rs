@@ -11,15 +11,15 @@ fn text(text: &str, values: &Value) -> Value {
     template.render(&context(values)).unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
 }
 
-fn shown(source: &str, problem: &Problem) -> String {
+fn format_problem(source: &str, problem: &Problem) -> String {
     let help = problem.help.as_deref().map_or_else(String::new, |help| format!(" [{help}]"));
     format!("{}: {}{help}", &source[problem.range.clone()], problem.message)
 }
 
-fn wrong(source: &str, values: &Value) -> String {
+fn errors(source: &str, values: &Value) -> String {
     match Template::text(source) {
-        Err(problems) => problems.iter().map(|problem| shown(source, problem)).collect::<Vec<_>>().join("\n"),
-        Ok(template) => shown(source, &template.render(&context(values)).unwrap_err()),
+        Err(problems) => problems.iter().map(|problem| format_problem(source, problem)).collect::<Vec<_>>().join("\n"),
+        Ok(template) => format_problem(source, &template.render(&context(values)).unwrap_err()),
     }
 }
 
@@ -52,7 +52,7 @@ fn maps_keep_their_order_in_loops() {
 fn lists_maps_and_nothing_are_refused_within_text() {
     let values = json!({"list": [1], "map": {"a": 1}, "nothing": null});
     insta::assert_snapshot!(
-        [wrong("a {{ list }}", &values), wrong("a {{ map }}", &values), wrong("a {{ nothing }}", &values)].join("\n"), @r#"
+        [errors("a {{ list }}", &values), errors("a {{ map }}", &values), errors("a {{ nothing }}", &values)].join("\n"), @r#"
     list: a list where text is wanted: join it with `| join(sep=", ")`, or write it with `| to_json`
     map: a map where text is wanted: pick a key, or write it with `| to_json`
     nothing: nothing (`null`) where text is wanted
@@ -60,11 +60,11 @@ fn lists_maps_and_nothing_are_refused_within_text() {
 }
 
 #[test]
-fn what_is_not_defined_is_named_at_its_place() {
+fn an_undefined_value_is_named_at_its_place() {
     let values = json!({"a": {"b": 1}, "x": 1});
     insta::assert_snapshot!([
-        wrong("{{ pg_prt }}", &values), wrong("ü {{ pg_prt }}", &values), wrong("{{ a.c }}", &values), wrong("é {{ a.c | str }}", &values),
-        wrong("{{ a.c | to_json }}", &values), wrong("{{ pg_prt | upper }} x", &values), wrong("{% if a.c %}x{% endif %}{{ a.d }}", &values),
+        errors("{{ pg_prt }}", &values), errors("ü {{ pg_prt }}", &values), errors("{{ a.c }}", &values), errors("é {{ a.c | str }}", &values),
+        errors("{{ a.c | to_json }}", &values), errors("{{ pg_prt | upper }} x", &values), errors("{% if a.c %}x{% endif %}{{ a.d }}", &values),
     ].join("\n"), @r"
     pg_prt: variable `pg_prt` is not defined
     pg_prt: variable `pg_prt` is not defined
@@ -108,7 +108,7 @@ fn jinja_is_explained_in_the_spelling_of_tera() {
         "{{ x + }}",
         "{{ x is starting_with('a') }}",
     ];
-    insta::assert_snapshot!(sources.map(|source| wrong(source, &json!({"x": "a", "y": {}}))).join("\n"), @"
+    insta::assert_snapshot!(sources.map(|source| errors(source, &json!({"x": "a", "y": {}}))).join("\n"), @"
     default: arguments of filters need names [`| default(value='v')`]
     default: arguments of filters need names [`| default(value='v', boolean=true)`]
     d: arguments of filters need names [`| default(value='v')`]
@@ -159,7 +159,7 @@ fn places_are_the_authors_after_lines_went_away() {
     let source = "{% if true %}\n  {% set x = 1 %}\na {{ x }} {{ nope.b }}\n{% endif %}\n";
     let template = Template::file("a.tera", source, &mut |_| None).unwrap();
     let problem = template.render(&Context::new()).unwrap_err();
-    insta::assert_snapshot!(shown(source, &problem), @"nope: variable `nope` is not defined");
+    insta::assert_snapshot!(format_problem(source, &problem), @"nope: variable `nope` is not defined");
     assert_eq!(template.unguarded("nope"), [(0, source.find("nope").unwrap()..source.find("nope").unwrap() + 4)]);
 }
 
@@ -193,7 +193,7 @@ fn expressions_are_values_and_nothing_can_break_out_of_them() {
 }
 
 #[test]
-fn names_that_something_guards_may_be_undefined() {
+fn guarded_names_may_be_undefined() {
     let unguarded = |source: &str| !Template::text(source).unwrap().unguarded("x").is_empty();
     for source in ["{{ x }}", "{{ x.y }}", "{{ a | default(value=x) }}", "{% for i in x %}{% endfor %}", "{{ [x] }}"] {
         assert!(unguarded(source), "{source}");
@@ -243,7 +243,7 @@ fn every_filter_and_test_that_is_suggested_exists() {
 }
 
 #[test]
-fn filters_refuse_what_is_not_defined() {
+fn filters_refuse_undefined_values() {
     for name in filters::FILTERS.iter().filter(|name| **name != "default") {
         let source = format!("{{{{ a.b | {name} }}}}");
         assert!(Template::text(&source).unwrap().render(&context(&json!({"a": {}}))).is_err(), "{name}");

@@ -21,13 +21,13 @@ pub struct Member {
     pub name: Option<String>,
     /// The first filter that it goes through.
     pub filter: Option<(String, Range<usize>)>,
-    /// Whether it decides something.
+    /// Whether it is part of a condition.
     pub compared: bool,
 }
 
 impl Template {
-    /// Where a variable is used although nothing says what to do when it is not defined: no `default`, `or`, `is defined` anywhere.
-    /// The file and the range of each.
+    /// Returns the file and the range of each use of a variable, or nothing if one of them allows for an undefined value with
+    /// `default`, `or` or `is defined`.
     #[must_use]
     pub fn unguarded(&self, name: &str) -> Vec<(usize, Range<usize>)> {
         let mut uses = Vec::new();
@@ -40,30 +40,29 @@ impl Template {
         uses
     }
 
-    /// Where a variable is used, guarded or not. The file and the range of each.
+    /// Returns the file and the range of each use of a variable, guarded or not.
     #[must_use]
     pub fn places(&self, name: &str) -> Vec<(usize, Range<usize>)> {
         self.uses_of(name).map(|(words, at, file)| (file, words[at].range.clone())).collect()
     }
 
-    /// What is taken from a map: for `secrets.A` the name `A` and its place; no name when it is not written as such.
+    /// Returns what is taken from a map: for `secrets.A` the name `A` and its place; no name if it is computed.
     #[must_use]
     pub fn members(&self, name: &str) -> Vec<Member> {
         let mut members = Vec::new();
         for (words, at, file) in self.uses_of(name) {
             let word = |ahead: usize| words.get(at + ahead);
-            let by_dot =
-                word(1).is_some_and(|character| character.is(".")) && word(2).is_some_and(|word| word.kind == WordKind::Name);
-            let by_bracket = word(1).is_some_and(|character| character.is("["))
+            let by_dot = word(1).is_some_and(|word| word.is(".")) && word(2).is_some_and(|word| word.kind == WordKind::Name);
+            let by_bracket = word(1).is_some_and(|word| word.is("["))
                 && word(2).is_some_and(|word| word.kind == WordKind::Text)
-                && word(3).is_some_and(|character| character.is("]"));
+                && word(3).is_some_and(|word| word.is("]"));
             let (name, after) = match word(2) {
                 Some(member) if by_dot => (Some(member.text.clone()), 3),
                 Some(member) if by_bracket => (Some(member.text.trim_matches(['\'', '"', '`']).to_owned()), 4),
                 _ => (None, 1),
             };
             let range = if name.is_some() { word(2).map_or(0..0, |word| word.range.clone()) } else { words[at].range.clone() };
-            let filter = word(after).filter(|character| character.is("|")).and(word(after + 1));
+            let filter = word(after).filter(|word| word.is("|")).and(word(after + 1));
             let compared = word(after).is_some_and(decides) || at.checked_sub(1).is_some_and(|at| decides(&words[at]));
             members.push(Member {
                 file,
@@ -76,11 +75,11 @@ impl Template {
         members
     }
 
-    /// Where a variable, or a part of it, is compared with something.
+    /// Returns where a variable, or a part of it, is compared with something.
     #[must_use]
     pub fn compared(&self, name: &str) -> Vec<(usize, Range<usize>)> {
         let compares = |word: Option<&Word>| {
-            word.is_some_and(|word| ["==", "!=", "<", ">", "<=", ">=", "in"].iter().any(|character| word.is(character)))
+            word.is_some_and(|word| ["==", "!=", "<", ">", "<=", ">=", "in"].iter().any(|text| word.is(text)))
         };
         let is_compared = |words: &[Word], at: usize| {
             let after = at + 1 + 2 * parts(words, at).len();
@@ -90,16 +89,16 @@ impl Template {
         uses.map(|(words, at, file)| (file, words[at].range.clone())).collect()
     }
 
-    /// The variables that stand alone beside `and`, `or` and `not`, where text would count as true.
+    /// Returns the variables that are whole operands of `and`, `or` and `not`, where text would count as true.
     #[must_use]
     pub fn operands(&self) -> Vec<(String, Range<usize>)> {
         let mut operands = Vec::new();
         for name in self.names() {
             for (words, at, _) in self.uses_of(name) {
-                let neighbour = |word: Option<&Word>| {
-                    word.is_none_or(|word| ["and", "or", "not", "(", ")", "if", "else"].iter().any(|one| word.is(one)))
+                let is_boundary = |word: Option<&Word>| {
+                    word.is_none_or(|word| ["and", "or", "not", "(", ")", "if", "else"].iter().any(|text| word.is(text)))
                 };
-                if neighbour(at.checked_sub(1).and_then(|at| words.get(at))) && neighbour(words.get(at + 1)) {
+                if is_boundary(at.checked_sub(1).and_then(|at| words.get(at))) && is_boundary(words.get(at + 1)) {
                     operands.push((name.to_owned(), words[at].range.clone()));
                 }
             }
@@ -107,8 +106,8 @@ impl Template {
         operands
     }
 
-    /// The parts of a variable that it uses, where Tera takes a missing part for nothing in silence (in comparisons, after `~`, in lists).
-    /// Parts that something guards, or that follow `?.`, are left out.
+    /// Returns the parts of a variable that it uses, where Tera silently takes a missing part for nothing (in comparisons, after `~`, in
+    /// lists). Parts that are guarded, or that follow `?.`, are left out.
     #[must_use]
     pub fn parts(&self, name: &str) -> Vec<UsedPart> {
         let mut found: Vec<UsedPart> = Vec::new();
@@ -121,10 +120,10 @@ impl Template {
                 found.push((file, path));
             }
         }
-        let begins = |path: &[(String, Range<usize>)], with: &[String]| {
-            with.len() <= path.len() && with.iter().zip(path).all(|(with, (part, _))| with == part)
+        let begins_with = |path: &[(String, Range<usize>)], prefix: &[String]| {
+            prefix.len() <= path.len() && prefix.iter().zip(path).all(|(name, (part, _))| name == part)
         };
-        found.retain(|(_, path)| !guarded.iter().any(|guarded| begins(path, guarded)));
+        found.retain(|(_, path)| !guarded.iter().any(|guarded| begins_with(path, guarded)));
         found
     }
 
@@ -144,7 +143,7 @@ fn is_use(words: &[Word], at: usize, name: &str) -> bool {
         return false;
     }
     let before = |back: usize| at.checked_sub(back).map(|at| &words[at]);
-    let is_part = before(1).is_some_and(|before| [".", "?.", "|", "is"].iter().any(|character| before.is(character)));
+    let is_part = before(1).is_some_and(|before| [".", "?.", "|", "is"].iter().any(|text| before.is(text)));
     let is_test = before(1).is_some_and(|word| word.is("not")) && before(2).is_some_and(|word| word.is("is"));
     let is_argument = words.get(at + 1).is_some_and(|next| next.is("="));
     !is_part && !is_test && !is_argument
@@ -166,7 +165,7 @@ fn is_guarded(words: &[Word], at: usize) -> bool {
     is(0, "|") && is(1, "default") || is(0, "or") || is(0, "is") && (tested(1) || is(1, "not") && tested(2))
 }
 
-/// The names after dots; empty where `?.` says that a part may be missing.
+/// Returns the names after dots; none where `?.` allows a part to be missing.
 fn parts(words: &[Word], at: usize) -> Vec<(String, Range<usize>)> {
     let mut parts = Vec::new();
     let mut next = at + 1;
@@ -181,5 +180,5 @@ fn parts(words: &[Word], at: usize) -> Vec<(String, Range<usize>)> {
 }
 
 fn decides(word: &Word) -> bool {
-    ["==", "!=", "<", ">", "<=", ">=", "in", "is", "and", "or", "not", "if", "elif"].iter().any(|character| word.is(character))
+    ["==", "!=", "<", ">", "<=", ">=", "in", "is", "and", "or", "not", "if", "elif"].iter().any(|text| word.is(text))
 }

@@ -12,7 +12,7 @@ fn rendered(text: &str, values: &Value) -> String {
     rendered.unwrap_or_else(|problem| panic!("{text}: {problem:?}")).as_str().unwrap().to_owned()
 }
 
-/// What is marked and what is said of it, of a text that is refused before it is rendered.
+/// Returns the marked part and the message of a text that is refused before it is rendered.
 fn refused(text: &str) -> (String, String) {
     let problems = Template::shell(text).err().unwrap_or_else(|| panic!("accepted: {text}"));
     (text[problems[0].range.clone()].to_owned(), problems[0].message.clone())
@@ -21,7 +21,7 @@ fn refused(text: &str) -> (String, String) {
 #[test]
 fn a_value_that_could_be_code_is_refused_at_its_place() {
     let x = "{{ x }}";
-    for (text, said) in [
+    for (text, reason) in [
         ("{{ x }}", "whole command"),
         (" {{ x }} ", "whole command"),
         ("true; {{ x }}", "whole command"),
@@ -99,13 +99,13 @@ fn a_value_that_could_be_code_is_refused_at_its_place() {
         ("sh {% for a in b %}-c {{ x }} {% endfor %}", "script of `sh -c`"),
     ] {
         let (marked, message) = refused(text);
-        assert!(marked == x && message.contains(said), "{text}: `{marked}` {message}");
+        assert!(marked == x && message.contains(reason), "{text}: `{marked}` {message}");
     }
 }
 
 #[test]
 fn a_value_that_reaches_the_input_of_a_shell_is_refused() {
-    for (text, said) in [
+    for (text, reason) in [
         ("printf {{ x }} | sh", "`sh` reads"),
         ("echo {{ x }} | bash -s", "`bash` reads"),
         ("echo {{ x }} | bash -s -- a b", "`bash` reads"),
@@ -142,7 +142,7 @@ fn a_value_that_reaches_the_input_of_a_shell_is_refused() {
         ("echo {{ x }} | xargs -n 1 -I % sh -c 'echo %'", "`sh` reads"),
     ] {
         let (marked, message) = refused(text);
-        assert!(marked == "{{ x }}" && message.contains(said), "{text}: `{marked}` {message}");
+        assert!(marked == "{{ x }}" && message.contains(reason), "{text}: `{marked}` {message}");
     }
 }
 
@@ -189,7 +189,7 @@ fn no_text_with_values_runs_what_an_expansion_yields() {
 
 #[test]
 fn text_that_cannot_be_understood_holds_no_values() {
-    for (text, said) in [
+    for (text, reason) in [
         ("echo {{ x }} '", "not closed"),
         ("echo {{ x }} $(", "not closed"),
         ("echo {{ x }} )", "closes nothing"),
@@ -209,15 +209,15 @@ fn text_that_cannot_be_understood_holds_no_values() {
         ("echo {{ x }} \u{fdd0}", "reserved"),
     ] {
         let (_, message) = refused(text);
-        assert!(message.contains(said), "{text}: {message}");
+        assert!(message.contains(reason), "{text}: {message}");
     }
 }
 
 #[test]
-fn what_a_value_turns_out_to_be_is_judged_as_well() {
+fn rendered_values_are_checked_as_well() {
     let values = json!({"sh": "/bin/sh", "c": "-c", "x": "a", "list": ["a", "b"], "empty": [], "map": {"a": 1}, "nothing": null, "nested": [[1]],
         "script": ["sh", "-c"], "nul": "a\u{0}"});
-    for (text, said) in [
+    for (text, reason) in [
         ("{{ sh }} -c {{ x }} lit", "script of `sh -c`"),
         ("sh {{ c }} {{ x }} lit", "script of `sh -c`"),
         ("{{ script }} {{ x }} lit", "script of `sh -c`"),
@@ -240,12 +240,12 @@ fn what_a_value_turns_out_to_be_is_judged_as_well() {
             Ok(template) => template.render(&Context::from_serialize(&values).unwrap()).expect_err(text),
             Err(mut problems) => problems.remove(0),
         };
-        assert!(problem.message.contains(said), "{text}: {}", problem.message);
+        assert!(problem.message.contains(reason), "{text}: {}", problem.message);
     }
 }
 
 #[test]
-fn what_is_a_word_is_accepted_and_quoted_where_it_must_be() {
+fn words_are_accepted_and_quoted_where_needed() {
     let values = json!({"x": "a b", "plain": "a", "n": 2, "on": true, "list": ["a", "b c", ""], "no_words": [], "empty": "", "word": "if", "fd": "2", "p": "%s", "c": "50%"});
     for (text, expected) in [
         ("echo {{ x }} {{ plain }} {{ n }} {{ on }} {{ empty }}", "echo 'a b' a 2 true ''"),
@@ -299,7 +299,7 @@ fn what_is_a_word_is_accepted_and_quoted_where_it_must_be() {
 }
 
 #[test]
-fn shquote_quotes_as_it_is_told() {
+fn shquote_quotes_as_its_argument_requires() {
     let text = |text: &str, x: &Value| Template::text(text).unwrap().render(&Context::from_serialize(&json!({"x": x})).unwrap());
     for (template, value, expected) in [
         ("-{{ x | shquote }}-", json!("a"), "-a-"),
@@ -311,12 +311,12 @@ fn shquote_quotes_as_it_is_told() {
         assert_eq!(text(template, &value).unwrap(), json!(expected), "{template}");
     }
     let secret = crate::secret::SecretRef { host: "h".into(), name: "P".into() }.token(crate::secret::Encoding::Plain);
-    for (value, said) in [(json!({"a": 1}), "a map"), (json!(null), "nothing"), (json!(secret), "secret")] {
-        assert!(text("-{{ x | shquote }}-", &value).unwrap_err().message.contains(said), "{value}");
+    for (value, reason) in [(json!({"a": 1}), "a map"), (json!(null), "nothing"), (json!(secret), "secret")] {
+        assert!(text("-{{ x | shquote }}-", &value).unwrap_err().message.contains(reason), "{value}");
     }
 }
 
-/// What is hostile to shells, alone and within arbitrary text.
+/// Pieces of text that are hostile to shells, and arbitrary text.
 pub(crate) fn hostile() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "'",
@@ -362,7 +362,7 @@ pub(crate) fn hostile() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn a_real_shell_gets_each_value_as_it_is_and_runs_nothing_else(x in hostile(), y in hostile(), list in prop::collection::vec(hostile(), 0..4)) {
+    fn a_real_shell_gets_each_value_unchanged_and_runs_nothing_else(x in hostile(), y in hostile(), list in prop::collection::vec(hostile(), 0..4)) {
         let values = json!({"x": x, "y": y, "list": list});
         let p = r"printf '%s\0'";
         let many = [vec!["a".to_owned()], list.clone(), vec!["b".to_owned()]].concat();
@@ -391,7 +391,7 @@ proptest! {
                 let directory = tempfile::tempdir().unwrap();
                 let output = Command::new(shell).arg("-c").arg(&shell_text).current_dir(directory.path()).output().unwrap();
                 let words: Vec<u8> = expected.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
-                // Brace expansion is what the literal text of that place asks of bash.
+                // bash expands the braces of that place's literal text.
                 if !(shell == "bash" && text.contains(",b}")) {
                     prop_assert_eq!(String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&words), "{}: {}", shell, shell_text);
                 }
