@@ -9,7 +9,7 @@ use super::arguments::{Listing, Output};
 use crate::plan::{HealthStep, Plan, RolePlan, Step};
 
 /// Lists the requested parts of the plan.
-pub(super) fn of(plan: &Plan, asked: &Listing, output: Output) -> String {
+pub(super) fn format(plan: &Plan, asked: &Listing, output: Output) -> String {
     match output {
         Output::Json => format!("{:#}", document(plan, asked)),
         Output::Text => text(plan, asked),

@@ -159,7 +159,7 @@ fn one_variable_is_told_in_full_by_any_name_of_its_host() {
       "only_bear",
       "toys"
     ]
-        from always there
+        from built-in variables
     --
     secrets.PASSWORD = (a secret)
         from roles/toy/role.yml:13:3 (secret of role toy)
