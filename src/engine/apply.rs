@@ -182,7 +182,7 @@ impl ApplyRun<'_> {
         channel: &mut C,
     ) -> Result<Outcome, Failure> {
         let predicted = self.items[index].pending();
-        let marks: Vec<String> = task.notify.iter().map(|handler| pending::mark_name(&task.role, handler)).collect();
+        let marks: Vec<String> = task.notify.iter().map(|handler| crate::values::mark_name(&task.role, handler)).collect();
         let change = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { note } if predicted => {
                 if !marks.is_empty() {

@@ -10,8 +10,7 @@ use crate::{
         unit::{Unit, full_name},
     },
     resource::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode, schema::parameters},
-    values::RemotePath,
-    values::parse_duration,
+    values::{RemotePath, parse_duration},
 };
 
 pub(super) const KIND: Kind = Kind {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::{Kind, Output, SharedShell, Unanswered};
 use crate::script::Script;
-pub use crate::values::mark_name;
 
 /// The directory of the marks: a file for each pending handler, named `<role>.<handler>`.
 pub const DIRECTORY: &str = "/var/lib/autobot-provision/pending";

@@ -177,7 +177,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("owner")]: a link has no access of its own; leave it out
     [Key("src")]: goes with `state: link` only; to write a file use `copy` or `template`
     [Key("force")]: goes with `state: link` only
-    [Key("state")]: `hard` is none of `absent`, `directory`, `file`, `link`, `touch`
+    [Key("state")]: `hard` is not one of `absent`, `directory`, `file`, `link`, `touch`
     [Key("recurse")]: goes with `state: directory` only
     "#);
 }

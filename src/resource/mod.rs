@@ -22,8 +22,6 @@ pub(crate) use assert::Claims;
 pub use params::{Argv, ShellText, State};
 pub use schema::{Parameter, Shape};
 
-pub use crate::values::{Diff, Flag, Line, Mode, OneOrMany, RemotePath, matches_glob};
-
 use std::{
     any::Any,
     fmt::{self, Debug},
@@ -33,6 +31,7 @@ use crate::{
     question::{Answers, Questions, Unanswered},
     script::Script,
     secret::{Sealed, SecretRef, SecretValues},
+    values::{Diff, Flag, Line, Mode, OneOrMany, RemotePath, matches_glob},
 };
 
 /// A state that a task declares.
@@ -225,7 +224,7 @@ impl fmt::Display for ParameterWord {
                     list(&known.iter().map(|one| one.name).collect::<Vec<_>>())
                 )
             }
-            Self::UnknownWord { word, known } => write!(formatter, "`{word}` is none of {}", list(known)),
+            Self::UnknownWord { word, known } => write!(formatter, "`{word}` is not one of {}", list(known)),
         }
     }
 }

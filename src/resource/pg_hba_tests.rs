@@ -156,7 +156,7 @@ fn wrong_rules_say_what_to_do() {
     rules.0.options: `a b` is not the name of an option
     cluster: `../x` is not a valid cluster name, such as `main`; a name has letters, digits, `_` and `.`
     "#);
-    assert!(error(rule(&json!({"type": "local", "method": "password"}))).contains("`password` is none of"));
+    assert!(error(rule(&json!({"type": "local", "method": "password"}))).contains("`password` is not one of"));
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn parse_attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], ParamError>
             let words: Vec<&str> = ATTRIBUTES.iter().map(|(word, ..)| *word).collect();
             return Err(ParamError::parameter(
                 "role_attr_flags",
-                format!("`{flag}` is none of {}, or NO and one of them", words.join(", ")),
+                format!("`{flag}` is not one of {}, with or without NO before it", words.join(", ")),
             ));
         };
         let wanted = upper == ATTRIBUTES[index].0;
@@ -430,7 +430,7 @@ mod tests {
     fn wrong_parameters_say_what_to_do() {
         assert!(error(json!({"name": "app", "password": "hunter2"})).contains("{{ secrets.DB_PASSWORD }}"));
         assert!(error(json!({"name": "app", "password": password().token(Encoding::Url)})).contains("nothing else"));
-        assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,FLY"})).contains("`FLY` is none of LOGIN"));
+        assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,FLY"})).contains("`FLY` is not one of LOGIN"));
         assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,NOLOGIN"})).contains("LOGIN is both"));
         assert!(error(json!({"name": "postgres"})).contains("PostgreSQL's own"));
         assert!(error(json!({"name": ""})).contains("1 to 63 bytes"));

@@ -85,7 +85,7 @@ fn errors_have_the_path_to_the_wrong_value() {
     [Key("typ")] unknown parameter, expected one of `type`, `count`, `note`
     [Key("parts")] unknown parameter, expected one of `type`, `count`, `note`
     [Key("type"), Index(1)] `side` is missing
-    [Key("type"), Index(0), Key("side")] `up` is none of `left`, `port`, `right`
+    [Key("type"), Index(0), Key("side")] `up` is not one of `left`, `port`, `right`
     [Key("type"), Index(0), Key("more")] unknown parameter, expected one of `side`
     [Key("number")] is another name of `count`, which is given, too
     [Key("number")] invalid value: integer `70000`, expected u16

@@ -1,4 +1,4 @@
-//! The file names of handlers' marks on a node. The program that reads roles compares them, too: two handlers must not share a mark.
+//! The file names of handlers' marks on a node. The role loader compares them as well, because two handlers must not share a mark.
 
 use std::iter;
 

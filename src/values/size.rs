@@ -1,7 +1,7 @@
 //! Amounts of memory as Redis writes them.
 
 /// Parses an amount of memory, in bytes: a number, or one with `k`, `m`, `g` (powers of ten) or `kb`, `mb`, `gb` (powers of two), in any case.
-/// Source: the comments at the top of redis.conf. `None` for other text, and for more than 64 bits hold.
+/// Source: the comments at the top of redis.conf. `None` for other text, and for an amount that 64 bits cannot hold.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());

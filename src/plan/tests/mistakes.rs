@@ -187,7 +187,7 @@ fn one_mistake_does_not_hide_the_next() {
     ]);
     insta::assert_snapshot!(sample.errors(), @r#"
     roles/app/role.yml:2:52: a file mode must be in quotes [write "0644"]
-    roles/app/role.yml:3:39: wrong `state` of `file`: `directroy` is none of `absent`, `directory`, `file`, `link`, `touch` [did you mean `directory`?]
+    roles/app/role.yml:3:39: wrong `state` of `file`: `directroy` is not one of `absent`, `directory`, `file`, `link`, `touch` [did you mean `directory`?]
     templates/app/a.tera:4:12: unknown filter `lenght` [did you mean `length`?]
     "#);
 }

@@ -187,6 +187,6 @@ fn wrong_parameters_say_what_to_do() {
     [Key("objs")]: is one or more of TABLES, SEQUENCES, FUNCTIONS, TYPES, SCHEMAS
     [Key("target_roles")]: is for `type: default_privs` only
     [Key("grant_option")]: cannot be given to PUBLIC, nor with `state: absent`
-    [Key("type")]: `function` is none of `database`, `schema`, `table`, `sequence`, `default_privs`
+    [Key("type")]: `function` is not one of `database`, `schema`, `table`, `sequence`, `default_privs`
     "#);
 }

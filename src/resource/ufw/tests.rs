@@ -211,9 +211,9 @@ fn wrong_parameters_say_what_to_do() {
         (json!({"rule": "allow", "comment": "it's"}), "single quote"),
         (json!({"rule": "allow", "interface": "eth0 to any"}), "network interface"),
         (json!({"rule": "allow", "direction": "routed"}), "`in` or `out`"),
-        (json!({"rule": "permit"}), "`permit` is none of"),
+        (json!({"rule": "permit"}), "`permit` is not one of"),
         (json!({"rule": "allow", "ports": 1}), "unknown parameter"),
-        (json!({"state": "reloaded"}), "`reloaded` is none of"),
+        (json!({"state": "reloaded"}), "`reloaded` is not one of"),
     ] {
         let message = error(parameters.clone());
         assert!(message.contains(words), "{parameters}: {message}");
