@@ -400,8 +400,10 @@ fn a_snapshot_that_fails_leaves_the_old_ones_and_redis_alone_and_one_waits_for_a
     let before = names(&node, SNAPSHOTS);
     assert_eq!(before.len(), 2);
 
-    // A BGSAVE whose process is held until the backup waits for it.
-    redis(&node, "", "CONFIG SET rdb-key-save-delay 6000000\nBGSAVE");
+    // A BGSAVE whose process is held until the backup waits for it. Redis refuses one until it has collected the process of the last snapshot.
+    eventually("Redis is idle", 10, || redis(&node, "", "INFO persistence").contains("rdb_bgsave_in_progress:0"));
+    let started = redis(&node, "", "CONFIG SET rdb-key-save-delay 6000000\nBGSAVE");
+    assert!(started.contains("Background saving started"), "{started}");
     let child = node.sh("pgrep -P \"$(systemctl show -P MainPID autobot-database-redis)\"");
     node.sh(&format!("kill -STOP {child}"));
     redis(&node, "", "CONFIG SET rdb-key-save-delay 0");
