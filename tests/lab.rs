@@ -99,7 +99,7 @@ fn interfaces_of(network: &str) -> String {
     let links = run("ip", &["-o", "link", "show"]);
     let links = links.lines().filter(|line| line.contains(&format!(" lab{number}n")));
     let loopback = run("ip", &["-o", "address", "show", "dev", "lo"]);
-    links.chain(loopback.lines().filter(|line| line.contains(network))).collect()
+    links.chain(loopback.lines().filter(|line| line.contains(&format!(" {network}.")))).collect()
 }
 
 #[test]
