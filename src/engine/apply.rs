@@ -28,7 +28,7 @@ use crate::{
         path::{PathQuery, PathState},
         pending::{self, Due, Pending},
     },
-    resource::{Change, NodeState, Resource, Verdict, unit_functions},
+    resource::{Change, NodeState, Resource, Verdict, do_not_exist, unit_functions},
     script::Script,
     secret::{SecretValues, generate},
     transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
@@ -195,7 +195,7 @@ impl ApplyRun<'_> {
             }
             Verdict::Converged { note } => return Ok(Outcome::new(Status::Ok, note.unwrap_or_default())),
             Verdict::Refused(reason) => return Err(Failure::Item(reason)),
-            Verdict::Blocked { missing, .. } => return Err(Failure::Item(format!("{missing} does not exist"))),
+            Verdict::Blocked { missing, .. } => return Err(Failure::Item(do_not_exist(&missing))),
             Verdict::Change(change) => change,
         };
         if let Some(reason) = resource.refuse(&self.state(), &[]) {
@@ -250,7 +250,7 @@ impl ApplyRun<'_> {
         let because = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { .. } => return Ok(()),
             Verdict::Change(Change { summary, .. }) => summary,
-            Verdict::Blocked { missing, .. } => format!("{missing} does not exist"),
+            Verdict::Blocked { missing, .. } => do_not_exist(&missing),
             Verdict::Refused(reason) => reason,
         };
         Err(Failure::Item(format!("applied without an error, but still not as declared: {because}")))
@@ -311,8 +311,12 @@ impl ApplyRun<'_> {
         Ok(match user.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost_message(spec)),
             // Creating the secret also creates the directory of its file.
-            Verdict::Blocked { missing, change } if !change.replaces && secrets::creates_directory(spec, &missing) => None,
-            Verdict::Blocked { missing, .. } => Some(format!("{missing} does not exist")),
+            Verdict::Blocked { missing, change }
+                if !change.replaces && missing.iter().all(|missing| secrets::creates_directory(spec, missing)) =>
+            {
+                None
+            }
+            Verdict::Blocked { missing, .. } => Some(do_not_exist(&missing)),
             Verdict::Refused(reason) => Some(reason),
             Verdict::Change(_) | Verdict::Converged { .. } => None,
         })

@@ -21,7 +21,7 @@ use crate::{
         pending::{Due, Pending},
         unit::Unit,
     },
-    resource::{NodeState, Resource, Verdict},
+    resource::{NodeState, Resource, Verdict, do_not_exist},
     secret::SecretRef,
     source::{Diagnostics, Span},
 };
@@ -243,7 +243,7 @@ impl Predictor<'_> {
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
                 if !self.items.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
-                    return Outcome::failed(format!("{missing} does not exist, and no earlier task creates it"));
+                    return Outcome::failed(format!("{}, and no earlier task creates it", do_not_exist(&missing)));
                 }
                 change
             }
@@ -343,6 +343,6 @@ pub(super) fn evaluate_health(resource: &dyn Resource, state: &NodeState<'_>) ->
         Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),
         Ok(Verdict::Refused(reason)) => Outcome::failed(reason),
         Ok(Verdict::Change(change)) => Outcome::failed(change.summary),
-        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(format!("{missing} does not exist")),
+        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(do_not_exist(&missing)),
     }
 }

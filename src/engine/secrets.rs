@@ -18,7 +18,7 @@ use crate::{
     },
     script::Script,
     secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
-    values::Diff,
+    values::{Diff, Missing},
 };
 
 /// What is known about a host's secrets.
@@ -209,9 +209,9 @@ mkdir -p -- \"$directory/\"",
 }
 
 /// Returns whether `missing`, which another item needs, is a directory that [`directory`] creates.
-pub(super) fn creates_directory(spec: &SecretSpec, missing: &str) -> bool {
+pub(super) fn creates_directory(spec: &SecretSpec, missing: &Missing) -> bool {
     let mut above = Path::new(spec.file.as_str()).ancestors().skip(1);
-    above.any(|directory| missing == format!("directory `{}`", directory.display()))
+    matches!(missing, Missing::Directory(path) if above.any(|directory| directory == Path::new(path.as_str())))
 }
 
 /// Returns the change that writes a new secret into its file. The value must be in `values` before the script is sent.

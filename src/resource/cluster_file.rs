@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Diff, Line, NodeState, Verdict, content::hex, put::PUT_FILE, unit_functions::UNIT};
+use super::{Change, Diff, Line, Missing, NodeState, Verdict, content::hex, put::PUT_FILE, unit_functions::UNIT};
 use crate::{
     pg,
     question::{
@@ -63,7 +63,10 @@ impl ClusterFile {
             [] => {
                 let version = self.cluster.version.as_ref().map(|version| format!(" of version {version}")).unwrap_or_default();
                 let missing = format!("PostgreSQL's cluster `{name}`{version}");
-                Known::Settled(Box::new(Verdict::Blocked { missing, change: self.change(None, node, "create") }))
+                Known::Settled(Box::new(Verdict::Blocked {
+                    missing: vec![Missing::Other(missing)],
+                    change: self.change(None, node, "create"),
+                }))
             }
             several => Known::Settled(Box::new(Verdict::Refused(format!(
                 "there are several clusters `{name}`, of versions {}; say which with `version`",
@@ -147,7 +150,7 @@ pub(super) fn without_server(
     let start = if file.restart { "start" } else { "without a server to read it" };
     if differences.is_empty() {
         let change = file.change(found.file.as_ref(), node, start);
-        return Verdict::Blocked { missing: format!("the server of `{directory}` ({why})"), change };
+        return Verdict::Blocked { missing: vec![Missing::Other(format!("the server of `{directory}` ({why})"))], change };
     }
     Verdict::Change(file.change(found.file.as_ref(), node, &format!("{}, {start}", differences.join(", "))))
 }

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Flag, Line, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
+    Change, Diff, Flag, Line, Missing, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
     put::{Backup, Put, set_access},
     schema::parameters,
@@ -186,7 +186,7 @@ impl FileContent {
         }
         let AccessDifference { mut missing, mut diff, mut summary } = difference;
         if !found.parent_exists {
-            missing.push(format!("directory `{}`", self.path.parent()));
+            missing.push(Missing::Directory(self.path.parent()));
         }
         if let Before::Link(target) = before {
             diff.lines.insert(0, Line::Removed(format!("link to {target}")));
@@ -213,7 +213,7 @@ impl FileContent {
         };
         let replaces = !matches!(before, Before::Nothing);
         let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
-        Ok(blocked_by(&missing, change))
+        Ok(blocked_by(missing, change))
     }
 }
 
@@ -279,8 +279,8 @@ impl FileContent {
 
 /// Returns the change, blocked if something is missing.
 #[must_use]
-pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
-    if missing.is_empty() { Verdict::Change(change) } else { Verdict::Blocked { missing: missing.join(", "), change } }
+pub fn blocked_by(missing: Vec<Missing>, change: Change) -> Verdict {
+    if missing.is_empty() { Verdict::Change(change) } else { Verdict::Blocked { missing, change } }
 }
 
 /// Whether a `%s` is within quotes, where the path would not be inserted as one word.

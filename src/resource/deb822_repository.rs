@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
     apt_functions::APT, decode, put::PUT_FILE, schema::parameters,
 };
 use crate::{
@@ -228,7 +228,7 @@ impl Resource for Repository {
         let summary = if sources.is_some() { "change" } else { "create" };
         let change = Change::new(summary, self.installation(wanted)).diff(diff).replacing(sources.is_some());
         Ok(match missing {
-            Some(missing) => Verdict::Blocked { missing, change },
+            Some(missing) => Verdict::Blocked { missing: vec![Missing::Other(missing)], change },
             None => Verdict::Change(change),
         })
     }

@@ -5,7 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Flag, Line, NodeState, ParamError, RemotePath, Verdict,
+    Flag, Line, Missing, NodeState, ParamError, RemotePath, Verdict,
     content::{FileContent, FileOptions, hex},
     lineinfile::InsertPosition,
     schema::parameters,
@@ -163,12 +163,12 @@ impl EditedFile {
             change
         };
         // An earlier task may make the file: a package, a template.
-        let absent = (old.is_none() && !self.create).then(|| format!("file `{path}` (`create: true` makes it)"));
+        let absent = (old.is_none() && !self.create).then(|| Missing::Other(format!("file `{path}` (`create: true` makes it)")));
         Ok(match (verdict, absent) {
             (Verdict::Change(change), None) => Verdict::Change(finish(change)),
-            (Verdict::Change(change), Some(missing)) => Verdict::Blocked { missing, change: finish(change) },
+            (Verdict::Change(change), Some(missing)) => Verdict::Blocked { missing: vec![missing], change: finish(change) },
             (Verdict::Blocked { missing, change }, absent) => {
-                let missing = absent.into_iter().chain([missing]).collect::<Vec<_>>().join(", ");
+                let missing = absent.into_iter().chain(missing).collect();
                 Verdict::Blocked { missing, change: finish(change) }
             }
             (other @ (Verdict::Converged { .. } | Verdict::Refused(_)), _) => other,

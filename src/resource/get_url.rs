@@ -1,7 +1,7 @@
 //! `get_url`: a file fetched by the node itself over HTTP or HTTPS.
 
 use super::{
-    Change, Files, Flag, Kind, Line, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Files, Flag, Kind, Line, Missing, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::AccessDifference,
     content::{FileContent, FileOptions, blocked_by},
     decode,
@@ -110,7 +110,7 @@ impl GetUrl {
         }
         let AccessDifference { mut missing, mut diff, mut summary } = difference;
         if !parent_exists {
-            missing.push(format!("directory `{}`", path.parent()));
+            missing.push(Missing::Directory(path.parent()));
         }
         let script = if same {
             set_access(path, &self.file.access, false)
@@ -130,7 +130,7 @@ impl GetUrl {
             self.script()
         };
         let change = Change::new(summary.join(", "), script).diff(diff.titled(path.as_str())).replacing(before.is_some());
-        Ok(blocked_by(&missing, change))
+        Ok(blocked_by(missing, change))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
     question::{Answers, Questions, Unanswered},
     script::Script,
     secret::{Sealed, SecretRef, SecretValues},
-    values::{Diff, Flag, Line, Mode, OneOrMany, RemotePath, matches_glob},
+    values::{Diff, Flag, Line, Missing, Mode, OneOrMany, RemotePath, matches_glob, missing},
 };
 
 /// A state that a task declares.
@@ -111,13 +111,19 @@ pub enum Verdict {
     /// Not as declared, and something that the change needs does not exist. If an earlier task has a pending change, it is expected to
     /// create the missing thing, and `change` is the prediction; otherwise the task fails and names what is missing.
     Blocked {
-        /// What is missing, such as "user `redis`".
-        missing: String,
+        /// What is missing; at least one thing.
+        missing: Vec<Missing>,
         /// What happens once it exists. Compared again before it is applied.
         change: Change,
     },
     /// Cannot be made as declared; the text says what to do.
     Refused(String),
+}
+
+/// Returns the sentence that these things do not exist.
+#[must_use]
+pub fn do_not_exist(missing: &[Missing]) -> String {
+    format!("{} does not exist", missing::list(missing))
 }
 
 impl Verdict {

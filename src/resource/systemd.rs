@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode,
     schema::{parameters, words},
     unit_functions::UNIT,
 };
@@ -141,15 +141,16 @@ impl Resource for Systemd {
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
         let missing = match unit.load.as_str() {
             // Only a mask needs no unit.
-            "not-found" if self.masked != Some(true) => Some(format!("unit `{name}`")),
+            "not-found" if self.masked != Some(true) => Some(Missing::Unit(name.clone())),
             "bad-setting" | "error" => {
-                Some(format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)"))
+                let words = format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)");
+                Some(Missing::Other(words))
             }
             _ => None,
         };
         Ok(match missing {
             // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that exists.
-            Some(missing) => Verdict::Blocked { missing, change },
+            Some(missing) => Verdict::Blocked { missing: vec![missing], change },
             None if verbs.is_empty() => Verdict::CONVERGED,
             None => Verdict::Change(change),
         })
@@ -286,13 +287,13 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!((missing.as_str(), change.summary.as_str()), ("unit `redis.service`", "enable, start"));
+        assert_eq!((missing, change.summary.as_str()), (vec![Missing::Unit("redis.service".into())], "enable, start"));
         let Verdict::Blocked { missing, .. } =
             compare(json!({"name": "redis", "state": "started"}), unit("bad-setting", "inactive", "bad"))
         else {
             panic!()
         };
-        assert!(missing.contains("systemd-analyze verify"));
+        assert!(crate::resource::do_not_exist(&missing).contains("systemd-analyze verify"));
     }
 
     #[test]
