@@ -77,6 +77,8 @@ pub struct Outcome {
     pub status: Status,
     /// A short explanation: what changed and why, why the item was skipped, or a note.
     pub summary: String,
+    /// A reason to look at something although all is well.
+    pub warning: Option<String>,
     /// The difference from the state at the beginning of the run.
     pub diff: Diff,
     /// Why the item failed.
@@ -85,20 +87,21 @@ pub struct Outcome {
     pub duration: Duration,
 }
 
-/// The prefix of a summary that is a warning.
-pub const WARNING: &str = "warning: ";
-
 impl Outcome {
-    /// Returns whether the item is ok with a warning. Warnings are always shown and counted.
+    /// Returns the warning and the summary in one line: `warning: no version; 3 tables`.
     #[must_use]
-    pub fn warns(&self) -> bool {
-        self.status == Status::Ok && self.summary.starts_with(WARNING)
+    pub fn in_one_line(&self) -> String {
+        match &self.warning {
+            Some(warning) if self.summary.is_empty() => format!("warning: {warning}"),
+            Some(warning) => format!("warning: {warning}; {}", self.summary),
+            None => self.summary.clone(),
+        }
     }
 
     /// Creates an outcome without a diff and an error.
     #[must_use]
     pub fn new(status: Status, summary: impl Into<String>) -> Self {
-        Self { status, summary: summary.into(), diff: Diff::none(), error: None, duration: Duration::ZERO }
+        Self { status, summary: summary.into(), warning: None, diff: Diff::none(), error: None, duration: Duration::ZERO }
     }
 
     /// Creates a failure with its reason.

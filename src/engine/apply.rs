@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     host::{HostError, NotAsked, QuestionRound},
-    prediction::{Prediction, due, evaluate_health},
+    prediction::{Prediction, due, evaluate_health, outcome_of},
     ready::until_ready,
     redact::{redact, redacted},
     secrets::{self, Secrets},
@@ -163,11 +163,11 @@ impl ApplyRun<'_> {
             ItemAction::Secret(spec) => self.secret(index, spec, channel).await,
             ItemAction::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
             ItemAction::Handler(handler) => self.handler(index, handler, channel).await,
-            ItemAction::Health(resource) => Ok(evaluate_health(resource.as_ref(), &self.state())),
+            ItemAction::Health(check) => Ok(evaluate_health(check.as_ref(), &self.state())),
             ItemAction::Exercise(exercise) => match exercise.skipped(&self.state()) {
                 Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
                 Ok(Some(reason)) => Ok(Outcome::new(Status::Skipped, reason)),
-                Ok(None) => Ok(exercise_outcome(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+                Ok(None) => Ok(outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
             },
         };
         self.items[index].body = body;
@@ -478,13 +478,6 @@ impl ApplyRun<'_> {
         };
         let unpredicted = self.items.iter().zip(&self.outcomes).filter_map(differs).collect();
         End { status, error, unpredicted }
-    }
-}
-
-pub(super) fn exercise_outcome(result: Result<String, String>) -> Outcome {
-    match result {
-        Ok(summary) => Outcome::new(Status::Ok, summary),
-        Err(error) => Outcome::failed(error),
     }
 }
 

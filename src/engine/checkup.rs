@@ -7,10 +7,9 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    apply::exercise_outcome,
     host::empty_end,
     lending::SharedSecrets,
-    prediction::evaluate_health,
+    prediction::{evaluate_health, outcome_of},
     redact::redacted,
     secrets::Secrets,
     send,
@@ -19,9 +18,9 @@ use super::{
 };
 use crate::{
     event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
-    health::{Exercise, listening::declared_port},
+    health::Exercise,
     plan::{
-        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds,
+        Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds,
         task_result, walk,
     },
     question::{Answers, Questions},
@@ -33,12 +32,12 @@ use crate::{
 /// The health items of a host: read checks are evaluated, exercises have yet to run.
 #[derive(Debug)]
 pub(super) struct Checkup {
-    items: Vec<(Item, Finding)>,
+    items: Vec<(Item, HealthResult)>,
     secrets: Secrets,
 }
 
 #[derive(Debug)]
-enum Finding {
+enum HealthResult {
     Evaluated(Outcome),
     Exercise(Box<dyn Exercise>),
 }
@@ -59,7 +58,7 @@ pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answ
     let HealthEvaluator { mut items, mut open, declared, .. } = evaluator;
     let state = NodeState { answers, secrets: &secrets.values };
     if let Some((item, outcome)) = strangers::evaluate(&declared, &host.open_ports, &state, &mut open) {
-        items.push((item, Finding::Evaluated(outcome)));
+        items.push((item, HealthResult::Evaluated(outcome)));
     }
     open.without(answers);
     if open.is_empty() { Ok(Checkup { items, secrets }) } else { Err(open) }
@@ -70,7 +69,7 @@ struct HealthEvaluator<'a> {
     host: &'a HostPlan,
     secrets: &'a Secrets,
     state: NodeState<'a>,
-    items: Vec<(Item, Finding)>,
+    items: Vec<(Item, HealthResult)>,
     open: Questions,
     declared: DeclaredPorts,
 }
@@ -119,21 +118,21 @@ impl Visitor for HealthEvaluator<'_> {
         };
         let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
         let found = match health.check {
-            HealthCheck::Read { kind, resource } => {
-                resource.questions(&mut self.open);
-                if let Some(port) = declared_port(resource.as_ref()) {
+            HealthAction::Read { kind, check } => {
+                check.questions(&mut self.open);
+                if let Some(port) = check.declared_port() {
                     self.declared.ports.push(port);
                     self.declared.span.get_or_insert_with(|| health.span.clone());
                 }
-                (head(kind), Finding::Evaluated(evaluate_health(resource.as_ref(), &self.state)))
+                (head(kind), HealthResult::Evaluated(evaluate_health(check.as_ref(), &self.state)))
             }
-            HealthCheck::Exercise { kind, exercise } => {
+            HealthAction::Exercise { kind, exercise } => {
                 exercise.questions(&mut self.open);
                 let finding = match (exercise.skipped(&self.state), missing_secret(exercise.as_ref(), self.host, self.secrets)) {
-                    (Err(unanswered), _) => Finding::Evaluated(Outcome::failed(unanswered.to_string())),
-                    (Ok(Some(reason)), _) => Finding::Evaluated(Outcome::new(Status::Skipped, reason)),
-                    (Ok(None), Some(reason)) => Finding::Evaluated(Outcome::failed(reason)),
-                    (Ok(None), None) => Finding::Exercise(exercise),
+                    (Err(unanswered), _) => HealthResult::Evaluated(Outcome::failed(unanswered.to_string())),
+                    (Ok(Some(reason)), _) => HealthResult::Evaluated(Outcome::new(Status::Skipped, reason)),
+                    (Ok(None), Some(reason)) => HealthResult::Evaluated(Outcome::failed(reason)),
+                    (Ok(None), None) => HealthResult::Exercise(exercise),
                 };
                 (head(kind), finding)
             }
@@ -147,7 +146,7 @@ impl HealthEvaluator<'_> {
     /// Reports an error in the role's files that only shows with the node's real facts as a failed item, as in a deploy.
     fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
         let head = item(kind, &format!("{role}/{name}"), role, name, "", span);
-        self.items.push((head, Finding::Evaluated(Outcome::failed(errors.in_one_line()))));
+        self.items.push((head, HealthResult::Evaluated(Outcome::failed(errors.in_one_line()))));
     }
 }
 
@@ -179,12 +178,12 @@ impl Checkup {
         let mut end = empty_end();
         for (item, finding) in self.items {
             let outcome = match finding {
-                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.monitoring_only() => continue,
-                Finding::Evaluated(outcome) => outcome,
-                Finding::Exercise(exercise) => {
+                HealthResult::Exercise(exercise) if mode != Mode::Exercise && !exercise.monitoring_only() => continue,
+                HealthResult::Evaluated(outcome) => outcome,
+                HealthResult::Exercise(exercise) => {
                     send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });
                     let begun = Instant::now();
-                    let outcome = exercise_outcome(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
+                    let outcome = outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
                     Outcome { duration: begun.elapsed(), ..outcome }
                 }
             };

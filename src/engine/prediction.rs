@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
+    health::{Finding, HealthCheck},
     plan::{
-        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, RolePlan, Step, Task, Visitor, World,
+        Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, RolePlan, Step, Task, Visitor, World,
         Worlds, task_result, walk,
     },
     question::{
@@ -173,24 +174,24 @@ impl Visitor for Predictor<'_> {
             }
         };
         match health.check {
-            HealthCheck::Read { resource, .. } if resource.monitoring_only() => {}
-            HealthCheck::Read { kind, resource } => {
+            HealthAction::Read { check, .. } if check.monitoring_only() => {}
+            HealthAction::Read { kind, check } => {
                 let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
-                self.require_resource_answers(resource.as_ref())?;
+                self.require_answers(|ask| check.questions(ask))?;
                 let predicted = if self.changing.is_empty() {
-                    evaluate_health(resource.as_ref(), &self.state())
+                    evaluate_health(check.as_ref(), &self.state())
                 } else {
                     Outcome::new(Status::Skipped, "checked after the changes are made")
                 };
-                self.items.push(RunItem { item: head, body: ItemAction::Health(resource), predicted });
+                self.items.push(RunItem { item: head, body: ItemAction::Health(check), predicted });
             }
-            HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
+            HealthAction::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
                 self.require_answers(|ask| exercise.questions(ask))?;
                 let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
                 let predicted = Outcome::new(Status::Skipped, "exercised after the changes are made");
                 self.items.push(RunItem { item: head, body: ItemAction::Exercise(exercise), predicted });
             }
-            HealthCheck::Exercise { .. } => {}
+            HealthAction::Exercise { .. } => {}
         }
         Ok(())
     }
@@ -331,18 +332,17 @@ pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
     Ok(marks.due(&handler.marks, unit.is_some(), started))
 }
 
-/// Evaluates a health check: converged is healthy; anything else is unhealthy, with the resource's summary as the reason.
-pub(super) fn evaluate_health(resource: &dyn Resource, state: &NodeState<'_>) -> Outcome {
-    match resource.skipped(state) {
-        Err(unanswered) => return Outcome::failed(unanswered.to_string()),
-        Ok(Some(reason)) => return Outcome::new(Status::Skipped, reason),
-        Ok(None) => {}
-    }
-    match resource.compare(state) {
-        Err(unanswered) => Outcome::failed(unanswered.to_string()),
-        Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),
-        Ok(Verdict::Refused(reason)) => Outcome::failed(reason),
-        Ok(Verdict::Change(change)) => Outcome::failed(change.summary),
-        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(do_not_exist(&missing)),
+/// Evaluates a health check.
+pub(super) fn evaluate_health(check: &dyn HealthCheck, state: &NodeState<'_>) -> Outcome {
+    outcome_of(check.examine(state).map_err(|unanswered| unanswered.to_string()))
+}
+
+/// Returns the outcome of a health check or an exercise.
+pub(super) fn outcome_of(found: Result<Finding, String>) -> Outcome {
+    match found {
+        Err(reason) | Ok(Finding::Unhealthy(reason)) => Outcome::failed(reason),
+        Ok(Finding::Healthy(found)) => Outcome::new(Status::Ok, found),
+        Ok(Finding::Warning { warning, found }) => Outcome { warning: Some(warning), ..Outcome::new(Status::Ok, found) },
+        Ok(Finding::Skipped(reason)) => Outcome::new(Status::Skipped, reason),
     }
 }

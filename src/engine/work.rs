@@ -2,6 +2,7 @@
 
 use crate::{
     event::{Item, ItemKind, Outcome, Status},
+    health::HealthCheck,
     plan::{Handler, HandlerAction, SecretSpec, Task},
     question::{
         Questions,
@@ -36,7 +37,7 @@ pub(super) enum ItemAction {
     /// A handler, pending or not: an unpredicted change may notify it.
     Handler(Handler),
     /// A health check inside the question round.
-    Health(Box<dyn Resource>),
+    Health(Box<dyn HealthCheck>),
     /// A health check through a tunnel.
     Exercise(Box<dyn crate::health::Exercise>),
 }
@@ -63,7 +64,7 @@ impl RunItem {
             return outcome;
         }
         let error = outcome.error.map(|_| "failed; the output is hidden by `no_log`".to_owned());
-        Outcome { diff: Diff::none(), error, summary: String::new(), ..outcome }
+        Outcome { diff: Diff::none(), error, summary: String::new(), warning: None, ..outcome }
     }
 
     /// The secret that the item creates.
@@ -82,7 +83,8 @@ impl RunItem {
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
             ItemAction::Secret(spec) => ask.ask::<PathState>(PathQuery::content(&spec.file)),
-            ItemAction::Task(_, resource) | ItemAction::Health(resource) => resource.questions(ask),
+            ItemAction::Task(_, resource) => resource.questions(ask),
+            ItemAction::Health(check) => check.questions(ask),
             ItemAction::Handler(handler) => handler_questions(handler, ask),
             ItemAction::Exercise(exercise) => exercise.questions(ask),
             ItemAction::Skipped => {}
@@ -92,8 +94,12 @@ impl RunItem {
     /// The resource, if the item has one.
     pub(super) fn resource(&self) -> Option<&dyn Resource> {
         match &self.body {
-            ItemAction::Task(_, resource) | ItemAction::Health(resource) => Some(resource.as_ref()),
-            ItemAction::Secret(_) | ItemAction::Skipped | ItemAction::Handler { .. } | ItemAction::Exercise(_) => None,
+            ItemAction::Task(_, resource) => Some(resource.as_ref()),
+            ItemAction::Secret(_)
+            | ItemAction::Skipped
+            | ItemAction::Handler { .. }
+            | ItemAction::Health(_)
+            | ItemAction::Exercise(_) => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+use super::Finding;
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
     pg::Name,
@@ -50,14 +51,15 @@ impl Exercise for PostgresqlLogin {
         format!("log in to `{}` as `{}` at {}:{}", self.database, self.user, self.host, self.port)
     }
 
-    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String> {
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, Finding> {
         Box::pin(async move {
             let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
             let password = std::str::from_utf8(&password).map_err(|_| "the password is not UTF-8 text".to_owned())?;
             let socket = tunnel.open(&self.host, self.port).await?;
             let directory = socket.parent().ok_or("the tunnel has no directory")?;
             let log_in = self.log_in_twice(directory, password);
-            timeout(LIMIT, log_in).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+            let done = timeout(LIMIT, log_in).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
+            done.map(Finding::Healthy)
         })
     }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    health::{Exercise, ExerciseKind},
+    health::{AsDeclared, Exercise, ExerciseKind},
     question::unit::full_name,
-    resource::{Kind, ParamError, Parameter, ParameterWord, Resource, Segment},
+    resource::{Kind, ParamError, Parameter, ParameterWord, Segment},
     role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
     source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
 
 use super::{
-    Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
+    Action, Handler, HandlerAction, HealthAction, HealthItem, Ready, Task, World,
     files::RoleFiles,
     project::{Form, Project},
     scope::{Failed, HostVars, Scope, Secrets},
@@ -134,7 +134,7 @@ impl ItemSource {
                 self.check_files(scope);
                 Action::Skip { reason }
             }
-            None => Action::Do(self.resource(scope, source.kind, &source.span, &source.parameters)?),
+            None => Action::Do(self.decode(scope, source.kind, &source.span, &source.parameters)?),
         };
         Ok(Task {
             id,
@@ -171,8 +171,8 @@ impl ItemSource {
         }
     }
 
-    /// Renders parameters, enforces the secret policy, and makes the resource.
-    fn resource(&self, scope: &Scope<'_>, kind: &Kind, span: &Span, node: &Node) -> Result<Box<dyn Resource>, Failed> {
+    /// Renders parameters, enforces the secret policy, and makes what they declare.
+    fn decode<T: ?Sized>(&self, scope: &Scope<'_>, kind: &Kind<T>, span: &Span, node: &Node) -> Result<Box<T>, Failed> {
         let values = render_enforcing_secret_policy(scope, node, kind.name, &kind.secret_parameters(), |scope| {
             parameters(scope, kind, node)
         })?;
@@ -225,11 +225,15 @@ impl ItemSource {
                 return Ok::<_, Failed>(None);
             }
             let (check, span) = match &source.check {
-                HealthCheckSource::Read(kind, span, node) => {
-                    (HealthCheck::Read { kind: kind.name, resource: self.resource(&scope, kind, span, node)? }, span)
+                HealthCheckSource::Resource(kind, span, node) => {
+                    let check = Box::new(AsDeclared(self.decode(&scope, kind, span, node)?));
+                    (HealthAction::Read { kind: kind.name, check }, span)
+                }
+                HealthCheckSource::Check(kind, span, node) => {
+                    (HealthAction::Read { kind: kind.name, check: self.decode(&scope, kind, span, node)? }, span)
                 }
                 HealthCheckSource::Exercise(kind, span, node) => {
-                    (HealthCheck::Exercise { kind: kind.name, exercise: exercise(&scope, kind, span, node)? }, span)
+                    (HealthAction::Exercise { kind: kind.name, exercise: exercise(&scope, kind, span, node)? }, span)
                 }
             };
             Ok(Some(HealthItem { id: format!("{}/{name}", self.role), role: self.role.clone(), name, span: span.clone(), check }))
@@ -325,7 +329,7 @@ fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, span: &Span, node: &Node) ->
 }
 
 /// Rendered parameters. Expressions become `{expression, holds}`.
-fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Failed> {
+fn parameters<T: ?Sized>(scope: &Scope<'_>, kind: &Kind<T>, node: &Node) -> Result<Value, Failed> {
     let mut values = Map::new();
     let mut failed = None;
     for (key, value) in node.as_map().unwrap_or_default() {

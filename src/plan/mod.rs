@@ -36,7 +36,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    health::Exercise,
+    health::{Exercise, HealthCheck},
     inventory::InventorySource,
     outside::ExternalValue,
     resource::{Resource, access::Access},
@@ -428,18 +428,18 @@ pub struct HealthItem {
     /// Its span in the source.
     pub span: Span,
     /// What it examines.
-    pub check: HealthCheck,
+    pub check: HealthAction,
 }
 
 /// What a health check examines.
 #[derive(Debug)]
-pub enum HealthCheck {
-    /// A resource: healthy when it is as declared.
+pub enum HealthAction {
+    /// A check that only reads.
     Read {
-        /// The kind of resource.
+        /// The kind of check or resource.
         kind: &'static str,
-        /// The resource.
-        resource: Box<dyn Resource>,
+        /// The check.
+        check: Box<dyn HealthCheck>,
     },
     /// An exercise through a tunnel.
     Exercise {

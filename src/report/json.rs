@@ -100,7 +100,7 @@ fn task_json(item: &Item, outcome: &Outcome) -> Value {
         "name": item.name,
         "resource": item.resource,
         "status": outcome.status,
-        "summary": outcome.summary,
+        "summary": outcome.in_one_line(),
         "diff": diff_text(&outcome.diff),
         "error": outcome.error,
         "file": item.file,

@@ -1,7 +1,7 @@
 //! The table of the command `health`: a row for each check of each host.
 
 use super::{Style, style::harmless};
-use crate::event::{HostEnd, HostStatus, Item, Outcome, Status, WARNING};
+use crate::event::{HostEnd, HostStatus, Item, Outcome, Status};
 
 /// The rows, in the order of the hosts.
 #[derive(Debug, Default)]
@@ -29,16 +29,18 @@ const HEADS: [&str; 5] = ["HOST", "ROLE", "CHECK", "STATE", "FOUND"];
 impl Table {
     /// Adds the result of a check. `at` is the place of its declaration, if that is to be shown.
     pub(super) fn item(&mut self, host: &str, item: &Item, outcome: &Outcome, at: Option<String>) {
-        let (state, found) = match outcome.status {
-            Status::Ok if outcome.warns() => ("warning", outcome.summary.trim_start_matches(WARNING)),
-            Status::Ok => ("ok", outcome.summary.as_str()),
-            Status::Skipped => ("skipped", outcome.summary.as_str()),
-            Status::Failed | Status::Changed | Status::Unknown => {
-                ("failed", outcome.error.as_deref().unwrap_or(&outcome.summary))
+        let summary = &outcome.summary;
+        let (state, status, found) = match (outcome.status, &outcome.warning) {
+            // A warning has the colour of a change.
+            (Status::Ok, Some(warning)) if summary.is_empty() => ("warning", Status::Changed, warning.clone()),
+            (Status::Ok, Some(warning)) => ("warning", Status::Changed, format!("{warning}; {summary}")),
+            (Status::Ok, None) => ("ok", Status::Ok, summary.clone()),
+            (Status::Skipped, _) => ("skipped", Status::Skipped, summary.clone()),
+            (status @ (Status::Failed | Status::Changed | Status::Unknown), _) => {
+                ("failed", status, outcome.error.as_ref().unwrap_or(summary).clone())
             }
         };
-        let status = if state == "warning" { Status::Changed } else { outcome.status };
-        let found = at.into_iter().fold(found.to_owned(), |found, at| format!("{found}\n{at}"));
+        let found = at.into_iter().fold(found, |found, at| format!("{found}\n{at}"));
         self.push(host, &item.role, &item.name, state, status, &found);
     }
 
@@ -189,7 +191,7 @@ mod tests {
             "slm",
             "postgresql",
             "The SLM backend is healthy",
-            ok("warning: 2 nodes offline; healthy, postgresql, 3 of 5 nodes online"),
+            Outcome { warning: Some("2 nodes offline".into()), ..ok("healthy, postgresql, 3 of 5 nodes online") },
         );
         add(
             "database_vm",

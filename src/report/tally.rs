@@ -54,7 +54,7 @@ impl Tally {
             Event::ItemFinished { host, outcome, .. } => {
                 let counts = &mut self.hosts.entry(host.clone()).or_default().0;
                 counts.add(outcome.status);
-                counts.warnings += usize::from(outcome.warns());
+                counts.warnings += usize::from(outcome.warning.is_some());
             }
             Event::HostFinished { host, end } => {
                 let (counts, ended) = self.hosts.entry(host.clone()).or_default();

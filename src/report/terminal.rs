@@ -122,11 +122,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             self.draw();
             return;
         }
-        let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
+        let summary = outcome.in_one_line();
         let shown = match outcome.status {
             // The findings of health checks are shown by the command `health`.
-            Status::Ok if item.kind == ItemKind::Health => self.detail.verbose > 0 || outcome.warns(),
-            Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
+            Status::Ok if item.kind == ItemKind::Health => self.detail.verbose > 0 || outcome.warning.is_some(),
+            Status::Ok => self.detail.verbose > 0 || !summary.is_empty(),
             Status::Skipped => self.detail.verbose > 0,
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
@@ -136,8 +136,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             let host_cell =
                 if self.tally.hosts.len() == 1 { String::new() } else { format!("{host:<width$}  ", width = self.host_width) };
             let used = host_cell.chars().count() + 9;
-            let summary =
-                if quiet || outcome.summary.is_empty() { String::new() } else { format!(": {}", harmless(&outcome.summary)) };
+            let summary = if summary.is_empty() { String::new() } else { format!(": {}", harmless(&summary)) };
             let mut lines = self.style.wrap(&format!("{}{summary}", item.id), used).into_iter();
             let word = self.style.status(outcome.status, &format!("{word:<7}"));
             self.line(&format!("{host_cell}{word}  {}", lines.next().unwrap_or_default()));
@@ -408,7 +407,11 @@ mod tests {
     fn health_is_a_table() {
         let events = [
             started(Mode::Health, &["database_vm"]),
-            finished("database_vm", "Redis answers", Outcome::new(Status::Ok, "warning: but slowly")),
+            finished(
+                "database_vm",
+                "Redis answers",
+                Outcome { warning: Some("but slowly".into()), ..Outcome::new(Status::Ok, "") },
+            ),
             finished("database_vm", "The backend is healthy", Outcome::new(Status::Skipped, "there is none")),
             finished("database_vm", "Redis listens", Outcome::failed("nothing listens on 6379")),
             ended("database_vm", HostStatus::Failed),
@@ -444,11 +447,13 @@ mod tests {
 
     #[test]
     fn a_deploy_shows_only_the_warnings_of_health_checks() {
-        let check = |name: &str, found: &str| {
+        let check = |name: &str, found: &str, warning: Option<&str>| {
             let item = Item { kind: ItemKind::Health, ..crate::report::tally::tests::item(name) };
-            Event::ItemFinished { host: "db".into(), item, outcome: Outcome::new(Status::Ok, found) }
+            let outcome = Outcome { warning: warning.map(str::to_owned), ..Outcome::new(Status::Ok, found) };
+            Event::ItemFinished { host: "db".into(), item, outcome }
         };
-        let events = [started(Mode::Apply, &["db"]), check("Redis answers", "PONG"), check("Versions", "warning: no version")];
+        let events =
+            [started(Mode::Apply, &["db"]), check("Redis answers", "PONG", None), check("Versions", "", Some("no version"))];
         insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"ok       redis/Versions: warning: no version");
     }
 

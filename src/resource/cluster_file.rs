@@ -62,11 +62,8 @@ impl ClusterFile {
             [version] => Known::Cluster(found, format!("{ETC}/{version}/{name}")),
             [] => {
                 let version = self.cluster.version.as_ref().map(|version| format!(" of version {version}")).unwrap_or_default();
-                let missing = format!("PostgreSQL's cluster `{name}`{version}");
-                Known::Settled(Box::new(Verdict::Blocked {
-                    missing: vec![Missing::Other(missing)],
-                    change: self.change(None, node, "create"),
-                }))
+                let missing = vec![Missing::Other(format!("PostgreSQL's cluster `{name}`{version}"))];
+                Known::Settled(Box::new(Verdict::Blocked { missing, change: self.change(None, node, "create") }))
             }
             several => Known::Settled(Box::new(Verdict::Refused(format!(
                 "there are several clusters `{name}`, of versions {}; say which with `version`",

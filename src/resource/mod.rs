@@ -45,20 +45,6 @@ pub trait Resource: Any + Debug + Send + Sync {
     /// When a question has no answer; the task fails with this error.
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered>;
 
-    /// Returns the reason why a health check has nothing to examine on this node, if there is one. Called before [`Resource::compare`],
-    /// with the answers to the same questions.
-    ///
-    /// # Errors
-    /// When a question has no answer.
-    fn skipped(&self, _node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
-        Ok(None)
-    }
-
-    /// Whether a health check is about something that no deploy does, such as last night's backup. Then only `health` evaluates it.
-    fn monitoring_only(&self) -> bool {
-        false
-    }
-
     /// Returns the secrets in its content. The loader ensures that there are none in the rest of a resource.
     fn secrets(&self) -> Vec<SecretRef> {
         Vec::new()
@@ -263,12 +249,12 @@ pub enum Segment {
     Index(usize),
 }
 
-/// Makes a resource from rendered parameters.
-pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resource>, ParamError>;
+/// Makes a resource, or something else that is declared with parameters, from rendered parameters.
+pub type Decode<T> = fn(serde_json::Value, &mut dyn Files) -> Result<Box<T>, ParamError>;
 
-/// A kind of resource, as the loader knows it.
+/// A kind of resource, or of another thing that a role declares with parameters, as the loader knows it.
 #[derive(Debug)]
-pub struct Kind {
+pub struct Kind<T: ?Sized = dyn Resource> {
     /// The word in a role file, such as `template`.
     pub name: &'static str,
     /// Its purpose in one line.
@@ -276,14 +262,14 @@ pub struct Kind {
     /// A task's entry, or a health check's, that shows how it is used: YAML.
     pub example: &'static str,
     /// Makes the resource from its rendered parameters (JSON; secrets are tokens within strings).
-    pub decode: Decode,
+    pub decode: Decode<T>,
     /// Its parameters.
     pub declared: fn() -> &'static [Parameter],
     /// The parameter whose value may be given in place of the map, as in `command: true`; empty if there is none.
     pub free_form: &'static str,
 }
 
-impl Kind {
+impl<T: ?Sized> Kind<T> {
     /// Returns the names of its parameters, with their aliases.
     #[must_use]
     pub fn parameters(&self) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! The kinds of resources that a task can name.
 
 use crate::{
-    health::CHECKS,
+    health::{CHECKS, HealthCheck},
     resource::{KINDS, Kind},
 };
 
@@ -44,9 +44,9 @@ pub(crate) fn by_short_name(name: &str) -> Option<&'static Kind> {
     kind(own)
 }
 
-/// Finds the kind with this name for a health check: one that only reads, or any other.
-pub(crate) fn check(name: &str) -> Option<&'static Kind> {
-    CHECKS.iter().copied().find(|kind| kind.name == name).or_else(|| resolve(name))
+/// Finds the kind of check with this name. It hides the resource of the same name.
+pub(crate) fn check(name: &str) -> Option<&'static Kind<dyn HealthCheck>> {
+    CHECKS.iter().copied().find(|kind| kind.name == name)
 }
 
 /// The names of all kinds that a health check can name.

@@ -181,7 +181,7 @@ fn short(name: &str) -> &str {
 }
 
 /// Returns the parameters as a map; a lone value becomes the free-form parameter.
-pub(super) fn parameters(value: &Node, kind: &'static Kind, errors: &mut Diagnostics) -> Option<Node> {
+pub(super) fn parameters<T: ?Sized>(value: &Node, kind: &'static Kind<T>, errors: &mut Diagnostics) -> Option<Node> {
     match &value.value {
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
@@ -224,7 +224,7 @@ fn with_arguments(mut parameters: Node, arguments: Option<&Node>, errors: &mut D
 /// Checks parameters as far as possible without rendering them. Returns whether all are known and none is missing.
 ///
 /// A mode without quotes is replaced with the intended one, so that the other parameters are checked too.
-pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, errors: &mut Diagnostics) -> bool {
+pub(super) fn check_parameters<T: ?Sized>(parameters: &mut Node, kind: &'static Kind<T>, errors: &mut Diagnostics) -> bool {
     let span = parameters.span.clone();
     let Yaml::Map(entries) = &mut parameters.value else { return true };
     let mut sound = true;
