@@ -4,20 +4,17 @@
 use std::{convert::Infallible, time::Instant};
 
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    host::empty_end,
-    lending::SharedSecrets,
+    host_events::HostEvents,
     prediction::{evaluate_health, outcome_of},
     redact::redacted,
-    secrets::Secrets,
-    send,
+    secrets::{HostInputs, Secrets},
     strangers::{self, DeclaredPorts},
     work::item,
 };
 use crate::{
-    event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
+    event::{HostResult, Item, ItemSubject, Outcome, Status},
     health::Exercise,
     plan::{
         Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds,
@@ -43,8 +40,9 @@ enum HealthResult {
 }
 
 /// Evaluates the checks that read. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
-    let secrets = Secrets::known(host, shared, answers);
+pub(super) fn check(inputs: &HostInputs<'_>, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
+    let host = inputs.plan;
+    let secrets = Secrets::known(inputs, answers);
     let state = NodeState { answers, secrets: &secrets.values };
     let mut evaluator = HealthEvaluator {
         host,
@@ -97,7 +95,7 @@ impl Visitor for HealthEvaluator<'_> {
                     }
                 }
             }
-            Err(errors) => self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors),
+            Err(errors) => self.cannot_expand(ItemSubject::Task(String::new()), step.role(), step.name(), step.span(), &errors),
         }
         // Nothing is changed here, so no result is `changed`.
         Ok(task_result(registered, false, skipped))
@@ -112,11 +110,11 @@ impl Visitor for HealthEvaluator<'_> {
             Ok(Some(health)) => health,
             Ok(None) => return Ok(()),
             Err(errors) => {
-                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.span(), &errors);
+                self.cannot_expand(ItemSubject::Health(String::new()), step.role(), step.name(), step.span(), &errors);
                 return Ok(());
             }
         };
-        let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
+        let head = |kind: &str| item(ItemSubject::Health(kind.to_owned()), &health.id, &health.role, &health.name, &health.span);
         let found = match health.check {
             HealthAction::Read { kind, check } => {
                 check.questions(&mut self.open);
@@ -144,8 +142,8 @@ impl Visitor for HealthEvaluator<'_> {
 
 impl HealthEvaluator<'_> {
     /// Reports an error in the role's files that only shows with the node's real facts as a failed item, as in a deploy.
-    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
-        let head = item(kind, &format!("{role}/{name}"), role, name, "", span);
+    fn cannot_expand(&mut self, subject: ItemSubject, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
+        let head = item(subject, &format!("{role}/{name}"), role, name, span);
         self.items.push((head, HealthResult::Evaluated(Outcome::failed(errors.in_one_line()))));
     }
 }
@@ -167,32 +165,25 @@ impl Checkup {
         &self.secrets
     }
 
-    /// Reports the evaluated checks, and runs the exercises if `mode` is [`Mode::Exercise`].
-    pub(super) async fn run<C: Channel>(
-        self,
-        host: &str,
-        mode: Mode,
-        channel: &mut C,
-        events: &UnboundedSender<Event>,
-    ) -> HostEnd {
-        let mut end = empty_end();
-        for (item, finding) in self.items {
-            let outcome = match finding {
-                HealthResult::Exercise(exercise) if mode != Mode::Exercise && !exercise.monitoring_only() => continue,
+    /// Reports the evaluated checks, and runs the exercises if requested.
+    pub(super) async fn run<C: Channel>(self, exercise_all: bool, channel: &mut C, events: &HostEvents) -> HostResult {
+        let mut result = HostResult::Ok;
+        for (item, found) in self.items {
+            let outcome = match found {
+                HealthResult::Exercise(exercise) if !exercise_all && !exercise.monitoring_only() => continue,
                 HealthResult::Evaluated(outcome) => outcome,
                 HealthResult::Exercise(exercise) => {
-                    send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });
+                    events.started(None, &item);
                     let begun = Instant::now();
                     let outcome = outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
                     Outcome { duration: begun.elapsed(), ..outcome }
                 }
             };
-            let outcome = redacted(outcome, &self.secrets.values);
             if outcome.status == Status::Failed {
-                end.status = HostStatus::Failed;
+                result = HostResult::Failed { error: None };
             }
-            send(events, Event::ItemFinished { host: host.to_owned(), item, outcome });
+            events.finished_item(&item, redacted(outcome, &self.secrets.values));
         }
-        end
+        result
     }
 }

@@ -21,6 +21,17 @@ use crate::{
     values::{Diff, Missing},
 };
 
+/// What a host's run is made from, besides the answers of its node.
+#[derive(Clone, Copy)]
+pub(super) struct HostInputs<'a> {
+    /// Its part of the plan.
+    pub(super) plan: &'a HostPlan,
+    /// The values of secrets that come from outside.
+    pub(super) provided: &'a SecretValues,
+    /// The secrets of other hosts.
+    pub(super) shared: &'a SharedSecrets,
+}
+
 /// What is known about a host's secrets.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
@@ -64,9 +75,10 @@ impl Secrets {
     }
 
     /// Collects what is known about the secrets of a host and about those that it reads from other hosts.
-    pub(super) fn known(host: &HostPlan, shared: &SharedSecrets, answers: &Answers) -> Self {
-        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.provided_values, answers);
-        secrets.borrow(&host.borrowed, shared);
+    pub(super) fn known(inputs: &HostInputs<'_>, answers: &Answers) -> Self {
+        let host = inputs.plan;
+        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), inputs.provided, answers);
+        secrets.borrow(&host.borrowed, inputs.shared);
         secrets.check_characters(host.secrets.iter().chain(&host.borrowed));
         secrets
     }

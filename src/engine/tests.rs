@@ -11,20 +11,23 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use super::{
     apply::{self, ApplyRun},
     asking::{Scope, questions},
     host::QuestionRound,
+    host_events::HostEvents,
     lending::SharedSecrets,
-    prediction,
+    prediction::{self, Prediction},
+    secrets::HostInputs,
+    stop::stop,
 };
 use crate::{
-    event::{Event, HostStatus, Status},
+    event::{EventBody, HostStatus, RING, Sink, Status},
     inventory::InventorySource,
     plan::{self, HostPlan, Request},
     question::{Answers, connection::OwnConnection, facts::Facts, pending},
+    secret::SecretValues,
     transport::{Channel, Frame, LinkError, Progress, Running, StepOutput, Traffic, Tunnel},
 };
 
@@ -135,23 +138,31 @@ impl Scratch {
                 let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
                 answers.absorb(round.read(outputs.first()));
                 let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match prediction::predict(&host, &SharedSecrets::default(), &facts, &answers) {
+                let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
+                let inputs = HostInputs { plan: &host, provided: &provided, shared: &shared };
+                match prediction::predict(&inputs, &facts, &answers) {
                     Ok(prediction) => break prediction,
                     Err(open) => questions = open,
                 }
             };
-            let (sender, mut events) = mpsc::unbounded_channel();
-            let mut apply_run = ApplyRun::new("node", prediction, answers, &sender);
-            let Ok(end) = apply::run(&mut apply_run, &mut channel).await else { panic!("the link was lost") };
-            drop(sender);
+            let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
+            let (mut reader, host_events) = (sink.reader(RING), HostEvents::new("node", sink));
+            let Prediction { items, secrets } = prediction;
+            host_events.planned(&items, &secrets, None, true);
+            let mut apply_run = ApplyRun::new(&items, secrets, answers, &host_events);
+            let (_handle, stop) = stop();
+            let Ok(end) = apply::run(&mut apply_run, &mut channel, &stop).await else { panic!("the link was lost") };
+            drop(host_events);
             let (mut items, mut log) = (Vec::new(), String::new());
-            while let Some(event) = events.recv().await {
+            while let Some(event) = reader.next().await {
                 let _ = writeln!(log, "{event:?}");
-                if let Event::ItemFinished { item, outcome, .. } = event {
-                    items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
+                if let EventBody::ItemFinished { item, outcome, .. } = &event.body {
+                    let text = outcome.error.as_ref().unwrap_or(&outcome.summary);
+                    items.push((item.id.clone(), outcome.status, text.clone()));
                 }
             }
-            DeployResult { status: end.status, error: end.error, unpredicted: end.unpredicted, items, log }
+            let error = end.result.error().map(str::to_owned);
+            DeployResult { status: end.result.status(), error, unpredicted: end.unpredicted, items, log }
         })
     }
 }

@@ -38,6 +38,15 @@ pub enum InventorySource {
 }
 
 impl InventorySource {
+    /// Returns the argument as a user would write it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Hosts(names) => names.clone(),
+        }
+    }
+
     /// Interprets the argument of `-i` as Ansible does: it is a host list if it has a comma and is not a file.
     #[must_use]
     pub fn from_argument(argument: &str) -> Self {

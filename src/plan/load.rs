@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
-    secret::SecretValues,
     source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
 };
 
@@ -212,7 +211,6 @@ fn plan_host(
         borrowed,
         lent: Vec::new(),
         vaulted: project.vaulted_of(&vars.name),
-        provided_values: SecretValues::default(),
         open_ports,
         connection,
         variables,

@@ -40,7 +40,7 @@ use crate::{
     inventory::InventorySource,
     outside::ExternalValue,
     resource::{Resource, access::Access},
-    secret::{SecretRef, SecretValues},
+    secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
     values::RemotePath,
     vault::Keyring,
@@ -84,6 +84,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns the names of the variables that the request has set with `-e`, in order. Their values may be secrets.
+    #[must_use]
+    pub fn variables_set(&self) -> Vec<String> {
+        self.hosts.first().map(|host| host.variables.project.extra.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// Removes what only a deploy needs: secrets of other hosts that no health check uses are not read.
     pub fn only_for_health(&mut self) {
         lending::only_for_health(&mut self.hosts, &mut self.lenders);
@@ -107,8 +113,6 @@ pub struct HostPlan {
     pub lent: Vec<SecretSpec>,
     /// The values encrypted with Ansible Vault that this host needs.
     pub vaulted: Vec<(SecretRef, ExternalValue)>,
-    /// The values of secrets that come from outside the node; see [`crate::outside`].
-    pub provided_values: SecretValues,
     /// The ports that may be open besides those that its roles declare.
     pub open_ports: OpenPorts,
     connection: ConnectionVars,

@@ -46,13 +46,13 @@ impl Table {
 
     /// Adds the error of a host whose checks did not start or did not finish.
     pub(super) fn host(&mut self, host: &str, end: &HostEnd) {
-        let Some(error) = &end.error else { return };
-        let state = match end.status {
+        let Some(error) = end.result.error() else { return };
+        let state = match end.status() {
             HostStatus::Unreachable => "unreachable",
             HostStatus::Held => "held",
             HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted => "failed",
         };
-        let help = end.remedy.as_ref().map(|remedy| format!("\nhelp: {remedy}")).unwrap_or_default();
+        let help = end.result.help().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         self.push(host, "", "", state, Status::Failed, &format!("{error}{help}"));
     }
 
@@ -167,8 +167,8 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        event::ItemKind,
-        report::{Colour, tally::tests::ended},
+        event::{HostResult, ItemSubject},
+        report::Colour,
     };
 
     fn table() -> Table {
@@ -176,10 +176,9 @@ mod tests {
         let mut add = |host: &str, role: &str, name: &str, outcome: Outcome| {
             let item = Item {
                 id: format!("{role}/{name}"),
-                kind: ItemKind::Health,
+                subject: ItemSubject::Health("redis".into()),
                 role: role.into(),
                 name: name.into(),
-                resource: "redis".into(),
                 file: "roles/redis/role.yml".into(),
                 line: 12,
             };
@@ -206,10 +205,9 @@ mod tests {
     }
 
     fn unreachable(table: &mut Table) {
-        let crate::event::Event::HostFinished { end, .. } = ended("bear", HostStatus::Unreachable) else { panic!() };
-        let remedy = Some("`ssh -v bear` shows more".to_owned());
-        let error = Some("ssh: connect to host 198.18.0.9 port 22: Connection timed out".to_owned());
-        table.host("bear", &HostEnd { error, remedy, ..end });
+        let help = Some("`ssh -v bear` shows more".to_owned());
+        let error = "ssh: connect to host 198.18.0.9 port 22: Connection timed out".to_owned();
+        table.host("bear", &HostEnd::new(HostResult::Unreachable { error, help }));
     }
 
     fn lines(width: Option<usize>) -> Vec<String> {

@@ -325,7 +325,7 @@ fn showable(bytes: &[u8]) -> bool {
     bytes.len() <= MOST_BYTES && is_text(bytes)
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

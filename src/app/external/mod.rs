@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     engine::redact,
-    event::Mode,
+    event::Purpose,
     outside::{ExternalValue, Source},
     plan::{HostPlan, Plan},
-    secret::{Secret, SecretRef, SecretValues, generate},
+    secret::{ProvidedValues, Secret, SecretRef, SecretValues, generate},
     source::{Diagnostic, Diagnostics, Vaulted, home},
     template::is_template,
     vault::{self, Keyring},
@@ -38,15 +38,20 @@ struct Job {
     users: Vec<SecretRef>,
 }
 
-/// Fetches all external values that a run in this mode needs, and stores them in the plan. Returns warnings.
+/// Fetches all external values that a run with this purpose needs. Returns them with warnings.
 ///
 /// A deploy and a check need all values. A health run compares with the secrets files of the nodes, so that it needs only the values that Ansible
 /// Vault encrypted and a health check uses.
 ///
 /// # Errors
 /// Returns an error for every source without a usable value. No node has been contacted.
-pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) -> Result<Vec<Diagnostic>, Diagnostics> {
-    let jobs = jobs(plan, mode);
+pub async fn fetch(
+    plan: &Plan,
+    purpose: Purpose,
+    project: &Path,
+    keys: &Keyring,
+) -> Result<(ProvidedValues, Vec<Diagnostic>), Diagnostics> {
+    let jobs = jobs(plan, purpose);
     let (mut errors, mut warnings) = (Diagnostics::default(), Vec::new());
     let mut known = SecretValues::default();
     let mut values = Vec::new();
@@ -63,8 +68,7 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
             Err(diagnostic) => errors.push(diagnostic.at(job.outside.span.clone())),
         }
     }
-    give(plan, values);
-    errors.into_result(warnings)
+    errors.into_result((for_hosts(plan, values), warnings))
 }
 
 /// Returns the value of one source for a use outside the plan's roles, such as the password for sudo. Errors name it by `secret`.
@@ -103,13 +107,13 @@ fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
 pub struct StandIns(Vec<(Source, Secret)>);
 
 impl StandIns {
-    /// Gives every external secret a generated value. A source always gets the same value.
+    /// Returns a generated value for every external secret. A source always gets the same value.
     ///
     /// # Errors
     /// Returns an error when the operating system provides no random numbers.
-    pub fn give(&mut self, plan: &mut Plan) -> anyhow::Result<()> {
+    pub fn values(&mut self, plan: &Plan) -> anyhow::Result<ProvidedValues> {
         let mut values = Vec::new();
-        for job in jobs(plan, Mode::Apply) {
+        for job in jobs(plan, Purpose::APPLY) {
             let known = self.0.iter().find(|(source, _)| *source == job.outside.source).map(|(_, value)| value.clone());
             let value = if let Some(value) = known {
                 value
@@ -120,21 +124,22 @@ impl StandIns {
             };
             values.extend(job.users.into_iter().map(|secret| (secret, value.clone())));
         }
-        give(plan, values);
-        Ok(())
+        Ok(for_hosts(plan, values))
     }
 }
 
-fn give(plan: &mut Plan, values: Vec<(SecretRef, Secret)>) {
+fn for_hosts(plan: &Plan, values: Vec<(SecretRef, Secret)>) -> ProvidedValues {
+    let mut provided = ProvidedValues::default();
     for (secret, value) in values {
-        let needs = |host: &HostPlan| host.name == secret.host || host.borrowed.iter().any(|spec| spec.secret == secret);
-        for host in plan.hosts.iter_mut().filter(|host| needs(host)) {
-            host.provided_values.insert(secret.clone(), value.clone());
+        let needs = |host: &&HostPlan| host.name == secret.host || host.borrowed.iter().any(|spec| spec.secret == secret);
+        for host in plan.hosts.iter().filter(needs) {
+            provided.insert(&host.name, secret.clone(), value.clone());
         }
     }
+    provided
 }
 
-fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
+fn jobs(plan: &Plan, purpose: Purpose) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
     let mut add = |outside: &ExternalValue, is_line: bool, secret: &SecretRef| match jobs
         .iter_mut()
@@ -144,8 +149,8 @@ fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
         None => jobs.push(Job { outside: outside.clone(), is_line, users: vec![secret.clone()] }),
     };
     for host in &plan.hosts {
-        match mode {
-            Mode::Check | Mode::Apply => {
+        match purpose {
+            Purpose::Deploy { .. } => {
                 for spec in host.secrets.iter().chain(&host.borrowed) {
                     if let Some(outside) = &spec.outside {
                         add(outside, true, &spec.secret);
@@ -153,7 +158,7 @@ fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
                 }
                 host.vaulted.iter().for_each(|(secret, outside)| add(outside, false, secret));
             }
-            Mode::Health | Mode::Exercise => {
+            Purpose::Health { .. } => {
                 let used = host.used_by_health();
                 let needed = host.vaulted.iter().filter(|(secret, _)| used.contains(secret));
                 needed.for_each(|(secret, outside)| add(outside, false, secret));

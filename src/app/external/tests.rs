@@ -174,10 +174,10 @@ fn plan(directory: &std::path::Path) -> Plan {
     crate::plan::load(&request).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn given(plan: &Plan) -> Vec<String> {
+fn given(plan: &Plan, provided: &ProvidedValues) -> Vec<String> {
     let value = |host: &HostPlan, name: &str| {
         let secret = SecretRef { host: host.name.clone(), name: name.to_owned() };
-        host.provided_values.get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
+        provided.of(&host.name).get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
     };
     plan.hosts.iter().flat_map(|host| [value(host, "TOKEN"), value(host, "x (vault)")]).collect()
 }
@@ -186,14 +186,14 @@ fn given(plan: &Plan) -> Vec<String> {
 fn a_program_runs_once_for_all_hosts_and_not_for_health() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let fetched = |mode: Mode| {
-        let mut plan = plan(directory.path());
-        runtime.block_on(fetch(&mut plan, mode, directory.path(), &keys())).unwrap();
-        given(&plan)
+    let fetched = |purpose: Purpose| {
+        let plan = plan(directory.path());
+        let (provided, _) = runtime.block_on(fetch(&plan, purpose, directory.path(), &keys())).unwrap();
+        given(&plan, &provided)
     };
-    assert_eq!(fetched(Mode::Health), [""; 4]);
+    assert_eq!(fetched(Purpose::HEALTH), [""; 4]);
     assert!(!directory.path().join("ran").exists());
-    assert_eq!(fetched(Mode::Check), ["real-value", "sn0wman-☃-value", "real-value", "sn0wman-☃-value"]);
+    assert_eq!(fetched(Purpose::CHECK), ["real-value", "sn0wman-☃-value", "real-value", "sn0wman-☃-value"]);
     assert_eq!(fs::read_to_string(directory.path().join("ran")).unwrap(), "ran\n");
 }
 
@@ -202,9 +202,9 @@ fn rehearsals_generate_the_same_values_in_every_pass() {
     let directory = tempfile::tempdir().unwrap();
     let mut stand_ins = StandIns::default();
     let mut pass = || {
-        let mut plan = plan(directory.path());
-        stand_ins.give(&mut plan).unwrap();
-        given(&plan)
+        let plan = plan(directory.path());
+        let provided = stand_ins.values(&plan).unwrap();
+        given(&plan, &provided)
     };
     let first = pass();
     assert_eq!(first, pass());
