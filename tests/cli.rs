@@ -229,6 +229,81 @@ fn a_ping_of_the_wrong_hosts_contacts_none() {
 }
 
 #[test]
+fn an_error_in_what_ping_is_given_has_a_place_only_in_an_option() {
+    let project = project(ROLE);
+    let errors = |arguments: &[&str]| run_in(project.path(), arguments).2;
+    insta::assert_snapshot!([
+        errors(&["ping", "localhost"]), errors(&["ping", "nobody"]), errors(&["ping", "--limit", "nobody"]),
+        errors(&["ping", "bear", "-e", "web_port:8081"]), errors(&["ping", "bear", "-e", "password:hunter2"]),
+    ].join("--\n"), @r#"
+    error: no host or group matches `localhost`
+     |
+     = help: this machine is a host like any other: `ping -i localhost, -c local`
+
+    1 error
+    --
+    error: no host or group matches `nobody`
+     |
+     = help: `inventory list` shows the hosts; `ping -i HOST,` takes one that is in no inventory
+
+    1 error
+    --
+    error: no host or group matches `nobody`
+     --> --limit:1:1
+      |
+    1 | nobody
+      | ^^^^^^
+      |
+      = help: `inventory list` shows the hosts; `ping -i HOST,` takes one that is in no inventory
+
+    1 error
+    --
+    error: `-e` takes `name=value`, `@file.yml` or `{"name": …}`
+     --> -e:1:1
+      |
+    1 | web_port:8081
+      | ^^^^^^^^^^^^^
+      |
+      = help: write `-e web_port=8081`
+
+    1 error
+    --
+    error: `-e` takes `name=value`, `@file.yml` or `{"name": …}`
+     --> -e:1:1
+      |
+    1 | password:hunter2
+      | ^^^^^^^^^^^^^^^^
+      |
+      = help: write `-e password=VALUE`
+
+    1 error
+    "#);
+}
+
+#[test]
+fn a_ping_on_a_terminal_shows_whom_it_waits_for() {
+    let project = project(ROLE);
+    // Nothing listens on that port.
+    let inventory = "plain: {hosts: {solo: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n";
+    fs::write(project.path().join("inventory/nodes.yml"), inventory).unwrap();
+    let command = format!("{} ping", env!("CARGO_BIN_EXE_autobot-provision"));
+    let mut script = Command::new("/usr/bin/script");
+    script.args(["-qec", &command, "/dev/null"]).env_clear().env("TERM", "dumb");
+    let output = script.current_dir(project.path()).stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("\r\x1b[Ksolo: ping 0"), "{shown:?}");
+    assert!(!run_in(project.path(), &["ping"]).2.contains("solo: ping"));
+}
+
+#[test]
+fn the_other_places_of_a_mistake_are_in_its_json() {
+    let project = project("tasks:\n  - {name: Say, file: {path: /a}}\n  - {name: Say, file: {path: /b}}\n");
+    let document: serde_json::Value = serde_json::from_str(&run_in(project.path(), &["validate", "-o", "json"]).1).unwrap();
+    let also = serde_json::json!([{"file": "roles/toy/role.yml", "line": 2, "col": 12, "label": "the first"}]);
+    assert_eq!(document["errors"][0]["also"], also, "{document}");
+}
+
+#[test]
 fn mistakes_in_files_end_with_4_before_anything_is_contacted() {
     let project = project(BROKEN);
     let (code, text, errors) = run_in(project.path(), &["validate"]);
@@ -263,7 +338,8 @@ fn mistakes_in_files_are_json_for_programs() {
           "line": 4,
           "col": 5,
           "message": "unknown resource `cpoy`",
-          "help": "did you mean `copy`?"
+          "help": "did you mean `copy`?",
+          "also": []
         }
       ]
     }

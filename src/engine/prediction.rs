@@ -21,7 +21,7 @@ use crate::{
         pending::{Due, Pending},
         unit::Unit,
     },
-    resource::{NodeState, Resource, Verdict},
+    resource::{Change, NodeState, Resource, Verdict},
     secret::SecretRef,
     source::{Diagnostics, Span},
 };
@@ -257,7 +257,16 @@ impl Predictor<'_> {
         if let Some(reason) = resource.refuse(&state, &earlier) {
             return Outcome::failed(reason);
         }
-        Outcome { diff: change.diff, ..Outcome::new(Status::Changed, change.summary) }
+        let summary = self.after_its_maker(&change).unwrap_or_else(|| change.summary.clone());
+        Outcome { diff: change.diff, ..Outcome::new(Status::Changed, summary) }
+    }
+
+    /// Returns the summary of a change to what an earlier item of this run creates. Compared with the node as it is, it looks like a creation.
+    fn after_its_maker(&self, change: &Change) -> Option<String> {
+        let rest = change.summary.strip_prefix("create").filter(|_| !change.replaces)?;
+        let title = change.diff.title()?;
+        let maker = self.items.iter().find(|work| work.pending() && work.predicted.diff.title() == Some(title))?;
+        Some(format!("change{rest}, after `{}`", maker.item.name))
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.

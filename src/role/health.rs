@@ -76,7 +76,7 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
                 return None;
             };
             let mut parameters = task::parameters(value, kind, errors)?;
-            task::check_parameters(&mut parameters, kind, errors);
+            task::check_parameters(&mut parameters, kind, kinds::written(kind, &key.name), errors);
             HealthCheckSource::Read(kind, key.span.clone(), parameters)
         }
         (None, Some([(key, value)])) => {

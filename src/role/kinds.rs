@@ -17,6 +17,15 @@ fn all() -> impl Iterator<Item = &'static Kind> {
 /// Ansible's other modules that one of our resources covers, with the parameters that it has.
 const OTHER_NAMES: &[(&str, &str)] = &[("shell", "command"), ("service", "systemd"), ("package", "apt")];
 
+/// The name of a kind as a role file has it: Ansible's other name where that is written.
+pub(crate) fn written<'a>(kind: &Kind, word: &'a str) -> &'a str
+where
+    'static: 'a,
+{
+    let short = word.rsplit('.').next().unwrap_or(word);
+    if OTHER_NAMES.contains(&(short, kind.name)) { short } else { kind.name }
+}
+
 /// The collections whose modules our resources are named after.
 const COLLECTIONS: &[&str] = &[
     "ansible.builtin",

@@ -29,6 +29,15 @@ impl Diff {
         Self::default()
     }
 
+    /// Returns the first title, such as the path of a file.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        match self.lines.first() {
+            Some(Line::Title(title)) => Some(title),
+            Some(Line::Context(_) | Line::Added(_) | Line::Removed(_) | Line::Gap) | None => None,
+        }
+    }
+
     /// Puts a title above the lines.
     #[must_use]
     pub fn titled(mut self, title: impl Into<String>) -> Self {
