@@ -14,6 +14,7 @@ mod listing;
 mod muscle_memory;
 mod out;
 mod ping;
+mod ping_progress;
 mod ping_table;
 mod project;
 mod reach;

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How often long work shows that it is still running.
-const TICK: Duration = Duration::from_millis(250);
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// The purpose of a run on the hosts of an inventory.
 pub(super) struct Order<'a> {

@@ -215,7 +215,7 @@ impl Predictor<'_> {
         let used = resource.secrets();
         self.plan_secrets(&used, &head)?;
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
-        let mut effect = None;
+        let (mut effect, mut creates) = (None, None);
         let outcome = match planned_elsewhere {
             Some(SecretRef { host, name }) => {
                 Outcome::new(Status::Unknown, format!("unknown until `{host}` has created `{name}`"))
@@ -223,7 +223,12 @@ impl Predictor<'_> {
             None => match self.evaluate(resource.as_ref(), &used) {
                 Ok(change) => {
                     effect = Effect::new(&change.script, &task.notify);
-                    Outcome { diff: change.diff, ..Outcome::new(Status::Changed, change.summary) }
+                    let summary = match self.maker(&change) {
+                        Some(maker) => format!("change, after `{}`", maker.item.name),
+                        None => change.summary,
+                    };
+                    creates = change.creates;
+                    Outcome { diff: change.diff, ..Outcome::new(Status::Changed, summary) }
                 }
                 Err(outcome) => outcome,
             },
@@ -231,7 +236,7 @@ impl Predictor<'_> {
         let registered = resource.register(&self.state());
         let status = outcome.status;
         let work = RunItem::new(head, ItemAction::Task(task, resource), outcome);
-        self.items.push(RunItem { effect, ..work });
+        self.items.push(RunItem { effect, creates, ..work });
         if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
     }
 
@@ -261,6 +266,13 @@ impl Predictor<'_> {
             return Err(Outcome::failed(reason));
         }
         Ok(change)
+    }
+
+    /// Returns the item of this run that creates the file which the change creates, too: compared with the node as it is, each looks like a
+    /// creation.
+    fn maker(&self, change: &Change) -> Option<&RunItem> {
+        let path = change.creates.as_ref()?;
+        self.items.iter().find(|work| work.pending() && work.creates.as_ref() == Some(path))
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.

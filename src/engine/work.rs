@@ -14,7 +14,7 @@ use crate::{
     },
     resource::{Resource, content::hex},
     script::Script,
-    values::Diff,
+    values::{Diff, RemotePath},
 };
 
 /// An item of the run.
@@ -28,6 +28,8 @@ pub(super) struct RunItem {
     pub(super) predicted: Outcome,
     /// The digest of what would be done, besides what the outcome shows.
     pub(super) effect: Option<Effect>,
+    /// The file that it creates.
+    pub(super) creates: Option<RemotePath>,
 }
 
 /// The action of an item.
@@ -54,7 +56,7 @@ pub(super) enum ItemAction {
 
 impl RunItem {
     pub(super) fn new(item: Item, body: ItemAction, predicted: Outcome) -> Self {
-        Self { item, body, predicted, effect: None }
+        Self { item, body, predicted, effect: None, creates: None }
     }
 
     /// Whether a check predicts that this item writes to the node.

@@ -8,7 +8,10 @@ use crate::{
     health::{AsDeclared, Exercise, ExerciseKind},
     question::unit::full_name,
     resource::{Kind, ParamError, Parameter, ParameterWord, Segment},
-    role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
+    role::{
+        HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of, value_advice,
+        written_name,
+    },
     source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
 
@@ -187,7 +190,7 @@ impl ItemSource {
                 None => diagnostic.at(span.clone()),
             }),
             errors @ (ParamError::Parameter { .. } | ParamError::Word { .. }) => {
-                scope.fail(parameter_error(kind.name, (kind.declared)(), span, node, &errors))
+                scope.fail(parameter_error(written_name(kind, span), (kind.declared)(), span, node, &errors))
             }
         })
     }
@@ -411,7 +414,10 @@ fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node,
                 None => diagnostic.help(format!("known: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", "))),
             }
         }
-        Some(ParameterWord::UnknownWord { word, known }) => diagnostic.suggest(did_you_mean(word, known.iter().copied())),
+        Some(ParameterWord::UnknownWord { word, known }) => match value_advice(kind, &whole, word) {
+            Some(advice) => diagnostic.help(advice),
+            None => diagnostic.suggest(did_you_mean(word, known.iter().copied())),
+        },
         Some(ParameterWord::Missing(_)) | None => diagnostic,
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     inventory::Inventory,
     outside::ExternalValue,
-    role::{Role, VarType, reserved},
+    role::{Role, VarType, misplaced_template, reserved},
     secret::SecretRef,
     source::{self, Diagnostic, Diagnostics, SourceFile, Span, Vaulted, did_you_mean},
     template::{Problem, Template, differences, is_jinja_file},
@@ -211,6 +211,10 @@ impl Project {
         }
         let there = names_in(&self.path.join(folder));
         let diagnostic = invalid(format!("no {what} `{shown}`"));
+        let misplaced = folder.strip_prefix("templates/").and_then(|role| misplaced_template(&self.path, role, name));
+        if let Some(advice) = misplaced {
+            return Err(diagnostic.help(advice));
+        }
         Err(match did_you_mean(name, there.iter().map(String::as_str)) {
             Some(name) => diagnostic.suggest(Some(name)),
             None if there.is_empty() => diagnostic.help(format!("`{folder}/` is empty or does not exist")),

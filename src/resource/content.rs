@@ -213,6 +213,7 @@ impl FileContent {
         };
         let replaces = !matches!(before, Before::Nothing);
         let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
+        let change = change.creating((!replaces).then(|| self.path.clone()));
         Ok(blocked_by(missing, change))
     }
 }

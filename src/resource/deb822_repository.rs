@@ -136,7 +136,12 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
         ("Architectures", "architectures", &architectures.0, false),
     ] {
         if words.is_empty() && needed {
-            return Err(ParamError::parameter(parameter, "is missing"));
+            let message = match parameter {
+                "types" => "is an empty list; leave it out for `deb`",
+                "components" => "needs at least one, such as `main`, unless every suite ends with `/`",
+                _ => "is an empty list; give at least one",
+            };
+            return Err(ParamError::parameter(parameter, message));
         }
         if words.iter().any(|word| {
             word.is_empty()

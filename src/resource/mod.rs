@@ -128,19 +128,28 @@ pub struct Change {
     pub script: Script,
     /// Whether something that already existed is changed. A new secret may not flow into such a thing.
     pub replaces: bool,
+    /// The file that does not exist and is created. An item of the same run may create it before.
+    pub creates: Option<RemotePath>,
 }
 
 impl Change {
     /// Returns a change that creates something, without a diff.
     #[must_use]
     pub fn new(summary: impl Into<String>, script: Script) -> Self {
-        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false }
+        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false, creates: None }
     }
 
     /// Sets the diff.
     #[must_use]
     pub fn diff(mut self, diff: Diff) -> Self {
         self.diff = diff;
+        self
+    }
+
+    /// Sets the file that is created.
+    #[must_use]
+    pub fn creating(mut self, path: Option<RemotePath>) -> Self {
+        self.creates = path;
         self
     }
 

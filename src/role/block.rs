@@ -147,7 +147,12 @@ pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnost
         match node.get("block") {
             Some(inner) => {
                 let shared = block(node, inherited, errors);
-                found.extend(tasks(read::list(inner, "`block`", errors), &shared, errors));
+                let inside = read::list(inner, "`block`", errors);
+                if inside.is_empty() && (inner.as_seq().is_some() || inner.value == Yaml::Null) {
+                    let error = Diagnostic::error("a block needs at least one task").at(inner.span.clone());
+                    errors.push(error.help("list its tasks under `block:`, or leave the block out"));
+                }
+                found.extend(tasks(inside, &shared, errors));
             }
             None => found.extend(task::read(node, inherited, errors)),
         }

@@ -71,7 +71,7 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
     let check = match (entry("read"), entry("exercise")) {
         (Some([(key, value)]), None) => {
             if let Some(kind) = kinds::check(&key.name) {
-                let parameters = declared_parameters(value, kind, errors)?;
+                let parameters = declared_parameters(value, kind, kind.name, errors)?;
                 return Some(HealthSource {
                     name,
                     tags,
@@ -87,7 +87,8 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
                 });
                 return None;
             };
-            HealthCheckSource::Resource(kind, key.span.clone(), declared_parameters(value, kind, errors)?)
+            let written = kinds::written(kind, &key.name);
+            HealthCheckSource::Resource(kind, key.span.clone(), declared_parameters(value, kind, written, errors)?)
         }
         (None, Some([(key, value)])) => {
             let Some(kind) = EXERCISES.iter().find(|kind| kind.name == key.name) else {
@@ -112,8 +113,8 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
     Some(HealthSource { name, tags, when, check })
 }
 
-fn declared_parameters<T: ?Sized>(value: &Node, kind: &'static Kind<T>, errors: &mut Diagnostics) -> Option<Node> {
+fn declared_parameters<T: ?Sized>(value: &Node, kind: &'static Kind<T>, written: &str, errors: &mut Diagnostics) -> Option<Node> {
     let mut parameters = task::parameters(value, kind, errors)?;
-    task::check_parameters(&mut parameters, kind, errors);
+    task::check_parameters(&mut parameters, kind, written, errors);
     Some(parameters)
 }

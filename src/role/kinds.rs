@@ -17,6 +17,12 @@ fn all() -> impl Iterator<Item = &'static Kind> {
 /// Ansible's other modules that one of our resources covers, with the parameters that it has.
 const OTHER_NAMES: &[(&str, &str)] = &[("shell", "command"), ("service", "systemd"), ("package", "apt")];
 
+/// The name of a kind as a role file has it: Ansible's other name where that is written.
+pub(crate) fn written<'a, T: ?Sized>(kind: &Kind<T>, word: &'a str) -> &'a str {
+    let short = word.rsplit('.').next().unwrap_or(word);
+    if OTHER_NAMES.contains(&(short, kind.name)) { short } else { kind.name }
+}
+
 /// The collections whose modules our resources are named after.
 const COLLECTIONS: &[&str] = &[
     "ansible.builtin",

@@ -7,6 +7,8 @@ mod health;
 mod key_value;
 pub mod keywords;
 mod kinds;
+mod layout;
+mod pipefail;
 mod read;
 mod task;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod variable;
 
 pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
+pub(crate) use layout::misplaced_template;
 pub use read::Name;
 pub use task::TaskSource;
 pub use types::{Limits, VarType, kind_of, truth};
@@ -96,6 +99,16 @@ pub fn ansible_advice(word: &str) -> Option<String> {
         .or_else(|| ansible_words::module(word))
 }
 
+/// Returns the name of a kind as it is written in a role file: `service` for `systemd`.
+pub(crate) fn written_name<'a, T: ?Sized>(kind: &Kind<T>, span: &'a Span) -> &'a str {
+    kinds::written(kind, span.text())
+}
+
+/// Returns what to do instead of a value that a parameter has in Ansible and not here.
+pub(crate) fn value_advice(resource: &str, parameter: &str, value: &str) -> Option<&'static str> {
+    ansible_words::value(resource_name(resource)?, parameter, value)
+}
+
 /// The kind of resource with this name.
 #[must_use]
 pub fn kind(name: &str) -> Option<&'static Kind> {
@@ -106,7 +119,8 @@ impl Role {
     /// Reads `roles/<name>/role.yml` of a project. Adds errors to `errors`, and returns what could be read.
     pub fn read(project: &Path, name: &str, errors: &mut Diagnostics) -> Option<Self> {
         let shown = format!("roles/{name}/role.yml");
-        let file = errors.keep(source::read(&project.join(&shown), &shown))?;
+        let file =
+            errors.keep(source::read(&project.join(&shown), &shown).map_err(|error| layout::explain(project, name, error)))?;
         if let Some(span) = reserved(&file) {
             errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
             return None;
@@ -138,9 +152,7 @@ impl Role {
         };
         for (key, value) in section(&root, "defaults", errors) {
             variable::check_variable(key, errors);
-            if let Some(default) = variable::default(key, value, errors) {
-                role.defaults.insert(key.name.clone(), default);
-            }
+            role.defaults.insert(key.name.clone(), variable::default(key, value, errors));
         }
         for (key, value) in section(&root, "secrets", errors) {
             if let Some(secret) = variable::secret(key, value, errors) {

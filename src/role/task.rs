@@ -10,7 +10,7 @@ use crate::{
 use super::{
     ansible_words::{self, TASK_KEYWORDS, UNNAMED_APT},
     block::Inherited,
-    key_value, kinds,
+    key_value, kinds, pipefail,
     read::{self, Name},
 };
 
@@ -81,7 +81,7 @@ pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics)
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", errors));
     let (key, kind, parameters) = found?;
     let mut parameters = with_arguments(parameters(errors)?, get("args"), errors);
-    let sound = check_parameters(&mut parameters, kind, errors);
+    let sound = check_parameters(&mut parameters, kind, kinds::written(kind, &key.name), errors);
     inherited.add_to(&mut parameters, kind, &key.span, errors);
     let reads = kind.takes("reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
     let (each, span) = (get("loop").cloned(), key.span.clone());
@@ -152,6 +152,9 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
 /// Returns the error for a word that names no resource.
 fn unknown_resource(key: &Key) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.span.clone());
+    if key.name.contains('.') && KEYWORDS.contains(&short(&key.name)) {
+        return diagnostic.help(format!("`{}` is a keyword and no module: write it without its collection", short(&key.name)));
+    }
     if let Some(help) = ansible_words::module(&key.name) {
         return diagnostic.help(help);
     }
@@ -224,22 +227,30 @@ fn with_arguments(mut parameters: Node, arguments: Option<&Node>, errors: &mut D
 /// Checks parameters as far as possible without rendering them. Returns whether all are known and none is missing.
 ///
 /// A mode without quotes is replaced with the intended one, so that the other parameters are checked too.
-pub(super) fn check_parameters<T: ?Sized>(parameters: &mut Node, kind: &'static Kind<T>, errors: &mut Diagnostics) -> bool {
+pub(super) fn check_parameters<T: ?Sized>(
+    parameters: &mut Node,
+    kind: &'static Kind<T>,
+    written: &str,
+    errors: &mut Diagnostics,
+) -> bool {
     let span = parameters.span.clone();
     let Yaml::Map(entries) = &mut parameters.value else { return true };
     let mut sound = true;
     if kind.name == "apt" && !entries.is_empty() && !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "name" | "pkg")) {
-        errors.push(Diagnostic::error("`apt` needs `name`").at(span).help(UNNAMED_APT.help()));
+        errors.push(Diagnostic::error(format!("`{written}` needs `name`")).at(span).help(UNNAMED_APT.help()));
         sound = false;
     }
     for (key, value) in entries {
         if !kind.takes(&key.name) {
             sound = false;
-            let what = format!("parameter of `{}`:", kind.name);
+            let what = format!("parameter of `{written}`:");
             errors.push(match ansible_words::parameter(kind.name, &key.name) {
                 Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone()).help(word.help()),
                 None => read::unknown(key, &what, &kind.parameters()),
             });
+        } else if kind.name == "command" && matches!(key.name.as_str(), "cmd" | "unless" | "only_if") {
+            let line = if key.name == "cmd" { pipefail::Line::Task } else { pipefail::Line::Other };
+            pipefail::check(value, line, errors);
         } else if matches!(key.name.as_str(), "mode" | "directory_mode")
             && let Some(meant) = check_mode(value, errors)
         {

@@ -180,3 +180,13 @@ pub(crate) const ROLE_KEYS: &[Word] = &[
     Word::new("collections", "leave it out: every resource is built in, under its short or its long name"),
     Word::new("block", "put it into a task under `tasks:`"),
 ];
+
+/// Keys of an argument in `meta/argument_specs.yml`, found in the declaration of a variable.
+pub(crate) const VARIABLE_KEYS: &[Word] = &[
+    Word::new("required", "leave it out: a variable must be set unless it has a `default`"),
+    Word::part("choices", Defaults, "list the words in its type", "app_mode: {type: {one_of: [fast, safe]}, default: safe}"),
+    Word::new("description", "write `help`"),
+    Word::new("elements", "leave it out: the elements of a list have no type"),
+    Word::new("options", "leave it out: the values of a map have no type"),
+    Word::new("no_log", "a password belongs under `secrets:`"),
+];
