@@ -233,6 +233,23 @@ fn urlencode_turns_a_secret_into_its_encoded_token() {
 }
 
 #[test]
+fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
+    let values = json!({"list": ["a", "b"], "map": {"a": 1}, "x": "/tmp/a"});
+    for (source, phrase, expected) in [
+        ("{{ list | map('upper') }}", "list | map('upper')", json!(["A", "B"])),
+        ("{{ map | combine({'c':3}) }}", "map | combine({'c':3})", json!({"a": 1, "c": 3})),
+        ("{{ x is match('/tmp') }}", "is match('/tmp')", json!(true)),
+        ("{{ map | dict2items }}", "| dict2items", json!([["a", 1]])),
+        ("{{ x is false }}", "x is false", json!(false)),
+    ] {
+        let problems = Template::text(source).unwrap_err();
+        let help = problems[0].help.clone().unwrap_or_default();
+        let suggested = help.split('`').nth(1).unwrap_or_default();
+        assert_eq!(text(&source.replace(phrase, suggested), &values), expected, "{source}: {help}");
+    }
+}
+
+#[test]
 fn every_filter_and_test_that_is_suggested_exists() {
     for name in filters::FILTERS {
         assert!(Template::text(&format!("{{{{ 1 | {name} }}}}")).is_ok(), "{name}");
