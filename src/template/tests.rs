@@ -120,10 +120,10 @@ fn jinja_is_explained_in_the_spelling_of_tera() {
     replace: arguments of filters need names [`| replace(from='a', to='b')`]
     ternary: `ternary` is a filter of Jinja [`'a' if condition else 'b'`]
     string: `string` is a filter of Jinja [`| str`]
-    map: `map` is a filter of Jinja [`[x.name for x in list]`]
+    map: `map` is a filter of Jinja [`[x | upper for x in list]`]
     items: Tera has no methods: `.items()` [`{% for key, value in map %}`, or `| pairs`]
     macro: `{% macro %}` is Jinja, not Tera [write a component: `{% component name(x) %}…{% endcomponent %}`, used as `{{<name x={value}/>}}`]
-    match: `is match` is Jinja [`is containing(pat='a')`]
+    match: `is match` is Jinja [`is starting_with(pat='a')`]
     range: `range` takes its arguments by name [`range(end=5)`]
     uper: unknown filter `uper` [did you mean `upper`?]
     defnied: unknown test `defnied` [did you mean `defined`?]
@@ -230,6 +230,23 @@ fn urlencode_turns_a_secret_into_its_encoded_token() {
     let secret = SecretRef { host: "db".into(), name: "P".into() };
     let rendered = text("{{ ('p/' ~ s) | urlencode }}", &json!({"s": secret.token(Encoding::Plain)}));
     assert_eq!(rendered, json!(format!("p%2F{}", secret.token(Encoding::Url))));
+}
+
+#[test]
+fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
+    let values = json!({"list": ["a", "b"], "map": {"a": 1}, "x": "/tmp/a"});
+    for (source, phrase, expected) in [
+        ("{{ list | map('upper') }}", "list | map('upper')", json!(["A", "B"])),
+        ("{{ map | combine({'c':3}) }}", "map | combine({'c':3})", json!({"a": 1, "c": 3})),
+        ("{{ x is match('/tmp') }}", "is match('/tmp')", json!(true)),
+        ("{{ map | dict2items }}", "| dict2items", json!([["a", 1]])),
+        ("{{ x is false }}", "x is false", json!(false)),
+    ] {
+        let problems = Template::text(source).unwrap_err();
+        let help = problems[0].help.clone().unwrap_or_default();
+        let suggested = help.split('`').nth(1).unwrap_or_default();
+        assert_eq!(text(&source.replace(phrase, suggested), &values), expected, "{source}: {help}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
     Word::task(
         "with_sequence",
         "write `loop` with a range",
-        "command: {argv: [mkdir, \"/srv/{{ item }}\"], creates: \"/srv/{{ item }}\"}, loop: \"{{ range(end=3) }}\"",
+        "command: {argv: [mkdir, \"/srv/{{ item }}\"], creates: \"/srv/{{ item }}\"}, loop: \"{{ range(start=1, end=4) }}\"",
     ),
     Word::new("with_nested", "write `loop` with a list of maps that has each combination"),
     Word::new("with_together", "write `loop` with a list of maps"),
