@@ -87,13 +87,24 @@ pub struct FileContent {
     pub force: bool,
     /// Whether a link at the path is followed; otherwise the file replaces it.
     pub follow: bool,
+    /// The words for a change of its content, in summaries.
+    pub content_words: String,
 }
 
 impl FileContent {
     /// Returns a file with this content at this path, which replaces an existing one.
     #[must_use]
     pub fn new(path: RemotePath, content: Sealed) -> Self {
-        Self { path, content, access: Access::default(), validate: None, backup: false, force: true, follow: false }
+        Self {
+            path,
+            content,
+            access: Access::default(),
+            validate: None,
+            backup: false,
+            force: true,
+            follow: false,
+            content_words: "content".into(),
+        }
     }
 
     /// Reports the errors that can be found before any node is asked.
@@ -196,7 +207,7 @@ impl FileContent {
             match before {
                 Before::Nothing => summary = vec!["create".to_owned()],
                 Before::Link(_) => summary = vec!["replace the link".to_owned()],
-                Before::File(_) => summary.insert(0, "content".to_owned()),
+                Before::File(_) => summary.insert(0, self.content_words.clone()),
             }
         }
         let script = if same {

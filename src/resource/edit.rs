@@ -145,7 +145,8 @@ impl EditedFile {
         };
         let makes_parents = self.create && !found.parent_exists;
         let found = PathInfo { parent_exists: found.parent_exists || self.create, ..found.clone() };
-        let verdict = FileContent { content, ..self.file.clone() }.evaluate(node, &found)?;
+        let content_words = edited.as_ref().map_or_else(|| self.file.content_words.clone(), |edited| edited.summary.clone());
+        let verdict = FileContent { content, content_words, ..self.file.clone() }.evaluate(node, &found)?;
         if unchanged {
             return Ok(verdict);
         }
@@ -156,9 +157,9 @@ impl EditedFile {
             change.script = change.script.arg(expected.clone()).arg(if makes_parents { "parents" } else { "" });
             if let Some(edited) = &edited {
                 change.replaces = edited.replaces;
-                let rest = change.summary.split_once(", ").map(|(_, rest)| format!(", {rest}")).unwrap_or_default();
-                let parents = if makes_parents { ", with directories" } else { "" };
-                change.summary = format!("{}{rest}{parents}", if old.is_some() { &edited.summary } else { &change.summary });
+            }
+            if makes_parents {
+                change.summary.push_str(", with directories");
             }
             change
         };
