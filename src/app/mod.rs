@@ -1,4 +1,5 @@
 //! Use cases: what a user can ask for, without printing and without exit codes.
 
 pub mod external;
+pub mod reach;
 pub mod run;
