@@ -301,10 +301,10 @@ impl Rehearsal<'_> {
         };
         let detail = Detail { diff: false, verbose: self.verbose };
         let mut reporter = Watching::new(running::reporter(Output::Text, detail));
-        let finished = running::run_to_end(run, &mut reporter, interrupts).await;
-        if finished.end.interrupted {
+        let end = running::run_to_end(run, &mut reporter, interrupts).await;
+        if end.interrupted {
             PhaseResult::Interrupted
-        } else if finished.exit(false) != Exit::DONE {
+        } else if Exit::of_run(&end, false) != Exit::DONE {
             PhaseResult::Failed("see above".to_owned())
         } else if !reporter.unpredicted.is_empty() {
             PhaseResult::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))

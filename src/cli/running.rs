@@ -18,10 +18,10 @@ use crate::{
         run::{PreparedRun, RunOptions},
     },
     engine,
-    event::{EventBody, Purpose, RING, RunEnd, Urgency},
+    event::{Counts, HostStatus, Purpose, RING, RunEnd, Urgency},
     plan::{HostPlan, Plan},
     report::{
-        Reporter, Tally,
+        Reporter,
         json::Json,
         terminal::{Detail, Terminal},
     },
@@ -85,7 +85,7 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
         Err(RunError::Wrong(errors)) => validate::wrong(&errors, order.output),
         Err(RunError::Here(error)) => return Err(error),
         Ok(None) => Exit::INTERRUPTED,
-        Ok(Some(run)) => run.exit(order.detailed_exitcode),
+        Ok(Some(end)) => Exit::of_run(&end, order.detailed_exitcode),
     })
 }
 
@@ -133,37 +133,19 @@ fn require_something_left(plan: &Plan, purpose: Purpose) -> Result<(), Diagnosti
     if is_left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
-/// How a run ended, and the results of its hosts.
-pub(super) struct FinishedRun {
-    pub(super) end: RunEnd,
-    pub(super) tally: Tally,
-}
-
-impl FinishedRun {
-    /// Returns the exit code of a command that is this run.
-    pub(super) fn exit(&self, detailed: bool) -> Exit {
-        if self.end.interrupted { Exit::INTERRUPTED } else { Exit(self.tally.exit_code(detailed)) }
-    }
-}
-
 /// Carries out the run while the reporter listens. The first request to end lets each host finish its current item, the second does not.
-pub(super) async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, interrupts: &mut Interrupts) -> FinishedRun {
+pub(super) async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, interrupts: &mut Interrupts) -> RunEnd {
     let mut events = run.reader(RING);
     let (handle, stop) = engine::stop();
-    let mut tally = Tally::default();
     let mut tick = tokio::time::interval(TICK);
     let mut next = Urgency::AfterItem;
     // A task of its own, so that the run goes on while the reporter writes.
     let running = tokio::spawn(run.execute(stop));
     loop {
         tokio::select! {
-            event = events.next() => {
-                let Some(event) = event else { break };
-                tally.event(&event);
-                reporter.event(&event);
-                if let EventBody::RunFinished(end) = &event.body {
-                    return FinishedRun { end: end.clone(), tally };
-                }
+            event = events.next() => match event {
+                Some(event) => reporter.event(&event),
+                None => break,
             },
             _ = tick.tick() => reporter.tick(),
             () = interrupts.next() => {
@@ -172,13 +154,10 @@ pub(super) async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, in
             }
         }
     }
-    // Without a last event the run itself has panicked, which was printed where it happened.
-    let summary = tally.total();
-    let end = match running.await {
-        Ok(end) => end,
-        Err(_) => RunEnd { status: crate::event::HostStatus::Failed, interrupted: false, summary, duration: Duration::ZERO },
-    };
-    FinishedRun { end, tally }
+    // If the run itself has panicked, that was printed where it happened.
+    let failed =
+        || RunEnd { status: HostStatus::Failed, interrupted: false, summary: Counts::default(), duration: Duration::ZERO };
+    running.await.unwrap_or_else(|_| failed())
 }
 
 /// The options of a run that is started from the command line.

@@ -1,8 +1,8 @@
-//! Counts the results of a run and derives the exit code from them.
+//! Counts the results of a run.
 
 use indexmap::IndexMap;
 
-use crate::event::{Counts, Event, EventBody, HostEnd, HostStatus};
+use crate::event::{Counts, Event, EventBody, HostEnd};
 
 /// The results of a run so far.
 #[derive(Debug, Default)]
@@ -40,31 +40,14 @@ impl Tally {
     pub fn total(&self) -> Counts {
         self.hosts.values().fold(Counts::default(), |sum, (counts, _)| sum.plus(*counts))
     }
-
-    /// Returns the exit code, which is the first of these that applies: 1 a task failed, 3 a node was unreachable, 5 a node is held, 2 there were
-    /// changes (only when `detailed`), 0.
-    #[must_use]
-    pub fn exit_code(&self, detailed: bool) -> u8 {
-        let any = |status: HostStatus| self.hosts.values().any(|(_, end)| end.as_ref().is_some_and(|end| end.status() == status));
-        let total = self.total();
-        if any(HostStatus::Failed) || total.failed > 0 {
-            1
-        } else if any(HostStatus::Unreachable) {
-            3
-        } else if any(HostStatus::Held) {
-            5
-        } else if detailed && (total.changed > 0 || total.unknown > 0) {
-            2
-        } else {
-            0
-        }
-    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::event::{HostResult, Item, ItemSubject, Outcome, ProjectState, Purpose, RunEnd, RunStart, SelectionWords, Status};
+    use crate::event::{
+        HostResult, HostStatus, Item, ItemSubject, Outcome, ProjectState, Purpose, RunEnd, RunStart, SelectionWords,
+    };
     use jiff::Timestamp;
     use std::time::Duration;
 
@@ -115,32 +98,5 @@ pub(super) mod tests {
     pub(in crate::report) fn run_finished(interrupted: bool) -> Event {
         let (status, summary) = (HostStatus::Ok, Counts::default());
         event(EventBody::RunFinished(RunEnd { status, interrupted, summary, duration: Duration::from_secs(1) }))
-    }
-
-    pub(in crate::report) fn unreachable() -> HostResult {
-        HostResult::Unreachable { error: "no route".into(), help: None }
-    }
-
-    fn code(events: &[Event], detailed: bool) -> u8 {
-        let mut tally = Tally::default();
-        for event in events {
-            tally.event(event);
-        }
-        tally.exit_code(detailed)
-    }
-
-    #[test]
-    fn the_worst_result_decides_the_exit_code() {
-        let held = || ended("b", HostResult::Held { holder: "held".into(), help: None }, Counts::default());
-        let changed = || ended("a", HostResult::Changed, Counts { changed: 1, ..Counts::default() });
-        let lost = || ended("a", unreachable(), Counts { unknown: 1, unreachable: 1, ..Counts::default() });
-        let failed = || ended("a", HostResult::Failed { error: None }, Counts { failed: 1, ..Counts::default() });
-        assert_eq!(code(&[changed()], false), 0);
-        assert_eq!(code(&[changed()], true), 2);
-        assert_eq!(code(&[changed(), held()], true), 5);
-        assert_eq!(code(&[lost(), held()], true), 3);
-        assert_eq!(code(&[failed(), ended("b", unreachable(), Counts::default())], true), 1);
-        assert_eq!(code(&[finished("a", "x", Outcome::failed("no"))], true), 1);
-        assert_eq!(code(&[finished("a", "x", Outcome::new(Status::Unknown, ""))], true), 2);
     }
 }
