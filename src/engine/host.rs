@@ -2,63 +2,33 @@
 
 use std::{collections::HashMap, time::Instant};
 
+use serde_json::Value;
+
 use super::{
     Options,
     apply::{self, ApplyRun},
     asking::{Scope, questions},
     checkup,
     host_events::HostEvents,
-    lending::{self, RunIntent, SecretExchange, SharedSecrets},
+    lending::{self, RunIntent, SecretExchange},
     prediction::{self, Prediction},
-    secrets::HostInputs,
+    round::{HostError, NotAsked, QuestionRound},
+    secrets::{HostInputs, SharedSecrets},
     stop::StopSignal,
 };
 use crate::{
     event::{HostEnd, HostResult, Outcome, Purpose, Status, Urgency},
     plan::{HostPlan, Worlds},
-    question::{Answers, Composed, Questions, connection::OwnConnection, facts::Facts},
-    script::NulByte,
-    secret::{SecretValues, nonce},
-    transport::{Channel, Frame, LinkError, Lock, NodeShell, Step, StepOutput, Target, Transport},
+    question::{Answers, Questions, connection::OwnConnection, facts::Facts},
+    secret::SecretValues,
+    transport::{Channel, Frame, Lock, NodeShell, Target, Transport},
 };
-use rand::rngs::SysError;
-use serde_json::Value;
 
 /// How each host is reached, by its inventory name.
 pub type Reach = HashMap<String, Target>;
 
 /// The maximum of question rounds. Answers may open new questions (a registered answer decides a condition), but not without end.
 const MAX_ROUNDS: usize = 8;
-
-/// Questions on their way to a node.
-pub(super) struct QuestionRound {
-    composed: Composed,
-}
-
-impl QuestionRound {
-    pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
-        // The connection's addresses are known here and are set as an answer; the node does not know them.
-        Ok(Self { composed: questions.except::<OwnConnection>().compose(&nonce()?)? })
-    }
-
-    pub(super) fn step(&self) -> Step {
-        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
-    }
-
-    /// Reads the answers; questions without output are unanswered.
-    pub(super) fn read(&self, output: Option<&StepOutput>) -> Answers {
-        self.composed.read(output.map(|output| output.stdout.as_slice()).unwrap_or_default())
-    }
-}
-
-/// Why questions cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotAsked {
-    #[error(transparent)]
-    NulByte(#[from] NulByte),
-    #[error("the operating system gives no random numbers: {0}")]
-    NoRandomNumbers(#[from] SysError),
-}
 
 /// What one host's run needs.
 pub(super) struct HostRun<'a> {
@@ -179,40 +149,6 @@ struct Session {
     node: NodeShell,
     answers: Answers,
     holder: Option<String>,
-}
-
-/// Why the run of a host could not begin or go on.
-pub(super) enum HostError {
-    Link(LinkError),
-    Failed(String),
-}
-
-impl HostError {
-    fn result(self) -> HostResult {
-        match self {
-            Self::Failed(error) => HostResult::Failed { error: Some(error) },
-            Self::Link(error) => {
-                let (text, help) = (error.to_string(), error.remedy());
-                if matches!(error, LinkError::Held(_)) {
-                    HostResult::Held { holder: text, help }
-                } else {
-                    HostResult::Unreachable { error: text, help }
-                }
-            }
-        }
-    }
-}
-
-impl From<LinkError> for HostError {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
-    }
-}
-
-impl From<NotAsked> for HostError {
-    fn from(error: NotAsked) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
 
 impl Session {

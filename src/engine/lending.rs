@@ -5,7 +5,11 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 
-use super::{host::QuestionRound, secrets::Secrets, work::RunItem};
+use super::{
+    round::QuestionRound,
+    secrets::{Secrets, SharedSecret, SharedSecrets},
+    work::RunItem,
+};
 use crate::{
     event::{HostStatus, Status},
     plan::{HostPlan, Lender, SecretSpec},
@@ -13,23 +17,9 @@ use crate::{
         Questions,
         path::{PathQuery, PathState},
     },
-    secret::{Secret, SecretRef, SecretValues},
+    secret::{SecretRef, SecretValues},
     transport::{Channel as _, Frame, Lock, Target, Transport},
 };
-
-/// The state of a secret of another host, as its readers see it.
-#[derive(Debug, Clone)]
-pub(super) enum SharedSecret {
-    /// It exists.
-    Value(Secret),
-    /// In a check: the deploy would create it.
-    Planned,
-    /// It is not available, with the reason.
-    Missing(String),
-}
-
-/// The secrets of one host that others read.
-pub(super) type SharedSecrets = HashMap<SecretRef, SharedSecret>;
 
 /// Whether a run creates the secrets that do not exist yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod ping;
 mod prediction;
 mod ready;
 mod redact;
+mod round;
 mod secrets;
 mod stop;
 mod strangers;

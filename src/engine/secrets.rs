@@ -5,7 +5,6 @@ use std::{
     path::Path,
 };
 
-use super::lending::{SharedSecret, SharedSecrets};
 use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
@@ -20,6 +19,20 @@ use crate::{
     secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
     values::{Diff, Missing},
 };
+
+/// The state of a secret of another host, as its readers see it.
+#[derive(Debug, Clone)]
+pub(super) enum SharedSecret {
+    /// It exists.
+    Value(Secret),
+    /// In a check: the deploy would create it.
+    Planned,
+    /// It is not available, with the reason.
+    Missing(String),
+}
+
+/// The secrets of one host that others read.
+pub(super) type SharedSecrets = HashMap<SecretRef, SharedSecret>;
 
 /// What a host's run is made from, besides the answers of its node.
 #[derive(Clone, Copy)]

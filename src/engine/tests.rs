@@ -15,11 +15,10 @@ use tempfile::TempDir;
 use super::{
     apply::{self, ApplyRun},
     asking::{Scope, questions},
-    host::QuestionRound,
     host_events::HostEvents,
-    lending::SharedSecrets,
     prediction::{self, Prediction},
-    secrets::HostInputs,
+    round::QuestionRound,
+    secrets::{HostInputs, SharedSecrets},
     stop::stop,
 };
 use crate::{

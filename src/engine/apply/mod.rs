@@ -10,10 +10,10 @@ mod secret;
 use std::time::{Duration, Instant};
 
 use super::{
-    host::{HostError, NotAsked, QuestionRound},
     host_events::HostEvents,
     prediction::{due, evaluate_health, outcome_of},
     ready::until_ready,
+    round::{HostError, NotAsked, QuestionRound},
     secrets::Secrets,
     stop::StopSignal,
     work::{ItemAction, RunItem},
