@@ -24,6 +24,7 @@ mod running;
 mod runtime;
 mod schema;
 mod sudo;
+mod surroundings;
 mod terminal;
 mod validate;
 mod vault;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::{arguments::ConnectionArgs, out, sudo};
 use crate::{
+    controller::Controller,
     engine::Reach,
     plan::{self, Plan, Request},
-    source::{Diagnostic, Diagnostics, home},
+    source::{Diagnostic, Diagnostics},
     transport::{self, HostKeys, SshArguments, Target},
 };
 
@@ -28,7 +29,7 @@ pub(super) fn of_hosts<'a>(
     let mut reach = Reach::new();
     let connections: Vec<_> = hosts.collect();
     for (name, connection) in connections.iter().copied() {
-        match target(name, connection, way) {
+        match target(name, connection, way, &request.controller) {
             Ok(target) => {
                 reach.insert(name.clone(), target);
             }
@@ -41,14 +42,19 @@ pub(super) fn of_hosts<'a>(
 }
 
 /// The way to one host, from its `ansible_*` variables.
-fn target(name: &str, connection: &plan::ConnectionVars, way: &ConnectionArgs) -> Result<Target, Diagnostic> {
+fn target(
+    name: &str,
+    connection: &plan::ConnectionVars,
+    way: &ConnectionArgs,
+    controller: &Controller,
+) -> Result<Target, Diagnostic> {
     let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
     let arguments =
         arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
     Ok(Target {
         port: connection.port,
         user: connection.user.clone(),
-        identity: connection.key.as_deref().map(|key| home(Path::new(key))),
+        identity: connection.key.as_deref().map(|key| controller.expand(Path::new(key))),
         arguments,
         become_root: connection.r#become,
         connection: if connection.local { transport::ConnectionMethod::Local } else { transport::ConnectionMethod::Ssh },

@@ -18,7 +18,7 @@ use super::{
     out,
     running::{self, RunOutcome},
     runtime::{self, Interrupts},
-    validate,
+    surroundings, validate,
     watching::Watching,
 };
 use crate::{
@@ -275,6 +275,7 @@ impl Rehearsal<'_> {
             skip_tags: selection.skip_tags.clone(),
             extra_vars,
             vault: Arc::clone(&self.keys),
+            controller: surroundings::read(),
         })
     }
 

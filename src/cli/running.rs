@@ -11,10 +11,10 @@ use super::{
     exit::Exit,
     out, reach,
     runtime::{self, Interrupts},
-    validate,
+    surroundings, validate,
 };
 use crate::{
-    app::external,
+    app::external::{self, Here},
     engine::{self, Options, Reach},
     event::{Event, Mode},
     plan::{HostPlan, Plan},
@@ -67,8 +67,9 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
     let options = options(order.mode, order.way.forks, order.wait);
     let mut reporter = reporter(order.output, order.detail);
     let outcome = runtime::block_on(async |interrupts: &mut Interrupts| {
+        let here = Here { project: &request.project, keys: &request.vault, controller: &request.controller };
         let fetched = tokio::select! {
-            fetched = external::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
+            fetched = external::fetch(&mut plan, order.mode, here) => fetched,
             () = interrupts.next() => return Ok(RunOutcome::Interrupted),
         };
         out::warnings(&fetched?);
@@ -164,7 +165,7 @@ pub(super) async fn run_to_end(
 pub(super) fn options(mode: Mode, forks: usize, wait: Duration) -> Options {
     let started = Timestamp::now();
     let run_id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%S"), started.subsec_nanosecond() & 0xffff);
-    Options { mode, run_id, who: who(), started, forks, wait }
+    Options { mode, run_id, who: who(), started, forks, wait, controller: surroundings::read() }
 }
 
 /// `user@controller`.

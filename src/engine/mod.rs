@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
 use crate::{
+    controller::Controller,
     event::{Event, HostEnd, HostStatus, Mode},
     plan::{HostPlan, Plan},
     transport::{CONNECTING_AT_ONCE, LockRequest, Transport},
@@ -49,6 +50,8 @@ pub struct Options {
     pub forks: usize,
     /// How long to wait for a node that another run holds.
     pub wait: Duration,
+    /// The machine that the run starts from.
+    pub controller: Arc<Controller>,
 }
 
 impl Options {
@@ -64,7 +67,7 @@ pub async fn run(plan: Plan, reach: Reach, options: Options, events: UnboundedSe
     let hosts: Vec<String> = plan.hosts.iter().map(|host| host.name.clone()).collect();
     send(&events, Event::RunStarted { run_id: options.run_id.clone(), mode: options.mode, started: options.started, hosts });
     let forks = Arc::new(Semaphore::new(options.forks.max(1)));
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, Arc::clone(&options.controller)));
     let (reach, options) = (Arc::new(reach), Arc::new(options));
     let mut running = tokio::task::JoinSet::new();
     let mut names = HashMap::new();

@@ -23,7 +23,7 @@ fn transport(shell: &str) -> (Transport, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     symlink(shell, directory.path().join("sh")).unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let mut transport = Transport::new(5);
+    let mut transport = Transport::new(5, std::sync::Arc::default());
     transport.paths = RemotePaths { lock_directory: path("run"), shell: path("sh") };
     (transport, directory)
 }
