@@ -68,3 +68,20 @@ async fn remove_stale(base: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_the_runtime_directory_where_a_socket_fits() {
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
+        let base = |path: &Path| {
+            let variables = [("XDG_RUNTIME_DIR".into(), path.as_os_str().to_owned())];
+            base(&Controller { variables: variables.into(), ..Controller::default() })
+        };
+        assert_eq!(base(directory.path()), directory.path());
+        assert_eq!(base(&directory.path().join("removed")), Path::new("/tmp"));
+        assert_eq!(super::base(&Controller::default()), Path::new("/tmp"));
+    }
+}

@@ -35,7 +35,7 @@ pub struct Transport {
     base: PathBuf,
     directory: OnceCell<Arc<TempDir>>,
     pub(super) paths: RemotePaths,
-    controller: Arc<Controller>,
+    pub(super) controller: Arc<Controller>,
 }
 
 impl Transport {
