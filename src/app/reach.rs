@@ -3,9 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use crate::{
+    controller::Controller,
     engine::Reach,
     plan::{ConnectionVars, Plan},
-    source::{Diagnostic, Diagnostics, home},
+    source::{Diagnostic, Diagnostics},
     transport::{ConnectionMethod, HostKeys, SshArguments, Target},
 };
 
@@ -31,25 +32,31 @@ pub fn hosts(plan: &Plan) -> impl Iterator<Item = (&String, &ConnectionVars)> {
 pub fn of_hosts<'a>(
     hosts: impl Iterator<Item = (&'a String, &'a ConnectionVars)>,
     options: ConnectionOptions,
+    controller: &Controller,
 ) -> Result<Reach, Diagnostics> {
     let mut errors = Diagnostics::default();
     let mut reach = Reach::new();
     for (name, connection) in hosts {
-        if let Some(target) = errors.keep(target(name, connection, options)) {
+        if let Some(target) = errors.keep(target(name, connection, options, controller)) {
             reach.insert(name.clone(), target);
         }
     }
     errors.into_result(reach)
 }
 
-fn target(name: &str, connection: &ConnectionVars, options: ConnectionOptions) -> Result<Target, Diagnostic> {
+fn target(
+    name: &str,
+    connection: &ConnectionVars,
+    options: ConnectionOptions,
+    controller: &Controller,
+) -> Result<Target, Diagnostic> {
     let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
     let arguments =
         arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
     Ok(Target {
         port: connection.port,
         user: connection.user.clone(),
-        identity: connection.key.as_deref().map(|key| home(Path::new(key))),
+        identity: connection.key.as_deref().map(|key| controller.expand(Path::new(key))),
         arguments,
         become_root: connection.r#become,
         connection: if connection.local { ConnectionMethod::Local } else { ConnectionMethod::Ssh },

@@ -1,6 +1,6 @@
 //! Checks, deploys, and looks at the health of nodes. Prints nothing, and knows no exit codes: events go to a sink, and the end is returned.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rand::rngs::SysError;
@@ -52,6 +52,7 @@ impl PreparedRun {
             started,
             forks: how.forks,
             wait: how.wait,
+            controller: Arc::clone(&request.controller),
         };
         let start = RunStart {
             purpose: how.purpose,

@@ -25,6 +25,7 @@ mod running;
 mod runtime;
 mod schema;
 mod sudo;
+mod surroundings;
 mod terminal;
 mod validate;
 mod vault;

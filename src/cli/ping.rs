@@ -14,7 +14,7 @@ use super::{
     project, reach,
     running::TICK,
     runtime::{self, Interrupts},
-    validate, vault,
+    surroundings, validate, vault,
 };
 use crate::{
     engine::{self, Pong},
@@ -61,12 +61,14 @@ pub(super) fn run(given: Option<&Path>, arguments: &Ping) -> anyhow::Result<Exit
 fn targets(given: Option<&Path>, arguments: &Ping) -> Result<Vec<Target>, Diagnostics> {
     let selection = arguments.selection();
     let project = project::find_for(given, &selection.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
+    let controller = surroundings::read();
     let request = Request {
         inventories: inventory::sources(&project, &selection.inventory.sources),
         project,
         limit: selection.limit,
         extra_vars: selection.extra_vars,
-        vault: vault::keys(&selection.inventory.vault)?,
+        vault: vault::keys(&selection.inventory.vault, &controller)?,
+        controller,
         ..Request::default()
     };
     let contacts = plan::contacts(&request).map_err(|errors| explained(errors, arguments.names_hosts()))?;
@@ -95,7 +97,7 @@ const OTHER_HOSTS: &str = "`inventory list` shows the hosts; `ping -i HOST,` tak
 
 /// The answers in the order of the targets.
 async fn ping_all(targets: &[Target], forks: usize) -> Vec<Answer> {
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, surroundings::read()));
     let forks = Arc::new(Semaphore::new(forks.max(1)));
     let mut pings = JoinSet::new();
     for (number, target) in targets.iter().cloned().enumerate() {

@@ -13,7 +13,7 @@ use super::{
     redis_progress::Watched,
     running,
     runtime::{self, Interrupts},
-    validate,
+    surroundings, validate,
 };
 use crate::{
     engine::Reach,
@@ -267,7 +267,7 @@ async fn ask_all(
     forks: usize,
     watched: &Watched,
 ) -> Vec<(String, Result<Page, OperationError>)> {
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, surroundings::read()));
     let (forks, operation) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(operation));
     let mut asking = JoinSet::new();
     for (name, server) in servers {

@@ -17,7 +17,7 @@ use super::{
     lab_nodes::{self, Site},
     out, running,
     runtime::{self, Interrupts},
-    validate,
+    surroundings, validate,
     watching::Watching,
 };
 use crate::{
@@ -274,6 +274,7 @@ impl Rehearsal<'_> {
             skip_tags: selection.skip_tags.clone(),
             extra_vars,
             vault: Arc::clone(&self.keys),
+            controller: surroundings::read(),
         };
         Ok((plan::load(&request)?, request))
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     app::{
-        external,
+        external::{self, Here},
         run::{PreparedRun, RunOptions},
     },
     engine,
@@ -68,8 +68,9 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
     }
     let mut reporter = reporter(order.output, order.detail);
     let outcome = runtime::block_on(async |interrupts: &mut Interrupts| {
+        let here = Here { project: &request.project, keys: &request.vault, controller: &request.controller };
         let fetched = tokio::select! {
-            fetched = external::fetch(&plan, order.purpose, &request.project, &request.vault) => fetched,
+            fetched = external::fetch(&plan, order.purpose, here) => fetched,
             () = interrupts.next() => return Ok(None),
         };
         let (values, warnings) = match fetched {

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
+    controller::Controller,
     event::{Counts, EventBody, HostEnd, HostResult, HostStatus, Purpose, RunEnd, RunStart, Sink, Urgency},
     plan::Plan,
     secret::ProvidedValues,
@@ -60,6 +61,8 @@ pub struct Options {
     pub forks: usize,
     /// How long to wait for a node that another run holds.
     pub wait: Duration,
+    /// The machine that the run starts from.
+    pub controller: Arc<Controller>,
 }
 
 impl Options {
@@ -91,7 +94,7 @@ pub async fn run(run: Run, sink: Sink, stop: StopSignal) -> RunEnd {
     let begun = Instant::now();
     sink.send(EventBody::RunStarted(Box::new(run.start.clone())));
     let run = Arc::new(run);
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, Arc::clone(&run.options.controller)));
     let mut ends: HashMap<String, Borrowing> = HashMap::new();
     let mut lenders = JoinSet::new();
     for (index, lender) in run.plan.lenders.iter().enumerate() {

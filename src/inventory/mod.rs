@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use crate::controller::Controller;
 use crate::source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span};
 use crate::vault::Keyring;
 
@@ -134,14 +135,19 @@ impl Inventory {
     /// # Errors
     /// Returns all errors in all files.
     pub fn load(sources: &[InventorySource], project: &Path) -> Result<Self, Diagnostics> {
-        Self::load_with(sources, project, &Keyring::default())
+        Self::load_with(sources, project, &Keyring::default(), &Controller::default())
     }
 
-    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted.
+    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted, and with the surroundings of inventory programs.
     ///
     /// # Errors
     /// Returns all errors in all files.
-    pub fn load_with(sources: &[InventorySource], project: &Path, keys: &Keyring) -> Result<Self, Diagnostics> {
+    pub fn load_with(
+        sources: &[InventorySource],
+        project: &Path,
+        keys: &Keyring,
+        controller: &Controller,
+    ) -> Result<Self, Diagnostics> {
         let mut draft = draft::Draft::new(project);
         let mut beside = Vec::new();
         for source in sources {
@@ -150,7 +156,7 @@ impl Inventory {
                 InventorySource::Path(path) => {
                     let directory = if path.is_dir() { path.clone() } else { path.parent().unwrap_or(project).to_owned() };
                     beside.push(directory);
-                    draft.path(path, 0);
+                    draft.path(path, 0, controller);
                 }
             }
         }

@@ -29,7 +29,7 @@ use super::{
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);

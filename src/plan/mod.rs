@@ -36,6 +36,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    controller::Controller,
     health::{Exercise, HealthCheck},
     inventory::InventorySource,
     outside::ExternalValue,
@@ -70,6 +71,8 @@ pub struct Request {
     pub extra_vars: Vec<String>,
     /// The passwords of files and values that Ansible Vault encrypted.
     pub vault: Arc<Keyring>,
+    /// The machine that the programs of inventories and secrets run on.
+    pub controller: Arc<Controller>,
 }
 
 /// What to do on each host.

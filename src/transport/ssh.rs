@@ -7,6 +7,8 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
+use crate::controller::Controller;
+
 use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::SshTunnel};
 
 /// How long an idle master outlives a run that was killed.
@@ -25,15 +27,21 @@ pub(super) struct Connected {
     session: Arc<Session>,
     child: Option<Child<Arc<Session>>>,
     log: Box<Path>,
+    /// For the `ssh` that closes the connection.
+    controller: Arc<Controller>,
     /// Removed when the last connection of the run is gone.
     _directory: Arc<TempDir>,
 }
 
 /// Logs in. The connection has its own directory in the run's, with its control socket, ssh's log and its configuration.
-pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<Connected, LinkError> {
+pub(super) async fn connect(
+    target: &Target,
+    directory: Arc<TempDir>,
+    controller: &Arc<Controller>,
+) -> Result<Connected, LinkError> {
     let mut retries = 0;
     loop {
-        match log_in(target, &directory).await {
+        match log_in(target, &directory, controller).await {
             Ok(connected) => return Ok(connected),
             Err(LoginError::Ssh(log)) if retries < 2 && BUSY.iter().any(|text| log.contains(text)) => {
                 retries += 1;
@@ -56,7 +64,7 @@ enum LoginError {
 }
 
 /// Tries once.
-async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connected, LoginError> {
+async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<Controller>) -> Result<Connected, LoginError> {
     let here = LoginError::Here;
     let directory = tempfile::Builder::new()
         .prefix("c")
@@ -66,7 +74,7 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connect
     let (configuration, log) = (directory.path().join("config"), directory.path().join("log"));
     fs::write(&configuration, configuration_text(target).map_err(here)?)
         .map_err(|error| here(format!("cannot write ssh's configuration: {error}")))?;
-    let mut ssh = Command::new("ssh");
+    let mut ssh = Command::from(controller.command("ssh"));
     ssh.args(arguments(target, directory.path()));
     // Killed if the run is interrupted here. After the login, ssh goes to the background and is reached by its socket.
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).env_remove("SSH_ASKPASS");
@@ -85,6 +93,7 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connect
         session: Arc::new(Session::new_native_mux(directory)),
         child: None,
         log: log.into_boxed_path(),
+        controller: Arc::clone(controller),
         _directory: run_directory.clone(),
     })
 }
@@ -184,7 +193,7 @@ impl Connected {
                 }
             }
             (Ending::Open, _) => {
-                let mut exit = Command::new("ssh");
+                let mut exit = Command::from(self.controller.command("ssh"));
                 exit.args(["-F", "none", "-O", "exit", "-S"]).arg(self.session.control_socket()).args(["--", "node"]);
                 exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
                 let _ = timeout(limit, exit.status()).await;

@@ -118,9 +118,10 @@ async fn prepare(project: &Value) -> (PreparedRun, StopHandle, autobot_provision
     let inventories = vec![InventorySource::Path(project.join("inventory"))];
     let request = Request { project, inventories, ..Request::default() };
     let plan = plan::load(&request).unwrap();
-    let (values, _) = external::fetch(&plan, Purpose::APPLY, &request.project, &request.vault).await.unwrap();
+    let here = external::Here { project: &request.project, keys: &request.vault, controller: &request.controller };
+    let (values, _) = external::fetch(&plan, Purpose::APPLY, here).await.unwrap();
     let options = ConnectionOptions { accept_new_host_keys: false, connect_timeout: Duration::from_secs(10) };
-    let reach = reach::of_hosts(reach::hosts(&plan), options).unwrap();
+    let reach = reach::of_hosts(reach::hosts(&plan), options, &request.controller).unwrap();
     let options = RunOptions {
         purpose: Purpose::APPLY,
         forks: 5,
