@@ -35,9 +35,9 @@ unit_exists() {
   esac
 }
 unit_look() {
-  active= sub= pid= since= type= result= job= left= condition= tried= reloaded=
+  active= sub= pid= since= type= result= job= reloaded=
   look=$(systemctl show -p ActiveState -p SubState -p MainPID -p ActiveEnterTimestampMonotonic -p Type -p Result -p Job \
-    -p InactiveExitTimestampMonotonic -p ConditionResult -p ConditionTimestampMonotonic -p ReloadResult -- "$1") || exit 1
+    -p ReloadResult -- "$1") || exit 1
   while IFS='=' read -r key value; do
     case $key in
       ActiveState) active=$value;;
@@ -47,9 +47,6 @@ unit_look() {
       Type) type=$value;;
       Result) result=$value;;
       Job) job=$value;;
-      InactiveExitTimestampMonotonic) left=$value;;
-      ConditionResult) condition=$value;;
-      ConditionTimestampMonotonic) tried=$value;;
       ReloadResult) reloaded=$value;;
     esac
   done <<END
@@ -100,13 +97,20 @@ unit_stuck() {
   echo "\`$1\` $2 within $(((unit_until - unit_asked + 50) / 100)) s: $where; the end of its journal:" >&2
   unit_journal "$1"
 }
-# `$2`: start, stop, restart or reload; `$3`: what to say of the unit where that failed, which its properties tell.
+# systemd forgets a unit that ended, and what became of its job; the journal has it. Nothing is there where the unit keeps its messages short.
+unit_job_result() {
+  journalctl --sync >/dev/null 2>&1 || :
+  journalctl -q --no-pager -b -n 1 -o cat --output-fields=JOB_RESULT _PID=1 JOB_ID="$1" 2>/dev/null || :
+}
+# `$2`: start, stop, restart or reload; `$3`: what to say of the unit where that failed.
 unit_job() {
   unit_look "$1"
-  unit_asked=$now ours= was_left=$left was_since=$since was_tried=$tried
-  systemctl --no-ask-password --no-block "$2" -- "$1" || unit_failed "$1" "$3"
+  unit_asked=$now was=$since
+  said=$(systemctl --no-ask-password --no-block --show-transaction "$2" -- "$1" 2>&1) || { printf '%s\n' "$said" >&2; unit_failed "$1" "$3"; }
+  # `Enqueued anchor job 123 x.service/start.`
+  ours=${said##*anchor job } ours=${ours%% *}
   # The job of an automatic restart that follows has another number.
-  while unit_look "$1"; [ -n "$job" ] && [ "$job" = "${ours:=$job}" ]; do
+  while unit_look "$1"; [ -n "$job" ] && [ "$job" = "$ours" ]; do
     [ "$now" -lt "$unit_until" ] || unit_stuck "$1" "$3"
     sleep 0.1
   done
@@ -115,13 +119,16 @@ unit_job() {
     stop/*) unit_failed "$1" "$3";;
     reload/active|reload/reloading|reload/refreshing) case $reloaded in ''|success) ;; *) unit_failed "$1" "$3 ($reloaded)";; esac;;
     reload/*) unit_failed "$1" "$3";;
-    */failed) [ "$since" != "$was_since" ] || unit_failed "$1" "$3";;
     start/active|start/reloading|start/refreshing) ;;
+    */active|*/failed) [ "$since" != "$was" ] || unit_failed "$1" "$3";;
     *)
-      # Nothing was run, and no condition forbade it: a unit that it requires failed, or another job took the place of this one.
-      if [ "$left" = "$was_left" ] && { [ "$condition" != no ] || [ "$tried" = "$was_tried" ]; }; then
-        unit_failed "$1" "$3 (a unit that it requires failed, or its job was cancelled)"
-      fi;;
+      became=$(unit_job_result "$ours")
+      case $became in
+        ''|done|skipped) ;;
+        dependency) unit_failed "$1" "$3, because a unit that it requires did not start";;
+        canceled) unit_failed "$1" "$3, because another process cancelled its job";;
+        *) unit_failed "$1" "$3 ($became)";;
+      esac;;
   esac
 }
 # After a look. Succeeds when the unit has been up for two seconds without interruption, with the same main process.
@@ -201,17 +208,23 @@ pub(crate) mod tests {
             for word do case $word in --value) value=yes;; --no-block) block=no;; --*|-p) ;; list-jobs|show|start|stop|restart|reload|enable|disable|mask|unmask|daemon-reload|reset-failed) verb=$word;; *) one="$one $word";; esac; done
             if [ "$verb" = show ]; then
               echo look >>$TOOLS/looks
-              # A unit that was started since has another time; the state may say otherwise.
-              if [ $value = no ]; then echo "InactiveExitTimestampMonotonic=$(grep -c start $TOOLS/calls 2>/dev/null)"; cat $TOOLS/state
+              if [ $value = no ]; then cat $TOOLS/state
               else for property in $one; do while IFS== read -r key v; do [ "$key" != "$property" ] || echo "$v"; done <$TOOLS/state; done; fi
               exit 0
             fi
             if [ "$verb" = list-jobs ]; then cat $TOOLS/jobs; exit 0; fi
             case $block/$verb in yes/start|yes/stop|yes/restart|yes/reload) verb="blocking $verb";; esac
             echo "$verb$one" >>$TOOLS/calls
-            if [ -e $TOOLS/on-$verb ]; then . $TOOLS/on-$verb; fi"#,
+            # A unit that was started since has been up since another time; what is sourced may say otherwise.
+            if [ "$verb" = restart ]; then sed -i 's/^ActiveEnterTimestampMonotonic=5$/ActiveEnterTimestampMonotonic=6/' $TOOLS/state; fi
+            if [ -e $TOOLS/on-$verb ]; then . $TOOLS/on-$verb; fi
+            case $* in *--show-transaction*) echo "Enqueued anchor job 123 x.service/$verb." >&2;; esac"#,
         );
-        fake(tools, "journalctl", "case $* in --sync) ;; *) echo \"journal: $*\";; esac");
+        fake(
+            tools,
+            "journalctl",
+            "case $* in --sync) ;; *JOB_ID=123*) cat $TOOLS/result 2>/dev/null;; *) echo \"journal: $*\";; esac",
+        );
     }
 
     pub(crate) fn calls(tools: &Path) -> String {
@@ -341,8 +354,8 @@ pub(crate) mod tests {
         let tools = tempfile::tempdir().unwrap();
         fake_systemd(tools.path(), UP);
         // The third look finds the unit up.
-        let starting = into_state(&format!("{}Job=5\n", UP.replace("=active\n", "=activating\n")));
-        let up = into_state(UP);
+        let starting = into_state(&format!("{}Job=123\n", UP.replace("=active\n", "=activating\n")));
+        let up = into_state(&UP.replace("Monotonic=5", "Monotonic=6"));
         let later = format!(
             "({up}.new; until [ $(grep -c look $TOOLS/looks) -gt 4 ]; do sleep 0.02; done; mv $TOOLS/state.new $TOOLS/state) >/dev/null 2>&1 &"
         );
@@ -355,8 +368,8 @@ pub(crate) mod tests {
     fn an_automatic_restart_does_not_prolong_the_wait() {
         let start = std::time::Instant::now();
         let looping = UP.replace("=active\n", "=activating\n").replace("=running", "=auto-restart");
-        let first = into_state(&format!("{looping}Job=5\n"));
-        let next = into_state(&format!("{looping}Job=6\n"));
+        let first = into_state(&format!("{looping}Job=123\n"));
+        let next = into_state(&format!("{looping}Job=124\n"));
         let (done, _) = try_restart(
             UP,
             &format!(
@@ -368,21 +381,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_job_that_ran_nothing_is_a_failure_unless_a_condition_forbade_it() {
+    fn a_unit_that_is_down_after_its_job_is_judged_by_the_result_of_the_job() {
         let once = UP.replace("=active\n", "=inactive\n").replace("=running", "=dead").replace("=simple", "=oneshot");
-        let untouched = format!("{once}InactiveExitTimestampMonotonic=3\nConditionTimestampMonotonic=4\nConditionResult=yes\n");
-        let (done, _) = try_restart(&untouched, "");
-        assert_eq!(done.status, 1);
-        assert!(done.stderr.contains("did not restart (a unit that it requires failed, or its job was cancelled)"), "{done:?}");
-        // Its condition was examined before, not now.
-        let (done, _) = try_restart(&untouched.replace("ConditionResult=yes", "ConditionResult=no"), "");
-        assert_eq!(done.status, 1);
-        let skipped = untouched.replace("ConditionResult=yes", "ConditionResult=no").replace("Monotonic=4", "Monotonic=9");
-        let (done, _) = try_restart(&untouched, &into_state(&skipped));
-        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
-        // A oneshot that ran and ended.
-        let (done, _) = try_restart(&once, "");
-        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+        let judged = |result: &str| try_restart(&once, &format!("echo {result} >$TOOLS/result")).0;
+        for good in ["done", "skipped", ""] {
+            assert_eq!((judged(good).status, judged(good).stderr.as_str()), (0, ""), "{good}");
+        }
+        for (bad, words) in
+            [("dependency", "restart, because a unit that it requires did not start: it"), ("assert", "restart (assert): it")]
+        {
+            let done = judged(bad);
+            assert!(done.status == 1 && done.stderr.contains(words), "{done:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_that_left_the_old_process_is_a_failure() {
+        let (done, _) = try_restart(UP, &into_state(UP));
+        assert!(done.stderr.starts_with("`redis.service` did not restart: it is active"), "{done:?}");
     }
 
     #[test]
