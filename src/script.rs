@@ -161,7 +161,9 @@ impl Script {
         }
         shell.push('\n');
         if self.tells_limit {
-            shell.push_str(&format!("time_limit={}\n", self.limit.as_secs()));
+            shell.push_str("time_limit=");
+            shell.push_str(&self.limit.as_secs().to_string());
+            shell.push('\n');
         }
         for functions in &self.functions {
             shell.push_str(functions);
