@@ -6,14 +6,11 @@ use serde_json::Value;
 use super::{
     Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode,
     schema::{parameters, words},
-    unit_functions::UNIT,
+    unit_functions,
 };
-use crate::{
-    question::{
-        Questions, Unanswered,
-        unit::{Unit, full_name},
-    },
-    script::Script,
+use crate::question::{
+    Questions, Unanswered,
+    unit::{Unit, full_name},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -109,7 +106,7 @@ impl Resource for Systemd {
             )));
         }
         let mut diff = Diff::none();
-        let mut script = Script::new(APPLY).using(UNIT).arg(name);
+        let mut script = unit_functions::script(APPLY).arg(name);
         let mut step = |verb: &'static str, what: &str, before: &str, after: &str| {
             diff.attribute(what, before, after);
             script = script.clone().arg(verb);
@@ -197,7 +194,7 @@ for verb do
     enable) systemctl enable -- "$(unit_property "$unit" Id)";;
     disable) systemctl disable -- "$(unit_property "$unit" Id)";;
     start) unit_start "$unit";;
-    stop) systemctl --no-ask-password stop -- "$unit" || unit_failed "$unit" "did not stop";;
+    stop) unit_job "$unit" stop "did not stop";;
   esac
 done
 "#;
