@@ -20,8 +20,8 @@ const CIRCLES: &[(&str, usize, &str)] = &[
     ("lab", 5, "the parts of a lab take its options and directory from the module, which starts them"),
     (
         "plan::scope",
-        8,
-        "a variable may name a port, a source of secrets or another host's variables, each of which is looked up in a scope",
+        13,
+        "a step of the plan expands itself in a scope, where a variable may name a port, a source of secrets or another host's variables",
     ),
     ("role::task", 4, "a block holds tasks, and a task inherits from its block"),
     ("shell::code", 5, "the grammar of a shell is recursive: code within words within code"),
