@@ -1,5 +1,6 @@
 //! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
 
+mod planned;
 mod results;
 
 use std::{
