@@ -354,9 +354,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             Urgency::Now if self.purpose == Purpose::APPLY => "interrupted: what runs on the nodes is ended",
             Urgency::None | Urgency::AfterItem | Urgency::Now => return,
         };
+        self.erase();
         for line in self.style.wrap(text, 0) {
             let _ = writeln!(self.live, "{line}");
         }
+        self.draw();
     }
 }
 
