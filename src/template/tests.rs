@@ -65,13 +65,13 @@ fn an_undefined_value_is_named_at_its_place() {
     insta::assert_snapshot!([
         errors("{{ pg_prt }}", &values), errors("ü {{ pg_prt }}", &values), errors("{{ a.c }}", &values), errors("é {{ a.c | str }}", &values),
         errors("{{ a.c | to_json }}", &values), errors("{{ pg_prt | upper }} x", &values), errors("{% if a.c %}x{% endif %}{{ a.d }}", &values),
-    ].join("\n"), @r"
+    ].join("\n"), @"
     pg_prt: variable `pg_prt` is not defined
     pg_prt: variable `pg_prt` is not defined
     c: field `c` is not defined
     str: this is undefined
     to_json: this is undefined
-    pg_prt: invalid type for the value, expected `string` but got `undefined`
+    pg_prt: invalid type for the value, expected text but got an undefined value
     d: field `d` is not defined
     ");
     assert_eq!(text("{{ a.c | default(value=3) }}", &values), json!(3));
@@ -130,7 +130,7 @@ fn jinja_is_explained_in_the_spelling_of_tera() {
     int: arguments of filters need names [`| int`]
     regex_replace: `regex_replace` is a filter of Jinja [`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`]
     combine: `combine` is a filter of Jinja [`{...map, ...y}`]
-    'a' + 'b': `+` requires both operands to be numbers, found `string` and `string` [join text with `~`]
+    'a' + 'b': `+` requires both operands to be numbers, found text and text [join text with `~`]
     {{: `{{` is not closed [close it with `}}`]
     if: `{% if … %}` is not closed [end it with `{% endif %}`]
     +: a value is missing after `+`
@@ -310,4 +310,51 @@ mod properties {
             }
         }
     }
+}
+
+#[test]
+fn errors_name_types_in_words() {
+    let mut context = Context::new();
+    context.insert("n", &1);
+    context.insert("t", "a");
+    context.insert("l", &vec![1, 2]);
+    context.insert("m", &std::collections::BTreeMap::from([("a", 1)]));
+    let texts = [
+        "n >= t",
+        "t < n",
+        "l > m",
+        "n - true",
+        "t + 1",
+        "-t",
+        "t in n",
+        "[n, t] | sort",
+        "n | reverse",
+        "m | int",
+        "n | length",
+        "none < n",
+        "m | abs",
+        "t | join(sep=1)",
+        "n | upper",
+    ];
+    let lines = texts.map(|text| {
+        let problem = Template::expression(text).unwrap().render(&context).unwrap_err();
+        format!("{text} => {}", problem.message)
+    });
+    insta::assert_snapshot!(lines.join("\n"), @"
+    n >= t => cannot compare a number with text
+    t < n => cannot compare text with a number
+    l > m => cannot compare a list with a map
+    n - true => math operations can only be done on numbers, found a boolean
+    t + 1 => `+` requires both operands to be numbers, found text and a number
+    -t => only numbers can be negated. This is text
+    t in n => `in` cannot be used on a number. It can only be used on arrays, strings and maps
+    [n, t] | sort => cannot sort: a number and text are not comparable
+    n | reverse => a number cannot be reversed
+    m | int => a map cannot be converted to an int
+    n | length => a number has no length
+    none < n => cannot compare nothing with a number
+    m | abs => this filter can only be used on a number, received a map
+    t | join(sep=1) => invalid type for the value, expected a list but got text
+    n | upper => invalid type for the value, expected text but got a number
+    ");
 }
