@@ -263,10 +263,13 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
             let diagnostic =
                 Diagnostic::error(format!("`loop` needs a list, but this is {}", kind_of(&other))).at(each.span.clone());
-            Err(scope.fail(if other.is_object() {
-                diagnostic.help("`| pairs` makes a list of keys and values")
-            } else {
-                diagnostic
+            let is_list = |name: &str| matches!(scope.variable(name), Ok(Some(Value::Array(_))));
+            Err(scope.fail(match &other {
+                Value::Object(_) => diagnostic.help("`| pairs` makes a list of keys and values"),
+                Value::String(name) if is_list(name) => {
+                    diagnostic.help(format!("this is the text `{name}`; its value is `loop: \"{{{{ {name} }}}}\"`"))
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => diagnostic,
             }))
         }
     }

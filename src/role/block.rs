@@ -141,7 +141,12 @@ fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
 }
 
 /// Reads tasks, including those in nested blocks.
-pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnostics) -> Vec<TaskSource> {
+pub(super) fn tasks(
+    nodes: &[Node],
+    inherited: &Inherited,
+    unread_results: &mut Vec<String>,
+    errors: &mut Diagnostics,
+) -> Vec<TaskSource> {
     let mut found = Vec::new();
     for node in nodes {
         match node.get("block") {
@@ -152,9 +157,12 @@ pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnost
                     let error = Diagnostic::error("a block needs at least one task").at(inner.span.clone());
                     errors.push(error.help("list its tasks under `block:`, or leave the block out"));
                 }
-                found.extend(tasks(inside, &shared, errors));
+                found.extend(tasks(inside, &shared, unread_results, errors));
             }
-            None => found.extend(task::read(node, inherited, errors)),
+            None => match task::read(node, inherited, errors) {
+                Some(task) => found.push(task),
+                None => unread_results.extend(node.get("register").and_then(Node::as_str).map(str::to_owned)),
+            },
         }
     }
     found

@@ -73,6 +73,8 @@ pub struct Role {
     pub secrets: IndexMap<String, SecretSource>,
     /// What it does, in order.
     pub tasks: Vec<TaskSource>,
+    /// The results of tasks that could not be read, which has been reported.
+    pub unread_results: Vec<String>,
     /// Its handlers, in the order in which they run.
     pub handlers: Vec<HandlerSource>,
     /// Its health checks.
@@ -147,6 +149,7 @@ impl Role {
             defaults: IndexMap::new(),
             secrets: IndexMap::new(),
             tasks: Vec::new(),
+            unread_results: Vec::new(),
             handlers: Vec::new(),
             health: Vec::new(),
         };
@@ -164,7 +167,7 @@ impl Role {
         };
         role.handlers = items("handlers", errors).iter().filter_map(|node| handler::handler(node, errors)).collect();
         let before = errors.0.len();
-        role.tasks = block::tasks(items("tasks", errors), &Inherited::new(tags.clone()), errors);
+        role.tasks = block::tasks(items("tasks", errors), &Inherited::new(tags.clone()), &mut role.unread_results, errors);
         role.health = items("health", errors).iter().filter_map(|node| health::health(node, &tags, errors)).collect();
         role.check_names(&root, errors.0.len() == before, errors);
         Some(role)

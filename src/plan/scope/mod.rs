@@ -310,7 +310,9 @@ impl<'a> Scope<'a> {
     fn undefined(&self, name: &str, template: &Template, origin: Origin<'_>) -> bool {
         // A guarded use of this variable would silently always have the same result.
         let places = if name == CHECK_MODE { template.places(name) } else { template.unguarded(name) };
-        for (file, range) in &places {
+        // The task that registers it has been reported.
+        let is_reported = self.roles.iter().any(|role| role.unread_results.iter().any(|result| result == name));
+        for (file, range) in places.iter().filter(|_| !is_reported) {
             let diagnostic = Diagnostic::error(format!("undefined variable `{name}`")).at(origin.span(*file, range));
             self.fail(self.explain(name, diagnostic));
         }

@@ -107,3 +107,37 @@ fn a_template_in_the_directory_of_ansible_is_told_where_it_belongs() {
     roles/app/role.yml:3:28: no template `templates/app/y.j2` [move `roles/app/templates/y.j2` to `templates/app/y.j2`]
     ");
 }
+
+#[test]
+fn loops_of_ansible_are_answered_in_the_authors_words_and_reported_once() {
+    let sample = Sample::role(
+        "defaults:\n  words: {type: list, default: [a, b]}\n  ports: {type: dict, default: {a: 1}}\ntasks:
+  - {name: A, note: {path: \"/{{ item }}\"}, with_items: \"{{ words }}\"}
+  - {name: B, note: {path: \"/{{ item.key }}\"}, with_dict: \"{{ ports }}\"}
+  - {name: C, note: {path: \"/{{ item }}\"}, with_sequence: start=2 end=6 stride=2}
+  - {name: D, note: {path: \"/{{ item }}\"}, with_sequence: count=3}
+  - {name: E, note: {path: \"/{{ item }}\"}, loop: words}
+  - {name: F, stat: {path: /x}, register: found}
+  - {name: G, note: {path: /g}, when: found.stat.exists}
+",
+    );
+    insta::assert_snapshot!(sample.errors(), @r#"
+    roles/app/role.yml:5:44: unknown task keyword `with_items` [write `loop: "{{ words }}"`]
+    roles/app/role.yml:6:48: unknown task keyword `with_dict` [write `loop: "{{ ports | pairs }}"`; `item[0]` is the key, `item[1]` the value]
+    roles/app/role.yml:7:44: unknown task keyword `with_sequence` [write `loop: "{{ range(start=2, end=7, step_by=2) }}"`]
+    roles/app/role.yml:8:44: unknown task keyword `with_sequence` [write `loop: "{{ range(start=1, end=4) }}"`]
+    roles/app/role.yml:9:50: `loop` needs a list, but this is text [this is the text `words`; its value is `loop: "{{ words }}"`]
+    roles/app/role.yml:10:15: unknown resource `stat` [ask with a command that only reads and compare its `.rc`, or give the next command a guard such as `creates`: `command: {cmd: test -e /etc/app.conf, reads: true, ok_rc: [0, 1]}, register: found`]
+    "#);
+}
+
+#[test]
+fn the_ranges_that_are_suggested_hold_the_numbers_of_the_sequences() {
+    let tasks = |list: &str| {
+        let role = format!("tasks:\n  - {{name: A, note: {{path: \"/{{{{ item }}}}\"}}, loop: \"{{{{ {list} }}}}\"}}\n");
+        Sample::role(&role).stand_in_tasks()
+    };
+    let numbers = |list: &str| (0..9).filter(|number| tasks(list).contains(&format!("/{number}"))).collect::<Vec<_>>();
+    assert_eq!(numbers("range(start=2, end=7, step_by=2)"), [2, 4, 6]);
+    assert_eq!(numbers("range(start=1, end=4)"), [1, 2, 3]);
+}
