@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     health::{AsDeclared, Exercise, ExerciseKind},
     question::unit::full_name,
-    resource::{Kind, ParamError, Parameter, ParameterWord, Segment},
+    resource::{COMPOSE_HANDLER, Kind, ParamError, Parameter, ParameterWord, Segment},
     role::{
         HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of, value_advice,
         written_name,
@@ -205,6 +205,9 @@ impl ItemSource {
                 HandlerActionSource::Restart(name) => HandlerAction::Restart(unit(&scope, name)?),
                 HandlerActionSource::Reload(name) => HandlerAction::Reload(unit(&scope, name)?),
                 HandlerActionSource::Command(command) => HandlerAction::Command(scope.shell_text(command)?),
+                HandlerActionSource::Compose(span, node) => {
+                    HandlerAction::Command(*self.decode(&scope, &COMPOSE_HANDLER, span, node)?)
+                }
             };
             let ready = match &source.ready {
                 Some((command, timeout)) => Some(Ready { command: scope.shell_text(command)?, timeout: *timeout }),

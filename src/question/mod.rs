@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod backup;
+pub mod compose;
 pub mod connection;
 pub mod facts;
 pub mod guard;

@@ -66,7 +66,7 @@ pub fn keywords() -> Vec<Page> {
     vec![
         page("role-file", "The keys of `roles/NAME/role.yml`", words::ROLE),
         page("task", "The keywords of a task, beside its one resource", words::TASK),
-        page("handler", "The keys of a handler: a name and one of `systemd` and `command`", words::HANDLER),
+        page("handler", "The keys of a handler: a name and one of `systemd`, `command` and `docker_compose`", words::HANDLER),
         page(
             "health-check",
             "The keys of a health check: a name and one of `read` and `exercise`, or a `block` of checks",

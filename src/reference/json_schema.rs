@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     health::{CHECKS, EXERCISES},
-    resource::{KINDS, Parameter, Shape},
+    resource::{COMPOSE_HANDLER, KINDS, Parameter, Shape},
     role::{
         VarType,
         keywords::{self, Keyword, Takes},
@@ -122,11 +122,12 @@ fn handler() -> Value {
     };
     let special = Map::from_iter([
         ("systemd".to_owned(), restart),
+        ("docker_compose".to_owned(), parameters((COMPOSE_HANDLER.declared)(), COMPOSE_HANDLER.about, false)),
         ("command".to_owned(), text_or(json!({"cmd": {"type": "string"}}), "cmd")),
         ("ready".to_owned(), text_or(json!({"command": {"type": "string"}, "timeout": takes(Takes::Time)}), "command")),
     ]);
     let mut schema = map(keywords::HANDLER, special);
-    schema["oneOf"] = json!([{"required": ["systemd"]}, {"required": ["command"]}]);
+    schema["oneOf"] = json!([{"required": ["systemd"]}, {"required": ["command"]}, {"required": ["docker_compose"]}]);
     schema
 }
 

@@ -19,6 +19,7 @@ pub mod unit_functions;
 
 #[cfg(test)]
 pub(crate) use assert::Claims;
+pub use docker_compose::HANDLER as COMPOSE_HANDLER;
 pub use params::{Argv, ShellText, State};
 pub use schema::{Parameter, Shape};
 
@@ -337,6 +338,7 @@ kinds! {
     command,
     copy,
     deb822_repository,
+    docker_compose,
     file,
     get_url,
     group,

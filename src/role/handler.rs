@@ -7,7 +7,7 @@ use super::{
     kinds, pipefail,
     read::{self, Name},
 };
-use crate::source::{Diagnostic, Diagnostics, Key, Node, Yaml};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Span, Yaml};
 
 /// A handler of a role. Values may be templates.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub enum HandlerActionSource {
     Reload(Node),
     /// Runs a command.
     Command(Node),
+    /// Restarts or recreates the containers of a project of Docker Compose: the word, and the parameters.
+    Compose(Span, Node),
 }
 
 const HANDLER_KEYS: &[&str] = super::keywords::HANDLER_NAMES;
@@ -40,6 +42,7 @@ fn action(key: &str) -> Option<&'static str> {
     match kinds::resolve(key)?.name {
         "systemd" | "systemd_service" => Some("systemd"),
         "command" => Some("command"),
+        "docker_compose" => Some("docker_compose"),
         _ => None,
     }
 }
@@ -47,7 +50,7 @@ fn action(key: &str) -> Option<&'static str> {
 fn unknown(key: &Key) -> Diagnostic {
     if let Some(kind) = kinds::resolve(&key.name) {
         let diagnostic = Diagnostic::error(format!("a handler cannot be a `{}`", kind.name)).at(key.span.clone());
-        return diagnostic.help("make it a task; a handler restarts or reloads a unit, or runs a command");
+        return diagnostic.help("make it a task; a handler restarts or reloads a unit or containers, or runs a command");
     }
     let words = if ansible_words::find(HANDLER_KEYWORDS, &key.name).is_some() { HANDLER_KEYWORDS } else { TASK_KEYWORDS };
     match ansible_words::module(&key.name) {
@@ -77,6 +80,7 @@ pub(super) fn handler(node: &Node, errors: &mut Diagnostics) -> Option<HandlerSo
     let ready = node.get("ready").and_then(|ready| self::ready(ready, errors));
     let action = match actions.as_slice() {
         [(_, unit, "systemd")] => systemd_action(unit, errors)?,
+        [(key, parameters, "docker_compose")] => HandlerActionSource::Compose(key.span.clone(), (*parameters).clone()),
         [(_, command, _)] => {
             HandlerActionSource::Command(text_or_entry(command, "cmd", &["cmd"], "`command` of a handler", errors)?)
         }

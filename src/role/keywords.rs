@@ -110,6 +110,7 @@ keywords! {
         "was" Words: "Names that the handler had before; it still runs if it is pending on a node under one of them",
         "systemd" Map: "`{name, state}`: the unit that is `restarted` or `reloaded`",
         "command" MapOrText: "A line of shell, alone or as `{cmd}`",
+        "docker_compose" Map: "`{project_src, files, services}` and `recreate: always` or `state: restarted`: the containers of a project",
         "ready" MapOrText: "`{command, timeout}`: tried until it succeeds",
         "become" Flag: "`true` changes nothing: handlers run as root",
     }

@@ -15,7 +15,8 @@ fn all() -> impl Iterator<Item = &'static Kind> {
 }
 
 /// Ansible's other modules that one of our resources covers, with the parameters that it has.
-const OTHER_NAMES: &[(&str, &str)] = &[("shell", "command"), ("service", "systemd"), ("package", "apt")];
+const OTHER_NAMES: &[(&str, &str)] =
+    &[("shell", "command"), ("service", "systemd"), ("package", "apt"), ("docker_compose_v2", "docker_compose")];
 
 /// The name of a kind as a role file has it: Ansible's other name where that is written.
 pub(crate) fn written<'a, T: ?Sized>(kind: &Kind<T>, word: &'a str) -> &'a str {

@@ -18,8 +18,8 @@ const PIP: &str =
 const GUARDED: &str = "run the program with a guard that says when its work is done";
 const SQL: &str = "run the SQL with a guard that checks whether it is done";
 const EXTENSION: &str = "command: {cmd: \"psql -d app -c 'CREATE EXTENSION citext'\", unless: \"psql -d app -Atc '\\\\dx citext' | grep -q .\"}, become_user: postgres";
-const COMPOSE: &str = "let a unit run `docker compose up`, as the role `redis_container` does, and start it";
-const COMPOSE_UNIT: &str = "systemd: {name: app-compose.service, state: started, enabled: true}";
+const COMPOSE: &str = "describe the container in a compose file, as the role `redis_container` does, and bring it up";
+const COMPOSE_UP: &str = "docker_compose: {project_src: /opt/app, state: present}";
 const OPENSSL: &str = "command: {cmd: openssl genpkey -algorithm ed25519 -out /etc/app/key.pem, creates: /etc/app/key.pem}";
 const EDIT: &str = "write the whole file with `template`, or change single lines";
 const LINE: &str = "lineinfile: {path: /etc/app.conf, regexp: \"^port \", line: port 6379}";
@@ -249,10 +249,12 @@ pub(crate) const MODULES: &[Word] = &[
         "write the connection's file with `template`, and notify a handler that reads it",
         "template: {src: app.conf.tera, dest: /etc/app.conf}",
     ),
-    Word::task("docker_container", COMPOSE, COMPOSE_UNIT),
-    Word::task("docker_compose", COMPOSE, COMPOSE_UNIT),
-    Word::task("docker_compose_v2", COMPOSE, COMPOSE_UNIT),
-    Word::task("podman_container", COMPOSE, COMPOSE_UNIT),
+    Word::task("docker_container", COMPOSE, COMPOSE_UP),
+    Word::task(
+        "podman_container",
+        "let a unit run the container, and start it",
+        "systemd: {name: app.service, state: started, enabled: true}",
+    ),
     Word::task("docker_image", GUARDED, "command: {cmd: docker pull redis:8, unless: docker image inspect redis:8}"),
     Word::task("docker_network", GUARDED, "command: {cmd: docker network create app, unless: docker network inspect app}"),
     Word::task("docker_volume", GUARDED, "command: {cmd: docker volume create app, unless: docker volume inspect app}"),
