@@ -232,7 +232,7 @@ fn ansible_words_are_explained() {
     roles/app/role.yml:17:19: unknown resource `debug` [leave the task out: `autobot-provision explain HOST VARIABLE` shows a value, and `--diff` what changes]
     roles/app/role.yml:18:18: unknown resource `ansible.builtin.stat` [ask with a command that only reads and compare its `.rc`, or give the next command a guard such as `creates`: `command: {cmd: test -e /etc/app.conf, reads: true, ok_rc: [0, 1]}, register: found`]
     roles/app/role.yml:19:32: unknown resource `my.own.file` [the collection `my.own` is unknown; if you mean the built-in `file`, write `file`]
-    roles/app/role.yml:20:24: unknown resource `my.own.thing` [for a module that is not built in, write a `command` with a guard; built in are: apt, assert, blockinfile, command, copy, deb822_repository, file, get_url, group, lineinfile, pg_hba, port_owner, postgresql_conf, postgresql_db, postgresql_privs, postgresql_user, sysctl, systemd, systemd_service, template, ufw, user, wait_for, note, sheet, run, claim]
+    roles/app/role.yml:20:24: unknown resource `my.own.thing` [for a module that is not built in, write a `command` with a guard; built in are: apt, assert, blockinfile, command, copy, deb822_repository, docker_compose, file, get_url, group, lineinfile, pg_hba, port_owner, postgresql_conf, postgresql_db, postgresql_privs, postgresql_user, sysctl, systemd, systemd_service, template, ufw, user, wait_for, note, sheet, run, claim]
     roles/app/role.yml:21:19: unknown task keyword `local_action` [a task acts on its own host: pass a value from this machine with `-e`, and take one of another host from `hostvars` or `secrets: {host: …}`]
     roles/app/role.yml:22:40: unknown task keyword `with_items` [write `loop` with a list: `command: {argv: [mkdir, "{{ item }}"], creates: "{{ item }}"}, loop: [/srv/a, /srv/b]`]
     roles/app/role.yml:22:57: unknown task keyword `ignore_errors` [use `when` to skip the task, a guard to say when it is done, or `ok_rc` to accept exit statuses of a command that only reads: `command: {cmd: systemctl is-active app, reads: true, ok_rc: [0, 3]}, register: app`]
@@ -275,7 +275,7 @@ fn playbooks_and_task_files_are_recognized() {
     roles/app/role.yml:3:50: unknown key of a handler's `systemd`: `enabled` [set `enabled` in a task: `systemd: {name: …, enabled: …}`]
     roles/app/role.yml:3:66: unknown key of a handler: `when` [put the condition on the tasks that notify the handler]
     roles/app/role.yml:4:12: a handler needs exactly one action [`systemd: {name: unit, state: restarted}` (or `reloaded`), or `command: {cmd: …}`]
-    roles/app/role.yml:4:15: a handler cannot be a `file` [make it a task; a handler restarts or reloads a unit, or runs a command]
+    roles/app/role.yml:4:15: a handler cannot be a `file` [make it a task; a handler restarts or reloads a unit or containers, or runs a command]
     ");
 }
 
