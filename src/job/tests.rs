@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -145,9 +145,9 @@ fn a_job_outlives_its_run_and_is_found_followed_and_collected_by_another() {
     assert_eq!(fs::metadata(node.path("run/jobs/job-1")).unwrap().mode() & 0o7777, 0o700);
     assert_eq!(node.run(&remove(&id())).status.code(), Some(1), "it is under way");
 
-    let follower = node.spawn(&follow(&id(), Offsets { out: 0, err: 6 }, LIMIT));
+    let attached = node.spawn(&follow(&id(), Offsets { out: 0, err: 6 }, LIMIT));
     fs::write(node.path("go"), "").unwrap();
-    let followed = follower.wait_with_output().unwrap();
+    let followed = attached.wait_with_output().unwrap();
     assert_eq!((followed.status.code(), said(&followed).as_str(), &*followed.stdout), (Some(3), "second\n", &b"out\n"[..]));
     // Followed again, from the beginning.
     let followed = node.run(&follow(&id(), Offsets::default(), LIMIT));
@@ -171,7 +171,9 @@ fn a_job_that_was_killed_is_no_success() {
     let followed = node.run(&follow(&id(), Offsets::default(), LIMIT));
     assert_eq!(followed.status.code(), Some(1));
     assert_eq!(said(&followed), "said\nthe job job-1 was killed before it ended: what it did is not known\n");
+    let script = fs::read_to_string(node.path("script")).unwrap();
     fs::write(node.path("go"), "").unwrap();
+    until("the script has ended", || !Path::new("/proc").join(script.trim()).exists());
 }
 
 #[test]
@@ -215,7 +217,7 @@ fn no_job_begins_when_its_run_no_longer_holds_the_node() {
         let other = File::create(node.path("run/jobs/lock")).unwrap();
         other.lock().unwrap();
         let begun = start(&id(), Script::new(": >\"$1/ran\"").arg(node.path("").to_str().unwrap()), PURPOSE);
-        let starter = node.spawn(&begun);
+        let beginning = node.spawn(&begun);
         until("the unit runs", || node.path("calls").exists());
         if taken_over {
             fs::write(node.path("run/lock"), "3 4 1700000001 run-2 bob@ci\n").unwrap();
@@ -223,9 +225,9 @@ fn no_job_begins_when_its_run_no_longer_holds_the_node() {
             drop(node.run.take());
         }
         drop(other);
-        let started = starter.wait_with_output().unwrap();
-        assert_eq!(started.status.code(), Some(1), "{}", said(&started));
-        assert!(said(&started).contains("the job job-1 was not started"), "{}", said(&started));
+        let ended = beginning.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+        assert!(said(&ended).contains("the job job-1 was not started"), "{}", said(&ended));
         assert!(!node.path("ran").exists());
     }
 }

@@ -129,7 +129,7 @@ fn parse_holder(line: &str) -> Holder {
     let mut word = || words.next().unwrap_or("?").to_owned();
     let (run_id, who) = (word(), word());
     let job = words.next().map(|id| HoldingJob { id: id.to_owned(), phase: words.next().unwrap_or("?").to_owned() });
-    Holder { run_id, who, since, job }
+    Holder { who, run_id, since, job }
 }
 
 #[cfg(test)]

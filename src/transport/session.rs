@@ -152,7 +152,9 @@ impl Session {
             let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
             let holder = match lock::parse_answer(&words) {
                 Some(lock::Answer::Taken(ended)) => {
-                    ended.iter().for_each(|job| progress(&job.to_string()));
+                    for job in &ended {
+                        progress(&job.to_string());
+                    }
                     break;
                 }
                 Some(lock::Answer::Held(holder)) => holder,
