@@ -60,7 +60,7 @@ fn is_name(text: &str, longest: usize) -> bool {
 /// What a job is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purpose {
-    /// What the job does, as one word: shown to whoever finds the node held.
+    /// What the job does, as one word: shown to the run that finds the node held.
     pub phase: &'static str,
     /// The name of a program, at most 15 bytes, that is not interrupted when the job's limit has passed: it has five more minutes. Empty: there is none.
     pub spared: &'static str,
@@ -73,7 +73,7 @@ impl Purpose {
 
 /// Returns a script that runs `script` as a job, follows its outputs, removes the job and returns its status.
 ///
-/// A lost link ends the follower only. Whoever takes the node next, when the job has ended, removes it and reports its status. On a node without systemd as
+/// A lost link ends the follower only. The run that takes the node next, when the job has ended, removes it and reports its status. On a node without systemd as
 /// its process 1, the script runs as it is, with a warning.
 #[must_use]
 pub fn run_and_follow(script: Script, purpose: Purpose) -> Script {

@@ -10,7 +10,7 @@ trap : INT TERM HUP
 { IFS= read -r starter; IFS= read -r words; IFS= read -r limit; IFS= read -r spared; IFS= read -r blocks; } <"$job/about" || exit 1
 exec 9>>"$jobs/lock"
 flock -w 10 9 || exit 1
-# The run that started this job must still hold the node, so that whoever takes the first lock finds the second one taken.
+# The run that started this job must still hold the node, so that a run that takes the first lock finds the second one taken.
 { IFS= read -r holder <"$first"; } 2>/dev/null && [ "$holder" = "$starter" ] || exit 1
 ! flock -n "$first" true || exit 1
 IFS= read -r line </proc/self/stat
@@ -22,7 +22,7 @@ printf '%s\n' "$$ $1 $words" >"$jobs/lock"
 : >>"$job/err"
 : >"$job/started"
 
-# The same environment as a script without a job has, but not in the unit, where everybody could read it.
+# The same environment as a script without a job has, but not in the unit, where all users could read it.
 . "$job/environment"
 rm -f "$job/environment"
 cd /

@@ -1,5 +1,5 @@
 if [ ! -e "$run/lock" ]; then
-  # Nobody holds the node, so this is no run.
+  # No run holds the node.
   eval "$9"
 elif [ ! -d /run/systemd/system ] || ! command -v systemd-run >/dev/null; then
   echo "warning: this node does not run systemd: a lost link would end this step in the middle of its work" >&2

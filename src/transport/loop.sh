@@ -193,7 +193,7 @@ take_lock() {
         if [ "$left" -gt 0 ]; then tries=0; else left=0; fi
         continue
       fi
-      # Whoever holds the first lock keeps new jobs away: the second need not be kept.
+      # The holder of the first lock keeps new jobs away: the second need not be kept.
       if job_holds "$left"; then
         rm -f -- "$lock"
         return 1
