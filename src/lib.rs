@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod controller;
 pub mod engine;
 pub mod event;
 pub mod firewall;

@@ -75,6 +75,7 @@ pub struct Script {
     arguments: Vec<String>,
     input: Sealed,
     limit: Duration,
+    tells_limit: bool,
     carrier: Option<Carrier>,
 }
 
@@ -95,7 +96,15 @@ impl Script {
     /// Creates a script with this text, no arguments, and the limit [`TASK_LIMIT`].
     #[must_use]
     pub fn new(text: &'static str) -> Self {
-        Self { functions: Vec::new(), text, arguments: Vec::new(), input: Sealed::default(), limit: TASK_LIMIT, carrier: None }
+        Self {
+            functions: Vec::new(),
+            text,
+            arguments: Vec::new(),
+            input: Sealed::default(),
+            limit: TASK_LIMIT,
+            tells_limit: false,
+            carrier: None,
+        }
     }
 
     /// Puts shell functions before the text. Adding the same functions again has no effect.
@@ -135,6 +144,14 @@ impl Script {
         self
     }
 
+    /// Tells the functions and the text the limit, in whole seconds, as `$time_limit`: a script that waits can then end by itself and say
+    /// what it waited for. One that is killed at its limit cannot.
+    #[must_use]
+    pub fn telling_limit(mut self) -> Self {
+        self.tells_limit = true;
+        self
+    }
+
     /// Lets another shell text run the script.
     #[must_use]
     pub fn carried_by(mut self, carrier: Carrier) -> Self {
@@ -160,12 +177,18 @@ impl Script {
         &self.input
     }
 
-    /// Renders the shell text: the positional parameters, then the functions, then the text; within its carrier, if it has one.
+    /// Renders the shell text: the positional parameters, then the limit if it is told, then the functions, then the text; within its
+    /// carrier, if it has one.
     ///
     /// # Errors
     /// [`NulByte`] if an argument contains one.
     pub fn render(&self) -> Result<String, NulByte> {
         let mut shell = set_parameters(&self.arguments)?;
+        if self.tells_limit {
+            shell.push_str("time_limit=");
+            shell.push_str(&self.limit.as_secs().to_string());
+            shell.push('\n');
+        }
         for text in self.functions.iter().chain([&self.text]) {
             shell.push_str(text);
             shell.push('\n');
@@ -220,6 +243,12 @@ mod tests {
     fn a_nul_byte_is_refused() {
         assert_eq!(quote("a\0b"), Err(NulByte));
         assert_eq!(Script::new("true").arg("\0").render(), Err(NulByte));
+    }
+
+    #[test]
+    fn the_limit_that_is_told_is_the_one_that_was_set_last() {
+        let script = Script::new("true").telling_limit().limit(Duration::from_secs(5));
+        assert_eq!(script.limit(Duration::from_mins(2)).render().unwrap(), "set --\ntime_limit=120\ntrue\n");
     }
 
     #[test]

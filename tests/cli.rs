@@ -20,6 +20,8 @@ mod explain;
 mod listing;
 #[path = "cli/muscle_memory.rs"]
 mod muscle_memory;
+#[path = "cli/ping.rs"]
+mod ping;
 
 const ROLE: &str = "description: A toy\ntasks:\n  - name: Say it\n    copy: {content: hello, dest: /etc/hello}\n";
 const BROKEN: &str = "description: A toy\ntasks:\n  - name: Say it\n    cpoy: {content: hello, dest: /etc/hello}\n";
@@ -215,17 +217,11 @@ fn an_inventory_is_shown_anywhere_when_it_is_named() {
 }
 
 #[test]
-fn a_ping_of_the_wrong_hosts_contacts_none() {
-    let project = project(ROLE);
-    let (code, text, errors) = run_in(project.path(), &["ping", "baer"]);
-    assert_eq!((code, text.as_str()), (Some(4), ""));
-    assert!(errors.contains("baer") && errors.contains("did you mean `bear`?"), "{errors}");
-    let (code, text, errors) = run(&["ping", "-i", "/dev/null", "-o", "json"]);
-    assert_eq!((code, errors.as_str()), (Some(4), ""), "{text}");
-    assert!(text.contains("the inventory has no hosts"), "{text}");
-    let (code, _, errors) = run_in(project.path(), &["ping", "bear", "-e", "ansible_port=none"]);
-    assert_eq!(code, Some(4));
-    assert!(errors.contains("ansible_port"), "{errors}");
+fn the_other_places_of_a_mistake_are_in_its_json() {
+    let project = project("tasks:\n  - {name: Say, file: {path: /a}}\n  - {name: Say, file: {path: /b}}\n");
+    let document: serde_json::Value = serde_json::from_str(&run_in(project.path(), &["validate", "-o", "json"]).1).unwrap();
+    let also = serde_json::json!([{"file": "roles/toy/role.yml", "line": 2, "col": 12, "label": "the first"}]);
+    assert_eq!(document["errors"][0]["also"], also, "{document}");
 }
 
 #[test]
@@ -263,7 +259,8 @@ fn mistakes_in_files_are_json_for_programs() {
           "line": 4,
           "col": 5,
           "message": "unknown resource `cpoy`",
-          "help": "did you mean `copy`?"
+          "help": "did you mean `copy`?",
+          "also": []
         }
       ]
     }

@@ -1,3 +1,5 @@
-//! Use cases: what a user can ask for, without printing and without exit codes. So far, only fetching secrets is here.
+//! Use cases: what a user can ask for, without printing and without exit codes.
 
 pub mod external;
+pub mod reach;
+pub mod run;

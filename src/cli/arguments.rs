@@ -308,6 +308,11 @@ pub(super) struct Ping {
 }
 
 impl Ping {
+    /// Whether the hosts are given without `--limit`.
+    pub(super) fn names_hosts(&self) -> bool {
+        self.hosts.is_some()
+    }
+
     /// The hosts and variables that are asked for.
     pub(super) fn selection(&self) -> Selection {
         let selection = Selection {

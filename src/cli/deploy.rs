@@ -9,7 +9,7 @@ use super::{
     running::{self, Order},
     validate,
 };
-use crate::{event::Mode, report::terminal::Detail};
+use crate::{event::Purpose, report::terminal::Detail};
 
 /// Deploys, checks, or lists the selected hosts, tasks, tags or roles.
 ///
@@ -32,7 +32,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Deploy, verbose: u8) -
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,
-        mode: if arguments.check { Mode::Check } else { Mode::Apply },
+        purpose: Purpose::Deploy { apply: !arguments.check },
         wait: arguments.wait,
         output: arguments.output.format,
         detail: Detail { diff: arguments.diff, verbose },

@@ -81,13 +81,13 @@ pub(super) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
         out::diagnostics(&errors);
         return Exit::WRONG_FILES;
     }
-    print_pages(&found, doc.output);
+    print_pages(&found.iter().collect::<Vec<_>>(), doc.output);
     Exit::DONE
 }
 
-/// The pages with this name; else the page of the resource that it is another name of, or the page of keywords that has it.
-fn find<'a>(pages: &'a [Page], name: &str) -> Vec<&'a Page> {
-    let named = |name: &str| pages.iter().filter(|page| page.name == *name).collect::<Vec<_>>();
+/// The pages with this name; else the page of the resource that it is another name of, or the part of each page of keywords that is about it.
+fn find(pages: &[Page], name: &str) -> Vec<Page> {
+    let named = |name: &str| pages.iter().filter(|page| page.name == *name).cloned().collect::<Vec<_>>();
     let found = named(name);
     if !found.is_empty() {
         return found;
@@ -95,14 +95,34 @@ fn find<'a>(pages: &'a [Page], name: &str) -> Vec<&'a Page> {
     if let Some(resource) = resource_name(name) {
         return named(resource);
     }
-    let has_row = |page: &&Page| page.sections.iter().any(|section| section.rows.iter().any(|row| row.name == *name));
     let keywords = |page: &&Page| matches!(page.topic, Topic::Keywords | Topic::Facts);
-    pages.iter().filter(keywords).filter(has_row).collect()
+    pages
+        .iter()
+        .filter(keywords)
+        .cloned()
+        .filter_map(|mut page| {
+            for section in &mut page.sections {
+                section.rows.retain(|row| row.name == *name);
+            }
+            page.sections.retain(|section| !section.rows.is_empty());
+            (!page.sections.is_empty()).then_some(page)
+        })
+        .collect()
 }
+
+/// Words whose subject is documented elsewhere.
+const ELSEWHERE: &[(&[&str], &str)] = &[(
+    &["filter", "filters", "test", "tests", "expression", "expressions", "template", "templates", "jinja", "jinja2", "tera"],
+    "expressions and templates have Tera's filters and tests: https://keats.github.io/tera/docs/#built-ins; \
+     docs/ROLES.md, under Templates, has what differs",
+)];
 
 /// The error for an unknown name, with advice if the name is a word of Ansible.
 fn unknown(name: &str, pages: &[Page]) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("nothing is called `{name}`"));
+    if let Some((_, advice)) = ELSEWHERE.iter().find(|(words, _)| words.contains(&name)) {
+        return diagnostic.help(*advice);
+    }
     if let Some(advice) = ansible_advice(name) {
         return diagnostic.help(advice);
     }

@@ -7,7 +7,7 @@ use super::{
     exit::Exit,
     running::{self, Order},
 };
-use crate::{event::Mode, report::terminal::Detail};
+use crate::{event::Purpose, report::terminal::Detail};
 
 /// Reads every health check; exercises on request.
 ///
@@ -17,7 +17,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Health, verbose: u8) -
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,
-        mode: if arguments.exercise { Mode::Exercise } else { Mode::Health },
+        purpose: Purpose::Health { exercise: arguments.exercise },
         wait: Duration::ZERO,
         output: arguments.output.format,
         detail: Detail { diff: false, verbose },

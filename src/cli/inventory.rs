@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     arguments::{Inventory as Arguments, InventoryCommand, Output},
     exit::Exit,
-    out, project, validate, vault,
+    out, project, surroundings, validate, vault,
 };
 use crate::{
     inventory::{
@@ -42,8 +42,9 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
 
 fn load(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
     let project = project::find_for(project_arg, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
-    let keys = vault::keys(&arguments.inventory.vault)?;
-    Inventory::load_with(&sources(&project, &arguments.inventory.sources), &project, &keys)
+    let controller = surroundings::read();
+    let keys = vault::keys(&arguments.inventory.vault, &controller)?;
+    Inventory::load_with(&sources(&project, &arguments.inventory.sources), &project, &keys, &controller)
 }
 
 /// The given inventories, or the project's own.

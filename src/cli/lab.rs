@@ -11,7 +11,7 @@ use super::{
     lab_nodes::{self, Site},
     out, project,
     runtime::{self, Interrupts},
-    vault,
+    surroundings, vault,
 };
 use crate::{
     inventory::Inventory,
@@ -72,8 +72,10 @@ fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp
     let project = project::find(project_arg);
     let names = if arguments.names.is_empty() {
         let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
-            let keys = vault::keys(&arguments.inventory.vault)?;
-            let inventory = Inventory::load_with(&inventory::sources(project, &arguments.inventory.sources), project, &keys)?;
+            let controller = surroundings::read();
+            let keys = vault::keys(&arguments.inventory.vault, &controller)?;
+            let inventory =
+                Inventory::load_with(&inventory::sources(project, &arguments.inventory.sources), project, &keys, &controller)?;
             Ok(inventory.hosts.into_keys().collect())
         });
         match hosts {

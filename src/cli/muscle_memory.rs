@@ -43,6 +43,9 @@ pub(super) fn answer(error: &Error, words: &[OsString]) -> Option<Answer> {
                 None => option_without_command(name, words, &texts),
             }
         }
+        ErrorKind::MissingRequiredArgument if command_of(&texts) == Some("explain") => {
+            Some("name the host: type `explain HOST`, or `explain HOST VARIABLE`; `inventory list` shows the hosts".into())
+        }
         _ => None,
     }
 }
@@ -82,7 +85,21 @@ const VAULT: &str =
 /// Commands of other tools, and what to type in their place.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["playbook", "play"], PLAYBOOK),
-    (&["vault"], VAULT),
+    (
+        &[
+            "vault",
+            "vault-view",
+            "vault-edit",
+            "vault-encrypt",
+            "vault-decrypt",
+            "vault-create",
+            "vault-rekey",
+            "encrypt",
+            "decrypt",
+            "rekey",
+        ],
+        VAULT,
+    ),
     (
         &["galaxy", "install", "collection", "role", "requirements"],
         "nothing is downloaded: a role is a directory in the project's `roles/`; type `deploy --list-roles` to see those in use",
@@ -208,6 +225,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
         "leave it out; `deploy` does not ask",
     ),
     (&["--host", "--hosts", "--node", "--nodes"], "type `--limit PATTERN`"),
+    (&["--roles"], "type `--role ROLE`, several as `--role ROLE,ROLE`"),
     (&["--target", "--target-roles"], "type `--role ROLE`, or `--tags TAG`"),
     (&["--var", "--vars", "--set"], "type `-e NAME=VALUE`"),
     (&["--var-file", "--vars-file", "--values"], "type `-e @FILE`"),
@@ -374,6 +392,8 @@ fn ad_hoc(module: &str, words: &[OsString], texts: &[String]) -> Option<Answer> 
         "ping" | "wait_for_connection" => {
             let mut meant = vec![words.first()?.clone(), "ping".into()];
             let mut rest = words.iter().zip(texts).skip(1);
+            // `ping -m ping all` has the command already.
+            let mut command = command_of(texts).filter(|command| *command == "ping");
             while let Some((word, text)) = rest.next() {
                 match text.as_str() {
                     "-m" | "--module-name" | "-a" | "--args" => {
@@ -382,6 +402,7 @@ fn ad_hoc(module: &str, words: &[OsString], texts: &[String]) -> Option<Answer> 
                     text if text.starts_with("-m") || text.starts_with("--module-name=") => {}
                     // The default, which `--limit` excludes.
                     "ansible" | "all" => {}
+                    text if command == Some(text) => command = None,
                     _ => meant.push(word.clone()),
                 }
             }

@@ -9,15 +9,17 @@ use super::{
     arguments::{Output, Ping},
     exit::Exit,
     inventory, out,
+    ping_progress::Waiting,
     ping_table::{self, Row},
     project, reach,
+    running::TICK,
     runtime::{self, Interrupts},
-    validate, vault,
+    surroundings, validate, vault,
 };
 use crate::{
     engine::{self, Pong},
     plan::{self, Request},
-    source::Diagnostics,
+    source::{Diagnostic, Diagnostics},
     transport::{CONNECTING_AT_ONCE, ConnectionMethod, LinkError, Target, Transport},
 };
 
@@ -59,23 +61,43 @@ pub(super) fn run(given: Option<&Path>, arguments: &Ping) -> anyhow::Result<Exit
 fn targets(given: Option<&Path>, arguments: &Ping) -> Result<Vec<Target>, Diagnostics> {
     let selection = arguments.selection();
     let project = project::find_for(given, &selection.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
+    let controller = surroundings::read();
     let request = Request {
         inventories: inventory::sources(&project, &selection.inventory.sources),
         project,
         limit: selection.limit,
         extra_vars: selection.extra_vars,
-        vault: vault::keys(&selection.inventory.vault)?,
+        vault: vault::keys(&selection.inventory.vault, &controller)?,
+        controller,
         ..Request::default()
     };
-    let contacts = plan::contacts(&request)?;
+    let contacts = plan::contacts(&request).map_err(|errors| explained(errors, arguments.names_hosts()))?;
     out::warnings(&contacts.warnings);
     let mut reach = reach::of_hosts(contacts.hosts.iter().map(|host| (&host.name, &host.connection)), &arguments.way, &request)?;
     Ok(contacts.hosts.iter().filter_map(|host| reach.remove(&host.name)).collect())
 }
 
+/// Says how to find hosts. HOSTS is no option, so an error in it has no place to show.
+fn explained(mut errors: Diagnostics, is_operand: bool) -> Diagnostics {
+    let of_limit = |error: &&mut Diagnostic| error.span.as_ref().is_some_and(|span| span.file.shown == "--limit");
+    for error in errors.0.iter_mut().filter(of_limit) {
+        if error.help.is_none() {
+            let is_here = error.span.as_ref().is_some_and(|span| matches!(span.text(), "localhost" | "127.0.0.1"));
+            error.help = Some(if is_here { THIS_MACHINE } else { OTHER_HOSTS }.into());
+        }
+        if is_operand {
+            error.span = None;
+        }
+    }
+    errors
+}
+
+const THIS_MACHINE: &str = "this machine is a host like any other: `ping -i localhost, -c local`";
+const OTHER_HOSTS: &str = "`inventory list` shows the hosts; `ping -i HOST,` takes one that is in no inventory";
+
 /// The answers in the order of the targets.
 async fn ping_all(targets: &[Target], forks: usize) -> Vec<Answer> {
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, surroundings::read()));
     let forks = Arc::new(Semaphore::new(forks.max(1)));
     let mut pings = JoinSet::new();
     for (number, target) in targets.iter().cloned().enumerate() {
@@ -87,12 +109,21 @@ async fn ping_all(targets: &[Target], forks: usize) -> Vec<Answer> {
         });
     }
     let mut answers: Vec<Answer> = targets.iter().map(|_| None).collect();
-    while let Some(ended) = pings.join_next().await {
-        if let Ok((number, answer)) = ended {
-            answers[number] = Some(answer);
+    let mut waiting = Waiting::begin(targets.iter().map(|target| target.name.clone()).collect());
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            ended = pings.join_next() => match ended {
+                Some(Ok((number, answer))) => {
+                    waiting.answered(&targets[number].name);
+                    answers[number] = Some(answer);
+                }
+                Some(Err(_)) => {}
+                None => return answers,
+            },
+            _ = tick.tick() => waiting.draw(),
         }
     }
-    answers
 }
 
 /// Returns the exit code that a deploy would have because of this host. A held lock is no failure, because a check works despite it.

@@ -13,11 +13,11 @@ use super::{
     redis_progress::Watched,
     running,
     runtime::{self, Interrupts},
-    validate,
+    surroundings, validate,
 };
 use crate::{
     engine::Reach,
-    event::Mode,
+    event::RunId,
     redis_ops::{self, Cleanup, CleanupTarget, Operation, OperationError, Page, RedisServer, Sampling, parse_age},
     source::{Diagnostic, Diagnostics},
     transport::{CONNECTING_AT_ONCE, LinkError, Lock, LockRequest, Transport},
@@ -184,16 +184,16 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Resu
         Err(errors) => return Ok(validate::wrong(&errors, output)),
     };
     let mut answers = Answers { output, hosts: Vec::new(), exit: Exit::DONE, detailed: asked.rest.detailed_exitcode };
-    let options = running::options(Mode::Health, asked.rest.way.forks, wait);
+    let since = jiff::Timestamp::now();
     let lock = if operation.writes() {
-        Lock::Take(LockRequest { who: options.who, run_id: options.run_id, since: options.started, wait })
+        Lock::Take(LockRequest { who: running::who(), run_id: RunId::random(since)?.to_string(), since, wait })
     } else {
         Lock::Observe
     };
     let hosts: Vec<String> = servers.iter().map(|(name, _)| name.clone()).collect();
     let watched = Watched::new(hosts.iter(), operation.writes());
     let finished = runtime::block_on(async |interrupts: &mut Interrupts| {
-        let asking = ask_all(servers, reach, lock, operation, options.forks, &watched);
+        let asking = ask_all(servers, reach, lock, operation, asked.rest.way.forks, &watched);
         tokio::select! {
             answers = asking => Some(answers),
             () = interrupts.next() => None,
@@ -267,7 +267,7 @@ async fn ask_all(
     forks: usize,
     watched: &Watched,
 ) -> Vec<(String, Result<Page, OperationError>)> {
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE));
+    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, surroundings::read()));
     let (forks, operation) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(operation));
     let mut asking = JoinSet::new();
     for (name, server) in servers {

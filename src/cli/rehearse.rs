@@ -15,15 +15,14 @@ use super::{
     inventory, lab,
     lab_arguments::{Rehearse, WhichLab},
     lab_nodes::{self, Site},
-    out,
-    running::{self, RunOutcome},
+    out, running,
     runtime::{self, Interrupts},
-    validate,
+    surroundings, validate,
     watching::Watching,
 };
 use crate::{
-    app::external::StandIns,
-    event::Mode,
+    app::{external::StandIns, run::PreparedRun},
+    event::Purpose,
     inventory::InventorySource,
     lab::{FileServer, Lab, NewNode},
     plan::{self, HostPlan, Plan, Request},
@@ -233,16 +232,16 @@ impl Rehearsal<'_> {
 
     async fn passes(&mut self, site: &Site, interrupts: &mut Interrupts) {
         let passes = [
-            ("check", Mode::Check, "what a deploy would change"),
-            ("deploy", Mode::Apply, "as the roles declare"),
-            (AGAIN, Mode::Apply, "nothing may change"),
-            ("health", Mode::Exercise, "checks and exercises"),
+            ("check", Purpose::CHECK, "what a deploy would change"),
+            ("deploy", Purpose::APPLY, "as the roles declare"),
+            (AGAIN, Purpose::APPLY, "nothing may change"),
+            ("health", Purpose::EXERCISE, "checks and exercises"),
         ];
-        for (part, mode, text) in passes {
+        for (part, purpose, text) in passes {
             Self::headline(part, text);
             let begun = Instant::now();
             let result = match self.load(site) {
-                Ok(plan) => self.pass(part, mode, plan, site, interrupts).await,
+                Ok(loaded) => self.pass(part, purpose, loaded, site, interrupts).await,
                 Err(errors) => {
                     out::diagnostics(&errors);
                     PhaseResult::Failed("the project's files do not fit the lab's variables".to_owned())
@@ -259,14 +258,14 @@ impl Rehearsal<'_> {
     }
 
     /// Loads the plan for the copies. Each pass loads it again, as a separate command would.
-    fn load(&self, site: &Site) -> Result<Plan, Diagnostics> {
+    fn load(&self, site: &Site) -> Result<(Plan, Request), Diagnostics> {
         let selection = &self.arguments.selection;
         let mut inventories = inventory::sources(&self.project, &selection.inventory.sources);
         inventories.push(InventorySource::Path(site.inventory.clone()));
         let mut extra_vars = selection.extra_vars.clone();
         // The last one wins.
         extra_vars.push(site.extra_vars());
-        plan::load(&Request {
+        let request = Request {
             project: self.project.clone(),
             inventories,
             roles: selection.role.clone(),
@@ -275,31 +274,45 @@ impl Rehearsal<'_> {
             skip_tags: selection.skip_tags.clone(),
             extra_vars,
             vault: Arc::clone(&self.keys),
-        })
+            controller: surroundings::read(),
+        };
+        Ok((plan::load(&request)?, request))
     }
 
-    async fn pass(&mut self, part: &str, mode: Mode, mut plan: Plan, site: &Site, interrupts: &mut Interrupts) -> PhaseResult {
-        if let Err(error) = self.stand_ins.give(&mut plan) {
-            return PhaseResult::Failed(format!("{error:#}"));
-        }
+    async fn pass(
+        &mut self,
+        part: &str,
+        purpose: Purpose,
+        (plan, request): (Plan, Request),
+        site: &Site,
+        interrupts: &mut Interrupts,
+    ) -> PhaseResult {
+        let values = match self.stand_ins.values(&plan) {
+            Ok(values) => values,
+            Err(error) => return PhaseResult::Failed(format!("{error:#}")),
+        };
         let reach = match site.reach(&self.lab, &plan) {
             Ok(reach) => reach,
             Err(error) => return PhaseResult::Failed(format!("{error:#}")),
         };
-        let options = running::options(mode, self.hosts.len(), Duration::ZERO);
+        let options = running::options(purpose, self.hosts.len(), Duration::ZERO);
+        let run = match PreparedRun::new(plan, values, reach, &request, options) {
+            Ok(run) => run,
+            Err(error) => return PhaseResult::Failed(error.to_string()),
+        };
         let detail = Detail { diff: false, verbose: self.verbose };
         let mut reporter = Watching::new(running::reporter(Output::Text, detail));
-        match running::run_to_end(plan, reach, options, &mut reporter, interrupts).await {
-            RunOutcome::Interrupted => PhaseResult::Interrupted,
-            RunOutcome::Completed(tally) if tally.exit_code(false) != 0 => PhaseResult::Failed("see above".to_owned()),
-            RunOutcome::Completed(_) if !reporter.unpredicted.is_empty() => {
-                PhaseResult::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))
-            }
-            RunOutcome::Completed(_) if part == AGAIN && !reporter.changed.is_empty() => {
-                PhaseResult::Failed(format!("changed again: {}", reporter.changed.join(", ")))
-            }
-            RunOutcome::Completed(_) if part == AGAIN => PhaseResult::Ok("nothing changed"),
-            RunOutcome::Completed(_) => PhaseResult::Ok(""),
+        let end = running::run_to_end(run, &mut reporter, interrupts).await;
+        if end.interrupted {
+            PhaseResult::Interrupted
+        } else if Exit::of_run(&end, false) != Exit::DONE {
+            PhaseResult::Failed("see above".to_owned())
+        } else if !reporter.unpredicted.is_empty() {
+            PhaseResult::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))
+        } else if part == AGAIN && !reporter.changed.is_empty() {
+            PhaseResult::Failed(format!("changed again: {}", reporter.changed.join(", ")))
+        } else {
+            PhaseResult::Ok(if part == AGAIN { "nothing changed" } else { "" })
         }
     }
 

@@ -4,7 +4,6 @@ use std::{io::IsTerminal as _, path::Path, time::Duration};
 
 use indexmap::IndexSet;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 
 use super::{
     arguments::{ConnectionArgs, Output, Selection},
@@ -14,12 +13,15 @@ use super::{
     validate,
 };
 use crate::{
-    app::external,
-    engine::{self, Options, Reach},
-    event::{Event, Mode},
+    app::{
+        external::{self, Here},
+        run::{PreparedRun, RunOptions},
+    },
+    engine,
+    event::{Counts, HostStatus, Purpose, RING, RunEnd, Urgency},
     plan::{HostPlan, Plan},
     report::{
-        Reporter, Tally,
+        Reporter,
         json::Json,
         terminal::{Detail, Terminal},
     },
@@ -27,13 +29,13 @@ use crate::{
 };
 
 /// How often long work shows that it is still running.
-const TICK: Duration = Duration::from_millis(250);
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// The purpose of a run on the hosts of an inventory.
 pub(super) struct Order<'a> {
     pub(super) selection: &'a Selection,
     pub(super) way: &'a ConnectionArgs,
-    pub(super) mode: Mode,
+    pub(super) purpose: Purpose,
     /// How long to wait for a node that another run holds.
     pub(super) wait: Duration,
     pub(super) output: Output,
@@ -48,48 +50,63 @@ pub(super) struct Order<'a> {
 pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
     let loaded = validate::load_with_request(project_arg, &selection).and_then(|(mut plan, request)| {
-        require_something_left(&plan, order.mode)?;
-        match order.mode {
-            Mode::Check | Mode::Apply => {}
-            Mode::Health | Mode::Exercise => plan.only_for_health(),
+        require_something_left(&plan, order.purpose)?;
+        match order.purpose {
+            Purpose::Deploy { .. } => {}
+            Purpose::Health { .. } => plan.only_for_health(),
         }
         let reach = reach::of_inventory(&plan, order.way, &request)?;
         Ok((plan, reach, request))
     });
-    let (mut plan, reach, request) = match loaded {
+    let (plan, reach, request) = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(validate::wrong(&errors, order.output)),
     };
     out::warnings(&plan.warnings);
     if order.output == Output::Text {
-        out::note(&out::wrapped(&targets(&plan, order.mode), "  "));
+        out::note(&out::wrapped(&targets(&plan, order.purpose), "  "));
     }
-    let options = options(order.mode, order.way.forks, order.wait);
     let mut reporter = reporter(order.output, order.detail);
     let outcome = runtime::block_on(async |interrupts: &mut Interrupts| {
+        let here = Here { project: &request.project, keys: &request.vault, controller: &request.controller };
         let fetched = tokio::select! {
-            fetched = external::fetch(&mut plan, order.mode, &request.project, &request.vault) => fetched,
-            () = interrupts.next() => return Ok(RunOutcome::Interrupted),
+            fetched = external::fetch(&plan, order.purpose, here) => fetched,
+            () = interrupts.next() => return Ok(None),
         };
-        out::warnings(&fetched?);
-        Ok(run_to_end(plan, reach, options, reporter.as_mut(), interrupts).await)
+        let (values, warnings) = match fetched {
+            Ok(fetched) => fetched,
+            Err(errors) => return Err(RunError::Wrong(errors)),
+        };
+        out::warnings(&warnings);
+        let options = options(order.purpose, order.way.forks, order.wait);
+        let run = PreparedRun::new(plan, values, reach, &request, options).map_err(|error| RunError::Here(error.into()))?;
+        Ok(Some(run_to_end(run, reporter.as_mut(), interrupts).await))
     })?;
     Ok(match outcome {
-        Err(errors) => validate::wrong(&errors, order.output),
-        Ok(RunOutcome::Interrupted) => Exit::INTERRUPTED,
-        Ok(RunOutcome::Completed(tally)) => Exit(tally.exit_code(order.detailed_exitcode)),
+        Err(RunError::Wrong(errors)) => validate::wrong(&errors, order.output),
+        Err(RunError::Here(error)) => return Err(error),
+        Ok(None) => Exit::INTERRUPTED,
+        Ok(Some(end)) => Exit::of_run(&end, order.detailed_exitcode),
     })
+}
+
+/// Why a run does not start.
+enum RunError {
+    /// The project's files, or a source of secrets.
+    Wrong(Diagnostics),
+    /// This machine.
+    Here(anyhow::Error),
 }
 
 /// More hosts than these are not named one by one.
 const NAMED: usize = 8;
 
 /// Which hosts will be contacted, and which inventories they are from: `deploy: db (198.18.0.2), web from inventory/hosts.yml`.
-fn targets(plan: &Plan, mode: Mode) -> String {
-    let word = match mode {
-        Mode::Check => "check",
-        Mode::Apply => "deploy",
-        Mode::Health | Mode::Exercise => "health",
+fn targets(plan: &Plan, purpose: Purpose) -> String {
+    let word = match purpose {
+        Purpose::Deploy { apply: false } => "check",
+        Purpose::Deploy { apply: true } => "deploy",
+        Purpose::Health { .. } => "health",
     };
     let format_host = |host: &HostPlan| match host.connection() {
         connection if connection.local => format!("{} (this machine)", host.name),
@@ -107,68 +124,50 @@ fn targets(plan: &Plan, mode: Mode) -> String {
 }
 
 /// Refuses a selection that leaves nothing, as it is a mistake: a monitor would take "0 ok" for healthy.
-fn require_something_left(plan: &Plan, mode: Mode) -> Result<(), Diagnostics> {
+fn require_something_left(plan: &Plan, purpose: Purpose) -> Result<(), Diagnostics> {
     let mut roles = plan.hosts.iter().flat_map(|host| &host.roles);
-    let (is_left, what) = match mode {
-        Mode::Check | Mode::Apply => (roles.any(|role| !role.steps.is_empty()), "task"),
-        Mode::Health | Mode::Exercise => (roles.any(|role| !role.health.is_empty()), "health check"),
+    let (is_left, what) = match purpose {
+        Purpose::Deploy { .. } => (roles.any(|role| !role.steps.is_empty()), "task"),
+        Purpose::Health { .. } => (roles.any(|role| !role.health.is_empty()), "health check"),
     };
     let nothing = Diagnostic::error(format!("no {what} is left of the selected roles")).help("see --tags and --skip-tags");
     if is_left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
-/// How a run ended.
-pub(super) enum RunOutcome {
-    /// It ended.
-    Completed(Tally),
-    /// Ctrl-C or a request to terminate.
-    Interrupted,
-}
-
-/// Runs the plan while the reporter listens.
-pub(super) async fn run_to_end(
-    plan: Plan,
-    reach: Reach,
-    options: Options,
-    reporter: &mut dyn Reporter,
-    interrupts: &mut Interrupts,
-) -> RunOutcome {
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let mut tally = Tally::default();
+/// Carries out the run while the reporter listens. The first request to end lets each host finish its current item, the second does not.
+pub(super) async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, interrupts: &mut Interrupts) -> RunEnd {
+    let mut events = run.reader(RING);
+    let (handle, stop) = engine::stop();
     let mut tick = tokio::time::interval(TICK);
-    let run = tokio::spawn(engine::run(plan, reach, options, sender));
+    let mut next = Urgency::AfterItem;
+    // A task of its own, so that the run goes on while the reporter writes.
+    let running = tokio::spawn(run.execute(stop));
     loop {
         tokio::select! {
-            event = events.recv() => match event {
-                None => return RunOutcome::Completed(tally),
-                Some(event) => {
-                    tally.event(&event);
-                    reporter.event(&event);
-                    if let Event::RunFinished { .. } = event {
-                        return RunOutcome::Completed(tally);
-                    }
-                }
+            event = events.next() => match event {
+                Some(event) => reporter.event(&event),
+                None => break,
             },
             _ = tick.tick() => reporter.tick(),
-            () = interrupts.next() => break,
+            () = interrupts.next() => {
+                handle.request(next);
+                next = Urgency::Now;
+            }
         }
     }
-    // Dropped sessions close the remote shells' inputs; they end what they run and release their locks.
-    run.abort();
-    let _ = run.await;
-    reporter.interrupted();
-    RunOutcome::Interrupted
+    // If the run itself has panicked, that was printed where it happened.
+    let failed =
+        || RunEnd { status: HostStatus::Failed, interrupted: false, summary: Counts::default(), duration: Duration::ZERO };
+    running.await.unwrap_or_else(|_| failed())
 }
 
-/// The options of a run that starts now.
-pub(super) fn options(mode: Mode, forks: usize, wait: Duration) -> Options {
-    let started = Timestamp::now();
-    let run_id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%S"), started.subsec_nanosecond() & 0xffff);
-    Options { mode, run_id, who: who(), started, forks, wait }
+/// The options of a run that is started from the command line.
+pub(super) fn options(purpose: Purpose, forks: usize, wait: Duration) -> RunOptions {
+    RunOptions { purpose, forks, wait, who: who(), via: "cli".to_owned(), clock: Timestamp::now }
 }
 
 /// `user@controller`.
-fn who() -> String {
+pub(super) fn who() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{user}@{}", host.trim())

@@ -1,15 +1,14 @@
 //! The passwords for sudo: each host's own, or one for all others that is asked for.
 
-use std::path::Path;
-
 use super::{arguments::ConnectionArgs, terminal};
 use crate::{
-    app::external::{self, read_password},
+    app::external::{self, Here, read_password},
+    controller::Controller,
     engine::Reach,
     outside::{ExternalValue, Source},
     plan::{ConnectionVars, Request},
     secret::{Secret, SecretRef},
-    source::{Diagnostic, Diagnostics, home},
+    source::{Diagnostic, Diagnostics},
 };
 
 /// Gives every host that becomes root the password that its variables or the command line name. Asks at most once.
@@ -22,7 +21,7 @@ pub(super) fn give<'a>(
     way: &ConnectionArgs,
     request: &Request,
 ) -> Result<(), Diagnostics> {
-    let common = common(way).map_err(|error| Diagnostics(vec![error]))?;
+    let common = common(way, &request.controller).map_err(|error| Diagnostics(vec![error]))?;
     let (mut errors, mut fetched) = (Diagnostics::default(), Fetched::default());
     for (name, connection) in hosts.filter(|(_, connection)| connection.r#become) {
         let own = connection.become_password.as_ref().map(|outside| fetched.password(outside, name, request)).transpose();
@@ -36,11 +35,11 @@ pub(super) fn give<'a>(
 }
 
 /// The password that the command line names.
-fn common(way: &ConnectionArgs) -> Result<Option<Secret>, Diagnostic> {
+fn common(way: &ConnectionArgs, controller: &Controller) -> Result<Option<Secret>, Diagnostic> {
     let password = if way.ask_become_pass {
         terminal::ask("BECOME password: ", "the password for sudo", "--become-password-file")?
     } else if let Some(path) = &way.become_password_file {
-        let bytes = read_password(&home(Path::new(path)), "become", "password for sudo")?;
+        let bytes = read_password(path, "become", "password for sudo", controller)?;
         let text = std::str::from_utf8(&bytes).map(str::to_owned);
         text.map_err(|_| Diagnostic::error(format!("the password for sudo in `{}` is not UTF-8 text", path.display())))?.into()
     } else {
@@ -65,10 +64,11 @@ impl Fetched {
         if let Some((_, known)) = self.0.iter().find(|(source, _)| *source == outside.source) {
             return Ok(known.clone());
         }
+        let here = Here { project: &request.project, keys: &request.vault, controller: &request.controller };
         let secret = SecretRef { host: host.to_owned(), name: "ansible_become_password".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Diagnostic::error(format!("cannot read the password for sudo: {error}")))?;
-        let password = runtime.block_on(external::fetch_one(outside, secret, &request.project, &request.vault))?;
+        let password = runtime.block_on(external::fetch_one(outside, secret, here))?;
         self.0.push((outside.source.clone(), password.clone()));
         Ok(password)
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     arguments::{Output, Selection},
     exit::Exit,
-    inventory, out, project, vault,
+    inventory, out, project, surroundings, vault,
 };
 use crate::{
     plan::{self, Plan, Request},
@@ -46,6 +46,7 @@ pub(super) fn load_with_request(project_arg: Option<&Path>, selection: &Selectio
 /// Returns the request of the command line, with the passwords of Ansible Vault.
 pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Result<Request, Diagnostics> {
     let project = project::find(project_arg).map_err(|error| Diagnostics(vec![error]))?;
+    let controller = surroundings::read();
     Ok(Request {
         inventories: inventory::sources(&project, &selection.inventory.sources),
         project,
@@ -54,7 +55,8 @@ pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Resu
         tags: selection.tags.clone(),
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
-        vault: vault::keys(&selection.inventory.vault)?,
+        vault: vault::keys(&selection.inventory.vault, &controller)?,
+        controller,
     })
 }
 

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::{arguments::Passwords, terminal};
 use crate::{
     app::external::read_password,
-    source::{Diagnostic, Diagnostics, SourceFile, Span, home},
+    controller::Controller,
+    source::{Diagnostic, Diagnostics, SourceFile, Span},
     vault::Keyring,
 };
 
@@ -18,7 +19,7 @@ const VAULT: &str = "vault password";
 const DEFAULT: &str = "default";
 
 /// The passwords that the arguments name; none when they name none.
-pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
+pub(super) fn keys(arguments: &Passwords, controller: &Controller) -> Result<Arc<Keyring>, Diagnostics> {
     let (mut keys, mut errors) = (Keyring::default(), Diagnostics::default());
     for id in &arguments.vault_id {
         let (label, source) = match id.split_once('@') {
@@ -31,13 +32,14 @@ pub(super) fn keys(arguments: &Passwords) -> Result<Arc<Keyring>, Diagnostics> {
             errors
                 .push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(span).help("the source is a file, or `prompt`"));
         } else {
-            let password = if source == "prompt" { ask(label) } else { read_password(&home(Path::new(source)), label, VAULT) };
+            let password =
+                if source == "prompt" { ask(label) } else { read_password(Path::new(source), label, VAULT, controller) };
             add(&mut keys, label, errors.keep(password));
         }
     }
     // An empty variable of the environment names no file.
     for path in arguments.vault_password_file.iter().filter(|path| !path.as_os_str().is_empty()) {
-        add(&mut keys, DEFAULT, errors.keep(read_password(&home(path), DEFAULT, VAULT)));
+        add(&mut keys, DEFAULT, errors.keep(read_password(path, DEFAULT, VAULT, controller)));
     }
     if arguments.ask_vault_pass {
         add(&mut keys, DEFAULT, errors.keep(ask(DEFAULT)));

@@ -1,7 +1,7 @@
 //! Notes which items changed while another reporter shows the run.
 
 use crate::{
-    event::{Event, Status},
+    event::{Event, EventBody, Status},
     report::Reporter,
 };
 
@@ -22,28 +22,26 @@ impl Watching {
 
 impl Reporter for Watching {
     fn event(&mut self, event: &Event) {
-        match event {
-            Event::ItemFinished { host, item, outcome } if outcome.status == Status::Changed => {
+        match &event.body {
+            EventBody::ItemFinished { host, item, outcome, .. } if outcome.status == Status::Changed => {
                 self.changed.push(format!("{host}: {}", item.id));
             }
-            Event::HostFinished { host, end } => {
+            EventBody::HostFinished { host, end } => {
                 self.unpredicted.extend(end.unpredicted.iter().map(|id| format!("{host}: {id}")));
             }
-            Event::ItemFinished { .. }
-            | Event::RunStarted { .. }
-            | Event::HostProgress { .. }
-            | Event::ItemStarted { .. }
-            | Event::ItemProgress { .. }
-            | Event::RunFinished { .. } => {}
+            EventBody::RunStarted(_)
+            | EventBody::RunInterrupted(_)
+            | EventBody::HostProgress { .. }
+            | EventBody::HostPlanned { .. }
+            | EventBody::ItemStarted { .. }
+            | EventBody::ItemOutput { .. }
+            | EventBody::ItemFinished { .. }
+            | EventBody::RunFinished(_) => {}
         }
         self.inner.event(event);
     }
 
     fn tick(&mut self) {
         self.inner.tick();
-    }
-
-    fn interrupted(&mut self) {
-        self.inner.interrupted();
     }
 }

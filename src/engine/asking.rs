@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::work::handler_questions;
 use crate::{
     plan::{
-        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds, walk,
+        Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds, walk,
     },
     question::{
         Questions,
@@ -81,8 +81,8 @@ impl Visitor for Asking<'_> {
     fn health(&mut self, _: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
         if let Ok(Some(health)) = expanded {
             match &health.check {
-                HealthCheck::Read { resource, .. } => resource.questions(&mut self.ask),
-                HealthCheck::Exercise { exercise, .. } => exercise.questions(&mut self.ask),
+                HealthAction::Read { check, .. } => check.questions(&mut self.ask),
+                HealthAction::Exercise { exercise, .. } => exercise.questions(&mut self.ask),
             }
         }
         Ok(())

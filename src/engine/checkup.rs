@@ -4,24 +4,20 @@
 use std::{convert::Infallible, time::Instant};
 
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    apply::exercise_outcome,
-    host::empty_end,
-    lending::SharedSecrets,
-    prediction::evaluate_health,
+    host_events::HostEvents,
+    prediction::{evaluate_health, outcome_of},
     redact::redacted,
-    secrets::Secrets,
-    send,
+    secrets::{HostInputs, Secrets},
     strangers::{self, DeclaredPorts},
     work::item,
 };
 use crate::{
-    event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
-    health::{Exercise, listening::declared_port},
+    event::{HostResult, Item, ItemSubject, Outcome, Status},
+    health::Exercise,
     plan::{
-        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds,
+        Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds,
         task_result, walk,
     },
     question::{Answers, Questions},
@@ -33,19 +29,20 @@ use crate::{
 /// The health items of a host: read checks are evaluated, exercises have yet to run.
 #[derive(Debug)]
 pub(super) struct Checkup {
-    items: Vec<(Item, Finding)>,
+    items: Vec<(Item, HealthResult)>,
     secrets: Secrets,
 }
 
 #[derive(Debug)]
-enum Finding {
+enum HealthResult {
     Evaluated(Outcome),
     Exercise(Box<dyn Exercise>),
 }
 
 /// Evaluates the checks that read. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
-    let secrets = Secrets::known(host, shared, answers);
+pub(super) fn check(inputs: &HostInputs<'_>, facts: &Value, answers: &Answers) -> Result<Checkup, Questions> {
+    let host = inputs.plan;
+    let secrets = Secrets::known(inputs, answers);
     let state = NodeState { answers, secrets: &secrets.values };
     let mut evaluator = HealthEvaluator {
         host,
@@ -59,7 +56,7 @@ pub(super) fn check(host: &HostPlan, shared: &SharedSecrets, facts: &Value, answ
     let HealthEvaluator { mut items, mut open, declared, .. } = evaluator;
     let state = NodeState { answers, secrets: &secrets.values };
     if let Some((item, outcome)) = strangers::evaluate(&declared, &host.open_ports, &state, &mut open) {
-        items.push((item, Finding::Evaluated(outcome)));
+        items.push((item, HealthResult::Evaluated(outcome)));
     }
     open.without(answers);
     if open.is_empty() { Ok(Checkup { items, secrets }) } else { Err(open) }
@@ -70,7 +67,7 @@ struct HealthEvaluator<'a> {
     host: &'a HostPlan,
     secrets: &'a Secrets,
     state: NodeState<'a>,
-    items: Vec<(Item, Finding)>,
+    items: Vec<(Item, HealthResult)>,
     open: Questions,
     declared: DeclaredPorts,
 }
@@ -98,7 +95,7 @@ impl Visitor for HealthEvaluator<'_> {
                     }
                 }
             }
-            Err(errors) => self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors),
+            Err(errors) => self.cannot_expand(ItemSubject::Task(String::new()), step.role(), step.name(), step.span(), &errors),
         }
         // Nothing is changed here, so no result is `changed`.
         Ok(task_result(registered, false, skipped))
@@ -113,27 +110,27 @@ impl Visitor for HealthEvaluator<'_> {
             Ok(Some(health)) => health,
             Ok(None) => return Ok(()),
             Err(errors) => {
-                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.span(), &errors);
+                self.cannot_expand(ItemSubject::Health(String::new()), step.role(), step.name(), step.span(), &errors);
                 return Ok(());
             }
         };
-        let head = |kind| item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
+        let head = |kind: &str| item(ItemSubject::Health(kind.to_owned()), &health.id, &health.role, &health.name, &health.span);
         let found = match health.check {
-            HealthCheck::Read { kind, resource } => {
-                resource.questions(&mut self.open);
-                if let Some(port) = declared_port(resource.as_ref()) {
+            HealthAction::Read { kind, check } => {
+                check.questions(&mut self.open);
+                if let Some(port) = check.declared_port() {
                     self.declared.ports.push(port);
                     self.declared.span.get_or_insert_with(|| health.span.clone());
                 }
-                (head(kind), Finding::Evaluated(evaluate_health(resource.as_ref(), &self.state)))
+                (head(kind), HealthResult::Evaluated(evaluate_health(check.as_ref(), &self.state)))
             }
-            HealthCheck::Exercise { kind, exercise } => {
+            HealthAction::Exercise { kind, exercise } => {
                 exercise.questions(&mut self.open);
                 let finding = match (exercise.skipped(&self.state), missing_secret(exercise.as_ref(), self.host, self.secrets)) {
-                    (Err(unanswered), _) => Finding::Evaluated(Outcome::failed(unanswered.to_string())),
-                    (Ok(Some(reason)), _) => Finding::Evaluated(Outcome::new(Status::Skipped, reason)),
-                    (Ok(None), Some(reason)) => Finding::Evaluated(Outcome::failed(reason)),
-                    (Ok(None), None) => Finding::Exercise(exercise),
+                    (Err(unanswered), _) => HealthResult::Evaluated(Outcome::failed(unanswered.to_string())),
+                    (Ok(Some(reason)), _) => HealthResult::Evaluated(Outcome::new(Status::Skipped, reason)),
+                    (Ok(None), Some(reason)) => HealthResult::Evaluated(Outcome::failed(reason)),
+                    (Ok(None), None) => HealthResult::Exercise(exercise),
                 };
                 (head(kind), finding)
             }
@@ -145,9 +142,9 @@ impl Visitor for HealthEvaluator<'_> {
 
 impl HealthEvaluator<'_> {
     /// Reports an error in the role's files that only shows with the node's real facts as a failed item, as in a deploy.
-    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
-        let head = item(kind, &format!("{role}/{name}"), role, name, "", span);
-        self.items.push((head, Finding::Evaluated(Outcome::failed(errors.in_one_line()))));
+    fn cannot_expand(&mut self, subject: ItemSubject, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
+        let head = item(subject, &format!("{role}/{name}"), role, name, span);
+        self.items.push((head, HealthResult::Evaluated(Outcome::failed(errors.in_one_line()))));
     }
 }
 
@@ -168,32 +165,25 @@ impl Checkup {
         &self.secrets
     }
 
-    /// Reports the evaluated checks, and runs the exercises if `mode` is [`Mode::Exercise`].
-    pub(super) async fn run<C: Channel>(
-        self,
-        host: &str,
-        mode: Mode,
-        channel: &mut C,
-        events: &UnboundedSender<Event>,
-    ) -> HostEnd {
-        let mut end = empty_end();
-        for (item, finding) in self.items {
-            let outcome = match finding {
-                Finding::Exercise(exercise) if mode != Mode::Exercise && !exercise.monitoring_only() => continue,
-                Finding::Evaluated(outcome) => outcome,
-                Finding::Exercise(exercise) => {
-                    send(events, Event::ItemStarted { host: host.to_owned(), item: item.clone() });
+    /// Reports the evaluated checks, and runs the exercises if requested.
+    pub(super) async fn run<C: Channel>(self, exercise_all: bool, channel: &mut C, events: &HostEvents) -> HostResult {
+        let mut result = HostResult::Ok;
+        for (item, found) in self.items {
+            let outcome = match found {
+                HealthResult::Exercise(exercise) if !exercise_all && !exercise.monitoring_only() => continue,
+                HealthResult::Evaluated(outcome) => outcome,
+                HealthResult::Exercise(exercise) => {
+                    events.started(None, &item);
                     let begun = Instant::now();
-                    let outcome = exercise_outcome(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
+                    let outcome = outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
                     Outcome { duration: begun.elapsed(), ..outcome }
                 }
             };
-            let outcome = redacted(outcome, &self.secrets.values);
             if outcome.status == Status::Failed {
-                end.status = HostStatus::Failed;
+                result = HostResult::Failed { error: None };
             }
-            send(events, Event::ItemFinished { host: host.to_owned(), item, outcome });
+            events.finished_item(&item, redacted(outcome, &self.secrets.values));
         }
-        end
+        result
     }
 }

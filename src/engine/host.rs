@@ -1,31 +1,27 @@
 //! The run of one host, from connecting to closing: one round of questions, the prediction, and in an apply the changes.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
-use rand::rngs::SysError;
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Options,
     apply::{self, ApplyRun},
     asking::{Scope, questions},
     checkup,
-    lending::{self, Borrowing, Lending, RunIntent, SecretExchange, SharedSecrets},
+    host_events::HostEvents,
+    lending::{self, RunIntent, SecretExchange},
     prediction::{self, Prediction},
-    redact::redacted,
-    send,
+    round::{HostError, NotAsked, QuestionRound},
+    secrets::{HostInputs, SharedSecrets},
+    stop::StopSignal,
 };
 use crate::{
-    event::{Event, HostEnd, HostStatus, Mode, Outcome, Status},
+    event::{HostEnd, HostResult, Outcome, Purpose, Status, Urgency},
     plan::{HostPlan, Worlds},
-    question::{Answers, Composed, Questions, connection::OwnConnection, facts::Facts},
-    script::NulByte,
-    secret::nonce,
-    transport::{Channel, Frame, LinkError, Lock, NodeShell, Step, StepOutput, Target, Transport},
+    question::{Answers, Questions, connection::OwnConnection, facts::Facts},
+    secret::SecretValues,
+    transport::{Channel, Frame, Lock, NodeShell, Target, Transport},
 };
 
 /// How each host is reached, by its inventory name.
@@ -34,61 +30,119 @@ pub type Reach = HashMap<String, Target>;
 /// The maximum of question rounds. Answers may open new questions (a registered answer decides a condition), but not without end.
 const MAX_ROUNDS: usize = 8;
 
-/// Questions on their way to a node.
-pub(super) struct QuestionRound {
-    composed: Composed,
-}
-
-impl QuestionRound {
-    pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
-        // The connection's addresses are known here and are set as an answer; the node does not know them.
-        Ok(Self { composed: questions.except::<OwnConnection>().compose(&nonce()?)? })
-    }
-
-    pub(super) fn step(&self) -> Step {
-        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
-    }
-
-    /// Reads the answers; questions without output are unanswered.
-    pub(super) fn read(&self, output: Option<&StepOutput>) -> Answers {
-        self.composed.read(output.map(|output| output.stdout.as_slice()).unwrap_or_default())
-    }
-}
-
-/// Why questions cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotAsked {
-    #[error(transparent)]
-    NulByte(#[from] NulByte),
-    #[error("the operating system gives no random numbers: {0}")]
-    NoRandomNumbers(#[from] SysError),
+/// What one host's run needs.
+pub(super) struct HostRun<'a> {
+    pub(super) host: &'a HostPlan,
+    /// The values of its secrets that come from outside.
+    pub(super) provided: &'a SecretValues,
+    pub(super) transport: &'a Transport,
+    pub(super) reach: &'a Reach,
+    pub(super) options: &'a Options,
+    pub(super) events: &'a HostEvents,
+    pub(super) stop: StopSignal,
 }
 
 /// Runs one host. Never fails itself: every failure is part of the returned end.
-pub(super) async fn run(
-    host: HostPlan,
-    mut exchange: SecretExchange,
-    transport: &Transport,
-    reach: &Reach,
-    options: &Options,
-    events: &UnboundedSender<Event>,
-) -> HostEnd {
-    let started = Instant::now();
-    let mut end = match begin(&host, transport, reach, options, events).await {
-        Err(error) => error.end(),
-        Ok(mut session) => {
-            let mut end = session.work(&host, &mut exchange, options, events).await;
-            let traffic = session.node.traffic();
-            end.round_trips = traffic.round_trips;
-            end.bytes_sent = traffic.bytes_sent;
-            end.holder = session.holder.take();
-            session.node.close().await;
-            end
-        }
+pub(super) async fn run(run: HostRun<'_>, mut exchange: SecretExchange) -> HostEnd {
+    let events = run.events;
+    let ended = tokio::select! {
+        ended = run.to_its_end(&mut exchange) => ended,
+        urgency = must_end(events, run.stop.clone()) => Ended::interrupted(urgency),
     };
-    exchange.lending.publish_failure(end.error.as_deref().unwrap_or("its run ended before the secret was known"));
-    end.duration = started.elapsed();
+    let why = ended.why.as_deref().unwrap_or("the run was ended, and it is not known how far the change came");
+    let mut end = events.end(ended.result, why);
+    end.unpredicted = ended.unpredicted;
+    end.round_trips = ended.round_trips;
+    end.bytes_sent = ended.bytes_sent;
+    end.holder = ended.holder;
+    exchange.lending.publish_failure(end.result.error().unwrap_or("its run ended before the secret was known"));
     end
+}
+
+/// Waits until the run must not go on: what changes nothing ends at the first request, a change at an urgent one.
+async fn must_end(events: &HostEvents, mut stop: StopSignal) -> Urgency {
+    let urgency = stop.reaches(Urgency::AfterItem).await;
+    if events.is_applying() { stop.reaches(Urgency::Now).await } else { urgency }
+}
+
+/// How the run of a host ended.
+struct Ended {
+    result: HostResult,
+    /// Why an item that was still running has no known outcome.
+    why: Option<String>,
+    unpredicted: Vec<String>,
+    holder: Option<String>,
+    round_trips: u32,
+    bytes_sent: u64,
+}
+
+impl Ended {
+    fn new(result: HostResult) -> Self {
+        Self { result, why: None, unpredicted: Vec::new(), holder: None, round_trips: 0, bytes_sent: 0 }
+    }
+
+    fn interrupted(urgency: Urgency) -> Self {
+        tracing::debug!(?urgency, "interrupted");
+        Self::new(HostResult::Interrupted)
+    }
+}
+
+impl From<HostError> for Ended {
+    fn from(error: HostError) -> Self {
+        let why = match &error {
+            HostError::Link(error) => Some(format!("{error}; it is not known how far the change came")),
+            HostError::Failed(_) => None,
+        };
+        Self { why, ..Self::new(error.result()) }
+    }
+}
+
+impl HostRun<'_> {
+    async fn to_its_end(&self, exchange: &mut SecretExchange) -> Ended {
+        let mut session = match self.begin().await {
+            Ok(session) => session,
+            Err(error) => return error.into(),
+        };
+        let ended = match session.work(self, exchange).await {
+            Ok(ended) => ended,
+            Err(error) => error.into(),
+        };
+        let traffic = session.node.traffic();
+        let holder = session.holder.take();
+        session.node.close().await;
+        Ended { round_trips: traffic.round_trips, bytes_sent: traffic.bytes_sent, holder, ..ended }
+    }
+
+    /// Connects, and asks everything that can be asked beforehand in the same round trip.
+    async fn begin(&self) -> Result<Session, HostError> {
+        let target = self.reach.get(&self.host.name).ok_or_else(|| {
+            let name = &self.host.name;
+            HostError::Failed(format!("the connection to `{name}` is not configured; this is a bug, please report it"))
+        })?;
+        let round = self.first_round()?;
+        let lock = match self.options.purpose {
+            Purpose::Deploy { apply: false } | Purpose::Health { .. } => Lock::Observe,
+            Purpose::Deploy { apply: true } => Lock::Take(self.options.lock_request()),
+        };
+        let mut progress = |text: &str| self.events.progress(text);
+        progress("connecting");
+        let (node, welcome) = self.transport.connect(target, lock, Frame::from(round.step()), &mut progress).await?;
+        let mut answers = round.read(welcome.outputs.first());
+        answers.set::<OwnConnection>((), Ok(welcome.ssh_connection));
+        let holder = welcome.holder.map(|holder| holder.to_string());
+        Ok(Session { node, answers, holder })
+    }
+
+    /// Returns the questions that can be asked before anything is known about the host.
+    fn first_round(&self) -> Result<QuestionRound, NotAsked> {
+        let scope = match self.options.purpose {
+            Purpose::Deploy { .. } => Scope::Everything,
+            Purpose::Health { .. } => Scope::Health,
+        };
+        let mut questions = questions(self.host, scope, &Worlds::stand_in());
+        questions.ask::<Facts>(());
+        QuestionRound::new(questions)
+    }
 }
 
 struct Session {
@@ -97,196 +151,67 @@ struct Session {
     holder: Option<String>,
 }
 
-/// Why the run of a host could not begin or go on.
-pub(super) enum HostError {
-    Link(LinkError),
-    Failed(String),
-}
-
-impl HostError {
-    fn end(self) -> HostEnd {
-        let holder = match &self {
-            Self::Link(LinkError::Held(holder)) => Some(holder.to_string()),
-            Self::Link(_) | Self::Failed(_) => None,
-        };
-        let (status, error, remedy) = match self {
-            Self::Failed(error) => (HostStatus::Failed, error, None),
-            Self::Link(error) => {
-                let status = if matches!(error, LinkError::Held { .. }) { HostStatus::Held } else { HostStatus::Unreachable };
-                (status, error.to_string(), error.remedy())
-            }
-        };
-        HostEnd { status, error: Some(error), remedy, holder, ..empty_end() }
-    }
-}
-
-impl From<LinkError> for HostError {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
-    }
-}
-
-impl From<NotAsked> for HostError {
-    fn from(error: NotAsked) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-pub(super) fn empty_end() -> HostEnd {
-    HostEnd {
-        status: HostStatus::Ok,
-        error: None,
-        remedy: None,
-        round_trips: 0,
-        bytes_sent: 0,
-        unpredicted: Vec::new(),
-        holder: None,
-        duration: Duration::ZERO,
-    }
-}
-
-/// Connects, and asks everything that can be asked beforehand in the same round trip.
-async fn begin(
-    host: &HostPlan,
-    transport: &Transport,
-    reach: &Reach,
-    options: &Options,
-    events: &UnboundedSender<Event>,
-) -> Result<Session, HostError> {
-    let target = reach.get(&host.name).ok_or_else(|| {
-        HostError::Failed(format!("the connection to `{}` is not configured; this is a bug, please report it", host.name))
-    })?;
-    let round = first_round(host, options.mode)?;
-    let lock = match options.mode {
-        Mode::Check | Mode::Health | Mode::Exercise => Lock::Observe,
-        Mode::Apply => Lock::Take(options.lock_request()),
-    };
-    let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
-    progress("connecting");
-    let (node, welcome) = transport.connect(target, lock, Frame::from(round.step()), &mut progress).await?;
-    let mut answers = round.read(welcome.outputs.first());
-    answers.set::<OwnConnection>((), Ok(welcome.ssh_connection));
-    let holder = welcome.holder.map(|holder| holder.to_string());
-    Ok(Session { node, answers, holder })
-}
-
-/// Returns the questions that can be asked before anything is known about the host.
-fn first_round(host: &HostPlan, mode: Mode) -> Result<QuestionRound, NotAsked> {
-    let scope = match mode {
-        Mode::Check | Mode::Apply => Scope::Everything,
-        Mode::Health | Mode::Exercise => Scope::Health,
-    };
-    let mut questions = questions(host, scope, &Worlds::stand_in());
-    questions.ask::<Facts>(());
-    QuestionRound::new(questions)
-}
-
 impl Session {
-    async fn work(
-        &mut self,
-        host: &HostPlan,
-        exchange: &mut SecretExchange,
-        options: &Options,
-        events: &UnboundedSender<Event>,
-    ) -> HostEnd {
+    async fn work(&mut self, run: &HostRun<'_>, exchange: &mut SecretExchange) -> Result<Ended, HostError> {
         let asked = Instant::now();
-        let shared = match self.borrow(host, &mut exchange.borrowing, options.mode, events).await {
-            Ok(shared) => shared,
-            Err(error) => return error.end(),
-        };
-        let prediction = match options.mode {
-            Mode::Check | Mode::Apply => self.resolve(host, &shared, events, prediction::predict).await,
-            Mode::Health | Mode::Exercise => {
-                return self.check_health(host, &shared, &exchange.lending, options.mode, events).await;
+        let shared = self.borrow(run, exchange).await?;
+        let inputs = HostInputs { plan: run.host, provided: run.provided, shared: &shared };
+        let apply = match run.options.purpose {
+            Purpose::Deploy { apply } => apply,
+            Purpose::Health { exercise } => {
+                let checkup = self.resolve(&inputs, run.events, checkup::check).await?;
+                exchange.lending.publish(checkup.secrets(), &[], RunIntent::ReadOnly);
+                return Ok(Ended::new(checkup.run(exercise, &mut self.node, run.events).await));
             }
         };
-        let prediction = match prediction {
-            Ok(prediction) => prediction,
-            Err(error) => return error.end(),
-        };
-        let fails = prediction.items.iter().any(|work| work.predicted.status == Status::Failed);
-        let intent = match options.mode {
+        let Prediction { items, secrets } = self.resolve(&inputs, run.events, prediction::predict).await?;
+        let fails = items.iter().any(|work| work.predicted.status == Status::Failed);
+        let intent = match apply {
             _ if fails => RunIntent::WillFail,
-            Mode::Apply => RunIntent::Create,
-            Mode::Check | Mode::Health | Mode::Exercise => RunIntent::ReadOnly,
+            true => RunIntent::Create,
+            false => RunIntent::ReadOnly,
         };
-        exchange.lending.publish(&prediction.secrets, &prediction.items, intent);
-        tracing::debug!(host = host.name, elapsed = ?asked.elapsed(), "predicted");
-        match options.mode {
-            Mode::Check | Mode::Health | Mode::Exercise => report_predictions(&host.name, &prediction, events, Clone::clone),
-            Mode::Apply if fails => report_predictions(&host.name, &prediction, events, |outcome| match outcome.status {
-                // A later task will fail: nothing is begun, exactly as the check predicted.
-                Status::Changed => Outcome::new(Status::Skipped, "not begun, because of the failure below"),
-                Status::Ok | Status::Skipped | Status::Unknown | Status::Failed => outcome.clone(),
-            }),
-            Mode::Apply => {
-                let answers = std::mem::take(&mut self.answers);
-                let mut apply_run = ApplyRun::new(&host.name, prediction, answers, events);
-                match apply::run(&mut apply_run, &mut self.node).await {
-                    Ok(end) => {
-                        exchange.lending.publish_created(end.status, apply_run.values());
-                        HostEnd { status: end.status, error: end.error, unpredicted: end.unpredicted, ..empty_end() }
-                    }
-                    Err(error) => error.end(),
-                }
-            }
+        exchange.lending.publish(&secrets, &items, intent);
+        tracing::debug!(host = run.host.name, elapsed = ?asked.elapsed(), "predicted");
+        run.events.planned(&items, &secrets, self.holder.as_deref(), apply && !fails);
+        if !apply || fails {
+            let prediction = Prediction { items, secrets };
+            return Ok(Ended::new(report_predictions(&prediction, run.events, apply)));
         }
+        let answers = std::mem::take(&mut self.answers);
+        let mut apply_run = ApplyRun::new(&items, secrets, answers, run.events);
+        let end = apply::run(&mut apply_run, &mut self.node, &run.stop).await?;
+        exchange.lending.publish_created(end.result.status(), apply_run.values());
+        Ok(Ended { unpredicted: end.unpredicted, ..Ended::new(end.result) })
     }
 
     /// Waits for the secrets of other hosts that this host reads. If one had to be created first, this node is asked again.
-    async fn borrow(
-        &mut self,
-        host: &HostPlan,
-        from: &mut [Borrowing],
-        mode: Mode,
-        events: &UnboundedSender<Event>,
-    ) -> Result<SharedSecrets, HostError> {
-        let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
-        let borrowed = lending::borrow(from, &mut progress).await;
+    async fn borrow(&mut self, run: &HostRun<'_>, exchange: &mut SecretExchange) -> Result<SharedSecrets, HostError> {
+        let mut progress = |text: &str| run.events.progress(text);
+        let borrowed = lending::borrow(&mut exchange.borrowing, &mut progress).await;
         if borrowed.waited {
-            let round = first_round(host, mode)?;
+            let round = run.first_round()?;
             let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
         Ok(borrowed.shared)
     }
 
-    /// Reads the health checks, then runs the exercises if requested; makes no changes itself.
-    async fn check_health(
-        &mut self,
-        host: &HostPlan,
-        shared: &SharedSecrets,
-        lending: &Lending,
-        mode: Mode,
-        events: &UnboundedSender<Event>,
-    ) -> HostEnd {
-        let checkup = self.resolve(host, shared, events, checkup::check).await;
-        if let Ok(checkup) = &checkup {
-            lending.publish(checkup.secrets(), &[], RunIntent::ReadOnly);
-        }
-        match checkup {
-            Ok(checkup) => checkup.run(&host.name, mode, &mut self.node, events).await,
-            Err(error) => error.end(),
-        }
-    }
-
     /// Evaluates the answers, and asks again until no question is open.
     async fn resolve<T>(
         &mut self,
-        host: &HostPlan,
-        shared: &SharedSecrets,
-        events: &UnboundedSender<Event>,
-        evaluate: fn(&HostPlan, &SharedSecrets, &Value, &Answers) -> Result<T, Questions>,
+        inputs: &HostInputs<'_>,
+        events: &HostEvents,
+        evaluate: fn(&HostInputs<'_>, &Value, &Answers) -> Result<T, Questions>,
     ) -> Result<T, HostError> {
         for _ in 0..MAX_ROUNDS {
             let facts = self.answers.get::<Facts>(&()).map_err(|error| HostError::Failed(error.to_string()))?.clone();
-            let open = match evaluate(host, shared, &facts, &self.answers) {
+            let open = match evaluate(inputs, &facts, &self.answers) {
                 Ok(resolved) => return Ok(resolved),
                 Err(open) => open,
             };
             let round = QuestionRound::new(open)?;
-            let mut progress = |text: &str| send(events, Event::HostProgress { host: host.name.clone(), text: text.to_owned() });
-            let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
+            let outputs = self.node.run(Frame::from(round.step()), &mut |text: &str| events.progress(text)).await?;
             self.answers.absorb(round.read(outputs.first()));
         }
         Err(HostError::Failed(
@@ -295,24 +220,20 @@ impl Session {
     }
 }
 
-/// Reports the predictions without applying anything.
-fn report_predictions(
-    host: &str,
-    prediction: &Prediction,
-    events: &UnboundedSender<Event>,
-    outcome: impl Fn(&Outcome) -> Outcome,
-) -> HostEnd {
-    let mut end = empty_end();
-    for work in &prediction.items {
-        let outcome = redacted(work.without_hidden_output(outcome(&work.predicted)), &prediction.secrets.values);
+/// Reports the predictions without applying anything. In a deploy, a later task fails, and nothing is begun, exactly as the check predicts.
+fn report_predictions(prediction: &Prediction, events: &HostEvents, is_deploy: bool) -> HostResult {
+    let mut result = HostResult::Ok;
+    for (index, work) in prediction.items.iter().enumerate() {
+        let outcome = match work.predicted.status {
+            Status::Changed if is_deploy => Outcome::new(Status::Skipped, "not begun, because of the failure below"),
+            Status::Ok | Status::Changed | Status::Skipped | Status::Unknown | Status::Failed => work.predicted.clone(),
+        };
         match outcome.status {
-            Status::Failed => end.status = HostStatus::Failed,
-            Status::Changed | Status::Unknown if end.status == HostStatus::Ok => end.status = HostStatus::Changed,
+            Status::Failed => result = HostResult::Failed { error: None },
+            Status::Changed | Status::Unknown if result == HostResult::Ok => result = HostResult::Changed,
             Status::Ok | Status::Skipped | Status::Changed | Status::Unknown => {}
         }
-        if work.is_reported(outcome.status) {
-            send(events, Event::ItemFinished { host: host.to_owned(), item: work.item.clone(), outcome });
-        }
+        events.finished(index, work, outcome, &prediction.secrets.values);
     }
-    end
+    result
 }

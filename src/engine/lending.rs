@@ -5,7 +5,11 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 
-use super::{Options, host::QuestionRound, secrets::Secrets, work::RunItem};
+use super::{
+    round::QuestionRound,
+    secrets::{Secrets, SharedSecret, SharedSecrets},
+    work::RunItem,
+};
 use crate::{
     event::{HostStatus, Status},
     plan::{HostPlan, Lender, SecretSpec},
@@ -13,23 +17,9 @@ use crate::{
         Questions,
         path::{PathQuery, PathState},
     },
-    secret::{Secret, SecretRef, SecretValues},
+    secret::{SecretRef, SecretValues},
     transport::{Channel as _, Frame, Lock, Target, Transport},
 };
-
-/// The state of a secret of another host, as its readers see it.
-#[derive(Debug, Clone)]
-pub(super) enum SharedSecret {
-    /// It exists.
-    Value(Secret),
-    /// In a check: the deploy would create it.
-    Planned,
-    /// It is not available, with the reason.
-    Missing(String),
-}
-
-/// The secrets of one host that others read.
-pub(super) type SharedSecrets = HashMap<SecretRef, SharedSecret>;
 
 /// Whether a run creates the secrets that do not exist yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,13 +168,13 @@ pub(super) fn for_host<'a>(host: &'a HostPlan, ends: &HashMap<String, Borrowing>
     owners.into_iter().filter_map(|owner| ends.get(owner).cloned()).collect()
 }
 
-/// Orders the hosts so that each comes after those whose secrets it reads; otherwise keeps their order.
-pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
-    let mut waiting = hosts;
-    let mut ordered: Vec<HostPlan> = Vec::with_capacity(waiting.len());
+/// Returns the indices of the hosts, each after those whose secrets it reads; otherwise in their order.
+pub(super) fn in_order(hosts: &[HostPlan]) -> Vec<usize> {
+    let mut waiting: Vec<usize> = (0..hosts.len()).collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
-        let names: Vec<String> = waiting.iter().map(|host| host.name.clone()).collect();
-        let is_free = |host: &HostPlan| !host.borrowed.iter().any(|spec| names.contains(&spec.secret.host));
+        let waits = |name: &str| waiting.iter().any(|index| hosts[*index].name == name);
+        let is_free = |index: &usize| !hosts[*index].borrowed.iter().any(|spec| waits(&spec.secret.host));
         // The plan has no cycles; if it had one, its hosts would keep their order.
         let next = waiting.iter().position(is_free).unwrap_or(0);
         ordered.push(waiting.remove(next));
@@ -193,7 +183,7 @@ pub(super) fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
 }
 
 /// Reads the secrets of a host that is not part of the run, without taking its lock.
-pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, options: &Options) {
+pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transport, target: Option<&Target>, run_id: &str) {
     let Some(target) = target else {
         return lending.publish_failure("the connection to it is not configured; this is a bug, please report it");
     };
@@ -205,7 +195,7 @@ pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transpor
         Ok(round) => round,
         Err(error) => return lending.publish_failure(&error.to_string()),
     };
-    tracing::debug!(host = lender.name, run = options.run_id, "reading secrets");
+    tracing::debug!(host = lender.name, run = run_id, "reading secrets");
     match transport.connect(target, Lock::Observe, Frame::from(round.step()), &mut |_: &str| {}).await {
         Ok((node, welcome)) => {
             lending.publish(

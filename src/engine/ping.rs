@@ -7,7 +7,7 @@ use crate::{
     transport::{Channel as _, Frame, Holder, LinkError, Lock, Target, Times, Transport},
 };
 
-use super::host::QuestionRound;
+use super::round::QuestionRound;
 
 /// The answer of a node.
 #[derive(Debug)]

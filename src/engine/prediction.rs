@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::{
     asking::{Scope, questions},
-    lending::SharedSecrets,
-    secrets::{self, Secrets},
-    work::{ItemAction, RunItem, item, restarted_unit},
+    secrets::{self, HostInputs, Secrets},
+    work::{Effect, ItemAction, RunItem, item, restarted_unit},
 };
 use crate::{
-    event::{Item, ItemKind, Outcome, Status},
+    event::{Item, ItemSubject, Outcome, Status},
+    health::{Finding, HealthCheck},
     plan::{
-        Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, RolePlan, Step, Task, Visitor, World,
+        Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, RolePlan, Step, Task, Visitor, World,
         Worlds, task_result, walk,
     },
     question::{
@@ -21,7 +21,7 @@ use crate::{
         pending::{Due, Pending},
         unit::Unit,
     },
-    resource::{NodeState, Resource, Verdict},
+    resource::{Change, NodeState, Resource, Verdict, do_not_exist},
     secret::SecretRef,
     source::{Diagnostics, Span},
 };
@@ -34,18 +34,14 @@ pub(super) struct Prediction {
 }
 
 /// Predicts what a deploy will do. `Err` holds questions that are still open; ask them and try again.
-pub(super) fn predict(
-    host: &HostPlan,
-    shared: &SharedSecrets,
-    facts: &Value,
-    answers: &Answers,
-) -> Result<Prediction, Questions> {
+pub(super) fn predict(inputs: &HostInputs<'_>, facts: &Value, answers: &Answers) -> Result<Prediction, Questions> {
+    let host = inputs.plan;
     let mut worlds = Worlds::new(facts.clone());
     let mut predictor = Predictor {
         host,
         answers,
         items: Vec::new(),
-        secrets: Secrets::known(host, shared, answers),
+        secrets: Secrets::known(inputs, answers),
         planned: HashSet::new(),
         uncertain: HashSet::new(),
         notified: HashSet::new(),
@@ -107,7 +103,7 @@ impl Visitor for Predictor<'_> {
         let mut skipped = true;
         let depends_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
         let expanded = expanded.map_err(|errors| {
-            self.cannot_expand(ItemKind::Task, step.role(), step.name(), step.span(), &errors);
+            self.cannot_expand(ItemSubject::Task(String::new()), step.role(), step.name(), step.span(), &errors);
             Stop::Failed
         })?;
         for task in expanded {
@@ -133,14 +129,14 @@ impl Visitor for Predictor<'_> {
 
     fn handler(&mut self, step: &HandlerStep, expanded: Result<Handler, Diagnostics>) -> Result<(), Stop> {
         let handler = expanded.map_err(|errors| {
-            self.cannot_expand(ItemKind::Handler, step.role(), step.name(), step.span(), &errors);
+            self.cannot_expand(ItemSubject::Handler, step.role(), step.name(), step.span(), &errors);
             Stop::Failed
         })?;
-        let head = item(ItemKind::Handler, &handler.id, &handler.role, &handler.name, "handler", &handler.span);
+        let head = item(ItemSubject::Handler, &handler.id, &handler.role, &handler.name, &handler.span);
         let notified = self.notified.contains(&handler.name);
         let left_over = due(&handler, self.answers).map_err(|error| {
             let predicted = Outcome::failed(error);
-            self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
+            self.items.push(RunItem::new(head.clone(), ItemAction::Skipped, predicted));
             Stop::Failed
         })?;
         // A handler that was not notified stays in the list: an unpredicted change may notify it.
@@ -153,7 +149,9 @@ impl Visitor for Predictor<'_> {
             }
             (false, Due::Nothing) => Outcome::new(Status::Ok, "not notified"),
         };
-        self.items.push(RunItem { item: head, body: ItemAction::Handler(handler), predicted });
+        let effect = Some(Effect::of_handler(&handler));
+        let work = RunItem::new(head, ItemAction::Handler { handler, left_over: left_over != Due::Nothing }, predicted);
+        self.items.push(RunItem { effect, ..work });
         Ok(())
     }
 
@@ -168,29 +166,29 @@ impl Visitor for Predictor<'_> {
             Ok(Some(health)) => health,
             Ok(None) => return Ok(()),
             Err(errors) => {
-                self.cannot_expand(ItemKind::Health, step.role(), step.name(), step.span(), &errors);
+                self.cannot_expand(ItemSubject::Health(String::new()), step.role(), step.name(), step.span(), &errors);
                 return Ok(());
             }
         };
         match health.check {
-            HealthCheck::Read { resource, .. } if resource.monitoring_only() => {}
-            HealthCheck::Read { kind, resource } => {
-                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
-                self.require_resource_answers(resource.as_ref())?;
+            HealthAction::Read { check, .. } if check.monitoring_only() => {}
+            HealthAction::Read { kind, check } => {
+                let head = item(ItemSubject::Health(kind.to_owned()), &health.id, &health.role, &health.name, &health.span);
+                self.require_answers(|ask| check.questions(ask))?;
                 let predicted = if self.changing.is_empty() {
-                    evaluate_health(resource.as_ref(), &self.state())
+                    evaluate_health(check.as_ref(), &self.state())
                 } else {
                     Outcome::new(Status::Skipped, "checked after the changes are made")
                 };
-                self.items.push(RunItem { item: head, body: ItemAction::Health(resource), predicted });
+                self.items.push(RunItem::new(head, ItemAction::Health(check), predicted));
             }
-            HealthCheck::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
+            HealthAction::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
                 self.require_answers(|ask| exercise.questions(ask))?;
-                let head = item(ItemKind::Health, &health.id, &health.role, &health.name, kind, &health.span);
+                let head = item(ItemSubject::Health(kind.to_owned()), &health.id, &health.role, &health.name, &health.span);
                 let predicted = Outcome::new(Status::Skipped, "exercised after the changes are made");
-                self.items.push(RunItem { item: head, body: ItemAction::Exercise(exercise), predicted });
+                self.items.push(RunItem::new(head, ItemAction::Exercise(exercise), predicted));
             }
-            HealthCheck::Exercise { .. } => {}
+            HealthAction::Exercise { .. } => {}
         }
         Ok(())
     }
@@ -199,20 +197,16 @@ impl Visitor for Predictor<'_> {
 impl Predictor<'_> {
     /// Predicts one task. `depends_on` names a registered result that this task uses and that is not known yet.
     fn one_task(&mut self, mut task: Task, depends_on: Option<&str>) -> Result<(Status, Option<Value>), Stop> {
-        let head = item(ItemKind::Task, &task.id, &task.role, &task.name, task.kind, &task.span);
+        let head = item(ItemSubject::Task(task.kind.to_owned()), &task.id, &task.role, &task.name, &task.span);
         let action = std::mem::replace(&mut task.action, Action::Skip { reason: String::new() });
         if let Some(register) = depends_on {
             let predicted = Outcome::new(Status::Unknown, format!("depends on `{register}`, which is not known yet"));
-            self.items.push(RunItem { item: head, body: ItemAction::Skipped, predicted });
+            self.items.push(RunItem::new(head, ItemAction::Skipped, predicted));
             return Ok((Status::Unknown, None));
         }
         let resource = match action {
             Action::Skip { reason } => {
-                self.items.push(RunItem {
-                    item: head,
-                    body: ItemAction::Skipped,
-                    predicted: Outcome::new(Status::Skipped, reason),
-                });
+                self.items.push(RunItem::new(head, ItemAction::Skipped, Outcome::new(Status::Skipped, reason)));
                 return Ok((Status::Skipped, None));
             }
             Action::Do(resource) => resource,
@@ -221,29 +215,43 @@ impl Predictor<'_> {
         let used = resource.secrets();
         self.plan_secrets(&used, &head)?;
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
+        let (mut effect, mut creates) = (None, None);
         let outcome = match planned_elsewhere {
             Some(SecretRef { host, name }) => {
                 Outcome::new(Status::Unknown, format!("unknown until `{host}` has created `{name}`"))
             }
-            None => self.evaluate(resource.as_ref(), &used),
+            None => match self.evaluate(resource.as_ref(), &used) {
+                Ok(change) => {
+                    effect = Effect::new(&change.script, &task.notify);
+                    let summary = match self.maker(&change) {
+                        Some(maker) => format!("change, after `{}`", maker.item.name),
+                        None => change.summary,
+                    };
+                    creates = change.creates;
+                    Outcome { diff: change.diff, ..Outcome::new(Status::Changed, summary) }
+                }
+                Err(outcome) => outcome,
+            },
         };
         let registered = resource.register(&self.state());
         let status = outcome.status;
-        self.items.push(RunItem { item: head, body: ItemAction::Task(task, resource), predicted: outcome });
+        let work = RunItem::new(head, ItemAction::Task(task, resource), outcome);
+        self.items.push(RunItem { effect, creates, ..work });
         if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
     }
 
-    /// Predicts the outcome of a resource by its state at the beginning of the run.
-    fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Outcome {
+    /// Predicts the change of a resource by its state at the beginning of the run. `Err` is the outcome if there is none.
+    fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Result<Change, Outcome> {
         let state = self.state();
         let change = match resource.compare(&state) {
-            Err(unanswered) => return Outcome::failed(unanswered.to_string()),
-            Ok(Verdict::Refused(reason)) => return Outcome::failed(reason),
-            Ok(Verdict::Converged { note }) => return Outcome::new(Status::Ok, note.unwrap_or_default()),
+            Err(unanswered) => return Err(Outcome::failed(unanswered.to_string())),
+            Ok(Verdict::Refused(reason)) => return Err(Outcome::failed(reason)),
+            Ok(Verdict::Converged { note }) => return Err(Outcome::new(Status::Ok, note.unwrap_or_default())),
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
                 if !self.items.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
-                    return Outcome::failed(format!("{missing} does not exist, and no earlier task creates it"));
+                    let error = format!("{}, and no earlier task creates it", do_not_exist(&missing));
+                    return Err(Outcome::failed(error));
                 }
                 change
             }
@@ -251,13 +259,20 @@ impl Predictor<'_> {
         let lost = |secret: &&SecretRef| change.replaces && self.secrets.is_fresh(secret);
         if let Some(spec) = used.iter().find(lost).and_then(|secret| self.host.secrets.iter().find(|spec| &spec.secret == secret))
         {
-            return Outcome::failed(secrets::lost_message(spec));
+            return Err(Outcome::failed(secrets::lost_message(spec)));
         }
         let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
         if let Some(reason) = resource.refuse(&state, &earlier) {
-            return Outcome::failed(reason);
+            return Err(Outcome::failed(reason));
         }
-        Outcome { diff: change.diff, ..Outcome::new(Status::Changed, change.summary) }
+        Ok(change)
+    }
+
+    /// Returns the item of this run that creates the file which the change creates, too: compared with the node as it is, each looks like a
+    /// creation.
+    fn maker(&self, change: &Change) -> Option<&RunItem> {
+        let path = change.creates.as_ref()?;
+        self.items.iter().find(|work| work.pending() && work.creates.as_ref() == Some(path))
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.
@@ -268,17 +283,17 @@ impl Predictor<'_> {
             let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_known).then(unread));
             if let Some(problem) = problem.filter(|_| secret.host != self.host.name) {
                 let predicted = Outcome::failed(problem);
-                self.items.push(RunItem { item: head.clone(), body: ItemAction::Skipped, predicted });
+                self.items.push(RunItem::new(head.clone(), ItemAction::Skipped, predicted));
                 return Err(Stop::Failed);
             }
             let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
             let id = format!("{}/secret {}", spec.role, secret.name);
-            let making = item(ItemKind::Secret, &id, &spec.role, &secret.name, "secret", &spec.span);
+            let making = item(ItemSubject::Secret, &id, &spec.role, &secret.name, &spec.span);
             let not_fetched = spec.outside.is_some() && self.secrets.provided(secret).is_none();
             let not_fetched = not_fetched.then_some("its value was not fetched from its source; this is a bug, please report it");
             if let Some(problem) = self.secrets.problem(secret).or(not_fetched) {
                 let predicted = Outcome::failed(problem);
-                self.items.push(RunItem { item: making, body: ItemAction::Skipped, predicted });
+                self.items.push(RunItem::new(making, ItemAction::Skipped, predicted));
                 return Err(Stop::Failed);
             }
             if let Some(summary) = secrets::plan(&spec, &self.secrets)
@@ -286,7 +301,7 @@ impl Predictor<'_> {
             {
                 let diff = secrets::diff(&spec, self.secrets.provided(secret));
                 let predicted = Outcome { diff, ..Outcome::new(Status::Changed, summary) };
-                self.items.push(RunItem { item: making, body: ItemAction::Secret(spec), predicted });
+                self.items.push(RunItem::new(making, ItemAction::Secret(spec), predicted));
             }
         }
         Ok(())
@@ -310,9 +325,9 @@ impl Predictor<'_> {
     }
 
     /// Fails the item because of an error in the role's files that only shows with the node's real facts.
-    fn cannot_expand(&mut self, kind: ItemKind, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
-        let item = item(kind, &format!("{role}/{name}"), role, name, "", span);
-        self.items.push(RunItem { item, body: ItemAction::Skipped, predicted: Outcome::failed(errors.render(false)) });
+    fn cannot_expand(&mut self, subject: ItemSubject, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
+        let item = item(subject, &format!("{role}/{name}"), role, name, span);
+        self.items.push(RunItem::new(item, ItemAction::Skipped, Outcome::failed(errors.render(false))));
     }
 }
 
@@ -331,18 +346,17 @@ pub(super) fn due(handler: &Handler, answers: &Answers) -> Result<Due, String> {
     Ok(marks.due(&handler.marks, unit.is_some(), started))
 }
 
-/// Evaluates a health check: converged is healthy; anything else is unhealthy, with the resource's summary as the reason.
-pub(super) fn evaluate_health(resource: &dyn Resource, state: &NodeState<'_>) -> Outcome {
-    match resource.skipped(state) {
-        Err(unanswered) => return Outcome::failed(unanswered.to_string()),
-        Ok(Some(reason)) => return Outcome::new(Status::Skipped, reason),
-        Ok(None) => {}
-    }
-    match resource.compare(state) {
-        Err(unanswered) => Outcome::failed(unanswered.to_string()),
-        Ok(Verdict::Converged { note }) => Outcome::new(Status::Ok, note.unwrap_or_default()),
-        Ok(Verdict::Refused(reason)) => Outcome::failed(reason),
-        Ok(Verdict::Change(change)) => Outcome::failed(change.summary),
-        Ok(Verdict::Blocked { missing, .. }) => Outcome::failed(format!("{missing} does not exist")),
+/// Evaluates a health check.
+pub(super) fn evaluate_health(check: &dyn HealthCheck, state: &NodeState<'_>) -> Outcome {
+    outcome_of(check.examine(state).map_err(|unanswered| unanswered.to_string()))
+}
+
+/// Returns the outcome of a health check or an exercise.
+pub(super) fn outcome_of(found: Result<Finding, String>) -> Outcome {
+    match found {
+        Err(reason) | Ok(Finding::Unhealthy(reason)) => Outcome::failed(reason),
+        Ok(Finding::Healthy(found)) => Outcome::new(Status::Ok, found),
+        Ok(Finding::Warning { warning, found }) => Outcome { warning: Some(warning), ..Outcome::new(Status::Ok, found) },
+        Ok(Finding::Skipped(reason)) => Outcome::new(Status::Skipped, reason),
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn redacted(outcome: Outcome, values: &SecretValues) -> Outcome {
     };
     Outcome {
         summary: redact(&outcome.summary, values),
+        warning: outcome.warning.map(|warning| redact(&warning, values)),
         diff: Diff { lines: outcome.diff.lines.into_iter().map(line).collect() },
         error: outcome.error.map(|error| redact(&error, values)),
         ..outcome

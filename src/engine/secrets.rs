@@ -5,7 +5,6 @@ use std::{
     path::Path,
 };
 
-use super::lending::{SharedSecret, SharedSecrets};
 use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
@@ -18,8 +17,33 @@ use crate::{
     },
     script::Script,
     secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
-    values::Diff,
+    values::{Diff, Missing},
 };
+
+/// The state of a secret of another host, as its readers see it.
+#[derive(Debug, Clone)]
+pub(super) enum SharedSecret {
+    /// It exists.
+    Value(Secret),
+    /// In a check: the deploy would create it.
+    Planned,
+    /// It is not available, with the reason.
+    Missing(String),
+}
+
+/// The secrets of one host that others read.
+pub(super) type SharedSecrets = HashMap<SecretRef, SharedSecret>;
+
+/// What a host's run is made from, besides the answers of its node.
+#[derive(Clone, Copy)]
+pub(super) struct HostInputs<'a> {
+    /// Its part of the plan.
+    pub(super) plan: &'a HostPlan,
+    /// The values of secrets that come from outside.
+    pub(super) provided: &'a SecretValues,
+    /// The secrets of other hosts.
+    pub(super) shared: &'a SharedSecrets,
+}
 
 /// What is known about a host's secrets.
 #[derive(Debug, Default)]
@@ -64,9 +88,10 @@ impl Secrets {
     }
 
     /// Collects what is known about the secrets of a host and about those that it reads from other hosts.
-    pub(super) fn known(host: &HostPlan, shared: &SharedSecrets, answers: &Answers) -> Self {
-        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), &host.provided_values, answers);
-        secrets.borrow(&host.borrowed, shared);
+    pub(super) fn known(inputs: &HostInputs<'_>, answers: &Answers) -> Self {
+        let host = inputs.plan;
+        let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), inputs.provided, answers);
+        secrets.borrow(&host.borrowed, inputs.shared);
         secrets.check_characters(host.secrets.iter().chain(&host.borrowed));
         secrets
     }
@@ -209,9 +234,9 @@ mkdir -p -- \"$directory/\"",
 }
 
 /// Returns whether `missing`, which another item needs, is a directory that [`directory`] creates.
-pub(super) fn creates_directory(spec: &SecretSpec, missing: &str) -> bool {
+pub(super) fn creates_directory(spec: &SecretSpec, missing: &Missing) -> bool {
     let mut above = Path::new(spec.file.as_str()).ancestors().skip(1);
-    above.any(|directory| missing == format!("directory `{}`", directory.display()))
+    matches!(missing, Missing::Directory(path) if above.any(|directory| directory == Path::new(path.as_str())))
 }
 
 /// Returns the change that writes a new secret into its file. The value must be in `values` before the script is sent.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::work::item;
 use crate::{
-    event::{Item, ItemKind, Outcome, Status},
+    event::{Item, ItemSubject, Outcome, Status},
     health::listening::{describe_owner, format_listener, is_loopback},
     plan::OpenPorts,
     question::{
@@ -32,7 +32,7 @@ pub(super) fn evaluate(
     ask: &mut Questions,
 ) -> Option<(Item, Outcome)> {
     const NAME: &str = "Nothing listens that should not";
-    let item = item(ItemKind::Health, &format!("node/{NAME}"), "", NAME, "listening", declared.span.as_ref()?);
+    let item = item(ItemSubject::Health("listening".to_owned()), &format!("node/{NAME}"), "", NAME, declared.span.as_ref()?);
     let outcome = match &open.partial {
         Some(reason) => Outcome::new(Status::Skipped, reason),
         None => compare_ports(declared, open, state, ask).unwrap_or_else(|unanswered| Outcome::failed(unanswered.to_string())),

@@ -1,5 +1,6 @@
 //! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
 
+mod planned;
 mod results;
 
 use std::{
@@ -11,20 +12,22 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use super::{
     apply::{self, ApplyRun},
     asking::{Scope, questions},
-    host::QuestionRound,
-    lending::SharedSecrets,
-    prediction,
+    host_events::HostEvents,
+    prediction::{self, Prediction},
+    round::QuestionRound,
+    secrets::{HostInputs, SharedSecrets},
+    stop::stop,
 };
 use crate::{
-    event::{Event, HostStatus, Status},
+    event::{EventBody, HostStatus, RING, Sink, Status},
     inventory::InventorySource,
     plan::{self, HostPlan, Request},
     question::{Answers, connection::OwnConnection, facts::Facts, pending},
+    secret::SecretValues,
     transport::{Channel, Frame, LinkError, Progress, Running, StepOutput, Traffic, Tunnel},
 };
 
@@ -128,31 +131,43 @@ impl Scratch {
             let mut channel = Shell { state: &self.path("state"), frames: 0 };
             let mut answers = Answers::default();
             answers.set::<OwnConnection>((), Ok(None));
-            let mut questions = questions(&host, Scope::Everything, &plan::Worlds::stand_in());
-            questions.ask::<Facts>(());
-            let prediction = loop {
-                let round = QuestionRound::new(questions).unwrap();
-                let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
-                answers.absorb(round.read(outputs.first()));
-                let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match prediction::predict(&host, &SharedSecrets::default(), &facts, &answers) {
-                    Ok(prediction) => break prediction,
-                    Err(open) => questions = open,
-                }
-            };
-            let (sender, mut events) = mpsc::unbounded_channel();
-            let mut apply_run = ApplyRun::new("node", prediction, answers, &sender);
-            let Ok(end) = apply::run(&mut apply_run, &mut channel).await else { panic!("the link was lost") };
-            drop(sender);
+            let Prediction { items, secrets } = predicted(&host, &mut channel, &mut answers).await;
+            let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
+            let (mut reader, host_events) = (sink.reader(RING), HostEvents::new("node", sink));
+            host_events.planned(&items, &secrets, None, true);
+            let mut apply_run = ApplyRun::new(&items, secrets, answers, &host_events);
+            let (_handle, stop) = stop();
+            let Ok(end) = apply::run(&mut apply_run, &mut channel, &stop).await else { panic!("the link was lost") };
+            drop(host_events);
             let (mut items, mut log) = (Vec::new(), String::new());
-            while let Some(event) = events.recv().await {
+            while let Some(event) = reader.next().await {
                 let _ = writeln!(log, "{event:?}");
-                if let Event::ItemFinished { item, outcome, .. } = event {
-                    items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
+                if let EventBody::ItemFinished { item, outcome, .. } = &event.body {
+                    let text = outcome.error.as_ref().unwrap_or(&outcome.summary);
+                    items.push((item.id.clone(), outcome.status, text.clone()));
                 }
             }
-            DeployResult { status: end.status, error: end.error, unpredicted: end.unpredicted, items, log }
+            let error = end.result.error().map(str::to_owned);
+            DeployResult { status: end.result.status(), error, unpredicted: end.unpredicted, items, log }
         })
+    }
+}
+
+/// Asks this machine until everything is predicted.
+async fn predicted(host: &HostPlan, channel: &mut Shell<'_>, answers: &mut Answers) -> prediction::Prediction {
+    let mut questions = questions(host, Scope::Everything, &plan::Worlds::stand_in());
+    questions.ask::<Facts>(());
+    loop {
+        let round = QuestionRound::new(questions).unwrap();
+        let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
+        answers.absorb(round.read(outputs.first()));
+        let facts = answers.get::<Facts>(&()).unwrap().clone();
+        let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
+        let inputs = HostInputs { plan: host, provided: &provided, shared: &shared };
+        match prediction::predict(&inputs, &facts, answers) {
+            Ok(prediction) => break prediction,
+            Err(open) => questions = open,
+        }
     }
 }
 
@@ -172,6 +187,26 @@ fn a_handler_runs_when_another_task_made_the_change() {
     assert_eq!(scratch.read("count").as_deref(), Some("x\n"), "{:?}", result.items);
     assert_eq!(scratch.deploy().status, HostStatus::Ok);
     assert_eq!(scratch.read("count").as_deref(), Some("x\n"));
+}
+
+#[test]
+fn a_change_of_a_file_that_an_earlier_task_makes_is_not_called_a_creation() {
+    let scratch = Scratch::new(
+        "tasks:
+  - {name: Write, copy: {content: \"x\\n\", dest: DIR/conf}}
+  - {name: Edit, lineinfile: {path: DIR/conf, line: hi 1}}
+  - {name: Other, copy: {content: y, dest: DIR/other}}\n",
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let prediction = runtime.block_on(async {
+        let mut answers = Answers::default();
+        answers.set::<OwnConnection>((), Ok(None));
+        predicted(&scratch.host(), &mut Shell { state: &scratch.path("state"), frames: 0 }, &mut answers).await
+    });
+    let summaries: Vec<&str> = prediction.items.iter().map(|work| work.predicted.summary.as_str()).collect();
+    assert_eq!(summaries, ["create", "change, after `Write`", "create"]);
+    assert_eq!(scratch.deploy().items[1].2, "line added");
+    assert_eq!(scratch.read("conf").as_deref(), Some("x\nhi 1\n"));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The items of one host's run, in order, each with its predicted outcome.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{
-    event::{Item, ItemKind, Outcome, Status},
+    event::{Item, ItemSubject, Outcome, Status},
+    health::HealthCheck,
     plan::{Handler, HandlerAction, SecretSpec, Task},
     question::{
         Questions,
@@ -9,8 +12,9 @@ use crate::{
         pending::Pending,
         unit::Unit,
     },
-    resource::Resource,
-    values::Diff,
+    resource::{Resource, content::hex},
+    script::Script,
+    values::{Diff, RemotePath},
 };
 
 /// An item of the run.
@@ -22,6 +26,10 @@ pub(super) struct RunItem {
     pub(super) body: ItemAction,
     /// The outcome that a check reports.
     pub(super) predicted: Outcome,
+    /// The digest of what would be done, besides what the outcome shows.
+    pub(super) effect: Option<Effect>,
+    /// The file that it creates.
+    pub(super) creates: Option<RemotePath>,
 }
 
 /// The action of an item.
@@ -34,14 +42,23 @@ pub(super) enum ItemAction {
     /// Nothing to do: the condition does not hold, or the item is predicted to fail or depends on an unknown result.
     Skipped,
     /// A handler, pending or not: an unpredicted change may notify it.
-    Handler(Handler),
+    Handler {
+        /// The handler.
+        handler: Handler,
+        /// Whether an earlier run has notified it.
+        left_over: bool,
+    },
     /// A health check inside the question round.
-    Health(Box<dyn Resource>),
+    Health(Box<dyn HealthCheck>),
     /// A health check through a tunnel.
     Exercise(Box<dyn crate::health::Exercise>),
 }
 
 impl RunItem {
+    pub(super) fn new(item: Item, body: ItemAction, predicted: Outcome) -> Self {
+        Self { item, body, predicted, effect: None, creates: None }
+    }
+
     /// Whether a check predicts that this item writes to the node.
     pub(super) fn pending(&self) -> bool {
         self.predicted.status == Status::Changed
@@ -49,7 +66,7 @@ impl RunItem {
 
     /// Whether this outcome is reported to users: a handler that was not notified is not.
     pub(super) fn is_reported(&self, status: Status) -> bool {
-        self.item.kind != ItemKind::Handler || status != Status::Ok
+        self.item.subject != ItemSubject::Handler || status != Status::Ok
     }
 
     /// Whether the output of the item stays hidden.
@@ -63,7 +80,18 @@ impl RunItem {
             return outcome;
         }
         let error = outcome.error.map(|_| "failed; the output is hidden by `no_log`".to_owned());
-        Outcome { diff: Diff::none(), error, summary: String::new(), ..outcome }
+        Outcome { diff: Diff::none(), error, summary: String::new(), warning: None, ..outcome }
+    }
+
+    /// Returns `sha256:` and the digest of what the item does, `None` if it changes nothing. `masked` is its predicted outcome as users see it.
+    /// Summaries and health checks do not count: they change by the second.
+    pub(super) fn digest(&self, masked: &Outcome) -> Option<String> {
+        if !self.pending() {
+            return None;
+        }
+        let effect = self.effect.as_ref().map_or(&[] as &[u8], |effect| &effect.0);
+        let diff = masked.diff.as_text().unwrap_or_default();
+        Some(format!("sha256:{}", hex(&sha256(&[self.item.id.as_bytes(), b"changed", diff.as_bytes(), effect]))))
     }
 
     /// The secret that the item creates.
@@ -82,8 +110,9 @@ impl RunItem {
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
             ItemAction::Secret(spec) => ask.ask::<PathState>(PathQuery::content(&spec.file)),
-            ItemAction::Task(_, resource) | ItemAction::Health(resource) => resource.questions(ask),
-            ItemAction::Handler(handler) => handler_questions(handler, ask),
+            ItemAction::Task(_, resource) => resource.questions(ask),
+            ItemAction::Health(check) => check.questions(ask),
+            ItemAction::Handler { handler, .. } => handler_questions(handler, ask),
             ItemAction::Exercise(exercise) => exercise.questions(ask),
             ItemAction::Skipped => {}
         }
@@ -92,10 +121,49 @@ impl RunItem {
     /// The resource, if the item has one.
     pub(super) fn resource(&self) -> Option<&dyn Resource> {
         match &self.body {
-            ItemAction::Task(_, resource) | ItemAction::Health(resource) => Some(resource.as_ref()),
-            ItemAction::Secret(_) | ItemAction::Skipped | ItemAction::Handler { .. } | ItemAction::Exercise(_) => None,
+            ItemAction::Task(_, resource) => Some(resource.as_ref()),
+            ItemAction::Secret(_)
+            | ItemAction::Skipped
+            | ItemAction::Handler { .. }
+            | ItemAction::Health(_)
+            | ItemAction::Exercise(_) => None,
         }
     }
+}
+
+/// The digest of a script, with tokens in place of secrets, and of the handlers that are notified.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Effect([u8; 32]);
+
+impl Effect {
+    /// Returns the digest of a change. `None` if the script cannot be written, which is reported when it is applied.
+    pub(super) fn new(script: &Script, notified: &[String]) -> Option<Self> {
+        let text = script.render().ok()?;
+        let mut parts = vec![text.as_bytes(), script.sealed_input().as_tokens()];
+        parts.extend(notified.iter().map(String::as_bytes));
+        Some(Self(sha256(&parts)))
+    }
+
+    /// Returns the digest of what a handler does.
+    pub(super) fn of_handler(handler: &Handler) -> Self {
+        let (verb, what) = match &handler.action {
+            HandlerAction::Restart(unit) => ("restart", unit),
+            HandlerAction::Reload(unit) => ("reload", unit),
+            HandlerAction::Command(command) => ("command", command),
+        };
+        let ready = handler.ready.as_ref().map(|ready| ready.command.as_str()).unwrap_or_default();
+        Self(sha256(&[verb.as_bytes(), what.as_bytes(), ready.as_bytes()]))
+    }
+}
+
+/// Hashes parts, each with its length in front, so that no two lists of parts have the same bytes.
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
 }
 
 /// Adds the questions of a handler: its mark, and when its unit was started.
@@ -115,13 +183,12 @@ pub(super) fn restarted_unit(handler: &Handler) -> Option<&str> {
 }
 
 /// Returns the item of a declaration in a role file.
-pub(super) fn item(kind: ItemKind, id: &str, role: &str, name: &str, resource: &str, span: &crate::source::Span) -> Item {
+pub(super) fn item(subject: ItemSubject, id: &str, role: &str, name: &str, span: &crate::source::Span) -> Item {
     Item {
         id: id.to_owned(),
-        kind,
+        subject,
         role: role.to_owned(),
         name: name.to_owned(),
-        resource: resource.to_owned(),
         file: span.file.shown.clone(),
         line: span.line_col().0,
     }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::{format_span, verdict};
+use super::{Finding, HealthCheck, format_span};
 use crate::{
     question::{
         Questions, Unanswered,
         backup::{Backup, BackupInfo, BackupLocation, LastRun},
         unit::{Unit, full_name},
     },
-    resource::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode, schema::parameters},
+    resource::{Files, Kind, NodeState, ParamError, decode, schema::parameters},
     values::{RemotePath, parse_duration},
 };
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
     name: "backup",
     about: "The timer runs, the last run did not fail, and the last verified backup is young enough",
     example: "read:
@@ -122,7 +122,7 @@ impl BackupCheck {
     }
 }
 
-impl Resource for BackupCheck {
+impl HealthCheck for BackupCheck {
     fn monitoring_only(&self) -> bool {
         true
     }
@@ -133,7 +133,7 @@ impl Resource for BackupCheck {
         ask.ask::<Unit>(self.service.clone());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn examine(&self, is: &NodeState<'_>) -> Result<Finding, Unanswered> {
         let found = is.answers.get::<Backup>(&self.location)?;
         let (timer, service) = (is.answers.get::<Unit>(&self.location.timer)?, is.answers.get::<Unit>(&self.service)?);
         let mut problems = Vec::new();
@@ -148,7 +148,7 @@ impl Resource for BackupCheck {
             None if found.next.is_empty() => "none yet".to_owned(),
             None => format!("none yet, the first at {}", found.next),
         };
-        Ok(verdict(&problems, note))
+        Ok(Finding::of_problems(&problems, note))
     }
 }
 
@@ -200,10 +200,10 @@ mod tests {
         answers.set::<Unit>(check.location.timer.clone(), Ok(node.timer));
         answers.set::<Unit>(check.service.clone(), Ok(node.service));
         answers.set::<Backup>(check.location.clone(), Ok(node.found));
-        match check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note } => Ok(note.unwrap()),
-            Verdict::Refused(why) => Err(why),
-            Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
+        match check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+            Finding::Healthy(found) => Ok(found),
+            Finding::Unhealthy(why) => Err(why),
+            other @ (Finding::Warning { .. } | Finding::Skipped(_)) => panic!("{other:?}"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use super::Finding;
 use crate::{
     question::{Questions, Unanswered},
     resource::{NodeState, ParamError, Parameter, schema::secret_parameters},
@@ -14,8 +15,8 @@ pub trait Exercise: Debug + Send + Sync {
     /// Returns a short description for people.
     fn name(&self) -> String;
 
-    /// Performs the action through the tunnel and returns what worked, or what did not. Neither text contains a secret.
-    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String>;
+    /// Performs the action through the tunnel and returns what was found, or what did not work. Neither text contains a secret.
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, Finding>;
 
     /// Returns the secrets that the exercise needs.
     fn secrets(&self) -> Vec<SecretRef>;

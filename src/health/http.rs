@@ -9,6 +9,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::Finding;
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
     question::{
@@ -206,10 +207,10 @@ impl Exercise for Http {
         format!("ask http://{}{}", self.endpoint.authority(), self.endpoint.path)
     }
 
-    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, _: &'a SecretValues) -> Running<'a, String> {
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, _: &'a SecretValues) -> Running<'a, Finding> {
         Box::pin(async move {
             let (status, body) = get(&self.endpoint, tunnel).await?;
-            self.evaluate(status, &body)
+            self.evaluate(status, &body).map(Finding::Healthy)
         })
     }
 

@@ -1,10 +1,10 @@
 //! Check `listening`: the addresses and the owner of a listening port are as the role declares.
 
-use std::{any::Any, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::verdict;
+use super::{Finding, HealthCheck};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -13,13 +13,13 @@ use crate::{
         unit::full_name,
     },
     resource::{
-        Files, Kind, NodeState, ParamError, Resource, Verdict, decode,
+        Files, Kind, NodeState, ParamError, decode,
         schema::{parameters, values, words},
     },
     values::{OneOrMany, matches_glob},
 };
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
     name: "listening",
     about: "A port is open where it is declared and nowhere else, and belongs to its unit",
     example: "read:
@@ -144,12 +144,6 @@ pub(crate) fn describe_owner(owner: &PortOwner) -> String {
     format!("`{}` (pid {}, {unit})", owner.process, owner.pid)
 }
 
-/// Returns the port that a health check declares as open or closed. Only checks of this kind declare one.
-pub(crate) fn declared_port(check: &dyn Resource) -> Option<u16> {
-    let check: &dyn Any = check;
-    check.downcast_ref::<ListeningCheck>().map(|declared| declared.port)
-}
-
 impl ListeningCheck {
     fn new(parameters: Parameters) -> Result<Self, ParamError> {
         let error = |name: &str, message: String| ParamError::parameter(name, message);
@@ -226,7 +220,11 @@ impl ListeningCheck {
     }
 }
 
-impl Resource for ListeningCheck {
+impl HealthCheck for ListeningCheck {
+    fn declared_port(&self) -> Option<u16> {
+        Some(self.port)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Listening>(());
         if let Some(port) = self.owner() {
@@ -234,7 +232,7 @@ impl Resource for ListeningCheck {
         }
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn examine(&self, is: &NodeState<'_>) -> Result<Finding, Unanswered> {
         let all = is.answers.get::<Listening>(&())?;
         let listeners: Vec<&Listener> = all.iter().filter(|listener| listener.port == self.port).collect();
         let owners = match self.owner() {
@@ -243,7 +241,7 @@ impl Resource for ListeningCheck {
         };
         let found: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
         let found = if self.state == State::Closed { "closed".to_owned() } else { found.join(", ") };
-        Ok(verdict(&self.problems(&listeners, owners), found))
+        Ok(Finding::of_problems(&self.problems(&listeners, owners), found))
     }
 }
 
@@ -328,10 +326,10 @@ mod tests {
         if let Some(port) = check.owner() {
             answers.set::<PortOwner>(port, Ok(owners.to_vec()));
         }
-        match check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note } => format!("ok: {}", note.unwrap_or_default()),
-            Verdict::Refused(why) => why,
-            Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
+        match check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+            Finding::Healthy(note) => format!("ok: {note}"),
+            Finding::Unhealthy(why) => why,
+            other @ (Finding::Warning { .. } | Finding::Skipped(_)) => panic!("{other:?}"),
         }
     }
 
@@ -396,7 +394,7 @@ mod tests {
         let check = check(json!({"port": 5432})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Listening>((), Err(Unanswered("no table".into())));
-        assert!(check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
+        assert!(check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
     }
 
     #[test]

@@ -4,17 +4,17 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{verdict, with_warnings};
+use super::{Finding, HealthCheck};
 use crate::{
     pg::Name,
     question::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, typed},
     },
-    resource::{Files, Kind, NodeState, Resource, Verdict, decode, schema::parameters},
+    resource::{Files, Kind, NodeState, decode, schema::parameters},
 };
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
     name: "migrations",
     about: "Says which migrations a database has; warns where tables are there and nothing notes a version",
     example: "read:
@@ -101,7 +101,7 @@ impl Migrations {
 }
 
 /// Describes the version for people.
-fn describe(found: &SchemaInfo) -> String {
+fn describe(found: &SchemaInfo) -> Finding {
     let mut versions = Vec::new();
     let mut warnings = Vec::new();
     for (name, table) in [("alembic_version", &found.alembic), ("migrations_applied", &found.applied)] {
@@ -121,12 +121,12 @@ fn describe(found: &SchemaInfo) -> String {
     let tables = format!("{} table{}", found.tables, if found.tables == 1 { "" } else { "s" });
     if versions.is_empty() && warnings.is_empty() {
         if found.tables == 0 {
-            return "empty: db_service.initialize() has to run first".to_owned();
+            return Finding::Healthy("empty: db_service.initialize() has to run first".to_owned());
         }
         warnings.push("no version is recorded in alembic_version or migrations_applied".to_owned());
     }
     versions.push(tables);
-    with_warnings(&warnings, &versions.join("; "))
+    Finding::with_warnings(&warnings, versions.join("; "))
 }
 
 /// Formats the name of a migration and when it was applied. The names of the columns differ between tools.
@@ -154,23 +154,17 @@ fn truncate(text: &str) -> String {
     if line.chars().count() <= LONGEST { line.to_owned() } else { line.chars().take(LONGEST).chain(['…']).collect() }
 }
 
-impl Resource for Migrations {
+impl HealthCheck for Migrations {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
     }
 
-    fn skipped(&self, is: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
-        let there = !matches!(self.answer(is)?, Answer::NoDatabase);
-        Ok((!there).then(|| format!("there is no database `{}`", self.database)))
-    }
-
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn examine(&self, is: &NodeState<'_>) -> Result<Finding, Unanswered> {
         match self.answer(is)? {
-            Answer::NoServer { why } => Ok(verdict(std::slice::from_ref(why), "")),
-            // `skipped` has already handled this.
-            Answer::NoDatabase => Ok(Verdict::CONVERGED),
+            Answer::NoServer { why } => Ok(Finding::Unhealthy(why.clone())),
+            Answer::NoDatabase => Ok(Finding::Skipped(format!("there is no database `{}`", self.database))),
             Answer::Rows(rows) => match typed::<SchemaInfo>(rows)?.first() {
-                Some(found) => Ok(verdict(&[], describe(found))),
+                Some(found) => Ok(describe(found)),
                 None => Err(Unanswered("PostgreSQL returned no row".into())),
             },
         }
@@ -188,13 +182,11 @@ mod tests {
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
         let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
-        if let Some(reason) = check.skipped(&is).unwrap() {
-            return format!("skipped: {reason}");
-        }
-        match check.compare(&is) {
-            Ok(Verdict::Converged { note }) => note.unwrap(),
-            Ok(Verdict::Refused(why)) => format!("unhealthy: {why}"),
-            Ok(Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("a check never changes anything"),
+        match check.examine(&is) {
+            Ok(Finding::Healthy(found)) => found,
+            Ok(Finding::Warning { warning, found }) => format!("warning: {warning}; {found}"),
+            Ok(Finding::Unhealthy(why)) => format!("unhealthy: {why}"),
+            Ok(Finding::Skipped(reason)) => format!("skipped: {reason}"),
             Err(unanswered) => format!("unanswered: {unanswered}"),
         }
     }

@@ -1,9 +1,9 @@
 //! Health checks and exercises. Checks only read, and are asked together with all other questions; exercises use a service as its clients do.
 //!
-//! A check is a resource that never changes anything: a converged check is healthy, and a refused one gives the reason why it is not. An exercise
-//! runs on the controller, through a tunnel.
+//! Any resource is a check, too: it is healthy when the node is as declared. An exercise runs on the controller, through a tunnel.
 
 mod backup;
+mod check;
 mod exercise;
 mod http;
 pub(crate) mod listening;
@@ -15,33 +15,18 @@ mod redis_conf;
 mod redis_exercise;
 mod slm_backend;
 
+pub use check::{AsDeclared, Finding, HealthCheck};
 pub use exercise::{Exercise, ExerciseKind};
 pub use listening::PortRange;
 
-use crate::{
-    event::WARNING,
-    resource::{Kind, Verdict},
-};
+use crate::resource::Kind;
 
 /// Every kind of check.
-pub const CHECKS: &[&Kind] = &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &redis::KIND];
+pub const CHECKS: &[&Kind<dyn HealthCheck>] =
+    &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &redis::KIND];
 
 /// Every kind of exercise.
 pub const EXERCISES: &[&ExerciseKind] = &[&http::KIND, &postgresql_login::KIND, &redis_exercise::KIND, &slm_backend::KIND];
-
-/// Returns a healthy verdict when there are no problems. `found` is the finding that is shown then.
-fn verdict(problems: &[String], found: impl Into<String>) -> Verdict {
-    if !problems.is_empty() {
-        return Verdict::Refused(problems.join("; "));
-    }
-    let found = found.into();
-    Verdict::Converged { note: (!found.is_empty()).then_some(found) }
-}
-
-/// Returns the finding, preceded by the warnings if there are any. Their prefix marks the outcome: [`crate::event::Outcome::warns`].
-fn with_warnings(warnings: &[String], found: &str) -> String {
-    if warnings.is_empty() { found.to_owned() } else { format!("{WARNING}{}; {found}", warnings.join("; ")) }
-}
 
 /// Formats a duration in one unit: `42 s`, `3 min`, `5 h`, `12 d`.
 fn format_span(seconds: u64) -> String {

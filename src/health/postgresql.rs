@@ -2,17 +2,17 @@
 
 use serde::Deserialize;
 
-use super::verdict;
+use super::{Finding, HealthCheck};
 use crate::{
     pg::Name,
     question::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, typed},
     },
-    resource::{Files, Kind, NodeState, Resource, Verdict, decode, schema::parameters},
+    resource::{Files, Kind, NodeState, decode, schema::parameters},
 };
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
     name: "postgresql",
     about: "The server takes writes, and a database is there",
     example: "read:
@@ -51,16 +51,16 @@ impl Postgresql {
     }
 }
 
-impl Resource for Postgresql {
+impl HealthCheck for Postgresql {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn examine(&self, is: &NodeState<'_>) -> Result<Finding, Unanswered> {
         let database = &self.database;
         let rows = match is.answers.get::<Pg>(&self.query())? {
-            Answer::NoServer { why } => return Ok(verdict(std::slice::from_ref(why), "")),
-            Answer::NoDatabase => return Ok(verdict(&[format!("there is no database `{database}`")], "")),
+            Answer::NoServer { why } => return Ok(Finding::Unhealthy(why.clone())),
+            Answer::NoDatabase => return Ok(Finding::Unhealthy(format!("there is no database `{database}`"))),
             Answer::Rows(rows) => typed::<DatabaseInfo>(rows)?,
         };
         let Some(found) = rows.first() else { return Err(Unanswered("PostgreSQL returned no row".into())) };
@@ -74,7 +74,7 @@ impl Resource for Postgresql {
         if let Some(owner) = self.owner.as_ref().filter(|owner| owner.as_str() != found.owner) {
             problems.push(format!("`{database}` belongs to `{}`, not to `{owner}`", found.owner));
         }
-        Ok(verdict(&problems, format!("accepts writes, {}, owner `{}`", found.encoding, found.owner)))
+        Ok(Finding::of_problems(&problems, format!("accepts writes, {}, owner `{}`", found.encoding, found.owner)))
     }
 }
 
@@ -88,10 +88,10 @@ mod tests {
         let check: Postgresql = decode(json!({"database": "slm", "owner": "slm_app"})).unwrap();
         let mut answers = Answers::default();
         answers.set::<Pg>(check.query(), Ok(answer));
-        match check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note: Some(note) } if note == "accepts writes, UTF8, owner `slm_app`" => None,
-            Verdict::Refused(why) => Some(why),
-            Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
+        match check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+            Finding::Healthy(note) if note == "accepts writes, UTF8, owner `slm_app`" => None,
+            Finding::Unhealthy(why) => Some(why),
+            other @ (Finding::Healthy(_) | Finding::Warning { .. } | Finding::Skipped(_)) => panic!("{other:?}"),
         }
     }
 
@@ -110,6 +110,6 @@ mod tests {
     fn no_answer_is_not_healthy() {
         let check: Postgresql = decode(json!({"db": "slm"})).unwrap();
         let answers = Answers::default();
-        assert!(check.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
+        assert!(check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
     }
 }

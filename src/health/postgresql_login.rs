@@ -8,6 +8,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+use super::Finding;
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
     pg::Name,
@@ -50,14 +51,15 @@ impl Exercise for PostgresqlLogin {
         format!("log in to `{}` as `{}` at {}:{}", self.database, self.user, self.host, self.port)
     }
 
-    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String> {
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, Finding> {
         Box::pin(async move {
             let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
             let password = std::str::from_utf8(&password).map_err(|_| "the password is not UTF-8 text".to_owned())?;
             let socket = tunnel.open(&self.host, self.port).await?;
             let directory = socket.parent().ok_or("the tunnel has no directory")?;
             let log_in = self.log_in_twice(directory, password);
-            timeout(LIMIT, log_in).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+            let done = timeout(LIMIT, log_in).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
+            done.map(Finding::Healthy)
         })
     }
 
@@ -89,8 +91,16 @@ impl PostgresqlLogin {
         }
     }
 
-    /// Connects without TLS, because the tunnel is already encrypted. `PGPASSFILE` and similar settings must not supply another password.
+    /// Connects without TLS, because the tunnel is already encrypted.
     async fn connect(&self, directory: &Path, password: &str) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect_with(&self.options(directory, password)?).await
+    }
+
+    /// Sets all that sqlx would take from `PG*` variables. It never reads `.pgpass` here, and without TLS no certificate.
+    ///
+    /// # Errors
+    /// `PGOPTIONS` is set: sqlx takes it, and has no way to leave it out.
+    fn options(&self, directory: &Path, password: &str) -> Result<PgConnectOptions, sqlx::Error> {
         let options = PgConnectOptions::new_without_pgpass()
             .socket(directory)
             .port(self.port)
@@ -100,7 +110,13 @@ impl PostgresqlLogin {
             .application_name("autobot-provision")
             .ssl_mode(PgSslMode::Disable)
             .disable_statement_logging();
-        PgConnection::connect_with(&options).await
+        match options.get_options() {
+            None => Ok(options),
+            Some(_) => Err(sqlx::Error::Configuration(
+                "the variable `PGOPTIONS` is set here and would change the session; run without it, as with `env -u PGOPTIONS`"
+                    .into(),
+            )),
+        }
     }
 }
 
@@ -113,5 +129,97 @@ fn format_error(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(refusal) => format!("{} ({})", refusal.message(), code(error).unwrap_or_default()),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixListener,
+        process::Command,
+    };
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// Names the directory in which the test, started again, finds its server.
+    const DIRECTORY: &str = "AUTOBOT_TEST_DIRECTORY";
+
+    /// Returns what a server gets from a client that runs with these variables: the startup message and the password, or the client's error.
+    fn sent(variables: &[(&str, &str)]) -> (Vec<u8>, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let server = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).unwrap();
+        let server = std::thread::spawn(move || {
+            let mut client = server.accept().unwrap().0;
+            let mut got = vec![0; 4];
+            // A connection without a message comes from the end of this test, where the client did not connect.
+            if client.read_exact(&mut got).is_err() {
+                return Vec::new();
+            }
+            let length = usize::try_from(u32::from_be_bytes([got[0], got[1], got[2], got[3]])).unwrap();
+            let mut message = vec![0; length - 4];
+            client.read_exact(&mut message).unwrap();
+            // AuthenticationCleartextPassword.
+            client.write_all(b"R\0\0\0\x08\0\0\0\x03").unwrap();
+            let mut password = [0; 64];
+            let count = client.read(&mut password).unwrap();
+            [got, message, password[..count].to_vec()].concat()
+        });
+        let name = concat!(module_path!(), "::what_the_server_gets_is_independent_of_the_environment");
+        let name = name.split_once("::").unwrap().1;
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env_clear()
+            .envs(variables.iter().copied())
+            .env(DIRECTORY, directory.path())
+            .output()
+            .unwrap();
+        drop(std::os::unix::net::UnixStream::connect(directory.path().join(".s.PGSQL.5432")));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        (server.join().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The client, in a process of its own.
+    async fn log_in(directory: &Path) -> String {
+        let parameters = json!({ "database": "slm", "user": "slm_app", "password": "unused" });
+        let login = decode::<PostgresqlLogin>(parameters).unwrap();
+        login.connect(directory, "right-password").await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_the_server_gets_is_independent_of_the_environment() {
+        if let Some(directory) = std::env::var_os(DIRECTORY) {
+            return writeln!(std::io::stdout(), "{}", log_in(Path::new(&directory)).await).unwrap();
+        }
+        let files = tempfile::tempdir().unwrap();
+        let passwords = files.path().join("passwords");
+        std::fs::write(&passwords, "*:*:*:*:password-of-a-file\n").unwrap();
+        let passwords = passwords.to_str().unwrap();
+        let (plain, _) = sent(&[]);
+        let text = String::from_utf8_lossy(&plain);
+        assert!(text.contains("slm_app") && text.ends_with("right-password\0"), "{text:?}");
+        let hostile = [
+            ("HOME", "/nowhere"),
+            ("PGAPPNAME", "hostile"),
+            ("PGDATABASE", "hostile"),
+            ("PGHOST", "198.18.0.1"),
+            ("PGHOSTADDR", "198.18.0.1"),
+            ("PGPASSFILE", passwords),
+            ("PGPASSWORD", "hostile"),
+            ("PGPORT", "1"),
+            ("PGSSLCERT", "/nowhere"),
+            ("PGSSLKEY", "/nowhere"),
+            ("PGSSLMODE", "verify-full"),
+            ("PGSSLROOTCERT", "/nowhere"),
+            ("PGUSER", "hostile"),
+        ];
+        for variable in hostile {
+            assert_eq!(sent(&[variable]).0, plain, "{variable:?}");
+        }
+        assert_eq!(sent(&hostile).0, plain);
+        let (nothing, error) = sent(&[("PGOPTIONS", "-c statement_timeout=1")]);
+        assert!(nothing.is_empty() && error.contains("the variable `PGOPTIONS` is set here"), "{error}");
     }
 }

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::{format_span, redis_conf, verdict};
+use super::{Finding, HealthCheck, format_span, redis_conf};
 use crate::{
     question::{
         Questions, Unanswered,
         redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
     },
-    resource::{Files, Kind, NodeState, ParamError, Resource, Verdict, decode, schema::parameters},
+    resource::{Files, Kind, NodeState, ParamError, decode, schema::parameters},
     values::{Flag, RemotePath},
 };
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
     name: "redis",
     about: "Redis accepts its password, refuses clients without it, runs as its file says, and saves without failures",
     example: "read:
@@ -176,15 +176,15 @@ impl RedisCheck {
     }
 }
 
-impl Resource for RedisCheck {
+impl HealthCheck for RedisCheck {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Redis>(self.instance.clone());
     }
 
-    fn compare(&self, is: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+    fn examine(&self, is: &NodeState<'_>) -> Result<Finding, Unanswered> {
         Ok(match is.answers.get::<Redis>(&self.instance)? {
-            Answer::Unavailable(why) => verdict(std::slice::from_ref(why), ""),
-            Answer::Replies(replies) => verdict(&self.problems(replies), self.found(replies)),
+            Answer::Unavailable(why) => Finding::Unhealthy(why.clone()),
+            Answer::Replies(replies) => Finding::of_problems(&self.problems(replies), self.found(replies)),
         })
     }
 }
@@ -230,10 +230,10 @@ mod tests {
     fn problem(answer: Answer) -> String {
         let mut answers = Answers::default();
         answers.set::<Redis>(check().instance, Ok(answer));
-        match check().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
-            Verdict::Converged { note: Some(note) } => format!("ok: {note}"),
-            Verdict::Refused(why) => why,
-            Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => panic!("a check never changes anything"),
+        match check().examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+            Finding::Healthy(note) => format!("ok: {note}"),
+            Finding::Unhealthy(why) => why,
+            other @ (Finding::Warning { .. } | Finding::Skipped(_)) => panic!("{other:?}"),
         }
     }
 

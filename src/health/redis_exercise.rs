@@ -9,6 +9,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::Finding;
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
     redis_client::{Client, Reply},
@@ -64,7 +65,7 @@ impl Exercise for RedisExercise {
         format!("use Redis at {}:{}", self.host, self.port)
     }
 
-    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, String> {
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, Finding> {
         Box::pin(async move {
             let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
             let password = std::str::from_utf8(&password).map_err(|_| "the password is not UTF-8 text".to_owned())?;
@@ -73,7 +74,8 @@ impl Exercise for RedisExercise {
                 let stream = UnixStream::connect(socket).await.map_err(|error| format!("nothing listens there: {error}"))?;
                 self.exercise(Client::new(stream), password).await
             };
-            timeout(LIMIT, exercise).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+            let done = timeout(LIMIT, exercise).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
+            done.map(Finding::Healthy)
         })
     }
 

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::{
+    Finding,
     exercise::{Exercise, ExerciseKind},
     format_span,
     http::{Endpoint, get},
-    with_warnings,
 };
 use crate::{
     question::{
@@ -77,7 +77,7 @@ impl SlmBackend {
         Ok(Self { general: endpoint("/api/health")?, database: endpoint("/api/health/database")?, unit })
     }
 
-    async fn ask(&self, tunnel: &dyn Tunnel) -> Result<String, String> {
+    async fn ask(&self, tunnel: &dyn Tunnel) -> Result<Finding, String> {
         // A backend that cannot be reached is reported once.
         let general = get(&self.general, tunnel).await.map_err(|why| self.general.problem(&why))?;
         let database = get(&self.database, tunnel).await.map_err(|why| self.database.problem(&why))?;
@@ -85,7 +85,7 @@ impl SlmBackend {
     }
 
     /// Evaluates both answers, each with its status and its body.
-    fn evaluate(&self, general: &(u16, Vec<u8>), database: &(u16, Vec<u8>)) -> Result<String, String> {
+    fn evaluate(&self, general: &(u16, Vec<u8>), database: &(u16, Vec<u8>)) -> Result<Finding, String> {
         let (mut problems, mut warnings, mut findings) = (Vec::new(), Vec::new(), vec![HEALTHY.to_owned()]);
         match read::<Database>(database).and_then(|read| Ok((check_status(database.0, &read.status)?, read))) {
             Ok(((), read)) => findings.extend(read.database.map(|kind| truncate(&kind))),
@@ -113,7 +113,7 @@ impl SlmBackend {
             }
             Err(why) => problems.insert(0, self.general.problem(&why)),
         }
-        if problems.is_empty() { Ok(with_warnings(&warnings, &findings.join(", "))) } else { Err(problems.join("; ")) }
+        if problems.is_empty() { Ok(Finding::with_warnings(&warnings, findings.join(", "))) } else { Err(problems.join("; ")) }
     }
 }
 
@@ -151,7 +151,7 @@ impl Exercise for SlmBackend {
         format!("ask the SLM backend at {}", self.general.authority())
     }
 
-    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, _: &'a SecretValues) -> Running<'a, String> {
+    fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, _: &'a SecretValues) -> Running<'a, Finding> {
         Box::pin(self.ask(tunnel))
     }
 
@@ -186,7 +186,9 @@ mod tests {
     fn evaluate(general: (u16, &str), database: (u16, &str)) -> String {
         let bytes = |(status, body): (u16, &str)| (status, body.as_bytes().to_vec());
         match backend(json!({})).unwrap().evaluate(&bytes(general), &bytes(database)) {
-            Ok(finding) => format!("ok: {finding}"),
+            Ok(Finding::Healthy(found)) => format!("ok: {found}"),
+            Ok(Finding::Warning { warning, found }) => format!("ok: warning: {warning}; {found}"),
+            Ok(other) => panic!("{other:?}"),
             Err(why) => why,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::{ALL, Dialect, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
+use crate::controller::Controller;
 use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Quoting, SourceFile, Span, Yaml, yaml};
 
 /// File names that Ansible skips in a directory of inventories.
@@ -40,7 +41,7 @@ impl Draft {
     }
 
     /// Reads a file, the output of a program, or a directory of both.
-    pub(super) fn path(&mut self, path: &Path, level: usize) {
+    pub(super) fn path(&mut self, path: &Path, level: usize, controller: &Controller) {
         let shown = self.shown(path);
         if path.is_dir() {
             if level > MAX_DIRECTORIES {
@@ -53,7 +54,7 @@ impl Draft {
                     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
                     paths.sort();
                     for path in paths.iter().filter(|path| !is_skipped(path)) {
-                        self.path(path, level + 1);
+                        self.path(path, level + 1, controller);
                     }
                 }
             }
@@ -61,7 +62,7 @@ impl Draft {
             let help = "name a file, a directory, or a list of hosts with a comma: `-i db1,`";
             self.errors.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
         } else if dynamic::is_program(path) {
-            dynamic::load(self, path, &shown);
+            dynamic::load(self, path, &shown, controller);
         } else if let Some(file) = self.errors.keep(source::read(path, &shown)) {
             if crate::vault::is_encrypted(&file.text) {
                 let span = Span::new(&file, 0..file.text.lines().next().unwrap_or_default().len());

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use indexmap::IndexSet;
 use super::draft::Draft;
 use super::yaml_file::{GROUP_KEYS, entries, unknown_key};
 use super::{Dialect, range};
+use crate::controller::Controller;
 use crate::source::{Diagnostic, Key, Node, SourceFile, Span, Yaml, did_you_mean, yaml};
 
 /// How long a program may take for one answer.
@@ -30,9 +31,9 @@ pub(super) fn is_program(path: &Path) -> bool {
     read.is_some_and(|result| result.is_ok()) && (magic.starts_with(b"#!") || magic == b"\x7fELF")
 }
 
-pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
+pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str, controller: &Controller) {
     draft.dialect = Dialect::Json;
-    let Some(root) = draft.errors.keep(query(path, shown, &["--list"], LIMIT)) else { return };
+    let Some(root) = draft.errors.keep(query(controller, path, shown, &["--list"], LIMIT)) else { return };
     let Some(groups) = entries(draft, &root, &format!("the output of `{shown}`"), "groups") else { return };
     for (key, node) in groups.iter().filter(|(key, _)| key.name != "_meta") {
         group(draft, key, node);
@@ -43,7 +44,7 @@ pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str) {
     let Some(meta) = root.get("_meta") else {
         // Programs without `_meta` are called once for each host.
         for name in names {
-            let Some(vars) = draft.errors.keep(query(path, shown, &["--host", &name], LIMIT)) else { return };
+            let Some(vars) = draft.errors.keep(query(controller, path, shown, &["--host", &name], LIMIT)) else { return };
             set_vars(draft, &Key { name, span: vars.span.clone() }, &vars);
         }
         return;
@@ -165,9 +166,9 @@ fn text_of(draft: &mut Draft, node: &Node) -> Option<String> {
 }
 
 /// Runs the program and parses its JSON. Places refer to the output, reformatted to one key per line.
-fn query(path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<Node, Diagnostic> {
+fn query(controller: &Controller, path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<Node, Diagnostic> {
     let command = format!("{shown} {}", arguments.join(" "));
-    let output = run(path, &command, arguments, limit)?;
+    let output = run(controller, path, &command, arguments, limit)?;
     let invalid = |why: String| {
         Diagnostic::error(format!("`{command}` did not print JSON: {why}")).help("run it by hand and check its output")
     };
@@ -181,12 +182,11 @@ fn query(path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Resul
     yaml::parse(&SourceFile::new(format!("{command} (output)"), text))
 }
 
-fn run(path: &Path, command: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Diagnostic> {
+fn run(controller: &Controller, path: &Path, command: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Diagnostic> {
     let failed = |why: String| Diagnostic::error(format!("the inventory program `{command}` failed: {why}"));
-    // A bare name would be looked up in PATH.
-    let path = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
     // The program gets its own process group, so that everything it started ends with it.
-    let mut child = Command::new(path)
+    let mut child = controller
+        .command(controller.program(path))
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -206,7 +206,7 @@ fn run(path: &Path, command: &str, arguments: &[&str], limit: Duration) -> Resul
         let _ = done.send((status, output, errors));
     });
     let Ok((status, output, errors)) = outputs.recv_timeout(limit) else {
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+        let _ = controller.command("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
         return Err(failed(format!("no answer within {} s", limit.as_secs())));
     };
     let status = status.map_err(|error| failed(error.to_string()))?;
@@ -241,7 +241,7 @@ mod tests {
 
     fn failure(text: &str) -> String {
         let (_dir, path) = program(text);
-        query(&path, "hosts.sh", &["--list"], Duration::from_secs(10)).unwrap_err().title
+        query(&Controller::default(), &path, "hosts.sh", &["--list"], Duration::from_secs(10)).unwrap_err().title
     }
 
     #[test]
@@ -256,11 +256,11 @@ mod tests {
     fn a_hanging_program_is_killed_with_everything_it_started() {
         let (dir, path) = program("exec 3>\"${0%/*}/fifo\"; cat /dev/zero >/dev/null & wait");
         let fifo = dir.path().join("fifo");
-        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let (ended, end) = mpsc::channel();
         // Reading ends when every process that has the other end open is gone.
         thread::spawn(move || ended.send(std::fs::read(fifo).unwrap().len()));
-        let error = query(&path, "hosts.sh", &["--list"], Duration::from_secs(1)).unwrap_err();
+        let error = query(&Controller::default(), &path, "hosts.sh", &["--list"], Duration::from_secs(1)).unwrap_err();
         assert_eq!(error.title, "the inventory program `hosts.sh --list` failed: no answer within 1 s");
         assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(0));
     }

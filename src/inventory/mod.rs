@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use crate::controller::Controller;
 use crate::source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span};
 use crate::vault::Keyring;
 
@@ -38,6 +39,15 @@ pub enum InventorySource {
 }
 
 impl InventorySource {
+    /// Returns the argument as a user would write it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Hosts(names) => names.clone(),
+        }
+    }
+
     /// Interprets the argument of `-i` as Ansible does: it is a host list if it has a comma and is not a file.
     #[must_use]
     pub fn from_argument(argument: &str) -> Self {
@@ -125,14 +135,19 @@ impl Inventory {
     /// # Errors
     /// Returns all errors in all files.
     pub fn load(sources: &[InventorySource], project: &Path) -> Result<Self, Diagnostics> {
-        Self::load_with(sources, project, &Keyring::default())
+        Self::load_with(sources, project, &Keyring::default(), &Controller::default())
     }
 
-    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted.
+    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted, and with the surroundings of inventory programs.
     ///
     /// # Errors
     /// Returns all errors in all files.
-    pub fn load_with(sources: &[InventorySource], project: &Path, keys: &Keyring) -> Result<Self, Diagnostics> {
+    pub fn load_with(
+        sources: &[InventorySource],
+        project: &Path,
+        keys: &Keyring,
+        controller: &Controller,
+    ) -> Result<Self, Diagnostics> {
         let mut draft = draft::Draft::new(project);
         let mut beside = Vec::new();
         for source in sources {
@@ -141,7 +156,7 @@ impl Inventory {
                 InventorySource::Path(path) => {
                     let directory = if path.is_dir() { path.clone() } else { path.parent().unwrap_or(project).to_owned() };
                     beside.push(directory);
-                    draft.path(path, 0);
+                    draft.path(path, 0, controller);
                 }
             }
         }

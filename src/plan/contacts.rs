@@ -32,7 +32,7 @@ pub struct Contacts {
 pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);

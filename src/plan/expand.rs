@@ -5,15 +5,18 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    health::{Exercise, ExerciseKind},
+    health::{AsDeclared, Exercise, ExerciseKind},
     question::unit::full_name,
-    resource::{Kind, ParamError, Parameter, ParameterWord, Resource, Segment},
-    role::{HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of},
+    resource::{Kind, ParamError, Parameter, ParameterWord, Segment},
+    role::{
+        HandlerActionSource, HandlerSource, HealthCheckSource, HealthSource, Role, TaskSource, kind_of, value_advice,
+        written_name,
+    },
     source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
 
 use super::{
-    Action, Handler, HandlerAction, HealthCheck, HealthItem, Ready, Task, World,
+    Action, Handler, HandlerAction, HealthAction, HealthItem, Ready, Task, World,
     files::RoleFiles,
     project::{Form, Project},
     scope::{Failed, HostVars, Scope, Secrets},
@@ -134,7 +137,7 @@ impl ItemSource {
                 self.check_files(scope);
                 Action::Skip { reason }
             }
-            None => Action::Do(self.resource(scope, source.kind, &source.span, &source.parameters)?),
+            None => Action::Do(self.decode(scope, source.kind, &source.span, &source.parameters)?),
         };
         Ok(Task {
             id,
@@ -171,8 +174,8 @@ impl ItemSource {
         }
     }
 
-    /// Renders parameters, enforces the secret policy, and makes the resource.
-    fn resource(&self, scope: &Scope<'_>, kind: &Kind, span: &Span, node: &Node) -> Result<Box<dyn Resource>, Failed> {
+    /// Renders parameters, enforces the secret policy, and makes what they declare.
+    fn decode<T: ?Sized>(&self, scope: &Scope<'_>, kind: &Kind<T>, span: &Span, node: &Node) -> Result<Box<T>, Failed> {
         let values = render_enforcing_secret_policy(scope, node, kind.name, &kind.secret_parameters(), |scope| {
             parameters(scope, kind, node)
         })?;
@@ -187,7 +190,7 @@ impl ItemSource {
                 None => diagnostic.at(span.clone()),
             }),
             errors @ (ParamError::Parameter { .. } | ParamError::Word { .. }) => {
-                scope.fail(parameter_error(kind.name, (kind.declared)(), span, node, &errors))
+                scope.fail(parameter_error(written_name(kind, span), (kind.declared)(), span, node, &errors))
             }
         })
     }
@@ -225,11 +228,15 @@ impl ItemSource {
                 return Ok::<_, Failed>(None);
             }
             let (check, span) = match &source.check {
-                HealthCheckSource::Read(kind, span, node) => {
-                    (HealthCheck::Read { kind: kind.name, resource: self.resource(&scope, kind, span, node)? }, span)
+                HealthCheckSource::Resource(kind, span, node) => {
+                    let check = Box::new(AsDeclared(self.decode(&scope, kind, span, node)?));
+                    (HealthAction::Read { kind: kind.name, check }, span)
+                }
+                HealthCheckSource::Check(kind, span, node) => {
+                    (HealthAction::Read { kind: kind.name, check: self.decode(&scope, kind, span, node)? }, span)
                 }
                 HealthCheckSource::Exercise(kind, span, node) => {
-                    (HealthCheck::Exercise { kind: kind.name, exercise: exercise(&scope, kind, span, node)? }, span)
+                    (HealthAction::Exercise { kind: kind.name, exercise: exercise(&scope, kind, span, node)? }, span)
                 }
             };
             Ok(Some(HealthItem { id: format!("{}/{name}", self.role), role: self.role.clone(), name, span: span.clone(), check }))
@@ -256,10 +263,13 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
             let diagnostic =
                 Diagnostic::error(format!("`loop` needs a list, but this is {}", kind_of(&other))).at(each.span.clone());
-            Err(scope.fail(if other.is_object() {
-                diagnostic.help("`| pairs` makes a list of keys and values")
-            } else {
-                diagnostic
+            let is_list = |name: &str| matches!(scope.variable(name), Ok(Some(Value::Array(_))));
+            Err(scope.fail(match &other {
+                Value::Object(_) => diagnostic.help("`| pairs` makes a list of keys and values"),
+                Value::String(name) if is_list(name) => {
+                    diagnostic.help(format!("this is the text `{name}`; its value is `loop: \"{{{{ {name} }}}}\"`"))
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => diagnostic,
             }))
         }
     }
@@ -325,7 +335,7 @@ fn exercise(scope: &Scope<'_>, kind: &ExerciseKind, span: &Span, node: &Node) ->
 }
 
 /// Rendered parameters. Expressions become `{expression, holds}`.
-fn parameters(scope: &Scope<'_>, kind: &Kind, node: &Node) -> Result<Value, Failed> {
+fn parameters<T: ?Sized>(scope: &Scope<'_>, kind: &Kind<T>, node: &Node) -> Result<Value, Failed> {
     let mut values = Map::new();
     let mut failed = None;
     for (key, value) in node.as_map().unwrap_or_default() {
@@ -407,7 +417,10 @@ fn parameter_error(kind: &str, declared: &[Parameter], span: &Span, node: &Node,
                 None => diagnostic.help(format!("known: {}", known.iter().map(|one| one.name).collect::<Vec<_>>().join(", "))),
             }
         }
-        Some(ParameterWord::UnknownWord { word, known }) => diagnostic.suggest(did_you_mean(word, known.iter().copied())),
+        Some(ParameterWord::UnknownWord { word, known }) => match value_advice(kind, &whole, word) {
+            Some(advice) => diagnostic.help(advice),
+            None => diagnostic.suggest(did_you_mean(word, known.iter().copied())),
+        },
         Some(ParameterWord::Missing(_)) | None => diagnostic,
     }
 }

@@ -114,7 +114,7 @@ pub enum Layer {
 pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);

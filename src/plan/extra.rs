@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     inventory::Layer,
     role::{MAGIC, reserved},
-    source::{self, Diagnostic, Diagnostics, Node, SourceFile, Span, Yaml, did_you_mean, yaml},
+    source::{self, Diagnostic, Diagnostics, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name, yaml},
     vault::{self, Keyring},
 };
 
@@ -101,6 +101,14 @@ fn verbatim(mut node: Node) -> Node {
     node
 }
 
+/// `name=value` for `name:value`; a value that may be a password is left out.
+fn with_equals(text: &str) -> Option<String> {
+    let (name, value) = text.split_once(':')?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let value = value.split_whitespace().next().filter(|_| !is_secret_name(name)).unwrap_or("VALUE");
+    is_name.then(|| format!("{name}={value}"))
+}
+
 /// `name=value other='two words'`.
 fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, errors: &mut Diagnostics) {
     let file = SourceFile::new("-e", argument);
@@ -112,7 +120,11 @@ fn pairs(argument: &str, variables: &mut IndexMap<String, Extra>, errors: &mut D
     while let Some(start) = argument[rest..].find(|letter: char| !letter.is_whitespace()).map(|at| rest + at) {
         let Some(equals) = argument[start..].find('=').map(|at| start + at) else {
             let span = Span::new(&file, start..argument.len());
-            errors.push(Diagnostic::error("`-e` takes `name=value`, `@file.yml` or `{\"name\": …}`").at(span));
+            let error = Diagnostic::error("`-e` takes `name=value`, `@file.yml` or `{\"name\": …}`").at(span);
+            errors.push(match with_equals(&argument[start..]) {
+                Some(meant) => error.help(format!("write `-e {meant}`")),
+                None => error,
+            });
             return;
         };
         let (value, end) = word(argument, equals + 1);

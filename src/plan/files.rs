@@ -68,13 +68,11 @@ impl RoleFiles<'_> {
 impl Files for RoleFiles<'_> {
     fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
         let folder = format!("templates/{}", self.part.role);
-        if let Err(missing) = self.part.project.existing(&folder, name, "template", self.span) {
-            self.missing = Some(missing.clone());
-            return Err(missing);
-        }
-        if let Err(jinja) = self.part.project.no_jinja(&self.part.role, name, self.span) {
-            self.missing = Some(jinja.clone());
-            return Err(jinja);
+        let found = self.part.project.existing(&folder, name, "template", self.span);
+        let found = found.and_then(|_| self.part.project.no_jinja(&self.part.role, name, self.span));
+        if let Err(error) = found.map_err(Diagnostic::from) {
+            self.missing = Some(error.clone());
+            return Err(error);
         }
         self.rendered(name).map_err(|Failed| {
             self.reported = true;
@@ -84,9 +82,8 @@ impl Files for RoleFiles<'_> {
 
     fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
         let folder = format!("roles/{}/files", self.part.role);
-        let shown = self.part.project.existing(&folder, name, "file", self.span).inspect_err(|missing| {
-            self.missing = Some(missing.clone());
-        })?;
+        let found = self.part.project.existing(&folder, name, "file", self.span).map_err(Diagnostic::from);
+        let shown = found.inspect_err(|missing| self.missing = Some(missing.clone()))?;
         let bytes = std::fs::read(self.part.project.path.join(&shown));
         let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.span.clone()))?;
         if bytes.starts_with(b"$ANSIBLE_VAULT;") {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    Action, Handler, HandlerStep, HealthCheck, HealthItem, HealthStep, HostPlan, Lender, SecretSpec, Step, Task, Visitor, World,
+    Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Lender, SecretSpec, Step, Task, Visitor, World,
     Worlds, host,
     project::Project,
     raw,
@@ -141,8 +141,8 @@ impl Visitor for UsedSecrets<'_> {
     fn health(&mut self, _: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
         if let Ok(Some(health)) = expanded {
             self.used.extend(match &health.check {
-                HealthCheck::Read { resource, .. } => resource.secrets(),
-                HealthCheck::Exercise { exercise, .. } => exercise.secrets(),
+                HealthAction::Read { check, .. } => check.secrets(),
+                HealthAction::Exercise { exercise, .. } => exercise.secrets(),
             });
         }
         Ok(())

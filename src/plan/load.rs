@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
-    secret::SecretValues,
     source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
 };
 
@@ -30,7 +29,7 @@ use super::{
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::default();
     let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault) {
+    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);
@@ -212,7 +211,6 @@ fn plan_host(
         borrowed,
         lent: Vec::new(),
         vaulted: project.vaulted_of(&vars.name),
-        provided_values: SecretValues::default(),
         open_ports,
         connection,
         variables,

@@ -36,11 +36,12 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    health::Exercise,
+    controller::Controller,
+    health::{Exercise, HealthCheck},
     inventory::InventorySource,
     outside::ExternalValue,
     resource::{Resource, access::Access},
-    secret::{SecretRef, SecretValues},
+    secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
     values::RemotePath,
     vault::Keyring,
@@ -70,6 +71,8 @@ pub struct Request {
     pub extra_vars: Vec<String>,
     /// The passwords of files and values that Ansible Vault encrypted.
     pub vault: Arc<Keyring>,
+    /// The machine that the programs of inventories and secrets run on.
+    pub controller: Arc<Controller>,
 }
 
 /// What to do on each host.
@@ -84,6 +87,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns the names of the variables that the request has set with `-e`, in order. Their values may be secrets.
+    #[must_use]
+    pub fn variables_set(&self) -> Vec<String> {
+        self.hosts.first().map(|host| host.variables.project.extra.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// Removes what only a deploy needs: secrets of other hosts that no health check uses are not read.
     pub fn only_for_health(&mut self) {
         lending::only_for_health(&mut self.hosts, &mut self.lenders);
@@ -107,8 +116,6 @@ pub struct HostPlan {
     pub lent: Vec<SecretSpec>,
     /// The values encrypted with Ansible Vault that this host needs.
     pub vaulted: Vec<(SecretRef, ExternalValue)>,
-    /// The values of secrets that come from outside the node; see [`crate::outside`].
-    pub provided_values: SecretValues,
     /// The ports that may be open besides those that its roles declare.
     pub open_ports: OpenPorts,
     connection: ConnectionVars,
@@ -428,18 +435,18 @@ pub struct HealthItem {
     /// Its span in the source.
     pub span: Span,
     /// What it examines.
-    pub check: HealthCheck,
+    pub check: HealthAction,
 }
 
 /// What a health check examines.
 #[derive(Debug)]
-pub enum HealthCheck {
-    /// A resource: healthy when it is as declared.
+pub enum HealthAction {
+    /// A check that only reads.
     Read {
-        /// The kind of resource.
+        /// The kind of check or resource.
         kind: &'static str,
-        /// The resource.
-        resource: Box<dyn Resource>,
+        /// The check.
+        check: Box<dyn HealthCheck>,
     },
     /// An exercise through a tunnel.
     Exercise {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     inventory::Inventory,
     outside::ExternalValue,
-    role::{Role, VarType, reserved},
+    role::{Role, VarType, misplaced_template, reserved},
     secret::SecretRef,
     source::{self, Diagnostic, Diagnostics, SourceFile, Span, Vaulted, did_you_mean},
     template::{Problem, Template, differences, is_jinja_file},
@@ -132,11 +132,10 @@ impl Project {
             .and_then(|()| self.read(&folder, included, "template", span))
         {
             Ok(file) => Some(sources.entry(included.to_owned()).or_insert(file).text.clone()),
-            Err(diagnostic) => {
-                // A missing file is reported where it is included.
-                if !diagnostic.title.starts_with("no template") {
-                    unreadable.push(diagnostic);
-                }
+            // A missing file is reported where it is included.
+            Err(ReadError::Missing(_)) => None,
+            Err(ReadError::Wrong(diagnostic)) => {
+                unreadable.push(diagnostic);
                 None
             }
         });
@@ -163,7 +162,7 @@ impl Project {
     }
 
     /// Refuses a Jinja template, and lists what has another meaning in Tera.
-    pub(super) fn no_jinja(&self, role: &str, name: &str, span: &Span) -> Result<(), Diagnostic> {
+    pub(super) fn no_jinja(&self, role: &str, name: &str, span: &Span) -> Result<(), ReadError> {
         if !is_jinja_file(name) {
             return Ok(());
         }
@@ -181,29 +180,29 @@ impl Project {
             let _ = write!(help, "\nand {} more", found.len() - MOST_DIFFERENCES);
         }
         help.push_str("\nAnsible prints booleans and lists as Python does (`True`, `['a']`), Tera does not: check the places that print them");
-        Err(Diagnostic::error(format!("`{name}` is a Jinja template, but templates are written in Tera here"))
-            .at(span.clone())
-            .help(help))
+        let title = format!("`{name}` is a Jinja template, but templates are written in Tera here");
+        Err(ReadError::Wrong(Diagnostic::error(title).at(span.clone()).help(help)))
     }
 
-    fn read(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<Arc<SourceFile>, Diagnostic> {
+    fn read(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<Arc<SourceFile>, ReadError> {
         let shown = self.existing(folder, name, what, span)?;
-        let file = source::read(&self.path.join(&shown), &shown)?;
+        let file = source::read(&self.path.join(&shown), &shown).map_err(ReadError::Wrong)?;
         if vault::is_encrypted(&file.text) {
             let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a {what} is never decrypted"));
-            return Err(errors.at(span.clone()).help("encrypt the secret values in a variables file, and use those variables"));
+            let errors = errors.at(span.clone()).help("encrypt the secret values in a variables file, and use those variables");
+            return Err(ReadError::Wrong(errors));
         }
         match reserved(&file) {
-            Some(span) => Err(Diagnostic::error("a character that is reserved for secrets").at(span)),
+            Some(span) => Err(ReadError::Wrong(Diagnostic::error("a character that is reserved for secrets").at(span))),
             None => Ok(file),
         }
     }
 
     /// Returns the path of an existing file below a folder of the project, relative to the project.
-    pub(super) fn existing(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<String, Diagnostic> {
+    pub(super) fn existing(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<String, ReadError> {
         let invalid = |title: String| Diagnostic::error(title).at(span.clone());
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
-            return Err(invalid(format!("`{name}` leaves `{folder}/`")));
+            return Err(ReadError::Wrong(invalid(format!("`{name}` leaves `{folder}/`"))));
         }
         let shown = format!("{folder}/{name}");
         if self.path.join(&shown).is_file() {
@@ -211,11 +210,38 @@ impl Project {
         }
         let there = names_in(&self.path.join(folder));
         let diagnostic = invalid(format!("no {what} `{shown}`"));
-        Err(match did_you_mean(name, there.iter().map(String::as_str)) {
+        let misplaced = folder.strip_prefix("templates/").and_then(|role| misplaced_template(&self.path, role, name));
+        if let Some(advice) = misplaced {
+            return Err(ReadError::Missing(diagnostic.help(advice)));
+        }
+        Err(ReadError::Missing(match did_you_mean(name, there.iter().map(String::as_str)) {
             Some(name) => diagnostic.suggest(Some(name)),
             None if there.is_empty() => diagnostic.help(format!("`{folder}/` is empty or does not exist")),
             None => diagnostic.help(format!("`{folder}/` has: {}", there.join(", "))),
-        })
+        }))
+    }
+}
+
+/// Why a file of the project cannot be read.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// There is no such file.
+    Missing(Diagnostic),
+    /// It exists and is wrong.
+    Wrong(Diagnostic),
+}
+
+impl From<ReadError> for Diagnostic {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Missing(diagnostic) | ReadError::Wrong(diagnostic) => diagnostic,
+        }
+    }
+}
+
+impl From<ReadError> for Diagnostics {
+    fn from(error: ReadError) -> Self {
+        Self(vec![error.into()])
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Returns how the text of a parameter is compiled.
-pub(super) fn form(kind: &Kind, parameter: &str) -> Form {
+pub(super) fn form<T: ?Sized>(kind: &Kind<T>, parameter: &str) -> Form {
     if kind.is_expression(parameter) {
         Form::Expression
     } else if kind.is_shell_text(parameter) {
@@ -26,7 +26,7 @@ pub(super) fn form(kind: &Kind, parameter: &str) -> Form {
 }
 
 /// Renders a parameter. In a list of words, no word that contains a value may be a script, as in `[sh, -c, "{{ x }}"]`.
-pub(super) fn words(scope: &Scope<'_>, kind: &Kind, parameter: &str, node: &Node) -> Result<Value, Failed> {
+pub(super) fn words<T: ?Sized>(scope: &Scope<'_>, kind: &Kind<T>, parameter: &str, node: &Node) -> Result<Value, Failed> {
     let rendered = scope.render(node)?;
     let (true, Some(rendered_words)) = (kind.is_argv(parameter), rendered.as_array()) else { return Ok(rendered) };
     refuse_code(scope, node, rendered_words).map(|()| rendered)
@@ -43,7 +43,7 @@ pub(super) fn refuse_code(scope: &Scope<'_>, node: &Node, rendered: &[Value]) ->
 }
 
 /// As [`words`], but checks the source alone.
-pub(super) fn check_words(scope: &Scope<'_>, kind: &Kind, parameter: &str, node: &Node) {
+pub(super) fn check_words<T: ?Sized>(scope: &Scope<'_>, kind: &Kind<T>, parameter: &str, node: &Node) {
     if let (true, Some(items)) = (kind.is_argv(parameter), node.as_seq()) {
         let words: Vec<(String, bool)> =
             items.iter().map(|item| (literal(item.as_str().unwrap_or_default()), holds_value(item))).collect();

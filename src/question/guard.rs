@@ -5,7 +5,11 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Kind, Output, Unanswered};
-use crate::{script::Script, secret::find, values::RemotePath};
+use crate::{
+    script::Script,
+    secret::find,
+    values::{Missing, RemotePath},
+};
 
 /// How long one guard may take, in seconds.
 const LIMIT_SECONDS: &str = "30";
@@ -47,8 +51,8 @@ pub struct GuardAnswer {
     pub stdout: Vec<u8>,
     /// Standard error, if it is needed.
     pub stderr: Vec<u8>,
-    /// The prerequisite that is missing, such as "user `postgres`". The command was not run then, and the status has no meaning.
-    pub missing: Option<String>,
+    /// The prerequisite that is missing. The command was not run then, and the status has no meaning.
+    pub missing: Option<Missing>,
 }
 
 /// `run_as USER DIRECTORY COMMAND...` runs a command as root, or as another user with that user's environment.
@@ -194,11 +198,11 @@ fn answer(key: &GuardKey, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Un
     }))
 }
 
-fn missing(key: &GuardKey, what: &str) -> String {
+fn missing(key: &GuardKey, what: &str) -> Missing {
     match (key, what) {
-        (GuardKey::Shell(Shell { user: Some(user), .. }), "user") => format!("user `{user}`"),
-        (GuardKey::Shell(Shell { chdir: Some(path), .. }), "directory") => format!("directory `{path}`"),
-        (GuardKey::Shell(_) | GuardKey::Exists(_), _) => what.to_owned(),
+        (GuardKey::Shell(Shell { user: Some(user), .. }), "user") => Missing::User(user.clone()),
+        (GuardKey::Shell(Shell { chdir: Some(path), .. }), "directory") => Missing::Directory(path.clone()),
+        (GuardKey::Shell(_) | GuardKey::Exists(_), _) => Missing::Other(what.to_owned()),
     }
 }
 
@@ -267,8 +271,8 @@ mod tests {
             })
         };
         let answers = ask(&[shell(Some("no-such-user"), None), shell(None, Some("/no/such")), shell(None, Some("/usr"))]);
-        assert_eq!(answers[0].as_ref().unwrap().missing.as_deref(), Some("user `no-such-user`"));
-        assert_eq!(answers[1].as_ref().unwrap().missing.as_deref(), Some("directory `/no/such`"));
+        assert_eq!(answers[0].as_ref().unwrap().missing, Some(Missing::User("no-such-user".into())));
+        assert_eq!(answers[1].as_ref().unwrap().missing, Some(Missing::Directory(RemotePath::new("/no/such").unwrap())));
         assert_eq!(answers[2].as_ref().unwrap(), &GuardAnswer::default());
     }
 

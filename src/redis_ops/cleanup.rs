@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     ScanProgress, age,
     key::{Pattern, display_key, escaped},
-    page::{Block, Page, Table, count},
+    page::{Block, Column, Page, Table, count},
     schema::Schema,
     session::{BATCH, BEGIN, RedisSession, Stream, keys_of, number_of, text_of},
 };
@@ -225,7 +225,13 @@ fn page(results: &[PatternResult<'_>], schema: &Schema, cleanup: Cleanup) -> Pag
     let old: u64 = results.iter().map(|result| result.old).sum();
     let deleted: u64 = results.iter().map(|result| result.deleted).sum();
     let deleted_title = if cleanup.check { "to delete" } else { "deleted" };
-    let mut table = Table::new("llrrf", &["database", "pattern", "keys", deleted_title, "examples"]);
+    let mut table = Table::new([
+        (Column::Left, "database"),
+        (Column::Left, "pattern"),
+        (Column::Right, "keys"),
+        (Column::Right, deleted_title),
+        (Column::Flexible, "examples"),
+    ]);
     for result in results {
         let examples: Vec<String> = result.examples.iter().map(|key| display_key(key)).collect();
         let deleted = if cleanup.check { result.old } else { result.deleted };

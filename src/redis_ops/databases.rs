@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     ScanProgress,
     key::{display_key, escaped},
-    page::{Block, Page, Table, bytes, count, seconds},
+    page::{Block, Column, Page, Table, bytes, count, seconds},
     scan::{self, DatabaseScan, KeyTally, ScanLimits, SearchIndex},
     schema::{Schema, Ttl},
     session::{RedisSession, Stream, field, keys_of, keyspace_number, number_of},
@@ -76,7 +76,15 @@ pub(super) async fn run<S: Stream>(
 
 fn page(databases: &[ScannedDatabase], indexes: &[SearchIndex], schema: &Schema) -> Page {
     let violations: Vec<Violation> = databases.iter().flat_map(|database| violations(database, indexes, schema)).collect();
-    let mut table = Table::new("lfrrrrr", &["db", "name, patterns", "keys", "with TTL", "no TTL", "mean TTL", "memory"]);
+    let mut table = Table::new([
+        (Column::Left, "db"),
+        (Column::Flexible, "name, patterns"),
+        (Column::Right, "keys"),
+        (Column::Right, "with TTL"),
+        (Column::Right, "no TTL"),
+        (Column::Right, "mean TTL"),
+        (Column::Right, "memory"),
+    ]);
     let mut sample_notes = Vec::new();
     for database in databases {
         let ScannedDatabase { number, keys, expires, found } = database;

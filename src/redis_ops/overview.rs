@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     key::{Pattern, escaped},
-    page::{Block, Page, Table, bytes, count, seconds},
+    page::{Block, Column, Page, Table, bytes, count, seconds},
     session::{Info, RedisSession, Stream, field, number, number_of, pairs_of, text_of},
 };
 
@@ -195,7 +195,15 @@ pub(super) async fn clients<S: Stream>(session: &mut RedisSession<S>) -> Result<
     };
     let time =
         |client: &Map<String, Value>, name: &str| client.get(name).and_then(Value::as_u64).map(seconds).unwrap_or_default();
-    let mut table = Table::new("lfrrrlr", &["address", "name", "db", "since", "idle", "command", "memory"]);
+    let mut table = Table::new([
+        (Column::Left, "address"),
+        (Column::Flexible, "name"),
+        (Column::Right, "db"),
+        (Column::Right, "since"),
+        (Column::Right, "idle"),
+        (Column::Left, "command"),
+        (Column::Right, "memory"),
+    ]);
     let others = clients.iter().filter(|client| text(client, "id") != own);
     let mut shown: Vec<&Map<String, Value>> = others.collect();
     shown.sort_by_key(|client| client.get("age").and_then(Value::as_u64).map(std::cmp::Reverse));

@@ -26,17 +26,29 @@ pub(crate) enum Block {
     Line(String),
 }
 
+/// How a column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    /// Aligned to the left.
+    Left,
+    /// Aligned to the right.
+    Right,
+    /// Aligned to the left, and truncated if the line is too long.
+    Flexible,
+}
+
 /// A table. Its first row is the header.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    /// A letter for each column: `l` is left-aligned, `r` is right-aligned, and `f` is left-aligned and truncated if the line is too long.
-    pub(crate) columns: &'static str,
+    pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static str, head: &[&str]) -> Self {
-        Self { columns, rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
+    /// Creates a table with these columns and their titles.
+    pub(crate) fn new<const N: usize>(columns: [(Column, &str); N]) -> Self {
+        let head = columns.iter().map(|(_, title)| (*title).to_owned()).collect();
+        Self { columns: columns.iter().map(|(column, _)| *column).collect(), rows: vec![head] }
     }
 }
 

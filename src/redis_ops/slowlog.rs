@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     key::escaped,
-    page::{Block, Page, Table, bytes},
+    page::{Block, Column, Page, Table, bytes},
     session::{RedisSession, Stream, number_of, text_of},
 };
 use crate::redis_client::Reply;
@@ -31,7 +31,8 @@ pub(super) async fn run<S: Stream>(session: &mut RedisSession<S>, limit: u64) ->
         Some(_) | None => "in the log, which is turned off".to_owned(),
     };
     let summary = format!("  {} {over}, newest first", super::page::count(entries.len() as u64, "command"));
-    let mut table = Table::new("lrfl", &["when", "took", "command", "client"]);
+    let mut table =
+        Table::new([(Column::Left, "when"), (Column::Right, "took"), (Column::Flexible, "command"), (Column::Left, "client")]);
     for entry in &entries {
         table.rows.push(vec![
             entry.when.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),

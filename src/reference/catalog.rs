@@ -12,9 +12,10 @@ use crate::{
 /// Every resource, check and exercise, in this order.
 #[must_use]
 pub fn kinds() -> Vec<Page> {
-    let kind = |topic| move |kind: &&crate::resource::Kind| page(topic, kind.name, kind.about, kind.example, (kind.declared)());
+    let resources = KINDS.iter().map(|kind| page(Topic::Resource, kind.name, kind.about, kind.example, (kind.declared)()));
+    let checks = CHECKS.iter().map(|kind| page(Topic::Check, kind.name, kind.about, kind.example, (kind.declared)()));
     let exercises = EXERCISES.iter().map(|kind| page(Topic::Exercise, kind.name, kind.about, kind.example, (kind.declared)()));
-    KINDS.iter().map(kind(Topic::Resource)).chain(CHECKS.iter().map(kind(Topic::Check))).chain(exercises).collect()
+    resources.chain(checks).chain(exercises).collect()
 }
 
 fn page(topic: Topic, name: &str, about: &str, example: &str, declared: &'static [Parameter]) -> Page {

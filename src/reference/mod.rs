@@ -59,7 +59,7 @@ impl Topic {
 }
 
 /// One thing, documented.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Page {
     /// Its name.
     pub name: String,
@@ -74,7 +74,7 @@ pub struct Page {
 }
 
 /// A list on a page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Section {
     /// What is listed.
     pub title: String,
@@ -83,7 +83,7 @@ pub struct Section {
 }
 
 /// A parameter, a variable, a fact.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Row {
     /// Its name.
     pub name: String,

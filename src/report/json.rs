@@ -6,19 +6,16 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Reporter, Tally};
-use crate::{
-    event::{Event, HostEnd, HostStatus, Item, Mode, Outcome},
-    values::{Diff, Line},
-};
+use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose};
 
 /// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
-/// round_trips, bytes_sent, unpredicted, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
+/// round_trips, bytes_sent, unpredicted, left, pending_handlers, unknown, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
 /// summary: {ok, changed, warnings, skipped, unknown, failed, unreachable}`. Times are in the format of RFC 3339. A summary that begins with `warning: ` is a warning.
 pub struct Json<O: Write + Send> {
     out: O,
     tally: Tally,
     run_id: String,
-    mode: Mode,
+    purpose: Purpose,
     started: Timestamp,
     tasks: Map<String, Value>,
 }
@@ -27,7 +24,7 @@ impl<O: Write + Send> Json<O> {
     /// Creates a reporter that writes to `out`.
     pub fn new(out: O) -> Self {
         let (tally, started) = (Tally::default(), Timestamp::UNIX_EPOCH);
-        Self { out, tally, run_id: String::new(), mode: Mode::Check, started, tasks: Map::new() }
+        Self { out, tally, run_id: String::new(), purpose: Purpose::CHECK, started, tasks: Map::new() }
     }
 
     fn write(&mut self, finished: Timestamp, interrupted: bool) {
@@ -39,7 +36,7 @@ impl<O: Write + Send> Json<O> {
         let mut document = json!({
             "run_id": self.run_id,
             "version": env!("CARGO_PKG_VERSION"),
-            "mode": self.mode,
+            "mode": self.purpose,
             "started": self.started.to_string(),
             "finished": finished.to_string(),
             "hosts": hosts,
@@ -56,38 +53,45 @@ impl<O: Write + Send> Json<O> {
 impl<O: Write + Send> Reporter for Json<O> {
     fn event(&mut self, event: &Event) {
         self.tally.event(event);
-        match event {
-            Event::RunStarted { run_id, mode, started, .. } => {
-                self.run_id.clone_from(run_id);
-                self.mode = *mode;
-                self.started = *started;
+        match &event.body {
+            EventBody::RunStarted(start) => {
+                self.run_id = event.run.to_string();
+                self.purpose = start.purpose;
+                self.started = event.at;
             }
-            Event::ItemFinished { host, item, outcome } => {
+            EventBody::ItemFinished { host, item, outcome, .. } => {
                 let tasks = self.tasks.entry(host.clone()).or_insert_with(|| json!([]));
                 if let Value::Array(tasks) = tasks {
                     tasks.push(task_json(item, outcome));
                 }
             }
-            Event::RunFinished { finished } => self.write(*finished, false),
-            Event::HostProgress { .. } | Event::ItemStarted { .. } | Event::ItemProgress { .. } | Event::HostFinished { .. } => {}
+            EventBody::RunFinished(end) => self.write(event.at, end.interrupted),
+            EventBody::RunInterrupted(_)
+            | EventBody::HostProgress { .. }
+            | EventBody::HostPlanned { .. }
+            | EventBody::ItemStarted { .. }
+            | EventBody::ItemOutput { .. }
+            | EventBody::HostFinished { .. } => {}
         }
-    }
-
-    fn interrupted(&mut self) {
-        self.write(Timestamp::now(), true);
     }
 }
 
 fn host_json(end: Option<&HostEnd>, tasks: &Value) -> Value {
-    let status = end.map_or(HostStatus::Interrupted, |end| end.status);
+    let status = end.map_or(HostStatus::Interrupted, HostEnd::status);
     json!({
         "status": status,
-        "error": end.and_then(|end| end.error.clone()),
-        "help": end.and_then(|end| end.remedy.clone()),
-        "holder": end.and_then(|end| end.holder.clone()),
+        "error": end.and_then(|end| end.result.error()),
+        "help": end.and_then(|end| end.result.help()),
+        "holder": end.and_then(|end| {
+            let held_by = if let HostResult::Held { holder, .. } = &end.result { Some(holder) } else { None };
+            held_by.or(end.holder.as_ref())
+        }),
         "round_trips": end.map_or(0, |end| end.round_trips),
         "bytes_sent": end.map_or(0, |end| end.bytes_sent),
         "unpredicted": end.map(|end| end.unpredicted.clone()).unwrap_or_default(),
+        "left": end.map(|end| end.left.clone()).unwrap_or_default(),
+        "pending_handlers": end.map(|end| end.owed.clone()).unwrap_or_default(),
+        "unknown": end.and_then(|end| end.unknown.clone()),
         "tasks": tasks,
     })
 }
@@ -95,13 +99,13 @@ fn host_json(end: Option<&HostEnd>, tasks: &Value) -> Value {
 fn task_json(item: &Item, outcome: &Outcome) -> Value {
     json!({
         "id": item.id,
-        "kind": item.kind,
+        "kind": item.subject.kind(),
         "role": item.role,
         "name": item.name,
-        "resource": item.resource,
+        "resource": item.subject.resource(),
         "status": outcome.status,
-        "summary": outcome.summary,
-        "diff": diff_text(&outcome.diff),
+        "summary": outcome.in_one_line(),
+        "diff": outcome.diff.as_text(),
         "error": outcome.error,
         "file": item.file,
         "line": item.line,
@@ -109,27 +113,13 @@ fn task_json(item: &Item, outcome: &Outcome) -> Value {
     })
 }
 
-/// Returns the difference as text: lines begin with `+`, `-` or a space, titles with `=`. Returns `None` (`null`) when there is no difference.
-fn diff_text(diff: &Diff) -> Option<String> {
-    if diff.lines.is_empty() {
-        return None;
-    }
-    let line = |line: &Line| match line {
-        Line::Title(text) => format!("= {text}\n"),
-        Line::Context(text) => format!("  {text}\n"),
-        Line::Added(text) => format!("+ {text}\n"),
-        Line::Removed(text) => format!("- {text}\n"),
-        Line::Gap => "...\n".to_owned(),
-    };
-    Some(diff.lines.iter().map(line).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        event::Status,
-        report::tally::tests::{ended, finished, started},
+        event::{Counts, Status},
+        report::tally::tests::{ended, finished, run_finished, started},
+        values::Diff,
     };
 
     #[test]
@@ -138,10 +128,10 @@ mod tests {
         let mut diff = Diff::none();
         diff.added("x");
         let events = [
-            started(Mode::Check, &["db"]),
+            started(Purpose::CHECK, &["db"]),
             finished("db", "Configure Redis", Outcome { diff, ..Outcome::new(Status::Changed, "content") }),
-            ended("db", HostStatus::Changed),
-            Event::RunFinished { finished: Timestamp::UNIX_EPOCH },
+            ended("db", HostResult::Changed, Counts { changed: 1, ..Counts::default() }),
+            run_finished(false),
         ];
         let mut json = Json::new(&mut out);
         for event in &events {
@@ -164,6 +154,9 @@ mod tests {
               "round_trips": 1,
               "bytes_sent": 8123,
               "unpredicted": [],
+              "left": [],
+              "pending_handlers": [],
+              "unknown": null,
               "tasks": [
                 {
                   "id": "redis/Configure Redis",

@@ -9,7 +9,7 @@ pub mod terminal;
 
 pub(crate) use style::harmless;
 pub use style::{Colour, Style};
-pub use tally::{Counts, Tally};
+pub use tally::Tally;
 pub use terminal::format_duration;
 
 use crate::event::Event;
@@ -21,7 +21,4 @@ pub trait Reporter: Send {
 
     /// Is called regularly, so that the reporter can show that a long task is still running.
     fn tick(&mut self) {}
-
-    /// Handles an interruption. No more events follow.
-    fn interrupted(&mut self);
 }

@@ -1,7 +1,7 @@
 //! The text of a result of an operation on Redis: titled pairs and tables that fit a terminal.
 
 use super::Style;
-use crate::redis_ops::page::{Block, Page, Table};
+use crate::redis_ops::page::{Block, Column, Page, Table};
 
 /// The number of spaces between columns.
 const GAP: usize = 2;
@@ -41,14 +41,21 @@ impl Table {
             .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or_default())
             .collect();
         let full = 2 + widths.iter().sum::<usize>() + GAP * count.saturating_sub(1);
-        if let Some((flexible, over)) = self.columns.find('f').zip(style.width.and_then(|width| full.checked_sub(width))) {
+        if let Some((flexible, over)) = self
+            .columns
+            .iter()
+            .position(|column| *column == Column::Flexible)
+            .zip(style.width.and_then(|width| full.checked_sub(width)))
+        {
             widths[flexible] = widths[flexible].saturating_sub(over).max(MIN_WIDTH);
         }
         let line = |(number, row): (usize, &Vec<String>)| {
-            let cells = row.iter().zip(self.columns.chars()).zip(&widths).map(|((cell, kind), width)| match kind {
-                'r' => format!("{cell:>width$}"),
-                _ if cell.chars().count() > *width => cell.chars().take(width - 1).chain(['…']).collect(),
-                _ => format!("{cell:<width$}"),
+            let cells = row.iter().zip(&self.columns).zip(&widths).map(|((cell, column), width)| match column {
+                Column::Right => format!("{cell:>width$}"),
+                Column::Left | Column::Flexible if cell.chars().count() > *width => {
+                    cell.chars().take(width - 1).chain(['…']).collect()
+                }
+                Column::Left | Column::Flexible => format!("{cell:<width$}"),
             });
             let text = format!("  {}", cells.collect::<Vec<_>>().join(&" ".repeat(GAP)));
             let text = style.fit(text.trim_end(), 0);
@@ -92,7 +99,7 @@ mod tests {
 
     #[test]
     fn everything_fits_the_terminal() {
-        let mut table = Table::new("rfl", &["n", "what", "who"]);
+        let mut table = Table::new([(Column::Right, "n"), (Column::Flexible, "what"), (Column::Left, "who")]);
         table.rows.push(vec!["1000".into(), "a long text that must be cut".into(), "me".into()]);
         let page = Page {
             blocks: vec![

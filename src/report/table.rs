@@ -1,7 +1,7 @@
 //! The table of the command `health`: a row for each check of each host.
 
 use super::{Style, style::harmless};
-use crate::event::{HostEnd, HostStatus, Item, Outcome, Status, WARNING};
+use crate::event::{HostEnd, HostStatus, Item, Outcome, Status};
 
 /// The rows, in the order of the hosts.
 #[derive(Debug, Default)]
@@ -29,28 +29,30 @@ const HEADS: [&str; 5] = ["HOST", "ROLE", "CHECK", "STATE", "FOUND"];
 impl Table {
     /// Adds the result of a check. `at` is the place of its declaration, if that is to be shown.
     pub(super) fn item(&mut self, host: &str, item: &Item, outcome: &Outcome, at: Option<String>) {
-        let (state, found) = match outcome.status {
-            Status::Ok if outcome.warns() => ("warning", outcome.summary.trim_start_matches(WARNING)),
-            Status::Ok => ("ok", outcome.summary.as_str()),
-            Status::Skipped => ("skipped", outcome.summary.as_str()),
-            Status::Failed | Status::Changed | Status::Unknown => {
-                ("failed", outcome.error.as_deref().unwrap_or(&outcome.summary))
+        let summary = &outcome.summary;
+        let (state, status, found) = match (outcome.status, &outcome.warning) {
+            // A warning has the colour of a change.
+            (Status::Ok, Some(warning)) if summary.is_empty() => ("warning", Status::Changed, warning.clone()),
+            (Status::Ok, Some(warning)) => ("warning", Status::Changed, format!("{warning}; {summary}")),
+            (Status::Ok, None) => ("ok", Status::Ok, summary.clone()),
+            (Status::Skipped, _) => ("skipped", Status::Skipped, summary.clone()),
+            (status @ (Status::Failed | Status::Changed | Status::Unknown), _) => {
+                ("failed", status, outcome.error.as_ref().unwrap_or(summary).clone())
             }
         };
-        let status = if state == "warning" { Status::Changed } else { outcome.status };
-        let found = at.into_iter().fold(found.to_owned(), |found, at| format!("{found}\n{at}"));
+        let found = at.into_iter().fold(found, |found, at| format!("{found}\n{at}"));
         self.push(host, &item.role, &item.name, state, status, &found);
     }
 
     /// Adds the error of a host whose checks did not start or did not finish.
     pub(super) fn host(&mut self, host: &str, end: &HostEnd) {
-        let Some(error) = &end.error else { return };
-        let state = match end.status {
+        let Some(error) = end.result.error() else { return };
+        let state = match end.status() {
             HostStatus::Unreachable => "unreachable",
             HostStatus::Held => "held",
             HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted => "failed",
         };
-        let help = end.remedy.as_ref().map(|remedy| format!("\nhelp: {remedy}")).unwrap_or_default();
+        let help = end.result.help().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         self.push(host, "", "", state, Status::Failed, &format!("{error}{help}"));
     }
 
@@ -165,8 +167,8 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        event::ItemKind,
-        report::{Colour, tally::tests::ended},
+        event::{HostResult, ItemSubject},
+        report::Colour,
     };
 
     fn table() -> Table {
@@ -174,10 +176,9 @@ mod tests {
         let mut add = |host: &str, role: &str, name: &str, outcome: Outcome| {
             let item = Item {
                 id: format!("{role}/{name}"),
-                kind: ItemKind::Health,
+                subject: ItemSubject::Health("redis".into()),
                 role: role.into(),
                 name: name.into(),
-                resource: "redis".into(),
                 file: "roles/redis/role.yml".into(),
                 line: 12,
             };
@@ -189,7 +190,7 @@ mod tests {
             "slm",
             "postgresql",
             "The SLM backend is healthy",
-            ok("warning: 2 nodes offline; healthy, postgresql, 3 of 5 nodes online"),
+            Outcome { warning: Some("2 nodes offline".into()), ..ok("healthy, postgresql, 3 of 5 nodes online") },
         );
         add(
             "database_vm",
@@ -204,10 +205,9 @@ mod tests {
     }
 
     fn unreachable(table: &mut Table) {
-        let crate::event::Event::HostFinished { end, .. } = ended("bear", HostStatus::Unreachable) else { panic!() };
-        let remedy = Some("`ssh -v bear` shows more".to_owned());
-        let error = Some("ssh: connect to host 198.18.0.9 port 22: Connection timed out".to_owned());
-        table.host("bear", &HostEnd { error, remedy, ..end });
+        let help = Some("`ssh -v bear` shows more".to_owned());
+        let error = "ssh: connect to host 198.18.0.9 port 22: Connection timed out".to_owned();
+        table.host("bear", &HostEnd::new(HostResult::Unreachable { error, help }));
     }
 
     fn lines(width: Option<usize>) -> Vec<String> {

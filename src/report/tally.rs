@@ -1,41 +1,8 @@
-//! Counts the results of a run and derives the exit code from them.
+//! Counts the results of a run.
 
 use indexmap::IndexMap;
-use serde::Serialize;
 
-use crate::event::{Event, HostEnd, HostStatus, Status};
-
-/// The number of items by result. `unreachable` counts hosts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// As declared.
-    pub ok: usize,
-    /// Changed, or pending in a check.
-    pub changed: usize,
-    /// As declared, but with a warning; also counted in `ok`.
-    pub warnings: usize,
-    /// Skipped.
-    pub skipped: usize,
-    /// Dependent on a task that has not run.
-    pub unknown: usize,
-    /// Failed.
-    pub failed: usize,
-    /// Hosts that could not be reached.
-    pub unreachable: usize,
-}
-
-impl Counts {
-    /// Counts an item with this result.
-    pub fn add(&mut self, status: Status) {
-        match status {
-            Status::Ok => self.ok += 1,
-            Status::Changed => self.changed += 1,
-            Status::Skipped => self.skipped += 1,
-            Status::Unknown => self.unknown += 1,
-            Status::Failed => self.failed += 1,
-        }
-    }
-}
+use crate::event::{Counts, Event, EventBody, HostEnd};
 
 /// The results of a run so far.
 #[derive(Debug, Default)]
@@ -47,117 +14,89 @@ pub struct Tally {
 impl Tally {
     /// Counts an event.
     pub fn event(&mut self, event: &Event) {
-        match event {
-            Event::RunStarted { hosts, .. } => {
-                self.hosts = hosts.iter().map(|host| (host.clone(), (Counts::default(), None))).collect();
+        match &event.body {
+            EventBody::RunStarted(start) => {
+                self.hosts = start.hosts.iter().map(|host| (host.clone(), (Counts::default(), None))).collect();
             }
-            Event::ItemFinished { host, outcome, .. } => {
+            EventBody::ItemFinished { host, outcome, .. } => {
                 let counts = &mut self.hosts.entry(host.clone()).or_default().0;
                 counts.add(outcome.status);
-                counts.warnings += usize::from(outcome.warns());
+                counts.warnings += usize::from(outcome.warning.is_some());
             }
-            Event::HostFinished { host, end } => {
-                let (counts, ended) = self.hosts.entry(host.clone()).or_default();
-                counts.unreachable = usize::from(end.status == HostStatus::Unreachable);
-                *ended = Some(end.clone());
+            EventBody::HostFinished { host, end } => {
+                self.hosts.insert(host.clone(), (end.counts, Some(end.as_ref().clone())));
             }
-            Event::HostProgress { .. } | Event::ItemStarted { .. } | Event::ItemProgress { .. } | Event::RunFinished { .. } => {}
+            EventBody::RunInterrupted(_)
+            | EventBody::HostProgress { .. }
+            | EventBody::HostPlanned { .. }
+            | EventBody::ItemStarted { .. }
+            | EventBody::ItemOutput { .. }
+            | EventBody::RunFinished(_) => {}
         }
     }
 
     /// Returns the sum over all hosts.
     #[must_use]
     pub fn total(&self) -> Counts {
-        self.hosts.values().fold(Counts::default(), |sum, (counts, _)| Counts {
-            ok: sum.ok + counts.ok,
-            changed: sum.changed + counts.changed,
-            warnings: sum.warnings + counts.warnings,
-            skipped: sum.skipped + counts.skipped,
-            unknown: sum.unknown + counts.unknown,
-            failed: sum.failed + counts.failed,
-            unreachable: sum.unreachable + counts.unreachable,
-        })
-    }
-
-    /// Returns the exit code, which is the first of these that applies: 1 a task failed, 3 a node was unreachable, 5 a node is held, 2 there were
-    /// changes (only when `detailed`), 0.
-    #[must_use]
-    pub fn exit_code(&self, detailed: bool) -> u8 {
-        let any = |status: HostStatus| self.hosts.values().any(|(_, end)| end.as_ref().is_some_and(|end| end.status == status));
-        let total = self.total();
-        if any(HostStatus::Failed) || total.failed > 0 {
-            1
-        } else if any(HostStatus::Unreachable) {
-            3
-        } else if any(HostStatus::Held) {
-            5
-        } else if detailed && (total.changed > 0 || total.unknown > 0) {
-            2
-        } else {
-            0
-        }
+        self.hosts.values().fold(Counts::default(), |sum, (counts, _)| sum.plus(*counts))
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::event::{Item, ItemKind, Mode, Outcome};
+    use crate::event::{
+        HostResult, HostStatus, Item, ItemSubject, Outcome, ProjectState, Purpose, RunEnd, RunStart, SelectionWords,
+    };
     use jiff::Timestamp;
     use std::time::Duration;
 
-    pub(in crate::report) fn started(mode: Mode, hosts: &[&str]) -> Event {
-        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        Event::RunStarted { run_id: "r1".into(), mode, started: Timestamp::UNIX_EPOCH, hosts }
+    pub(in crate::report) fn event(body: EventBody) -> Event {
+        Event { seq: 1, at: Timestamp::UNIX_EPOCH, run: "r1".parse().unwrap(), body }
+    }
+
+    pub(in crate::report) fn started(purpose: Purpose, hosts: &[&str]) -> Event {
+        event(EventBody::RunStarted(Box::new(RunStart {
+            purpose,
+            version: String::new(),
+            user: "ops@ctl".into(),
+            via: "cli".into(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            roles: Vec::new(),
+            selection: SelectionWords::default(),
+            project: ProjectState { digest: None, commit: None, dirty: None },
+            plan: None,
+        })))
     }
 
     pub(in crate::report) fn item(name: &str) -> Item {
         Item {
             id: format!("redis/{name}"),
-            kind: ItemKind::Task,
+            subject: ItemSubject::Task("template".into()),
             role: "redis".into(),
             name: name.into(),
-            resource: "template".into(),
             file: "roles/redis/role.yml".into(),
             line: 12,
         }
     }
 
     pub(in crate::report) fn finished(host: &str, name: &str, outcome: Outcome) -> Event {
-        Event::ItemFinished { host: host.into(), item: item(name), outcome }
+        finished_item(host, item(name), outcome)
     }
 
-    pub(in crate::report) fn ended(host: &str, status: HostStatus) -> Event {
-        let end = HostEnd {
-            status,
-            error: None,
-            remedy: None,
-            round_trips: 1,
-            bytes_sent: 8123,
-            unpredicted: Vec::new(),
-            holder: None,
-            duration: Duration::from_millis(1234),
-        };
-        Event::HostFinished { host: host.into(), end }
+    pub(in crate::report) fn finished_item(host: &str, item: Item, outcome: Outcome) -> Event {
+        event(EventBody::ItemFinished { host: host.into(), item, outcome, progress: None })
     }
 
-    fn code(events: &[Event], detailed: bool) -> u8 {
-        let mut tally = Tally::default();
-        for event in events {
-            tally.event(event);
-        }
-        tally.exit_code(detailed)
+    /// The end of a host that one can construct from its word, with these numbers of items.
+    pub(in crate::report) fn ended(host: &str, result: HostResult, counts: Counts) -> Event {
+        let end =
+            HostEnd { counts, round_trips: 1, bytes_sent: 8123, duration: Duration::from_millis(1234), ..HostEnd::new(result) };
+        event(EventBody::HostFinished { host: host.into(), end: Box::new(end) })
     }
 
-    #[test]
-    fn the_worst_result_decides_the_exit_code() {
-        let changed = || finished("a", "x", Outcome::new(Status::Changed, ""));
-        let failed = || finished("a", "y", Outcome::failed("no"));
-        assert_eq!(code(&[changed(), ended("a", HostStatus::Changed)], false), 0);
-        assert_eq!(code(&[changed(), ended("a", HostStatus::Changed)], true), 2);
-        assert_eq!(code(&[changed(), ended("a", HostStatus::Changed), ended("b", HostStatus::Held)], true), 5);
-        assert_eq!(code(&[ended("a", HostStatus::Unreachable), ended("b", HostStatus::Held)], true), 3);
-        assert_eq!(code(&[failed(), ended("a", HostStatus::Failed), ended("b", HostStatus::Unreachable)], true), 1);
-        assert_eq!(code(&[finished("a", "x", Outcome::new(Status::Unknown, ""))], true), 2);
+    pub(in crate::report) fn run_finished(interrupted: bool) -> Event {
+        let (status, summary) = (HostStatus::Ok, Counts::default());
+        event(EventBody::RunFinished(RunEnd { status, interrupted, summary, duration: Duration::from_secs(1) }))
     }
 }

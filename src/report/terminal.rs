@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Counts, Reporter, Style, Tally, style::harmless, table::Table};
+use super::{Reporter, Style, Tally, style::harmless, table::Table};
 use crate::{
-    event::{Event, HostEnd, HostStatus, Item, ItemKind, Mode, Outcome, Status},
+    event::{Counts, Event, EventBody, HostEnd, HostResult, HostStatus, Item, ItemKind, Outcome, Purpose, Status, Urgency},
     values::{Diff, Line},
 };
 
@@ -25,6 +25,9 @@ pub struct Detail {
 /// Where lines cannot be redrawn, a running change is mentioned again each time this has passed.
 const MENTION_EVERY: Duration = Duration::from_secs(10);
 
+/// Of the items that an interrupted host has not done, more than these are not named one by one.
+const NAMED: usize = 5;
+
 /// Writes output for people: results to `out`, progress to `live`.
 pub struct Terminal<O: Write + Send, L: Write + Send> {
     out: O,
@@ -34,7 +37,7 @@ pub struct Terminal<O: Write + Send, L: Write + Send> {
     redraw: bool,
     detail: Detail,
     tally: Tally,
-    mode: Mode,
+    purpose: Purpose,
     host_width: usize,
     running: Vec<RunningChange>,
     drawn: bool,
@@ -54,7 +57,7 @@ struct RunningChange {
 impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
     /// Creates a reporter for people.
     pub fn new(out: O, live: L, style: Style, redraw: bool, detail: Detail) -> Self {
-        let (tally, mode) = (Tally::default(), Mode::Check);
+        let (tally, purpose) = (Tally::default(), Purpose::CHECK);
         Self {
             out,
             live,
@@ -62,7 +65,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             redraw,
             detail,
             tally,
-            mode,
+            purpose,
             host_width: 0,
             running: Vec::new(),
             drawn: false,
@@ -122,11 +125,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             self.draw();
             return;
         }
-        let quiet = matches!(outcome.status, Status::Ok | Status::Skipped) && outcome.summary.is_empty();
+        let summary = outcome.in_one_line();
         let shown = match outcome.status {
             // The findings of health checks are shown by the command `health`.
-            Status::Ok if item.kind == ItemKind::Health => self.detail.verbose > 0 || outcome.warns(),
-            Status::Ok => self.detail.verbose > 0 || !outcome.summary.is_empty(),
+            Status::Ok if item.subject.kind() == ItemKind::Health => self.detail.verbose > 0 || outcome.warning.is_some(),
+            Status::Ok => self.detail.verbose > 0 || !summary.is_empty(),
             Status::Skipped => self.detail.verbose > 0,
             Status::Changed | Status::Unknown | Status::Failed => true,
         };
@@ -136,8 +139,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             let host_cell =
                 if self.tally.hosts.len() == 1 { String::new() } else { format!("{host:<width$}  ", width = self.host_width) };
             let used = host_cell.chars().count() + 9;
-            let summary =
-                if quiet || outcome.summary.is_empty() { String::new() } else { format!(": {}", harmless(&outcome.summary)) };
+            let summary = if summary.is_empty() { String::new() } else { format!(": {}", harmless(&summary)) };
             let mut lines = self.style.wrap(&format!("{}{summary}", item.id), used).into_iter();
             let word = self.style.status(outcome.status, &format!("{word:<7}"));
             self.line(&format!("{host_cell}{word}  {}", lines.next().unwrap_or_default()));
@@ -178,30 +180,45 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
 
     fn host(&mut self, host: &str, end: &HostEnd) {
         self.running.retain(|running| running.host != host);
-        if let Some(holder) = end.holder.as_ref().filter(|_| end.status != HostStatus::Held) {
+        if let Some(holder) = &end.holder {
             self.line(&format!("{host}: {}", harmless(holder)));
         }
         if self.is_health() {
             self.table.host(host, end);
-        } else if let Some(error) = &end.error {
-            let word = match end.status {
-                HostStatus::Unreachable => "unreachable",
-                HostStatus::Held => "held",
-                HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted => "failed",
-            };
+        } else if let Some(error) = end.result.error() {
             let mut lines = harmless(error);
-            if let Some(remedy) = &end.remedy {
+            if let Some(help) = end.result.help() {
                 lines.push_str("\nhelp: ");
-                lines.push_str(remedy);
+                lines.push_str(help);
             }
-            let word = self.style.status(Status::Failed, word);
+            let word = self.style.status(Status::Failed, host_word(end.status()));
             self.line(&format!("{host}: {word}"));
             self.write_indented(&lines);
+        }
+        if !self.is_health() && matches!(end.result, HostResult::Interrupted | HostResult::Unreachable { .. }) {
+            self.write_incomplete(host, end);
         }
         for id in &end.unpredicted {
             self.line(&format!("{host}: not predicted by a check: {id}"));
         }
         self.draw();
+    }
+
+    /// Writes what an interrupted host has not done.
+    fn write_incomplete(&mut self, host: &str, end: &HostEnd) {
+        let texts = [
+            ("the outcome is not known of", end.unknown.as_slice(), "the next deploy finds out"),
+            ("left", end.left.as_slice(), "the next deploy does it"),
+            ("handlers that have not run", end.owed.as_slice(), "the next deploy runs them"),
+        ];
+        for (what, ids, next) in texts.into_iter().filter(|(_, ids, _)| !ids.is_empty()) {
+            let more = ids.len().saturating_sub(NAMED);
+            let mut names = ids[..ids.len() - more].join(", ");
+            if more > 0 {
+                let _ = write!(names, " and {more} more");
+            }
+            self.write_indented(&harmless(&format!("{host}: {what}: {names}; {next}")));
+        }
     }
 
     fn write_table(&mut self) {
@@ -227,17 +244,17 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             }
             self.line(&text);
         }
-        if self.mode == Mode::Check {
+        if self.purpose == Purpose::CHECK {
             self.line("This was a check: nothing was changed.");
         }
     }
 
     fn is_health(&self) -> bool {
-        matches!(self.mode, Mode::Health | Mode::Exercise)
+        matches!(self.purpose, Purpose::Health { .. })
     }
 
     fn format_counts(&self, counts: Counts, end: Option<&HostEnd>) -> String {
-        match end.map(|end| end.status) {
+        match end.map(HostEnd::status) {
             Some(HostStatus::Unreachable) if counts.ok + counts.changed == 0 => {
                 return self.style.status(Status::Failed, "unreachable");
             }
@@ -256,7 +273,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
                 more.into_iter().filter(|(count, ..)| *count > 0).map(|(_, status, text)| self.style.status(status, &text));
             return format!("{ok}{}", more.collect::<String>());
         }
-        let changed = if self.mode == Mode::Check { "would change" } else { "changed" };
+        let changed = if self.purpose == Purpose::CHECK { "would change" } else { "changed" };
         let mut parts = vec![
             self.style
                 .status(if counts.changed > 0 { Status::Changed } else { Status::Ok }, &format!("{} {changed}", counts.changed)),
@@ -268,8 +285,10 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
                 parts.push(self.style.status(status, &format!("{count} {word}")));
             }
         }
-        if counts.unreachable > 0 {
-            parts.push(self.style.status(Status::Failed, "then unreachable"));
+        match end.map(HostEnd::status) {
+            Some(HostStatus::Unreachable) => parts.push(self.style.status(Status::Failed, "then unreachable")),
+            Some(HostStatus::Interrupted) => parts.push(self.style.status(Status::Failed, "then interrupted")),
+            Some(_) | None => {}
         }
         parts.join(", ")
     }
@@ -278,20 +297,27 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
 impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
     fn event(&mut self, event: &Event) {
         self.tally.event(event);
-        match event {
-            Event::RunStarted { run_id, mode, hosts, .. } => {
-                self.mode = *mode;
-                self.host_width = hosts.iter().map(|host| host.chars().count()).max().unwrap_or_default();
+        match &event.body {
+            EventBody::RunStarted(start) => {
+                self.purpose = start.purpose;
+                self.host_width = start.hosts.iter().map(|host| host.chars().count()).max().unwrap_or_default();
                 if self.detail.verbose > 0 {
-                    self.line(&format!("run {run_id}"));
+                    self.line(&format!("run {}", event.run));
                 }
             }
-            Event::HostProgress { host, text } => self.start(host, text),
-            Event::ItemStarted { host, item } => self.start(host, &item.name),
-            Event::ItemProgress { host, text, .. } => self.show_output(host, text),
-            Event::ItemFinished { host, item, outcome } => self.item(host, item, outcome),
-            Event::HostFinished { host, end } => self.host(host, end),
-            Event::RunFinished { .. } => self.summary(),
+            EventBody::RunInterrupted(urgency) => self.interrupted(*urgency),
+            EventBody::HostProgress { host, text } => self.start(host, text),
+            EventBody::HostPlanned { .. } => {}
+            EventBody::ItemStarted { host, item } => self.start(host, &item.name),
+            EventBody::ItemOutput { host, text, .. } => self.show_output(host, text),
+            EventBody::ItemFinished { host, item, outcome, .. } => self.item(host, item, outcome),
+            EventBody::HostFinished { host, end } => self.host(host, end),
+            EventBody::RunFinished(end) => {
+                self.summary();
+                if end.interrupted {
+                    self.line("interrupted: run the same command again to finish");
+                }
+            }
         }
     }
 
@@ -317,11 +343,30 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
             let _ = writeln!(self.live, "{line}");
         }
     }
+}
 
-    fn interrupted(&mut self) {
-        self.running.clear();
-        self.write_table();
-        self.line("interrupted: the tasks that were running on the nodes were ended; run the same command again to finish");
+impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
+    fn interrupted(&mut self, urgency: Urgency) {
+        let text = match urgency {
+            Urgency::AfterItem if self.purpose == Purpose::APPLY => {
+                "interrupted: each host finishes its current task; interrupt once more to end what runs on the nodes now"
+            }
+            Urgency::Now if self.purpose == Purpose::APPLY => "interrupted: what runs on the nodes is ended",
+            Urgency::None | Urgency::AfterItem | Urgency::Now => return,
+        };
+        self.erase();
+        for line in self.style.wrap(text, 0) {
+            let _ = writeln!(self.live, "{line}");
+        }
+        self.draw();
+    }
+}
+
+fn host_word(status: HostStatus) -> &'static str {
+    match status {
+        HostStatus::Unreachable => "unreachable",
+        HostStatus::Held => "held",
+        HostStatus::Ok | HostStatus::Changed | HostStatus::Failed | HostStatus::Interrupted => "failed",
     }
 }
 
@@ -347,141 +392,4 @@ pub fn format_duration(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::{
-        Colour,
-        tally::tests::{ended, finished, started},
-    };
-
-    fn shown(events: &[Event], width: Option<usize>, detail: Detail) -> String {
-        let mut out = Vec::new();
-        let mut terminal = Terminal::new(&mut out, std::io::sink(), Style { colour: Colour::No, width }, false, detail);
-        for event in events {
-            terminal.event(event);
-        }
-        String::from_utf8(out).unwrap()
-    }
-
-    fn run() -> Vec<Event> {
-        let mut diff = Diff::none().titled("/etc/autobot/redis.conf");
-        diff.removed("requirepass …");
-        diff.added("requirepass ‹REDIS_PASSWORD›");
-        vec![
-            started(Mode::Apply, &["database_vm", "slm"]),
-            finished("database_vm", "Create directories", Outcome::new(Status::Ok, "")),
-            finished("database_vm", "Configure Redis", Outcome { diff, ..Outcome::new(Status::Changed, "content") }),
-            finished("database_vm", "Start Redis", Outcome::failed("exit status 1: no\x1b[31m such unit\nlook")),
-            ended("database_vm", HostStatus::Failed),
-            ended("slm", HostStatus::Ok),
-            Event::RunFinished { finished: jiff::Timestamp::UNIX_EPOCH },
-        ]
-    }
-
-    #[test]
-    fn items_that_are_simply_ok_are_not_shown() {
-        insta::assert_snapshot!(shown(&run(), Some(80), Detail::default()), @r"
-        database_vm  changed  redis/Configure Redis: content
-        database_vm  failed   redis/Start Redis
-            exit status 1: no�[31m such unit
-            look
-            at roles/redis/role.yml:12
-
-        database_vm  1 changed, 1 ok, 1 failed  in 1.2 s
-        slm          0 changed, 0 ok  in 1.2 s
-        ");
-    }
-
-    #[test]
-    fn diff_and_verbose_show_more() {
-        insta::assert_snapshot!(shown(&run()[..3], Some(80), Detail { diff: true, verbose: 1 }), @r"
-        run r1
-        database_vm  ok       redis/Create directories
-        database_vm  changed  redis/Configure Redis: content
-            /etc/autobot/redis.conf
-            - requirepass …
-            + requirepass ‹REDIS_PASSWORD›
-        ");
-    }
-
-    #[test]
-    fn health_is_a_table() {
-        let events = [
-            started(Mode::Health, &["database_vm"]),
-            finished("database_vm", "Redis answers", Outcome::new(Status::Ok, "warning: but slowly")),
-            finished("database_vm", "The backend is healthy", Outcome::new(Status::Skipped, "there is none")),
-            finished("database_vm", "Redis listens", Outcome::failed("nothing listens on 6379")),
-            ended("database_vm", HostStatus::Failed),
-            Event::RunFinished { finished: jiff::Timestamp::UNIX_EPOCH },
-        ];
-        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"
-        HOST         ROLE   STATE    CHECK, FOUND
-        database_vm  redis  warning  Redis answers
-                                       but slowly
-        database_vm  redis  skipped  The backend is healthy
-                                       there is none
-        database_vm  redis  failed   Redis listens
-                                       nothing listens on 6379
-
-        database_vm  1 ok (1 warning), 1 failed, 1 skipped  in 1.2 s
-        ");
-        insta::assert_snapshot!(shown(&events, Some(80), Detail { diff: false, verbose: 1 }), @"
-        run r1
-        HOST         ROLE   STATE    CHECK, FOUND
-        database_vm  redis  warning  Redis answers
-                                       but slowly
-                                       at roles/redis/role.yml:12
-        database_vm  redis  skipped  The backend is healthy
-                                       there is none
-                                       at roles/redis/role.yml:12
-        database_vm  redis  failed   Redis listens
-                                       nothing listens on 6379
-                                       at roles/redis/role.yml:12
-
-        database_vm  1 ok (1 warning), 1 failed, 1 skipped  in 1.2 s, 1 round trip, 8123 bytes sent
-        ");
-    }
-
-    #[test]
-    fn a_deploy_shows_only_the_warnings_of_health_checks() {
-        let check = |name: &str, found: &str| {
-            let item = Item { kind: ItemKind::Health, ..crate::report::tally::tests::item(name) };
-            Event::ItemFinished { host: "db".into(), item, outcome: Outcome::new(Status::Ok, found) }
-        };
-        let events = [started(Mode::Apply, &["db"]), check("Redis answers", "PONG"), check("Versions", "warning: no version")];
-        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"ok       redis/Versions: warning: no version");
-    }
-
-    #[test]
-    fn notes_and_errors_are_wrapped_and_not_truncated() {
-        let note =
-            "the kernel refuses to change vm.overcommit_memory here; the file is written and takes effect at the next boot";
-        let error = format!(
-            "{note}: {}\nsecond line",
-            "/a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/its/reader"
-        );
-        let events = [
-            started(Mode::Check, &["database_vm", "slm"]),
-            finished("slm", "Let the kernel overcommit", Outcome::new(Status::Ok, note)),
-            finished("slm", "Start Redis", Outcome::failed(error)),
-        ];
-        insta::assert_snapshot!(shown(&events, Some(80), Detail::default()), @"
-        slm          ok       redis/Let the kernel overcommit: the kernel refuses to
-                              change vm.overcommit_memory here; the file is written and
-                              takes effect at the next boot
-        slm          failed   redis/Start Redis
-            the kernel refuses to change vm.overcommit_memory here; the file is written
-            and takes effect at the next boot:
-            /a/path/that/is/longer/than/the/line/and/must/stay/whole/to/be/copied/by/its/reader
-            second line
-            at roles/redis/role.yml:12
-        ");
-    }
-
-    #[test]
-    fn lines_fit_the_terminal() {
-        let long = finished("database_vm", &"long ".repeat(40), Outcome::new(Status::Changed, "x"));
-        let text = shown(&[started(Mode::Check, &["database_vm"]), long], Some(80), Detail::default());
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    }
-}
+mod tests;

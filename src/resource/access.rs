@@ -1,6 +1,6 @@
 //! The owner, group and mode that a task declares, compared with the actual ones.
 
-use super::{Diff, Mode, NodeState, schema::parameters};
+use super::{Diff, Missing, Mode, NodeState, schema::parameters};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -26,8 +26,8 @@ parameters! {
 /// The result of [`Access::compare`].
 #[derive(Debug, Default)]
 pub struct AccessDifference {
-    /// The accounts that the node does not have: "user `redis`".
-    pub missing: Vec<String>,
+    /// The accounts that the node does not have.
+    pub missing: Vec<Missing>,
     /// The lines to show; none if everything is as declared.
     pub diff: Diff,
     /// The same difference in a few words: "mode 0644 → 0600".
@@ -64,7 +64,7 @@ impl Access {
                 _ => node.answers.get::<User>(owner)?.as_ref().map(|user| user.uid),
             };
             if uid.is_none() {
-                found.missing.push(format!("user `{owner}`"));
+                found.missing.push(Missing::User(owner.to_string()));
             }
             if actual.is_none_or(|actual| Some(actual.uid) != uid) {
                 let before = actual.map(|actual| name_or_number(&actual.owner, actual.uid)).unwrap_or_default();
@@ -77,7 +77,7 @@ impl Access {
                 _ => node.answers.get::<Group>(group)?.as_ref().map(|group| group.gid),
             };
             if gid.is_none() {
-                found.missing.push(format!("group `{group}`"));
+                found.missing.push(Missing::Group(group.to_string()));
             }
             if actual.is_none_or(|actual| Some(actual.gid) != gid) {
                 let before = actual.map(|actual| name_or_number(&actual.group, actual.gid)).unwrap_or_default();
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn unknown_accounts_are_missing_and_still_a_difference() {
         let found = compare(false, Some(&actual(0o640, 101, 102)));
-        assert_eq!(found.missing, ["user `redis`", "group `redis`"]);
+        assert_eq!(found.missing, [Missing::User("redis".into()), Missing::Group("redis".into())]);
         assert_eq!(found.summary, ["owner 101 → redis", "group daemon → redis"]);
     }
 

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Diff, Line, NodeState, Verdict, content::hex, put::PUT_FILE, unit_functions::UNIT};
+use super::{Change, Diff, Line, Missing, NodeState, Verdict, content::hex, put::PUT_FILE, unit_functions};
 use crate::{
     pg,
     question::{
@@ -10,7 +10,7 @@ use crate::{
         pg_cluster::{self, Cluster, ClusterInfo, ClusterQuery, ETC, PgCluster, ServerAnswer},
     },
     resource::Mode,
-    script::Script,
+    script::{Script, TASK_LIMIT},
     secret::Sealed,
 };
 
@@ -62,7 +62,7 @@ impl ClusterFile {
             [version] => Known::Cluster(found, format!("{ETC}/{version}/{name}")),
             [] => {
                 let version = self.cluster.version.as_ref().map(|version| format!(" of version {version}")).unwrap_or_default();
-                let missing = format!("PostgreSQL's cluster `{name}`{version}");
+                let missing = vec![Missing::Other(format!("PostgreSQL's cluster `{name}`{version}"))];
                 Known::Settled(Box::new(Verdict::Blocked { missing, change: self.change(None, node, "create") }))
             }
             several => Known::Settled(Box::new(Verdict::Refused(format!(
@@ -112,10 +112,10 @@ impl ClusterFile {
 
     fn script(&self) -> Script {
         let names: Vec<String> = self.names.iter().map(|name| pg::literal(name)).collect();
-        Script::new(APPLY)
+        unit_functions::script(APPLY)
+            .limit(if self.restart { 2 * TASK_LIMIT } else { TASK_LIMIT })
             .using(pg::SHELL_FUNCTIONS)
             .using(PUT_FILE)
-            .using(UNIT)
             .args([ETC, "/var/run/postgresql", "/usr/lib/postgresql"])
             .arg(match self.kind {
                 FileKind::Settings => "settings",
@@ -147,7 +147,7 @@ pub(super) fn without_server(
     let start = if file.restart { "start" } else { "without a server to read it" };
     if differences.is_empty() {
         let change = file.change(found.file.as_ref(), node, start);
-        return Verdict::Blocked { missing: format!("the server of `{directory}` ({why})"), change };
+        return Verdict::Blocked { missing: vec![Missing::Other(format!("the server of `{directory}` ({why})"))], change };
     }
     Verdict::Change(file.change(found.file.as_ref(), node, &format!("{}, {start}", differences.join(", "))))
 }
@@ -209,9 +209,9 @@ undo() {
     echo "$file was put back as it was" >&2
     if [ -n "$restarted" ]; then
         systemctl reset-failed -- "$unit" 2>/dev/null || :
-        systemctl --no-ask-password restart -- "$unit" || echo "and $unit did not start with it either" >&2
+        (unit_until=$end; unit_job "$unit" restart "did not restart") || echo "and $unit did not start with it either" >&2
     elif [ -n "$port" ]; then
-        systemctl --no-ask-password reload -- "$unit" || :
+        (unit_job "$unit" reload "did not reload") || :
     fi
     exit "$status"
 }
@@ -258,7 +258,8 @@ if [ -n "$port" ]; then
     fi
 fi
 if [ -n "$restart" ] && { [ -z "$port" ] || [ -n "$pending" ]; }; then
-    restarted=yes
+    # Half of the time is for the way back.
+    restarted=yes end=$unit_until unit_until=$(((unit_began + unit_until) / 2))
     unit_read_files "$unit"
     (unit_restart "$unit") || fail "PostgreSQL does not start with this${pending:+: it was restarted for $pending}"
     port=${new_port:-}

@@ -200,7 +200,7 @@ impl Resource for Command {
             When::Reads { successes, key } => {
                 let answer = node.answers.get::<Guard>(key)?;
                 Ok(match &answer.missing {
-                    Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
+                    Some(missing) => Verdict::Blocked { missing: vec![missing.clone()], change: self.change() },
                     None if successes.contains(&answer.status) => Verdict::CONVERGED,
                     None => Verdict::Refused(self.describe_failure(answer)),
                 })
@@ -208,7 +208,7 @@ impl Resource for Command {
             When::Guarded { key, done } => {
                 let answer = node.answers.get::<Guard>(key)?;
                 Ok(match &answer.missing {
-                    Some(missing) => Verdict::Blocked { missing: missing.clone(), change: self.change() },
+                    Some(missing) => Verdict::Blocked { missing: vec![missing.clone()], change: self.change() },
                     None if (answer.status == 0) == (*done == Done::AtZero) => Verdict::CONVERGED,
                     None => Verdict::Change(self.change()),
                 })
@@ -358,7 +358,7 @@ mod tests {
     fn a_missing_user_blocks() {
         let resource = command(json!({"cmd": "true", "unless": "false", "become_user": "no-such-user"})).unwrap();
         let Verdict::Blocked { missing, change } = compare(resource.as_ref()).0 else { panic!() };
-        assert_eq!(missing, "user `no-such-user`");
+        assert_eq!(missing, [crate::values::Missing::User("no-such-user".into())]);
         let done = run(&change.script, Path::new("/nonexistent"));
         assert_eq!((done.status, done.stderr.lines().next()), (125, Some("there is no user `no-such-user`")));
     }

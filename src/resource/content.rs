@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Flag, Line, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
+    Change, Diff, Flag, Line, Missing, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
     put::{Backup, Put, set_access},
     schema::parameters,
@@ -87,13 +87,24 @@ pub struct FileContent {
     pub force: bool,
     /// Whether a link at the path is followed; otherwise the file replaces it.
     pub follow: bool,
+    /// The words for a change of its content, in summaries.
+    pub content_words: String,
 }
 
 impl FileContent {
     /// Returns a file with this content at this path, which replaces an existing one.
     #[must_use]
     pub fn new(path: RemotePath, content: Sealed) -> Self {
-        Self { path, content, access: Access::default(), validate: None, backup: false, force: true, follow: false }
+        Self {
+            path,
+            content,
+            access: Access::default(),
+            validate: None,
+            backup: false,
+            force: true,
+            follow: false,
+            content_words: "content".into(),
+        }
     }
 
     /// Reports the errors that can be found before any node is asked.
@@ -186,7 +197,7 @@ impl FileContent {
         }
         let AccessDifference { mut missing, mut diff, mut summary } = difference;
         if !found.parent_exists {
-            missing.push(format!("directory `{}`", self.path.parent()));
+            missing.push(Missing::Directory(self.path.parent()));
         }
         if let Before::Link(target) = before {
             diff.lines.insert(0, Line::Removed(format!("link to {target}")));
@@ -196,7 +207,7 @@ impl FileContent {
             match before {
                 Before::Nothing => summary = vec!["create".to_owned()],
                 Before::Link(_) => summary = vec!["replace the link".to_owned()],
-                Before::File(_) => summary.insert(0, "content".to_owned()),
+                Before::File(_) => summary.insert(0, self.content_words.clone()),
             }
         }
         let script = if same {
@@ -213,7 +224,8 @@ impl FileContent {
         };
         let replaces = !matches!(before, Before::Nothing);
         let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
-        Ok(blocked_by(&missing, change))
+        let change = change.creating((!replaces).then(|| self.path.clone()));
+        Ok(blocked_by(missing, change))
     }
 }
 
@@ -279,8 +291,8 @@ impl FileContent {
 
 /// Returns the change, blocked if something is missing.
 #[must_use]
-pub fn blocked_by(missing: &[String], change: Change) -> Verdict {
-    if missing.is_empty() { Verdict::Change(change) } else { Verdict::Blocked { missing: missing.join(", "), change } }
+pub fn blocked_by(missing: Vec<Missing>, change: Change) -> Verdict {
+    if missing.is_empty() { Verdict::Change(change) } else { Verdict::Blocked { missing, change } }
 }
 
 /// Whether a `%s` is within quotes, where the path would not be inserted as one word.
@@ -325,7 +337,7 @@ fn showable(bytes: &[u8]) -> bool {
     bytes.len() <= MOST_BYTES && is_text(bytes)
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

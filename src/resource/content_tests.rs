@@ -31,7 +31,7 @@ pub(in crate::resource) fn shown(verdict: &Verdict) -> String {
         Verdict::Converged { .. } => return "converged".to_owned(),
         Verdict::Refused(why) => return format!("refused: {why}"),
         Verdict::Change(change) => ("change".to_owned(), change),
-        Verdict::Blocked { missing, change } => (format!("blocked by {missing}"), change),
+        Verdict::Blocked { missing, change } => (format!("blocked by {}", crate::values::missing::list(missing)), change),
     };
     let replaces = if change.replaces { " (replaces)" } else { "" };
     let lines = change.diff.lines.iter().map(|line| match line {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
     apt_functions::APT, decode, put::PUT_FILE, schema::parameters,
 };
 use crate::{
@@ -136,7 +136,12 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
         ("Architectures", "architectures", &architectures.0, false),
     ] {
         if words.is_empty() && needed {
-            return Err(ParamError::parameter(parameter, "is missing"));
+            let message = match parameter {
+                "types" => "is an empty list; leave it out for `deb`",
+                "components" => "needs at least one, such as `main`, unless every suite ends with `/`",
+                _ => "is an empty list; give at least one",
+            };
+            return Err(ParamError::parameter(parameter, message));
         }
         if words.iter().any(|word| {
             word.is_empty()
@@ -228,7 +233,7 @@ impl Resource for Repository {
         let summary = if sources.is_some() { "change" } else { "create" };
         let change = Change::new(summary, self.installation(wanted)).diff(diff).replacing(sources.is_some());
         Ok(match missing {
-            Some(missing) => Verdict::Blocked { missing, change },
+            Some(missing) => Verdict::Blocked { missing: vec![Missing::Other(missing)], change },
             None => Verdict::Change(change),
         })
     }

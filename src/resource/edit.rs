@@ -5,7 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Flag, Line, NodeState, ParamError, RemotePath, Verdict,
+    Flag, Line, Missing, NodeState, ParamError, RemotePath, Verdict,
     content::{FileContent, FileOptions, hex},
     lineinfile::InsertPosition,
     schema::parameters,
@@ -145,7 +145,8 @@ impl EditedFile {
         };
         let makes_parents = self.create && !found.parent_exists;
         let found = PathInfo { parent_exists: found.parent_exists || self.create, ..found.clone() };
-        let verdict = FileContent { content, ..self.file.clone() }.evaluate(node, &found)?;
+        let content_words = edited.as_ref().map_or_else(|| self.file.content_words.clone(), |edited| edited.summary.clone());
+        let verdict = FileContent { content, content_words, ..self.file.clone() }.evaluate(node, &found)?;
         if unchanged {
             return Ok(verdict);
         }
@@ -156,19 +157,19 @@ impl EditedFile {
             change.script = change.script.arg(expected.clone()).arg(if makes_parents { "parents" } else { "" });
             if let Some(edited) = &edited {
                 change.replaces = edited.replaces;
-                let rest = change.summary.split_once(", ").map(|(_, rest)| format!(", {rest}")).unwrap_or_default();
-                let parents = if makes_parents { ", with directories" } else { "" };
-                change.summary = format!("{}{rest}{parents}", if old.is_some() { &edited.summary } else { &change.summary });
+            }
+            if makes_parents {
+                change.summary.push_str(", with directories");
             }
             change
         };
         // An earlier task may make the file: a package, a template.
-        let absent = (old.is_none() && !self.create).then(|| format!("file `{path}` (`create: true` makes it)"));
+        let absent = (old.is_none() && !self.create).then(|| Missing::Other(format!("file `{path}` (`create: true` makes it)")));
         Ok(match (verdict, absent) {
             (Verdict::Change(change), None) => Verdict::Change(finish(change)),
-            (Verdict::Change(change), Some(missing)) => Verdict::Blocked { missing, change: finish(change) },
+            (Verdict::Change(change), Some(missing)) => Verdict::Blocked { missing: vec![missing], change: finish(change) },
             (Verdict::Blocked { missing, change }, absent) => {
-                let missing = absent.into_iter().chain([missing]).collect::<Vec<_>>().join(", ");
+                let missing = absent.into_iter().chain(missing).collect();
                 Verdict::Blocked { missing, change: finish(change) }
             }
             (other @ (Verdict::Converged { .. } | Verdict::Refused(_)), _) => other,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     content::blocked_by,
     decode,
@@ -226,7 +226,7 @@ impl FileState {
         let script = Script::new(MAKE_LINK).arg(self.path.as_str()).arg(target);
         let summary = if before.is_empty() { "create" } else { "replace" };
         let missing = self.missing_parent(found);
-        blocked_by(&missing, self.change(summary, diff, script).replacing(!before.is_empty()))
+        blocked_by(missing, self.change(summary, diff, script).replacing(!before.is_empty()))
     }
 
     fn directory(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {
@@ -238,7 +238,7 @@ impl FileState {
                 diff.added("a directory");
                 diff.lines.extend(attributes.lines);
                 let script = Script::new(MAKE_DIRECTORY).using(SET_ACCESS).arg(self.path.as_str());
-                Ok(blocked_by(&missing, self.change("create", diff, access.arguments(script).arg(""))))
+                Ok(blocked_by(missing, self.change("create", diff, access.arguments(script).arg(""))))
             }
             other => Ok(self.in_the_way(other, "a directory")),
         }
@@ -263,7 +263,7 @@ impl FileState {
             return Ok(Verdict::CONVERGED);
         }
         let script = Script::new("set_tree \"$@\"").using(SET_TREE).arg(self.path.as_str());
-        Ok(blocked_by(&missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
+        Ok(blocked_by(missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
     }
 
     fn file(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
@@ -278,11 +278,11 @@ impl FileState {
                     Put { path: &self.path, access: access.clone(), follow: false, backup: Backup::None, validate: None }
                         .script(Sealed::default(), node.secrets)
                 } else {
-                    missing.push(format!("file `{}`", self.path));
+                    missing.push(Missing::File(self.path.clone()));
                     set_access(&self.path, access, self.follow)
                 };
                 let summary = if summary.is_empty() { "made by another task".to_owned() } else { summary.join(", ") };
-                Ok(blocked_by(&missing, self.change(&summary, diff, script)))
+                Ok(blocked_by(missing, self.change(&summary, diff, script)))
             }
             Some(Entry::Directory(_)) => Ok(self.refused("a directory; say `state: directory`")),
             other => Ok(self.in_the_way(other, "a file")),
@@ -296,7 +296,7 @@ impl FileState {
             return Ok(Verdict::CONVERGED);
         }
         let script = set_access(&self.path, access, self.follow);
-        Ok(blocked_by(&missing, self.change(&summary.join(", "), diff, script).replacing(true)))
+        Ok(blocked_by(missing, self.change(&summary.join(", "), diff, script).replacing(true)))
     }
 
     fn in_the_way(&self, entry: Option<&Entry>, wanted: &str) -> Verdict {
@@ -309,8 +309,8 @@ impl FileState {
         }
     }
 
-    fn missing_parent(&self, found: &PathInfo) -> Vec<String> {
-        if found.parent_exists { Vec::new() } else { vec![format!("directory `{}`", self.path.parent())] }
+    fn missing_parent(&self, found: &PathInfo) -> Vec<Missing> {
+        if found.parent_exists { Vec::new() } else { vec![Missing::Directory(self.path.parent())] }
     }
 }
 

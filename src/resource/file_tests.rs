@@ -306,7 +306,7 @@ fn a_tree_whose_owner_does_not_exist_yet_differs_as_a_whole() {
     fs::write(root.path().join("a"), "x").unwrap();
     let wanted = json!({"path": root.path(), "state": "directory", "recurse": true, "owner": "no-such-user"});
     let Verdict::Blocked { missing, change } = tree_compared(wanted, root.path()) else { panic!() };
-    assert_eq!(missing, "user `no-such-user`");
+    assert_eq!(missing, [Missing::User("no-such-user".into())]);
     assert!(change.summary.ends_with("1 entry below → owner no-such-user"), "{}", change.summary);
 }
 

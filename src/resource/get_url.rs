@@ -1,7 +1,7 @@
 //! `get_url`: a file fetched by the node itself over HTTP or HTTPS.
 
 use super::{
-    Change, Files, Flag, Kind, Line, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Files, Kind, Line, Missing, NodeState, ParamError, RemotePath, Resource, Verdict,
     access::AccessDifference,
     content::{FileContent, FileOptions, blocked_by},
     decode,
@@ -39,8 +39,6 @@ parameters! {
         checksum: Option<String>,
         /// Access, validation and backup.
         options: FileOptions,
-        /// Has no effect: a file whose checksum differs is always fetched again. `true` requires `checksum`.
-        force: Flag = false,
         /// How long the server may be silent, in seconds; at least 1.
         timeout: u32 = 30,
     }
@@ -63,10 +61,6 @@ impl GetUrl {
         let (url, login) = split_url(&parameters.url).map_err(|reason| ParamError::parameter("url", reason))?;
         let checksum =
             parameters.checksum.as_deref().map(sha256).transpose().map_err(|reason| ParamError::parameter("checksum", reason))?;
-        if parameters.force.0 && checksum.is_none() {
-            let message = "without a `checksum` it is not known whether the file is the one at the URL until it is fetched; give the checksum";
-            return Err(ParamError::parameter("force", message));
-        }
         let (file, timeout) = (parameters.options.file(parameters.dest, Sealed::default()), parameters.timeout);
         if timeout == 0 {
             return Err(ParamError::parameter("timeout", "is a number of seconds, at least 1"));
@@ -110,7 +104,7 @@ impl GetUrl {
         }
         let AccessDifference { mut missing, mut diff, mut summary } = difference;
         if !parent_exists {
-            missing.push(format!("directory `{}`", path.parent()));
+            missing.push(Missing::Directory(path.parent()));
         }
         let script = if same {
             set_access(path, &self.file.access, false)
@@ -130,7 +124,7 @@ impl GetUrl {
             self.script()
         };
         let change = Change::new(summary.join(", "), script).diff(diff.titled(path.as_str())).replacing(before.is_some());
-        Ok(blocked_by(&missing, change))
+        Ok(blocked_by(missing, change))
     }
 }
 

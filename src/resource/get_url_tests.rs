@@ -115,7 +115,6 @@ fn wrong_parameters_say_what_to_do() {
         url(&format!("https://host/?token={secret}")),
         error(json!({"url": "https://h/", "dest": "/f", "checksum": "md5:00"})),
         error(json!({"url": "https://h/", "dest": "/f", "checksum": "sha256:00"})),
-        error(json!({"url": "https://h/", "dest": "/f", "force": true})),
         error(json!({"url": "https://h/", "dest": "/f", "timeout": 0})),
         error(json!({"url": "https://h/", "dest": "/dev/null"})),
     ];
@@ -130,7 +129,6 @@ fn wrong_parameters_say_what_to_do() {
     [Key("url")]: a secret may only be the user or the password, as in https://user:{{ secrets.KEY }}@host/: the rest of a URL is seen by all processes of the node
     [Key("checksum")]: must be `sha256:` and the sum; older sums can be forged, and a sum from the same server proves nothing
     [Key("checksum")]: a SHA-256 has 64 hexadecimal digits
-    [Key("force")]: without a `checksum` it is not known whether the file is the one at the URL until it is fetched; give the checksum
     [Key("timeout")]: is a number of seconds, at least 1
     [Key("dest")]: `/dev/null` is the kernel's, not a file; use `sysctl` or `command`
     "#);

@@ -31,7 +31,7 @@ use crate::{
     question::{Answers, Questions, Unanswered},
     script::Script,
     secret::{Sealed, SecretRef, SecretValues},
-    values::{Diff, Flag, Line, Mode, OneOrMany, RemotePath, matches_glob},
+    values::{Diff, Flag, Line, Missing, Mode, OneOrMany, RemotePath, matches_glob, missing},
 };
 
 /// A state that a task declares.
@@ -44,20 +44,6 @@ pub trait Resource: Any + Debug + Send + Sync {
     /// # Errors
     /// When a question has no answer; the task fails with this error.
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered>;
-
-    /// Returns the reason why a health check has nothing to examine on this node, if there is one. Called before [`Resource::compare`],
-    /// with the answers to the same questions.
-    ///
-    /// # Errors
-    /// When a question has no answer.
-    fn skipped(&self, _node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
-        Ok(None)
-    }
-
-    /// Whether a health check is about something that no deploy does, such as last night's backup. Then only `health` evaluates it.
-    fn monitoring_only(&self) -> bool {
-        false
-    }
 
     /// Returns the secrets in its content. The loader ensures that there are none in the rest of a resource.
     fn secrets(&self) -> Vec<SecretRef> {
@@ -111,13 +97,19 @@ pub enum Verdict {
     /// Not as declared, and something that the change needs does not exist. If an earlier task has a pending change, it is expected to
     /// create the missing thing, and `change` is the prediction; otherwise the task fails and names what is missing.
     Blocked {
-        /// What is missing, such as "user `redis`".
-        missing: String,
+        /// What is missing; at least one thing.
+        missing: Vec<Missing>,
         /// What happens once it exists. Compared again before it is applied.
         change: Change,
     },
     /// Cannot be made as declared; the text says what to do.
     Refused(String),
+}
+
+/// Returns the sentence that these things do not exist.
+#[must_use]
+pub fn do_not_exist(missing: &[Missing]) -> String {
+    format!("{} does not exist", missing::list(missing))
 }
 
 impl Verdict {
@@ -136,19 +128,28 @@ pub struct Change {
     pub script: Script,
     /// Whether something that already existed is changed. A new secret may not flow into such a thing.
     pub replaces: bool,
+    /// The file that does not exist and is created. An item of the same run may create it before.
+    pub creates: Option<RemotePath>,
 }
 
 impl Change {
     /// Returns a change that creates something, without a diff.
     #[must_use]
     pub fn new(summary: impl Into<String>, script: Script) -> Self {
-        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false }
+        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false, creates: None }
     }
 
     /// Sets the diff.
     #[must_use]
     pub fn diff(mut self, diff: Diff) -> Self {
         self.diff = diff;
+        self
+    }
+
+    /// Sets the file that is created.
+    #[must_use]
+    pub fn creating(mut self, path: Option<RemotePath>) -> Self {
+        self.creates = path;
         self
     }
 
@@ -257,12 +258,12 @@ pub enum Segment {
     Index(usize),
 }
 
-/// Makes a resource from rendered parameters.
-pub type Decode = fn(serde_json::Value, &mut dyn Files) -> Result<Box<dyn Resource>, ParamError>;
+/// Makes a resource, or something else that is declared with parameters, from rendered parameters.
+pub type Decode<T> = fn(serde_json::Value, &mut dyn Files) -> Result<Box<T>, ParamError>;
 
-/// A kind of resource, as the loader knows it.
+/// A kind of resource, or of another thing that a role declares with parameters, as the loader knows it.
 #[derive(Debug)]
-pub struct Kind {
+pub struct Kind<T: ?Sized = dyn Resource> {
     /// The word in a role file, such as `template`.
     pub name: &'static str,
     /// Its purpose in one line.
@@ -270,14 +271,14 @@ pub struct Kind {
     /// A task's entry, or a health check's, that shows how it is used: YAML.
     pub example: &'static str,
     /// Makes the resource from its rendered parameters (JSON; secrets are tokens within strings).
-    pub decode: Decode,
+    pub decode: Decode<T>,
     /// Its parameters.
     pub declared: fn() -> &'static [Parameter],
     /// The parameter whose value may be given in place of the map, as in `command: true`; empty if there is none.
     pub free_form: &'static str,
 }
 
-impl Kind {
+impl<T: ?Sized> Kind<T> {
     /// Returns the names of its parameters, with their aliases.
     #[must_use]
     pub fn parameters(&self) -> Vec<&'static str> {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode,
     schema::{parameters, words},
 };
 use crate::{
@@ -207,7 +207,10 @@ impl Resource for PostgresqlDb {
         let found = match node.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => typed::<DatabaseState>(rows)?,
             Answer::NoServer { why } => {
-                return Ok(Verdict::Blocked { missing: format!("PostgreSQL ({why})"), change: self.creation() });
+                return Ok(Verdict::Blocked {
+                    missing: vec![Missing::Other(format!("PostgreSQL ({why})"))],
+                    change: self.creation(),
+                });
             }
             Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
         };
@@ -220,7 +223,7 @@ impl Resource for PostgresqlDb {
                 Verdict::Refused(format!("PostgreSQL has no encoding `{}`; the usual one is `UTF8`", self.encoding))
             }
             None => match self.missing(found, node)? {
-                Some(missing) => Verdict::Blocked { missing, change: self.creation() },
+                Some(missing) => Verdict::Blocked { missing: vec![Missing::Other(missing)], change: self.creation() },
                 None => Verdict::Change(self.creation()),
             },
             Some(open) if open == self.public_connect.0 => Verdict::CONVERGED,
@@ -287,11 +290,11 @@ mod tests {
     #[test]
     fn without_its_owner_or_a_server_it_is_blocked() {
         let Verdict::Blocked { missing, .. } = verdict(&slm(), absent(false)) else { panic!() };
-        assert_eq!(missing, "role `slm_app`");
+        assert_eq!(crate::values::missing::list(&missing), "role `slm_app`");
         let Verdict::Blocked { missing, .. } = compare(&slm(), Answer::NoServer { why: "psql is not installed".into() }) else {
             panic!()
         };
-        assert_eq!(missing, "PostgreSQL (psql is not installed)");
+        assert_eq!(crate::values::missing::list(&missing), "PostgreSQL (psql is not installed)");
     }
 
     #[test]
@@ -333,7 +336,7 @@ mod tests {
         let mut row = absent(true);
         row["template_exists"] = json!(false);
         let Verdict::Blocked { missing, .. } = verdict(&slm(), row) else { panic!() };
-        assert_eq!(missing, "the template database `template0`");
+        assert_eq!(crate::values::missing::list(&missing), "the template database `template0`");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, State, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Resource, State, Verdict,
     content::blocked_by,
     decode,
     schema::{parameters, words},
@@ -200,16 +200,16 @@ impl PostgresqlPrivs {
     }
 
     /// Returns what must be created before privileges can be granted. Revoking does not need it.
-    fn missing(&self, found: &GrantedState) -> Vec<String> {
+    fn missing(&self, found: &GrantedState) -> Vec<Missing> {
         let roles = self.roles.iter().flatten().chain(&self.target_roles);
-        let mut missing: Vec<String> =
-            roles.filter(|role| !found.roles.contains_key(role.as_str())).map(|role| format!("role `{role}`")).collect();
+        let absent = roles.filter(|role| !found.roles.contains_key(role.as_str()));
+        let mut missing: Vec<Missing> = absent.map(|role| Missing::Other(format!("role `{role}`"))).collect();
         if let Some(schema) = self.schema.as_ref().filter(|_| !found.schema) {
-            missing.push(format!("schema `{schema}` in `{}`", self.database));
+            missing.push(Missing::Other(format!("schema `{schema}` in `{}`", self.database)));
         } else if self.kind != Type::DefaultPrivs && !means_all(&self.objs) {
             let absent = self.objs.iter().filter(|name| !found.objects.iter().any(|object| object.name == name.as_str()));
             let within = self.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
-            missing.extend(absent.map(|name| format!("{} `{within}{name}`", self.kind.as_str())));
+            missing.extend(absent.map(|name| Missing::Other(format!("{} `{within}{name}`", self.kind.as_str()))));
         }
         missing
     }
@@ -252,14 +252,15 @@ impl PostgresqlPrivs {
         let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
         let change =
             Change::new(format!("{verb} {privs}"), self.script(&roles)).diff(diff.titled(format!("database {}", self.database)));
-        if absent { Verdict::Change(change) } else { blocked_by(&missing, change) }
+        if absent { Verdict::Change(change) } else { blocked_by(missing, change) }
     }
 
     fn blocked(&self, missing: String) -> Verdict {
         let roles: Vec<&Option<Name>> = self.roles.iter().collect();
         let verb = if self.state == State::Absent { "revoke" } else { "grant" };
         let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
-        Verdict::Blocked { missing, change: Change::new(format!("{verb} {privs}"), self.script(&roles)) }
+        let change = Change::new(format!("{verb} {privs}"), self.script(&roles));
+        Verdict::Blocked { missing: vec![Missing::Other(missing)], change }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Kind, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
+use super::{Change, Diff, Files, Kind, Missing, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
 use crate::{
     pg::{self, Name, scram},
     question::{
@@ -214,7 +214,9 @@ impl Resource for PostgresqlUser {
             Verdict::Change(change.replacing(has_password))
         };
         Ok(match (missing, verdict) {
-            (Some(missing), Verdict::Change(change)) => Verdict::Blocked { missing: format!("PostgreSQL ({missing})"), change },
+            (Some(missing), Verdict::Change(change)) => {
+                Verdict::Blocked { missing: vec![Missing::Other(format!("PostgreSQL ({missing})"))], change }
+            }
             (_, verdict) => verdict,
         })
     }
@@ -405,7 +407,10 @@ mod tests {
     fn without_a_server_it_is_blocked_and_without_an_answer_it_fails() {
         let blocked = compare(&app(), Ok(Answer::NoServer { why: "psql is not installed".into() }), &known()).unwrap();
         let Verdict::Blocked { missing, change } = blocked else { panic!() };
-        assert_eq!((missing.as_str(), change.summary.as_str()), ("PostgreSQL (psql is not installed)", "create the role"));
+        assert_eq!(
+            (crate::values::missing::list(&missing).as_str(), change.summary.as_str()),
+            ("PostgreSQL (psql is not installed)", "create the role")
+        );
         assert!(compare(&app(), Err(Unanswered("no".into())), &known()).is_err());
         assert!(compare(&app(), Ok(Answer::Rows(vec![json!({"x": 1})])), &known()).is_err());
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, State, Verdict, decode, put::PUT_FILE,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, State, Verdict, decode, put::PUT_FILE,
     schema::parameters,
 };
 use crate::{
@@ -100,7 +100,7 @@ impl Resource for Setting {
         let mut set_live = "";
         if let Some(value) = self.value.as_deref().filter(|_| self.live) {
             match node.answers.get::<Sysctl>(&self.name)? {
-                None => missing = Some(format!("kernel setting `{}`", self.name)),
+                None => missing = Some(Missing::Other(format!("kernel setting `{}`", self.name))),
                 Some(Sysctl { live: Some(live), .. }) if live == value => {}
                 Some(Sysctl { live, writable: true }) => {
                     diff.attribute(&format!("live {}", self.name), live.as_deref().unwrap_or("(unreadable)"), value);
@@ -130,7 +130,7 @@ impl Resource for Setting {
             .input(if file_differs { Sealed::from(after) } else { Sealed::default() });
         let change = || Change::new(summary, script).diff(diff).replacing(before.is_some());
         Ok(match missing {
-            Some(missing) => Verdict::Blocked { missing, change: change() },
+            Some(missing) => Verdict::Blocked { missing: vec![missing], change: change() },
             None if !file_differs && set_live.is_empty() => Verdict::Converged { note: remark },
             None => Verdict::Change(change()),
         })
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_setting_that_this_kernel_lacks_blocks() {
         assert!(
-            matches!(compare(None, None), Verdict::Blocked { missing, .. } if missing == "kernel setting `vm.overcommit_memory`")
+            matches!(compare(None, None), Verdict::Blocked { missing, .. } if crate::resource::do_not_exist(&missing) == "kernel setting `vm.overcommit_memory` does not exist")
         );
     }
 

@@ -4,16 +4,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode,
     schema::{parameters, words},
-    unit_functions::UNIT,
+    unit_functions,
 };
-use crate::{
-    question::{
-        Questions, Unanswered,
-        unit::{Unit, full_name},
-    },
-    script::Script,
+use crate::question::{
+    Questions, Unanswered,
+    unit::{Unit, full_name},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -109,7 +106,7 @@ impl Resource for Systemd {
             )));
         }
         let mut diff = Diff::none();
-        let mut script = Script::new(APPLY).using(UNIT).arg(name);
+        let mut script = unit_functions::script(APPLY).arg(name);
         let mut step = |verb: &'static str, what: &str, before: &str, after: &str| {
             diff.attribute(what, before, after);
             script = script.clone().arg(verb);
@@ -141,15 +138,16 @@ impl Resource for Systemd {
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
         let missing = match unit.load.as_str() {
             // Only a mask needs no unit.
-            "not-found" if self.masked != Some(true) => Some(format!("unit `{name}`")),
+            "not-found" if self.masked != Some(true) => Some(Missing::Unit(name.clone())),
             "bad-setting" | "error" => {
-                Some(format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)"))
+                let words = format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)");
+                Some(Missing::Other(words))
             }
             _ => None,
         };
         Ok(match missing {
             // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that exists.
-            Some(missing) => Verdict::Blocked { missing, change },
+            Some(missing) => Verdict::Blocked { missing: vec![missing], change },
             None if verbs.is_empty() => Verdict::CONVERGED,
             None => Verdict::Change(change),
         })
@@ -196,7 +194,7 @@ for verb do
     enable) systemctl enable -- "$(unit_property "$unit" Id)";;
     disable) systemctl disable -- "$(unit_property "$unit" Id)";;
     start) unit_start "$unit";;
-    stop) systemctl --no-ask-password stop -- "$unit" || unit_failed "$unit" "did not stop";;
+    stop) unit_job "$unit" stop "did not stop";;
   esac
 done
 "#;
@@ -286,13 +284,13 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!((missing.as_str(), change.summary.as_str()), ("unit `redis.service`", "enable, start"));
+        assert_eq!((missing, change.summary.as_str()), (vec![Missing::Unit("redis.service".into())], "enable, start"));
         let Verdict::Blocked { missing, .. } =
             compare(json!({"name": "redis", "state": "started"}), unit("bad-setting", "inactive", "bad"))
         else {
             panic!()
         };
-        assert!(missing.contains("systemd-analyze verify"));
+        assert!(crate::resource::do_not_exist(&missing).contains("systemd-analyze verify"));
     }
 
     #[test]

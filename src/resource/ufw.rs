@@ -5,7 +5,7 @@ mod words;
 use std::{any::Any, net::IpAddr};
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Resource, Verdict, decode,
     schema::{parameters, words},
 };
 use words::{Logging, PolicyDirection, Protocol, State};
@@ -413,7 +413,11 @@ impl Resource for Ufw {
             return Ok(Verdict::CONVERGED);
         }
         let change = self.change(&before, &after);
-        Ok(if installed { Verdict::Change(change) } else { Verdict::Blocked { missing: "ufw".into(), change } })
+        Ok(if installed {
+            Verdict::Change(change)
+        } else {
+            Verdict::Blocked { missing: vec![Missing::Other("ufw".into())], change }
+        })
     }
 
     fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {

@@ -1,8 +1,8 @@
 //! `user`: an account of the system.
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict, content::blocked_by,
-    decode, schema::parameters,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
+    content::blocked_by, decode, schema::parameters,
 };
 use crate::{
     question::{
@@ -135,11 +135,11 @@ impl Resource for UserState {
 }
 
 impl UserState {
-    fn missing_groups(&self, node: &NodeState<'_>) -> Result<Vec<String>, Unanswered> {
+    fn missing_groups(&self, node: &NodeState<'_>) -> Result<Vec<Missing>, Unanswered> {
         let mut missing = Vec::new();
         for group in self.group.iter().chain(self.groups.iter().flatten()) {
             if node.answers.get::<Group>(group)?.is_none() {
-                missing.push(format!("group `{group}`"));
+                missing.push(Missing::Group(group.to_string()));
             }
         }
         Ok(missing)
@@ -170,7 +170,7 @@ impl UserState {
             script = script.arg("--system");
         }
         script = script.arg(if self.create_home { "--create-home" } else { "--no-create-home" });
-        Ok(blocked_by(&self.missing_groups(node)?, Change::new("create", script).diff(diff)))
+        Ok(blocked_by(self.missing_groups(node)?, Change::new("create", script).diff(diff)))
     }
 
     fn modify(&self, node: &NodeState<'_>, user: &UserEntry) -> Result<Verdict, Unanswered> {
@@ -221,7 +221,7 @@ impl UserState {
         }
         let summary: Vec<&str> = differences.iter().map(|(what, ..)| *what).collect();
         let change = Change::new(summary.join(", "), script.arg("--").arg(name.as_str())).diff(diff).replacing(true);
-        Ok(blocked_by(&self.missing_groups(node)?, change))
+        Ok(blocked_by(self.missing_groups(node)?, change))
     }
 }
 

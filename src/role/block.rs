@@ -141,15 +141,28 @@ fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
 }
 
 /// Reads tasks, including those in nested blocks.
-pub(super) fn tasks(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnostics) -> Vec<TaskSource> {
+pub(super) fn tasks(
+    nodes: &[Node],
+    inherited: &Inherited,
+    unread_results: &mut Vec<String>,
+    errors: &mut Diagnostics,
+) -> Vec<TaskSource> {
     let mut found = Vec::new();
     for node in nodes {
         match node.get("block") {
             Some(inner) => {
                 let shared = block(node, inherited, errors);
-                found.extend(tasks(read::list(inner, "`block`", errors), &shared, errors));
+                let inside = read::list(inner, "`block`", errors);
+                if inside.is_empty() && (inner.as_seq().is_some() || inner.value == Yaml::Null) {
+                    let error = Diagnostic::error("a block needs at least one task").at(inner.span.clone());
+                    errors.push(error.help("list its tasks under `block:`, or leave the block out"));
+                }
+                found.extend(tasks(inside, &shared, unread_results, errors));
             }
-            None => found.extend(task::read(node, inherited, errors)),
+            None => match task::read(node, inherited, errors) {
+                Some(task) => found.push(task),
+                None => unread_results.extend(node.get("register").and_then(Node::as_str).map(str::to_owned)),
+            },
         }
     }
     found

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     ansible_words::{self, HANDLER_KEYWORDS, TASK_KEYWORDS},
-    kinds,
+    kinds, pipefail,
     read::{self, Name},
 };
 use crate::source::{Diagnostic, Diagnostics, Key, Node, Yaml};
@@ -141,6 +141,7 @@ fn ready(node: &Node, errors: &mut Diagnostics) -> Option<(Node, Duration)> {
 /// Reads a text that is given alone, or under the required key of a map.
 fn text_or_entry(node: &Node, key: &str, known: &[&str], what: &str, errors: &mut Diagnostics) -> Option<Node> {
     if matches!(node.value, Yaml::Str(_)) {
+        pipefail::check(node, pipefail::Line::Other, errors);
         return Some(node.clone());
     }
     let before = errors.0.len();
@@ -150,6 +151,9 @@ fn text_or_entry(node: &Node, key: &str, known: &[&str], what: &str, errors: &mu
         }
     }
     let found = node.get(key).cloned();
+    if let Some(line) = &found {
+        pipefail::check(line, pipefail::Line::Other, errors);
+    }
     if found.is_none() && errors.0.len() == before {
         errors.push(Diagnostic::error(format!("{what} needs `{key}`")).at(node.span.clone()));
     }

@@ -6,7 +6,7 @@ use super::{
     task,
 };
 use crate::{
-    health::{EXERCISES, ExerciseKind},
+    health::{EXERCISES, ExerciseKind, HealthCheck},
     resource::Kind,
     source::{Diagnostic, Diagnostics, Node, Span, Yaml, did_you_mean},
 };
@@ -28,7 +28,9 @@ pub struct HealthSource {
 #[derive(Debug)]
 pub enum HealthCheckSource {
     /// A resource: healthy when it is as declared.
-    Read(&'static Kind, Span, Node),
+    Resource(&'static Kind, Span, Node),
+    /// A check that only reads.
+    Check(&'static Kind<dyn HealthCheck>, Span, Node),
     /// An exercise: its kind and parameters.
     Exercise(&'static ExerciseKind, Span, Node),
 }
@@ -38,7 +40,8 @@ impl HealthCheckSource {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Read(kind, ..) => kind.name,
+            Self::Resource(kind, ..) => kind.name,
+            Self::Check(kind, ..) => kind.name,
             Self::Exercise(kind, ..) => kind.name,
         }
     }
@@ -67,7 +70,16 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
     let entry = |name: &str| node.get(name).and_then(Node::as_map);
     let check = match (entry("read"), entry("exercise")) {
         (Some([(key, value)]), None) => {
-            let Some(kind) = kinds::check(&key.name) else {
+            if let Some(kind) = kinds::check(&key.name) {
+                let parameters = declared_parameters(value, kind, kind.name, errors)?;
+                return Some(HealthSource {
+                    name,
+                    tags,
+                    when,
+                    check: HealthCheckSource::Check(kind, key.span.clone(), parameters),
+                });
+            }
+            let Some(kind) = kinds::resolve(&key.name) else {
                 let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.span.clone());
                 errors.push(match ansible_words::module(&key.name) {
                     Some(help) => diagnostic.help(help),
@@ -75,9 +87,8 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
                 });
                 return None;
             };
-            let mut parameters = task::parameters(value, kind, errors)?;
-            task::check_parameters(&mut parameters, kind, errors);
-            HealthCheckSource::Read(kind, key.span.clone(), parameters)
+            let written = kinds::written(kind, &key.name);
+            HealthCheckSource::Resource(kind, key.span.clone(), declared_parameters(value, kind, written, errors)?)
         }
         (None, Some([(key, value)])) => {
             let Some(kind) = EXERCISES.iter().find(|kind| kind.name == key.name) else {
@@ -100,4 +111,10 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
         }
     };
     Some(HealthSource { name, tags, when, check })
+}
+
+fn declared_parameters<T: ?Sized>(value: &Node, kind: &'static Kind<T>, written: &str, errors: &mut Diagnostics) -> Option<Node> {
+    let mut parameters = task::parameters(value, kind, errors)?;
+    task::check_parameters(&mut parameters, kind, written, errors);
+    Some(parameters)
 }

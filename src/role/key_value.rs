@@ -10,7 +10,7 @@ use super::read;
 const COMMAND_PARAMETERS: &[&str] = &["creates", "removes", "chdir", "stdin", "executable", "warn"];
 
 /// Rewrites a text in the short form as a map; `None` if it is not in the short form.
-pub(super) fn as_map(kind: &Kind, text: &str) -> Option<String> {
+pub(super) fn as_map<T: ?Sized>(kind: &Kind<T>, text: &str) -> Option<String> {
     let words = words(text);
     let pair = |word: &str| {
         let (key, value) = word.split_once('=')?;

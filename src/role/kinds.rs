@@ -1,7 +1,7 @@
 //! The kinds of resources that a task can name.
 
 use crate::{
-    health::CHECKS,
+    health::{CHECKS, HealthCheck},
     resource::{KINDS, Kind},
 };
 
@@ -16,6 +16,12 @@ fn all() -> impl Iterator<Item = &'static Kind> {
 
 /// Ansible's other modules that one of our resources covers, with the parameters that it has.
 const OTHER_NAMES: &[(&str, &str)] = &[("shell", "command"), ("service", "systemd"), ("package", "apt")];
+
+/// The name of a kind as a role file has it: Ansible's other name where that is written.
+pub(crate) fn written<'a, T: ?Sized>(kind: &Kind<T>, word: &'a str) -> &'a str {
+    let short = word.rsplit('.').next().unwrap_or(word);
+    if OTHER_NAMES.contains(&(short, kind.name)) { short } else { kind.name }
+}
 
 /// The collections whose modules our resources are named after.
 const COLLECTIONS: &[&str] = &[
@@ -44,9 +50,9 @@ pub(crate) fn by_short_name(name: &str) -> Option<&'static Kind> {
     kind(own)
 }
 
-/// Finds the kind with this name for a health check: one that only reads, or any other.
-pub(crate) fn check(name: &str) -> Option<&'static Kind> {
-    CHECKS.iter().copied().find(|kind| kind.name == name).or_else(|| resolve(name))
+/// Finds the kind of check with this name. It hides the resource of the same name.
+pub(crate) fn check(name: &str) -> Option<&'static Kind<dyn HealthCheck>> {
+    CHECKS.iter().copied().find(|kind| kind.name == name)
 }
 
 /// The names of all kinds that a health check can name.

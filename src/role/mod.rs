@@ -7,6 +7,8 @@ mod health;
 mod key_value;
 pub mod keywords;
 mod kinds;
+mod layout;
+mod pipefail;
 mod read;
 mod task;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod variable;
 
 pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
+pub(crate) use layout::misplaced_template;
 pub use read::Name;
 pub use task::TaskSource;
 pub use types::{Limits, VarType, kind_of, truth};
@@ -70,6 +73,8 @@ pub struct Role {
     pub secrets: IndexMap<String, SecretSource>,
     /// What it does, in order.
     pub tasks: Vec<TaskSource>,
+    /// The results of tasks that could not be read, which has been reported.
+    pub unread_results: Vec<String>,
     /// Its handlers, in the order in which they run.
     pub handlers: Vec<HandlerSource>,
     /// Its health checks.
@@ -96,6 +101,16 @@ pub fn ansible_advice(word: &str) -> Option<String> {
         .or_else(|| ansible_words::module(word))
 }
 
+/// Returns the name of a kind as it is written in a role file: `service` for `systemd`.
+pub(crate) fn written_name<'a, T: ?Sized>(kind: &Kind<T>, span: &'a Span) -> &'a str {
+    kinds::written(kind, span.text())
+}
+
+/// Returns what to do instead of a value that a parameter has in Ansible and not here.
+pub(crate) fn value_advice(resource: &str, parameter: &str, value: &str) -> Option<&'static str> {
+    ansible_words::value(resource_name(resource)?, parameter, value)
+}
+
 /// The kind of resource with this name.
 #[must_use]
 pub fn kind(name: &str) -> Option<&'static Kind> {
@@ -106,7 +121,8 @@ impl Role {
     /// Reads `roles/<name>/role.yml` of a project. Adds errors to `errors`, and returns what could be read.
     pub fn read(project: &Path, name: &str, errors: &mut Diagnostics) -> Option<Self> {
         let shown = format!("roles/{name}/role.yml");
-        let file = errors.keep(source::read(&project.join(&shown), &shown))?;
+        let file =
+            errors.keep(source::read(&project.join(&shown), &shown).map_err(|error| layout::explain(project, name, error)))?;
         if let Some(span) = reserved(&file) {
             errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
             return None;
@@ -133,14 +149,13 @@ impl Role {
             defaults: IndexMap::new(),
             secrets: IndexMap::new(),
             tasks: Vec::new(),
+            unread_results: Vec::new(),
             handlers: Vec::new(),
             health: Vec::new(),
         };
         for (key, value) in section(&root, "defaults", errors) {
             variable::check_variable(key, errors);
-            if let Some(default) = variable::default(key, value, errors) {
-                role.defaults.insert(key.name.clone(), default);
-            }
+            role.defaults.insert(key.name.clone(), variable::default(key, value, errors));
         }
         for (key, value) in section(&root, "secrets", errors) {
             if let Some(secret) = variable::secret(key, value, errors) {
@@ -152,7 +167,7 @@ impl Role {
         };
         role.handlers = items("handlers", errors).iter().filter_map(|node| handler::handler(node, errors)).collect();
         let before = errors.0.len();
-        role.tasks = block::tasks(items("tasks", errors), &Inherited::new(tags.clone()), errors);
+        role.tasks = block::tasks(items("tasks", errors), &Inherited::new(tags.clone()), &mut role.unread_results, errors);
         role.health = items("health", errors).iter().filter_map(|node| health::health(node, &tags, errors)).collect();
         role.check_names(&root, errors.0.len() == before, errors);
         Some(role)

@@ -10,7 +10,7 @@ use crate::{
 use super::{
     ansible_words::{self, TASK_KEYWORDS, UNNAMED_APT},
     block::Inherited,
-    key_value, kinds,
+    key_value, kinds, pipefail,
     read::{self, Name},
 };
 
@@ -53,6 +53,9 @@ pub struct TaskSource {
 
 const KEYWORDS: &[&str] = super::keywords::TASK_NAMES;
 
+/// Words of Ansible whose value is what `loop` has here.
+const LISTS: &[&str] = &["with_items", "with_list"];
+
 /// Words of Ansible that replace a resource.
 const IN_PLACE_OF_A_RESOURCE: &[&str] = &["action", "local_action", "rescue", "always", "hosts", "roles"];
 
@@ -80,11 +83,17 @@ pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics)
     let delay = get("delay").map_or(Duration::from_secs(5), |delay| read::duration(delay, "`delay`", errors));
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", errors));
     let (key, kind, parameters) = found?;
+    // What uses `item` would be reported again.
+    let loops_otherwise = entries.iter().any(|(key, _)| key.name.starts_with("with_") && !LISTS.contains(&key.name.as_str()));
     let mut parameters = with_arguments(parameters(errors)?, get("args"), errors);
-    let sound = check_parameters(&mut parameters, kind, errors);
+    let sound = check_parameters(&mut parameters, kind, kinds::written(kind, &key.name), errors);
     inherited.add_to(&mut parameters, kind, &key.span, errors);
     let reads = kind.takes("reads") && parameters.get("reads").and_then(Node::as_bool) == Some(true);
-    let (each, span) = (get("loop").cloned(), key.span.clone());
+    let each = get("loop").or_else(|| LISTS.iter().find_map(|name| get(name))).cloned();
+    let span = key.span.clone();
+    if loops_otherwise {
+        return None;
+    }
     Some(TaskSource {
         name: name?,
         kind,
@@ -129,11 +138,15 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
             .or_else(|| position(&|name| did_you_mean(name, KEYWORDS.iter().copied()).is_none()))
     });
     let meant = meant.flatten();
-    for (at, (key, _)) in unknown.iter().enumerate() {
+    for (at, (key, value)) in unknown.iter().enumerate() {
         errors.push(if Some(at) == meant {
             unknown_resource(key)
         } else {
-            read::unknown_or_explained(key, "task keyword", KEYWORDS, TASK_KEYWORDS)
+            let diagnostic = read::unknown_or_explained(key, "task keyword", KEYWORDS, TASK_KEYWORDS);
+            match as_loop(&key.name, value) {
+                Some(help) => Diagnostic { help: Some(help.into()), ..diagnostic },
+                None => diagnostic,
+            }
         });
     }
     let replaced = unknown.iter().any(|(key, _)| IN_PLACE_OF_A_RESOURCE.contains(&key.name.as_str()));
@@ -149,9 +162,47 @@ fn resource<'a>(node: &Node, entries: &'a [(Key, Node)], errors: &mut Diagnostic
     Some((key, kind, Box::new(move |errors| parameters(value, kind, errors))))
 }
 
+/// Returns the `loop` that means what a word of Ansible and its value mean, in the user's own words.
+fn as_loop(word: &str, value: &Node) -> Option<String> {
+    let text = value.as_str()?;
+    let list = match word {
+        "with_items" | "with_list" if text.contains("{{") => text.to_owned(),
+        "with_dict" => format!("{{{{ {} | pairs }}}}", text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim()),
+        "with_sequence" => format!("{{{{ {} }}}}", sequence(text)?),
+        _ => return None,
+    };
+    let items = if word == "with_dict" { "; `item[0]` is the key, `item[1]` the value" } else { "" };
+    Some(format!("write `loop: \"{list}\"`{items}"))
+}
+
+/// Returns the range that means the same as `start=1 end=9 stride=2` or `start=1 count=3`: its end is excluded.
+fn sequence(text: &str) -> Option<String> {
+    let (mut start, mut end, mut stride, mut count) = (1_i64, None, 1_i64, None);
+    for word in text.split_whitespace() {
+        let (name, number) = word.split_once('=')?;
+        let number: i64 = number.parse().ok()?;
+        match name {
+            "start" => start = number,
+            "end" => end = Some(number),
+            "stride" => stride = number,
+            "count" => count = Some(number),
+            _ => return None,
+        }
+    }
+    if stride < 1 {
+        return None;
+    }
+    let end = end.or_else(|| count.map(|count| start + (count - 1) * stride))?;
+    let step = if stride == 1 { String::new() } else { format!(", step_by={stride}") };
+    Some(format!("range(start={start}, end={}{step})", end + 1))
+}
+
 /// Returns the error for a word that names no resource.
 fn unknown_resource(key: &Key) -> Diagnostic {
     let diagnostic = Diagnostic::error(format!("unknown resource `{}`", key.name)).at(key.span.clone());
+    if key.name.contains('.') && KEYWORDS.contains(&short(&key.name)) {
+        return diagnostic.help(format!("`{}` is a keyword and no module: write it without its collection", short(&key.name)));
+    }
     if let Some(help) = ansible_words::module(&key.name) {
         return diagnostic.help(help);
     }
@@ -181,7 +232,7 @@ fn short(name: &str) -> &str {
 }
 
 /// Returns the parameters as a map; a lone value becomes the free-form parameter.
-pub(super) fn parameters(value: &Node, kind: &'static Kind, errors: &mut Diagnostics) -> Option<Node> {
+pub(super) fn parameters<T: ?Sized>(value: &Node, kind: &'static Kind<T>, errors: &mut Diagnostics) -> Option<Node> {
     match &value.value {
         Yaml::Map(_) => Some(value.clone()),
         Yaml::Null => Some(Node { value: Yaml::Map(Vec::new()), ..value.clone() }),
@@ -224,22 +275,30 @@ fn with_arguments(mut parameters: Node, arguments: Option<&Node>, errors: &mut D
 /// Checks parameters as far as possible without rendering them. Returns whether all are known and none is missing.
 ///
 /// A mode without quotes is replaced with the intended one, so that the other parameters are checked too.
-pub(super) fn check_parameters(parameters: &mut Node, kind: &'static Kind, errors: &mut Diagnostics) -> bool {
+pub(super) fn check_parameters<T: ?Sized>(
+    parameters: &mut Node,
+    kind: &'static Kind<T>,
+    written: &str,
+    errors: &mut Diagnostics,
+) -> bool {
     let span = parameters.span.clone();
     let Yaml::Map(entries) = &mut parameters.value else { return true };
     let mut sound = true;
     if kind.name == "apt" && !entries.is_empty() && !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "name" | "pkg")) {
-        errors.push(Diagnostic::error("`apt` needs `name`").at(span).help(UNNAMED_APT.help()));
+        errors.push(Diagnostic::error(format!("`{written}` needs `name`")).at(span).help(UNNAMED_APT.help()));
         sound = false;
     }
     for (key, value) in entries {
         if !kind.takes(&key.name) {
             sound = false;
-            let what = format!("parameter of `{}`:", kind.name);
+            let what = format!("parameter of `{written}`:");
             errors.push(match ansible_words::parameter(kind.name, &key.name) {
                 Some(word) => Diagnostic::error(format!("unknown {what} `{}`", key.name)).at(key.span.clone()).help(word.help()),
                 None => read::unknown(key, &what, &kind.parameters()),
             });
+        } else if kind.name == "command" && matches!(key.name.as_str(), "cmd" | "unless" | "only_if") {
+            let line = if key.name == "cmd" { pipefail::Line::Task } else { pipefail::Line::Other };
+            pipefail::check(value, line, errors);
         } else if matches!(key.name.as_str(), "mode" | "directory_mode")
             && let Some(meant) = check_mode(value, errors)
         {

@@ -3,10 +3,12 @@
 mod env_file;
 mod nonce;
 mod password;
+mod provided;
 
 pub use env_file::{EnvFile, EnvFileError, EnvLine};
 pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
+pub use provided::ProvidedValues;
 
 use std::{collections::HashMap, fmt};
 

@@ -122,10 +122,14 @@ impl Diagnostic {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns `{file, line, col, message, help}`; unknown values are null.
+    /// Returns `{file, line, col, message, help, also: [{file, line, col, label}]}`; unknown values are null.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let at = self.span.as_ref().map(Span::line_col);
+        let also = self.also.iter().map(|(span, label)| {
+            let (line, col) = span.line_col();
+            serde_json::json!({ "file": span.file.shown.as_str(), "line": line, "col": col, "label": label })
+        });
         let message = if self.label.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.label) };
         serde_json::json!({
             "file": self.span.as_ref().map(|span| span.file.shown.as_str()),
@@ -133,6 +137,7 @@ impl Diagnostic {
             "col": at.map(|(_, col)| col),
             "message": message,
             "help": self.help,
+            "also": also.collect::<Vec<_>>(),
         })
     }
 }
@@ -383,15 +388,16 @@ mod tests {
     }
 
     #[test]
-    fn json_names_file_line_column_message_and_help() {
-        let error = Diagnostic::error("bad").at(at("x: é y\n", "y")).label("here").help("do");
+    fn json_names_file_line_column_message_help_and_the_other_places() {
+        let text = "x: é y\n";
+        let error = Diagnostic::error("bad").at(at(text, "y")).label("here").help("do").also(at(text, "x"), "the first");
         assert_eq!(
             error.to_json().to_string(),
-            r#"{"file":"group_vars/all.yml","line":1,"col":6,"message":"bad: here","help":"do"}"#
+            r#"{"file":"group_vars/all.yml","line":1,"col":6,"message":"bad: here","help":"do","also":[{"file":"group_vars/all.yml","line":1,"col":1,"label":"the first"}]}"#
         );
         assert_eq!(
             Diagnostics::from(Diagnostic::error("bad")).to_json().to_string(),
-            r#"[{"file":null,"line":null,"col":null,"message":"bad","help":null}]"#
+            r#"[{"file":null,"line":null,"col":null,"message":"bad","help":null,"also":[]}]"#
         );
     }
 }

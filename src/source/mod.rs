@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 pub mod diagnostic;
@@ -15,15 +15,6 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use node::{Key, Node, Quoting, Vaulted, Yaml};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
-
-/// Expands a leading `~` of a path on this machine to the operator's home directory, as Ansible and a shell do.
-#[must_use]
-pub fn home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        (Ok(_) | Err(_), Some(_) | None) => path.to_owned(),
-    }
-}
 
 /// A text file, as it was read.
 #[derive(PartialEq, Eq)]

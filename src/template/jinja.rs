@@ -116,7 +116,12 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         "d" => named("default", &["value", "boolean"], given),
         "string" => "str".to_owned(),
         "count" => "length".to_owned(),
-        "dict2items" | "items" | "dictsort" => "pairs".to_owned(),
+        "dict2items" | "items" | "dictsort" => {
+            return Some(unknown(name, "`| pairs`: `item[0]` is the key, `item[1]` the value"));
+        }
+        "format" => {
+            return Some(unknown(name, "join the pieces with `~`; `('0' if n < 10 else '') ~ n` writes two digits"));
+        }
         "from_json" | "from_yaml" => return Some(unknown(name, "give the value as YAML, not as text")),
         "to_nice_json" | "tojson" | "to_yaml" | "to_nice_yaml" => "to_json".to_owned(),
         "ternary" => {
@@ -125,11 +130,19 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         }
         "mandatory" => return Some(unknown(name, "leave it out: an undefined variable is an error")),
         "list" => return Some(unknown(name, "leave it out, or write `[x for x in list]`")),
-        "map" => return Some(unknown(name, "`[x.name for x in list]`")),
+        "map" => {
+            let is_filter = given.len() == 1 && first.starts_with(['\'', '"']);
+            let part = if is_filter { format!("x | {}", first.trim_matches(['\'', '"'])) } else { "x.name".to_owned() };
+            return Some(unknown(name, &format!("`[{part} for x in list]`")));
+        }
         "select" | "selectattr" | "reject" | "rejectattr" => {
             return Some(unknown(name, "`[x for x in list if x.name == value]`"));
         }
-        "combine" => return Some(unknown(name, &format!("`{{...map, ...{first}}}`"))),
+        "combine" => {
+            // `}}` would end the tag.
+            let close = if first.ends_with('}') { " }" } else { "}" };
+            return Some(unknown(name, &format!("`{{...map, ...{first}{close}`")));
+        }
         "union" => return Some(unknown(name, &format!("`[...list, ...{first}]`"))),
         "quote" => {
             let help = "leave it out in `cmd`, `unless`, `only_if` and `validate`: values are quoted there; a template that is a shell program has `| shquote`";
@@ -196,9 +209,12 @@ fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
         "mapping" => "is map".to_owned(),
         "sequence" => "is array".to_owned(),
         "boolean" => "is bool".to_owned(),
-        "true" | "sameas" | "eq" | "equalto" => "== …".to_owned(),
+        "true" => return Some(("`is true` is Jinja".to_owned(), "write the value alone: `x`".to_owned())),
+        "false" => return Some(("`is false` is Jinja".to_owned(), "`not x`".to_owned())),
+        "sameas" | "eq" | "equalto" => format!("== {}", given.first().map_or("…", String::as_str)),
         "in" => "in list".to_owned(),
-        "match" | "search" | "regex" => format!("is {}", named("containing", &["pat"], given)),
+        "match" => format!("is {}", named("starting_with", &["pat"], given)),
+        "search" | "regex" => format!("is {}", named("containing", &["pat"], given)),
         "divisibleby" => format!("is {}", named("divisible_by", &["divisor"], given)),
         "changed" | "skipped" => {
             return Some((format!("`is {name}` is Ansible"), format!("write `.{name}` of the registered value")));

@@ -89,7 +89,7 @@ mod tests {
     5: Ansible keeps the blanks before `{% if x %}`, Tera drops the whole line
     6: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
     7: Ansible keeps the blanks before `{% endif %}`, Tera drops the whole line
-    9: `map` is a filter of Jinja: `[x.name for x in list]`
+    9: `map` is a filter of Jinja: `[x | upper for x in list]`
     9: arguments of filters need names: `| join(sep=',')`
     "#);
         assert!(differences("port {{ port }}\n{% if tls %}\ntls on\n{% endif %}\n", &|_| false).is_empty());

@@ -1,5 +1,6 @@
 //! Tera as the role language uses it: values keep their types, undefined is an error with a place, Jinja is explained.
 
+mod comparison;
 mod filters;
 mod jinja;
 mod jinja_file;
@@ -10,6 +11,7 @@ mod shell;
 mod syntax;
 mod uses;
 
+pub use comparison::{Comparison, Literal};
 pub use jinja_file::{Difference, differences, is_jinja_file};
 pub use problem::Problem;
 pub use shell::program;

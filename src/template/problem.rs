@@ -97,9 +97,52 @@ pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
     Problem { file: number, range, message, help }
 }
 
+/// Tera's names of types, and ours.
+const TYPES: &[(&str, &str)] = &[
+    ("u64", "a number"),
+    ("i64", "a number"),
+    ("f64", "a number"),
+    ("u128", "a number"),
+    ("i128", "a number"),
+    ("string", "text"),
+    ("bool", "a boolean"),
+    ("none", "nothing"),
+    ("undefined", "an undefined value"),
+    ("array", "a list"),
+    ("&[Value]", "a list"),
+    ("&str", "text"),
+    ("map/struct", "a map"),
+];
+
+/// How the messages begin that name types.
+const OF_TYPES: &[&str] = &[
+    "cannot compare",
+    "cannot sort",
+    "math operations",
+    "only numbers",
+    "`+` requires",
+    "`in` cannot",
+    "value of type",
+    "invalid type for the value",
+    "this filter can only",
+];
+
 /// Returns Tera's message in this program's style: no list of every variable, no capital, no full stop.
 fn tidy(message: &str) -> String {
     let message = message.split(". Available ").next().unwrap_or_default().trim_end_matches('.');
     let mut characters = message.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    let message = characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect::<String>());
+    if !OF_TYPES.iter().any(|start| message.starts_with(start)) {
+        return message;
+    }
+    TYPES.iter().fold(message.replace("map/structs", "maps"), |text, (tera, ours)| {
+        let written = [
+            format!("value of type {tera} "),
+            format!("a container of type `{tera}`"),
+            format!("a `{tera}`"),
+            format!("`{tera}`"),
+        ];
+        let [value, container, article, alone] = &written;
+        text.replace(value, &format!("{ours} ")).replace(container, ours).replace(article, ours).replace(alone, ours)
+    })
 }

@@ -124,7 +124,11 @@ fn brackets(tag: &Tag) -> Option<Fault> {
             }
         }
     }
-    open.pop().map(|last| Fault::new(&last.range, format!("`{}` is not closed", last.text)))
+    open.pop().map(|last| {
+        let fault = Fault::new(&last.range, format!("`{}` is not closed", last.text));
+        let ended = last.is("{") && tag.kind == TagKind::Value;
+        if ended { fault.help("`}}` ends the expression: where two braces close, write `} }`") } else { fault }
+    })
 }
 
 /// Finds blocks that do not match, and unknown tags.

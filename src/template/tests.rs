@@ -65,13 +65,13 @@ fn an_undefined_value_is_named_at_its_place() {
     insta::assert_snapshot!([
         errors("{{ pg_prt }}", &values), errors("ü {{ pg_prt }}", &values), errors("{{ a.c }}", &values), errors("é {{ a.c | str }}", &values),
         errors("{{ a.c | to_json }}", &values), errors("{{ pg_prt | upper }} x", &values), errors("{% if a.c %}x{% endif %}{{ a.d }}", &values),
-    ].join("\n"), @r"
+    ].join("\n"), @"
     pg_prt: variable `pg_prt` is not defined
     pg_prt: variable `pg_prt` is not defined
     c: field `c` is not defined
     str: this is undefined
     to_json: this is undefined
-    pg_prt: invalid type for the value, expected `string` but got `undefined`
+    pg_prt: invalid type for the value, expected text but got an undefined value
     d: field `d` is not defined
     ");
     assert_eq!(text("{{ a.c | default(value=3) }}", &values), json!(3));
@@ -120,17 +120,17 @@ fn jinja_is_explained_in_the_spelling_of_tera() {
     replace: arguments of filters need names [`| replace(from='a', to='b')`]
     ternary: `ternary` is a filter of Jinja [`'a' if condition else 'b'`]
     string: `string` is a filter of Jinja [`| str`]
-    map: `map` is a filter of Jinja [`[x.name for x in list]`]
+    map: `map` is a filter of Jinja [`[x | upper for x in list]`]
     items: Tera has no methods: `.items()` [`{% for key, value in map %}`, or `| pairs`]
     macro: `{% macro %}` is Jinja, not Tera [write a component: `{% component name(x) %}…{% endcomponent %}`, used as `{{<name x={value}/>}}`]
-    match: `is match` is Jinja [`is containing(pat='a')`]
+    match: `is match` is Jinja [`is starting_with(pat='a')`]
     range: `range` takes its arguments by name [`range(end=5)`]
     uper: unknown filter `uper` [did you mean `upper`?]
     defnied: unknown test `defnied` [did you mean `defined`?]
     int: arguments of filters need names [`| int`]
     regex_replace: `regex_replace` is a filter of Jinja [`| replace(from=…, to=…)`, `| split(pat=…)`, or `is containing(pat=…)`]
     combine: `combine` is a filter of Jinja [`{...map, ...y}`]
-    'a' + 'b': `+` requires both operands to be numbers, found `string` and `string` [join text with `~`]
+    'a' + 'b': `+` requires both operands to be numbers, found text and text [join text with `~`]
     {{: `{{` is not closed [close it with `}}`]
     if: `{% if … %}` is not closed [end it with `{% endif %}`]
     +: a value is missing after `+`
@@ -233,6 +233,23 @@ fn urlencode_turns_a_secret_into_its_encoded_token() {
 }
 
 #[test]
+fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
+    let values = json!({"list": ["a", "b"], "map": {"a": 1}, "x": "/tmp/a"});
+    for (source, phrase, expected) in [
+        ("{{ list | map('upper') }}", "list | map('upper')", json!(["A", "B"])),
+        ("{{ map | combine({'c':3}) }}", "map | combine({'c':3})", json!({"a": 1, "c": 3})),
+        ("{{ x is match('/tmp') }}", "is match('/tmp')", json!(true)),
+        ("{{ map | dict2items }}", "| dict2items", json!([["a", 1]])),
+        ("{{ x is false }}", "x is false", json!(false)),
+    ] {
+        let problems = Template::text(source).unwrap_err();
+        let help = problems[0].help.clone().unwrap_or_default();
+        let suggested = help.split('`').nth(1).unwrap_or_default();
+        assert_eq!(text(&source.replace(phrase, suggested), &values), expected, "{source}: {help}");
+    }
+}
+
+#[test]
 fn every_filter_and_test_that_is_suggested_exists() {
     for name in filters::FILTERS {
         assert!(Template::text(&format!("{{{{ 1 | {name} }}}}")).is_ok(), "{name}");
@@ -293,4 +310,51 @@ mod properties {
             }
         }
     }
+}
+
+#[test]
+fn errors_name_types_in_words() {
+    let mut context = Context::new();
+    context.insert("n", &1);
+    context.insert("t", "a");
+    context.insert("l", &vec![1, 2]);
+    context.insert("m", &std::collections::BTreeMap::from([("a", 1)]));
+    let texts = [
+        "n >= t",
+        "t < n",
+        "l > m",
+        "n - true",
+        "t + 1",
+        "-t",
+        "t in n",
+        "[n, t] | sort",
+        "n | reverse",
+        "m | int",
+        "n | length",
+        "none < n",
+        "m | abs",
+        "t | join(sep=1)",
+        "n | upper",
+    ];
+    let lines = texts.map(|text| {
+        let problem = Template::expression(text).unwrap().render(&context).unwrap_err();
+        format!("{text} => {}", problem.message)
+    });
+    insta::assert_snapshot!(lines.join("\n"), @"
+    n >= t => cannot compare a number with text
+    t < n => cannot compare text with a number
+    l > m => cannot compare a list with a map
+    n - true => math operations can only be done on numbers, found a boolean
+    t + 1 => `+` requires both operands to be numbers, found text and a number
+    -t => only numbers can be negated. This is text
+    t in n => `in` cannot be used on a number. It can only be used on arrays, strings and maps
+    [n, t] | sort => cannot sort: a number and text are not comparable
+    n | reverse => a number cannot be reversed
+    m | int => a map cannot be converted to an int
+    n | length => a number has no length
+    none < n => cannot compare nothing with a number
+    m | abs => this filter can only be used on a number, received a map
+    t | join(sep=1) => invalid type for the value, expected a list but got text
+    n | upper => invalid type for the value, expected text but got a number
+    ");
 }

@@ -9,6 +9,8 @@ use std::{
 use openssh::Session;
 use tempfile::TempDir;
 
+use crate::controller::Controller;
+
 /// The part before the run's process ID in the names of our directories.
 const PREFIX: &str = "autobot-provision-";
 
@@ -19,8 +21,8 @@ const SOCKET: usize = "/c123456/master.1234567890123456".len();
 const MAX_PATH: usize = 107;
 
 /// Returns the directory in which this user's runs create theirs.
-pub(super) fn base() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+pub(super) fn base(controller: &Controller) -> PathBuf {
+    let runtime = controller.variable("XDG_RUNTIME_DIR").map(PathBuf::from);
     // Its path may be too long for a socket, or it was removed with the login session that it belonged to.
     runtime.filter(|path| path.is_absolute() && path.is_dir() && fits(path)).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
@@ -64,5 +66,22 @@ async fn remove_stale(base: &Path) {
             }
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_the_runtime_directory_where_a_socket_fits() {
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
+        let base = |path: &Path| {
+            let variables = [("XDG_RUNTIME_DIR".into(), path.as_os_str().to_owned())];
+            base(&Controller { variables: variables.into(), ..Controller::default() })
+        };
+        assert_eq!(base(directory.path()), directory.path());
+        assert_eq!(base(&directory.path().join("removed")), Path::new("/tmp"));
+        assert_eq!(super::base(&Controller::default()), Path::new("/tmp"));
     }
 }

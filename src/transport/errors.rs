@@ -259,9 +259,6 @@ pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
     if let Some(dropped) = lines().find(|line| line.contains("_exchange_identification: ")) {
         return LinkError::Dropped { address, detail: dropped.to_owned() };
     }
-    if detail.starts_with("cannot ") {
-        return LinkError::Here { detail };
-    }
     LinkError::Other { address, detail }
 }
 
@@ -347,7 +344,6 @@ mod tests {
             "ann@db.example: Permission denied (publickey,password).",
             "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 198.18.0.2 port 2222",
             "kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 198.18.0.2 port 2222",
-            "cannot run `ssh`: No such file or directory",
             "Bad configuration option: nonsense",
             "",
         ];
@@ -370,7 +366,6 @@ mod tests {
           help: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
         `db.example:2222` drops the connection before the login: kex_exchange_identification: read: Connection reset by peer
           help: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
-        cannot run `ssh`: No such file or directory
         ssh to `db.example:2222` fails: Bad configuration option: nonsense
         ssh to `db.example:2222` fails: it says nothing
         "#);

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::values::Addresses;
+use crate::{controller::Controller, values::Addresses};
 
 use super::{
     Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
@@ -35,17 +35,19 @@ pub struct Transport {
     base: PathBuf,
     directory: OnceCell<Arc<TempDir>>,
     pub(super) paths: RemotePaths,
+    pub(super) controller: Arc<Controller>,
 }
 
 impl Transport {
     /// At most `at_once` logins happen at any time. That does not limit how many connections are open.
     #[must_use]
-    pub fn new(at_once: usize) -> Self {
+    pub fn new(at_once: usize, controller: Arc<Controller>) -> Self {
         Self {
             connecting: Semaphore::new(at_once.max(1)),
-            base: control::base(),
+            base: control::base(&controller),
             directory: OnceCell::new(),
             paths: RemotePaths::default(),
+            controller,
         }
     }
 
@@ -76,7 +78,7 @@ impl Transport {
         let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
         let (link, opening) = match target.connection {
             ConnectionMethod::Local => {
-                let child = spawn_locally(target, &self.paths, prompt, far_ends)
+                let child = spawn_locally(target, &self.paths, prompt, far_ends, &self.controller)
                     .map_err(|error| here(format!("cannot run `sh`: {error}")))?;
                 (Link::Local(child), self.open(target, pipes, sudo.is_some(), &lock, &first)?)
             }
@@ -84,7 +86,7 @@ impl Transport {
                 let mut connected = {
                     let _permit = self.connecting.acquire().await;
                     let began = Instant::now();
-                    let connected = ssh::connect(target, self.directory().await?).await?;
+                    let connected = ssh::connect(target, self.directory().await?, &self.controller).await?;
                     (login, logged_in) = (began.elapsed(), Instant::now());
                     connected
                 };
@@ -119,7 +121,8 @@ impl Transport {
         match welcome(target, &mut session, &lock, &first, progress).await {
             Ok(mut welcome) => {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
-                Ok((NodeShell { target: target.clone(), session, link }, welcome))
+                let temporary = self.controller.temporary.clone();
+                Ok((NodeShell { target: target.clone(), session, link, temporary }, welcome))
             }
             Err(error) => {
                 let log = link.log();
@@ -225,6 +228,8 @@ pub struct NodeShell {
     // Before the link, because fields are dropped in order: dropping it closes the shell's input.
     pub(super) session: Session,
     pub(super) link: Link,
+    /// Where a tunnel on this machine makes its sockets.
+    temporary: PathBuf,
 }
 
 #[derive(Debug)]
@@ -272,7 +277,7 @@ impl Channel for NodeShell {
     fn tunnel(&self) -> Box<dyn Tunnel> {
         match &self.link {
             Link::Ssh(connected) => Box::new(connected.tunnel()),
-            Link::Local(_) => Box::new(LocalTunnel::default()),
+            Link::Local(_) => Box::new(LocalTunnel::new(self.temporary.clone())),
         }
     }
 
@@ -326,9 +331,10 @@ fn spawn_locally(
     paths: &RemotePaths,
     prompt: Option<&Prompt>,
     far_ends: [OwnedFd; 3],
+    controller: &Controller,
 ) -> std::io::Result<Child> {
     let [stdin, stdout, stderr] = far_ends;
-    Command::new("/bin/sh")
+    Command::from(controller.command("/bin/sh"))
         .args(["-c", &login_command(target, &paths.shell, prompt), &root_command(prompt)])
         // The variable belongs to the operator's own login here, not to this session.
         .env_remove("SSH_CONNECTION")
@@ -364,7 +370,7 @@ mod tests {
     #[test]
     fn nodes_and_connections_can_move_between_threads() {
         fn can_move<T: Send>(_: T) {}
-        let (transport, target) = (Transport::new(1), Target::local("here"));
+        let (transport, target) = (Transport::new(1, Arc::default()), Target::local("here"));
         can_move(transport.connect(&target, Lock::Observe, Frame::default(), &mut |_| {}));
         can_move(|mut node: NodeShell| async move { node.run(Frame::default(), &mut |_| {}).await.map(|_| node) });
     }

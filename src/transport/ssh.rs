@@ -7,6 +7,8 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
+use crate::controller::Controller;
+
 use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::SshTunnel};
 
 /// How long an idle master outlives a run that was killed.
@@ -25,56 +27,73 @@ pub(super) struct Connected {
     session: Arc<Session>,
     child: Option<Child<Arc<Session>>>,
     log: Box<Path>,
+    /// For the `ssh` that closes the connection.
+    controller: Arc<Controller>,
     /// Removed when the last connection of the run is gone.
     _directory: Arc<TempDir>,
 }
 
 /// Logs in. The connection has its own directory in the run's, with its control socket, ssh's log and its configuration.
-pub(super) async fn connect(target: &Target, directory: Arc<TempDir>) -> Result<Connected, LinkError> {
+pub(super) async fn connect(
+    target: &Target,
+    directory: Arc<TempDir>,
+    controller: &Arc<Controller>,
+) -> Result<Connected, LinkError> {
     let mut retries = 0;
     loop {
-        match log_in(target, &directory).await {
+        match log_in(target, &directory, controller).await {
             Ok(connected) => return Ok(connected),
-            Err(log) if retries < 2 && BUSY.iter().any(|text| log.contains(text)) => {
+            Err(LoginError::Ssh(log)) if retries < 2 && BUSY.iter().any(|text| log.contains(text)) => {
                 retries += 1;
                 let pause = rand::rng().random_range(200..=1000) * retries;
                 tracing::debug!(host = target.name, pause, "sshd is busy, trying again");
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
-            Err(log) => return Err(errors::from_ssh(target, &log)),
+            Err(LoginError::Here(detail)) => return Err(LinkError::Here { detail }),
+            Err(LoginError::Ssh(log)) => return Err(errors::from_ssh(target, &log)),
         }
     }
 }
 
-/// Tries once. The error is ssh's log.
-async fn log_in(target: &Target, run_directory: &Arc<TempDir>) -> Result<Connected, String> {
+/// Why a log-in failed.
+enum LoginError {
+    /// This machine cannot try.
+    Here(String),
+    /// ssh failed; this is its log.
+    Ssh(String),
+}
+
+/// Tries once.
+async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<Controller>) -> Result<Connected, LoginError> {
+    let here = LoginError::Here;
     let directory = tempfile::Builder::new()
         .prefix("c")
         .rand_bytes(6)
         .tempdir_in(run_directory.path())
-        .map_err(|error| format!("cannot make a directory in `{}`: {error}", run_directory.path().display()))?;
+        .map_err(|error| here(format!("cannot make a directory in `{}`: {error}", run_directory.path().display())))?;
     let (configuration, log) = (directory.path().join("config"), directory.path().join("log"));
-    fs::write(&configuration, configuration_text(target)?)
-        .map_err(|error| format!("cannot write ssh's configuration: {error}"))?;
-    let mut ssh = Command::new("ssh");
+    fs::write(&configuration, configuration_text(target).map_err(here)?)
+        .map_err(|error| here(format!("cannot write ssh's configuration: {error}")))?;
+    let mut ssh = Command::from(controller.command("ssh"));
     ssh.args(arguments(target, directory.path()));
     // Killed if the run is interrupted here. After the login, ssh goes to the background and is reached by its socket.
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).env_remove("SSH_ASKPASS");
-    let mut child = ssh.spawn().map_err(|error| format!("cannot run `ssh`: {error}"))?;
+    let mut child = ssh.spawn().map_err(|error| here(format!("cannot run `ssh`: {error}")))?;
     // ConnectTimeout is for the connection and the banner; a server may also stop answering after that.
     let limit = target.log_in_limit();
-    let status = match timeout(limit, child.wait()).await {
-        Ok(status) => status.map_err(|error| format!("cannot wait for `ssh`: {error}"))?,
-        Err(_) => return Err(format!("Connection timed out: the log-in took longer than {} s", limit.as_secs())),
+    let Ok(status) = timeout(limit, child.wait()).await else {
+        return Err(LoginError::Ssh(format!("Connection timed out: the log-in took longer than {} s", limit.as_secs())));
     };
+    let status = status.map_err(|error| here(format!("cannot wait for `ssh`: {error}")))?;
     if !status.success() {
         let output = fs::read(&log).unwrap_or_default();
-        return Err(String::from_utf8_lossy(&output).into_owned());
+        return Err(LoginError::Ssh(String::from_utf8_lossy(&output).into_owned()));
     }
     Ok(Connected {
         session: Arc::new(Session::new_native_mux(directory)),
         child: None,
         log: log.into_boxed_path(),
+        controller: Arc::clone(controller),
         _directory: run_directory.clone(),
     })
 }
@@ -174,7 +193,7 @@ impl Connected {
                 }
             }
             (Ending::Open, _) => {
-                let mut exit = Command::new("ssh");
+                let mut exit = Command::from(self.controller.command("ssh"));
                 exit.args(["-F", "none", "-O", "exit", "-S"]).arg(self.session.control_socket()).args(["--", "node"]);
                 exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
                 let _ = timeout(limit, exit.status()).await;

@@ -52,17 +52,26 @@ impl Tunnel for SshTunnel {
 }
 
 /// On this machine: the same socket, whose data we copy to and from the port.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LocalTunnel {
+    /// Where the directory of the sockets is made.
+    temporary: PathBuf,
     /// Created when it is first needed, and removed with the tunnel.
     directory: OnceLock<TempDir>,
+}
+
+impl LocalTunnel {
+    pub(super) fn new(temporary: PathBuf) -> Self {
+        Self { temporary, directory: OnceLock::new() }
+    }
 }
 
 impl Tunnel for LocalTunnel {
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
         Box::pin(async move {
             if self.directory.get().is_none() {
-                let directory = tempfile::tempdir().map_err(|error| format!("cannot make a directory: {error}"))?;
+                let directory =
+                    tempfile::tempdir_in(&self.temporary).map_err(|error| format!("cannot make a directory: {error}"))?;
                 let _ = self.directory.set(directory);
             }
             let directory = self.directory.get().ok_or("cannot make a directory")?;

@@ -53,4 +53,17 @@ impl Diff {
     pub fn removed(&mut self, text: impl Into<String>) {
         self.lines.push(Line::Removed(text.into()));
     }
+
+    /// Returns the difference as text: lines begin with `+`, `-` or a space, titles with `=`. Returns `None` when there is no difference.
+    #[must_use]
+    pub fn as_text(&self) -> Option<String> {
+        let line = |line: &Line| match line {
+            Line::Title(text) => format!("= {text}\n"),
+            Line::Context(text) => format!("  {text}\n"),
+            Line::Added(text) => format!("+ {text}\n"),
+            Line::Removed(text) => format!("- {text}\n"),
+            Line::Gap => "...\n".to_owned(),
+        };
+        (!self.lines.is_empty()).then(|| self.lines.iter().map(line).collect())
+    }
 }

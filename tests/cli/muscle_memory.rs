@@ -36,6 +36,8 @@ const MEANT: &[(&str, &str)] = &[
     ("-m ping all -i missing", "ping -i missing"),
     ("bear -m ansible.builtin.ping -i missing", "ping bear -i missing"),
     ("bear -mping -i missing", "ping bear -i missing"),
+    ("ping -m ping all -i missing", "ping -i missing"),
+    ("ping bear -m ping -i missing", "ping bear -i missing"),
     ("help", "--help"),
     ("help deploy", "deploy --help"),
     ("help ping", "ping --help"),
@@ -115,6 +117,10 @@ inventory --list --export
 inventory --graph --vars
 inventory show
 vault view secrets.yml
+vault-view secrets.yml
+explain
+explain --role toy
+deploy --roles toy
 vault encrypt secrets.yml
 vault edit secrets.yml
 ansible-vault encrypt_string x

@@ -24,6 +24,7 @@ mod health_of_neighbours;
 mod hostile_values;
 mod interruptions;
 mod kills;
+mod library;
 mod locks;
 mod names;
 mod packages;

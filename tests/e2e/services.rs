@@ -1,6 +1,8 @@
 //! Units on a real systemd: "started" means that it stays up, and a restart is done when the service answers.
 
 use crate::harness::{Project, TestNode};
+use autobot_provision::{resource::unit_functions, script::Script};
+use std::time::Duration;
 
 /// A task that writes a unit.
 fn unit(name: &str, text: &str) -> String {
@@ -12,6 +14,12 @@ fn unit(name: &str, text: &str) -> String {
 
 fn role(tasks: &str) -> String {
     format!("description: t\ntasks:\n{tasks}")
+}
+
+/// Runs a handler's script; returns whether it succeeded and what it printed.
+fn run(node: &TestNode, script: &Script) -> (bool, String) {
+    let output = node.try_sh(&format!("exec 2>&1\n{}", script.render().unwrap()));
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]
@@ -121,4 +129,94 @@ fn enabling_disabling_masking_and_aliases_are_states_that_a_check_foretells() {
     node.sh("printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >/lib/systemd/system/cron-like.service");
     project.converges(&masked("masked: false, state: started"));
     assert_eq!(systemctl("is-active cron-like"), "active");
+}
+
+#[test]
+fn a_unit_that_does_not_come_up_is_named_with_the_job_that_waits() {
+    let node = TestNode::bare();
+    let gate = unit(
+        "gate",
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStartPre=/bin/sh -c 'read -r word </run/gate'\nExecStart=/bin/true",
+    );
+    let hangs = unit("hangs", "[Service]\nType=notify\nExecStart=/bin/sh -c 'echo loading row 7; exec sleep infinity'");
+    let behind = unit("behind", "[Unit]\nAfter=gate.service\n[Service]\nExecStart=/bin/sleep infinity");
+    let start = |name: &str| format!("  - {{name: Start, timeout: 5s, systemd: {{name: {name}, state: started}}}}\n");
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let is_active = |name: &str| node.sh(&format!("systemctl is-active {name} || :"));
+
+    // Its own program hangs. The job is left: another run finds the unit up once it is.
+    let error = project.fails(&role(&format!("{hangs}{}", start("hangs")))).failure("node");
+    assert!(
+        error.contains("`hangs.service` did not start within ") && error.contains(" s: it is still activating (start); job "),
+        "{error}"
+    );
+    assert!(error.contains(" start running (left to systemd)") && error.contains("loading row 7"), "{error}");
+    assert_eq!(is_active("hangs"), "activating");
+    node.sh("systemctl stop hangs");
+
+    // It waits for a unit that another process started and that hangs before its program.
+    node.sh("mkfifo /run/gate");
+    project.converges(&role(&format!("{gate}{behind}")));
+    node.sh("systemctl daemon-reload; systemctl start --no-block gate");
+    let error = project.fails(&role(&format!("{gate}{behind}{}", start("behind")))).failure("node");
+    let job = node.sh("systemctl show -p Job --value gate");
+    assert!(
+        error.contains(&format!(" start waiting for `gate.service` (job {job} start, running) (left to systemd)")),
+        "{error}"
+    );
+    assert!(
+        error.contains("`behind.service` did not start within ") && error.contains(" s: it is still inactive (dead); job "),
+        "{error}"
+    );
+    node.sh("echo go >/run/gate; systemctl start behind");
+    project.converges(&role(&format!("{gate}{behind}{}", start("behind"))));
+
+    // A restart and a reload, with the scripts of handlers.
+    let fails = |script: &Script| {
+        let (done, error) = run(&node, script);
+        assert!(!done);
+        error
+    };
+    node.sh("systemctl start --no-block gate; systemctl restart --no-block gate");
+    let error = fails(&unit_functions::restart("behind.service", Duration::from_secs(5)));
+    assert!(
+        error.contains("`behind.service` did not restart within 4 s: it is still ") && error.contains("`gate.service`"),
+        "{error}"
+    );
+    node.sh("echo go >/run/gate; systemctl start behind");
+    node.sh("mkdir -p /run/systemd/system/behind.service.d; printf '[Service]\\nExecReload=/bin/sh -c \"read -r word </run/gate\"\\n' >/run/systemd/system/behind.service.d/reload.conf; systemctl daemon-reload");
+    let error = fails(&unit_functions::reload("behind.service").limit(Duration::from_secs(5)));
+    assert!(
+        error.contains("`behind.service` did not reload within ") && error.contains(" s: it is still reloading (reload); job "),
+        "{error}"
+    );
+    node.sh("echo go >/run/gate");
+}
+
+#[test]
+fn jobs_that_run_nothing_and_failures_that_systemd_finds_are_told_apart() {
+    let node = TestNode::bare();
+    let write = |name: &str, text: &str| {
+        node.sh(&format!("cat >/run/systemd/system/{name}.service <<'END'\n{text}\nEND\nsystemctl daemon-reload"));
+    };
+    let restart = |name: &str| run(&node, &unit_functions::restart(&format!("{name}.service"), Duration::from_mins(1)));
+    write("once", "[Service]\nType=oneshot\nExecStart=/bin/true");
+    assert_eq!(restart("once"), (true, String::new()));
+    write("skipped", "[Unit]\nConditionPathExists=/nothing\n[Service]\nType=oneshot\nExecStart=/bin/false");
+    assert_eq!(restart("skipped"), (true, String::new()));
+    write("bad", "[Service]\nType=oneshot\nExecStart=/bin/false");
+    write("needy", "[Unit]\nRequires=bad.service\nAfter=bad.service\n[Service]\nType=oneshot\nExecStart=/bin/true");
+    let (done, error) = restart("needy");
+    assert!(!done && error.contains("`needy.service` did not restart, because a unit that it requires did not start"), "{error}");
+    write("asserts", "[Unit]\nAssertPathExists=/nothing\n[Service]\nType=oneshot\nExecStart=/bin/true");
+    let (done, error) = restart("asserts");
+    assert!(!done && error.contains("did not restart (assert)"), "{error}");
+    // The unit's own limit is shorter: systemd itself makes it fail.
+    write("slow", "[Service]\nType=notify\nTimeoutStartSec=1\nExecStart=/bin/sleep infinity");
+    let (done, error) = restart("slow");
+    assert!(!done && error.starts_with("`slow.service` did not restart: it is failed (failed, timeout"), "{error}");
+    write("reloads", "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/false");
+    assert_eq!(restart("reloads"), (true, String::new()));
+    let (done, error) = run(&node, &unit_functions::reload("reloads.service"));
+    assert!(!done && error.starts_with("`reloads.service` did not reload (exit-code): it is active (running"), "{error}");
 }

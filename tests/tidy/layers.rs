@@ -2,7 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "syntax has many kinds, of which a few matter here")]
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::{
@@ -10,10 +10,11 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::{files, root};
+use super::{is_only_for_tests, shown_sources};
 
 /// The modules of the library, from the ground floor up. A module imports from the floors below its own only.
 const FLOORS: &[&[&str]] = &[
+    &["controller"],
     &["firewall", "lab", "pg", "redis_client", "shell", "values"],
     &["event", "secret"],
     &["script", "source"],
@@ -76,19 +77,23 @@ impl Imports {
     }
 }
 
+/// Whether an item is compiled for tests only.
+pub(super) fn is_for_tests(item: &Item) -> bool {
+    let attributes: &[Attribute] = match item {
+        Item::Mod(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        _ => &[],
+    };
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg") && attribute.parse_args::<Path>().is_ok_and(|path| path.is_ident("test"))
+    })
+}
+
 impl<'ast> Visit<'ast> for Imports {
     fn visit_item(&mut self, item: &'ast Item) {
-        let attributes: &[Attribute] = match item {
-            Item::Mod(item) => &item.attrs,
-            Item::Use(item) => &item.attrs,
-            Item::Fn(item) => &item.attrs,
-            Item::Impl(item) => &item.attrs,
-            _ => &[],
-        };
-        let is_test = |attribute: &Attribute| {
-            attribute.path().is_ident("cfg") && attribute.parse_args::<Path>().is_ok_and(|path| path.is_ident("test"))
-        };
-        if !attributes.iter().any(is_test) {
+        if !is_for_tests(item) {
             visit::visit_item(self, item);
         }
     }
@@ -118,15 +123,10 @@ fn floor(module: &str) -> Option<usize> {
 
 /// Returns each import between modules: the importing module, `file:line`, the imported module.
 fn imports() -> Vec<(String, String, String)> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    files(&root().join("src"), &mut found);
-    found.sort();
     let mut all = Vec::new();
-    for path in found {
-        let shown = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    for (path, shown) in shown_sources() {
         let module = shown.split('/').nth(1).unwrap().trim_end_matches(".rs").to_owned();
-        let only_tests = shown.contains("tests") || shown.ends_with("trial.rs") || shown.ends_with("toys.rs");
-        if only_tests || ["lib", "main"].contains(&module.as_str()) {
+        if is_only_for_tests(&shown) || ["lib", "main"].contains(&module.as_str()) {
             continue;
         }
         let mut imports = Imports::default();

@@ -15,12 +15,13 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
+    controller::Controller,
     engine::redact,
-    event::Mode,
+    event::Purpose,
     outside::{ExternalValue, Source},
     plan::{HostPlan, Plan},
-    secret::{Secret, SecretRef, SecretValues, generate},
-    source::{Diagnostic, Diagnostics, Vaulted, home},
+    secret::{ProvidedValues, Secret, SecretRef, SecretValues, generate},
+    source::{Diagnostic, Diagnostics, Vaulted},
     template::is_template,
     vault::{self, Keyring},
 };
@@ -30,6 +31,25 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// A shorter value cannot be distinguished from ordinary words in the output of nodes.
 const MIN_LENGTH: usize = 8;
 
+/// Where values come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// The directory of the project, in which programs run and relative paths start.
+    pub project: &'a Path,
+    /// The passwords of Ansible Vault.
+    pub keys: &'a Keyring,
+    /// The machine whose files, variables and programs these are.
+    pub controller: &'a Controller,
+}
+
+impl Here<'_> {
+    /// Returns the path on this machine.
+    fn local(&self, path: &str) -> PathBuf {
+        // Joining an absolute path replaces the project directory.
+        self.project.join(self.controller.expand(Path::new(path)))
+    }
+}
+
 /// A source and the secrets that use its value.
 struct Job {
     outside: ExternalValue,
@@ -38,23 +58,23 @@ struct Job {
     users: Vec<SecretRef>,
 }
 
-/// Fetches all external values that a run in this mode needs, and stores them in the plan. Returns warnings.
+/// Fetches all external values that a run with this purpose needs. Returns them with warnings.
 ///
 /// A deploy and a check need all values. A health run compares with the secrets files of the nodes, so that it needs only the values that Ansible
 /// Vault encrypted and a health check uses.
 ///
 /// # Errors
 /// Returns an error for every source without a usable value. No node has been contacted.
-pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) -> Result<Vec<Diagnostic>, Diagnostics> {
-    let jobs = jobs(plan, mode);
+pub async fn fetch(plan: &Plan, purpose: Purpose, here: Here<'_>) -> Result<(ProvidedValues, Vec<Diagnostic>), Diagnostics> {
+    let jobs = jobs(plan, purpose);
     let (mut errors, mut warnings) = (Diagnostics::default(), Vec::new());
     let mut known = SecretValues::default();
     let mut values = Vec::new();
     for job in &jobs {
-        match job.value(project, keys, &known).await {
+        match job.value(here, &known).await {
             Ok(value) => {
                 errors.extend(forbidden(plan, job, &value));
-                warnings.extend(job.warnings(project, &value));
+                warnings.extend(job.warnings(here, &value));
                 for secret in &job.users {
                     known.insert(secret.clone(), value.clone());
                     values.push((secret.clone(), value.clone()));
@@ -63,18 +83,17 @@ pub async fn fetch(plan: &mut Plan, mode: Mode, project: &Path, keys: &Keyring) 
             Err(diagnostic) => errors.push(diagnostic.at(job.outside.span.clone())),
         }
     }
-    give(plan, values);
-    errors.into_result(warnings)
+    errors.into_result((for_hosts(plan, values), warnings))
 }
 
 /// Returns the value of one source for a use outside the plan's roles, such as the password for sudo. Errors name it by `secret`.
 ///
 /// # Errors
 /// The source returns no value, or a value that is not a single line.
-pub async fn fetch_one(outside: &ExternalValue, secret: SecretRef, project: &Path, keys: &Keyring) -> Result<Secret, Diagnostic> {
+pub async fn fetch_one(outside: &ExternalValue, secret: SecretRef, here: Here<'_>) -> Result<Secret, Diagnostic> {
     let job = Job { outside: outside.clone(), is_line: false, users: vec![secret] };
     let placed = |diagnostic: Diagnostic| diagnostic.at(outside.span.clone());
-    let value = job.value(project, keys, &SecretValues::default()).await.map_err(placed)?;
+    let value = job.value(here, &SecretValues::default()).await.map_err(placed)?;
     value::one_line(value).map_err(|invalid| placed(job.invalid(invalid)))
 }
 
@@ -103,13 +122,13 @@ fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
 pub struct StandIns(Vec<(Source, Secret)>);
 
 impl StandIns {
-    /// Gives every external secret a generated value. A source always gets the same value.
+    /// Returns a generated value for every external secret. A source always gets the same value.
     ///
     /// # Errors
     /// Returns an error when the operating system provides no random numbers.
-    pub fn give(&mut self, plan: &mut Plan) -> anyhow::Result<()> {
+    pub fn values(&mut self, plan: &Plan) -> anyhow::Result<ProvidedValues> {
         let mut values = Vec::new();
-        for job in jobs(plan, Mode::Apply) {
+        for job in jobs(plan, Purpose::APPLY) {
             let known = self.0.iter().find(|(source, _)| *source == job.outside.source).map(|(_, value)| value.clone());
             let value = if let Some(value) = known {
                 value
@@ -120,21 +139,22 @@ impl StandIns {
             };
             values.extend(job.users.into_iter().map(|secret| (secret, value.clone())));
         }
-        give(plan, values);
-        Ok(())
+        Ok(for_hosts(plan, values))
     }
 }
 
-fn give(plan: &mut Plan, values: Vec<(SecretRef, Secret)>) {
+fn for_hosts(plan: &Plan, values: Vec<(SecretRef, Secret)>) -> ProvidedValues {
+    let mut provided = ProvidedValues::default();
     for (secret, value) in values {
-        let needs = |host: &HostPlan| host.name == secret.host || host.borrowed.iter().any(|spec| spec.secret == secret);
-        for host in plan.hosts.iter_mut().filter(|host| needs(host)) {
-            host.provided_values.insert(secret.clone(), value.clone());
+        let needs = |host: &&HostPlan| host.name == secret.host || host.borrowed.iter().any(|spec| spec.secret == secret);
+        for host in plan.hosts.iter().filter(needs) {
+            provided.insert(&host.name, secret.clone(), value.clone());
         }
     }
+    provided
 }
 
-fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
+fn jobs(plan: &Plan, purpose: Purpose) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
     let mut add = |outside: &ExternalValue, is_line: bool, secret: &SecretRef| match jobs
         .iter_mut()
@@ -144,8 +164,8 @@ fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
         None => jobs.push(Job { outside: outside.clone(), is_line, users: vec![secret.clone()] }),
     };
     for host in &plan.hosts {
-        match mode {
-            Mode::Check | Mode::Apply => {
+        match purpose {
+            Purpose::Deploy { .. } => {
                 for spec in host.secrets.iter().chain(&host.borrowed) {
                     if let Some(outside) = &spec.outside {
                         add(outside, true, &spec.secret);
@@ -153,7 +173,7 @@ fn jobs(plan: &Plan, mode: Mode) -> Vec<Job> {
                 }
                 host.vaulted.iter().for_each(|(secret, outside)| add(outside, false, secret));
             }
-            Mode::Health | Mode::Exercise => {
+            Purpose::Health { .. } => {
                 let used = host.used_by_health();
                 let needed = host.vaulted.iter().filter(|(secret, _)| used.contains(secret));
                 needed.for_each(|(secret, outside)| add(outside, false, secret));
@@ -185,27 +205,27 @@ impl Job {
         }
     }
 
-    async fn value(&self, project: &Path, keys: &Keyring, known: &SecretValues) -> Result<Secret, Diagnostic> {
+    async fn value(&self, here: Here<'_>, known: &SecretValues) -> Result<Secret, Diagnostic> {
         let error = |why: &str| self.no_value(why);
         let invalid = |invalid: value::InvalidValue| self.invalid(invalid);
-        let open = |text: &str| keys.open(text).map_err(|problem| error(&problem.to_string()).help(problem.remedy()));
+        let open = |text: &str| here.keys.open(text).map_err(|problem| error(&problem.to_string()).help(problem.remedy()));
         let text = match &self.outside.source {
             Source::Env(name) => {
-                use std::os::unix::ffi::OsStringExt as _;
-                let set = std::env::var_os(name).ok_or_else(|| {
+                use std::os::unix::ffi::OsStrExt as _;
+                let set = here.controller.variable(name).ok_or_else(|| {
                     error("it is not set").help(format!("set it for this run, such as with `read -rs {name} && export {name}`"))
                 })?;
-                value::text(&Zeroizing::new(set.into_vec())).map_err(invalid)?
+                value::text(set.as_bytes()).map_err(invalid)?
             }
             Source::File(path) => {
-                let bytes = read(&local(path, project)).map_err(|problem| {
+                let bytes = read(&here.local(path)).map_err(|problem| {
                     error(&problem.to_string())
                         .help("the path is on this machine; a relative path starts at the project directory")
                 })?;
                 let text = value::text(&bytes).map_err(invalid)?;
                 if vault::is_encrypted(text.expose()) { open(text.expose())? } else { text }
             }
-            Source::Command(command) => match program::output(command, project, LIMIT).await {
+            Source::Command(command) => match program::output(command, here, LIMIT).await {
                 Ok(bytes) => value::text(&bytes).map_err(invalid)?,
                 Err(failure) => {
                     let output = masked(&failure, known);
@@ -230,7 +250,7 @@ impl Job {
         if self.is_line { value::line(text).map_err(invalid) } else { value::checked(text).map_err(invalid) }
     }
 
-    fn warnings(&self, project: &Path, value: &Secret) -> Vec<Diagnostic> {
+    fn warnings(&self, here: Here<'_>, value: &Secret) -> Vec<Diagnostic> {
         let warning = |text: String| Diagnostic::warning(text).at(self.outside.span.clone());
         let mut warnings = Vec::new();
         if value.expose().chars().count() < MIN_LENGTH {
@@ -240,7 +260,7 @@ impl Job {
             );
         }
         if let Source::File(path) = &self.outside.source
-            && let Ok(metadata) = std::fs::metadata(local(path, project))
+            && let Ok(metadata) = std::fs::metadata(here.local(path))
             && metadata.permissions().mode() & 0o007 != 0
         {
             let text = format!("the file `{path}` is accessible to all users of this machine");
@@ -248,12 +268,6 @@ impl Job {
         }
         warnings
     }
-}
-
-/// Returns the path on this machine.
-fn local(path: &str, project: &Path) -> PathBuf {
-    // Joining an absolute path replaces the project directory.
-    project.join(home(Path::new(path)))
 }
 
 fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {

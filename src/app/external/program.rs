@@ -5,8 +5,8 @@ use std::{io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, process:
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use zeroize::Zeroizing;
 
-use super::value::LONGEST;
-use crate::{outside::Program, source::Diagnostic};
+use super::{Here, value::LONGEST};
+use crate::{controller::Controller, outside::Program, source::Diagnostic};
 
 /// Why a program provided no password.
 pub(super) struct ProgramFailure {
@@ -19,14 +19,14 @@ pub(super) struct ProgramFailure {
 }
 
 /// Runs a program to its end and returns its standard output. Its standard input is empty, but it may ask on the terminal.
-pub(super) async fn output(program: &Program, directory: &Path, limit: Duration) -> Result<Zeroizing<Vec<u8>>, ProgramFailure> {
+pub(super) async fn output(program: &Program, here: Here<'_>, limit: Duration) -> Result<Zeroizing<Vec<u8>>, ProgramFailure> {
     let (name, arguments) = match program {
         Program::Words(words) => (words.first().map_or("", String::as_str), words.get(1..).unwrap_or_default().to_vec()),
         Program::Shell(line) => ("sh", vec!["-c".to_owned(), line.clone()]),
     };
     let failure = |reason: String| ProgramFailure { reason, stderr: Vec::new(), stdout: Zeroizing::default() };
-    let mut command = tokio::process::Command::new(name);
-    command.args(arguments).current_dir(directory).kill_on_drop(true);
+    let mut command = tokio::process::Command::from(here.controller.command(name));
+    command.args(arguments).current_dir(here.project).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failure(format!("it cannot be started: {error}")))?;
     let (stdout_pipe, stderr_pipe) = (child.stdout.take(), child.stderr.take());
@@ -61,15 +61,14 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 ///
 /// # Errors
 /// Returns an error when the file cannot be read or run, or when the password is empty.
-pub fn read_password(path: &Path, label: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+pub fn read_password(path: &Path, label: &str, what: &str, controller: &Controller) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+    let path = &controller.expand(path);
     let shown = path.display();
     let failed = |reason: String| Diagnostic::error(format!("no {what} from `{shown}`: {reason}"));
     let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
     if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
-        // A bare name would be searched in PATH.
-        let path = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
-        let mut command = std::process::Command::new(&path);
+        let mut command = controller.command(controller.program(path));
         if path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("-client")) {
             command.args(["--vault-id", label]);
         }

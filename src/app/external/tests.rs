@@ -16,6 +16,13 @@ fn keys() -> Keyring {
     keys
 }
 
+/// The surroundings of a project, without variables.
+fn here(project: &Path) -> Here<'_> {
+    static SURROUNDINGS: std::sync::LazyLock<(Keyring, Controller)> =
+        std::sync::LazyLock::new(|| (keys(), Controller::default()));
+    Here { project, keys: &SURROUNDINGS.0, controller: &SURROUNDINGS.1 }
+}
+
 fn job(source: Source) -> Job {
     let span = Span::new(&SourceFile::new("inventory/hosts.yml", "here"), 0..4);
     let secret = SecretRef { host: "db".into(), name: "TOKEN".into() };
@@ -28,9 +35,13 @@ fn fetched(source: Source) -> Result<String, String> {
     fs::write(directory.path().join("vaulted"), INLINE).unwrap();
     fs::write(directory.path().join("empty"), "\n").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut known = SecretValues::default();
+    let variables =
+        [("TOKEN_GIVEN", "from-a-variable"), ("PATH", "/usr/bin:/bin")].map(|(name, value)| (name.into(), value.into()));
+    let controller = Controller { variables: variables.into(), ..Controller::default() };
+    let (keys, mut known) = (keys(), SecretValues::default());
+    let here = Here { project: directory.path(), keys: &keys, controller: &controller };
     known.insert(SecretRef { host: "db".into(), name: "KNOWN".into() }, Secret::new("kn0wn-value".into()));
-    let value = runtime.block_on(job(source).value(directory.path(), &keys(), &known));
+    let value = runtime.block_on(job(source).value(here, &known));
     value.map(|value| value.expose().to_owned()).map_err(|error| format!("{} [{}]", error.title, error.help.unwrap_or_default()))
 }
 
@@ -44,8 +55,13 @@ fn words(words: &[&str]) -> Source {
 
 #[test]
 fn every_source_gives_its_value() {
-    // PATH is set wherever tests run.
-    assert_eq!(fetched(Source::Env("PATH".into())).unwrap(), std::env::var("PATH").unwrap());
+    assert_eq!(fetched(Source::Env("TOKEN_GIVEN".into())).unwrap(), "from-a-variable");
+    assert!(fetched(Source::Env("CARGO_MANIFEST_DIR".into())).is_err(), "this process's own variables are not read");
+    assert_eq!(
+        fetched(shell("echo \"<$CARGO_MANIFEST_DIR>$TOKEN_GIVEN\"")).unwrap(),
+        "<>from-a-variable",
+        "programs get the same variables"
+    );
     assert_eq!(fetched(Source::File("pw".into())).unwrap(), "from-a-file");
     assert_eq!(fetched(Source::File("vaulted".into())).unwrap(), "sn0wman-☃-value");
     assert_eq!(fetched(words(&["printf", "%s\\n", "$HOME; `id`"])).unwrap(), "$HOME; `id`");
@@ -104,7 +120,7 @@ fn a_program_that_exceeds_its_limit_is_killed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let program = Program::Shell("echo $$ >pid; exec sleep 1000".into());
     let directory = tempfile::tempdir().unwrap();
-    let failure = runtime.block_on(program::output(&program, directory.path(), Duration::from_millis(300))).unwrap_err();
+    let failure = runtime.block_on(program::output(&program, here(directory.path()), Duration::from_millis(300))).unwrap_err();
     assert_eq!(failure.reason, "it did not end within 0 s");
     let pid = fs::read_to_string(directory.path().join("pid")).unwrap();
     let gone = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).map_or(true, |stat| stat.contains(") Z "));
@@ -122,7 +138,7 @@ fn a_short_value_and_an_accessible_file_cause_warnings() {
     fs::write(&path, "short").unwrap();
     let warnings = |mode: u32, value: &str| {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let warnings = job(Source::File("pw".into())).warnings(directory.path(), &Secret::new(value.into()));
+        let warnings = job(Source::File("pw".into())).warnings(here(directory.path()), &Secret::new(value.into()));
         warnings.into_iter().map(|warning| warning.title).collect::<Vec<_>>()
     };
     assert_eq!(warnings(0o640, "long enough"), Vec::<String>::new());
@@ -139,7 +155,7 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let password = read_password(&path, "prod", "vault password")
+        let password = read_password(&path, "prod", "vault password", &Controller::default())
             .map_err(|error| error.title.replace(&*directory.path().to_string_lossy(), ""));
         password.map(|password| String::from_utf8_lossy(&password).into_owned())
     };
@@ -151,7 +167,7 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(),
         "no vault password from `/fails`: it ended with exit status: 7"
     );
-    assert!(read_password(&directory.path().join("nowhere"), "x", "vault password").is_err());
+    assert!(read_password(&directory.path().join("nowhere"), "x", "vault password", &Controller::default()).is_err());
 }
 
 /// A plan of two hosts whose only secret comes from a program that notes each of its runs.
@@ -174,10 +190,10 @@ fn plan(directory: &std::path::Path) -> Plan {
     crate::plan::load(&request).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn given(plan: &Plan) -> Vec<String> {
+fn given(plan: &Plan, provided: &ProvidedValues) -> Vec<String> {
     let value = |host: &HostPlan, name: &str| {
         let secret = SecretRef { host: host.name.clone(), name: name.to_owned() };
-        host.provided_values.get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
+        provided.of(&host.name).get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
     };
     plan.hosts.iter().flat_map(|host| [value(host, "TOKEN"), value(host, "x (vault)")]).collect()
 }
@@ -186,14 +202,14 @@ fn given(plan: &Plan) -> Vec<String> {
 fn a_program_runs_once_for_all_hosts_and_not_for_health() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let fetched = |mode: Mode| {
-        let mut plan = plan(directory.path());
-        runtime.block_on(fetch(&mut plan, mode, directory.path(), &keys())).unwrap();
-        given(&plan)
+    let fetched = |purpose: Purpose| {
+        let plan = plan(directory.path());
+        let (provided, _) = runtime.block_on(fetch(&plan, purpose, here(directory.path()))).unwrap();
+        given(&plan, &provided)
     };
-    assert_eq!(fetched(Mode::Health), [""; 4]);
+    assert_eq!(fetched(Purpose::HEALTH), [""; 4]);
     assert!(!directory.path().join("ran").exists());
-    assert_eq!(fetched(Mode::Check), ["real-value", "sn0wman-☃-value", "real-value", "sn0wman-☃-value"]);
+    assert_eq!(fetched(Purpose::CHECK), ["real-value", "sn0wman-☃-value", "real-value", "sn0wman-☃-value"]);
     assert_eq!(fs::read_to_string(directory.path().join("ran")).unwrap(), "ran\n");
 }
 
@@ -202,9 +218,9 @@ fn rehearsals_generate_the_same_values_in_every_pass() {
     let directory = tempfile::tempdir().unwrap();
     let mut stand_ins = StandIns::default();
     let mut pass = || {
-        let mut plan = plan(directory.path());
-        stand_ins.give(&mut plan).unwrap();
-        given(&plan)
+        let plan = plan(directory.path());
+        let provided = stand_ins.values(&plan).unwrap();
+        given(&plan, &provided)
     };
     let first = pass();
     assert_eq!(first, pass());

@@ -1,7 +1,7 @@
 //! The scope of registered results, in a deploy and in `health` alike.
 
 use super::*;
-use crate::{engine::checkup, event::Mode};
+use crate::engine::checkup;
 
 /// Prints `theirs`, and is registered as `said`.
 const THEIRS: &str = "tasks:\n  - {name: Ask, command: {argv: [printf, '%s', theirs], reads: true}, register: said}\n";
@@ -36,18 +36,22 @@ impl Scratch {
                 let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
                 answers.absorb(round.read(outputs.first()));
                 let facts = answers.get::<Facts>(&()).unwrap().clone();
-                match checkup::check(&host, &SharedSecrets::default(), &facts, &answers) {
+                let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
+                let inputs = HostInputs { plan: &host, provided: &provided, shared: &shared };
+                match checkup::check(&inputs, &facts, &answers) {
                     Ok(checkup) => break checkup,
                     Err(open) => questions = open,
                 }
             };
-            let (sender, mut events) = mpsc::unbounded_channel();
-            checkup.run("node", Mode::Health, &mut channel, &sender).await;
-            drop(sender);
+            let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
+            let (mut reader, events) = (sink.reader(RING), HostEvents::new("node", sink));
+            checkup.run(false, &mut channel, &events).await;
+            drop(events);
             let mut items = Vec::new();
-            while let Some(event) = events.recv().await {
-                if let Event::ItemFinished { item, outcome, .. } = event {
-                    items.push((item.id, outcome.status, outcome.error.unwrap_or(outcome.summary)));
+            while let Some(event) = reader.next().await {
+                if let EventBody::ItemFinished { item, outcome, .. } = &event.body {
+                    let text = outcome.error.as_ref().unwrap_or(&outcome.summary);
+                    items.push((item.id.clone(), outcome.status, text.clone()));
                 }
             }
             items

@@ -1,5 +1,6 @@
 //! The meaning of names for one host in one task: variables are rendered once, when they are first used, with their types.
 
+mod comparisons;
 mod secrets;
 mod variables;
 
@@ -297,8 +298,10 @@ impl<'a> Scope<'a> {
                 let _ = self.check_secrets(template, origin);
             } else if !self.names().contains(name) {
                 self.undefined(name, template, origin);
-            } else {
-                self.note_vaulted(name);
+            } else if let Ok(Some(value)) = self.noting_vaulted(name)
+                && self.has_type(name)
+            {
+                self.never_equals(name, &value, template, origin);
             }
         }
     }
@@ -307,7 +310,9 @@ impl<'a> Scope<'a> {
     fn undefined(&self, name: &str, template: &Template, origin: Origin<'_>) -> bool {
         // A guarded use of this variable would silently always have the same result.
         let places = if name == CHECK_MODE { template.places(name) } else { template.unguarded(name) };
-        for (file, range) in &places {
+        // The task that registers it has been reported.
+        let is_reported = self.roles.iter().any(|role| role.unread_results.iter().any(|result| result == name));
+        for (file, range) in places.iter().filter(|_| !is_reported) {
             let diagnostic = Diagnostic::error(format!("undefined variable `{name}`")).at(origin.span(*file, range));
             self.fail(self.explain(name, diagnostic));
         }
@@ -336,6 +341,7 @@ impl<'a> Scope<'a> {
                     failed |= self.is_forbidden(&value, origin);
                     failed |= self.missing_parts(name, &value, template, origin);
                     failed |= self.is_compared(name, &value, template, origin);
+                    failed |= self.never_equals(name, &value, template, origin);
                     context.insert(name.to_owned(), &value);
                 }
                 Ok(None) => failed |= self.undefined(name, template, origin),

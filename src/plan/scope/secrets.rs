@@ -105,9 +105,9 @@ impl Scope<'_> {
         Ok(Value::String(self.secret(&secret.name, other).token(Encoding::Plain)))
     }
 
-    /// Records the encrypted values behind a variable of a task that is not rendered yet.
-    pub(super) fn note_vaulted(&self, name: &str) {
-        let _ = self.again(Secrets::Tokens).variable(name);
+    /// Returns a variable of a task that is not rendered yet, and records the encrypted values behind it.
+    pub(super) fn noting_vaulted(&self, name: &str) -> Result<Option<Value>, Failed> {
+        self.again(Secrets::Tokens).variable(name)
     }
 
     /// Reports a comparison with a secret: with a token it would silently never hold.

@@ -121,7 +121,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn declared(&self, name: &str) -> Option<&'a Default> {
+    pub(super) fn declared(&self, name: &str) -> Option<&'a Default> {
         self.roles.iter().find_map(|role| role.defaults.get(name))
     }
 

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use super::Sample;
 use crate::{
     plan::World,
-    role::ansible_words::{Belongs, FACTS, HANDLER_KEYWORDS, MODULES, PARAMETERS, ROLE_KEYS, TASK_KEYWORDS, VARIABLES, Word},
+    role::ansible_words::{
+        Belongs, FACTS, HANDLER_KEYWORDS, MODULES, PARAMETERS, ROLE_KEYS, TASK_KEYWORDS, VARIABLE_KEYS, VARIABLES, Word,
+    },
 };
 
 fn tasks(text: &str) -> Sample {
@@ -313,7 +315,7 @@ fn role_with(word: &Word) -> String {
 
 #[test]
 fn the_yaml_of_every_advice_is_valid() {
-    let tables = [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLES, FACTS].into_iter().flatten();
+    let tables = [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLE_KEYS, VARIABLES, FACTS].into_iter().flatten();
     let all: Vec<&Word> = tables.chain(PARAMETERS.iter().map(|(_, word)| word)).filter(|word| !word.yaml.is_empty()).collect();
     assert!(all.len() > 80, "{} advices show YAML", all.len());
     let mut seen = std::collections::HashSet::new();

@@ -273,10 +273,10 @@ fn handlers_and_health_checks_are_rendered_with_facts() {
         .health
         .iter()
         .map(|health| match health.expand(&world).unwrap() {
-            Some(HealthItem { id, check: HealthCheck::Exercise { kind, exercise }, .. }) => {
+            Some(HealthItem { id, check: HealthAction::Exercise { kind, exercise }, .. }) => {
                 format!("{id} {kind} {:?}", exercise.secrets())
             }
-            Some(HealthItem { id, check: HealthCheck::Read { kind, .. }, .. }) => format!("{id} {kind}"),
+            Some(HealthItem { id, check: HealthAction::Read { kind, .. }, .. }) => format!("{id} {kind}"),
             None => format!("{} skipped", health.name()),
         })
         .collect();

@@ -204,3 +204,89 @@ fn a_missing_key_is_an_error_wherever_it_is_used() {
     roles/app/role.yml:5:35: `a` has no `zzz` [if it may be missing, write `?.zzz` or give it a `default`]
     ");
 }
+
+#[test]
+fn a_comparison_with_a_literal_of_another_type_is_an_error() {
+    let role = |task: &str| {
+        Sample::new(&[
+            (
+                "roles/app/role.yml",
+                &format!(
+                    "defaults: {{port: 8080, flag: true, name: \"16\", any: null, list: [a], ratio: 0.5}}\ntasks:\n  - {{name: A, note: {{path: /a}}, when: {task}}}\n"
+                ),
+            ),
+            ("inventory/group_vars/database.yml", "number: 8080\nyes_text: \"yes\"\ncert: false\nswitch: 1\n"),
+        ])
+        .errors()
+    };
+    let wrong = [
+        "port == '8080'",
+        "\"'8080' != port\"",
+        "port == ''",
+        "port == true",
+        "flag == 'yes'",
+        "flag != 'yes'",
+        "flag == 'False'",
+        "flag == 1",
+        "flag == 'on' and port == 1",
+        "not flag == 'no'",
+        "flag == 'maybe'",
+        "name == 16",
+        "name != true",
+        "name == false",
+        "list == 'a'",
+        "ratio == '0.5'",
+        "number == '8080'",
+        "yes_text == true",
+        "switch == true",
+        "cert == 'yes'",
+        // Of a task that is left out.
+        "[false, port == '1']",
+    ];
+    let lines = wrong.map(|task| format!("{task} => {}", role(task)));
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    port == '8080' => roles/app/role.yml:3:39: `port` is a number, which never equals text [write the number without quotes: `port == 8080`]
+    "'8080' != port" => roles/app/role.yml:3:40: `port` is a number, which never equals text [write the number without quotes: `port != 8080`]
+    port == '' => roles/app/role.yml:3:39: `port` is a number, which never equals text [`port` is always a number: leave the comparison out]
+    port == true => roles/app/role.yml:3:39: `port` is a number, which never equals a boolean [write `port == 1`]
+    flag == 'yes' => roles/app/role.yml:3:39: `flag` is a boolean, which never equals text [write `flag`]
+    flag != 'yes' => roles/app/role.yml:3:39: `flag` is a boolean, which never equals text [write `not flag`]
+    flag == 'False' => roles/app/role.yml:3:39: `flag` is a boolean, which never equals text [write `not flag`]
+    flag == 1 => roles/app/role.yml:3:39: `flag` is a boolean, which never equals a number [write `flag`]
+    flag == 'on' and port == 1 => roles/app/role.yml:3:39: `flag` is a boolean, which never equals text [write `flag`]
+    not flag == 'no' => roles/app/role.yml:3:43: `flag` is a boolean, which never equals text [write `not flag`]
+    flag == 'maybe' => roles/app/role.yml:3:39: `flag` is a boolean, which never equals text [`flag` is always a boolean: leave the comparison out]
+    name == 16 => roles/app/role.yml:3:39: `name` is text, which never equals a number [write the text in quotes: `name == '16'`]
+    name != true => roles/app/role.yml:3:39: `name` is text, which never equals a boolean [declare it with `type: bool`, or write `not (name | bool)`]
+    name == false => roles/app/role.yml:3:39: `name` is text, which never equals a boolean [declare it with `type: bool`, or write `not (name | bool)`]
+    list == 'a' => roles/app/role.yml:3:39: `list` is a list, which never equals text [compare a part of it, or its `list | length`, or ask for `'a' in list`]
+    ratio == '0.5' => roles/app/role.yml:3:39: `ratio` is a number, which never equals text [write the number without quotes: `ratio == 0.5`]
+    number == '8080' => roles/app/role.yml:3:39: `number` is a number, which never equals text [write the number without quotes: `number == 8080`]
+    yes_text == true => roles/app/role.yml:3:39: `yes_text` is text, which never equals a boolean [declare it with `type: bool`, or write `(yes_text | bool)`]
+    switch == true => roles/app/role.yml:3:39: `switch` is a number, which never equals a boolean [write `switch == 1`]
+    cert == 'yes' => roles/app/role.yml:3:39: `cert` is a boolean, which never equals text [write `cert`]
+    [false, port == '1'] => roles/app/role.yml:3:47: `port` is a number, which never equals text [write the number without quotes: `port == 1`]
+    "#);
+    for right in [
+        "port == 8080",
+        "ratio == 1",
+        "flag == true",
+        "name == '16'",
+        "any == 'a'",
+        "any == 1",
+        "number == 'auto'",
+        "cert == '/etc/cert'",
+        "\"list == ['a']\"",
+        "port | str == '8080'",
+    ] {
+        assert_eq!(role(right), "", "{right}");
+    }
+}
+
+#[test]
+fn an_item_may_be_compared_with_literals_of_several_types() {
+    let sample = Sample::role(
+        "defaults: {item_list: [1, a]}\ntasks:\n  - {name: A, note: {path: /a}, loop: \"{{ item_list }}\", when: item == 'a' or item == 1}\n",
+    );
+    assert_eq!(sample.errors(), "");
+}

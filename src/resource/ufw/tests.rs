@@ -144,7 +144,9 @@ fn without_ufw_it_is_blocked() {
     for wanted in
         [json!({"rule": "allow", "port": 22}), json!({"state": "disabled"}), json!({"rule": "allow", "port": 22, "delete": true})]
     {
-        assert!(matches!(ufw(wanted).compare(&node).unwrap(), Verdict::Blocked { missing, .. } if missing == "ufw"));
+        assert!(
+            matches!(ufw(wanted).compare(&node).unwrap(), Verdict::Blocked { missing, .. } if missing == [Missing::Other("ufw".into())])
+        );
     }
 }
 

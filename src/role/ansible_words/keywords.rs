@@ -35,7 +35,7 @@ pub(crate) const TASK_KEYWORDS: &[Word] = &[
     Word::task(
         "with_sequence",
         "write `loop` with a range",
-        "command: {argv: [mkdir, \"/srv/{{ item }}\"], creates: \"/srv/{{ item }}\"}, loop: \"{{ range(end=3) }}\"",
+        "command: {argv: [mkdir, \"/srv/{{ item }}\"], creates: \"/srv/{{ item }}\"}, loop: \"{{ range(start=1, end=4) }}\"",
     ),
     Word::new("with_nested", "write `loop` with a list of maps that has each combination"),
     Word::new("with_together", "write `loop` with a list of maps"),
@@ -179,4 +179,14 @@ pub(crate) const ROLE_KEYS: &[Word] = &[
     Word::new("module_defaults", "put what several tasks share into a variable under `defaults:`"),
     Word::new("collections", "leave it out: every resource is built in, under its short or its long name"),
     Word::new("block", "put it into a task under `tasks:`"),
+];
+
+/// Keys of an argument in `meta/argument_specs.yml`, found in the declaration of a variable.
+pub(crate) const VARIABLE_KEYS: &[Word] = &[
+    Word::new("required", "leave it out: a variable must be set unless it has a `default`"),
+    Word::part("choices", Defaults, "list the words in its type", "app_mode: {type: {one_of: [fast, safe]}, default: safe}"),
+    Word::new("description", "write `help`"),
+    Word::new("elements", "leave it out: the elements of a list have no type"),
+    Word::new("options", "leave it out: the values of a map have no type"),
+    Word::new("no_log", "a password belongs under `secrets:`"),
 ];

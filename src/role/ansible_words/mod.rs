@@ -5,9 +5,9 @@ mod modules;
 mod parameters;
 mod variables;
 
-pub(crate) use keywords::{HANDLER_KEYWORDS, ROLE_KEYS, TASK_KEYWORDS};
+pub(crate) use keywords::{HANDLER_KEYWORDS, ROLE_KEYS, TASK_KEYWORDS, VARIABLE_KEYS};
 pub(crate) use modules::MODULES;
-pub(crate) use parameters::{PARAMETERS, UNNAMED_APT};
+pub(crate) use parameters::{PARAMETERS, UNNAMED_APT, VALUES};
 pub(crate) use variables::{FACTS, VARIABLES};
 
 /// A word of Ansible, and what to write instead.
@@ -79,6 +79,11 @@ pub(crate) fn parameter(resource: &str, name: &str) -> Option<&'static Word> {
     PARAMETERS.iter().find(|(kind, word)| (*kind == resource || kind.is_empty()) && word.name == name).map(|(_, word)| word)
 }
 
+/// Finds what to do instead of a value that a parameter has in Ansible and not here.
+pub(crate) fn value(resource: &str, parameter: &str, value: &str) -> Option<&'static str> {
+    VALUES.iter().find(|(words, _)| *words == [resource, parameter, value]).map(|(_, advice)| *advice)
+}
+
 /// Returns what to do instead of a module, which may be given by its long name.
 pub(crate) fn module(name: &str) -> Option<String> {
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -98,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_word_is_unique_and_unknown_to_this_program() {
-        for table in [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLES, FACTS] {
+        for table in [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLE_KEYS, VARIABLES, FACTS] {
             let mut names: Vec<&str> = table.iter().map(|word| word.name).collect();
             names.sort_unstable();
             let count = names.len();
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn help_is_one_sentence_without_its_full_stop() {
-        let all = [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLES, FACTS].into_iter().flatten();
+        let all = [MODULES, TASK_KEYWORDS, HANDLER_KEYWORDS, ROLE_KEYS, VARIABLE_KEYS, VARIABLES, FACTS].into_iter().flatten();
         for word in all.chain(PARAMETERS.iter().map(|(_, word)| word)) {
             assert!(!word.advice.is_empty() && !word.advice.ends_with(['.', ':']), "{word:?}");
         }

@@ -80,7 +80,7 @@ pub(crate) const MODULES: &[Word] = &[
     Word::part(
         "uri",
         Health,
-        "check a page with a health check; an HTTP request that changes something is not a state that can be declared",
+        "an HTTP request that changes something is not a state that can be declared; check a page with a health check",
         "exercise: {http: {url: \"http://127.0.0.1:8080/health\", status_code: 200}}",
     ),
     Word::task(

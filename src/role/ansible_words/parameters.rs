@@ -153,6 +153,13 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("group", Word::new("local", "leave it out: groups are the node's own")),
     ("group", Word::new("force", "leave it out")),
     ("group", Word::new("non_unique", "give each group a `gid` of its own")),
+    (
+        "get_url",
+        Word::new(
+            "force",
+            "leave it out: a file whose `checksum` differs is always fetched again, and without a `checksum` an existing file is kept",
+        ),
+    ),
     ("get_url", Word::new("url_username", "`get_url` takes no password: fetch the file from a server that needs none")),
     ("get_url", Word::new("url_password", "`get_url` takes no password: fetch the file from a server that needs none")),
     ("get_url", Word::new("headers", "files are fetched by apt's own helper, which cannot send other headers")),
@@ -216,4 +223,19 @@ pub(crate) const PARAMETERS: &[(&str, Word)] = &[
     ("", Word::new("seuser", "leave it out: nodes run Debian with AppArmor")),
     ("", Word::new("serole", "leave it out: nodes run Debian with AppArmor")),
     ("", Word::new("selevel", "leave it out: nodes run Debian with AppArmor")),
+];
+
+/// The resource, its parameter and the value that Ansible has there, with the advice.
+pub(crate) const VALUES: &[([&str; 3], &str)] = &[
+    (
+        ["apt", "state", "latest"],
+        "write `present`, which installs it once: upgrades are for a maintenance window; `apt: {name: \"redis=6:8.2.*\"}` asks for a version",
+    ),
+    (["apt", "state", "build-dep"], "name the packages in `name`"),
+    (
+        ["apt", "state", "fixed"],
+        "this is a maintenance step: do it by hand with `apt-get --fix-broken install`, then deploy again",
+    ),
+    (["apt", "state", "installed"], "write `present`"),
+    (["apt", "state", "removed"], "write `absent`"),
 ];

@@ -10,6 +10,8 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use crate::controller::Controller;
+
 use super::{
     super::{Channel, Frame, LinkError, Lock, LockRequest, NodeShell, Target, Traffic, Transport, Welcome, wire::RemotePaths},
     quick, run, run_until_line, step, unique_duration, until, with_argument,
@@ -23,7 +25,7 @@ fn transport(shell: &str) -> (Transport, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     symlink(shell, directory.path().join("sh")).unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let mut transport = Transport::new(5);
+    let mut transport = Transport::new(5, std::sync::Arc::default());
     transport.paths = RemotePaths { lock_directory: path("run"), shell: path("sh") };
     (transport, directory)
 }
@@ -74,6 +76,17 @@ async fn the_first_frame_travels_with_the_connection() {
         node.close().await;
         assert!(!directory.path().join("run").exists(), "the lock's directory is gone");
     }
+}
+
+#[tokio::test]
+async fn a_shell_on_this_machine_gets_the_given_variables_alone() {
+    let (mut own, _directory) = transport(SHELLS[0]);
+    let variables = [("GIVEN", "given"), ("SSH_CONNECTION", "the operator's")].map(|(name, value)| (name.into(), value.into()));
+    own.controller = Controller { variables: variables.into(), ..Controller::default() }.into();
+    let first = Frame::from_iter([quick("echo \"$GIVEN <${CARGO_MANIFEST_DIR-}> <${SSH_CONNECTION-}>\"")]);
+    let (node, welcome) = connect(&own, take("ann"), first).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&welcome.outputs[0].stdout), "given <> <>\n");
+    node.close().await;
 }
 
 #[tokio::test]

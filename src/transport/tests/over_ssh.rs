@@ -87,7 +87,7 @@ impl Drop for Server {
 /// Returns a transport with its own directory for control sockets.
 pub(super) fn transport() -> (Transport, TempDir) {
     let base = tempfile::tempdir_in("/tmp").unwrap();
-    (Transport::new(5).with_control_base(base.path()), base)
+    (Transport::new(5, std::sync::Arc::default()).with_control_base(base.path()), base)
 }
 
 pub(super) async fn connect(transport: &Transport, target: &Target, first: Frame) -> Result<(NodeShell, Welcome), LinkError> {

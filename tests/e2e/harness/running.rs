@@ -7,14 +7,17 @@ use super::{Project, RunResult, eventually};
 /// An active run. It is killed when this is dropped.
 pub struct Running {
     child: Option<Child>,
+    stderr: tempfile::NamedTempFile,
     arguments: Vec<String>,
 }
 
 impl Project {
     /// Starts the program, with its control sockets in the directory `run` of the project.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let child = self.command_with_sockets(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Running { child: Some(child), arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
+        let stderr = tempfile::NamedTempFile::new().unwrap();
+        let mut command = self.command_with_sockets(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
+        Running { child: Some(child), stderr, arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
     }
 
     /// As [`Project::command`], with the control sockets in the directory `run` of the project.
@@ -47,6 +50,19 @@ impl Running {
         assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().unwrap().success());
     }
 
+    /// Waits until it has written this text to standard error.
+    pub fn await_on_stderr(&mut self, text: &str) {
+        let written = || std::fs::read_to_string(self.stderr.path()).unwrap();
+        eventually(&format!("{:?} writes {text:?}", self.arguments), 60, || written().contains(text));
+    }
+
+    /// Asks it to end, and when it has said so, asks once more: what runs on the nodes is then ended.
+    pub fn signal_twice(&mut self, signal: &str) {
+        self.signal(signal);
+        self.await_on_stderr("each host finishes its current task");
+        self.signal(signal);
+    }
+
     /// Kills it with `kill -9`.
     pub fn kill(self) {
         self.signal("KILL");
@@ -61,7 +77,8 @@ impl Running {
     /// Waits for its end, with a limit: a run that waits at a gate never ends by itself. Its output must fit into the pipes.
     pub fn end(mut self) -> RunResult {
         eventually(&format!("{:?} ends", self.arguments), 180, || !self.is_running());
-        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        let mut output = self.child.take().unwrap().wait_with_output().unwrap();
+        output.stderr = std::fs::read(self.stderr.path()).unwrap();
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         RunResult::new(&arguments, &output)
     }

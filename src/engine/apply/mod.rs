@@ -4,64 +4,52 @@
 //! from this one to the next pending one, so that the change is verified and the next one evaluated without another round trip.
 //! The last frame asks for everything once more, to find changes that were undone.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+mod freshness;
+mod secret;
 
-use tokio::sync::mpsc::UnboundedSender;
+use std::time::{Duration, Instant};
 
 use super::{
-    host::{HostError, NotAsked, QuestionRound},
-    prediction::{Prediction, due, evaluate_health},
+    host_events::HostEvents,
+    prediction::{due, evaluate_health, outcome_of},
     ready::until_ready,
-    redact::{redact, redacted},
-    secrets::{self, Secrets},
-    send,
+    round::{HostError, NotAsked, QuestionRound},
+    secrets::Secrets,
+    stop::StopSignal,
     work::{ItemAction, RunItem},
 };
 use crate::{
-    event::{Event, HostStatus, Outcome, Status},
-    plan::{Handler, HandlerAction, SecretSpec, Task},
+    event::{HostResult, Outcome, Status},
+    plan::{Handler, HandlerAction, Task},
     question::{
         Answers, Questions,
-        path::{PathQuery, PathState},
         pending::{self, Due, Pending},
     },
-    resource::{Change, NodeState, Resource, Verdict, unit_functions},
+    resource::{Change, NodeState, Resource, Verdict, do_not_exist, unit_functions},
     script::Script,
-    secret::{SecretValues, generate},
+    secret::SecretValues,
     transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
 };
+
+use freshness::Freshness;
 
 /// How long a restart may take: a server with much data reads it all before it is ready.
 const RESTART_LIMIT: Duration = Duration::from_mins(10);
 
 /// The result of an apply.
 pub(super) struct End {
-    pub(super) status: HostStatus,
-    pub(super) error: Option<String>,
+    pub(super) result: HostResult,
     pub(super) unpredicted: Vec<String>,
 }
 
 /// A host while it is being changed.
 pub(super) struct ApplyRun<'a> {
-    host: &'a str,
-    items: Vec<RunItem>,
+    items: &'a [RunItem],
     secrets: Secrets,
     answers: Answers,
-    events: &'a UnboundedSender<Event>,
-    /// The last change that was made, for "changed (by ...)".
-    latest: Option<String>,
+    events: &'a HostEvents,
+    freshness: Freshness,
     outcomes: Vec<Status>,
-    /// The first item whose answers are from before the last change.
-    stale_from: usize,
-    /// Whether the output of the current item stays hidden.
-    quiet: bool,
-    /// Whether every answer is from after the last change.
-    all_fresh: bool,
-    /// Items that a change of another item has satisfied, with the name of that item.
-    done_by: HashMap<usize, String>,
 }
 
 /// Why an item failed. A failure ends the run of its host.
@@ -89,89 +77,71 @@ impl From<NotAsked> for Failure {
 }
 
 impl<'a> ApplyRun<'a> {
-    pub(super) fn new(host: &'a str, prediction: Prediction, answers: Answers, events: &'a UnboundedSender<Event>) -> Self {
-        let Prediction { items, secrets } = prediction;
-        let stale_from = items.len();
-        Self {
-            host,
-            items,
-            secrets,
-            answers,
-            events,
-            latest: None,
-            outcomes: Vec::new(),
-            stale_from,
-            quiet: false,
-            all_fresh: true,
-            done_by: HashMap::new(),
-        }
+    pub(super) fn new(items: &'a [RunItem], secrets: Secrets, answers: Answers, events: &'a HostEvents) -> Self {
+        Self { items, secrets, answers, events, freshness: Freshness::new(items.len()), outcomes: Vec::new() }
     }
 }
 
-/// Works through all items in order.
-pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C) -> Result<End, HostError> {
-    let mut status = HostStatus::Ok;
+/// Works through all items in order, until the run is asked to end.
+pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, stop: &StopSignal) -> Result<End, HostError> {
+    let mut result = HostResult::Ok;
     for index in 0..host.items.len() {
+        if stop.is_requested() {
+            return Ok(host.end(HostResult::Interrupted));
+        }
         let begun = Instant::now();
         let mut outcome = match host.item(index, channel).await {
             Ok(outcome) => outcome,
-            Err(Failure::Link(error)) => {
-                let outcome = Outcome { duration: begun.elapsed(), ..Outcome::failed(error.to_string()) };
-                host.report(index, outcome);
-                return Err(HostError::Link(error));
-            }
+            // Whether the change was made before the link was lost is not known: the end of the host says so.
+            Err(Failure::Link(error)) => return Err(HostError::Link(error)),
             Err(Failure::Item(error)) => Outcome::failed(error),
         };
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
         host.report(index, outcome);
         match reached {
-            Status::Failed => return Ok(host.end(HostStatus::Failed, None)),
-            Status::Changed => status = HostStatus::Changed,
+            Status::Failed => return Ok(host.end(HostResult::Failed { error: None })),
+            Status::Changed => result = HostResult::Changed,
             Status::Ok | Status::Skipped | Status::Unknown => {}
         }
     }
-    if !host.all_fresh {
+    if !host.freshness.is_complete() {
         host.ask_everything(channel).await?;
     }
     let undone = host.undone();
     if undone.is_empty() {
-        return Ok(host.end(status, None));
+        return Ok(host.end(result));
     }
-    let mut end =
-        host.end(HostStatus::Failed, Some(format!("no longer as declared at the end of the run: {}", undone.join(", "))));
+    let error = format!("no longer as declared at the end of the run: {}", undone.join(", "));
+    let mut end = host.end(HostResult::Failed { error: Some(error) });
     end.unpredicted.extend(undone);
     Ok(end)
 }
 
-impl ApplyRun<'_> {
+impl<'a> ApplyRun<'a> {
     /// The secrets that are known so far.
     pub(super) fn values(&self) -> &SecretValues {
         &self.secrets.values
     }
 
     async fn item<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<Outcome, Failure> {
-        if index >= self.stale_from {
+        if self.freshness.is_stale(index) {
             // The change before this one was already made, so no frame has asked this item's questions.
             self.ask(index, channel).await?;
         }
-        self.quiet = self.items[index].is_quiet();
-        // Taken out while it runs, so that the rest of `self` stays usable.
-        let body = std::mem::replace(&mut self.items[index].body, ItemAction::Skipped);
-        let outcome = match &body {
-            ItemAction::Skipped => Ok(self.items[index].predicted.clone()),
+        let items: &'a [RunItem] = self.items;
+        match &items[index].body {
+            ItemAction::Skipped => Ok(items[index].predicted.clone()),
             ItemAction::Secret(spec) => self.secret(index, spec, channel).await,
             ItemAction::Task(task, resource) => self.task(index, task, resource.as_ref(), channel).await,
-            ItemAction::Handler(handler) => self.handler(index, handler, channel).await,
-            ItemAction::Health(resource) => Ok(evaluate_health(resource.as_ref(), &self.state())),
+            ItemAction::Handler { handler, .. } => self.handler(index, handler, channel).await,
+            ItemAction::Health(check) => Ok(evaluate_health(check.as_ref(), &self.state())),
             ItemAction::Exercise(exercise) => match exercise.skipped(&self.state()) {
                 Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
                 Ok(Some(reason)) => Ok(Outcome::new(Status::Skipped, reason)),
-                Ok(None) => Ok(exercise_outcome(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+                Ok(None) => Ok(outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
             },
-        };
-        self.items[index].body = body;
-        outcome
+        }
     }
 
     async fn task<C: Channel>(
@@ -189,13 +159,12 @@ impl ApplyRun<'_> {
                     // Its handlers must run whichever task made the change. One restart too many does no harm.
                     self.frame(index, &[pending::mark(&marks)], Questions::default(), channel).await?;
                 }
-                let by = self.done_by.get(&index).or(self.latest.as_ref());
-                let summary = note.or_else(|| by.map(|name| format!("by `{name}`"))).unwrap_or_default();
+                let summary = note.unwrap_or_else(|| self.freshness.by(index));
                 return Ok(Outcome { diff: self.items[index].predicted.diff.clone(), ..Outcome::new(Status::Changed, summary) });
             }
             Verdict::Converged { note } => return Ok(Outcome::new(Status::Ok, note.unwrap_or_default())),
             Verdict::Refused(reason) => return Err(Failure::Item(reason)),
-            Verdict::Blocked { missing, .. } => return Err(Failure::Item(format!("{missing} does not exist"))),
+            Verdict::Blocked { missing, .. } => return Err(Failure::Item(do_not_exist(&missing))),
             Verdict::Change(change) => change,
         };
         if let Some(reason) = resource.refuse(&self.state(), &[]) {
@@ -208,15 +177,16 @@ impl ApplyRun<'_> {
             match self.apply_change(index, resource, &marks, &script, channel).await {
                 Err(Failure::Item(error)) if tries < task.retries => {
                     tries += 1;
-                    let why = if self.quiet { String::new() } else { format!(": {error}") };
-                    self.progress(index, &format!("try {tries} of {} failed{why}", task.retries + 1));
+                    let why = if self.items[index].is_quiet() { String::new() } else { format!(": {error}") };
+                    let text = format!("try {tries} of {} failed{why}", task.retries + 1);
+                    self.events.output(&self.items[index].item.id, &text, &self.secrets.values);
                     tokio::time::sleep(task.delay).await;
                 }
                 Err(failure) => return Err(failure),
                 Ok(()) => break,
             }
         }
-        self.latest = Some(task.name.clone());
+        self.freshness.changed_by(task.name.as_str());
         if resource.may_satisfy_later_tasks() {
             self.note_done(index, &task.name);
         }
@@ -250,7 +220,7 @@ impl ApplyRun<'_> {
         let because = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Converged { .. } => return Ok(()),
             Verdict::Change(Change { summary, .. }) => summary,
-            Verdict::Blocked { missing, .. } => format!("{missing} does not exist"),
+            Verdict::Blocked { missing, .. } => do_not_exist(&missing),
             Verdict::Refused(reason) => reason,
         };
         Err(Failure::Item(format!("applied without an error, but still not as declared: {because}")))
@@ -264,58 +234,8 @@ impl ApplyRun<'_> {
         let found: Vec<usize> =
             (index + 1..self.items.len()).filter(|later| self.items[*later].pending() && done(&self.items[*later])).collect();
         for later in found {
-            self.done_by.entry(later).or_insert_with(|| name.to_owned());
+            self.freshness.satisfied(later, name);
         }
-    }
-
-    async fn secret<C: Channel>(&mut self, index: usize, spec: &SecretSpec, channel: &mut C) -> Result<Outcome, Failure> {
-        let provided = self.secrets.provided(&spec.secret).and_then(|_| self.secrets.values.get(&spec.secret)).cloned();
-        let stored = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
-        if let Some(value) = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored)) {
-            // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
-            self.secrets.values.insert(spec.secret.clone(), value);
-            let by = self.latest.as_deref().map(|name| format!("by `{name}`")).unwrap_or_default();
-            return Ok(Outcome { summary: by, ..self.items[index].predicted.clone() });
-        }
-        if let Some(reason) = self.reason_not_to_create(index, spec)? {
-            return Err(Failure::Item(reason));
-        }
-        let value = provided.map_or_else(|| generate(spec.length), Ok);
-        let value = value.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?;
-        self.secrets.values.insert(spec.secret.clone(), value.clone());
-        let known = self.secrets.values.clone();
-        let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
-        let mut questions = Questions::default();
-        questions.ask::<PathState>(PathQuery::content(&spec.file));
-        self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
-        // The file's other lines were values for that one script only: they must not be redacted as secrets in the output.
-        self.secrets.values = known;
-        if secrets::in_file(spec, &self.answers).map_err(Failure::Item)? != Some(value) {
-            return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
-        }
-        self.latest = Some(format!("secret {}", spec.secret.name));
-        Ok(self.items[index].predicted.clone())
-    }
-
-    /// Returns the reason not to create the secret after all: the task that uses it would overwrite another value.
-    fn reason_not_to_create(&self, index: usize, spec: &SecretSpec) -> Result<Option<String>, Failure> {
-        let user = self.items[index + 1..].iter().find_map(|work| match &work.body {
-            ItemAction::Task(_, resource) => Some(resource),
-            ItemAction::Secret(_)
-            | ItemAction::Skipped
-            | ItemAction::Handler { .. }
-            | ItemAction::Health(_)
-            | ItemAction::Exercise(_) => None,
-        });
-        let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
-        Ok(match user.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
-            Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost_message(spec)),
-            // Creating the secret also creates the directory of its file.
-            Verdict::Blocked { missing, change } if !change.replaces && secrets::creates_directory(spec, &missing) => None,
-            Verdict::Blocked { missing, .. } => Some(format!("{missing} does not exist")),
-            Verdict::Refused(reason) => Some(reason),
-            Verdict::Change(_) | Verdict::Converged { .. } => None,
-        })
     }
 
     async fn handler<C: Channel>(&mut self, index: usize, handler: &Handler, channel: &mut C) -> Result<Outcome, Failure> {
@@ -341,7 +261,7 @@ impl ApplyRun<'_> {
         scripts.extend(marks.iter().rev().map(|mark| pending::unmark(mark)));
         self.frame(index, &scripts, Questions::default(), channel).await?;
         if remaining != Due::Nothing {
-            self.latest = Some(handler.name.clone());
+            self.freshness.changed_by(handler.name.as_str());
             let predicted = &self.items[index].predicted;
             let why = if self.items[index].pending() { predicted.summary.as_str() } else { "notified" };
             return Ok(Outcome::new(Status::Changed, why));
@@ -357,7 +277,7 @@ impl ApplyRun<'_> {
         mut questions: Questions,
         channel: &mut C,
     ) -> Result<(), Failure> {
-        send(self.events, Event::ItemStarted { host: self.host.to_owned(), item: self.items[index].item.clone() });
+        self.events.started(Some(index), &self.items[index].item);
         self.questions_to_next(index + 1, &mut questions);
         let mut steps = Vec::with_capacity(scripts.len() + 1);
         for script in scripts {
@@ -367,14 +287,11 @@ impl ApplyRun<'_> {
         steps.extend(round.as_ref().map(QuestionRound::step));
         let wanted = steps.len();
         let outputs = {
-            let (events, host, id, values) = (self.events, self.host, &self.items[index].item.id, &self.secrets.values);
-            let quiet = self.quiet;
+            let (events, work, values) = (self.events, &self.items[index], &self.secrets.values);
             let mut progress = |line: &str| {
-                if quiet {
-                    return;
+                if !work.is_quiet() {
+                    events.output(&work.item.id, line, values);
                 }
-                let text = redact(line, values);
-                send(events, Event::ItemProgress { host: host.to_owned(), id: id.clone(), text });
             };
             channel.run(Frame { steps }, &mut progress).await?
         };
@@ -396,13 +313,9 @@ impl ApplyRun<'_> {
         let count = self.items.len();
         let next = (first..count).find(|later| self.items[*later].pending());
         let user = next.and_then(|next| (next..count).find(|later| !matches!(self.items[*later].body, ItemAction::Secret(_))));
-        let (asked, stale_from) = match user.or(next) {
-            Some(last) => (first..last + 1, last + 1),
-            None => (0..count, count),
-        };
-        self.all_fresh = asked == (0..count);
-        self.items[asked].iter().for_each(|work| work.questions(questions));
-        self.stale_from = stale_from;
+        let (from, to) = user.or(next).map_or((0, count), |last| (first, last + 1));
+        self.items[from..to].iter().for_each(|work| work.questions(questions));
+        self.freshness.asked(from, to);
     }
 
     /// Asks for everything once more. Needed when the last change was already made, so that no frame has asked.
@@ -432,24 +345,15 @@ impl ApplyRun<'_> {
         NodeState { answers: &self.answers, secrets: &self.secrets.values }
     }
 
-    fn progress(&self, index: usize, text: &str) {
-        let text = redact(text, &self.secrets.values);
-        send(self.events, Event::ItemProgress { host: self.host.to_owned(), id: self.items[index].item.id.clone(), text });
-    }
-
     fn report(&mut self, index: usize, outcome: Outcome) {
         self.outcomes.push(outcome.status);
-        if !self.items[index].is_reported(outcome.status) {
-            return;
-        }
-        let outcome = redacted(self.items[index].without_hidden_output(outcome), &self.secrets.values);
-        send(self.events, Event::ItemFinished { host: self.host.to_owned(), item: self.items[index].item.clone(), outcome });
+        self.events.finished(index, &self.items[index], outcome, &self.secrets.values);
     }
 
     /// Returns the tasks that were as declared after their turn and no longer are. Only meaningful when something was changed, because then
     /// the last frame has asked for everything.
     fn undone(&self) -> Vec<String> {
-        if self.latest.is_none() {
+        if !self.freshness.anything_changed() {
             return Vec::new();
         }
         let state = self.state();
@@ -467,20 +371,12 @@ impl ApplyRun<'_> {
             .collect()
     }
 
-    fn end(&self, status: HostStatus, error: Option<String>) -> End {
+    fn end(&self, result: HostResult) -> End {
         let differs = |(work, actual): (&RunItem, &Status)| {
             let unlike = (work.predicted.status == Status::Changed) != (*actual == Status::Changed) && *actual != Status::Failed;
             unlike.then(|| work.item.id.clone())
         };
-        let unpredicted = self.items.iter().zip(&self.outcomes).filter_map(differs).collect();
-        End { status, error, unpredicted }
-    }
-}
-
-pub(super) fn exercise_outcome(result: Result<String, String>) -> Outcome {
-    match result {
-        Ok(summary) => Outcome::new(Status::Ok, summary),
-        Err(error) => Outcome::failed(error),
+        End { result, unpredicted: self.items.iter().zip(&self.outcomes).filter_map(differs).collect() }
     }
 }
 

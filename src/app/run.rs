@@ -1,0 +1,105 @@
+//! Checks, deploys, and looks at the health of nodes. Prints nothing, and knows no exit codes: events go to a sink, and the end is returned.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rand::rngs::SysError;
+
+use crate::{
+    engine::{self, Options, Reach, StopSignal},
+    event::{ProjectState, Purpose, Reader, RunEnd, RunId, RunStart, SelectionWords, Sink},
+    inventory::InventorySource,
+    plan::{Plan, Request},
+    secret::ProvidedValues,
+};
+
+/// How a run is carried out.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The purpose.
+    pub purpose: Purpose,
+    /// The number of hosts worked on at once.
+    pub forks: usize,
+    /// How long to wait for a node that another run holds.
+    pub wait: Duration,
+    /// `user@controller`, for the nodes' locks.
+    pub who: String,
+    /// The way in which it was started, such as `cli`.
+    pub via: String,
+    /// The controller's clock.
+    pub clock: fn() -> Timestamp,
+}
+
+/// A run that is ready to start.
+#[derive(Debug)]
+pub struct PreparedRun {
+    run: engine::Run,
+    sink: Sink,
+}
+
+impl PreparedRun {
+    /// Prepares a run. Nothing is contacted yet. `values` are the secrets from outside that [`super::external::fetch`] returns.
+    ///
+    /// # Errors
+    /// The operating system gives no random numbers.
+    pub fn new(plan: Plan, values: ProvidedValues, reach: Reach, request: &Request, how: RunOptions) -> Result<Self, SysError> {
+        let started = (how.clock)();
+        let id = RunId::random(started)?;
+        let options = Options {
+            purpose: how.purpose,
+            run_id: id.to_string(),
+            who: how.who.clone(),
+            started,
+            forks: how.forks,
+            wait: how.wait,
+            controller: Arc::clone(&request.controller),
+        };
+        let start = RunStart {
+            purpose: how.purpose,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            user: how.who,
+            via: how.via,
+            hosts: plan.hosts.iter().map(|host| host.name.clone()).collect(),
+            roles: roles(&plan),
+            selection: selection(&plan, request),
+            project: ProjectState { digest: None, commit: None, dirty: None },
+            plan: None,
+        };
+        let run = engine::Run { start, plan, values, reach, options };
+        Ok(Self { run, sink: Sink::new(id, how.clock) })
+    }
+
+    /// Adds a reader of the run's events. Of lines of output and progress, it keeps at most the last `ring`.
+    #[must_use]
+    pub fn reader(&self, ring: usize) -> Reader {
+        self.sink.reader(ring)
+    }
+
+    /// Returns the id of the run.
+    #[must_use]
+    pub fn id(&self) -> &RunId {
+        self.sink.run()
+    }
+
+    /// Carries it out, and returns how it ended. `stop` ends it early; dropping the future ends it at once, without a last event.
+    pub async fn execute(self, stop: StopSignal) -> RunEnd {
+        engine::run(self.run, self.sink, stop).await
+    }
+}
+
+/// Returns the roles of the plan, in order, each once.
+fn roles(plan: &Plan) -> Vec<String> {
+    let names = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.name.clone());
+    names.collect::<indexmap::IndexSet<_>>().into_iter().collect()
+}
+
+fn selection(plan: &Plan, request: &Request) -> SelectionWords {
+    SelectionWords {
+        inventory: request.inventories.iter().map(InventorySource::describe).collect(),
+        limit: request.limit.clone(),
+        role: request.roles.clone(),
+        tags: request.tags.clone(),
+        skip_tags: request.skip_tags.clone(),
+        variables: plan.variables_set(),
+    }
+}

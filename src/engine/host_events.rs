@@ -1,0 +1,208 @@
+//! Sends the events of one host, and keeps what its end says about an interrupted run: what was done, what is left, and what is owed.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    redact::{redact, redacted},
+    secrets::Secrets,
+    work::{ItemAction, RunItem},
+};
+use crate::{
+    event::{Counts, EventBody, HostEnd, HostResult, Item, Outcome, Planned, PlannedItem, Sink, Status},
+    plan::HandlerAction,
+    secret::SecretValues,
+};
+
+/// The events of one host.
+pub(super) struct HostEvents {
+    host: String,
+    sink: Sink,
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    counts: Counts,
+    steps: Vec<Step>,
+    running: Option<Running>,
+    unknown: Option<String>,
+    is_applying: bool,
+}
+
+/// What runs on the node at this moment.
+struct Running {
+    /// Its index in the plan.
+    step: Option<usize>,
+    item: Item,
+    since: Instant,
+}
+
+/// An item of the plan.
+struct Step {
+    id: String,
+    /// The role, and for a handler its name.
+    role: String,
+    handler: Option<String>,
+    /// Whether a change is planned.
+    is_planned: bool,
+    /// Whether an earlier run has notified the handler.
+    was_owed: bool,
+    notifies: Vec<String>,
+    done: Option<Status>,
+}
+
+impl HostEvents {
+    pub(super) fn new(host: &str, sink: Sink) -> Self {
+        Self { host: host.to_owned(), sink, begun: Instant::now(), state: Mutex::default() }
+    }
+
+    /// Reports a stage of the run on this host.
+    pub(super) fn progress(&self, text: &str) {
+        self.sink.send(EventBody::HostProgress { host: self.host.clone(), text: text.to_owned() });
+    }
+
+    /// Reports the prediction. `is_applied` says whether the changes are made now.
+    pub(super) fn planned(&self, items: &[RunItem], secrets: &Secrets, holder: Option<&str>, is_applied: bool) {
+        let mut state = self.state();
+        state.steps = items.iter().map(step).collect();
+        state.is_applying = is_applied;
+        drop(state);
+        let planned = Box::new(view(items, &secrets.values, holder));
+        self.sink.send(EventBody::HostPlanned { host: self.host.clone(), planned });
+    }
+
+    /// Whether changes are being made, so that an item may be in the middle of its change.
+    pub(super) fn is_applying(&self) -> bool {
+        self.state().is_applying
+    }
+
+    /// Reports that an item has started to work on the node.
+    pub(super) fn started(&self, step: Option<usize>, item: &Item) {
+        self.state().running = Some(Running { step, item: item.clone(), since: Instant::now() });
+        self.sink.send(EventBody::ItemStarted { host: self.host.clone(), item: item.clone() });
+    }
+
+    /// Reports a line of the running item's output. Secrets are masked.
+    pub(super) fn output(&self, id: &str, line: &str, values: &SecretValues) {
+        let text = redact(line, values);
+        self.sink.send(EventBody::ItemOutput { host: self.host.clone(), id: id.to_owned(), text });
+    }
+
+    /// Reports the result of an item of the plan.
+    pub(super) fn finished(&self, index: usize, work: &RunItem, outcome: Outcome, values: &SecretValues) {
+        {
+            let mut state = self.state();
+            state.running = None;
+            if let Some(step) = state.steps.get_mut(index) {
+                step.done = Some(outcome.status);
+            }
+        }
+        if work.is_reported(outcome.status) {
+            let outcome = redacted(work.without_hidden_output(outcome), values);
+            self.finished_item(&work.item, outcome);
+        }
+    }
+
+    /// Reports the result of an item. Its texts are masked already.
+    pub(super) fn finished_item(&self, item: &Item, outcome: Outcome) {
+        let progress = {
+            let mut state = self.state();
+            state.running = None;
+            state.counts.add(outcome.status);
+            state.counts.warnings += usize::from(outcome.warning.is_some());
+            state.is_applying.then(|| {
+                let planned = state.steps.iter().filter(|step| step.is_planned);
+                planned.fold((0, 0), |(done, of), step| (done + usize::from(step.done.is_some()), of + 1))
+            })
+        };
+        self.sink.send(EventBody::ItemFinished { host: self.host.clone(), item: item.clone(), outcome, progress });
+    }
+
+    /// Ends the host. If an item is still running, its outcome is not known; `why` says how it was interrupted.
+    pub(super) fn end(&self, result: HostResult, why: &str) -> HostEnd {
+        let running = self.state().running.take();
+        if let Some(Running { step, item, since }) = running {
+            {
+                let mut state = self.state();
+                state.unknown = Some(item.id.clone());
+                if let Some(step) = step.and_then(|index| state.steps.get_mut(index)) {
+                    step.done = Some(Status::Unknown);
+                }
+            }
+            self.finished_item(&item, Outcome { duration: since.elapsed(), ..Outcome::unknown(why) });
+        }
+        let state = self.state();
+        let owed: Vec<String> = state.steps.iter().filter(|step| state.is_owed(step)).map(|step| step.id.clone()).collect();
+        let is_left = |step: &&Step| state.is_applying && step.is_planned && step.done.is_none() && !owed.contains(&step.id);
+        HostEnd {
+            counts: Counts { unreachable: usize::from(matches!(result, HostResult::Unreachable { .. })), ..state.counts },
+            left: state.steps.iter().filter(is_left).map(|step| step.id.clone()).collect(),
+            unknown: state.unknown.clone(),
+            duration: self.elapsed(),
+            owed,
+            ..HostEnd::new(result)
+        }
+    }
+
+    /// Reports the end of the host.
+    pub(super) fn host_finished(&self, end: HostEnd) {
+        self.sink.send(EventBody::HostFinished { host: self.host.clone(), end: Box::new(end) });
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panic leaves behind is still good enough for the report of that panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether a handler has still to run: an earlier run or a change of this one has notified it. The mark of a change is made before the
+    /// change, so an interrupted one counts.
+    fn is_owed(&self, handler: &Step) -> bool {
+        let Some(name) = handler.handler.as_ref().filter(|_| self.is_applying && handler.done.is_none()) else { return false };
+        let notifies = |step: &Step| {
+            matches!(step.done, Some(Status::Changed | Status::Unknown))
+                && step.role == handler.role
+                && step.notifies.contains(name)
+        };
+        handler.was_owed || self.steps.iter().any(notifies)
+    }
+}
+
+fn step(work: &RunItem) -> Step {
+    let (handler, was_owed, notifies) = match &work.body {
+        ItemAction::Task(task, _) => (None, false, task.notify.clone()),
+        ItemAction::Handler { handler, left_over } => (Some(handler.name.clone()), *left_over, Vec::new()),
+        ItemAction::Secret(_) | ItemAction::Skipped | ItemAction::Health(_) | ItemAction::Exercise(_) => {
+            (None, false, Vec::new())
+        }
+    };
+    let (id, role) = (work.item.id.clone(), work.item.role.clone());
+    Step { id, role, handler, is_planned: work.pending(), was_owed, notifies, done: None }
+}
+
+/// Returns the public view of a prediction.
+fn view(items: &[RunItem], values: &SecretValues, holder: Option<&str>) -> Planned {
+    let mut planned = Planned { holder: holder.map(str::to_owned), ..Planned::default() };
+    for work in items.iter().filter(|work| work.is_reported(work.predicted.status)) {
+        let outcome = redacted(work.without_hidden_output(work.predicted.clone()), values);
+        let digest = work.digest(&outcome);
+        planned.items.push(PlannedItem { item: work.item.clone(), outcome, digest });
+        if let ItemAction::Handler { handler, .. } = &work.body
+            && let HandlerAction::Restart(unit) = &handler.action
+            && work.pending()
+            && !planned.restarts.contains(unit)
+        {
+            planned.restarts.push(unit.clone());
+        }
+    }
+    planned
+}

@@ -1,0 +1,76 @@
+//! A round of questions to a node, and why the run of a host could not begin or go on.
+
+use rand::rngs::SysError;
+
+use crate::{
+    event::HostResult,
+    question::{Answers, Composed, Questions, connection::OwnConnection},
+    script::NulByte,
+    secret::nonce,
+    transport::{LinkError, Step, StepOutput},
+};
+
+/// Questions on their way to a node.
+pub(super) struct QuestionRound {
+    composed: Composed,
+}
+
+impl QuestionRound {
+    pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
+        // The connection's addresses are known here and are set as an answer; the node does not know them.
+        Ok(Self { composed: questions.except::<OwnConnection>().compose(&nonce()?)? })
+    }
+
+    pub(super) fn step(&self) -> Step {
+        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
+    }
+
+    /// Reads the answers; questions without output are unanswered.
+    pub(super) fn read(&self, output: Option<&StepOutput>) -> Answers {
+        self.composed.read(output.map(|output| output.stdout.as_slice()).unwrap_or_default())
+    }
+}
+
+/// Why questions cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAsked {
+    #[error(transparent)]
+    NulByte(#[from] NulByte),
+    #[error("the operating system gives no random numbers: {0}")]
+    NoRandomNumbers(#[from] SysError),
+}
+
+/// Why the run of a host could not begin or go on.
+pub(super) enum HostError {
+    Link(LinkError),
+    Failed(String),
+}
+
+impl HostError {
+    /// Returns the result of the host.
+    pub(super) fn result(self) -> HostResult {
+        match self {
+            Self::Failed(error) => HostResult::Failed { error: Some(error) },
+            Self::Link(error) => {
+                let (text, help) = (error.to_string(), error.remedy());
+                if matches!(error, LinkError::Held(_)) {
+                    HostResult::Held { holder: text, help }
+                } else {
+                    HostResult::Unreachable { error: text, help }
+                }
+            }
+        }
+    }
+}
+
+impl From<LinkError> for HostError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<NotAsked> for HostError {
+    fn from(error: NotAsked) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

@@ -1,0 +1,85 @@
+//! The public view of a prediction: what it holds, and what its digests depend on.
+
+use super::*;
+use crate::event::Planned;
+
+impl Scratch {
+    /// Returns the event `host.planned` of a check.
+    fn planned(&self) -> Planned {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut channel = Shell { state: &self.path("state"), frames: 0 };
+            let mut answers = Answers::default();
+            answers.set::<OwnConnection>((), Ok(None));
+            let Prediction { items, secrets } = predicted(&self.host(), &mut channel, &mut answers).await;
+            let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
+            let mut reader = sink.reader(RING);
+            HostEvents::new("node", sink).planned(&items, &secrets, None, false);
+            let event = reader.next().await.unwrap();
+            let EventBody::HostPlanned { planned, .. } = &event.body else { panic!("{event:?}") };
+            planned.as_ref().clone()
+        })
+    }
+}
+
+fn digests(planned: &Planned) -> Vec<(&str, Option<&str>)> {
+    planned.items.iter().map(|planned| (planned.item.id.as_str(), planned.digest.as_deref())).collect()
+}
+
+#[test]
+fn a_digest_is_of_what_would_be_done_and_of_nothing_else() {
+    let role = |content: &str, notify: &str| {
+        format!(
+            "tasks:
+  - {{name: Same, copy: {{content: same, dest: DIR/same}}}}
+  - {{name: Write, copy: {{content: {content}, dest: DIR/conf}}, notify: {notify}}}
+handlers:
+  - {{name: one, command: {{cmd: true}}}}
+  - {{name: two, command: {{cmd: true}}}}
+health:
+  - {{name: Fine, read: {{command: {{argv: [date], reads: true}}}}}}
+"
+        )
+    };
+    let scratch = Scratch::new(&role("a", "one"));
+    fs::write(scratch.path("work/same"), "same").unwrap();
+    let first = scratch.planned();
+    assert_eq!(first, scratch.planned(), "the same prediction twice");
+    let ids: Vec<(&str, bool)> = digests(&first).iter().map(|(id, digest)| (*id, digest.is_some())).collect();
+    assert_eq!(ids, [("toy/Same", false), ("toy/Write", true), ("toy/one", true), ("toy/Fine", false)]);
+    let changed = |content: &str, notify: &str| {
+        let text = role(content, notify).replace("DIR", scratch.path("work").to_str().unwrap());
+        fs::write(scratch.path("roles/toy/role.yml"), text).unwrap();
+        let planned = scratch.planned();
+        digests(&planned).into_iter().find(|(id, _)| *id == "toy/Write").unwrap().1.unwrap().to_owned()
+    };
+    let of_write = |planned: &Planned| digests(planned)[1].1.unwrap().to_owned();
+    assert_eq!(changed("a", "one"), of_write(&first));
+    assert_ne!(changed("b", "one"), of_write(&first), "other content");
+    assert_ne!(changed("a", "two"), of_write(&first), "another handler");
+    // What is on the node decides what would be done, too.
+    fs::write(scratch.path("work/conf"), "old").unwrap();
+    assert_ne!(changed("a", "one"), of_write(&first), "an existing file is replaced");
+}
+
+#[test]
+fn neither_the_view_nor_its_digests_hold_the_value_of_a_secret() {
+    let scratch = Scratch::new(
+        "secrets:
+  TOKEN: {file: DIR/app.env}
+tasks:
+  - {name: Write, copy: {content: 'token={{ secrets.TOKEN }}', dest: DIR/conf}}
+",
+    );
+    let with = |value: &str| {
+        fs::write(scratch.path("work/app.env"), format!("TOKEN={value}\n")).unwrap();
+        scratch.planned()
+    };
+    let (one, other) = (with("canary-Aa1-canary"), with("canary-Bb2-canary"));
+    for view in [&one, &other] {
+        let text = format!("{view:?}{}", serde_json::to_string(view).unwrap());
+        assert!(text.contains("TOKEN") && !text.contains("canary"), "{text}");
+    }
+    assert_eq!(digests(&one), digests(&other), "the digest is of the token");
+    assert_eq!(one.changes(), 1);
+}
