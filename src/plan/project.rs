@@ -20,7 +20,7 @@ use crate::{
     vault,
 };
 
-use super::{extra::Extra, outside::Vaults};
+use super::{extra::Extra, outside::Vaults, scope::ansible_variable};
 
 /// How a text of a role is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,7 +169,7 @@ impl Project {
         let file = self.read(&format!("templates/{role}"), name, "template", span)?;
         let defaults = self.roles.get(role).map(|role| &role.defaults);
         let is_flag = |name: &str| defaults.and_then(|all| all.get(name)).is_some_and(|default| default.kind == VarType::Bool);
-        let found = differences(&file.text, &is_flag);
+        let found = differences(&file.text, &is_flag, &ansible_variable);
         let stem = name.trim_end_matches(".j2");
         let mut help = format!("save it as `{stem}.tera`");
         help.push_str(if found.is_empty() { "; no spelling in it needs to change" } else { ", with these changes:" });

@@ -62,7 +62,7 @@ fn word(words: &[Word], at: usize) -> Option<Jinja> {
     } else if before(1).is_some_and(|before| before.is("is"))
         || before(2).is_some_and(|word| word.is("is")) && before(1)?.is("not")
     {
-        test(name, arguments.as_deref())?
+        test(name, arguments.as_deref(), before(1)?.is("not"))?
     } else if before(1).is_some_and(|before| before.is(".") || before.is("?.")) {
         (format!("Tera has no methods: `.{name}()`"), method(name, &arguments?))
     } else {
@@ -203,19 +203,25 @@ fn unknown(name: &str, help: &str) -> (String, String) {
     (format!("`{name}` is a filter of Jinja"), help.to_owned())
 }
 
-fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
+/// Answers a test. `negated` says that `not` stands before it.
+fn test(name: &str, arguments: Option<&[String]>, negated: bool) -> Option<(String, String)> {
     let given = arguments.unwrap_or_default();
+    let not = if negated { "not " } else { "" };
     let spelled = match name {
-        "mapping" => "is map".to_owned(),
-        "sequence" => "is array".to_owned(),
-        "boolean" => "is bool".to_owned(),
-        "true" => return Some(("`is true` is Jinja".to_owned(), "write the value alone: `x`".to_owned())),
-        "false" => return Some(("`is false` is Jinja".to_owned(), "`not x`".to_owned())),
-        "sameas" | "eq" | "equalto" => format!("== {}", given.first().map_or("…", String::as_str)),
-        "in" => "in list".to_owned(),
-        "match" => format!("is {}", named("starting_with", &["pat"], given)),
-        "search" | "regex" => format!("is {}", named("containing", &["pat"], given)),
-        "divisibleby" => format!("is {}", named("divisible_by", &["divisor"], given)),
+        "mapping" => format!("is {not}map"),
+        "sequence" => format!("is {not}array"),
+        "boolean" => format!("is {not}bool"),
+        "true" | "false" => {
+            let help = if (name == "true") == negated { "`not x`" } else { "write the value alone: `x`" };
+            return Some((format!("`is {not}{name}` is Jinja"), help.to_owned()));
+        }
+        "sameas" | "eq" | "equalto" => {
+            format!("{} {}", if negated { "!=" } else { "==" }, given.first().map_or("…", String::as_str))
+        }
+        "in" => format!("{not}in list"),
+        "match" => format!("is {not}{}", named("starting_with", &["pat"], given)),
+        "search" | "regex" => format!("is {not}{}", named("containing", &["pat"], given)),
+        "divisibleby" => format!("is {not}{}", named("divisible_by", &["divisor"], given)),
         "changed" | "skipped" => {
             return Some((format!("`is {name}` is Ansible"), format!("write `.{name}` of the registered value")));
         }
@@ -253,7 +259,9 @@ fn test(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> {
         "subset" | "superset" | "contains" => {
             return Some((format!("`is {name}` is Ansible"), "write `x in list` for each value".to_owned()));
         }
-        "starting_with" | "ending_with" | "containing" if has_positional(given) => format!("is {}", named(name, &["pat"], given)),
+        "starting_with" | "ending_with" | "containing" if has_positional(given) => {
+            format!("is {not}{}", named(name, &["pat"], given))
+        }
         _ => return None,
     };
     Some((format!("`is {name}` is Jinja"), format!("`{spelled}`")))

@@ -2,7 +2,7 @@
 
 use super::{
     Template, jinja,
-    lex::{self, Tag, TagKind},
+    lex::{self, Tag, TagKind, Word, WordKind},
     prepare::alone_on_line,
 };
 
@@ -22,9 +22,9 @@ pub fn is_jinja_file(name: &str) -> bool {
 }
 
 /// Returns what Ansible and this program understand differently in a template, in the order of its lines. `is_flag` returns whether a variable is
-/// a boolean.
+/// a boolean, and `name` what to write in place of a variable that only Ansible has.
 #[must_use]
-pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference> {
+pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool, name: &dyn Fn(&str) -> Option<String>) -> Vec<Difference> {
     let line = |at: usize| text[..at].matches('\n').count() + 1;
     let tags = lex::tags(text);
     let mut found: Vec<Difference> = Vec::new();
@@ -33,6 +33,18 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference
     }
     // Spelled as in Tera, but with another result.
     for tag in &tags {
+        for (word, help) in tag
+            .words
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| is_variable(&tag.words, *at))
+            .filter_map(|(_, word)| Some((word, name(&word.text)?)))
+        {
+            found.push(Difference {
+                line: line(word.range.start),
+                text: format!("`{}` is a variable of Ansible: {help}", word.text),
+            });
+        }
         found.extend(whitespace(text, tag).map(|text| Difference { line: line(tag.range.start), text }));
         if let (TagKind::Value, [name]) = (tag.kind, tag.words.as_slice())
             && is_flag(&name.text)
@@ -54,6 +66,12 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool) -> Vec<Difference
     found.sort_by_key(|difference| difference.line);
     found.dedup();
     found
+}
+
+/// Whether a word is the name of a variable, not of a part, a filter or a test.
+fn is_variable(words: &[Word], at: usize) -> bool {
+    let after_name = at.checked_sub(1).is_some_and(|before| [".", "|", "is"].iter().any(|text| words[before].is(text)));
+    words[at].kind == WordKind::Name && !after_name
 }
 
 /// Ansible drops the line break after any block tag or comment and keeps the blanks before it. Here a tag that is alone on its line leaves
@@ -80,18 +98,20 @@ mod tests {
 
     #[test]
     fn differences_are_listed_line_by_line() {
-        let text = "port {{ port | default(6379) }}\n{% if tls %} tls on{% endif %}\nnext\n{% for x in l %}\n  {% if x %}\n{{ debug }}\n  {% endif %}\n{% endfor %}\n{{ a | b64decode }} {{ l | map('upper') | join(',') }}\n{{ broken }\n";
-        let found = differences(text, &|name| name == "debug");
+        let text = "# {{ ansible_managed }} {{ x.ansible_managed }}\nport {{ port | default(6379) }}\n{% if tls %} tls on{% endif %}\nnext\n{% for x in l %}\n  {% if x %}\n{{ debug }}\n  {% endif %}\n{% endfor %}\n{{ a | b64decode }} {{ l | map('upper') | join(',') }}\n{{ broken }\n";
+        let found =
+            differences(text, &|name| name == "debug", &|name| (name == "ansible_managed").then(|| "write it".to_owned()));
         let lines: Vec<String> = found.iter().map(|found| format!("{}: {}", found.line, found.text)).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-    1: arguments of filters need names: `| default(value=6379)`
-    2: Ansible drops the line break after `{% endif %}`, Tera keeps it
-    5: Ansible keeps the blanks before `{% if x %}`, Tera drops the whole line
-    6: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
-    7: Ansible keeps the blanks before `{% endif %}`, Tera drops the whole line
-    9: `map` is a filter of Jinja: `[x | upper for x in list]`
-    9: arguments of filters need names: `| join(sep=',')`
+    1: `ansible_managed` is a variable of Ansible: write it
+    2: arguments of filters need names: `| default(value=6379)`
+    3: Ansible drops the line break after `{% endif %}`, Tera keeps it
+    6: Ansible keeps the blanks before `{% if x %}`, Tera drops the whole line
+    7: `debug` is a boolean: Ansible writes `True` or `False`, Tera `true` or `false`
+    8: Ansible keeps the blanks before `{% endif %}`, Tera drops the whole line
+    10: `map` is a filter of Jinja: `[x | upper for x in list]`
+    10: arguments of filters need names: `| join(sep=',')`
     "#);
-        assert!(differences("port {{ port }}\n{% if tls %}\ntls on\n{% endif %}\n", &|_| false).is_empty());
+        assert!(differences("port {{ port }}\n{% if tls %}\ntls on\n{% endif %}\n", &|_| false, &|_| None).is_empty());
     }
 }

@@ -241,6 +241,9 @@ fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
         ("{{ x is match('/tmp') }}", "is match('/tmp')", json!(true)),
         ("{{ map | dict2items }}", "| dict2items", json!([["a", 1]])),
         ("{{ x is false }}", "x is false", json!(false)),
+        ("{{ x is not true }}", "x is not true", json!(false)),
+        ("{{ x is not match('/tmp') }}", "is not match('/tmp')", json!(false)),
+        ("{{ x is not eq('/tmp') }}", "is not eq('/tmp')", json!(true)),
     ] {
         let problems = Template::text(source).unwrap_err();
         let help = problems[0].help.clone().unwrap_or_default();

@@ -114,6 +114,7 @@ impl Template {
         let mut guarded: Vec<Vec<String>> = Vec::new();
         for (words, at, file) in self.uses_of(name) {
             let path = parts(words, at);
+            guarded.extend(looked_for(words, at).map(|part| vec![part.to_owned()]));
             if is_guarded(words, at) {
                 guarded.push(path.into_iter().map(|(part, _)| part).collect());
             } else if !path.is_empty() {
@@ -149,6 +150,20 @@ fn is_use(words: &[Word], at: usize, name: &str) -> bool {
     !is_part && !is_test && !is_argument
 }
 
+/// Returns the part that `'part' in name` or `'part' not in name` looks for.
+fn looked_for(words: &[Word], at: usize) -> Option<&str> {
+    let before = |back: usize| at.checked_sub(back).map(|at| &words[at]);
+    before(1).filter(|word| word.is("in"))?;
+    let back = if before(2)?.is("not") { 3 } else { 2 };
+    unquoted(before(back)?)
+}
+
+/// Returns the text of a word in quotes.
+fn unquoted(word: &Word) -> Option<&str> {
+    let end = word.text.len().checked_sub(1)?;
+    if word.kind == WordKind::Text { word.text.get(1..end) } else { None }
+}
+
 fn is_guarded(words: &[Word], at: usize) -> bool {
     let mut next = at + 1;
     while let Some(word) = words.get(next) {
@@ -165,16 +180,23 @@ fn is_guarded(words: &[Word], at: usize) -> bool {
     is(0, "|") && is(1, "default") || is(0, "or") || is(0, "is") && (tested(1) || is(1, "not") && tested(2))
 }
 
-/// Returns the names after dots; none where `?.` allows a part to be missing.
+/// Returns the names after dots and in brackets, as in `a.b['c']`; none where `?.` allows a part to be missing.
 fn parts(words: &[Word], at: usize) -> Vec<(String, Range<usize>)> {
     let mut parts = Vec::new();
     let mut next = at + 1;
-    while let (Some(dot), Some(part)) = (words.get(next), words.get(next + 1)) {
-        if !dot.is(".") || part.kind != WordKind::Name {
+    while let (Some(opening), Some(part)) = (words.get(next), words.get(next + 1)) {
+        if opening.is(".") && part.kind == WordKind::Name {
+            parts.push((part.text.clone(), part.range.clone()));
+            next += 2;
+        } else if opening.is("[")
+            && words.get(next + 2).is_some_and(|closing| closing.is("]"))
+            && let Some(text) = unquoted(part)
+        {
+            parts.push((text.to_owned(), part.range.clone()));
+            next += 3;
+        } else {
             break;
         }
-        parts.push((part.text.clone(), part.range.clone()));
-        next += 2;
     }
     if words.get(next).is_some_and(|word| word.text.starts_with('?')) { Vec::new() } else { parts }
 }

@@ -4,6 +4,8 @@ mod comparisons;
 mod secrets;
 mod variables;
 
+pub(super) use variables::ansible_variable;
+
 pub(super) use secrets::Secrets;
 
 use std::{
@@ -27,6 +29,9 @@ use super::{
     project::{Form, Project, into_diagnostic},
     raw,
 };
+
+/// Of the groups of an inventory, a message names so many.
+const NAMED_GROUPS: usize = 12;
 
 /// An error that the scope has noted.
 #[derive(Debug, Clone, Copy)]
@@ -365,11 +370,22 @@ impl<'a> Scope<'a> {
             for (part, range) in path {
                 let Value::Object(map) = at else { break };
                 let Some(next) = map.get(&part) else {
-                    let diagnostic = Diagnostic::error(format!("`{parent}` has no `{part}`")).at(origin.span(file, &range));
+                    let title = if parent == "groups" {
+                        format!("there is no group `{part}`")
+                    } else {
+                        format!("`{parent}` has no `{part}`")
+                    };
+                    let diagnostic = Diagnostic::error(title).at(origin.span(file, &range));
                     let fact = (parent == "ansible_facts").then(|| ansible_words::find(ansible_words::FACTS, &part)).flatten();
                     self.fail(match (fact, did_you_mean(&part, map.keys().map(String::as_str))) {
                         (Some(word), _) => diagnostic.help(word.help()),
                         (None, Some(near)) => diagnostic.suggest(Some(near)),
+                        (None, None) if parent == "groups" => {
+                            let names: Vec<&str> = map.keys().map(String::as_str).take(NAMED_GROUPS).collect();
+                            let help =
+                                format!("if it may be missing, ask `'{part}' in groups` before; groups: {}", names.join(", "));
+                            diagnostic.help(help)
+                        }
                         (None, None) => diagnostic.help(format!("if it may be missing, write `?.{part}` or give it a `default`")),
                     });
                     failed = true;

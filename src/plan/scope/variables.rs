@@ -227,13 +227,8 @@ impl<'a> Scope<'a> {
         if name == "ansible_facts" {
             return diagnostic.help("this value is needed before the facts of the node are known");
         }
-        if let Some(fact) = name.strip_prefix("ansible_")
-            && World::stand_in().facts.get(fact).is_some()
-        {
-            return diagnostic.help(format!("write `ansible_facts.{fact}`"));
-        }
-        if let Some(word) = ansible_words::find(ansible_words::VARIABLES, name) {
-            return diagnostic.help(word.help());
+        if let Some(help) = ansible_variable(name) {
+            return diagnostic.help(help);
         }
         let mut registers = self.roles.first().into_iter().flat_map(|role| &role.tasks);
         let registered = registers.find(|task| task.register.as_ref().is_some_and(|register| register.text == name));
@@ -249,4 +244,11 @@ impl<'a> Scope<'a> {
             None => diagnostic.help("declare it under `defaults:` of the role, or set it in the inventory"),
         }
     }
+}
+
+/// Returns what to write in place of a variable that only Ansible has.
+pub(in crate::plan) fn ansible_variable(name: &str) -> Option<String> {
+    let fact = name.strip_prefix("ansible_").filter(|fact| World::stand_in().facts.get(fact).is_some());
+    fact.map(|fact| format!("write `ansible_facts.{fact}`"))
+        .or_else(|| ansible_words::find(ansible_words::VARIABLES, name).map(ansible_words::Word::help))
 }

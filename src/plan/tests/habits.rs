@@ -141,3 +141,22 @@ fn the_ranges_that_are_suggested_hold_the_numbers_of_the_sequences() {
     assert_eq!(numbers("range(start=2, end=7, step_by=2)"), [2, 4, 6]);
     assert_eq!(numbers("range(start=1, end=4)"), [1, 2, 3]);
 }
+
+#[test]
+fn a_group_that_does_not_exist_is_named_and_a_question_for_it_is_no_use() {
+    let sample = Sample::role(
+        "tasks:
+  - {name: A, note: {path: /a, content: \"{{ groups['data'] | join(sep=',') }}\"}}
+  - {name: B, note: {path: /b}, when: \"'data' in groups\"}
+  - {name: C, note: {path: /c}, when: \"'data' in groups and groups['data'] | length > 0\"}
+  - {name: D, note: {path: /d, content: \"{{ groups['al'] | join(sep=',') }}\"}}
+  - {name: F, note: {path: /f, content: \"{{ groups['zzz'] | join(sep=',') }}\"}}
+  - {name: E, note: {path: /e, content: \"{{ groups.all | join(sep=',') }}{{ groups['all'][0] }}\"}}
+",
+    );
+    insta::assert_snapshot!(sample.errors(), @"
+    roles/app/role.yml:2:52: there is no group `data` [did you mean `database`?]
+    roles/app/role.yml:5:52: there is no group `al` [did you mean `all`?]
+    roles/app/role.yml:6:52: there is no group `zzz` [if it may be missing, ask `'zzz' in groups` before; groups: all, ungrouped, database]
+    ");
+}
