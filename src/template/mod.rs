@@ -189,6 +189,10 @@ impl Template {
         if let Err(error) = tera.add_raw_templates(files.iter().map(|file| (file.name.as_str(), file.prepared.text.as_str()))) {
             return Err(problems(&error, &files));
         }
+        let ignored = problem::ignored_arguments(&files);
+        if !ignored.is_empty() {
+            return Err(ignored);
+        }
         let names = tera.get_template_variables(&files[0].name).map(|names| names.into_iter().map(str::to_owned).collect());
         Ok(Self { names: names.unwrap_or_default(), tera, files, shape })
     }

@@ -75,6 +75,21 @@ fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
     (!found.is_empty()).then_some(found)
 }
 
+/// Finds an argument that Jinja's filter has and Tera's filter of the same name ignores: `sort(reverse=true)`.
+pub(super) fn ignored_arguments(files: &[File]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        for words in file.tags.iter().flat_map(|tag| tag.words.windows(5)) {
+            let is = |at: usize, text: &str| words[at].is(text);
+            if is(0, "|") && is(1, "sort") && is(2, "(") && is(3, "reverse") && is(4, "=") {
+                let (message, help) = ("`sort` has no `reverse`".to_owned(), Some("`| sort | reverse`".to_owned()));
+                found.push(Problem { file: number, range: words[3].range.clone(), message, help });
+            }
+        }
+    }
+    found
+}
+
 /// Returns the problem of an error.
 pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
     let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind() else {

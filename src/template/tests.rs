@@ -244,6 +244,7 @@ fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
         ("{{ x is not true }}", "x is not true", json!(false)),
         ("{{ x is not match('/tmp') }}", "is not match('/tmp')", json!(false)),
         ("{{ x is not eq('/tmp') }}", "is not eq('/tmp')", json!(true)),
+        ("{{ list | sort(reverse=true) }}", "| sort(reverse=true)", json!(["b", "a"])),
     ] {
         let problems = Template::text(source).unwrap_err();
         let help = problems[0].help.clone().unwrap_or_default();
