@@ -47,7 +47,7 @@ pub(super) async fn run(run: HostRun<'_>, mut exchange: SecretExchange) -> HostE
     let events = run.events;
     let ended = tokio::select! {
         ended = run.to_its_end(&mut exchange) => ended,
-        urgency = must_end(events, run.stop.clone()) => Ended::interrupted(urgency),
+        () = must_end(events, run.stop.clone()) => Ended::new(HostResult::Interrupted),
     };
     let why = ended.why.as_deref().unwrap_or("the run was ended, and it is not known how far the change came");
     let mut end = events.end(ended.result, why);
@@ -60,9 +60,11 @@ pub(super) async fn run(run: HostRun<'_>, mut exchange: SecretExchange) -> HostE
 }
 
 /// Waits until the run must not go on: what changes nothing ends at the first request, a change at an urgent one.
-async fn must_end(events: &HostEvents, mut stop: StopSignal) -> Urgency {
-    let urgency = stop.reaches(Urgency::AfterItem).await;
-    if events.is_applying() { stop.reaches(Urgency::Now).await } else { urgency }
+async fn must_end(events: &HostEvents, mut stop: StopSignal) {
+    stop.reaches(Urgency::AfterItem).await;
+    if events.is_applying() {
+        stop.reaches(Urgency::Now).await;
+    }
 }
 
 /// How the run of a host ended.
@@ -79,11 +81,6 @@ struct Ended {
 impl Ended {
     fn new(result: HostResult) -> Self {
         Self { result, why: None, unpredicted: Vec::new(), holder: None, round_trips: 0, bytes_sent: 0 }
-    }
-
-    fn interrupted(urgency: Urgency) -> Self {
-        tracing::debug!(?urgency, "interrupted");
-        Self::new(HostResult::Interrupted)
     }
 }
 

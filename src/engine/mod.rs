@@ -134,6 +134,10 @@ pub async fn run(run: Run, sink: Sink, stop: StopSignal) -> RunEnd {
     }
     let total = hosts.wait(&sink, stop.clone()).await;
     let interrupted = stop.is_requested();
+    if !interrupted {
+        // Their sessions are closed, not dropped: a dropped one leaves its ssh behind until that notices.
+        while lenders.join_next().await.is_some() {}
+    }
     let end = RunEnd {
         status: if interrupted { HostStatus::Interrupted } else { total.worst },
         interrupted,
