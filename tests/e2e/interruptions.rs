@@ -151,7 +151,7 @@ fn a_check_ends_at_the_first_request() {
 }
 
 /// Makes an apt repository on the node, with the package `toy`, whose script stops at a gate.
-fn publish_package(node: &TestNode, script: &str) {
+pub(crate) fn publish_package(node: &TestNode, script: &str) {
     node.sh(&format!(
         r#"mkdir -p /srv/toy/DEBIAN && cd /srv
         printf 'Package: toy\nVersion: 1\nArchitecture: all\nMaintainer: toy <toy@example.org>\nDescription: toy\n' >toy/DEBIAN/control
