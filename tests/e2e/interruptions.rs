@@ -165,32 +165,56 @@ fn publish_package(node: &TestNode, script: &str) {
     ));
 }
 
+/// What everybody on a node can see of programs: the units, the journal, the command lines, and what `nobody` can read in /run.
+const SEEN: &str = r"systemctl show '*'; journalctl -q --no-pager -o verbose; tr '\0' '\n' 2>/dev/null </proc/[0-9]*/cmdline
+  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n'; setpriv --reuid nobody --clear-groups find /run/autobot-provision -exec cat {} + 2>&1";
+
 #[test]
-fn a_package_whose_installation_was_interrupted_is_installed_by_the_next_deploy() {
+fn an_installation_goes_on_when_its_run_is_lost_and_holds_the_node_until_it_has_ended() {
     let role = "description: toy\ntasks:\n  - name: Install toy\n    apt: {name: toy}\n";
-    for (script, signal) in [("preinst", "INT"), ("postinst", "INT"), ("postinst", "KILL")] {
+    for way in ["INT", "KILL", "cut"] {
         let node = TestNode::bare().with_gates();
-        publish_package(&node, script);
+        publish_package(&node, "postinst");
         let project = Project::toy(&[("host", &node)], role);
         node.shut("package");
         let mut run = project.start(&["deploy"]);
         node.await_at("package");
-        if signal == "KILL" {
-            run.signal(signal);
-        } else {
-            run.signal_twice(signal);
+        let id = node.sh("ls /run/autobot-provision/jobs | grep -v lock");
+        assert_eq!(node.sh("stat -c '%a %U' /run/autobot-provision/jobs/*-*"), "700 root");
+        assert_eq!(node.sh("find /run/autobot-provision/jobs -type f ! -perm 600"), "");
+        // The script's text is a canary for all that is in its files.
+        let text = "finishing an interrupted package operation";
+        assert!(node.try_sh(&format!("grep -q '{text}' /run/autobot-provision/jobs/*/script")).status.success());
+        let seen = node.sh(&format!("({SEEN}) || :"));
+        assert!(!seen.contains(text) && seen.contains(&id), "{seen}");
+        match way {
+            "cut" => lab().cut_link(&node.name).unwrap(),
+            "KILL" => run.signal(way),
+            signal => run.signal_twice(signal),
         }
         run.end();
-        node.await_end_of_runs();
-        let state = node.sh("dpkg-query -W -f '${Status}' toy || :");
-        assert_ne!(state, "install ok installed", "{script}");
+        if way == "cut" {
+            lab().restore_link(&node.name).unwrap();
+        }
+        eventually("the run's lock is free", 20, || node.try_sh("test ! -e /run/autobot-provision/lock").status.success());
+        let held = project.json(&["deploy"]);
+        let error = held.assert_code(5).host("host")["error"].as_str().unwrap().to_owned();
+        assert!(error.starts_with(&format!("held by the job {id}, phase apt, of ")) && error.contains("(run "), "{error}");
+        assert_eq!(project.json(&["deploy", "--check"]).assert_code(0).host("host")["holder"], error);
+
+        let mut waiting = project.start(&["deploy", "--wait", "60s", "--output", "json"]);
+        eventually("the second waits", 20, || node.try_sh("grep -qs flock /proc/[0-9]*/comm").status.success());
+        assert!(waiting.is_running());
         node.open("package");
-        let check = project.json(&["deploy", "--check"]);
-        assert_eq!(check.assert_code(0).ids("host", "changed"), ["toy/Install toy".to_owned()].into(), "{script}: {state}");
-        let deploy = project.json(&["deploy"]);
-        assert_eq!(deploy.assert_code(0).ids("host", "changed"), check.ids("host", "changed"), "{script}: {state}");
+        let waited = waiting.end();
+        assert_eq!(
+            waited.assert_code(0).ids("host", "changed"),
+            BTreeSet::new(),
+            "{way}: the job has done it: {}",
+            waited.stdout
+        );
         assert_eq!(node.sh("dpkg-query -W -f '${Status}' toy; dpkg --audit; cat /etc/toy.conf"), "install ok installedtoy");
-        assert_eq!(project.json(&["deploy"]).assert_code(0).ids("host", "changed"), BTreeSet::new(), "{script}");
+        node.await_end_of_runs();
     }
 }
 
