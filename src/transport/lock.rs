@@ -36,7 +36,7 @@ pub struct Holder {
     /// When that run began, by its controller's clock. None at the moment when the holder is writing it.
     pub since: Option<Timestamp>,
     /// The job of that run that holds the node, though the run itself does not any more.
-    pub job: Option<HoldingJob>,
+    pub job: Option<Box<HoldingJob>>,
 }
 
 /// A long job that holds a node.
@@ -52,7 +52,7 @@ pub struct HoldingJob {
 
 impl fmt::Display for Holder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.job, self.since) {
+        match (self.job.as_deref(), self.since) {
             (Some(HoldingJob { id, phase, .. }), Some(since)) => {
                 write!(formatter, "held by the job {id}, phase {phase}, of {} since {since} (run {})", self.who, self.run_id)
             }
@@ -132,7 +132,7 @@ fn parse_holder(line: &str) -> Holder {
     let (run_id, who) = (word(), word());
     let job = words.next().map(|id| {
         let phase = words.next().unwrap_or("?").to_owned();
-        HoldingJob { id: id.to_owned(), phase, says: words.collect::<Vec<_>>().join(" ") }
+        Box::new(HoldingJob { id: id.to_owned(), phase, says: words.collect::<Vec<_>>().join(" ") })
     });
     Holder { who, run_id, since, job }
 }
@@ -153,8 +153,12 @@ mod tests {
 
     #[test]
     fn a_job_that_holds_the_node_is_named_with_its_run_and_phase() {
-        let Some(Answer::Held(holder)) = parse_answer("lock held 12 345 1700000000 r-1 ann@ci 4f-1 apt Unpacking  toy (1)") else { panic!() };
+        let Some(Answer::Held(holder)) = parse_answer("lock held 12 345 1700000000 r-1 ann@ci 4f-1 apt Unpacking  toy (1)")
+        else {
+            panic!()
+        };
         assert_eq!(holder.to_string(), "held by the job 4f-1, phase apt, of ann@ci since 2023-11-14T22:13:20Z (run r-1)");
+        assert_eq!(holder.job.unwrap().says, "Unpacking toy (1)");
     }
 
     #[test]

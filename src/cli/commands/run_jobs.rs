@@ -60,7 +60,9 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
     let found = answers.iter().any(|(_, answer)| matches!(answer, Some(Ok(Ok(_)))));
     match output {
         Output::Text => {
-            answers.iter().for_each(|(target, answer)| write(&target.name, answer.as_ref()));
+            for (target, answer) in &answers {
+                write(&target.name, answer.as_ref());
+            }
             if !found {
                 out::error(&format!("no job of `{}` was found; `status` shows which there are", harmless(run)));
             }
@@ -91,8 +93,8 @@ fn exit_of(answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>, ac
         Some(Err(_)) => Exit::UNREACHABLE,
         Some(Ok(Err(_))) => Exit::DONE,
         Some(Ok(Ok(followed))) => match (followed.end, action) {
-            (Some(JobState::Ended { status: 0 }) | None, _) => Exit::DONE,
-            (Some(JobState::Ended { .. } | JobState::Killed), JobAction::Cancel) => Exit::DONE,
+            (Some(JobState::Ended { status: 0 }) | None, _)
+            | (Some(JobState::Ended { .. } | JobState::Killed), JobAction::Cancel) => Exit::DONE,
             (Some(_), _) => Exit::FAILED,
         },
     }

@@ -188,7 +188,7 @@ mod tests {
 
     fn answers() -> Vec<(&'static str, Answer)> {
         let running = job(JobState::Running);
-        let holder = |job: Option<HoldingJob>| {
+        let holder = |job: Option<Box<HoldingJob>>| {
             Some(Holder { who: "ann@\u{1b}ci".into(), run_id: running.run_id.clone(), since: Some(running.since), job })
         };
         let of_job = HoldingJob { id: running.id.to_string(), phase: "apt".into(), says: String::new() };
@@ -196,7 +196,7 @@ mod tests {
             Some(Ok(Activity { holder, jobs: jobs.iter().map(|state| job(*state)).collect() }))
         };
         vec![
-            ("database_vm", found(holder(Some(of_job)), &[JobState::Running])),
+            ("database_vm", found(holder(Some(Box::new(of_job))), &[JobState::Running])),
             ("slm", found(holder(None), &[])),
             ("a", found(None, &[])),
             ("b", found(None, &[JobState::Ended { status: 0 }, JobState::Ended { status: 130 }, JobState::Killed])),
