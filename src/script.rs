@@ -159,6 +159,12 @@ impl Script {
         self
     }
 
+    /// Returns whether the node finishes the script by itself when the link is lost: it is carried by a job.
+    #[must_use]
+    pub fn is_job(&self) -> bool {
+        self.carrier.is_some()
+    }
+
     /// Returns how long the script may run before its process group is killed, or its carrier ends it.
     #[must_use]
     pub fn time_limit(&self) -> Duration {

@@ -55,6 +55,7 @@ job_follow() {
   else
     tail -c "+$(($2 + 1))" "$job/err" >&2
   fi
+  [ -d "$job" ] || { echo "the job $id was removed: a run has collected it" >&2; return 75; }
   tail -c "+$(($1 + 1))" "$job/out"
   for name in out err; do
     [ "$(stat -c %s "$job/$name")" -lt "$(($(sed -n 5p "$job/about") * 512))" ] || echo "the job's output is longer: the rest was not kept" >&2

@@ -5,6 +5,8 @@
 //! journal or `/proc/PID/cmdline`. A job holds a second lock of the node, `jobs/lock`, from before its first write to its end; the loop of
 //! `transport` takes a node only when both locks are free.
 //!
+//! The outputs may not hold secrets: a run that follows a job of another one does not know what it would have to mask.
+//!
 //! The unit's properties are those that were tried out with dpkg: with `KillMode=mixed`, `KillSignal=SIGINT` and `SendSIGKILL=no` a `systemctl stop` or a
 //! shutdown in the middle of an unpacking waits until it is done, where systemd's defaults leave the package half installed
 //! ([systemd.kill(5)](https://www.freedesktop.org/software/systemd/man/latest/systemd.kill.html)). `OOMPolicy=continue`: the end of one process of the job is
@@ -16,6 +18,8 @@
 mod tests;
 
 use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
 
 use crate::script::{Carrier, RUN_DIRECTORY, Script};
 
@@ -29,6 +33,12 @@ const BLOCKS: u32 = 16384;
 
 /// How long the follower of a job outlives the job's own limit: the job needs up to 10 seconds to end all that it has started.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// The status of a job that was cancelled: as if it had been interrupted.
+pub const CANCELLED: i32 = 130;
+
+/// How long a job may take to end when it is cancelled: five minutes for a program that is spared, and what is left to end then.
+const CANCEL_LIMIT: Duration = Duration::from_mins(6);
 
 /// How long the state of a job takes to read.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -107,20 +117,41 @@ pub fn follow(id: &JobId, from: Offsets, limit: Duration) -> Script {
         .limit(limit)
 }
 
-/// Returns a script that reports the state of a job, for [`read_state`].
+/// Returns a script that reports all jobs of the node, for [`read_jobs`].
 #[must_use]
-pub fn ask_state(id: &JobId) -> Script {
-    const STATE: &str = r#"
-if ! job_exists; then
-  echo absent
-else
+pub fn list() -> Script {
+    const LIST: &str = r#"
+for job in "$run"/jobs/*; do
+  id=${job##*/}
+  { IFS= read -r _; IFS= read -r words; } 2>/dev/null <"$job/about" && job_exists || continue
   sizes=$(stat -c %s "$job/out" "$job/err" 2>/dev/null | tr '\n' ' ')
-  if job_runs; then echo "running $phase $sizes"
-  elif { IFS= read -r status <"$job/status"; } 2>/dev/null; then echo "ended $status $sizes"
-  else echo "killed - $sizes"
+  if job_runs; then state='running -'
+  elif { IFS= read -r status <"$job/status"; } 2>/dev/null; then state="ended $status"
+  else state='killed -'
   fi
-fi"#;
-    query(id, STATE).limit(LIMIT)
+  echo "$state ${sizes:-0 0 } $words"
+done"#;
+    Script::new(LIST).using(FUNCTIONS).using("run=$1").arg(RUN_DIRECTORY).limit(LIMIT)
+}
+
+/// Returns a script that asks a job to end, follows its standard error from now on, and returns with its status: [`CANCELLED`] if it was still under way.
+///
+/// A program that must not be interrupted ([`Purpose::spared`]) finishes what it has begun, for at most five minutes. 75 means that there is no such job.
+#[must_use]
+pub fn cancel(id: &JobId) -> Script {
+    const CANCEL: &str = r#"
+job_exists || exit 75
+set -- $(stat -c %s "$job/out" "$job/err")
+if job_runs; then
+  : >"$job/cancelled"
+  # Again and again: a signal is lost if it comes just before the job waits.
+  while job_runs; do
+    kill -USR1 "$pid" 2>/dev/null
+    sleep 1
+  done >/dev/null 2>&1 &
+fi
+job_follow "$1" "$2""#;
+    query(id, CANCEL).limit(CANCEL_LIMIT)
 }
 
 /// Returns a script that removes a job that is not under way, after its result was collected.
@@ -153,44 +184,61 @@ pub struct Offsets {
 }
 
 /// What has become of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
     /// It is under way.
-    Running {
-        /// What it does, in a word.
-        phase: String,
-        /// What it has written so far.
-        written: Offsets,
-    },
-    /// It has ended by itself, or at its limit.
+    Running,
+    /// It has ended by itself, at its limit or because it was cancelled.
     Ended {
-        /// The exit status: 124 at its limit, 128 + n when signal n ended it.
+        /// The exit status: 124 at its limit, [`CANCELLED`], 128 + n when signal n ended it.
         status: i32,
-        /// What it has written.
-        written: Offsets,
     },
     /// Its main process was killed: how far it came is not known.
-    Killed {
-        /// What it has written.
-        written: Offsets,
-    },
-    /// There is no such job: it was removed, or never started, or the node was booted since.
-    Absent,
+    Killed,
 }
 
-/// Reads what [`ask_state`] prints.
+/// A job of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// The run that has started it.
+    pub run_id: String,
+    /// Who has started that run, as `user@controller`.
+    pub who: String,
+    /// When that run began, by its controller's clock.
+    pub since: Timestamp,
+    /// What it does, in a word.
+    pub phase: String,
+    /// What has become of it.
+    pub state: JobState,
+    /// What it has written.
+    pub written: Offsets,
+}
+
+/// Reads what [`list`] prints. Lines that are not whole are left out: their jobs are just beginning, or just removed.
 #[must_use]
-pub fn read_state(output: &str) -> Option<JobState> {
-    let mut words = output.split_ascii_whitespace();
-    let (state, detail) = (words.next()?, words.next());
-    if (state, detail) == ("absent", None) {
-        return Some(JobState::Absent);
-    }
-    let written = Offsets { out: words.next()?.parse().ok()?, err: words.next()?.parse().ok()? };
-    match (state, detail?) {
-        ("running", phase) => Some(JobState::Running { phase: phase.to_owned(), written }),
-        ("ended", status) => Some(JobState::Ended { status: status.parse().ok()?, written }),
-        ("killed", _) => Some(JobState::Killed { written }),
-        _ => None,
-    }
+pub fn read_jobs(output: &str) -> Vec<Job> {
+    output.lines().filter_map(read_job).collect()
+}
+
+/// Reads `STATE DETAIL OUT ERR SECONDS RUN WHO ID PHASE`.
+fn read_job(line: &str) -> Option<Job> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [state, detail, out, err, seconds, run_id, who, id, phase] = words[..] else { return None };
+    let state = match (state, detail) {
+        ("running", _) => JobState::Running,
+        ("ended", status) => JobState::Ended { status: status.parse().ok()? },
+        ("killed", _) => JobState::Killed,
+        _ => return None,
+    };
+    Some(Job {
+        id: JobId::parse(id)?,
+        run_id: run_id.to_owned(),
+        who: who.to_owned(),
+        since: Timestamp::from_second(seconds.parse().ok()?).ok()?,
+        phase: phase.to_owned(),
+        state,
+        written: Offsets { out: out.parse().ok()?, err: err.parse().ok()? },
+    })
 }

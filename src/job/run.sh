@@ -7,6 +7,9 @@ umask 077
 # systemd stops a unit with a signal to this process alone (KillMode=mixed): the work goes on to its end. Not ignored, but handled, because children
 # inherit what is ignored, and a daemon that ignores SIGTERM cannot be stopped any more.
 trap : INT TERM HUP
+# The timer, or `cancel`, asks for the end of the work.
+over=''
+trap 'over=${over:-now}' USR1
 { IFS= read -r starter; IFS= read -r words; IFS= read -r limit; IFS= read -r spared; IFS= read -r blocks; } <"$job/about" || exit 1
 exec 9>>"$jobs/lock"
 flock -w 10 9 || exit 1
@@ -59,7 +62,7 @@ others() {
 end_work() {
   seconds=0
   while [ "$seconds" -lt 300 ] && [ -n "$spared" ] && others | grep -q " $spared\$"; do
-    [ "$seconds" -gt 0 ] || echo "the time limit has passed: waiting until $spared has finished what it has begun" >&6
+    [ "$seconds" -gt 0 ] || echo "$reason: waiting until $spared has finished what it has begun" >&6
     seconds=$((seconds + 1))
     sleep 1
   done
@@ -83,19 +86,21 @@ work=$!
   wait "$nap" && kill -USR1 "$$"
 } </dev/null >/dev/null 2>&1 4<&- 5>&- 6>&- 9>&- &
 timer=$!
-over=''
-trap over=now USR1
 while :; do
   wait "$work" 2>/dev/null
   status=$?
   if [ "$over" = now ]; then
-    over=yes
+    over=yes reason='the time limit has passed'
+    [ ! -e "$job/cancelled" ] || reason='the job was cancelled'
     end_work
   fi
   # False once `wait` has collected it: a signal ends a `wait` early.
   kill -0 "$work" 2>/dev/null || break
 done
-if [ -n "$over" ]; then
+if [ -n "$over" ] && [ -e "$job/cancelled" ]; then
+  status=130
+  echo 'was cancelled' >&6
+elif [ -n "$over" ]; then
   status=124
   echo "ran into its time limit of $limit s and was ended" >&6
 fi

@@ -67,9 +67,17 @@ impl Node {
         self.spawn(script).wait_with_output().unwrap()
     }
 
-    fn state(&self, id: &JobId) -> JobState {
-        let output = self.run(&ask_state(id));
-        read_state(&String::from_utf8_lossy(&output.stdout)).unwrap_or_else(|| panic!("{output:?}"))
+    /// The only job, if there is one.
+    fn job(&self) -> Option<Job> {
+        let output = self.run(&list());
+        assert!(output.status.success(), "{output:?}");
+        let mut jobs = read_jobs(&String::from_utf8_lossy(&output.stdout));
+        assert!(jobs.len() < 2, "{jobs:?}");
+        jobs.pop()
+    }
+
+    fn state(&self) -> Option<JobState> {
+        self.job().map(|job| job.state)
     }
 
     fn start(&self, id: &JobId, text: &'static str) {
@@ -133,8 +141,17 @@ fn a_job_outlives_its_run_and_is_found_followed_and_collected_by_another() {
     node.start(&id(), "echo first >&2; echo out; until [ -e \"$1/go\" ]; do sleep 0.05; done; echo second >&2; exit 3");
     drop(node.run.take());
     fs::remove_file(node.path("run/lock")).unwrap();
-    until("the first line is there", || matches!(node.state(&id()), JobState::Running { written, .. } if written.err == 6));
-    assert_eq!(node.state(&id()), JobState::Running { phase: "toy".into(), written: Offsets { out: 4, err: 6 } });
+    until("the first line is there", || node.job().is_some_and(|job| job.written.err == 6));
+    let job = Job {
+        id: id(),
+        run_id: "run-1".into(),
+        who: "ann@ci".into(),
+        since: Timestamp::from_second(1_700_000_000).unwrap(),
+        phase: "toy".into(),
+        state: JobState::Running,
+        written: Offsets { out: 4, err: 6 },
+    };
+    assert_eq!(node.job(), Some(job.clone()));
     assert!(!node.second_lock_is_free());
     let line = fs::read_to_string(node.path("run/jobs/lock")).unwrap();
     assert_eq!(line.split(' ').skip(2).collect::<Vec<_>>().join(" "), "1700000000 run-1 ann@ci job-1 toy\n");
@@ -152,10 +169,10 @@ fn a_job_outlives_its_run_and_is_found_followed_and_collected_by_another() {
     // Followed again, from the beginning.
     let followed = node.run(&follow(&id(), Offsets::default(), LIMIT));
     assert_eq!((followed.status.code(), said(&followed).as_str()), (Some(3), "first\nsecond\n"));
-    assert_eq!(node.state(&id()), JobState::Ended { status: 3, written: Offsets { out: 4, err: 13 } });
+    assert_eq!(node.job(), Some(Job { state: JobState::Ended { status: 3 }, written: Offsets { out: 4, err: 13 }, ..job }));
     until("the lock is free", || node.second_lock_is_free());
     assert!(node.run(&remove(&id())).status.success());
-    assert_eq!(node.state(&id()), JobState::Absent);
+    assert_eq!(node.job(), None);
     assert!(!node.path("run/jobs").exists());
     assert_eq!(node.run(&follow(&id(), Offsets::default(), LIMIT)).status.code(), Some(75));
 }
@@ -167,7 +184,7 @@ fn a_job_that_was_killed_is_no_success() {
     until("it runs", || node.path("script").exists());
     let line = fs::read_to_string(node.path("run/jobs/lock")).unwrap();
     assert!(Command::new("kill").args(["-9", line.split(' ').next().unwrap()]).status().unwrap().success());
-    until("it is found killed", || matches!(node.state(&id()), JobState::Killed { .. }));
+    until("it is found killed", || node.state() == Some(JobState::Killed));
     let followed = node.run(&follow(&id(), Offsets::default(), LIMIT));
     assert_eq!(followed.status.code(), Some(1));
     assert_eq!(said(&followed), "said\nthe job job-1 was killed before it ended: what it did is not known\n");
@@ -195,6 +212,22 @@ fn a_job_is_ended_at_its_limit() {
         (output.status.code(), said(&output).as_str()),
         (Some(124), "said\nran into its time limit of 1 s and was ended\n")
     );
+}
+
+#[test]
+fn a_cancelled_job_ends_and_says_so_to_all_that_follow_it() {
+    let node = Node::new();
+    node.start(&id(), "echo said >&2; : >\"$1/ready\"; sleep 1000.78; echo never >&2");
+    until("it runs", || node.path("ready").exists());
+    let followed = node.spawn(&follow(&id(), Offsets::default(), LIMIT));
+    let cancelled = node.run(&cancel(&id()));
+    assert_eq!((cancelled.status.code(), said(&cancelled).as_str()), (Some(CANCELLED), "was cancelled\n"));
+    let followed = followed.wait_with_output().unwrap();
+    assert_eq!((followed.status.code(), said(&followed).as_str()), (Some(CANCELLED), "said\nwas cancelled\n"));
+    assert_eq!(node.state(), Some(JobState::Ended { status: CANCELLED }));
+    // Once more: it has ended already.
+    assert_eq!(node.run(&cancel(&id())).status.code(), Some(CANCELLED));
+    assert_eq!(node.run(&cancel(&JobId::parse("other").unwrap())).status.code(), Some(75));
 }
 
 #[test]
@@ -238,7 +271,14 @@ fn names_of_jobs_need_no_quotes() {
         assert_eq!(JobId::parse(wrong), None, "{wrong}");
     }
     assert_eq!(JobId::parse("20260101t000000-1").unwrap().to_string(), "20260101t000000-1");
-    for wrong in ["", "absent 1", "running", "ended x 1 2", "ended 0", "lost - 1 2"] {
-        assert_eq!(read_state(wrong), None, "{wrong}");
+    for wrong in [
+        "",
+        "running - 1 2",
+        "ended x 1 2 3 r w i p",
+        "ended 0 1 2 3 r w ../i p",
+        "lost - 1 2 3 r w i p",
+        "killed - 1 2 3 r w i p q",
+    ] {
+        assert_eq!(read_jobs(wrong), [], "{wrong}");
     }
 }

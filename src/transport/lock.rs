@@ -36,7 +36,7 @@ pub struct Holder {
     /// When that run began, by its controller's clock. None at the moment when the holder is writing it.
     pub since: Option<Timestamp>,
     /// The job of that run that holds the node, though the run itself does not any more.
-    pub job: Option<HoldingJob>,
+    pub job: Option<Box<HoldingJob>>,
 }
 
 /// A long job that holds a node.
@@ -46,12 +46,14 @@ pub struct HoldingJob {
     pub id: String,
     /// What it does, in a word.
     pub phase: String,
+    /// The last line that it has written to its standard error: the node's words.
+    pub says: String,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.job, self.since) {
-            (Some(HoldingJob { id, phase }), Some(since)) => {
+        match (self.job.as_deref(), self.since) {
+            (Some(HoldingJob { id, phase, .. }), Some(since)) => {
                 write!(formatter, "held by the job {id}, phase {phase}, of {} since {since} (run {})", self.who, self.run_id)
             }
             (None, Some(since)) => write!(formatter, "held by {} since {since} (run {})", self.who, self.run_id),
@@ -120,7 +122,7 @@ fn parse_ended(words: &str) -> Vec<EndedJob> {
     words.chunks_exact(2).map(|pair| EndedJob { id: pair[0].to_owned(), status: pair[1].to_owned() }).collect()
 }
 
-/// Reads `PID BIRTH SECONDS RUN_ID WHO`, and ` JOB PHASE` after it if a job holds the node. While its holder writes it, the line can be incomplete.
+/// Reads `PID BIRTH SECONDS RUN_ID WHO`, and ` JOB PHASE LAST LINE` after it if a job holds the node. While its holder writes it, the line can be incomplete.
 ///
 /// The line may only grow at its end: the released 0.1.0 reads the first five words.
 fn parse_holder(line: &str) -> Holder {
@@ -128,7 +130,10 @@ fn parse_holder(line: &str) -> Holder {
     let since = words.next().and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok());
     let mut word = || words.next().unwrap_or("?").to_owned();
     let (run_id, who) = (word(), word());
-    let job = words.next().map(|id| HoldingJob { id: id.to_owned(), phase: words.next().unwrap_or("?").to_owned() });
+    let job = words.next().map(|id| {
+        let phase = words.next().unwrap_or("?").to_owned();
+        Box::new(HoldingJob { id: id.to_owned(), phase, says: words.collect::<Vec<_>>().join(" ") })
+    });
     Holder { who, run_id, since, job }
 }
 
@@ -148,8 +153,12 @@ mod tests {
 
     #[test]
     fn a_job_that_holds_the_node_is_named_with_its_run_and_phase() {
-        let Some(Answer::Held(holder)) = parse_answer("lock held 12 345 1700000000 r-1 ann@ci 4f-1 apt") else { panic!() };
+        let Some(Answer::Held(holder)) = parse_answer("lock held 12 345 1700000000 r-1 ann@ci 4f-1 apt Unpacking  toy (1)")
+        else {
+            panic!()
+        };
         assert_eq!(holder.to_string(), "held by the job 4f-1, phase apt, of ann@ci since 2023-11-14T22:13:20Z (run r-1)");
+        assert_eq!(holder.job.unwrap().says, "Unpacking toy (1)");
     }
 
     #[test]

@@ -159,10 +159,13 @@ holder_lives() {
   [ "$birth" = "$2" ]
 }
 
-# job_holds SECONDS: whether a job still holds the second lock after that time. Its line is then in $held: the words of a holder, its id and phase.
+# job_holds SECONDS: whether a job still holds the second lock after that time. Its line is then in $held: the words of a holder, its id and phase, and
+# the last line that it has written.
 job_holds() {
   [ -e "$jobs/lock" ] && ! flock -w "$1" "$jobs/lock" true || return 1
   { IFS= read -r held <"$jobs/lock"; } 2>/dev/null || held='0 0'
+  set -- $held
+  held="$held $(tail -c 300 "$jobs/$6/err" 2>/dev/null | tail -n 1 | tr -d '\0')"
 }
 
 # clear_jobs: removes the jobs that have ended after their runs were lost, except those that wait for their collection. Only the holder of both locks may.

@@ -165,7 +165,11 @@ impl Session {
                 return Err(SessionError::Held(holder));
             }
             if reported.as_ref() != Some(&holder) {
-                progress(&format!("waiting: {holder}"));
+                let again = reported.as_ref().is_some_and(|before| before.to_string() == holder.to_string());
+                match &holder.job {
+                    Some(job) if again => progress(&format!("waiting for the job of {}: {}", holder.who, job.says)),
+                    Some(_) | None => progress(&format!("waiting: {holder}")),
+                }
                 reported = Some(holder);
             }
             // The node waits a second at a time, so that it still notices when the link ends.
