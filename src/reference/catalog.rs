@@ -67,7 +67,11 @@ pub fn keywords() -> Vec<Page> {
         page("role-file", "The keys of `roles/NAME/role.yml`", words::ROLE),
         page("task", "The keywords of a task, beside its one resource", words::TASK),
         page("handler", "The keys of a handler: a name and one of `systemd` and `command`", words::HANDLER),
-        page("health-check", "The keys of a health check: a name and one of `read` and `exercise`", words::HEALTH),
+        page(
+            "health-check",
+            "The keys of a health check: a name and one of `read` and `exercise`, or a `block` of checks",
+            words::HEALTH,
+        ),
         page("variable", "The keys of a variable in `defaults`, unless it is just `name: value`", words::VARIABLE),
         page("secret", "The keys of a secret in `secrets`", words::SECRET),
         Page {

@@ -87,9 +87,23 @@ fn one_of(prefix: &str, names: impl Iterator<Item = &'static str> + Clone) -> (M
 }
 
 fn task() -> Value {
-    let (resources, required) = one_of("resource", KINDS.iter().map(|kind| kind.name));
-    let mut schema = map(keywords::TASK, resources);
+    let (mut special, mut required) = one_of("resource", KINDS.iter().map(|kind| kind.name));
+    special.insert("block".to_owned(), block_of("task"));
+    required.push(json!({"required": ["block"]}));
+    let mut schema = map(keywords::TASK, special);
     schema["oneOf"] = json!(required);
+    named_unless_block(schema)
+}
+
+/// The items of a block.
+fn block_of(items: &str) -> Value {
+    json!({"type": "array", "items": reference(items), "minItems": 1})
+}
+
+/// Requires a name of everything but a block.
+fn named_unless_block(mut schema: Value) -> Value {
+    schema["required"] = json!([]);
+    schema["anyOf"] = json!([{"required": ["name"]}, {"required": ["block"]}]);
     schema
 }
 
@@ -122,11 +136,14 @@ fn health() -> Value {
     // A check hides the resource of the same name.
     read.extend(one_of("check", CHECKS.iter().map(|kind| kind.name)).0);
     let exercise = one_of("exercise", EXERCISES.iter().map(|kind| kind.name));
-    let special =
-        Map::from_iter([("read".to_owned(), exactly_one((read, Vec::new()))), ("exercise".to_owned(), exactly_one(exercise))]);
+    let special = Map::from_iter([
+        ("read".to_owned(), exactly_one((read, Vec::new()))),
+        ("exercise".to_owned(), exactly_one(exercise)),
+        ("block".to_owned(), block_of("health")),
+    ]);
     let mut schema = map(keywords::HEALTH, special);
-    schema["oneOf"] = json!([{"required": ["read"]}, {"required": ["exercise"]}]);
-    schema
+    schema["oneOf"] = json!([{"required": ["read"]}, {"required": ["exercise"]}, {"required": ["block"]}]);
+    named_unless_block(schema)
 }
 
 /// Any value; a map with `default`, or with `type` and no key but a variable's, is a declaration.

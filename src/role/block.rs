@@ -152,11 +152,7 @@ pub(super) fn tasks(
         match node.get("block") {
             Some(inner) => {
                 let shared = block(node, inherited, errors);
-                let inside = read::list(inner, "`block`", errors);
-                if inside.is_empty() && (inner.as_seq().is_some() || inner.value == Yaml::Null) {
-                    let error = Diagnostic::error("a block needs at least one task").at(inner.span.clone());
-                    errors.push(error.help("list its tasks under `block:`, or leave the block out"));
-                }
+                let inside = content(inner, "task", errors);
                 found.extend(tasks(inside, &shared, unread_results, errors));
             }
             None => match task::read(node, inherited, errors) {
@@ -166,6 +162,16 @@ pub(super) fn tasks(
         }
     }
     found
+}
+
+/// Returns what is listed in a block, which must not be empty. `what` is one of its items.
+pub(super) fn content<'a>(inner: &'a Node, what: &str, errors: &mut Diagnostics) -> &'a [Node] {
+    let inside = read::list(inner, "`block`", errors);
+    if inside.is_empty() && (inner.as_seq().is_some() || inner.value == Yaml::Null) {
+        let error = Diagnostic::error(format!("a block needs at least one {what}")).at(inner.span.clone());
+        errors.push(error.help(format!("list its {what}s under `block:`, or leave the block out")));
+    }
+    inside
 }
 
 /// Returns what the tasks of a block share.

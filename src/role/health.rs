@@ -1,7 +1,7 @@
 //! The source of health checks.
 
 use super::{
-    ansible_words, kinds,
+    ansible_words, block, kinds,
     read::{self, Name},
     task,
 };
@@ -49,7 +49,53 @@ impl HealthCheckSource {
 
 const HEALTH_KEYS: &[&str] = super::keywords::HEALTH_NAMES;
 
-pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) -> Option<HealthSource> {
+/// The keys of a block of health checks.
+const BLOCK_KEYS: &[&str] = &["name", "block", "when", "tags"];
+
+/// What a check inherits from its role and from the blocks around it.
+#[derive(Clone)]
+struct Inherited {
+    tags: Vec<Name>,
+    when: Vec<Node>,
+}
+
+impl Inherited {
+    /// Adds what a check or a block sets itself.
+    fn with(mut self, node: &Node, errors: &mut Diagnostics) -> Self {
+        self.tags.extend(node.get("tags").map(|tags| read::names(tags, "a tag", errors)).unwrap_or_default());
+        match node.get("when") {
+            Some(Node { value: Yaml::Seq(items), .. }) => self.when.extend(items.iter().cloned()),
+            Some(one) => self.when.push(one.clone()),
+            None => {}
+        }
+        self
+    }
+}
+
+/// Reads health checks, including those in nested blocks.
+pub(super) fn checks(nodes: &[Node], role_tags: &[Name], errors: &mut Diagnostics) -> Vec<HealthSource> {
+    within(nodes, &Inherited { tags: role_tags.to_vec(), when: Vec::new() }, errors)
+}
+
+fn within(nodes: &[Node], inherited: &Inherited, errors: &mut Diagnostics) -> Vec<HealthSource> {
+    let mut found = Vec::new();
+    for node in nodes {
+        let Some(inner) = node.get("block") else {
+            found.extend(health(node, inherited, errors));
+            continue;
+        };
+        for (key, _) in node.as_map().unwrap_or_default() {
+            if !BLOCK_KEYS.contains(&key.name.as_str()) {
+                errors.push(read::unknown(key, "key of a block of health checks:", BLOCK_KEYS));
+            }
+        }
+        let inside = block::content(inner, "health check", errors);
+        found.extend(within(inside, &inherited.clone().with(node, errors), errors));
+    }
+    found
+}
+
+fn health(node: &Node, inherited: &Inherited, errors: &mut Diagnostics) -> Option<HealthSource> {
     for (key, _) in read::map(node, "a health check", errors) {
         if !HEALTH_KEYS.contains(&key.name.as_str()) {
             errors.push(read::unknown(key, "key of a health check:", HEALTH_KEYS));
@@ -60,13 +106,7 @@ pub(super) fn health(node: &Node, role_tags: &[Name], errors: &mut Diagnostics) 
         return None;
     };
     let name = read::name(name, "`name`", errors)?;
-    let mut tags = role_tags.to_vec();
-    tags.extend(node.get("tags").map(|tags| read::names(tags, "a tag", errors)).unwrap_or_default());
-    let when = match node.get("when") {
-        Some(Node { value: Yaml::Seq(items), .. }) => items.clone(),
-        Some(one) => vec![one.clone()],
-        None => Vec::new(),
-    };
+    let Inherited { tags, when } = inherited.clone().with(node, errors);
     let entry = |name: &str| node.get(name).and_then(Node::as_map);
     let check = match (entry("read"), entry("exercise")) {
         (Some([(key, value)]), None) => {

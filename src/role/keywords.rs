@@ -120,6 +120,7 @@ keywords! {
         "exercise" Map: "Does what a client would do; runs when the role changed something, or with `health --exercise`",
         "when" Expressions: "The check runs only where all of them hold",
         "tags" Words: "Tags, besides the role's",
+        "block" List: "Checks that share `when` and `tags`; their own `when` must hold too",
     }
     /// The keys of a variable that is declared with its type.
     VARIABLE VARIABLE_NAMES {

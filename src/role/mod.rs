@@ -168,7 +168,7 @@ impl Role {
         role.handlers = items("handlers", errors).iter().filter_map(|node| handler::handler(node, errors)).collect();
         let before = errors.0.len();
         role.tasks = block::tasks(items("tasks", errors), &Inherited::new(tags.clone()), &mut role.unread_results, errors);
-        role.health = items("health", errors).iter().filter_map(|node| health::health(node, &tags, errors)).collect();
+        role.health = health::checks(items("health", errors), &tags, errors);
         role.check_names(&root, errors.0.len() == before, errors);
         Some(role)
     }

@@ -220,7 +220,7 @@ fn a_keyword_is_shown_without_the_others_of_its_page() {
           The task runs only where all of them hold
 
     health-check (keywords)
-        The keys of a health check: a name and one of `read` and `exercise`
+        The keys of a health check: a name and one of `read` and `exercise`, or a `block` of checks
 
     key
       when: an expression or a list of them
@@ -232,6 +232,13 @@ fn a_keyword_is_shown_without_the_others_of_its_page() {
     key
       block: a list
           Tasks that share `when`, `tags`, `vars`, `notify`, `become_user`, `environment` and `no_log`; their own `when` must hold too, and their own `vars` and `become_user` win
+
+    health-check (keywords)
+        The keys of a health check: a name and one of `read` and `exercise`, or a `block` of checks
+
+    key
+      block: a list
+          Checks that share `when` and `tags`; their own `when` must hold too
     --
     error: nothing is called `filters`
      |
@@ -314,6 +321,8 @@ fn the_json_schema_finds_mistakes() {
     assert_eq!(validator.fits(&task("file: {path: /a, state: '{{ x }}'}")), Ok(()));
     assert_eq!(validator.fits(&task("port_owner: {port: '{{ p }}', unit: a}")), Ok(()));
     assert_eq!(validator.fits(&task("command: ls")), Ok(()));
+    assert_eq!(validator.fits("tasks: [{when: a, block: [{block: [{name: b, command: ls}]}]}]"), Ok(()));
+    assert_eq!(validator.fits("health: [{when: a, block: [{name: b, read: {listening: {port: 1}}}]}]"), Ok(()));
     let wrong = [
         "taks: []".to_owned(),
         task("file: {pth: /a}"),
@@ -326,6 +335,10 @@ fn the_json_schema_finds_mistakes() {
         task("when: true"),
         task("file: {path: /a}, notfy: b"),
         "tasks: [{file: {path: /a}}]".to_owned(),
+        "tasks: [{block: [{file: {path: /a}}]}]".to_owned(),
+        "tasks: [{block: []}]".to_owned(),
+        "tasks: [{name: a, block: [{name: b, command: ls}], command: ls}]".to_owned(),
+        "health: [{block: [{name: a}]}]".to_owned(),
         "defaults: {a: {type: strng, default: b}}".to_owned(),
         "defaults: {a: {type: {one_of: []}, default: b}}".to_owned(),
         "handlers: [{name: a, systemd: {name: b, state: started}}]".to_owned(),

@@ -109,6 +109,47 @@ tasks:
 }
 
 #[test]
+fn health_checks_inherit_conditions_and_tags_from_their_block() {
+    let sample = Sample::role(
+        r#"
+tags: [app]
+defaults: {is_on: true, is_off: false}
+tasks:
+  - {name: A, note: {path: /a}}
+health:
+  - when: is_on
+    tags: [a]
+    block:
+      - {name: First, read: {listening: {port: 1}}}
+      - {name: Second, read: {listening: {port: 2}}, when: is_off, tags: b}
+      - when: [is_off]
+        block:
+          - {name: Third, read: {listening: {port: 3}}, when: is_on}
+  - {name: After, read: {listening: {port: 4}}}
+"#,
+    );
+    assert_eq!(sample.errors(), "");
+    let plan = sample.load().unwrap();
+    let checks = plan.hosts[0].roles[0].health.iter().map(|check| {
+        let runs = check.expand(&World::stand_in()).unwrap().is_some();
+        format!("{} [{}] {runs}", check.name(), check.tags().collect::<Vec<_>>().join(" "))
+    });
+    assert_eq!(
+        checks.collect::<Vec<_>>(),
+        ["First [app a] true", "Second [app a b] false", "Third [app a] false", "After [app] true"]
+    );
+
+    let wrong = Sample::role(
+        "health:\n  - {when: true, vars: {a: b}, block: [{name: A, read: {listening: {port: 1}}}]}\n  - {block: []}\n  - {block: [{name: B}]}\n",
+    );
+    insta::assert_snapshot!(wrong.errors(), @"
+    roles/app/role.yml:2:18: unknown key of a block of health checks: `vars` [known: name, block, when, tags]
+    roles/app/role.yml:3:13: a block needs at least one health check [list its health checks under `block:`, or leave the block out]
+    roles/app/role.yml:4:21: a health check needs exactly one of `read` and `exercise` [`read: {resource: {…}}` or `exercise: {kind: {…}}`]
+    ");
+}
+
+#[test]
 fn registers_and_task_names_of_a_block_are_visible_outside() {
     let role = |last: &str| {
         tasks(&format!(
