@@ -8,6 +8,7 @@ pub mod event;
 pub mod firewall;
 pub mod health;
 pub mod inventory;
+pub mod job;
 pub mod lab;
 pub mod outside;
 pub mod pg;

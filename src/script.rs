@@ -76,6 +76,20 @@ pub struct Script {
     input: Sealed,
     limit: Duration,
     tells_limit: bool,
+    carrier: Option<Carrier>,
+}
+
+/// Shell text that runs a script in a way of its own: its last two positional parameters are the script's limit in seconds, and the script's whole text.
+///
+/// The script's input is the carrier's, too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Carrier {
+    /// The text.
+    pub text: String,
+    /// The positional parameters before those two.
+    pub arguments: Vec<String>,
+    /// How much longer than the script the carrier may run.
+    pub grace: Duration,
 }
 
 impl Script {
@@ -89,6 +103,7 @@ impl Script {
             input: Sealed::default(),
             limit: TASK_LIMIT,
             tells_limit: false,
+            carrier: None,
         }
     }
 
@@ -137,10 +152,29 @@ impl Script {
         self
     }
 
-    /// Returns how long the script may run before its process group is killed.
+    /// Lets another shell text run the script.
+    #[must_use]
+    pub fn carried_by(mut self, carrier: Carrier) -> Self {
+        self.carrier = Some(carrier);
+        self
+    }
+
+    /// Returns whether the node finishes the script by itself when the link is lost: it is carried by a job.
+    #[must_use]
+    pub fn is_job(&self) -> bool {
+        self.carrier.is_some()
+    }
+
+    /// Returns how long the script may run before its process group is killed, or its carrier ends it.
     #[must_use]
     pub fn time_limit(&self) -> Duration {
         self.limit
+    }
+
+    /// Returns how long all that is run for the script may take.
+    #[must_use]
+    pub fn whole_limit(&self) -> Duration {
+        self.limit + self.carrier.as_ref().map_or(Duration::ZERO, |carrier| carrier.grace)
     }
 
     /// Returns the standard input of the script, with secrets still as tokens.
@@ -149,30 +183,43 @@ impl Script {
         &self.input
     }
 
-    /// Renders the shell text: the positional parameters, then the limit if it is told, then the functions, then the text.
+    /// Renders the shell text: the positional parameters, then the limit if it is told, then the functions, then the text; within its
+    /// carrier, if it has one.
     ///
     /// # Errors
     /// [`NulByte`] if an argument contains one.
     pub fn render(&self) -> Result<String, NulByte> {
-        let mut shell = String::from("set --");
-        for argument in &self.arguments {
-            shell.push(' ');
-            shell.push_str(&quote(argument)?);
-        }
-        shell.push('\n');
+        let mut shell = set_parameters(&self.arguments)?;
         if self.tells_limit {
             shell.push_str("time_limit=");
             shell.push_str(&self.limit.as_secs().to_string());
             shell.push('\n');
         }
-        for functions in &self.functions {
-            shell.push_str(functions);
+        for text in self.functions.iter().chain([&self.text]) {
+            shell.push_str(text);
             shell.push('\n');
         }
-        shell.push_str(self.text);
-        shell.push('\n');
-        Ok(shell)
+        let Some(carrier) = &self.carrier else { return Ok(shell) };
+        let seconds = whole_seconds(self.limit).to_string();
+        Ok(set_parameters(carrier.arguments.iter().chain([&seconds, &shell]))? + &carrier.text)
     }
+}
+
+/// Returns the line that sets the positional parameters.
+fn set_parameters<'a>(arguments: impl IntoIterator<Item = &'a String>) -> Result<String, NulByte> {
+    let mut line = String::from("set --");
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&quote(argument)?);
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+/// Rounds a limit up: shells need whole seconds, and 0 would mean "no limit".
+#[must_use]
+pub fn whole_seconds(limit: Duration) -> u64 {
+    limit.as_secs() + u64::from(limit.subsec_nanos() > 0 || limit.is_zero())
 }
 
 #[cfg(test)]

@@ -40,7 +40,20 @@ pub(super) enum Command {
     ///
     /// Hosts need no roles, and with `-i` there need not be a project. Exit codes: 0 a run could begin on each host (also when another one
     /// holds it now), 3 a host cannot be reached, has another host key or refuses root's rights, 1 the facts of a host cannot be read.
-    Ping(Ping),
+    Ping(HostArgs),
+    /// Show what runs on each host: the run or the job that holds it, and jobs that have ended; nothing is changed
+    ///
+    /// A job is a long step, such as an installation, that a host finishes by itself when the link to it is lost.
+    Status(HostArgs),
+    /// Follow the job of a run again, until it has ended
+    ///
+    /// Exit codes: 0 every job of the run has ended well, 1 one has failed or there is none, 3 a host cannot be reached, 130 interrupted: the job goes on.
+    Attach(RunOnHosts),
+    /// Ask the job of a run to end, and wait until it has
+    ///
+    /// A program that does damage if it is interrupted, such as dpkg, finishes what it has begun. Exit codes: 0 no job of the run is under way any more,
+    /// 1 there is no such job, 3 a host cannot be reached.
+    Cancel(RunOnHosts),
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),
     /// Show what resources, health checks, roles and keywords there are, and how each is used
@@ -283,8 +296,9 @@ pub(super) struct Health {
     pub(super) way: ConnectionArgs,
 }
 
+/// Hosts that a command only looks at: they need no roles.
 #[derive(Debug, Args)]
-pub(super) struct Ping {
+pub(super) struct HostArgs {
     /// Host pattern, such as `database_vm` (default: every host of the inventory)
     #[arg(value_name = "HOSTS", conflicts_with = "limit")]
     hosts: Option<String>,
@@ -307,7 +321,18 @@ pub(super) struct Ping {
     pub(super) way: ConnectionArgs,
 }
 
-impl Ping {
+/// The run whose jobs are meant, and where to look for them.
+#[derive(Debug, Args)]
+pub(super) struct RunOnHosts {
+    /// Id of the run, or of a job, as `status` shows it
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    #[command(flatten)]
+    pub(super) asked: HostArgs,
+}
+
+impl HostArgs {
     /// Whether the hosts are given without `--limit`.
     pub(super) fn names_hosts(&self) -> bool {
         self.hosts.is_some()

@@ -1,6 +1,8 @@
 //! The command line: the commands, and the exit code of each outcome. Only this module and reporters print.
 
 mod arguments;
+mod asking;
+mod commands;
 mod deploy;
 mod doc;
 mod exit;
@@ -13,9 +15,6 @@ mod lab_nodes;
 mod listing;
 mod muscle_memory;
 mod out;
-mod ping;
-mod ping_progress;
-mod ping_table;
 mod project;
 mod reach;
 mod redis;
@@ -36,8 +35,11 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
+use commands::{ping, run_jobs, status};
 use exit::Exit;
 use muscle_memory::Answer;
+
+use crate::engine::JobAction;
 
 /// Runs the program with the process's own arguments.
 #[must_use]
@@ -68,6 +70,9 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Health(health) => health::run(project.as_deref(), &health, verbose),
         Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
         Command::Ping(ping) => ping::run(project.as_deref(), &ping),
+        Command::Status(asked) => status::run(project.as_deref(), &asked),
+        Command::Attach(asked) => run_jobs::run(project.as_deref(), &asked, JobAction::Follow),
+        Command::Cancel(asked) => run_jobs::run(project.as_deref(), &asked, JobAction::Cancel),
         Command::Redis(redis) => redis::run(project.as_deref(), &redis),
         Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),
         Command::Lab(lab) => lab::run(project.as_deref(), &lab),

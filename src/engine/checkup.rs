@@ -173,7 +173,7 @@ impl Checkup {
                 HealthResult::Exercise(exercise) if !exercise_all && !exercise.monitoring_only() => continue,
                 HealthResult::Evaluated(outcome) => outcome,
                 HealthResult::Exercise(exercise) => {
-                    events.started(None, &item);
+                    events.started_beside_the_plan(&item);
                     let begun = Instant::now();
                     let outcome = outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
                     Outcome { duration: begun.elapsed(), ..outcome }

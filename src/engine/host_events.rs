@@ -30,6 +30,8 @@ struct State {
     steps: Vec<Step>,
     running: Option<Running>,
     unknown: Option<String>,
+    /// Whether the item whose outcome is not known goes on as a job.
+    goes_on: bool,
     is_applying: bool,
 }
 
@@ -39,6 +41,8 @@ struct Running {
     step: Option<usize>,
     item: Item,
     since: Instant,
+    /// Whether the node finishes it by itself when the link is lost.
+    is_job: bool,
 }
 
 /// An item of the plan.
@@ -81,8 +85,19 @@ impl HostEvents {
     }
 
     /// Reports that an item has started to work on the node.
-    pub(super) fn started(&self, step: Option<usize>, item: &Item) {
-        self.state().running = Some(Running { step, item: item.clone(), since: Instant::now() });
+    ///
+    /// `is_job` says whether the node finishes it by itself when the link is lost.
+    pub(super) fn started(&self, step: usize, item: &Item, is_job: bool) {
+        self.running(Some(step), item, is_job);
+    }
+
+    /// Reports that an item that is not of the plan has started to work on the node.
+    pub(super) fn started_beside_the_plan(&self, item: &Item) {
+        self.running(None, item, false);
+    }
+
+    fn running(&self, step: Option<usize>, item: &Item, is_job: bool) {
+        self.state().running = Some(Running { step, item: item.clone(), since: Instant::now(), is_job });
         self.sink.send(EventBody::ItemStarted { host: self.host.clone(), item: item.clone() });
     }
 
@@ -125,10 +140,11 @@ impl HostEvents {
     /// Ends the host. If an item is still running, its outcome is not known; `why` says how it was interrupted.
     pub(super) fn end(&self, result: HostResult, why: &str) -> HostEnd {
         let running = self.state().running.take();
-        if let Some(Running { step, item, since }) = running {
+        if let Some(Running { step, item, since, is_job }) = running {
             {
                 let mut state = self.state();
                 state.unknown = Some(item.id.clone());
+                state.goes_on = is_job;
                 if let Some(step) = step.and_then(|index| state.steps.get_mut(index)) {
                     step.done = Some(Status::Unknown);
                 }
@@ -142,6 +158,7 @@ impl HostEvents {
             counts: Counts { unreachable: usize::from(matches!(result, HostResult::Unreachable { .. })), ..state.counts },
             left: state.steps.iter().filter(is_left).map(|step| step.id.clone()).collect(),
             unknown: state.unknown.clone(),
+            attach: state.goes_on.then(|| self.sink.run().to_string()),
             duration: self.elapsed(),
             owed,
             ..HostEnd::new(result)

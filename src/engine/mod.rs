@@ -7,6 +7,7 @@ mod asking;
 mod checkup;
 mod host;
 mod host_events;
+mod jobs;
 mod lending;
 mod ping;
 mod prediction;
@@ -38,6 +39,7 @@ use crate::{
 };
 
 pub use host::Reach;
+pub use jobs::{Activity, FollowedJob, JobAction, activity, on_job};
 pub use ping::{Pong, ping};
 pub(crate) use redact::redact;
 pub use stop::{StopHandle, StopSignal, stop};

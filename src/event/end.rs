@@ -159,6 +159,8 @@ pub struct HostEnd {
     pub owed: Vec<String>,
     /// The id of the item that was interrupted, so that its outcome is not known.
     pub unknown: Option<String>,
+    /// The id of this run, if that item goes on as a job of the node: `attach` follows it.
+    pub attach: Option<String>,
     /// In a check: which run holds the node at this moment, in words.
     pub holder: Option<String>,
     /// The number of round trips to the node.
@@ -180,6 +182,7 @@ impl HostEnd {
             left: Vec::new(),
             owed: Vec::new(),
             unknown: None,
+            attach: None,
             holder: None,
             round_trips: 0,
             bytes_sent: 0,

@@ -107,6 +107,7 @@ fn host_end(end: &HostEnd) -> Value {
         "left": end.left,
         "pending_handlers": end.owed,
         "unknown": end.unknown,
+        "attach": end.attach,
         "holder": end.holder,
         "round_trips": end.round_trips,
         "bytes_sent": end.bytes_sent,

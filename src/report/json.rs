@@ -9,7 +9,7 @@ use super::{Reporter, Tally};
 use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose};
 
 /// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
-/// round_trips, bytes_sent, unpredicted, left, pending_handlers, unknown, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
+/// round_trips, bytes_sent, unpredicted, left, pending_handlers, unknown, attach, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
 /// summary: {ok, changed, warnings, skipped, unknown, failed, unreachable}`. Times are in the format of RFC 3339. A summary that begins with `warning: ` is a warning.
 pub struct Json<O: Write + Send> {
     out: O,
@@ -92,6 +92,7 @@ fn host_json(end: Option<&HostEnd>, tasks: &Value) -> Value {
         "left": end.map(|end| end.left.clone()).unwrap_or_default(),
         "pending_handlers": end.map(|end| end.owed.clone()).unwrap_or_default(),
         "unknown": end.and_then(|end| end.unknown.clone()),
+        "attach": end.and_then(|end| end.attach.clone()),
         "tasks": tasks,
     })
 }
@@ -157,6 +158,7 @@ mod tests {
               "left": [],
               "pending_handlers": [],
               "unknown": null,
+              "attach": null,
               "tasks": [
                 {
                   "id": "redis/Configure Redis",

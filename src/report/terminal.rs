@@ -219,6 +219,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             }
             self.write_indented(&harmless(&format!("{host}: {what}: {names}; {next}")));
         }
+        if let Some(run) = &end.attach {
+            self.write_indented(&format!(
+                "{host}: a node with systemd finishes it by itself: `autobot-provision attach {run}` follows it"
+            ));
+        }
     }
 
     fn write_table(&mut self) {
@@ -349,9 +354,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
     fn interrupted(&mut self, urgency: Urgency) {
         let text = match urgency {
             Urgency::AfterItem if self.purpose == Purpose::APPLY => {
-                "interrupted: each host finishes its current task; interrupt once more to end what runs on the nodes now"
+                "interrupted: each host finishes its current task; interrupt once more to end what runs on the nodes now, except for jobs such as installations"
             }
-            Urgency::Now if self.purpose == Purpose::APPLY => "interrupted: what runs on the nodes is ended",
+            Urgency::Now if self.purpose == Purpose::APPLY => {
+                "interrupted: what runs on the nodes is ended, except for jobs such as installations"
+            }
             Urgency::None | Urgency::AfterItem | Urgency::Now => return,
         };
         self.erase();

@@ -9,6 +9,7 @@ use super::{
     matches_glob, schema::parameters,
 };
 use crate::{
+    job::{Purpose, run_and_follow},
     question::{Questions, Unanswered, package::Package},
     script::Script,
 };
@@ -160,6 +161,8 @@ impl Resource for Apt {
             State::Present => ("install", self.installation(&to_change)),
             State::Absent => (if self.purge { "purge" } else { "remove" }, self.removal(&to_change)),
         };
+        // dpkg leaves a package half installed if it is killed while it unpacks: a lost link must not end it.
+        let script = run_and_follow(script, Purpose::APT);
         Ok(Verdict::Change(Change::new(format!("{verb} {list}"), script).diff(diff).replacing(replaces)))
     }
 }

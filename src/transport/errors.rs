@@ -203,8 +203,11 @@ impl LinkError {
             Self::LoginShell { .. } => {
                 "the login needs a shell that runs `ssh HOST COMMAND`: look at /etc/passwd, ForceCommand and the shell's startup files".to_owned()
             }
+            Self::Held(Holder { job: Some(_), .. }) => {
+                "wait for it with `--wait 5m`: the node finishes it though its run was lost, and it must not be killed".to_owned()
+            }
             Self::Held(_) => "wait for it with `--wait 5m`, or end that run".to_owned(),
-            Self::Lost { .. } => "everything that ran there is ended within 10 seconds; run it again".to_owned(),
+            Self::Lost { .. } => "what ran there is ended within 10 seconds, except an installation of packages, which the node finishes; run it again".to_owned(),
             Self::LockFailed { .. } | Self::Protocol { .. } | Self::Here { .. } | Self::Other { .. } => return None,
         })
     }
@@ -409,7 +412,7 @@ mod tests {
         let lost = from_broken(&target(), SessionError::Ended("secret".into()), "Timeout, server db.example not responding.");
         insta::assert_snapshot!(render(&lost), @r#"
         the connection to `db.example` was lost: Timeout, server db.example not responding.
-          help: everything that ran there is ended within 10 seconds; run it again
+          help: what ran there is ended within 10 seconds, except an installation of packages, which the node finishes; run it again
         "#);
     }
 }

@@ -27,7 +27,7 @@ impl Step {
     /// When an argument holds a NUL byte, or a secret has no value yet.
     pub fn new(script: &Script, secrets: &SecretValues) -> Result<Self, StepError> {
         let input = script.sealed_input().reveal(secrets).map_err(StepError::Secret)?;
-        Ok(Self { script: script.render()?, input, limit: script.time_limit() })
+        Ok(Self { script: script.render()?, input, limit: script.whole_limit() })
     }
 }
 

@@ -18,7 +18,7 @@ export LC_ALL PATH
 cd /
 newline='
 '
-lock=$lock_directory/lock text='' watcher='' mine='' denied=''
+lock=$lock_directory/lock jobs=$lock_directory/jobs text='' watcher='' mine='' denied=''
 
 say() { printf '\n%s %s\n' "$nonce" "$*"; }
 
@@ -159,9 +159,30 @@ holder_lives() {
   [ "$birth" = "$2" ]
 }
 
+# job_holds SECONDS: whether a job still holds the second lock after that time. Its line is then in $held: the words of a holder, its id and phase, and
+# the last line that it has written.
+job_holds() {
+  [ -e "$jobs/lock" ] && ! flock -w "$1" "$jobs/lock" true || return 1
+  { IFS= read -r held <"$jobs/lock"; } 2>/dev/null || held='0 0'
+  set -- $held
+  held="$held $(tail -c 300 "$jobs/$6/err" 2>/dev/null | tail -n 1 | tr -d '\0')"
+}
+
+# clear_jobs: removes the jobs that have ended after their runs were lost, except those that wait for their collection. Only the holder of both locks may.
+clear_jobs() {
+  for job in "$jobs"/*; do
+    [ -d "$job" ] && [ ! -e "$job/keep" ] || continue
+    { IFS= read -r status <"$job/status"; } 2>/dev/null || status=killed
+    ended="$ended ${job##*/} $status"
+    rm -rf -- "$job"
+  done
+  set -- "$jobs"/*
+  [ "$*" != "$jobs/lock" ] || rm -rf -- "$jobs"
+}
+
 # take_lock SECONDS HOLDER: true if it has the lock. False otherwise, with the holder's line in $held, or the reason in $why.
 take_lock() {
-  tries=0 why="$lock changes hands too fast" deadline=0 left=$1
+  tries=0 why="$lock changes hands too fast" deadline=0 left=$1 ended=''
   [ "$1" -eq 0 ] || deadline=$(($(date +%s) + $1))
   while [ "$tries" -lt 10 ]; do
     tries=$((tries + 1)) held=''
@@ -175,6 +196,12 @@ take_lock() {
         if [ "$left" -gt 0 ]; then tries=0; else left=0; fi
         continue
       fi
+      # The holder of the first lock keeps new jobs away: the second need not be kept.
+      if job_holds "$left"; then
+        rm -f -- "$lock"
+        return 1
+      fi
+      [ ! -d "$jobs" ] || clear_jobs
       IFS= read -r line </proc/self/stat
       birth_of_line
       mine="$$ $birth $2"
@@ -212,7 +239,7 @@ while read -r verb size rest; do
     ;;
   beat) alive ;;
   look)
-    if { IFS= read -r held <"$lock"; } 2>/dev/null && holder_lives "$held"; then say lock held "$held"; else say lock free; fi
+    if { IFS= read -r held <"$lock"; } 2>/dev/null && holder_lives "$held" || job_holds 0; then say lock held "$held"; else say lock free; fi
     start_watcher
     ;;
   lock)
@@ -220,7 +247,7 @@ while read -r verb size rest; do
       denied=''
       # A watcher that began while we waited does not know about the lock.
       [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; watcher=''; }
-      say lock taken
+      say "lock taken$ended"
     else
       denied=1
       exec 9>&-

@@ -20,7 +20,7 @@ mod wire;
 
 pub use errors::LinkError;
 pub use frame::{Frame, Step, StepError, StepOutput};
-pub use lock::{Holder, Lock, LockRequest};
+pub use lock::{Holder, HoldingJob, Lock, LockRequest};
 pub use node::{NodeShell, Times, Transport, Welcome};
 pub use target::{ConnectionMethod, HostKeys, SshArguments, SshArgumentsError, Target};
 pub use tunnel::{Running, Tunnel};

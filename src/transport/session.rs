@@ -131,7 +131,7 @@ impl Session {
         match lock::parse_answer(&words) {
             Some(lock::Answer::Held(holder)) => Ok(Some(holder)),
             Some(lock::Answer::Free) => Ok(None),
-            Some(lock::Answer::Taken | lock::Answer::Failed(_)) | None => Err(SessionError::Unexpected(excerpt(&words))),
+            Some(lock::Answer::Taken(_) | lock::Answer::Failed(_)) | None => Err(SessionError::Unexpected(excerpt(&words))),
         }
     }
 
@@ -151,7 +151,12 @@ impl Session {
             self.round_trips += u32::from(reported.is_some());
             let (_, words) = self.mark_from_stdout(Instant::now() + limit).await?;
             let holder = match lock::parse_answer(&words) {
-                Some(lock::Answer::Taken) => break,
+                Some(lock::Answer::Taken(ended)) => {
+                    for job in &ended {
+                        progress(&job.to_string());
+                    }
+                    break;
+                }
                 Some(lock::Answer::Held(holder)) => holder,
                 Some(lock::Answer::Failed(why)) => return Err(SessionError::LockFailed(why)),
                 Some(lock::Answer::Free) | None => return Err(SessionError::Unexpected(excerpt(&words))),
@@ -160,7 +165,11 @@ impl Session {
                 return Err(SessionError::Held(holder));
             }
             if reported.as_ref() != Some(&holder) {
-                progress(&format!("waiting: {holder}"));
+                let again = reported.as_ref().is_some_and(|before| before.to_string() == holder.to_string());
+                match &holder.job {
+                    Some(job) if again => progress(&format!("waiting for the job of {}: {}", holder.who, job.says)),
+                    Some(_) | None => progress(&format!("waiting: {holder}")),
+                }
                 reported = Some(holder);
             }
             // The node waits a second at a time, so that it still notices when the link ends.

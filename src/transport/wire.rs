@@ -1,12 +1,12 @@
 //! The wire format: how frames and the loop's text are written, and how answers are found in the output.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::Frame;
-use crate::script::{NulByte, RUN_DIRECTORY, quote};
+use crate::script::{NulByte, RUN_DIRECTORY, quote, whole_seconds};
 
 /// The shell loop that runs on the node. Its comments say how it works.
 const LOOP: &str = include_str!("loop.sh");
@@ -66,11 +66,6 @@ pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     Ok(commands)
 }
 
-/// Rounds up: `timeout` needs whole seconds, and 0 would mean "no limit".
-pub(super) fn whole_seconds(limit: Duration) -> u64 {
-    limit.as_secs() + u64::from(limit.subsec_nanos() > 0 || limit.is_zero())
-}
-
 /// Takes the first mark out of a node's output: everything before it, and the words of the mark.
 ///
 /// A mark is a line that begins with the session's nonce. The newline before it belongs to it.
@@ -95,6 +90,8 @@ pub(super) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str)
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NONCE: &str = "0123456789abcdef0123456789abcdef";

@@ -151,10 +151,7 @@ vars bear
 state list
 graph
 history
-status
-attach
 resume
-cancel
 unlock
 run uptime
 exec bear -- uptime

@@ -150,50 +150,6 @@ fn a_check_ends_at_the_first_request() {
     node.open("asked");
 }
 
-/// Makes an apt repository on the node, with the package `toy`, whose script stops at a gate.
-fn publish_package(node: &TestNode, script: &str) {
-    node.sh(&format!(
-        r#"mkdir -p /srv/toy/DEBIAN && cd /srv
-        printf 'Package: toy\nVersion: 1\nArchitecture: all\nMaintainer: toy <toy@example.org>\nDescription: toy\n' >toy/DEBIAN/control
-        printf '#!/bin/sh\n[ "$1" != remove ] || exit 0\n/usr/local/bin/gate package\n' >toy/DEBIAN/{script}
-        chmod 755 toy/DEBIAN/{script}
-        mkdir -p toy/etc && echo toy >toy/etc/toy.conf
-        dpkg-deb -b toy toy.deb
-        {{ cat toy/DEBIAN/control; printf 'Filename: ./toy.deb\nSize: %s\nSHA256: %s\n' "$(stat -c %s toy.deb)" "$(sha256sum toy.deb | cut -d ' ' -f 1)"; }} >Packages
-        echo 'deb [trusted=yes] file:/srv ./' >/etc/apt/sources.list
-        rm -f /etc/apt/sources.list.d/*"#
-    ));
-}
-
-#[test]
-fn a_package_whose_installation_was_interrupted_is_installed_by_the_next_deploy() {
-    let role = "description: toy\ntasks:\n  - name: Install toy\n    apt: {name: toy}\n";
-    for (script, signal) in [("preinst", "INT"), ("postinst", "INT"), ("postinst", "KILL")] {
-        let node = TestNode::bare().with_gates();
-        publish_package(&node, script);
-        let project = Project::toy(&[("host", &node)], role);
-        node.shut("package");
-        let mut run = project.start(&["deploy"]);
-        node.await_at("package");
-        if signal == "KILL" {
-            run.signal(signal);
-        } else {
-            run.signal_twice(signal);
-        }
-        run.end();
-        node.await_end_of_runs();
-        let state = node.sh("dpkg-query -W -f '${Status}' toy || :");
-        assert_ne!(state, "install ok installed", "{script}");
-        node.open("package");
-        let check = project.json(&["deploy", "--check"]);
-        assert_eq!(check.assert_code(0).ids("host", "changed"), ["toy/Install toy".to_owned()].into(), "{script}: {state}");
-        let deploy = project.json(&["deploy"]);
-        assert_eq!(deploy.assert_code(0).ids("host", "changed"), check.ids("host", "changed"), "{script}: {state}");
-        assert_eq!(node.sh("dpkg-query -W -f '${Status}' toy; dpkg --audit; cat /etc/toy.conf"), "install ok installedtoy");
-        assert_eq!(project.json(&["deploy"]).assert_code(0).ids("host", "changed"), BTreeSet::new(), "{script}");
-    }
-}
-
 /// More than fits into any pipe or buffer on the way.
 const LARGE: usize = 3_000_000;
 

@@ -23,6 +23,7 @@ mod health;
 mod health_of_neighbours;
 mod hostile_values;
 mod interruptions;
+mod jobs;
 mod kills;
 mod library;
 mod locks;

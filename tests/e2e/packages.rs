@@ -2,7 +2,7 @@
 
 use std::{fs::File, process::Stdio, time::Instant};
 
-use crate::harness::{Project, TestNode, eventually, repository_url};
+use crate::harness::{Project, TestNode, eventually, lab, repository_url};
 
 const EMPTY: &str = "description: t\ntasks: []\n";
 
@@ -253,4 +253,31 @@ fn role_redis_without_a_firewall_needs_no_python_and_with_one_only_ufw_runs_it()
     let others: Vec<&str> = calls.lines().filter(|call| !call.starts_with("/usr/sbin/ufw ")).collect();
     assert_eq!(others, Vec::<&str>::new());
     assert!(calls.contains("/usr/sbin/ufw --force enable"), "{calls}");
+}
+
+/// Cuts the link, or kills the run, at a random moment of a first deploy, over and over. `CUTS` and `SEED` choose how often, and repeat a run.
+#[test]
+fn a_link_that_is_cut_at_a_random_moment_of_a_first_deploy_never_breaks_dpkg() {
+    let number = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let (cuts, mut seed) = (number("CUTS", 2), number("SEED", u64::from(std::process::id())));
+    crate::harness::say(&format!("CUTS={cuts} SEED={seed}"));
+    for _ in 0..cuts {
+        let node = TestNode::bare();
+        let project = Project::shipped(&[("node", &node, "")]);
+        let run = project.start(&["deploy"]);
+        // An installation is under way: then up to 8 s, which is longer than each of them takes.
+        eventually("dpkg unpacks", 120, || node.try_sh("pgrep -x dpkg").status.success());
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = std::time::Duration::from_millis((seed >> 33) % 8000);
+        let cut = Instant::now() + moment;
+        eventually("the moment has come", 10, || Instant::now() >= cut);
+        lab().cut_link(&node.name).unwrap();
+        run.end();
+        lab().restore_link(&node.name).unwrap();
+        let free = "test ! -e /run/autobot-provision/jobs/lock || flock -n /run/autobot-provision/jobs/lock true";
+        eventually("the job has ended", 120, || node.try_sh(free).status.success());
+        assert_eq!(node.sh("dpkg --audit; ls /var/lib/dpkg/updates"), "", "cut after {moment:?}");
+        project.run(&["deploy", "--wait", "60s"]).assert_code(0);
+        assert_eq!(project.json(&["deploy"]).assert_code(0).ids("node", "changed"), std::collections::BTreeSet::new());
+    }
 }

@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["event", "secret"],
     &["script", "source"],
     &["template"],
-    &["question", "transport", "vault"],
+    &["job", "question", "transport", "vault"],
     &["inventory", "outside", "resource"],
     &["health"],
     &["role"],

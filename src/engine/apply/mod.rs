@@ -277,7 +277,7 @@ impl<'a> ApplyRun<'a> {
         mut questions: Questions,
         channel: &mut C,
     ) -> Result<(), Failure> {
-        self.events.started(Some(index), &self.items[index].item);
+        self.events.started(index, &self.items[index].item, scripts.iter().any(Script::is_job));
         self.questions_to_next(index + 1, &mut questions);
         let mut steps = Vec::with_capacity(scripts.len() + 1);
         for script in scripts {

@@ -403,3 +403,63 @@ async fn a_normal_end_leaves_no_process() {
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }
+
+#[tokio::test]
+async fn a_job_that_has_lost_its_run_holds_the_node_and_is_removed_when_it_has_ended() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let jobs = directory.path().join("run/jobs");
+        for (name, status) in [("4f-1", "0\n"), ("4f-2", "100\n"), ("kept", "0\n")] {
+            fs::create_dir_all(jobs.join(name)).unwrap();
+            fs::write(jobs.join(name).join("status"), status).unwrap();
+        }
+        fs::create_dir(jobs.join("4f-3")).unwrap();
+        fs::write(jobs.join("kept/keep"), "").unwrap();
+        fs::write(jobs.join("lock"), "12 345 1700000000 run-0 ann@ci 4f-1 apt\n").unwrap();
+        let job = fs::File::open(jobs.join("lock")).unwrap();
+        job.lock().unwrap();
+        // However old the lock is: a job has no heartbeat.
+        job.set_modified(std::time::SystemTime::now() - Duration::from_hours(2)).unwrap();
+
+        let held = "held by the job 4f-1, phase apt, of ann@ci since 2023-11-14T22:13:20Z (run run-0)";
+        let refused = connect(&transport, take("bob"), quick("true").into()).await.unwrap_err();
+        assert_eq!(refused.to_string(), held);
+        assert!(refused.remedy().unwrap().contains("must not be killed"), "{refused}");
+        assert!(!directory.path().join("run/lock").exists(), "the first lock is given back");
+        let (looking, welcome) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
+        assert_eq!(welcome.holder.unwrap().to_string(), held);
+        looking.close().await;
+
+        let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let mut progress = move |line: &str| send.send(line.to_owned()).unwrap();
+        let waiting = Lock::Take(request("bob", Duration::from_secs(20)));
+        let here = Target::local("here");
+        let second = transport.connect(&here, waiting, quick("echo mine").into(), &mut progress);
+        let first = async {
+            assert_eq!(lines.recv().await.unwrap(), format!("waiting: {held}"));
+            drop(job);
+        };
+        let (second, ()) = tokio::join!(second, first);
+        let (node, welcome) = second.unwrap();
+        assert_eq!(welcome.outputs[0].stdout, b"mine\n");
+        let mut ended = Vec::new();
+        while let Ok(line) = lines.try_recv() {
+            ended.push(line);
+        }
+        assert_eq!(
+            ended,
+            [
+                "the job 4f-1, whose run was lost, has ended well",
+                "the job 4f-2, whose run was lost, has ended with exit status 100",
+                "the job 4f-3, whose run was lost, was killed before it ended"
+            ]
+        );
+        assert!(jobs.join("kept").exists() && !jobs.join("4f-2").exists());
+        node.close().await;
+        assert!(jobs.join("kept").exists());
+        fs::remove_dir_all(jobs.join("kept")).unwrap();
+        let (node, _) = connect(&transport, take("bob"), Frame::default()).await.unwrap();
+        node.close().await;
+        until("nothing stays behind", Duration::from_secs(10), || !directory.path().join("run").exists()).await;
+    }
+}

@@ -265,6 +265,7 @@ mod tests {
             who: "ann@ci".into(),
             run_id: "20260101T000000-1".into(),
             since: Timestamp::from_second(1_767_225_600).ok(),
+            job: None,
         };
         let answers = [
             ("database_vm", Some(Ok(pong(0, None, Ok(facts.clone()))))),

@@ -1,0 +1,147 @@
+//! `attach` and `cancel`: follow the jobs of a run, or end them.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::status::{OUR_MISTAKE, ended, job_json};
+use crate::{
+    app::{
+        jobs::{JobLine, on_run},
+        nodes::Nodes,
+    },
+    cli::{
+        arguments::{Output, RunOnHosts},
+        asking,
+        exit::Exit,
+        out,
+        runtime::{self, Interrupts},
+        validate,
+    },
+    engine::{Activity, FollowedJob, JobAction},
+    job::{CANCELLED, JobState},
+    report::harmless,
+    transport::{LinkError, Target},
+};
+
+/// The result of a host. `None`: this program failed, which was printed where it happened.
+type Answer = Option<Result<Result<FollowedJob, Activity>, LinkError>>;
+
+/// Follows or ends the jobs of a run on every selected host that has one.
+///
+/// # Errors
+/// Only what is wrong with this machine, such as a runtime that does not start.
+pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: JobAction) -> anyhow::Result<Exit> {
+    let (output, run) = (arguments.asked.output.format, &arguments.run);
+    let command = match action {
+        JobAction::Follow => "attach RUN",
+        JobAction::Cancel => "cancel RUN",
+    };
+    let nodes = match asking::nodes(given, command, &arguments.asked) {
+        Ok(nodes) => nodes,
+        Err(errors) => return Ok(validate::wrong(&errors, output)),
+    };
+    let answers = runtime::block_on(async |interrupts: &mut Interrupts| {
+        let (sender, lines) = unbounded_channel();
+        tokio::select! {
+            answers = on_run(&nodes, run, action, sender) => Some(answers),
+            () = interrupts.next() => None,
+            never = show(lines, &nodes, output) => never,
+        }
+    })?;
+    let Some(answers) = answers else {
+        if output == Output::Text {
+            out::note(&format!("interrupted: the job goes on; `attach {run}` follows it again"));
+        }
+        return Ok(Exit::INTERRUPTED);
+    };
+    let answers: Vec<(&Target, Answer)> = nodes.targets.iter().zip(answers).collect();
+    let found = answers.iter().any(|(_, answer)| matches!(answer, Some(Ok(Ok(_)))));
+    match output {
+        Output::Text => {
+            for (target, answer) in &answers {
+                write(&target.name, answer.as_ref());
+            }
+            if !found {
+                out::error(&format!("no job of `{}` was found; `status` shows which there are", harmless(run)));
+            }
+        }
+        Output::Json => {
+            let hosts: Map<String, Value> =
+                answers.iter().map(|(target, answer)| (target.name.clone(), json(answer.as_ref()))).collect();
+            out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "run": run, "hosts": hosts })));
+        }
+    }
+    let none = if found { Exit::DONE } else { Exit::FAILED };
+    Ok(answers.iter().fold(none, |exit, (_, answer)| exit.or(exit_of(answer.as_ref(), action))))
+}
+
+/// Shows what the jobs say, as it comes. Programs that read JSON get only the end.
+async fn show(mut lines: UnboundedReceiver<JobLine>, nodes: &Nodes, output: Output) -> ! {
+    while let Some(JobLine { node, text }) = lines.recv().await {
+        if output == Output::Text {
+            out::line(&format!("{}: {}", nodes.targets[node].name, harmless(&text)));
+        }
+    }
+    std::future::pending().await
+}
+
+fn exit_of(answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>, action: JobAction) -> Exit {
+    match answer {
+        None => Exit::FAILED,
+        Some(Err(_)) => Exit::UNREACHABLE,
+        Some(Ok(Err(_))) => Exit::DONE,
+        Some(Ok(Ok(followed))) => match (followed.end, action) {
+            (Some(JobState::Ended { status: 0 }) | None, _)
+            | (Some(JobState::Ended { .. } | JobState::Killed), JobAction::Cancel) => Exit::DONE,
+            (Some(_), _) => Exit::FAILED,
+        },
+    }
+}
+
+/// How the job of a host ended, in words. `None`: there was none.
+fn end_of(followed: &FollowedJob) -> String {
+    let how = match followed.end {
+        Some(JobState::Ended { status }) => ended(status),
+        Some(JobState::Killed) => "was killed before it ended: it is not known how far it came".to_owned(),
+        Some(JobState::Running) => "is still under way".to_owned(),
+        None => "has ended and was removed: the run on the host has its result".to_owned(),
+    };
+    format!("the job {}, phase {}, {how}", followed.job.id, followed.job.phase)
+}
+
+fn write(host: &str, answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>) {
+    match answer {
+        None => out::error(&format!("{host}: {OUR_MISTAKE}")),
+        Some(Err(error)) => {
+            out::error(&format!("{host}: {}", harmless(&error.to_string())));
+            error.remedy().iter().for_each(|remedy| out::note(&format!("  {}", harmless(remedy))));
+        }
+        Some(Ok(Ok(followed))) => out::line(&format!("{host}: {}", harmless(&end_of(followed)))),
+        Some(Ok(Err(_))) => {}
+    }
+}
+
+/// `{status, error, help, job}`.
+fn json(answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>) -> Value {
+    let (status, error, help, job) = match answer {
+        None => ("failed", Some(OUR_MISTAKE.to_owned()), None, None),
+        Some(Err(error)) => ("unreachable", Some(error.to_string()), error.remedy(), None),
+        Some(Ok(Err(_))) => ("none", None, None, None),
+        Some(Ok(Ok(followed))) => {
+            let status = match followed.end {
+                Some(JobState::Ended { status: 0 }) => "ended",
+                Some(JobState::Ended { status: CANCELLED }) => "cancelled",
+                Some(JobState::Ended { .. }) => "failed",
+                Some(JobState::Killed) => "killed",
+                Some(JobState::Running) => "running",
+                None => "removed",
+            };
+            let job =
+                followed.end.map_or_else(|| followed.job.clone(), |state| crate::job::Job { state, ..followed.job.clone() });
+            (status, None, None, Some(job_json(&job)))
+        }
+    };
+    json!({ "status": status, "error": error, "help": help, "job": job })
+}
