@@ -345,6 +345,7 @@ kinds! {
     lineinfile,
     pg_hba,
     port_owner,
+    postgresql_cluster,
     postgresql_conf,
     postgresql_db,
     postgresql_privs,

@@ -274,12 +274,16 @@ fn what_cannot_work_is_refused_before_the_first_change() {
         runs[0].clone()
     };
     insta::assert_snapshot!([
-        "postgresql_locale=de_DE.UTF-8", "postgresql_locale=C.ISO-8859-1", "postgresql_version=17",
+        "postgresql_locale=de_DE.UTF-8", "postgresql_version=17",
     ].map(&refusal).join("\n"), @"
-    this node has no UTF-8 locale `de_DE.UTF-8` (it has C.utf8): leave postgresql_locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `de_DE.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`
-    postgresql_locale is `C.ISO-8859-1`, and databases here are in UTF-8: it can be `C`, `POSIX`, or one that ends in `.UTF-8`, such as de_DE.UTF-8
+    this node has no UTF-8 locale `de_DE.UTF-8` (it has C.utf8): leave the locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `de_DE.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`
     bookworm has PostgreSQL 15, and 17 is asked for: leave postgresql_version out, or take it from the PostgreSQL project with `postgresql_repo: pgdg`
     ");
+    for run in [&["deploy", "--check"][..], DEPLOY] {
+        let wrong = project.json(&[run, &["-e", "postgresql_locale=C.ISO-8859-1"]].concat());
+        wrong.assert_code(4);
+        assert!(wrong.stdout.contains("`C.ISO-8859-1` does not fit the encoding UTF8"), "{}", wrong.stdout);
+    }
     // Another spelling of the same locale is accepted.
     project.json(&["deploy", "--check", "-e", "postgresql_locale=C.utf8"]).assert_code(0);
 }

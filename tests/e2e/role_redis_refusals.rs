@@ -149,7 +149,7 @@ fn whatever_stands_in_the_way_on_a_bare_node_is_named_before_the_first_change() 
     }
 
     node.sh("mkdir -p /etc/postgresql/13/main; touch /etc/postgresql/13/main/postgresql.conf");
-    insta::assert_snapshot!(refusal(&node, &project, &[]), @"this node has the PostgreSQL cluster 13/main, and 15/main is asked for: set postgresql_version to the one that holds the data, or upgrade it first");
+    insta::assert_snapshot!(refusal(&node, &project, &[]), @"this node has the PostgreSQL cluster 13/main, and 15/main is asked for: ask for the version that holds the data, or upgrade it first");
     node.sh("rm -r /etc/postgresql");
     project.run(&[&DEPLOY[..], &["--check"]].concat()).assert_code(0);
 }

@@ -175,6 +175,8 @@ const UNDO: &[(&str, &str)] = &[
     ("Create the directories for settings of new clusters", "chmod 0700 /etc/postgresql-common/createcluster.d"),
     ("Prevent packages from creating clusters", "rm /etc/postgresql-common/createcluster.d/50-autobot.conf"),
     ("Install PostgreSQL", "dpkg --remove --force-depends postgresql-15"),
+    ("Create the PostgreSQL cluster", "touch /var/lib/autobot-provision/cluster-15-main"),
+    ("Create the PostgreSQL cluster", "pg_dropcluster --stop 15 main"),
     ("Create the drop-in directory for PostgreSQL's unit", "chmod 0700 /etc/systemd/system/postgresql.service.d"),
     ("Declare an alias for PostgreSQL's unit", "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf"),
     ("Link the alias to PostgreSQL's unit", "rm /etc/systemd/system/autobot-database-postgres.service"),

@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::{
-    question::Answers,
+    question::{
+        Answers,
+        locale::Locales,
+        pg_files::{ClusterFiles, PgFiles, PgLayout},
+    },
     resource::{NodeState, Verdict},
     secret::SecretValues,
 };
@@ -119,48 +123,66 @@ fn one_node_may_have_all_of_user_management_but_not_two_secrets_of_one_name() {
     assert!(errors.contains("or move its role to another host"), "{errors}");
 }
 
-#[test]
-fn a_port_where_postgresql_does_not_listen_is_refused() {
-    let refusal = |found: &str, wanted: &str| {
-        let mut world = World::stand_in();
-        let mut answer = World::stand_in_result(true);
-        answer["stdout"] = json!(found);
-        world.registers.insert("cluster_port".to_owned(), answer);
-        let plan = plan(&[wanted]);
-        let is = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
-        match resource(&plan, "Check that the existing cluster uses the declared port", &world).compare(&is).unwrap() {
-            Verdict::Refused(why) => why,
-            Verdict::Converged { .. } => String::new(),
-            other @ (Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(refusal("", "postgresql_port=5433"), "", "a new cluster");
-    assert_eq!(refusal("5432", "postgresql_port=5432"), "");
-    assert_eq!(refusal("5433", "postgresql_port=5433"), "");
-    insta::assert_snapshot!(refusal("5432", "postgresql_port=5433"), @"PostgreSQL 15/main listens on port 5432, and postgresql_port is 5433: set `postgresql_port: 5432`. To move the cluster, deploy with its port, then say on the node `pg_conftool 15 main set port 5433` and `systemctl restart postgresql`, and only then set postgresql_port");
+/// Returns why a task of role `postgresql_server` is refused on a node with these files, where the cluster is to be created or not.
+fn refusal(variables: &[&str], task: &str, files: PgLayout, creates: bool) -> Option<String> {
+    let mut world = World::stand_in();
+    world.registers.insert("cluster".to_owned(), json!({"changed": creates, "skipped": false}));
+    let plan = plan(&[&["autobot_roles=postgresql_server"], variables].concat());
+    let mut answers = Answers::default();
+    answers.set::<PgFiles>((), Ok(files));
+    answers.set::<Locales>((), Ok(vec!["C.utf8".to_owned()]));
+    let is = NodeState { answers: &answers, secrets: &SecretValues::default() };
+    match resource(&plan, task, &world).compare(&is).unwrap() {
+        Verdict::Refused(why) => Some(why),
+        Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } => None,
+    }
+}
+
+/// A node with a cluster of this name and port.
+fn with_cluster(name: &str, port: &str) -> PgLayout {
+    let files = ClusterFiles { port: Some(port.to_owned()), data: true, started: true, mark: false };
+    PgLayout { clusters: [(name.to_owned(), files)].into(), ..PgLayout::default() }
 }
 
 #[test]
-fn the_port_is_read_as_postgresql_reads_it() {
-    let role = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/postgresql_server/role.yml")).unwrap();
-    let (_, after) = role.split_once("- name: Read the port of the existing cluster\n").unwrap();
-    let (_, after) = after.split_once("- |\n").unwrap();
-    let (script, _) = after.split_once("        - sh\n").unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("postgresql.conf");
-    let port = || {
-        let output = std::process::Command::new("/bin/sh").args(["-c", script, "sh"]).arg(&file).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    assert_eq!(port(), "", "no cluster yet");
-    for (text, expected) in [
-        ("#port = 5444\nmax_connections = 100\n", "5432"),
-        ("port = 5433\t\t\t# (change requires restart)\n", "5433"),
-        ("port=5433\nport_of_nothing = 1\nsupport = 2\n", "5433"),
-        ("  PORT '5434'\n", "5434"),
-        ("port = 5433\nport = 5435\n", "5435"),
+fn the_cluster_of_a_node_is_kept_and_another_one_is_refused() {
+    let refused = |variables: &[&str], files: PgLayout| refusal(variables, "Create the PostgreSQL cluster", files, false);
+    assert_eq!(refused(&["postgresql_port=5433"], PgLayout::default()), None, "a new cluster");
+    assert_eq!(refused(&[], with_cluster("15/main", "5432")), None);
+    assert_eq!(refused(&["postgresql_port=5433"], with_cluster("15/main", "5433")), None);
+    for (variables, files, expected) in [
+        (
+            &["postgresql_port=5433"][..],
+            with_cluster("15/main", "5432"),
+            "PostgreSQL 15/main listens on port 5432, and port 5433 is",
+        ),
+        (
+            &["postgresql_version=14"],
+            with_cluster("15/main", "5432"),
+            "this node has the PostgreSQL cluster 15/main, and 14/main is",
+        ),
+        (&[], with_cluster("15/other", "5433"), "this node has the PostgreSQL cluster 15/other, and 15/main is asked for"),
+        (&["postgresql_locale=de_DE.UTF-8"], with_cluster("15/main", "5432"), "this node has no UTF-8 locale `de_DE.UTF-8`"),
     ] {
-        std::fs::write(&file, text).unwrap();
-        assert_eq!(port(), expected, "{text}");
+        let why = refused(variables, files).unwrap_or_default();
+        assert!(why.starts_with(expected), "{variables:?}: {why}");
     }
+}
+
+#[test]
+fn a_new_cluster_needs_a_version_that_the_release_has() {
+    let task = "Check that this release provides the PostgreSQL version";
+    let refused = |variables: &[&str], creates: bool| refusal(variables, task, PgLayout::default(), creates);
+    assert_eq!(refused(&[], true), None);
+    assert_eq!(refused(&["postgresql_version=13"], false), None, "it exists, from an earlier release");
+    assert_eq!(refused(&["postgresql_version=17", "postgresql_repo=pgdg"], true), None);
+    let why = refused(&["postgresql_version=17"], true).unwrap();
+    assert!(why.starts_with("bookworm has PostgreSQL 15, and 17 is asked for: leave postgresql_version out"), "{why}");
+}
+
+#[test]
+fn a_locale_that_is_not_utf_8_is_an_error_before_anything_is_contacted() {
+    let errors = loaded(&["autobot_roles=postgresql_server", "postgresql_locale=C.ISO-8859-1"]).err().unwrap().to_string();
+    let expected = "wrong `locale` of `postgresql_cluster`: `C.ISO-8859-1` does not fit the encoding UTF8: it can be `C`, `POSIX`, or one that";
+    assert!(errors.contains(expected) && errors.contains("\n1 error"), "{errors}");
 }

@@ -62,6 +62,6 @@ fn a_problem_with_a_database_is_reported_before_the_first_change_and_its_data_is
     let project = Project::shipped(&[("database_vm", &node, "")]);
     sql("postgres", "ALTER DATABASE autobot_users OWNER TO somebody");
     insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &[]), @"the database `autobot_users` exists and belongs to `somebody`, not to `autobot_users`; name its owner in the task, choose another database, or hand it over by hand with ALTER DATABASE ... OWNER TO");
-    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_locale=xx_XX.UTF-8"]), @"this node has no UTF-8 locale `xx_XX.UTF-8` (it has C.utf8): leave postgresql_locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `xx_XX.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`");
-    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_version=14"]), @"this node has the PostgreSQL cluster 15/main, and 14/main is asked for: set postgresql_version to the one that holds the data, or upgrade it first");
+    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_locale=xx_XX.UTF-8"]), @"this node has no UTF-8 locale `xx_XX.UTF-8` (it has C.utf8): leave the locale out for C.UTF-8, which is everywhere, or make it on the node: `apt-get install locales`, the line `xx_XX.UTF-8 UTF-8` in /etc/locale.gen, `locale-gen`");
+    insta::assert_snapshot!(refusal(&node, &project, "database_vm", STATE, &["-e", "postgresql_version=14"]), @"this node has the PostgreSQL cluster 15/main, and 14/main is asked for: ask for the version that holds the data, or upgrade it first");
 }
