@@ -2,33 +2,26 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use serde_json::Value;
-
 use super::{
     Options,
-    apply::{self, ApplyRun},
-    asking::{Scope, questions},
-    checkup,
+    asking::Scope,
+    held::{Applied, HeldNode, first_round},
     host_events::HostEvents,
     lending::{self, RunIntent, SecretExchange},
-    prediction::{self, Prediction},
-    round::{HostError, NotAsked, QuestionRound},
+    prediction::Prediction,
+    round::HostError,
     secrets::{HostInputs, SharedSecrets},
     stop::StopSignal,
 };
 use crate::{
     event::{HostEnd, HostResult, Outcome, Purpose, Status, Urgency},
-    plan::{HostPlan, Worlds},
-    question::{Answers, Questions, connection::OwnConnection, facts::Facts},
+    plan::HostPlan,
     secret::SecretValues,
     transport::{Channel, Frame, Lock, NodeShell, Target, Transport},
 };
 
 /// How each host is reached, by its inventory name.
 pub type Reach = HashMap<String, Target>;
-
-/// The maximum of question rounds. Answers may open new questions (a registered answer decides a condition), but not without end.
-const MAX_ROUNDS: usize = 8;
 
 /// What one host's run needs.
 pub(super) struct HostRun<'a> {
@@ -96,124 +89,88 @@ impl From<HostError> for Ended {
 
 impl HostRun<'_> {
     async fn to_its_end(&self, exchange: &mut SecretExchange) -> Ended {
-        let mut session = match self.begin().await {
-            Ok(session) => session,
+        let mut node = match self.open().await {
+            Ok(node) => node,
             Err(error) => return error.into(),
         };
-        let ended = match session.work(self, exchange).await {
+        let ended = match self.work(&mut node, exchange).await {
             Ok(ended) => ended,
             Err(error) => error.into(),
         };
-        let traffic = session.node.traffic();
-        let holder = session.holder.take();
-        session.node.close().await;
+        let traffic = node.traffic();
+        let holder = node.holder().map(ToString::to_string);
+        node.let_go().await;
         Ended { round_trips: traffic.round_trips, bytes_sent: traffic.bytes_sent, holder, ..ended }
     }
 
     /// Connects, and asks everything that can be asked beforehand in the same round trip.
-    async fn begin(&self) -> Result<Session, HostError> {
+    async fn open(&self) -> Result<HeldNode<NodeShell>, HostError> {
         let target = self.reach.get(&self.host.name).ok_or_else(|| {
             let name = &self.host.name;
             HostError::Failed(format!("the connection to `{name}` is not configured; this is a bug, please report it"))
         })?;
-        let round = self.first_round()?;
+        let round = first_round(self.host, self.scope())?;
         let lock = match self.options.purpose {
             Purpose::Deploy { apply: false } | Purpose::Health { .. } => Lock::Observe,
             Purpose::Deploy { apply: true } => Lock::Take(self.options.lock_request()),
         };
         let mut progress = |text: &str| self.events.progress(text);
         progress("connecting");
-        let (node, welcome) = self.transport.connect(target, lock, Frame::from(round.step()), &mut progress).await?;
-        let mut answers = round.read(welcome.outputs.first());
-        answers.set::<OwnConnection>((), Ok(welcome.ssh_connection));
-        let holder = welcome.holder.map(|holder| holder.to_string());
-        Ok(Session { node, answers, holder })
+        let (mut node, outputs) = HeldNode::open(self.transport, target, lock, Frame::from(round.step()), &mut progress).await?;
+        node.learn(&round, &outputs);
+        Ok(node)
     }
 
-    /// Returns the questions that can be asked before anything is known about the host.
-    fn first_round(&self) -> Result<QuestionRound, NotAsked> {
-        let scope = match self.options.purpose {
+    fn scope(&self) -> Scope {
+        match self.options.purpose {
             Purpose::Deploy { .. } => Scope::Everything,
             Purpose::Health { .. } => Scope::Health,
-        };
-        let mut questions = questions(self.host, scope, &Worlds::stand_in());
-        questions.ask::<Facts>(());
-        QuestionRound::new(questions)
+        }
     }
-}
 
-struct Session {
-    node: NodeShell,
-    answers: Answers,
-    holder: Option<String>,
-}
-
-impl Session {
-    async fn work(&mut self, run: &HostRun<'_>, exchange: &mut SecretExchange) -> Result<Ended, HostError> {
+    async fn work<C: Channel>(&self, node: &mut HeldNode<C>, exchange: &mut SecretExchange) -> Result<Ended, HostError> {
         let asked = Instant::now();
-        let shared = self.borrow(run, exchange).await?;
-        let inputs = HostInputs { plan: run.host, provided: run.provided, shared: &shared };
-        let apply = match run.options.purpose {
+        let shared = self.borrow(node, exchange).await?;
+        let inputs = HostInputs { plan: self.host, provided: self.provided, shared: &shared };
+        let apply = match self.options.purpose {
             Purpose::Deploy { apply } => apply,
             Purpose::Health { exercise } => {
-                let checkup = self.resolve(&inputs, run.events, checkup::check).await?;
+                let checkup = node.check(&inputs, self.events).await?;
                 exchange.lending.publish(checkup.secrets(), &[], RunIntent::ReadOnly);
-                return Ok(Ended::new(checkup.run(exercise, &mut self.node, run.events).await));
+                return Ok(Ended::new(node.exercise(checkup, exercise, self.events).await));
             }
         };
-        let Prediction { items, secrets } = self.resolve(&inputs, run.events, prediction::predict).await?;
-        let fails = items.iter().any(|work| work.predicted.status == Status::Failed);
+        let prediction = node.predict(&inputs, self.events).await?;
+        let fails = prediction.items.iter().any(|work| work.predicted.status == Status::Failed);
         let intent = match apply {
             _ if fails => RunIntent::WillFail,
             true => RunIntent::Create,
             false => RunIntent::ReadOnly,
         };
-        exchange.lending.publish(&secrets, &items, intent);
-        tracing::debug!(host = run.host.name, elapsed = ?asked.elapsed(), "predicted");
-        run.events.planned(&items, &secrets, self.holder.as_deref(), apply && !fails);
+        exchange.lending.publish(&prediction.secrets, &prediction.items, intent);
+        tracing::debug!(host = self.host.name, elapsed = ?asked.elapsed(), "predicted");
+        let holder = node.holder().map(ToString::to_string);
+        self.events.planned(&prediction.items, &prediction.secrets, holder.as_deref(), apply && !fails);
         if !apply || fails {
-            let prediction = Prediction { items, secrets };
-            return Ok(Ended::new(report_predictions(&prediction, run.events, apply)));
+            return Ok(Ended::new(report_predictions(&prediction, self.events, apply)));
         }
-        let answers = std::mem::take(&mut self.answers);
-        let mut apply_run = ApplyRun::new(&items, secrets, answers, run.events);
-        let end = apply::run(&mut apply_run, &mut self.node, &run.stop).await?;
-        exchange.lending.publish_created(end.result.status(), apply_run.values());
+        let Applied { end, values } = node.apply(prediction, self.events, &self.stop).await?;
+        exchange.lending.publish_created(end.result.status(), &values);
         Ok(Ended { unpredicted: end.unpredicted, ..Ended::new(end.result) })
     }
 
     /// Waits for the secrets of other hosts that this host reads. If one had to be created first, this node is asked again.
-    async fn borrow(&mut self, run: &HostRun<'_>, exchange: &mut SecretExchange) -> Result<SharedSecrets, HostError> {
-        let mut progress = |text: &str| run.events.progress(text);
+    async fn borrow<C: Channel>(
+        &self,
+        node: &mut HeldNode<C>,
+        exchange: &mut SecretExchange,
+    ) -> Result<SharedSecrets, HostError> {
+        let mut progress = |text: &str| self.events.progress(text);
         let borrowed = lending::borrow(&mut exchange.borrowing, &mut progress).await;
         if borrowed.waited {
-            let round = run.first_round()?;
-            let outputs = self.node.run(Frame::from(round.step()), &mut progress).await?;
-            self.answers.absorb(round.read(outputs.first()));
+            node.ask(&first_round(self.host, self.scope())?, &mut progress).await?;
         }
         Ok(borrowed.shared)
-    }
-
-    /// Evaluates the answers, and asks again until no question is open.
-    async fn resolve<T>(
-        &mut self,
-        inputs: &HostInputs<'_>,
-        events: &HostEvents,
-        evaluate: fn(&HostInputs<'_>, &Value, &Answers) -> Result<T, Questions>,
-    ) -> Result<T, HostError> {
-        for _ in 0..MAX_ROUNDS {
-            let facts = self.answers.get::<Facts>(&()).map_err(|error| HostError::Failed(error.to_string()))?.clone();
-            let open = match evaluate(inputs, &facts, &self.answers) {
-                Ok(resolved) => return Ok(resolved),
-                Err(open) => open,
-            };
-            let round = QuestionRound::new(open)?;
-            let outputs = self.node.run(Frame::from(round.step()), &mut |text: &str| events.progress(text)).await?;
-            self.answers.absorb(round.read(outputs.first()));
-        }
-        Err(HostError::Failed(
-            "answers keep opening new questions; does a registered value decide whether its own task runs?".to_owned(),
-        ))
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use super::held::{HeldNode, step};
 use crate::{
     job::{self, Job, JobState, Offsets},
-    script::Script,
-    secret::SecretValues,
-    transport::{Channel as _, Frame, Holder, LinkError, Lock, NodeShell, Progress, Step, StepOutput, Target, Transport},
+    transport::{Frame, Holder, LinkError, Lock, NodeShell, Progress, StepOutput, Target, Transport},
 };
 
 /// How long a job is followed at most.
@@ -45,7 +44,7 @@ pub struct FollowedJob {
 /// The node cannot be reached, or does not answer as expected.
 pub async fn activity(transport: &Transport, target: &Target) -> Result<Activity, LinkError> {
     let (node, activity) = open(transport, target).await?;
-    node.close().await;
+    node.let_go().await;
     Ok(activity)
 }
 
@@ -62,28 +61,25 @@ pub async fn on_job(
 ) -> Result<Result<FollowedJob, Activity>, LinkError> {
     let (mut node, activity) = open(transport, target).await?;
     let Some(job) = activity.jobs.iter().find(|job| job.run_id == id || job.id.to_string() == id).cloned() else {
-        node.close().await;
+        node.let_go().await;
         return Ok(Err(activity));
     };
     let script = match action {
         JobAction::Follow => job::follow(&job.id, Offsets::default(), WATCH_LIMIT),
         JobAction::Cancel => job::cancel(&job.id),
     };
-    node.run(Frame::from(step(&script)?), said).await?;
-    let left = read(&node.run(Frame::from(step(&job::list())?), &mut |_| {}).await?);
-    node.close().await;
+    node.run(&script, said).await?;
+    let left = read(&node.run(&job::list(), &mut |_| {}).await?);
+    node.let_go().await;
     let end = left.into_iter().find(|left| left.id == job.id).map(|left| left.state);
     Ok(Ok(FollowedJob { job, end }))
 }
 
-async fn open(transport: &Transport, target: &Target) -> Result<(NodeShell, Activity), LinkError> {
-    let (node, welcome) = transport.connect(target, Lock::Observe, Frame::from(step(&job::list())?), &mut |_| {}).await?;
-    let jobs = read(&welcome.outputs);
-    Ok((node, Activity { holder: welcome.holder, jobs }))
-}
-
-fn step(script: &Script) -> Result<Step, LinkError> {
-    Step::new(script, &SecretValues::default()).map_err(|error| LinkError::Here { detail: error.to_string() })
+async fn open(transport: &Transport, target: &Target) -> Result<(HeldNode<NodeShell>, Activity), LinkError> {
+    let list = Frame::from(step(&job::list())?);
+    let (node, outputs) = HeldNode::open(transport, target, Lock::Observe, list, &mut |_| {}).await?;
+    let activity = Activity { holder: node.holder().cloned(), jobs: read(&outputs) };
+    Ok((node, activity))
 }
 
 fn read(outputs: &[StepOutput]) -> Vec<Job> {

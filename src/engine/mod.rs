@@ -5,6 +5,7 @@
 mod apply;
 mod asking;
 mod checkup;
+mod held;
 mod host;
 mod host_events;
 mod jobs;

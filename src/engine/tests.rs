@@ -1,5 +1,6 @@
 //! Runs of the engine against this machine's own shell, in a scratch directory: real frames, real scripts, no connection.
 
+mod parts;
 mod planned;
 mod results;
 
@@ -7,18 +8,17 @@ use std::{
     fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
 use super::{
-    apply::{self, ApplyRun},
-    asking::{Scope, questions},
+    asking::Scope,
+    held::{Applied, HeldNode, first_round},
     host_events::HostEvents,
-    prediction::{self, Prediction},
-    round::QuestionRound,
+    prediction::Prediction,
     secrets::{HostInputs, SharedSecrets},
     stop::stop,
 };
@@ -26,18 +26,18 @@ use crate::{
     event::{EventBody, HostStatus, RING, Sink, Status},
     inventory::InventorySource,
     plan::{self, HostPlan, Request},
-    question::{Answers, connection::OwnConnection, facts::Facts, pending},
+    question::pending,
     secret::SecretValues,
     transport::{Channel, Frame, LinkError, Progress, Running, StepOutput, Traffic, Tunnel},
 };
 
 /// A channel to `sh` on this machine. The state directory is in the scratch directory.
-struct Shell<'a> {
-    state: &'a Path,
+struct Shell {
+    state: PathBuf,
     frames: u32,
 }
 
-impl Channel for Shell<'_> {
+impl Channel for Shell {
     async fn run(&mut self, frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
         use std::io::Write as _;
         self.frames += 1;
@@ -110,12 +110,16 @@ impl Scratch {
         scratch
     }
 
-    fn path(&self, path: &str) -> std::path::PathBuf {
+    fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
 
     fn read(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.path("work").join(path)).ok()
+    }
+
+    fn node(&self) -> HeldNode<Shell> {
+        HeldNode::new(Shell { state: self.path("state"), frames: 0 }, None)
     }
 
     fn host(&self) -> HostPlan {
@@ -128,16 +132,13 @@ impl Scratch {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let host = self.host();
-            let mut channel = Shell { state: &self.path("state"), frames: 0 };
-            let mut answers = Answers::default();
-            answers.set::<OwnConnection>((), Ok(None));
-            let Prediction { items, secrets } = predicted(&host, &mut channel, &mut answers).await;
+            let mut node = self.node();
             let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
             let (mut reader, host_events) = (sink.reader(RING), HostEvents::new("node", sink));
-            host_events.planned(&items, &secrets, None, true);
-            let mut apply_run = ApplyRun::new(&items, secrets, answers, &host_events);
+            let prediction = predicted(&host, &mut node, &host_events).await;
+            host_events.planned(&prediction.items, &prediction.secrets, None, true);
             let (_handle, stop) = stop();
-            let Ok(end) = apply::run(&mut apply_run, &mut channel, &stop).await else { panic!("the link was lost") };
+            let Ok(Applied { end, .. }) = node.apply(prediction, &host_events, &stop).await else { panic!("the link was lost") };
             drop(host_events);
             let (mut items, mut log) = (Vec::new(), String::new());
             while let Some(event) = reader.next().await {
@@ -154,21 +155,12 @@ impl Scratch {
 }
 
 /// Asks this machine until everything is predicted.
-async fn predicted(host: &HostPlan, channel: &mut Shell<'_>, answers: &mut Answers) -> prediction::Prediction {
-    let mut questions = questions(host, Scope::Everything, &plan::Worlds::stand_in());
-    questions.ask::<Facts>(());
-    loop {
-        let round = QuestionRound::new(questions).unwrap();
-        let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
-        answers.absorb(round.read(outputs.first()));
-        let facts = answers.get::<Facts>(&()).unwrap().clone();
-        let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
-        let inputs = HostInputs { plan: host, provided: &provided, shared: &shared };
-        match prediction::predict(&inputs, &facts, answers) {
-            Ok(prediction) => break prediction,
-            Err(open) => questions = open,
-        }
-    }
+async fn predicted(host: &HostPlan, node: &mut HeldNode<Shell>, events: &HostEvents) -> Prediction {
+    node.ask(&first_round(host, Scope::Everything).unwrap(), &mut |_: &str| {}).await.unwrap();
+    let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
+    let inputs = HostInputs { plan: host, provided: &provided, shared: &shared };
+    let Ok(prediction) = node.predict(&inputs, events).await else { panic!("it cannot be predicted") };
+    prediction
 }
 
 const HANDLER: &str = "handlers:\n  - {name: count, command: {cmd: echo x >>DIR/count}}\n";
@@ -198,11 +190,8 @@ fn a_change_of_a_file_that_an_earlier_task_makes_is_not_called_a_creation() {
   - {name: Other, copy: {content: y, dest: DIR/other}}\n",
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let prediction = runtime.block_on(async {
-        let mut answers = Answers::default();
-        answers.set::<OwnConnection>((), Ok(None));
-        predicted(&scratch.host(), &mut Shell { state: &scratch.path("state"), frames: 0 }, &mut answers).await
-    });
+    let events = HostEvents::new("node", Sink::new("r1".parse().unwrap(), jiff::Timestamp::now));
+    let prediction = runtime.block_on(predicted(&scratch.host(), &mut scratch.node(), &events));
     let summaries: Vec<&str> = prediction.items.iter().map(|work| work.predicted.summary.as_str()).collect();
     assert_eq!(summaries, ["create", "change, after `Write`", "create"]);
     assert_eq!(scratch.deploy().items[1].2, "line added");

@@ -8,13 +8,11 @@ impl Scratch {
     fn planned(&self) -> Planned {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut channel = Shell { state: &self.path("state"), frames: 0 };
-            let mut answers = Answers::default();
-            answers.set::<OwnConnection>((), Ok(None));
-            let Prediction { items, secrets } = predicted(&self.host(), &mut channel, &mut answers).await;
             let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
-            let mut reader = sink.reader(RING);
-            HostEvents::new("node", sink).planned(&items, &secrets, None, false);
+            let (mut reader, events) = (sink.reader(RING), HostEvents::new("node", sink));
+            let Prediction { items, secrets } = predicted(&self.host(), &mut self.node(), &events).await;
+            events.planned(&items, &secrets, None, false);
+            drop(events);
             let event = reader.next().await.unwrap();
             let EventBody::HostPlanned { planned, .. } = &event.body else { panic!("{event:?}") };
             planned.as_ref().clone()

@@ -1,14 +1,13 @@
 //! The scope of registered results, in a deploy and in `health` alike.
 
 use super::*;
-use crate::engine::checkup;
 
 /// Prints `theirs`, and is registered as `said`.
 const THEIRS: &str = "tasks:\n  - {name: Ask, command: {argv: [printf, '%s', theirs], reads: true}, register: said}\n";
 
 impl Scratch {
     /// Makes a project whose host has these roles, by name, instead of `toy`.
-    fn with_roles(roles: &[(&str, &str)]) -> Self {
+    pub(super) fn with_roles(roles: &[(&str, &str)]) -> Self {
         let scratch = Self::new("tasks: []\n");
         for (name, text) in roles {
             fs::create_dir_all(scratch.path(&format!("roles/{name}"))).unwrap();
@@ -26,26 +25,14 @@ impl Scratch {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let host = self.host();
-            let mut channel = Shell { state: &self.path("state"), frames: 0 };
-            let mut answers = Answers::default();
-            answers.set::<OwnConnection>((), Ok(None));
-            let mut questions = questions(&host, Scope::Health, &plan::Worlds::stand_in());
-            questions.ask::<Facts>(());
-            let checkup = loop {
-                let round = QuestionRound::new(questions).unwrap();
-                let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await.unwrap();
-                answers.absorb(round.read(outputs.first()));
-                let facts = answers.get::<Facts>(&()).unwrap().clone();
-                let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
-                let inputs = HostInputs { plan: &host, provided: &provided, shared: &shared };
-                match checkup::check(&inputs, &facts, &answers) {
-                    Ok(checkup) => break checkup,
-                    Err(open) => questions = open,
-                }
-            };
+            let mut node = self.node();
+            node.ask(&first_round(&host, Scope::Health).unwrap(), &mut |_: &str| {}).await.unwrap();
+            let (provided, shared) = (SecretValues::default(), SharedSecrets::default());
+            let inputs = HostInputs { plan: &host, provided: &provided, shared: &shared };
             let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
             let (mut reader, events) = (sink.reader(RING), HostEvents::new("node", sink));
-            checkup.run(false, &mut channel, &events).await;
+            let Ok(checkup) = node.check(&inputs, &events).await else { panic!("it cannot be evaluated") };
+            node.exercise(checkup, false, &events).await;
             drop(events);
             let mut items = Vec::new();
             while let Some(event) = reader.next().await {

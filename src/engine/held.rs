@@ -1,0 +1,168 @@
+//! A node that a run has opened: its connection, its lock if that was taken, and what is known about it. Parts of a run follow each other on it: predict
+//! some items, apply them, exercise, follow a job; then let go.
+
+use serde_json::Value;
+
+use super::{
+    apply::{self, ApplyRun, End},
+    asking::{Scope, questions},
+    checkup::{self, Checkup},
+    host_events::HostEvents,
+    prediction::{self, Prediction},
+    round::{HostError, NotAsked, QuestionRound},
+    secrets::HostInputs,
+    stop::StopSignal,
+};
+use crate::{
+    event::HostResult,
+    plan::{HostPlan, Worlds},
+    question::{Answers, Questions, connection::OwnConnection, facts::Facts},
+    script::Script,
+    secret::SecretValues,
+    transport::{Channel, Frame, Holder, LinkError, Lock, NodeShell, Progress, Step, StepOutput, Target, Traffic, Transport},
+    values::Addresses,
+};
+
+/// The maximum of question rounds. Answers may open new questions (a registered answer decides a condition), but not without end.
+const MAX_ROUNDS: usize = 8;
+
+/// Returns the questions of a host, or a part of it, that can be asked before anything is known about it.
+pub(super) fn first_round(host: &HostPlan, scope: Scope) -> Result<QuestionRound, NotAsked> {
+    let mut questions = questions(host, scope, &Worlds::stand_in());
+    questions.ask::<Facts>(());
+    QuestionRound::new(questions)
+}
+
+/// A node whose connection is kept between the parts of a run, and its lock with it.
+pub(super) struct HeldNode<C> {
+    channel: C,
+    answers: Answers,
+    holder: Option<Holder>,
+    /// Whether something was applied since the last questions that were asked before a prediction.
+    is_changed: bool,
+}
+
+/// What an apply has come to.
+pub(super) struct Applied {
+    pub(super) end: End,
+    /// The secrets that are known now, also those that were created.
+    pub(super) values: SecretValues,
+}
+
+impl HeldNode<NodeShell> {
+    /// Connects, takes the lock or looks who has it, and runs a first frame, all in one round trip. Returns the outputs of the frame, too.
+    pub(super) async fn open(
+        transport: &Transport,
+        target: &Target,
+        lock: Lock,
+        first: Frame,
+        progress: Progress<'_>,
+    ) -> Result<(Self, Vec<StepOutput>), LinkError> {
+        let (channel, welcome) = transport.connect(target, lock, first, progress).await?;
+        let node = Self { holder: welcome.holder, ..Self::new(channel, welcome.ssh_connection) };
+        Ok((node, welcome.outputs))
+    }
+}
+
+impl<C: Channel> HeldNode<C> {
+    /// A node about which nothing is known but the connection's own addresses.
+    pub(super) fn new(channel: C, connection: Option<Addresses>) -> Self {
+        let mut answers = Answers::default();
+        answers.set::<OwnConnection>((), Ok(connection));
+        Self { channel, answers, holder: None, is_changed: false }
+    }
+
+    /// Returns who holds the node, if its lock was not taken.
+    pub(super) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+
+    /// Takes in the answers to questions that were asked in the first frame.
+    pub(super) fn learn(&mut self, round: &QuestionRound, outputs: &[StepOutput]) {
+        self.answers.absorb(round.read(outputs.first()));
+    }
+
+    /// Asks questions.
+    pub(super) async fn ask(&mut self, round: &QuestionRound, progress: Progress<'_>) -> Result<(), LinkError> {
+        let outputs = self.channel.run(Frame::from(round.step()), progress).await?;
+        self.learn(round, &outputs);
+        Ok(())
+    }
+
+    /// Predicts the items of a host or of a part of it. What an earlier part has changed is seen.
+    pub(super) async fn predict(&mut self, inputs: &HostInputs<'_>, events: &HostEvents) -> Result<Prediction, HostError> {
+        if std::mem::take(&mut self.is_changed) {
+            self.ask(&first_round(inputs.plan, Scope::Everything)?, &mut |text: &str| events.progress(text)).await?;
+        }
+        self.resolve(inputs, events, prediction::predict).await
+    }
+
+    /// Evaluates the health checks of a host or of a part of it.
+    pub(super) async fn check(&mut self, inputs: &HostInputs<'_>, events: &HostEvents) -> Result<Checkup, HostError> {
+        if std::mem::take(&mut self.is_changed) {
+            self.ask(&first_round(inputs.plan, Scope::Health)?, &mut |text: &str| events.progress(text)).await?;
+        }
+        self.resolve(inputs, events, checkup::check).await
+    }
+
+    /// Reports the evaluated checks, and runs the exercises if they are asked for.
+    pub(super) async fn exercise(&mut self, checkup: Checkup, exercise_all: bool, events: &HostEvents) -> HostResult {
+        checkup.run(exercise_all, &mut self.channel, events).await
+    }
+
+    /// Makes the predicted changes.
+    pub(super) async fn apply(
+        &mut self,
+        prediction: Prediction,
+        events: &HostEvents,
+        stop: &StopSignal,
+    ) -> Result<Applied, HostError> {
+        self.is_changed = true;
+        let Prediction { items, secrets } = prediction;
+        let mut run = ApplyRun::new(&items, secrets, std::mem::take(&mut self.answers), events);
+        let end = apply::run(&mut run, &mut self.channel, stop).await?;
+        let (answers, values) = run.into_known();
+        self.answers = answers;
+        Ok(Applied { end, values })
+    }
+
+    /// Runs a script, such as one that follows a job.
+    pub(super) async fn run(&mut self, script: &Script, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
+        self.channel.run(Frame::from(step(script)?), progress).await
+    }
+
+    /// Returns what the connection has cost so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.channel.traffic()
+    }
+
+    /// Ends the session, which gives the lock back.
+    pub(super) async fn let_go(self) {
+        self.channel.close().await;
+    }
+
+    /// Evaluates the answers, and asks again until no question is open.
+    async fn resolve<T>(
+        &mut self,
+        inputs: &HostInputs<'_>,
+        events: &HostEvents,
+        evaluate: fn(&HostInputs<'_>, &Value, &Answers) -> Result<T, Questions>,
+    ) -> Result<T, HostError> {
+        for _ in 0..MAX_ROUNDS {
+            let facts = self.answers.get::<Facts>(&()).map_err(|error| HostError::Failed(error.to_string()))?.clone();
+            let open = match evaluate(inputs, &facts, &self.answers) {
+                Ok(resolved) => return Ok(resolved),
+                Err(open) => open,
+            };
+            self.ask(&QuestionRound::new(open)?, &mut |text: &str| events.progress(text)).await?;
+        }
+        Err(HostError::Failed(
+            "answers keep opening new questions; does a registered value decide whether its own task runs?".to_owned(),
+        ))
+    }
+}
+
+/// Returns the step that runs a script without secrets.
+pub(super) fn step(script: &Script) -> Result<Step, LinkError> {
+    Step::new(script, &SecretValues::default()).map_err(|error| LinkError::Here { detail: error.to_string() })
+}
