@@ -188,19 +188,22 @@ fn read_one(project: &Project, lines: &mut std::str::Lines<'_>) -> Result<Answer
                 let (name, hash) = rest.split_once(' ').ok_or_else(|| malformed(line))?;
                 services.push(Service { name: name.to_owned(), hash: hash.trim().to_owned() });
             }
-            ("container", rest) => containers.extend(container(rest).ok_or_else(|| malformed(line))?),
+            ("container", rest) => containers.extend(container(rest).map_err(|NotOne| malformed(line))?),
             _ => return Err(malformed(line)),
         }
     }
     Ok(Answer::Found { services, containers })
 }
 
-/// Reads a container; `Some(None)` for one of `docker compose run`, which is no container of its service.
-fn container(line: &str) -> Option<Option<Container>> {
-    let (state, labels) = line.split_once(' ')?;
-    let labels = serde_json::Deserializer::from_str(labels).into_iter::<String>().collect::<Result<Vec<_>, _>>().ok()?;
-    let [service, hash, one_off] = <[String; 3]>::try_from(labels).ok()?;
-    Some((!one_off.eq_ignore_ascii_case("true")).then(|| Container { service, hash, state: state.to_owned() }))
+/// A line that is no container.
+struct NotOne;
+
+/// Reads a container; `None` for one of `docker compose run`, which is no container of its service.
+fn container(line: &str) -> Result<Option<Container>, NotOne> {
+    let (state, labels) = line.split_once(' ').ok_or(NotOne)?;
+    let labels = serde_json::Deserializer::from_str(labels).into_iter::<String>().collect::<Result<Vec<_>, _>>();
+    let [service, hash, one_off] = <[String; 3]>::try_from(labels.map_err(|_| NotOne)?).map_err(|_| NotOne)?;
+    Ok((!one_off.eq_ignore_ascii_case("true")).then(|| Container { service, hash, state: state.to_owned() }))
 }
 
 #[cfg(test)]

@@ -26,10 +26,6 @@ fn found(root: &Path) -> PgLayout {
     PgFiles::read(&[&()], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
 }
 
-fn port(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
 #[test]
 fn a_node_without_postgresql_has_nothing() {
     let root = root();
@@ -55,7 +51,7 @@ fn what_there_is_of_a_cluster_is_found_wherever_it_is() {
     put(root, "programs/13/bin/initdb", "not a program");
     fake(root, "pg_createcluster", "exit 1");
     let layout = found(root);
-    let main = ClusterFiles { port: port("5433"), data: true, started: true, mark: false };
+    let main = ClusterFiles { port: Some("5433".to_owned()), data: true, started: true, mark: false };
     let data = ClusterFiles { data: true, ..ClusterFiles::default() };
     let marked = ClusterFiles { mark: true, ..ClusterFiles::default() };
     let clusters =
@@ -76,7 +72,7 @@ fn the_port_is_read_as_postgresql_reads_it() {
         ("port = $(touch /tmp/x)\n", "5432"),
     ] {
         put(root.path(), "etc/15/main/postgresql.conf", text);
-        assert_eq!(found(root.path()).clusters["15/main"].port, port(expected), "{text}");
+        assert_eq!(found(root.path()).clusters["15/main"].port, Some(expected.to_owned()), "{text}");
     }
 }
 
@@ -88,7 +84,7 @@ fn names_may_contain_anything() {
         put(root.path(), &format!("etc/{name}/postgresql.conf"), "port = 7\n");
         put(root.path(), &format!("data/{name}/PG_VERSION"), "15\n");
     }
-    let expected = ClusterFiles { port: port("7"), data: true, ..ClusterFiles::default() };
+    let expected = ClusterFiles { port: Some("7".to_owned()), data: true, ..ClusterFiles::default() };
     assert_eq!(found(root.path()).clusters, names.map(|name| (name.to_owned(), expected.clone())).into());
 }
 

@@ -128,10 +128,10 @@ fn decode_project(parameters: Value) -> Result<DockerCompose, ParamError> {
     if wanted == Wanted::Absent && !services.0.is_empty() {
         return Err(ParamError::parameter("services", "`absent` removes the whole project: leave `services` out"));
     }
-    Ok(DockerCompose { project: project(project_src, files)?, services: checked(services)?, wanted, help })
+    Ok(DockerCompose { project: project(project_src, &files)?, services: checked(services)?, wanted, help })
 }
 
-fn project(directory: RemotePath, files: OneOrMany<String>) -> Result<Project, ParamError> {
+fn project(directory: RemotePath, files: &OneOrMany<String>) -> Result<Project, ParamError> {
     let path = |file: &String| match file.as_str() {
         "" => Err("is empty".to_owned()),
         whole if whole.starts_with('/') => RemotePath::new(whole),
@@ -153,6 +153,7 @@ fn checked(services: OneOrMany<String>) -> Result<Vec<String>, ParamError> {
     }
 }
 
+#[expect(clippy::box_collection, reason = "each kind decodes to a box of its own trait or type")]
 fn handler_command(parameters: Value, _: &mut dyn Files) -> Result<Box<String>, ParamError> {
     let HandlerParameters { project_src, files, services, state, recreate } = decode(parameters)?;
     let action: &[&str] = match (state, recreate) {
@@ -162,7 +163,7 @@ fn handler_command(parameters: Value, _: &mut dyn Files) -> Result<Box<String>, 
             return Err(ParamError::parameter("", "a handler has either `state: restarted` or `recreate: always`"));
         }
     };
-    let (project, services) = (project(project_src, files)?, checked(services)?);
+    let (project, services) = (project(project_src, &files)?, checked(services)?);
     let words = project.options().into_iter().chain(action.iter().map(ToString::to_string)).chain(services);
     let words = words.map(|word| quote(&word)).collect::<Result<Vec<_>, _>>();
     let words = words.map_err(|error| ParamError::parameter("", error.to_string()))?;

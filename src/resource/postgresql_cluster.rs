@@ -162,7 +162,7 @@ impl PostgresqlCluster {
             // What an interrupted run began and no server ever used holds no data.
             files.data
                 && files.port.is_none()
-                && !(files.mark && !files.started)
+                && (files.started || !files.mark)
                 && !name.contains(MOVED_ASIDE)
                 && (self.only || **name == id)
         };

@@ -187,7 +187,10 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
         assert!(down.stdout.contains(words), "{}", down.stdout);
     }
     let check = project.json(&["deploy", "--check"]);
-    assert_eq!(check.ids("box", "changed").into_iter().collect::<Vec<_>>(), ["redis_container/Start the container", "redis_container/Wait until Redis answers"]);
+    assert_eq!(
+        check.ids("box", "changed").into_iter().collect::<Vec<_>>(),
+        ["redis_container/Start the container", "redis_container/Wait until Redis answers"]
+    );
     project.json(&["deploy"]).assert_code(0);
     assert_eq!(calls(&node), "up --detach");
     // Another image: the container is created again, with the new configuration.

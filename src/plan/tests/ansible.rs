@@ -111,7 +111,7 @@ tasks:
 #[test]
 fn health_checks_inherit_conditions_and_tags_from_their_block() {
     let sample = Sample::role(
-        r#"
+        r"
 tags: [app]
 defaults: {is_on: true, is_off: false}
 tasks:
@@ -126,7 +126,7 @@ health:
         block:
           - {name: Third, read: {listening: {port: 3}}, when: is_on}
   - {name: After, read: {listening: {port: 4}}}
-"#,
+",
     );
     assert_eq!(sample.errors(), "");
     let plan = sample.load().unwrap();

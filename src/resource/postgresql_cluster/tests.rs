@@ -62,7 +62,7 @@ fn is_converged(verdict: &Verdict) -> bool {
 fn wrong_parameters_are_errors_at_the_parameter() {
     let said = |more: Value| match cluster(&more).unwrap_err() {
         ParamError::Parameter { path, message } => format!("{path:?}: {message}"),
-        other => panic!("{other:?}"),
+        other @ (ParamError::Word { .. } | ParamError::File(_)) => panic!("{other:?}"),
     };
     for (parameter, values) in [
         ("version", vec!["", "15; reboot", "../15", "-1", "15.", "1.2.3", "main", "15\n"]),
@@ -232,7 +232,7 @@ fn without_an_answer_there_is_no_verdict() {
     assert_eq!(verdict(&answers).unwrap_err().0, "no locale");
 }
 
-/// A pg_createcluster that notes its arguments and makes what the real one makes.
+/// A `pg_createcluster` that notes its arguments and makes what the real one makes.
 const CREATE: &str = r#"printf '%s\n' "$@" >"$TOOLS/said"
 [ -e "$TOOLS/marks/cluster-15-main" ] || { echo 'there is no mark' >&2; exit 1; }
 mkdir -p "$TOOLS/data/15/main" "$TOOLS/etc/15/main"
