@@ -6,16 +6,15 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{
-    arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
-    exit::Exit,
-    out, reach,
-    redis_progress::Watched,
-    running,
-    runtime::{self, Interrupts},
-    surroundings, validate,
-};
+use super::redis_progress::Watched;
 use crate::{
+    cli::{
+        arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
+        exit::Exit,
+        loading, out, reach, running,
+        runtime::{self, Interrupts},
+        surroundings,
+    },
     engine::Reach,
     event::RunId,
     redis_ops::{self, Cleanup, CleanupTarget, Operation, OperationError, Page, RedisServer, Sampling, parse_age},
@@ -24,7 +23,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Redis {
+pub(in crate::cli) struct Redis {
     #[command(subcommand)]
     command: RedisCommand,
 }
@@ -176,12 +175,12 @@ impl RedisCommand {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
     let (operation, asked, wait) = arguments.command.parts();
     let output = asked.rest.output.format;
     let (servers, reach) = match servers(project_arg, asked) {
         Ok(found) => found,
-        Err(errors) => return Ok(validate::wrong(&errors, output)),
+        Err(errors) => return Ok(loading::wrong(&errors, output)),
     };
     let mut answers = Answers { output, hosts: Vec::new(), exit: Exit::DONE, detailed: asked.rest.detailed_exitcode };
     let since = jiff::Timestamp::now();
@@ -230,7 +229,7 @@ fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Re
     let named = limit.is_some();
     let (inventory, role, extra_vars) = (inventory.clone(), role.clone(), extra_vars.clone());
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
-    let (mut plan, request) = validate::load_with_request(project_arg, &selection.reached(way))?;
+    let (mut plan, request) = loading::load_with_request(project_arg, &selection.reached(way))?;
     out::warnings(&plan.warnings);
     let mut servers = Vec::new();
     let mut without = Vec::new();
