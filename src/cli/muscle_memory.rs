@@ -46,6 +46,10 @@ pub(super) fn answer(error: &Error, words: &[OsString]) -> Option<Answer> {
         ErrorKind::MissingRequiredArgument if command_of(&texts) == Some("explain") => {
             Some("name the host: type `explain HOST`, or `explain HOST VARIABLE`; `inventory list` shows the hosts".into())
         }
+        ErrorKind::MissingRequiredArgument => {
+            let command = command_of(&texts).filter(|command| matches!(*command, "attach" | "cancel"))?;
+            Some(Answer::Type(format!("name the run: type `{command} RUN`; `status` shows the runs that have jobs")))
+        }
         _ => None,
     }
 }

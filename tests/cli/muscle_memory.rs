@@ -152,6 +152,8 @@ state list
 graph
 history
 resume
+attach
+cancel
 unlock
 run uptime
 exec bear -- uptime

@@ -87,3 +87,13 @@ fn a_ping_on_a_terminal_shows_whom_it_waits_for() {
     assert!(shown.contains("\r\x1b[Ksolo: ping 0"), "{shown:?}");
     assert!(!run_in(project.path(), &["ping"]).2.contains("solo: ping"));
 }
+
+#[test]
+fn a_job_is_not_called_missing_while_a_host_does_not_answer() {
+    let project = project(ROLE);
+    for command in ["attach", "cancel"] {
+        let (code, text, errors) = run_in(project.path(), &[command, "r1", "-i", "127.0.0.1,", "-e", "ansible_port=1"]);
+        assert_eq!((code, text.as_str()), (Some(3), ""), "{errors}");
+        assert!(errors.contains("127.0.0.1") && !errors.contains("no job"), "{errors}");
+    }
+}

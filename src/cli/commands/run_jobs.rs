@@ -57,13 +57,14 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
         return Ok(Exit::INTERRUPTED);
     };
     let answers: Vec<(&Target, Answer)> = nodes.targets.iter().zip(answers).collect();
-    let found = answers.iter().any(|(_, answer)| matches!(answer, Some(Ok(Ok(_)))));
+    // On a host that did not answer, there may be one.
+    let is_nowhere = answers.iter().all(|(_, answer)| matches!(answer, Some(Ok(Err(_)))));
     match output {
         Output::Text => {
             for (target, answer) in &answers {
                 write(&target.name, answer.as_ref());
             }
-            if !found {
+            if is_nowhere {
                 out::error(&format!("no job of `{}` was found; `status` shows which there are", harmless(run)));
             }
         }
@@ -73,8 +74,8 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
             out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "run": run, "hosts": hosts })));
         }
     }
-    let none = if found { Exit::DONE } else { Exit::FAILED };
-    Ok(answers.iter().fold(none, |exit, (_, answer)| exit.or(exit_of(answer.as_ref(), action))))
+    let begin = if is_nowhere { Exit::FAILED } else { Exit::DONE };
+    Ok(answers.iter().fold(begin, |exit, (_, answer)| exit.or(exit_of(answer.as_ref(), action))))
 }
 
 /// Shows what the jobs say, as it comes. Programs that read JSON get only the end.
