@@ -203,7 +203,12 @@ impl DockerCompose {
             ),
         };
         if self.help.is_empty() {
-            return self.without(Missing::Other(missing.to_owned()));
+            let missing = Missing::Other(missing.to_owned());
+            return match lack {
+                Lack::Docker => self.without(missing),
+                // There may be containers, of which nothing is known.
+                Lack::Compose | Lack::Daemon => self.blocked(missing),
+            };
         }
         Verdict::Refused(format!("{said}: {}", self.help))
     }

@@ -65,6 +65,9 @@ fn stopped_and_absent_are_about_the_containers_that_there_are() {
     assert!(matches!(compare(absent.clone(), found(&[])), Verdict::Converged { note: None }));
     let Verdict::Converged { note: Some(note) } = compare(absent, Answer::NoFile(None)) else { panic!() };
     assert_eq!(note, "nothing to remove: a compose file in `/srv` does not exist");
+    let without = |lack| compare(json!({"project_src": "/srv", "state": "absent"}), Answer::Lacks(lack));
+    assert!(matches!(without(Lack::Docker), Verdict::Converged { .. }));
+    assert!(matches!(without(Lack::Daemon), Verdict::Blocked { .. }), "containers may be there");
 }
 
 #[test]
