@@ -44,6 +44,9 @@ health:
         let Ok(applied) = node.apply(prediction, &events, &stop).await else { panic!() };
         assert_eq!(applied.end.result.status(), HostStatus::Changed);
 
+        // A check asks for less than a prediction needs: what was answered before the change does not count.
+        let Ok(checkup) = node.check(&inputs(&second), &events).await else { panic!() };
+        assert_eq!(node.exercise(checkup, false, &events).await.status(), HostStatus::Failed);
         let Ok(prediction) = node.predict(&inputs(&second), &events).await else { panic!() };
         assert_eq!(statuses(&prediction)[1], ("second/Follow", Status::Changed));
         let Ok(_) = node.apply(prediction, &events, &stop).await else { panic!() };
