@@ -25,19 +25,19 @@ pub async fn status(nodes: &Nodes, answered: impl FnMut(usize)) -> Vec<Option<Re
 }
 
 /// Follows the job that the run has on each node, or asks it to end, until all have ended. `run` is the id of the run or of a job. What the jobs say is sent
-/// to `lines`. A node without such a job answers with what runs on it. `None`: this program failed on that node.
-pub async fn on_run(
+/// to `lines`. `None`: this program failed on that node. `Ok(None)`: the node has no such job.
+pub async fn act_on_run(
     nodes: &Nodes,
     run: &str,
     action: JobAction,
     lines: UnboundedSender<JobLine>,
-) -> Vec<Option<Result<Result<FollowedJob, Activity>, LinkError>>> {
+) -> Vec<Option<Result<Option<FollowedJob>, LinkError>>> {
     let work = |node: usize, transport: Arc<Transport>, target: Target| {
         let (run, lines) = (run.to_owned(), lines.clone());
         async move {
             // Without a reader, the job is followed all the same.
             let mut said = |text: &str| drop(lines.send(JobLine { node, text: text.to_owned() }));
-            engine::on_job(&transport, &target, &run, action, &mut said).await
+            engine::act_on_job(&transport, &target, &run, action, &mut said).await
         }
     };
     nodes.each(work, |_| {}).await

@@ -21,8 +21,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Does the work on each node, which it gets with its index, calls `answered` with the index of each that is done, and returns the answers in the order of the targets. `None`: the
-    /// work has panicked, which was printed where it happened. Dropping the future ends all work.
+    /// Does the work on each node, and returns the answers in the order of the targets. `None`: the work has panicked, which was printed where it happened.
+    ///
+    /// The work gets the index of its node; `answered` is called with the index of each node that is done. Dropping the future ends all work.
     pub async fn each<T, F>(
         &self,
         work: impl Fn(usize, Arc<Transport>, Target) -> F,

@@ -36,10 +36,10 @@ pub(super) fn first_round(host: &HostPlan, scope: Scope) -> Result<QuestionRound
 /// A node whose connection is kept between the parts of a run, and its lock with it.
 pub(super) struct HeldNode<C> {
     channel: C,
+    connection: Option<Addresses>,
+    /// What is known of the node as it is now: a change makes all of it old.
     answers: Answers,
     holder: Option<Holder>,
-    /// Whether something was applied since the last questions that were asked before a prediction.
-    is_changed: bool,
 }
 
 /// What an apply has come to.
@@ -67,9 +67,9 @@ impl HeldNode<NodeShell> {
 impl<C: Channel> HeldNode<C> {
     /// A node about which nothing is known but the connection's own addresses.
     pub(super) fn new(channel: C, connection: Option<Addresses>) -> Self {
-        let mut answers = Answers::default();
-        answers.set::<OwnConnection>((), Ok(connection));
-        Self { channel, answers, holder: None, is_changed: false }
+        let mut node = Self { channel, connection, answers: Answers::default(), holder: None };
+        node.forget();
+        node
     }
 
     /// Returns who holds the node, if its lock was not taken.
@@ -91,18 +91,12 @@ impl<C: Channel> HeldNode<C> {
 
     /// Predicts the items of a host or of a part of it. What an earlier part has changed is seen.
     pub(super) async fn predict(&mut self, inputs: &HostInputs<'_>, events: &HostEvents) -> Result<Prediction, HostError> {
-        if std::mem::take(&mut self.is_changed) {
-            self.ask(&first_round(inputs.plan, Scope::Everything)?, &mut |text: &str| events.progress(text)).await?;
-        }
-        self.resolve(inputs, events, prediction::predict).await
+        self.resolve(inputs, Scope::Everything, events, prediction::predict).await
     }
 
     /// Evaluates the health checks of a host or of a part of it.
     pub(super) async fn check(&mut self, inputs: &HostInputs<'_>, events: &HostEvents) -> Result<Checkup, HostError> {
-        if std::mem::take(&mut self.is_changed) {
-            self.ask(&first_round(inputs.plan, Scope::Health)?, &mut |text: &str| events.progress(text)).await?;
-        }
-        self.resolve(inputs, events, checkup::check).await
+        self.resolve(inputs, Scope::Health, events, checkup::check).await
     }
 
     /// Reports the evaluated checks, and runs the exercises if they are asked for.
@@ -117,13 +111,11 @@ impl<C: Channel> HeldNode<C> {
         events: &HostEvents,
         stop: &StopSignal,
     ) -> Result<Applied, HostError> {
-        self.is_changed = true;
         let Prediction { items, secrets } = prediction;
         let mut run = ApplyRun::new(&items, secrets, std::mem::take(&mut self.answers), events);
+        self.forget();
         let end = apply::run(&mut run, &mut self.channel, stop).await?;
-        let (answers, values) = run.into_known();
-        self.answers = answers;
-        Ok(Applied { end, values })
+        Ok(Applied { end, values: run.into_values() })
     }
 
     /// Runs a script, such as one that follows a job.
@@ -141,13 +133,23 @@ impl<C: Channel> HeldNode<C> {
         self.channel.close().await;
     }
 
+    /// Forgets all but what never changes.
+    fn forget(&mut self) {
+        self.answers = Answers::default();
+        self.answers.set::<OwnConnection>((), Ok(self.connection));
+    }
+
     /// Evaluates the answers, and asks again until no question is open.
     async fn resolve<T>(
         &mut self,
         inputs: &HostInputs<'_>,
+        scope: Scope,
         events: &HostEvents,
         evaluate: fn(&HostInputs<'_>, &Value, &Answers) -> Result<T, Questions>,
     ) -> Result<T, HostError> {
+        if !self.answers.has::<Facts>(&()) {
+            self.ask(&first_round(inputs.plan, scope)?, &mut |text: &str| events.progress(text)).await?;
+        }
         for _ in 0..MAX_ROUNDS {
             let facts = self.answers.get::<Facts>(&()).map_err(|error| HostError::Failed(error.to_string()))?.clone();
             let open = match evaluate(inputs, &facts, &self.answers) {

@@ -48,21 +48,21 @@ pub async fn activity(transport: &Transport, target: &Target) -> Result<Activity
     Ok(activity)
 }
 
-/// Follows the job of the run, or the job itself, with this id, or asks it to end. `None`: the node has no such job; then the activity says what it has.
+/// Follows the job of the run, or the job itself, with this id, or asks it to end. `None`: the node has no such job.
 ///
 /// # Errors
 /// The node cannot be reached, or the link is lost: the job goes on.
-pub async fn on_job(
+pub async fn act_on_job(
     transport: &Transport,
     target: &Target,
     id: &str,
     action: JobAction,
     said: Progress<'_>,
-) -> Result<Result<FollowedJob, Activity>, LinkError> {
+) -> Result<Option<FollowedJob>, LinkError> {
     let (mut node, activity) = open(transport, target).await?;
     let Some(job) = activity.jobs.iter().find(|job| job.run_id == id || job.id.to_string() == id).cloned() else {
         node.let_go().await;
-        return Ok(Err(activity));
+        return Ok(None);
     };
     let script = match action {
         JobAction::Follow => job::follow(&job.id, Offsets::default(), WATCH_LIMIT),
@@ -72,7 +72,7 @@ pub async fn on_job(
     let left = read(&node.run(&job::list(), &mut |_| {}).await?);
     node.let_go().await;
     let end = left.into_iter().find(|left| left.id == job.id).map(|left| left.state);
-    Ok(Ok(FollowedJob { job, end }))
+    Ok(Some(FollowedJob { job, end }))
 }
 
 async fn open(transport: &Transport, target: &Target) -> Result<(HeldNode<NodeShell>, Activity), LinkError> {

@@ -40,7 +40,7 @@ use crate::{
 };
 
 pub use host::Reach;
-pub use jobs::{Activity, FollowedJob, JobAction, activity, on_job};
+pub use jobs::{Activity, FollowedJob, JobAction, act_on_job, activity};
 pub use ping::{Pong, ping};
 pub(crate) use redact::redact;
 pub use stop::{StopHandle, StopSignal, stop};

@@ -69,14 +69,14 @@ fn is_name(text: &str, longest: usize) -> bool {
 
 /// What a job is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purpose {
+pub struct JobPurpose {
     /// What the job does, as one word: shown to the run that finds the node held.
     pub phase: &'static str,
     /// The name of a program, at most 15 bytes, that is not interrupted when the job's limit has passed: it has five more minutes. Empty: there is none.
     pub spared: &'static str,
 }
 
-impl Purpose {
+impl JobPurpose {
     /// The installation and removal of packages. dpkg leaves a package half installed if it is killed while it unpacks.
     pub const APT: Self = Self { phase: "apt", spared: "dpkg" };
 }
@@ -86,7 +86,7 @@ impl Purpose {
 /// A lost link ends the follower only. The run that takes the node next, when the job has ended, removes it and reports its status. On a node without systemd as
 /// its process 1, the script runs as it is, with a warning.
 #[must_use]
-pub fn run_and_follow(script: Script, purpose: Purpose) -> Script {
+pub fn run_and_follow(script: Script, purpose: JobPurpose) -> Script {
     script.carried_by(carrier("", purpose, "no", include_str!("run_and_follow.sh")))
 }
 
@@ -94,13 +94,13 @@ pub fn run_and_follow(script: Script, purpose: Purpose) -> Script {
 ///
 /// `script` itself must not use the directory `work` of [`RUN_DIRECTORY`], which is removed with the session.
 #[must_use]
-pub fn start(id: &JobId, script: Script, purpose: Purpose) -> Script {
+pub fn start(id: &JobId, script: Script, purpose: JobPurpose) -> Script {
     script.carried_by(carrier(&id.0, purpose, "keep", "job_start \"$6\" \"$3\" \"$4\" \"$5\" \"$7\" \"$8\" \"$9\""))
 }
 
 /// `$1`: the run directory; `$2`: the job's id or nothing; `$3`, `$4`: phase and spared program; `$5`: whether the job waits for its collection; `$6`: the
 /// job's program; `$7`: the bound of its outputs; then its limit and its script.
-fn carrier(id: &str, purpose: Purpose, keep: &str, text: &str) -> Carrier {
+fn carrier(id: &str, purpose: JobPurpose, keep: &str, text: &str) -> Carrier {
     debug_assert!(is_name(purpose.phase, 15) && (purpose.spared.is_empty() || is_name(purpose.spared, 15)));
     let arguments =
         [RUN_DIRECTORY, id, purpose.phase, purpose.spared, keep, &condensed(PROGRAM), &BLOCKS.to_string()].map(str::to_owned);
@@ -136,7 +136,7 @@ done"#;
 
 /// Returns a script that asks a job to end, follows its standard error from now on, and returns with its status: [`CANCELLED`] if it was still under way.
 ///
-/// A program that must not be interrupted ([`Purpose::spared`]) finishes what it has begun, for at most five minutes. 75 means that there is no such job.
+/// A program that must not be interrupted ([`JobPurpose::spared`]) finishes what it has begun, for at most five minutes. 75 means that there is no such job.
 #[must_use]
 pub fn cancel(id: &JobId) -> Script {
     const CANCEL: &str = r#"

@@ -91,7 +91,7 @@ impl Node {
     }
 }
 
-const PURPOSE: Purpose = Purpose { phase: "toy", spared: "" };
+const PURPOSE: JobPurpose = JobPurpose { phase: "toy", spared: "" };
 
 fn id() -> JobId {
     JobId::parse("job-1").unwrap()

@@ -32,7 +32,7 @@ pub enum Answer {
     Lacks(Lack),
     /// The directory does not exist.
     NoDirectory,
-    /// This file does not exist; `None` if there is none of the usual names.
+    /// This file does not exist. `None`: the project names no file, and its directory has none with a usual name.
     NoFile(Option<String>),
     /// Compose does not accept the files, for this reason.
     Refused(String),

@@ -321,6 +321,12 @@ impl Answers {
         }
     }
 
+    /// Returns whether a question was asked, with or without success.
+    #[must_use]
+    pub fn has<K: Kind>(&self, key: &K::Key) -> bool {
+        self.known::<K>().is_some_and(|known| known.0.contains_key(key))
+    }
+
     /// Sets an answer, for tests of resources and for facts that the controller already knows.
     pub fn set<K: Kind>(&mut self, key: K::Key, answer: Result<K::Answer, Unanswered>) {
         let known = self.by_kind.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Known::<K>(HashMap::new())));

@@ -9,7 +9,7 @@ use super::{
     matches_glob, schema::parameters,
 };
 use crate::{
-    job::{Purpose, run_and_follow},
+    job::{JobPurpose, run_and_follow},
     question::{Questions, Unanswered, package::Package},
     script::Script,
 };
@@ -162,7 +162,7 @@ impl Resource for Apt {
             State::Absent => (if self.purge { "purge" } else { "remove" }, self.removal(&to_change)),
         };
         // dpkg leaves a package half installed if it is killed while it unpacks: a lost link must not end it.
-        let script = run_and_follow(script, Purpose::APT);
+        let script = run_and_follow(script, JobPurpose::APT);
         Ok(Verdict::Change(Change::new(format!("{verb} {list}"), script).diff(diff).replacing(replaces)))
     }
 }

@@ -202,9 +202,11 @@ impl PostgresqlConf {
     fn pending_work(&self, server: &ServerSettings, path: &str) -> (bool, Vec<&str>) {
         let pending: Vec<&str> =
             self.names().filter(|name| server.settings.get(*name).is_some_and(|setting| setting.pending)).collect();
-        // In our own session a setting may have another source: the role, the database, or this program.
+        // In our own session a setting may have another source: the role, the database, or this program. One that needs a restart keeps its source in a
+        // reload that finds the value in force; `stale` says whether the file was read.
         let from_file = |setting: &Setting| {
             setting.pending
+                || setting.context == "postmaster"
                 || setting.source != "configuration file" && setting.source != "default"
                 || setting.file.as_deref() == Some(path)
         };

@@ -76,6 +76,10 @@ fn a_file_that_the_server_has_read_is_converged() {
     let mut session = server();
     session["settings"]["work_mem"] = json!({"context": "user", "pending": false, "source": "user", "file": null});
     assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), session)), "converged");
+    // A reload that finds a value in force, such as the default, does not note where it stands if the setting needs a restart.
+    let mut same = server();
+    same["settings"]["max_connections"]["file"] = json!(null);
+    assert_eq!(shown(&verdict(&conf, Some(&conf.file.text), same)), "converged");
 }
 
 #[test]

@@ -61,12 +61,16 @@ unit_failed() {
   echo "\`$1\` $trouble: it is $active ($sub, exit status $(unit_property "$1" ExecMainStatus)); the end of its journal:" >&2
   unit_journal "$1"
 }
+# Journald looks up the invocation of a line when it reads it, and finds none where the unit has failed by then: the last words have
+# their unit only. So these count, too, from the second in which this invocation began.
 unit_journal() {
   id=$(unit_property "$1" Id)
   invocation=$(unit_property "$1" InvocationID)
+  began=$(TZ=UTC unit_property "$1" InactiveExitTimestamp)
   journalctl --sync >/dev/null 2>&1 || :
-  if [ -n "$invocation" ]; then
-    journalctl -q --no-pager -o cat -n 20 _SYSTEMD_INVOCATION_ID="$invocation" + INVOCATION_ID="$invocation" >&2 || :
+  if [ -n "$invocation" ] && [ -n "$began" ]; then
+    journalctl -q --no-pager -o cat -n 20 --since="$began" \
+      _SYSTEMD_INVOCATION_ID="$invocation" + INVOCATION_ID="$invocation" + _SYSTEMD_UNIT="$id" >&2 || :
   else
     journalctl -q --no-pager -o cat -n 20 -b -u "$id" >&2 || :
   fi
@@ -231,7 +235,7 @@ pub(crate) mod tests {
         fs::read_to_string(tools.join("calls")).unwrap_or_default()
     }
 
-    const UP: &str = "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=simple\nResult=success\nNeedDaemonReload=no\nExecMainStatus=0\nInvocationID=abc\n";
+    const UP: &str = "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=simple\nResult=success\nNeedDaemonReload=no\nExecMainStatus=0\nInvocationID=abc\nInactiveExitTimestamp=Sat 2026-11-28 01:02:03 UTC\n";
 
     fn try_restart(state: &str, on_restart: &str) -> (Done, String) {
         let tools = tempfile::tempdir().unwrap();
@@ -268,7 +272,7 @@ pub(crate) mod tests {
         assert_eq!(done.status, 1);
         insta::assert_snapshot!(done.stderr, @r"
         `redis.service` does not stay up: it is failed (failed, exit-code, exit status 3); the end of its journal:
-        journal: -q --no-pager -o cat -n 20 _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc
+        journal: -q --no-pager -o cat -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
         ");
     }
 
@@ -332,7 +336,7 @@ pub(crate) mod tests {
         let (done, calls) = hanging(&format!("{state}Job=123\n"), "123 redis.service start running\n");
         insta::assert_snapshot!(done.stderr, @r"
         `redis.service` did not restart within 2 s: it is still activating (start-pre); job 123 start running (left to systemd); the end of its journal:
-        journal: -q --no-pager -o cat -n 20 _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc
+        journal: -q --no-pager -o cat -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
         ");
         assert_eq!(calls, "reset-failed redis.service\nrestart redis.service\n", "no other job is made, and none cancelled");
     }
@@ -345,7 +349,7 @@ pub(crate) mod tests {
         let (done, _) = hanging(&format!("{state}Job=123\n"), jobs);
         insta::assert_snapshot!(done.stderr, @r"
         `redis.service` did not restart within 2 s: it is still inactive (dead); job 123 start waiting for `y.service` (job 120 start, running), `net.service` (job 99 start, waiting) (left to systemd); the end of its journal:
-        journal: -q --no-pager -o cat -n 20 _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc
+        journal: -q --no-pager -o cat -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
         ");
     }
 

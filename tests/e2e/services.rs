@@ -100,6 +100,26 @@ handlers:
 }
 
 #[test]
+fn the_last_words_of_a_unit_are_shown_where_the_journal_reads_them_after_its_end() {
+    let node = TestNode::bare();
+    // Journald is stopped before the unit speaks, and goes on when the unit has failed: it finds no invocation for these words.
+    let journald = "$(systemctl show -p MainPID --value systemd-journald)";
+    let dies = unit(
+        "dies",
+        &format!(
+            "[Unit]\nOnFailure=listen.service\n[Service]\nExecStartPre=/bin/sh -c 'kill -STOP {journald}'\nExecStart=/bin/sh -c 'echo out of memory; exit 4'"
+        )
+        .replace('$', "$$"),
+    );
+    let listen =
+        unit("listen", &format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'kill -CONT {journald}'").replace('$', "$$"));
+    let role = role(&format!("{listen}{dies}{}", start("dies")));
+    let project = Project::toy(&[("node", &node)], &role);
+    let error = project.fails(&role).failure("node");
+    assert!(error.contains("out of memory"), "{error}");
+}
+
+#[test]
 fn enabling_disabling_masking_and_aliases_are_states_that_a_check_foretells() {
     let node = TestNode::bare();
     let install = "\n[Install]\nWantedBy=multi-user.target\nAlias=other-name.service";

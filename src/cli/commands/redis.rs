@@ -4,22 +4,20 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
-use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::redis_progress::Watched;
 use crate::{
+    app::nodes::Nodes,
     cli::{
         arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
         exit::Exit,
         loading, out, reach, running,
         runtime::{self, Interrupts},
-        surroundings,
     },
-    engine::Reach,
     event::RunId,
     redis_ops::{self, Cleanup, CleanupTarget, Operation, OperationError, Page, RedisServer, Sampling, parse_age},
     source::{Diagnostic, Diagnostics},
-    transport::{CONNECTING_AT_ONCE, LinkError, Lock, LockRequest, Transport},
+    transport::{LinkError, Lock, LockRequest, Target, Transport},
 };
 
 #[derive(Debug, Args)]
@@ -178,7 +176,7 @@ impl RedisCommand {
 pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
     let (operation, asked, wait) = arguments.command.parts();
     let output = asked.rest.output.format;
-    let (servers, reach) = match servers(project_arg, asked) {
+    let (servers, nodes) = match servers(project_arg, asked) {
         Ok(found) => found,
         Err(errors) => return Ok(loading::wrong(&errors, output)),
     };
@@ -189,17 +187,21 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyh
     } else {
         Lock::Observe
     };
-    let hosts: Vec<String> = servers.iter().map(|(name, _)| name.clone()).collect();
-    let watched = Watched::new(hosts.iter(), operation.writes());
+    let watched = Watched::new(nodes.targets.iter().map(|target| &target.name), operation.writes());
+    let operation = Arc::new(operation);
     let finished = runtime::block_on(async |interrupts: &mut Interrupts| {
-        let asking = ask_all(servers, reach, lock, operation, asked.rest.way.forks, &watched);
+        let ask = |node: usize, transport: Arc<Transport>, target: Target| {
+            let (server, progress) = (servers[node].clone(), watched.progress_of(&target.name));
+            let (operation, lock) = (Arc::clone(&operation), lock.clone());
+            async move { redis_ops::run(&transport, &target, lock, &server, &operation, &progress).await }
+        };
         tokio::select! {
-            answers = asking => Some(answers),
+            answers = nodes.each(ask, |_| {}) => Some(answers),
             () = interrupts.next() => None,
             never = watched.show(output) => match never {},
         }
     })?;
-    let Some(mut finished) = finished else {
+    let Some(finished) = finished else {
         match output {
             Output::Text => out::error(&watched.interrupted()),
             Output::Json => {
@@ -211,19 +213,18 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyh
         }
         return Ok(Exit::INTERRUPTED);
     };
-    for host in hosts {
-        let answer = finished.iter().position(|(name, _)| *name == host).map(|at| finished.swap_remove(at).1);
+    for (target, answer) in nodes.targets.iter().zip(finished) {
         // A panic was printed where it happened.
         let answer = answer.unwrap_or_else(|| {
             Err(OperationError::Redis("autobot-provision itself failed; this is a bug, please report it".into()))
         });
-        answers.add(&host, answer);
+        answers.add(&target.name, answer);
     }
     Ok(answers.end())
 }
 
-/// The hosts with a Redis, and how they are reached.
-fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, RedisServer)>, Reach), Diagnostics> {
+/// The servers, and the nodes that they are on, in the same order.
+fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<RedisServer>, Nodes), Diagnostics> {
     let Rest { inventory, role, limit, extra_vars, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
@@ -254,38 +255,9 @@ fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<(String, Re
         out::note(&format!("left out, because none of their roles brings Redis: {}", without.join(", ")));
     }
     plan.hosts.retain(|host| servers.iter().any(|(name, _)| *name == host.name));
-    let reach = reach::of_inventory(&plan, way, &request)?;
-    Ok((servers, reach))
-}
-
-async fn ask_all(
-    servers: Vec<(String, RedisServer)>,
-    mut reach: Reach,
-    lock: Lock,
-    operation: Operation,
-    forks: usize,
-    watched: &Watched,
-) -> Vec<(String, Result<Page, OperationError>)> {
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, surroundings::read()));
-    let (forks, operation) = (Arc::new(Semaphore::new(forks.max(1))), Arc::new(operation));
-    let mut asking = JoinSet::new();
-    for (name, server) in servers {
-        let Some(target) = reach.remove(&name) else { continue };
-        let progress = watched.progress_of(&name);
-        let (transport, forks, operation, lock) =
-            (Arc::clone(&transport), Arc::clone(&forks), Arc::clone(&operation), lock.clone());
-        asking.spawn(async move {
-            // The semaphore is never closed, so a permit always comes.
-            let _permit = forks.acquire().await;
-            let answer = redis_ops::run(&transport, &target, lock, &server, &operation, &progress).await;
-            (name, answer)
-        });
-    }
-    let mut answers = Vec::new();
-    while let Some(ended) = asking.join_next().await {
-        answers.extend(ended.ok());
-    }
-    answers
+    let mut reach = reach::of_inventory(&plan, way, &request)?;
+    let (servers, targets) = servers.into_iter().filter_map(|(name, server)| Some((server, reach.remove(&name)?))).unzip();
+    Ok((servers, Nodes { targets, forks: way.forks, controller: request.controller }))
 }
 
 /// The answers as they are shown, and what the process ends with.

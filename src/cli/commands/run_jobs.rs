@@ -5,10 +5,13 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::status::{OUR_MISTAKE, ended, job_json};
+use super::{
+    ping_table::OUR_MISTAKE,
+    status::{ended, job_json},
+};
 use crate::{
     app::{
-        jobs::{JobLine, on_run},
+        jobs::{JobLine, act_on_run},
         nodes::Nodes,
     },
     cli::{
@@ -18,14 +21,14 @@ use crate::{
         loading, out,
         runtime::{self, Interrupts},
     },
-    engine::{Activity, FollowedJob, JobAction},
+    engine::{FollowedJob, JobAction},
     job::{CANCELLED, JobState},
     report::harmless,
     transport::{LinkError, Target},
 };
 
 /// The result of a host. `None`: this program failed, which was printed where it happened.
-type Answer = Option<Result<Result<FollowedJob, Activity>, LinkError>>;
+type Answer = Option<Result<Option<FollowedJob>, LinkError>>;
 
 /// Follows or ends the jobs of a run on every selected host that has one.
 ///
@@ -44,7 +47,7 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
     let answers = runtime::block_on(async |interrupts: &mut Interrupts| {
         let (sender, lines) = unbounded_channel();
         tokio::select! {
-            answers = on_run(&nodes, run, action, sender) => Some(answers),
+            answers = act_on_run(&nodes, run, action, sender) => Some(answers),
             () = interrupts.next() => None,
             never = show(lines, &nodes, output) => never,
         }
@@ -57,7 +60,7 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
     };
     let answers: Vec<(&Target, Answer)> = nodes.targets.iter().zip(answers).collect();
     // On a host that did not answer, there may be one.
-    let is_nowhere = answers.iter().all(|(_, answer)| matches!(answer, Some(Ok(Err(_)))));
+    let is_nowhere = answers.iter().all(|(_, answer)| matches!(answer, Some(Ok(None))));
     match output {
         Output::Text => {
             for (target, answer) in &answers {
@@ -87,12 +90,12 @@ async fn show(mut lines: UnboundedReceiver<JobLine>, nodes: &Nodes, output: Outp
     std::future::pending().await
 }
 
-fn exit_of(answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>, action: JobAction) -> Exit {
+fn exit_of(answer: Option<&Result<Option<FollowedJob>, LinkError>>, action: JobAction) -> Exit {
     match answer {
         None => Exit::FAILED,
         Some(Err(_)) => Exit::UNREACHABLE,
-        Some(Ok(Err(_))) => Exit::DONE,
-        Some(Ok(Ok(followed))) => match (followed.end, action) {
+        Some(Ok(None)) => Exit::DONE,
+        Some(Ok(Some(followed))) => match (followed.end, action) {
             (Some(JobState::Ended { status: 0 }) | None, _)
             | (Some(JobState::Ended { .. } | JobState::Killed), JobAction::Cancel) => Exit::DONE,
             (Some(_), _) => Exit::FAILED,
@@ -100,7 +103,7 @@ fn exit_of(answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>, ac
     }
 }
 
-/// How the job of a host ended, in words. `None`: there was none.
+/// How the job of a host ended, in words.
 fn end_of(followed: &FollowedJob) -> String {
     let how = match followed.end {
         Some(JobState::Ended { status }) => ended(status),
@@ -111,25 +114,25 @@ fn end_of(followed: &FollowedJob) -> String {
     format!("the job {}, phase {}, {how}", followed.job.id, followed.job.phase)
 }
 
-fn write(host: &str, answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>) {
+fn write(host: &str, answer: Option<&Result<Option<FollowedJob>, LinkError>>) {
     match answer {
         None => out::error(&format!("{host}: {OUR_MISTAKE}")),
         Some(Err(error)) => {
             out::error(&format!("{host}: {}", harmless(&error.to_string())));
             error.remedy().iter().for_each(|remedy| out::note(&format!("  {}", harmless(remedy))));
         }
-        Some(Ok(Ok(followed))) => out::line(&format!("{host}: {}", harmless(&end_of(followed)))),
-        Some(Ok(Err(_))) => {}
+        Some(Ok(Some(followed))) => out::line(&format!("{host}: {}", harmless(&end_of(followed)))),
+        Some(Ok(None)) => {}
     }
 }
 
 /// `{status, error, help, job}`.
-fn json(answer: Option<&Result<Result<FollowedJob, Activity>, LinkError>>) -> Value {
+fn json(answer: Option<&Result<Option<FollowedJob>, LinkError>>) -> Value {
     let (status, error, help, job) = match answer {
         None => ("failed", Some(OUR_MISTAKE.to_owned()), None, None),
         Some(Err(error)) => ("unreachable", Some(error.to_string()), error.remedy(), None),
-        Some(Ok(Err(_))) => ("none", None, None, None),
-        Some(Ok(Ok(followed))) => {
+        Some(Ok(None)) => ("none", None, None, None),
+        Some(Ok(Some(followed))) => {
             let status = match followed.end {
                 Some(JobState::Ended { status: 0 }) => "ended",
                 Some(JobState::Ended { status: CANCELLED }) => "cancelled",

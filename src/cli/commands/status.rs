@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::ping_table::OUR_MISTAKE;
 use crate::{
     app::jobs::status,
     cli::{
@@ -17,9 +18,6 @@ use crate::{
     report::{Style, harmless},
     transport::{Holder, LinkError, Target},
 };
-
-/// The text for a host on which this program panicked.
-pub(super) const OUR_MISTAKE: &str = "autobot-provision itself failed on this host; this is a bug, please report it";
 
 /// The indentation of the text below a host's line.
 const INDENT: &str = "    ";

@@ -119,9 +119,9 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
 }
 
 impl<'a> ApplyRun<'a> {
-    /// Returns what is known about the node and its secrets.
-    pub(super) fn into_known(self) -> (Answers, SecretValues) {
-        (self.answers, self.secrets.values)
+    /// Returns the secrets that are known now.
+    pub(super) fn into_values(self) -> SecretValues {
+        self.secrets.values
     }
 
     async fn item<C: Channel>(&mut self, index: usize, channel: &mut C) -> Result<Outcome, Failure> {

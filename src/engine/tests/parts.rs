@@ -10,12 +10,19 @@ fn statuses(prediction: &Prediction) -> Vec<(&str, Status)> {
 #[test]
 fn a_part_sees_what_an_earlier_part_has_changed_on_the_same_connection() {
     let roles = [
-        ("first", "tasks:\n  - {name: Make, copy: {content: made, dest: DIR/made}}\n"),
+        (
+            "first",
+            "tasks:
+  - {name: Make, copy: {content: made, dest: DIR/made}}
+  - {name: Aside, command: {cmd: printf x >DIR/aside; touch DIR/done, creates: DIR/done}}
+",
+        ),
         (
             "second",
             "tasks:
   - {name: Look, command: {cmd: cat DIR/made || echo none, reads: true}, register: seen}
   - {name: Follow, copy: {content: \"{{ seen.stdout }}\", dest: DIR/seen}}
+  - {name: Same, copy: {content: x, dest: DIR/aside}}
 health:
   - {name: Seen, read: {command: {argv: [grep, -x, made, DIR/seen], reads: true}}}
 ",
@@ -39,13 +46,17 @@ health:
         // Everything is asked at once, as a deploy does. What the second part asks has another answer later.
         node.ask(&first_round(&whole, Scope::Everything).unwrap(), &mut |_: &str| {}).await.unwrap();
         let Ok(prediction) = node.predict(&inputs(&first), &events).await else { panic!() };
-        assert_eq!(statuses(&prediction), [("first/Make", Status::Changed)]);
+        assert_eq!(statuses(&prediction), [("first/Make", Status::Changed), ("first/Aside", Status::Changed)]);
         assert_eq!(node.traffic().round_trips, 1, "what was asked is not asked again");
         let Ok(applied) = node.apply(prediction, &events, &stop).await else { panic!() };
         assert_eq!(applied.end.result.status(), HostStatus::Changed);
 
+        // A check asks for less than a prediction needs: what was answered before the change does not count.
+        let Ok(checkup) = node.check(&inputs(&second), &events).await else { panic!() };
+        assert_eq!(node.exercise(checkup, false, &events).await.status(), HostStatus::Failed);
         let Ok(prediction) = node.predict(&inputs(&second), &events).await else { panic!() };
         assert_eq!(statuses(&prediction)[1], ("second/Follow", Status::Changed));
+        assert_eq!(statuses(&prediction)[2], ("second/Same", Status::Ok));
         let Ok(_) = node.apply(prediction, &events, &stop).await else { panic!() };
         assert_eq!(scratch.read("seen").as_deref(), Some("made"));
 

@@ -167,3 +167,14 @@ fn beside_the_roles_of_either_node_nothing_is_lost_and_nothing_shared() {
         again.assert_code(0);
     }
 }
+
+#[test]
+fn one_host_may_have_both_databases_and_no_client_elsewhere() {
+    let node = TestNode::bare();
+    let project = Project::shipped(&[("node", &node, "")]);
+    project.inventory(&[("node", &node, "")], "user_management_db", "slm_db_host: node\nusers_db_host: node\n");
+    let check = project.json(&["deploy", "--check"]);
+    let deploy = project.json(&["deploy"]);
+    assert_eq!(deploy.assert_code(0).ids("node", "changed"), check.assert_code(0).ids("node", "changed"));
+    assert_eq!(project.json(&["deploy"]).assert_code(0).ids("node", "changed"), std::collections::BTreeSet::new());
+}
