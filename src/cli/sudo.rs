@@ -68,7 +68,7 @@ impl Fetched {
         let secret = SecretRef { host: host.to_owned(), name: "ansible_become_password".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Diagnostic::error(format!("cannot read the password for sudo: {error}")))?;
-        let password = runtime.block_on(external::fetch_one(outside, secret, here))?;
+        let password = runtime.block_on(external::fetch_one(outside, secret.into(), here))?;
         self.0.push((outside.source.clone(), password.clone()));
         Ok(password)
     }

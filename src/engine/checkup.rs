@@ -154,8 +154,8 @@ fn missing_secret(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -
         if let Some(problem) = secrets.problem(secret) {
             return Some(problem.to_owned());
         }
-        let file = host.secrets.iter().find(|spec| &spec.secret == secret).map_or("its file", |spec| spec.file.as_str());
-        secrets.is_fresh(secret).then(|| format!("`{}` is not in `{file}`: it was not deployed yet, or it was lost", secret.name))
+        let file = host.secrets.iter().find(|spec| *secret == spec.secret).map_or("its file", |spec| spec.file.as_str());
+        secrets.is_fresh(secret).then(|| format!("`{secret}` is not in `{file}`: it was not deployed yet, or it was lost"))
     })
 }
 

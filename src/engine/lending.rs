@@ -80,10 +80,10 @@ impl Lending {
         };
         let is_waited_for = intent == RunIntent::Create && self.secrets.iter().any(|spec| planned(&spec.secret));
         let found = |spec: &SecretSpec| {
-            if let Some(problem) = secrets.problem(&spec.secret) {
+            if let Some(problem) = secrets.problem(&spec.id()) {
                 return SharedSecret::Missing(format!("`{}` of `{}`: {problem}", spec.secret.name, self.host));
             }
-            match (secrets.values.get(&spec.secret), planned(&spec.secret)) {
+            match (secrets.values.declared(&spec.secret), planned(&spec.secret)) {
                 (Some(value), false) => SharedSecret::Value(value.clone()),
                 _ if intent == RunIntent::WillFail => {
                     SharedSecret::Missing(format!("`{}` lives on `{}`, whose deploy fails", spec.secret.name, self.host))
@@ -102,7 +102,7 @@ impl Lending {
         if !matches!(*self.stage.borrow(), Stage::Creating) {
             return;
         }
-        let found = |spec: &SecretSpec| match (status, values.get(&spec.secret)) {
+        let found = |spec: &SecretSpec| match (status, values.declared(&spec.secret)) {
             (HostStatus::Ok | HostStatus::Changed, Some(value)) => SharedSecret::Value(value.clone()),
             _ => SharedSecret::Missing(format!("`{}` lives on `{}`, whose deploy failed", spec.secret.name, self.host)),
         };

@@ -22,7 +22,7 @@ use crate::{
         unit::Unit,
     },
     resource::{Change, NodeState, Resource, Verdict, do_not_exist},
-    secret::SecretRef,
+    secret::SecretId,
     source::{Diagnostics, Span},
 };
 
@@ -74,7 +74,7 @@ struct Predictor<'a> {
     items: Vec<RunItem>,
     secrets: Secrets,
     /// Secrets that an earlier item creates.
-    planned: HashSet<SecretRef>,
+    planned: HashSet<SecretId>,
     /// Registered results of the role's tasks whose outcome is unknown.
     uncertain: HashSet<String>,
     /// Handlers of the role that a change notifies.
@@ -217,9 +217,7 @@ impl Predictor<'_> {
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
         let (mut effect, mut creates) = (None, None);
         let outcome = match planned_elsewhere {
-            Some(SecretRef { host, name }) => {
-                Outcome::new(Status::Unknown, format!("unknown until `{host}` has created `{name}`"))
-            }
+            Some(secret) => Outcome::new(Status::Unknown, format!("unknown until `{}` has created `{secret}`", secret.host())),
             None => match self.evaluate(resource.as_ref(), &used) {
                 Ok(change) => {
                     effect = Effect::new(&change.script, &task.notify);
@@ -241,7 +239,7 @@ impl Predictor<'_> {
     }
 
     /// Predicts the change of a resource by its state at the beginning of the run. `Err` is the outcome if there is none.
-    fn evaluate(&self, resource: &dyn Resource, used: &[SecretRef]) -> Result<Change, Outcome> {
+    fn evaluate(&self, resource: &dyn Resource, used: &[SecretId]) -> Result<Change, Outcome> {
         let state = self.state();
         let change = match resource.compare(&state) {
             Err(unanswered) => return Err(Outcome::failed(unanswered.to_string())),
@@ -256,8 +254,8 @@ impl Predictor<'_> {
                 change
             }
         };
-        let lost = |secret: &&SecretRef| change.replaces && self.secrets.is_fresh(secret);
-        if let Some(spec) = used.iter().find(lost).and_then(|secret| self.host.secrets.iter().find(|spec| &spec.secret == secret))
+        let lost = |secret: &&SecretId| change.replaces && self.secrets.is_fresh(secret);
+        if let Some(spec) = used.iter().find(lost).and_then(|secret| self.host.secrets.iter().find(|spec| *secret == spec.secret))
         {
             return Err(Outcome::failed(secrets::lost_message(spec)));
         }
@@ -276,19 +274,19 @@ impl Predictor<'_> {
     }
 
     /// Plans the secrets that the next task uses and that do not exist yet.
-    fn plan_secrets(&mut self, used: &[SecretRef], head: &Item) -> Result<(), Stop> {
+    fn plan_secrets(&mut self, used: &[SecretId], head: &Item) -> Result<(), Stop> {
         for secret in used {
             let is_known = self.secrets.values.get(secret).is_some() || self.secrets.is_planned(secret);
-            let unread = || format!("`{}` of `{}` was not read; this is a bug, please report it", secret.name, secret.host);
+            let unread = || format!("`{secret}` of `{}` was not read; this is a bug, please report it", secret.host());
             let problem = self.secrets.problem(secret).map(str::to_owned).or_else(|| (!is_known).then(unread));
-            if let Some(problem) = problem.filter(|_| secret.host != self.host.name) {
+            if let Some(problem) = problem.filter(|_| secret.host() != self.host.name) {
                 let predicted = Outcome::failed(problem);
                 self.items.push(RunItem::new(head.clone(), ItemAction::Skipped, predicted));
                 return Err(Stop::Failed);
             }
-            let Some(spec) = self.host.secrets.iter().find(|spec| &spec.secret == secret).cloned() else { continue };
-            let id = format!("{}/secret {}", spec.role, secret.name);
-            let making = item(ItemSubject::Secret, &id, &spec.role, &secret.name, &spec.span);
+            let Some(spec) = self.host.secrets.iter().find(|spec| *secret == spec.secret).cloned() else { continue };
+            let id = format!("{}/secret {secret}", spec.role);
+            let making = item(ItemSubject::Secret, &id, &spec.role, &spec.secret.name, &spec.span);
             let not_fetched = spec.outside.is_some() && self.secrets.provided(secret).is_none();
             let not_fetched = not_fetched.then_some("its value was not fetched from its source; this is a bug, please report it");
             if let Some(problem) = self.secrets.problem(secret).or(not_fetched) {

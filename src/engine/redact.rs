@@ -14,19 +14,19 @@ const MIN_LENGTH: usize = 6;
 /// Returns `text` with every known value of a secret, plain or percent-encoded as templates may write it, replaced by `‹NAME›`.
 pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     let mut found = Vec::new();
-    for (secret, value) in values.iter() {
+    for (name, value) in values.iter() {
         // Output arrives line by line, so each line of a key is redacted on its own, too.
         let lines = value.expose().lines().filter(|line| line.len() < value.expose().len());
         for part in [value.expose()].into_iter().chain(lines).filter(|part| part.len() >= MIN_LENGTH) {
             for form in [Secret::new(part.to_owned()), Secret::new(percent_encode(part))] {
                 if text.contains(form.expose()) {
-                    found.push((form, &secret.name));
+                    found.push((form, name.clone()));
                 }
             }
         }
     }
     // One value may contain another: replacing the inner one first would leave the rest readable.
-    found.sort_unstable_by_key(|(form, name)| (Reverse(form.expose().len()), *name));
+    found.sort_by_cached_key(|(form, name)| (Reverse(form.expose().len()), name.clone()));
     found.iter().fold(text.to_owned(), |result, (form, name)| result.replace(form.expose(), &format!("‹{name}›")))
 }
 

@@ -16,7 +16,7 @@ use crate::{
         put::{Backup, Put},
     },
     script::Script,
-    secret::{Encoding, EnvFile, EnvLine, Secret, SecretRef, SecretValues},
+    secret::{Encoding, EnvFile, EnvLine, Secret, SecretId, SecretRef, SecretValues},
     values::{Diff, Missing},
 };
 
@@ -51,13 +51,13 @@ pub(super) struct Secrets {
     /// The values that exist on the node or come from an outside source, and the values that the latter replace.
     pub(super) values: SecretValues,
     /// Secrets that cannot be used, such as one whose file is damaged, with the reason.
-    problems: HashMap<SecretRef, String>,
+    problems: HashMap<SecretId, String>,
     /// Secrets that did not exist when the run began.
-    fresh: HashSet<SecretRef>,
+    fresh: HashSet<SecretId>,
     /// In a check: secrets of other hosts that the deploy would create there first.
-    planned: HashSet<SecretRef>,
+    planned: HashSet<SecretId>,
     /// Secrets whose values come from an outside source, with the state of their files when the run began.
-    provided: HashMap<SecretRef, StoredValue>,
+    provided: HashMap<SecretId, StoredValue>,
 }
 
 /// The value of a secret in its file, compared with the value from its outside source.
@@ -73,14 +73,14 @@ impl Secrets {
     pub(super) fn read<'a>(specs: impl IntoIterator<Item = &'a SecretSpec>, provided: &SecretValues, answers: &Answers) -> Self {
         let mut secrets = Self { values: provided.clone(), ..Self::default() };
         for spec in specs {
-            match (in_file(spec, answers), provided.get(&spec.secret)) {
+            match (in_file(spec, answers), provided.declared(&spec.secret)) {
                 (Ok(found), Some(provided)) => secrets.add_provided(spec, found, provided),
                 (Ok(Some(value)), None) => secrets.values.insert(spec.secret.clone(), value),
                 (Ok(None), None) => {
-                    secrets.fresh.insert(spec.secret.clone());
+                    secrets.fresh.insert(spec.id());
                 }
                 (Err(problem), _) => {
-                    secrets.problems.insert(spec.secret.clone(), problem);
+                    secrets.problems.insert(spec.id(), problem);
                 }
             }
         }
@@ -99,9 +99,9 @@ impl Secrets {
     /// Adds the secrets of other hosts.
     fn borrow(&mut self, specs: &[SecretSpec], shared: &SharedSecrets) {
         for spec in specs {
-            let secret = spec.secret.clone();
+            let secret = spec.id();
             let provided = self.values.get(&secret).cloned();
-            match shared.get(&secret) {
+            match shared.get(&spec.secret) {
                 // Its own host still has the old value: until that is deployed, the new one must not be used.
                 Some(SharedSecret::Value(value)) if provided.as_ref().is_some_and(|provided| provided != value) => {
                     self.problems.insert(secret, outdated_on_owner(spec));
@@ -114,7 +114,7 @@ impl Secrets {
                     self.problems.insert(secret, why.clone());
                 }
                 None => {
-                    let why = format!("`{}` lives on `{}`, whose secrets were not read", secret.name, secret.host);
+                    let why = format!("`{secret}` lives on `{}`, whose secrets were not read", secret.host());
                     self.problems.insert(secret, why);
                 }
             }
@@ -124,7 +124,7 @@ impl Secrets {
     /// Finds values with characters that the programs which use them do not accept.
     fn check_characters<'a>(&mut self, specs: impl IntoIterator<Item = &'a SecretSpec>) {
         for spec in specs {
-            let value = self.values.get(&spec.secret);
+            let value = self.values.declared(&spec.secret);
             if value.is_some_and(|value| value.expose().contains(|character| spec.without.contains(character))) {
                 let characters: Vec<String> = spec.without.chars().map(|character| format!("`{character}`")).collect();
                 let origin = if spec.outside.is_some() { "from outside".to_owned() } else { format!("in `{}`", spec.file) };
@@ -134,13 +134,13 @@ impl Secrets {
                     name = spec.secret.name,
                     characters = characters.join(" "),
                 );
-                self.problems.insert(spec.secret.clone(), why);
+                self.problems.insert(spec.id(), why);
             }
         }
     }
 
     /// Returns whether the secret belongs to another host and would be created there first.
-    pub(super) fn is_planned(&self, secret: &SecretRef) -> bool {
+    pub(super) fn is_planned(&self, secret: &SecretId) -> bool {
         self.planned.contains(secret)
     }
 
@@ -150,26 +150,25 @@ impl Secrets {
             Some(found) if found == *provided => StoredValue::TheSame,
             Some(found) => {
                 // The old value must be redacted, too.
-                let old = SecretRef { name: format!("{} before", spec.secret.name), ..spec.secret.clone() };
-                self.values.insert(old, found);
+                self.values.hide(format!("{} before", spec.secret.name), found);
                 StoredValue::Another
             }
         };
-        self.provided.insert(spec.secret.clone(), stored);
+        self.provided.insert(spec.id(), stored);
     }
 
     /// Returns the state of a secret's file, if the value comes from an outside source.
-    pub(super) fn provided(&self, secret: &SecretRef) -> Option<StoredValue> {
+    pub(super) fn provided(&self, secret: &SecretId) -> Option<StoredValue> {
         self.provided.get(secret).copied()
     }
 
     /// Returns the reason why a secret cannot be used.
-    pub(super) fn problem(&self, secret: &SecretRef) -> Option<&str> {
+    pub(super) fn problem(&self, secret: &SecretId) -> Option<&str> {
         self.problems.get(secret).map(String::as_str)
     }
 
     /// Whether the secret did not exist when the run began.
-    pub(super) fn is_fresh(&self, secret: &SecretRef) -> bool {
+    pub(super) fn is_fresh(&self, secret: &SecretId) -> bool {
         self.fresh.contains(secret)
     }
 }
@@ -247,12 +246,12 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
         match piece {
             EnvLine::Kept(line) => {
                 // The line may hold other secrets, so it is sent as a token of its own.
-                let kept = SecretRef { host: spec.secret.host.clone(), name: format!("line {} of {}", index + 1, spec.file) };
+                let kept = SecretId::FileLine { host: spec.secret.host.clone(), file: spec.file.to_string(), number: index + 1 };
                 text.push_str(&kept.token(Encoding::Plain));
                 values.insert(kept, Secret::new(line.expose().to_owned()));
             }
             EnvLine::Added(secret) => {
-                let quotes = values.get(&secret).and_then(|value| EnvFile::quotes(value.expose())).unwrap_or_default();
+                let quotes = values.declared(&secret).and_then(|value| EnvFile::quotes(value.expose())).unwrap_or_default();
                 text.push_str(&secret.name);
                 text.push('=');
                 text.push_str(quotes);
@@ -283,8 +282,8 @@ pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
 /// Summarizes the change to a secret's file, if there is one.
 pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets) -> Option<String> {
     let file = &spec.file;
-    match secrets.provided(&spec.secret) {
-        None => secrets.is_fresh(&spec.secret).then(|| format!("generate and write to {file}")),
+    match secrets.provided(&spec.id()) {
+        None => secrets.is_fresh(&spec.id()).then(|| format!("generate and write to {file}")),
         Some(StoredValue::TheSame) => None,
         Some(StoredValue::Nothing) => Some(format!("write to {file}")),
         Some(StoredValue::Another) => Some(format!("replace in {file}")),

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::{
     question::{Questions, Unanswered},
     resource::{NodeState, Resource, Verdict, do_not_exist},
-    secret::SecretRef,
+    secret::SecretId,
 };
 
 /// What a health check has found.
@@ -60,7 +60,7 @@ pub trait HealthCheck: Debug + Send + Sync {
     }
 
     /// Returns the secrets that it compares with.
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         Vec::new()
     }
 }
@@ -83,7 +83,7 @@ impl HealthCheck for AsDeclared {
         })
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.0.secrets()
     }
 }

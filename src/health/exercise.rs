@@ -6,7 +6,7 @@ use super::Finding;
 use crate::{
     question::{Questions, Unanswered},
     resource::{NodeState, ParamError, Parameter, schema::secret_parameters},
-    secret::{SecretRef, SecretValues},
+    secret::{SecretId, SecretValues},
     transport::{Running, Tunnel},
 };
 
@@ -19,7 +19,7 @@ pub trait Exercise: Debug + Send + Sync {
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, Finding>;
 
     /// Returns the secrets that the exercise needs.
-    fn secrets(&self) -> Vec<SecretRef>;
+    fn secrets(&self) -> Vec<SecretId>;
 
     /// Returns whether the exercise only monitors a program that uses the role's service, and whose state does not depend on the role. Then every
     /// `health` runs it, and no deploy does.

@@ -17,7 +17,7 @@ use crate::{
         unit::{self, Unit},
     },
     resource::{NodeState, ParamError, decode, schema::parameters},
-    secret::{SecretRef, SecretValues},
+    secret::{SecretId, SecretValues},
     transport::{Running, Tunnel},
     values::OneOrMany,
 };
@@ -214,7 +214,7 @@ impl Exercise for Http {
         })
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         Vec::new()
     }
 

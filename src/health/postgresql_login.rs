@@ -13,7 +13,7 @@ use super::exercise::{Exercise, ExerciseKind};
 use crate::{
     pg::Name,
     resource::{decode, schema::parameters},
-    secret::{Sealed, SecretRef, SecretValues, generate},
+    secret::{Sealed, SecretId, SecretValues, generate},
     transport::{Running, Tunnel},
 };
 
@@ -63,7 +63,7 @@ impl Exercise for PostgresqlLogin {
         })
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.password.secrets()
     }
 }

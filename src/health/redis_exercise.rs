@@ -17,7 +17,7 @@ use crate::{
         decode,
         schema::{parameters, words},
     },
-    secret::{Sealed, SecretRef, SecretValues, generate},
+    secret::{Sealed, SecretId, SecretValues, generate},
     transport::{Running, Tunnel},
 };
 
@@ -79,7 +79,7 @@ impl Exercise for RedisExercise {
         })
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.password.secrets()
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         unit::{self, Unit},
     },
     resource::{NodeState, ParamError, decode, schema::parameters},
-    secret::{SecretRef, SecretValues},
+    secret::{SecretId, SecretValues},
     transport::{Running, Tunnel},
 };
 
@@ -155,7 +155,7 @@ impl Exercise for SlmBackend {
         Box::pin(self.ask(tunnel))
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         Vec::new()
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     role::{Role, SecretSource},
-    secret::SecretRef,
+    secret::SecretId,
     source::{Diagnostic, Diagnostics},
 };
 
@@ -52,7 +52,7 @@ pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &
 pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Diagnostics) -> Vec<Lender> {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
         let used = used(plan, true);
-        plan.borrowed.retain(|spec| used.contains(&spec.secret));
+        plan.borrowed.retain(|spec| used.contains(&spec.id()));
     }
     circles(plans, errors);
     check_labs(project, plans, errors);
@@ -82,20 +82,20 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Di
 pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>) {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
         let used = used(plan, false);
-        plan.borrowed.retain(|spec| used.contains(&spec.secret));
+        plan.borrowed.retain(|spec| used.contains(&spec.id()));
     }
-    let wanted: HashSet<SecretRef> = plans.iter().flat_map(|plan| plan.borrowed.iter().map(|spec| spec.secret.clone())).collect();
+    let wanted: HashSet<SecretId> = plans.iter().flat_map(|plan| plan.borrowed.iter().map(SecretSpec::id)).collect();
     for plan in plans {
-        plan.lent.retain(|spec| wanted.contains(&spec.secret));
+        plan.lent.retain(|spec| wanted.contains(&spec.id()));
     }
     for lender in lenders.iter_mut() {
-        lender.secrets.retain(|spec| wanted.contains(&spec.secret));
+        lender.secrets.retain(|spec| wanted.contains(&spec.id()));
     }
     lenders.retain(|lender| !lender.secrets.is_empty());
 }
 
 /// Returns the secrets that the host uses, or may use once its facts and results are known: in tasks and health checks, or only in health checks.
-pub(super) fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
+pub(super) fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretId> {
     let mut visitor = UsedSecrets { plan, by_tasks, used: HashSet::new() };
     let Ok(()) = walk(&plan.roles, &mut Worlds::stand_in(), &mut visitor);
     visitor.used
@@ -104,7 +104,7 @@ pub(super) fn used(plan: &HostPlan, by_tasks: bool) -> HashSet<SecretRef> {
 struct UsedSecrets<'a> {
     plan: &'a HostPlan,
     by_tasks: bool,
-    used: HashSet<SecretRef>,
+    used: HashSet<SecretId>,
 }
 
 impl Visitor for UsedSecrets<'_> {
@@ -124,7 +124,7 @@ impl Visitor for UsedSecrets<'_> {
         // A task that is skipped with stand-in facts may run with the real ones.
         let is_certain = !tasks.is_empty() && tasks.iter().all(|task| matches!(task.action, Action::Do(_)));
         if !is_certain && !step.is_left_out() {
-            self.used.extend(self.plan.borrowed.iter().map(|spec| spec.secret.clone()));
+            self.used.extend(self.plan.borrowed.iter().map(SecretSpec::id));
         }
         let resources = tasks.iter().filter_map(|task| match &task.action {
             Action::Do(resource) => Some(resource),

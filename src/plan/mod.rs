@@ -41,7 +41,7 @@ use crate::{
     inventory::InventorySource,
     outside::ExternalValue,
     resource::{Resource, access::Access},
-    secret::SecretRef,
+    secret::{SecretId, SecretRef},
     source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
     values::RemotePath,
     vault::Keyring,
@@ -115,7 +115,7 @@ pub struct HostPlan {
     /// The secrets that live on it and that other hosts of the plan read.
     pub lent: Vec<SecretSpec>,
     /// The values encrypted with Ansible Vault that this host needs.
-    pub vaulted: Vec<(SecretRef, ExternalValue)>,
+    pub vaulted: Vec<(SecretId, ExternalValue)>,
     /// The ports that may be open besides those that its roles declare.
     pub open_ports: OpenPorts,
     connection: ConnectionVars,
@@ -155,7 +155,7 @@ impl HostPlan {
     }
 
     /// The secrets that its health checks use, as far as is known without its facts.
-    pub(crate) fn used_by_health(&self) -> HashSet<SecretRef> {
+    pub(crate) fn used_by_health(&self) -> HashSet<SecretId> {
         lending::used(self, false)
     }
 
@@ -476,6 +476,14 @@ pub struct SecretSpec {
     pub role: String,
     /// Where it is declared.
     pub span: Span,
+}
+
+impl SecretSpec {
+    /// Returns what the tokens of the secret stand for.
+    #[must_use]
+    pub fn id(&self) -> SecretId {
+        self.secret.clone().into()
+    }
 }
 
 /// Returns a value as written, neither rendered nor decrypted.

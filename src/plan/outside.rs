@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     outside::{ExternalValue, Program, Source},
     role::{Role, kind_of},
-    secret::{Encoding, Sealed, SealedPart, SecretRef},
+    secret::{Encoding, Sealed, SealedPart, SecretId},
     source::{Diagnostic, Diagnostics, Node, Span, Vaulted, did_you_mean},
 };
 
@@ -21,36 +21,31 @@ pub(super) const VARIABLE: &str = "autobot_secrets";
 
 const KEYS: &[&str] = &["env", "file", "command", "value"];
 
-/// The encrypted values that hosts need, and the name of each.
+/// The encrypted values that hosts need, each with the variable that leads to it and its number there.
 #[derive(Debug, Default)]
 pub(super) struct Vaults {
-    names: Vec<(Span, String)>,
-    values: IndexMap<SecretRef, ExternalValue>,
+    names: Vec<(Span, String, usize)>,
+    values: IndexMap<SecretId, ExternalValue>,
 }
 
 impl Vaults {
     /// Returns the secret for an encrypted value on a host.
-    pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretRef {
-        let known = self.names.iter().find(|(known, _)| known == span).map(|(_, name)| name.clone());
-        let name = known.unwrap_or_else(|| {
-            // No secret of a role can have such a name, because of the space.
-            let name = |count| match (variable.unwrap_or("value"), count) {
-                (variable, 1) => format!("{variable} (vault)"),
-                (variable, count) => format!("{variable} (vault {count})"),
-            };
-            let is_free = |name: &String| self.names.iter().all(|(_, known)| known != name);
-            let name = (1..=self.names.len() + 1).map(name).find(is_free).unwrap_or_default();
-            self.names.push((span.clone(), name.clone()));
-            name
+    pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretId {
+        let known = self.names.iter().find(|(known, ..)| known == span).map(|(_, variable, number)| (variable.clone(), *number));
+        let (variable, number) = known.unwrap_or_else(|| {
+            let variable = variable.unwrap_or("value").to_owned();
+            let number = self.names.iter().filter(|(_, known, _)| *known == variable).count() + 1;
+            self.names.push((span.clone(), variable.clone(), number));
+            (variable, number)
         });
-        let secret = SecretRef { host: host.to_owned(), name };
+        let secret = SecretId::Vaulted { host: host.to_owned(), variable, number };
         self.values.insert(secret.clone(), ExternalValue { source: Source::Vaulted(value.clone()), span: span.clone() });
         secret
     }
 
     /// Returns the values that one host needs.
-    pub(super) fn for_host(&self, host: &str) -> Vec<(SecretRef, ExternalValue)> {
-        let own = self.values.iter().filter(|(secret, _)| secret.host == host);
+    pub(super) fn for_host(&self, host: &str) -> Vec<(SecretId, ExternalValue)> {
+        let own = self.values.iter().filter(|(secret, _)| secret.host() == host);
         own.map(|(secret, outside)| (secret.clone(), outside.clone())).collect()
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     inventory::Inventory,
     outside::ExternalValue,
     role::{Role, VarType, misplaced_template, reserved},
-    secret::SecretRef,
+    secret::SecretId,
     source::{self, Diagnostic, Diagnostics, SourceFile, Span, Vaulted, did_you_mean},
     template::{Problem, Template, differences, is_jinja_file},
     vault,
@@ -71,12 +71,12 @@ impl Project {
     }
 
     /// Returns the secret for an encrypted value on a host, and records that the host needs it.
-    pub(super) fn vaulted(&self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretRef {
+    pub(super) fn vaulted(&self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretId {
         self.vaults.lock().unwrap_or_else(PoisonError::into_inner).needed(host, variable, span, value)
     }
 
     /// Returns the encrypted values that a host needs.
-    pub(super) fn vaulted_of(&self, host: &str) -> Vec<(SecretRef, ExternalValue)> {
+    pub(super) fn vaulted_of(&self, host: &str) -> Vec<(SecretId, ExternalValue)> {
         self.vaults.lock().unwrap_or_else(PoisonError::into_inner).for_host(host)
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     question::{Questions, Unanswered},
-    secret::{Sealed, SecretRef},
+    secret::{Sealed, SecretId},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -189,7 +189,7 @@ impl Resource for BlockInFile {
         self.file.compare(node, |old| self.edit(old.unwrap_or_default()))
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.file.secrets()
     }
 }

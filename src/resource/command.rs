@@ -14,7 +14,7 @@ use crate::{
         guard::{Guard, GuardAnswer, GuardKey, RUN_AS, Shell},
     },
     script::{Script, quote},
-    secret::{Sealed, SecretRef},
+    secret::{Sealed, SecretId},
     shell::CODE_VARIABLES,
 };
 
@@ -216,7 +216,7 @@ impl Resource for Command {
         }
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.stdin.secrets()
     }
 
@@ -270,6 +270,7 @@ fn registered(answer: &GuardAnswer) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretRef;
     use crate::{
         question::Answers,
         resource::trial::{NoFiles, run},

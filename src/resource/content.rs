@@ -13,7 +13,7 @@ use crate::{
         Questions, Unanswered,
         path::{Attributes, Entry, File, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
-    secret::{Sealed, SecretRef},
+    secret::{Sealed, SecretId},
     shell::{Lexer, Words},
 };
 
@@ -247,7 +247,7 @@ impl Resource for FileContent {
         self.evaluate(node, node.answers.get::<PathState>(&self.look())?)
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.content.secrets()
     }
 }

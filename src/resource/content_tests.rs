@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::secret::SecretRef;
 use crate::{
     question::Answers,
     question::account::{AccountName, Group, User},

@@ -16,7 +16,7 @@ use crate::{
         path::{Entry, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
     resource::Resource as _,
-    secret::{Sealed, SecretRef, holds_token},
+    secret::{Sealed, SecretId, holds_token},
 };
 
 parameters! {
@@ -96,7 +96,7 @@ impl EditedFile {
         self.file.access.questions(ask);
     }
 
-    pub(super) fn secrets(&self) -> Vec<SecretRef> {
+    pub(super) fn secrets(&self) -> Vec<SecretId> {
         self.file.secrets()
     }
 

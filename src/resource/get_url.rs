@@ -14,7 +14,7 @@ use crate::{
         path::{Entry, File, PathQuery, PathState},
     },
     script::Script,
-    secret::{Encoding, Sealed, SealedPart, SecretRef},
+    secret::{Encoding, Sealed, SealedPart, SecretId},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -220,7 +220,7 @@ impl Resource for GetUrl {
         }
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.login.secrets()
     }
 }

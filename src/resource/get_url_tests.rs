@@ -10,6 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::secret::SecretRef;
 use crate::{
     question::{
         Answers,

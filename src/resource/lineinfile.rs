@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     question::{Questions, Unanswered},
-    secret::{Sealed, SecretRef},
+    secret::{Sealed, SecretId},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -278,7 +278,7 @@ impl Resource for LineInFile {
         )
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.file.secrets()
     }
 }

@@ -31,7 +31,7 @@ use std::{
 use crate::{
     question::{Answers, Questions, Unanswered},
     script::Script,
-    secret::{Sealed, SecretRef, SecretValues},
+    secret::{Sealed, SecretId, SecretValues},
     values::{Diff, Flag, Line, Missing, Mode, OneOrMany, RemotePath, matches_glob, missing},
 };
 
@@ -47,7 +47,7 @@ pub trait Resource: Any + Debug + Send + Sync {
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered>;
 
     /// Returns the secrets in its content. The loader ensures that there are none in the rest of a resource.
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         Vec::new()
     }
 

@@ -12,7 +12,7 @@ use crate::{
         pg::{Answer, Pg, Query, typed},
     },
     script::Script,
-    secret::{Encoding, RevealError, Sealed, SealedPart, SecretRef},
+    secret::{Encoding, RevealError, Sealed, SealedPart, SecretId},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -58,7 +58,7 @@ const ATTRIBUTES: [(&str, &str, bool); 7] = [
 #[derive(Debug)]
 struct PostgresqlUser {
     name: Name,
-    password: Option<SecretRef>,
+    password: Option<SecretId>,
     attributes: [bool; ATTRIBUTES.len()],
     conn_limit: Option<i32>,
     member_of: Option<Vec<Name>>,
@@ -221,13 +221,13 @@ impl Resource for PostgresqlUser {
         })
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         self.password.iter().cloned().collect()
     }
 }
 
 /// Whether the verifier was derived from the secret. A secret without a value matches no verifier.
-fn verifier_matches(secret: &SecretRef, verifier: Option<&str>, node: &NodeState<'_>) -> Result<bool, String> {
+fn verifier_matches(secret: &SecretId, verifier: Option<&str>, node: &NodeState<'_>) -> Result<bool, String> {
     let Some(value) = node.secrets.get(secret) else { return Ok(false) };
     if let Some(reason) = scram::password_error(value.expose()) {
         return Err(RevealError::NotEncodable { secret: secret.clone(), reason }.to_string());
@@ -236,7 +236,7 @@ fn verifier_matches(secret: &SecretRef, verifier: Option<&str>, node: &NodeState
 }
 
 /// Returns the secret that is the whole password.
-fn single_secret(password: &Sealed) -> Result<SecretRef, ParamError> {
+fn single_secret(password: &Sealed) -> Result<SecretId, ParamError> {
     match password.parts().as_slice() {
         [SealedPart::Secret(secret, Encoding::Plain)] => Ok(secret.clone()),
         _ => Err(ParamError::parameter("password", "must be a secret and nothing else, such as `{{ secrets.DB_PASSWORD }}`")),
@@ -269,6 +269,7 @@ fn parse_attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], ParamError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretRef;
     use crate::{
         question::Answers,
         resource::trial,
@@ -276,8 +277,8 @@ mod tests {
     };
     use serde_json::{Value, json};
 
-    fn password() -> SecretRef {
-        SecretRef { host: "db".into(), name: "DB_PASSWORD".into() }
+    fn password() -> SecretId {
+        SecretRef { host: "db".into(), name: "DB_PASSWORD".into() }.into()
     }
 
     fn user(parameters: Value) -> Result<PostgresqlUser, ParamError> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     question::{Questions, Unanswered},
     resource::{Claims, Files, Kind, NodeState, ParamError, Resource, ShellText, Verdict, decode, schema::parameters},
-    secret::{Sealed, SecretRef},
+    secret::{Sealed, SecretId},
     values::{Flag, Mode, RemotePath},
 };
 
@@ -21,7 +21,7 @@ impl Resource for Toy {
         Ok(Verdict::CONVERGED)
     }
 
-    fn secrets(&self) -> Vec<SecretRef> {
+    fn secrets(&self) -> Vec<SecretId> {
         Sealed::from(self.0.as_str()).secrets()
     }
 }

@@ -1,11 +1,13 @@
 //! Secrets. Templates, plans and diffs contain tokens in place of the values; only the transport inserts the values.
 
 mod env_file;
+mod id;
 mod nonce;
 mod password;
 mod provided;
 
 pub use env_file::{EnvFile, EnvFileError, EnvLine};
+pub use id::{SecretId, SecretRef};
 pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
 pub use provided::ProvidedValues;
@@ -72,33 +74,16 @@ impl Encoding {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RevealError {
     /// It has no value yet.
-    #[error("the secret `{}` of `{}` has no value", .0.name, .0.host)]
-    NoValue(SecretRef),
+    #[error("the secret `{0}` of `{host}` has no value", host = .0.host())]
+    NoValue(SecretId),
     /// It has a value that cannot be written in this encoding.
-    #[error("the secret `{}` of `{}` cannot be used here: {reason}", secret.name, secret.host)]
+    #[error("the secret `{secret}` of `{host}` cannot be used here: {reason}", host = secret.host())]
     NotEncodable {
         /// The secret.
-        secret: SecretRef,
+        secret: SecretId,
         /// The reason.
         reason: ScramError,
     },
-}
-
-/// A reference to a secret by host and name, so that a node can use a secret of another node.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SecretRef {
-    /// The inventory name of the host on which the secret lives.
-    pub host: String,
-    /// The key of the secret in the secrets file.
-    pub name: String,
-}
-
-impl SecretRef {
-    /// Returns the token that represents the secret in templates, plans and diffs.
-    #[must_use]
-    pub fn token(&self, encoding: Encoding) -> String {
-        format!("{OPEN}{}{SEPARATOR}{}{SEPARATOR}{}{CLOSE}", self.host, self.name, encoding.as_str())
-    }
 }
 
 /// A piece of a [`Sealed`] text.
@@ -107,7 +92,7 @@ pub enum SealedPart<'a> {
     /// Ordinary bytes.
     Bytes(&'a [u8]),
     /// A secret, in this encoding.
-    Secret(SecretRef, Encoding),
+    Secret(SecretId, Encoding),
 }
 
 /// Bytes that contain tokens in place of secrets. They are safe to print; only [`Sealed::reveal`] returns the real bytes.
@@ -135,8 +120,8 @@ impl Sealed {
 
     /// Returns the secrets that the text uses, without duplicates.
     #[must_use]
-    pub fn secrets(&self) -> Vec<SecretRef> {
-        let mut secrets: Vec<SecretRef> = Vec::new();
+    pub fn secrets(&self) -> Vec<SecretId> {
+        let mut secrets: Vec<SecretId> = Vec::new();
         for part in self.parts() {
             if let SealedPart::Secret(secret, _) = part
                 && !secrets.contains(&secret)
@@ -181,7 +166,7 @@ impl Sealed {
                 SealedPart::Bytes(plain) => text.push_str(&String::from_utf8_lossy(plain)),
                 SealedPart::Secret(secret, _) => {
                     text.push('‹');
-                    text.push_str(&secret.name);
+                    text.push_str(&secret.to_string());
                     text.push('›');
                 }
             }
@@ -234,29 +219,44 @@ impl<'de> serde::Deserialize<'de> for Sealed {
 
 /// The values of secrets that are known in this run.
 #[derive(Default, Clone)]
-pub struct SecretValues(HashMap<SecretRef, Secret>);
+pub struct SecretValues {
+    values: HashMap<SecretId, Secret>,
+    hidden: Vec<(String, Secret)>,
+}
 
 impl SecretValues {
     /// Stores a value.
-    pub fn insert(&mut self, secret: SecretRef, value: Secret) {
-        self.0.insert(secret, value);
+    pub fn insert(&mut self, secret: impl Into<SecretId>, value: Secret) {
+        self.values.insert(secret.into(), value);
+    }
+
+    /// Adds a value that no text uses, but that no output may show: `label` stands in its place.
+    pub fn hide(&mut self, label: String, value: Secret) {
+        self.hidden.push((label, value));
     }
 
     /// Returns the value, if it is known.
     #[must_use]
-    pub fn get(&self, secret: &SecretRef) -> Option<&Secret> {
-        self.0.get(secret)
+    pub fn get(&self, secret: &SecretId) -> Option<&Secret> {
+        self.values.get(secret)
     }
 
-    /// Returns every known value, to search outputs for them.
-    pub fn iter(&self) -> impl Iterator<Item = (&SecretRef, &Secret)> {
-        self.0.iter()
+    /// Returns the value of a declared secret, if it is known.
+    #[must_use]
+    pub fn declared(&self, secret: &SecretRef) -> Option<&Secret> {
+        self.get(&SecretId::Declared(secret.clone()))
+    }
+
+    /// Returns every known value and its name, to search outputs for them.
+    pub fn iter(&self) -> impl Iterator<Item = (String, &Secret)> {
+        let used = self.values.iter().map(|(secret, value)| (secret.to_string(), value));
+        used.chain(self.hidden.iter().map(|(label, value)| (label.clone(), value)))
     }
 }
 
 impl fmt::Debug for SecretValues {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
+        formatter.debug_set().entries(self.values.keys()).finish()
     }
 }
 
@@ -266,19 +266,17 @@ pub fn holds_token(text: &str) -> bool {
     text.contains([OPEN, SEPARATOR, CLOSE])
 }
 
-fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretRef, Encoding, &[u8])> {
+fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretId, Encoding, &[u8])> {
     let mut buffer = [0_u8; 4];
     let open = OPEN.encode_utf8(&mut buffer).as_bytes().to_vec();
     let close = CLOSE.encode_utf8(&mut buffer).as_bytes().to_vec();
     let start = find(bytes, &open)?;
     let inner = &bytes[start + open.len()..];
     let end = find(inner, &close)?;
-    let token = std::str::from_utf8(&inner[..end]).ok()?;
-    let mut fields = token.split(SEPARATOR);
-    let (host, name, encoding) = (fields.next()?, fields.next()?, fields.next()?);
-    let encoding = Encoding::ALL.into_iter().find(|known| known.as_str() == encoding)?;
-    let secret = SecretRef { host: host.to_owned(), name: name.to_owned() };
-    Some((&bytes[..start], secret, encoding, &inner[end + close.len()..]))
+    let fields: Vec<&str> = std::str::from_utf8(&inner[..end]).ok()?.split(SEPARATOR).collect();
+    let (encoding, id) = fields.split_last()?;
+    let encoding = Encoding::ALL.into_iter().find(|known| known.as_str() == *encoding)?;
+    Some((&bytes[..start], SecretId::from_fields(id)?, encoding, &inner[end + close.len()..]))
 }
 
 /// Returns the position of `needle`, which must not be empty. Marks begin with a byte that is rare in text, so searching for that byte first is fast
@@ -312,8 +310,8 @@ pub(crate) fn percent_encode(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn redis() -> SecretRef {
-        SecretRef { host: "db".into(), name: "REDIS_PASSWORD".into() }
+    fn redis() -> SecretId {
+        SecretRef { host: "db".into(), name: "REDIS_PASSWORD".into() }.into()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Secret, SecretRef, SecretValues};
+use super::{Secret, SecretId, SecretValues};
 
 /// The values of secrets from outside, by the host that needs them. They are handed to a run beside its plan.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub struct ProvidedValues {
 
 impl ProvidedValues {
     /// Gives a host the value of a secret.
-    pub fn insert(&mut self, host: &str, secret: SecretRef, value: Secret) {
+    pub fn insert(&mut self, host: &str, secret: SecretId, value: Secret) {
         self.by_host.entry(host.to_owned()).or_default().insert(secret, value);
     }
 

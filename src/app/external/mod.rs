@@ -20,7 +20,7 @@ use crate::{
     event::Purpose,
     outside::{ExternalValue, Source},
     plan::{HostPlan, Plan},
-    secret::{ProvidedValues, Secret, SecretRef, SecretValues, generate},
+    secret::{ProvidedValues, Secret, SecretId, SecretValues, generate},
     source::{Diagnostic, Diagnostics, Vaulted},
     template::is_template,
     vault::{self, Keyring},
@@ -55,7 +55,7 @@ struct Job {
     outside: ExternalValue,
     /// Whether the value is a line of a secrets file.
     is_line: bool,
-    users: Vec<SecretRef>,
+    users: Vec<SecretId>,
 }
 
 /// Fetches all external values that a run with this purpose needs. Returns them with warnings.
@@ -90,7 +90,7 @@ pub async fn fetch(plan: &Plan, purpose: Purpose, here: Here<'_>) -> Result<(Pro
 ///
 /// # Errors
 /// The source returns no value, or a value that is not a single line.
-pub async fn fetch_one(outside: &ExternalValue, secret: SecretRef, here: Here<'_>) -> Result<Secret, Diagnostic> {
+pub async fn fetch_one(outside: &ExternalValue, secret: SecretId, here: Here<'_>) -> Result<Secret, Diagnostic> {
     let job = Job { outside: outside.clone(), is_line: false, users: vec![secret] };
     let placed = |diagnostic: Diagnostic| diagnostic.at(outside.span.clone());
     let value = job.value(here, &SecretValues::default()).await.map_err(placed)?;
@@ -101,7 +101,7 @@ pub async fn fetch_one(outside: &ExternalValue, secret: SecretRef, here: Here<'_
 fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
     let specs = plan.hosts.iter().flat_map(|host| host.secrets.iter().chain(&host.borrowed));
     let spec = specs
-        .filter(|spec| job.users.contains(&spec.secret))
+        .filter(|spec| job.users.contains(&spec.id()))
         .find(|spec| value.expose().contains(|character| spec.without.contains(character)));
     let error = spec.map(|spec| {
         let characters: Vec<String> = spec.without.chars().map(|character| format!("`{character}`")).collect();
@@ -143,10 +143,10 @@ impl StandIns {
     }
 }
 
-fn for_hosts(plan: &Plan, values: Vec<(SecretRef, Secret)>) -> ProvidedValues {
+fn for_hosts(plan: &Plan, values: Vec<(SecretId, Secret)>) -> ProvidedValues {
     let mut provided = ProvidedValues::default();
     for (secret, value) in values {
-        let needs = |host: &&HostPlan| host.name == secret.host || host.borrowed.iter().any(|spec| spec.secret == secret);
+        let needs = |host: &&HostPlan| host.name == secret.host() || host.borrowed.iter().any(|spec| secret == spec.secret);
         for host in plan.hosts.iter().filter(needs) {
             provided.insert(&host.name, secret.clone(), value.clone());
         }
@@ -156,7 +156,7 @@ fn for_hosts(plan: &Plan, values: Vec<(SecretRef, Secret)>) -> ProvidedValues {
 
 fn jobs(plan: &Plan, purpose: Purpose) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    let mut add = |outside: &ExternalValue, is_line: bool, secret: &SecretRef| match jobs
+    let mut add = |outside: &ExternalValue, is_line: bool, secret: &SecretId| match jobs
         .iter_mut()
         .find(|job| job.is_line == is_line && job.outside.source == outside.source)
     {
@@ -168,7 +168,7 @@ fn jobs(plan: &Plan, purpose: Purpose) -> Vec<Job> {
             Purpose::Deploy { .. } => {
                 for spec in host.secrets.iter().chain(&host.borrowed) {
                     if let Some(outside) = &spec.outside {
-                        add(outside, true, &spec.secret);
+                        add(outside, true, &spec.id());
                     }
                 }
                 host.vaulted.iter().for_each(|(secret, outside)| add(outside, false, secret));
@@ -186,9 +186,9 @@ fn jobs(plan: &Plan, purpose: Purpose) -> Vec<Job> {
 impl Job {
     /// Formats the secrets of the job: `NAME` of `host`, `host`.
     fn secrets(&self) -> String {
-        let mut names: Vec<&str> = self.users.iter().map(|secret| secret.name.as_str()).collect();
+        let mut names: Vec<String> = self.users.iter().map(ToString::to_string).collect();
         names.dedup();
-        let mut hosts: Vec<&str> = self.users.iter().map(|secret| secret.host.as_str()).collect();
+        let mut hosts: Vec<&str> = self.users.iter().map(SecretId::host).collect();
         hosts.dedup();
         format!("`{}` of `{}`", names.join("`, `"), hosts.join("`, `"))
     }
@@ -284,7 +284,7 @@ fn masked(failure: &program::ProgramFailure, known: &SecretValues) -> String {
     let printed = String::from_utf8_lossy(&failure.stdout);
     for (number, line) in printed.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let name = if number == 0 { "what it printed".to_owned() } else { format!("what it printed {number}") };
-        known.insert(SecretRef { host: String::new(), name }, Secret::new(line.to_owned()));
+        known.hide(name, Secret::new(line.to_owned()));
     }
     let output = redact(&String::from_utf8_lossy(&failure.stderr), &known);
     let output: String =

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::*;
 use crate::{
     outside::Program,
+    secret::SecretRef,
     source::{SourceFile, Span},
 };
 
@@ -25,7 +26,7 @@ fn here(project: &Path) -> Here<'_> {
 
 fn job(source: Source) -> Job {
     let span = Span::new(&SourceFile::new("inventory/hosts.yml", "here"), 0..4);
-    let secret = SecretRef { host: "db".into(), name: "TOKEN".into() };
+    let secret = SecretRef { host: "db".into(), name: "TOKEN".into() }.into();
     Job { outside: ExternalValue { source, span }, is_line: true, users: vec![secret] }
 }
 
@@ -191,11 +192,15 @@ fn plan(directory: &std::path::Path) -> Plan {
 }
 
 fn given(plan: &Plan, provided: &ProvidedValues) -> Vec<String> {
-    let value = |host: &HostPlan, name: &str| {
-        let secret = SecretRef { host: host.name.clone(), name: name.to_owned() };
+    let value = |host: &HostPlan, secret: SecretId| {
         provided.of(&host.name).get(&secret).map(|value| value.expose().to_owned()).unwrap_or_default()
     };
-    plan.hosts.iter().flat_map(|host| [value(host, "TOKEN"), value(host, "x (vault)")]).collect()
+    let values = |host: &HostPlan| {
+        let token = SecretRef { host: host.name.clone(), name: "TOKEN".to_owned() };
+        let x = SecretId::Vaulted { host: host.name.clone(), variable: "x".to_owned(), number: 1 };
+        [value(host, token.into()), value(host, x)]
+    };
+    plan.hosts.iter().flat_map(values).collect()
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl ApplyRun<'_> {
         spec: &SecretSpec,
         channel: &mut C,
     ) -> Result<Outcome, Failure> {
-        let provided = self.secrets.provided(&spec.secret).and_then(|_| self.secrets.values.get(&spec.secret)).cloned();
+        let provided = self.secrets.provided(&spec.id()).and_then(|_| self.secrets.values.declared(&spec.secret)).cloned();
         let stored = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
         if let Some(value) = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored)) {
             // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
@@ -58,7 +58,7 @@ impl ApplyRun<'_> {
             | ItemAction::Health(_)
             | ItemAction::Exercise(_) => None,
         });
-        let Some(user) = user.filter(|user| user.secrets().contains(&spec.secret)) else { return Ok(None) };
+        let Some(user) = user.filter(|user| user.secrets().contains(&spec.id())) else { return Ok(None) };
         Ok(match user.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
             Verdict::Change(Change { replaces: true, .. }) if spec.outside.is_none() => Some(secrets::lost_message(spec)),
             // Creating the secret also creates the directory of its file.

@@ -20,6 +20,7 @@ use tera::Context;
 
 use crate::{
     role::{CHECK_MODE, Role, ansible_words, kind_of, truth},
+    secret::SecretId,
     source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span, Yaml, did_you_mean},
     template::{Problem, Template, is_template},
 };
@@ -59,7 +60,7 @@ pub(super) struct Scope<'a> {
     /// The owners of secrets that have been looked up.
     owners: RefCell<HashMap<String, String>>,
     /// The names of the encrypted values that rendering has used.
-    met: RefCell<BTreeSet<String>>,
+    met: RefCell<BTreeSet<SecretId>>,
     known: RefCell<HashMap<String, Value>>,
     failed: RefCell<HashSet<String>>,
     resolving: RefCell<Vec<String>>,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Failed, Origin, Scope, any_text};
 use crate::{
     plan::lending,
-    secret::{Encoding, SecretRef, holds_token},
+    secret::{Encoding, SecretId, SecretRef, holds_token},
     source::{Diagnostic, Node, Span, Vaulted, did_you_mean},
     template::Template,
     vault,
@@ -70,9 +70,7 @@ impl Scope<'_> {
         if let Some(failed) = failed {
             return Err(failed);
         }
-        let other = self.secrets.get() == Secrets::OtherTokens;
-        let tokens =
-            declared.into_iter().map(|name| (name.to_owned(), Value::String(self.secret(name, other).token(Encoding::Plain))));
+        let tokens = declared.into_iter().map(|name| (name.to_owned(), Value::String(self.token(&self.declared_secret(name)))));
         Ok(Value::Object(tokens.collect()))
     }
 
@@ -100,9 +98,9 @@ impl Scope<'_> {
         }
         let variable = self.resolving.borrow().last().cloned();
         let secret = self.project.vaulted(&self.host.name, variable.as_deref(), &node.span, value);
-        self.met.borrow_mut().insert(secret.name.clone());
-        let other = self.secrets.get() == Secrets::OtherTokens;
-        Ok(Value::String(self.secret(&secret.name, other).token(Encoding::Plain)))
+        let token = self.token(&secret);
+        self.met.borrow_mut().insert(secret);
+        Ok(Value::String(token))
     }
 
     /// Returns a variable of a task that is not rendered yet, and records the encrypted values behind it.
@@ -123,15 +121,21 @@ impl Scope<'_> {
         !places.is_empty()
     }
 
-    /// Returns the names of all secrets that the rendered text may contain.
-    fn all_names(&self) -> Vec<String> {
-        let declared = self.roles.iter().flat_map(|role| role.secrets.keys().cloned());
+    /// Returns all secrets that the rendered text may contain.
+    fn all_secrets(&self) -> Vec<SecretId> {
+        let declared = self.roles.iter().flat_map(|role| role.secrets.keys().map(|name| self.declared_secret(name)));
         declared.chain(self.met.borrow().iter().cloned()).collect()
     }
 
-    pub(super) fn secret(&self, name: &str, other: bool) -> SecretRef {
-        let secret = SecretRef { host: self.owner(name), name: name.to_owned() };
-        if other { SecretRef { host: format!("{0} {0}", secret.host), name: format!("other {name}") } } else { secret }
+    pub(super) fn declared_secret(&self, name: &str) -> SecretId {
+        SecretRef { host: self.owner(name), name: name.to_owned() }.into()
+    }
+
+    fn token(&self, secret: &SecretId) -> String {
+        match self.secrets.get() {
+            Secrets::OtherTokens => secret.other().token(Encoding::Plain),
+            Secrets::Tokens | Secrets::Forbidden(_) => secret.token(Encoding::Plain),
+        }
     }
 
     /// Returns the host on which a secret lives. Errors in its declaration are reported where the host's secrets are collected.
@@ -149,9 +153,9 @@ impl Scope<'_> {
     /// Replaces the tokens of [`Secrets::OtherTokens`] with the real ones.
     pub(in crate::plan) fn with_real_tokens(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for name in &self.all_names() {
+        for secret in &self.all_secrets() {
             for encoding in [Encoding::Plain, Encoding::Url] {
-                text = text.replace(&self.secret(name, true).token(encoding), &self.secret(name, false).token(encoding));
+                text = text.replace(&secret.other().token(encoding), &secret.token(encoding));
             }
         }
         text
@@ -160,9 +164,9 @@ impl Scope<'_> {
     /// Whether every token of a text is whole.
     pub(in crate::plan) fn tokens_are_whole(&self, text: &str) -> bool {
         let mut text = text.to_owned();
-        for name in &self.all_names() {
+        for secret in &self.all_secrets() {
             for encoding in [Encoding::Plain, Encoding::Url] {
-                text = text.replace(&self.secret(name, false).token(encoding), "");
+                text = text.replace(&secret.token(encoding), "");
             }
         }
         !holds_token(&text)

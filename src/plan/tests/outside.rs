@@ -8,7 +8,7 @@ use super::Sample;
 use crate::{
     outside::{Program, Source},
     plan::{Action, World},
-    secret::{Encoding, SecretRef},
+    secret::{Encoding, SecretId},
     source::Vaulted,
     vault::Keyring,
 };
@@ -35,8 +35,9 @@ fn keys(password: &str) -> Arc<Keyring> {
     Arc::new(keys)
 }
 
-fn token(name: &str, encoding: Encoding) -> String {
-    SecretRef { host: "db".into(), name: name.into() }.token(encoding)
+/// The token of an encrypted value.
+fn token(variable: &str, encoding: Encoding) -> String {
+    SecretId::Vaulted { host: "db".into(), variable: variable.into(), number: 1 }.token(encoding)
 }
 
 /// Returns the sources of the secrets of `db`, in order.
@@ -87,11 +88,8 @@ fn an_encrypted_value_is_the_value_of_a_secret_or_a_secret_itself() {
     let plan = sample.load().unwrap();
     let tasks = plan.hosts[0].roles[0].steps[0].expand(&World::stand_in()).unwrap();
     let Action::Do(resource) = &tasks[0].action else { panic!("skipped") };
-    let (x, redis, pin) = (
-        token("vault_x (vault)", Encoding::Plain),
-        token("vault_redis_password (vault)", Encoding::Url),
-        token("vault_pin (vault)", Encoding::Plain),
-    );
+    let (x, redis, pin) =
+        (token("vault_x", Encoding::Plain), token("vault_redis_password", Encoding::Url), token("vault_pin", Encoding::Plain));
     let content = serde_json::Value::String(format!("{x} {redis} {pin}")).to_string();
     let shown = format!("{resource:?}");
     assert!(shown.contains(&format!("{content:?}")[1..40]), "{shown}");
@@ -102,7 +100,7 @@ fn an_encrypted_value_is_the_value_of_a_secret_or_a_secret_itself() {
             .iter()
             .all(|task| matches!(task.action, Action::Do(_)))
     );
-    let named: Vec<&str> = plan.hosts[0].vaulted.iter().map(|(secret, _)| secret.name.as_str()).collect();
+    let named: Vec<String> = plan.hosts[0].vaulted.iter().map(|(secret, _)| secret.to_string()).collect();
     assert_eq!(
         named,
         ["vault_x (vault)", "vault_pin (vault)", "vault_redis_password (vault)", "nested (vault)", "nested (vault 2)"]
@@ -121,7 +119,7 @@ fn two_encrypted_values_never_share_a_name() {
     sample
         .write("inventory/group_vars/all.yml", &format!("x:\n  {}\n  {}\n", indented("a").trim_end(), indented("b").trim_end()));
     let plan = sample.load().unwrap();
-    let named: Vec<&str> = plan.hosts[0].vaulted.iter().map(|(secret, _)| secret.name.as_str()).collect();
+    let named: Vec<String> = plan.hosts[0].vaulted.iter().map(|(secret, _)| secret.to_string()).collect();
     assert_eq!(named, ["x (vault)", "x (vault 2)"]);
 }
 
@@ -236,7 +234,7 @@ fn an_encrypted_file_of_extra_variables_is_read() {
     sample.request.extra_vars = vec![format!("@{}", sample.request.project.join("extra.yml").display())];
     sample.request.vault = keys("the-fixture-password");
     let plan = sample.load().unwrap();
-    assert_eq!(plan.hosts[0].vaulted[0].0.name, "vault_redis_password (vault)");
+    assert_eq!(plan.hosts[0].vaulted[0].0.to_string(), "vault_redis_password (vault)");
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn handlers_and_health_checks_are_rendered_with_facts() {
     app/restart Restart("app.service") Some(Ready { command: "ping node", timeout: 120s })
     app/run Command("true") None
     app/Note note
-    app/Login postgresql_login [SecretRef { host: "db", name: "P" }]
+    app/Login postgresql_login [Declared(SecretRef { host: "db", name: "P" })]
     Off skipped
     "#);
 }
