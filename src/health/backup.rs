@@ -8,6 +8,7 @@ use crate::{
         Questions, Unanswered,
         backup::{Backup, BackupInfo, BackupLocation, LastRun},
         unit::{Unit, full_name},
+        unit_state::{ActiveState, UnitFileState},
     },
     resource::{Files, Kind, NodeState, ParamError, decode, schema::parameters},
     values::{RemotePath, parse_duration},
@@ -71,9 +72,9 @@ impl BackupCheck {
             }
         }
         if timer.exists() && !timer.is_up() {
-            problems.push(format!("`{name}` is {}: `systemctl start {name}`", timer.active));
+            problems.push(format!("`{name}` is {}: `systemctl start {name}`", timer.active.as_str()));
         }
-        if timer.exists() && timer.file_state != "enabled" {
+        if timer.exists() && timer.file_state != UnitFileState::Enabled {
             problems.push(format!("`{name}` is not enabled: `systemctl enable {name}`"));
         }
     }
@@ -88,7 +89,7 @@ impl BackupCheck {
             .unwrap_or_default();
         if let Some(LastRun { error, .. }) = status.filter(|status| status.failed) {
             problems.push(format!("the last backup failed: {error}{last}"));
-        } else if service.active == "failed" {
+        } else if service.active == ActiveState::Failed {
             problems.push(format!("the last backup failed: see `journalctl -u {}`{last}", self.service));
         }
         let Some(success) = success else {

@@ -24,6 +24,7 @@ pub mod sysctl;
 pub mod tree;
 pub mod ufw;
 pub mod unit;
+pub mod unit_state;
 
 use std::{
     any::{Any, TypeId},

@@ -2,24 +2,27 @@
 
 use std::collections::HashMap;
 
-use super::{Kind, Output, Unanswered};
+use super::{
+    Kind, Output, Unanswered,
+    unit_state::{ActiveState, LoadState, UnitFileState},
+};
 use crate::script::Script;
 
-/// A unit as systemd shows it. The states are systemd's own words (`systemctl --state=help`).
+/// A unit as systemd shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
     /// Its primary name, which differs from the requested name when that is an alias.
     pub id: String,
     /// All its names, including aliases.
     pub names: Vec<String>,
-    /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`...
-    pub load: String,
-    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`...
-    pub active: String,
+    /// Whether systemd has read its files.
+    pub load: LoadState,
+    /// Whether it is up.
+    pub active: ActiveState,
     /// The finer state, such as `running`, `exited`, `auto-restart`.
     pub sub: String,
-    /// `enabled`, `disabled`, `static`, `generated`, `indirect`, `alias`, `masked`... Empty when there is no unit file.
-    pub file_state: String,
+    /// Whether it starts at boot.
+    pub file_state: UnitFileState,
     /// Whether its files have changed since systemd read them.
     pub needs_reload: bool,
     /// Its main process; 0 when there is none.
@@ -38,13 +41,13 @@ impl Unit {
     /// Returns whether systemd knows the unit. A masked unit exists too.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.load != "not-found"
+        self.load != LoadState::NotFound
     }
 
     /// Returns whether it is up.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(self.active.as_str(), "active" | "reloading" | "refreshing")
+        matches!(self.active, ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing)
     }
 }
 
@@ -120,10 +123,10 @@ fn parse(name: &str, block: &str) -> Result<Unit, Unanswered> {
     Ok(Unit {
         id: text("Id"),
         names,
-        load,
-        active,
+        load: load.as_str().into(),
+        active: active.as_str().into(),
         sub: text("SubState"),
-        file_state: text("UnitFileState"),
+        file_state: text("UnitFileState").as_str().into(),
         needs_reload: text("NeedDaemonReload") == "yes",
         main_pid: u32::try_from(number("MainPID")).unwrap_or(0),
         started: number("ExecMainStartTimestampMonotonic"),

@@ -11,6 +11,7 @@ use super::{
 use crate::question::{
     Questions, Unanswered,
     unit::{Unit, full_name},
+    unit_state::{ActiveState, LoadState, UnitFileState},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -96,7 +97,7 @@ impl Resource for Systemd {
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let unit = node.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;
-        let masked = unit.load == "masked" || unit.file_state.starts_with("masked");
+        let masked = unit.load == LoadState::Masked || unit.file_state.is_masked();
         if masked && self.masked.is_none() && (self.started == Some(true) || self.enabled == Some(true)) {
             return Ok(Verdict::Refused(format!("`{name}` is masked; `masked: false` unmasks it")));
         }
@@ -119,31 +120,31 @@ impl Resource for Systemd {
             Some(_) | None => {}
         }
         match self.enabled {
-            Some(true) if !counts_as_enabled(&unit.file_state) => {
+            Some(true) if !unit.file_state.counts_as_enabled() => {
                 verbs.push(step("enable", "enabled", describe_file_state(&unit.file_state), "enabled"));
             }
-            Some(false) if !counts_as_disabled(&unit.file_state) => {
+            Some(false) if !unit.file_state.counts_as_disabled() => {
                 verbs.push(step("disable", "enabled", describe_file_state(&unit.file_state), "disabled"));
             }
             Some(_) | None => {}
         }
         match self.started {
-            Some(true) if !unit.is_up() => verbs.push(step("start", "state", &unit.active, "active")),
-            Some(false) if !matches!(unit.active.as_str(), "inactive" | "failed") => {
-                verbs.push(step("stop", "state", &unit.active, "inactive"));
+            Some(true) if !unit.is_up() => verbs.push(step("start", "state", unit.active.as_str(), "active")),
+            Some(false) if !matches!(unit.active, ActiveState::Inactive | ActiveState::Failed) => {
+                verbs.push(step("stop", "state", unit.active.as_str(), "inactive"));
             }
             Some(_) | None => {}
         }
         let summary = if verbs.is_empty() { "nothing more once it exists".to_owned() } else { verbs.join(", ") };
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
-        let missing = match unit.load.as_str() {
+        let missing = match unit.load {
             // Only a mask needs no unit.
-            "not-found" if self.masked != Some(true) => Some(Missing::Unit(name.clone())),
-            "bad-setting" | "error" => {
+            LoadState::NotFound if self.masked != Some(true) => Some(Missing::Unit(name.clone())),
+            LoadState::BadSetting | LoadState::Error => {
                 let words = format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)");
                 Some(Missing::Other(words))
             }
-            _ => None,
+            LoadState::Loaded | LoadState::Masked | LoadState::NotFound | LoadState::Other(_) => None,
         };
         Ok(match missing {
             // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that exists.
@@ -154,31 +155,8 @@ impl Resource for Systemd {
     }
 }
 
-fn describe_file_state(file_state: &str) -> &str {
-    if file_state.is_empty() { "disabled" } else { file_state }
-}
-
-/// As for `systemctl is-enabled` and Ansible, a unit does not count if it is enabled only until the next boot or through another unit
-/// (`indirect`).
-fn counts_as_enabled(file_state: &str) -> bool {
-    matches!(file_state, "enabled" | "static" | "alias" | "generated" | "transient")
-}
-
-/// A unit without an `[Install]` section or without a file cannot be disabled, so it counts.
-fn counts_as_disabled(file_state: &str) -> bool {
-    matches!(
-        file_state,
-        "" | "disabled"
-            | "indirect"
-            | "static"
-            | "generated"
-            | "transient"
-            | "linked"
-            | "linked-runtime"
-            | "masked"
-            | "masked-runtime"
-            | "bad"
-    )
+fn describe_file_state(file_state: &UnitFileState) -> &str {
+    if *file_state == UnitFileState::NoFile { "disabled" } else { file_state.as_str() }
 }
 
 /// `$1`: the unit; then verbs. `enable` and `disable` get the unit's own name: systemd refuses to enable an alias.

@@ -1,6 +1,6 @@
 //! The filters we add to Tera's, and their names.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use base64::Engine as _;
 use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
@@ -13,6 +13,8 @@ use crate::{
 thread_local! {
     /// The last value that `__capture` got. Rendering stays on its thread.
     static CAPTURED: RefCell<Option<Value>> = const { RefCell::new(None) };
+    /// Whether a filter met an undefined value since this was last asked.
+    static MET_UNDEFINED: Cell<bool> = const { Cell::new(false) };
     /// The values that `__word` got since they were last taken.
     static WORDS: RefCell<Vec<Words>> = const { RefCell::new(Vec::new()) };
 }
@@ -44,7 +46,7 @@ pub(super) const MARKS: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
 /// Returns the words of a value: one, or those of a list.
 fn words(value: &Value) -> TeraResult<Vec<String>> {
     if value.is_undefined() {
-        return Err(Error::message(UNDEFINED));
+        return Err(undefined());
     }
     let error = |value: &Value| {
         let message = if value.is_none() {
@@ -66,8 +68,16 @@ fn words(value: &Value) -> TeraResult<Vec<String>> {
     }
 }
 
-/// The message of `__text` for an undefined value; the caller finds a better one.
-pub(super) const UNDEFINED: &str = "this is undefined";
+/// Returns the error for an undefined value, and notes it for [`take_undefined`]: the caller finds better words.
+fn undefined() -> Error {
+    MET_UNDEFINED.set(true);
+    Error::message("this is undefined")
+}
+
+/// Returns whether a filter met an undefined value in what was rendered last on this thread.
+pub(super) fn take_undefined() -> bool {
+    MET_UNDEFINED.take()
+}
 
 /// Every filter that a template may use, for did-you-mean.
 pub(super) const FILTERS: &[&str] = &[
@@ -144,7 +154,7 @@ pub(super) fn register(tera: &mut Tera) {
     });
     tera.register_filter("__text", |value: Value, _: Kwargs, _: &State| -> TeraResult<Value> {
         let message = if value.is_undefined() {
-            UNDEFINED
+            return Err(undefined());
         } else if value.is_none() {
             "nothing (`null`) where text is wanted"
         } else if value.is_map() {
@@ -212,7 +222,7 @@ pub(super) fn register(tera: &mut Tera) {
 }
 
 fn defined(value: Value) -> TeraResult<Value> {
-    if value.is_undefined() { Err(Error::message(UNDEFINED)) } else { Ok(value) }
+    if value.is_undefined() { Err(undefined()) } else { Ok(value) }
 }
 
 /// Percent-encodes text, and replaces a secret's token with one whose value is encoded when it is put in.

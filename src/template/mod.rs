@@ -220,6 +220,7 @@ impl Template {
     pub fn render(&self, context: &Context) -> Result<Value, Problem> {
         filters::take_captured();
         filters::take_words();
+        filters::take_undefined();
         match self.tera.render(&self.files[0].name, context) {
             Ok(_) if self.shape == Shape::Value => match filters::take_captured() {
                 Some(value) if !value.is_undefined() => {
@@ -233,7 +234,7 @@ impl Template {
             Ok(text) => Ok(Value::String(text)),
             Err(error) => {
                 let problem = problem(&error, &self.files);
-                Err(if problem.message.contains(filters::UNDEFINED) { self.undefined(context) } else { problem })
+                Err(if filters::take_undefined() { self.undefined(context) } else { problem })
             }
         }
     }
