@@ -2,7 +2,9 @@
 
 pub mod external;
 pub mod jobs;
+pub mod lab_site;
 pub mod nodes;
 pub mod ping;
 pub mod reach;
+pub mod rehearsal;
 pub mod run;

@@ -16,8 +16,8 @@ use crate::{
         external::{self, Here},
         run::{PreparedRun, RunOptions},
     },
-    engine,
-    event::{Counts, HostStatus, Purpose, RING, RunEnd, Urgency},
+    engine::{self, StopHandle},
+    event::{Counts, HostStatus, Purpose, RING, Reader, RunEnd, Urgency},
     plan::{HostPlan, Plan},
     report::{
         Reporter,
@@ -133,31 +133,50 @@ fn require_something_left(plan: &Plan, purpose: Purpose) -> Result<(), Diagnosti
     if is_left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
-/// Carries out the run while the reporter listens. The first request to end lets each host finish its current item, the second does not.
-pub(super) async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, interrupts: &mut Interrupts) -> RunEnd {
+/// Passes requests to end on: the first lets each host finish its current item, the second does not.
+pub(super) struct Stopping {
+    handle: StopHandle,
+    next: Urgency,
+}
+
+impl Stopping {
+    pub(super) fn new(handle: StopHandle) -> Self {
+        Self { handle, next: Urgency::AfterItem }
+    }
+
+    /// Asks what runs to end.
+    pub(super) fn ask(&mut self) {
+        self.handle.request(self.next);
+        self.next = Urgency::Now;
+    }
+}
+
+/// Carries out the run while the reporter listens.
+async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, interrupts: &mut Interrupts) -> RunEnd {
     let mut events = run.reader(RING);
     let (handle, stop) = engine::stop();
-    let mut tick = tokio::time::interval(TICK);
-    let mut next = Urgency::AfterItem;
     // A task of its own, so that the run goes on while the reporter writes.
     let running = tokio::spawn(run.execute(stop));
-    loop {
-        tokio::select! {
-            event = events.next() => match event {
-                Some(event) => reporter.event(&event),
-                None => break,
-            },
-            _ = tick.tick() => reporter.tick(),
-            () = interrupts.next() => {
-                handle.request(next);
-                next = Urgency::Now;
-            }
-        }
-    }
+    show(&mut events, reporter, interrupts, &mut Stopping::new(handle)).await;
     // If the run itself has panicked, that was printed where it happened.
     let failed =
         || RunEnd { status: HostStatus::Failed, interrupted: false, summary: Counts::default(), duration: Duration::ZERO };
     running.await.unwrap_or_else(|_| failed())
+}
+
+/// Shows the events of a run to its end.
+pub(super) async fn show(events: &mut Reader, reporter: &mut dyn Reporter, interrupts: &mut Interrupts, stopping: &mut Stopping) {
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(event) => reporter.event(&event),
+                None => return,
+            },
+            _ = tick.tick() => reporter.tick(),
+            () = interrupts.next() => stopping.ask(),
+        }
+    }
 }
 
 /// The options of a run that is started from the command line.

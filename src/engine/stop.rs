@@ -34,7 +34,8 @@ impl StopHandle {
 
 impl StopSignal {
     /// Returns whether the run should end.
-    pub(super) fn is_requested(&self) -> bool {
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
         *self.0.borrow() > Urgency::None
     }
 

@@ -118,7 +118,7 @@ fn forbidden(plan: &Plan, job: &Job, value: &Secret) -> Diagnostics {
 }
 
 /// Generated replacements for external values, for rehearsals: the real values must not be on copies of nodes.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct StandIns(Vec<(Source, Secret)>);
 
 impl StandIns {

@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     lab_arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp, WhichLab},
-    lab_nodes::{self, Site},
+    lab_nodes,
 };
 use crate::{
+    app::lab_site::{Site, publish_redis},
     cli::{
         exit::Exit,
         out, project,
@@ -94,7 +95,7 @@ fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp
     lab.prepare(true, &lab_nodes::progress)?;
     lab.up(&wanted, &lab_nodes::progress)?;
     let server = lab_nodes::server()?;
-    let stand_in = lab_nodes::publish_redis(lab, &arguments.making.suite, FileServer::Detached(&server))?;
+    let stand_in = publish_redis(lab, &arguments.making.suite, FileServer::Detached(&server), &lab_nodes::progress)?;
     let site = Site::new(lab, &arguments.making.suite, Some(stand_in), None)?;
     status(lab, &which.id)?;
     let inventories = project.is_ok().then_some(arguments.inventory.sources.as_slice());

@@ -19,4 +19,3 @@ pub(super) mod run_jobs;
 pub(super) mod schema;
 pub(super) mod status;
 pub(super) mod validate;
-pub(super) mod watching;

@@ -1,36 +1,29 @@
-//! `rehearse`: a whole deploy on throw-away copies of the nodes. The real ones are never contacted: every connection goes to the lab.
+//! `rehearse`: a whole deploy on throw-away copies of the nodes. The real ones are never contacted.
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
+use tokio::sync::mpsc;
 
 use super::{
     lab,
     lab_arguments::{Rehearse, WhichLab},
-    lab_nodes::{self, Site},
-    watching::Watching,
+    lab_nodes,
 };
 use crate::{
-    app::{external::StandIns, run::PreparedRun},
+    app::rehearsal::{
+        Copies, Phase, PhaseFailure, PhaseResult, Rehearsal, RehearsalEnd, RehearsalEvent, Verdict, require_no_lender,
+    },
     cli::{
         arguments::Output,
         exit::Exit,
-        loading, out, project, running,
+        loading, out,
+        running::{self, Stopping},
         runtime::{self, Interrupts},
-        surroundings,
     },
     event::Purpose,
-    inventory::InventorySource,
-    lab::{FileServer, Lab, NewNode},
-    plan::{self, HostPlan, Plan, Request},
+    plan::{HostPlan, Plan},
     report::{format_duration, terminal::Detail},
-    source::{Diagnostic, Diagnostics},
-    vault::Keyring,
 };
 
 /// Rehearses a deploy.
@@ -38,15 +31,12 @@ use crate::{
 /// # Errors
 /// The lab cannot be made or removed.
 pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let (plan, Request { project, vault: keys, .. }) = match loading::load_with_request(project_arg, &arguments.selection) {
+    let loaded = loading::load_with_request(project_arg, &arguments.selection)
+        .and_then(|(plan, request)| require_no_lender(&plan).map(|()| (plan, request)));
+    let (plan, request) = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(loading::wrong(&errors, Output::Text)),
     };
-    if let Some(lender) = plan.lenders.first() {
-        let title = format!("`{}` is not selected, but secrets on it are needed", lender.name);
-        let error = Diagnostic::error(title).help("a rehearsal reads nothing from real nodes: select it, too");
-        return Ok(loading::wrong(&Diagnostics(vec![error]), Output::Text));
-    }
     out::warnings(&plan.warnings);
     lab::require_root()?;
     let which = WhichLab { id: arguments.lab.clone(), dir: arguments.lab_dir.clone() };
@@ -70,18 +60,29 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verb
     }
     // Names everything that is missing at once, and not one by one.
     lab.prepare(stand_in(arguments), &lab_nodes::progress)?;
-    let rehearsal = Rehearsal {
-        arguments,
-        project,
-        keys,
-        stand_ins: StandIns::default(),
-        lab,
-        which,
-        hosts: plan.hosts.iter().map(|host| host.name.clone()).collect(),
-        verbose,
-        verdicts: Vec::new(),
+    let hosts: Vec<String> = plan.hosts.iter().map(|host| host.name.clone()).collect();
+    let copies = Copies {
+        lab: lab.clone(),
+        release: arguments.making.suite.clone(),
+        redis_repo: arguments.redis_repo.clone(),
+        kept: arguments.keep.then(lab_nodes::server).transpose()?,
     };
-    runtime::block_on(async |interrupts: &mut Interrupts| rehearsal.run(interrupts).await)?
+    let how = running::options(Purpose::CHECK, hosts.len(), Duration::ZERO);
+    let (sender, events) = mpsc::unbounded_channel();
+    let (handle, stop) = crate::engine::stop();
+    let rehearsal = Rehearsal::new(request, hosts.clone(), how, copies, sender, stop);
+    let shown = Shown { hosts: hosts.join(", "), which, verbose };
+    let end = runtime::block_on(async |interrupts: &mut Interrupts| {
+        let running = tokio::spawn(rehearsal.execute());
+        shown.follow(events, interrupts, Stopping::new(handle)).await;
+        running.await
+    })??;
+    shown.verdict(&end.verdicts);
+    if let Some(site) = &end.site {
+        let own = &arguments.selection.inventory.sources;
+        out::line(&lab_nodes::look_around(&lab, &shown.which, site, Some(own)));
+    }
+    Ok(exit(&end))
 }
 
 /// Whether Redis's apt repository is replaced.
@@ -131,222 +132,119 @@ fn ask_consent(to_install: &[&str]) -> Result<bool> {
     Ok(read > 0 && matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
 }
 
-struct Rehearsal<'a> {
-    arguments: &'a Rehearse,
-    project: PathBuf,
-    /// The passwords of Ansible Vault.
-    keys: Arc<Keyring>,
-    /// The values that copies get instead of secrets from outside.
-    stand_ins: StandIns,
-    lab: Lab,
+/// Shows a rehearsal.
+struct Shown {
+    /// The names of the hosts that are copied.
+    hosts: String,
     which: WhichLab,
-    /// The hosts that are copied, by name.
-    hosts: Vec<String>,
     verbose: u8,
-    verdicts: Vec<Verdict>,
 }
 
-/// The result of a part of the rehearsal.
-struct Verdict {
-    part: &'static str,
-    result: PhaseResult,
-    duration: Duration,
-}
-
-#[derive(Clone)]
-enum PhaseResult {
-    Ok(&'static str),
-    Failed(String),
-    Interrupted,
-}
-
-impl Rehearsal<'_> {
-    async fn run(mut self, interrupts: &mut Interrupts) -> Result<Exit> {
-        let keep = self.arguments.keep;
-        let site = self.boot(interrupts).await;
-        if let Some(site) = &site {
-            self.passes(site, interrupts).await;
-        }
-        if !keep || site.is_none() {
-            self.tear_down().await;
-        }
-        self.print_verdict();
-        if keep && let Some(site) = &site {
-            let own = &self.arguments.selection.inventory.sources;
-            out::line(&lab_nodes::look_around(&self.lab, &self.which, site, Some(own)));
-        }
-        let any = |wanted: fn(&PhaseResult) -> bool| self.verdicts.iter().any(|verdict| wanted(&verdict.result));
-        Ok(if any(|result| matches!(result, PhaseResult::Interrupted)) {
-            Exit::INTERRUPTED
-        } else if any(|result| matches!(result, PhaseResult::Failed(_))) {
-            Exit::FAILED
-        } else {
-            Exit::DONE
-        })
-    }
-
-    fn headline(part: &str, text: &str) {
-        out::line(&format!("\n== {part}: {text}"));
-    }
-
-    fn record_phase(&mut self, part: &'static str, begun: Instant, result: PhaseResult) {
-        let duration = begun.elapsed();
-        out::line(&format!("{part} took {}", format_duration(duration)));
-        self.verdicts.push(Verdict { part, result, duration });
-    }
-
-    /// Boots the copies. Returns `None` if that failed or was interrupted.
-    async fn boot(&mut self, interrupts: &mut Interrupts) -> Option<Site> {
-        Self::headline("boot", &self.hosts.join(", "));
-        let begun = Instant::now();
-        let (lab, hosts, release) = (self.lab.clone(), self.hosts.clone(), self.arguments.making.suite.clone());
-        let (wants_stand_in, keep) = (stand_in(self.arguments), self.arguments.keep);
-        let url = self.arguments.redis_repo.clone();
-        let booting = tokio::task::spawn_blocking(move || {
-            let wanted: Vec<NewNode> = hosts.into_iter().map(NewNode::bare).collect();
-            lab.up(&wanted, &lab_nodes::progress)?;
-            let program = lab_nodes::server()?;
-            // Nodes that are kept need the stand-in after this program ends.
-            let server = if keep { FileServer::Detached(&program) } else { FileServer::Within };
-            let stand_in = wants_stand_in.then(|| lab_nodes::publish_redis(&lab, &release, server)).transpose()?;
-            Site::new(&lab, &release, stand_in, url)
-        });
-        tokio::pin!(booting);
-        let (booted, interrupted) = tokio::select! {
-            booted = &mut booting => (booted, false),
-            () = interrupts.next() => {
-                out::note("interrupted: the nodes are removed as soon as the current step ends");
-                (booting.await, true)
-            }
-        };
-        let (site, result) = match booted {
-            _ if interrupted => (None, PhaseResult::Interrupted),
-            Ok(Ok(site)) => (Some(site), PhaseResult::Ok("")),
-            Ok(Err(error)) => {
-                out::error(&format!("{error:#}"));
-                (None, PhaseResult::Failed("see above".to_owned()))
-            }
-            Err(error) => (None, PhaseResult::Failed(error.to_string())),
-        };
-        self.record_phase("boot", begun, result);
-        site
-    }
-
-    async fn passes(&mut self, site: &Site, interrupts: &mut Interrupts) {
-        let passes = [
-            ("check", Purpose::CHECK, "what a deploy would change"),
-            ("deploy", Purpose::APPLY, "as the roles declare"),
-            (AGAIN, Purpose::APPLY, "nothing may change"),
-            ("health", Purpose::EXERCISE, "checks and exercises"),
-        ];
-        for (part, purpose, text) in passes {
-            Self::headline(part, text);
-            let begun = Instant::now();
-            let result = match self.load(site) {
-                Ok(loaded) => self.pass(part, purpose, loaded, site, interrupts).await,
-                Err(errors) => {
-                    out::diagnostics(&errors);
-                    PhaseResult::Failed("the project's files do not fit the lab's variables".to_owned())
+impl Shown {
+    /// Prints what happens, until the end.
+    async fn follow(
+        &self,
+        mut events: mpsc::UnboundedReceiver<RehearsalEvent>,
+        interrupts: &mut Interrupts,
+        mut stopping: Stopping,
+    ) {
+        let mut booting = false;
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = interrupts.next() => {
+                    stopping.ask();
+                    if booting {
+                        out::note("interrupted: the nodes are removed as soon as the current step ends");
+                    }
+                    continue;
                 }
             };
-            self.record_phase(part, begun, result.clone());
-            match result {
-                PhaseResult::Ok(_) => {}
-                // An item that changes twice can still be healthy.
-                PhaseResult::Failed(_) if part == AGAIN => {}
-                PhaseResult::Failed(_) | PhaseResult::Interrupted => return,
+            match event {
+                None => return,
+                Some(RehearsalEvent::Started(phase)) => {
+                    booting = phase == Phase::Boot;
+                    out::line(&format!("\n== {}: {}", name(phase), self.about(phase)));
+                }
+                Some(RehearsalEvent::Progress(text)) => lab_nodes::progress(&text),
+                Some(RehearsalEvent::Run(mut reader)) => {
+                    let mut reporter = running::reporter(Output::Text, Detail { diff: false, verbose: self.verbose });
+                    running::show(&mut reader, reporter.as_mut(), interrupts, &mut stopping).await;
+                }
+                Some(RehearsalEvent::Finished(verdict)) => {
+                    match &verdict.result {
+                        PhaseResult::Failed(PhaseFailure::WrongFiles(errors)) => out::diagnostics(errors),
+                        PhaseResult::Failed(PhaseFailure::Here(error)) if verdict.phase == Phase::Boot => {
+                            out::error(&format!("{error:#}"));
+                        }
+                        PhaseResult::Failed(_) | PhaseResult::Ok | PhaseResult::Interrupted => {}
+                    }
+                    out::line(&format!("{} took {}", name(verdict.phase), format_duration(verdict.duration)));
+                }
             }
         }
     }
 
-    /// Loads the plan for the copies. Each pass loads it again, as a separate command would.
-    fn load(&self, site: &Site) -> Result<(Plan, Request), Diagnostics> {
-        let selection = &self.arguments.selection;
-        let mut inventories = project::inventories(&self.project, &selection.inventory.sources);
-        inventories.push(InventorySource::Path(site.inventory.clone()));
-        let mut extra_vars = selection.extra_vars.clone();
-        // The last one wins.
-        extra_vars.push(site.extra_vars());
-        let request = Request {
-            project: self.project.clone(),
-            inventories,
-            roles: selection.role.clone(),
-            limit: selection.limit.clone(),
-            tags: selection.tags.clone(),
-            skip_tags: selection.skip_tags.clone(),
-            extra_vars,
-            vault: Arc::clone(&self.keys),
-            controller: surroundings::read(),
-        };
-        Ok((plan::load(&request)?, request))
-    }
-
-    async fn pass(
-        &mut self,
-        part: &str,
-        purpose: Purpose,
-        (plan, request): (Plan, Request),
-        site: &Site,
-        interrupts: &mut Interrupts,
-    ) -> PhaseResult {
-        let values = match self.stand_ins.values(&plan) {
-            Ok(values) => values,
-            Err(error) => return PhaseResult::Failed(format!("{error:#}")),
-        };
-        let reach = match site.reach(&self.lab, &plan) {
-            Ok(reach) => reach,
-            Err(error) => return PhaseResult::Failed(format!("{error:#}")),
-        };
-        let options = running::options(purpose, self.hosts.len(), Duration::ZERO);
-        let run = match PreparedRun::new(plan, values, reach, &request, options) {
-            Ok(run) => run,
-            Err(error) => return PhaseResult::Failed(error.to_string()),
-        };
-        let detail = Detail { diff: false, verbose: self.verbose };
-        let mut reporter = Watching::new(running::reporter(Output::Text, detail));
-        let end = running::run_to_end(run, &mut reporter, interrupts).await;
-        if end.interrupted {
-            PhaseResult::Interrupted
-        } else if Exit::of_run(&end, false) != Exit::DONE {
-            PhaseResult::Failed("see above".to_owned())
-        } else if !reporter.unpredicted.is_empty() {
-            PhaseResult::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))
-        } else if part == AGAIN && !reporter.changed.is_empty() {
-            PhaseResult::Failed(format!("changed again: {}", reporter.changed.join(", ")))
-        } else {
-            PhaseResult::Ok(if part == AGAIN { "nothing changed" } else { "" })
+    fn about(&self, phase: Phase) -> &str {
+        match phase {
+            Phase::Boot | Phase::TearDown => &self.hosts,
+            Phase::Check => "what a deploy would change",
+            Phase::Deploy => "as the roles declare",
+            Phase::DeployAgain => "nothing may change",
+            Phase::Health => "checks and exercises",
         }
-    }
-
-    async fn tear_down(&mut self) {
-        Self::headline("tear down", &self.hosts.join(", "));
-        let begun = Instant::now();
-        let lab = self.lab.clone();
-        let result = match tokio::task::spawn_blocking(move || lab.down()).await {
-            Ok(Ok(())) => PhaseResult::Ok(""),
-            Ok(Err(error)) => {
-                let again = format!("run `{} lab down{}` to continue", lab_nodes::PROGRAM, lab_nodes::options(&self.which));
-                PhaseResult::Failed(format!("{error:#}; {again}"))
-            }
-            Err(error) => PhaseResult::Failed(error.to_string()),
-        };
-        self.record_phase("tear down", begun, result);
     }
 
     /// Prints the verdict: a line for each part.
-    fn print_verdict(&self) {
+    fn verdict(&self, verdicts: &[Arc<Verdict>]) {
         out::line("\n== verdict");
-        let width = self.verdicts.iter().map(|verdict| verdict.part.len()).max().unwrap_or_default();
-        for Verdict { part, result, duration } in &self.verdicts {
-            let (word, text) = match result {
-                PhaseResult::Ok(text) => ("ok", *text),
-                PhaseResult::Failed(reason) => ("failed", reason.as_str()),
-                PhaseResult::Interrupted => ("interrupted", ""),
+        let width = verdicts.iter().map(|verdict| name(verdict.phase).len()).max().unwrap_or_default();
+        for verdict in verdicts {
+            let (word, text) = match &verdict.result {
+                PhaseResult::Ok if verdict.phase == Phase::DeployAgain => ("ok", "nothing changed".to_owned()),
+                PhaseResult::Ok => ("ok", String::new()),
+                PhaseResult::Failed(failure) => ("failed", self.reason(verdict.phase, failure)),
+                PhaseResult::Interrupted => ("interrupted", String::new()),
             };
-            out::line(format!("{part:<width$}  {word:<11}  {:>12}  {text}", format_duration(*duration)).trim_end());
+            let (part, took) = (name(verdict.phase), format_duration(verdict.duration));
+            out::line(format!("{part:<width$}  {word:<11}  {took:>12}  {text}").trim_end());
+        }
+    }
+
+    fn reason(&self, phase: Phase, failure: &PhaseFailure) -> String {
+        match failure {
+            PhaseFailure::Here(_) if phase == Phase::Boot => "see above".to_owned(),
+            PhaseFailure::Here(error) if phase == Phase::TearDown => {
+                let again = format!("run `{} lab down{}` to continue", lab_nodes::PROGRAM, lab_nodes::options(&self.which));
+                format!("{error:#}; {again}")
+            }
+            PhaseFailure::Here(error) => format!("{error:#}"),
+            PhaseFailure::WrongFiles(_) => "the project's files do not fit the lab's variables".to_owned(),
+            PhaseFailure::Run => "see above".to_owned(),
+            PhaseFailure::Unpredicted(items) => format!("a check does not predict: {}", items.join(", ")),
+            PhaseFailure::ChangedAgain(items) => format!("changed again: {}", items.join(", ")),
         }
     }
 }
 
-/// The second deploy.
-const AGAIN: &str = "deploy again";
+fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Boot => "boot",
+        Phase::Check => "check",
+        Phase::Deploy => "deploy",
+        Phase::DeployAgain => "deploy again",
+        Phase::Health => "health",
+        Phase::TearDown => "tear down",
+    }
+}
+
+fn exit(end: &RehearsalEnd) -> Exit {
+    let any = |wanted: fn(&PhaseResult) -> bool| end.verdicts.iter().any(|verdict| wanted(&verdict.result));
+    if any(|result| matches!(result, PhaseResult::Interrupted)) {
+        Exit::INTERRUPTED
+    } else if any(|result| matches!(result, PhaseResult::Failed(_))) {
+        Exit::FAILED
+    } else {
+        Exit::DONE
+    }
+}
