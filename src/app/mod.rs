@@ -1,4 +1,4 @@
-//! Use cases: what a user can ask for, without printing and without exit codes.
+//! Use cases: what a user can ask for, without printing.
 
 pub mod external;
 pub mod jobs;

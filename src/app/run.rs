@@ -1,4 +1,4 @@
-//! Checks, deploys, and looks at the health of nodes. Prints nothing, and knows no exit codes: events go to a sink, and the end is returned.
+//! Checks, deploys, and looks at the health of nodes. Prints nothing: events go to a sink, and the end is returned.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use rand::rngs::SysError;
 
 use crate::{
     engine::{self, Options, Reach, StopSignal},
-    event::{ProjectState, Purpose, Reader, RunEnd, RunId, RunStart, SelectionWords, Sink},
+    event::{Event, EventBody, ProjectState, Purpose, Reader, Refusal, RunEnd, RunId, RunStart, SelectionWords, Sink},
     inventory::InventorySource,
     plan::{Plan, Request},
     secret::ProvidedValues,
@@ -26,6 +26,8 @@ pub struct RunOptions {
     pub who: String,
     /// The way in which it was started, such as `cli`.
     pub via: String,
+    /// Whether the exit code reports changes.
+    pub detailed_exitcode: bool,
     /// The controller's clock.
     pub clock: fn() -> Timestamp,
 }
@@ -52,6 +54,7 @@ impl PreparedRun {
             started,
             forks: how.forks,
             wait: how.wait,
+            detailed_exitcode: how.detailed_exitcode,
             controller: Arc::clone(&request.controller),
         };
         let start = RunStart {
@@ -85,6 +88,15 @@ impl PreparedRun {
     pub async fn execute(self, stop: StopSignal) -> RunEnd {
         engine::run(self.run, self.sink, stop).await
     }
+}
+
+/// Returns the only event of a run that does not begin, so that its readers see an end.
+///
+/// # Errors
+/// The operating system gives no random numbers.
+pub fn refused(refusal: Refusal, clock: fn() -> Timestamp) -> Result<Event, SysError> {
+    let at = clock();
+    Ok(Event { seq: 1, at, run: RunId::random(at)?, body: EventBody::RunRefused(Box::new(refusal)) })
 }
 
 /// Returns the roles of the plan, in order, each once.

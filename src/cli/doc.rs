@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{exit, exit::Exit, out, project};
+use super::{exit::Exit, out, project};
 use crate::{
     plan::known_roles,
     reference::{self, Page, Row, Section, Topic},
@@ -138,7 +138,7 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     let mut pages = reference::kinds();
     pages.extend(reference::keywords());
     let codes =
-        exit::CODES.iter().map(|(code, meaning)| Row { name: code.to_string(), help: (*meaning).to_owned(), ..Row::default() });
+        Exit::ALL.iter().map(|(code, meaning)| Row { name: code.to_string(), help: (*meaning).to_owned(), ..Row::default() });
     pages.push(Page {
         name: "exit-codes".to_owned(),
         topic: Topic::ExitCodes,

@@ -273,6 +273,7 @@ impl Rehearsal<'_> {
             tags: selection.tags.clone(),
             skip_tags: selection.skip_tags.clone(),
             extra_vars,
+            only_health: false,
             vault: Arc::clone(&self.keys),
             controller: surroundings::read(),
         };
@@ -305,7 +306,7 @@ impl Rehearsal<'_> {
         let end = running::run_to_end(run, &mut reporter, interrupts).await;
         if end.interrupted {
             PhaseResult::Interrupted
-        } else if Exit::of_run(&end, false) != Exit::DONE {
+        } else if end.exit != Exit::DONE {
             PhaseResult::Failed("see above".to_owned())
         } else if !reporter.unpredicted.is_empty() {
             PhaseResult::Failed(format!("a check does not predict: {}", reporter.unpredicted.join(", ")))

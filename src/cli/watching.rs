@@ -36,7 +36,8 @@ impl Reporter for Watching {
             | EventBody::ItemStarted { .. }
             | EventBody::ItemOutput { .. }
             | EventBody::ItemFinished { .. }
-            | EventBody::RunFinished(_) => {}
+            | EventBody::RunFinished(_)
+            | EventBody::RunRefused(_) => {}
         }
         self.inner.event(event);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Status;
+use super::{Exit, Status};
 
 /// The number of items by result. `unreachable` counts hosts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -208,4 +208,15 @@ pub struct RunEnd {
     pub summary: Counts,
     /// How long it took.
     pub duration: Duration,
+    /// How the command ends.
+    pub exit: Exit,
+}
+
+impl RunEnd {
+    /// Creates the end of a run whose hosts have ended with this result. `detailed` is whether the exit code reports changes.
+    #[must_use]
+    pub fn new(worst: HostStatus, interrupted: bool, summary: Counts, duration: Duration, detailed: bool) -> Self {
+        let status = if interrupted { HostStatus::Interrupted } else { worst };
+        Self { status, interrupted, summary, duration, exit: Exit::of_run(status, &summary, detailed) }
+    }
 }

@@ -1,16 +1,20 @@
 //! The events of a run: everything that reporters, the history and other programs know about it. Secrets are masked before an event is made.
 
 mod end;
+mod exit;
 mod item;
 mod planned;
 mod queue;
+mod refusal;
 mod run_id;
 mod wire;
 
 pub use end::{Counts, HostEnd, HostResult, HostStatus, RunEnd};
+pub use exit::Exit;
 pub use item::{Item, ItemKind, ItemSubject, Outcome, Status};
 pub use planned::{Planned, PlannedItem};
 pub use queue::{RING, Reader, Sink};
+pub use refusal::Refusal;
 pub use run_id::{InvalidRunId, RunId};
 
 use jiff::Timestamp;
@@ -141,7 +145,7 @@ impl Event {
     /// Returns whether no event of the run follows.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(self.body, EventBody::RunFinished { .. })
+        matches!(self.body, EventBody::RunFinished(_) | EventBody::RunRefused(_))
     }
 }
 
@@ -202,6 +206,8 @@ pub enum EventBody {
     },
     /// The run has finished.
     RunFinished(RunEnd),
+    /// The run has ended before it contacted a node. It is the only event of its run.
+    RunRefused(Box<Refusal>),
 }
 
 impl EventBody {
@@ -216,7 +222,8 @@ impl EventBody {
             | Self::ItemStarted { .. }
             | Self::ItemFinished { .. }
             | Self::HostFinished { .. }
-            | Self::RunFinished(_) => false,
+            | Self::RunFinished(_)
+            | Self::RunRefused(_) => false,
         }
     }
 }

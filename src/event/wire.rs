@@ -55,6 +55,7 @@ fn parts(body: &EventBody) -> (&'static str, Option<&str>, Value) {
         }
         EventBody::HostFinished { host, end } => ("host.finished", Some(host), host_end(end)),
         EventBody::RunFinished(end) => ("run.finished", None, run_end(end)),
+        EventBody::RunRefused(refusal) => ("run.refused", None, json!(refusal)),
     }
 }
 
@@ -127,6 +128,7 @@ fn counts(counts: Counts) -> Value {
 fn run_end(end: &RunEnd) -> Value {
     json!({
         "status": end.status,
+        "exit": end.exit,
         "interrupted": end.interrupted,
         "summary": end.summary,
         "duration_ms": milliseconds(end.duration),
@@ -196,12 +198,7 @@ mod tests {
             unknown: Some("redis/Configure Redis".into()),
             ..HostEnd::new(HostResult::Interrupted)
         };
-        let run_end = RunEnd {
-            status: HostStatus::Interrupted,
-            interrupted: true,
-            summary: Counts::default(),
-            duration: Duration::from_secs(6),
-        };
+        let run_end = RunEnd::new(HostStatus::Failed, true, Counts::default(), Duration::from_secs(6), false);
         let bodies = [
             EventBody::RunStarted(Box::new(start())),
             EventBody::HostProgress { host: host(), text: "connecting".into() },

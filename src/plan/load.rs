@@ -64,7 +64,11 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         by_host.push((vars.name.as_str(), host_errors));
     }
     errors.extend(name_hosts(by_host));
-    let lenders = lending::arrange(&project, &mut plans, &mut errors);
+    let mut lenders = lending::arrange(&project, &mut plans, &mut errors);
+    if request.only_health {
+        // What is wrong is the same for every purpose, so the rest is left out only now.
+        lending::keep_for_health(&mut plans, &mut lenders);
+    }
     if inventory_is_readable {
         extra::unknown(&project, &mut errors);
     }

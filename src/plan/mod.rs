@@ -69,6 +69,8 @@ pub struct Request {
     pub skip_tags: Vec<String>,
     /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
     pub extra_vars: Vec<String>,
+    /// Whether the run reads the health and nothing else: then the secrets of other hosts that no health check uses are not read.
+    pub only_health: bool,
     /// The passwords of files and values that Ansible Vault encrypted.
     pub vault: Arc<Keyring>,
     /// The machine that the programs of inventories and secrets run on.
@@ -91,11 +93,6 @@ impl Plan {
     #[must_use]
     pub fn variables_set(&self) -> Vec<String> {
         self.hosts.first().map(|host| host.variables.project.extra.keys().cloned().collect()).unwrap_or_default()
-    }
-
-    /// Removes what only a deploy needs: secrets of other hosts that no health check uses are not read.
-    pub fn only_for_health(&mut self) {
-        lending::only_for_health(&mut self.hosts, &mut self.lenders);
     }
 }
 

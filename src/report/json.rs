@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Reporter, Tally};
-use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose};
+use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose, Refusal};
 
 /// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
 /// round_trips, bytes_sent, unpredicted, left, pending_handlers, unknown, attach, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
@@ -25,6 +25,13 @@ impl<O: Write + Send> Json<O> {
     pub fn new(out: O) -> Self {
         let (tally, started) = (Tally::default(), Timestamp::UNIX_EPOCH);
         Self { out, tally, run_id: String::new(), purpose: Purpose::CHECK, started, tasks: Map::new() }
+    }
+
+    /// Writes `errors: [{file, line, col, message, help, also}]`; nothing if the run was interrupted before it began.
+    fn refused(&mut self, refusal: &Refusal) {
+        if !refusal.errors().is_empty() {
+            let _ = writeln!(self.out, "{:#}", json!({ "errors": refusal.errors() }));
+        }
     }
 
     fn write(&mut self, finished: Timestamp, interrupted: bool) {
@@ -66,6 +73,7 @@ impl<O: Write + Send> Reporter for Json<O> {
                 }
             }
             EventBody::RunFinished(end) => self.write(event.at, end.interrupted),
+            EventBody::RunRefused(refusal) => self.refused(refusal),
             EventBody::RunInterrupted(_)
             | EventBody::HostProgress { .. }
             | EventBody::HostPlanned { .. }

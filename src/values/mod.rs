@@ -10,6 +10,7 @@ mod mark;
 pub mod missing;
 mod mode;
 mod path;
+mod problem;
 mod size;
 
 pub use addresses::Addresses;
@@ -22,4 +23,5 @@ pub use mark::{mark_name, mark_names};
 pub use missing::Missing;
 pub use mode::Mode;
 pub use path::RemotePath;
+pub use problem::{Problem, RelatedPlace};
 pub use size::parse_size;

@@ -128,6 +128,7 @@ async fn prepare(project: &Value) -> (PreparedRun, StopHandle, autobot_provision
         wait: Duration::ZERO,
         who: "server@test".to_owned(),
         via: "test".to_owned(),
+        detailed_exitcode: false,
         clock: jiff::Timestamp::now,
     };
     let run = PreparedRun::new(plan, values, reach, &request, options).unwrap();
