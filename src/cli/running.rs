@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use super::{
     arguments::{ConnectionArgs, Output, Selection},
     exit::Exit,
-    out, reach,
+    loading, out, reach,
     runtime::{self, Interrupts},
-    validate,
 };
 use crate::{
     app::{
@@ -49,7 +48,7 @@ pub(super) struct Order<'a> {
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
-    let loaded = validate::request(project_arg, &selection).and_then(|mut request| {
+    let loaded = loading::request(project_arg, &selection).and_then(|mut request| {
         request.only_health = matches!(order.purpose, Purpose::Health { .. });
         let plan = plan::load(&request)?;
         require_something_left(&plan, order.purpose)?;
