@@ -115,3 +115,18 @@ fn selection(plan: &Plan, request: &Request) -> SelectionWords {
         variables: plan.variables_set(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Exit;
+
+    #[test]
+    fn a_run_that_does_not_begin_has_one_event_which_is_its_last() {
+        let event = refused(Refusal::interrupted(), || Timestamp::UNIX_EPOCH).unwrap();
+        assert!(event.is_last() && event.seq == 1);
+        assert!(event.run.as_str().starts_with("19700101T000000Z-"), "{}", event.run);
+        let EventBody::RunRefused(refusal) = event.body else { panic!("{event:?}") };
+        assert_eq!((refusal.exit(), refusal.errors()), (Exit::INTERRUPTED, [].as_slice()));
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{Exit, Status};
 
@@ -163,6 +164,8 @@ pub struct HostEnd {
     pub attach: Option<String>,
     /// In a check: which run holds the node at this moment, in words.
     pub holder: Option<String>,
+    /// The node's facts under Ansible's names, if the run has learned them. Secrets are masked.
+    pub facts: Option<Map<String, Value>>,
     /// The number of round trips to the node.
     pub round_trips: u32,
     /// Bytes sent to the node's shell, before ssh's encryption.
@@ -184,6 +187,7 @@ impl HostEnd {
             unknown: None,
             attach: None,
             holder: None,
+            facts: None,
             round_trips: 0,
             bytes_sent: 0,
             duration: Duration::ZERO,

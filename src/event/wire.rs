@@ -113,6 +113,7 @@ fn host_end(end: &HostEnd) -> Value {
         "round_trips": end.round_trips,
         "bytes_sent": end.bytes_sent,
         "duration_ms": milliseconds(end.duration),
+        "facts": end.facts,
     })
 }
 
@@ -148,8 +149,8 @@ fn in_milliseconds(at: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::{
-        event::{HostResult, HostStatus, ItemSubject, Purpose, RunStart, SelectionWords, Status, Urgency},
-        values::Diff,
+        event::{HostResult, HostStatus, ItemSubject, Purpose, Refusal, RunStart, SelectionWords, Status, Urgency},
+        values::{Diff, Problem},
     };
 
     fn item() -> Item {
@@ -184,6 +185,17 @@ mod tests {
         }
     }
 
+    fn problem() -> Problem {
+        Problem {
+            file: Some("roles/redis/role.yml".into()),
+            line: Some(3),
+            col: Some(5),
+            message: "unknown key `tsks` of a role".into(),
+            help: Some("did you mean `tasks`?".into()),
+            also: Vec::new(),
+        }
+    }
+
     #[test]
     fn each_event_is_one_line_of_json() {
         let host = || "db".to_owned();
@@ -196,6 +208,7 @@ mod tests {
         let end = HostEnd {
             left: vec!["redis/Start Redis".into()],
             unknown: Some("redis/Configure Redis".into()),
+            facts: Some(Map::from_iter([("distribution".into(), json!("Debian")), ("processor_vcpus".into(), json!(4))])),
             ..HostEnd::new(HostResult::Interrupted)
         };
         let run_end = RunEnd::new(HostStatus::Failed, true, Counts::default(), Duration::from_secs(6), false);
@@ -209,6 +222,8 @@ mod tests {
             EventBody::RunInterrupted(Urgency::AfterItem),
             EventBody::HostFinished { host: host(), end: Box::new(end) },
             EventBody::RunFinished(run_end),
+            EventBody::RunRefused(Box::new(Refusal::wrong(vec![problem()]))),
+            EventBody::RunRefused(Box::new(Refusal::interrupted())),
         ];
         let at = "2026-11-28T08:15:02.1134Z".parse().unwrap();
         let lines = bodies

@@ -127,9 +127,47 @@ mod tests {
     use super::*;
     use crate::{
         event::{Counts, Status},
-        report::tally::tests::{ended, finished, run_finished, started},
+        report::tally::tests::{ended, event, finished, run_finished, started},
+        source::{Diagnostic, Diagnostics, SourceFile, Span},
         values::Diff,
     };
+
+    fn refused(refusal: Refusal) -> String {
+        let mut out = Vec::new();
+        Json::new(&mut out).event(&event(EventBody::RunRefused(Box::new(refusal))));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_refused_run_is_its_errors() {
+        let file = SourceFile::new("inventory/hosts.yml", "all: {vars: {db_password: canary-1}}\n");
+        let wrong = Diagnostic::error("no such variable").at(Span::new(&file, 12..23)).label("here").help("see below");
+        let wrong = wrong.also(Span::new(&file, 0..3), "in this group");
+        let refusal = Refusal::wrong(Diagnostics(vec![wrong]).problems());
+        assert!(!format!("{refusal:?}").contains("canary"), "an event has no text of files");
+        insta::assert_snapshot!(refused(refusal), @r#"
+        {
+          "errors": [
+            {
+              "file": "inventory/hosts.yml",
+              "line": 1,
+              "col": 13,
+              "message": "no such variable: here",
+              "help": "see below",
+              "also": [
+                {
+                  "file": "inventory/hosts.yml",
+                  "line": 1,
+                  "col": 1,
+                  "label": "in this group"
+                }
+              ]
+            }
+          ]
+        }
+        "#);
+        assert_eq!(refused(Refusal::interrupted()), "");
+    }
 
     #[test]
     fn a_run_is_one_document() {

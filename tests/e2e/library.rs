@@ -74,6 +74,9 @@ fn two_runs_at_once_do_not_disturb_each_other_and_each_can_be_ended() {
         let end = |run: &Value| run["events"].as_array().unwrap().iter().rev().nth(1).unwrap().clone();
         assert_eq!((&one["status"], &one["interrupted"]), (&json!("interrupted"), &json!(true)), "{one:#}");
         assert_eq!(end(&one)["left"], json!(["toy/Third"]), "{one:#}");
+        assert_eq!((&end(&one)["facts"]["distribution"], &end(&two)["facts"]["system"]), (&json!("Debian"), &json!("Linux")));
+        let exits: Vec<&Value> = [&one, &two].map(|run| &run["events"].as_array().unwrap().last().unwrap()["exit"]).into();
+        assert_eq!(exits, [130, 0]);
         let unknown = if urgency == "now" { json!("toy/Second") } else { Value::Null };
         assert_eq!(end(&one)["unknown"], unknown, "{one:#}");
         assert!(one["took_ms"].as_u64().unwrap() < 2000 || urgency != "now", "{one:#}");
