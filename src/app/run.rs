@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use rand::rngs::SysError;
 
+use super::project_state;
 use crate::{
     engine::{self, Options, Reach, StopSignal},
-    event::{Event, EventBody, ProjectState, Purpose, Reader, Refusal, RunEnd, RunId, RunStart, SelectionWords, Sink},
+    event::{Event, EventBody, Purpose, Reader, Refusal, RunEnd, RunId, RunStart, SelectionWords, Sink},
     inventory::InventorySource,
     plan::{Plan, Request},
     secret::ProvidedValues,
@@ -40,11 +41,17 @@ pub struct PreparedRun {
 }
 
 impl PreparedRun {
-    /// Prepares a run. Nothing is contacted yet. `values` are the secrets from outside that [`super::external::fetch`] returns.
+    /// Prepares a run: looks at the state of the project's files. Nothing is contacted yet. `values` are the secrets from outside that [`super::external::fetch`] returns.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
-    pub fn new(plan: Plan, values: ProvidedValues, reach: Reach, request: &Request, how: RunOptions) -> Result<Self, SysError> {
+    pub async fn new(
+        plan: Plan,
+        values: ProvidedValues,
+        reach: Reach,
+        request: &Request,
+        how: RunOptions,
+    ) -> Result<Self, SysError> {
         let started = (how.clock)();
         let id = RunId::random(started)?;
         let options = Options {
@@ -65,7 +72,7 @@ impl PreparedRun {
             hosts: plan.hosts.iter().map(|host| host.name.clone()).collect(),
             roles: roles(&plan),
             selection: selection(&plan, request),
-            project: ProjectState { digest: None, commit: None, dirty: None },
+            project: project_state::of(&plan, request).await,
             plan: None,
         };
         let run = engine::Run { start, plan, values, reach, options };

@@ -77,7 +77,11 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
         out::warnings(&warnings);
         let options =
             RunOptions { detailed_exitcode: order.detailed_exitcode, ..options(order.purpose, order.way.forks, order.wait) };
-        let run = PreparedRun::new(plan, values, reach, &request, options).map_err(|error| RunError::Here(error.into()))?;
+        let prepared = tokio::select! {
+            prepared = PreparedRun::new(plan, values, reach, &request, options) => prepared,
+            () = interrupts.next() => return Ok(None),
+        };
+        let run = prepared.map_err(|error| RunError::Here(error.into()))?;
         Ok(Some(run_to_end(run, reporter.as_mut(), interrupts).await))
     })?;
     Ok(match outcome {

@@ -83,11 +83,11 @@ pub struct SelectionWords {
 /// The state of the project's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProjectState {
-    /// `sha256:` and the digest of its files, if it was calculated.
+    /// `sha256:` and the digest over the paths and contents of the files that the plan was loaded from. It has no secret values: an encrypted file counts as it is.
     pub digest: Option<String>,
-    /// The commit that is checked out, if it is known.
+    /// The commit that is checked out, if the project is in a git work tree.
     pub commit: Option<String>,
-    /// Whether files differ from that commit, if that is known.
+    /// Whether files of the project differ from that commit or are not in it, apart from ignored ones. None if git is not there to tell.
     pub dirty: Option<bool>,
 }
 

@@ -42,7 +42,7 @@ use crate::{
     outside::ExternalValue,
     resource::{Resource, access::Access},
     secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
+    source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
     values::RemotePath,
     vault::Keyring,
 };
@@ -84,6 +84,9 @@ pub struct Plan {
     pub hosts: Vec<HostPlan>,
     /// Hosts that are not selected, but hold secrets that a selected one reads.
     pub lenders: Vec<Lender>,
+    /// The files that it was loaded from: of the inventory, variables (encrypted ones as they are), roles, templates and what tasks copy. A file whose name
+    /// depends on the node is not among them, nor what a program prints.
+    pub files: Vec<FileDigest>,
     /// Warnings: what is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }

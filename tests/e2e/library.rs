@@ -134,7 +134,7 @@ async fn prepare(project: &Value) -> (PreparedRun, StopHandle, autobot_provision
         detailed_exitcode: false,
         clock: jiff::Timestamp::now,
     };
-    let run = PreparedRun::new(plan, values, reach, &request, options).unwrap();
+    let run = PreparedRun::new(plan, values, reach, &request, options).await.unwrap();
     let (handle, signal) = stop();
     (run, handle, signal)
 }

@@ -10,7 +10,7 @@ use crate::{
     plan::known_roles,
     reference::{self, Page, Row, Section, Topic},
     role::{Role, ansible_advice, resource_name},
-    source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, diagnostic::Severity, did_you_mean},
 };
 
 #[derive(Debug, Args)]
@@ -153,7 +153,8 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
         Err(error) => return Err(error),
     };
     let mut errors = Diagnostics::default();
-    let roles: Vec<Role> = known_roles(&project).iter().filter_map(|name| Role::read(&project, name, &mut errors)).collect();
+    let read = |name: &String| Role::read(&project, name, &FilesRead::default(), &mut errors);
+    let roles: Vec<Role> = known_roles(&project).iter().filter_map(read).collect();
     pages.extend(roles.iter().map(reference::role));
     Ok((pages, errors))
 }

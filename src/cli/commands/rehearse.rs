@@ -299,7 +299,7 @@ impl Rehearsal<'_> {
             Err(error) => return PhaseResult::Failed(format!("{error:#}")),
         };
         let options = running::options(purpose, self.hosts.len(), Duration::ZERO);
-        let run = match PreparedRun::new(plan, values, reach, &request, options) {
+        let run = match PreparedRun::new(plan, values, reach, &request, options).await {
             Ok(run) => run,
             Err(error) => return PhaseResult::Failed(error.to_string()),
         };
