@@ -1,5 +1,6 @@
 //! The events of a run: everything that reporters, the history and other programs know about it. Secrets are masked before an event is made.
 
+mod cut;
 mod end;
 mod exit;
 mod item;

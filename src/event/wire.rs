@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Counts, Event, EventBody, HostEnd, Item, Outcome, Planned, PlannedItem, RunEnd};
+use super::{Counts, Event, EventBody, HostEnd, Item, Outcome, Planned, PlannedItem, RunEnd, cut::cut};
 
 /// The version of the stream.
 const VERSION: u32 = 1;
@@ -25,6 +25,10 @@ impl Serialize for Event {
         }
         if let Value::Object(body) = body {
             object.extend(body);
+        }
+        // Both come from nodes and files, where nothing bounds them.
+        for name in ["diff", "text"] {
+            cut(&mut object, name);
         }
         object.serialize(serializer)
     }

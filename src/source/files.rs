@@ -95,7 +95,9 @@ mod tests {
         fs::write(project.join("hosts"), "db\n").unwrap();
         let files = |paths: &[&str]| {
             let read = FilesRead::default();
-            paths.iter().for_each(|path| drop(read.read(&project.join(path), path).unwrap()));
+            for path in paths {
+                read.read(&project.join(path), path).unwrap();
+            }
             read.list(&project)
         };
         let listed = files(&["roles/a/role.yml", "hosts"]);

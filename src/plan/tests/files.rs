@@ -64,8 +64,9 @@ fn a_plan_names_every_file_that_it_was_loaded_from_and_no_other() {
     templates/app/part.tera
     ");
     let output = std::process::Command::new("sha256sum").args(&paths).current_dir(sample.dir.path()).output().unwrap();
-    let expected: String = plan.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
-    assert_eq!(expected, String::from_utf8(output.stdout).unwrap(), "of the bytes on the disk, encrypted or not");
+    let listed: Vec<String> = plan.files.iter().map(|file| format!("{}  {}", file.sha256, file.path)).collect();
+    let on_disk = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(listed, on_disk.lines().collect::<Vec<_>>(), "of the bytes on the disk, encrypted or not");
 }
 
 #[test]
