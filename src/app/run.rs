@@ -41,7 +41,8 @@ pub struct PreparedRun {
 }
 
 impl PreparedRun {
-    /// Prepares a run: looks at the state of the project's files. Nothing is contacted yet. `values` are the secrets from outside that [`super::external::fetch`] returns.
+    /// Prepares a run, and looks which state of the project it is about. Nothing is contacted yet. `values` are the secrets from outside that
+    /// [`super::external::fetch`] returns.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
@@ -126,7 +127,39 @@ fn selection(plan: &Plan, request: &Request) -> SelectionWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Exit;
+    use crate::{event::Exit, plan, source::digest_of};
+
+    #[tokio::test]
+    async fn a_run_starts_with_the_state_of_its_project() {
+        let project = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("roles/toy/role.yml", "tasks:\n  - {name: Write, copy: {content: x, dest: /etc/x}}\n"),
+            ("inventory/hosts.yml", "all: {hosts: {db: {autobot_roles: [toy]}}}\n"),
+            // As git leaves it, so that git itself need not be there.
+            (".git/HEAD", "0123456789abcdef0123456789abcdef01234567\n"),
+        ] {
+            let path = project.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let inventories = vec![InventorySource::Path(project.path().join("inventory"))];
+        let request = Request { project: project.path().to_owned(), inventories, ..Request::default() };
+        let plan = plan::load(&request).unwrap_or_else(|errors| panic!("{errors}"));
+        let digest = digest_of(&plan.files);
+        let how = RunOptions {
+            purpose: Purpose::CHECK,
+            forks: 1,
+            wait: Duration::ZERO,
+            who: "ops@ctl".to_owned(),
+            via: "test".to_owned(),
+            detailed_exitcode: false,
+            clock: || Timestamp::UNIX_EPOCH,
+        };
+        let run = PreparedRun::new(plan, ProvidedValues::default(), Reach::new(), &request, how).await.unwrap();
+        let state = run.run.start.project;
+        assert_eq!((state.digest, state.dirty), (Some(digest), None), "git finds no repository that it could compare with");
+        assert_eq!(state.commit.as_deref(), Some("0123456789abcdef0123456789abcdef01234567"));
+    }
 
     #[test]
     fn a_run_that_does_not_begin_has_one_event_which_is_its_last() {

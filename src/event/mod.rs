@@ -84,7 +84,7 @@ pub struct SelectionWords {
 /// The state of the project's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProjectState {
-    /// `sha256:` and the digest over the paths and contents of the files that the plan was loaded from. It has no secret values: an encrypted file counts as it is.
+    /// `sha256:` and the digest over the paths and contents of the files that the plan was loaded from. An encrypted file counts as it is.
     pub digest: Option<String>,
     /// The commit that is checked out, if the project is in a git work tree.
     pub commit: Option<String>,

@@ -88,6 +88,8 @@ fn two_runs_at_once_do_not_disturb_each_other_and_each_can_be_ended() {
             assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
             assert!(events.iter().all(|event| event["run"] == events[0]["run"]));
             assert_eq!(events.last().unwrap()["type"], "run.finished");
+            let digest = events[0]["project"]["digest"].as_str().unwrap();
+            assert!(digest.starts_with("sha256:") && digest.len() == 71, "{digest}");
         }
         assert_ne!(one["events"][0]["run"], two["events"][0]["run"]);
         eventually("nothing of the ended run is left on its node", 10, || {
