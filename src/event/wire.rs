@@ -237,4 +237,21 @@ mod tests {
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
         insta::assert_snapshot!(serde_json::to_string_pretty(&planned).unwrap());
     }
+
+    #[test]
+    fn a_line_is_at_most_64_kib_long_and_says_what_was_cut() {
+        let long = "\"".repeat(1 << 20);
+        let mut diff = Diff::none();
+        diff.added(&*long);
+        let outcome = Outcome { diff, ..outcome() };
+        let bodies = [
+            (EventBody::ItemOutput { host: "db".into(), id: item().id, text: long }, "text_truncated"),
+            (EventBody::ItemFinished { host: "db".into(), item: item(), outcome, progress: None }, "diff_truncated"),
+        ];
+        for (body, mark) in bodies {
+            let event = Event { seq: 1, at: Timestamp::UNIX_EPOCH, run: "r1".parse().unwrap(), body };
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(line.len() <= 64 << 10 && line.contains(&format!("\"{mark}\":true")), "{}", line.len());
+        }
+    }
 }
