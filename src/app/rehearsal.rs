@@ -242,7 +242,7 @@ impl Rehearsal {
         let values = self.stand_ins.values(&plan).map_err(PhaseFailure::Here)?;
         let reach = site.reach(&self.copies.lab, &plan).map_err(PhaseFailure::Here)?;
         let how = RunOptions { purpose, forks: self.hosts.len(), wait: Duration::ZERO, ..self.how.clone() };
-        let run = PreparedRun::new(plan, values, reach, &request, how).map_err(|error| PhaseFailure::Here(error.into()))?;
+        let run = PreparedRun::new(plan, values, reach, &request, how).await.map_err(|error| PhaseFailure::Here(error.into()))?;
         self.send(RehearsalEvent::Run(run.reader(RING)));
         let changes = Changes::of(run.reader(RING));
         let (end, changes) = tokio::join!(run.execute(self.stop.clone()), changes);
@@ -300,7 +300,8 @@ impl Changes {
                 | EventBody::ItemStarted { .. }
                 | EventBody::ItemOutput { .. }
                 | EventBody::ItemFinished { .. }
-                | EventBody::RunFinished(_) => {}
+                | EventBody::RunFinished(_)
+                | EventBody::RunRefused(_) => {}
             }
         }
         changes

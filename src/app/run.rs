@@ -1,13 +1,14 @@
-//! Checks, deploys, and looks at the health of nodes. Prints nothing, and knows no exit codes: events go to a sink, and the end is returned.
+//! Checks, deploys, and looks at the health of nodes. Prints nothing: events go to a sink, and the end is returned.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rand::rngs::SysError;
 
+use super::project_state;
 use crate::{
     engine::{self, Options, Reach, StopSignal},
-    event::{ProjectState, Purpose, Reader, RunEnd, RunId, RunStart, SelectionWords, Sink},
+    event::{Event, EventBody, Purpose, Reader, Refusal, RunEnd, RunId, RunStart, SelectionWords, Sink},
     inventory::InventorySource,
     plan::{Plan, Request},
     secret::ProvidedValues,
@@ -26,6 +27,8 @@ pub struct RunOptions {
     pub who: String,
     /// The way in which it was started, such as `cli`.
     pub via: String,
+    /// Whether the exit code reports changes.
+    pub detailed_exitcode: bool,
     /// The controller's clock.
     pub clock: fn() -> Timestamp,
 }
@@ -38,11 +41,18 @@ pub struct PreparedRun {
 }
 
 impl PreparedRun {
-    /// Prepares a run. Nothing is contacted yet. `values` are the secrets from outside that [`super::external::fetch`] returns.
+    /// Prepares a run, and looks which state of the project it is about. Nothing is contacted yet. `values` are the secrets from outside that
+    /// [`super::external::fetch`] returns.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
-    pub fn new(plan: Plan, values: ProvidedValues, reach: Reach, request: &Request, how: RunOptions) -> Result<Self, SysError> {
+    pub async fn new(
+        plan: Plan,
+        values: ProvidedValues,
+        reach: Reach,
+        request: &Request,
+        how: RunOptions,
+    ) -> Result<Self, SysError> {
         let started = (how.clock)();
         let id = RunId::random(started)?;
         let options = Options {
@@ -52,6 +62,7 @@ impl PreparedRun {
             started,
             forks: how.forks,
             wait: how.wait,
+            detailed_exitcode: how.detailed_exitcode,
             controller: Arc::clone(&request.controller),
         };
         let start = RunStart {
@@ -62,7 +73,7 @@ impl PreparedRun {
             hosts: plan.hosts.iter().map(|host| host.name.clone()).collect(),
             roles: roles(&plan),
             selection: selection(&plan, request),
-            project: ProjectState { digest: None, commit: None, dirty: None },
+            project: project_state::of(&plan, request).await,
             plan: None,
         };
         let run = engine::Run { start, plan, values, reach, options };
@@ -87,6 +98,15 @@ impl PreparedRun {
     }
 }
 
+/// Returns the only event of a run that does not begin, so that its readers see an end.
+///
+/// # Errors
+/// The operating system gives no random numbers.
+pub fn refused(refusal: Refusal, clock: fn() -> Timestamp) -> Result<Event, SysError> {
+    let at = clock();
+    Ok(Event { seq: 1, at, run: RunId::random(at)?, body: EventBody::RunRefused(Box::new(refusal)) })
+}
+
 /// Returns the roles of the plan, in order, each once.
 fn roles(plan: &Plan) -> Vec<String> {
     let names = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.name.clone());
@@ -101,5 +121,52 @@ fn selection(plan: &Plan, request: &Request) -> SelectionWords {
         tags: request.tags.clone(),
         skip_tags: request.skip_tags.clone(),
         variables: plan.variables_set(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{event::Exit, plan, source::digest_of};
+
+    #[tokio::test]
+    async fn a_run_starts_with_the_state_of_its_project() {
+        let project = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("roles/toy/role.yml", "tasks:\n  - {name: Write, copy: {content: x, dest: /etc/x}}\n"),
+            ("inventory/hosts.yml", "all: {hosts: {db: {autobot_roles: [toy]}}}\n"),
+            // As git leaves it, so that git itself need not be there.
+            (".git/HEAD", "0123456789abcdef0123456789abcdef01234567\n"),
+        ] {
+            let path = project.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let inventories = vec![InventorySource::Path(project.path().join("inventory"))];
+        let request = Request { project: project.path().to_owned(), inventories, ..Request::default() };
+        let plan = plan::load(&request).unwrap_or_else(|errors| panic!("{errors}"));
+        let digest = digest_of(&plan.files);
+        let how = RunOptions {
+            purpose: Purpose::CHECK,
+            forks: 1,
+            wait: Duration::ZERO,
+            who: "ops@ctl".to_owned(),
+            via: "test".to_owned(),
+            detailed_exitcode: false,
+            clock: || Timestamp::UNIX_EPOCH,
+        };
+        let run = PreparedRun::new(plan, ProvidedValues::default(), Reach::new(), &request, how).await.unwrap();
+        let state = run.run.start.project;
+        assert_eq!((state.digest, state.dirty), (Some(digest), None), "git finds no repository that it could compare with");
+        assert_eq!(state.commit.as_deref(), Some("0123456789abcdef0123456789abcdef01234567"));
+    }
+
+    #[test]
+    fn a_run_that_does_not_begin_has_one_event_which_is_its_last() {
+        let event = refused(Refusal::interrupted(), || Timestamp::UNIX_EPOCH).unwrap();
+        assert!(event.is_last() && event.seq == 1);
+        assert!(event.run.as_str().starts_with("19700101T000000Z-"), "{}", event.run);
+        let EventBody::RunRefused(refusal) = event.body else { panic!("{event:?}") };
+        assert_eq!((refusal.exit(), refusal.errors()), (Exit::INTERRUPTED, [].as_slice()));
     }
 }

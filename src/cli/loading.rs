@@ -37,6 +37,7 @@ pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Resu
         tags: selection.tags.clone(),
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
+        only_health: false,
         vault: vault::keys(&selection.inventory.vault, &controller)?,
         controller,
     })

@@ -14,11 +14,11 @@ use super::{
 use crate::{
     app::{
         external::{self, Here},
-        run::{PreparedRun, RunOptions},
+        run::{self, PreparedRun, RunOptions},
     },
     engine::{self, StopHandle},
-    event::{Counts, HostStatus, Purpose, RING, Reader, RunEnd, Urgency},
-    plan::{HostPlan, Plan},
+    event::{Counts, HostStatus, Purpose, RING, Reader, Refusal, RunEnd, Urgency},
+    plan::{self, HostPlan, Plan},
     report::{
         Reporter,
         json::Json,
@@ -48,18 +48,16 @@ pub(super) struct Order<'a> {
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
-    let loaded = loading::load_with_request(project_arg, &selection).and_then(|(mut plan, request)| {
+    let loaded = loading::request(project_arg, &selection).and_then(|mut request| {
+        request.only_health = matches!(order.purpose, Purpose::Health { .. });
+        let plan = plan::load(&request)?;
         require_something_left(&plan, order.purpose)?;
-        match order.purpose {
-            Purpose::Deploy { .. } => {}
-            Purpose::Health { .. } => plan.only_for_health(),
-        }
         let reach = reach::of_inventory(&plan, order.way, &request)?;
         Ok((plan, reach, request))
     });
     let (plan, reach, request) = match loaded {
         Ok(loaded) => loaded,
-        Err(errors) => return Ok(loading::wrong(&errors, order.output)),
+        Err(errors) => return wrong(&errors, order),
     };
     out::warnings(&plan.warnings);
     if order.output == Output::Text {
@@ -77,16 +75,36 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
             Err(errors) => return Err(RunError::Wrong(errors)),
         };
         out::warnings(&warnings);
-        let options = options(order.purpose, order.way.forks, order.wait);
-        let run = PreparedRun::new(plan, values, reach, &request, options).map_err(|error| RunError::Here(error.into()))?;
+        let options =
+            RunOptions { detailed_exitcode: order.detailed_exitcode, ..options(order.purpose, order.way.forks, order.wait) };
+        let prepared = tokio::select! {
+            prepared = PreparedRun::new(plan, values, reach, &request, options) => prepared,
+            () = interrupts.next() => return Ok(None),
+        };
+        let run = prepared.map_err(|error| RunError::Here(error.into()))?;
         Ok(Some(run_to_end(run, reporter.as_mut(), interrupts).await))
     })?;
     Ok(match outcome {
-        Err(RunError::Wrong(errors)) => loading::wrong(&errors, order.output),
+        Err(RunError::Wrong(errors)) => return wrong(&errors, order),
         Err(RunError::Here(error)) => return Err(error),
-        Ok(None) => Exit::INTERRUPTED,
-        Ok(Some(end)) => Exit::of_run(&end, order.detailed_exitcode),
+        Ok(None) => return refused(Refusal::interrupted(), order),
+        Ok(Some(end)) => end.exit,
     })
+}
+
+/// Shows what is wrong: for people with the lines of the files, which no event has.
+fn wrong(errors: &Diagnostics, order: &Order<'_>) -> anyhow::Result<Exit> {
+    if order.output == Output::Text {
+        out::diagnostics(errors);
+    }
+    refused(Refusal::wrong(errors.problems()), order)
+}
+
+/// Reports a run that does not begin.
+fn refused(refusal: Refusal, order: &Order<'_>) -> anyhow::Result<Exit> {
+    let exit = refusal.exit();
+    reporter(order.output, order.detail).event(&run::refused(refusal, Timestamp::now)?);
+    Ok(exit)
 }
 
 /// Why a run does not start.
@@ -159,8 +177,7 @@ async fn run_to_end(run: PreparedRun, reporter: &mut dyn Reporter, interrupts: &
     let running = tokio::spawn(run.execute(stop));
     show(&mut events, reporter, interrupts, &mut Stopping::new(handle)).await;
     // If the run itself has panicked, that was printed where it happened.
-    let failed =
-        || RunEnd { status: HostStatus::Failed, interrupted: false, summary: Counts::default(), duration: Duration::ZERO };
+    let failed = || RunEnd::new(HostStatus::Failed, false, Counts::default(), Duration::ZERO, false);
     running.await.unwrap_or_else(|_| failed())
 }
 
@@ -181,7 +198,7 @@ pub(super) async fn show(events: &mut Reader, reporter: &mut dyn Reporter, inter
 
 /// The options of a run that is started from the command line.
 pub(super) fn options(purpose: Purpose, forks: usize, wait: Duration) -> RunOptions {
-    RunOptions { purpose, forks, wait, who: who(), via: "cli".to_owned(), clock: Timestamp::now }
+    RunOptions { purpose, forks, wait, who: who(), via: "cli".to_owned(), detailed_exitcode: false, clock: Timestamp::now }
 }
 
 /// `user@controller`.

@@ -30,7 +30,7 @@ fn typed(prompt: &str) -> io::Result<Zeroizing<String>> {
     let (runtime, interrupt) = catch_interrupts()?;
     let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
     if typed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-        std::process::exit(Exit::INTERRUPTED.0.into());
+        std::process::exit(Exit::INTERRUPTED.code().into());
     }
     thread::spawn(move || end_when_interrupted(&runtime, interrupt));
     typed
@@ -49,6 +49,6 @@ fn catch_interrupts() -> io::Result<(Runtime, Signal)> {
 fn end_when_interrupted(runtime: &Runtime, mut interrupt: Signal) {
     runtime.block_on(interrupt.recv());
     if !runtime::listens() {
-        std::process::exit(Exit::INTERRUPTED.0.into());
+        std::process::exit(Exit::INTERRUPTED.code().into());
     }
 }

@@ -77,6 +77,11 @@ impl<C: Channel> HeldNode<C> {
         self.holder.as_ref()
     }
 
+    /// Returns the node's facts, if it was asked for them.
+    pub(super) fn facts(&self) -> Option<&Value> {
+        self.answers.get::<Facts>(&()).ok()
+    }
+
     /// Takes in the answers to questions that were asked in the first frame.
     pub(super) fn learn(&mut self, round: &QuestionRound, outputs: &[StepOutput]) {
         self.answers.absorb(round.read(outputs.first()));

@@ -136,11 +136,13 @@ impl HostRun<'_> {
             Purpose::Deploy { apply } => apply,
             Purpose::Health { exercise } => {
                 let checkup = node.check(&inputs, self.events).await?;
+                self.events.learned(node.facts(), &checkup.secrets().values);
                 exchange.lending.publish(checkup.secrets(), &[], RunIntent::ReadOnly);
                 return Ok(Ended::new(node.exercise(checkup, exercise, self.events).await));
             }
         };
         let prediction = node.predict(&inputs, self.events).await?;
+        self.events.learned(node.facts(), &prediction.secrets.values);
         let fails = prediction.items.iter().any(|work| work.predicted.status == Status::Failed);
         let intent = match apply {
             _ if fails => RunIntent::WillFail,

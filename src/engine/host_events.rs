@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Map, Value};
+
 use super::{
-    redact::{redact, redacted},
+    redact::{redact, redacted, redacted_facts},
     secrets::Secrets,
     work::{ItemAction, RunItem},
 };
@@ -33,6 +35,7 @@ struct State {
     /// Whether the item whose outcome is not known goes on as a job.
     goes_on: bool,
     is_applying: bool,
+    facts: Option<Map<String, Value>>,
 }
 
 /// What runs on the node at this moment.
@@ -77,6 +80,11 @@ impl HostEvents {
         drop(state);
         let planned = Box::new(view(items, &secrets.values, holder));
         self.sink.send(EventBody::HostPlanned { host: self.host.clone(), planned });
+    }
+
+    /// Notes the node's facts for the end of the host, as soon as the secrets are known that they might repeat.
+    pub(super) fn learned(&self, facts: Option<&Value>, values: &SecretValues) {
+        self.state().facts = facts.and_then(Value::as_object).map(|facts| redacted_facts(facts, values));
     }
 
     /// Whether changes are being made, so that an item may be in the middle of its change.
@@ -159,6 +167,7 @@ impl HostEvents {
             left: state.steps.iter().filter(is_left).map(|step| step.id.clone()).collect(),
             unknown: state.unknown.clone(),
             attach: state.goes_on.then(|| self.sink.run().to_string()),
+            facts: state.facts.clone(),
             duration: self.elapsed(),
             owed,
             ..HostEnd::new(result)

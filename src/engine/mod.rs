@@ -64,6 +64,8 @@ pub struct Options {
     pub forks: usize,
     /// How long to wait for a node that another run holds.
     pub wait: Duration,
+    /// Whether the exit code reports changes.
+    pub detailed_exitcode: bool,
     /// The machine that the run starts from.
     pub controller: Arc<Controller>,
 }
@@ -141,12 +143,7 @@ pub async fn run(run: Run, sink: Sink, stop: StopSignal) -> RunEnd {
         // Their sessions are closed, not dropped: a dropped one leaves its ssh behind until that notices.
         while lenders.join_next().await.is_some() {}
     }
-    let end = RunEnd {
-        status: if interrupted { HostStatus::Interrupted } else { total.worst },
-        interrupted,
-        summary: total.counts,
-        duration: begun.elapsed(),
-    };
+    let end = RunEnd::new(total.worst, interrupted, total.counts, begun.elapsed(), run.options.detailed_exitcode);
     sink.send(EventBody::RunFinished(end.clone()));
     end
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use serde_json::{Map, Value};
+
 use crate::{
     event::Outcome,
     secret::{Secret, SecretValues, percent_encode},
@@ -30,6 +32,20 @@ pub(crate) fn redact(text: &str, values: &SecretValues) -> String {
     found.iter().fold(text.to_owned(), |result, (form, name)| result.replace(form.expose(), &format!("‹{name}›")))
 }
 
+/// Applies [`redact`] to every text of a node's facts.
+pub(super) fn redacted_facts(facts: &Map<String, Value>, values: &SecretValues) -> Map<String, Value> {
+    facts.iter().map(|(name, fact)| (name.clone(), redacted_fact(fact, values))).collect()
+}
+
+fn redacted_fact(fact: &Value, values: &SecretValues) -> Value {
+    match fact {
+        Value::String(text) => Value::String(redact(text, values)),
+        Value::Array(items) => items.iter().map(|item| redacted_fact(item, values)).collect(),
+        Value::Object(fields) => Value::Object(redacted_facts(fields, values)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => fact.clone(),
+    }
+}
+
 /// Applies [`redact`] to every text of an outcome.
 pub(super) fn redacted(outcome: Outcome, values: &SecretValues) -> Outcome {
     let line = |line: Line| match line {
@@ -52,6 +68,7 @@ pub(super) fn redacted(outcome: Outcome, values: &SecretValues) -> Outcome {
 mod tests {
     use super::*;
     use crate::secret::SecretRef;
+    use serde_json::json;
 
     #[test]
     fn values_are_replaced_by_names() {
@@ -83,5 +100,15 @@ mod tests {
                 "‹LONGEST› ‹LONGEST› ‹LONGER›, ‹SHORT›"
             );
         }
+    }
+
+    #[test]
+    fn facts_are_masked_at_every_depth() {
+        let mut values = SecretValues::default();
+        values.insert(SecretRef { host: "db".into(), name: "TOKEN".into() }, Secret::new("canary-1".into()));
+        let facts = json!({"a": "x canary-1", "b": ["canary-1", 7], "c": {"d": {"e": "canary-1"}}, "f": null});
+        let masked = redacted_facts(facts.as_object().unwrap(), &values);
+        let expected = json!({"a": "x ‹TOKEN›", "b": ["‹TOKEN›", 7], "c": {"d": {"e": "‹TOKEN›"}}, "f": null});
+        assert_eq!(Value::Object(masked), expected);
     }
 }

@@ -12,9 +12,9 @@ use crate::{
         pending::Pending,
         unit::Unit,
     },
-    resource::{Resource, content::hex},
+    resource::Resource,
     script::Script,
-    values::{Diff, RemotePath},
+    values::{Diff, RemotePath, hex},
 };
 
 /// An item of the run.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::Status;
+use super::{Exit, Status};
 
 /// The number of items by result. `unreachable` counts hosts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -163,6 +164,8 @@ pub struct HostEnd {
     pub attach: Option<String>,
     /// In a check: which run holds the node at this moment, in words.
     pub holder: Option<String>,
+    /// The node's facts under Ansible's names, if the run has learned them. Secrets are masked.
+    pub facts: Option<Map<String, Value>>,
     /// The number of round trips to the node.
     pub round_trips: u32,
     /// Bytes sent to the node's shell, before ssh's encryption.
@@ -184,6 +187,7 @@ impl HostEnd {
             unknown: None,
             attach: None,
             holder: None,
+            facts: None,
             round_trips: 0,
             bytes_sent: 0,
             duration: Duration::ZERO,
@@ -208,4 +212,15 @@ pub struct RunEnd {
     pub summary: Counts,
     /// How long it took.
     pub duration: Duration,
+    /// How the command ends.
+    pub exit: Exit,
+}
+
+impl RunEnd {
+    /// Creates the end of a run whose hosts have ended with this result. `detailed` is whether the exit code reports changes.
+    #[must_use]
+    pub fn new(worst: HostStatus, interrupted: bool, summary: Counts, duration: Duration, detailed: bool) -> Self {
+        let status = if interrupted { HostStatus::Interrupted } else { worst };
+        Self { status, interrupted, summary, duration, exit: Exit::of_run(status, &summary, detailed) }
+    }
 }

@@ -1,16 +1,21 @@
 //! The events of a run: everything that reporters, the history and other programs know about it. Secrets are masked before an event is made.
 
+mod cut;
 mod end;
+mod exit;
 mod item;
 mod planned;
 mod queue;
+mod refusal;
 mod run_id;
 mod wire;
 
 pub use end::{Counts, HostEnd, HostResult, HostStatus, RunEnd};
+pub use exit::Exit;
 pub use item::{Item, ItemKind, ItemSubject, Outcome, Status};
 pub use planned::{Planned, PlannedItem};
 pub use queue::{RING, Reader, Sink};
+pub use refusal::Refusal;
 pub use run_id::{InvalidRunId, RunId};
 
 use jiff::Timestamp;
@@ -79,11 +84,11 @@ pub struct SelectionWords {
 /// The state of the project's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProjectState {
-    /// `sha256:` and the digest of its files, if it was calculated.
+    /// `sha256:` and the digest over the paths and contents of the files that the plan was loaded from. An encrypted file counts as it is.
     pub digest: Option<String>,
-    /// The commit that is checked out, if it is known.
+    /// The commit that is checked out, if the project is in a git work tree.
     pub commit: Option<String>,
-    /// Whether files differ from that commit, if that is known.
+    /// Whether files of the project differ from that commit or are not in it, apart from ignored ones. None if git is not there to tell.
     pub dirty: Option<bool>,
 }
 
@@ -141,7 +146,7 @@ impl Event {
     /// Returns whether no event of the run follows.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(self.body, EventBody::RunFinished { .. })
+        matches!(self.body, EventBody::RunFinished(_) | EventBody::RunRefused(_))
     }
 }
 
@@ -202,6 +207,8 @@ pub enum EventBody {
     },
     /// The run has finished.
     RunFinished(RunEnd),
+    /// The run has ended before it contacted a node. It is the only event of its run.
+    RunRefused(Box<Refusal>),
 }
 
 impl EventBody {
@@ -216,7 +223,8 @@ impl EventBody {
             | Self::ItemStarted { .. }
             | Self::ItemFinished { .. }
             | Self::HostFinished { .. }
-            | Self::RunFinished(_) => false,
+            | Self::RunFinished(_)
+            | Self::RunRefused(_) => false,
         }
     }
 }

@@ -189,7 +189,7 @@ mod tests {
 
     fn last() -> EventBody {
         let summary = Counts::default();
-        EventBody::RunFinished(RunEnd { status: HostStatus::Ok, interrupted: false, summary, duration: Duration::ZERO })
+        EventBody::RunFinished(RunEnd::new(HostStatus::Ok, false, summary, Duration::ZERO, false))
     }
 
     async fn all(reader: &mut Reader) -> Vec<u64> {

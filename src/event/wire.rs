@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Counts, Event, EventBody, HostEnd, Item, Outcome, Planned, PlannedItem, RunEnd};
+use super::{Counts, Event, EventBody, HostEnd, Item, Outcome, Planned, PlannedItem, RunEnd, cut::cut};
 
 /// The version of the stream.
 const VERSION: u32 = 1;
@@ -25,6 +25,10 @@ impl Serialize for Event {
         }
         if let Value::Object(body) = body {
             object.extend(body);
+        }
+        // Both come from nodes and files, where nothing bounds them.
+        for name in ["diff", "text"] {
+            cut(&mut object, name);
         }
         object.serialize(serializer)
     }
@@ -55,6 +59,7 @@ fn parts(body: &EventBody) -> (&'static str, Option<&str>, Value) {
         }
         EventBody::HostFinished { host, end } => ("host.finished", Some(host), host_end(end)),
         EventBody::RunFinished(end) => ("run.finished", None, run_end(end)),
+        EventBody::RunRefused(refusal) => ("run.refused", None, json!(refusal)),
     }
 }
 
@@ -112,6 +117,7 @@ fn host_end(end: &HostEnd) -> Value {
         "round_trips": end.round_trips,
         "bytes_sent": end.bytes_sent,
         "duration_ms": milliseconds(end.duration),
+        "facts": end.facts,
     })
 }
 
@@ -127,6 +133,7 @@ fn counts(counts: Counts) -> Value {
 fn run_end(end: &RunEnd) -> Value {
     json!({
         "status": end.status,
+        "exit": end.exit,
         "interrupted": end.interrupted,
         "summary": end.summary,
         "duration_ms": milliseconds(end.duration),
@@ -146,8 +153,8 @@ fn in_milliseconds(at: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::{
-        event::{HostResult, HostStatus, ItemSubject, Purpose, RunStart, SelectionWords, Status, Urgency},
-        values::Diff,
+        event::{HostResult, HostStatus, ItemSubject, Purpose, Refusal, RunStart, SelectionWords, Status, Urgency},
+        values::{Diff, Problem},
     };
 
     fn item() -> Item {
@@ -182,6 +189,17 @@ mod tests {
         }
     }
 
+    fn problem() -> Problem {
+        Problem {
+            file: Some("roles/redis/role.yml".into()),
+            line: Some(3),
+            col: Some(5),
+            message: "unknown key `tsks` of a role".into(),
+            help: Some("did you mean `tasks`?".into()),
+            also: Vec::new(),
+        }
+    }
+
     #[test]
     fn each_event_is_one_line_of_json() {
         let host = || "db".to_owned();
@@ -194,14 +212,10 @@ mod tests {
         let end = HostEnd {
             left: vec!["redis/Start Redis".into()],
             unknown: Some("redis/Configure Redis".into()),
+            facts: Some(Map::from_iter([("distribution".into(), json!("Debian")), ("processor_vcpus".into(), json!(4))])),
             ..HostEnd::new(HostResult::Interrupted)
         };
-        let run_end = RunEnd {
-            status: HostStatus::Interrupted,
-            interrupted: true,
-            summary: Counts::default(),
-            duration: Duration::from_secs(6),
-        };
+        let run_end = RunEnd::new(HostStatus::Failed, true, Counts::default(), Duration::from_secs(6), false);
         let bodies = [
             EventBody::RunStarted(Box::new(start())),
             EventBody::HostProgress { host: host(), text: "connecting".into() },
@@ -212,6 +226,8 @@ mod tests {
             EventBody::RunInterrupted(Urgency::AfterItem),
             EventBody::HostFinished { host: host(), end: Box::new(end) },
             EventBody::RunFinished(run_end),
+            EventBody::RunRefused(Box::new(Refusal::wrong(vec![problem()]))),
+            EventBody::RunRefused(Box::new(Refusal::interrupted())),
         ];
         let at = "2026-11-28T08:15:02.1134Z".parse().unwrap();
         let lines = bodies
@@ -220,5 +236,22 @@ mod tests {
             .map(|(body, seq)| serde_json::to_string(&Event { seq, at, run: "r1".parse().unwrap(), body }).unwrap());
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
         insta::assert_snapshot!(serde_json::to_string_pretty(&planned).unwrap());
+    }
+
+    #[test]
+    fn a_line_is_at_most_64_kib_long_and_says_what_was_cut() {
+        let long = "\"".repeat(1 << 20);
+        let mut diff = Diff::none();
+        diff.added(&*long);
+        let outcome = Outcome { diff, ..outcome() };
+        let bodies = [
+            (EventBody::ItemOutput { host: "db".into(), id: item().id, text: long }, "text_truncated"),
+            (EventBody::ItemFinished { host: "db".into(), item: item(), outcome, progress: None }, "diff_truncated"),
+        ];
+        for (body, mark) in bodies {
+            let event = Event { seq: 1, at: Timestamp::UNIX_EPOCH, run: "r1".parse().unwrap(), body };
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(line.len() <= 64 << 10 && line.contains(&format!("\"{mark}\":true")), "{}", line.len());
+        }
     }
 }

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use super::{ALL, Dialect, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
 use crate::controller::Controller;
-use crate::source::{self, Diagnostic, Diagnostics, Key, Node, Quoting, SourceFile, Span, Yaml, yaml};
+use crate::source::{Diagnostic, Diagnostics, Key, Node, Quoting, SourceFile, Span, Yaml, yaml};
 
 /// File names that Ansible skips in a directory of inventories.
 const SKIPPED_ENDINGS: [&str; 13] =
@@ -27,7 +25,7 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(project: &Path) -> Self {
-        let inventory = Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() };
+        let inventory = Inventory::default();
         let mut draft = Self { inventory, errors: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned() };
         draft.group(ALL, None);
         draft.group(UNGROUPED, None);
@@ -63,7 +61,7 @@ impl Draft {
             self.errors.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
         } else if dynamic::is_program(path) {
             dynamic::load(self, path, &shown, controller);
-        } else if let Some(file) = self.errors.keep(source::read(path, &shown)) {
+        } else if let Some(file) = self.errors.keep(self.inventory.files.read(path, &shown)) {
             if crate::vault::is_encrypted(&file.text) {
                 let span = Span::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
                 let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(span);
@@ -228,7 +226,7 @@ impl Draft {
             self.link(ALL, name);
         }
         let mut ungrouped_groups = Vec::new();
-        let Inventory { hosts, groups, warnings } = &mut self.inventory;
+        let Inventory { hosts, groups, warnings, .. } = &mut self.inventory;
         for host in hosts.values_mut() {
             let is_grouped = host.groups.iter().any(|group| group != ALL && group != UNGROUPED);
             let is_ungrouped = host.groups.iter().any(|group| group == UNGROUPED);

@@ -33,6 +33,8 @@ pub(super) fn is_program(path: &Path) -> bool {
 
 pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str, controller: &Controller) {
     draft.dialect = Dialect::Json;
+    // What it prints may hold secrets, and is no file of the project. If it cannot be read, it may still run.
+    let _ = draft.inventory.files.bytes(path);
     let Some(root) = draft.errors.keep(query(controller, path, shown, &["--list"], LIMIT)) else { return };
     let Some(groups) = entries(draft, &root, &format!("the output of `{shown}`"), "groups") else { return };
     for (key, node) in groups.iter().filter(|(key, _)| key.name != "_meta") {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::controller::Controller;
-use crate::source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span};
+use crate::source::{Diagnostic, Diagnostics, FilesRead, Key, Node, SourceFile, Span};
 use crate::vault::Keyring;
 
 pub mod ansible;
@@ -119,7 +119,7 @@ pub struct Group {
 }
 
 /// Hosts, groups and variables.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// By name, in the order of the inventory.
     pub hosts: IndexMap<String, Host>,
@@ -127,6 +127,8 @@ pub struct Inventory {
     pub groups: IndexMap<String, Group>,
     /// Warnings about what is allowed but probably a mistake.
     pub warnings: Vec<Diagnostic>,
+    /// The files that it was read from. Of a program, that is its file and not what it prints.
+    pub files: FilesRead,
 }
 
 impl Inventory {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::draft::Draft;
 use super::{Dialect, Layer};
-use crate::source::{self, Diagnostic, did_you_mean, yaml};
+use crate::source::{Diagnostic, did_you_mean, yaml};
 use crate::vault::{self, Keyring};
 
 /// File name endings in Ansible's order. The first file that exists is read; the others are not.
@@ -87,7 +87,7 @@ fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Res
 
 fn layer(draft: &mut Draft, path: &Path, keys: &Keyring) -> Option<Layer> {
     let shown = draft.shown(path);
-    let file = draft.errors.keep(source::read(path, &shown))?;
+    let file = draft.errors.keep(draft.inventory.files.read(path, &shown))?;
     let parsed = if vault::is_encrypted(&file.text) { vault::read(&file, keys) } else { yaml::parse(&file) };
     let root = draft.errors.keep(parsed)?;
     let vars = super::yaml_file::entries(draft, &root, "a variables file", "names and values")?;

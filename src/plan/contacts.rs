@@ -2,7 +2,7 @@
 
 use crate::{
     inventory::Inventory,
-    source::{Diagnostic, Diagnostics},
+    source::{Diagnostic, Diagnostics, FilesRead},
 };
 
 use super::{ConnectionVars, Request, extra, host, load, project::Project};
@@ -31,7 +31,7 @@ pub struct Contacts {
 /// All errors in the inventory, in the connection variables of the selected hosts and in the selection, which must not be empty.
 pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
+    let extra = extra::read(&request.extra_vars, &request.vault, &FilesRead::default(), &mut errors);
     let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {

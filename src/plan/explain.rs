@@ -11,7 +11,7 @@ use crate::{
     inventory::{Inventory, LayerOwner},
     role::{Default, Limits, MAGIC, Role, VarType},
     secret::{Sealed, holds_token},
-    source::{Diagnostic, Diagnostics, MASK, Node, Span, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
+    source::{Diagnostic, Diagnostics, FilesRead, MASK, Node, Span, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
     template::is_template,
 };
 
@@ -113,7 +113,7 @@ pub enum Layer {
 /// The project cannot be read, `host` does not match exactly one host, or the variable does not exist.
 pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
+    let extra = extra::read(&request.extra_vars, &request.vault, &FilesRead::default(), &mut errors);
     let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {
@@ -127,7 +127,7 @@ pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<
     let vars = Arc::new(host::variables(&project, &name));
     let names = roles(&project, &vars, request, &mut errors);
     let mut of_roles = Diagnostics::default();
-    project.roles = read_roles(request, names.clone(), &known_roles(&request.project), &mut of_roles);
+    project.roles = read_roles(request, names.clone(), &known_roles(&request.project), &project.files, &mut of_roles);
     errors.extend(without_warnings(of_roles));
     select::circles(&project.roles, &mut errors);
     extra::unknown(&project, &mut errors);

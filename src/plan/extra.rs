@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     inventory::Layer,
     role::{MAGIC, reserved},
-    source::{self, Diagnostic, Diagnostics, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name, yaml},
+    source::{Diagnostic, Diagnostics, FilesRead, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name, yaml},
     vault::{self, Keyring},
 };
 
@@ -33,11 +33,11 @@ pub(super) struct Extra {
 }
 
 /// Reads every `-e`; later ones win.
-pub(super) fn read(arguments: &[String], keys: &Keyring, errors: &mut Diagnostics) -> IndexMap<String, Extra> {
+pub(super) fn read(arguments: &[String], keys: &Keyring, files: &FilesRead, errors: &mut Diagnostics) -> IndexMap<String, Extra> {
     let mut variables = IndexMap::new();
     for argument in arguments {
         if let Some(path) = argument.strip_prefix('@') {
-            if let Some(file) = errors.keep(source::read(Path::new(path), path)) {
+            if let Some(file) = errors.keep(files.read(Path::new(path), path)) {
                 if vault::is_encrypted(&file.text) {
                     let root = errors.keep(vault::read(&file, keys));
                     entries(root.as_ref(), true, &mut variables, errors);
@@ -215,7 +215,7 @@ mod tests {
     fn extra_variables_may_be_quoted_and_later_ones_win() {
         let mut errors = Diagnostics::default();
         let arguments = ["a=1 b='two words' c=", "a=x=y", "{\"d\": [1], \"e\": \"{{ raw }}\"}"].map(str::to_owned);
-        let variables = read(&arguments, &Keyring::default(), &mut errors);
+        let variables = read(&arguments, &Keyring::default(), &FilesRead::default(), &mut errors);
         let shown: Vec<String> = variables.iter().map(|(name, extra)| format!("{name}={}", extra.value)).collect();
         assert_eq!(shown.join(" "), r#"a="x=y" b="two words" c="" d=[1] e="{{ raw }}""#);
         assert!(errors.is_empty());
@@ -224,7 +224,12 @@ mod tests {
     #[test]
     fn malformed_extra_variables_are_refused() {
         let mut errors = Diagnostics::default();
-        read(&["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()], &Keyring::default(), &mut errors);
+        read(
+            &["a=1 b".to_owned(), "{a".to_owned(), "groups=x".to_owned(), "[1]".to_owned()],
+            &Keyring::default(),
+            &FilesRead::default(),
+            &mut errors,
+        );
         assert_eq!(errors.0.len(), 4, "{errors}");
     }
 }

@@ -84,7 +84,7 @@ impl Files for RoleFiles<'_> {
         let folder = format!("roles/{}/files", self.part.role);
         let found = self.part.project.existing(&folder, name, "file", self.span).map_err(Diagnostic::from);
         let shown = found.inspect_err(|missing| self.missing = Some(missing.clone()))?;
-        let bytes = std::fs::read(self.part.project.path.join(&shown));
+        let bytes = self.part.project.files.bytes(&self.part.project.path.join(&shown));
         let bytes = bytes.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")).at(self.span.clone()))?;
         if bytes.starts_with(b"$ANSIBLE_VAULT;") {
             let errors =

@@ -79,7 +79,7 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Di
 }
 
 /// Keeps only what health checks need, for a run that only reads the health.
-pub(super) fn only_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>) {
+pub(super) fn keep_for_health(plans: &mut [HostPlan], lenders: &mut Vec<Lender>) {
     for plan in plans.iter_mut().filter(|plan| !plan.borrowed.is_empty()) {
         let used = used(plan, false);
         plan.borrowed.retain(|spec| used.contains(&spec.id()));

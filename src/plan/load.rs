@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
-    source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, diagnostic::Severity, did_you_mean},
 };
 
 use super::{
@@ -28,14 +28,14 @@ use super::{
 /// All errors at once.
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &mut errors);
     let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);
-            Inventory { hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new() }
+            Inventory::default()
         }
     };
+    let extra = extra::read(&request.extra_vars, &request.vault, &inventory.files, &mut errors);
     // Roles can be checked for their own mistakes even when the inventory cannot be read.
     let inventory_is_readable = errors.is_empty();
     let mut project = Project::new(request.project.clone(), inventory, extra);
@@ -44,7 +44,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let known = known_roles(&request.project);
     let assigned = assigned_roles::assign(&project, &hosts, request, &known, &mut errors);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
-    project.roles = read_roles(request, needed, &known, &mut errors);
+    project.roles = read_roles(request, needed, &known, &project.files, &mut errors);
     select::circles(&project.roles, &mut errors);
     let project = Arc::new(project);
     let tags = Tags { only: &request.tags, skip: &request.skip_tags };
@@ -64,14 +64,19 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         by_host.push((vars.name.as_str(), host_errors));
     }
     errors.extend(name_hosts(by_host));
-    let lenders = lending::arrange(&project, &mut plans, &mut errors);
+    let mut lenders = lending::arrange(&project, &mut plans, &mut errors);
+    if request.only_health {
+        // What is wrong is the same for every purpose, so the rest is left out only now.
+        lending::keep_for_health(&mut plans, &mut lenders);
+    }
     if inventory_is_readable {
         extra::unknown(&project, &mut errors);
     }
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
         errors.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.extend(project.inventory.warnings.iter().cloned());
-    Diagnostics(errors).into_result(Plan { hosts: plans, lenders, warnings: Diagnostics(warnings).sorted().0 })
+    let files = project.files.list(&request.project);
+    Diagnostics(errors).into_result(Plan { hosts: plans, lenders, files, warnings: Diagnostics(warnings).sorted().0 })
 }
 
 /// The names of a project's roles.
@@ -132,6 +137,7 @@ pub(super) fn read_roles(
     request: &Request,
     mut waiting: Vec<String>,
     known: &[String],
+    files: &FilesRead,
     errors: &mut Diagnostics,
 ) -> IndexMap<String, Role> {
     let mut roles: IndexMap<String, Role> = IndexMap::new();
@@ -142,7 +148,7 @@ pub(super) fn read_roles(
             continue;
         }
         seen.push(name.clone());
-        let Some(role) = Role::read(&request.project, &name, errors) else { continue };
+        let Some(role) = Role::read(&request.project, &name, files, errors) else { continue };
         for former in role.was.iter().filter(|former| known.contains(&former.text)) {
             let title = format!("`{name}` cannot have had the name `{0}`: there is a role `{0}`", former.text);
             let diagnostic = Diagnostic::error(title).at(former.span.clone());

@@ -42,7 +42,7 @@ use crate::{
     outside::ExternalValue,
     resource::{Resource, access::Access},
     secret::{SecretId, SecretRef},
-    source::{Diagnostic, Diagnostics, Node, Span, Vaulted, Yaml, yaml},
+    source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
     values::RemotePath,
     vault::Keyring,
 };
@@ -69,6 +69,8 @@ pub struct Request {
     pub skip_tags: Vec<String>,
     /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
     pub extra_vars: Vec<String>,
+    /// Whether the run reads the health and nothing else: then the secrets of other hosts that no health check uses are not read.
+    pub only_health: bool,
     /// The passwords of files and values that Ansible Vault encrypted.
     pub vault: Arc<Keyring>,
     /// The machine that the programs of inventories and secrets run on.
@@ -82,6 +84,9 @@ pub struct Plan {
     pub hosts: Vec<HostPlan>,
     /// Hosts that are not selected, but hold secrets that a selected one reads.
     pub lenders: Vec<Lender>,
+    /// The files that it was loaded from: of the inventory, variables (encrypted ones as they are), roles, templates and what tasks copy. A file whose name
+    /// depends on the node is not among them, nor what a program prints.
+    pub files: Vec<FileDigest>,
     /// Warnings: what is allowed but looks wrong.
     pub warnings: Vec<Diagnostic>,
 }
@@ -91,11 +96,6 @@ impl Plan {
     #[must_use]
     pub fn variables_set(&self) -> Vec<String> {
         self.hosts.first().map(|host| host.variables.project.extra.keys().cloned().collect()).unwrap_or_default()
-    }
-
-    /// Removes what only a deploy needs: secrets of other hosts that no health check uses are not read.
-    pub fn only_for_health(&mut self) {
-        lending::only_for_health(&mut self.hosts, &mut self.lenders);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     outside::{ExternalValue, Program, Source},
     role::{Role, kind_of},
     secret::{Encoding, Sealed, SealedPart, SecretId},
-    source::{Diagnostic, Diagnostics, Node, Span, Vaulted, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, Node, Span, Vaulted, did_you_mean},
 };
 
 use super::{
@@ -109,7 +109,7 @@ fn secret_names(project: &Project) -> Vec<String> {
     for role in names_in(&project.path.join("roles")) {
         let read = match project.roles.get(&role) {
             Some(role) => role.secrets.keys().cloned().collect(),
-            None => Role::read(&project.path, &role, &mut ignored)
+            None => Role::read(&project.path, &role, &FilesRead::default(), &mut ignored)
                 .map(|role| role.secrets.into_keys().collect::<Vec<_>>())
                 .unwrap_or_default(),
         };

@@ -15,7 +15,7 @@ use crate::{
     outside::ExternalValue,
     role::{Role, VarType, misplaced_template, reserved},
     secret::SecretId,
-    source::{self, Diagnostic, Diagnostics, SourceFile, Span, Vaulted, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, SourceFile, Span, Vaulted, did_you_mean},
     template::{Problem, Template, differences, is_jinja_file},
     vault,
 };
@@ -48,17 +48,20 @@ pub(super) struct Project {
     pub(super) inventory: Inventory,
     pub(super) roles: IndexMap<String, Role>,
     pub(super) extra: IndexMap<String, Extra>,
+    /// The files that were read, those of the inventory among them.
+    pub(super) files: FilesRead,
     pub(super) groups: OnceLock<Value>,
     pub(super) hostvars: OnceLock<Value>,
     vaults: Mutex<Vaults>,
     texts: Mutex<HashMap<(Form, String), Compiled>>,
-    files: Mutex<HashMap<(String, String), CompiledFile>>,
+    templates: Mutex<HashMap<(String, String), CompiledFile>>,
 }
 
 impl Project {
     pub(super) fn new(path: PathBuf, inventory: Inventory, extra: IndexMap<String, Extra>) -> Self {
         Self {
             path,
+            files: inventory.files.clone(),
             inventory,
             extra,
             roles: IndexMap::new(),
@@ -66,7 +69,7 @@ impl Project {
             hostvars: OnceLock::new(),
             vaults: Mutex::default(),
             texts: Mutex::default(),
-            files: Mutex::default(),
+            templates: Mutex::default(),
         }
     }
 
@@ -112,13 +115,13 @@ impl Project {
 
     /// Returns the template `templates/<role>/<name>`, which is compiled once. `span` is in the task, for the error if the file is missing.
     pub(super) fn file(&self, role: &str, name: &str, span: &Span) -> CompiledFile {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (role.to_owned(), name.to_owned());
-        if let Some(file) = files.get(&key) {
+        if let Some(file) = templates.get(&key) {
             return Arc::clone(file);
         }
         let compiled = Arc::new(self.compile_file(role, name, span));
-        files.insert(key, Arc::clone(&compiled));
+        templates.insert(key, Arc::clone(&compiled));
         compiled
     }
 
@@ -186,7 +189,7 @@ impl Project {
 
     fn read(&self, folder: &str, name: &str, what: &str, span: &Span) -> Result<Arc<SourceFile>, ReadError> {
         let shown = self.existing(folder, name, what, span)?;
-        let file = source::read(&self.path.join(&shown), &shown).map_err(ReadError::Wrong)?;
+        let file = self.files.read(&self.path.join(&shown), &shown).map_err(ReadError::Wrong)?;
         if vault::is_encrypted(&file.text) {
             let errors = Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a {what} is never decrypted"));
             let errors = errors.at(span.clone()).help("encrypt the secret values in a variables file, and use those variables");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Reporter, Tally};
-use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose};
+use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose, Refusal};
 
 /// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
 /// round_trips, bytes_sent, unpredicted, left, pending_handlers, unknown, attach, tasks: [{id, kind, role, name, resource, status, summary, diff, error, file, line, duration_ms}]}},
@@ -25,6 +25,13 @@ impl<O: Write + Send> Json<O> {
     pub fn new(out: O) -> Self {
         let (tally, started) = (Tally::default(), Timestamp::UNIX_EPOCH);
         Self { out, tally, run_id: String::new(), purpose: Purpose::CHECK, started, tasks: Map::new() }
+    }
+
+    /// Writes `errors: [{file, line, col, message, help, also}]`; nothing if the run was interrupted before it began.
+    fn refused(&mut self, refusal: &Refusal) {
+        if !refusal.errors().is_empty() {
+            let _ = writeln!(self.out, "{:#}", json!({ "errors": refusal.errors() }));
+        }
     }
 
     fn write(&mut self, finished: Timestamp, interrupted: bool) {
@@ -66,6 +73,7 @@ impl<O: Write + Send> Reporter for Json<O> {
                 }
             }
             EventBody::RunFinished(end) => self.write(event.at, end.interrupted),
+            EventBody::RunRefused(refusal) => self.refused(refusal),
             EventBody::RunInterrupted(_)
             | EventBody::HostProgress { .. }
             | EventBody::HostPlanned { .. }
@@ -119,9 +127,47 @@ mod tests {
     use super::*;
     use crate::{
         event::{Counts, Status},
-        report::tally::tests::{ended, finished, run_finished, started},
+        report::tally::tests::{ended, event, finished, run_finished, started},
+        source::{Diagnostic, Diagnostics, SourceFile, Span},
         values::Diff,
     };
+
+    fn refused(refusal: Refusal) -> String {
+        let mut out = Vec::new();
+        Json::new(&mut out).event(&event(EventBody::RunRefused(Box::new(refusal))));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_refused_run_is_its_errors() {
+        let file = SourceFile::new("inventory/hosts.yml", "all: {vars: {db_password: canary-1}}\n");
+        let wrong = Diagnostic::error("no such variable").at(Span::new(&file, 12..23)).label("here").help("see below");
+        let wrong = wrong.also(Span::new(&file, 0..3), "in this group");
+        let refusal = Refusal::wrong(Diagnostics(vec![wrong]).problems());
+        assert!(!format!("{refusal:?}").contains("canary"), "an event has no text of files");
+        insta::assert_snapshot!(refused(refusal), @r#"
+        {
+          "errors": [
+            {
+              "file": "inventory/hosts.yml",
+              "line": 1,
+              "col": 13,
+              "message": "no such variable: here",
+              "help": "see below",
+              "also": [
+                {
+                  "file": "inventory/hosts.yml",
+                  "line": 1,
+                  "col": 1,
+                  "label": "in this group"
+                }
+              ]
+            }
+          ]
+        }
+        "#);
+        assert_eq!(refused(Refusal::interrupted()), "");
+    }
 
     #[test]
     fn a_run_is_one_document() {

@@ -31,7 +31,8 @@ impl Tally {
             | EventBody::HostPlanned { .. }
             | EventBody::ItemStarted { .. }
             | EventBody::ItemOutput { .. }
-            | EventBody::RunFinished(_) => {}
+            | EventBody::RunFinished(_)
+            | EventBody::RunRefused(_) => {}
         }
     }
 
@@ -97,6 +98,6 @@ pub(super) mod tests {
 
     pub(in crate::report) fn run_finished(interrupted: bool) -> Event {
         let (status, summary) = (HostStatus::Ok, Counts::default());
-        event(EventBody::RunFinished(RunEnd { status, interrupted, summary, duration: Duration::from_secs(1) }))
+        event(EventBody::RunFinished(RunEnd::new(status, interrupted, summary, Duration::from_secs(1), false)))
     }
 }

@@ -312,7 +312,8 @@ impl<O: Write + Send, L: Write + Send> Reporter for Terminal<O, L> {
             }
             EventBody::RunInterrupted(urgency) => self.interrupted(*urgency),
             EventBody::HostProgress { host, text } => self.start(host, text),
-            EventBody::HostPlanned { .. } => {}
+            // The command line shows what is wrong, with the lines of the files, which no event has.
+            EventBody::HostPlanned { .. } | EventBody::RunRefused(_) => {}
             EventBody::ItemStarted { host, item } => self.start(host, &item.name),
             EventBody::ItemOutput { host, text, .. } => self.show_output(host, text),
             EventBody::ItemFinished { host, item, outcome, .. } => self.item(host, item, outcome),

@@ -2,16 +2,16 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Diff, Line, Missing, NodeState, Verdict, content::hex, put::PUT_FILE, unit_functions};
+use super::{Change, Diff, Line, Missing, NodeState, Verdict, put::PUT_FILE, unit_functions};
 use crate::{
     pg,
     question::{
         Unanswered,
         pg_cluster::{self, Cluster, ClusterInfo, ClusterQuery, ETC, PgCluster, ServerAnswer},
     },
-    resource::Mode,
     script::{Script, TASK_LIMIT},
     secret::Sealed,
+    values::{Mode, hex},
 };
 
 /// A file whose whole content is managed.

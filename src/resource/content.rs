@@ -15,6 +15,7 @@ use crate::{
     },
     secret::{Sealed, SecretId},
     shell::{Lexer, Words},
+    values::hex,
 };
 
 /// The assumed maximum length of a secret when the size of a content is estimated.
@@ -335,14 +336,6 @@ fn is_text(bytes: &[u8]) -> bool {
 
 fn showable(bytes: &[u8]) -> bool {
     bytes.len() <= MOST_BYTES && is_text(bytes)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

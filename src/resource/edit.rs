@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Flag, Line, Missing, NodeState, ParamError, RemotePath, Verdict,
-    content::{FileContent, FileOptions, hex},
+    content::{FileContent, FileOptions},
     lineinfile::InsertPosition,
     schema::parameters,
 };
@@ -17,6 +17,7 @@ use crate::{
     },
     resource::Resource as _,
     secret::{Sealed, SecretId, holds_token},
+    values::hex,
 };
 
 parameters! {

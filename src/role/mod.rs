@@ -32,7 +32,7 @@ use indexmap::IndexMap;
 use crate::{
     resource::Kind,
     secret::holds_token,
-    source::{self, Diagnostic, Diagnostics, Key, Node, Span, did_you_mean, yaml},
+    source::{Diagnostic, Diagnostics, FilesRead, Key, Node, SourceFile, Span, did_you_mean, yaml},
     values::{mark_name, mark_names},
 };
 
@@ -119,10 +119,10 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
 
 impl Role {
     /// Reads `roles/<name>/role.yml` of a project. Adds errors to `errors`, and returns what could be read.
-    pub fn read(project: &Path, name: &str, errors: &mut Diagnostics) -> Option<Self> {
+    pub fn read(project: &Path, name: &str, files: &FilesRead, errors: &mut Diagnostics) -> Option<Self> {
         let shown = format!("roles/{name}/role.yml");
         let file =
-            errors.keep(source::read(&project.join(&shown), &shown).map_err(|error| layout::explain(project, name, error)))?;
+            errors.keep(files.read(&project.join(&shown), &shown).map_err(|error| layout::explain(project, name, error)))?;
         if let Some(span) = reserved(&file) {
             errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
             return None;
@@ -262,7 +262,7 @@ fn unexpected_list(root: &Node, items: &[Node]) -> Diagnostic {
 }
 
 /// Returns the span of a reserved character, which marks secrets, in a file.
-pub(crate) fn reserved(file: &std::sync::Arc<source::SourceFile>) -> Option<Span> {
+pub(crate) fn reserved(file: &std::sync::Arc<SourceFile>) -> Option<Span> {
     let (at, letter) = file.text.char_indices().find(|(_, letter)| holds_token(letter.encode_utf8(&mut [0; 4])))?;
     Some(Span::new(file, at..at + letter.len_utf8()))
 }

@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::Span;
 use super::shown_line::ShownLine;
+use crate::values::{Problem, RelatedPlace};
 
 /// Lines are trimmed to this many columns.
 const WIDTH: usize = 80;
@@ -122,23 +123,28 @@ impl Diagnostic {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns `{file, line, col, message, help, also: [{file, line, col, label}]}`; unknown values are null.
+    /// Returns the problem as data, without the text of files.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn problem(&self) -> Problem {
         let at = self.span.as_ref().map(Span::line_col);
         let also = self.also.iter().map(|(span, label)| {
             let (line, col) = span.line_col();
-            serde_json::json!({ "file": span.file.shown.as_str(), "line": line, "col": col, "label": label })
+            RelatedPlace { file: span.file.shown.clone(), line, col, label: label.clone() }
         });
-        let message = if self.label.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.label) };
-        serde_json::json!({
-            "file": self.span.as_ref().map(|span| span.file.shown.as_str()),
-            "line": at.map(|(line, _)| line),
-            "col": at.map(|(_, col)| col),
-            "message": message,
-            "help": self.help,
-            "also": also.collect::<Vec<_>>(),
-        })
+        Problem {
+            file: self.span.as_ref().map(|span| span.file.shown.clone()),
+            line: at.map(|(line, _)| line),
+            col: at.map(|(_, col)| col),
+            message: if self.label.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.label) },
+            help: self.help.as_deref().map(str::to_owned),
+            also: also.collect(),
+        }
+    }
+
+    /// Returns `{file, line, col, message, help, also: [{file, line, col, label}]}`; unknown values are null.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!(self.problem())
     }
 }
 
@@ -229,10 +235,16 @@ impl Diagnostics {
         self.clone().sorted().0.iter().map(Diagnostic::in_one_line).collect::<Vec<_>>().join("; ")
     }
 
+    /// Returns all of them as data, in order.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        self.clone().sorted().0.iter().map(Diagnostic::problem).collect()
+    }
+
     /// Returns an array of [`Diagnostic::to_json`], in order.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        self.clone().sorted().0.iter().map(Diagnostic::to_json).collect()
+        serde_json::json!(self.problems())
     }
 }
 

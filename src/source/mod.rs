@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 pub mod diagnostic;
+mod files;
 pub mod node;
 mod shown_line;
 pub mod suggest;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use files::{FileDigest, FilesRead, digest_of};
 pub use node::{Key, Node, Quoting, Vaulted, Yaml};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
@@ -102,12 +103,8 @@ fn floor_char_boundary(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset.min(text.len()))
 }
 
-/// Reads a file; `shown` is the path that users see.
-///
-/// # Errors
-/// The file cannot be read or is not UTF-8.
-pub fn read(path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
-    let bytes = std::fs::read(path).map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
+/// Returns the text of a file.
+fn decoded(bytes: Vec<u8>, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
@@ -135,7 +132,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bad.yml");
         std::fs::write(&path, b"a: 1\nb: \xff\n").unwrap();
-        let error = read(&path, "bad.yml").unwrap_err();
+        let error = FilesRead::default().read(&path, "bad.yml").unwrap_err();
         assert_eq!(error.title, "`bad.yml` is not UTF-8 (line 2)");
     }
 
@@ -143,9 +140,10 @@ mod tests {
     fn a_missing_file_is_named_and_a_byte_order_mark_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.yml");
-        assert!(read(&path, "a.yml").unwrap_err().title.starts_with("cannot read `a.yml`: "));
+        let files = FilesRead::default();
+        assert!(files.read(&path, "a.yml").unwrap_err().title.starts_with("cannot read `a.yml`: "));
         std::fs::write(&path, "\u{feff}a: 1\n").unwrap();
-        assert_eq!(read(&path, "a.yml").unwrap().text, "a: 1\n");
+        assert_eq!(files.read(&path, "a.yml").unwrap().text, "a: 1\n");
     }
 
     #[test]

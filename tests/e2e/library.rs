@@ -74,6 +74,9 @@ fn two_runs_at_once_do_not_disturb_each_other_and_each_can_be_ended() {
         let end = |run: &Value| run["events"].as_array().unwrap().iter().rev().nth(1).unwrap().clone();
         assert_eq!((&one["status"], &one["interrupted"]), (&json!("interrupted"), &json!(true)), "{one:#}");
         assert_eq!(end(&one)["left"], json!(["toy/Third"]), "{one:#}");
+        assert_eq!((&end(&one)["facts"]["distribution"], &end(&two)["facts"]["system"]), (&json!("Debian"), &json!("Linux")));
+        let exits: Vec<&Value> = [&one, &two].map(|run| &run["events"].as_array().unwrap().last().unwrap()["exit"]).into();
+        assert_eq!(exits, [130, 0]);
         let unknown = if urgency == "now" { json!("toy/Second") } else { Value::Null };
         assert_eq!(end(&one)["unknown"], unknown, "{one:#}");
         assert!(one["took_ms"].as_u64().unwrap() < 2000 || urgency != "now", "{one:#}");
@@ -85,6 +88,8 @@ fn two_runs_at_once_do_not_disturb_each_other_and_each_can_be_ended() {
             assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
             assert!(events.iter().all(|event| event["run"] == events[0]["run"]));
             assert_eq!(events.last().unwrap()["type"], "run.finished");
+            let digest = events[0]["project"]["digest"].as_str().unwrap();
+            assert!(digest.starts_with("sha256:") && digest.len() == 71, "{digest}");
         }
         assert_ne!(one["events"][0]["run"], two["events"][0]["run"]);
         eventually("nothing of the ended run is left on its node", 10, || {
@@ -128,9 +133,10 @@ async fn prepare(project: &Value) -> (PreparedRun, StopHandle, autobot_provision
         wait: Duration::ZERO,
         who: "server@test".to_owned(),
         via: "test".to_owned(),
+        detailed_exitcode: false,
         clock: jiff::Timestamp::now,
     };
-    let run = PreparedRun::new(plan, values, reach, &request, options).unwrap();
+    let run = PreparedRun::new(plan, values, reach, &request, options).await.unwrap();
     let (handle, signal) = stop();
     (run, handle, signal)
 }

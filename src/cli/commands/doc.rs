@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::{
-    cli::{exit, exit::Exit, out, project},
+    cli::{exit::Exit, out, project},
     plan::known_roles,
     reference::{self, Page, Row, Section, Topic},
     role::{Role, ansible_advice, resource_name},
-    source::{Diagnostic, Diagnostics, diagnostic::Severity, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, diagnostic::Severity, did_you_mean},
 };
 
 #[derive(Debug, Args)]
@@ -138,7 +138,7 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     let mut pages = reference::kinds();
     pages.extend(reference::keywords());
     let codes =
-        exit::CODES.iter().map(|(code, meaning)| Row { name: code.to_string(), help: (*meaning).to_owned(), ..Row::default() });
+        Exit::ALL.iter().map(|(code, meaning)| Row { name: code.to_string(), help: (*meaning).to_owned(), ..Row::default() });
     pages.push(Page {
         name: "exit-codes".to_owned(),
         topic: Topic::ExitCodes,
@@ -153,7 +153,8 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
         Err(error) => return Err(error),
     };
     let mut errors = Diagnostics::default();
-    let roles: Vec<Role> = known_roles(&project).iter().filter_map(|name| Role::read(&project, name, &mut errors)).collect();
+    let read = |name: &String| Role::read(&project, name, &FilesRead::default(), &mut errors);
+    let roles: Vec<Role> = known_roles(&project).iter().filter_map(read).collect();
     pages.extend(roles.iter().map(reference::role));
     Ok((pages, errors))
 }

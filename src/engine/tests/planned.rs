@@ -1,7 +1,7 @@
 //! The public view of a prediction: what it holds, and what its digests depend on.
 
 use super::*;
-use crate::event::Planned;
+use crate::event::{HostResult, Planned};
 
 impl Scratch {
     /// Returns the event `host.planned` of a check.
@@ -18,6 +18,35 @@ impl Scratch {
             planned.as_ref().clone()
         })
     }
+}
+
+#[test]
+fn the_facts_of_a_node_are_in_its_end_and_never_a_secret_that_they_repeat() {
+    let scratch = Scratch::new(
+        "secrets:
+  TOKEN: {file: DIR/app.env}
+tasks:
+  - {name: Write, copy: {content: 'token={{ secrets.TOKEN }}', dest: DIR/conf}}
+",
+    );
+    let end = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut node, events) =
+                (scratch.node(), HostEvents::new("node", Sink::new("r1".parse().unwrap(), jiff::Timestamp::now)));
+            let unknown = events.end(HostResult::Ok, "").facts;
+            assert_eq!(unknown, None, "nothing was asked yet");
+            let prediction = predicted(&scratch.host(), &mut node, &events).await;
+            events.learned(node.facts(), &prediction.secrets.values);
+            events.end(HostResult::Ok, "").facts.unwrap()
+        })
+    };
+    fs::write(scratch.path("work/app.env"), "TOKEN=canary-Aa1-canary\n").unwrap();
+    let facts = end();
+    let kernel = facts["kernel"].as_str().unwrap().to_owned();
+    assert_eq!(kernel, fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
+    fs::write(scratch.path("work/app.env"), format!("TOKEN={kernel}\n")).unwrap();
+    assert_eq!(end()["kernel"], "‹TOKEN›");
 }
 
 fn digests(planned: &Planned) -> Vec<(&str, Option<&str>)> {

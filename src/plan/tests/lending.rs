@@ -107,7 +107,16 @@ fn a_secret_that_only_a_health_check_uses_is_read() {
     sample.write("inventory/hosts.yml", &INVENTORY.replace("[app]", "[app, later]"));
     sample.request.limit = Some("web".to_owned());
     assert_eq!(arranged(&sample), "web:  | TOKEN@db in /etc/db.env | \nread 198.18.0.2: TOKEN@db in /etc/db.env");
-    let mut plan = sample.load().unwrap();
-    plan.only_for_health();
+    sample.request.only_health = true;
+    let plan = sample.load().unwrap();
     assert_eq!((plan.hosts[0].borrowed.len(), plan.lenders.len()), (1, 1));
+}
+
+#[test]
+fn a_secret_that_no_health_check_uses_is_not_read_for_the_health() {
+    let mut sample = sample(THEIRS, USE);
+    sample.request.limit = Some("web".to_owned());
+    assert_eq!(arranged(&sample), "web:  | TOKEN@db in /etc/db.env | \nread 198.18.0.2: TOKEN@db in /etc/db.env");
+    sample.request.only_health = true;
+    assert_eq!(arranged(&sample), "web:  |  | ");
 }

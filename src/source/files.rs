@@ -1,0 +1,122 @@
+//! The files of a project that were read, each with its digest.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{Diagnostic, SourceFile, decoded};
+use crate::values::hex;
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FileDigest {
+    /// Its path relative to the project, or its whole path if it lies elsewhere.
+    pub path: String,
+    /// The SHA-256 of its bytes in lower-case hex: of a file that Ansible Vault encrypted, of what is on the disk.
+    pub sha256: String,
+}
+
+/// Reads files, and notes the digest of each as it was read. Clones share their notes.
+#[derive(Debug, Clone, Default)]
+pub struct FilesRead(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+
+impl FilesRead {
+    /// Reads a text file; `shown` is the path that users see.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not UTF-8.
+    pub fn read(&self, path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
+        let bytes = self.bytes(path).map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
+        decoded(bytes, shown)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let bytes = std::fs::read(path)?;
+        let digest = hex(&Sha256::digest(&bytes));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), digest);
+        Ok(bytes)
+    }
+
+    /// Returns the files that were read so far, each once, sorted by path.
+    #[must_use]
+    pub fn list(&self, project: &Path) -> Vec<FileDigest> {
+        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let relative = notes.iter().map(|(path, digest)| (in_project(path, project).display().to_string(), digest));
+        relative
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
+            .map(|(path, sha256)| FileDigest { path, sha256: sha256.clone() })
+            .collect()
+    }
+}
+
+/// Returns `sha256:` and the digest over the paths and digests of files: over what `sha256sum -z` prints for them in this order.
+#[must_use]
+pub fn digest_of(files: &[FileDigest]) -> String {
+    let mut all = Sha256::new();
+    for FileDigest { path, sha256 } in files {
+        all.update(format!("{sha256}  {path}\0"));
+    }
+    format!("sha256:{}", hex(&all.finalize()))
+}
+
+/// Returns a path relative to the project, so that it does not depend on how the file was named and where the project lies.
+fn in_project(path: &Path, project: &Path) -> PathBuf {
+    let is_plain = |rest: &&Path| rest.components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(rest) = path.strip_prefix(project).ok().filter(is_plain) {
+        return rest.to_owned();
+    }
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = real(path);
+    path.strip_prefix(real(project)).map(Path::to_owned).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, process::Command};
+
+    #[test]
+    fn a_digest_depends_on_names_and_bytes_and_not_on_the_way_to_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = dir.path().join("project");
+        fs::create_dir_all(project.join("roles/a")).unwrap();
+        fs::write(project.join("roles/a/role.yml"), "\u{feff}tasks: []\n").unwrap();
+        fs::write(project.join("hosts"), "db\n").unwrap();
+        let files = |paths: &[&str]| {
+            let read = FilesRead::default();
+            for path in paths {
+                read.read(&project.join(path), path).unwrap();
+            }
+            read.list(&project)
+        };
+        let listed = files(&["roles/a/role.yml", "hosts"]);
+        assert_eq!(listed, files(&["hosts", "roles/../hosts", "roles/a/role.yml"]), "each once, in the order of the paths");
+        assert_eq!(listed.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["hosts", "roles/a/role.yml"]);
+        let script = "sha256sum -z hosts roles/a/role.yml | sha256sum";
+        let output = Command::new("sh").args(["-c", script]).current_dir(&project).output().unwrap();
+        let expected = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(digest_of(&listed), format!("sha256:{}", expected.split_whitespace().next().unwrap()));
+        assert_ne!(digest_of(&listed[1..]), digest_of(&listed));
+    }
+
+    #[test]
+    fn a_file_outside_the_project_has_its_whole_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().canonicalize().unwrap().join("hosts");
+        fs::write(&outside, "db\n").unwrap();
+        let read = FilesRead::default();
+        read.bytes(&outside).unwrap();
+        assert_eq!(read.list(&dir.path().join("project"))[0].path, outside.display().to_string());
+    }
+}
