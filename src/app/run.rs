@@ -10,8 +10,9 @@ use crate::{
     engine::{self, Options, Reach, StopSignal},
     event::{Event, EventBody, Purpose, Reader, Refusal, RunEnd, RunId, RunStart, SelectionWords, Sink},
     inventory::InventorySource,
-    plan::{Plan, Request},
+    plan::{self, Plan, Request},
     secret::ProvidedValues,
+    source::{Diagnostic, Diagnostics},
 };
 
 /// How a run is carried out.
@@ -31,6 +32,28 @@ pub struct RunOptions {
     pub detailed_exitcode: bool,
     /// The controller's clock.
     pub clock: fn() -> Timestamp,
+}
+
+/// Loads what the request selects, for a run with this purpose.
+///
+/// # Errors
+/// What is wrong in the project's files, or nothing is left to do.
+pub fn load(mut request: Request, purpose: Purpose) -> Result<(Plan, Request), Diagnostics> {
+    request.only_health = matches!(purpose, Purpose::Health { .. });
+    let plan = plan::load(&request)?;
+    require_something_left(&plan, purpose)?;
+    Ok((plan, request))
+}
+
+/// Refuses a selection that leaves nothing, as it is a mistake: a monitor would take "0 ok" for healthy.
+fn require_something_left(plan: &Plan, purpose: Purpose) -> Result<(), Diagnostics> {
+    let mut roles = plan.hosts.iter().flat_map(|host| &host.roles);
+    let (is_left, what) = match purpose {
+        Purpose::Deploy { .. } => (roles.any(|role| !role.steps.is_empty()), "task"),
+        Purpose::Health { .. } => (roles.any(|role| !role.health.is_empty()), "health check"),
+    };
+    let nothing = Diagnostic::error(format!("no {what} is left of the selected roles")).help("see --tags and --skip-tags");
+    if is_left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
 /// A run that is ready to start.
@@ -127,7 +150,7 @@ fn selection(plan: &Plan, request: &Request) -> SelectionWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::Exit, plan, source::digest_of};
+    use crate::{event::Exit, source::digest_of};
 
     #[tokio::test]
     async fn a_run_starts_with_the_state_of_its_project() {

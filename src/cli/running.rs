@@ -18,13 +18,13 @@ use crate::{
     },
     engine::{self, StopHandle},
     event::{Counts, HostStatus, Purpose, RING, Reader, Refusal, RunEnd, Urgency},
-    plan::{self, HostPlan, Plan},
+    plan::{HostPlan, Plan},
     report::{
         Reporter,
         json::Json,
         terminal::{Detail, Terminal},
     },
-    source::{Diagnostic, Diagnostics},
+    source::Diagnostics,
 };
 
 /// How often long work shows that it is still running.
@@ -48,10 +48,8 @@ pub(super) struct Order<'a> {
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
-    let loaded = loading::request(project_arg, &selection).and_then(|mut request| {
-        request.only_health = matches!(order.purpose, Purpose::Health { .. });
-        let plan = plan::load(&request)?;
-        require_something_left(&plan, order.purpose)?;
+    let loaded = loading::request(project_arg, &selection).and_then(|request| {
+        let (plan, request) = run::load(request, order.purpose)?;
         let reach = reach::of_inventory(&plan, order.way, &request)?;
         Ok((plan, reach, request))
     });
@@ -138,17 +136,6 @@ fn targets(plan: &Plan, purpose: Purpose) -> String {
     let lenders: Vec<&str> = plan.lenders.iter().map(|lender| lender.name.as_str()).collect();
     let reads = if lenders.is_empty() { String::new() } else { format!("; reads secrets of {}", lenders.join(", ")) };
     format!("{word}: {} from {}{reads}", hosts.join(", "), files.into_iter().collect::<Vec<_>>().join(", "))
-}
-
-/// Refuses a selection that leaves nothing, as it is a mistake: a monitor would take "0 ok" for healthy.
-fn require_something_left(plan: &Plan, purpose: Purpose) -> Result<(), Diagnostics> {
-    let mut roles = plan.hosts.iter().flat_map(|host| &host.roles);
-    let (is_left, what) = match purpose {
-        Purpose::Deploy { .. } => (roles.any(|role| !role.steps.is_empty()), "task"),
-        Purpose::Health { .. } => (roles.any(|role| !role.health.is_empty()), "health check"),
-    };
-    let nothing = Diagnostic::error(format!("no {what} is left of the selected roles")).help("see --tags and --skip-tags");
-    if is_left { Ok(()) } else { Err(Diagnostics(vec![nothing])) }
 }
 
 /// Passes requests to end on: the first lets each host finish its current item, the second does not.
