@@ -57,17 +57,17 @@ pub(super) enum Command {
     /// Show where each value of a host's variables comes from, and what it overrode
     Explain(Explain),
     /// Show what resources, health checks, roles and keywords there are, and how each is used
-    Doc(super::doc::Doc),
+    Doc(super::commands::doc::Doc),
     /// Show the JSON Schema of a role file, for editors
-    Schema(super::schema::Schema),
+    Schema(super::commands::schema::Schema),
     /// Show hosts, groups and variables as the inventory gives them
     Inventory(Inventory),
     /// Look into the Redis of the nodes that have one, and clean up in it
-    Redis(super::redis::Redis),
+    Redis(super::commands::redis::Redis),
     /// Try a deploy on throw-away copies of the nodes, on this machine
-    Rehearse(super::lab_arguments::Rehearse),
+    Rehearse(super::commands::lab_arguments::Rehearse),
     /// Boot throw-away nodes on this machine: Debian with systemd, sshd and apt
-    Lab(super::lab_arguments::Lab),
+    Lab(super::commands::lab_arguments::Lab),
 }
 
 /// Where hosts and their variables come from.

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     arguments::HostArgs,
-    inventory, out, project, reach,
+    out, project, reach,
     running::TICK,
     runtime::{self, Interrupts},
     surroundings, vault,
@@ -27,7 +27,7 @@ pub(super) fn nodes(given: Option<&Path>, command: &str, arguments: &HostArgs) -
     let project = project::find_for(given, &selection.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
     let controller = surroundings::read();
     let request = Request {
-        inventories: inventory::sources(&project, &selection.inventory.sources),
+        inventories: project::inventories(&project, &selection.inventory.sources),
         project,
         limit: selection.limit,
         extra_vars: selection.extra_vars,

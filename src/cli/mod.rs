@@ -3,39 +3,25 @@
 mod arguments;
 mod asking;
 mod commands;
-mod deploy;
-mod doc;
 mod exit;
-mod explain;
-mod health;
-mod inventory;
-mod lab;
-mod lab_arguments;
-mod lab_nodes;
-mod listing;
+mod loading;
 mod muscle_memory;
 mod out;
 mod project;
 mod reach;
-mod redis;
-mod redis_progress;
-mod rehearse;
 mod running;
 mod runtime;
-mod schema;
 mod sudo;
 mod surroundings;
 mod terminal;
-mod validate;
 mod vault;
-mod watching;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
-use commands::{ping, run_jobs, status};
+use commands::{deploy, doc, explain, health, inventory, lab, ping, redis, rehearse, run_jobs, schema, status, validate};
 use exit::Exit;
 use muscle_memory::Answer;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::Diagnostic;
+use crate::{inventory::InventorySource, source::Diagnostic};
 
 /// The project's directory.
 ///
@@ -38,6 +38,12 @@ pub(super) fn find_for(project_arg: Option<&Path>, inventories: &[String]) -> Re
         )),
         found => found,
     }
+}
+
+/// The given inventories, or the project's own.
+pub(super) fn inventories(project: &Path, given: &[String]) -> Vec<InventorySource> {
+    let own = || vec![InventorySource::Path(PathBuf::from(project).join("inventory"))];
+    if given.is_empty() { own() } else { given.iter().map(|argument| InventorySource::from_argument(argument)).collect() }
 }
 
 fn here() -> Result<PathBuf, Diagnostic> {

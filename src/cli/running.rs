@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use super::{
     arguments::{ConnectionArgs, Output, Selection},
     exit::Exit,
-    out, reach,
+    loading, out, reach,
     runtime::{self, Interrupts},
-    validate,
 };
 use crate::{
     app::{
@@ -49,7 +48,7 @@ pub(super) struct Order<'a> {
 /// Only what is wrong with this machine, such as a runtime that does not start.
 pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
-    let loaded = validate::load_with_request(project_arg, &selection).and_then(|(mut plan, request)| {
+    let loaded = loading::load_with_request(project_arg, &selection).and_then(|(mut plan, request)| {
         require_something_left(&plan, order.purpose)?;
         match order.purpose {
             Purpose::Deploy { .. } => {}
@@ -60,7 +59,7 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
     });
     let (plan, reach, request) = match loaded {
         Ok(loaded) => loaded,
-        Err(errors) => return Ok(validate::wrong(&errors, order.output)),
+        Err(errors) => return Ok(loading::wrong(&errors, order.output)),
     };
     out::warnings(&plan.warnings);
     if order.output == Output::Text {
@@ -83,7 +82,7 @@ pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) ->
         Ok(Some(run_to_end(run, reporter.as_mut(), interrupts).await))
     })?;
     Ok(match outcome {
-        Err(RunError::Wrong(errors)) => validate::wrong(&errors, order.output),
+        Err(RunError::Wrong(errors)) => loading::wrong(&errors, order.output),
         Err(RunError::Here(error)) => return Err(error),
         Ok(None) => Exit::INTERRUPTED,
         Ok(Some(end)) => Exit::of_run(&end, order.detailed_exitcode),

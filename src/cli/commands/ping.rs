@@ -11,7 +11,7 @@ use crate::{
         arguments::{HostArgs, Output},
         asking,
         exit::Exit,
-        out, validate,
+        loading, out,
     },
     engine::Pong,
     transport::{ConnectionMethod, LinkError, Target},
@@ -28,7 +28,7 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &HostArgs) -> anyhow:
     let output = arguments.output.format;
     let nodes = match asking::nodes(given, "ping", arguments) {
         Ok(nodes) => nodes,
-        Err(errors) => return Ok(validate::wrong(&errors, output)),
+        Err(errors) => return Ok(loading::wrong(&errors, output)),
     };
     let answers = asking::ask_all("ping", &nodes, async |answered| ping(&nodes, answered).await)?;
     let Some(answers) = answers else { return Ok(Exit::INTERRUPTED) };

@@ -18,9 +18,8 @@ use crate::{
         arguments::{Output, RunOnHosts},
         asking,
         exit::Exit,
-        out,
+        loading, out,
         runtime::{self, Interrupts},
-        validate,
     },
     engine::{FollowedJob, JobAction},
     job::{CANCELLED, JobState},
@@ -43,7 +42,7 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
     };
     let nodes = match asking::nodes(given, command, &arguments.asked) {
         Ok(nodes) => nodes,
-        Err(errors) => return Ok(validate::wrong(&errors, output)),
+        Err(errors) => return Ok(loading::wrong(&errors, output)),
     };
     let answers = runtime::block_on(async |interrupts: &mut Interrupts| {
         let (sender, lines) = unbounded_channel();

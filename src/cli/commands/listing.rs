@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
-use super::arguments::{Listing, Output};
-use crate::plan::{HealthStep, Plan, RolePlan, Step};
+use crate::{
+    cli::arguments::{Listing, Output},
+    plan::{HealthStep, Plan, RolePlan, Step},
+};
 
 /// Lists the requested parts of the plan.
-pub(super) fn format(plan: &Plan, asked: &Listing, output: Output) -> String {
+pub(in crate::cli) fn format(plan: &Plan, asked: &Listing, output: Output) -> String {
     match output {
         Output::Json => format!("{:#}", document(plan, asked)),
         Output::Text => text(plan, asked),

@@ -9,32 +9,34 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{arguments::Output, out};
-use crate::redis_ops::ScanProgress;
+use crate::{
+    cli::{arguments::Output, out},
+    redis_ops::ScanProgress,
+};
 
 /// Work that ends sooner gets no line.
 const SILENCE: Duration = Duration::from_millis(800);
 const REDRAW: Duration = Duration::from_millis(200);
 
 /// The hosts that are asked, with the progress of each.
-pub(super) struct Watched {
+pub(in crate::cli) struct Watched {
     hosts: Vec<(String, Arc<ScanProgress>)>,
     /// Whether keys are deleted.
     deletes: bool,
 }
 
 impl Watched {
-    pub(super) fn new<'a>(hosts: impl Iterator<Item = &'a String>, deletes: bool) -> Self {
+    pub(in crate::cli) fn new<'a>(hosts: impl Iterator<Item = &'a String>, deletes: bool) -> Self {
         Self { hosts: hosts.map(|name| (name.clone(), Arc::default())).collect(), deletes }
     }
 
     /// The progress of a host, which the work on it updates.
-    pub(super) fn progress_of(&self, host: &str) -> Arc<ScanProgress> {
+    pub(in crate::cli) fn progress_of(&self, host: &str) -> Arc<ScanProgress> {
         self.hosts.iter().find(|(name, _)| name == host).map(|(_, progress)| Arc::clone(progress)).unwrap_or_default()
     }
 
     /// Keeps a line up to date until it is dropped; only for human output, and only if standard error is a terminal.
-    pub(super) async fn show(&self, output: Output) -> Infallible {
+    pub(in crate::cli) async fn show(&self, output: Output) -> Infallible {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         if output == Output::Json || dumb || !std::io::stderr().is_terminal() {
             return std::future::pending().await;
@@ -63,7 +65,7 @@ impl Watched {
     }
 
     /// Returns the message of an interrupted run.
-    pub(super) fn interrupted(&self) -> String {
+    pub(in crate::cli) fn interrupted(&self) -> String {
         if !self.deletes {
             return "interrupted; the same command starts again".to_owned();
         }
@@ -80,7 +82,7 @@ impl Watched {
     }
 
     /// The same for programs.
-    pub(super) fn interrupted_json(&self) -> Value {
+    pub(in crate::cli) fn interrupted_json(&self) -> Value {
         let hosts = self.hosts.iter().map(|(name, progress)| {
             let mut host = json!({ "status": "interrupted", "error": "interrupted" });
             if self.deletes {

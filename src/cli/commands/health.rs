@@ -2,18 +2,21 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{
-    arguments::Health,
-    exit::Exit,
-    running::{self, Order},
+use crate::{
+    cli::{
+        arguments::Health,
+        exit::Exit,
+        running::{self, Order},
+    },
+    event::Purpose,
+    report::terminal::Detail,
 };
-use crate::{event::Purpose, report::terminal::Detail};
 
 /// Reads every health check; exercises on request.
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,

@@ -2,11 +2,13 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{exit::Exit, out};
-use crate::reference;
+use crate::{
+    cli::{exit::Exit, out},
+    reference,
+};
 
 #[derive(Debug, Args)]
-pub(super) struct Schema {
+pub(in crate::cli) struct Schema {
     /// The file that the schema is for
     #[arg(value_name = "FILE", default_value = "role")]
     file: File,
@@ -19,7 +21,7 @@ enum File {
     Role,
 }
 
-pub(super) fn run(schema: &Schema) -> Exit {
+pub(in crate::cli) fn run(schema: &Schema) -> Exit {
     match schema.file {
         File::Role => out::line(&format!("{:#}", reference::role_file())),
     }

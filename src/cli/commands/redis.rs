@@ -5,17 +5,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{
-    arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
-    exit::Exit,
-    out, reach,
-    redis_progress::Watched,
-    running,
-    runtime::{self, Interrupts},
-    validate,
-};
+use super::redis_progress::Watched;
 use crate::{
     app::nodes::Nodes,
+    cli::{
+        arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
+        exit::Exit,
+        loading, out, reach, running,
+        runtime::{self, Interrupts},
+    },
     event::RunId,
     redis_ops::{self, Cleanup, CleanupTarget, Operation, OperationError, Page, RedisServer, Sampling, parse_age},
     source::{Diagnostic, Diagnostics},
@@ -23,7 +21,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Redis {
+pub(in crate::cli) struct Redis {
     #[command(subcommand)]
     command: RedisCommand,
 }
@@ -175,12 +173,12 @@ impl RedisCommand {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
     let (operation, asked, wait) = arguments.command.parts();
     let output = asked.rest.output.format;
     let (servers, nodes) = match servers(project_arg, asked) {
         Ok(found) => found,
-        Err(errors) => return Ok(validate::wrong(&errors, output)),
+        Err(errors) => return Ok(loading::wrong(&errors, output)),
     };
     let mut answers = Answers { output, hosts: Vec::new(), exit: Exit::DONE, detailed: asked.rest.detailed_exitcode };
     let since = jiff::Timestamp::now();
@@ -232,7 +230,7 @@ fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<RedisServer
     let named = limit.is_some();
     let (inventory, role, extra_vars) = (inventory.clone(), role.clone(), extra_vars.clone());
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
-    let (mut plan, request) = validate::load_with_request(project_arg, &selection.reached(way))?;
+    let (mut plan, request) = loading::load_with_request(project_arg, &selection.reached(way))?;
     out::warnings(&plan.warnings);
     let mut servers = Vec::new();
     let mut without = Vec::new();

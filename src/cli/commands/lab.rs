@@ -5,15 +5,16 @@ use std::{os::unix::process::CommandExt as _, path::Path};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    exit::Exit,
-    inventory,
     lab_arguments::{Lab as Arguments, LabCommand, LabServe, LabSsh, LabUp, WhichLab},
     lab_nodes::{self, Site},
-    out, project,
-    runtime::{self, Interrupts},
-    surroundings, vault,
 };
 use crate::{
+    cli::{
+        exit::Exit,
+        out, project,
+        runtime::{self, Interrupts},
+        surroundings, vault,
+    },
     inventory::Inventory,
     lab::{self, FileServer, Lab, NewNode, Power},
     script::quote,
@@ -24,7 +25,7 @@ use crate::{
 ///
 /// # Errors
 /// Something is missing on this machine, or the lab's commands fail.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Exit> {
     let making = match &arguments.command {
         LabCommand::Up(up) => Some(&up.making),
         LabCommand::Down | LabCommand::Status | LabCommand::Ssh(_) | LabCommand::SshConfig | LabCommand::Serve(_) => None,
@@ -60,7 +61,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Result<E
 ///
 /// # Errors
 /// The user is not root; the error names the command to run.
-pub(super) fn require_root() -> Result<()> {
+pub(in crate::cli) fn require_root() -> Result<()> {
     if lab::is_root() {
         return Ok(());
     }
@@ -75,7 +76,7 @@ fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp
             let controller = surroundings::read();
             let keys = vault::keys(&arguments.inventory.vault, &controller)?;
             let inventory =
-                Inventory::load_with(&inventory::sources(project, &arguments.inventory.sources), project, &keys, &controller)?;
+                Inventory::load_with(&project::inventories(project, &arguments.inventory.sources), project, &keys, &controller)?;
             Ok(inventory.hosts.into_keys().collect())
         });
         match hosts {

@@ -6,16 +6,16 @@ use crate::{
 };
 
 /// A reporter that records which items changed.
-pub(super) struct Watching {
+pub(in crate::cli) struct Watching {
     inner: Box<dyn Reporter>,
     /// `host: item` of everything that was changed.
-    pub(super) changed: Vec<String>,
+    pub(in crate::cli) changed: Vec<String>,
     /// `host: item` of each item for which a check would have predicted another result.
-    pub(super) unpredicted: Vec<String>,
+    pub(in crate::cli) unpredicted: Vec<String>,
 }
 
 impl Watching {
-    pub(super) fn new(inner: Box<dyn Reporter>) -> Self {
+    pub(in crate::cli) fn new(inner: Box<dyn Reporter>) -> Self {
         Self { inner, changed: Vec::new(), unpredicted: Vec::new() }
     }
 }

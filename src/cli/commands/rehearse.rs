@@ -10,18 +10,20 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
-    arguments::Output,
-    exit::Exit,
-    inventory, lab,
+    lab,
     lab_arguments::{Rehearse, WhichLab},
     lab_nodes::{self, Site},
-    out, running,
-    runtime::{self, Interrupts},
-    surroundings, validate,
     watching::Watching,
 };
 use crate::{
     app::{external::StandIns, run::PreparedRun},
+    cli::{
+        arguments::Output,
+        exit::Exit,
+        loading, out, project, running,
+        runtime::{self, Interrupts},
+        surroundings,
+    },
     event::Purpose,
     inventory::InventorySource,
     lab::{FileServer, Lab, NewNode},
@@ -35,15 +37,15 @@ use crate::{
 ///
 /// # Errors
 /// The lab cannot be made or removed.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let (plan, Request { project, vault: keys, .. }) = match validate::load_with_request(project_arg, &arguments.selection) {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
+    let (plan, Request { project, vault: keys, .. }) = match loading::load_with_request(project_arg, &arguments.selection) {
         Ok(loaded) => loaded,
-        Err(errors) => return Ok(validate::wrong(&errors, Output::Text)),
+        Err(errors) => return Ok(loading::wrong(&errors, Output::Text)),
     };
     if let Some(lender) = plan.lenders.first() {
         let title = format!("`{}` is not selected, but secrets on it are needed", lender.name);
         let error = Diagnostic::error(title).help("a rehearsal reads nothing from real nodes: select it, too");
-        return Ok(validate::wrong(&Diagnostics(vec![error]), Output::Text));
+        return Ok(loading::wrong(&Diagnostics(vec![error]), Output::Text));
     }
     out::warnings(&plan.warnings);
     lab::require_root()?;
@@ -260,7 +262,7 @@ impl Rehearsal<'_> {
     /// Loads the plan for the copies. Each pass loads it again, as a separate command would.
     fn load(&self, site: &Site) -> Result<(Plan, Request), Diagnostics> {
         let selection = &self.arguments.selection;
-        let mut inventories = inventory::sources(&self.project, &selection.inventory.sources);
+        let mut inventories = project::inventories(&self.project, &selection.inventory.sources);
         inventories.push(InventorySource::Path(site.inventory.clone()));
         let mut extra_vars = selection.extra_vars.clone();
         // The last one wins.

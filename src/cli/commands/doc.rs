@@ -5,8 +5,8 @@ use std::{fmt::Write as _, path::Path};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{exit, exit::Exit, out, project};
 use crate::{
+    cli::{exit, exit::Exit, out, project},
     plan::known_roles,
     reference::{self, Page, Row, Section, Topic},
     role::{Role, ansible_advice, resource_name},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Doc {
+pub(in crate::cli) struct Doc {
     /// A resource, a health check, a role, `task`, `facts`, `exit-codes`, or one of the lists `resources`, `checks`, `keywords` and `roles`
     /// (default: all of them, one line each)
     #[arg(value_name = "NAME")]
@@ -53,7 +53,7 @@ const LISTS: &[List] = &[
     ("roles", "Roles", |topic| matches!(topic, Topic::Role)),
 ];
 
-pub(super) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
+pub(in crate::cli) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
     let (pages, mut errors) = match pages(project) {
         Ok(found) => found,
         Err(error) => {

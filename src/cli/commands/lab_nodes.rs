@@ -4,11 +4,9 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    lab_arguments::{Making, WhichLab},
-    out,
-};
+use super::lab_arguments::{Making, WhichLab};
 use crate::{
+    cli::out,
     engine::Reach,
     lab::{FileServer, Lab, LabNode, LabOptions, OnMissing, Publication, RedisRepo},
     plan::{HostPlan, LAB, Plan},
@@ -16,7 +14,7 @@ use crate::{
 };
 
 /// This program, as users call it.
-pub(super) const PROGRAM: &str = "autobot-provision";
+pub(in crate::cli) const PROGRAM: &str = "autobot-provision";
 
 /// The account of lab nodes.
 const ACCOUNT: &str = "autobot";
@@ -28,7 +26,7 @@ const GROUP: &str = "lab_nodes";
 ///
 /// # Errors
 /// The id or the directory cannot be used for one.
-pub(super) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
+pub(in crate::cli) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
     let mut options = LabOptions { id: which.id.clone(), dir: which.dir.clone(), ..LabOptions::default() };
     if let Some(making) = making {
         options.suite.clone_from(&making.suite);
@@ -38,7 +36,7 @@ pub(super) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
 }
 
 /// Prints the current step on standard error.
-pub(super) fn progress(text: &str) {
+pub(in crate::cli) fn progress(text: &str) {
     out::note(text);
 }
 
@@ -46,7 +44,7 @@ pub(super) fn progress(text: &str) {
 ///
 /// # Errors
 /// It cannot be built, or the server does not start.
-pub(super) fn publish_redis(lab: &Lab, suite: &str, server: FileServer<'_>) -> Result<Publication> {
+pub(in crate::cli) fn publish_redis(lab: &Lab, suite: &str, server: FileServer<'_>) -> Result<Publication> {
     let mut repo = RedisRepo::default();
     if !repo.suites.iter().any(|known| known == suite) {
         repo.suites.push(suite.to_owned());
@@ -59,18 +57,18 @@ pub(super) fn publish_redis(lab: &Lab, suite: &str, server: FileServer<'_>) -> R
 ///
 /// # Errors
 /// The operating system does not say where this program is.
-pub(super) fn server() -> Result<[String; 3]> {
+pub(in crate::cli) fn server() -> Result<[String; 3]> {
     let program = std::env::current_exe().context("cannot determine the path of this program")?;
     Ok([program.to_string_lossy().into_owned(), "lab".to_owned(), "serve".to_owned()])
 }
 
 /// A lab's nodes, as roles and the engine see them. A host that is not among them cannot be reached through it.
-pub(super) struct Site {
+pub(in crate::cli) struct Site {
     nodes: Vec<LabNode>,
     /// The variables that differ from the inventory's, by name.
     variables: Vec<(&'static str, String)>,
     /// An inventory that, after the project's own, connects its hosts to the lab's nodes.
-    pub(super) inventory: PathBuf,
+    pub(in crate::cli) inventory: PathBuf,
     /// Ends the server with this process, if it runs within it.
     _stand_in: Option<Publication>,
 }
@@ -80,7 +78,7 @@ impl Site {
     ///
     /// # Errors
     /// The lab has no node, or its inventory cannot be written.
-    pub(super) fn new(lab: &Lab, suite: &str, stand_in: Option<Publication>, redis_repo: Option<String>) -> Result<Self> {
+    pub(in crate::cli) fn new(lab: &Lab, suite: &str, stand_in: Option<Publication>, redis_repo: Option<String>) -> Result<Self> {
         let nodes: Vec<LabNode> = lab.status()?.nodes.into_iter().map(|(node, _)| node).collect();
         let Some(first) = nodes.first() else { bail!("the lab has no node") };
         let [a, b, c, _] = first.address.octets();
@@ -98,7 +96,7 @@ impl Site {
     }
 
     /// The variables in the form of `-e`.
-    pub(super) fn extra_vars(&self) -> String {
+    pub(in crate::cli) fn extra_vars(&self) -> String {
         let variables = self.variables.iter().map(|(name, value)| ((*name).to_owned(), serde_json::Value::from(value.as_str())));
         serde_json::Value::Object(variables.collect()).to_string()
     }
@@ -107,7 +105,7 @@ impl Site {
     ///
     /// # Errors
     /// A host of the plan is not in the lab.
-    pub(super) fn reach(&self, lab: &Lab, plan: &Plan) -> Result<Reach> {
+    pub(in crate::cli) fn reach(&self, lab: &Lab, plan: &Plan) -> Result<Reach> {
         // Replaces the operator's own configuration, which might lead elsewhere.
         let arguments = SshArguments::parse(&format!("-F {}", lab.ssh_config().display()))?;
         let target = |host: &HostPlan| {
@@ -129,7 +127,7 @@ impl Site {
 }
 
 /// Prints how to use a lab, and how to remove it. `inventories` are the values of `-i`; `None` if there is no project.
-pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories: Option<&[String]>) -> String {
+pub(in crate::cli) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories: Option<&[String]>) -> String {
     let config = lab.ssh_config();
     let mut lines = vec![String::new(), "log in to the nodes, deploy to them, check their health, remove them:".to_owned()];
     lines.extend(site.nodes.iter().map(|node| format!("  ssh -F {} {}", config.display(), node.name)));
@@ -144,7 +142,7 @@ pub(super) fn look_around(lab: &Lab, which: &WhichLab, site: &Site, inventories:
 }
 
 /// The options that name a lab, as far as they differ from the defaults; each with a space before it.
-pub(super) fn options(which: &WhichLab) -> String {
+pub(in crate::cli) fn options(which: &WhichLab) -> String {
     let usual = LabOptions::default();
     let id = if which.id == usual.id { String::new() } else { format!(" --lab {}", which.id) };
     let dir = if which.dir == usual.dir { String::new() } else { format!(" --lab-dir {}", which.dir.display()) };

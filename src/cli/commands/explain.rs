@@ -4,12 +4,12 @@ use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{
-    arguments::{Explain as Arguments, Output},
-    exit::Exit,
-    out, validate,
-};
 use crate::{
+    cli::{
+        arguments::{Explain as Arguments, Output},
+        exit::Exit,
+        loading, out,
+    },
     plan::{self, Explained, Layer, Origin, ResolvedValue, Variable},
     report::Style,
     role::VarType,
@@ -20,11 +20,11 @@ use crate::{
 const HIDDEN: &str = "(hidden)";
 
 /// Prints it. Nothing is contacted.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
-    let request = validate::request(project_arg, &arguments.selection());
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
+    let request = loading::request(project_arg, &arguments.selection());
     let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
     match explained {
-        Err(errors) => validate::wrong(&errors, arguments.output.format),
+        Err(errors) => loading::wrong(&errors, arguments.output.format),
         Ok(explained) => {
             out::warnings(&explained.warnings);
             let text = match (arguments.output.format, &arguments.variable) {

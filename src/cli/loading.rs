@@ -1,4 +1,4 @@
-//! `validate`: checks everything that can be checked without a connection to a node.
+//! Loads what the command line selects, and shows what is wrong with it.
 
 use std::path::Path;
 
@@ -7,30 +7,12 @@ use serde_json::json;
 use super::{
     arguments::{Output, Selection},
     exit::Exit,
-    inventory, out, project, surroundings, vault,
+    out, project, surroundings, vault,
 };
 use crate::{
     plan::{self, Plan, Request},
     source::Diagnostics,
 };
-
-/// Loads everything for every host.
-pub(super) fn run(project_arg: Option<&Path>, selection: &Selection, output: Output) -> Exit {
-    match load(project_arg, selection) {
-        Err(errors) => wrong(&errors, output),
-        Ok(plan) => {
-            out::warnings(&plan.warnings);
-            let tasks: usize = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.steps.len()).sum();
-            match output {
-                Output::Json => out::line(&format!("{:#}", json!({ "errors": [] }))),
-                Output::Text => {
-                    out::line(&format!("{}, {} checked: no errors", count(plan.hosts.len(), "host"), count(tasks, "task")));
-                }
-            }
-            Exit::DONE
-        }
-    }
-}
 
 /// Loads and checks the project for the selected hosts.
 pub(super) fn load(project_arg: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
@@ -48,7 +30,7 @@ pub(super) fn request(project_arg: Option<&Path>, selection: &Selection) -> Resu
     let project = project::find(project_arg).map_err(|error| Diagnostics(vec![error]))?;
     let controller = surroundings::read();
     Ok(Request {
-        inventories: inventory::sources(&project, &selection.inventory.sources),
+        inventories: project::inventories(&project, &selection.inventory.sources),
         project,
         roles: selection.role.clone(),
         limit: selection.limit.clone(),
@@ -67,8 +49,4 @@ pub(super) fn wrong(errors: &Diagnostics, output: Output) -> Exit {
         Output::Json => out::line(&format!("{:#}", json!({ "errors": errors.to_json() }))),
     }
     Exit::WRONG_FILES
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

@@ -4,75 +4,75 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::arguments::{InventoryArgs, Selection};
+use crate::cli::arguments::{InventoryArgs, Selection};
 
 #[derive(Debug, Args)]
-pub(super) struct Rehearse {
+pub(in crate::cli) struct Rehearse {
     #[command(flatten)]
-    pub(super) selection: Selection,
+    pub(in crate::cli) selection: Selection,
 
     #[command(flatten)]
-    pub(super) making: Making,
+    pub(in crate::cli) making: Making,
 
     /// Leave the nodes running at the end, to look around
     #[arg(long)]
-    pub(super) keep: bool,
+    pub(in crate::cli) keep: bool,
 
     /// Install Redis from this apt repository, signed as the inventory says, instead of the stand-in
     #[arg(long, value_name = "URL")]
-    pub(super) redis_repo: Option<String>,
+    pub(in crate::cli) redis_repo: Option<String>,
 
     /// The lab to make; it must not exist yet
     #[arg(long, value_name = "ID", default_value = "rehearse")]
-    pub(super) lab: String,
+    pub(in crate::cli) lab: String,
 
     /// Where labs and their cache are kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/autobot-provision-lab")]
-    pub(super) lab_dir: PathBuf,
+    pub(in crate::cli) lab_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Lab {
+pub(in crate::cli) struct Lab {
     #[command(flatten)]
-    pub(super) lab: WhichLab,
+    pub(in crate::cli) lab: WhichLab,
 
     #[command(subcommand)]
-    pub(super) command: LabCommand,
+    pub(in crate::cli) command: LabCommand,
 }
 
 /// Which lab.
 #[derive(Debug, Args)]
-pub(super) struct WhichLab {
+pub(in crate::cli) struct WhichLab {
     /// Which lab, where there are several
     #[arg(long = "lab", global = true, value_name = "ID", default_value = "lab")]
-    pub(super) id: String,
+    pub(in crate::cli) id: String,
 
     /// Where labs and their cache are kept
     #[arg(long = "lab-dir", global = true, value_name = "DIR", default_value = "/var/lib/autobot-provision-lab")]
-    pub(super) dir: PathBuf,
+    pub(in crate::cli) dir: PathBuf,
 }
 
 /// The release of a lab's nodes, and the permission to install packages on this machine.
 #[derive(Debug, Args)]
-pub(super) struct Making {
+pub(in crate::cli) struct Making {
     /// The Debian release of the nodes
     #[arg(long, value_name = "SUITE", default_value = "bookworm")]
-    pub(super) suite: String,
+    pub(in crate::cli) suite: String,
 
     /// Do not ask; install with apt what this machine lacks
     #[arg(short, long)]
-    pub(super) yes: bool,
+    pub(in crate::cli) yes: bool,
 }
 
 impl Making {
     /// The same with the user's consent.
-    pub(super) fn agreed(&self) -> Self {
+    pub(in crate::cli) fn agreed(&self) -> Self {
         Self { suite: self.suite.clone(), yes: true }
     }
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum LabCommand {
+pub(in crate::cli) enum LabCommand {
     /// Boot nodes, and serve a stand-in for Redis's apt repository
     Up(LabUp),
     /// Remove the lab and all that it made
@@ -89,33 +89,33 @@ pub(super) enum LabCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct LabUp {
+pub(in crate::cli) struct LabUp {
     /// Names of the nodes (default: the hosts of the inventory)
     #[arg(value_name = "NAME")]
-    pub(super) names: Vec<String>,
+    pub(in crate::cli) names: Vec<String>,
 
     #[command(flatten)]
-    pub(super) inventory: InventoryArgs,
+    pub(in crate::cli) inventory: InventoryArgs,
 
     #[command(flatten)]
-    pub(super) making: Making,
+    pub(in crate::cli) making: Making,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct LabSsh {
+pub(in crate::cli) struct LabSsh {
     /// The node
     #[arg(value_name = "NAME")]
-    pub(super) name: String,
+    pub(in crate::cli) name: String,
 
     /// The command and its arguments (default: a shell)
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(super) command: Vec<String>,
+    pub(in crate::cli) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct LabServe {
+pub(in crate::cli) struct LabServe {
     /// The directory
-    pub(super) root: PathBuf,
+    pub(in crate::cli) root: PathBuf,
     /// The address and port
-    pub(super) address: SocketAddr,
+    pub(in crate::cli) address: SocketAddr,
 }

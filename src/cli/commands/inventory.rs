@@ -1,22 +1,22 @@
 //! `inventory`: hosts, groups and raw variables, in the words of `ansible-inventory`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{
-    arguments::{Inventory as Arguments, InventoryCommand, Output},
-    exit::Exit,
-    out, project, surroundings, validate, vault,
-};
 use crate::{
+    cli::{
+        arguments::{Inventory as Arguments, InventoryCommand, Output},
+        exit::Exit,
+        loading, out, project, surroundings, vault,
+    },
     inventory::{
-        ALL, Group, Inventory, InventorySource,
+        ALL, Group, Inventory,
         ansible::{AnsibleValue, variables},
     },
     source::{Diagnostic, Diagnostics, did_you_mean},
 };
 
 /// Shows what is asked for.
-pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
     let output = match &arguments.command {
         InventoryCommand::List { output } => output.format,
         InventoryCommand::Graph | InventoryCommand::Host { .. } => Output::Text,
@@ -31,7 +31,7 @@ pub(super) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
         Ok((shown, inventory.warnings))
     });
     match shown {
-        Err(errors) => validate::wrong(&errors, output),
+        Err(errors) => loading::wrong(&errors, output),
         Ok((shown, warnings)) => {
             out::warnings(&warnings);
             out::line(shown.trim_end());
@@ -44,13 +44,7 @@ fn load(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Inventory, 
     let project = project::find_for(project_arg, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
     let controller = surroundings::read();
     let keys = vault::keys(&arguments.inventory.vault, &controller)?;
-    Inventory::load_with(&sources(&project, &arguments.inventory.sources), &project, &keys, &controller)
-}
-
-/// The given inventories, or the project's own.
-pub(super) fn sources(project: &Path, given: &[String]) -> Vec<InventorySource> {
-    let own = || vec![InventorySource::Path(PathBuf::from(project).join("inventory"))];
-    if given.is_empty() { own() } else { given.iter().map(|argument| InventorySource::from_argument(argument)).collect() }
+    Inventory::load_with(&project::inventories(&project, &arguments.inventory.sources), &project, &keys, &controller)
 }
 
 fn host(inventory: &Inventory, name: &str) -> Result<AnsibleValue, Diagnostics> {

@@ -1,0 +1,34 @@
+//! `validate`: checks everything that can be checked without a connection to a node.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::{
+    arguments::{Output, Selection},
+    exit::Exit,
+    loading::{load, wrong},
+    out,
+};
+
+/// Loads everything for every host.
+pub(in crate::cli) fn run(project_arg: Option<&Path>, selection: &Selection, output: Output) -> Exit {
+    match load(project_arg, selection) {
+        Err(errors) => wrong(&errors, output),
+        Ok(plan) => {
+            out::warnings(&plan.warnings);
+            let tasks: usize = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.steps.len()).sum();
+            match output {
+                Output::Json => out::line(&format!("{:#}", json!({ "errors": [] }))),
+                Output::Text => {
+                    out::line(&format!("{}, {} checked: no errors", count(plan.hosts.len(), "host"), count(tasks, "task")));
+                }
+            }
+            Exit::DONE
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
