@@ -57,7 +57,7 @@ async fn send(shell: &NodeShell, to: &str, data: &[u8]) -> Result<Transferred, T
 
 /// Whether nothing of a session or a transfer runs on the node.
 fn is_clean(node: &TestNode) -> bool {
-    node.try_sh(r#"! pgrep -f '^/bin/sh -c read -r n' && ! pgrep -x 'dd|sha256sum|flock' && test ! -e /run/autobot-provision"#)
+    node.try_sh(r"! pgrep -f '^/bin/sh -c read -r n' && ! pgrep -x 'dd|sha256sum|flock' && test ! -e /run/autobot-provision")
         .status
         .success()
 }

@@ -3,19 +3,30 @@
 use std::{
     fs::{self, File},
     io::Read as _,
+    net::Ipv4Addr,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::interval,
+};
 
 use super::{
-    super::{Bulk, Channel as _, Frame, Have, LinkError, Lock, Moved, NodeShell, TransferError, Transferred, Transport},
+    super::{
+        Bulk, Channel as _, Frame, Have, HostKeys, LinkError, Lock, Moved, NodeShell, Target, TransferError, Transferred,
+        Transport,
+    },
     local::{SHELLS, connect, transport},
-    processes, until, with_argument,
+    over_ssh, processes, quick, run, until, with_argument,
 };
 use crate::values::RemotePath;
 
@@ -266,4 +277,46 @@ async fn one_part_is_written_by_one_transfer() {
     assert_eq!(words(&second.unwrap_err()), "another transfer has just ended");
     assert!(fs::read(node.path("file")).unwrap() == one);
     node.shell.close().await;
+}
+
+/// Passes on what comes at this rate, in both directions, until one side has ended. What waits in the buffers of its sockets is what waits in a modem.
+async fn relay(front: TcpListener, behind: u16, bytes_per_second: usize) {
+    let (client, _) = front.accept().await.unwrap();
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, behind)).await.unwrap();
+    let ((mut up, mut down), (mut back, mut forth)) = (client.into_split(), server.into_split());
+    let slowly = async |from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf| {
+        let (mut beats, mut buffer) = (interval(Duration::from_millis(50)), vec![0; bytes_per_second / 20]);
+        loop {
+            beats.tick().await;
+            match from.read(&mut buffer).await {
+                Ok(count) if count > 0 => to.write_all(&buffer[..count]).await.unwrap(),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = slowly(&mut up, &mut forth) => {},
+        () = slowly(&mut back, &mut down) => {},
+    }
+}
+
+#[tokio::test]
+async fn a_slow_link_carries_a_transfer_and_the_heartbeats_of_its_session() {
+    let server = over_ssh::Server::start("").await;
+    let (transport, _base) = over_ssh::transport();
+    let front = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = front.local_addr().unwrap().port();
+    let link = tokio::spawn(relay(front, server.target().port.unwrap(), 60_000));
+    let target = Target { port: Some(port), host_keys: HostKeys::AcceptNew, ..server.target() };
+    let (mut shell, _) = over_ssh::connect(&transport, &target, Frame::default()).await.unwrap();
+    let (directory, data) = (tempfile::tempdir().unwrap(), random(800_000));
+    let path = RemotePath::new(directory.path().join("file").to_str().unwrap()).unwrap();
+    let total = data.len() as u64;
+    let began = Instant::now();
+    let sent = shell.bulk().send(&path, total, &mut data.as_slice(), &mut |_| {}).await;
+    assert_eq!(sent, Ok(Transferred { total, moved: total }));
+    assert!(began.elapsed() > Duration::from_secs(10), "a session that hears nothing for so long ends: {:?}", began.elapsed());
+    assert_eq!(run(&mut shell, quick("echo alive")).await[0].stdout, b"alive\n");
+    shell.close().await;
+    link.await.unwrap();
 }
