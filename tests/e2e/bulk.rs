@@ -192,7 +192,8 @@ async fn a_disk_that_is_full_is_said_and_is_not_kept_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_sudo_asks_for_a_password_transfers_too() {
     let node = TestNode::bare();
-    node.sh("echo 'autobot:canary-password' | chpasswd; echo 'autobot ALL=(ALL) ALL' >/etc/sudoers.d/autobot; visudo -c");
+    let sudoers = "Defaults use_pty\\nautobot ALL=(ALL) ALL\\n";
+    node.sh(&format!("echo 'autobot:canary-password' | chpasswd; printf '{sudoers}' >/etc/sudoers.d/autobot; visudo -c"));
     let target = Target { become_password: Some(Secret::new("canary-password".to_owned())), ..target(&node) };
     let shell = connect(&transport(), &target).await;
     let data: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();

@@ -2,10 +2,10 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{Read as _, Write as _},
     net::Ipv4Addr,
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -173,25 +173,32 @@ async fn what_cannot_be_read_or_written_is_said_in_words() {
     }
 }
 
-#[tokio::test]
-async fn a_file_that_shrinks_while_it_is_read_is_an_error() {
+/// Fetches a file that is changed when its first bytes have come.
+async fn fetch_while(change: impl FnOnce(&Path)) -> TransferError {
     let node = Node::new(SHELLS[0]).await;
     fs::write(node.path("file"), random(8_000_000)).unwrap();
-    let (mut receiver, mut reader) = duplex(1024);
-    let (bulk, path) = (node.shell.bulk(), node.remote("file"));
-    let shrink = async {
+    let (receiver, mut reader) = duplex(1024);
+    let fetching = async {
+        let mut receiver = receiver;
+        node.shell.bulk().fetch(&node.remote("file"), Have::nothing(), &mut receiver, &mut |_| {}).await
+    };
+    let changing = async {
         reader.read_u8().await.unwrap();
-        fs::write(node.path("file"), "short").unwrap();
+        change(&node.path("file"));
         tokio::io::copy(&mut reader, &mut tokio::io::sink()).await.unwrap();
     };
-    let fetch = async {
-        let failed = bulk.fetch(&path, Have::nothing(), &mut receiver, &mut |_| {}).await;
-        drop(receiver);
-        failed
-    };
-    let (failed, ()) = tokio::join!(fetch, shrink);
-    assert_eq!(words(&failed.unwrap_err()), "it became shorter while it was read");
+    let (failed, ()) = tokio::join!(fetching, changing);
     node.shell.close().await;
+    failed.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_an_error() {
+    let shrunk = fetch_while(|file| fs::write(file, "short").unwrap()).await;
+    assert_eq!(words(&shrunk), "it became shorter while it was read");
+    // Its writer is not done: what was fetched would be half a dump.
+    let grown = fetch_while(|file| File::options().append(true).open(file).unwrap().write_all(b"more").unwrap()).await;
+    assert!(matches!(grown, TransferError::Differs { .. }), "{grown}");
 }
 
 #[tokio::test]
@@ -319,4 +326,17 @@ async fn a_slow_link_carries_a_transfer_and_the_heartbeats_of_its_session() {
     assert_eq!(run(&mut shell, quick("echo alive")).await[0].stdout, b"alive\n");
     shell.close().await;
     link.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_opens_no_further_channel_is_named_and_the_session_goes_on() {
+    let server = over_ssh::Server::start("MaxSessions 1").await;
+    let (transport, _base) = over_ssh::transport();
+    let (mut shell, _) = over_ssh::connect(&transport, &server.target(), Frame::default()).await.unwrap();
+    let refused =
+        shell.bulk().fetch(&RemotePath::new("/etc/passwd").unwrap(), Have::nothing(), &mut Vec::new(), &mut |_| {}).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.starts_with("ssh to `127.0.0.1:") && error.contains("` fails: it opens no further channel: "), "{error}");
+    assert_eq!(run(&mut shell, quick("echo alive")).await[0].stdout, b"alive\n");
+    shell.close().await;
 }
