@@ -131,8 +131,8 @@ pub enum TransferError {
         /// The host.
         host: String,
     },
-    /// The file at this end cannot be read or written.
-    #[error("`{path}` of `{host}` cannot be {what} here: {detail}")]
+    /// This end of the transfer cannot be read or written.
+    #[error("this end of the transfer of `{path}` on `{host}` cannot be {what}: {detail}")]
     Here {
         /// The file on the node.
         path: RemotePath,
@@ -355,7 +355,9 @@ impl Transfer<'_> {
 
     fn here(&self, what: &'static str, error: &io::Error) -> TransferError {
         let (path, host) = (self.path.clone(), self.bulk.target.host.clone());
-        TransferError::Here { path, host, what, detail: error.to_string() }
+        let short = error.kind() == io::ErrorKind::UnexpectedEof;
+        let detail = if short { "it is shorter than declared".to_owned() } else { error.to_string() };
+        TransferError::Here { path, host, what, detail }
     }
 }
 
