@@ -262,6 +262,17 @@ pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
     LinkError::Other { address, detail }
 }
 
+/// Turns the failure to open a further channel into an error.
+pub(super) fn from_channel(target: &Target, error: &impl std::fmt::Display, log: &str) -> LinkError {
+    let detail = format!("it opens no further channel: {error} {log}");
+    LinkError::Other { address: address(target), detail: detail.trim().to_owned() }
+}
+
+/// Returns the error of a transfer that does not move.
+pub(super) fn stalled(target: &Target, limit: std::time::Duration) -> LinkError {
+    LinkError::Lost { host: target.host.clone(), detail: format!(": no byte has moved for {} s", limit.as_secs()) }
+}
+
 /// Turns the failure of a session before our shell's first output into an error: the login shell or sudo is the cause.
 pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> LinkError {
     let host = target.host.clone();

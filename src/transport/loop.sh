@@ -219,7 +219,10 @@ take_lock() {
 }
 
 trap finish TERM HUP INT PIPE
-say hello
+IFS= read -r line </proc/self/stat
+birth_of_line
+# Transfers, which have their own channels, watch this process and end with it.
+say hello "$$" "$birth"
 # Separates what a login shell or sudo wrote there from the steps' output.
 say hello >&2
 

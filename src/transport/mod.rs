@@ -3,6 +3,7 @@
 //! One connection and one long-lived root shell per node. A [`Frame`] of [`Step`]s costs one round trip; the first one travels with
 //! the start of the session. [`Transport::connect`] is the way in, [`Channel`] is what the rest of the program sees.
 
+mod bulk;
 mod control;
 mod errors;
 mod frame;
@@ -18,6 +19,7 @@ mod tests;
 mod tunnel;
 mod wire;
 
+pub use bulk::{Bulk, Have, Moved, OnMoved, TransferError, Transferred};
 pub use errors::LinkError;
 pub use frame::{Frame, Step, StepError, StepOutput};
 pub use lock::{Holder, HoldingJob, Lock, LockRequest};

@@ -13,9 +13,11 @@ use tokio::{
 use crate::{controller::Controller, values::Addresses};
 
 use super::{
-    Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel, control, errors,
+    Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel,
+    bulk::{self, Bulk, Way},
+    control, errors,
     output::Output,
-    session::{Ending, GREETING, Pipes, Session, SessionError},
+    session::{Ending, GREETING, Greeting, LoopProcess, Pipes, Session, SessionError},
     ssh::{self, Connected},
     sudo::{self, Prompt, READY},
     tunnel::LocalTunnel,
@@ -23,7 +25,7 @@ use super::{
 };
 
 /// How long a node may take from the login to the first output of its shell: PAM, a slow profile, sudo's look-up in a directory service.
-const GREETING_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const GREETING_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the remote shell may take to end. It gives processes that still run 1.5 s.
 const CLOSE_LIMIT: Duration = Duration::from_secs(4);
@@ -73,8 +75,7 @@ impl Transport {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
         let (mut login, mut logged_in) = (Duration::ZERO, Instant::now());
-        let password = target.become_password.as_ref().filter(|_| target.become_root);
-        let sudo = password.map(|password| Prompt::new().map(|prompt| (prompt, password))).transpose().map_err(here)?;
+        let sudo = sudo::question(target).map_err(here)?;
         let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
         let (link, opening) = match target.connection {
             ConnectionMethod::Local => {
@@ -119,10 +120,10 @@ impl Transport {
         };
         let before = logged_in.elapsed();
         match welcome(target, &mut session, &lock, &first, progress).await {
-            Ok(mut welcome) => {
+            Ok((mut welcome, process)) => {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
-                let temporary = self.controller.temporary.clone();
-                Ok((NodeShell { target: target.clone(), session, link, temporary }, welcome))
+                let (paths, controller) = (self.paths.clone(), Arc::clone(&self.controller));
+                Ok((NodeShell { target: target.clone(), process, session, link, paths, controller }, welcome))
             }
             Err(error) => {
                 let log = link.log();
@@ -179,9 +180,9 @@ async fn welcome(
     lock: &Lock,
     first: &Frame,
     progress: Progress<'_>,
-) -> Result<Welcome, StartError> {
+) -> Result<(Welcome, LoopProcess), StartError> {
     let began = Instant::now();
-    let (uid, ssh_connection) = session.read_greeting(GREETING_LIMIT).await.map_err(StartError::Greeting)?;
+    let Greeting { uid, ssh_connection, process } = session.read_greeting(GREETING_LIMIT).await.map_err(StartError::Greeting)?;
     let shell = began.elapsed();
     let holder = match lock {
         Lock::Observe => session.read_lock_state(GREETING_LIMIT).await.map_err(StartError::Later)?,
@@ -192,7 +193,7 @@ async fn welcome(
     };
     let outputs = session.answer(first, progress).await.map_err(StartError::Later)?;
     let times = Times { login: Duration::ZERO, shell, first_frame: began.elapsed().saturating_sub(shell) };
-    Ok(Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs, times })
+    Ok((Welcome { uid: if target.become_root { 0 } else { uid }, ssh_connection, holder, outputs, times }, process))
 }
 
 /// How long the parts of a session's beginning took.
@@ -225,11 +226,25 @@ pub struct Welcome {
 #[derive(Debug)]
 pub struct NodeShell {
     target: Target,
+    /// The session's.
+    process: LoopProcess,
     // Before the link, because fields are dropped in order: dropping it closes the shell's input.
     pub(super) session: Session,
     pub(super) link: Link,
-    /// Where a tunnel on this machine makes its sockets.
-    temporary: PathBuf,
+    paths: RemotePaths,
+    controller: Arc<Controller>,
+}
+
+impl NodeShell {
+    /// Returns the way to transfer files beside this session, whatever it does meanwhile. What is transferred when the session ends is cut.
+    #[must_use]
+    pub fn bulk(&self) -> Bulk {
+        let way = match &self.link {
+            Link::Ssh(connected) => Way::Ssh(connected.channels()),
+            Link::Local(_) => Way::Local(Arc::clone(&self.controller)),
+        };
+        Bulk { target: self.target.clone(), paths: self.paths.clone(), session: self.process, way, stall: bulk::STALL }
+    }
 }
 
 #[derive(Debug)]
@@ -277,7 +292,7 @@ impl Channel for NodeShell {
     fn tunnel(&self) -> Box<dyn Tunnel> {
         match &self.link {
             Link::Ssh(connected) => Box::new(connected.tunnel()),
-            Link::Local(_) => Box::new(LocalTunnel::new(self.temporary.clone())),
+            Link::Local(_) => Box::new(LocalTunnel::new(self.controller.temporary.clone())),
         }
     }
 
@@ -287,7 +302,7 @@ impl Channel for NodeShell {
 }
 
 /// Returns our ends, and the far ends for the shell: input, output, errors.
-fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
+pub(super) fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
     let ((stdin, far_stdin), (far_stdout, stdout), (far_stderr, stderr)) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
     let far_ends = [far_stdin.into_blocking_fd()?, far_stdout.into_blocking_fd()?, far_stderr.into_blocking_fd()?];
     Ok((Pipes { stdin, stdout: Output::new(stdout), stderr: Output::new(stderr) }, far_ends))
@@ -322,11 +337,11 @@ fn root_command(prompt: Option<&Prompt>) -> String {
 }
 
 /// Returns the remote command. All login shells must read it, even fish and csh: one line, no `!`, backslash or quote inside a quote.
-fn command(target: &Target, paths: &RemotePaths, prompt: Option<&Prompt>) -> String {
+pub(super) fn command(target: &Target, paths: &RemotePaths, prompt: Option<&Prompt>) -> String {
     format!("exec /bin/sh -c '{}' '{}'", login_command(target, &paths.shell, prompt), root_command(prompt))
 }
 
-fn spawn_locally(
+pub(super) fn spawn_locally(
     target: &Target,
     paths: &RemotePaths,
     prompt: Option<&Prompt>,

@@ -53,6 +53,31 @@ impl From<io::Error> for SessionError {
     }
 }
 
+/// What a node says first.
+pub(super) struct Greeting {
+    /// The login's.
+    pub(super) uid: u32,
+    /// `$SSH_CONNECTION`.
+    pub(super) ssh_connection: Option<Addresses>,
+    pub(super) process: LoopProcess,
+}
+
+/// The process of the loop on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LoopProcess {
+    pub(super) pid: u32,
+    /// Its start time: process IDs are reused.
+    pub(super) birth: u64,
+}
+
+impl LoopProcess {
+    /// Reads `hello PID BIRTH`.
+    fn parse(words: &str) -> Option<Self> {
+        let (pid, birth) = words.strip_prefix("hello ")?.split_once(' ')?;
+        Some(Self { pid: pid.parse().ok()?, birth: birth.parse().ok()? })
+    }
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -107,13 +132,11 @@ impl Session {
         Ok(session)
     }
 
-    /// Reads the line that the login shell prints before it reads the loop: the login's uid, and `$SSH_CONNECTION`.
-    pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<(u32, Option<Addresses>), SessionError> {
+    /// Reads the line that the login shell prints before it reads the loop, and the loop's own first mark.
+    pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<Greeting, SessionError> {
         let deadline = Instant::now() + limit;
         let (before, words) = self.mark_from_stdout(deadline).await?;
-        if words != "hello" {
-            return Err(SessionError::Unexpected(excerpt(&words)));
-        }
+        let process = LoopProcess::parse(&words).ok_or_else(|| SessionError::Unexpected(excerpt(&words)))?;
         if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
             return Err(self.ended().await);
         }
@@ -122,7 +145,7 @@ impl Session {
         let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
         let mut words = greeting.unwrap_or_default().lines().next().unwrap_or_default().split_ascii_whitespace();
         let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| SessionError::Unexpected(excerpt(&before)))?;
-        Ok((uid, Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" "))))
+        Ok(Greeting { uid, ssh_connection: Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" ")), process })
     }
 
     /// Reads the answer to [`Lock::Observe`]: who holds the node.
@@ -344,7 +367,7 @@ fn limit_passed(limit: Duration, status: i32, took: Duration) -> bool {
 }
 
 /// Returns the beginning of an unexpected text, for a message.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() {
         "nothing".to_owned()

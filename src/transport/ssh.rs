@@ -1,6 +1,8 @@
 //! A connection through the operator's own OpenSSH client: one master, one remote command.
 
-use std::{ffi::OsString, fmt::Write as _, fs, num::NonZeroU64, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString, fmt::Write as _, fs, num::NonZeroU64, os::fd::OwnedFd, path::Path, process::Stdio, sync::Arc, time::Duration,
+};
 
 use openssh::{Child, Session};
 use rand::RngExt as _;
@@ -31,6 +33,28 @@ pub(super) struct Connected {
     controller: Arc<Controller>,
     /// Removed when the last connection of the run is gone.
     _directory: Arc<TempDir>,
+}
+
+/// Runs commands at the other end of a connection, each in a channel of its own.
+#[derive(Debug)]
+pub(super) struct Channels {
+    session: Arc<Session>,
+    log: Box<Path>,
+}
+
+impl Channels {
+    /// Starts a remote command on these pipes.
+    pub(super) async fn start(&self, command: &str, pipes: [OwnedFd; 3]) -> Result<Child<Arc<Session>>, openssh::Error> {
+        let [stdin, stdout, stderr] = pipes;
+        let mut remote = Session::to_raw_command(self.session.clone(), command);
+        remote.stdin(openssh::Stdio::from(stdin)).stdout(openssh::Stdio::from(stdout)).stderr(openssh::Stdio::from(stderr));
+        remote.spawn().await
+    }
+
+    /// Returns what ssh has written to its log, for errors.
+    pub(super) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
+    }
 }
 
 /// Logs in. The connection has its own directory in the run's, with its control socket, ssh's log and its configuration.
@@ -163,12 +187,14 @@ fn quoted(path: &Path) -> Result<String, String> {
 
 impl Connected {
     /// Starts the remote command on these pipes.
-    pub(super) async fn start(&mut self, command: &str, pipes: [std::os::fd::OwnedFd; 3]) -> Result<(), openssh::Error> {
-        let [stdin, stdout, stderr] = pipes;
-        let mut remote = Session::to_raw_command(self.session.clone(), command);
-        remote.stdin(openssh::Stdio::from(stdin)).stdout(openssh::Stdio::from(stdout)).stderr(openssh::Stdio::from(stderr));
-        self.child = Some(remote.spawn().await?);
+    pub(super) async fn start(&mut self, command: &str, pipes: [OwnedFd; 3]) -> Result<(), openssh::Error> {
+        self.child = Some(self.channels().start(command, pipes).await?);
         Ok(())
+    }
+
+    /// Returns the way to further channels in this connection.
+    pub(super) fn channels(&self) -> Channels {
+        Channels { session: self.session.clone(), log: self.log.clone() }
     }
 
     /// Returns the way through this connection to the ports of the node.
@@ -178,7 +204,7 @@ impl Connected {
 
     /// Returns what ssh has written to its log, for errors.
     pub(super) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
+        self.channels().log()
     }
 
     /// Ends the master. It does not close while something holds the remote command's pipes; then it gets the command to exit.

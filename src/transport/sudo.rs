@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 
 use crate::secret::{Secret, nonce};
 
-use super::session::{Pipes, SessionError};
+use super::{
+    Target,
+    session::{Pipes, SessionError},
+};
 
 /// The line that root's shell prints before it reads anything: sudo is done, with or without a question.
 pub(super) const READY: &str = "autobot-provision-root";
@@ -41,6 +44,12 @@ impl Prompt {
     pub(super) fn text(&self) -> String {
         format!("{}%{}", self.before, self.after)
     }
+}
+
+/// Returns the prompt and the password, if sudo may ask for one.
+pub(super) fn question(target: &Target) -> Result<Option<(Prompt, &Secret)>, String> {
+    let password = target.become_password.as_ref().filter(|_| target.become_root);
+    password.map(|password| Prompt::new().map(|prompt| (prompt, password))).transpose()
 }
 
 /// Why there is no root shell.

@@ -28,14 +28,20 @@ impl Default for RemotePaths {
     }
 }
 
-/// Returns the text that starts the loop: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
+/// Returns the text that starts the loop.
 pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths) -> Result<Vec<u8>, NulByte> {
-    let mut text = format!("nonce={nonce} lock_directory={} shell={}\n", quote(&paths.lock_directory)?, quote(&paths.shell)?);
-    for line in LOOP.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        text.push_str(line);
-        text.push('\n');
+    let variables = format!("nonce={nonce} lock_directory={} shell={}", quote(&paths.lock_directory)?, quote(&paths.shell)?);
+    Ok(program(&variables, LOOP))
+}
+
+/// Returns what starts a program: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
+pub(super) fn program(variables: &str, text: &str) -> Vec<u8> {
+    let mut program = format!("{variables}\n");
+    for line in text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        program.push_str(line);
+        program.push('\n');
     }
-    Ok(format!("{}\n{text}", text.len()).into_bytes())
+    format!("{}\n{program}", program.len()).into_bytes()
 }
 
 /// Returns a frame as the loop's commands: its text in pieces, and `run`.

@@ -17,10 +17,10 @@ use super::{
     quick, run, run_until_line, step, unique_duration, until, with_argument,
 };
 
-const SHELLS: [&str; 2] = ["/bin/dash", "/bin/bash"];
+pub(super) const SHELLS: [&str; 2] = ["/bin/dash", "/bin/bash"];
 
 /// Returns a transport whose nodes use this shell, under the name `sh`, and their own lock directory.
-fn transport(shell: &str) -> (Transport, TempDir) {
+pub(super) fn transport(shell: &str) -> (Transport, TempDir) {
     assert!(Path::new(shell).exists(), "these tests need {shell}");
     let directory = tempfile::tempdir().unwrap();
     symlink(shell, directory.path().join("sh")).unwrap();
@@ -38,7 +38,7 @@ fn take(who: &str) -> Lock {
     Lock::Take(request(who, Duration::ZERO))
 }
 
-async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(NodeShell, Welcome), LinkError> {
+pub(super) async fn connect(transport: &Transport, lock: Lock, first: Frame) -> Result<(NodeShell, Welcome), LinkError> {
     transport.connect(&Target::local("here"), lock, first, &mut |_| {}).await
 }
 

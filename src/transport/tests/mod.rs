@@ -1,5 +1,6 @@
 //! Tests that run the loop for real, on this machine and over ssh to it.
 
+mod bulk;
 mod local;
 mod over_ssh;
 mod sudo;

@@ -26,7 +26,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    async fn start(configuration: &str) -> Self {
+    pub(super) async fn start(configuration: &str) -> Self {
         assert!(Path::new(SSHD).exists(), "these tests need {SSHD}: install openssh-server");
         // sshd needs it, and here no service manager creates it.
         fs::create_dir_all("/run/sshd").unwrap();
