@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{controller::Controller, script::quote, secret::nonce, values::RemotePath};
+use crate::{controller::Controller, script::quote, secret::nonce, values::{RemotePath, hex}};
 
 use super::{
     LinkError, Target, errors, node,
@@ -167,7 +167,7 @@ impl Bulk {
         }
         receiver.flush().await.map_err(|error| transfer.here("written", &error))?;
         let digest = transfer.mark("done", reading_limit(total)).await?;
-        if digest == hex(have.digest) { Ok(Transferred { total, moved: total - before }) } else { Err(transfer.differs()) }
+        if digest == hex(&have.digest.finalize()) { Ok(Transferred { total, moved: total - before }) } else { Err(transfer.differs()) }
     }
 
     /// Sends the first `total` bytes of `source` to a file on the node, 0600, which is replaced when all of them are there and on disk. Until then
@@ -204,7 +204,7 @@ impl Bulk {
                 on_moved(Moved { bytes, total });
             }
         }
-        transfer.write(format!("end {}\n", hex(read.digest)).as_bytes()).await?;
+        transfer.write(format!("end {}\n", hex(&read.digest.finalize())).as_bytes()).await?;
         transfer.mark("done", reading_limit(total)).await?;
         Ok(Transferred { total, moved: total - before })
     }
@@ -359,10 +359,6 @@ impl Transfer<'_> {
         let detail = if short { "it is shorter than declared".to_owned() } else { error.to_string() };
         TransferError::Here { path, host, what, detail }
     }
-}
-
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// Returns how long a node may take to read a whole file, and to wait for its disk: 10 MB in a second.
