@@ -16,6 +16,7 @@ mod ports;
 mod project;
 mod scope;
 mod secret_flow;
+mod secret_spec;
 mod select;
 mod shell;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use explain::{Explained, Layer, Origin, ResolvedValue, Variable, explain};
 pub use lending::LAB;
 pub use load::{known_roles, load};
 pub use ports::OpenPorts;
+pub use secret_spec::SecretSpec;
 pub use walk::{Visitor, Worlds, task_result, walk};
 pub use world::World;
 
@@ -40,10 +42,9 @@ use crate::{
     health::{Exercise, HealthCheck},
     inventory::InventorySource,
     outside::ExternalValue,
-    resource::{Resource, access::Access},
-    secret::{SecretId, SecretRef},
+    resource::Resource,
+    secret::SecretId,
     source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
-    values::RemotePath,
     vault::Keyring,
 };
 
@@ -455,35 +456,6 @@ pub enum HealthAction {
         /// The exercise.
         exercise: Box<dyn Exercise>,
     },
-}
-
-/// A secret that must be on a host before anything uses it.
-#[derive(Debug, Clone)]
-pub struct SecretSpec {
-    /// Which.
-    pub secret: SecretRef,
-    /// The file that holds it, as `NAME=value`.
-    pub file: RemotePath,
-    /// How many characters.
-    pub length: usize,
-    /// Characters that a value from elsewhere must not contain.
-    pub without: String,
-    /// The file's owner, group and mode.
-    pub access: Access,
-    /// Where its value comes from, if it is not generated on the node.
-    pub outside: Option<ExternalValue>,
-    /// The role that declares it.
-    pub role: String,
-    /// Where it is declared.
-    pub span: Span,
-}
-
-impl SecretSpec {
-    /// Returns what the tokens of the secret stand for.
-    #[must_use]
-    pub fn id(&self) -> SecretId {
-        self.secret.clone().into()
-    }
 }
 
 /// Returns a value as written, neither rendered nor decrypted.
