@@ -1,4 +1,4 @@
-//! Every flag and its help. No behaviour.
+//! The commands, and the flags that several of them have. No behaviour. A command's own flags stand in its file.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -31,11 +31,11 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make nodes as their roles declare, or say what that would change (--check)
-    Deploy(Deploy),
+    Deploy(super::commands::deploy::Deploy),
     /// Check everything that can be known without connecting to a node
-    Validate(Validate),
+    Validate(super::commands::validate::Validate),
     /// Check that what is deployed works; nothing is changed
-    Health(Health),
+    Health(super::commands::health::Health),
     /// Show how each host is reached: host key, sudo, lock, facts, times; nothing is changed
     ///
     /// Hosts need no roles, and with `-i` there need not be a project. Exit codes: 0 a run could begin on each host (also when another one
@@ -48,20 +48,20 @@ pub(super) enum Command {
     /// Follow the job of a run again, until it has ended
     ///
     /// Exit codes: 0 every job of the run has ended well, 1 one has failed or there is none, 3 a host cannot be reached, 130 interrupted: the job goes on.
-    Attach(RunOnHosts),
+    Attach(super::commands::run_jobs::RunOnHosts),
     /// Ask the job of a run to end, and wait until it has
     ///
     /// A program that does damage if it is interrupted, such as dpkg, finishes what it has begun. Exit codes: 0 no job of the run is under way any more,
     /// 1 there is no such job, 3 a host cannot be reached.
-    Cancel(RunOnHosts),
+    Cancel(super::commands::run_jobs::RunOnHosts),
     /// Show where each value of a host's variables comes from, and what it overrode
-    Explain(Explain),
+    Explain(super::commands::explain::Explain),
     /// Show what resources, health checks, roles and keywords there are, and how each is used
     Doc(super::commands::doc::Doc),
     /// Show the JSON Schema of a role file, for editors
     Schema(super::commands::schema::Schema),
     /// Show hosts, groups and variables as the inventory gives them
-    Inventory(Inventory),
+    Inventory(super::commands::inventory::Arguments),
     /// Look into the Redis of the nodes that have one, and clean up in it
     Redis(super::commands::redis::Redis),
     /// Try a deploy on throw-away copies of the nodes, on this machine
@@ -207,95 +207,6 @@ impl ConnectionArgs {
     }
 }
 
-/// What to list instead of a deploy.
-#[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
-pub(super) struct Listing {
-    /// List the hosts, contact none
-    #[arg(long)]
-    pub(super) list_hosts: bool,
-
-    /// List the roles and their hosts, contact none
-    #[arg(long)]
-    pub(super) list_roles: bool,
-
-    /// List the tasks with their tags, contact no host
-    #[arg(long)]
-    pub(super) list_tasks: bool,
-
-    /// List the tags, contact no host
-    #[arg(long)]
-    pub(super) list_tags: bool,
-}
-
-impl Listing {
-    /// Whether anything is to be listed.
-    pub(super) fn is_asked_for(&self) -> bool {
-        self.list_hosts || self.list_roles || self.list_tasks || self.list_tags
-    }
-}
-
-#[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
-pub(super) struct Deploy {
-    #[command(flatten)]
-    pub(super) selection: Selection,
-
-    #[command(flatten)]
-    pub(super) listing: Listing,
-
-    /// Change nothing, say what a deploy would change
-    #[arg(short = 'C', long)]
-    pub(super) check: bool,
-
-    /// Show what differs
-    #[arg(short = 'D', long)]
-    pub(super) diff: bool,
-
-    /// End with exit code 2 when something changed, or would
-    #[arg(long)]
-    pub(super) detailed_exitcode: bool,
-
-    /// The name of `validate` in Ansible
-    #[arg(long, hide = true)]
-    pub(super) syntax_check: bool,
-
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
-
-    /// How long to wait for a node that another run holds, such as `5m`
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
-    pub(super) wait: Duration,
-
-    #[command(flatten)]
-    pub(super) way: ConnectionArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Validate {
-    #[command(flatten)]
-    pub(super) selection: Selection,
-
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Health {
-    #[command(flatten)]
-    pub(super) selection: Selection,
-
-    /// Also use the services as clients would: log in, write a marked key that expires, read it back
-    #[arg(long)]
-    pub(super) exercise: bool,
-
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
-
-    #[command(flatten)]
-    pub(super) way: ConnectionArgs,
-}
-
 /// Hosts that a command only looks at: they need no roles.
 #[derive(Debug, Args)]
 pub(super) struct HostArgs {
@@ -321,17 +232,6 @@ pub(super) struct HostArgs {
     pub(super) way: ConnectionArgs,
 }
 
-/// The run whose jobs are meant, and where to look for them.
-#[derive(Debug, Args)]
-pub(super) struct RunOnHosts {
-    /// Id of the run, or of a job, as `status` shows it
-    #[arg(value_name = "RUN")]
-    pub(super) run: String,
-
-    #[command(flatten)]
-    pub(super) asked: HostArgs,
-}
-
 impl HostArgs {
     /// Whether the hosts are given without `--limit`.
     pub(super) fn names_hosts(&self) -> bool {
@@ -352,76 +252,11 @@ impl HostArgs {
     }
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Explain {
-    /// A host, or a group that holds just one
-    #[arg(value_name = "HOST")]
-    pub(super) host: String,
-
-    /// A variable to explain in full (default: all of them)
-    #[arg(value_name = "VAR")]
-    pub(super) variable: Option<String>,
-
-    #[command(flatten)]
-    pub(super) inventory: InventoryArgs,
-
-    /// Roles (default: those that the inventory gives the host in `autobot_roles`)
-    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
-    pub(super) role: Vec<String>,
-
-    /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
-    #[arg(short, long, value_name = "VAR")]
-    pub(super) extra_vars: Vec<String>,
-
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
-}
-
 impl Selection {
     /// Returns the same with the variables that the connection options set. Those of `-e` win over them.
     pub(super) fn reached(&self, way: &ConnectionArgs) -> Self {
         Self { extra_vars: [way.variables(), self.extra_vars.clone()].concat(), ..self.clone() }
     }
-}
-
-impl Explain {
-    /// The inventory, roles and variables that are asked about.
-    pub(super) fn selection(&self) -> Selection {
-        Selection {
-            inventory: self.inventory.clone(),
-            role: self.role.clone(),
-            limit: None,
-            tags: Vec::new(),
-            skip_tags: Vec::new(),
-            extra_vars: self.extra_vars.clone(),
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Inventory {
-    #[command(flatten)]
-    pub(super) inventory: InventoryArgs,
-
-    #[command(subcommand)]
-    pub(super) command: InventoryCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum InventoryCommand {
-    /// Every host with its groups; `--output json` is what `ansible-inventory --list` prints
-    List {
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Groups and hosts as a tree
-    Graph,
-    /// The variables of a host, as JSON; nothing is rendered
-    Host {
-        /// Its name in the inventory
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
 }
 
 /// The form of the output.

@@ -13,7 +13,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{controller::Controller, script::quote, secret::nonce, values::{RemotePath, hex}};
+use crate::{
+    controller::Controller,
+    script::quote,
+    secret::nonce,
+    values::{RemotePath, hex},
+};
 
 use super::{
     LinkError, Target, errors, node,
@@ -167,7 +172,11 @@ impl Bulk {
         }
         receiver.flush().await.map_err(|error| transfer.here("written", &error))?;
         let digest = transfer.mark("done", reading_limit(total)).await?;
-        if digest == hex(&have.digest.finalize()) { Ok(Transferred { total, moved: total - before }) } else { Err(transfer.differs()) }
+        if digest == hex(&have.digest.finalize()) {
+            Ok(Transferred { total, moved: total - before })
+        } else {
+            Err(transfer.differs())
+        }
     }
 
     /// Sends the first `total` bytes of `source` to a file on the node, 0600, which is replaced when all of them are there and on disk. Until then

@@ -2,11 +2,12 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
     cli::{
-        arguments::{Explain as Arguments, Output},
+        arguments::{InventoryArgs, Output, OutputArgs, Selection},
         exit::Exit,
         loading, out,
     },
@@ -16,11 +17,51 @@ use crate::{
     source::Span,
 };
 
+/// The arguments of `explain`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Explain {
+    /// A host, or a group that holds just one
+    #[arg(value_name = "HOST")]
+    pub(in crate::cli) host: String,
+
+    /// A variable to explain in full (default: all of them)
+    #[arg(value_name = "VAR")]
+    pub(in crate::cli) variable: Option<String>,
+
+    #[command(flatten)]
+    pub(in crate::cli) inventory: InventoryArgs,
+
+    /// Roles (default: those that the inventory gives the host in `autobot_roles`)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub(in crate::cli) role: Vec<String>,
+
+    /// Variable: `name=value`, `{json}` or `@file.yml`; wins over every other
+    #[arg(short, long, value_name = "VAR")]
+    pub(in crate::cli) extra_vars: Vec<String>,
+
+    #[command(flatten)]
+    pub(in crate::cli) output: OutputArgs,
+}
+
+impl Explain {
+    /// The inventory, roles and variables that are asked about.
+    pub(in crate::cli) fn selection(&self) -> Selection {
+        Selection {
+            inventory: self.inventory.clone(),
+            role: self.role.clone(),
+            limit: None,
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            extra_vars: self.extra_vars.clone(),
+        }
+    }
+}
+
 /// The text for a value that must not be shown.
 const HIDDEN: &str = "(hidden)";
 
 /// Prints it. Nothing is contacted.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
+pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Explain) -> Exit {
     let request = loading::request(project_arg, &arguments.selection());
     let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
     match explained {

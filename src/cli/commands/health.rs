@@ -2,15 +2,34 @@
 
 use std::{path::Path, time::Duration};
 
+use clap::Args;
+
 use crate::{
     cli::{
-        arguments::Health,
+        arguments::{ConnectionArgs, OutputArgs, Selection},
         exit::Exit,
         running::{self, Order},
     },
     event::Purpose,
     report::terminal::Detail,
 };
+
+/// The arguments of `health`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Health {
+    #[command(flatten)]
+    pub(in crate::cli) selection: Selection,
+
+    /// Also use the services as clients would: log in, write a marked key that expires, read it back
+    #[arg(long)]
+    pub(in crate::cli) exercise: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(in crate::cli) way: ConnectionArgs,
+}
 
 /// Reads every health check; exercises on request.
 ///

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use clap::{Args, Subcommand};
+
 use crate::{
     cli::{
-        arguments::{Inventory as Arguments, InventoryCommand, Output},
+        arguments::{InventoryArgs, Output, OutputArgs},
         exit::Exit,
         loading, out, project, surroundings, vault,
     },
@@ -14,6 +16,33 @@ use crate::{
     },
     source::{Diagnostic, Diagnostics, did_you_mean},
 };
+
+/// The arguments of `inventory`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    pub(in crate::cli) inventory: InventoryArgs,
+
+    #[command(subcommand)]
+    pub(in crate::cli) command: InventoryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum InventoryCommand {
+    /// Every host with its groups; `--output json` is what `ansible-inventory --list` prints
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Groups and hosts as a tree
+    Graph,
+    /// The variables of a host, as JSON; nothing is rendered
+    Host {
+        /// Its name in the inventory
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
 
 /// Shows what is asked for.
 pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {

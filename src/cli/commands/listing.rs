@@ -2,13 +2,42 @@
 
 use std::fmt::Write as _;
 
+use clap::Args;
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cli::arguments::{Listing, Output},
+    cli::arguments::Output,
     plan::{HealthStep, Plan, RolePlan, Step},
 };
+
+/// What to list instead of a deploy.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
+pub(in crate::cli) struct Listing {
+    /// List the hosts, contact none
+    #[arg(long)]
+    pub(in crate::cli) list_hosts: bool,
+
+    /// List the roles and their hosts, contact none
+    #[arg(long)]
+    pub(in crate::cli) list_roles: bool,
+
+    /// List the tasks with their tags, contact no host
+    #[arg(long)]
+    pub(in crate::cli) list_tasks: bool,
+
+    /// List the tags, contact no host
+    #[arg(long)]
+    pub(in crate::cli) list_tags: bool,
+}
+
+impl Listing {
+    /// Whether anything is to be listed.
+    pub(in crate::cli) fn is_asked_for(&self) -> bool {
+        self.list_hosts || self.list_roles || self.list_tasks || self.list_tags
+    }
+}
 
 /// Lists the requested parts of the plan.
 pub(in crate::cli) fn format(plan: &Plan, asked: &Listing, output: Output) -> String {

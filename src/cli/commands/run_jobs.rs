@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -15,7 +16,7 @@ use crate::{
         nodes::Nodes,
     },
     cli::{
-        arguments::{Output, RunOnHosts},
+        arguments::{HostArgs, Output},
         asking,
         exit::Exit,
         loading, out,
@@ -26,6 +27,17 @@ use crate::{
     report::harmless,
     transport::{LinkError, Target},
 };
+
+/// The run whose jobs are meant, and where to look for them.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RunOnHosts {
+    /// Id of the run, or of a job, as `status` shows it
+    #[arg(value_name = "RUN")]
+    pub(in crate::cli) run: String,
+
+    #[command(flatten)]
+    pub(in crate::cli) asked: HostArgs,
+}
 
 /// The result of a host. `None`: this program failed, which was printed where it happened.
 type Answer = Option<Result<Option<FollowedJob>, LinkError>>;

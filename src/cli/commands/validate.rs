@@ -2,14 +2,25 @@
 
 use std::path::Path;
 
+use clap::Args;
 use serde_json::json;
 
 use crate::cli::{
-    arguments::{Output, Selection},
+    arguments::{Output, OutputArgs, Selection},
     exit::Exit,
     loading::{load, wrong},
     out,
 };
+
+/// The arguments of `validate`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Validate {
+    #[command(flatten)]
+    pub(in crate::cli) selection: Selection,
+
+    #[command(flatten)]
+    pub(in crate::cli) output: OutputArgs,
+}
 
 /// Loads everything for every host.
 pub(in crate::cli) fn run(project_arg: Option<&Path>, selection: &Selection, output: Output) -> Exit {
