@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::lab_arguments::{Making, WhichLab};
 use crate::{
-    cli::out,
+    cli::{out, surroundings},
     engine::Reach,
     lab::{FileServer, Lab, LabNode, LabOptions, OnMissing, Publication, RedisRepo},
     plan::{HostPlan, LAB, Plan},
@@ -27,7 +27,8 @@ const GROUP: &str = "lab_nodes";
 /// # Errors
 /// The id or the directory cannot be used for one.
 pub(in crate::cli) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
-    let mut options = LabOptions { id: which.id.clone(), dir: which.dir.clone(), ..LabOptions::default() };
+    let controller = surroundings::read();
+    let mut options = LabOptions { id: which.id.clone(), dir: which.dir.clone(), controller, ..LabOptions::default() };
     if let Some(making) = making {
         options.suite.clone_from(&making.suite);
         options.missing = if making.yes { OnMissing::Install } else { OnMissing::Report };
