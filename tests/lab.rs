@@ -9,10 +9,16 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use autobot_provision::lab::{self, FileServer, Lab, LabOptions, NewNode, Power, RedisRepo};
+use autobot_provision::{
+    controller::Controller,
+    lab::{self, FileServer, Lab, LabOptions, NewNode, Power, RedisRepo},
+};
 
 /// Set in the environment of the process that boots a lab and is killed.
 const BOOT: &str = "AUTOBOT_LAB_TEST_BOOT";
@@ -44,8 +50,14 @@ impl std::ops::Deref for TemporaryLab {
     }
 }
 
+/// The options of a lab whose programs have the environment of this process, such as its proxies.
+fn options() -> LabOptions {
+    let controller = Controller { variables: std::env::vars_os().collect(), ..Controller::default() };
+    LabOptions { controller: Arc::new(controller), ..LabOptions::default() }
+}
+
 fn lab(id: &str) -> Lab {
-    Lab::new(LabOptions { id: id.to_owned(), ..LabOptions::default() }).unwrap()
+    Lab::new(LabOptions { id: id.to_owned(), ..options() }).unwrap()
 }
 
 fn log(line: &str) {
@@ -316,7 +328,7 @@ fn an_error_about_a_node_that_does_not_come_up_shows_its_console() {
     let impatient = LabOptions {
         id: lab.directory().file_name().unwrap().to_str().unwrap().to_owned(),
         boot_limit: std::time::Duration::from_secs(3),
-        ..LabOptions::default()
+        ..options()
     };
     let error = Lab::new(impatient).unwrap().reboot("a").unwrap_err().to_string();
     assert!(error.starts_with("node `a` did not come up within 3 s; the end of `"), "{error}");

@@ -1,18 +1,68 @@
 //! Runs programs of this machine. An error names the command and quotes its error output.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{BufRead as _, BufReader, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
     process::{Command, Output, Stdio},
+    sync::Arc,
     thread,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::ReportStep;
+use crate::controller::Controller;
 
 /// How many lines of a program's error output an error repeats.
 const MAX_ERROR_LINES: usize = 12;
+
+/// Where programs are searched if the surroundings have no `PATH`, as execvp(3) does.
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
+/// Where programs are searched after that, because an ordinary user's `PATH` lacks these directories.
+const SBIN: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
+
+/// The programs of this machine. They get the variables of the surroundings and no others, except for `PATH` and `LC_ALL`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Programs {
+    controller: Arc<Controller>,
+}
+
+impl Programs {
+    pub(super) fn new(controller: Arc<Controller>) -> Self {
+        Self { controller }
+    }
+
+    /// Returns a command that the caller starts, and that may outlive this process.
+    pub(super) fn process(&self, program: &str) -> Command {
+        let mut command = self.controller.command(program);
+        // English messages can be matched.
+        command.env("PATH", self.path()).env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Returns a command without arguments, which runs to its end.
+    pub(super) fn command(&self, program: &str) -> ExternalCommand {
+        ExternalCommand { command: self.process(program), shown: program.to_owned(), input: Vec::new() }
+    }
+
+    /// Whether a program is found.
+    pub(super) fn has(&self, program: &str) -> bool {
+        let is_in = |directory: &[u8]| self.controller.program(Path::new(OsStr::from_bytes(directory))).join(program).is_file();
+        self.path().as_bytes().split(|byte| *byte == b':').any(is_in)
+    }
+
+    /// Returns the `PATH` in which the programs are searched.
+    fn path(&self) -> OsString {
+        // An empty entry would be the working directory.
+        let given = self.controller.variable("PATH").filter(|path| !path.is_empty());
+        let mut path = given.unwrap_or(OsStr::new(USUAL_PATH)).to_owned();
+        path.push(SBIN);
+        path
+    }
+}
 
 /// An external command.
 #[derive(Debug)]
@@ -20,15 +70,6 @@ pub(super) struct ExternalCommand {
     command: Command,
     shown: String,
     input: Vec<u8>,
-}
-
-/// Creates a command without arguments.
-pub(super) fn command(program: &str) -> ExternalCommand {
-    let mut command = Command::new(program);
-    // Programs are found in sbin even if it is not in the caller's PATH, and print English messages, so that these can be matched.
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")).env("LC_ALL", "C.UTF-8");
-    ExternalCommand { command, shown: program.to_owned(), input: Vec::new() }
 }
 
 impl ExternalCommand {
@@ -134,6 +175,33 @@ pub(super) fn last_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn command(program: &str) -> ExternalCommand {
+        Programs::default().command(program)
+    }
+
+    fn programs(variables: &[(&str, &str)]) -> Programs {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Programs::new(Arc::new(Controller { variables, ..Controller::default() }))
+    }
+
+    #[test]
+    fn a_program_gets_the_given_variables_and_no_other() {
+        let given = [("http_proxy", "http://proxy.example"), ("LC_ALL", "de_DE.UTF-8"), ("PATH", "/usr/bin")];
+        let printed = programs(&given).command("env").env("OWN", "yes").capture().unwrap();
+        let mut lines: Vec<&str> = printed.lines().collect();
+        lines.sort_unstable();
+        let path = "PATH=/usr/bin:/usr/local/sbin:/usr/sbin:/sbin";
+        assert_eq!(lines, ["LC_ALL=C.UTF-8", "OWN=yes", path, "http_proxy=http://proxy.example"]);
+    }
+
+    #[test]
+    fn a_program_is_searched_in_the_given_path_and_in_sbin_and_not_in_the_working_directory() {
+        assert!(programs(&[("PATH", "/nowhere")]).command("env").run().is_err(), "found in this process's own PATH");
+        for unset in [programs(&[]), programs(&[("PATH", "")])] {
+            assert_eq!(unset.path(), "/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin");
+        }
+    }
 
     #[test]
     fn an_error_names_the_command_and_its_error_output() {

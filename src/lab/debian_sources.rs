@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::command::command;
+use super::command::Programs;
 
 /// Debian's components (Debian Policy, 2.2).
 const COMPONENTS: &[&str] = &["main", "contrib", "non-free", "non-free-firmware"];
@@ -39,8 +39,8 @@ pub(super) fn from_this_machine(suite: &str) -> String {
 }
 
 /// Returns the apt settings of this machine that its sources depend on, as text for `/etc/apt/apt.conf.d`.
-pub(super) fn settings_from_this_machine() -> String {
-    let all = command("apt-config").arg("dump").capture().unwrap_or_default();
+pub(super) fn settings_from_this_machine(programs: &Programs) -> String {
+    let all = programs.command("apt-config").arg("dump").capture().unwrap_or_default();
     let wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("{name} ")));
     all.split_inclusive('\n').filter(wanted).collect()
 }

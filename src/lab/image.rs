@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use super::{ReportStep, command::command, debian_sources, state::FileLock};
+use super::{ReportStep, command::Programs, debian_sources, state::FileLock};
 
 /// The packages of a server before any role is deployed. Without Python, ufw, gpg and curl: roles install what they need.
 const PACKAGES: &str =
@@ -39,9 +39,9 @@ const RECIPE: &str = "1";
 ///
 /// # Errors
 /// mmdebstrap fails, or the cache cannot be written.
-pub(super) fn base(cache: &Path, suite: &str, progress: ReportStep<'_>) -> Result<PathBuf> {
+pub(super) fn base(programs: &Programs, cache: &Path, suite: &str, progress: ReportStep<'_>) -> Result<PathBuf> {
     let sources = debian_sources::from_this_machine(suite);
-    let settings = debian_sources::settings_from_this_machine();
+    let settings = debian_sources::settings_from_this_machine(programs);
     let image = cache.join(format!("base-{suite}-{}", recipe_hash(&[RECIPE, PACKAGES, &MASKED.concat(), &sources, &settings])));
     if image.is_dir() {
         return Ok(image);
@@ -55,7 +55,7 @@ pub(super) fn base(cache: &Path, suite: &str, progress: ReportStep<'_>) -> Resul
     // Built under another name and renamed when complete, so that an interrupted build is never mistaken for an image.
     let partial = cache.join("base.partial");
     remove(&partial)?;
-    build(&partial, suite, &sources, &settings, cache)
+    build(programs, &partial, suite, &sources, &settings, cache)
         .with_context(|| format!("cannot build the base image of Debian {suite}"))?;
     fs::rename(&partial, &image).with_context(|| format!("cannot create `{}`", image.display()))?;
     Ok(image)
@@ -82,8 +82,9 @@ pub(super) fn recipe_hash(parts: &[&str]) -> String {
     Sha256::digest(bytes)[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) -> Result<()> {
-    let mut debootstrap = command("mmdebstrap")
+fn build(programs: &Programs, root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) -> Result<()> {
+    let mut debootstrap = programs
+        .command("mmdebstrap")
         .args(["--mode=root", "--variant=minbase", "--quiet"])
         .arg(format!("--include={PACKAGES}"))
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -106,11 +107,11 @@ fn build(root: &Path, suite: &str, sources: &str, settings: &str, cache: &Path) 
     }
     write("etc/hostname", "node\n", 0o644)?;
     write(&format!("etc/sudoers.d/{ACCOUNT}"), &format!("{ACCOUNT} ALL=(ALL) NOPASSWD:ALL\n"), 0o440)?;
-    let in_root = |program: &str| command("chroot").arg(root).arg(program);
+    let in_root = |program: &str| programs.command("chroot").arg(root).arg(program);
     in_root("useradd").args(["--create-home", "--shell", "/bin/bash", ACCOUNT]).run()?;
     in_root("install").args(["-d", "-m", "700", "-o", ACCOUNT, "-g", ACCOUNT, &format!("/home/{ACCOUNT}/.ssh")]).run()?;
     in_root("systemctl").arg("mask").args(MASKED).run()?;
-    command("rm").arg("-f").args(host_keys(root)?).run()
+    programs.command("rm").arg("-f").args(host_keys(root)?).run()
 }
 
 /// Returns the host keys that the installation of sshd created. They are removed, because every node gets its own.

@@ -27,6 +27,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -41,6 +42,7 @@ pub use publish::{FileServer, Publication};
 pub use redis_repo::RedisRepo;
 pub use requirements::{OnMissing, is_root};
 
+use command::Programs;
 use network::{LabNetwork, LinkState};
 use options::check_name;
 use state::{FileLock, LabState, Member};
@@ -55,6 +57,7 @@ pub type ReportStep<'a> = &'a (dyn Fn(&str) + Sync);
 #[derive(Debug, Clone)]
 pub struct Lab {
     options: LabOptions,
+    programs: Programs,
 }
 
 impl Lab {
@@ -74,7 +77,8 @@ impl Lab {
         if !options.dir.is_absolute() || !dir.chars().all(is_allowed) || dir.contains("..") {
             bail!("`{dir}` cannot contain a lab: use an absolute path of letters, digits, `.`, `_` and `-`");
         }
-        Ok(Self { options })
+        let programs = Programs::new(Arc::clone(&options.controller));
+        Ok(Self { options, programs })
     }
 
     /// Returns the directory of this lab: state, keys, disks.
@@ -92,7 +96,7 @@ impl Lab {
     #[must_use]
     pub fn to_install(&self, redis_repo: bool) -> Vec<&'static str> {
         let (tools, pip) = self.required_tools(redis_repo);
-        requirements::missing_packages(&tools, pip, &requirements::ThisMachine)
+        requirements::missing_packages(&tools, pip, &self.programs)
     }
 
     /// Makes sure that this machine has the tools for booting nodes and, if requested, for building the stand-in repository for Redis.
@@ -101,7 +105,7 @@ impl Lab {
     /// Lists everything that is missing, or returns the error of apt.
     pub fn prepare(&self, redis_repo: bool, progress: ReportStep<'_>) -> Result<()> {
         let (tools, pip) = self.required_tools(redis_repo);
-        requirements::require(&tools, pip, self.options.missing, progress)
+        requirements::require(&self.programs, &tools, pip, self.options.missing, progress)
     }
 
     fn required_tools(&self, redis_repo: bool) -> (Vec<requirements::Tool>, requirements::Pip) {
@@ -118,8 +122,8 @@ impl Lab {
         for new in wanted {
             check_name(&new.name)?;
         }
-        requirements::require(requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
-        let base = image::base(&self.cache(), &self.options.suite, progress)?;
+        requirements::require(&self.programs, requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
+        let base = image::base(&self.programs, &self.cache(), &self.options.suite, progress)?;
         let (_lock, mut state, network) = self.open_for_change()?;
         let mut members = Vec::new();
         for new in wanted {
@@ -140,12 +144,12 @@ impl Lab {
         }
         // Recorded before it is created, so that `down` knows everything that may exist.
         state.write(&self.directory())?;
-        let lab_key = ssh::ensure_key(&self.directory())?;
+        let lab_key = ssh::ensure_key(&self.programs, &self.directory())?;
         let mut nodes = Vec::new();
         for member in &members {
             network.connect(member)?;
             let node = self.node_for(&network, member);
-            node.prepare_disk(&member.layers, &lab_key)?;
+            node.prepare_disk(&self.programs, &member.layers, &lab_key)?;
             nodes.push(node);
         }
         self.write_ssh(&state, &network)?;
@@ -155,8 +159,8 @@ impl Lab {
         }
         let config = self.ssh_config();
         let boot = |(node, member): (&LabNode, &Member)| -> Result<()> {
-            node.boot(&network, member)?;
-            node.wait_for_login(&config, self.options.boot_limit)?;
+            node.boot(&self.programs, &network, member)?;
+            node.wait_for_login(&self.programs, &config, self.options.boot_limit)?;
             progress(&format!("{} is up at {}", node.name, node.address));
             Ok(())
         };
@@ -177,7 +181,7 @@ impl Lab {
     /// A node has this name, or the network cannot be created.
     pub fn client(&self, name: &str, progress: ReportStep<'_>) -> Result<LabClient> {
         check_name(name)?;
-        requirements::require(requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
+        requirements::require(&self.programs, requirements::NODES, requirements::Pip::NotNeeded, self.options.missing, progress)?;
         let (_lock, mut state, network) = self.open_for_change()?;
         let member = match state.members.iter().find(|member| member.name == name) {
             Some(member) => member.clone(),
@@ -197,7 +201,7 @@ impl Lab {
     /// There is no such client, or the command cannot be started.
     pub fn run_in_client(&self, client: &str, command: &[&str]) -> Result<Output> {
         let (state, network) = self.open()?;
-        command::command("ip").args(["netns", "exec", &network.namespace(state.member(client)?)]).args(command).output()
+        self.programs.command("ip").args(["netns", "exec", &network.namespace(state.member(client)?)]).args(command).output()
     }
 
     /// Runs a shell script as root on a node, without SSH and bypassing its firewall. The caller must check its exit status.
@@ -205,7 +209,7 @@ impl Lab {
     /// # Errors
     /// The node is not running.
     pub fn shell(&self, node: &str, script: &str) -> Result<Output> {
-        self.node(node)?.command_inside(&["sh", "-c", script])?.output()
+        self.node(node)?.command_inside(&self.programs, &["sh", "-c", script])?.output()
     }
 
     /// Returns a node of the lab.
@@ -223,7 +227,9 @@ impl Lab {
     /// The lab's state cannot be read.
     pub fn status(&self) -> Result<LabStatus> {
         let Some(state) = LabState::read(&self.directory())? else { return Ok(LabStatus::default()) };
-        let Some(network) = LabNetwork::find(&self.options.id, &self.directory())? else { return Ok(LabStatus::default()) };
+        let Some(network) = LabNetwork::find(&self.programs, &self.options.id, &self.directory())? else {
+            return Ok(LabStatus::default());
+        };
         let mut status = LabStatus::default();
         for member in &state.members {
             let node = self.node_for(&network, member);
@@ -262,7 +268,7 @@ impl Lab {
     /// There is no such node, or no such lab.
     pub fn ssh(&self, node: &str, command: &[String]) -> Result<Command> {
         let node = self.node(node)?;
-        let mut ssh = Command::new("ssh");
+        let mut ssh = self.options.controller.command("ssh");
         ssh.arg("-F").arg(self.ssh_config()).arg(node.name).args(command);
         Ok(ssh)
     }
@@ -272,7 +278,7 @@ impl Lab {
     /// # Errors
     /// There is no such node, or its processes cannot be ended.
     pub fn power_off(&self, node: &str) -> Result<()> {
-        self.node(node)?.power_off()
+        self.node(node)?.power_off(&self.programs)
     }
 
     /// Stops a node at once, as a power cut would.
@@ -280,7 +286,7 @@ impl Lab {
     /// # Errors
     /// There is no such node, or its processes cannot be ended.
     pub fn cut_power(&self, node: &str) -> Result<()> {
-        self.node(node)?.cut_power()
+        self.node(node)?.cut_power(&self.programs)
     }
 
     /// Boots a node that is off, from its disk as it was left.
@@ -291,9 +297,9 @@ impl Lab {
         let (_lock, state, network) = self.open_existing_for_change()?;
         let member = state.member(node)?;
         let node = self.node_for(&network, member);
-        node.mount(&member.layers)?;
-        node.boot(&network, member)?;
-        node.wait_for_login(&self.ssh_config(), self.options.boot_limit)
+        node.mount(&self.programs, &member.layers)?;
+        node.boot(&self.programs, &network, member)?;
+        node.wait_for_login(&self.programs, &self.ssh_config(), self.options.boot_limit)
     }
 
     /// Reboots a node: the same disk, a new boot ID.
@@ -337,8 +343,8 @@ impl Lab {
         if state.frozen.contains_key(frozen) {
             bail!("there is already a frozen disk `{frozen}`");
         }
-        node.power_off()?;
-        node::unmount_below(&node.root)?;
+        node.power_off(&self.programs)?;
+        node::unmount_below(&self.programs, &node.root)?;
         fs::create_dir_all(self.directory().join("frozen"))
             .and_then(|()| fs::rename(&node.upper, &layer))
             .with_context(|| format!("cannot move `{}` to `{}`", node.upper.display(), layer.display()))?;
@@ -352,7 +358,7 @@ impl Lab {
     /// # Errors
     /// Tools are missing on this machine, or the binaries cannot be downloaded or do not have the expected checksums.
     pub fn redis_repo(&self, repo: &RedisRepo, progress: ReportStep<'_>) -> Result<PathBuf> {
-        redis_repo::build(&self.cache(), repo, self.options.missing, progress)
+        redis_repo::build(&self.programs, &self.cache(), repo, self.options.missing, progress)
     }
 
     /// Serves a directory to the lab's members, instead of the one served before; the URL stays the same.
@@ -361,7 +367,7 @@ impl Lab {
     /// The server does not start.
     pub fn publish(&self, site: &Path, server: FileServer<'_>) -> Result<Publication> {
         let (_lock, mut state, network) = self.open_existing_for_change()?;
-        publish::publish(&self.directory(), &mut state, &network, site, server)
+        publish::publish(&self.programs, &self.directory(), &mut state, &network, site, server)
     }
 
     /// Removes the lab and everything that belongs to it, including what a killed run left behind. Without a lab it does nothing.
@@ -370,21 +376,21 @@ impl Lab {
     /// Something could not be removed; calling this again continues.
     pub fn down(&self) -> Result<()> {
         let directory = self.directory();
-        let network = LabNetwork::find(&self.options.id, &directory)?;
+        let network = LabNetwork::find(&self.programs, &self.options.id, &directory)?;
         if network.is_none() && !directory.exists() {
             return Ok(());
         }
         let _lock = self.lock()?;
-        node::end_below(&directory)?;
+        node::end_below(&self.programs, &directory)?;
         if let Some(network) = &network {
             let port = LabState::read(&directory).ok().flatten().map_or(0, |state| state.port);
-            publish::end(network, port)?;
+            publish::end(&self.programs, network, port)?;
             network.end_processes()?;
             processes::wait_for("the end of the lab's control groups", CGROUP_LIMIT, || {
                 cgroup::remove(&self.options.id).then_some(())
             })?;
         }
-        node::unmount_below(&directory)?;
+        node::unmount_below(&self.programs, &directory)?;
         if let Some(still) = node::mounts_below(&directory).first() {
             bail!("`{}` is still mounted", still.display());
         }
@@ -408,7 +414,7 @@ impl Lab {
     fn open_for_change(&self) -> Result<(FileLock, LabState, LabNetwork)> {
         let lock = self.lock()?;
         let directory = self.directory();
-        let network = LabNetwork::claim(&self.options.id, &directory)?;
+        let network = LabNetwork::claim(&self.programs, &self.options.id, &directory)?;
         fs::create_dir_all(&directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
         network.set_up()?;
         Ok((lock, LabState::read(&directory)?.unwrap_or_default(), network))
@@ -423,7 +429,7 @@ impl Lab {
     /// Opens the lab for reading.
     fn open(&self) -> Result<(LabState, LabNetwork)> {
         let no_lab = || format!("there is no lab `{}`: `lab up` creates one", self.options.id);
-        let network = LabNetwork::find(&self.options.id, &self.directory())?.with_context(no_lab)?;
+        let network = LabNetwork::find(&self.programs, &self.options.id, &self.directory())?.with_context(no_lab)?;
         Ok((LabState::read(&self.directory())?.with_context(no_lab)?, network))
     }
 

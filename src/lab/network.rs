@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    command::command,
+    command::Programs,
     processes,
     state::{FileLock, Member},
 };
@@ -32,6 +32,7 @@ const MAX_INOTIFY_INSTANCES: u32 = 4096;
 pub(super) struct LabNetwork {
     id: String,
     number: u8,
+    programs: Programs,
 }
 
 /// The state of a member's link.
@@ -42,16 +43,20 @@ pub(super) enum LinkState {
 }
 
 impl LabNetwork {
+    fn new(programs: &Programs, id: &str, number: u8) -> Self {
+        Self { id: id.to_owned(), number, programs: programs.clone() }
+    }
+
     /// Returns the network of this lab, or assigns a free one. The search begins at a number derived from the ID, so a lab usually gets the
     /// same network again.
-    pub(super) fn claim(id: &str, directory: &Path) -> Result<Self> {
+    pub(super) fn claim(programs: &Programs, id: &str, directory: &Path) -> Result<Self> {
         fs::create_dir_all(REGISTRY).with_context(|| format!("cannot create `{REGISTRY}`"))?;
         let _lock = FileLock::wait(&Path::new(REGISTRY).join("lock"))?;
         if let Some((number, owner)) = registered(id)? {
             if owner != directory {
                 bail!("lab `{id}` already exists in `{}`: give that with `--lab-dir`, or choose another ID", owner.display());
             }
-            return Ok(Self { id: id.to_owned(), number });
+            return Ok(Self::new(programs, id, number));
         }
         let taken = all_registered()?;
         let first = Sha256::digest(id)[0];
@@ -59,7 +64,8 @@ impl LabNetwork {
             (0..=255_u8).map(|step| first.wrapping_add(step)).filter(|number| (1..=254).contains(number)).find(|number| {
                 // A network that is in use outside of labs is left alone.
                 !taken.iter().any(|(_, other, _)| other == number)
-                    && command("ip")
+                    && programs
+                        .command("ip")
                         .args(["-4", "route", "show", "table", "all", "root", &format!("198.18.{number}.0/24")])
                         .capture()
                         .is_ok_and(|routes| routes.trim().is_empty())
@@ -68,16 +74,16 @@ impl LabNetwork {
         let path = Path::new(REGISTRY).join(format!("{id}.lab"));
         fs::write(&path, format!("{number}\n{}\n", directory.display()))
             .with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok(Self { id: id.to_owned(), number })
+        Ok(Self::new(programs, id, number))
     }
 
     /// Returns the network of this lab, if it has one.
-    pub(super) fn find(id: &str, directory: &Path) -> Result<Option<Self>> {
+    pub(super) fn find(programs: &Programs, id: &str, directory: &Path) -> Result<Option<Self>> {
         match registered(id)? {
             Some((_, owner)) if owner != directory => {
                 bail!("lab `{id}` exists in `{}`: give that with `--lab-dir`", owner.display())
             }
-            found => Ok(found.map(|(number, _)| Self { id: id.to_owned(), number })),
+            found => Ok(found.map(|(number, _)| Self::new(programs, id, number))),
         }
     }
 
@@ -122,9 +128,9 @@ impl LabNetwork {
     /// Sets up what all members share: the host's address, outbound access, and the set of cut links.
     pub(super) fn set_up(&self) -> Result<()> {
         let (host, number, table) = (self.host(), self.number, self.table());
-        command("ip").args(["address", "replace", &format!("{host}/32"), "dev", "lo"]).run()?;
+        self.programs.command("ip").args(["address", "replace", &format!("{host}/32"), "dev", "lo"]).run()?;
         // Without this, packets to an address that no member has would follow the machine's default route.
-        command("ip").args(["route", "replace", "unreachable", &self.subnet()]).run()?;
+        self.programs.command("ip").args(["route", "replace", "unreachable", &self.subnet()]).run()?;
         fs::write("/proc/sys/net/ipv4/ip_forward", "1")
             .context("cannot turn on forwarding in `/proc/sys/net/ipv4/ip_forward`")?;
         raise_inotify_limit()?;
@@ -147,7 +153,7 @@ impl LabNetwork {
             add rule ip {table} leaving ip daddr @cut drop
             "
         );
-        command("nft").args(["-f", "-"]).input(rules).run()
+        self.programs.command("nft").args(["-f", "-"]).input(rules).run()
     }
 
     /// Creates the namespace and the interface of a member, unless they exist.
@@ -157,11 +163,11 @@ impl LabNetwork {
             return Ok(());
         }
         let (interface, address, host) = (self.interface(member), self.address(member), self.host());
-        command("ip").args(["netns", "add", &namespace]).run()?;
+        self.programs.command("ip").args(["netns", "add", &namespace]).run()?;
         let outside = format!(
             "link add {interface} type veth peer name eth0 netns {namespace}\nlink set {interface} up\nroute replace {address}/32 dev {interface} src {host}\n"
         );
-        command("ip").args(["-batch", "-"]).input(outside).run()?;
+        self.programs.command("ip").args(["-batch", "-"]).input(outside).run()?;
         // Members see an ordinary /24. The host answers ARP for their neighbours and routes between them, so that a cut link is cut for all.
         for (setting, value) in [(format!("conf/{interface}/proxy_arp"), "1"), (format!("neigh/{interface}/proxy_delay"), "0")] {
             let path = format!("/proc/sys/net/ipv4/{setting}");
@@ -170,7 +176,7 @@ impl LabNetwork {
         let inside = format!(
             "link set lo up\naddress add {address}/24 brd + dev eth0\nlink set eth0 up\nroute add default via {host} dev eth0\n"
         );
-        command("ip").args(["-n", &namespace, "-batch", "-"]).input(inside).run()
+        self.programs.command("ip").args(["-n", &namespace, "-batch", "-"]).input(inside).run()
     }
 
     /// Cuts or restores a member's link. While it is cut, packets are dropped silently; no interface goes down.
@@ -183,7 +189,7 @@ impl LabNetwork {
                 format!("add element ip {table} cut {{ {address} }}\ndelete element ip {table} cut {{ {address} }}\n")
             }
         };
-        command("nft").args(["-f", "-"]).input(change).run()
+        self.programs.command("nft").args(["-f", "-"]).input(change).run()
     }
 
     fn namespaces(&self) -> Vec<String> {
@@ -194,8 +200,8 @@ impl LabNetwork {
     /// Ends all processes in the lab's namespaces: commands in clients, and containers without their nspawn.
     pub(super) fn end_processes(&self) -> Result<()> {
         for namespace in self.namespaces() {
-            processes::end(&format!("the processes in `{namespace}`"), || {
-                let inside = command("ip").args(["netns", "pids", &namespace]).capture().unwrap_or_default();
+            processes::end(&self.programs, &format!("the processes in `{namespace}`"), || {
+                let inside = self.programs.command("ip").args(["netns", "pids", &namespace]).capture().unwrap_or_default();
                 inside.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
             })?;
         }
@@ -205,28 +211,30 @@ impl LabNetwork {
     /// Removes everything with this lab's name, even if it is incomplete, and frees the network.
     pub(super) fn remove(&self) -> Result<()> {
         for namespace in self.namespaces() {
-            command("ip").args(["netns", "delete", &namespace]).run()?;
+            self.programs.command("ip").args(["netns", "delete", &namespace]).run()?;
         }
         let prefix = format!("lab{}n", self.number);
         for interface in names_in("/sys/class/net").into_iter().filter(|name| name.starts_with(&prefix)) {
             // The interface disappears by itself shortly after its namespace, so it may be gone by now.
-            let deleted = command("ip").args(["link", "delete", &interface]).run();
+            let deleted = self.programs.command("ip").args(["link", "delete", &interface]).run();
             if Path::new("/sys/class/net").join(&interface).exists() {
                 deleted?;
             }
         }
         let (table, host) = (self.table(), format!("{}/32", self.host()));
-        command("nft").args(["-f", "-"]).input(format!("table ip {table}\ndelete table ip {table}\n")).run()?;
-        if command("ip").args(["-4", "address", "show", "dev", "lo"]).capture()?.contains(&format!(" {host} ")) {
-            command("ip").args(["address", "delete", &host, "dev", "lo"]).run()?;
+        self.programs.command("nft").args(["-f", "-"]).input(format!("table ip {table}\ndelete table ip {table}\n")).run()?;
+        if self.programs.command("ip").args(["-4", "address", "show", "dev", "lo"]).capture()?.contains(&format!(" {host} ")) {
+            self.programs.command("ip").args(["address", "delete", &host, "dev", "lo"]).run()?;
         }
-        if !command("ip")
+        if !self
+            .programs
+            .command("ip")
             .args(["-4", "route", "show", "type", "unreachable", "root", &self.subnet()])
             .capture()?
             .trim()
             .is_empty()
         {
-            command("ip").args(["route", "delete", "unreachable", &self.subnet()]).run()?;
+            self.programs.command("ip").args(["route", "delete", "unreachable", &self.subnet()]).run()?;
         }
         let path = Path::new(REGISTRY).join(format!("{}.lab", self.id));
         match fs::remove_file(&path) {
@@ -293,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_longest_interface_name_fits_into_15_characters() {
-        let network = LabNetwork { id: "an-id-of-any-length-at-all".to_owned(), number: 254 };
+        let network = LabNetwork::new(&Programs::default(), "an-id-of-any-length-at-all", 254);
         let member = Member { name: "database.example.org".to_owned(), number: 254, layers: Vec::new() };
         assert_eq!(network.interface(&member), "lab254n254");
         assert_eq!(network.namespace(&member), "lab.an-id-of-any-length-at-all.254");

@@ -5,7 +5,7 @@ use std::{
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     cgroup,
-    command::{command, last_lines},
+    command::{Programs, last_lines},
     image::ACCOUNT,
     network::LabNetwork,
     processes, ssh,
@@ -56,13 +56,13 @@ impl LabNode {
     }
 
     /// Mounts the disk and, the first time, gives the machine its identity.
-    pub(super) fn prepare_disk(&self, layers: &[PathBuf], lab_key: &str) -> Result<()> {
-        self.mount(layers)?;
-        self.host_key().map_or_else(|| self.initialise(lab_key), |_| Ok(()))
+    pub(super) fn prepare_disk(&self, programs: &Programs, layers: &[PathBuf], lab_key: &str) -> Result<()> {
+        self.mount(programs, layers)?;
+        self.host_key().map_or_else(|| self.initialise(programs, lab_key), |_| Ok(()))
     }
 
     /// Gives the machine on the disk its identity: keys, names, machine ID.
-    fn initialise(&self, lab_key: &str) -> Result<()> {
+    fn initialise(&self, programs: &Programs, lab_key: &str) -> Result<()> {
         let write = |path: &str, text: &str, mode: u32| -> Result<()> {
             let path = self.root.join(path);
             fs::write(&path, text)
@@ -70,7 +70,7 @@ impl LabNode {
                 .with_context(|| format!("cannot write `{}`", path.display()))
         };
         let hostname = hostname(&self.name);
-        let host_key = ssh::make_host_key(&self.root, &hostname)?;
+        let host_key = ssh::make_host_key(programs, &self.root, &hostname)?;
         write("etc/hostname", &format!("{hostname}\n"), 0o644)?;
         write(
             "etc/hosts",
@@ -83,7 +83,7 @@ impl LabNode {
         write(&authorized, lab_key, 0o600)?;
         // The image created the account's directory with the right owner, whose number is not known here.
         let like = format!("--reference={}", self.root.join(&authorized).with_file_name("").display());
-        command("chown").arg(like).arg(self.root.join(&authorized)).run()?;
+        programs.command("chown").arg(like).arg(self.root.join(&authorized)).run()?;
         // Written last: it marks the initialisation as complete.
         fs::write(self.host_key_path(), host_key).with_context(|| format!("cannot write `{}`", self.host_key_path().display()))
     }
@@ -103,7 +103,7 @@ impl LabNode {
     }
 
     /// Mounts the node's disk, unless it is mounted already.
-    pub(super) fn mount(&self, layers: &[PathBuf]) -> Result<()> {
+    pub(super) fn mount(&self, programs: &Programs, layers: &[PathBuf]) -> Result<()> {
         if self.is_mounted() {
             return Ok(());
         }
@@ -118,11 +118,11 @@ impl LabNode {
             self.upper.display(),
             self.work().display()
         );
-        command("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&self.root).run()
+        programs.command("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&self.root).run()
     }
 
     /// Boots the container, which outlives this process. [`LabNode::wait_for_login`] waits until it is up.
-    pub(super) fn boot(&self, network: &LabNetwork, member: &Member) -> Result<()> {
+    pub(super) fn boot(&self, programs: &Programs, network: &LabNetwork, member: &Member) -> Result<()> {
         if processes::find_nspawn(&self.root).is_some() {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl LabNode {
         let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         // A stub resolver on this machine's loopback cannot be reached from a node, but its upstream servers can.
         let resolver = if resolver.contains("127.0.0.53") { "copy-uplink" } else { "copy-host" };
-        let mut nspawn = Command::new("setsid");
+        let mut nspawn = programs.process("setsid");
         if cgroup::assigned_by_systemd() {
             nspawn.args(["systemd-nspawn", "--quiet"]);
         } else {
@@ -161,11 +161,10 @@ impl LabNode {
     }
 
     /// Waits until the operator's account can log in and systemd has started everything.
-    pub(super) fn wait_for_login(&self, config: &Path, limit: Duration) -> Result<()> {
+    pub(super) fn wait_for_login(&self, programs: &Programs, config: &Path, limit: Duration) -> Result<()> {
         let up = || {
-            let login =
-                command("ssh").arg("-F").arg(config).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=1", &self.name, "true"]);
-            login.run().ok()
+            let options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=1"];
+            programs.command("ssh").arg("-F").arg(config).args(options).args([&self.name, "true"]).run().ok()
         };
         processes::wait_for(&format!("`{}`", self.name), limit, up).map_err(|_| {
             let console = fs::read(&self.console).unwrap_or_default();
@@ -178,14 +177,14 @@ impl LabNode {
             )
         })?;
         // The status is ignored: "degraded", which a failed unit in a container causes, is good enough.
-        self.command_inside(&["systemctl", "is-system-running", "--wait"])?.output().map(drop)
+        self.command_inside(programs, &["systemctl", "is-system-running", "--wait"])?.output().map(drop)
     }
 
     /// Returns a command to run as root in the container, without SSH.
-    pub(super) fn command_inside(&self, arguments: &[&str]) -> Result<super::command::ExternalCommand> {
+    pub(super) fn command_inside(&self, programs: &Programs, arguments: &[&str]) -> Result<super::command::ExternalCommand> {
         let leader = processes::find_leader(&self.root).with_context(|| format!("node `{}` is not running", self.name))?;
         let enter = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd=/", "--"];
-        Ok(command("nsenter").args(["--target", &leader.to_string()]).args(enter).args(arguments))
+        Ok(programs.command("nsenter").args(["--target", &leader.to_string()]).args(enter).args(arguments))
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -193,22 +192,22 @@ impl LabNode {
     }
 
     /// Powers the node off as its power button would, or kills it if that takes too long.
-    pub(super) fn power_off(&self) -> Result<()> {
+    pub(super) fn power_off(&self, programs: &Programs) -> Result<()> {
         if let Some(leader) = processes::find_leader(&self.root) {
             // SIGRTMIN+4 starts poweroff.target, systemd(1).
-            processes::signal(&[leader], "RTMIN+4");
+            processes::signal(programs, &[leader], "RTMIN+4");
             let off =
                 processes::wait_for("power off", POWER_OFF_LIMIT, || processes::find_nspawn(&self.root).is_none().then_some(()));
             if off.is_ok() {
                 return Ok(());
             }
         }
-        self.cut_power()
+        self.cut_power(programs)
     }
 
     /// Stops the node at once, as a power cut would.
-    pub(super) fn cut_power(&self) -> Result<()> {
-        processes::end_container(&self.root)
+    pub(super) fn cut_power(&self, programs: &Programs) -> Result<()> {
+        processes::end_container(programs, &self.root)
     }
 }
 
@@ -222,16 +221,16 @@ pub(super) fn mounts_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Ends every container whose root is below this directory.
-pub(super) fn end_below(directory: &Path) -> Result<()> {
-    processes::containers_below(directory).iter().try_for_each(|root| processes::end_container(root))
+pub(super) fn end_below(programs: &Programs, directory: &Path) -> Result<()> {
+    processes::containers_below(directory).iter().try_for_each(|root| processes::end_container(programs, root))
 }
 
 /// Unmounts everything that is mounted below this directory.
-pub(super) fn unmount_below(directory: &Path) -> Result<()> {
+pub(super) fn unmount_below(programs: &Programs, directory: &Path) -> Result<()> {
     for path in mounts_below(directory) {
         // It is busy for a moment after its processes were killed; a lazy unmount completes when the last one has ended.
-        if command("umount").arg(&path).run().is_err() {
-            command("umount").arg("--lazy").arg(&path).run()?;
+        if programs.command("umount").arg(&path).run().is_err() {
+            programs.command("umount").arg("--lazy").arg(&path).run()?;
         }
     }
     Ok(())

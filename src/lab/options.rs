@@ -1,10 +1,11 @@
 //! The options of a lab, and its status.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 
 use super::{LabNode, OnMissing};
+use crate::controller::Controller;
 
 /// The options of a lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub struct LabOptions {
     pub missing: OnMissing,
     /// How long a node may take to come up.
     pub boot_limit: Duration,
+    /// This machine. Programs get its variables and no others, except that `PATH` also has the directories of root's programs, and that
+    /// messages are in English. The default has no variables, so programs are found in the usual directories, and no proxy is used.
+    pub controller: Arc<Controller>,
 }
 
 impl Default for LabOptions {
@@ -29,6 +33,7 @@ impl Default for LabOptions {
             suite: "bookworm".to_owned(),
             missing: OnMissing::Report,
             boot_limit: Duration::from_mins(1),
+            controller: Arc::default(),
         }
     }
 }

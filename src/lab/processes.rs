@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::command::command;
+use super::command::Programs;
 
 /// The interval at which a condition is checked.
 pub(super) const POLL: Duration = Duration::from_millis(10);
@@ -62,7 +62,7 @@ pub(super) fn containers_below(directory: &Path) -> Vec<PathBuf> {
 
 /// Kills a container: first its first process, with which the kernel kills all others; then its nspawn, unless it cleans up and ends by itself
 /// in time.
-pub(super) fn end_container(root: &Path) -> Result<()> {
+pub(super) fn end_container(programs: &Programs, root: &Path) -> Result<()> {
     let begin = Instant::now();
     let find = || match find_leader(root) {
         Some(leader) => vec![leader],
@@ -70,25 +70,25 @@ pub(super) fn end_container(root: &Path) -> Result<()> {
         None => Vec::new(),
     };
     let has_ended = || {
-        signal(&find(), "KILL");
+        signal(programs, &find(), "KILL");
         find_nspawn(root).is_none().then_some(())
     };
     wait_for(&format!("the end of the container in `{}`", root.display()), KILL_LIMIT, has_ended)
 }
 
 /// Sends a signal, given by name or number as for kill(1). A process that has already ended is not an error.
-pub(super) fn signal(pids: &[u32], signal: &str) {
+pub(super) fn signal(programs: &Programs, pids: &[u32], signal: &str) {
     for pid in pids {
         // This fails only if the process has just ended, which is the purpose.
-        drop(command("kill").args(["-s", signal, &pid.to_string()]).output());
+        drop(programs.command("kill").args(["-s", signal, &pid.to_string()]).output());
     }
 }
 
 /// Kills processes until none are found any more.
-pub(super) fn end(what: &str, find: impl Fn() -> Vec<u32>) -> Result<()> {
+pub(super) fn end(programs: &Programs, what: &str, find: impl Fn() -> Vec<u32>) -> Result<()> {
     let has_ended = || {
         let found = find();
-        signal(&found, "KILL");
+        signal(programs, &found, "KILL");
         found.is_empty().then_some(())
     };
     wait_for(&format!("the end of {what}"), KILL_LIMIT, has_ended)
@@ -152,7 +152,7 @@ mod tests {
         let mut child = Command::new("sleep").arg(&marker).spawn().unwrap();
         let found = wait_for("sleep", Duration::from_secs(5), || with_argument(&marker).first().copied()).unwrap();
         assert_eq!(found, child.id());
-        signal(&[found], "KILL");
+        signal(&Programs::default(), &[found], "KILL");
         assert!(!child.wait().unwrap().success());
         assert!(with_argument(&marker).is_empty(), "a zombie or a dead process is not found");
     }

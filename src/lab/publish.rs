@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
 
-use super::{file_server, network::LabNetwork, processes, state::LabState};
+use super::{command::Programs, file_server, network::LabNetwork, processes, state::LabState};
 
 /// How long the server may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ pub(super) fn url(network: &LabNetwork, port: u16) -> String {
 
 /// Links `site` into the directory of the lab's server, and starts the server unless it is running.
 pub(super) fn publish(
+    programs: &Programs,
     directory: &Path,
     state: &mut LabState,
     network: &LabNetwork,
@@ -66,7 +67,7 @@ pub(super) fn publish(
         _ if TcpStream::connect(address).is_ok() => None,
         FileServer::Within => Some(start_within(root, address)?),
         FileServer::Detached(command) => {
-            start_detached(command, directory, &root, address)?;
+            start_detached(programs, command, directory, &root, address)?;
             None
         }
     };
@@ -75,9 +76,9 @@ pub(super) fn publish(
 }
 
 /// Stops the lab's server, if it is a separate process.
-pub(super) fn end(network: &LabNetwork, port: u16) -> Result<()> {
+pub(super) fn end(programs: &Programs, network: &LabNetwork, port: u16) -> Result<()> {
     let address = SocketAddr::from((network.host(), port)).to_string();
-    processes::end("the lab's file server", || processes::with_argument(&address))
+    processes::end(programs, "the lab's file server", || processes::with_argument(&address))
 }
 
 fn start_within(root: PathBuf, address: SocketAddr) -> Result<oneshot::Sender<()>> {
@@ -95,10 +96,11 @@ fn start_within(root: PathBuf, address: SocketAddr) -> Result<oneshot::Sender<()
     Ok(stop)
 }
 
-fn start_detached(command: &[String], directory: &Path, root: &Path, address: SocketAddr) -> Result<()> {
+fn start_detached(programs: &Programs, command: &[String], directory: &Path, root: &Path, address: SocketAddr) -> Result<()> {
     let log = directory.join("server.log");
     let log = fs::File::create(&log).with_context(|| format!("cannot create `{}`", log.display()))?;
-    let mut child = Command::new("setsid")
+    let mut child = programs
+        .process("setsid")
         .args(command)
         .arg(root)
         .arg(address.to_string())

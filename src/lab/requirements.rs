@@ -1,10 +1,10 @@
 //! The requirements of the lab. Everything that is missing is reported at once, with the command that installs it.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Result, bail};
 
-use super::{ReportStep, command::command};
+use super::{ReportStep, command::Programs};
 
 /// What to do about missing programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,16 +67,13 @@ pub(super) trait Machine {
 }
 
 /// The machine that this process runs on.
-pub(super) struct ThisMachine;
-
-impl Machine for ThisMachine {
+impl Machine for Programs {
     fn is_root(&self) -> bool {
         is_root()
     }
 
     fn has_program(&self, program: &str) -> bool {
-        let path = std::env::var("PATH").unwrap_or_default();
-        path.split(':').chain(["/usr/local/sbin", "/usr/sbin", "/sbin"]).any(|dir| Path::new(dir).join(program).is_file())
+        self.has(program)
     }
 
     fn has_overlay(&self) -> bool {
@@ -85,11 +82,11 @@ impl Machine for ThisMachine {
             filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay"))
         };
         // If the driver is a module, it is listed only after it was loaded.
-        is_listed() || (command("modprobe").arg("overlay").run().is_ok() && is_listed())
+        is_listed() || (self.command("modprobe").arg("overlay").run().is_ok() && is_listed())
     }
 
     fn has_pip(&self) -> bool {
-        command("python3").args(["-m", "pip", "--version"]).run().is_ok()
+        self.command("python3").args(["-m", "pip", "--version"]).run().is_ok()
     }
 }
 
@@ -104,19 +101,20 @@ pub(super) enum Pip {
 ///
 /// # Errors
 /// Lists everything that is missing, with the command that installs it; or returns the error of apt.
-pub(super) fn require(tools: &[Tool], pip: Pip, missing: OnMissing, progress: ReportStep<'_>) -> Result<()> {
-    let packages = missing_packages(tools, pip, &ThisMachine);
-    if missing == OnMissing::Install && !packages.is_empty() && ThisMachine.is_root() {
+pub(super) fn require(programs: &Programs, tools: &[Tool], pip: Pip, missing: OnMissing, progress: ReportStep<'_>) -> Result<()> {
+    let packages = missing_packages(tools, pip, programs);
+    if missing == OnMissing::Install && !packages.is_empty() && programs.is_root() {
         progress(&format!("installing {}", packages.join(" ")));
         let quiet = |line: &str| progress(line);
-        command("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive").run_with_progress(&quiet)?;
-        command("apt-get")
+        programs.command("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive").run_with_progress(&quiet)?;
+        programs
+            .command("apt-get")
             .args(["install", "--yes", "--no-install-recommends"])
             .args(&packages)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .run_with_progress(&quiet)?;
     }
-    match describe_missing(tools, pip, &ThisMachine) {
+    match describe_missing(tools, pip, programs) {
         None => Ok(()),
         Some(message) => bail!(message),
     }
@@ -159,7 +157,10 @@ fn describe_missing(tools: &[Tool], pip: Pip, machine: &dyn Machine) -> Option<S
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::controller::Controller;
 
     struct Bare;
     impl Machine for Bare {
@@ -207,6 +208,17 @@ mod tests {
           the kernel's overlay filesystem: `modprobe overlay` fails
           `python3`, `dpkg-deb`, `gpg`, `gzip`, `pip`: `apt-get install --no-install-recommends dpkg gnupg gzip python3 python3-pip` (or `--yes`, which does that)
         ");
+    }
+
+    #[test]
+    fn a_program_is_searched_in_the_given_path_and_in_sbin() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("only-here"), "").unwrap();
+        let variables = [("PATH".into(), directory.path().into())].into();
+        let programs = Programs::new(Arc::new(Controller { variables, ..Controller::default() }));
+        assert!(programs.has_program("only-here") && programs.has_program("chroot"));
+        assert!(!programs.has_program("env"), "found in this process's own PATH");
+        assert!(!Programs::default().has_program("only-here") && Programs::default().has_program("env"));
     }
 
     #[test]

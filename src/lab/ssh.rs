@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{command::command, image::ACCOUNT};
+use super::{command::Programs, image::ACCOUNT};
 
 /// Returns the path of the lab's private key.
 pub(super) fn key(directory: &Path) -> PathBuf {
@@ -27,27 +27,27 @@ pub(super) fn known_hosts(directory: &Path) -> PathBuf {
 }
 
 /// Creates the lab's key unless it exists; returns the public half.
-pub(super) fn ensure_key(directory: &Path) -> Result<String> {
+pub(super) fn ensure_key(programs: &Programs, directory: &Path) -> Result<String> {
     let key = key(directory);
     let public = key.with_extension("pub");
     if !public.exists() {
-        make_key(&key, "autobot-provision lab")?;
+        make_key(programs, &key, "autobot-provision lab")?;
     }
     fs::read_to_string(&public).with_context(|| format!("cannot read `{}`", public.display()))
 }
 
 /// Creates a node's host key, as the installation of sshd would; returns the public half.
-pub(super) fn make_host_key(root: &Path, name: &str) -> Result<String> {
+pub(super) fn make_host_key(programs: &Programs, root: &Path, name: &str) -> Result<String> {
     let key = root.join("etc/ssh/ssh_host_ed25519_key");
-    make_key(&key, &format!("root@{name}"))?;
+    make_key(programs, &key, &format!("root@{name}"))?;
     let public = key.with_extension("pub");
     fs::read_to_string(&public).with_context(|| format!("cannot read `{}`", public.display()))
 }
 
-fn make_key(path: &Path, comment: &str) -> Result<()> {
+fn make_key(programs: &Programs, path: &Path, comment: &str) -> Result<()> {
     // ssh-keygen asks before it overwrites a file, such as an incomplete key that a killed run left.
     drop(fs::remove_file(path));
-    command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path).run()
+    programs.command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path).run()
 }
 
 /// A node that can be reached.

@@ -49,8 +49,6 @@ fn may(path: &str, what: &str) -> bool {
     path.starts_with("src/cli/")
         || path == "src/main.rs"
         || (path.starts_with("src/report/") && what == "prints")
-        // The lab drives this machine with its tools, and takes their environment as it is.
-        || (path.starts_with("src/lab/") && (what.starts_with("runs a program") || what == "reads the environment"))
         || (path == "src/controller.rs" && what.starts_with("runs a program"))
 }
 

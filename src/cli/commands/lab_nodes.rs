@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use super::lab_arguments::{Making, WhichLab};
 use crate::{
     app::lab_site::{GROUP, Site},
-    cli::out,
+    cli::{out, surroundings},
     lab::{Lab, LabOptions, OnMissing},
 };
 
@@ -17,7 +17,8 @@ pub(in crate::cli) const PROGRAM: &str = "autobot-provision";
 /// # Errors
 /// The id or the directory cannot be used for one.
 pub(in crate::cli) fn named(which: &WhichLab, making: Option<&Making>) -> Result<Lab> {
-    let mut options = LabOptions { id: which.id.clone(), dir: which.dir.clone(), ..LabOptions::default() };
+    let controller = surroundings::read();
+    let mut options = LabOptions { id: which.id.clone(), dir: which.dir.clone(), controller, ..LabOptions::default() };
     if let Some(making) = making {
         options.suite.clone_from(&making.suite);
         options.missing = if making.yes { OnMissing::Install } else { OnMissing::Report };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{SIGNER, Wheel, copy, normalise_permissions, pack, write};
+use super::{Programs, SIGNER, Wheel, copy, normalise_permissions, pack, write};
 
 /// A redis-server 8.2.3 that runs on glibc 2.28 and later.
 pub(super) const SERVER: Wheel = Wheel {
@@ -34,7 +34,7 @@ pub(super) fn recipe() -> String {
 }
 
 /// Builds the packages for one suite. The name of the suite is part of their version.
-pub(super) fn packages(work: &Path, unpacked: &Path, stack: &Path, suite: &str) -> Result<Vec<PathBuf>> {
+pub(super) fn packages(programs: &Programs, work: &Path, unpacked: &Path, stack: &Path, suite: &str) -> Result<Vec<PathBuf>> {
     let version = format!("{VERSION}~{suite}1");
     let exact = format!("(= 6:{version})");
     let all = work.join(format!("redis8-{suite}"));
@@ -45,8 +45,8 @@ pub(super) fn packages(work: &Path, unpacked: &Path, stack: &Path, suite: &str) 
              Maintainer: {SIGNER}\nDescription: Redis 8 (stand-in for tests)\n"
         );
         write(&tree.join("DEBIAN/control"), control, 0o644)?;
-        normalise_permissions(&tree)?;
-        pack(&tree, work.join(format!("{name}_{version}_{architecture}.deb")))
+        normalise_permissions(programs, &tree)?;
+        pack(programs, &tree, work.join(format!("{name}_{version}_{architecture}.deb")))
     };
     let tools = all.join("redis-tools");
     copy(&stack.join("bin/redis-cli"), &tools.join("usr/bin/redis-cli"), 0o755)?;

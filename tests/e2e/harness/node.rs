@@ -4,12 +4,15 @@ use std::{
     ops::Deref,
     process::{ChildStdin, Command, Output, Stdio},
     sync::{
-        Mutex, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use autobot_provision::lab::{FileServer, Lab, LabClient, LabNode, LabOptions, NewNode, Publication, RedisRepo};
+use autobot_provision::{
+    controller::Controller,
+    lab::{FileServer, Lab, LabClient, LabNode, LabOptions, NewNode, Publication, RedisRepo},
+};
 
 use super::{Project, say};
 
@@ -26,7 +29,9 @@ fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
         let id = format!("e2e{}", std::process::id());
-        let lab = Lab::new(LabOptions { id: id.clone(), ..LabOptions::default() }).unwrap();
+        // apt and pip may need the proxies of this process's environment.
+        let controller = Arc::new(Controller { variables: std::env::vars_os().collect(), ..Controller::default() });
+        let lab = Lab::new(LabOptions { id: id.clone(), controller, ..LabOptions::default() }).unwrap();
         // Not waited for, because it outlives this process.
         #[allow(clippy::zombie_processes)]
         let mut watcher = Command::new("setsid")
