@@ -113,7 +113,7 @@ fn the_last_words_of_a_unit_are_shown_where_the_journal_reads_them_after_its_end
     );
     let listen =
         unit("listen", &format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'kill -CONT {journald}'").replace('$', "$$"));
-    let role = role(&format!("{listen}{dies}{}", start("dies")));
+    let role = role(&format!("{listen}{dies}  - {{name: Start, systemd: {{name: dies, state: started}}}}\n"));
     let project = Project::toy(&[("node", &node)], &role);
     let error = project.fails(&role).failure("node");
     assert!(error.contains("out of memory"), "{error}");
