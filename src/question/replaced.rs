@@ -60,7 +60,11 @@ mod tests {
     fn unit(root: &Path, group: &str, running: &[(u32, &str)]) {
         let group = root.join("cgroup").join(group);
         fs::create_dir_all(&group).unwrap();
-        fs::write(group.join("cgroup.procs"), running.iter().map(|(pid, _)| format!("{pid}\n")).collect::<String>()).unwrap();
+        fs::write(
+            group.join("cgroup.procs"),
+            running.iter().map(|(pid, _)| pid.to_string()).collect::<Vec<_>>().join("\n") + "\n",
+        )
+        .unwrap();
         for (pid, program) in running.iter().filter(|(_, program)| !program.is_empty()) {
             let process = root.join("proc").join(pid.to_string());
             fs::create_dir_all(&process).unwrap();

@@ -109,8 +109,16 @@ impl Resource for Systemd {
         let unit = node.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;
         let masked = unit.load == "masked" || unit.file_state.starts_with("masked");
-        if masked && self.masked.is_none() && (self.started == Some(true) || self.enabled == Some(true)) {
+        let replaced = self.replaced_program(node)?;
+        let is_used = self.started == Some(true) || self.enabled == Some(true) || replaced.is_some();
+        if masked && self.masked.is_none() && is_used {
             return Ok(Verdict::Refused(format!("`{name}` is masked; `masked: false` unmasks it")));
+        }
+        if self.restart_if_replaced && unit.id != *name {
+            return Ok(Verdict::Refused(format!(
+                "`{name}` is another name of `{}`: name that one, which has the processes",
+                unit.id
+            )));
         }
         if self.started == Some(true) && unit.runs_once {
             return Ok(Verdict::Refused(format!(
@@ -139,18 +147,14 @@ impl Resource for Systemd {
             }
             Some(_) | None => {}
         }
-        let replaced = if self.restart_if_replaced { node.answers.get::<Replaced>(name)?.first() } else { None };
-        match self.started {
+        match (replaced, self.started) {
             // A restart starts it, too.
-            _ if replaced.is_some() => {
-                let program = replaced.map(|path| path.escape_debug().to_string()).unwrap_or_default();
-                verbs.push(step("restart", "program", &format!("{program} (replaced)"), &program));
-            }
-            Some(true) if !unit.is_up() => verbs.push(step("start", "state", &unit.active, "active")),
-            Some(false) if !matches!(unit.active.as_str(), "inactive" | "failed") => {
+            (Some(program), _) => verbs.push(step("restart", "program", &format!("{program} (replaced)"), &program)),
+            (None, Some(true)) if !unit.is_up() => verbs.push(step("start", "state", &unit.active, "active")),
+            (None, Some(false)) if !matches!(unit.active.as_str(), "inactive" | "failed") => {
                 verbs.push(step("stop", "state", &unit.active, "inactive"));
             }
-            Some(_) | None => {}
+            (None, Some(_) | None) => {}
         }
         let summary = if verbs.is_empty() { "nothing more once it exists".to_owned() } else { verbs.join(", ") };
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
@@ -177,6 +181,14 @@ impl Systemd {
     /// Whether it only restarts a unit that runs a replaced program, so that there may be no unit.
     fn declares_no_state(&self) -> bool {
         self.started.is_none() && self.enabled.is_none() && self.masked.is_none()
+    }
+
+    /// Returns a replaced program that a process of the unit runs.
+    fn replaced_program(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+        if !self.restart_if_replaced {
+            return Ok(None);
+        }
+        Ok(node.answers.get::<Replaced>(&self.unit)?.first().map(|path| path.escape_debug().to_string()))
     }
 }
 
@@ -336,7 +348,7 @@ mod tests {
     }
 
     /// Compares a unit with these replaced programs.
-    fn compare_replaced(more: Value, unit: Unit, programs: &[&str]) -> Verdict {
+    fn compare_replaced(more: &Value, unit: Unit, programs: &[&str]) -> Verdict {
         let mut parameters = json!({"name": "redis", "restart_if_replaced": true});
         parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mut answers = Answers::default();
@@ -348,16 +360,13 @@ mod tests {
     #[test]
     fn a_unit_that_runs_a_replaced_program_is_restarted() {
         let up = || unit("loaded", "active", "enabled");
-        let alone = crate::resource::trial::change(compare_replaced(json!({}), up(), &["/opt/redis", "/usr/bin/sh"]));
+        let alone = crate::resource::trial::change(compare_replaced(&json!({}), up(), &["/opt/redis", "/usr/bin/sh"]));
         assert_eq!((alone.summary.as_str(), alone.replaces), ("restart", true));
         assert_eq!(lines(&alone.diff), "- program /opt/redis (replaced)\n+ program /opt/redis");
         let more = json!({"state": "started", "enabled": true});
         let down = unit("loaded", "activating", "disabled");
-        assert_eq!(
-            crate::resource::trial::change(compare_replaced(more.clone(), down, &["/opt/redis"])).summary,
-            "enable, restart"
-        );
-        assert!(matches!(compare_replaced(more, up(), &[]), Verdict::Converged { note: None }));
+        assert_eq!(crate::resource::trial::change(compare_replaced(&more, down, &["/opt/redis"])).summary, "enable, restart");
+        assert!(matches!(compare_replaced(&more, up(), &[]), Verdict::Converged { note: None }));
 
         let tools = tempfile::tempdir().unwrap();
         fake_systemd(
@@ -371,10 +380,17 @@ mod tests {
     #[test]
     fn a_unit_that_is_not_there_runs_no_replaced_program() {
         for load in ["not-found", "masked", "bad-setting", "loaded"] {
-            let verdict = compare_replaced(json!({}), unit(load, "inactive", ""), &[]);
+            let verdict = compare_replaced(&json!({}), unit(load, "inactive", ""), &[]);
             assert!(matches!(verdict, Verdict::Converged { note: None }), "{load}: {verdict:?}");
         }
-        let missing = compare_replaced(json!({"enabled": true}), unit("not-found", "inactive", ""), &[]);
+        let why = |unit: Unit| match compare_replaced(&json!({}), unit, &["/opt/redis"]) {
+            Verdict::Refused(why) => why,
+            other @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
+        };
+        assert_eq!(why(unit("masked", "active", "masked")), "`redis.service` is masked; `masked: false` unmasks it");
+        let real = Unit { id: "real.service".into(), ..unit("loaded", "active", "enabled") };
+        assert!(why(real).starts_with("`redis.service` is another name of `real.service`: name that one"));
+        let missing = compare_replaced(&json!({"enabled": true}), unit("not-found", "inactive", ""), &[]);
         assert!(matches!(missing, Verdict::Blocked { .. }), "{missing:?}");
         assert!(
             systemd(json!({"name": "redis", "restart_if_replaced": true, "state": "stopped"})).unwrap_err().contains("stopped")
