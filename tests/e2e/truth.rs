@@ -172,6 +172,10 @@ const UNDO: &[(&str, &str)] = &[
     ("Allow the kernel to overcommit memory", "rm /etc/sysctl.d/60-autobot-redis.conf"),
     ("Start Redis", "systemctl stop autobot-database-redis"),
     ("Start Redis", "systemctl disable autobot-database-redis"),
+    (
+        "Restart Redis if its program was replaced",
+        "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server",
+    ),
     ("Create the directories for settings of new clusters", "chmod 0700 /etc/postgresql-common/createcluster.d"),
     ("Prevent packages from creating clusters", "rm /etc/postgresql-common/createcluster.d/50-autobot.conf"),
     ("Install PostgreSQL", "dpkg --remove --force-depends postgresql-15"),
