@@ -148,6 +148,7 @@ impl Effect {
     pub(super) fn of_handler(handler: &Handler) -> Self {
         let (verb, what) = match &handler.action {
             HandlerAction::Restart(unit) => ("restart", unit),
+            HandlerAction::RestartIfRunning(unit) => ("restart if running", unit),
             HandlerAction::Reload(unit) => ("reload", unit),
             HandlerAction::Command(command) => ("command", command),
         };
@@ -177,7 +178,7 @@ pub(super) fn handler_questions(handler: &Handler, ask: &mut Questions) {
 /// Returns the unit that a handler restarts or reloads.
 pub(super) fn restarted_unit(handler: &Handler) -> Option<&str> {
     match &handler.action {
-        HandlerAction::Restart(unit) | HandlerAction::Reload(unit) => Some(unit),
+        HandlerAction::Restart(unit) | HandlerAction::RestartIfRunning(unit) | HandlerAction::Reload(unit) => Some(unit),
         HandlerAction::Command(_) => None,
     }
 }

@@ -203,6 +203,7 @@ impl ItemSource {
         let handler = || {
             let action = match &source.action {
                 HandlerActionSource::Restart(name) => HandlerAction::Restart(unit(&scope, name)?),
+                HandlerActionSource::RestartIfRunning(name) => HandlerAction::RestartIfRunning(unit(&scope, name)?),
                 HandlerActionSource::Reload(name) => HandlerAction::Reload(unit(&scope, name)?),
                 HandlerActionSource::Command(command) => HandlerAction::Command(scope.shell_text(command)?),
                 HandlerActionSource::Compose(span, node) => {

@@ -409,6 +409,8 @@ pub struct Handler {
 pub enum HandlerAction {
     /// Restarts a unit.
     Restart(String),
+    /// Restarts a unit if it is running.
+    RestartIfRunning(String),
     /// Reloads a unit.
     Reload(String),
     /// Runs shell text.

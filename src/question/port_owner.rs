@@ -139,7 +139,7 @@ fn owners(port: u16, fields: &[&str]) -> Result<Vec<PortOwner>, Unanswered> {
 
 /// Returns the innermost service or scope of a control group (`/system.slice/system-postgresql.slice/postgresql@15-main.service`). A unit may
 /// have control groups below its own.
-fn innermost_unit(cgroup: &str) -> String {
+pub(super) fn innermost_unit(cgroup: &str) -> String {
     let is_unit = |part: &&str| part.rsplit_once('.').is_some_and(|(_, kind)| matches!(kind, "service" | "scope"));
     cgroup.rsplit('/').find(is_unit).unwrap_or_default().to_owned()
 }

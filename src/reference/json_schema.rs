@@ -110,7 +110,7 @@ fn named_unless_block(mut schema: Value) -> Value {
 fn handler() -> Value {
     let restart = json!({
         "type": "object",
-        "properties": {"name": {"type": "string"}, "state": {"enum": ["restarted", "reloaded"]}},
+        "properties": {"name": {"type": "string"}, "state": {"enum": ["restarted", "reloaded"]}, "if_running": flag()},
         "required": ["name", "state"],
         "additionalProperties": false,
     });

@@ -350,6 +350,7 @@ kinds! {
     postgresql_db,
     postgresql_privs,
     postgresql_user,
+    redis_existing_data,
     sysctl,
     systemd,
     systemd_service,

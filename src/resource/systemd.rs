@@ -10,6 +10,7 @@ use super::{
 };
 use crate::question::{
     Questions, Unanswered,
+    replaced::Replaced,
     unit::{Unit, full_name},
     unit_state::{ActiveState, LoadState, UnitFileState},
 };
@@ -34,6 +35,8 @@ parameters! {
         enabled: Option<Flag>,
         /// Whether nothing can start it.
         masked: Option<Flag>,
+        /// Whether it is restarted if one of its processes runs a program that was replaced since, as by a package that was installed by hand.
+        restart_if_replaced: Flag = false,
         /// Changes nothing: before a unit is used, systemd reads its changed files in any case.
         daemon_reload: Option<Flag>,
     }
@@ -56,6 +59,7 @@ struct Systemd {
     started: Option<bool>,
     enabled: Option<bool>,
     masked: Option<bool>,
+    restart_if_replaced: bool,
 }
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
@@ -73,33 +77,49 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     };
     let unit = full_name(&parameters.name).map_err(|message| ParamError::parameter("name", message))?;
     let (enabled, masked) = (parameters.enabled.map(|flag| flag.0), parameters.masked.map(|flag| flag.0));
-    if started.is_none() && enabled.is_none() && masked.is_none() {
+    let restart_if_replaced = parameters.restart_if_replaced.0;
+    if started.is_none() && enabled.is_none() && masked.is_none() && !restart_if_replaced {
         // Together with a state it is accepted, because systemd reads the changed files of a unit anyway before the unit is used.
         return Err(match parameters.daemon_reload {
             Some(_) => ParamError::parameter(
                 "daemon_reload",
                 "leave the task out: systemd reads the files of a unit that changed before a task or a handler uses it",
             ),
-            None => ParamError::parameter("", "say at least one of `state`, `enabled` and `masked`"),
+            None => ParamError::parameter("", "say at least one of `state`, `enabled`, `masked` and `restart_if_replaced`"),
         });
     }
     if masked == Some(true) && (started == Some(true) || enabled == Some(true)) {
         return Err(ParamError::parameter("masked", "a masked unit can be neither started nor enabled"));
     }
-    Ok(Box::new(Systemd { unit, started, enabled, masked }))
+    if restart_if_replaced && (started == Some(false) || masked == Some(true)) {
+        let message = "a unit that is stopped or masked is not restarted";
+        return Err(ParamError::parameter("restart_if_replaced", message));
+    }
+    Ok(Box::new(Systemd { unit, started, enabled, masked, restart_if_replaced }))
 }
 
 impl Resource for Systemd {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Unit>(self.unit.clone());
+        if self.restart_if_replaced {
+            ask.ask::<Replaced>(self.unit.clone());
+        }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let unit = node.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;
         let masked = unit.load == LoadState::Masked || unit.file_state.is_masked();
-        if masked && self.masked.is_none() && (self.started == Some(true) || self.enabled == Some(true)) {
+        let replaced = self.replaced_program(node)?;
+        let is_used = self.started == Some(true) || self.enabled == Some(true) || replaced.is_some();
+        if masked && self.masked.is_none() && is_used {
             return Ok(Verdict::Refused(format!("`{name}` is masked; `masked: false` unmasks it")));
+        }
+        if self.restart_if_replaced && unit.id != *name {
+            return Ok(Verdict::Refused(format!(
+                "`{name}` is another name of `{}`: name that one, which has the processes",
+                unit.id
+            )));
         }
         if self.started == Some(true) && unit.runs_once {
             return Ok(Verdict::Refused(format!(
@@ -128,17 +148,20 @@ impl Resource for Systemd {
             }
             Some(_) | None => {}
         }
-        match self.started {
-            Some(true) if !unit.is_up() => verbs.push(step("start", "state", unit.active.as_str(), "active")),
-            Some(false) if !matches!(unit.active, ActiveState::Inactive | ActiveState::Failed) => {
+        match (replaced, self.started) {
+            // A restart starts it, too.
+            (Some(program), _) => verbs.push(step("restart", "program", &format!("{program} (replaced)"), &program)),
+            (None, Some(true)) if !unit.is_up() => verbs.push(step("start", "state", unit.active.as_str(), "active")),
+            (None, Some(false)) if !matches!(unit.active, ActiveState::Inactive | ActiveState::Failed) => {
                 verbs.push(step("stop", "state", unit.active.as_str(), "inactive"));
             }
-            Some(_) | None => {}
+            (None, Some(_) | None) => {}
         }
         let summary = if verbs.is_empty() { "nothing more once it exists".to_owned() } else { verbs.join(", ") };
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
         let missing = match unit.load {
             // Only a mask needs no unit.
+            _ if verbs.is_empty() && self.declares_no_state() => return Ok(Verdict::CONVERGED),
             LoadState::NotFound if self.masked != Some(true) => Some(Missing::Unit(name.clone())),
             LoadState::BadSetting | LoadState::Error => {
                 let words = format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)");
@@ -152,6 +175,21 @@ impl Resource for Systemd {
             None if verbs.is_empty() => Verdict::CONVERGED,
             None => Verdict::Change(change),
         })
+    }
+}
+
+impl Systemd {
+    /// Whether it only restarts a unit that runs a replaced program, so that there may be no unit.
+    fn declares_no_state(&self) -> bool {
+        self.started.is_none() && self.enabled.is_none() && self.masked.is_none()
+    }
+
+    /// Returns a replaced program that a process of the unit runs.
+    fn replaced_program(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+        if !self.restart_if_replaced {
+            return Ok(None);
+        }
+        Ok(node.answers.get::<Replaced>(&self.unit)?.first().map(|path| path.escape_debug().to_string()))
     }
 }
 
@@ -172,6 +210,7 @@ for verb do
     enable) systemctl enable -- "$(unit_property "$unit" Id)";;
     disable) systemctl disable -- "$(unit_property "$unit" Id)";;
     start) unit_start "$unit";;
+    restart) unit_restart "$unit";;
     stop) unit_job "$unit" stop "did not stop";;
   esac
 done
@@ -284,6 +323,58 @@ mod tests {
         let once = Unit { runs_once: true, ..unit("loaded", "inactive", "static") };
         let Verdict::Refused(why) = compare(json!({"name": "redis", "state": "started"}), once) else { panic!() };
         assert!(why.contains("runs once"));
+    }
+
+    /// Compares a unit with these replaced programs.
+    fn compare_replaced(more: &Value, unit: Unit, programs: &[&str]) -> Verdict {
+        let mut parameters = json!({"name": "redis", "restart_if_replaced": true});
+        parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut answers = Answers::default();
+        answers.set::<Unit>("redis.service".into(), Ok(unit));
+        answers.set::<Replaced>("redis.service".into(), Ok(programs.iter().map(ToString::to_string).collect()));
+        systemd(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    }
+
+    #[test]
+    fn a_unit_that_runs_a_replaced_program_is_restarted() {
+        let up = || unit("loaded", "active", "enabled");
+        let alone = crate::resource::trial::change(compare_replaced(&json!({}), up(), &["/opt/redis", "/usr/bin/sh"]));
+        assert_eq!((alone.summary.as_str(), alone.replaces), ("restart", true));
+        assert_eq!(lines(&alone.diff), "- program /opt/redis (replaced)\n+ program /opt/redis");
+        let more = json!({"state": "started", "enabled": true});
+        let down = unit("loaded", "activating", "disabled");
+        assert_eq!(crate::resource::trial::change(compare_replaced(&more, down, &["/opt/redis"])).summary, "enable, restart");
+        assert!(matches!(compare_replaced(&more, up(), &[]), Verdict::Converged { note: None }));
+
+        let tools = tempfile::tempdir().unwrap();
+        fake_systemd(
+            tools.path(),
+            "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=no\n",
+        );
+        assert_eq!(run(&alone.script, tools.path()).status, 0);
+        assert_eq!(calls(tools.path()), "reset-failed redis.service\nrestart redis.service\n");
+    }
+
+    #[test]
+    fn a_unit_that_is_not_there_runs_no_replaced_program() {
+        for load in ["not-found", "masked", "bad-setting", "loaded"] {
+            let verdict = compare_replaced(&json!({}), unit(load, "inactive", ""), &[]);
+            assert!(matches!(verdict, Verdict::Converged { note: None }), "{load}: {verdict:?}");
+        }
+        let why = |unit: Unit| match compare_replaced(&json!({}), unit, &["/opt/redis"]) {
+            Verdict::Refused(why) => why,
+            other @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
+        };
+        assert_eq!(why(unit("masked", "active", "masked")), "`redis.service` is masked; `masked: false` unmasks it");
+        let real = Unit { id: "real.service".into(), ..unit("loaded", "active", "enabled") };
+        assert!(why(real).starts_with("`redis.service` is another name of `real.service`: name that one"));
+        let missing = compare_replaced(&json!({"enabled": true}), unit("not-found", "inactive", ""), &[]);
+        assert!(matches!(missing, Verdict::Blocked { .. }), "{missing:?}");
+        assert!(
+            systemd(json!({"name": "redis", "restart_if_replaced": true, "state": "stopped"})).unwrap_err().contains("stopped")
+        );
+        assert!(systemd(json!({"name": "redis", "restart_if_replaced": true, "masked": true})).unwrap_err().contains("masked"));
+        assert!(systemd(json!({"name": "redis", "restart_if_replaced": false})).unwrap_err().contains("at least one of"));
     }
 
     #[test]

@@ -188,6 +188,18 @@ pub fn restart(unit: &str, limit: Duration) -> Script {
     script("set -eu\nunit_read_files \"$1\"\nunit_exists \"$1\"\nunit_restart \"$1\"").arg(unit).limit(limit)
 }
 
+/// As [`restart`], of a unit that is up. Another one stays as it is, and need not exist: it reads its files when it starts.
+///
+/// systemd reads changed files in any case: version 252 does not notice the first drop-in of a unit, whose directory is new.
+#[must_use]
+pub fn restart_if_running(unit: &str, limit: Duration) -> Script {
+    script(
+        "set -eu\nsystemctl daemon-reload\nunit_look \"$1\"\ncase $active in active|reloading|refreshing) unit_restart \"$1\";; esac",
+    )
+    .arg(unit)
+    .limit(limit)
+}
+
 /// Returns the script that makes a running unit read its configuration again. It succeeds if the unit stays up; otherwise the end of the
 /// unit's journal is on stderr.
 #[must_use]
@@ -304,6 +316,39 @@ pub(crate) mod tests {
         let (done, calls) = try_restart("LoadState=not-found\n", "");
         assert_eq!((done.status, done.stderr.as_str()), (1, "there is no unit `redis.service` on this node\n"));
         assert_eq!(calls, "daemon-reload\n");
+    }
+
+    #[test]
+    fn a_unit_that_does_not_run_is_not_restarted_but_its_files_are_read() {
+        let restarted = "reset-failed redis.service\nrestart redis.service\n";
+        for (state, expected) in [
+            (UP.to_owned(), restarted),
+            (UP.replace("ActiveState=active", "ActiveState=reloading"), restarted),
+            (UP.replace("ActiveState=active", "ActiveState=inactive"), ""),
+            (UP.replace("ActiveState=active", "ActiveState=failed"), ""),
+            ("LoadState=not-found\nActiveState=inactive\n".to_owned(), ""),
+        ] {
+            let tools = tempfile::tempdir().unwrap();
+            fake_systemd(tools.path(), &state);
+            fs::write(tools.path().join("on-restart"), into_state(&UP.replace("Monotonic=5", "Monotonic=6"))).unwrap();
+            let done = run(&restart_if_running("redis.service", Duration::from_mins(1)), tools.path());
+            assert_eq!(
+                (done.status, done.stderr.as_str(), calls(tools.path()).as_str()),
+                (0, "", &*format!("daemon-reload\n{expected}")),
+                "{state}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_running_unit_whose_restart_hangs_or_fails_is_named() {
+        let tools = tempfile::tempdir().unwrap();
+        fake_systemd(tools.path(), UP);
+        let starting = UP.replace("=active\n", "=activating\n").replace("=running", "=start-pre");
+        fs::write(tools.path().join("on-restart"), into_state(&format!("{starting}Job=123\n"))).unwrap();
+        let done = run(&restart_if_running("redis.service", Duration::from_secs(2)), tools.path());
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.starts_with("`redis.service` did not restart within 2 s: it is still activating"), "{done:?}");
     }
 
     #[test]

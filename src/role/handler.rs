@@ -27,6 +27,8 @@ pub struct HandlerSource {
 pub enum HandlerActionSource {
     /// Restarts a unit.
     Restart(Node),
+    /// Restarts a unit if it is running.
+    RestartIfRunning(Node),
     /// Reloads a unit.
     Reload(Node),
     /// Runs a command.
@@ -96,14 +98,14 @@ pub(super) fn handler(node: &Node, errors: &mut Diagnostics) -> Option<HandlerSo
     Some(HandlerSource { name, action, ready, was })
 }
 
-const UNIT_KEYS: &[&str] = &["name", "service", "unit", "state", "daemon_reload"];
+const UNIT_KEYS: &[&str] = &["name", "service", "unit", "state", "if_running", "daemon_reload"];
 
 /// Reads `systemd` of a handler. `daemon_reload` beside a unit changes nothing: systemd reads the files of a unit that changed before it
 /// restarts or reloads it.
 fn systemd_action(node: &Node, errors: &mut Diagnostics) -> Option<HandlerActionSource> {
     let entries = read::map(node, "`systemd`", errors);
     for (key, _) in entries.iter().filter(|(key, _)| !UNIT_KEYS.contains(&key.name.as_str())) {
-        let diagnostic = read::unknown(key, "key of a handler's `systemd`:", &["name", "state", "daemon_reload"]);
+        let diagnostic = read::unknown(key, "key of a handler's `systemd`:", &["name", "state", "if_running", "daemon_reload"]);
         errors.push(match key.name.as_str() {
             "enabled" | "masked" => diagnostic.help(format!("set `{}` in a task: `systemd: {{name: …, {0}: …}}`", key.name)),
             _ => diagnostic,
@@ -122,7 +124,15 @@ fn systemd_action(node: &Node, errors: &mut Diagnostics) -> Option<HandlerAction
             return None;
         }
     };
+    let flag = node.get("if_running");
+    let if_running = flag.is_some_and(|flag| read::flag(flag, "`if_running`", errors));
     match state.as_str() {
+        Some("restarted") if if_running => Some(HandlerActionSource::RestartIfRunning(unit.clone())),
+        Some("reloaded") if if_running => {
+            let span = flag.map_or(&state.span, |flag| &flag.span).clone();
+            errors.push(Diagnostic::error("`if_running` is for `state: restarted` only").at(span));
+            None
+        }
         Some("restarted") => Some(HandlerActionSource::Restart(unit.clone())),
         Some("reloaded") => Some(HandlerActionSource::Reload(unit.clone())),
         Some(_) | None => {

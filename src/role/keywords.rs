@@ -108,7 +108,7 @@ keywords! {
     HANDLER HANDLER_NAMES {
         "name" Text required: "The name that tasks notify",
         "was" Words: "Names that the handler had before; it still runs if it is pending on a node under one of them",
-        "systemd" Map: "`{name, state}`: the unit that is `restarted` or `reloaded`",
+        "systemd" Map: "`{name, state}`: the unit that is `restarted` (with `if_running: true` only if it runs) or `reloaded`",
         "command" MapOrText: "A line of shell, alone or as `{cmd}`",
         "docker_compose" Map: "`{project_src, files, services}` and `recreate: always` or `state: restarted`: the containers of a project",
         "ready" MapOrText: "`{command, timeout}`: tried until it succeeds",

@@ -34,7 +34,7 @@ signal_session() {
     case $line in *" $2 "*) ;; *) continue ;; esac
     # PID (NAME) STATE PARENT GROUP SESSION ...; the name may hold anything, parentheses too
     fields=${line##*") "}
-    case $fields in [ZX]*) continue ;; esac
+    case $1:$fields in *:[ZX]* | STOP:[Tt]*) continue ;; esac
     fields=${fields#* * }
     group=${fields%% *} fields=${fields#* }
     [ "${fields%% *}" = "$2" ] && [ "$group" != "$3" ] && [ "${line%% *}" != "$4" ] || continue
@@ -45,15 +45,24 @@ signal_session() {
   return "$none_signalled"
 }
 
+# freeze SESSION GROUP PID: stops all processes before one of them is ended: a shell that sees its command die would go on with the next one.
+freeze() {
+  rounds=0
+  while [ "$rounds" -lt 5 ] && signal_session STOP "$@"; do rounds=$((rounds + 1)); done
+}
+
 # kill_session SESSION GROUP PID: kills until no process is left. A process may fork during the scan, and dies some time after the signal.
 kill_session() {
+  freeze "$@"
   rounds=0
   while [ "$rounds" -lt 50 ] && signal_session KILL "$@"; do rounds=$((rounds + 1)); done
 }
 
 # end_session SESSION PID: ends all processes of a session except that one. They get a second to end by themselves.
 end_session() {
+  freeze "$1" '' "$2"
   signal_session TERM "$1" '' "$2" || return 0
+  signal_session CONT "$1" '' "$2"
   polls=0
   while [ "$polls" -lt 5 ]; do
     sleep 0.2

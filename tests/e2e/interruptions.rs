@@ -89,6 +89,54 @@ fn however_a_run_ends_none_of_its_processes_stays_on_the_node_and_the_next_run_g
     }
 }
 
+/// A command in whose session a shell's own command comes before the shell, and much in between: `/proc` is in the order of its names, and `10001`
+/// comes before `9991`.
+const IN_ORDER: &str = r#"
+description: A shell whose command dies first
+tasks:
+  - name: The inner shell
+    copy:
+      dest: /root/inner
+      content: |
+        until [ "$(sh -c 'echo $$')" -gt 10000 ]; do :; done
+        gate long &
+        gate=$!
+        for number in $(seq 1000); do sleep 7001 & done
+        touch /run/of-the-test.all
+        wait "$gate"
+        touch /etc/wrong
+  - name: Take long
+    command:
+      cmd: |
+        echo 9990 >/run/of-the-test/sys/kernel/ns_last_pid
+        sh /root/inner
+        touch /etc/wrong
+      creates: /etc/done
+"#;
+
+#[test]
+fn a_shell_whose_command_was_ended_does_not_go_on_with_the_next_one() {
+    let node = TestNode::bare().with_gates();
+    // A node's own /proc/sys cannot be written.
+    node.sh("mkdir /run/of-the-test; mount -t proc proc /run/of-the-test");
+    let project = Project::toy(&[("host", &node)], IN_ORDER);
+    for way in ["INT", "KILL"] {
+        node.shut("long");
+        let mut run = project.start(&["deploy"]);
+        node.await_at("long");
+        eventually("all processes run", 30, || node.try_sh("rm /run/of-the-test.all").status.success());
+        match way {
+            "KILL" => run.signal(way),
+            signal => run.signal_twice(signal),
+        }
+        run.end();
+        eventually("the command has ended", 10, || {
+            !node.try_sh("pgrep -f /root/inner || pgrep -f 'sleep 7001'").status.success()
+        });
+        assert!(node.try_sh("test ! -e /etc/wrong").status.success(), "after {way}");
+    }
+}
+
 /// Three tasks and a handler, which the first of them notifies.
 const THREE: &str = r"
 description: Three tasks

@@ -100,6 +100,33 @@ handlers:
 }
 
 #[test]
+fn a_handler_may_leave_a_unit_alone_that_does_not_run() {
+    let node = TestNode::bare();
+    let role = |content: &str, program: &str| {
+        let unit = unit("backend", &format!("[Service]\nExecStart={program}"));
+        let unit = if program.is_empty() { String::new() } else { unit };
+        format!(
+            "description: t\ntasks:\n{unit}  - {{name: Configure, copy: {{dest: /etc/backend.conf, content: {content}}}, notify: restart}}\n\
+             handlers:\n  - {{name: restart, systemd: {{name: backend, state: restarted, if_running: true}}}}\n"
+        )
+    };
+    let project = Project::toy(&[("node", &node)], &role("a", ""));
+    let state = |property: &str| node.sh(&format!("systemctl show -P {property} backend"));
+    let sleeps = "/bin/sleep infinity";
+    // There is no unit; then it is stopped, and systemd reads what changed for its next start.
+    project.converges(&role("a", ""));
+    project.converges(&role("b", sleeps));
+    assert_eq!(state("ActiveState"), "inactive");
+    node.sh("systemctl start backend");
+    let pid = state("MainPID");
+    project.converges(&role("c", sleeps));
+    assert!(!["0".to_owned(), pid].contains(&state("MainPID")));
+    // A server that ends right after its restart is an error, with its last words.
+    let error = project.fails(&role("d", "/bin/sh -c 'echo out of memory; exit 4'")).failure("node");
+    assert!(error.contains("`backend.service` does not stay up") && error.contains("out of memory"), "{error}");
+}
+
+#[test]
 fn the_last_words_of_a_unit_are_shown_where_the_journal_reads_them_after_its_end() {
     let node = TestNode::bare();
     // Journald is stopped before the unit speaks, and goes on when the unit has failed: it finds no invocation for these words.

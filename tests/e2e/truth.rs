@@ -172,6 +172,10 @@ const UNDO: &[(&str, &str)] = &[
     ("Allow the kernel to overcommit memory", "rm /etc/sysctl.d/60-autobot-redis.conf"),
     ("Start Redis", "systemctl stop autobot-database-redis"),
     ("Start Redis", "systemctl disable autobot-database-redis"),
+    (
+        "Restart Redis if its program was replaced",
+        "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server",
+    ),
     ("Create the directories for settings of new clusters", "chmod 0700 /etc/postgresql-common/createcluster.d"),
     ("Prevent packages from creating clusters", "rm /etc/postgresql-common/createcluster.d/50-autobot.conf"),
     ("Install PostgreSQL", "dpkg --remove --force-depends postgresql-15"),
@@ -217,7 +221,7 @@ fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
     let declares = |task: &&serde_json::Value| {
         task["kind"] == "task"
             && task["status"] != "skipped"
-            && !["assert", "port_owner", "command"].contains(&task["resource"].as_str().unwrap())
+            && !["assert", "port_owner", "redis_existing_data", "command"].contains(&task["resource"].as_str().unwrap())
     };
     let ids = check["tasks"].as_array().unwrap().iter().filter(declares).map(|task| task["id"].as_str().unwrap());
     let missing: Vec<&str> = ids.filter(|id| !UNDO.iter().any(|(task, _)| is_of(id, task))).collect();

@@ -248,6 +248,7 @@ impl<'a> ApplyRun<'a> {
         if remaining == Due::All {
             scripts.push(match &handler.action {
                 HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
+                HandlerAction::RestartIfRunning(unit) => unit_functions::restart_if_running(unit, RESTART_LIMIT),
                 HandlerAction::Reload(unit) => unit_functions::reload(unit),
                 // The usual umask, as for a `command` task.
                 HandlerAction::Command(command) => Script::new("umask 022\nexec /bin/sh -c \"$1\"").arg(command),

@@ -50,7 +50,7 @@ fn words_of_tasks_are_answered_under_the_names_that_are_written() {
         "tasks:\n  - {name: A, service: {name: x}}\n  - {name: B, package: {state: present}}\n  - {name: C, package: {name: x, state: latest}}\n  - {name: D, ansible.builtin.service: {name: x, enable: true}}\n  - {name: E, block: []}\n  - {name: F, block: }\n  - {name: G, ansible.builtin.block: [{name: H, note: {path: /a}}]}\n  - {name: I, get_url: {url: \"https://host/f\", dest: /f, force: true}}\n  - {name: J, deb822_repository: {name: a, uris: \"https://host/\", suites: b, components: [c], types: []}}\n  - {name: K, uri: {url: \"https://host/\"}}\n",
     );
     insta::assert_snapshot!(sample.errors(), @r#"
-    roles/app/role.yml:2:15: wrong parameters of `service`: say at least one of `state`, `enabled` and `masked`
+    roles/app/role.yml:2:15: wrong parameters of `service`: say at least one of `state`, `enabled`, `masked` and `restart_if_replaced`
     roles/app/role.yml:3:24: `package` needs `name` [`apt` installs or removes packages: the lists are fetched by the task that installs, when they are too old; upgrades and clean-ups are for a maintenance window: `apt: {name: [curl], update_cache: true, cache_valid_time: 3600}`]
     roles/app/role.yml:4:41: wrong `state` of `package`: `latest` is not one of `present`, `absent` [write `present`, which installs it once: upgrades are for a maintenance window; `apt: {name: "redis=6:8.2.*"}` asks for a version]
     roles/app/role.yml:5:50: unknown parameter of `service`: `enable` [did you mean `enabled`?]

@@ -27,7 +27,10 @@ fn the_unit_of_a_handler_gets_its_full_name() {
     ] {
         assert_eq!(handler("restarted", unit), format!("Restart({full:?})"));
         assert_eq!(handler("reloaded", unit), format!("Reload({full:?})"));
+        assert_eq!(handler("restarted, if_running: true", unit), format!("RestartIfRunning({full:?})"));
+        assert_eq!(handler("restarted, if_running: false", unit), format!("Restart({full:?})"));
     }
+    insta::assert_snapshot!(handler("reloaded, if_running: true", "app"), @"roles/app/role.yml:5:66: `if_running` is for `state: restarted` only");
     insta::assert_snapshot!(handler("restarted", "app@"), @"roles/app/role.yml:5:32: `app@.service` is a template; name an instance of it, such as `app@main.service`");
     insta::assert_snapshot!(handler("restarted", "\"{{ unit }} x\""), @"roles/app/role.yml:5:32: `redis-server x` is not a valid unit name");
 }

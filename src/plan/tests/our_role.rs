@@ -186,3 +186,10 @@ fn a_locale_that_is_not_utf_8_is_an_error_before_anything_is_contacted() {
     let expected = "wrong `locale` of `postgresql_cluster`: `C.ISO-8859-1` does not fit the encoding UTF8: it can be `C`, `POSIX`, or one that";
     assert!(errors.contains(expected) && errors.contains("\n1 error"), "{errors}");
 }
+
+#[test]
+fn a_directory_of_another_redis_that_is_no_path_is_an_error_before_anything_is_contacted() {
+    let errors = loaded(&["autobot_roles=redis", r#"{"redis_neighbour_dirs": ["/srv/a", "srv/b"]}"#]).err().unwrap().to_string();
+    let expected = "wrong `neighbours` of `redis_existing_data`: `srv/b` is not an absolute path\n   --> roles/redis/role.yml:";
+    assert!(errors.contains(expected) && errors.contains("neighbours: \"{{ redis_neighbour_dirs }}\"\n"), "{errors}");
+}
