@@ -49,7 +49,7 @@ pub(super) async fn is_dirty(directory: &Path, commit: &str, controller: &Contro
     for variable in ELSEWHERE {
         command.env_remove(variable);
     }
-    // Nothing of the repository is run or written: no monitor of files, no refreshed index.
+    // No monitor of files is run, no index is refreshed. Filters of the repository's own configuration, such as git-lfs, do run.
     command.args(["-c", "core.fsmonitor=false", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]);
     command.args(["--untracked-files=normal", "--no-renames", "--", "."]).current_dir(directory);
     let mut command = tokio::process::Command::from(command);

@@ -10,14 +10,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     external::StandIns,
     lab_site::{self, Site},
-    run::{PreparedRun, RunOptions},
+    run::{self, PreparedRun, RunOptions},
 };
 use crate::{
     engine::StopSignal,
     event::{EventBody, HostStatus, Purpose, RING, Reader, Status},
     inventory::InventorySource,
     lab::{FileServer, Lab, NewNode},
-    plan::{self, Plan, Request},
+    plan::{Plan, Request},
     source::{Diagnostic, Diagnostics},
 };
 
@@ -136,7 +136,7 @@ pub fn require_no_lender(plan: &Plan) -> Result<(), Diagnostics> {
 
 impl Rehearsal {
     /// Prepares a rehearsal of the request, whose plan has these hosts. The purpose among the options does not count. `stop` ends it early: the copies
-    /// are removed even then.
+    /// are removed even then, unless they are to be kept and have booted.
     #[must_use]
     pub fn new(
         request: Request,
@@ -229,16 +229,16 @@ impl Rehearsal {
     }
 
     /// Loads the plan for the copies. Each pass loads it again, as a separate command would.
-    fn load(&self, site: &Site) -> Result<(Plan, Request), Diagnostics> {
+    fn load(&self, site: &Site, purpose: Purpose) -> Result<(Plan, Request), Diagnostics> {
         let mut request = self.request.clone();
         request.inventories.push(InventorySource::Path(site.inventory.clone()));
         // The last one wins.
         request.extra_vars.push(site.extra_vars());
-        Ok((plan::load(&request)?, request))
+        run::load(request, purpose)
     }
 
     async fn pass(&mut self, phase: Phase, purpose: Purpose, site: &Site) -> Result<PhaseResult, PhaseFailure> {
-        let (plan, request) = self.load(site).map_err(PhaseFailure::WrongFiles)?;
+        let (plan, request) = self.load(site, purpose).map_err(PhaseFailure::WrongFiles)?;
         let values = self.stand_ins.values(&plan).map_err(PhaseFailure::Here)?;
         let reach = site.reach(&self.copies.lab, &plan).map_err(PhaseFailure::Here)?;
         let how = RunOptions { purpose, forks: self.hosts.len(), wait: Duration::ZERO, ..self.how.clone() };

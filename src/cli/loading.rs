@@ -16,7 +16,7 @@ use crate::{
 
 /// Loads and checks the project for the selected hosts.
 pub(super) fn load(project_arg: Option<&Path>, selection: &Selection) -> Result<Plan, Diagnostics> {
-    plan::load(&request(project_arg, selection)?)
+    load_with_request(project_arg, selection).map(|(plan, _)| plan)
 }
 
 /// The same, and returns what the command line asks for, too.

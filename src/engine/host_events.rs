@@ -215,6 +215,14 @@ fn step(work: &RunItem) -> Step {
     Step { id, role, handler, is_planned: work.pending(), was_owed, notifies, done: None }
 }
 
+/// Returns the unit that a handler restarts.
+fn restarted(action: &HandlerAction) -> Option<&String> {
+    match action {
+        HandlerAction::Restart(unit) | HandlerAction::RestartIfRunning(unit) => Some(unit),
+        HandlerAction::Reload(_) | HandlerAction::Command(_) => None,
+    }
+}
+
 /// Returns the public view of a prediction.
 fn view(items: &[RunItem], values: &SecretValues, holder: Option<&str>) -> Planned {
     let mut planned = Planned { holder: holder.map(str::to_owned), ..Planned::default() };
@@ -223,7 +231,7 @@ fn view(items: &[RunItem], values: &SecretValues, holder: Option<&str>) -> Plann
         let digest = work.digest(&outcome);
         planned.items.push(PlannedItem { item: work.item.clone(), outcome, digest });
         if let ItemAction::Handler { handler, .. } = &work.body
-            && let HandlerAction::Restart(unit) = &handler.action
+            && let Some(unit) = restarted(&handler.action)
             && work.pending()
             && !planned.restarts.contains(unit)
         {

@@ -1,20 +1,22 @@
-//! Keeps the lines of the stream short: a long text of an event is cut. The event itself has all of it.
+//! Keeps the lines of the stream short: a long text of an event is cut, so that with its texts alone a line is below 64 KiB. The event itself
+//! has all of it. Lists, such as the errors of a run that was refused, are not cut.
 
 use serde_json::{Map, Value};
 
-/// The most bytes of a text as JSON writes it, so that a line stays below 64 KiB.
-const LONGEST: usize = 48 << 10;
+/// The texts that nodes and files make long, and the most bytes of each as JSON writes it.
+pub(super) const LONGEST: [(&str, usize); 5] =
+    [("diff", 40 << 10), ("text", 40 << 10), ("error", 6 << 10), ("summary", 2 << 10), ("warning", 2 << 10)];
 
-/// Cuts a long text in the fields of an event, and says so in a field of its own: `diff_truncated`.
-pub(super) fn cut(fields: &mut Map<String, Value>, name: &str) {
+/// Cuts a text in the fields of an event that is longer than this, and says so in a field of its own: `diff_truncated`.
+pub(super) fn cut(fields: &mut Map<String, Value>, name: &str, longest: usize) {
     let Some(Value::String(text)) = fields.get_mut(name) else { return };
-    let Some(end) = end_of(text) else { return };
+    let Some(end) = end_of(text, longest) else { return };
     text.truncate(end);
     fields.insert(format!("{name}_truncated"), Value::Bool(true));
 }
 
 /// Returns where a text must end, if it is too long.
-fn end_of(text: &str) -> Option<usize> {
+fn end_of(text: &str, longest: usize) -> Option<usize> {
     let mut written = 0;
     text.char_indices().find_map(|(at, character)| {
         written += match character {
@@ -22,7 +24,7 @@ fn end_of(text: &str) -> Option<usize> {
             '\0'..='\u{1f}' => 6,
             _ => character.len_utf8(),
         };
-        (written > LONGEST).then_some(at)
+        (written > longest).then_some(at)
     })
 }
 
@@ -34,10 +36,10 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_characters_and_counts_as_json_writes_it() {
         for (character, length) in [("x", 1), ("ü", 2), ("\n", 2), ("\"", 2), ("\u{1b}", 6), ("\u{7f}", 1), ("🦀", 4)] {
-            let most = LONGEST / length;
+            let most = 1024 / length;
             let fields = |count: usize| {
                 let mut fields = Map::from_iter([("diff".to_owned(), json!(character.repeat(count)))]);
-                cut(&mut fields, "diff");
+                cut(&mut fields, "diff", 1024);
                 fields
             };
             assert_eq!(json!(fields(most)), json!({"diff": character.repeat(most)}), "{character:?}");
@@ -50,8 +52,8 @@ mod tests {
     #[test]
     fn what_is_no_text_stays() {
         let mut fields = Map::from_iter([("diff".to_owned(), Value::Null)]);
-        cut(&mut fields, "diff");
-        cut(&mut fields, "text");
+        cut(&mut fields, "diff", 1);
+        cut(&mut fields, "text", 1);
         assert_eq!(json!(fields), json!({"diff": null}));
     }
 }

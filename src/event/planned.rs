@@ -7,7 +7,7 @@ use super::{Item, Outcome, Status};
 pub struct Planned {
     /// The items in order, with their predicted outcomes. Handlers that nothing notifies are left out. If an item fails, it is the last one.
     pub items: Vec<PlannedItem>,
-    /// The units that handlers restart, in order, each once.
+    /// The units that handlers restart, in order, each once; also those that are restarted only if they run.
     pub restarts: Vec<String>,
     /// Which run holds the node at this moment, in words.
     pub holder: Option<String>,

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Counts, Event, EventBody, HostEnd, Item, Outcome, Planned, PlannedItem, RunEnd, cut::cut};
+use super::{
+    Counts, Event, EventBody, HostEnd, Item, Outcome, Planned, PlannedItem, RunEnd,
+    cut::{LONGEST, cut},
+};
 
 /// The version of the stream.
 const VERSION: u32 = 1;
@@ -26,9 +29,8 @@ impl Serialize for Event {
         if let Value::Object(body) = body {
             object.extend(body);
         }
-        // Both come from nodes and files, where nothing bounds them.
-        for name in ["diff", "text"] {
-            cut(&mut object, name);
+        for (name, longest) in LONGEST {
+            cut(&mut object, name, longest);
         }
         object.serialize(serializer)
     }

@@ -9,7 +9,7 @@ for process in "$1"/[0-9]*; do
         case $line in
             0::* | *:name=systemd:*) if [ -z "$group" ] || [ "$group" = / ]; then group=${line#*:*:}; fi ;;
         esac
-    done 2>/dev/null <"$process/cgroup"
+    done 2>/dev/null <"$process/cgroup" || continue
     printf '%s\0%s\0%s\0' "${process##*/}" "$group" "$directory"
 done
 printf 'end\0\0\0'

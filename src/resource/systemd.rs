@@ -110,7 +110,9 @@ impl Resource for Systemd {
         let unit = node.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;
         let masked = unit.load == LoadState::Masked || unit.file_state.is_masked();
-        let replaced = self.replaced_program(node)?;
+        // What a stopped unit has left running is no reason to start it.
+        let is_down = matches!(unit.active, ActiveState::Inactive | ActiveState::Failed);
+        let replaced = self.replaced_program(node)?.filter(|_| self.started == Some(true) || !is_down);
         let is_used = self.started == Some(true) || self.enabled == Some(true) || replaced.is_some();
         if masked && self.masked.is_none() && is_used {
             return Ok(Verdict::Refused(format!("`{name}` is masked; `masked: false` unmasks it")));
@@ -152,16 +154,16 @@ impl Resource for Systemd {
             // A restart starts it, too.
             (Some(program), _) => verbs.push(step("restart", "program", &format!("{program} (replaced)"), &program)),
             (None, Some(true)) if !unit.is_up() => verbs.push(step("start", "state", unit.active.as_str(), "active")),
-            (None, Some(false)) if !matches!(unit.active, ActiveState::Inactive | ActiveState::Failed) => {
-                verbs.push(step("stop", "state", unit.active.as_str(), "inactive"));
-            }
+            (None, Some(false)) if !is_down => verbs.push(step("stop", "state", unit.active.as_str(), "inactive")),
             (None, Some(_) | None) => {}
+        }
+        if verbs.is_empty() && self.declares_no_state() {
+            return Ok(Verdict::CONVERGED);
         }
         let summary = if verbs.is_empty() { "nothing more once it exists".to_owned() } else { verbs.join(", ") };
         let change = Change::new(summary, script).diff(diff).replacing(unit.exists());
         let missing = match unit.load {
             // Only a mask needs no unit.
-            _ if verbs.is_empty() && self.declares_no_state() => return Ok(Verdict::CONVERGED),
             LoadState::NotFound if self.masked != Some(true) => Some(Missing::Unit(name.clone())),
             LoadState::BadSetting | LoadState::Error => {
                 let words = format!("a unit file of `{name}` that systemd can read (`systemd-analyze verify {name}` says why)");
@@ -345,6 +347,11 @@ mod tests {
         let down = unit("loaded", "activating", "disabled");
         assert_eq!(crate::resource::trial::change(compare_replaced(&more, down, &["/opt/redis"])).summary, "enable, restart");
         assert!(matches!(compare_replaced(&more, up(), &[]), Verdict::Converged { note: None }));
+        // What a stopped unit has left running.
+        for state in ["inactive", "failed"] {
+            let down = unit("loaded", state, "enabled");
+            assert!(matches!(compare_replaced(&json!({}), down, &["/opt/redis"]), Verdict::Converged { note: None }));
+        }
 
         let tools = tempfile::tempdir().unwrap();
         fake_systemd(
@@ -352,7 +359,7 @@ mod tests {
             "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=no\n",
         );
         assert_eq!(run(&alone.script, tools.path()).status, 0);
-        assert_eq!(calls(tools.path()), "reset-failed redis.service\nrestart redis.service\n");
+        assert_eq!(calls(tools.path()), "daemon-reload\nreset-failed redis.service\nrestart redis.service\n");
     }
 
     #[test]

@@ -34,8 +34,8 @@ const PROGRAM: &str = include_str!("bulk.sh");
 pub(super) const STALL: Duration = Duration::from_secs(20);
 
 /// The sizes of a piece that is sent. The node answers each, and two at most are under way: heartbeats wait behind them, and the node's loop
-/// ends after 6 s without one.
-const PIECES: std::ops::RangeInclusive<usize> = 32 * 1024..=1024 * 1024;
+/// ends after 6 s without one. A link that becomes slow at once still carries the largest two in that time from 90 kB/s on.
+const PIECES: std::ops::RangeInclusive<usize> = 32 * 1024..=256 * 1024;
 
 /// The way to transfer files beside a session. It belongs to the session, and what runs on the node ends with that.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Bulk {
     }
 
     /// Sends the first `total` bytes of `source` to a file on the node, 0600, which is replaced when all of them are there and on disk. Until then
-    /// they are in `PATH.part`. What that holds from a transfer that was cut is read from `source`, but not sent.
+    /// they are in `.autobot-provision.NAME.part` beside it. What that holds from a transfer that was cut is read from `source`, but not sent.
     ///
     /// # Errors
     /// When the file cannot be written or does not fit, when the source is shorter, when the link is lost, or the node has taken no byte for 20 s.
@@ -295,17 +295,17 @@ impl Transfer<'_> {
     /// Waits for the next mark, and returns what follows its first word.
     async fn mark(&mut self, word: &str, limit: Duration) -> Result<String, TransferError> {
         let marked = self.pipes.stdout.next_mark(&self.nonce, Instant::now() + limit).await;
-        let Some((_, words)) = marked.map_err(|error| self.broken(error))? else {
+        let Some((_, words)) = marked.map_err(|error| self.broken(error, limit))? else {
             return Err(self.ended().await);
         };
         self.begun = true;
         let (first, rest) = words.split_once(' ').unwrap_or((&words, ""));
-        if first == word { Ok(rest.to_owned()) } else { Err(self.broken(SessionError::Unexpected(excerpt(&words)))) }
+        if first == word { Ok(rest.to_owned()) } else { Err(self.broken(SessionError::Unexpected(excerpt(&words)), limit)) }
     }
 
     async fn number(&mut self, word: &str, limit: Duration) -> Result<u64, TransferError> {
         let rest = self.mark(word, limit).await?;
-        rest.parse().map_err(|_| self.broken(SessionError::Unexpected(excerpt(&rest))))
+        rest.parse().map_err(|_| self.broken(SessionError::Unexpected(excerpt(&rest)), limit))
     }
 
     /// Returns the next bytes of the file, `left` at most.
@@ -315,7 +315,7 @@ impl Transfer<'_> {
             match timeout(self.bulk.stall, output.fill()).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false) | Err(_)) => return Err(self.ended().await),
-                Err(_) => return Err(self.broken(SessionError::TimedOut)),
+                Err(_) => return Err(self.broken(SessionError::TimedOut, self.bulk.stall)),
             }
         }
         let output = &mut self.pipes.stdout;
@@ -330,7 +330,7 @@ impl Transfer<'_> {
             match timeout(self.bulk.stall, self.pipes.stdin.write(bytes)).await {
                 Ok(Ok(count)) if count > 0 => bytes = &bytes[count..],
                 Ok(Ok(_) | Err(_)) => return Err(self.ended().await),
-                Err(_) => return Err(self.broken(SessionError::TimedOut)),
+                Err(_) => return Err(self.broken(SessionError::TimedOut, self.bulk.stall)),
             }
         }
         Ok(())
@@ -345,14 +345,18 @@ impl Transfer<'_> {
                 let detail = words.strip_prefix("failed ").unwrap_or(&words).to_owned();
                 TransferError::Node { path: self.path.clone(), host: self.bulk.target.host.clone(), detail }
             }
-            None => self.broken(SessionError::Ended(String::from_utf8_lossy(&self.pipes.stderr.buffer).into_owned())),
+            None => {
+                let said = String::from_utf8_lossy(&self.pipes.stderr.buffer).into_owned();
+                self.broken(SessionError::Ended(said), self.bulk.stall)
+            }
         }
     }
 
-    fn broken(&self, error: SessionError) -> TransferError {
+    /// Returns the error of a transfer that has waited so long.
+    fn broken(&self, error: SessionError, waited: Duration) -> TransferError {
         let (target, log) = (&self.bulk.target, self.bulk.log());
         TransferError::Link(match (self.begun, error) {
-            (true, SessionError::TimedOut) => errors::stalled(target, self.bulk.stall),
+            (true, SessionError::TimedOut) => errors::stalled(target, waited),
             (true, error) => errors::from_broken(target, error, &log),
             (false, error) => errors::from_greeting(target, error, &log),
         })

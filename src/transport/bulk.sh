@@ -72,19 +72,22 @@ fetch() {
 
 # Opens the part as file 4, for one transfer at a time. Sets $have to its size.
 open_part() {
-  part=$path.part directory=${path%/*}/
+  directory=${path%/*}/
+  part=$directory.autobot-provision.${path##*/}.part
   [ -d "$directory" ] || fail "there is no directory $directory"
   [ ! -d "$path" ] || fail 'it is a directory'
-  # Nothing that another user has put there is followed or continued.
-  { [ ! -e "$part" ] && [ ! -L "$part" ]; } || { [ -f "$part" ] && [ ! -L "$part" ] && [ -O "$part" ]; } || fail "$part is in the way"
+  # A new one is made, and only one of our own is continued.
+  (set -C && : >"$part") 2>/dev/null || [ -e "$part" ] || [ -L "$part" ] || fail "$part cannot be written"
+  [ -f "$part" ] && [ ! -L "$part" ] && [ -O "$part" ] || fail "$part is in the way"
   { command exec 4>>"$part"; } 2>/dev/null || fail "$part cannot be written"
   # The transfer of a session that was cut may take as long to end.
   flock -w 10 4 || fail "another transfer writes $part"
-  [ "$part" -ef /proc/self/fd/4 ] || fail 'another transfer has just ended'
+  # The name may stand for another file by now: another transfer has ended, or the owner of the directory has put a link there.
+  [ "$(stat -c %d:%i -- "$part" 2>/dev/null)" = "$(stat -Lc %d:%i /proc/self/fd/4)" ] || fail "$part is another file than a moment ago"
   chmod 600 /proc/self/fd/4
   have=$(stat -Lc %s /proc/self/fd/4)
   # It belongs to another file.
-  [ "$have" -le "$number" ] || { : >"$part" && have=0; }
+  [ "$have" -le "$number" ] || { : >/proc/self/fd/4 && have=0; }
 }
 
 # A disk that is full hurts more than the transfer: what does not fit is not begun. Zero blocks in all means that the size is not known.

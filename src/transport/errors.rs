@@ -270,7 +270,7 @@ pub(super) fn from_channel(target: &Target, error: &impl std::fmt::Display, log:
 
 /// Returns the error of a transfer that does not move.
 pub(super) fn stalled(target: &Target, limit: std::time::Duration) -> LinkError {
-    LinkError::Lost { host: target.host.clone(), detail: format!(": no byte has moved for {} s", limit.as_secs()) }
+    LinkError::Lost { host: target.host.clone(), detail: format!(": the transfer did not go on for {} s", limit.as_secs()) }
 }
 
 /// Turns the failure of a session before our shell's first output into an error: the login shell or sudo is the cause.

@@ -214,16 +214,21 @@ impl Connected {
                 if let Some(child) = child {
                     let _ = timeout(limit, child.wait()).await;
                 }
-                if let Some(session) = Arc::into_inner(self.session) {
-                    let _ = timeout(limit, session.close()).await;
+                match Arc::try_unwrap(self.session) {
+                    Ok(session) => drop(timeout(limit, session.close()).await),
+                    // A transfer or a tunnel still holds it.
+                    Err(session) => exit_master(&self.controller, &session, limit).await,
                 }
             }
-            (Ending::Open, _) => {
-                let mut exit = Command::from(self.controller.command("ssh"));
-                exit.args(["-F", "none", "-O", "exit", "-S"]).arg(self.session.control_socket()).args(["--", "node"]);
-                exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-                let _ = timeout(limit, exit.status()).await;
-            }
+            (Ending::Open, _) => exit_master(&self.controller, &self.session, limit).await,
         }
     }
+}
+
+/// Tells the master to exit, whatever it still carries.
+async fn exit_master(controller: &Controller, session: &openssh::Session, limit: Duration) {
+    let mut exit = Command::from(controller.command("ssh"));
+    exit.args(["-F", "none", "-O", "exit", "-S"]).arg(session.control_socket()).args(["--", "node"]);
+    exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let _ = timeout(limit, exit.status()).await;
 }

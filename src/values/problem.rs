@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-/// What is wrong with the user's files or arguments: where, what, and what to do. It has no text of the files, which may hold secrets.
+/// What is wrong with the user's files or arguments: where, what, and what to do. It has no lines of the files, which may hold secrets; the
+/// message may quote the value that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, as users see it, or the option.

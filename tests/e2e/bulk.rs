@@ -93,8 +93,11 @@ async fn a_large_file_goes_both_ways_while_its_session_answers() {
 
     let meanwhile = async {
         assert_eq!(moving.recv().await.unwrap().total, total);
-        let step =
-            Step { script: "ls /root/canary-copy.part".to_owned(), input: Vec::new().into(), limit: Duration::from_secs(20) };
+        let step = Step {
+            script: "ls /root/.autobot-provision.canary-copy.part".to_owned(),
+            input: Vec::new().into(),
+            limit: Duration::from_secs(20),
+        };
         assert_eq!(shell.run(step.into(), &mut |_| {}).await.unwrap()[0].status, 0, "the transfer goes on");
         node.sh(SEEN)
     };
@@ -103,7 +106,7 @@ async fn a_large_file_goes_both_ways_while_its_session_answers() {
     assert_eq!(sent, Ok(Transferred { total, moved: total }));
     assert!(!seen.contains("canary"), "{seen}");
     eprintln!("fetched in {fetched:?}, sent in {:?}", began.elapsed());
-    let state = "cd /root; cmp canary-in-path canary-copy; stat -c '%a %U %h' canary-copy; ls canary-*";
+    let state = "cd /root; cmp canary-in-path canary-copy; stat -c '%a %U %h' canary-copy; ls -A | grep canary";
     assert_eq!(node.sh(state), "600 root 1\ncanary-copy\ncanary-in-path");
     let commands = node.sh("journalctl -q --no-pager -o cat _COMM=sudo | sed -n 's/.* COMMAND=//p'");
     assert_eq!((commands.lines().count(), commands.lines().collect::<BTreeSet<_>>().len()), (3, 1), "{commands}");

@@ -127,6 +127,25 @@ fn a_handler_may_leave_a_unit_alone_that_does_not_run() {
 }
 
 #[test]
+fn a_restart_reads_the_first_drop_in_of_a_unit() {
+    let node = TestNode::bare();
+    let role = |drop_in: &str| {
+        format!(
+            "description: t\ntasks:\n{}{drop_in}{}handlers:\n  - {{name: restart, systemd: {{name: app, state: restarted}}}}\n",
+            unit("app", "[Service]\nExecStart=/bin/sleep infinity"),
+            "  - {name: Start, systemd: {name: app, state: started}}\n",
+        )
+    };
+    let project = Project::toy(&[("node", &node)], &role(""));
+    project.converges(&role(""));
+    let drop_in = "  - {name: Directory, file: {path: /etc/systemd/system/app.service.d, state: directory}}
+  - {name: Drop-in, copy: {dest: /etc/systemd/system/app.service.d/a.conf, content: \"[Service]\\nEnvironment=A=b\\n\"}, notify: restart}
+";
+    project.converges(&role(drop_in));
+    assert_eq!(node.sh("tr '\\0' '\\n' </proc/$(systemctl show -P MainPID app)/environ | grep ^A="), "A=b");
+}
+
+#[test]
 fn the_last_words_of_a_unit_are_shown_where_the_journal_reads_them_after_its_end() {
     let node = TestNode::bare();
     // Journald is stopped before the unit speaks, and goes on when the unit has failed: it finds no invocation for these words.

@@ -11,8 +11,11 @@ use super::{
     lab_nodes,
 };
 use crate::{
-    app::rehearsal::{
-        Copies, Phase, PhaseFailure, PhaseResult, Rehearsal, RehearsalEnd, RehearsalEvent, Verdict, require_no_lender,
+    app::{
+        rehearsal::{
+            Copies, Phase, PhaseFailure, PhaseResult, Rehearsal, RehearsalEnd, RehearsalEvent, Verdict, require_no_lender,
+        },
+        run,
     },
     cli::{
         arguments::Output,
@@ -31,7 +34,8 @@ use crate::{
 /// # Errors
 /// The lab cannot be made or removed.
 pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let loaded = loading::load_with_request(project_arg, &arguments.selection)
+    let loaded = loading::request(project_arg, &arguments.selection)
+        .and_then(|request| run::load(request, Purpose::CHECK))
         .and_then(|(plan, request)| require_no_lender(&plan).map(|()| (plan, request)));
     let (plan, request) = match loaded {
         Ok(loaded) => loaded,
