@@ -61,11 +61,15 @@ unit_failed() {
   unit_journal "$1"
 }
 # Journald looks up the invocation of a line when it reads it, and finds none where the unit has failed by then: the last words have
-# their unit only. So these count, too, from the second in which this invocation began.
+# their unit only. So these count, too, from the second in which this invocation began. Where systemd waits for the next automatic restart, that is
+# its last one: the unit has left "inactive" again by then.
 unit_journal() {
   id=$(unit_property "$1" Id)
   invocation=$(unit_property "$1" InvocationID)
-  began=$(TZ=UTC unit_property "$1" InactiveExitTimestamp)
+  began=InactiveExitTimestamp main=ExecMainStartTimestamp
+  main_at=$(unit_property "$1" "${main}Monotonic")
+  if [ "${main_at:-0}" -gt 0 ] && [ "$main_at" -lt "$(unit_property "$1" "${began}Monotonic")" ]; then began=$main; fi
+  began=$(TZ=UTC unit_property "$1" "$began")
   journalctl --sync >/dev/null 2>&1 || :
   if [ -n "$invocation" ] && [ -n "$began" ]; then
     journalctl -q --no-pager -o cat -n 20 --since="$began" \
