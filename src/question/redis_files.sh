@@ -24,19 +24,10 @@ look() {
         if has_keys "$file"; then printf 'keys\0%s\0' "${file#"$1"/}"; fi
     done
 }
-# Sets $place to the directory of a volume; to nothing without Docker, or where it has no such volume. Where it does not answer, nothing is known.
-volume() {
-    place=
-    command -v docker >/dev/null || return 0
-    if said=$(docker volume inspect "$1" 2>&1); then
-        place=$(printf '%s\n' "$said" | sed -n 's/^ *"Mountpoint": "\(.*\)",*$/\1/p')
-    else
-        case $said in *[Nn]'o such volume'*) ;; *) printf 'unreadable\0%s\0' "the volume $1 of Docker" ;; esac
-    fi
-}
 while [ $# -gt 1 ]; do
     place=$2
-    [ "$1" = directory ] || volume "$2"
+    # Without Docker, and where its daemon does not answer, there is no volume: what starts the container says so, and refuses.
+    [ "$1" = directory ] || place=$(docker volume inspect "$2" 2>/dev/null | sed -n 's/^ *"Mountpoint": "\(.*\)",*$/\1/p')
     look "$place"
     printf 'end\0\0'
     shift 2
