@@ -10,14 +10,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     external::StandIns,
     lab_site::{self, Site},
-    run::{self, PreparedRun, RunOptions},
+    run::{PreparedRun, RunOptions},
 };
 use crate::{
     engine::StopSignal,
     event::{EventBody, HostStatus, Purpose, RING, Reader, Status},
     inventory::InventorySource,
     lab::{FileServer, Lab, NewNode},
-    plan::{Plan, Request},
+    plan::{self, Plan, Request},
     source::{Diagnostic, Diagnostics},
 };
 
@@ -234,7 +234,9 @@ impl Rehearsal {
         request.inventories.push(InventorySource::Path(site.inventory.clone()));
         // The last one wins.
         request.extra_vars.push(site.extra_vars());
-        run::load(request, purpose)
+        // A fleet without health checks is no mistake here, where the command does not ask for them.
+        request.only_health = matches!(purpose, Purpose::Health { .. });
+        Ok((plan::load(&request)?, request))
     }
 
     async fn pass(&mut self, phase: Phase, purpose: Purpose, site: &Site) -> Result<PhaseResult, PhaseFailure> {
