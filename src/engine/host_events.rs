@@ -240,3 +240,19 @@ fn view(items: &[RunItem], values: &SecretValues, holder: Option<&str>) -> Plann
     }
     planned
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_names_every_unit_that_a_handler_may_restart() {
+        let unit = || "x.service".to_owned();
+        for action in [HandlerAction::Restart(unit()), HandlerAction::RestartIfRunning(unit())] {
+            assert_eq!(restarted(&action), Some(&unit()), "{action:?}");
+        }
+        for action in [HandlerAction::Reload(unit()), HandlerAction::Command("true".to_owned())] {
+            assert_eq!(restarted(&action), None, "{action:?}");
+        }
+    }
+}

@@ -284,7 +284,7 @@ pub(super) mod tests {
         path::PathBuf,
     };
 
-    const UP: &str = "Id=postgresql@15-main.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=oneshot\nResult=success\nNeedDaemonReload=no\n";
+    const UP: &str = "Id=postgresql@15-main.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=oneshot\nResult=success\n";
 
     /// A fake node in a directory: `runuser` and `setpriv` replace psql and postgres and answer from `answers/`.
     struct Node(tempfile::TempDir, #[allow(dead_code, reason = "held open")] Option<UnixListener>);

@@ -356,7 +356,7 @@ mod tests {
         let tools = tempfile::tempdir().unwrap();
         fake_systemd(
             tools.path(),
-            "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=no\n",
+            "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\n",
         );
         assert_eq!(run(&alone.script, tools.path()).status, 0);
         assert_eq!(calls(tools.path()), "daemon-reload\nreset-failed redis.service\nrestart redis.service\n");
@@ -399,7 +399,7 @@ mod tests {
         let tools = tempfile::tempdir().unwrap();
         fake_systemd(
             tools.path(),
-            "Id=real.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nNeedDaemonReload=yes\n",
+            "Id=real.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\n",
         );
         let change =
             change(json!({"name": "redis", "state": "started", "enabled": true}), unit("loaded", "inactive", "disabled"));

@@ -248,7 +248,7 @@ pub(crate) mod tests {
         fs::read_to_string(tools.join("calls")).unwrap_or_default()
     }
 
-    const UP: &str = "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=simple\nResult=success\nNeedDaemonReload=no\nExecMainStatus=0\nInvocationID=abc\nInactiveExitTimestamp=Sat 2026-11-28 01:02:03 UTC\n";
+    const UP: &str = "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=simple\nResult=success\nExecMainStatus=0\nInvocationID=abc\nInactiveExitTimestamp=Sat 2026-11-28 01:02:03 UTC\n";
 
     fn try_restart(state: &str, on_restart: &str) -> (Done, String) {
         let tools = tempfile::tempdir().unwrap();
