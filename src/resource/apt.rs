@@ -210,6 +210,7 @@ impl Apt {
             .using(STALE)
             .arg(age)
             .arg(recommends)
+            .arg(self.names())
             .args(packages.iter().map(|wanted| match &wanted.version {
                 Some(version) => format!("{}={version}", wanted.name),
                 None => wanted.name.clone(),
@@ -217,11 +218,17 @@ impl Apt {
             .limit(LIMIT)
     }
 
+    /// Returns the names of all packages of the task, also of those that are as declared: they may change with the others.
+    fn names(&self) -> String {
+        self.packages.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
     fn removal(&self, packages: &[&Wanted]) -> Script {
         Script::new(REMOVE)
             .using(APT)
             .using(REPAIR)
             .arg(if self.purge { "purge" } else { "remove" })
+            .arg(self.names())
             .args(packages.iter().map(|wanted| wanted.name.clone()))
             .limit(LIMIT)
     }
@@ -261,10 +268,10 @@ stale() {
 }
 "#;
 
-/// `$1`: seconds that lists stay fresh, or `never`; `$2`: an option or nothing; then packages.
+/// `$1`: seconds that lists stay fresh, or `never`; `$2`: an option or nothing; `$3`: the packages that may change; then packages to install.
 const INSTALL: &str = r#"set -eu
-age=$1 option=$2
-shift 2
+age=$1 option=$2 named=$3
+shift 3
 stamp=/var/lib/autobot-provision/apt-updated
 updated=no
 update() {
@@ -278,7 +285,10 @@ repair
 # apt-get considers packages installed whose unpacking was interrupted, dependencies too; only --reinstall unpacks them again.
 torn=$(dpkg-query -W -f '${db:Status-Eflag} ${binary:Package}\n' 2>/dev/null | sed -n 's/^reinstreq //p')
 if [ "$age" != never ] && stale "$age" "$stamp" /var/lib/apt/lists /etc/apt; then update; fi
-install() { apt_get ${option:+-o "$option"} install ${torn:+--reinstall} -- "$@" $torn; }
+install() {
+  apt_spare "$named $torn" ${option:+-o "$option"} install ${torn:+--reinstall} -- "$@" $torn
+  apt_get ${option:+-o "$option"} install ${torn:+--reinstall} -- "$@" $torn
+}
 install "$@"
 if [ "$status" != 0 ] && [ "$found" = no ] && [ "$updated" = no ] && [ "$age" != never ]; then update; install "$@"; fi
 [ "$status" = 0 ] || {
@@ -291,11 +301,14 @@ if [ "$status" != 0 ] && [ "$found" = no ] && [ "$updated" = no ] && [ "$age" !=
 }
 "#;
 
-/// `$1`: `remove` or `purge`; then packages.
+/// `$1`: `remove` or `purge`; `$2`: the packages that may change; then packages to remove.
 const REMOVE: &str = r#"set -eu
 repair
-apt_get "$1" -- $(shift; printf '%s ' "$@")
-[ "$status" = 0 ] || { echo "apt-get could not $*" >&2; exit 1; }
+verb=$1 named=$2
+shift 2
+apt_spare "$named" "$verb" -- "$@"
+apt_get "$verb" -- "$@"
+[ "$status" = 0 ] || { echo "apt-get could not $verb $*" >&2; exit 1; }
 "#;
 
 #[cfg(test)]

@@ -48,8 +48,36 @@ apt_waits() {
   echo "waiting: $held" >&2
   sleep 1
 }
+# Without the last one, apt 2.6 upgrades all installed packages of a source with any of them: a database with the library of its clients.
+apt_options='-q -y -o APT::Update::Error-Mode=any -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15
+  -o DPkg::Lock::Timeout=-1 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold
+  -o APT::Get::Upgrade-By-Source-Package=false'
 apt_get() {
-  apt_wait apt-get -q -y -o APT::Update::Error-Mode=any -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \
-    -o DPkg::Lock::Timeout=-1 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+  apt_wait apt-get $apt_options "$@"
+}
+# `apt_spare PACKAGES ARGUMENT...`: fails when apt-get with these arguments would change or remove an installed package that is not among PACKAGES.
+# Nothing is said of a simulation that fails: the real call fails with the same words.
+apt_spare() {
+  may_change=" "
+  for name in $1; do may_change="$may_change${name%%:*} "; done
+  shift
+  simulated=$(apt-get -s $apt_options "$@" 2>/dev/null </dev/null) || return 0
+  others=
+  # `Inst NAME [OLD] (NEW …)`, without `[OLD]` for a new package; `Remv NAME [OLD]`.
+  while read -r verb name old new rest; do
+    case $verb/$old in Inst/\[* | Remv/*) ;; *) continue ;; esac
+    case $may_change in *" ${name%%:*} "*) continue ;; esac
+    old=${old#\[}
+    case $verb in
+      Inst) others="$others, change $name from ${old%]} to ${new#\(}" ;;
+      *) others="$others, remove $name" ;;
+    esac
+  done <<END
+$simulated
+END
+  [ -z "$others" ] || {
+    echo "apt-get would also${others#,}; nothing was changed: name in the task what may change, too, or change it by hand before" >&2
+    exit 1
+  }
 }
 "#;

@@ -10,8 +10,8 @@ fn role(tasks: &str) -> String {
     format!("description: t\ntasks:\n{tasks}")
 }
 
-/// Makes a repository on the node its only source: `thing` 1.0 and 2.0 (with a configuration file) and `slow`, whose installation ends when
-/// `/srv/go` exists.
+/// Makes a repository on the node its only source: `thing` 1.0 and 2.0 (with a configuration file), each with `thing-dev` of the same source, which
+/// needs `thing-lib` of the same version; `rival`, which conflicts with `thing`; and `slow`, whose installation ends when `/srv/go` exists.
 fn publish_packages(node: &TestNode) {
     node.sh(r#"set -eu
 mkdir -p /srv/repo
@@ -21,13 +21,19 @@ build() {
   echo "$1 $2" >"$tree/etc/$1.conf"
   echo "/etc/$1.conf" >"$tree/DEBIAN/conffiles"
   printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: T <t@example.invalid>\nDescription: t\n' "$1" "$2" >"$tree/DEBIAN/control"
+  case $1 in
+    thing | thing-lib) echo 'Source: things' ;;
+    thing-dev) printf 'Source: things\nDepends: thing-lib (= %s)\n' "$2" ;;
+    rival) echo 'Conflicts: thing' ;;
+  esac >>"$tree/DEBIAN/control"
   if [ "$1" = slow ]; then
     printf '#!/bin/sh\nuntil [ -e /srv/go ]; do sleep 0.1; done\n' >"$tree/DEBIAN/postinst"
     chmod 755 "$tree/DEBIAN/postinst"
   fi
   dpkg-deb -b "$tree" "/srv/repo/$1_$2.deb" >/dev/null
 }
-build thing 1.0; build thing 2.0; build slow 1.0
+for version in 1.0 2.0; do build thing $version; build thing-lib $version; build thing-dev $version; done
+build slow 1.0; build rival 1.0
 cd /srv/repo
 for deb in *.deb; do
   dpkg-deb -f "$deb"
@@ -112,6 +118,32 @@ fn packages_reach_the_version_and_state_that_is_declared_or_say_why_not() {
     node.sh("touch /srv/go; apt-get -qq download thing 2>/dev/null; dpkg --unpack /srv/repo/thing_2.0.deb");
     project.converges(&apt("name: thing"));
     assert_eq!(version(&node), "ii 2.0");
+}
+
+#[test]
+fn an_installation_leaves_alone_what_the_task_does_not_name() {
+    let node = TestNode::bare();
+    publish_packages(&node);
+    let project = Project::toy(&[("node", &node)], EMPTY);
+    let apt = |parameters: &str| role(&format!("  - {{name: Thing, apt: {{{parameters}}}}}\n"));
+    let versions = || node.sh("dpkg-query -W -f '${Package} ${Version}\\n' 'thing*' rival 2>/dev/null || :");
+
+    // A new dependency is allowed; an installed package of the same source stays as it is.
+    project.converges(&apt("name: thing=1.0"));
+    project.converges(&apt("name: thing-dev"));
+    assert_eq!(versions(), "thing 1.0\nthing-dev 2.0\nthing-lib 2.0");
+    project.converges(&apt("name: [thing-dev, thing-lib], state: absent, purge: true"));
+    project.converges(&apt("name: thing-lib=1.0"));
+    let error = project.fails(&apt("name: thing-dev")).failure("node");
+    assert!(error.contains("apt-get would also change thing-lib from 1.0 to 2.0; nothing was changed"), "{error}");
+    let error = project.fails(&apt("name: rival")).failure("node");
+    assert!(error.contains("apt-get would also remove thing; nothing was changed"), "{error}");
+    assert_eq!(versions(), "thing 1.0\nthing-lib 1.0");
+    // What is named may change.
+    project.converges(&apt("name: [thing-dev, thing-lib]"));
+    let error = project.fails(&apt("name: thing-lib, state: absent")).failure("node");
+    assert!(error.contains("apt-get would also remove thing-dev"), "{error}");
+    assert_eq!(versions(), "thing 1.0\nthing-dev 2.0\nthing-lib 2.0");
 }
 
 #[test]

@@ -103,7 +103,8 @@ fn names_that_mean_something_to_apt_are_errors() {
 /// Runs the installation with fake tools that run the shell texts `apt_get` and `dpkg` and record their arguments.
 fn run_installation(apt_get: &str, dpkg: &str) -> (super::super::trial::Done, String) {
     let tools = tempfile::tempdir().unwrap();
-    fake(tools.path(), "apt-get", &format!("echo \"apt-get $*\" >>$TOOLS/calls\n{apt_get}"));
+    let simulates = "[ \"$1\" != -s ] || { [ ! -e $TOOLS/simulated ] || cat $TOOLS/simulated; exit 0; }";
+    fake(tools.path(), "apt-get", &format!("{simulates}\necho \"apt-get $*\" >>$TOOLS/calls\n{apt_get}"));
     fake(tools.path(), "dpkg", &format!("echo \"dpkg $*\" >>$TOOLS/calls\n{dpkg}"));
     fake(tools.path(), "dpkg-query", "[ ! -e $TOOLS/torn ] || printf 'ok adduser\\nreinstreq libx1:amd64\\nreinstreq ufw\\n'");
     fake(tools.path(), "sleep", "");
@@ -122,8 +123,27 @@ fn apt_get_is_called_once_in_utf8_and_without_questions() {
     assert_eq!((done.status, done.stderr.as_str()), (0, "C.UTF-8 C.UTF-8 noninteractive 1 0022\n"));
     insta::assert_snapshot!(calls, @r"
     dpkg --audit
-    apt-get -q -y -o APT::Update::Error-Mode=any -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 -o DPkg::Lock::Timeout=-1 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false install -- redis ufw
+    apt-get -q -y -o APT::Update::Error-Mode=any -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 -o DPkg::Lock::Timeout=-1 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o APT::Get::Upgrade-By-Source-Package=false -o APT::Install-Recommends=false install -- redis ufw
     ");
+}
+
+#[test]
+fn what_the_task_does_not_name_is_neither_changed_nor_removed() {
+    let simulated = |lines: &str| {
+        let dpkg = format!("printf '{lines}' >$TOOLS/simulated");
+        run_installation("", &dpkg)
+    };
+    // A dependency is new, a named package is upgraded, as is one of another architecture.
+    let (done, calls) = simulated(
+        "NOTE: This is only a simulation!\\nInst libx1 (2.0 D:12 [amd64])\\nInst redis [1.0] (2.0 D:12 [amd64]) []\\nInst ufw:i386 [1] (2 D:12 [i386])\\nConf redis (2.0 D:12 [amd64])\\n",
+    );
+    assert_eq!((done.status, calls.matches("install --").count()), (0, 1), "{done:?}");
+    let (done, calls) = simulated(
+        "Remv vsftpd [3.0.3-13]\\nInst libpq5 [15.18-0] (15.20-0 D:12 [amd64])\\nInst libpq-dev (15.20-0 D:12 [amd64])\\n",
+    );
+    assert_eq!(done.status, 1);
+    insta::assert_snapshot!(done.stderr, @"apt-get would also remove vsftpd, change libpq5 from 15.18-0 to 15.20-0; nothing was changed: name in the task what may change, too, or change it by hand before");
+    assert!(!calls.contains("apt-get"), "{calls}");
 }
 
 #[test]
