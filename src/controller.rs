@@ -2,7 +2,7 @@
 //! environment; `tests/tidy/surroundings.rs` holds that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
@@ -14,6 +14,8 @@ use std::{
 pub struct Controller {
     /// The variables of the environment. The programs that are run here get these and no others.
     pub variables: BTreeMap<OsString, OsString>,
+    /// The names of variables that hold secrets: no program gets them.
+    pub withheld: BTreeSet<OsString>,
     /// The operator's home directory.
     pub home: Option<PathBuf>,
     /// Where relative paths of programs start, and where programs are run.
@@ -24,7 +26,7 @@ pub struct Controller {
 
 impl Default for Controller {
     fn default() -> Self {
-        Self { variables: BTreeMap::new(), home: None, working_directory: ".".into(), temporary: "/tmp".into() }
+        Self { variables: BTreeMap::new(), withheld: BTreeSet::new(), home: None, working_directory: ".".into(), temporary: "/tmp".into() }
     }
 }
 
@@ -60,7 +62,8 @@ impl Controller {
     /// Returns a command that runs here, with these variables only. A bare name is searched in the `PATH` among them.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().envs(&self.variables).current_dir(&self.working_directory);
+        let given = self.variables.iter().filter(|(name, _)| !self.withheld.contains(*name));
+        command.env_clear().envs(given).current_dir(&self.working_directory);
         command
     }
 }
@@ -83,6 +86,15 @@ mod tests {
         let controller = Controller { variables, ..Controller::default() };
         let output = controller.command("/usr/bin/env").output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "GIVEN=yes\n");
+    }
+
+    #[test]
+    fn a_program_gets_no_variable_that_holds_a_secret() {
+        let variables = BTreeMap::from([("GIVEN".into(), "yes".into()), ("SECRET".into(), "hidden-value".into())]);
+        let controller = Controller { variables, withheld: BTreeSet::from(["SECRET".into()]), ..Controller::default() };
+        let output = controller.command("/usr/bin/env").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "GIVEN=yes\n");
+        assert_eq!(controller.variable("SECRET"), Some(OsStr::new("hidden-value")));
     }
 
     #[test]

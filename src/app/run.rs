@@ -7,6 +7,7 @@ use rand::rngs::SysError;
 
 use super::project_state;
 use crate::{
+    controller::Controller,
     engine::{self, Options, Reach, StopSignal},
     event::{Event, EventBody, Purpose, Reader, Refusal, RunEnd, RunId, RunStart, SelectionWords, Sink},
     inventory::InventorySource,
@@ -34,7 +35,8 @@ pub struct RunOptions {
     pub clock: fn() -> Timestamp,
 }
 
-/// Loads what the request selects, for a run with this purpose.
+/// Loads what the request selects, for a run with this purpose. In the returned request, programs do not get the variables of the environment that
+/// hold secrets.
 ///
 /// # Errors
 /// What is wrong in the project's files, or nothing is left to do.
@@ -42,6 +44,10 @@ pub fn load(mut request: Request, purpose: Purpose) -> Result<(Plan, Request), D
     request.only_health = matches!(purpose, Purpose::Health { .. });
     let plan = plan::load(&request)?;
     require_something_left(&plan, purpose)?;
+    let withheld = plan.variables_with_secrets();
+    if !withheld.is_empty() {
+        request.controller = Arc::new(Controller { withheld, ..Controller::clone(&request.controller) });
+    }
     Ok((plan, request))
 }
 

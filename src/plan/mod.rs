@@ -33,7 +33,13 @@ pub use secret_spec::SecretSpec;
 pub use walk::{Visitor, Worlds, task_result, walk};
 pub use world::World;
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsString,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -41,7 +47,7 @@ use crate::{
     controller::Controller,
     health::{Exercise, HealthCheck},
     inventory::InventorySource,
-    outside::ExternalValue,
+    outside::{ExternalValue, Source},
     resource::Resource,
     secret::SecretId,
     source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
@@ -97,6 +103,18 @@ impl Plan {
     #[must_use]
     pub fn variables_set(&self) -> Vec<String> {
         self.hosts.first().map(|host| host.variables.project.extra.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Returns the names of the variables of the environment that secrets come from.
+    #[must_use]
+    pub fn variables_with_secrets(&self) -> BTreeSet<OsString> {
+        let specs = self.hosts.iter().flat_map(|host| host.secrets.iter().chain(&host.borrowed));
+        let lent = self.lenders.iter().flat_map(|lender| &lender.secrets);
+        let name = |spec: &SecretSpec| match &spec.outside.as_ref()?.source {
+            Source::Env(name) => Some(name.into()),
+            Source::File(_) | Source::Command(_) | Source::Vaulted(_) => None,
+        };
+        specs.chain(lent).filter_map(name).collect()
     }
 }
 

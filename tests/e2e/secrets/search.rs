@@ -112,7 +112,7 @@ pub fn percent(value: &str) -> String {
 /// What a [`Sampler`] has seen.
 #[derive(Default)]
 pub struct Seen {
-    /// Arguments and environments of processes here and on all nodes: a node's processes are processes of this machine.
+    /// Arguments of processes here and on all nodes (a node's processes are processes of this machine), and the environments of all but the runs.
     pub processes: HashSet<Vec<u8>>,
     /// The modes that each file of the watched directory ever had; our temporary files under one name.
     pub modes: BTreeMap<String, BTreeSet<u32>>,
@@ -175,7 +175,9 @@ fn look_at_processes(known: &mut HashSet<(String, Vec<u8>)>, seen: &Mutex<Seen>)
         // A process may be gone before it is looked at.
         let Ok(arguments) = fs::read(entry.path().join("cmdline")) else { continue };
         if known.insert((name, arguments.clone())) {
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            // What a run is given in its environment may be a secret; none of its children has it.
+            let is_a_run = arguments.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"/autobot-provision"));
+            let environment = if is_a_run { Vec::new() } else { fs::read(entry.path().join("environ")).unwrap_or_default() };
             seen.lock().unwrap().processes.extend([arguments, environment]);
         }
     }
