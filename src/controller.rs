@@ -26,7 +26,13 @@ pub struct Controller {
 
 impl Default for Controller {
     fn default() -> Self {
-        Self { variables: BTreeMap::new(), withheld: BTreeSet::new(), home: None, working_directory: ".".into(), temporary: "/tmp".into() }
+        Self {
+            variables: BTreeMap::new(),
+            withheld: BTreeSet::new(),
+            home: None,
+            working_directory: ".".into(),
+            temporary: "/tmp".into(),
+        }
     }
 }
 

@@ -6,8 +6,7 @@ use crate::{
     controller::Controller,
     engine::Reach,
     plan::{ConnectionVars, Plan},
-    source::{Diagnostic, Diagnostics},
-    transport::{ConnectionMethod, HostKeys, SshArguments, Target},
+    transport::{ConnectionMethod, HostKeys, Target},
 };
 
 /// What the user says about connections, besides the variables.
@@ -26,42 +25,24 @@ pub fn hosts(plan: &Plan) -> impl Iterator<Item = (&String, &ConnectionVars)> {
 }
 
 /// Returns how each of these hosts is reached, without passwords for sudo.
-///
-/// # Errors
-/// Every host whose variables are wrong.
 pub fn of_hosts<'a>(
     hosts: impl Iterator<Item = (&'a String, &'a ConnectionVars)>,
     options: ConnectionOptions,
     controller: &Controller,
-) -> Result<Reach, Diagnostics> {
-    let mut errors = Diagnostics::default();
-    let mut reach = Reach::new();
-    for (name, connection) in hosts {
-        if let Some(target) = errors.keep(target(name, connection, options, controller)) {
-            reach.insert(name.clone(), target);
-        }
-    }
-    errors.into_result(reach)
+) -> Reach {
+    hosts.map(|(name, connection)| (name.clone(), target(name, connection, options, controller))).collect()
 }
 
-fn target(
-    name: &str,
-    connection: &ConnectionVars,
-    options: ConnectionOptions,
-    controller: &Controller,
-) -> Result<Target, Diagnostic> {
-    let arguments = SshArguments::parse(connection.common_args.as_deref().unwrap_or_default());
-    let arguments =
-        arguments.map_err(|error| Diagnostic::error(format!("`{name}`: {error}")).help("see ansible_ssh_common_args"))?;
-    Ok(Target {
+fn target(name: &str, connection: &ConnectionVars, options: ConnectionOptions, controller: &Controller) -> Target {
+    Target {
         port: connection.port,
         user: connection.user.clone(),
         identity: connection.key.as_deref().map(|key| controller.expand(Path::new(key))),
-        arguments,
+        arguments: connection.arguments.clone(),
         become_root: connection.r#become,
         connection: if connection.local { ConnectionMethod::Local } else { ConnectionMethod::Ssh },
         host_keys: if options.accept_new_host_keys { HostKeys::AcceptNew } else { HostKeys::Strict },
         connect_timeout: options.connect_timeout,
         ..Target::new(name, connection.host.clone())
-    })
+    }
 }

@@ -22,7 +22,7 @@ pub(super) fn of_hosts<'a>(
     way.note().into_iter().for_each(out::note);
     let connections: Vec<_> = hosts.collect();
     let options = ConnectionOptions { accept_new_host_keys: way.accept_new_host_keys, connect_timeout: way.connect_timeout };
-    let mut reach = reach::of_hosts(connections.iter().copied(), options, &request.controller)?;
+    let mut reach = reach::of_hosts(connections.iter().copied(), options, &request.controller);
     sudo::give(&mut reach, connections.into_iter(), way, request)?;
     Ok(reach)
 }

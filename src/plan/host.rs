@@ -10,6 +10,7 @@ use crate::{
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Span},
+    transport::SshArguments,
     values::{Mode, RemotePath},
 };
 
@@ -74,8 +75,14 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
     let text = |name: &str| {
         typed(name, VarType::String).and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty())
     };
-    let arguments: Vec<String> =
-        ["ansible_ssh_common_args", "ansible_ssh_extra_args"].iter().filter_map(|name| text(name)).collect();
+    let arguments = |name: &str| {
+        SshArguments::parse(&text(name).unwrap_or_default()).unwrap_or_else(|error| {
+            let mut diagnostic = Diagnostic::error(format!("wrong `{name}`: {error}"));
+            diagnostic.span = variable_span(project, host, name);
+            scope.fail(diagnostic);
+            SshArguments::default()
+        })
+    };
     let mut connection = ConnectionVars {
         host: text("ansible_host").or_else(|| text("ansible_ssh_host")).unwrap_or_else(|| host.name.clone()),
         port: typed("ansible_port", VarType::Port)
@@ -83,7 +90,7 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
             .and_then(|port| u16::try_from(port.as_u64()?).ok()),
         user: text("ansible_user").or_else(|| text("ansible_ssh_user")),
         key: text("ansible_ssh_private_key_file").or_else(|| text("ansible_private_key_file")),
-        common_args: (!arguments.is_empty()).then(|| arguments.join(" ")),
+        arguments: arguments("ansible_ssh_common_args").and(arguments("ansible_ssh_extra_args")),
         local: text("ansible_connection").is_some_and(|way| way == "local"),
         r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
         become_password: None,

@@ -51,6 +51,7 @@ use crate::{
     resource::Resource,
     secret::SecretId,
     source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
+    transport::SshArguments,
     vault::Keyring,
 };
 
@@ -207,7 +208,7 @@ pub struct ConnectionVars {
     /// `ansible_ssh_private_key_file`.
     pub key: Option<String>,
     /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
-    pub common_args: Option<String>,
+    pub arguments: SshArguments,
     /// Whether `ansible_connection` is `local`.
     pub local: bool,
     /// `ansible_become`: whether to become root with sudo. Defaults to true.

@@ -125,7 +125,14 @@ const SET_BY_TRANSPORT: [&str; 10] = [
 ];
 
 impl SshArguments {
-    /// Reads `ansible_ssh_common_args` or `ansible_ssh_extra_args`; for both, join them with a space.
+    /// Returns these arguments, and after them the others. Of two configuration files, the last one counts.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.options.extend(others.options);
+        Self { options: self.options, config: others.config.or(self.config) }
+    }
+
+    /// Reads `ansible_ssh_common_args` or `ansible_ssh_extra_args`.
     ///
     /// # Errors
     /// Names an argument that cannot be used.

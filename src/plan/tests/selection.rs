@@ -57,9 +57,21 @@ fn connection_variables_are_read_from_the_inventory() {
     let plan = two().load().unwrap();
     let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, common_args: Some("-J jump"), local: false, become: true, become_password: None }
-    web: ConnectionVars { host: "web", port: None, user: None, key: None, common_args: None, local: false, become: false, become_password: None }
+    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None }
+    web: ConnectionVars { host: "web", port: None, user: None, key: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None }
     "#);
+}
+
+#[test]
+fn arguments_of_ssh_that_a_run_refuses_are_errors_in_the_inventory() {
+    let mut sample = two();
+    let args = "{ansible_ssh_common_args: -o StrictHostKeyChecking=no, ansible_ssh_extra_args: -A, autobot_roles: [base]}";
+    sample.write("inventory/hosts.yml", &format!("all:\n  hosts:\n    db: {args}\n    web: {{autobot_roles: [base]}}\n"));
+    sample.request.extra_vars = vec!["ansible_ssh_extra_args=-J".to_owned()];
+    insta::assert_snapshot!(sample.errors(), @r"
+    -e:1:24: wrong `ansible_ssh_extra_args`: the ssh argument `-J` has no value
+    inventory/hosts.yml:3:35: wrong `ansible_ssh_common_args`: `StrictHostKeyChecking=no` would accept a changed host key; write `accept-new`, which accepts unknown ones only (on db)
+    ");
 }
 
 #[test]

@@ -176,7 +176,8 @@ fn look_at_processes(known: &mut HashSet<(String, Vec<u8>)>, seen: &Mutex<Seen>)
         let Ok(arguments) = fs::read(entry.path().join("cmdline")) else { continue };
         if known.insert((name, arguments.clone())) {
             // What a run is given in its environment may be a secret; none of its children has it.
-            let is_a_run = arguments.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"/autobot-provision"));
+            let is_a_run =
+                arguments.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"/autobot-provision"));
             let environment = if is_a_run { Vec::new() } else { fs::read(entry.path().join("environ")).unwrap_or_default() };
             seen.lock().unwrap().processes.extend([arguments, environment]);
         }
