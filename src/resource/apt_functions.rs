@@ -64,11 +64,11 @@ apt_spare() {
   simulated=$(apt-get -s $apt_options "$@" 2>/dev/null </dev/null) || return 0
   others=
   # `Inst NAME [OLD] (NEW …)`, without `[OLD]` for a new package; `Remv NAME [OLD]`.
-  while read -r verb name old new rest; do
-    case $verb/$old in Inst/\[* | Remv/*) ;; *) continue ;; esac
+  while read -r action name old new rest; do
+    case $action/$old in Inst/\[* | Remv/*) ;; *) continue ;; esac
     case $may_change in *" ${name%%:*} "*) continue ;; esac
     old=${old#\[}
-    case $verb in
+    case $action in
       Inst) others="$others, change $name from ${old%]} to ${new#\(}" ;;
       *) others="$others, remove $name" ;;
     esac
