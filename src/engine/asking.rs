@@ -9,11 +9,7 @@ use crate::{
     plan::{
         Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds, walk,
     },
-    question::{
-        Questions,
-        path::{PathQuery, PathState},
-        pending::Pending,
-    },
+    question::{Questions, path::PathState, pending::Pending},
     source::Diagnostics,
 };
 
@@ -33,7 +29,7 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
         ask.ask::<Pending>(());
     }
     for spec in host.secrets.iter().chain(&host.lent) {
-        ask.ask::<PathState>(PathQuery::content(&spec.file));
+        ask.ask::<PathState>(spec.question());
     }
     let mut asking = Asking { scope, known, ask };
     // Role by role, so that the script asks in the order of the role files. Roles do not see each other's results anyway.

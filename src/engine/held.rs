@@ -30,7 +30,7 @@ const MAX_ROUNDS: usize = 8;
 pub(super) fn first_round(host: &HostPlan, scope: Scope) -> Result<QuestionRound, NotAsked> {
     let mut questions = questions(host, scope, &Worlds::stand_in());
     questions.ask::<Facts>(());
-    QuestionRound::new(questions)
+    QuestionRound::new(questions, &host.trusted_owners)
 }
 
 /// A node whose connection is kept between the parts of a run, and its lock with it.
@@ -116,8 +116,9 @@ impl<C: Channel> HeldNode<C> {
         events: &HostEvents,
         stop: &StopSignal,
     ) -> Result<Applied, HostError> {
-        let Prediction { items, secrets } = prediction;
-        let mut run = ApplyRun::new(&items, secrets, std::mem::take(&mut self.answers), events);
+        let Prediction { items, secrets, trusted_owners } = prediction;
+        let answers = std::mem::take(&mut self.answers);
+        let mut run = ApplyRun::new(&items, secrets, trusted_owners, answers, events);
         self.forget();
         let end = apply::run(&mut run, &mut self.channel, stop).await?;
         Ok(Applied { end, values: run.into_values() })
@@ -161,7 +162,7 @@ impl<C: Channel> HeldNode<C> {
                 Ok(resolved) => return Ok(resolved),
                 Err(open) => open,
             };
-            self.ask(&QuestionRound::new(open)?, &mut |text: &str| events.progress(text)).await?;
+            self.ask(&QuestionRound::new(open, &inputs.plan.trusted_owners)?, &mut |text: &str| events.progress(text)).await?;
         }
         Err(HostError::Failed(
             "answers keep opening new questions; does a registered value decide whether its own task runs?".to_owned(),

@@ -13,10 +13,7 @@ use super::{
 use crate::{
     event::{HostStatus, Status},
     plan::{HostPlan, Lender, SecretSpec},
-    question::{
-        Questions,
-        path::{PathQuery, PathState},
-    },
+    question::{Questions, path::PathState},
     secret::{SecretRef, SecretValues},
     transport::{Channel as _, Frame, Lock, Target, Transport},
 };
@@ -189,9 +186,9 @@ pub(super) async fn read(lender: &Lender, lending: Lending, transport: &Transpor
     };
     let mut questions = Questions::default();
     for spec in &lender.secrets {
-        questions.ask::<PathState>(PathQuery::content(&spec.file));
+        questions.ask::<PathState>(spec.question());
     }
-    let round = match QuestionRound::new(questions) {
+    let round = match QuestionRound::new(questions, &lender.trusted_owners) {
         Ok(round) => round,
         Err(error) => return lending.publish_failure(&error.to_string()),
     };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    question::{Questions, Unanswered, facts::Facts},
+    question::{Questions, Unanswered, facts::Facts, way::TrustedOwners},
     transport::{Channel as _, Frame, Holder, LinkError, Lock, Target, Times, Transport},
 };
 
@@ -31,7 +31,8 @@ pub struct Pong {
 pub async fn ping(transport: &Transport, target: &Target) -> Result<Pong, LinkError> {
     let mut questions = Questions::default();
     questions.ask::<Facts>(());
-    let round = QuestionRound::new(questions).map_err(|error| LinkError::Here { detail: error.to_string() })?;
+    let round = QuestionRound::new(questions, &TrustedOwners::default())
+        .map_err(|error| LinkError::Here { detail: error.to_string() })?;
     let (node, welcome) = transport.connect(target, Lock::Observe, Frame::from(round.step()), &mut |_| {}).await?;
     let round_trips = node.traffic().round_trips;
     node.close().await;

@@ -20,6 +20,7 @@ use crate::{
         Answers, Questions,
         pending::{Due, Pending},
         unit::Unit,
+        way::TrustedOwners,
     },
     resource::{Change, NodeState, Resource, Verdict, do_not_exist},
     secret::SecretId,
@@ -31,6 +32,8 @@ use crate::{
 pub(super) struct Prediction {
     pub(super) items: Vec<RunItem>,
     pub(super) secrets: Secrets,
+    /// The users whom root trusts with the way to its files.
+    pub(super) trusted_owners: TrustedOwners,
 }
 
 /// Predicts what a deploy will do. `Err` holds questions that are still open; ask them and try again.
@@ -50,7 +53,10 @@ pub(super) fn predict(inputs: &HostInputs<'_>, facts: &Value, answers: &Answers)
         changing: HashSet::new(),
     };
     match walk(&host.roles, &mut worlds, &mut predictor) {
-        Ok(()) | Err(Stop::Failed) => Ok(Prediction { items: predictor.items, secrets: predictor.secrets }),
+        Ok(()) | Err(Stop::Failed) => {
+            let trusted_owners = host.trusted_owners.clone();
+            Ok(Prediction { items: predictor.items, secrets: predictor.secrets, trusted_owners })
+        }
         Err(Stop::Open) => {
             let mut open = questions(host, Scope::Everything, &worlds);
             open.without(answers);

@@ -4,7 +4,7 @@ use rand::rngs::SysError;
 
 use crate::{
     event::HostResult,
-    question::{Answers, Composed, Questions, connection::OwnConnection},
+    question::{Answers, Composed, Questions, connection::OwnConnection, way::TrustedOwners},
     script::NulByte,
     secret::nonce,
     transport::{LinkError, Step, StepOutput},
@@ -13,16 +13,20 @@ use crate::{
 /// Questions on their way to a node.
 pub(super) struct QuestionRound {
     composed: Composed,
+    /// The composed script, with what it needs to know.
+    script: String,
 }
 
 impl QuestionRound {
-    pub(super) fn new(questions: Questions) -> Result<Self, NotAsked> {
+    pub(super) fn new(questions: Questions, trusted: &TrustedOwners) -> Result<Self, NotAsked> {
         // The connection's addresses are known here and are set as an answer; the node does not know them.
-        Ok(Self { composed: questions.except::<OwnConnection>().compose(&nonce()?)? })
+        let composed = questions.except::<OwnConnection>().compose(&nonce()?)?;
+        let script = trusted.told_to(composed.script().to_owned())?;
+        Ok(Self { composed, script })
     }
 
     pub(super) fn step(&self) -> Step {
-        Step { script: self.composed.script().to_owned(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
+        Step { script: self.script.clone(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
     }
 
     /// Reads the answers; questions without output are unanswered.

@@ -9,7 +9,8 @@ use crate::{
     plan::{HostPlan, SecretSpec},
     question::{
         Answers,
-        path::{Entry, PathQuery, PathState},
+        path::{Entry, PathState},
+        way::WAY,
     },
     resource::{
         Change,
@@ -188,7 +189,7 @@ pub(super) fn in_file(spec: &SecretSpec, answers: &Answers) -> Result<Option<Sec
 /// Returns the current content of the secrets file; empty if there is no file.
 fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String> {
     let file = &spec.file;
-    match &answers.get::<PathState>(&PathQuery::content(file)).map_err(|error| error.to_string())?.entry {
+    match &answers.get::<PathState>(&spec.question()).map_err(|error| error.to_string())?.entry {
         Entry::Absent => Ok(EnvFile::default()),
         Entry::File(found) => {
             let content = found
@@ -221,15 +222,16 @@ pub(super) fn lost_message(spec: &SecretSpec) -> String {
 pub(super) fn directory(spec: &SecretSpec) -> Script {
     Script::new(
         "set -eu
-umask 022
 directory=${1%/*}
 if [ -e \"$directory\" ] && [ ! -d \"$directory\" ]; then
   echo \"$directory is not a directory, but $1 must be created in it: move it away\" >&2
   exit 1
 fi
-mkdir -p -- \"$directory/\"",
+go \"$2\" \"$1\" '' parents",
     )
+    .using(WAY)
     .arg(spec.file.as_str())
+    .arg(spec.access.owner.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 /// Returns whether `missing`, which another item needs, is a directory that [`directory`] creates.

@@ -6,12 +6,7 @@ use crate::{
     event::{Item, ItemSubject, Outcome, Status},
     health::HealthCheck,
     plan::{Handler, HandlerAction, SecretSpec, Task},
-    question::{
-        Questions,
-        path::{PathQuery, PathState},
-        pending::Pending,
-        unit::Unit,
-    },
+    question::{Questions, path::PathState, pending::Pending, unit::Unit},
     resource::Resource,
     script::Script,
     values::{Diff, RemotePath, hex},
@@ -109,7 +104,7 @@ impl RunItem {
     /// Adds the questions that this item needs answered.
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
-            ItemAction::Secret(spec) => ask.ask::<PathState>(PathQuery::content(&spec.file)),
+            ItemAction::Secret(spec) => ask.ask::<PathState>(spec.question()),
             ItemAction::Task(_, resource) => resource.questions(ask),
             ItemAction::Health(check) => check.questions(ask),
             ItemAction::Handler { handler, .. } => handler_questions(handler, ask),

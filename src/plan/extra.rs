@@ -15,7 +15,7 @@ use crate::{
 use super::{
     mentions, mentions_word, outside, ports,
     project::{Project, names_in},
-    raw,
+    raw, trusted,
 };
 
 /// The maximum depth of directories; a deeper tree is a cycle of links.
@@ -150,7 +150,7 @@ fn word(text: &str, start: usize) -> (String, usize) {
 }
 
 /// Variables with a built-in meaning, in every role.
-const BUILT_IN: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED];
+const BUILT_IN: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED, trusted::VARIABLE];
 
 /// Reports unknown names: such a typo would otherwise silently change nothing.
 ///

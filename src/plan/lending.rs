@@ -16,7 +16,7 @@ use super::{
     project::Project,
     raw,
     scope::{HostVars, Scope, Secrets},
-    walk,
+    trusted, walk,
 };
 
 /// The variable by which a lab's inventory marks its nodes.
@@ -73,7 +73,8 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Di
         }
         let owner = host::variables(project, &spec.secret.host);
         let connection = host::connection(project, &owner, errors);
-        lenders.push(Lender { name: spec.secret.host.clone(), secrets: vec![spec], connection });
+        let trusted_owners = trusted::owners(project, &owner, errors);
+        lenders.push(Lender { name: spec.secret.host.clone(), secrets: vec![spec], trusted_owners, connection });
     }
     lenders
 }

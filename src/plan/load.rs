@@ -19,7 +19,7 @@ use super::{
     project::{Project, names_in},
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
-    walk,
+    trusted, walk,
 };
 
 /// Loads, resolves and checks a project for every selected host.
@@ -207,6 +207,7 @@ fn plan_host(
     let named_in = vars.values.get("ansible_host").map(|address| &address.span);
     let named_in = named_in.or_else(|| project.inventory.hosts.get(&vars.name).map(|host| &host.span));
     let named_in = named_in.map(|span| span.file.shown.clone()).unwrap_or_default();
+    let trusted_owners = trusted::owners(project, vars, errors);
     let open_ports = ports::open_ports(project, vars, &roles, tags, errors);
     let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
     HostPlan {
@@ -218,6 +219,7 @@ fn plan_host(
         lent: Vec::new(),
         vaulted: project.vaulted_of(&vars.name),
         open_ports,
+        trusted_owners,
         connection,
         variables,
     }

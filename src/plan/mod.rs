@@ -8,6 +8,7 @@ mod extra;
 mod files;
 mod host;
 mod hostvars;
+mod lender;
 mod lending;
 mod load;
 mod mentions;
@@ -21,11 +22,13 @@ mod select;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod trusted;
 mod walk;
 mod world;
 
 pub use contacts::{Contact, Contacts, contacts};
 pub use explain::{Explained, Layer, Origin, ResolvedValue, Variable, explain};
+pub use lender::Lender;
 pub use lending::LAB;
 pub use load::{known_roles, load};
 pub use ports::OpenPorts;
@@ -48,6 +51,7 @@ use crate::{
     health::{Exercise, HealthCheck},
     inventory::InventorySource,
     outside::{ExternalValue, Source},
+    question::way::TrustedOwners,
     resource::Resource,
     secret::SecretId,
     source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
@@ -138,18 +142,10 @@ pub struct HostPlan {
     pub vaulted: Vec<(SecretId, ExternalValue)>,
     /// The ports that may be open besides those that its roles declare.
     pub open_ports: OpenPorts,
+    /// The users whom root trusts with the way to its files.
+    pub trusted_owners: TrustedOwners,
     connection: ConnectionVars,
     variables: Variables,
-}
-
-/// A host that is contacted only to read the secrets that live on it.
-#[derive(Debug)]
-pub struct Lender {
-    /// Its name in the inventory.
-    pub name: String,
-    /// The secrets to read.
-    pub secrets: Vec<SecretSpec>,
-    connection: ConnectionVars,
 }
 
 /// The sources of a host's variables.
@@ -157,14 +153,6 @@ pub struct Lender {
 struct Variables {
     project: Arc<Project>,
     host: Arc<scope::HostVars>,
-}
-
-impl Lender {
-    /// How to reach it.
-    #[must_use]
-    pub fn connection(&self) -> &ConnectionVars {
-        &self.connection
-    }
 }
 
 impl HostPlan {

@@ -2,6 +2,7 @@
 
 use crate::{
     outside::ExternalValue,
+    question::path::PathQuery,
     resource::access::Access,
     secret::{SecretId, SecretRef},
     source::Span,
@@ -34,5 +35,11 @@ impl SecretSpec {
     #[must_use]
     pub fn id(&self) -> SecretId {
         self.secret.clone().into()
+    }
+
+    /// Returns the question about its file.
+    #[must_use]
+    pub fn question(&self) -> PathQuery {
+        PathQuery::content(&self.file).owned_by(self.access.owner.as_ref())
     }
 }

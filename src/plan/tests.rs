@@ -13,6 +13,7 @@ mod secrets;
 mod selection;
 mod shell_text;
 mod shell_values;
+mod trusted;
 mod variables;
 
 use std::path::Path;

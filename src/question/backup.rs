@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Output, Unanswered, way::WAY};
 use crate::{script::Script, values::RemotePath};
 
 /// A backup to ask about.
@@ -54,7 +54,7 @@ impl Kind for Backup {
     const NAME: &'static str = "backup";
 
     fn script(keys: &[&BackupLocation]) -> Script {
-        keys.iter().enumerate().fold(Script::new(include_str!("backup.sh")), |script, (index, key)| {
+        keys.iter().enumerate().fold(Script::new(include_str!("backup.sh")).using(WAY), |script, (index, key)| {
             script.args([index.to_string(), key.status_file.to_string(), key.directory.to_string(), key.timer.clone()])
         })
     }
@@ -74,9 +74,8 @@ impl Kind for Backup {
                 None => parts.entry(index).or_default().line(&line.replace(char::is_control, " ")),
             }
         }
-        let answer = |index: usize| parts.remove(&index).and_then(PartialInfo::finished);
         let missing = || Unanswered("the node gave no answer about the backup".into());
-        (0..keys.len()).map(answer).map(|found| found.ok_or_else(missing)).collect()
+        (0..keys.len()).map(|index| parts.remove(&index).ok_or_else(missing)?.finished().ok_or_else(missing)?).collect()
     }
 }
 
@@ -84,6 +83,8 @@ impl Kind for Backup {
 #[derive(Default)]
 struct PartialInfo {
     now: Option<u64>,
+    /// Why the status must not be read.
+    refused: Option<String>,
     found: BackupInfo,
 }
 
@@ -94,6 +95,7 @@ impl PartialInfo {
             "now" => self.now = rest.parse().ok(),
             "since" => self.found.enabled_since = rest.parse().ok(),
             "next" => rest.trim().clone_into(&mut self.found.next),
+            "refused" => self.refused = Some(rest.to_owned()),
             "file" => self.found.status = Some(LastRun::default()),
             "status" => {
                 if let (Some(status), Some((key, value))) = (&mut self.found.status, rest.split_once('=')) {
@@ -109,10 +111,10 @@ impl PartialInfo {
         }
     }
 
-    fn finished(self) -> Option<BackupInfo> {
-        let Self { now, mut found } = self;
+    fn finished(self) -> Option<Result<BackupInfo, Unanswered>> {
+        let Self { now, refused, mut found } = self;
         found.now = now?;
-        Some(found)
+        Some(refused.map_or(Ok(found), |why| Err(Unanswered(why))))
     }
 }
 

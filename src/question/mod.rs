@@ -27,6 +27,7 @@ pub mod tree;
 pub mod ufw;
 pub mod unit;
 pub mod unit_state;
+pub mod way;
 
 use std::{
     any::{Any, TypeId},

@@ -1,14 +1,16 @@
 //! The entry at a path: its type, owner and mode and, on request, its content or checksum.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Output, Unanswered, account::AccountName, way::WAY};
 use crate::{
     script::Script,
     values::{Mode, RemotePath},
 };
 
 /// Marker for the kind "entry at a path". A link is reported as a link, together with the entry to which it leads.
+///
+/// A path that leads through something that somebody who is not trusted could put there or replace has no answer, see [`super::way`].
 #[derive(Debug)]
 pub enum PathState {}
 
@@ -19,25 +21,56 @@ pub struct PathQuery {
     pub path: RemotePath,
     /// How much of a regular file to read.
     pub depth: Depth,
+    /// Whether a link at the path is followed, to read what it leads to.
+    pub follow: bool,
+    /// The owner that the entry is to have: he is trusted below his own directories.
+    pub owner: Option<AccountName>,
 }
 
 impl PathQuery {
+    fn new(path: &RemotePath, depth: Depth) -> Self {
+        Self { path: path.clone(), depth, follow: false, owner: None }
+    }
+
+    /// Follows a link at the path, or not.
+    #[must_use]
+    pub fn following(self, follow: bool) -> Self {
+        Self { follow, ..self }
+    }
+
+    /// Trusts the owner that the entry is to have below his own directories.
+    #[must_use]
+    pub fn owned_by(self, owner: Option<&AccountName>) -> Self {
+        Self { owner: owner.cloned(), ..self }
+    }
+
+    /// Returns the key as one word of the script.
+    fn word(&self) -> String {
+        let letter = match self.depth {
+            Depth::Attributes => 'a',
+            Depth::Content => 'c',
+            Depth::Checksum => 's',
+        };
+        let owner = self.owner.as_ref().map(AccountName::as_str).unwrap_or_default();
+        format!("{letter}{}{owner}{}", if self.follow { 'f' } else { '-' }, self.path)
+    }
+
     /// Asks for the entry.
     #[must_use]
     pub fn attributes(path: &RemotePath) -> Self {
-        Self { path: path.clone(), depth: Depth::Attributes }
+        Self::new(path, Depth::Attributes)
     }
 
     /// Asks for the entry, and for the content of a regular file.
     #[must_use]
     pub fn content(path: &RemotePath) -> Self {
-        Self { path: path.clone(), depth: Depth::Content }
+        Self::new(path, Depth::Content)
     }
 
     /// Asks for the entry, and for the checksum of a regular file, to compare files of more than [`MOST_BYTES`].
     #[must_use]
     pub fn checksum(path: &RemotePath) -> Self {
-        Self { path: path.clone(), depth: Depth::Checksum }
+        Self::new(path, Depth::Checksum)
     }
 }
 
@@ -157,51 +190,8 @@ pub struct Attributes {
     pub modified: i64,
 }
 
-/// Each argument is a letter for the depth, followed by the path.
-///
-/// The output has sections that end with NUL: a digit per key for its parent directory; a record per existing entry; the error messages of `stat`,
-/// one line per missing entry; a record per link that leads to an entry; checksums. Contents come last, because they may contain anything; their
-/// lengths are known from the records.
-const SCRIPT: &str = r#"
-export QUOTING_STYLE=literal
-record='%n\0%f\0%s\0%u\0%g\0%U\0%G\0%Y\0%N\0'
-entries() {
-    count=$#
-    for key do set -- "$@" "${key#?}"; done
-    shift "$count"
-    stat --printf="$record" -- "$@"
-}
-link_targets() {
-    count=$#
-    for key do [ ! -L "${key#?}" ] || set -- "$@" "${key#?}"; done
-    shift "$count"
-    [ $# -eq 0 ] || stat -L --printf="$record" -- "$@" 2>/dev/null
-}
-files() {
-    letter=$1 command=$2
-    shift 2
-    count=$#
-    for key do
-        case $key in "$letter"*) [ ! -f "${key#?}" ] || set -- "$@" "${key#?}" ;; esac
-    done
-    shift "$count"
-    [ $# -eq 0 ] || $command -- "$@"
-}
-for key do
-    directory=${key#?}
-    directory=${directory%/*}
-    if [ -d "${directory:-/}" ]; then printf 1; else printf 0; fi
-done
-printf '\0'
-{ errors=$(entries "$@" 2>&1 >&3); } 3>&1
-printf '\0%s\0' "$errors"
-link_targets "$@"
-printf '\0'
-files s 'sha256sum -z' "$@"
-printf '\0'
-files c 'head -v -c 65537' "$@"
-exit 0
-"#;
+/// See its own comment.
+const SCRIPT: &str = include_str!("path.sh");
 
 impl Kind for PathState {
     type Key = PathQuery;
@@ -209,14 +199,9 @@ impl Kind for PathState {
     const NAME: &'static str = "paths";
 
     fn script(keys: &[&PathQuery]) -> Script {
-        Script::new(SCRIPT).args(keys.iter().map(|look| {
-            let letter = match look.depth {
-                Depth::Attributes => 'a',
-                Depth::Content => 'c',
-                Depth::Checksum => 's',
-            };
-            format!("{letter}{}", look.path)
-        }))
+        let above: BTreeSet<&str> = keys.iter().flat_map(|key| above(key.path.as_str())).collect();
+        let above: Vec<&str> = above.into_iter().collect();
+        Script::new(SCRIPT).using(WAY).arg(above.join("\n")).args(keys.iter().map(|key| key.word()))
     }
 
     fn read(keys: &[&PathQuery], output: &Output) -> Vec<Result<PathInfo, Unanswered>> {
@@ -230,19 +215,40 @@ impl Kind for PathState {
         let mut found: Vec<Result<PathInfo, Unanswered>> = keys
             .iter()
             .zip(&sections.parents)
-            .map(|(look, parent_exists)| {
+            .map(|(look, parent)| {
                 let path = look.path.as_str();
                 let entry = match sections.entries.get(path) {
-                    Some(record) => record.entry(path, sections.link_targets.get(path)),
+                    _ if parent.careful => Entry::Absent,
+                    Some(record) => record.entry(sections.link_targets.get(path)),
                     None => absent(path, errors.next())?,
                 };
-                Ok(PathInfo { entry, parent_exists: *parent_exists })
+                Ok(PathInfo { entry, parent_exists: parent.exists })
             })
             .collect();
-        fill_checksums(keys, &mut found, &sections.checksums);
-        fill_contents(keys, &mut found, sections.contents);
+        let careful: Vec<bool> = sections.parents.iter().map(|parent| parent.careful).collect();
+        let plain = |index: &usize| !careful[*index];
+        fill_checksums(keys, &mut found, &sections.checksums, plain);
+        let mut rest = Fields(fill_contents(keys, &mut found, sections.contents, plain));
+        for index in (0..keys.len()).filter(|index| careful[*index]) {
+            found[index] = rest.looked_at(keys[index], sections.parents[index].exists);
+        }
+        if !rest.0.is_empty() {
+            // Something changed between two commands, and no content is trusted.
+            for index in (0..keys.len()).filter(|index| keys[*index].depth == Depth::Content) {
+                found[index] = Err(changed(&keys[index].path));
+            }
+        }
         found
     }
+}
+
+/// Returns the directories above a path.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter(move |_| path != "/").map(move |(at, _)| if at == 0 { "/" } else { &path[..at] })
+}
+
+fn changed(path: &RemotePath) -> Unanswered {
+    Unanswered(format!("`{path}`, or a file read with it, changed while it was read"))
 }
 
 /// Returns [`Entry::Absent`] when `stat` failed because nothing exists at the path. Any other error means that the entry is unknown.
@@ -257,6 +263,8 @@ fn absent(path: &str, error: Option<&String>) -> Result<Entry, Unanswered> {
 
 /// The output of `stat` for one entry.
 struct Record {
+    /// The name under which it was asked for.
+    name: String,
     kind: u32,
     size: u64,
     attributes: Attributes,
@@ -265,15 +273,16 @@ struct Record {
 }
 
 impl Record {
-    fn entry(&self, path: &str, target: Option<&Record>) -> Entry {
+    fn entry(&self, target: Option<&Record>) -> Entry {
         let attributes = self.attributes.clone();
         // The type bits of st_mode, see inode(7).
         match self.kind {
             0o100_000 => Entry::File(File { attributes, size: self.size, content: None, sha256: None }),
             0o040_000 => Entry::Directory(attributes),
             0o120_000 => {
-                let text = self.arrow.strip_prefix(path).and_then(|rest| rest.strip_prefix(" -> ")).unwrap_or_default();
-                let leads_to = target.map(|target| Box::new(target.entry(path, None)));
+                let text =
+                    self.arrow.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix(" -> ")).unwrap_or_default();
+                let leads_to = target.map(|target| Box::new(target.entry(None)));
                 Entry::Link(Link { target: text.to_owned(), leads_to })
             }
             _ => Entry::Other(attributes),
@@ -281,8 +290,22 @@ impl Record {
     }
 }
 
+/// What is known of the directory of a key.
+struct Parent {
+    exists: bool,
+    /// Whether the way there was not plainly root's: the key is answered by itself, after the others.
+    careful: bool,
+}
+
+impl Parent {
+    fn of(digit: char) -> Option<Self> {
+        let digit = digit.to_digit(4)?;
+        Some(Self { exists: digit & 1 != 0, careful: digit & 2 != 0 })
+    }
+}
+
 struct Sections<'a> {
-    parents: Vec<bool>,
+    parents: Vec<Parent>,
     entries: HashMap<String, Record>,
     errors: Vec<String>,
     link_targets: HashMap<String, Record>,
@@ -293,10 +316,10 @@ struct Sections<'a> {
 impl<'a> Sections<'a> {
     fn parse(stdout: &'a [u8], keys: usize) -> Option<Self> {
         let mut fields = Fields(stdout);
-        let parents: Vec<bool> = fields.text()?.chars().map(|digit| digit == '1').collect();
-        let entries = fields.records()?;
+        let parents: Vec<Parent> = fields.text()?.chars().map(Parent::of).collect::<Option<_>>()?;
+        let entries = fields.by_name()?;
         let errors = fields.text()?.lines().map(str::to_owned).collect();
-        let link_targets = fields.records()?;
+        let link_targets = fields.by_name()?;
         let mut checksums = HashMap::new();
         loop {
             let line = fields.text()?;
@@ -326,8 +349,8 @@ impl Fields<'_> {
     }
 
     /// Parses records up to an empty field.
-    fn records(&mut self) -> Option<HashMap<String, Record>> {
-        let mut records = HashMap::new();
+    fn records(&mut self) -> Option<Vec<Record>> {
+        let mut records = Vec::new();
         loop {
             let name = self.text()?;
             if name.is_empty() {
@@ -340,8 +363,46 @@ impl Fields<'_> {
             let modified = self.text()?.parse().ok()?;
             let attributes = Attributes { mode: Mode(bits & 0o7777), owner, group, uid, gid, modified };
             let arrow = self.text()?;
-            records.insert(name, Record { kind: bits & 0o170_000, size, attributes, arrow });
+            records.push(Record { name, kind: bits & 0o170_000, size, attributes, arrow });
         }
+    }
+
+    fn by_name(&mut self) -> Option<HashMap<String, Record>> {
+        Some(self.records()?.into_iter().map(|record| (record.name.clone(), record)).collect())
+    }
+
+    /// Parses the answer about a key that was looked at by itself. What does not fit stays, and leaves this and all later ones without an answer.
+    fn looked_at(&mut self, look: &PathQuery, parent_exists: bool) -> Result<PathInfo, Unanswered> {
+        self.try_looked_at(look, parent_exists).unwrap_or_else(|| {
+            self.0 = b"?";
+            Err(changed(&look.path))
+        })
+    }
+
+    fn try_looked_at(&mut self, look: &PathQuery, parent_exists: bool) -> Option<Result<PathInfo, Unanswered>> {
+        if self.text()? != look.word() {
+            return None;
+        }
+        let refusal = self.text()?;
+        let mut records = self.records()?.into_iter();
+        let entry = match (records.next(), records.next()) {
+            (None, _) => Entry::Absent,
+            (Some(record), target) => record.entry(target.as_ref()),
+        };
+        let sum = self.text()?;
+        let mut found = Ok(PathInfo { entry, parent_exists });
+        let size = file_of(&mut found).map_or(0, |file| usize::try_from(file.size).unwrap_or(usize::MAX));
+        let length = if look.depth == Depth::Content { size.min(MOST_BYTES + 1) } else { 0 };
+        let (content, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest.strip_prefix(b"\0")?;
+        if !refusal.is_empty() {
+            return Some(Err(Unanswered(refusal.trim_end().to_owned())));
+        }
+        if let Some(file) = file_of(&mut found) {
+            file.sha256 = sum.split_once(' ').map(|(sum, _)| sum.to_owned());
+            file.content = (look.depth == Depth::Content && length <= MOST_BYTES).then(|| content.to_vec());
+        }
+        Some(found)
     }
 }
 
@@ -357,21 +418,45 @@ fn file_of(found: &mut Result<PathInfo, Unanswered>) -> Option<&mut File> {
     }
 }
 
-fn fill_checksums(keys: &[&PathQuery], found: &mut [Result<PathInfo, Unanswered>], checksums: &HashMap<String, String>) {
-    for (look, found) in keys.iter().zip(found).filter(|(look, _)| look.depth == Depth::Checksum) {
-        let Some(file) = file_of(found) else { continue };
+/// Whether the content of this entry, or of what it leads to, was read.
+fn is_read(look: &PathQuery, found: &Result<PathInfo, Unanswered>) -> bool {
+    look.follow || !matches!(found, Ok(PathInfo { entry: Entry::Link(_), .. }))
+}
+
+fn fill_checksums(
+    keys: &[&PathQuery],
+    found: &mut [Result<PathInfo, Unanswered>],
+    checksums: &HashMap<String, String>,
+    plain: impl Fn(&usize) -> bool,
+) {
+    for index in (0..keys.len()).filter(plain).filter(|index| keys[*index].depth == Depth::Checksum) {
+        let look = keys[index];
+        if !is_read(look, &found[index]) {
+            continue;
+        }
+        let Some(file) = file_of(&mut found[index]) else { continue };
         match checksums.get(look.path.as_str()) {
             Some(sum) => file.sha256 = Some(sum.clone()),
-            None => *found = Err(Unanswered(format!("`{}` could not be read", look.path))),
+            None => found[index] = Err(Unanswered(format!("`{}` could not be read", look.path))),
         }
     }
 }
 
-/// Assigns each file its content. Every length is known. If one does not match, a file changed between two commands, and no content is trusted.
-fn fill_contents(keys: &[&PathQuery], found: &mut [Result<PathInfo, Unanswered>], mut rest: &[u8]) {
+/// Assigns each file its content, and returns what follows. Every length is known. If one does not match, a file changed between two commands, and
+/// no content is trusted.
+fn fill_contents<'a>(
+    keys: &[&PathQuery],
+    found: &mut [Result<PathInfo, Unanswered>],
+    mut rest: &'a [u8],
+    plain: impl Fn(&usize) -> bool,
+) -> &'a [u8] {
     let mut contents = Vec::new();
     let mut fits = true;
-    for (index, look) in keys.iter().enumerate().filter(|(_, look)| look.depth == Depth::Content) {
+    for index in (0..keys.len()).filter(plain).filter(|index| keys[*index].depth == Depth::Content) {
+        let look = keys[index];
+        if !is_read(look, &found[index]) {
+            continue;
+        }
         let Some(size) = file_of(&mut found[index]).map(|file| usize::try_from(file.size).unwrap_or(usize::MAX)) else {
             continue;
         };
@@ -384,16 +469,16 @@ fn fill_contents(keys: &[&PathQuery], found: &mut [Result<PathInfo, Unanswered>]
         contents.push((index, content));
         rest = after;
     }
-    fits &= rest.is_empty();
     for (index, content) in contents {
         if !fits {
-            found[index] = Err(Unanswered(format!("`{}`, or a file read with it, changed while it was read", keys[index].path)));
+            found[index] = Err(changed(&keys[index].path));
         } else if content.len() <= MOST_BYTES
             && let Some(file) = file_of(&mut found[index])
         {
             file.content = Some(content.to_vec());
         }
     }
+    rest
 }
 
 #[cfg(test)]

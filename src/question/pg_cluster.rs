@@ -6,7 +6,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, Output, Unanswered, first_line};
+use super::{Kind, Output, Unanswered, first_line, way::WAY};
 use crate::{pg, script::Script, values::Mode};
 
 /// The directory in which Debian keeps a directory for each version and, below it, one for each cluster.
@@ -110,11 +110,20 @@ ask_cluster() {
     done
     [ "$count" = 1 ] || return 0
     file=$directory/$3
-    if [ -e "$file" ] || [ -L "$file" ]; then
+    # Its directory is the user postgres's own, who may put something else in its place: nothing is read by its name.
+    if [ -f "$file" ] && [ ! -L "$file" ]; then
+        (
+            if reach postgres "$file" '' && command exec 3<"./$name" && sound postgres; then
+                stat -c 'file %a %U:%G %F' - <&3
+                printf 'content '
+                base64 -w 0 <&3 && printf ' whole'
+                printf '\n'
+            else
+                printf 'refused %s\n' "$(untrusted "$file")"
+            fi
+        )
+    elif [ -e "$file" ] || [ -L "$file" ]; then
         stat -c 'file %a %U:%G %F' -- "$file"
-        printf 'content '
-        base64 -w 0 -- "$file" && printf ' whole'
-        printf '\n'
     fi
     if [ -z "$psql" ]; then echo 'mute psql is not installed'; return 0; fi
     if ! id -u postgres >/dev/null 2>&1; then echo 'mute there is no user `postgres`'; return 0; fi
@@ -156,7 +165,7 @@ impl Kind for PgCluster {
 }
 
 fn script(keys: &[&ClusterQuery], etc: &str, run: &str) -> Script {
-    Script::new(ASK).using(pg::SHELL_FUNCTIONS).arg(etc).arg(run).args(keys.iter().flat_map(|look| {
+    Script::new(ASK).using(WAY).using(pg::SHELL_FUNCTIONS).arg(etc).arg(run).args(keys.iter().flat_map(|look| {
         let version = look.cluster.version.clone().unwrap_or_default();
         let sql = format!(
             "SELECT json_build_object('config', current_setting('config_file'), 'said', (SELECT to_jsonb(t) FROM ({}\n) t));",
@@ -210,6 +219,7 @@ fn read_one(look: &ClusterQuery, lines: &mut std::str::Lines<'_>) -> Result<Clus
                 file.content =
                     if file.regular { bytes.ok_or_else(|| malformed("its file could not be read"))? } else { Vec::new() };
             }
+            ("refused", why) => return Err(Unanswered(why.to_owned())),
             ("said", rest) => {
                 let (config, json) = rest.split_once(" {").ok_or_else(|| malformed(line))?;
                 let reply: Reply =

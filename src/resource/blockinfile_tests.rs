@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     question::{
         Answers,
-        path::{Entry, File, PathInfo, PathQuery, PathState},
+        path::{Entry, File, PathInfo},
     },
     resource::{
-        NodeState, ParamError, RemotePath, Verdict,
+        NodeState, ParamError, Verdict,
         content::tests::{resource, roots, shown},
         edit::tests::Scratch,
         trial,
@@ -182,10 +182,7 @@ fn a_secret_in_the_block_never_shows() {
             sha256: None,
         });
         let mut answers = Answers::default();
-        answers.set::<PathState>(
-            PathQuery::content(&RemotePath::new("/etc/x").unwrap()),
-            Ok(PathInfo { entry, parent_exists: true }),
-        );
+        trial::answer_about(&mut answers, "/etc/x", &PathInfo { entry, parent_exists: true });
         let mut secrets = SecretValues::default();
         if let Some(value) = value {
             secrets.insert(key.clone(), Secret::new(value.into()));

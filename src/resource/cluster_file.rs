@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Diff, Line, Missing, NodeState, Verdict, put::PUT_FILE, unit_functions};
+use super::{Change, Diff, Line, Missing, NodeState, Verdict, put::with_put_file, unit_functions};
 use crate::{
     pg,
     question::{
@@ -112,10 +112,9 @@ impl ClusterFile {
 
     fn script(&self) -> Script {
         let names: Vec<String> = self.names.iter().map(|name| pg::literal(name)).collect();
-        unit_functions::script(APPLY)
+        with_put_file(unit_functions::script(APPLY))
             .limit(if self.restart { 2 * TASK_LIMIT } else { TASK_LIMIT })
             .using(pg::SHELL_FUNCTIONS)
-            .using(PUT_FILE)
             .args([ETC, "/var/run/postgresql", "/usr/lib/postgresql"])
             .arg(match self.kind {
                 FileKind::Settings => "settings",
@@ -188,7 +187,7 @@ done
 [ -n "$directory" ] || fail "there is no cluster \`$cluster\` of PostgreSQL on this node"
 find_psql
 [ -n "$psql" ] || fail 'psql is not installed'
-file=$directory/$name old=$directory/$name.before-autobot-provision unit=postgresql@$number-$cluster.service
+file=$directory/$name here=./${name##*/} old=./${name##*/}.before-autobot-provision unit=postgresql@$number-$cluster.service
 ask() { as_postgres "$port" -v ON_ERROR_STOP=1 -v VERBOSITY=terse -c "$1" </dev/null; }
 find_port() {
     port=
@@ -205,7 +204,7 @@ undo() {
     status=$?
     trap - EXIT
     [ "$status" != 0 ] || return 0
-    if [ "$kind" = settings ] && ! [ -s "$old" ]; then rm -f -- "$file" "$old"; else mv -f -- "$old" "$file"; fi
+    if [ "$kind" = settings ] && ! [ -s "$old" ]; then rm -f -- "$here" "$old"; else mv -f -- "$old" "$here"; fi
     echo "$file was put back as it was" >&2
     if [ -n "$restarted" ]; then
         systemctl reset-failed -- "$unit" 2>/dev/null || :
@@ -218,13 +217,14 @@ undo() {
 content=$(cat && echo .)
 content=${content%.}
 [ "$(printf %s "$content" | wc -c)" -eq "$size" ] || fail "the content did not arrive whole; $file stays as it was"
-if [ -f "$old" ] && [ -f "$file" ] && [ "$(cat -- "$file" && echo .)" = "$content." ]; then
+go postgres "$file" ''
+if [ -f "$old" ] && [ -f "$here" ] && [ "$(cat -- "$here" && echo .)" = "$content." ]; then
     :
-elif [ -f "$file" ]; then
-    cp -p -- "$file" "$old.new"
+elif [ -f "$here" ]; then
+    cp -p -P --remove-destination -- "$here" "$old.new"
     mv -f -- "$old.new" "$old"
 else
-    : >"$old"
+    rm -f -- "$old"; (set -C; : >"$old")
 fi
 trap undo EXIT
 trap 'exit 143' HUP INT TERM
@@ -268,7 +268,7 @@ if [ -n "$restart" ] && { [ -z "$port" ] || [ -n "$pending" ]; }; then
 fi
 trap - EXIT
 rm -f -- "$old"
-sync -- "$directory"
+sync -- .
 "#;
 
 #[cfg(test)]

@@ -143,7 +143,8 @@ impl FileContent {
 
     fn look(&self) -> PathQuery {
         let longest = self.content.as_tokens().len() + self.content.secrets().len() * LONGEST_SECRET;
-        if longest > MOST_BYTES { PathQuery::checksum(&self.path) } else { PathQuery::content(&self.path) }
+        let look = if longest > MOST_BYTES { PathQuery::checksum(&self.path) } else { PathQuery::content(&self.path) };
+        look.following(self.follow).owned_by(self.access.owner.as_ref())
     }
 
     fn same(&self, node: &NodeState<'_>, file: &File) -> Result<bool, Unanswered> {

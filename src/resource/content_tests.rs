@@ -8,7 +8,7 @@ use crate::{
     question::Answers,
     question::account::{AccountName, Group, User},
     question::path::Link,
-    resource::{Files, KINDS},
+    resource::{Files, KINDS, trial},
     secret::{Encoding, Secret, SecretValues},
     source::Diagnostic,
 };
@@ -77,11 +77,8 @@ fn link(leads_to: Option<Entry>) -> Entry {
 }
 
 fn verdict_with(resource: &dyn Resource, entry: &Entry, parent_exists: bool, values: &SecretValues) -> Verdict {
-    let path = RemotePath::new("/etc/x").unwrap();
     let mut answers = Answers::default();
-    for look in [PathQuery::content(&path), PathQuery::checksum(&path)] {
-        answers.set::<PathState>(look, Ok(PathInfo { entry: entry.clone(), parent_exists }));
-    }
+    trial::answer_about(&mut answers, "/etc/x", &PathInfo { entry: entry.clone(), parent_exists });
     answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
     answers.set::<Group>(AccountName::new("redis").unwrap(), Ok(None));
     resource.compare(&NodeState { answers: &answers, secrets: values }).unwrap()
@@ -211,7 +208,7 @@ fn large_contents_are_compared_by_checksum_and_counted() {
     assert_eq!(shown(&changed), "change (replaces): content\n= /etc/x\n- 65537 bytes\n+ 65537 bytes\n");
     let mut questions = Questions::default();
     resource("copy", json!({"dest": "/etc/x", "content": content})).unwrap().questions(&mut questions);
-    assert!(questions.compose("f00d").unwrap().script().contains("s/etc/x"));
+    assert!(questions.compose("f00d").unwrap().script().contains("s-/etc/x"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Change, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
-    apt_functions::APT, decode, put::PUT_FILE, schema::parameters,
+    apt_functions::APT, decode, put::with_put_file, schema::parameters,
 };
 use crate::{
     question::{
@@ -189,15 +189,15 @@ fn parse_key(signed_by: &str) -> Result<Key, ParamError> {
 impl Resource for Repository {
     fn questions(&self, ask: &mut Questions) {
         for path in [&self.sources, &self.armoured, &self.binary] {
-            ask.ask::<PathState>(PathQuery::content(path));
+            ask.ask::<PathState>(PathQuery::content(path).following(true));
         }
         if let Some(Wanted { key: Key::Path(path), .. }) = &self.wanted {
-            ask.ask::<PathState>(PathQuery::content(path));
+            ask.ask::<PathState>(PathQuery::content(path).following(true));
         }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let file = |path| node.answers.get::<PathState>(&PathQuery::content(path))?.file(path);
+        let file = |path| node.answers.get::<PathState>(&PathQuery::content(path).following(true))?.file(path);
         let (sources, armoured, binary) = (file(&self.sources)?, file(&self.armoured)?, file(&self.binary)?);
         let Some(wanted) = &self.wanted else {
             return Ok(self.removal(&[(&self.sources, sources), (&self.armoured, armoured), (&self.binary, binary)]));
@@ -275,9 +275,8 @@ impl Repository {
             Key::Path(path) => ("path", path.as_str(), Sealed::default()),
             Key::Inline(key) => ("inline", "", Sealed::from(key.as_str())),
         };
-        Script::new(INSTALL)
+        with_put_file(Script::new(INSTALL))
             .using(APT)
-            .using(PUT_FILE)
             .args([self.name.as_str(), self.sources.as_str(), self.armoured.as_str(), self.binary.as_str()])
             .args([wanted.body.as_str(), kind, place, if wanted.enabled { "verify" } else { "disabled" }])
             .arg(self.run_directory.as_str())

@@ -92,8 +92,12 @@ impl EditedFile {
         Ok(Self { file, create })
     }
 
+    fn look(&self) -> PathQuery {
+        PathQuery::content(&self.file.path).following(true).owned_by(self.file.access.owner.as_ref())
+    }
+
     pub(super) fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PathState>(PathQuery::content(&self.file.path));
+        ask.ask::<PathState>(self.look());
         self.file.access.questions(ask);
     }
 
@@ -110,7 +114,7 @@ impl EditedFile {
         edit: impl Fn(Option<&str>) -> Result<Option<Edited>, String>,
     ) -> Result<Verdict, Unanswered> {
         let path = &self.file.path;
-        let found = node.answers.get::<PathState>(&PathQuery::content(path))?;
+        let found = node.answers.get::<PathState>(&self.look())?;
         let old = match found.seen(true) {
             Some(Entry::Absent) => None,
             Some(Entry::File(file)) => match &file.content {
@@ -254,7 +258,7 @@ pub(super) mod tests {
             let name = parameters["path"].as_str().unwrap_or("x").to_owned();
             parameters["path"] = json!(self.path(&name).to_str().unwrap());
             let resource: Box<dyn Resource> = resource(kind, parameters).unwrap();
-            let look = PathQuery::content(&RemotePath::new(self.path(&name).to_str().unwrap()).unwrap());
+            let look = PathQuery::content(&RemotePath::new(self.path(&name).to_str().unwrap()).unwrap()).following(true);
             let done = trial::run(&PathState::script(&[&look]), self.0.path());
             let found = PathState::read(&[&look], &Output { status: done.status, stdout: done.stdout }).remove(0);
             let mut answers = Answers::default();

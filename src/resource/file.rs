@@ -15,6 +15,7 @@ use crate::{
         Questions, Unanswered,
         path::{Attributes, Entry, PathInfo, PathQuery, PathState},
         tree::{Tree, TreeKey},
+        way::WAY,
     },
     script::Script,
     secret::Sealed,
@@ -157,7 +158,7 @@ fn check_recurse(given: &Parameters, access: &Access) -> Result<(), ParamError> 
 
 impl Resource for FileState {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PathState>(PathQuery::attributes(&self.path));
+        ask.ask::<PathState>(self.look());
         match &self.wanted {
             Wanted::Directory(access) | Wanted::File(access) | Wanted::SomeFile(access) => access.questions(ask),
             Wanted::Tree(access) => {
@@ -169,7 +170,7 @@ impl Resource for FileState {
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let found = node.answers.get::<PathState>(&PathQuery::attributes(&self.path))?;
+        let found = node.answers.get::<PathState>(&self.look())?;
         match &self.wanted {
             Wanted::Nothing => Ok(self.nothing(found)),
             Wanted::Link { target, force } => Ok(self.link(found, target, *force)),
@@ -185,6 +186,16 @@ impl Resource for FileState {
 }
 
 impl FileState {
+    fn look(&self) -> PathQuery {
+        let owner = match &self.wanted {
+            Wanted::Directory(access) | Wanted::Tree(access) | Wanted::File(access) | Wanted::SomeFile(access) => {
+                access.owner.as_ref()
+            }
+            Wanted::Nothing | Wanted::Link { .. } => None,
+        };
+        PathQuery::attributes(&self.path).following(self.follow).owned_by(owner)
+    }
+
     fn change(&self, summary: &str, diff: Diff, script: Script) -> Change {
         Change::new(summary, script).diff(diff.titled(self.path.as_str()))
     }
@@ -204,7 +215,7 @@ impl FileState {
             entry @ (Entry::Absent | Entry::Link(_) | Entry::Other(_)) => entry.describe(),
         });
         // A file system that is mounted below belongs to another task: rm then fails with its own message.
-        let script = Script::new("rm -rf --one-file-system -- \"$1\"").arg(self.path.as_str());
+        let script = Script::new(REMOVE).using(WAY).arg(self.path.as_str());
         Verdict::Change(self.change("remove", diff, script).replacing(true))
     }
 
@@ -223,7 +234,7 @@ impl FileState {
             diff.removed(&before);
         }
         diff.added(format!("a link to `{target}`"));
-        let script = Script::new(MAKE_LINK).arg(self.path.as_str()).arg(target);
+        let script = Script::new(MAKE_LINK).using(WAY).arg(self.path.as_str()).arg(target);
         let summary = if before.is_empty() { "create" } else { "replace" };
         let missing = self.missing_parent(found);
         blocked_by(missing, self.change(summary, diff, script).replacing(!before.is_empty()))
@@ -237,7 +248,7 @@ impl FileState {
                 let mut diff = Diff::none();
                 diff.added("a directory");
                 diff.lines.extend(attributes.lines);
-                let script = Script::new(MAKE_DIRECTORY).using(SET_ACCESS).arg(self.path.as_str());
+                let script = Script::new(MAKE_DIRECTORY).using(WAY).using(SET_ACCESS).arg(self.path.as_str());
                 Ok(blocked_by(missing, self.change("create", diff, access.arguments(script).arg(""))))
             }
             other => Ok(self.in_the_way(other, "a directory")),
@@ -262,7 +273,7 @@ impl FileState {
         if summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
-        let script = Script::new("set_tree \"$@\"").using(SET_TREE).arg(self.path.as_str());
+        let script = Script::new("set_tree \"$@\"").using(WAY).using(SET_TREE).arg(self.path.as_str());
         Ok(blocked_by(missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
     }
 
@@ -314,35 +325,57 @@ impl FileState {
     }
 }
 
+/// `PATH`. A path whose directory is gone is gone, too.
+const REMOVE: &str = r#"reach '' "$1" '' || {
+    [ "$?" != 2 ] || exit 0
+    untrusted "$1" >&2
+    exit 1
+}
+rm -rf --one-file-system -- "./$name""#;
+
 /// `PATH OWNER GROUP MODE ''`. Parents get owner root and mode 0755. A directory is never more open than declared, even before chown.
 const MAKE_DIRECTORY: &str = r#"set -eu
-umask 022
-if [ ! -d "$1" ]; then
-    mkdir -p -- "${1%/*}/"
-    mkdir -m "${4:-0755}" -- "$1"
+go "$2" "$1" '' parents
+if [ ! -d "./$name" ]; then
+    mkdir -m "${4:-0755}" -- "./$name"
 fi
-set_access "$@""#;
+access_here "$@""#;
 
 /// `set_tree PATH OWNER GROUP MODE` changes a directory and all that is in it. No link is followed: the directory is entered once and then
-/// checked, chown changes links themselves, and chmod skips them.
+/// checked, and chown changes links themselves. chmod follows a link that is swapped in while it runs: it runs as root only where nobody else
+/// can do that, and else as the new owner of all, who can change nothing but his own.
 const SET_TREE: &str = r#"set_tree() (
     set -u
-    cd -P -- "$1" || exit
-    { [ ! -L "$1" ] && [ . -ef "$1" ]; } || { printf '%s\n' "$1 is a link: not followed" >&2; exit 1; }
+    go "$2" "$1" ''
+    refuse() { printf '%s\n' "$1" >&2; exit 1; }
+    [ ! -L "./$name" ] || refuse "$1 is a link: not followed"
+    { command exec 3<"./$name"; } && check "$2" "$1" || exit
+    cd -P -- "./$name" || exit
+    [ . -ef /proc/self/fd/3 ] || refuse "$1 was replaced at this very moment"
+    exec 3<&-
     if [ -n "$2$3" ]; then
         chown -R -h -P -- "$2${3:+:$3}" . || exit
     fi
-    if [ -n "$4" ]; then
-        chmod -R -- "$4" . || exit
+    [ -n "$4" ] || exit 0
+    other=$(find -P . -type d \( ! -user 0 -o -perm -0002 ! -perm -1000 -o -perm -0020 ! -group 0 ! -perm -1000 \) -printf '%p, of %u:%g' -quit) || exit
+    if [ -z "$other" ]; then
+        chmod -R -- "$4" .
+        exit
     fi
+    case $2 in
+        '' | root) refuse "in $1 are directories into which others can put links ($other): say with owner whose all is to be, or leave mode out" ;;
+    esac
+    group=${3:-$(id -g -- "$2")} || exit
+    setpriv --reuid "$2" --regid "$group" --init-groups chmod -R -- "$4" .
 )"#;
 
 /// `PATH TARGET`. The new link is renamed into place, so that the path always exists.
 const MAKE_LINK: &str = r#"set -eu
-temporary=$(mktemp -u -- "${1%/*}/.autobot-provision-XXXXXXXXXX")
+go '' "$1" ''
+temporary=$(mktemp -u -- ./.autobot-provision-XXXXXXXXXX)
 trap 'rm -f -- "$temporary"' EXIT
 ln -s -- "$2" "$temporary"
-mv -T -f -- "$temporary" "$1""#;
+mv -T -f -- "$temporary" "./$name""#;
 
 #[cfg(test)]
 #[path = "file_tests.rs"]

@@ -13,14 +13,17 @@ use super::*;
 use crate::question::account::AccountName;
 use crate::{
     question::{Answers, account::User},
-    resource::content::tests::{NoFiles, resource, roots, shown},
+    resource::{
+        content::tests::{NoFiles, resource, roots, shown},
+        trial,
+    },
     secret::SecretValues,
 };
 
 fn compared(parameters: Value, entry: Entry, parent_exists: bool) -> String {
     let resource = resource("file", parameters).unwrap();
     let mut answers = Answers::default();
-    answers.set::<PathState>(PathQuery::attributes(&RemotePath::new("/opt/x").unwrap()), Ok(PathInfo { entry, parent_exists }));
+    trial::answer_about(&mut answers, "/opt/x", &PathInfo { entry, parent_exists });
     answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
     shown(&resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
 }
@@ -249,7 +252,7 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     fs::write(dir.path().join("file"), "").unwrap();
     let resource = resource("file", json!({"path": dir.path().join("file/below/x"), "state": "directory"})).unwrap();
     let output = run(&ask(resource.as_ref()));
-    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Not a directory"), "{output:?}");
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("there is no directory"), "{output:?}");
 }
 
 /// Compares with a tree on this machine, with the real `find`.
@@ -258,7 +261,7 @@ fn tree_compared(parameters: Value, path: &Path) -> Verdict {
     let mut questions = Questions::default();
     resource.questions(&mut questions);
     let composed = questions.compose("f00d").unwrap();
-    let done = crate::resource::trial::run(&Script::new("eval \"$1\"").arg(composed.script()), path);
+    let done = trial::run(&Script::new("eval \"$1\"").arg(composed.script()), path);
     let answers = composed.read(&done.stdout);
     resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
@@ -283,7 +286,7 @@ fn a_tree_is_counted_and_put_right_without_following_links() {
     let wanted = json!({"path": path, "state": "directory", "recurse": true, "mode": "0755"});
     let Verdict::Change(change) = tree_compared(wanted.clone(), root.path()) else { panic!() };
     assert_eq!(change.summary, "4 entries below → mode 0755");
-    let done = crate::resource::trial::run(&change.script, root.path());
+    let done = trial::run(&change.script, root.path());
     assert_eq!((done.status, done.stderr.as_str()), (0, ""));
     assert!(matches!(tree_compared(wanted, root.path()), Verdict::Converged { .. }));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
@@ -294,8 +297,8 @@ fn a_tree_is_counted_and_put_right_without_following_links() {
     unix::fs::symlink(&path, &link).unwrap();
     let wanted = json!({"path": link, "state": "directory", "recurse": true, "mode": "0700"});
     assert!(matches!(tree_compared(wanted, root.path()), Verdict::Refused(_)));
-    let script = Script::new("set_tree \"$@\"").using(SET_TREE).args([link.to_str().unwrap(), "", "", "00700"]);
-    let done = crate::resource::trial::run(&script, root.path());
+    let script = Script::new("set_tree \"$@\"").using(WAY).using(SET_TREE).args([link.to_str().unwrap(), "", "", "00700"]);
+    let done = trial::run(&script, root.path());
     assert_eq!(done.status, 1, "{done:?}");
     assert_eq!(mode(&path), 0o755);
 }

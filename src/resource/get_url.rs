@@ -5,7 +5,7 @@ use super::{
     access::AccessDifference,
     content::{FileContent, FileOptions, blocked_by},
     decode,
-    put::{PUT_FILE, set_access},
+    put::{set_access, with_put_file},
     schema::parameters,
 };
 use crate::{
@@ -69,13 +69,14 @@ impl GetUrl {
     }
 
     fn look(&self) -> PathQuery {
-        if self.checksum.is_some() { PathQuery::checksum(&self.file.path) } else { PathQuery::attributes(&self.file.path) }
+        let FileContent { path, access, .. } = &self.file;
+        let look = if self.checksum.is_some() { PathQuery::checksum(path) } else { PathQuery::attributes(path) };
+        look.owned_by(access.owner.as_ref())
     }
 
     fn script(&self) -> Script {
         let FileContent { path, access, validate, backup, .. } = &self.file;
-        let script = Script::new(FETCH)
-            .using(PUT_FILE)
+        let script = with_put_file(Script::new(FETCH))
             .arg(self.url.as_str())
             .arg(self.checksum.clone().unwrap_or_default())
             .arg(self.timeout.to_string())

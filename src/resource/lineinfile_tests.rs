@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::{
     question::{
         Answers,
-        path::{Entry, File, PathInfo, PathQuery, PathState},
+        path::{Entry, File, PathInfo},
     },
     resource::{
-        NodeState, ParamError, RemotePath, Verdict,
+        NodeState, ParamError, Verdict,
         content::tests::{rendered, resource, roots, shown},
         edit::tests::Scratch,
         trial,
@@ -271,8 +271,7 @@ fn with_secret(content: &str, value: Option<&str>, regexp: Option<&str>) -> Verd
     let mut answers = Answers::default();
     let entry =
         Entry::File(File { attributes: roots(0o600), size: content.len() as u64, content: Some(content.into()), sha256: None });
-    answers
-        .set::<PathState>(PathQuery::content(&RemotePath::new("/etc/x").unwrap()), Ok(PathInfo { entry, parent_exists: true }));
+    trial::answer_about(&mut answers, "/etc/x", &PathInfo { entry, parent_exists: true });
     let mut secrets = SecretValues::default();
     if let Some(value) = value {
         secrets.insert(key(), Secret::new(value.into()));

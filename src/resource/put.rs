@@ -3,6 +3,7 @@
 
 use super::{RemotePath, access::Access};
 use crate::{
+    question::way::WAY,
     script::Script,
     secret::{Sealed, SecretValues},
 };
@@ -34,13 +35,13 @@ pub struct Put<'a> {
 }
 
 impl Put<'_> {
-    /// Returns the script that writes `content`. A script that does more than this uses [`PUT_FILE`].
+    /// Returns the script that writes `content`. A script that does more than this uses [`with_put_file`].
     ///
     /// If all secrets in it have a value, as they do when a change is applied, the node checks the length.
     #[must_use]
     pub fn script(&self, content: Sealed, values: &SecretValues) -> Script {
         let size = content.reveal(values).map(|content| content.len().to_string()).unwrap_or_default();
-        let script = Script::new("put_file \"$@\"").using(PUT_FILE).arg(self.path.as_str());
+        let script = with_put_file(Script::new("put_file \"$@\"")).arg(self.path.as_str());
         self.access
             .arguments(script)
             .arg(if self.follow { "follow" } else { "" })
@@ -58,8 +59,14 @@ impl Put<'_> {
 /// Returns the script that sets owner, group and mode of the existing file or directory at `path`.
 #[must_use]
 pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
-    let script = Script::new("set_access \"$@\"").using(SET_ACCESS).arg(path.as_str());
+    let script = Script::new("set_access \"$@\"").using(WAY).using(SET_ACCESS).arg(path.as_str());
     access.arguments(script).arg(if follow { "follow" } else { "" })
+}
+
+/// Lets a script use [`PUT_FILE`].
+#[must_use]
+pub fn with_put_file(script: Script) -> Script {
+    script.using(WAY).using(PUT_FILE)
 }
 
 /// `put_file PATH OWNER GROUP MODE FOLLOW BACKUP VALIDATE SIZE [EXPECTED [PARENTS]]`, the content on standard input; only the path may not be empty.
@@ -67,38 +74,34 @@ pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
 /// With `EXPECTED`, nothing is written if the old file differs from what the content was derived from, unless it already has the new
 /// content. `EXPECTED` is the SHA-256 of that file, or `absent`.
 /// With `PARENTS`, missing directories above the file are made.
+/// Needs [`WAY`], and works within the directory that it has reached, so that nothing that is swapped above it is written to.
 /// The temporary file has a name that cannot be guessed and is held open, so that in another user's directory a file put in its place is
 /// neither written nor given another owner. Until all is written, it belongs to root and has mode 0600.
 /// Without a mode, the old file's mode is kept together with its access control list; a given mode replaces both.
 /// With a size, input that ends early because its sender was killed is refused. Temporary files that interrupted runs left in the
 /// directory are removed. Every failed step ends the function, with or without `set -e` in the caller. The backup is a hard link to the
 /// old file, so it is complete at once.
-pub const PUT_FILE: &str = r#"put_file() (
+const PUT_FILE: &str = r#"put_file() (
     set -u
     umask 077
     refuse() { printf '%s\n' "$1" >&2; exit 1; }
-    target=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7 size=$8 expected=${9-} parents=${10-}
-    if [ -n "$follow" ] && [ -L "$target" ]; then
-        [ ! -k "${target%/*}/" ] || refuse "$target is a link in a directory that every user may write to: not followed"
-        target=$(readlink -f -- "$target" && echo .) || refuse "$1 is a link that leads nowhere"
-        target=${target%??}
-    fi
-    directory=${target%/*}/
-    [ -z "$parents" ] || (umask 022; mkdir -p -- "$directory") || exit
+    path=$1 owner=$2 group=$3 mode=$4 follow=$5 backup=$6 validate=$7 size=$8 expected=${9-} parents=${10-}
+    go "$owner" "$path" "$follow" "$parents"
+    file=./$name target=$way/$name
     old=
-    if [ -f "$target" ] && [ ! -L "$target" ]; then
+    if [ -f "$file" ] && [ ! -L "$file" ]; then
         old=yes
-    elif [ -e "$target" ] && [ ! -L "$target" ]; then
+        { command exec 3<"$file"; } && check "$owner" "$path" || exit
+    elif [ -e "$file" ] && [ ! -L "$file" ]; then
         refuse "$target is not a regular file"
     fi
-    [ -d "$directory" ] || refuse "there is no directory ${directory%/}"
     # Root can write to every other directory.
-    [ -w "$directory" ] || refuse "${directory%/} is mounted read-only or immutable (see findmnt, lsattr -d); nothing was written"
-    [ -z "$old" ] || [ -w "$target" ] || refuse "$target is immutable or mounted read-only (see lsattr, findmnt); nothing was written"
-    for stale in "$directory".autobot-provision-??????????; do
+    [ -w . ] || refuse "${way:-/} is mounted read-only or immutable (see findmnt, lsattr -d); nothing was written"
+    [ -z "$old" ] || [ -w "$file" ] || refuse "$target is immutable or mounted read-only (see lsattr, findmnt); nothing was written"
+    for stale in ./.autobot-provision-??????????; do
         [ ! -f "$stale" ] || rm -f -- "$stale" || exit
     done
-    temporary=$(mktemp -u -- "$directory.autobot-provision-XXXXXXXXXX") || exit
+    temporary=$(mktemp -u -- ./.autobot-provision-XXXXXXXXXX) || exit
     trap 'rm -f -- "$temporary"' EXIT
     trap 'exit 143' HUP INT TERM
     set -C
@@ -107,7 +110,7 @@ pub const PUT_FILE: &str = r#"put_file() (
     cat >&3 || exit
     [ -z "$size" ] || [ "$(stat -L -c %s /proc/self/fd/3)" = "$size" ] || refuse "the content did not arrive whole; $target stays as it was"
     if [ -n "$old" ] && { [ -z "$owner" ] || [ -z "$group" ]; }; then
-        ids=$(stat -c '%u %g' -- "$target") || exit
+        ids=$(stat -c '%u %g' -- "$file") || exit
         owner=${owner:-${ids% *}} group=${group:-${ids#* }}
     fi
     if [ -n "$owner$group" ]; then
@@ -116,52 +119,54 @@ pub const PUT_FILE: &str = r#"put_file() (
     if [ -n "$mode" ]; then
         chmod -- "$mode" /proc/self/fd/3 || exit
     elif [ -n "$old" ]; then
-        cp --attributes-only --preserve=mode -- "$target" /proc/self/fd/3 || exit
+        cp --attributes-only --preserve=mode -- "$file" /proc/self/fd/3 || exit
     else
         chmod 0644 /proc/self/fd/3 || exit
     fi
     sync -- /proc/self/fd/3 || exit
     exec 3>&-
     if [ -n "$validate" ]; then
-        sh -c "$validate" validate "$temporary" </dev/null >&2 || refuse "validate failed with exit status $?; $target stays as it was"
+        sh -c "$validate" validate "$way/${temporary#./}" </dev/null >&2 || refuse "validate failed with exit status $?; $target stays as it was"
     fi
     if [ -n "$expected" ]; then
         actual=absent
-        if [ -n "$old" ]; then actual=$(sha256sum <"$target") || exit; fi
+        if [ -n "$old" ]; then actual=$(sha256sum <"$file") || exit; fi
         [ "${actual%% *}" = "$expected" ] || [ "$actual" = "$(sha256sum <"$temporary")" ] || refuse "$target was changed by another process at this very moment; run again"
     fi
     if [ -n "$backup" ] && [ -n "$old" ]; then
         now=$(date +%Y-%m-%d@%H:%M:%S.%3N) || exit
-        exec 4<"$target" || exit
-        ln -- "$target" "$target.$now~" || exit
+        exec 3<"$file" || exit
+        check "$owner" "$path"
+        ln -- "$file" "$file.$now~" || exit
     fi
-    mv -T -f -- "$temporary" "$target" || exit
+    mv -T -f -- "$temporary" "$file" || exit
     trap - EXIT
     if [ "$backup" = private ] && [ -n "$old" ]; then
-        chmod go= /proc/self/fd/4 || exit
+        chmod go= /proc/self/fd/3 || exit
     fi
-    sync -- "$directory" || exit
+    sync -- . || exit
 )"#;
 
-/// `set_access PATH OWNER GROUP MODE FOLLOW`; only the path may not be empty.
+/// `set_access PATH OWNER GROUP MODE FOLLOW`; only the path may not be empty. Needs [`WAY`].
 ///
 /// Works on the open file, because chmod follows links, and the path may be in another user's directory.
 pub const SET_ACCESS: &str = r#"set_access() (
     set -u
-    refuse() { printf '%s\n' "$1" >&2; exit 1; }
-    if [ -n "$5" ] && [ -L "$1" ] && [ -k "${1%/*}/" ]; then
-        refuse "$1 is a link in a directory that every user may write to: not followed"
-    fi
-    [ -f "$1" ] || [ -d "$1" ] || refuse "$1 is not a file or directory"
-    exec 3<"$1" || exit
-    [ -n "$5" ] || { [ ! -L "$1" ] && [ "$1" -ef /proc/self/fd/3 ]; } || refuse "$1 is a link: not followed"
+    go "$2" "$1" "$5"
+    access_here "$@"
+)
+access_here() {
+    [ -n "$5" ] || [ ! -L "./$name" ] || { printf '%s\n' "$1 is a link: not followed" >&2; exit 1; }
+    [ -f "./$name" ] || [ -d "./$name" ] || { printf '%s\n' "$1 is not a file or directory" >&2; exit 1; }
+    { command exec 3<"./$name"; } || exit
+    check "$2" "$1"
     if [ -n "$2$3" ]; then
         chown -- "$2${3:+:$3}" /proc/self/fd/3 || exit
     fi
     if [ -n "$4" ]; then
         chmod -- "$4" /proc/self/fd/3 || exit
     fi
-)"#;
+}"#;
 
 #[cfg(test)]
 #[path = "put_tests.rs"]

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, State, Verdict, decode, put::PUT_FILE,
-    schema::parameters,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, State, Verdict, decode,
+    put::with_put_file, schema::parameters,
 };
 use crate::{
     question::{
@@ -78,14 +78,14 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 
 impl Resource for Setting {
     fn questions(&self, ask: &mut Questions) {
-        ask.ask::<PathState>(PathQuery::content(&self.file));
+        ask.ask::<PathState>(self.look());
         if self.live && self.value.is_some() {
             ask.ask::<Sysctl>(self.name.clone());
         }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let file = node.answers.get::<PathState>(&PathQuery::content(&self.file))?.file(&self.file)?;
+        let file = node.answers.get::<PathState>(&self.look())?.file(&self.file)?;
         let too_large = || Unanswered(format!("`{}` is too large for kernel settings", self.file));
         let before = file.map(|file| file.content.as_deref().ok_or_else(too_large)).transpose()?;
         let after = self.rewritten(before.unwrap_or_default());
@@ -120,8 +120,7 @@ impl Resource for Setting {
             (false, false) => "live value",
             _ => "file and live value",
         };
-        let script = Script::new(APPLY)
-            .using(PUT_FILE)
+        let script = with_put_file(Script::new(APPLY))
             .arg(self.file.as_str())
             .arg(if file_differs { "write" } else { "keep" })
             .arg(path(&self.name))
@@ -138,6 +137,10 @@ impl Resource for Setting {
 }
 
 impl Setting {
+    fn look(&self) -> PathQuery {
+        PathQuery::content(&self.file).following(true)
+    }
+
     /// Returns the declared file: one line for the setting, where the first one was or at the end; all other lines stay the same.
     fn rewritten(&self, before: &[u8]) -> Vec<u8> {
         let mut after = Vec::with_capacity(before.len() + 64);
@@ -221,7 +224,7 @@ mod tests {
 
     fn compare_at(file: &str, content: Option<&str>, live: Option<(&str, bool)>) -> Verdict {
         let mut answers = Answers::default();
-        answers.set::<PathState>(PathQuery::content(&RemotePath::new(file).unwrap()), Ok(found(content)));
+        answers.set::<PathState>(PathQuery::content(&RemotePath::new(file).unwrap()).following(true), Ok(found(content)));
         answers.set::<Sysctl>(
             "vm.overcommit_memory".into(),
             Ok(live.map(|(live, writable)| Sysctl { live: Some(live.into()), writable })),
@@ -328,7 +331,7 @@ mod tests {
     fn absent_removes_the_line_and_leaves_the_kernel_alone() {
         let mut answers = Answers::default();
         let file = RemotePath::new("/etc/sysctl.d/99-sysctl.conf").unwrap();
-        answers.set::<PathState>(PathQuery::content(&file), Ok(found(Some("x.y=1\nz=2\n"))));
+        answers.set::<PathState>(PathQuery::content(&file).following(true), Ok(found(Some("x.y=1\nz=2\n"))));
         let resource = sysctl(json!({"name": "x.y", "state": "absent"})).unwrap();
         let verdict = resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
         assert_eq!(shown(&change(verdict).diff), "= /etc/sysctl.d/99-sysctl.conf\n- x.y=1\n  z=2");

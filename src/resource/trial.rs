@@ -8,7 +8,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{script::Script, secret::SecretValues};
+use crate::{
+    question::{
+        Answers,
+        account::AccountName,
+        path::{PathInfo, PathQuery, PathState},
+    },
+    script::Script,
+    secret::SecretValues,
+    values::RemotePath,
+};
 
 /// The outcome of a script.
 #[derive(Debug)]
@@ -51,6 +60,19 @@ pub(crate) fn run(script: &Script, tools: &Path) -> Done {
         status: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Sets the answer about a path, however it is asked about.
+pub(crate) fn answer_about(answers: &mut Answers, path: &str, found: &PathInfo) {
+    let path = RemotePath::new(path).unwrap();
+    let owners = [None, Some("root"), Some("redis")].map(|owner| owner.map(|name| AccountName::new(name).unwrap()));
+    for look in [PathQuery::attributes(&path), PathQuery::content(&path), PathQuery::checksum(&path)] {
+        for owner in &owners {
+            for follow in [false, true] {
+                answers.set::<PathState>(look.clone().following(follow).owned_by(owner.as_ref()), Ok(found.clone()));
+            }
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod interruptions;
 mod jobs;
 mod kills;
 mod library;
+mod links;
 mod locks;
 mod names;
 mod packages;

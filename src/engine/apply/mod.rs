@@ -24,6 +24,7 @@ use crate::{
     question::{
         Answers, Questions,
         pending::{self, Due, Pending},
+        way::TrustedOwners,
     },
     resource::{Change, NodeState, Resource, Verdict, do_not_exist, unit_functions},
     script::Script,
@@ -46,6 +47,7 @@ pub(super) struct End {
 pub(super) struct ApplyRun<'a> {
     items: &'a [RunItem],
     secrets: Secrets,
+    trusted_owners: TrustedOwners,
     answers: Answers,
     events: &'a HostEvents,
     freshness: Freshness,
@@ -77,8 +79,14 @@ impl From<NotAsked> for Failure {
 }
 
 impl<'a> ApplyRun<'a> {
-    pub(super) fn new(items: &'a [RunItem], secrets: Secrets, answers: Answers, events: &'a HostEvents) -> Self {
-        Self { items, secrets, answers, events, freshness: Freshness::new(items.len()), outcomes: Vec::new() }
+    pub(super) fn new(
+        items: &'a [RunItem],
+        secrets: Secrets,
+        trusted_owners: TrustedOwners,
+        answers: Answers,
+        events: &'a HostEvents,
+    ) -> Self {
+        Self { items, secrets, trusted_owners, answers, events, freshness: Freshness::new(items.len()), outcomes: Vec::new() }
     }
 }
 
@@ -282,9 +290,11 @@ impl<'a> ApplyRun<'a> {
         self.questions_to_next(index + 1, &mut questions);
         let mut steps = Vec::with_capacity(scripts.len() + 1);
         for script in scripts {
-            steps.push(Step::new(script, &self.secrets.values)?);
+            let step = Step::new(script, &self.secrets.values)?;
+            let script = self.trusted_owners.told_to(step.script).map_err(NotAsked::from)?;
+            steps.push(Step { script, ..step });
         }
-        let round = if questions.is_empty() { None } else { Some(QuestionRound::new(questions)?) };
+        let round = if questions.is_empty() { None } else { Some(QuestionRound::new(questions, &self.trusted_owners)?) };
         steps.extend(round.as_ref().map(QuestionRound::step));
         let wanted = steps.len();
         let outputs = {
@@ -323,7 +333,7 @@ impl<'a> ApplyRun<'a> {
     async fn ask_everything<C: Channel>(&mut self, channel: &mut C) -> Result<(), HostError> {
         let mut questions = Questions::default();
         self.items.iter().for_each(|work| work.questions(&mut questions));
-        let round = QuestionRound::new(questions)?;
+        let round = QuestionRound::new(questions, &self.trusted_owners)?;
         let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
         self.answers.absorb(round.read(outputs.first()));
         Ok(())
@@ -336,7 +346,7 @@ impl<'a> ApplyRun<'a> {
         if questions.is_empty() {
             return Ok(());
         }
-        let round = QuestionRound::new(questions)?;
+        let round = QuestionRound::new(questions, &self.trusted_owners)?;
         let outputs = channel.run(Frame::from(round.step()), &mut |_: &str| {}).await?;
         self.answers.absorb(round.read(outputs.first()));
         Ok(())

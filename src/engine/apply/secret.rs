@@ -5,10 +5,7 @@ use crate::{
     engine::{secrets, work::ItemAction},
     event::Outcome,
     plan::SecretSpec,
-    question::{
-        Questions,
-        path::{PathQuery, PathState},
-    },
+    question::{Questions, path::PathState},
     resource::{Change, Verdict, do_not_exist},
     secret::generate,
     transport::Channel,
@@ -37,7 +34,7 @@ impl ApplyRun<'_> {
         let known = self.secrets.values.clone();
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
-        questions.ask::<PathState>(PathQuery::content(&spec.file));
+        questions.ask::<PathState>(spec.question());
         self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be redacted as secrets in the output.
         self.secrets.values = known;

@@ -10,7 +10,7 @@ impl Scratch {
         runtime.block_on(async {
             let sink = Sink::new("r1".parse().unwrap(), jiff::Timestamp::now);
             let (mut reader, events) = (sink.reader(RING), HostEvents::new("node", sink));
-            let Prediction { items, secrets } = predicted(&self.host(), &mut self.node(), &events).await;
+            let Prediction { items, secrets, .. } = predicted(&self.host(), &mut self.node(), &events).await;
             events.planned(&items, &secrets, None, false);
             drop(events);
             let event = reader.next().await.unwrap();

@@ -77,7 +77,7 @@ impl Node {
         if let Some(Wanted { key: Key::Path(path), .. }) = &repository.wanted {
             paths.push(path);
         }
-        let looks: Vec<PathQuery> = paths.into_iter().map(PathQuery::content).collect();
+        let looks: Vec<PathQuery> = paths.into_iter().map(|path| PathQuery::content(path).following(true)).collect();
         let keys: Vec<&PathQuery> = looks.iter().collect();
         let done = run(&PathState::script(&keys), self.root.path());
         let results = PathState::read(&keys, &Output { status: done.status, stdout: done.stdout });
