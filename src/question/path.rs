@@ -48,6 +48,7 @@ impl PathQuery {
     fn word(&self) -> String {
         let letter = match self.depth {
             Depth::Attributes => 'a',
+            Depth::Removal => 'r',
             Depth::Content => 'c',
             Depth::Checksum => 's',
         };
@@ -59,6 +60,12 @@ impl PathQuery {
     #[must_use]
     pub fn attributes(path: &RemotePath) -> Self {
         Self::new(path, Depth::Attributes)
+    }
+
+    /// Asks for the entry, which is to be removed.
+    #[must_use]
+    pub fn removal(path: &RemotePath) -> Self {
+        Self::new(path, Depth::Removal)
     }
 
     /// Asks for the entry, and for the content of a regular file.
@@ -79,6 +86,8 @@ impl PathQuery {
 pub enum Depth {
     /// Nothing: a database of gigabytes costs no time, and private content stays on the node.
     Attributes,
+    /// Nothing, as it is to be removed: in a sticky directory it may be anybody's.
+    Removal,
     /// Its content, if it is no longer than [`MOST_BYTES`].
     Content,
     /// Its SHA-256.

@@ -71,7 +71,7 @@ look() (
     entry=./$name
     if [ ! -L "$entry" ] && { [ -f "$entry" ] || [ -d "$entry" ]; }; then
         why="\`$path\` cannot be opened"
-        { command exec 3<"$entry"; } 2>/dev/null && sound "${word#??}" || refuse
+        { command exec 3<"$entry"; } 2>/dev/null && { [ "$word" = r- ] || sound "${word#??}"; } || refuse
         entry=-
     else
         command exec 3</dev/null

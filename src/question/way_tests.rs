@@ -183,6 +183,14 @@ fn a_way_that_nobody_else_can_bend_is_gone() {
 }
 
 #[test]
+fn what_somebody_else_made_in_a_sticky_directory_may_be_removed() {
+    let node = Node::new("mkdir -m 1777 tmp; echo mine >tmp/x; chown daemon tmp/x");
+    assert!(node.ask(&PathQuery::attributes(&node.path("tmp/x"))).is_err());
+    assert!(matches!(node.ask(&PathQuery::removal(&node.path("tmp/x"))).unwrap().entry, Entry::File(_)));
+    assert!(node.ask(&PathQuery::removal(&node.path("home/m/x"))).is_err());
+}
+
+#[test]
 fn whom_the_host_trusts_may_own_a_way_and_put_links_on_it() {
     let node = Node::new("echo mine >home/m/x; chown daemon home/m/x; ln -s x home/m/l; chown -h daemon home/m/l");
     let script = PathState::script(&[&PathQuery::content(&node.path("home/m/l")).following(true)]).render().unwrap();

@@ -44,7 +44,7 @@ parameters! {
         options: FileOptions,
         /// Whether an existing file is replaced.
         force: Flag = true,
-        /// Whether a link at the path is followed; otherwise the file replaces it.
+        /// Whether a link at the last part of the path is followed; otherwise the file replaces it.
         follow: Flag = false,
     }
 }
@@ -86,7 +86,7 @@ pub struct FileContent {
     pub backup: bool,
     /// Whether an existing entry is replaced.
     pub force: bool,
-    /// Whether a link at the path is followed; otherwise the file replaces it.
+    /// Whether a link at the last part of the path is followed; otherwise the file replaces it.
     pub follow: bool,
     /// The words for a change of its content, in summaries.
     pub content_words: String,

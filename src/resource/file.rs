@@ -45,7 +45,7 @@ parameters! {
         access: Access,
         /// The target of the link, with `state: link`.
         src: Option<String>,
-        /// Whether a link at the path is followed.
+        /// Whether a link at the last part of the path is followed.
         follow: Flag = false,
         /// Whether a link replaces an existing file.
         force: Flag = false,
@@ -188,10 +188,11 @@ impl Resource for FileState {
 impl FileState {
     fn look(&self) -> PathQuery {
         let owner = match &self.wanted {
+            Wanted::Nothing => return PathQuery::removal(&self.path),
             Wanted::Directory(access) | Wanted::Tree(access) | Wanted::File(access) | Wanted::SomeFile(access) => {
                 access.owner.as_ref()
             }
-            Wanted::Nothing | Wanted::Link { .. } => None,
+            Wanted::Link { .. } => None,
         };
         PathQuery::attributes(&self.path).following(self.follow).owned_by(owner)
     }

@@ -254,6 +254,8 @@ cat >"$work/netrc"
     cat -- "$work/output" >&2
     fail "$url could not be fetched, see above"
 }
+# From here on the user _apt can put nothing else there.
+chown 0:0 "$work/fetch" 2>/dev/null || :
 [ -f "$work/fetch/file" ] && [ ! -L "$work/fetch/file" ] || fail "$url gave no file"
 if [ -n "$sum" ]; then
     actual=$(sha256sum <"$work/fetch/file")

@@ -67,7 +67,7 @@ pub(crate) fn run(script: &Script, tools: &Path) -> Done {
 pub(crate) fn answer_about(answers: &mut Answers, path: &str, found: &PathInfo) {
     let path = RemotePath::new(path).unwrap();
     let owners = [None, Some("root"), Some("redis")].map(|owner| owner.map(|name| AccountName::new(name).unwrap()));
-    for look in [PathQuery::attributes(&path), PathQuery::content(&path), PathQuery::checksum(&path)] {
+    for look in [PathQuery::attributes(&path), PathQuery::removal(&path), PathQuery::content(&path), PathQuery::checksum(&path)] {
         for owner in &owners {
             for follow in [false, true] {
                 answers.set::<PathState>(look.clone().following(follow).owned_by(owner.as_ref()), Ok(found.clone()));

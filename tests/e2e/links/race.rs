@@ -7,34 +7,34 @@ use super::with_mallory;
 /// How many deploys; `LINK_DEPLOYS` in the environment says otherwise.
 const DEPLOYS: u32 = 6;
 
-/// What root does in mallory's directories, and in what all may write to.
-const ROLE: &str = "description: t
-tasks:
-  - {name: Directory, file: {path: /home/mallory/app/cache, state: directory, owner: mallory, mode: \"0755\"}}
-  - {name: Copy, copy: {dest: /home/mallory/app/shadow, content: \"{{ word }}\", owner: mallory, mode: \"0644\", backup: true}}
-  - {name: Line, lineinfile: {path: /home/mallory/app/motd, line: \"{{ word }}\", owner: mallory, mode: \"0666\", create: true}}
-  - {name: Access, file: {path: /home/mallory/app/passwd, state: touch, owner: mallory, mode: \"0666\"}}
-  - {name: Tree, file: {path: /home/mallory/tree, state: directory, recurse: true, owner: mallory, mode: \"0777\"}}
-  - {name: In tmp, copy: {dest: /tmp/shadow, content: \"{{ word }}\"}}
-";
+/// What root does in mallory's directories, and in what all may write to; one of these in each deploy, so that none keeps another from its turn.
+const TASKS: &[&str] = &[
+    "copy: {dest: /home/mallory/app/shadow, content: \"{{ word }}\", owner: mallory, mode: \"0644\", backup: true}",
+    "lineinfile: {path: /home/mallory/app/motd, line: \"{{ word }}\", owner: mallory, mode: \"0666\", create: true}",
+    "file: {path: /home/mallory/app/passwd, state: touch, owner: mallory, mode: \"{{ mode }}\"}",
+    "file: {path: /home/mallory/app, state: directory, recurse: true, owner: mallory, mode: \"{{ mode }}\"}",
+    "file: {path: \"/home/mallory/app/d/{{ word }}\", state: directory, owner: mallory}",
+    "copy: {dest: /tmp/shadow, content: \"{{ word }}\"}",
+];
 
-/// Swaps as fast as it can, until its directory is gone. `mv -T` renames, so that each of the names always leads somewhere.
-const SWAPPER: &str = r#"cd "$HOME"
-mkdir -p app real tree/real
-for file in shadow motd passwd; do cp /etc/motd-of-the-test real/$file; done
-while [ -e swapping ]; do
-    ln -s /etc l && mv -T app kept 2>/dev/null && mv -T l app
-    rm -rf app l; mv -T kept app 2>/dev/null || mkdir app
-    for file in shadow motd passwd; do
-        ln -s /etc/$file l && mv -T l app/$file
-        ln -s /etc/$file l2 && mv -T l2 tree/$file
-        cp real/$file copy && mv -T copy app/$file
-        cp real/$file copy && mv -T copy tree/$file
-    done
-    ln -s /etc/shadow /tmp/l && mv -T /tmp/l /tmp/shadow; rm -f /tmp/l /tmp/shadow
-    mv -T tree/real tree/moved && ln -s /etc tree/real; rm -f tree/real; mv -T tree/moved tree/real
-    echo round >>rounds
-done 2>/dev/null"#;
+/// Swaps in bursts of a tenth of a second, with as much rest, in which root may find all in order: what it then writes meets the next burst.
+const SWAPPER: &str = r#"use Time::HiRes "time";
+chdir $ENV{HOME};
+sub link_for { my ($name, $to) = @_; symlink $to, "l"; rename "l", $name; }
+sub file_for { my ($name) = @_; open my $file, ">", "f"; print $file "mine\n"; close $file; rename "f", $name; }
+mkdir "app"; mkdir "app/d";
+while (-e "swapping") {
+    my $end = time + 0.1;
+    while (time < $end) {
+        rename "app", "kept"; symlink "/etc", "app"; unlink "app"; rename "kept", "app";
+        rename "app/d", "app/e"; symlink "/etc", "app/d"; unlink "app/d"; rename "app/e", "app/d";
+        for my $name ("shadow", "motd", "passwd") { link_for("app/$name", "/etc/$name"); file_for("app/$name"); }
+        symlink "/etc/shadow", "/tmp/shadow"; unlink "/tmp/shadow";
+    }
+    open my $rounds, ">>", "rounds"; print $rounds "round\n"; close $rounds;
+    select undef, undef, undef, 0.1;
+}
+"#;
 
 fn state(node: &TestNode) -> String {
     // Times of use are nobody's concern; the rest of /etc must stay, names and contents.
@@ -50,15 +50,18 @@ fn swapping_links_and_directories_during_many_deploys_changes_nothing_outside_of
     let deploys = std::env::var("LINK_DEPLOYS").map_or(DEPLOYS, |number| number.parse().unwrap());
     let node = with_mallory();
     node.sh("echo root:canary | chpasswd; echo motd >/etc/motd-of-the-test; touch /home/mallory/swapping; chown -R mallory: /home/mallory");
-    let project = Project::toy(&[("node", &node)], ROLE);
-    std::fs::write(node.upper.join("home/mallory/swap.sh"), SWAPPER).unwrap();
+    let project = Project::toy(&[("node", &node)], super::EMPTY);
+    std::fs::write(node.upper.join("home/mallory/swap.pl"), SWAPPER).unwrap();
     let before = state(&node);
-    node.sh("systemd-run -q --uid mallory -E HOME=/home/mallory --unit swapper sh /home/mallory/swap.sh");
+    node.sh("systemd-run -q --uid mallory -E HOME=/home/mallory --unit swapper perl /home/mallory/swap.pl");
     eventually("mallory swaps", 30, || rounds(&node) > 3);
     let (mut refused, mut made) = (0, 0);
     for number in 0..deploys {
         let begun = rounds(&node);
-        let run = project.json(&["deploy", "-e", &format!("word=w{number}")]);
+        let task = TASKS[number as usize % TASKS.len()];
+        let task = task.replace("{{ mode }}", if number as usize / TASKS.len() % 2 == 0 { "0755" } else { "0777" });
+        project.write("roles/toy/role.yml", &super::task(&task.replace("{{ word }}", &format!("w{number}"))));
+        let run = project.json(&["deploy"]);
         assert!([Some(0), Some(1)].contains(&run.code), "{}", run.said());
         assert!(!run.said().contains("root:"), "nothing of /etc/shadow shows: {}", run.said());
         if run.code == Some(0) {
@@ -71,5 +74,6 @@ fn swapping_links_and_directories_during_many_deploys_changes_nothing_outside_of
     node.sh("rm /home/mallory/swapping");
     eventually("mallory ends", 30, || !node.try_sh("systemctl is-active --quiet swapper").status.success());
     assert_eq!(state(&node), before);
+    assert!(deploys < 50 || made > 0 && refused > 0, "{made} made, {refused} refused: the swaps met no question or no write");
     eprintln!("{deploys} deploys during {} rounds of swaps: {made} made, {refused} refused", rounds(&node));
 }
