@@ -208,6 +208,19 @@ pub fn reload(unit: &str) -> Script {
     script("set -eu\nunit_read_files \"$1\"\nunit_exists \"$1\"\nunit_reload \"$1\"").arg(unit).limit(RELOAD_LIMIT)
 }
 
+/// Returns the script that makes a unit use the files that were put back, whatever it is doing: a start that hangs is replaced, and
+/// failures before do not count. A unit that is up is only reloaded with `reload`.
+#[must_use]
+pub fn bring_back(unit: &str, reload: bool, limit: Duration) -> Script {
+    script(
+        "set -eu\nunit_read_files \"$1\"\nsystemctl reset-failed -- \"$1\" 2>/dev/null || :\nunit_look \"$1\"
+case $2/$active in reload/active) unit_reload \"$1\";; *) unit_restart \"$1\";; esac",
+    )
+    .arg(unit)
+    .arg(if reload { "reload" } else { "" })
+    .limit(limit)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -6,8 +6,11 @@
 
 mod freshness;
 mod secret;
+mod transactions;
 
 use std::time::{Duration, Instant};
+
+use rand::rngs::SysError;
 
 use super::{
     host_events::HostEvents,
@@ -32,6 +35,7 @@ use crate::{
 };
 
 use freshness::Freshness;
+use transactions::Transactions;
 
 /// How long a restart may take: a server with much data reads it all before it is ready.
 const RESTART_LIMIT: Duration = Duration::from_mins(10);
@@ -49,6 +53,7 @@ pub(super) struct ApplyRun<'a> {
     answers: Answers,
     events: &'a HostEvents,
     freshness: Freshness,
+    transactions: Transactions<'a>,
     outcomes: Vec<Status>,
 }
 
@@ -56,6 +61,14 @@ pub(super) struct ApplyRun<'a> {
 enum Failure {
     Link(LinkError),
     Item(String),
+}
+
+/// What comes before a change, durably.
+struct Before {
+    /// The scripts that keep copies of what it changes.
+    copies: Vec<Script>,
+    /// The marks of the handlers that it notifies.
+    marks: Vec<String>,
 }
 
 impl From<LinkError> for Failure {
@@ -70,6 +83,12 @@ impl From<StepError> for Failure {
     }
 }
 
+impl From<SysError> for Failure {
+    fn from(error: SysError) -> Self {
+        NotAsked::from(error).into()
+    }
+}
+
 impl From<NotAsked> for Failure {
     fn from(error: NotAsked) -> Self {
         Self::Item(error.to_string())
@@ -78,7 +97,8 @@ impl From<NotAsked> for Failure {
 
 impl<'a> ApplyRun<'a> {
     pub(super) fn new(items: &'a [RunItem], secrets: Secrets, answers: Answers, events: &'a HostEvents) -> Self {
-        Self { items, secrets, answers, events, freshness: Freshness::new(items.len()), outcomes: Vec::new() }
+        let transactions = Transactions::new(items, &answers);
+        Self { items, secrets, answers, events, freshness: Freshness::new(items.len()), transactions, outcomes: Vec::new() }
     }
 }
 
@@ -96,9 +116,18 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
             Err(Failure::Link(error)) => return Err(HostError::Link(error)),
             Err(Failure::Item(error)) => Outcome::failed(error),
         };
+        let mut lost = None;
+        if outcome.status == Status::Failed {
+            let error = outcome.error.take().unwrap_or_default();
+            let (error, link) = host.go_back(index, error, channel).await;
+            (outcome.error, lost) = (Some(error), link);
+        }
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
         host.report(index, outcome);
+        if let Some(error) = lost {
+            return Err(HostError::Link(error));
+        }
         match reached {
             Status::Failed => return Ok(host.end(HostResult::Failed { error: None })),
             Status::Changed => result = HostResult::Changed,
@@ -110,6 +139,7 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
     }
     let undone = host.undone();
     if undone.is_empty() {
+        host.settle(channel).await?;
         return Ok(host.end(result));
     }
     let error = format!("no longer as declared at the end of the run: {}", undone.join(", "));
@@ -172,9 +202,10 @@ impl<'a> ApplyRun<'a> {
         }
         let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
         let script = change.script.clone().limit(limit);
+        let before = Before { copies: self.transactions.keep_for_task(task, &change)?, marks };
         let mut tries = 0;
         loop {
-            match self.apply_change(index, resource, &marks, &script, channel).await {
+            match self.apply_change(index, resource, &before, &script, channel).await {
                 Err(Failure::Item(error)) if tries < task.retries => {
                     tries += 1;
                     let why = if self.items[index].is_quiet() { String::new() } else { format!(": {error}") };
@@ -199,11 +230,12 @@ impl<'a> ApplyRun<'a> {
         &mut self,
         index: usize,
         resource: &dyn Resource,
-        marks: &[String],
+        before: &Before,
         script: &Script,
         channel: &mut C,
     ) -> Result<(), Failure> {
-        let mut scripts = Vec::new();
+        let Before { copies, marks } = before;
+        let mut scripts = copies.clone();
         if !marks.is_empty() {
             scripts.push(pending::mark(marks));
         }

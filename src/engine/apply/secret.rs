@@ -8,6 +8,7 @@ use crate::{
     question::{
         Questions,
         path::{PathQuery, PathState},
+        pending,
     },
     resource::{Change, Verdict, do_not_exist},
     secret::generate,
@@ -38,7 +39,12 @@ impl ApplyRun<'_> {
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(PathQuery::content(&spec.file));
-        self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
+        let (mut scripts, marks) = self.transactions.keep_for_secret(spec)?;
+        if !marks.is_empty() {
+            scripts.push(pending::mark(&marks));
+        }
+        scripts.extend([secrets::directory(spec), change.script]);
+        self.frame(index, &scripts, questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be redacted as secrets in the output.
         self.secrets.values = known;
         if secrets::in_file(spec, &self.answers).map_err(Failure::Item)? != Some(value) {
