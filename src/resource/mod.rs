@@ -365,6 +365,7 @@ kinds! {
     postgresql_privs,
     postgresql_user,
     redis_existing_data,
+    redis_settings,
     sysctl,
     systemd,
     systemd_service,

@@ -17,7 +17,10 @@ fn redis_comes_up_with_its_old_configuration_when_it_refuses_the_new_one() {
     project.json(&["deploy"]).assert_code(0);
     let state = "sha256sum /etc/autobot/redis.conf; stat -c '%a %U %G' /etc/autobot/redis.conf";
     let before = node.sh(state);
-    for (bad, words) in [("redis_bind=10.9.9.9", "Cannot assign requested address"), ("redis_save=[\"abc def\"]", "abc def")] {
+    for (bad, words) in [
+        ("redis_bind=2001:db8::9", "Cannot assign requested address"),
+        ("redis_bind=no.such.host.invalid", "no.such.host.invalid"),
+    ] {
         let pid = node.sh(&format!("systemctl show -p MainPID --value {REDIS}"));
         let deploy = project.json(&["deploy", "-e", bad]);
         deploy.assert_code(1);
@@ -34,6 +37,27 @@ fn redis_comes_up_with_its_old_configuration_when_it_refuses_the_new_one() {
         check.assert_code(0);
         assert_eq!(check.ids("host", "changed"), std::collections::BTreeSet::new(), "{}", check.stdout);
     }
+}
+
+#[test]
+fn redis_is_left_alone_where_it_is_known_that_it_would_not_start() {
+    let node = TestNode::converged();
+    let project = Project::shipped(&[("host", &node, "")]);
+    let before = node.sh("sha256sum /etc/autobot/redis.conf; systemctl show -p MainPID autobot-database-redis");
+    for (bad, words) in [
+        (r#"{"redis_bind": "10.9.9.9"}"#, "Redis cannot listen on 10.9.9.9, which is no address of this node"),
+        (r#"{"redis_save": ["abc def"]}"#, "`abc def` is no rule of `save`"),
+        (r#"{"redis_modules": ["nosuch"]}"#, "there is no module `/opt/redis-stack/lib/nosuch.so`"),
+        (r#"{"redis_maxmemory": "1kb"}"#, "`maxmemory 1kb` is less than the"),
+    ] {
+        for arguments in [&["deploy", "--check", "-e", bad][..], &["deploy", "-e", bad]] {
+            let run = project.json(arguments);
+            run.assert_code(1);
+            assert!(run.failure("host").contains(words), "{}", run.stdout);
+            assert_eq!(run.ids("host", "changed"), std::collections::BTreeSet::new(), "{}", run.stdout);
+        }
+    }
+    assert_eq!(node.sh("sha256sum /etc/autobot/redis.conf; systemctl show -p MainPID autobot-database-redis"), before);
 }
 
 /// A service on a port of its choice, which refuses the port 1. Its check knows one port only.
@@ -178,7 +202,7 @@ fn the_line_of_a_secret_goes_back_with_the_file_that_it_is_in() {
     project.json(&["deploy"]).assert_code(0);
     assert_eq!(ping(&node), "PONG");
     let before = node.sh("sha256sum /etc/autobot/database-secrets.env /etc/autobot/redis.conf");
-    with("second-password-of-redis", "redis_bind: 10.9.9.9\n");
+    with("second-password-of-redis", "redis_bind: '2001:db8::9'\n");
     let deploy = project.json(&["deploy"]);
     deploy.assert_code(1);
     let error = deploy.failure("host");

@@ -87,9 +87,7 @@ impl<'a> Transactions<'a> {
             })
             .collect();
         let owed = |name: &str| answers.get::<Pending>(&()).is_ok_and(|marks| marks.marks.contains_key(name));
-        let is_stale = |name: &&String| {
-            list.iter().all(|transaction| transaction.mark() != *name) && !owed(name)
-        };
+        let is_stale = |name: &&String| list.iter().all(|transaction| transaction.mark() != *name) && !owed(name);
         let stale = kept.iter().filter(is_stale).cloned().collect();
         Self { list, items, spent, stale, run: None }
     }
