@@ -221,7 +221,7 @@ impl Predictor<'_> {
         let used = resource.secrets();
         self.plan_secrets(&used, &head)?;
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
-        let (mut effect, mut creates) = (None, None);
+        let (mut effect, mut creates, mut can_go_back) = (None, None, false);
         let outcome = match planned_elsewhere {
             Some(secret) => Outcome::new(Status::Unknown, format!("unknown until `{}` has created `{secret}`", secret.host())),
             None => match self.evaluate(resource.as_ref(), &used) {
@@ -232,6 +232,7 @@ impl Predictor<'_> {
                         None => change.summary,
                     };
                     creates = change.creates;
+                    can_go_back = change.writes.is_some();
                     Outcome { diff: change.diff, ..Outcome::new(Status::Changed, summary) }
                 }
                 Err(outcome) => outcome,
@@ -240,7 +241,7 @@ impl Predictor<'_> {
         let registered = resource.register(&self.state());
         let status = outcome.status;
         let work = RunItem::new(head, ItemAction::Task(task, resource), outcome);
-        self.items.push(RunItem { effect, creates, ..work });
+        self.items.push(RunItem { effect, creates, can_go_back, ..work });
         if status == Status::Failed { Err(Stop::Failed) } else { Ok((status, registered)) }
     }
 

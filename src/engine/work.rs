@@ -25,6 +25,8 @@ pub(super) struct RunItem {
     pub(super) effect: Option<Effect>,
     /// The file that it creates.
     pub(super) creates: Option<RemotePath>,
+    /// Whether a file is all that it changes, so that it can go back.
+    pub(super) can_go_back: bool,
 }
 
 /// The action of an item.
@@ -51,7 +53,7 @@ pub(super) enum ItemAction {
 
 impl RunItem {
     pub(super) fn new(item: Item, body: ItemAction, predicted: Outcome) -> Self {
-        Self { item, body, predicted, effect: None, creates: None }
+        Self { item, body, predicted, effect: None, creates: None, can_go_back: false }
     }
 
     /// Whether a check predicts that this item writes to the node.

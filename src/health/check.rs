@@ -54,6 +54,11 @@ pub trait HealthCheck: Debug + Send + Sync {
         false
     }
 
+    /// Whether the check names this unit, so that it says whether the unit works.
+    fn names_unit(&self, _unit: &str) -> bool {
+        false
+    }
+
     /// Returns the port that the check declares as open or closed.
     fn declared_port(&self) -> Option<u16> {
         None
@@ -81,6 +86,10 @@ impl HealthCheck for AsDeclared {
             Verdict::Change(change) => Finding::Unhealthy(change.summary),
             Verdict::Blocked { missing, .. } => Finding::Unhealthy(do_not_exist(&missing)),
         })
+    }
+
+    fn names_unit(&self, unit: &str) -> bool {
+        self.0.unit() == Some(unit)
     }
 
     fn secrets(&self) -> Vec<SecretId> {

@@ -225,6 +225,10 @@ impl HealthCheck for ListeningCheck {
         Some(self.port)
     }
 
+    fn names_unit(&self, unit: &str) -> bool {
+        self.units.iter().any(|name| matches_glob(name, unit))
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Listening>(());
         if let Some(port) = self.owner() {

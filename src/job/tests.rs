@@ -218,7 +218,8 @@ fn a_job_is_ended_at_its_limit() {
 fn a_cancelled_job_ends_and_says_so_to_all_that_follow_it() {
     let node = Node::new();
     node.start(&id(), "echo said >&2; : >\"$1/ready\"; sleep 1000.78; echo never >&2");
-    until("it runs", || node.path("ready").exists());
+    // What it says goes through a pipe, and `cancel` shows what comes from then on.
+    until("it has said so", || fs::read(node.path("run/jobs/job-1/err")).is_ok_and(|said| !said.is_empty()));
     let followed = node.spawn(&follow(&id(), Offsets::default(), LIMIT));
     let cancelled = node.run(&cancel(&id()));
     assert_eq!((cancelled.status.code(), said(&cancelled).as_str()), (Some(CANCELLED), "was cancelled\n"));

@@ -10,6 +10,7 @@ pub mod compose;
 pub mod connection;
 pub mod facts;
 pub mod guard;
+pub mod kept;
 pub mod listening;
 pub mod locale;
 pub mod package;

@@ -1,8 +1,8 @@
 //! The handlers that an earlier run notified but did not complete, from the marks that it left on the node.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, SharedShell, Unanswered, kept};
 use crate::script::Script;
 
 /// The directory of the marks: a file for each pending handler, named `<role>.<handler>`.
@@ -19,6 +19,8 @@ pub struct Marks {
     pub boot_id: String,
     /// The marks by the names of their files.
     pub marks: HashMap<String, Mark>,
+    /// The handlers, by the names of their marks, for which there are copies of what was changed ([`kept`]).
+    pub kept: BTreeSet<String>,
 }
 
 /// When a handler was notified.
@@ -86,9 +88,14 @@ for file in "$1"/*; do
   [ -f "$file" ] || continue
   read -r boot at <"$file" || [ -n "$boot" ] || continue
   printf '%s %s %s\n' "${file##*/}" "$boot" "$at"
+done
+echo
+for file in "$2"/*; do
+  [ ! -d "$file" ] || printf '%s\n' "${file##*/}"
 done"#,
         )
         .arg(DIRECTORY)
+        .arg(kept::DIRECTORY)
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Marks, Unanswered>> {
@@ -98,8 +105,9 @@ done"#,
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
         let boot_id = lines.next().unwrap_or_default().to_owned();
-        let marks = lines.filter_map(read_mark).collect();
-        keys.iter().map(|()| Ok(Marks { boot_id: boot_id.clone(), marks: HashMap::clone(&marks) })).collect()
+        let marks = lines.by_ref().take_while(|line| !line.is_empty()).filter_map(read_mark).collect();
+        let found = Marks { boot_id, marks, kept: lines.map(str::to_owned).collect() };
+        keys.iter().map(|()| Ok(found.clone())).collect()
     }
 }
 
@@ -162,7 +170,11 @@ mod tests {
 
     fn marks(boot: &str, at: u64) -> Marks {
         let mark = Mark { boot_id: boot.into(), at, acted: false };
-        Marks { boot_id: "now".into(), marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]) }
+        Marks {
+            boot_id: "now".into(),
+            marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]),
+            kept: BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -182,10 +194,11 @@ mod tests {
 
     #[test]
     fn a_truncated_mark_is_due() {
-        let output = Output { status: 0, stdout: b"boot-1\nredis.a boot-1 \nredis.b\n".to_vec() };
+        let output = Output { status: 0, stdout: b"boot-1\nredis.a boot-1 \nredis.b\n\nredis.a\n".to_vec() };
         let marks = Pending::read(&[&()], &output).remove(0).unwrap();
         assert_eq!(marks.due(&["redis.a".into()], true, Some(12)), Due::All);
         assert_eq!(marks.marks.len(), 2);
+        assert_eq!(marks.kept, ["redis.a".to_owned()].into());
     }
 
     #[test]

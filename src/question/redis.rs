@@ -54,7 +54,7 @@ pub struct Replies {
     pub auth: String,
     /// The reply to PING after AUTH.
     pub ping: String,
-    /// The fields of the INFO sections `server` and `persistence`.
+    /// The fields of the INFO sections `server`, `memory` and `persistence`.
     pub info: HashMap<String, String>,
     /// The names of the loaded modules.
     pub modules: Vec<String>,

@@ -73,7 +73,7 @@ ask_redis() {
         {
             # The connection is anonymous before AUTH.
             printf 'PING\nAUTH "%s"\n' "$password"
-            printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO persistence\nINFO modules\n'
+            printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO memory\nINFO persistence\nINFO modules\n'
             if [ -n "$names" ]; then printf 'ECHO "@config"\nCONFIG GET%s\n' "$names"; fi
             printf 'ECHO "@end"\n'
         } | "$cli" --no-raw "$@" 2>&1

@@ -227,6 +227,8 @@ impl FileContent {
         let replaces = !matches!(before, Before::Nothing);
         let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
         let change = change.creating((!replaces).then(|| self.path.clone()));
+        let is_followed = self.follow && matches!(found.entry, Entry::Link(_));
+        let change = if is_followed { change } else { change.writing(&self.path) };
         Ok(blocked_by(missing, change))
     }
 }

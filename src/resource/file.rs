@@ -217,7 +217,11 @@ impl FileState {
         });
         // A file system that is mounted below belongs to another task: rm then fails with its own message.
         let script = Script::new(REMOVE).using(WAY).arg(self.path.as_str());
-        Verdict::Change(self.change("remove", diff, script).replacing(true))
+        let change = self.change("remove", diff, script).replacing(true);
+        Verdict::Change(match &found.entry {
+            Entry::File(_) | Entry::Link(_) => change.writing(&self.path),
+            Entry::Absent | Entry::Directory(_) | Entry::Other(_) => change,
+        })
     }
 
     fn link(&self, found: &PathInfo, target: &str, force: bool) -> Verdict {
@@ -238,7 +242,7 @@ impl FileState {
         let script = Script::new(MAKE_LINK).using(WAY).arg(self.path.as_str()).arg(target);
         let summary = if before.is_empty() { "create" } else { "replace" };
         let missing = self.missing_parent(found);
-        blocked_by(missing, self.change(summary, diff, script).replacing(!before.is_empty()))
+        blocked_by(missing, self.change(summary, diff, script).replacing(!before.is_empty()).writing(&self.path))
     }
 
     fn directory(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {

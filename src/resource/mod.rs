@@ -62,6 +62,11 @@ pub trait Resource: Any + Debug + Send + Sync {
         false
     }
 
+    /// Returns the unit whose state it declares, by its full name.
+    fn unit(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run.
     fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
@@ -131,13 +136,15 @@ pub struct Change {
     pub replaces: bool,
     /// The file that does not exist and is created. An item of the same run may create it before.
     pub creates: Option<RemotePath>,
+    /// The file that is all that is changed, so that a copy of it can be put back.
+    pub writes: Option<RemotePath>,
 }
 
 impl Change {
     /// Returns a change that creates something, without a diff.
     #[must_use]
     pub fn new(summary: impl Into<String>, script: Script) -> Self {
-        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false, creates: None }
+        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false, creates: None, writes: None }
     }
 
     /// Sets the diff.
@@ -151,6 +158,13 @@ impl Change {
     #[must_use]
     pub fn creating(mut self, path: Option<RemotePath>) -> Self {
         self.creates = path;
+        self
+    }
+
+    /// Sets the file that is all that is changed.
+    #[must_use]
+    pub fn writing(mut self, path: &RemotePath) -> Self {
+        self.writes = Some(path.clone());
         self
     }
 
@@ -351,6 +365,7 @@ kinds! {
     postgresql_privs,
     postgresql_user,
     redis_existing_data,
+    redis_settings,
     sysctl,
     systemd,
     systemd_service,

@@ -106,6 +106,10 @@ impl Resource for Systemd {
         }
     }
 
+    fn unit(&self) -> Option<&str> {
+        Some(&self.unit)
+    }
+
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let unit = node.answers.get::<Unit>(&self.unit)?;
         let name = &self.unit;

@@ -72,8 +72,9 @@ unit_journal() {
   began=$(TZ=UTC unit_property "$1" "$began")
   journalctl --sync >/dev/null 2>&1 || :
   if [ -n "$invocation" ] && [ -n "$began" ]; then
-    journalctl -q --no-pager -o cat -n 20 --since="$began" \
-      _SYSTEMD_INVOCATION_ID="$invocation" + INVOCATION_ID="$invocation" + _SYSTEMD_UNIT="$id" >&2 || :
+    # Without -r, version 252 shows the first 20 of them, not the last.
+    journalctl -q --no-pager -o cat -r -n 20 --since="$began" \
+      _SYSTEMD_INVOCATION_ID="$invocation" + INVOCATION_ID="$invocation" + _SYSTEMD_UNIT="$id" | tac >&2 || :
   else
     journalctl -q --no-pager -o cat -n 20 -b -u "$id" >&2 || :
   fi
@@ -208,6 +209,19 @@ pub fn reload(unit: &str) -> Script {
     script("set -eu\nunit_read_files \"$1\"\nunit_exists \"$1\"\nunit_reload \"$1\"").arg(unit).limit(RELOAD_LIMIT)
 }
 
+/// Returns the script that makes a unit use the files that were put back, whatever it is doing: a start that hangs is replaced, and
+/// failures before do not count. A unit that is up is only reloaded with `reload`.
+#[must_use]
+pub fn bring_back(unit: &str, reload: bool, limit: Duration) -> Script {
+    script(
+        "set -eu\nunit_read_files \"$1\"\nsystemctl reset-failed -- \"$1\" 2>/dev/null || :\nunit_look \"$1\"
+case $2/$active in reload/active) unit_reload \"$1\";; *) unit_restart \"$1\";; esac",
+    )
+    .arg(unit)
+    .arg(if reload { "reload" } else { "" })
+    .limit(limit)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -279,7 +293,7 @@ pub(crate) mod tests {
         assert_eq!(done.status, 1);
         insta::assert_snapshot!(done.stderr, @r"
         `redis.service` does not stay up: it is failed (failed, exit-code, exit status 3); the end of its journal:
-        journal: -q --no-pager -o cat -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
+        journal: -q --no-pager -o cat -r -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
         ");
     }
 
@@ -376,7 +390,7 @@ pub(crate) mod tests {
         let (done, calls) = hanging(&format!("{state}Job=123\n"), "123 redis.service start running\n");
         insta::assert_snapshot!(done.stderr, @r"
         `redis.service` did not restart within 2 s: it is still activating (start-pre); job 123 start running (left to systemd); the end of its journal:
-        journal: -q --no-pager -o cat -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
+        journal: -q --no-pager -o cat -r -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
         ");
         assert_eq!(
             calls, "daemon-reload\nreset-failed redis.service\nrestart redis.service\n",
@@ -392,7 +406,7 @@ pub(crate) mod tests {
         let (done, _) = hanging(&format!("{state}Job=123\n"), jobs);
         insta::assert_snapshot!(done.stderr, @r"
         `redis.service` did not restart within 2 s: it is still inactive (dead); job 123 start waiting for `y.service` (job 120 start, running), `net.service` (job 99 start, waiting) (left to systemd); the end of its journal:
-        journal: -q --no-pager -o cat -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
+        journal: -q --no-pager -o cat -r -n 20 --since=Sat 2026-11-28 01:02:03 UTC _SYSTEMD_INVOCATION_ID=abc + INVOCATION_ID=abc + _SYSTEMD_UNIT=redis.service
         ");
     }
 

@@ -47,3 +47,4 @@ mod services;
 mod smoke;
 mod trace;
 mod truth;
+mod way_back;

@@ -6,8 +6,11 @@
 
 mod freshness;
 mod secret;
+mod transactions;
 
 use std::time::{Duration, Instant};
+
+use rand::rngs::SysError;
 
 use super::{
     host_events::HostEvents,
@@ -33,6 +36,7 @@ use crate::{
 };
 
 use freshness::Freshness;
+use transactions::Transactions;
 
 /// How long a restart may take: a server with much data reads it all before it is ready.
 const RESTART_LIMIT: Duration = Duration::from_mins(10);
@@ -51,6 +55,7 @@ pub(super) struct ApplyRun<'a> {
     answers: Answers,
     events: &'a HostEvents,
     freshness: Freshness,
+    transactions: Transactions<'a>,
     outcomes: Vec<Status>,
 }
 
@@ -58,6 +63,14 @@ pub(super) struct ApplyRun<'a> {
 enum Failure {
     Link(LinkError),
     Item(String),
+}
+
+/// What comes before a change, durably.
+struct Before {
+    /// The scripts that keep copies of what it changes.
+    copies: Vec<Script>,
+    /// The marks of the handlers that it notifies.
+    marks: Vec<String>,
 }
 
 impl From<LinkError> for Failure {
@@ -69,6 +82,12 @@ impl From<LinkError> for Failure {
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
         Self::Item(error.to_string())
+    }
+}
+
+impl From<SysError> for Failure {
+    fn from(error: SysError) -> Self {
+        NotAsked::from(error).into()
     }
 }
 
@@ -86,7 +105,9 @@ impl<'a> ApplyRun<'a> {
         answers: Answers,
         events: &'a HostEvents,
     ) -> Self {
-        Self { items, secrets, trusted_owners, answers, events, freshness: Freshness::new(items.len()), outcomes: Vec::new() }
+        let transactions = Transactions::new(items, &answers);
+        let freshness = Freshness::new(items.len());
+        Self { items, secrets, trusted_owners, answers, events, freshness, transactions, outcomes: Vec::new() }
     }
 }
 
@@ -104,9 +125,18 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
             Err(Failure::Link(error)) => return Err(HostError::Link(error)),
             Err(Failure::Item(error)) => Outcome::failed(error),
         };
+        let mut lost = None;
+        if outcome.status == Status::Failed {
+            let error = outcome.error.take().unwrap_or_default();
+            let (error, link) = host.go_back(index, error, channel).await;
+            (outcome.error, lost) = (Some(error), link);
+        }
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
         host.report(index, outcome);
+        if let Some(error) = lost {
+            return Err(HostError::Link(error));
+        }
         match reached {
             Status::Failed => return Ok(host.end(HostResult::Failed { error: None })),
             Status::Changed => result = HostResult::Changed,
@@ -118,6 +148,7 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
     }
     let undone = host.undone();
     if undone.is_empty() {
+        host.settle(channel).await?;
         return Ok(host.end(result));
     }
     let error = format!("no longer as declared at the end of the run: {}", undone.join(", "));
@@ -180,9 +211,10 @@ impl<'a> ApplyRun<'a> {
         }
         let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
         let script = change.script.clone().limit(limit);
+        let before = Before { copies: self.transactions.keep_for_task(task, &change)?, marks };
         let mut tries = 0;
         loop {
-            match self.apply_change(index, resource, &marks, &script, channel).await {
+            match self.apply_change(index, resource, &before, &script, channel).await {
                 Err(Failure::Item(error)) if tries < task.retries => {
                     tries += 1;
                     let why = if self.items[index].is_quiet() { String::new() } else { format!(": {error}") };
@@ -207,11 +239,12 @@ impl<'a> ApplyRun<'a> {
         &mut self,
         index: usize,
         resource: &dyn Resource,
-        marks: &[String],
+        before: &Before,
         script: &Script,
         channel: &mut C,
     ) -> Result<(), Failure> {
-        let mut scripts = Vec::new();
+        let Before { copies, marks } = before;
+        let mut scripts = copies.clone();
         if !marks.is_empty() {
             scripts.push(pending::mark(marks));
         }
@@ -278,6 +311,13 @@ impl<'a> ApplyRun<'a> {
         Ok(Outcome::new(Status::Changed, "its unit was started since"))
     }
 
+    /// Returns the step of a script, which knows the secrets and whom root trusts.
+    fn step(&self, script: &Script) -> Result<Step, Failure> {
+        let step = Step::new(script, &self.secrets.values)?;
+        let script = self.trusted_owners.told_to(step.script).map_err(NotAsked::from)?;
+        Ok(Step { script, ..step })
+    }
+
     /// Runs scripts and then, in the same round trip, asks all questions up to the next pending item.
     async fn frame<C: Channel>(
         &mut self,
@@ -290,9 +330,7 @@ impl<'a> ApplyRun<'a> {
         self.questions_to_next(index + 1, &mut questions);
         let mut steps = Vec::with_capacity(scripts.len() + 1);
         for script in scripts {
-            let step = Step::new(script, &self.secrets.values)?;
-            let script = self.trusted_owners.told_to(step.script).map_err(NotAsked::from)?;
-            steps.push(Step { script, ..step });
+            steps.push(self.step(script)?);
         }
         let round = if questions.is_empty() { None } else { Some(QuestionRound::new(questions, &self.trusted_owners)?) };
         steps.extend(round.as_ref().map(QuestionRound::step));

@@ -5,7 +5,7 @@ use crate::{
     engine::{secrets, work::ItemAction},
     event::Outcome,
     plan::SecretSpec,
-    question::{Questions, path::PathState},
+    question::{Questions, path::PathState, pending},
     resource::{Change, Verdict, do_not_exist},
     secret::generate,
     transport::Channel,
@@ -35,7 +35,12 @@ impl ApplyRun<'_> {
         let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(spec.question());
-        self.frame(index, &[secrets::directory(spec), change.script], questions, channel).await?;
+        let (mut scripts, marks) = self.transactions.keep_for_secret(spec)?;
+        if !marks.is_empty() {
+            scripts.push(pending::mark(&marks));
+        }
+        scripts.extend([secrets::directory(spec), change.script]);
+        self.frame(index, &scripts, questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be redacted as secrets in the output.
         self.secrets.values = known;
         if secrets::in_file(spec, &self.answers).map_err(Failure::Item)? != Some(value) {

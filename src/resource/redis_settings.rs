@@ -1,0 +1,277 @@
+//! `redis_settings`: refuses settings with which Redis would not start on this node, or would have no room for its keys.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use super::{Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters};
+use crate::{
+    question::{
+        Questions, Unanswered,
+        facts::Facts,
+        path::{Entry, PathQuery, PathState},
+        redis::{Address, Answer, Instance, Redis},
+    },
+    values::parse_size,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "redis_settings",
+    about: "Refuses settings with which Redis would not start on this node, or would have no room for its keys",
+    example: "redis_settings: {bind: \"127.0.0.1 10.0.0.5\", save: [\"900 1\"], maxmemory: 2gb}",
+    decode: from_parameters,
+    declared: Parameters::declared,
+    free_form: "",
+};
+
+parameters! {
+    #[derive(Debug)]
+    struct Parameters {
+        /// The addresses of `bind`, with spaces between them. An IPv4 address that the node does not have is refused.
+        bind: String = "",
+        /// The rules of `save`, such as `900 1`.
+        save: Vec<String> = [],
+        /// The size of `maxmemory`. A size below the memory that a running Redis uses is refused; 0 is no limit.
+        maxmemory: String = "",
+        /// Modules to load.
+        modules: Vec<String> = [],
+        /// Where the modules are. A module that is not there is refused if Redis is installed.
+        module_dir: Option<RemotePath>,
+        /// The client, where `redis-cli` of Redis Stack is not the one.
+        cli: Option<RemotePath>,
+        /// The port of the running Redis.
+        port: u16 = 6379,
+        /// The file that holds its password; without it, a running Redis is not asked.
+        password_file: Option<RemotePath>,
+        /// The password's name in that file.
+        password_key: String = "REDIS_PASSWORD",
+        /// Its configuration, as in the health check `redis`, which then asks the same question.
+        config_file: Option<RemotePath>,
+    }
+}
+
+#[derive(Debug)]
+struct RedisSettings {
+    bind: Vec<String>,
+    save: Vec<String>,
+    /// The text, and the bytes that it means.
+    maxmemory: Option<(String, u64)>,
+    cli: RemotePath,
+    /// The files of the modules.
+    modules: Vec<RemotePath>,
+    running: Option<Instance>,
+}
+
+fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
+    Ok(Box::new(RedisSettings::new(decode(parameters)?)?))
+}
+
+impl RedisSettings {
+    fn new(given: Parameters) -> Result<Self, ParamError> {
+        let usual = RemotePath::new("/opt/redis-stack/bin/redis-cli").map_err(|message| ParamError::parameter("cli", message))?;
+        let cli = given.cli.unwrap_or(usual);
+        let maxmemory = match given.maxmemory.as_str() {
+            "" => None,
+            text => match parse_size(text) {
+                Some(bytes) => Some((text.to_owned(), bytes)),
+                None => return Err(ParamError::parameter("maxmemory", format!("`{text}` is not a size, such as `2gb`"))),
+            },
+        };
+        let modules = match &given.module_dir {
+            None => Vec::new(),
+            Some(directory) => given
+                .modules
+                .iter()
+                .map(|name| RemotePath::new(&format!("{directory}/{name}.so")))
+                .collect::<Result<_, _>>()
+                .map_err(|message| ParamError::parameter("modules", message))?,
+        };
+        let running = given.password_file.map(|password_file| Instance {
+            cli: cli.clone(),
+            address: Address::Tcp("127.0.0.1".into(), given.port),
+            password_file,
+            password_key: given.password_key,
+            config_file: given.config_file,
+        });
+        let bind = given.bind.split_whitespace().map(str::to_owned).collect();
+        Ok(Self { bind, save: given.save, maxmemory, cli, modules, running })
+    }
+
+    /// Names the rules of `save` that Redis refuses: pairs of a number of seconds, at least 1, and a number of changes.
+    fn bad_save(&self) -> Option<String> {
+        let is_rule = |rule: &str| {
+            let words: Vec<Option<u32>> = rule.split_whitespace().map(|word| word.parse().ok()).collect();
+            // A rule may hold several pairs; an empty one means no snapshots.
+            rule == "\"\""
+                || (!words.is_empty() && words.len() % 2 == 0 && words.chunks(2).all(|pair| matches!(pair, [Some(1..), Some(_)])))
+        };
+        let bad = self.save.iter().find(|rule| !is_rule(rule))?;
+        Some(format!("`{bad}` is no rule of `save`: write seconds and changes, such as `900 1`"))
+    }
+
+    /// Names an address that the node does not have.
+    fn bad_address(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+        let own = &node.answers.get::<Facts>(&())?["all_ipv4_addresses"];
+        let own: Vec<&str> = own.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let is_missing = |word: &&String| {
+            word.parse::<Ipv4Addr>()
+                .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !own.contains(&word.as_str()))
+        };
+        Ok(self.bind.iter().find(is_missing).map(|word| {
+            let has = own.join(", ");
+            format!(
+                "Redis cannot listen on {word}, which is no address of this node (it has {has}); `-{word}` lets it start without"
+            )
+        }))
+    }
+
+    /// Names a module that the installed Redis does not have.
+    fn bad_module(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+        if self.modules.is_empty() || node.answers.get::<PathState>(&PathQuery::attributes(&self.cli))?.entry == Entry::Absent {
+            return Ok(None);
+        }
+        for path in &self.modules {
+            if node.answers.get::<PathState>(&PathQuery::attributes(path))?.entry == Entry::Absent {
+                return Ok(Some(format!("there is no module `{path}` on this node: correct its name, or install it first")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says that the keys of the running Redis have no room.
+    fn too_little_memory(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+        let (Some((text, wanted)), Some(running)) = (&self.maxmemory, &self.running) else { return Ok(None) };
+        let Answer::Replies(replies) = node.answers.get::<Redis>(running)? else { return Ok(None) };
+        let used: Option<u64> = replies.info.get("used_memory").and_then(|used| used.parse().ok());
+        Ok(used.filter(|used| *wanted > 0 && used > wanted).map(|used| {
+            format!("`maxmemory {text}` is less than the {used} bytes that Redis uses: give it more, or delete keys first")
+        }))
+    }
+}
+
+impl Resource for RedisSettings {
+    fn questions(&self, ask: &mut Questions) {
+        ask.ask::<Facts>(());
+        if !self.modules.is_empty() {
+            ask.ask::<PathState>(PathQuery::attributes(&self.cli));
+            self.modules.iter().for_each(|path| ask.ask::<PathState>(PathQuery::attributes(path)));
+        }
+        if let Some(running) = self.running.as_ref().filter(|_| self.maxmemory.is_some()) {
+            ask.ask::<Redis>(running.clone());
+        }
+    }
+
+    fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
+        let problems = [self.bad_save(), self.bad_address(node)?, self.bad_module(node)?, self.too_little_memory(node)?]
+            .into_iter()
+            .flatten();
+        let problems: Vec<String> = problems.collect();
+        Ok(if problems.is_empty() { Verdict::CONVERGED } else { Verdict::Refused(problems.join("; ")) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        question::{
+            Answers,
+            path::{Attributes, File, PathInfo},
+            redis::Replies,
+        },
+        secret::SecretValues,
+        values::Mode,
+    };
+
+    const CLI: &str = "/opt/redis/bin/redis-cli";
+
+    fn program() -> Entry {
+        let root = || "root".to_owned();
+        let attributes = Attributes { mode: Mode(0o755), owner: root(), group: root(), uid: 0, gid: 0, modified: 0 };
+        Entry::File(File { attributes, size: 1, content: None, sha256: None })
+    }
+
+    fn settings(parameters: Value) -> RedisSettings {
+        RedisSettings::new(decode(parameters).unwrap()).unwrap()
+    }
+
+    /// What the resource says of a node with these files, whose Redis uses so much memory.
+    fn verdict(parameters: Value, files: &[&str], used: Option<u64>) -> Option<String> {
+        let settings = settings(parameters);
+        let mut answers = Answers::default();
+        answers.set::<Facts>((), Ok(json!({"all_ipv4_addresses": ["10.1.2.3", "10.1.2.4"]})));
+        for asked in settings.modules.iter().chain([&settings.cli]) {
+            let entry = if files.contains(&asked.as_str()) { program() } else { Entry::Absent };
+            answers.set::<PathState>(PathQuery::attributes(asked), Ok(PathInfo { entry, parent_exists: true }));
+        }
+        if let Some(running) = &settings.running {
+            let answer = match used {
+                Some(used) => Answer::Replies(Box::new(Replies {
+                    info: [("used_memory".to_owned(), used.to_string())].into(),
+                    ..Replies::default()
+                })),
+                None => Answer::Unavailable("it does not run".into()),
+            };
+            answers.set::<Redis>(running.clone(), Ok(answer));
+        }
+        match settings.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
+            Verdict::Refused(reason) => Some(reason),
+            Verdict::Converged { .. } => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn rules_of_save_are_pairs_of_numbers() {
+        let of = |rules: &[&str]| verdict(json!({"save": rules}), &[], None);
+        assert_eq!(of(&["900 1", "60 10000 3600 1", "\"\""]), None);
+        for bad in ["abc def", "900", "", "0 1", "-1 1", "900 1 60", "900 1; x"] {
+            assert!(of(&["900 1", bad]).unwrap().starts_with(&format!("`{bad}` is no rule of `save`")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_node_does_not_have_is_refused() {
+        let of = |bind: &str| verdict(json!({"bind": bind}), &[], None);
+        for good in ["* -::*", "127.0.0.1 10.1.2.3 ::1", "0.0.0.0", "-10.9.9.9 10.1.2.4", "redis.example", "127.0.0.9"] {
+            assert_eq!(of(good), None, "{good}");
+        }
+        assert_eq!(
+            of("127.0.0.1 10.9.9.9").unwrap(),
+            "Redis cannot listen on 10.9.9.9, which is no address of this node (it has 10.1.2.3, 10.1.2.4); `-10.9.9.9` lets it start without"
+        );
+    }
+
+    #[test]
+    fn a_module_that_is_not_there_is_refused_once_redis_is_installed() {
+        let wanted = json!({"modules": ["search", "json"], "module_dir": "/opt/redis/lib", "cli": CLI});
+        assert_eq!(verdict(wanted.clone(), &[], None), None);
+        let all = [CLI, "/opt/redis/lib/search.so", "/opt/redis/lib/json.so"];
+        assert_eq!(verdict(wanted.clone(), &all, None), None);
+        assert!(verdict(wanted, &all[..2], None).unwrap().contains("`/opt/redis/lib/json.so`"));
+    }
+
+    #[test]
+    fn keys_that_have_no_room_are_an_error() {
+        let wanted = |size: &str| json!({"maxmemory": size, "password_file": "/etc/secrets", "cli": CLI});
+        assert_eq!(verdict(wanted("1kb"), &[], Some(1024)), None);
+        assert_eq!(verdict(wanted("0"), &[], Some(1 << 30)), None);
+        assert_eq!(verdict(wanted("1kb"), &[], None), None);
+        assert!(verdict(wanted("1kb"), &[], Some(1025)).unwrap().contains("less than the 1025 bytes"));
+        assert!(RedisSettings::new(decode(json!({"maxmemory": "lots"})).unwrap()).is_err());
+    }
+
+    #[test]
+    fn only_what_is_needed_is_asked() {
+        let asked = |parameters: Value| {
+            let mut questions = Questions::default();
+            settings(parameters).questions(&mut questions);
+            questions.count()
+        };
+        assert_eq!(asked(json!({"save": ["900 1"]})), 1, "the facts");
+        let all = json!({"maxmemory": "1gb", "password_file": "/s", "modules": ["a"], "module_dir": "/m"});
+        assert_eq!(asked(all), 4);
+    }
+}
