@@ -44,5 +44,6 @@ mod second_run;
 mod secrets;
 mod services;
 mod smoke;
+mod takeover;
 mod trace;
 mod truth;
