@@ -22,8 +22,9 @@ use crate::{
     },
     question::{Answers, Questions},
     resource::NodeState,
+    secret::SecretValues,
     source::{Diagnostics, Span},
-    transport::Channel,
+    transport::{Channel, Tunnel},
 };
 
 /// The health items of a host: read checks are evaluated, exercises have yet to run.
@@ -159,6 +160,17 @@ fn missing_secret(exercise: &dyn Exercise, host: &HostPlan, secrets: &Secrets) -
     })
 }
 
+/// Runs an exercise. Where it fails because the node's sshd forwards nothing, the outcome says so: the exercise sees only a connection that is closed.
+pub(super) async fn exercised(exercise: &dyn Exercise, tunnel: &dyn Tunnel, secrets: &SecretValues) -> Outcome {
+    match exercise.run(tunnel, secrets).await {
+        Err(error) if matches!(tunnel.is_forbidden().await, Ok(true)) => Outcome::failed(format!(
+            "the node's sshd does not let this connection forward ports, which this check needs: see AllowTcpForwarding, PermitOpen and \
+             DisableForwarding there, and `restrict` before the key ({error})"
+        )),
+        found => outcome_of(found),
+    }
+}
+
 impl Checkup {
     /// Returns what is known about the host's secrets.
     pub(super) fn secrets(&self) -> &Secrets {
@@ -175,7 +187,7 @@ impl Checkup {
                 HealthResult::Exercise(exercise) => {
                     events.started_beside_the_plan(&item);
                     let begun = Instant::now();
-                    let outcome = outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await);
+                    let outcome = exercised(exercise.as_ref(), channel.tunnel().as_ref(), &self.secrets.values).await;
                     Outcome { duration: begun.elapsed(), ..outcome }
                 }
             };

@@ -27,6 +27,9 @@ pub enum Package {
     },
 }
 
+/// What to do about a database of dpkg's that cannot be read.
+const INTERRUPTED: &str = "if dpkg was interrupted, `dpkg --configure -a` on the node finishes its work; /var/lib/dpkg/status-old is its database as it was before";
+
 impl Kind for Package {
     type Key = String;
     type Answer = Self;
@@ -44,12 +47,19 @@ impl Kind for Package {
     fn read(names: &[&String], output: &Output) -> Vec<Result<Self, Unanswered>> {
         // Status 1 means that some names are not in dpkg's database, which is an answer.
         if !(0..=1).contains(&output.status) {
-            return output.unanswered("packages", names.len());
+            let answers = output.unanswered("packages", names.len());
+            return answers
+                .into_iter()
+                .map(|answer| answer.map_err(|Unanswered(why)| Unanswered(format!("{why}; {INTERRUPTED}"))))
+                .collect();
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let rows: Vec<[&str; 6]> = text.lines().filter_map(row).collect();
         if let Some(error) = text.lines().find(|line| line.starts_with("dpkg-query: error")) {
-            return names.iter().map(|_| Err(Unanswered(format!("asking for packages failed: {error}")))).collect();
+            return names
+                .iter()
+                .map(|_| Err(Unanswered(format!("asking for packages failed: {error}; {INTERRUPTED}"))))
+                .collect();
         }
         names.iter().map(|name| Ok(Self::for_name(name, &rows))).collect()
     }
@@ -130,6 +140,11 @@ mod tests {
 
     #[test]
     fn a_database_that_cannot_be_read_is_no_answer() {
+        let answers = read(&["redis"], 1, "dpkg-query: error: reading package info file '/var/lib/dpkg/updates/0000': Invalid\n");
+        assert!(
+            answers[0].as_ref().unwrap_err().0.contains("0000': Invalid; if dpkg was interrupted, `dpkg --configure -a`"),
+            "{answers:?}"
+        );
         let answers = read(&["redis"], 2, "dpkg-query: error: parsing file '/var/lib/dpkg/status' near line 1\n");
         assert!(answers[0].as_ref().unwrap_err().0.contains("near line 1"), "{answers:?}");
     }

@@ -1,6 +1,10 @@
 //! Why a node cannot be reached, and what to do about it.
 
-use super::{Holder, Target, session::SessionError, sudo::SudoError};
+use super::{
+    Holder, Target,
+    session::{SILENCE, SessionError},
+    sudo::SudoError,
+};
 
 /// Why a node cannot be reached or was lost. `Display` says what is wrong, [`LinkError::remedy`] what to do.
 ///
@@ -126,6 +130,22 @@ pub enum LinkError {
         /// The node's message.
         detail: String,
     },
+    /// Another run has the node now.
+    #[error("another run has taken over `{host}`: {detail}")]
+    TakenOver {
+        /// The host.
+        host: String,
+        /// Who holds it.
+        detail: String,
+    },
+    /// The node lacks programs that every session needs.
+    #[error("`{host}` lacks programs that every run needs: {names}")]
+    ProgramsMissing {
+        /// The host.
+        host: String,
+        /// Their names.
+        names: String,
+    },
     /// The connection was lost.
     #[error("the connection to `{host}` was lost{detail}")]
     Lost {
@@ -180,10 +200,10 @@ impl LinkError {
                 format!("only if you know that the node was installed again: `{forget}`, then accept the new key with `--accept-new-host-keys`")
             }
             Self::NoKeyAccepted { try_it, .. } => {
-                format!("is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `{try_it}`; passwords are never asked for")
+                format!("is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `{try_it}`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist")
             }
             Self::Dropped { .. } => {
-                "sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which".to_owned()
+                "it was tried again for 60 s: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which".to_owned()
             }
             Self::SudoRefused { detail, .. } if detail.contains("have a tty") => {
                 "sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d".to_owned()
@@ -208,6 +228,10 @@ impl LinkError {
             }
             Self::Held(_) => "wait for it with `--wait 5m`, or end that run".to_owned(),
             Self::Lost { .. } => "what ran there is ended within 10 seconds, except an installation of packages, which the node finishes; run it again".to_owned(),
+            Self::TakenOver { .. } => "what this run did there was ended; wait for that run with `--wait 5m`, then run again".to_owned(),
+            Self::ProgramsMissing { .. } => {
+                "they are parts of coreutils and util-linux, and are looked for in /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin and /bin: install them".to_owned()
+            }
             Self::LockFailed { .. } | Self::Protocol { .. } | Self::Here { .. } | Self::Other { .. } => return None,
         })
     }
@@ -295,7 +319,12 @@ pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> 
         }
         SessionError::TimedOut => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },
         SessionError::Unexpected(detail) => LinkError::LoginShell { host, detail: format!("it answers {detail}") },
-        SessionError::Held(_) | SessionError::LockFailed(_) => from_broken(target, error, log),
+        SessionError::Held(_)
+        | SessionError::LockFailed(_)
+        | SessionError::Silent
+        | SessionError::Stopped
+        | SessionError::TakenOver(_)
+        | SessionError::ProgramsMissing(_) => from_broken(target, error, log),
     }
 }
 
@@ -322,6 +351,26 @@ pub(super) fn from_broken(target: &Target, error: SessionError, log: &str) -> Li
         SessionError::TimedOut => {
             LinkError::Lost { host, detail: ": the node does not answer, though the limits of its tasks have passed".to_owned() }
         }
+        SessionError::Silent => {
+            let seconds = SILENCE.as_secs();
+            LinkError::Lost {
+                host,
+                detail: format!(
+                    ": the node has not answered for {seconds} s: the link is cut, or the node is frozen, out of memory or overloaded"
+                ),
+            }
+        }
+        SessionError::Stopped => LinkError::Lost {
+            host,
+            detail:
+                ": a signal has ended this run's shell on the node, such as sudo's at its `command_timeout`, or of a shutdown"
+                    .to_owned(),
+        },
+        SessionError::TakenOver(holder) => {
+            let detail = holder.map_or_else(|| "its lock was removed from the node".to_owned(), |holder| holder.to_string());
+            LinkError::TakenOver { host, detail }
+        }
+        SessionError::ProgramsMissing(names) => LinkError::ProgramsMissing { host, names },
         // What a script wrote to its standard error is not shown: it may hold anything.
         SessionError::Ended(_) => {
             let detail = log.lines().next_back().map(|line| format!(": {line}")).unwrap_or_default();
@@ -372,11 +421,11 @@ mod tests {
         the host key of `db.example:2222` HAS CHANGED: this is another machine, or the connection is intercepted
           help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
         `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
-          help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for
+          help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
         `db.example:2222` drops the connection before the login: kex_exchange_identification: Connection closed by remote host
-          help: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
+          help: it was tried again for 60 s: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
         `db.example:2222` drops the connection before the login: kex_exchange_identification: read: Connection reset by peer
-          help: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
+          help: it was tried again for 60 s: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
         ssh to `db.example:2222` fails: Bad configuration option: nonsense
         ssh to `db.example:2222` fails: it says nothing
         "#);

@@ -78,17 +78,20 @@ impl fmt::Debug for StepOutput {
 pub struct Frame {
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// How many of the first steps run programs of roles and packages. Their outputs go through pipes of their own, so that what they leave running
+    /// cannot write into an answer.
+    pub apart: usize,
 }
 
 impl From<Step> for Frame {
     fn from(step: Step) -> Self {
-        Self { steps: vec![step] }
+        Self { steps: vec![step], apart: 0 }
     }
 }
 
 impl FromIterator<Step> for Frame {
     fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Self {
-        Self { steps: steps.into_iter().collect() }
+        Self { steps: steps.into_iter().collect(), apart: 0 }
     }
 }
 

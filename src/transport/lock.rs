@@ -93,15 +93,16 @@ impl fmt::Display for EndedJob {
     }
 }
 
-/// Returns the request as one line: `SECONDS RUN_ID WHO`. The node adds the process ID and start time of its loop in front.
+/// Returns the request as one line: `SECONDS RUN_ID WHO`. The node adds the process ID and start time of its loop in front, and the time of the last
+/// heartbeat in a second line.
 pub(super) fn format_request(request: &LockRequest) -> String {
-    // The node's shell splits it into words and keeps it as a line.
-    let plain = |text: &str, fallback: &str| {
-        let keep =
-            |character: char| if character.is_ascii_alphanumeric() || "._@:+-".contains(character) { character } else { '_' };
-        if text.is_empty() { fallback.to_owned() } else { text.chars().take(100).map(keep).collect() }
-    };
-    format!("{} {} {}", request.since.as_second(), plain(&request.run_id, "-"), plain(&request.who, "-"))
+    format!("{} {} {}", request.since.as_second(), word(&request.run_id), word(&request.who))
+}
+
+/// Returns the text as one word: the node's shell splits the line into words.
+pub(super) fn word(text: &str) -> String {
+    let keep = |character: char| if character.is_ascii_alphanumeric() || "._@:+-".contains(character) { character } else { '_' };
+    if text.is_empty() { "-".to_owned() } else { text.chars().take(100).map(keep).collect() }
 }
 
 /// Reads the words of the node's answer to `look` or `lock`.
@@ -125,7 +126,7 @@ fn parse_ended(words: &str) -> Vec<EndedJob> {
 /// Reads `PID BIRTH SECONDS RUN_ID WHO`, and ` JOB PHASE LAST LINE` after it if a job holds the node. While its holder writes it, the line can be incomplete.
 ///
 /// The line may only grow at its end: the released 0.1.0 reads the first five words.
-fn parse_holder(line: &str) -> Holder {
+pub(super) fn parse_holder(line: &str) -> Holder {
     let mut words = line.split_ascii_whitespace().skip(2);
     let since = words.next().and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok());
     let mut word = || words.next().unwrap_or("?").to_owned();
@@ -135,6 +136,24 @@ fn parse_holder(line: &str) -> Holder {
         Box::new(HoldingJob { id: id.to_owned(), phase, says: words.collect::<Vec<_>>().join(" ") })
     });
     Holder { who, run_id, since, job }
+}
+
+/// Reads the line of a lock that is not this run's any more: that of its new holder, or `?` if the lock was removed.
+pub(super) fn parse_new_holder(line: &str) -> Option<Holder> {
+    (line.trim() != "?").then(|| parse_holder(line))
+}
+
+/// Finds what a run that took the node over has written to the standard error of the one that it ended, and returns the new holder.
+///
+/// Scripts write there, too, but this only explains why a session has ended.
+pub(super) fn parse_takeover(errors: &str, run_id: &str) -> Option<Holder> {
+    let line = |line: &str| {
+        line.strip_prefix("autobot-provision-taken-over ")?
+            .split_once(' ')
+            .filter(|(run, _)| *run == run_id)
+            .map(|(_, line)| parse_holder(line))
+    };
+    errors.lines().find_map(line)
 }
 
 #[cfg(test)]
@@ -159,6 +178,15 @@ mod tests {
         };
         assert_eq!(holder.to_string(), "held by the job 4f-1, phase apt, of ann@ci since 2023-11-14T22:13:20Z (run r-1)");
         assert_eq!(holder.job.unwrap().says, "Unpacking toy (1)");
+    }
+
+    #[test]
+    fn a_run_that_was_taken_over_reads_by_whom() {
+        let errors = "some words\nautobot-provision-taken-over run-2 7 8 1700000000 run-3 eve\n\nautobot-provision-taken-over run-1 7 8 1700000000 run-9 bob@ci\n";
+        let holder = parse_takeover(errors, "run-1").unwrap();
+        assert_eq!(holder.to_string(), "held by bob@ci since 2023-11-14T22:13:20Z (run run-9)");
+        assert_eq!(parse_takeover(errors, "run"), None);
+        assert_eq!((parse_new_holder(" ?"), parse_new_holder(" 7 8 1700000000 run-9 bob@ci")), (None, Some(holder)));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 #
 # Commands:  text BYTES\n<bytes>    appends to the text of the next frame
 #            run                    runs that text in the background
-#            beat                   the controller is alive
+#            got PID                all outputs of the steps that run apart have arrived, says the controller to the process that waits for this
+#            beat                   the controller is alive; answered with `alive`
 #            look                   reports who holds the node
 #            lock SECONDS HOLDER    takes the lock, waiting that long
 #            bye                    ends, like end of input
@@ -18,7 +19,8 @@ export LC_ALL PATH
 cd /
 newline='
 '
-lock=$lock_directory/lock jobs=$lock_directory/jobs text='' watcher='' mine='' denied=''
+lock=$lock_directory/lock jobs=$lock_directory/jobs text='' watcher='' answer='' mine='' lost='' denied='' suspect=''
+IFS= read -r boot </proc/sys/kernel/random/boot_id
 
 say() { printf '\n%s %s\n' "$nonce" "$*"; }
 
@@ -72,9 +74,38 @@ end_session() {
   kill_session "$1" '' "$2"
 }
 
+# is_sudo PID: whether that process is sudo, and has not ended.
+is_sudo() {
+  { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  case $line in *"(sudo) "[!ZX]* | *"(sudo-rs) "[!ZX]*) return 0 ;; *) return 1 ;; esac
+}
+
+# find_sudo PID: sets $sudos to the processes of sudo that have started a loop.
+find_sudo() {
+  sudos='' above=$1
+  while { IFS= read -r line <"/proc/$above/stat"; } 2>/dev/null; do
+    set -- ${line##*") "}
+    above=$2
+    is_sudo "$above" || return 0
+    sudos="$sudos $above"
+  done
+}
+
+# end_sudo: ends them after their loop. sudo stops itself when its command is stopped; once it goes on, it sees that its command has ended.
+end_sudo() {
+  for above in $sudos; do
+    polls=0
+    while [ "$polls" -lt 10 ] && is_sudo "$above"; do
+      if [ "$polls" -lt 5 ]; then kill -CONT "$above"; else kill -KILL "$above"; fi
+      polls=$((polls + 1))
+      sleep 0.2
+    done 2>/dev/null
+  done
+}
+
 # Also removes what killed scripts have left. The lock is removed last: the next run that takes it may put files there.
 unlock() {
-  [ -n "$mine" ] || return 0
+  [ -n "$mine" ] && [ "$lock" -ef /proc/self/fd/9 ] || return 0
   [ ! -e "$lock_directory/work" ] || rm -rf -- "$lock_directory/work"
   rm -fd -- "$lock" "$lock_directory" 2>/dev/null
 }
@@ -85,6 +116,8 @@ finish() {
   kill "$watcher" 2>/dev/null && wait "$watcher" 2>/dev/null
   end_session "$$" "$$"
   unlock
+  # Not before: what has ended does not write, too.
+  [ -z "$lost" ] || say lost "$lost" 2>/dev/null
   # The output may never reach its end: a daemon that a script has started can still hold it open.
   say bye 2>/dev/null
   exit 0
@@ -103,10 +136,12 @@ watch() {
     while kill -0 "$nap" 2>/dev/null; do wait "$nap"; done
   done
   trap '' TERM HUP USR1
+  find_sudo "$$"
   # The loop may be stuck reading the rest of a frame, where it would put off a milder signal.
   kill -KILL "$$"
   IFS= read -r line </proc/self/stat
   end_session "$$" "${line%% *}"
+  end_sudo
   unlock
 }
 
@@ -120,11 +155,32 @@ start_watcher() {
   trap - USR1
 }
 
-# alive: the controller is alive; the watcher and other runs that want the lock rely on it.
+# stamp: prints what the lock's file holds: the holder's line, and the time of its last beat by the clock that nobody sets.
+stamp() {
+  read -r now _ </proc/uptime
+  printf '%s\n%s %s\n' "$mine" "$boot" "$now"
+}
+
+# alive: the controller is alive; the watcher and other runs that want the lock rely on it. The controller relies on the answer.
 alive() {
-  kill -USR1 "$watcher"
-  # The same bytes over the same bytes: only the time changes, so a reader never sees half a line.
-  [ -z "$mine" ] || printf '%s\n' "$mine" 1<>"$lock"
+  [ -z "$watcher" ] || kill -USR1 "$watcher"
+  # In the background, one at a time: on a slow link, or while nothing is read, the pipe may be full. A step may be writing, too, and bash writes each
+  # line by itself, so this is one line, and no newline comes before it.
+  if [ -n "$answer" ] && { IFS= read -r line <"/proc/$answer/stat"; } 2>/dev/null; then
+    case $line in *") Z "*) wait "$answer"; answer='' ;; esac
+  else
+    answer=''
+  fi
+  [ -n "$answer" ] || { printf '%s alive\n' "$nonce" 9>&- & answer=$!; }
+  [ -n "$mine" ] || return 0
+  if [ "$lock" -ef /proc/self/fd/9 ]; then
+    # The same bytes over the same bytes, except the time: a reader never sees half a line.
+    stamp 1<>/proc/self/fd/9
+  else
+    { IFS= read -r lost <"$lock"; } 2>/dev/null || lost='?'
+    mine=''
+    finish
+  fi
 }
 
 # limited SECONDS SCRIPT: runs the script in its own process group. Its standard input is ours; its text comes through another pipe.
@@ -151,6 +207,38 @@ step() {
   say "$status"
   say "$status" >&2
   return "$status"
+}
+
+# The steps of a frame that run programs of roles and packages run apart: `: | { apart_out; : | { apart_err; STEPS; apart_end; }; }`. Their outputs go
+# through two pipes that end with them, so what such a program leaves running can neither write into a later answer nor hold one up. Each pipe has a
+# reader that ends with the pipe or, where something still holds it, when the controller has all that was written before the mark `apart`. What is
+# between that mark and the mark `cut` is not ours.
+apart_out() { exec 5<&0 </dev/null; }
+
+# The pipes' write ends are 6 and 8. The readers must not hold them.
+apart_err() {
+  exec 6>/dev/fd/5 7<&0 8>/dev/fd/0 </dev/null
+  cat <&5 5<&- 6>&- 7<&- 8>&- 9>&- &
+  out=$!
+  cat <&7 >&2 5<&- 6>&- 7<&- 8>&- 9>&- &
+  err=$!
+  exec 5<&- 7<&-
+  trap 'kill "$out" "$err" 2>/dev/null' USR1
+}
+
+apart_end() {
+  status=$?
+  IFS= read -r line </proc/self/stat
+  say apart "${line%% *}" >&6
+  say apart >&8
+  exec 6>&- 8>&-
+  for reader in "$out" "$err"; do
+    while kill -0 "$reader"; do wait "$reader"; done
+  done 2>/dev/null
+  trap '' USR1
+  say cut
+  say cut >&2
+  exit "$status"
 }
 
 # birth_of_line: takes the start time of a process from its line in /proc.
@@ -189,10 +277,54 @@ clear_jobs() {
   [ "$*" != "$jobs/lock" ] || rm -rf -- "$jobs"
 }
 
+# read_beat: reads the lock of another run: its line into $held, what each of its beats changes into $beat, and the age of the last one into $age.
+read_beat() {
+  IFS='. ' read -r now _ </proc/uptime
+  held='' its_boot=''
+  { { IFS= read -r held && read -r its_boot beat; } <"$lock"; } 2>/dev/null
+  # Empty for a moment, while its holder writes it.
+  held=${held:-0 0}
+  if [ "$its_boot" = "$boot" ]; then
+    beat=${beat:-0.00}
+    age=$((now - ${beat%.*}))
+  else
+    # Its version does not write the time. By wall clock, so it counts for little.
+    beat=$(stat -c %z "$lock")
+    age=$(($(date +%s) - $(stat -c %Y "$lock" || date +%s)))
+  fi
+}
+
+# is_silent SECONDS: whether the holder has given no beat for a minute, and gives none while we look for 9 s. If its watcher still works, that acts after
+# 8 s. Where SECONDS is not 0, the next try looks again; otherwise this one does.
+is_silent() {
+  read_beat
+  [ "$age" -gt 60 ] && holder_lives "$held" || return 1
+  [ "$suspect" = "$held $beat" ] || suspect="$held $beat" suspected=$now
+  while [ "$((now - suspected))" -lt 9 ]; do
+    [ "$1" -eq 0 ] || return 1
+    sleep 1
+    read_beat
+    [ "$suspect" = "$held $beat" ] || return 1
+  done
+}
+
+# end_holder LINE: ends the session of the run that the lock's line names, after its own controller was told by whom.
+end_holder() {
+  set -- $1
+  # Not waited for, if nobody reads there.
+  printf '\nautobot-provision-taken-over %s %s\n' "$4" "$wanted" | dd of="/proc/$1/fd/2" oflag=nonblock conv=nocreat,notrunc status=none 2>/dev/null
+  find_sudo "$1"
+  end_session "$1" "$$"
+  end_sudo
+}
+
 # take_lock SECONDS HOLDER: true if it has the lock. False otherwise, with the holder's line in $held, or the reason in $why.
 take_lock() {
-  tries=0 why="$lock changes hands too fast" deadline=0 left=$1 ended=''
-  [ "$1" -eq 0 ] || deadline=$(($(date +%s) + $1))
+  IFS='. ' read -r now _ </proc/uptime
+  tries=0 why="$lock changes hands too fast" deadline=$((now + $1)) left=$1 ended=''
+  IFS= read -r line </proc/self/stat
+  birth_of_line
+  wanted="$$ $birth $2"
   while [ "$tries" -lt 10 ]; do
     tries=$((tries + 1)) held=''
     mkdir -p -m 700 "$lock_directory" 2>/dev/null || { why="cannot make $lock_directory"; return 1; }
@@ -201,7 +333,8 @@ take_lock() {
     if flock -w "$left" 9; then
       # The file may have been replaced while we waited. If many runs wait, one wins each time: the deadline limits the tries, not their number.
       if ! [ "$lock" -ef /proc/self/fd/9 ]; then
-        left=$((deadline - $(date +%s)))
+        IFS='. ' read -r now _ </proc/uptime
+        left=$((deadline - now))
         if [ "$left" -gt 0 ]; then tries=0; else left=0; fi
         continue
       fi
@@ -211,23 +344,22 @@ take_lock() {
         return 1
       fi
       [ ! -d "$jobs" ] || clear_jobs
-      IFS= read -r line </proc/self/stat
-      birth_of_line
-      mine="$$ $birth $2"
-      printf '%s\n' "$mine" >"$lock"
+      mine=$wanted
+      stamp >"$lock"
       return 0
     fi
-    # Empty for a moment, while its holder writes it.
-    { IFS= read -r held <"$lock"; } 2>/dev/null || held='0 0'
-    # Beats touch the file. The holder's own watcher, if it still works, acts long before a minute has passed.
-    age=$(($(date +%s) - $(stat -c %Y "$lock" || date +%s)))
-    [ "$age" -gt 60 ] && holder_lives "$held" || return 1
-    end_session "${held%% *}" "$$"
+    is_silent "$1" || return 1
+    end_holder "$held"
   done
   return 1
 }
 
 trap finish TERM HUP INT PIPE
+missing=''
+for program in base64 cat date dd flock head mkdir rm sleep stat tail timeout tr; do
+  command -v "$program" >/dev/null || missing="$missing $program"
+done
+[ -z "$missing" ] || { say "missing$missing"; exit 1; }
 IFS= read -r line </proc/self/stat
 birth_of_line
 # Transfers, which have their own channels, watch this process and end with it.
@@ -248,6 +380,12 @@ while read -r verb size rest; do
   run)
     [ -n "$denied" ] || eval "$text" &
     text=''
+    ;;
+  got)
+    # Process IDs are reused.
+    { IFS= read -r line <"/proc/$size/stat"; } 2>/dev/null || continue
+    set -- ${line##*") "}
+    [ "$4" != "$$" ] || kill -USR1 "$size"
     ;;
   beat) alive ;;
   look)

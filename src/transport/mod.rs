@@ -3,6 +3,7 @@
 //! One connection and one long-lived root shell per node. A [`Frame`] of [`Step`]s costs one round trip; the first one travels with
 //! the start of the session. [`Transport::connect`] is the way in, [`Channel`] is what the rest of the program sees.
 
+mod apart;
 mod bulk;
 mod control;
 mod errors;

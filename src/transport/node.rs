@@ -87,7 +87,7 @@ impl Transport {
                 let mut connected = {
                     let _permit = self.connecting.acquire().await;
                     let began = Instant::now();
-                    let connected = ssh::connect(target, self.directory().await?, &self.controller).await?;
+                    let connected = ssh::connect(target, self.directory().await?, &self.controller, progress).await?;
                     (login, logged_in) = (began.elapsed(), Instant::now());
                     connected
                 };
@@ -123,7 +123,8 @@ impl Transport {
             Ok((mut welcome, process)) => {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
                 let (paths, controller) = (self.paths.clone(), Arc::clone(&self.controller));
-                Ok((NodeShell { target: target.clone(), process, session, link, paths, controller }, welcome))
+                let ends = welcome.ssh_connection;
+                Ok((NodeShell { target: target.clone(), process, ends, session, link, paths, controller }, welcome))
             }
             Err(error) => {
                 let log = link.log();
@@ -228,6 +229,8 @@ pub struct NodeShell {
     target: Target,
     /// The session's.
     process: LoopProcess,
+    /// Of the ssh connection.
+    ends: Option<Addresses>,
     // Before the link, because fields are dropped in order: dropping it closes the shell's input.
     pub(super) session: Session,
     pub(super) link: Link,
@@ -291,7 +294,7 @@ impl Channel for NodeShell {
 
     fn tunnel(&self) -> Box<dyn Tunnel> {
         match &self.link {
-            Link::Ssh(connected) => Box::new(connected.tunnel()),
+            Link::Ssh(connected) => Box::new(connected.tunnel(self.ends.as_ref())),
             Link::Local(_) => Box::new(LocalTunnel::new(self.controller.temporary.clone())),
         }
     }

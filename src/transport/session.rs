@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 use crate::{secret::nonce, values::Addresses};
 
 use super::{
-    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,
+    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic,
+    apart::{Apart, Phase},
+    lock,
     output::{Output, report_lines},
     wire,
 };
@@ -24,6 +26,9 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The time that a node may take beyond the limits of its steps: `timeout` gives a script 5 s to end, and machines swap.
 const GRACE: Duration = Duration::from_mins(1);
+
+/// How long a node may send nothing while it owes an answer: it answers each heartbeat, and ends the session itself after 8 seconds without one.
+pub(super) const SILENCE: Duration = Duration::from_secs(9);
 
 /// Our ends of the pipes to a node's shell.
 pub(super) struct Pipes {
@@ -39,6 +44,14 @@ pub(super) enum SessionError {
     Ended(String),
     /// No answer in the time that it may take.
     TimedOut,
+    /// Nothing at all for [`SILENCE`]: heartbeats are not answered.
+    Silent,
+    /// The node's shell got a signal to end.
+    Stopped,
+    /// Another run has the lock now, or it was removed.
+    TakenOver(Option<Holder>),
+    /// The node lacks programs that every session needs; their names.
+    ProgramsMissing(String),
     /// Something other than an answer arrived.
     Unexpected(String),
     /// Another run holds the lock.
@@ -98,6 +111,10 @@ pub(super) struct Session {
     round_trips: u32,
     sent: u64,
     broken: bool,
+    /// Whether the node does not answer any more: its end is not waited for.
+    silent: bool,
+    /// Under which a run that takes this node over knows this one.
+    run_id: Option<String>,
 }
 
 impl Session {
@@ -120,6 +137,11 @@ impl Session {
             round_trips,
             sent: 0,
             broken: false,
+            silent: false,
+            run_id: match lock {
+                Lock::Observe => None,
+                Lock::Take(request) => Some(lock::word(&request.run_id)),
+            },
         };
         session.send(Zeroizing::new(
             wire::bootstrap(&session.nonce, paths).map_err(|nul| SessionError::Unexpected(nul.to_string()))?,
@@ -136,6 +158,9 @@ impl Session {
     pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<Greeting, SessionError> {
         let deadline = Instant::now() + limit;
         let (before, words) = self.mark_from_stdout(deadline).await?;
+        if let Some(missing) = words.strip_prefix("missing ") {
+            return Err(SessionError::ProgramsMissing(missing.to_owned()));
+        }
         let process = LoopProcess::parse(&words).ok_or_else(|| SessionError::Unexpected(excerpt(&words)))?;
         if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
             return Err(self.ended().await);
@@ -238,33 +263,53 @@ impl Session {
         let mut outputs: Vec<StepOutput> = Vec::new();
         let mut errors: Vec<Vec<u8>> = Vec::new();
         let mut reported = 0;
-        let mut step_began = Instant::now();
+        let (mut step_began, mut heard) = (Instant::now(), Instant::now());
+        let mut apart = Apart::of(frame);
         let ended =
             |outputs: &[StepOutput]| outputs.len() == frame.steps.len() || outputs.last().is_some_and(|last| last.status != 0);
         loop {
-            while !ended(&outputs)
+            while !(ended(&outputs) && apart.stdout == Phase::Over)
                 && let Some((stdout, words)) = self.stdout.take_mark(&self.nonce)
             {
-                let status = words.parse().map_err(|_| SessionError::Unexpected(excerpt(&words)))?;
+                if apart.reads_stdout(&words) {
+                    continue;
+                }
+                let Ok(status) = words.parse() else { return Err(self.ended_with(&words).await) };
                 let timed_out = limit_passed(frame.steps[outputs.len()].limit, status, step_began.elapsed());
                 outputs.push(StepOutput { status, stdout, stderr: Vec::new(), timed_out });
                 step_began = Instant::now();
             }
-            while let Some((stderr, _)) = self.stderr.take_mark(&self.nonce) {
+            while let Some((stderr, words)) = self.stderr.take_mark(&self.nonce) {
+                if apart.reads_stderr(&words) {
+                    reported = 0;
+                    continue;
+                }
                 report_lines(&stderr, &mut reported, true, progress);
                 reported = 0;
                 errors.push(stderr);
             }
-            report_lines(&self.stderr.buffer, &mut reported, false, progress);
-            let (out_ended, all_ended) = (ended(&outputs), ended(&outputs) && errors.len() >= outputs.len());
-            if all_ended {
+            if let Some(process) = apart.all_arrived() {
+                self.send(Zeroizing::new(format!("got {process}\n").into_bytes()));
+            }
+            if apart.stderr != Phase::Cutting {
+                report_lines(&self.stderr.buffer, &mut reported, false, progress);
+            }
+            let out_ended = ended(&outputs) && apart.stdout == Phase::Over;
+            if out_ended && errors.len() >= outputs.len() && apart.stderr == Phase::Over {
                 break;
             }
             let more = tokio::select! {
-                more = self.stdout.fill(), if !out_ended => more?,
+                // What has arrived counts, even if this process was stopped meanwhile.
+                biased;
                 more = self.stderr.fill() => more?,
+                more = self.stdout.fill(), if !out_ended => more?,
                 () = sleep_until(deadline) => return Err(SessionError::TimedOut),
+                () = sleep_until(heard + SILENCE) => {
+                    self.silent = true;
+                    return Err(SessionError::Silent);
+                }
             };
+            heard = Instant::now();
             if !more {
                 return Err(self.ended().await);
             }
@@ -278,6 +323,9 @@ impl Session {
     /// Says goodbye and waits, within limits, until the node's shell has ended.
     pub(super) async fn end(mut self, limit: Duration) -> Ending {
         self.send(Zeroizing::new(b"bye\n".to_vec()));
+        if self.silent {
+            return Ending::Open;
+        }
         let mut deadline = Instant::now() + limit;
         loop {
             if self.stdout.take_mark(&self.nonce).is_some_and(|(_, words)| words == "bye") {
@@ -312,10 +360,36 @@ impl Session {
         }
     }
 
-    /// Returns what the node wrote to standard error before its output ended: the message of sudo or the login shell.
+    /// Returns why a mark that is no answer came: the loop ends.
+    async fn ended_with(&mut self, words: &str) -> SessionError {
+        match words.strip_prefix("lost") {
+            Some(line) => SessionError::TakenOver(lock::parse_new_holder(line)),
+            None if words == "bye" => match self.ended().await {
+                SessionError::Ended(_) => SessionError::Stopped,
+                why => why,
+            },
+            None => SessionError::Unexpected(excerpt(words)),
+        }
+    }
+
+    /// Returns why the output has ended, by the last marks and by what the node wrote to standard error before: the message of sudo or the login
+    /// shell, or of a run that has taken the node over.
     async fn ended(&mut self) -> SessionError {
         self.stderr.fill_for_a_moment().await;
-        SessionError::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
+        self.stdout.fill_for_a_moment().await;
+        let mut stopped = false;
+        while let Some((_, words)) = self.stdout.take_mark(&self.nonce) {
+            if let Some(line) = words.strip_prefix("lost") {
+                return SessionError::TakenOver(lock::parse_new_holder(line));
+            }
+            stopped |= words == "bye";
+        }
+        let errors = String::from_utf8_lossy(&self.stderr.buffer).into_owned();
+        match self.run_id.as_deref().and_then(|run_id| lock::parse_takeover(&errors, run_id)) {
+            Some(holder) => SessionError::TakenOver(Some(holder)),
+            None if stopped => SessionError::Stopped,
+            None => SessionError::Ended(errors),
+        }
     }
 }
 

@@ -7,14 +7,20 @@ use std::{
 use openssh::{Child, Session};
 use rand::RngExt as _;
 use tempfile::TempDir;
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    process::Command,
+    time::{Instant, timeout},
+};
 
-use crate::controller::Controller;
+use crate::{controller::Controller, values::Addresses};
 
-use super::{HostKeys, LinkError, Target, errors, session::Ending, tunnel::SshTunnel};
+use super::{HostKeys, LinkError, Progress, Target, errors, session::Ending, tunnel::SshTunnel};
 
 /// How long an idle master outlives a run that was killed.
 const IDLE_SECONDS: u64 = 10;
+
+/// How long a server that drops connections before the login is tried again.
+const BUSY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Messages when a server has too many unfinished logins (sshd's `MaxStartups`), or when its TCP stack resets the connection.
 const BUSY: [&str; 3] = [
@@ -58,19 +64,26 @@ impl Channels {
 }
 
 /// Logs in. The connection has its own directory in the run's, with its control socket, ssh's log and its configuration.
+///
+/// A server that drops the connection before the login is tried again for [`BUSY_LIMIT`]: where fifty runs begin at once, each gets in.
 pub(super) async fn connect(
     target: &Target,
     directory: Arc<TempDir>,
     controller: &Arc<Controller>,
+    progress: Progress<'_>,
 ) -> Result<Connected, LinkError> {
     let mut retries = 0;
+    let give_up = Instant::now() + BUSY_LIMIT;
     loop {
         match log_in(target, &directory, controller).await {
             Ok(connected) => return Ok(connected),
-            Err(LoginError::Ssh(log)) if retries < 2 && BUSY.iter().any(|text| log.contains(text)) => {
+            Err(LoginError::Ssh(log)) if Instant::now() < give_up && BUSY.iter().any(|text| log.contains(text)) => {
                 retries += 1;
-                let pause = rand::rng().random_range(200..=1000) * retries;
+                let pause = rand::rng().random_range(200..=1000) * retries.min(5);
                 tracing::debug!(host = target.name, pause, "sshd is busy, trying again");
+                if retries == 1 {
+                    progress(&format!("sshd drops the connection before the login: trying again for {} s", BUSY_LIMIT.as_secs()));
+                }
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             Err(LoginError::Here(detail)) => return Err(LinkError::Here { detail }),
@@ -198,8 +211,10 @@ impl Connected {
     }
 
     /// Returns the way through this connection to the ports of the node.
-    pub(super) fn tunnel(&self) -> SshTunnel {
-        SshTunnel { session: self.session.clone(), directory: self.log.parent().unwrap_or(Path::new("/")).to_owned() }
+    pub(super) fn tunnel(&self, ends: Option<&Addresses>) -> SshTunnel {
+        let directory = self.log.parent().unwrap_or(Path::new("/")).to_owned();
+        let sshd = ends.map(|ends| (ends.server_ip, ends.server_port));
+        SshTunnel { session: self.session.clone(), directory, sshd }
     }
 
     /// Returns what ssh has written to its log, for errors.

@@ -3,15 +3,21 @@
 use std::{
     fs::Permissions,
     future::Future,
+    net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use openssh::{ForwardType, Session, Socket};
 use tempfile::TempDir;
-use tokio::net::{TcpStream, UnixListener};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpStream, UnixListener, UnixStream},
+    time::timeout,
+};
 
 /// A future of a trait object; the error is for the user.
 pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -26,7 +32,18 @@ pub trait Tunnel: Send + Sync {
     /// # Errors
     /// Returns why the port cannot be forwarded, for the user.
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf>;
+
+    /// Returns whether the node lets nothing through, as far as that can be found out. Asked when something did not work.
+    ///
+    /// # Errors
+    /// Returns why that cannot be found out, for the user.
+    fn is_forbidden(&self) -> Running<'_, bool> {
+        Box::pin(async { Ok(false) })
+    }
 }
+
+/// How long the node's sshd may take to greet.
+const GREETING: Duration = Duration::from_secs(5);
 
 /// Through an ssh connection.
 #[derive(Debug)]
@@ -34,9 +51,24 @@ pub(super) struct SshTunnel {
     pub(super) session: Arc<Session>,
     /// The connection's own directory, 0700.
     pub(super) directory: PathBuf,
+    /// Where the node's sshd listens, as the node sees it.
+    pub(super) sshd: Option<(IpAddr, u16)>,
 }
 
 impl Tunnel for SshTunnel {
+    fn is_forbidden(&self) -> Running<'_, bool> {
+        Box::pin(async move {
+            let Some((address, port)) = self.sshd else { return Ok(false) };
+            let socket = self.open(&address.to_string(), port).await?;
+            let greeting = async {
+                let mut stream = UnixStream::connect(socket).await?;
+                stream.read(&mut [0; 4]).await
+            };
+            // sshd itself does listen there.
+            Ok(matches!(timeout(GREETING, greeting).await, Ok(Ok(0) | Err(_))))
+        })
+    }
+
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
         Box::pin(async move {
             let socket = socket(&self.directory, host, port)?;

@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::Frame;
-use crate::script::{NulByte, RUN_DIRECTORY, quote, whole_seconds};
+use crate::{
+    script::{NulByte, RUN_DIRECTORY, quote, whole_seconds},
+    secret::find,
+};
 
 /// The shell loop that runs on the node. Its comments say how it works.
 const LOOP: &str = include_str!("loop.sh");
@@ -51,18 +54,25 @@ pub(super) fn program(variables: &str, text: &str) -> Vec<u8> {
 pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     let mut text = Zeroizing::new(String::new());
     // Allocated once: a string that moves as it grows would leave copies of secrets behind.
-    text.reserve(frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 40).sum());
-    for step in &frame.steps {
-        let before = if text.is_empty() { "" } else { " && " };
+    let size: usize = frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 40).sum();
+    text.reserve(size + APART.len() + APART_END.len());
+    if frame.apart > 0 {
+        text.push_str(APART);
+    }
+    for (index, step) in frame.steps.iter().enumerate() {
+        let before = if index == 0 { "" } else { " && " };
         let _ = write!(text, "{before}step {} {} '", whole_seconds(step.limit), quote(&step.script)?);
         STANDARD.encode_string(&*step.input, &mut text);
         text.push('\'');
+        if index + 1 == frame.apart {
+            text.push_str(APART_END);
+        }
     }
     let mut commands = Vec::with_capacity(text.len() / PIECE + 2);
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         let mut length = PIECE.min(rest.len());
-        // The shell would drop a newline at the end of a piece. The text itself ends in a quote.
+        // The shell would drop a newline at the end of a piece. The text itself does not end in one.
         length += rest[length - 1..].iter().take_while(|byte| **byte == b'\n').count();
         let (piece, after) = rest.split_at(length);
         commands.push(Zeroizing::new([format!("text {length}\n").as_bytes(), piece].concat()));
@@ -72,27 +82,42 @@ pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     Ok(commands)
 }
 
+/// What is around the steps that run apart; the loop defines the functions.
+const APART: &str = ": | { apart_out; : | { apart_err; { ";
+const APART_END: &str = "; } >&6 2>&8 6>&- 8>&-; apart_end; }; }";
+
 /// Takes the first mark out of a node's output: everything before it, and the words of the mark.
 ///
-/// A mark is a line that begins with the session's nonce. The newline before it belongs to it.
+/// A mark is a line that begins with the session's nonce. The newline before it belongs to it. Answers to heartbeats come at any time and at any place,
+/// also amid the output of a step, and are removed: `NONCE alive` and a newline, which every shell writes at once.
 pub(super) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str) -> Option<(Vec<u8>, String)> {
-    let opening = [b"\n", nonce.as_bytes(), b" "].concat();
-    let is_mark = |at: &usize| buffer[*at] == b'\n' && buffer[*at..].starts_with(&opening);
-    let Some(start) = (*searched..buffer.len()).find(is_mark) else {
-        // The end may be the beginning of a mark.
-        *searched = buffer.len().saturating_sub(opening.len() - 1).max(*searched);
-        return None;
-    };
-    *searched = start;
-    let words_at = start + opening.len();
-    let length = buffer[words_at..].iter().position(|byte| *byte == b'\n')?;
-    let words = String::from_utf8_lossy(&buffer[words_at..words_at + length]).into_owned();
-    let rest = buffer.split_off(words_at + length + 1);
-    let mut before = std::mem::replace(buffer, rest);
-    before.truncate(start);
-    *searched = 0;
-    Some((before, words))
+    loop {
+        let Some(found) = buffer.get(*searched..).and_then(|rest| find(rest, nonce.as_bytes())) else {
+            // The end may be the beginning of a nonce.
+            *searched = buffer.len().saturating_sub(nonce.len() - 1).max(*searched);
+            return None;
+        };
+        let start = *searched + found;
+        *searched = start;
+        let words_at = start + nonce.len();
+        let end = words_at + buffer[words_at..].iter().position(|byte| *byte == b'\n')?;
+        let words = String::from_utf8_lossy(&buffer[words_at..end]).into_owned();
+        if words == ALIVE {
+            buffer.drain(start..=end);
+        } else if start > 0 && buffer[start - 1] == b'\n' && words.starts_with(' ') {
+            let rest = buffer.split_off(end + 1);
+            let mut before = std::mem::replace(buffer, rest);
+            before.truncate(start - 1);
+            *searched = 0;
+            return Some((before, words[1..].to_owned()));
+        } else {
+            *searched = words_at;
+        }
+    }
 }
+
+/// What follows the nonce in the answer to a heartbeat.
+const ALIVE: &str = " alive";
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +142,16 @@ mod tests {
     fn a_mark_is_found_however_the_bytes_are_cut() {
         let sent = format!("a\0b\n\n{NONCE} 0\n\n{NONCE} 255\nno newline\n{NONCE} 1\n");
         let expected = vec![(b"a\0b\n".to_vec(), "0".into()), (vec![], "255".into()), (b"no newline".to_vec(), "1".into())];
+        for at_once in 1..=sent.len() {
+            assert_eq!(marks(sent.as_bytes(), at_once), expected, "{at_once} bytes at once");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_heartbeat_amid_output_leaves_no_trace() {
+        let alive = format!("{NONCE} alive\n");
+        let sent = format!("o{alive}ne\n{alive}{alive}\ntwo\n{alive}{NONCE} 0\n{alive}\n{NONCE} 1\n");
+        let expected = vec![(b"one\n\ntwo".to_vec(), "0".into()), (vec![], "1".into())];
         for at_once in 1..=sent.len() {
             assert_eq!(marks(sent.as_bytes(), at_once), expected, "{at_once} bytes at once");
         }

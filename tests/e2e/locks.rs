@@ -209,11 +209,11 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     # no key accepted
     host: unreachable
         `ADDRESS` does not let us in: autobot@ADDRESS: Permission denied (publickey,password).
-        help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i PROJECT/other autobot@ADDRESS`; passwords are never asked for
+        help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i PROJECT/other autobot@ADDRESS`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
     # no such user
     host: unreachable
         `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).
-        help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i KEY nobody-here@ADDRESS`; passwords are never asked for
+        help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i KEY nobody-here@ADDRESS`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
     # sudo refused
     host: unreachable
         sudo on `ADDRESS` refuses: a password is required
@@ -300,7 +300,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     # changed host key
     host  failed   changed   -       -     -      the host key of `ADDRESS` HAS CHANGED: this is another machine, or the connection is intercepted; help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
     # no such user
-    host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i /dev/null nobody-here@ADDRESS`; passwords are never asked for
+    host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i /dev/null nobody-here@ADDRESS`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
     # sudo refused
     host  ok       known     refused  -     -      sudo on `ADDRESS` refuses: a password is required; help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
     "#);

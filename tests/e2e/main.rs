@@ -45,6 +45,7 @@ mod second_run;
 mod secrets;
 mod services;
 mod smoke;
+mod takeover;
 mod trace;
 mod truth;
 mod way_back;

@@ -90,6 +90,8 @@ impl Stage {
             | LinkError::Held(_)
             | LinkError::LockFailed { .. }
             | LinkError::Lost { .. }
+            | LinkError::TakenOver { .. }
+            | LinkError::ProgramsMissing { .. }
             | LinkError::Protocol { .. } => Self::NoSession,
         }
     }

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::SysError;
 
 use super::{
+    checkup::exercised,
     host_events::HostEvents,
-    prediction::{due, evaluate_health, outcome_of},
+    prediction::{due, evaluate_health},
     ready::until_ready,
     round::{HostError, NotAsked, QuestionRound},
     secrets::Secrets,
@@ -178,7 +179,7 @@ impl<'a> ApplyRun<'a> {
             ItemAction::Exercise(exercise) => match exercise.skipped(&self.state()) {
                 Err(unanswered) => Err(Failure::Item(unanswered.to_string())),
                 Ok(Some(reason)) => Ok(Outcome::new(Status::Skipped, reason)),
-                Ok(None) => Ok(outcome_of(exercise.run(channel.tunnel().as_ref(), &self.secrets.values).await)),
+                Ok(None) => Ok(exercised(exercise.as_ref(), channel.tunnel().as_ref(), &self.secrets.values).await),
             },
         }
     }
@@ -281,10 +282,17 @@ impl<'a> ApplyRun<'a> {
 
     async fn handler<C: Channel>(&mut self, index: usize, handler: &Handler, channel: &mut C) -> Result<Outcome, Failure> {
         let remaining = due(handler, &self.answers).map_err(Failure::Item)?;
+        let pending = self.answers.get::<Pending>(&()).map_err(|error| Failure::Item(error.to_string()))?;
         if remaining == Due::Nothing && !self.items[index].pending() {
+            // A mark that says nothing any more costs a round trip, so it is removed by a run that changes something anyway.
+            let void: Vec<_> = handler.marks.iter().filter(|mark| pending.marks.contains_key(*mark)).cloned().collect();
+            if self.freshness.anything_changed() && !void.is_empty() {
+                let scripts: Vec<Script> = void.iter().map(|mark| pending::unmark(mark)).collect();
+                self.frame(index, &scripts, Questions::default(), channel).await?;
+            }
             return Ok(self.items[index].predicted.clone());
         }
-        let marks = self.answers.get::<Pending>(&()).map_err(|error| Failure::Item(error.to_string()))?.to_settle(&handler.marks);
+        let marks = pending.to_settle(&handler.marks);
         let mut scripts = Vec::new();
         if remaining == Due::All {
             scripts.push(match &handler.action {
@@ -342,7 +350,7 @@ impl<'a> ApplyRun<'a> {
                     events.output(&work.item.id, line, values);
                 }
             };
-            channel.run(Frame { steps }, &mut progress).await?
+            channel.run(Frame { steps, apart: scripts.len() }, &mut progress).await?
         };
         if let Some(failed) = outputs.iter().take(scripts.len()).find(|output| output.status != 0) {
             return Err(Failure::Item(failure_text(failed)));
@@ -441,5 +449,10 @@ fn failure_text(output: &StepOutput) -> String {
     } else {
         format!("exit status {}", output.status)
     };
-    if tail.is_empty() { status } else { format!("{status}: {tail}") }
+    let remedy = if tail.contains("No space left on device") {
+        "\nthe node's disk or its inodes are full: `df -h` and `df -i` there say which"
+    } else {
+        ""
+    };
+    if tail.is_empty() { status } else { format!("{status}: {tail}{remedy}") }
 }

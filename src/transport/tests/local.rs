@@ -30,11 +30,11 @@ pub(super) fn transport(shell: &str) -> (Transport, TempDir) {
     (transport, directory)
 }
 
-fn request(who: &str, wait: Duration) -> LockRequest {
+pub(super) fn request(who: &str, wait: Duration) -> LockRequest {
     LockRequest { who: who.to_owned(), run_id: "run-1".to_owned(), since: Timestamp::from_second(1_700_000_000).unwrap(), wait }
 }
 
-fn take(who: &str) -> Lock {
+pub(super) fn take(who: &str) -> Lock {
     Lock::Take(request(who, Duration::ZERO))
 }
 
@@ -49,10 +49,10 @@ fn leave_work(directory: &TempDir) {
 }
 
 /// How many processes of a [`tree`] have its duration as an argument: four sleeps, and a `timeout`.
-const TREE: usize = 5;
+pub(super) const TREE: usize = 5;
 
 /// Returns a script that starts `sleep` in every way: as a child, as a grandchild, in another process group, and with signals ignored.
-fn tree(long: &str) -> String {
+pub(super) fn tree(long: &str) -> String {
     format!(
         "(sleep {long} & sleep {long}) & timeout 900 sleep {long} & timeout 900 sh -c 'trap \"\" TERM HUP; sleep {long}; :' & \
          echo started >&2; wait"
@@ -71,7 +71,7 @@ async fn the_first_frame_travels_with_the_connection() {
         assert_eq!(String::from_utf8_lossy(&welcome.outputs[1].stdout), environment);
         let Traffic { round_trips, bytes_sent, .. } = node.traffic();
         assert_eq!(round_trips, 1);
-        assert!(bytes_sent < 6000, "{bytes_sent} bytes sent");
+        assert!(bytes_sent < 9000, "{bytes_sent} bytes sent");
         leave_work(&directory);
         node.close().await;
         assert!(!directory.path().join("run").exists(), "the lock's directory is gone");
@@ -347,36 +347,6 @@ async fn a_run_that_waits_gets_the_lock_when_it_is_free() {
         let (node, welcome) = second.unwrap();
         assert_eq!(welcome.outputs[0].stdout, b"mine\n");
         assert!(node.traffic().round_trips >= 3);
-        node.close().await;
-    }
-}
-
-#[tokio::test]
-async fn a_lock_without_a_beat_for_a_minute_is_taken_over() {
-    for shell in SHELLS {
-        let (transport, directory) = transport(shell);
-        let (mut stuck, _) = connect(&transport, take("ann"), Frame::default()).await.unwrap();
-        let long = unique_duration();
-        run_until_line(&mut stuck, quick(&tree(&long)).into()).await;
-        until("all of the tree runs", Duration::from_secs(5), || with_argument(&long) == TREE).await;
-        // Everything that would touch the lock or end the session is stopped.
-        let lock = directory.path().join("run/lock");
-        let line = fs::read_to_string(&lock).unwrap();
-        let session = line.split(' ').next().unwrap();
-        for entry in fs::read_dir("/proc").unwrap() {
-            let entry = entry.unwrap();
-            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            if stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.split(' ').nth(3) == Some(session)) {
-                let stop = std::process::Command::new("kill").arg("-STOP").arg(entry.file_name()).status();
-                assert!(stop.unwrap().success());
-            }
-        }
-        let old = std::time::SystemTime::now() - Duration::from_secs(61);
-        fs::File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
-        let (node, welcome) = connect(&transport, take("bob"), quick("echo mine").into()).await.unwrap();
-        assert_eq!(welcome.outputs[0].stdout, b"mine\n");
-        assert_eq!(with_argument(&long), 0, "the old session is gone");
-        assert!(fs::read_to_string(&lock).unwrap().ends_with("run-1 bob\n"));
         node.close().await;
     }
 }

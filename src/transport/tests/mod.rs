@@ -1,9 +1,11 @@
 //! Tests that run the loop for real, on this machine and over ssh to it.
 
+mod apart;
 mod bulk;
 mod local;
 mod over_ssh;
 mod sudo;
+mod takeover;
 
 use std::{
     fs,
@@ -26,7 +28,7 @@ async fn run(node: &mut NodeShell, frame: impl Into<Frame>) -> Vec<StepOutput> {
     node.run(frame.into(), &mut |_| {}).await.unwrap()
 }
 
-async fn until(what: &str, limit: Duration, condition: impl Fn() -> bool) {
+async fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !condition() {
         assert!(Instant::now() < deadline, "{what} within {limit:?}");
