@@ -1,6 +1,10 @@
 //! Why a node cannot be reached, and what to do about it.
 
-use super::{Holder, Target, session::SessionError, sudo::SudoError};
+use super::{
+    Holder, Target,
+    session::{MOST_GREETING, SessionError},
+    sudo::SudoError,
+};
 
 /// Why a node cannot be reached or was lost. `Display` says what is wrong, [`LinkError::remedy`] what to do.
 ///
@@ -293,7 +297,11 @@ pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> 
                 LinkError::LoginShell { host, detail: last.unwrap_or("it ends without a word").chars().take(300).collect() }
             }
         }
-        SessionError::TimedOut => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },
+        SessionError::TimedOut => LinkError::LoginShell { host, detail: "it says nothing for 10 s".to_owned() },
+        SessionError::Flooded => {
+            let detail = format!("it said more than {} KiB before our shell's first word", MOST_GREETING >> 10);
+            LinkError::LoginShell { host, detail }
+        }
         SessionError::Unexpected(detail) => LinkError::LoginShell { host, detail: format!("it answers {detail}") },
         SessionError::Held(_) | SessionError::LockFailed(_) => from_broken(target, error, log),
     }
@@ -323,7 +331,7 @@ pub(super) fn from_broken(target: &Target, error: SessionError, log: &str) -> Li
             LinkError::Lost { host, detail: ": the node does not answer, though the limits of its tasks have passed".to_owned() }
         }
         // What a script wrote to its standard error is not shown: it may hold anything.
-        SessionError::Ended(_) => {
+        SessionError::Ended(_) | SessionError::Flooded => {
             let detail = log.lines().next_back().map(|line| format!(": {line}")).unwrap_or_default();
             LinkError::Lost { host, detail }
         }

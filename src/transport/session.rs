@@ -14,8 +14,10 @@ use zeroize::Zeroizing;
 use crate::{secret::nonce, values::Addresses};
 
 use super::{
-    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic, lock,
-    output::{Output, report_lines},
+    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic,
+    kept::{Buffer, Stream},
+    lock,
+    output::Output,
     wire,
 };
 
@@ -39,6 +41,8 @@ pub(super) enum SessionError {
     Ended(String),
     /// No answer in the time that it may take.
     TimedOut,
+    /// The login shell or sudo said this much before our shell's first word.
+    Flooded,
     /// Something other than an answer arrived.
     Unexpected(String),
     /// Another run holds the lock.
@@ -135,17 +139,39 @@ impl Session {
     /// Reads the line that the login shell prints before it reads the loop, and the loop's own first mark.
     pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<Greeting, SessionError> {
         let deadline = Instant::now() + limit;
-        let (before, words) = self.mark_from_stdout(deadline).await?;
+        let (before, words) = self.first_mark(deadline).await?;
         let process = LoopProcess::parse(&words).ok_or_else(|| SessionError::Unexpected(excerpt(&words)))?;
         if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
             return Err(self.ended().await);
         }
-        let before = String::from_utf8_lossy(&before);
+        let before = before.text();
         // A login shell may have said something first.
         let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
         let mut words = greeting.unwrap_or_default().lines().next().unwrap_or_default().split_ascii_whitespace();
         let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| SessionError::Unexpected(excerpt(&before)))?;
         Ok(Greeting { uid, ssh_connection: Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" ")), process })
+    }
+
+    /// Waits for the first mark of all, before which others than our shell may speak. They are heard out on both outputs.
+    async fn first_mark(&mut self, deadline: Instant) -> Result<(Stream, String), SessionError> {
+        loop {
+            if let Some(mark) = self.stdout.take_mark(&self.nonce) {
+                return Ok(mark);
+            }
+            greeted(&self.stdout.buffer)?;
+            greeted(&self.stderr.buffer)?;
+            let more = tokio::select! {
+                more = self.stdout.fill() => more?,
+                // Its end is no reason to stop: the login shell may have closed it.
+                more = self.stderr.fill(), if !self.stderr.ended => { more?; true }
+                () = sleep_until(deadline) => return Err(SessionError::TimedOut),
+            };
+            if !more {
+                let ended = self.ended().await;
+                greeted(&self.stderr.buffer)?;
+                return Err(ended);
+            }
+        }
     }
 
     /// Reads the answer to [`Lock::Observe`]: who holds the node.
@@ -236,8 +262,7 @@ impl Session {
         );
         let deadline = Instant::now() + limits + sending + GRACE;
         let mut outputs: Vec<StepOutput> = Vec::new();
-        let mut errors: Vec<Vec<u8>> = Vec::new();
-        let mut reported = 0;
+        let mut errors: Vec<Stream> = Vec::new();
         let mut step_began = Instant::now();
         let ended =
             |outputs: &[StepOutput]| outputs.len() == frame.steps.len() || outputs.last().is_some_and(|last| last.status != 0);
@@ -247,15 +272,13 @@ impl Session {
             {
                 let status = words.parse().map_err(|_| SessionError::Unexpected(excerpt(&words)))?;
                 let timed_out = limit_passed(frame.steps[outputs.len()].limit, status, step_began.elapsed());
-                outputs.push(StepOutput { status, stdout, stderr: Vec::new(), timed_out });
+                outputs.push(StepOutput { status, stdout, stderr: Vec::new().into(), timed_out });
                 step_began = Instant::now();
             }
-            while let Some((stderr, _)) = self.stderr.take_mark(&self.nonce) {
-                report_lines(&stderr, &mut reported, true, progress);
-                reported = 0;
+            while let Some(stderr) = self.stderr.take_mark_and_report(&self.nonce, progress) {
                 errors.push(stderr);
             }
-            report_lines(&self.stderr.buffer, &mut reported, false, progress);
+            self.stderr.report_lines(progress);
             let (out_ended, all_ended) = (ended(&outputs), ended(&outputs) && errors.len() >= outputs.len());
             if all_ended {
                 break;
@@ -305,7 +328,7 @@ impl Session {
         let _ = self.to_node.send(command);
     }
 
-    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Vec<u8>, String), SessionError> {
+    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Stream, String), SessionError> {
         match self.stdout.next_mark(&self.nonce, deadline).await? {
             Some(mark) => Ok(mark),
             None => Err(self.ended().await),
@@ -315,7 +338,7 @@ impl Session {
     /// Returns what the node wrote to standard error before its output ended: the message of sudo or the login shell.
     async fn ended(&mut self) -> SessionError {
         self.stderr.fill_for_a_moment().await;
-        SessionError::Ended(String::from_utf8_lossy(&self.stderr.buffer).into_owned())
+        SessionError::Ended(self.stderr.buffer.text())
     }
 }
 
@@ -328,6 +351,14 @@ impl Drop for Session {
 
 /// The beginning of the login shell's first line; the uid and `$SSH_CONNECTION` follow.
 pub(super) const GREETING: &str = "autobot-provision-session ";
+
+/// What a login shell and sudo may say before our shell's first word, in bytes.
+pub(super) const MOST_GREETING: u64 = 64 << 10;
+
+/// Fails when an output holds more than a greeting.
+pub(super) fn greeted(buffer: &Buffer) -> Result<(), SessionError> {
+    if buffer.arrived() > MOST_GREETING { Err(SessionError::Flooded) } else { Ok(()) }
+}
 
 /// Writes commands to the node, and a heartbeat between them.
 async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {
