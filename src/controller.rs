@@ -7,7 +7,23 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
+
+/// How long what a project brings may take on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// One call of an inventory program, and a program that prints a secret. It may wait for the operator to touch a security key.
+    pub program: Duration,
+    /// The rendering of one template or expression.
+    pub rendering: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { program: Duration::from_mins(1), rendering: Duration::from_secs(5) }
+    }
+}
 
 /// The surroundings of a run on the operator's machine. The default has no variables and no home directory.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +38,10 @@ pub struct Controller {
     pub working_directory: PathBuf,
     /// Where temporary files are made.
     pub temporary: PathBuf,
+    /// This program, which renders what could take long in a process of its own.
+    pub renderer: PathBuf,
+    /// How long what a project brings may take.
+    pub limits: Limits,
 }
 
 impl Default for Controller {
@@ -32,6 +52,9 @@ impl Default for Controller {
             home: None,
             working_directory: ".".into(),
             temporary: "/tmp".into(),
+            // Also after the file was replaced by a newer one.
+            renderer: "/proc/self/exe".into(),
+            limits: Limits::default(),
         }
     }
 }

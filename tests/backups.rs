@@ -9,9 +9,13 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Arc,
 };
 
-use autobot_provision::template::Template;
+use autobot_provision::{
+    controller::Controller,
+    template::{Renderer, Template},
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -74,7 +78,8 @@ printf 'archive\\nEND\\n' >\"$file\"";
             "postgresql_port": 5432,
         });
         let template = Template::file("program", &program, &mut |_| None).unwrap();
-        let rendered = template.render(&tera::Context::from_serialize(&values).unwrap()).unwrap();
+        let controller = Controller { renderer: env!("CARGO_BIN_EXE_autobot-provision").into(), ..Controller::default() };
+        let rendered = Renderer::new(Arc::new(controller)).render(&template, values.as_object().unwrap()).unwrap();
         fs::write(self.path("program"), rendered.as_str().unwrap()).unwrap();
     }
 

@@ -1,13 +1,15 @@
 //! The commit that a directory's git work tree has checked out, and whether files differ from it.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use crate::controller::Controller;
+use crate::{
+    controller::Controller,
+    source::{LARGEST_TEXT, read_regular},
+};
 
 /// How long git may take to compare the files. A work tree that takes longer is not waited for.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -26,11 +28,11 @@ pub(super) fn commit(directory: &Path) -> Option<String> {
         dot_git
     } else {
         // In a linked work tree and in a submodule, `.git` is a file.
-        beside(&dot_git, fs::read_to_string(&dot_git).ok()?.strip_prefix("gitdir:")?)
+        beside(&dot_git, read(&dot_git)?.strip_prefix("gitdir:")?)
     };
     // A linked work tree has its own HEAD and shares the branches.
     let common = repository.join("commondir");
-    let common = fs::read_to_string(&common).map_or_else(|_| repository.clone(), |path| repository.join(path.trim()));
+    let common = read(&common).map_or_else(|| repository.clone(), |path| repository.join(path.trim()));
     let mut reference = "HEAD".to_owned();
     for _ in 0..MAX_STEPS {
         let value = value_of(&reference, &repository, &common)?;
@@ -69,12 +71,17 @@ fn value_of(reference: &str, repository: &Path, common: &Path) -> Option<String>
     if !is_plain {
         return None;
     }
-    let loose = [repository, common].into_iter().find_map(|directory| fs::read_to_string(directory.join(reference)).ok());
+    let loose = [repository, common].into_iter().find_map(|directory| read(&directory.join(reference)));
     let packed = || {
-        let packed = fs::read_to_string(common.join("packed-refs")).ok()?;
+        let packed = read(&common.join("packed-refs"))?;
         packed.lines().find_map(|line| line.strip_suffix(reference)?.strip_suffix(' ').map(str::to_owned))
     };
     loose.map(|value| value.trim().to_owned()).or_else(packed)
+}
+
+/// Reads one of git's files. Only `packed-refs` is more than a line.
+fn read(path: &Path) -> Option<String> {
+    String::from_utf8(read_regular(path, LARGEST_TEXT).ok()?).ok()
 }
 
 /// Returns a path that a file names relative to its own directory.
@@ -90,7 +97,7 @@ fn is_commit(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::{fs, process::Command};
 
     /// Runs git in a directory, with a name to commit under and no configuration of this machine.
     fn git(directory: &Path, arguments: &[&str]) -> String {

@@ -25,11 +25,16 @@ use commands::{deploy, doc, explain, health, inventory, lab, ping, redis, rehear
 use exit::Exit;
 use muscle_memory::Answer;
 
-use crate::engine::JobAction;
+use crate::{engine::JobAction, template};
 
 /// Runs the program with the process's own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == template::RENDER) {
+        // Another process of this program has started this one, and hears by its end what is wrong.
+        let served = template::serve(std::io::stdin().lock(), std::io::stdout().lock());
+        return if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let arguments = match parse(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,

@@ -13,5 +13,6 @@ pub(super) fn read() -> Arc<Controller> {
         // Where it was deleted, only absolute paths work, and each use says so.
         working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
         temporary: std::env::temp_dir(),
+        ..Controller::default()
     })
 }

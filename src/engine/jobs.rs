@@ -83,5 +83,5 @@ async fn open(transport: &Transport, target: &Target) -> Result<(HeldNode<NodeSh
 }
 
 fn read(outputs: &[StepOutput]) -> Vec<Job> {
-    outputs.first().map_or_else(Vec::new, |output| job::read_jobs(&String::from_utf8_lossy(&output.stdout)))
+    outputs.first().map_or_else(Vec::new, |output| job::read_jobs(&output.stdout.text()))
 }

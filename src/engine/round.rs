@@ -31,7 +31,11 @@ impl QuestionRound {
 
     /// Reads the answers; questions without output are unanswered.
     pub(super) fn read(&self, output: Option<&StepOutput>) -> Answers {
-        self.composed.read(output.map(|output| output.stdout.as_slice()).unwrap_or_default())
+        match output.map(|output| output.stdout.whole()) {
+            Some(Ok(stdout)) => self.composed.read(stdout),
+            Some(Err(too_long)) => self.composed.unanswered(&format!("the node's answers are too long: {too_long}")),
+            None => self.composed.read(&[]),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Channel for Shell {
             let output = child.wait_with_output().unwrap();
             String::from_utf8_lossy(&output.stderr).lines().for_each(&mut *progress);
             let status = output.status.code().unwrap_or(137);
-            outputs.push(StepOutput { status, stdout: output.stdout, stderr: output.stderr, timed_out: false });
+            outputs.push(StepOutput { status, stdout: output.stdout.into(), stderr: output.stderr.into(), timed_out: false });
             if status != 0 {
                 break;
             }

@@ -61,7 +61,7 @@ impl Draft {
             self.errors.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
         } else if dynamic::is_program(path) {
             dynamic::load(self, path, &shown, controller);
-        } else if let Some(file) = self.errors.keep(self.inventory.files.read(path, &shown)) {
+        } else if let Some(file) = self.errors.keep(self.text(path, &shown, level)) {
             if crate::vault::is_encrypted(&file.text) {
                 let span = Span::new(&file, 0..file.text.lines().next().unwrap_or_default().len());
                 let error = Diagnostic::error(format!("the inventory `{shown}` is encrypted with Ansible Vault")).at(span);
@@ -74,6 +74,14 @@ impl Draft {
                 ini::load(self, &file);
             }
         }
+    }
+
+    /// Reads a text. What the operator names and lies outside the project may be a pipe, as in `-i <(program)`.
+    fn text(&self, path: &Path, shown: &str, level: usize) -> Result<Arc<SourceFile>, Diagnostic> {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let directory = path.parent().map(real).unwrap_or_default();
+        let is_given = level == 0 && !directory.starts_with(real(&self.project));
+        if is_given { self.inventory.files.given(path, shown) } else { self.inventory.files.read(path, shown) }
     }
 
     /// Reads the argument of `-i host,host`.

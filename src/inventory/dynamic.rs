@@ -8,34 +8,37 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use indexmap::IndexSet;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::draft::Draft;
 use super::yaml_file::{GROUP_KEYS, entries, unknown_key};
 use super::{Dialect, range};
 use crate::controller::Controller;
-use crate::source::{Diagnostic, Key, Node, SourceFile, Span, Yaml, did_you_mean, yaml};
+use crate::source::{Diagnostic, Key, Node, SourceFile, Span, Yaml, did_you_mean, open_regular, yaml};
 
-/// How long a program may take for one answer.
-const LIMIT: Duration = Duration::from_secs(30);
 /// The most output that is read from a program, in bytes: more than the JSON of any fleet.
 const MAX_OUTPUT: u64 = 64 << 20;
+/// The most values in it: each takes more memory than it takes bytes to write.
+const MAX_VALUES: usize = 1_000_000;
+/// The most that is kept of its standard error, for a message.
+const MAX_ERRORS: u64 = 1 << 20;
 
 /// Whether a file is a program to run: executable, and a script or an ELF binary. (On some file systems every file is executable.)
 pub(super) fn is_program(path: &Path) -> bool {
     let is_executable = path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
     let mut magic = Vec::new();
-    let read = is_executable.then(|| std::fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic)));
+    let read = is_executable.then(|| open_regular(path).and_then(|file| file.take(4).read_to_end(&mut magic)));
     read.is_some_and(|result| result.is_ok()) && (magic.starts_with(b"#!") || magic == b"\x7fELF")
 }
 
 pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str, controller: &Controller) {
     draft.dialect = Dialect::Json;
     // What it prints may hold secrets, and is no file of the project. If it cannot be read, it may still run.
-    let _ = draft.inventory.files.bytes(path);
-    let Some(root) = draft.errors.keep(query(controller, path, shown, &["--list"], LIMIT)) else { return };
+    let _ = draft.inventory.files.program(path);
+    let Some(root) = draft.errors.keep(query(controller, path, shown, &["--list"])) else { return };
     let Some(groups) = entries(draft, &root, &format!("the output of `{shown}`"), "groups") else { return };
     for (key, node) in groups.iter().filter(|(key, _)| key.name != "_meta") {
         group(draft, key, node);
@@ -46,7 +49,7 @@ pub(super) fn load(draft: &mut Draft, path: &Path, shown: &str, controller: &Con
     let Some(meta) = root.get("_meta") else {
         // Programs without `_meta` are called once for each host.
         for name in names {
-            let Some(vars) = draft.errors.keep(query(controller, path, shown, &["--host", &name], LIMIT)) else { return };
+            let Some(vars) = draft.errors.keep(query(controller, path, shown, &["--host", &name])) else { return };
             set_vars(draft, &Key { name, span: vars.span.clone() }, &vars);
         }
         return;
@@ -168,14 +171,18 @@ fn text_of(draft: &mut Draft, node: &Node) -> Option<String> {
 }
 
 /// Runs the program and parses its JSON. Places refer to the output, reformatted to one key per line.
-fn query(controller: &Controller, path: &Path, shown: &str, arguments: &[&str], limit: Duration) -> Result<Node, Diagnostic> {
+fn query(controller: &Controller, path: &Path, shown: &str, arguments: &[&str]) -> Result<Node, Diagnostic> {
     let command = format!("{shown} {}", arguments.join(" "));
-    let output = run(controller, path, &command, arguments, limit)?;
+    let output = run(controller, path, &command, arguments)?;
     let invalid = |why: String| {
         Diagnostic::error(format!("`{command}` did not print JSON: {why}")).help("run it by hand and check its output")
     };
     // A program that knows nothing about a host may print nothing.
     let output = if arguments.len() > 1 && output.trim_ascii().is_empty() { b"{}".to_vec() } else { output };
+    // Commas within texts count as well, which does no harm.
+    if output.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
+        return Err(invalid(format!("it is more than {MAX_VALUES} values")));
+    }
     let value: serde_json::Value = serde_json::from_slice(&output).map_err(|error| invalid(error.to_string()))?;
     if !value.is_object() {
         return Err(invalid("not a map".to_owned()));
@@ -184,7 +191,7 @@ fn query(controller: &Controller, path: &Path, shown: &str, arguments: &[&str], 
     yaml::parse(&SourceFile::new(format!("{command} (output)"), text))
 }
 
-fn run(controller: &Controller, path: &Path, command: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Diagnostic> {
+fn run(controller: &Controller, path: &Path, command: &str, arguments: &[&str]) -> Result<Vec<u8>, Diagnostic> {
     let failed = |why: String| Diagnostic::error(format!("the inventory program `{command}` failed: {why}"));
     // The program gets its own process group, so that everything it started ends with it.
     let mut child = controller
@@ -196,43 +203,92 @@ fn run(controller: &Controller, path: &Path, command: &str, arguments: &[&str], 
         .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let group = child.id();
-    let (done, outputs) = mpsc::channel();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    thread::spawn(move || {
-        let errors = thread::spawn(move || read(stderr));
-        let output = read(stdout);
-        let errors = errors.join().unwrap_or_default();
-        let status = child.wait();
-        // After the time limit the receiver is gone.
-        let _ = done.send((status, output, errors));
-    });
-    let Ok((status, output, errors)) = outputs.recv_timeout(limit) else {
-        let _ = controller.command("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
-        return Err(failed(format!("no answer within {} s", limit.as_secs())));
-    };
+    let group = Pid::from_child(&child);
+    let deadline = Instant::now() + controller.limits.program;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let mut unreaped = Some(child);
+    let within = (|| {
+        // Not joined: something that the program has started may hold its outputs for ever.
+        let output = aside(move || read(stdout, MAX_OUTPUT, Then::Stop));
+        let errors = aside(move || read(stderr, MAX_ERRORS, Then::Discard).0);
+        let output = output.recv_timeout(left()).map_err(|_| Unfit::Late)?;
+        if output.1 {
+            return Err(Unfit::Large);
+        }
+        let errors = errors.recv_timeout(left()).map_err(|_| Unfit::Late)?;
+        // Only now, because its process group has this number for as long as it was not waited for.
+        let status = unreaped.take().map(|mut child| aside(move || child.wait())).ok_or(Unfit::Late)?;
+        let status = status.recv_timeout(left()).map_err(|_| Unfit::Late)?;
+        Ok((status, output.0, errors))
+    })();
+    let (status, output, errors) = within.map_err(|unfit| {
+        let _ = kill_process_group(group, Signal::KILL);
+        if let Some(mut child) = unreaped.take() {
+            aside(move || child.wait());
+        }
+        failed(match unfit {
+            Unfit::Late => format!("no answer within {} s", controller.limits.program.as_secs()),
+            Unfit::Large => format!("it prints more than {} MiB", MAX_OUTPUT >> 20),
+        })
+    })?;
     let status = status.map_err(|error| failed(error.to_string()))?;
     if status.success() {
         return Ok(output);
     }
     let errors = String::from_utf8_lossy(&errors);
-    let last: Vec<&str> = errors.lines().rev().find(|line| !line.trim().is_empty()).into_iter().collect();
-    let why = last.first().map_or(status.to_string(), |line| format!("{status}: {}", line.trim()));
-    Err(failed(why))
+    let last = errors.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    Err(failed(last.map_or(status.to_string(), |line| format!("{status}: {}", shortened(line)))))
 }
 
-fn read(pipe: Option<impl Read>) -> Vec<u8> {
+/// Why the output of a program is not used.
+enum Unfit {
+    Late,
+    Large,
+}
+
+/// Runs a function on a thread of its own.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+    let (done, result) = mpsc::channel();
+    thread::spawn(move || done.send(work()));
+    result
+}
+
+/// What becomes of output beyond what is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Stop,
+    Discard,
+}
+
+/// Reads so many bytes at most. Returns whether there are more.
+fn read(pipe: Option<impl Read>, most: u64, then: Then) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        // On an error, what was read so far is used; truncated JSON is reported when it is parsed.
-        let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
+    let Some(mut pipe) = pipe else { return (bytes, false) };
+    // On an error, what was read so far is used; truncated JSON is reported when it is parsed.
+    let _ = (&mut pipe).take(most).read_to_end(&mut bytes);
+    let more = bytes.len() as u64 >= most && pipe.read(&mut [0]).is_ok_and(|count| count > 0);
+    if more && then == Then::Discard {
+        let _ = std::io::copy(&mut pipe, &mut std::io::sink());
     }
-    bytes
+    (bytes, more)
+}
+
+/// Returns the beginning of a line of somebody else.
+fn shortened(line: &str) -> String {
+    line.chars().take(300).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::Limits;
+    use std::time::Duration;
+
+    fn within(seconds: u64) -> Controller {
+        let limits = Limits { program: Duration::from_secs(seconds), ..Limits::default() };
+        Controller { limits, ..Controller::default() }
+    }
 
     fn program(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -243,7 +299,7 @@ mod tests {
 
     fn failure(text: &str) -> String {
         let (_dir, path) = program(text);
-        query(&Controller::default(), &path, "hosts.sh", &["--list"], Duration::from_secs(10)).unwrap_err().title
+        query(&within(20), &path, "hosts.sh", &["--list"]).unwrap_err().title
     }
 
     #[test]
@@ -262,9 +318,27 @@ mod tests {
         let (ended, end) = mpsc::channel();
         // Reading ends when every process that has the other end open is gone.
         thread::spawn(move || ended.send(std::fs::read(fifo).unwrap().len()));
-        let error = query(&Controller::default(), &path, "hosts.sh", &["--list"], Duration::from_secs(1)).unwrap_err();
+        let error = query(&within(1), &path, "hosts.sh", &["--list"]).unwrap_err();
         assert_eq!(error.title, "the inventory program `hosts.sh --list` failed: no answer within 1 s");
         assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(0));
+    }
+
+    #[test]
+    fn a_program_that_prints_without_end_or_too_many_values_is_named() {
+        let endless = failure("exec cat /dev/zero");
+        assert_eq!(endless, "the inventory program `hosts.sh --list` failed: it prints more than 64 MiB");
+        let values = failure("echo '{\"a\": ['; yes 0, | head -n 1000001; echo '0]}'");
+        assert_eq!(values, "`hosts.sh --list` did not print JSON: it is more than 1000000 values");
+        // What is said on standard error is no reason to fail, and not kept.
+        let (_dir, path) = program("yes | head -c 3000000 >&2; echo '{}'");
+        assert!(query(&within(20), &path, "hosts.sh", &["--list"]).is_ok());
+    }
+
+    #[test]
+    fn a_program_whose_child_holds_its_outputs_is_ended_at_the_limit() {
+        let (_dir, path) = program("echo '{}'; sleep 600 & exit 0");
+        let error = query(&within(1), &path, "hosts.sh", &["--list"]).unwrap_err();
+        assert_eq!(error.title, "the inventory program `hosts.sh --list` failed: no answer within 1 s");
     }
 
     #[test]

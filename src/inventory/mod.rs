@@ -177,6 +177,14 @@ impl Inventory {
         pattern::select(self, pattern)
     }
 
+    /// Selects like [`Inventory::select`], by a pattern that the project holds: it reads no files.
+    ///
+    /// # Errors
+    /// Those of [`Inventory::select`], and a part that names a file.
+    pub fn select_without_files(&self, pattern: &str) -> Result<Vec<&Host>, PatternError> {
+        pattern::select_without_files(self, pattern)
+    }
+
     /// Returns the variables of a host, from the weakest to the strongest: groups in the inventory files, `group_vars/` (for
     /// both: `all`, then by depth, priority and name), the host in the inventory files, `host_vars/`. Files beside the
     /// inventory are weaker than those in the project. Empty for an unknown host.
@@ -270,4 +278,4 @@ impl Inventory {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 use regex_lite::Regex;
 
 use super::{ALL, Host, Inventory, glob};
-use crate::source::did_you_mean;
+use crate::source::{LARGEST_TEXT, did_you_mean, read_given};
 
 /// Why a pattern is invalid or selects no hosts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,14 @@ pub struct PatternError {
 impl PatternError {
     fn new(part: &str, reason: String) -> Self {
         Self { part: part.to_owned(), reason, help: None }
+    }
+}
+
+/// Like [`select`], for a pattern that the project holds: only the operator names files to read.
+pub(super) fn select_without_files<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<&'i Host>, PatternError> {
+    match split(pattern).iter().find(|part| part.starts_with('@')) {
+        Some(part) => Err(PatternError::new(part, "only `--limit` reads patterns from a file".to_owned())),
+        None => select(inventory, pattern),
     }
 }
 
@@ -122,8 +131,9 @@ fn is_address(pattern: &str) -> bool {
 
 /// Reads a file with one pattern per line.
 fn from_file(part: &str, path: &str) -> Result<Vec<String>, PatternError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| PatternError::new(part, format!("cannot read `{path}`: {error}")))?;
+    let failed = |error: std::io::Error| PatternError::new(part, format!("cannot read `{path}`: {error}"));
+    let bytes = read_given(Path::new(path), LARGEST_TEXT).map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())
 }

@@ -12,7 +12,7 @@ mod errors;
 
 /// Writes a program by means of another process: a program cannot be run while it is open for writing, and a child that another test is forking
 /// at this moment might inherit the open file.
-pub(super) fn write_program(path: &Path, text: &str) {
+pub(crate) fn write_program(path: &Path, text: &str) {
     let source = path.with_extension("source");
     fs::write(&source, text).unwrap();
     assert!(Command::new("cp").args([&source, path]).status().unwrap().success());

@@ -44,7 +44,7 @@ pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
         return Err(errors.sorted());
     }
     let warnings = inventory.warnings.clone();
-    let project = Project::new(request.project.clone(), inventory, extra);
+    let project = Project::new(request, inventory, extra);
     let names = load::matching(&project.inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), &mut errors);
     let contact = |name: String| {
         let connection = host::connection(&project, &host::variables(&project, &name), &mut errors);

@@ -121,7 +121,7 @@ pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<
             return Err(errors.sorted());
         }
     };
-    let mut project = Project::new(request.project.clone(), inventory, extra);
+    let mut project = Project::new(request, inventory, extra);
     let name = one_host(&project.inventory, host, &mut errors);
     let Some(name) = name.filter(|_| errors.is_empty()) else { return Err(errors.sorted()) };
     let vars = Arc::new(host::variables(&project, &name));

@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::{
     inventory::Layer,
     role::{MAGIC, reserved},
-    source::{Diagnostic, Diagnostics, FilesRead, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name, yaml},
+    source::{
+        Diagnostic, Diagnostics, FilesRead, LARGEST_TEXT, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name, read_regular, yaml,
+    },
     vault::{self, Keyring},
 };
 
@@ -37,7 +39,7 @@ pub(super) fn read(arguments: &[String], keys: &Keyring, files: &FilesRead, erro
     let mut variables = IndexMap::new();
     for argument in arguments {
         if let Some(path) = argument.strip_prefix('@') {
-            if let Some(file) = errors.keep(files.read(Path::new(path), path)) {
+            if let Some(file) = errors.keep(files.given(Path::new(path), path)) {
                 if vault::is_encrypted(&file.text) {
                     let root = errors.keep(vault::read(&file, keys));
                     entries(root.as_ref(), true, &mut variables, errors);
@@ -201,7 +203,7 @@ fn texts_in(directory: &Path, level: usize, texts: &mut Vec<String>) {
         let path = directory.join(name);
         if path.is_dir() && level < MAX_DIRECTORIES {
             texts_in(&path, level + 1, texts);
-        } else if let Ok(text) = std::fs::read_to_string(&path) {
+        } else if let Some(text) = read_regular(&path, LARGEST_TEXT).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
             texts.push(text);
         }
     }

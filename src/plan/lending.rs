@@ -32,7 +32,7 @@ pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &
     scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
     let Ok(text) = scope.text(node) else { return Err(scope.take_errors()) };
     let invalid = |title: String, help: String| Diagnostics(vec![Diagnostic::error(title).at(node.span.clone()).help(help)]);
-    match project.inventory.select(&text) {
+    match project.inventory.select_without_files(&text) {
         Ok(hosts) => match hosts.as_slice() {
             [one] => Ok(one.name.clone()),
             several => {

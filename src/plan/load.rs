@@ -38,7 +38,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let extra = extra::read(&request.extra_vars, &request.vault, &inventory.files, &mut errors);
     // Roles can be checked for their own mistakes even when the inventory cannot be read.
     let inventory_is_readable = errors.is_empty();
-    let mut project = Project::new(request.project.clone(), inventory, extra);
+    let mut project = Project::new(request, inventory, extra);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut errors) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
     let known = known_roles(&request.project);

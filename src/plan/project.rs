@@ -16,11 +16,11 @@ use crate::{
     role::{Role, VarType, misplaced_template, reserved},
     secret::SecretId,
     source::{Diagnostic, Diagnostics, FilesRead, SourceFile, Span, Vaulted, did_you_mean},
-    template::{Problem, Template, differences, is_jinja_file},
+    template::{Problem, Renderer, Template, differences, is_jinja_file},
     vault,
 };
 
-use super::{extra::Extra, outside::Vaults, scope::ansible_variable};
+use super::{Request, extra::Extra, outside::Vaults, scope::ansible_variable};
 
 /// How a text of a role is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +50,7 @@ pub(super) struct Project {
     pub(super) extra: IndexMap<String, Extra>,
     /// The files that were read, those of the inventory among them.
     pub(super) files: FilesRead,
+    pub(super) renderer: Renderer,
     pub(super) groups: OnceLock<Value>,
     pub(super) hostvars: OnceLock<Value>,
     vaults: Mutex<Vaults>,
@@ -58,10 +59,11 @@ pub(super) struct Project {
 }
 
 impl Project {
-    pub(super) fn new(path: PathBuf, inventory: Inventory, extra: IndexMap<String, Extra>) -> Self {
+    pub(super) fn new(request: &Request, inventory: Inventory, extra: IndexMap<String, Extra>) -> Self {
         Self {
-            path,
+            path: request.project.clone(),
             files: inventory.files.clone(),
+            renderer: Renderer::new(Arc::clone(&request.controller)),
             inventory,
             extra,
             roles: IndexMap::new(),

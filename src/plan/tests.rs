@@ -1,6 +1,7 @@
 //! Whole projects in temporary directories.
 
 mod ansible;
+mod bounds;
 mod files;
 mod habits;
 mod lending;

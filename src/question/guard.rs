@@ -13,8 +13,8 @@ use crate::{
 
 /// How long one guard may take, in seconds.
 const LIMIT_SECONDS: &str = "30";
-/// How much of each stream is kept, in bytes.
-const MOST_BYTES: &str = "1048576";
+/// How much a command may print on each stream, in bytes: 1 MiB.
+const MOST_BYTES: usize = 1 << 20;
 
 /// Marker for the kind "guard".
 #[derive(Debug)]
@@ -130,7 +130,8 @@ printf '%s\\n' \"$errors\"",
         .using(RUN_AS)
         .using(FRAMES)
         .arg(LIMIT_SECONDS)
-        .arg(MOST_BYTES)
+        // One more, so that what is too long is seen to be.
+        .arg((MOST_BYTES + 1).to_string())
         .args(words)
     }
 
@@ -148,6 +149,8 @@ struct RawAnswer<'a> {
     words: String,
     /// `None` when the output was truncated before it.
     stderr: Option<Vec<u8>>,
+    /// Whether the end of its standard error is missing, because there was too much from it or from the guards before it.
+    is_cut: bool,
 }
 
 /// Splits the output into the mark, each guard's output and words, and the standard error of all guards in base64. Returns fewer than `count`
@@ -159,14 +162,16 @@ fn parts(stdout: &[u8], count: usize) -> Vec<RawAnswer<'_>> {
     while parts.len() < count {
         let Some((stdout, after)) = split(rest, &before_words) else { return parts };
         let Some((words, after)) = split(after, b"\n") else { return parts };
-        parts.push(RawAnswer { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None });
+        parts.push(RawAnswer { stdout, words: String::from_utf8_lossy(words).into_owned(), stderr: None, is_cut: false });
         rest = after;
     }
     let Some(errors) = rest.strip_suffix(b"\n").and_then(|line| STANDARD.decode(line).ok()) else { return parts };
     let mut rest = errors.as_slice();
     for part in &mut parts {
         // If there was too much standard error, the last part has no mark and the following ones are empty.
-        let (stderr, after) = split(rest, &[b"\n", mark, b"\n"].concat()).unwrap_or((rest, b""));
+        let marked = split(rest, &[b"\n", mark, b"\n"].concat());
+        part.is_cut = marked.is_none() && errors.len() > MOST_BYTES;
+        let (stderr, after) = marked.unwrap_or((rest, b""));
         part.stderr = Some(stderr.to_vec());
         rest = after;
     }
@@ -190,6 +195,11 @@ fn answer(key: &GuardKey, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Un
     Some(Ok(match key {
         GuardKey::Shell(shell) if matches!(status, 124 | 137) => {
             return Some(Err(Unanswered(format!("`{}` took longer than {LIMIT_SECONDS} s", shell.text))));
+        }
+        GuardKey::Shell(Shell { output: true, text, .. }) if part.stdout.len() > MOST_BYTES || part.is_cut => {
+            let stream = if part.is_cut { "with the commands before it, on standard error" } else { "on standard output" };
+            // A part of it is not what the command says, so it is not used as its result.
+            return Some(Err(Unanswered(format!("`{text}` prints more than {} MiB {stream}", MOST_BYTES >> 20))));
         }
         GuardKey::Shell(Shell { output: true, .. }) => {
             GuardAnswer { status, stdout: part.stdout.to_vec(), stderr: part.stderr.clone()?, missing: None }
@@ -242,11 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn output_is_cut_at_one_megabyte_without_blocking() {
-        let answers = ask(&[shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", true), shell("true", false)]);
-        let long = answers[0].as_ref().unwrap();
-        assert_eq!((long.status, long.stdout.len(), long.stderr.len()), (0, 1 << 20, 1 << 20));
-        assert_eq!(answers[1].as_ref().unwrap().status, 0);
+    fn what_is_too_long_for_a_result_has_no_answer_and_blocks_nothing() {
+        let words = |text: &str| {
+            let answers = ask(&[shell(text, true), shell("echo x >&2", false), shell("true", true)]);
+            let words = |answer: &Result<GuardAnswer, Unanswered>| answer.as_ref().map_or_else(|error| error.0.clone(), |_| "ok".into());
+            answers.iter().map(words).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(words("head -c 1048576 /dev/zero; head -c 1048000 /dev/zero >&2"), "ok, ok, ok");
+        let long = "`head -c 1048577 /dev/zero` prints more than 1 MiB on standard output, ok, ok";
+        assert_eq!(words("head -c 1048577 /dev/zero"), long);
+        let errors = "prints more than 1 MiB with the commands before it, on standard error";
+        let both = format!("`head -c 3000000 /dev/zero >&2` {errors}, ok, `true` {errors}");
+        assert_eq!(words("head -c 3000000 /dev/zero >&2"), both);
     }
 
     #[test]

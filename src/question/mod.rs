@@ -55,6 +55,8 @@ pub trait Kind: Sized + 'static {
     const NAME: &'static str;
     /// How long the merged command may take on the node.
     const LIMIT: Duration = Duration::from_mins(1);
+    /// How long the output of the merged command may be, in bytes.
+    const LONGEST: usize = 16 << 20;
     /// Whether the kind runs in parallel with the others, because it is slow to start (psql), waits for other processes (systemctl) or may hang.
     /// A kind that prints more than a pipe holds (64 KiB) must not set this: it would have to wait for the others within its own limit.
     const PARALLEL: bool = false;
@@ -84,6 +86,9 @@ pub enum SharedShell {
 
 /// The limit of each shared shell.
 const SHARED_SHELL_LIMIT: Duration = Duration::from_mins(1);
+
+/// So much of a line of a node stands in a message.
+const MOST_CHARACTERS: usize = 300;
 
 /// What a merged command printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -278,6 +283,16 @@ impl Composed {
         }
         answers
     }
+
+    /// Leaves all questions unanswered, for one reason.
+    #[must_use]
+    pub fn unanswered(&self, reason: &str) -> Answers {
+        let mut answers = Answers::default();
+        for group in self.groups.values() {
+            group.unanswered(reason, &mut answers);
+        }
+        answers
+    }
 }
 
 /// The typed answers to the questions asked so far. Newer answers replace older ones.
@@ -379,6 +394,7 @@ trait AnyGroup: Send + Sync {
     fn limit(&self) -> Duration;
     fn script(&self) -> Result<String, NulByte>;
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers);
+    fn unanswered(&self, reason: &str, answers: &mut Answers);
 }
 
 impl<K: Kind> Group<K> {
@@ -429,6 +445,10 @@ impl<K: Kind> AnyGroup for Group<K> {
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers) {
         let keys = self.keys();
         let results = match sections.get(K::NAME) {
+            Some(output) if output.stdout.len() > K::LONGEST => {
+                let reason = format!("the node's answer about {} is longer than {} MiB", K::NAME, K::LONGEST >> 20);
+                return self.unanswered(&reason, answers);
+            }
             Some(output) => K::read(&keys, output),
             None => keys.iter().map(|_| Err(Unanswered(format!("the node gave no answer about {}", K::NAME)))).collect(),
         };
@@ -436,10 +456,18 @@ impl<K: Kind> AnyGroup for Group<K> {
             answers.set::<K>(key.clone(), result);
         }
     }
+
+    fn unanswered(&self, reason: &str, answers: &mut Answers) {
+        for key in self.keys() {
+            answers.set::<K>(key.clone(), Err(Unanswered(reason.to_owned())));
+        }
+    }
 }
 
 fn first_line(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).lines().find(|line| !line.trim().is_empty()).unwrap_or("no output").trim().to_owned()
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no output").trim();
+    line.chars().take(MOST_CHARACTERS).collect()
 }
 
 #[cfg(test)]

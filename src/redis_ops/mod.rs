@@ -166,9 +166,10 @@ fn password(read: Option<&StepOutput>, place: &RedisServer) -> Result<Secret, St
                 "`{file}` does not exist or cannot be read: the role was not deployed yet, or the file was lost"
             ));
         }
-        _ => return Err(format!("cannot read `{file}`: {}", String::from_utf8_lossy(&read.stderr).trim())),
+        _ => return Err(format!("cannot read `{file}`: {}", read.stderr.text().trim())),
     }
-    let parsed = EnvFile::parse(&read.stdout).map_err(|error| format!("`{file}` cannot be trusted: {error}"))?;
+    let whole = read.stdout.whole().map_err(|error| format!("cannot read `{file}`: {error}"))?;
+    let parsed = EnvFile::parse(whole).map_err(|error| format!("`{file}` cannot be trusted: {error}"))?;
     parsed
         .get(key)
         .cloned()

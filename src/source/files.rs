@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, Read as _},
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Diagnostic, SourceFile, decoded};
+use super::{Diagnostic, LARGEST_FILE, LARGEST_TEXT, SourceFile, decoded, open_regular, read_given, read_regular};
 use crate::values::hex;
 
 /// A file that was read.
@@ -30,21 +30,53 @@ impl FilesRead {
     /// Reads a text file; `shown` is the path that users see.
     ///
     /// # Errors
-    /// The file cannot be read or is not UTF-8.
+    /// The file cannot be read, is no regular file, is larger than [`LARGEST_TEXT`] or is not UTF-8.
     pub fn read(&self, path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
-        let bytes = self.bytes(path).map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
+        self.text(path, shown, read_regular(path, LARGEST_TEXT))
+    }
+
+    /// Reads a text file that the operator has named on the command line, which may be a pipe.
+    ///
+    /// # Errors
+    /// The file cannot be read, is larger than [`LARGEST_TEXT`] or is not UTF-8.
+    pub fn given(&self, path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
+        self.text(path, shown, read_given(path, LARGEST_TEXT))
+    }
+
+    fn text(&self, path: &Path, shown: &str, read: io::Result<Vec<u8>>) -> Result<Arc<SourceFile>, Diagnostic> {
+        let bytes = read.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))?;
+        self.note(path, &Sha256::digest(&bytes));
         decoded(bytes, shown)
     }
 
     /// Reads a file.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, is no regular file, or is larger than [`LARGEST_FILE`].
     pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let bytes = std::fs::read(path)?;
-        let digest = hex(&Sha256::digest(&bytes));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), digest);
+        let bytes = read_regular(path, LARGEST_FILE)?;
+        self.note(path, &Sha256::digest(&bytes));
         Ok(bytes)
+    }
+
+    /// Notes the digest of a file that is run and not kept, such as a program, whatever its size.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no regular file.
+    pub fn program(&self, path: &Path) -> io::Result<()> {
+        let (mut file, mut digest, mut piece) = (open_regular(path)?, Sha256::new(), vec![0; 64 << 10]);
+        loop {
+            match file.read(&mut piece)? {
+                0 => break,
+                count => digest.update(&piece[..count]),
+            }
+        }
+        self.note(path, &digest.finalize());
+        Ok(())
+    }
+
+    fn note(&self, path: &Path, digest: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), hex(digest));
     }
 
     /// Returns the files that were read so far, each once, sorted by path.

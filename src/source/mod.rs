@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub mod diagnostic;
 mod files;
 pub mod node;
+mod regular;
 mod shown_line;
 pub mod suggest;
 pub mod yaml;
@@ -14,6 +15,7 @@ pub mod yaml;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use files::{FileDigest, FilesRead, digest_of};
 pub use node::{Key, Node, Quoting, Vaulted, Yaml};
+pub use regular::{LARGEST_FILE, LARGEST_TEXT, open_regular, read_given, read_regular};
 pub(crate) use shown_line::{MASK, is_secret_name};
 pub use suggest::did_you_mean;
 

@@ -20,6 +20,8 @@ pub(crate) const VAULT_KEY: &str = "__ansible_vault";
 const MAX_DEPTH: usize = 64;
 /// How much the aliases of one file may copy, in bytes.
 const MAX_COPIED: usize = 16 << 20;
+/// How much memory the values of one file may take, in bytes: a short value takes many times what its text does.
+const MAX_MADE: usize = 64 << 20;
 
 /// Parses a file that contains one document. An empty file is `Null`.
 ///
@@ -30,7 +32,7 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
     let mut options = Options::default();
     options.emit_comments = false;
     let parser = Parser::new_from_str_with_options(&file.text, options);
-    let mut builder = Builder { file, parser, anchors: HashMap::new(), copied: 0, end: 0 };
+    let mut builder = Builder { file, parser, anchors: HashMap::new(), copied: 0, made: 0, end: 0 };
     builder.document()
 }
 
@@ -46,6 +48,8 @@ struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Anchored>,
     copied: usize,
+    /// The size of all values so far, with their copies.
+    made: usize,
     /// Where the last scalar, alias or closing bracket ended.
     end: usize,
 }
@@ -107,6 +111,8 @@ impl<'a> Builder<'a> {
         if position.depth > MAX_DEPTH {
             return Err(self.too_deep(range));
         }
+        let text = if let Event::Scalar(text, ..) = &event { text.len() } else { 0 };
+        self.count(size_of::<(Key, Node)>() + text, &range)?;
         let (anchor, built) = match event {
             Event::Scalar(text, quoting, anchor, tag) => (anchor, self.scalar(&text, quoting, tag.as_deref(), range, position)?),
             Event::SequenceStart(quoting, anchor, tag) => {
@@ -119,17 +125,32 @@ impl<'a> Builder<'a> {
             }
             Event::Alias(anchor) => {
                 self.end = range.end;
-                return self.alias(anchor, range, position);
+                let place = range.clone();
+                let copy = self.alias(anchor, range, position)?;
+                self.count(copy.bytes, &place)?;
+                return Ok(copy);
             }
             _ => {
                 return Err(Diagnostic::error("not valid YAML").at(self.span(range)).label("a value is missing here"));
             }
         };
         if anchor != 0 {
+            self.count(built.bytes, &built.node.span.range)?;
             let copy = Anchored { node: built.node.clone(), ..built };
             self.anchors.insert(anchor, copy);
         }
         Ok(built)
+    }
+
+    /// Counts the size of values.
+    fn count(&mut self, bytes: usize, at: &Range<usize>) -> Result<(), Diagnostic> {
+        self.made += bytes;
+        if self.made <= MAX_MADE {
+            return Ok(());
+        }
+        Err(Diagnostic::error(format!("the values of this file take more than {} MiB", MAX_MADE >> 20))
+            .at(self.span(at.clone()))
+            .label("with this one"))
     }
 
     fn too_deep(&self, range: Range<usize>) -> Diagnostic {

@@ -1,5 +1,6 @@
 //! Tera as the role language uses it: values keep their types, undefined is an error with a place, Jinja is explained.
 
+mod bounded;
 mod comparison;
 mod filters;
 mod jinja;
@@ -7,10 +8,12 @@ mod jinja_file;
 mod lex;
 mod prepare;
 mod problem;
+mod risk;
 mod shell;
 mod syntax;
 mod uses;
 
+pub use bounded::{RENDER, Renderer, serve};
 pub use comparison::{Comparison, Literal};
 pub use jinja_file::{Difference, differences, is_jinja_file};
 pub use problem::Problem;
@@ -19,7 +22,7 @@ pub use shell::program;
 pub(crate) use shell::tests::hostile;
 pub use uses::{Member, UsedPart};
 
-use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
+use std::{collections::BTreeSet, io, ops::Range, sync::LazyLock};
 
 use serde_json::Value;
 use tera::{Context, Tera};
@@ -28,6 +31,9 @@ use lex::{Tag, TagKind, WordKind};
 use prepare::Prepared;
 use problem::{problem, problems};
 
+/// The most text that one template makes, in bytes.
+const MOST_OUTPUT: usize = 16 << 20;
+
 /// A compiled text, expression or file.
 #[derive(Debug)]
 pub struct Template {
@@ -35,6 +41,34 @@ pub struct Template {
     files: Vec<File>,
     shape: Shape,
     names: BTreeSet<String>,
+    recipe: Recipe,
+    /// The first place, by file and range, that makes it too costly for this process.
+    risk: Option<(usize, Range<usize>)>,
+}
+
+/// How a template was made of its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum Recipe {
+    Text,
+    Shell,
+    Expression,
+    File,
+}
+
+impl Recipe {
+    /// Compiles texts again, each with its name; the first is the template itself.
+    fn compile(self, files: &[(String, String)]) -> Result<Template, Problem> {
+        let (name, text) = files.first().map(|(name, text)| (name.as_str(), text.as_str())).unwrap_or_default();
+        let included = |wanted: &str| files.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
+        let compiled = match self {
+            Self::Text => Template::text(text),
+            Self::Shell => Template::shell(text),
+            Self::Expression => Template::expression(text),
+            Self::File => Template::file(name, text, &mut |wanted| included(wanted)).map_err(|(problems, _)| problems),
+        };
+        // It was compiled before, so nothing is wrong with it.
+        compiled.map_err(|mut problems| problems.remove(0))
+    }
 }
 
 /// What rendering yields.
@@ -92,7 +126,7 @@ impl Template {
         let lone = matches!(tags.as_slice(), [tag] if tag.kind == TagKind::Value && tag.range == (0..text.len()));
         let (prepared, shape) =
             if lone { (prepare::lone(text, &tags[0]), Shape::Value) } else { (prepare::template(text, &tags), Shape::Text) };
-        Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], shape)
+        Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], shape, Recipe::Text)
     }
 
     /// Compiles shell text: each value is quoted, and refused where it could be code.
@@ -103,7 +137,7 @@ impl Template {
         let tags = lex::tags(text);
         let prepared = prepare::shell(text, &tags);
         let template =
-            Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Shell)?;
+            Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Shell, Recipe::Shell)?;
         match shell::problems(&template.files[0]) {
             problems if problems.is_empty() => Ok(template),
             problems => Err(problems),
@@ -140,7 +174,7 @@ impl Template {
             let message = "not an expression".to_owned();
             return Err(vec![Problem { file: 0, range: 0..text.len(), message, help: None }]);
         }
-        Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Value)
+        Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Value, Recipe::Expression)
     }
 
     /// Compiles a template file. `include` returns the text of another file by the name in `{% include %}`.
@@ -181,10 +215,10 @@ impl Template {
         if !problems.is_empty() {
             return Err((problems, names));
         }
-        Self::compile(files, Shape::Text).map_err(|problems| (problems, names))
+        Self::compile(files, Shape::Text, Recipe::File).map_err(|problems| (problems, names))
     }
 
-    fn compile(files: Vec<File>, shape: Shape) -> Result<Self, Vec<Problem>> {
+    fn compile(files: Vec<File>, shape: Shape, recipe: Recipe) -> Result<Self, Vec<Problem>> {
         let mut tera = BASE.clone();
         if let Err(error) = tera.add_raw_templates(files.iter().map(|file| (file.name.as_str(), file.prepared.text.as_str()))) {
             return Err(problems(&error, &files));
@@ -194,7 +228,8 @@ impl Template {
             return Err(ignored);
         }
         let names = tera.get_template_variables(&files[0].name).map(|names| names.into_iter().map(str::to_owned).collect());
-        Ok(Self { names: names.unwrap_or_default(), tera, files, shape })
+        let risk = risk::place(&files);
+        Ok(Self { names: names.unwrap_or_default(), tera, files, shape, recipe, risk })
     }
 
     /// The names of the files that it is made of, itself first.
@@ -213,30 +248,58 @@ impl Template {
         self.names.contains(name)
     }
 
-    /// Renders it.
-    ///
-    /// # Errors
-    /// The first thing that goes wrong.
-    pub fn render(&self, context: &Context) -> Result<Value, Problem> {
+    /// The place of all of its own text.
+    #[must_use]
+    pub fn whole_range(&self) -> Range<usize> {
+        0..self.files[0].original.len()
+    }
+
+    /// Renders it. Time and memory have no limit: [`Renderer`] sets them.
+    fn render(&self, context: &Context) -> Result<Value, Problem> {
         filters::take_captured();
         filters::take_words();
         filters::take_undefined();
-        match self.tera.render(&self.files[0].name, context) {
-            Ok(_) if self.shape == Shape::Value => match filters::take_captured() {
-                Some(value) if !value.is_undefined() => {
-                    serde_json::to_value(&value).map_err(|error| self.whole(error.to_string()))
-                }
+        let mut text = Limited::default();
+        let rendered = self.tera.render_to(&self.files[0].name, context, &mut text);
+        if text.is_full {
+            return Err(self.too_long());
+        }
+        // Tera writes whole characters.
+        let text = String::from_utf8_lossy(&text.bytes).into_owned();
+        match rendered {
+            Ok(()) if self.shape == Shape::Value => match filters::take_captured() {
+                Some(value) if !value.is_undefined() => self.measured(&value),
                 Some(_) | None => Err(self.undefined(context)),
             },
-            Ok(text) if self.shape == Shape::Shell => {
+            Ok(()) if self.shape == Shape::Shell => {
                 shell::with_words(&text, &filters::take_words(), &self.files[0]).map(Value::String)
             }
-            Ok(text) => Ok(Value::String(text)),
+            Ok(()) => Ok(Value::String(text)),
             Err(error) => {
                 let problem = problem(&error, &self.files);
                 Err(if filters::take_undefined() { self.undefined(context) } else { problem })
             }
         }
+    }
+
+    /// Returns a value as JSON, if that is not too long.
+    fn measured(&self, value: &tera::Value) -> Result<Value, Problem> {
+        let mut length = Length { left: MOST_OUTPUT };
+        if serde_json::to_writer(&mut length, value).is_err_and(|error| error.is_io()) {
+            return Err(self.too_long());
+        }
+        serde_json::to_value(value).map_err(|error| self.whole(error.to_string()))
+    }
+
+    fn too_long(&self) -> Problem {
+        let help = Some("loop over less, or give what is long in a file that is copied".to_owned());
+        self.at_risk(format!("the template makes more than {} MiB of text", MOST_OUTPUT >> 20), help)
+    }
+
+    /// Returns a problem with the place that may make much of little, or with the whole.
+    fn at_risk(&self, message: String, help: Option<String>) -> Problem {
+        let (file, range) = self.risk.clone().unwrap_or_else(|| (0, 0..self.files[0].original.len()));
+        Problem { file, range, message, help }
     }
 
     /// Finds the undefined value by rendering without the filter around each value: that filter hides Tera's own message.
@@ -261,6 +324,44 @@ impl Template {
 
     fn whole(&self, message: String) -> Problem {
         Problem { file: 0, range: 0..self.files[0].original.len(), message, help: None }
+    }
+}
+
+/// A text that does not grow beyond what a template may make.
+#[derive(Default)]
+struct Limited {
+    bytes: Vec<u8>,
+    is_full: bool,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.is_full |= self.bytes.len() + bytes.len() > MOST_OUTPUT;
+        if self.is_full {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Measures what is written, and keeps nothing.
+struct Length {
+    left: usize,
+}
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

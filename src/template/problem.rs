@@ -12,7 +12,7 @@ use super::{
 use crate::source::did_you_mean;
 
 /// What is wrong in a template, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Problem {
     /// The file among [`Template::files`]: 0 is the template itself, the others are what it includes.
     pub file: usize,

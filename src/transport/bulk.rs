@@ -21,7 +21,8 @@ use crate::{
 };
 
 use super::{
-    LinkError, Target, errors, node,
+    LinkError, Target, errors,
+    kept::Budget, node,
     session::{LoopProcess, Pipes, SessionError, excerpt},
     ssh::Channels,
     sudo, wire,
@@ -163,7 +164,7 @@ impl Bulk {
         on_moved: OnMoved<'_>,
     ) -> Result<Transferred, TransferError> {
         let mut transfer = self.begin(Verb::Fetch, path, have.bytes).await?;
-        let (before, total) = (have.bytes, transfer.number("size", node::GREETING_LIMIT).await?);
+        let (before, total) = (have.bytes, transfer.number("size", node::ANSWER_LIMIT).await?);
         while have.bytes < total {
             let piece = transfer.piece(total - have.bytes).await?;
             receiver.write_all(&piece).await.map_err(|error| transfer.here("written", &error))?;
@@ -192,7 +193,7 @@ impl Bulk {
         on_moved: OnMoved<'_>,
     ) -> Result<Transferred, TransferError> {
         let mut transfer = self.begin(Verb::Send, path, total).await?;
-        let before = transfer.number("have", node::GREETING_LIMIT).await?.min(total);
+        let before = transfer.number("have", node::ANSWER_LIMIT).await?.min(total);
         let (mut read, mut buffer) = (Have::nothing(), vec![0; *PIECES.end()]);
         let (mut size, mut under_way) = (*PIECES.start(), VecDeque::new());
         while read.bytes < total || !under_way.is_empty() {
@@ -227,7 +228,7 @@ impl Bulk {
         let variables = format!("nonce={nonce} loop={pid} birth={birth} verb={verb} number={number} path={quoted}");
         let sudo = sudo::question(&self.target).map_err(here)?;
         let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
-        let (mut pipes, far_ends) = node::pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
+        let (mut pipes, far_ends) = node::pipes(&Budget::new(0)).map_err(|error| here(format!("cannot make pipes: {error}")))?;
         let child = match &self.way {
             Way::Ssh(channels) => {
                 let started = channels.start(&node::command(&self.target, &self.paths, prompt), far_ends).await;
@@ -311,17 +312,16 @@ impl Transfer<'_> {
     /// Returns the next bytes of the file, `left` at most.
     async fn piece(&mut self, left: u64) -> Result<Vec<u8>, TransferError> {
         let output = &mut self.pipes.stdout;
-        if output.buffer.is_empty() {
+        if output.buffer.bytes.is_empty() {
             match timeout(self.bulk.stall, output.fill()).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false) | Err(_)) => return Err(self.ended().await),
                 Err(_) => return Err(self.broken(SessionError::TimedOut, self.bulk.stall)),
             }
         }
-        let output = &mut self.pipes.stdout;
-        let after =
-            output.buffer.split_off(usize::try_from(left).map_or(output.buffer.len(), |left| left.min(output.buffer.len())));
-        Ok(std::mem::replace(&mut output.buffer, after))
+        let bytes = &mut self.pipes.stdout.buffer.bytes;
+        let after = bytes.split_off(usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len())));
+        Ok(std::mem::replace(bytes, after))
     }
 
     /// Writes bytes to the program, however long it takes while they move.
@@ -346,7 +346,7 @@ impl Transfer<'_> {
                 TransferError::Node { path: self.path.clone(), host: self.bulk.target.host.clone(), detail }
             }
             None => {
-                let said = String::from_utf8_lossy(&self.pipes.stderr.buffer).into_owned();
+                let said = self.pipes.stderr.buffer.text();
                 self.broken(SessionError::Ended(said), self.bulk.stall)
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Holder, Target,
-    session::{SILENCE, SessionError},
+    session::{MOST_GREETING, SILENCE, SessionError},
     sudo::SudoError,
 };
 
@@ -317,7 +317,11 @@ pub(super) fn from_greeting(target: &Target, error: SessionError, log: &str) -> 
                 LinkError::LoginShell { host, detail: last.unwrap_or("it ends without a word").chars().take(300).collect() }
             }
         }
-        SessionError::TimedOut => LinkError::LoginShell { host, detail: "it says nothing for 30 s".to_owned() },
+        SessionError::TimedOut => LinkError::LoginShell { host, detail: "it says nothing for 10 s".to_owned() },
+        SessionError::Flooded => {
+            let detail = format!("it said more than {} KiB before our shell's first word", MOST_GREETING >> 10);
+            LinkError::LoginShell { host, detail }
+        }
         SessionError::Unexpected(detail) => LinkError::LoginShell { host, detail: format!("it answers {detail}") },
         SessionError::Held(_)
         | SessionError::LockFailed(_)
@@ -372,7 +376,7 @@ pub(super) fn from_broken(target: &Target, error: SessionError, log: &str) -> Li
         }
         SessionError::ProgramsMissing(names) => LinkError::ProgramsMissing { host, names },
         // What a script wrote to its standard error is not shown: it may hold anything.
-        SessionError::Ended(_) => {
+        SessionError::Ended(_) | SessionError::Flooded => {
             let detail = log.lines().next_back().map(|line| format!(": {line}")).unwrap_or_default();
             LinkError::Lost { host, detail }
         }

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
+use super::kept::Stream;
 use crate::{
     script::{NulByte, Script},
     secret::{RevealError, SecretValues},
@@ -49,28 +50,16 @@ pub enum StepError {
 }
 
 /// The result of a step.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct StepOutput {
     /// The exit status; 128 + n when signal n ended it.
     pub status: i32,
-    /// All that it wrote to its standard output.
-    pub stdout: Vec<u8>,
-    /// All that it wrote to its standard error.
-    pub stderr: Vec<u8>,
+    /// What it wrote to its standard output.
+    pub stdout: Stream,
+    /// What it wrote to its standard error.
+    pub stderr: Stream,
     /// Whether its limit ended it. The status is then 124, or 137 when it had to be killed.
     pub timed_out: bool,
-}
-
-impl fmt::Debug for StepOutput {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("StepOutput")
-            .field("status", &self.status)
-            .field("stdout", &format_args!("{} bytes", self.stdout.len()))
-            .field("stderr", &format_args!("{} bytes", self.stderr.len()))
-            .field("timed_out", &self.timed_out)
-            .finish()
-    }
 }
 
 /// Steps that run on a node in order, in one round trip. The first whose status is not 0 is the last that runs.
@@ -112,7 +101,7 @@ mod tests {
         let step = Step::new(&script, &values).unwrap();
         assert_eq!(step.input.as_slice(), b"p=hunter2");
         assert!(!step.script.contains("hunter2"));
-        let output = StepOutput { status: 0, stdout: b"hunter2".to_vec(), stderr: b"hunter2".to_vec(), timed_out: false };
+        let output = StepOutput { status: 0, stdout: b"hunter2".to_vec().into(), stderr: b"hunter2".to_vec().into(), timed_out: false };
         assert_eq!(format!("{step:?} {output:?}").matches("hunter2").count(), 0);
         assert_eq!(Step::new(&Script::new("true").arg("\0"), &values).unwrap_err(), StepError::Nul(NulByte));
     }

@@ -16,6 +16,7 @@ use super::{
     Channel, ConnectionMethod, Frame, Holder, LinkError, Lock, Progress, StepOutput, Target, Traffic, Tunnel,
     bulk::{self, Bulk, Way},
     control, errors,
+    kept::Budget,
     output::Output,
     session::{Ending, GREETING, Greeting, LoopProcess, Pipes, Session, SessionError},
     ssh::{self, Connected},
@@ -25,7 +26,10 @@ use super::{
 };
 
 /// How long a node may take from the login to the first output of its shell: PAM, a slow profile, sudo's look-up in a directory service.
-pub(super) const GREETING_LIMIT: Duration = Duration::from_secs(30);
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a node may take for an answer that needs no work.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the remote shell may take to end. It gives processes that still run 1.5 s.
 const CLOSE_LIMIT: Duration = Duration::from_secs(4);
@@ -38,6 +42,8 @@ pub struct Transport {
     directory: OnceCell<Arc<TempDir>>,
     pub(super) paths: RemotePaths,
     pub(super) controller: Arc<Controller>,
+    /// What the outputs of all its nodes may take together.
+    pub(super) budget: Budget,
 }
 
 impl Transport {
@@ -50,6 +56,7 @@ impl Transport {
             directory: OnceCell::new(),
             paths: RemotePaths::default(),
             controller,
+            budget: Budget::default(),
         }
     }
 
@@ -73,7 +80,7 @@ impl Transport {
         progress: Progress<'_>,
     ) -> Result<(NodeShell, Welcome), LinkError> {
         let here = |detail: String| LinkError::Here { detail };
-        let (pipes, far_ends) = pipes().map_err(|error| here(format!("cannot make pipes: {error}")))?;
+        let (pipes, far_ends) = pipes(&self.budget).map_err(|error| here(format!("cannot make pipes: {error}")))?;
         let (mut login, mut logged_in) = (Duration::ZERO, Instant::now());
         let sudo = sudo::question(target).map_err(here)?;
         let prompt = sudo.as_ref().map(|(prompt, _)| prompt);
@@ -186,9 +193,9 @@ async fn welcome(
     let Greeting { uid, ssh_connection, process } = session.read_greeting(GREETING_LIMIT).await.map_err(StartError::Greeting)?;
     let shell = began.elapsed();
     let holder = match lock {
-        Lock::Observe => session.read_lock_state(GREETING_LIMIT).await.map_err(StartError::Later)?,
+        Lock::Observe => session.read_lock_state(ANSWER_LIMIT).await.map_err(StartError::Later)?,
         Lock::Take(request) => {
-            session.wait_for_lock(request, first, GREETING_LIMIT, progress).await.map_err(StartError::Later)?;
+            session.wait_for_lock(request, first, ANSWER_LIMIT, progress).await.map_err(StartError::Later)?;
             None
         }
     };
@@ -209,7 +216,7 @@ pub struct Times {
 }
 
 /// What a node reports when a session begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// The uid of the shell; 0 is root.
     pub uid: u32,
@@ -305,10 +312,10 @@ impl Channel for NodeShell {
 }
 
 /// Returns our ends, and the far ends for the shell: input, output, errors.
-pub(super) fn pipes() -> std::io::Result<(Pipes, [OwnedFd; 3])> {
+pub(super) fn pipes(budget: &Budget) -> std::io::Result<(Pipes, [OwnedFd; 3])> {
     let ((stdin, far_stdin), (far_stdout, stdout), (far_stderr, stderr)) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
     let far_ends = [far_stdin.into_blocking_fd()?, far_stdout.into_blocking_fd()?, far_stderr.into_blocking_fd()?];
-    Ok((Pipes { stdin, stdout: Output::new(stdout), stderr: Output::new(stderr) }, far_ends))
+    Ok((Pipes { stdin, stdout: Output::new(stdout, budget), stderr: Output::new(stderr, budget) }, far_ends))
 }
 
 /// The second argument of [`login_command`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;

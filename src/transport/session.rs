@@ -16,8 +16,9 @@ use crate::{secret::nonce, values::Addresses};
 use super::{
     Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic,
     apart::{Apart, Phase},
+    kept::{Buffer, Stream},
     lock,
-    output::{Output, report_lines},
+    output::Output,
     wire,
 };
 
@@ -52,6 +53,8 @@ pub(super) enum SessionError {
     TakenOver(Option<Holder>),
     /// The node lacks programs that every session needs; their names.
     ProgramsMissing(String),
+    /// The login shell or sudo said this much before our shell's first word.
+    Flooded,
     /// Something other than an answer arrived.
     Unexpected(String),
     /// Another run holds the lock.
@@ -157,7 +160,7 @@ impl Session {
     /// Reads the line that the login shell prints before it reads the loop, and the loop's own first mark.
     pub(super) async fn read_greeting(&mut self, limit: Duration) -> Result<Greeting, SessionError> {
         let deadline = Instant::now() + limit;
-        let (before, words) = self.mark_from_stdout(deadline).await?;
+        let (before, words) = self.first_mark(deadline).await?;
         if let Some(missing) = words.strip_prefix("missing ") {
             return Err(SessionError::ProgramsMissing(missing.to_owned()));
         }
@@ -165,12 +168,34 @@ impl Session {
         if self.stderr.next_mark(&self.nonce, deadline).await?.is_none() {
             return Err(self.ended().await);
         }
-        let before = String::from_utf8_lossy(&before);
+        let before = before.text();
         // A login shell may have said something first.
         let greeting = before.rsplit(GREETING).next().filter(|_| before.contains(GREETING));
         let mut words = greeting.unwrap_or_default().lines().next().unwrap_or_default().split_ascii_whitespace();
         let uid = words.next().and_then(|uid| uid.parse().ok()).ok_or_else(|| SessionError::Unexpected(excerpt(&before)))?;
         Ok(Greeting { uid, ssh_connection: Addresses::from_ssh_connection(&words.collect::<Vec<_>>().join(" ")), process })
+    }
+
+    /// Waits for the first mark of all, before which others than our shell may speak. They are heard out on both outputs.
+    async fn first_mark(&mut self, deadline: Instant) -> Result<(Stream, String), SessionError> {
+        loop {
+            if let Some(mark) = self.stdout.take_mark(&self.nonce) {
+                return Ok(mark);
+            }
+            greeted(&self.stdout.buffer)?;
+            greeted(&self.stderr.buffer)?;
+            let more = tokio::select! {
+                more = self.stdout.fill() => more?,
+                // Its end is no reason to stop: the login shell may have closed it.
+                more = self.stderr.fill(), if !self.stderr.ended => { more?; true }
+                () = sleep_until(deadline) => return Err(SessionError::TimedOut),
+            };
+            if !more {
+                let ended = self.ended().await;
+                greeted(&self.stderr.buffer)?;
+                return Err(ended);
+            }
+        }
     }
 
     /// Reads the answer to [`Lock::Observe`]: who holds the node.
@@ -261,8 +286,7 @@ impl Session {
         );
         let deadline = Instant::now() + limits + sending + GRACE;
         let mut outputs: Vec<StepOutput> = Vec::new();
-        let mut errors: Vec<Vec<u8>> = Vec::new();
-        let mut reported = 0;
+        let mut errors: Vec<Stream> = Vec::new();
         let (mut step_began, mut heard) = (Instant::now(), Instant::now());
         let mut apart = Apart::of(frame);
         let ended =
@@ -276,23 +300,19 @@ impl Session {
                 }
                 let Ok(status) = words.parse() else { return Err(self.ended_with(&words).await) };
                 let timed_out = limit_passed(frame.steps[outputs.len()].limit, status, step_began.elapsed());
-                outputs.push(StepOutput { status, stdout, stderr: Vec::new(), timed_out });
+                outputs.push(StepOutput { status, stdout, stderr: Vec::new().into(), timed_out });
                 step_began = Instant::now();
             }
-            while let Some((stderr, words)) = self.stderr.take_mark(&self.nonce) {
-                if apart.reads_stderr(&words) {
-                    reported = 0;
-                    continue;
-                }
-                report_lines(&stderr, &mut reported, true, progress);
-                reported = 0;
-                errors.push(stderr);
+            while let Some(taken) =
+                self.stderr.take_mark_and_report(&self.nonce, |words| !apart.reads_stderr(words), progress)
+            {
+                errors.extend(taken);
             }
             if let Some(process) = apart.all_arrived() {
                 self.send(Zeroizing::new(format!("got {process}\n").into_bytes()));
             }
             if apart.stderr != Phase::Cutting {
-                report_lines(&self.stderr.buffer, &mut reported, false, progress);
+                self.stderr.report_lines(progress);
             }
             let out_ended = ended(&outputs) && apart.stdout == Phase::Over;
             if out_ended && errors.len() >= outputs.len() && apart.stderr == Phase::Over {
@@ -353,7 +373,7 @@ impl Session {
         let _ = self.to_node.send(command);
     }
 
-    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Vec<u8>, String), SessionError> {
+    async fn mark_from_stdout(&mut self, deadline: Instant) -> Result<(Stream, String), SessionError> {
         match self.stdout.next_mark(&self.nonce, deadline).await? {
             Some(mark) => Ok(mark),
             None => Err(self.ended().await),
@@ -384,7 +404,7 @@ impl Session {
             }
             stopped |= words == "bye";
         }
-        let errors = String::from_utf8_lossy(&self.stderr.buffer).into_owned();
+        let errors = self.stderr.buffer.text();
         match self.run_id.as_deref().and_then(|run_id| lock::parse_takeover(&errors, run_id)) {
             Some(holder) => SessionError::TakenOver(Some(holder)),
             None if stopped => SessionError::Stopped,
@@ -402,6 +422,14 @@ impl Drop for Session {
 
 /// The beginning of the login shell's first line; the uid and `$SSH_CONNECTION` follow.
 pub(super) const GREETING: &str = "autobot-provision-session ";
+
+/// What a login shell and sudo may say before our shell's first word, in bytes.
+pub(super) const MOST_GREETING: u64 = 64 << 10;
+
+/// Fails when an output holds more than a greeting.
+pub(super) fn greeted(buffer: &Buffer) -> Result<(), SessionError> {
+    if buffer.arrived() > MOST_GREETING { Err(SessionError::Flooded) } else { Ok(()) }
+}
 
 /// Writes commands to the node, and a heartbeat between them.
 async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {

@@ -1,7 +1,16 @@
 //! A connection through the operator's own OpenSSH client: one master, one remote command.
 
 use std::{
-    ffi::OsString, fmt::Write as _, fs, num::NonZeroU64, os::fd::OwnedFd, path::Path, process::Stdio, sync::Arc, time::Duration,
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    num::NonZeroU64,
+    os::fd::OwnedFd,
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
 };
 
 use openssh::{Child, Session};
@@ -21,6 +30,8 @@ const IDLE_SECONDS: u64 = 10;
 
 /// How long a server that drops connections before the login is tried again.
 const BUSY_LIMIT: Duration = Duration::from_mins(1);
+/// So much of ssh's log is read.
+const MOST_LOG: u64 = 64 << 10;
 
 /// Messages when a server has too many unfinished logins (sshd's `MaxStartups`), or when its TCP stack resets the connection.
 const BUSY: [&str; 3] = [
@@ -59,7 +70,7 @@ impl Channels {
 
     /// Returns what ssh has written to its log, for errors.
     pub(super) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).trim().to_owned()
+        read_log(&self.log).trim().to_owned()
     }
 }
 
@@ -123,8 +134,7 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<
     };
     let status = status.map_err(|error| here(format!("cannot wait for `ssh`: {error}")))?;
     if !status.success() {
-        let output = fs::read(&log).unwrap_or_default();
-        return Err(LoginError::Ssh(String::from_utf8_lossy(&output).into_owned()));
+        return Err(LoginError::Ssh(read_log(&log)));
     }
     Ok(Connected {
         session: Arc::new(Session::new_native_mux(directory)),
@@ -133,6 +143,18 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<
         controller: Arc::clone(controller),
         _directory: run_directory.clone(),
     })
+}
+
+/// Returns the end of ssh's log, in which the node may have its say.
+fn read_log(path: &Path) -> String {
+    let read = || {
+        let mut file = fs::File::open(path)?;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(MOST_LOG)))?;
+        let mut bytes = Vec::new();
+        file.take(MOST_LOG).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 /// Returns the arguments that apply to this host only. The other options are in the configuration, which a `ProxyJump`'s ssh reads, too.

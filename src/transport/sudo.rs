@@ -12,7 +12,7 @@ use crate::secret::{Secret, nonce};
 
 use super::{
     Target,
-    session::{Pipes, SessionError},
+    session::{Pipes, SessionError, greeted},
 };
 
 /// The line that root's shell prints before it reads anything: sudo is done, with or without a question.
@@ -83,17 +83,17 @@ pub(super) async fn authenticate(
     // The length of standard error when the password was sent.
     let mut asked_until = None;
     loop {
-        if has_line(&pipes.stdout.buffer, READY) {
+        if has_line(&pipes.stdout.buffer.bytes, READY) {
             return Ok(1 + u32::from(asked_until.is_some()));
         }
-        let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]);
+        let errors = String::from_utf8_lossy(&pipes.stderr.buffer.bytes[asked_until.unwrap_or(0)..]);
         let asks = errors.contains(&prompt_text);
         match asked_until {
             None if asks => {
                 let mut line = Zeroizing::new(Vec::with_capacity(password.expose().len() + 1));
                 line.extend_from_slice(password.expose().as_bytes());
                 line.push(b'\n');
-                asked_until = Some(pipes.stderr.buffer.len());
+                asked_until = Some(pipes.stderr.buffer.bytes.len());
                 deadline = Instant::now() + limit;
                 // If sudo has ended meanwhile, the rest of its output says why.
                 let _ = pipes.stdin.write_all(&line).await;
@@ -102,21 +102,24 @@ pub(super) async fn authenticate(
             Some(_) if asks => return Err(SudoError::Rejected),
             None | Some(_) => {}
         }
+        for output in [&pipes.stdout, &pipes.stderr] {
+            greeted(&output.buffer).map_err(SudoError::Refused)?;
+        }
         let more = tokio::select! {
             more = pipes.stdout.fill() => more,
             more = pipes.stderr.fill() => more,
             () = sleep_until(deadline) => {
-                let output = last_words(&pipes.stderr.buffer, asked_until, &prompt_text);
+                let output = last_words(&pipes.stderr.buffer.bytes, asked_until, &prompt_text);
                 return Err(if asked_until.is_some() { SudoError::Stuck(output) } else { SudoError::NotAsked(output) });
             }
         };
         if !matches!(more, Ok(true)) {
             pipes.stderr.fill_for_a_moment().await;
-            if has_line(&pipes.stdout.buffer, READY) {
+            if has_line(&pipes.stdout.buffer.bytes, READY) {
                 // Root's shell was ready, and has ended: the session finds out why.
                 return Ok(1 + u32::from(asked_until.is_some()));
             }
-            let errors = String::from_utf8_lossy(&pipes.stderr.buffer[asked_until.unwrap_or(0)..]).replace(&prompt_text, "\n");
+            let errors = String::from_utf8_lossy(&pipes.stderr.buffer.bytes[asked_until.unwrap_or(0)..]).replace(&prompt_text, "\n");
             let wrong = asked_until.is_some() && REJECTIONS.iter().any(|words| errors.contains(words));
             return Err(if wrong { SudoError::Rejected } else { SudoError::Refused(SessionError::Ended(errors)) });
         }

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use autobot_provision::{
         reach::{self, ConnectionOptions},
         run::{PreparedRun, RunOptions},
     },
+    controller::Controller,
     engine::{StopHandle, stop},
     event::{EventBody, Purpose, RING, RunEnd, Urgency},
     inventory::InventorySource,
@@ -121,7 +123,9 @@ fn use_the_library(order: &Value) {
 async fn prepare(project: &Value) -> (PreparedRun, StopHandle, autobot_provision::engine::StopSignal) {
     let project = Path::new(project.as_str().unwrap()).to_owned();
     let inventories = vec![InventorySource::Path(project.join("inventory"))];
-    let request = Request { project, inventories, ..Request::default() };
+    // This process is not the program that renders.
+    let controller = Controller { renderer: env!("CARGO_BIN_EXE_autobot-provision").into(), ..Controller::default() };
+    let request = Request { project, inventories, controller: Arc::new(controller), ..Request::default() };
     let plan = plan::load(&request).unwrap();
     let here = external::Here { project: &request.project, keys: &request.vault, controller: &request.controller };
     let (values, _) = external::fetch(&plan, Purpose::APPLY, here).await.unwrap();

@@ -11,6 +11,7 @@
 
 mod backups;
 mod bad_input;
+mod bounds;
 mod bulk;
 mod connection;
 #[path = "../documents/mod.rs"]

@@ -1,6 +1,7 @@
 //! Fetches the values of a plan's external secrets, before the first connection. Each source is read once, even if several hosts use it, and the
 //! values are kept in memory only.
 
+mod family;
 mod program;
 mod value;
 
@@ -9,7 +10,6 @@ pub use program::read_password;
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use zeroize::Zeroizing;
@@ -21,13 +21,11 @@ use crate::{
     outside::{ExternalValue, Source},
     plan::{HostPlan, Plan},
     secret::{ProvidedValues, Secret, SecretId, SecretValues, generate},
-    source::{Diagnostic, Diagnostics, Vaulted},
+    source::{Diagnostic, Diagnostics, Vaulted, open_regular},
     template::is_template,
     vault::{self, Keyring},
 };
 
-/// How long a program may take. It may wait for the operator to touch a security key or type a PIN.
-const LIMIT: Duration = Duration::from_mins(1);
 /// A shorter value cannot be distinguished from ordinary words in the output of nodes.
 const MIN_LENGTH: usize = 8;
 
@@ -225,7 +223,7 @@ impl Job {
                 let text = value::text(&bytes).map_err(invalid)?;
                 if vault::is_encrypted(text.expose()) { open(text.expose())? } else { text }
             }
-            Source::Command(command) => match program::output(command, here, LIMIT).await {
+            Source::Command(command) => match program::output(command, here, here.controller.limits.program).await {
                 Ok(bytes) => value::text(&bytes).map_err(invalid)?,
                 Err(failure) => {
                     let output = masked(&failure, known);
@@ -273,7 +271,7 @@ impl Job {
 fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     use std::io::Read as _;
     let mut bytes = Zeroizing::new(Vec::with_capacity(value::LONGEST + 1));
-    std::fs::File::open(path)?.take(value::LONGEST as u64 + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(value::LONGEST as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -1,11 +1,20 @@
 //! Programs and files of this machine that provide a password.
 
-use std::{io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, time::Duration};
+use std::{
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use zeroize::Zeroizing;
 
-use super::{Here, value::LONGEST};
+use super::{Here, family, value::LONGEST};
 use crate::{controller::Controller, outside::Program, source::Diagnostic};
 
 /// Why a program provided no password.
@@ -31,6 +40,7 @@ pub(super) async fn output(program: &Program, here: Here<'_>, limit: Duration) -
     let mut child = command.spawn().map_err(|error| failure(format!("it cannot be started: {error}")))?;
     let (stdout_pipe, stderr_pipe) = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Zeroizing::new(Vec::with_capacity(LONGEST + 1)), Vec::new());
+    let process = child.id();
     let ended = tokio::time::timeout(limit, async {
         tokio::join!(read(stdout_pipe, &mut stdout), read(stderr_pipe, &mut stderr));
         child.wait().await
@@ -40,7 +50,13 @@ pub(super) async fn output(program: &Program, here: Here<'_>, limit: Duration) -
         Ok(Ok(status)) if status.success() => return Ok(stdout),
         Ok(Ok(status)) => format!("it ended with {status}"),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("it did not end within {} s", limit.as_secs()),
+        Err(_) => {
+            // It was not waited for yet, so the number is still its own.
+            if let Some(process) = process {
+                family::end(process);
+            }
+            format!("it did not end within {} s", limit.as_secs())
+        }
     };
     Err(ProgramFailure { reason, stderr, stdout })
 }
@@ -66,7 +82,7 @@ pub fn read_password(path: &Path, label: &str, what: &str, controller: &Controll
     let shown = path.display();
     let failed = |reason: String| Diagnostic::error(format!("no {what} from `{shown}`: {reason}"));
     let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
         let mut command = controller.command(controller.program(path));
         if path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("-client")) {
@@ -77,16 +93,41 @@ pub fn read_password(path: &Path, label: &str, what: &str, controller: &Controll
         let help =
             "an executable file is run and must print the password; a file that contains the password must not be executable";
         let mut child = command.spawn().map_err(|error| failed(format!("it cannot be started: {error}")).help(help))?;
-        let read = child.stdout.take().map(|pipe| pipe.take(LONGEST as u64).read_to_end(&mut bytes));
-        let status = child.wait().map_err(|error| failed(error.to_string()))?;
-        read.transpose().map_err(|error| failed(error.to_string()))?;
+        let Some(status) = printed(&mut child, controller.limits.program, &mut bytes) else {
+            family::end(child.id());
+            let _ = child.wait();
+            return Err(failed(format!("it did not end within {} s", controller.limits.program.as_secs())).help(help));
+        };
+        let status = status.map_err(|error| failed(error.to_string()))?;
         if !status.success() {
             return Err(failed(format!("it ended with {status}")).help(help));
         }
     } else {
+        // The operator names it, as a pipe perhaps: `<(program)`.
         let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
-        file.take(LONGEST as u64).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+        file.take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    }
+    if bytes.len() > LONGEST {
+        return Err(failed("it is longer than 64 KiB".to_owned()));
     }
     let password = Zeroizing::new(bytes.trim_ascii().to_vec());
     if password.is_empty() { Err(failed("it is empty".to_owned())) } else { Ok(password) }
+}
+
+/// Reads what a program prints, one byte more than the longest password at most, and waits for its end. `None` if it takes too long.
+fn printed(child: &mut Child, limit: Duration, bytes: &mut Vec<u8>) -> Option<std::io::Result<ExitStatus>> {
+    let (pipe, process) = (child.stdout.take()?, Pid::from_child(child));
+    let (done, read) = mpsc::channel();
+    // Not joined: something that the program has started may hold its output for ever.
+    thread::spawn(move || {
+        let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+        let read = pipe.take(LONGEST as u64 + 1).read_to_end(&mut kept);
+        // Without taking its status, so that its number stays its own.
+        let _ = waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        done.send(read.map(|_| kept))
+    });
+    Some(read.recv_timeout(limit).ok()?.and_then(|kept| {
+        bytes.extend_from_slice(&kept);
+        child.wait()
+    }))
 }

@@ -1,9 +1,10 @@
 //! Tests that values are fetched, or that the error gives the reason without the value.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use super::*;
 use crate::{
+    controller::Limits,
     outside::Program,
     secret::SecretRef,
     source::{SourceFile, Span},
@@ -94,7 +95,7 @@ fn a_source_without_a_value_is_an_error_with_help() {
     no value for `TOKEN` of `db` from the environment variable `AUTOBOT_NOT_SET_ANYWHERE`: it is not set [set it for this run, such as with `read -rs AUTOBOT_NOT_SET_ANYWHERE && export AUTOBOT_NOT_SET_ANYWHERE`]
     no value for `TOKEN` of `db` from the file `nowhere`: No such file or directory (os error 2) [the path is on this machine; a relative path starts at the project directory]
     no value for `TOKEN` of `db` from the file `empty`: it is empty []
-    no value for `TOKEN` of `db` from the file `/proc/self/root`: Is a directory (os error 21) [the path is on this machine; a relative path starts at the project directory]
+    no value for `TOKEN` of `db` from the file `/proc/self/root`: it is a directory, and only regular files are read [the path is on this machine; a relative path starts at the project directory]
     no value for `TOKEN` of `db` from the command `/nowhere/vault`: it cannot be started: No such file or directory (os error 2) [it printed nothing on standard error]
     no value for `TOKEN` of `db` from the command `echo`: it ended with exit status: 3 [it printed: first
     permission denied]
@@ -129,6 +130,26 @@ fn a_program_that_exceeds_its_limit_is_killed() {
     while !gone() {
         assert!(std::time::Instant::now() < deadline, "{pid} is still running");
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_vault_script_that_does_not_end_is_ended_with_what_it_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    let controller =
+        Controller { limits: Limits { program: Duration::from_millis(300), ..Limits::default() }, ..Controller::default() };
+    for text in ["sleep 1000 & echo $! >\"${0%/*}/pid\"; wait", "exec >&-; sleep 1000 & echo $! >\"${0%/*}/pid\"; wait"] {
+        crate::inventory::tests::write_program(&script, &format!("#!/bin/sh\n{text}\n"));
+        let error = read_password(&script, "x", "vault password", &controller).unwrap_err();
+        assert!(error.title.ends_with("it did not end within 0 s"), "{error}");
+        let pid = fs::read_to_string(directory.path().join("pid")).unwrap();
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !stat().is_empty() && !stat().contains(") Z ") {
+            assert!(std::time::Instant::now() < deadline, "{pid} is still running");
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -168,6 +189,8 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(),
         "no vault password from `/fails`: it ended with exit status: 7"
     );
+    let large = password("large", &"x".repeat((64 << 10) + 1), 0o600);
+    assert_eq!(large.unwrap_err(), "no vault password from `/large`: it is longer than 64 KiB");
     assert!(read_password(&directory.path().join("nowhere"), "x", "vault password", &Controller::default()).is_err());
 }
 

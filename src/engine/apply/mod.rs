@@ -440,10 +440,16 @@ impl<'a> ApplyRun<'a> {
 /// Describes the failure of a script: its exit status and the last lines of its output.
 fn failure_text(output: &StepOutput) -> String {
     const LINES: usize = 25;
-    let text = if output.stderr.iter().any(|byte| !byte.is_ascii_whitespace()) { &output.stderr } else { &output.stdout };
-    let text = String::from_utf8_lossy(text);
+    /// So much of a line stands in the message.
+    const CHARACTERS: usize = 1000;
+    let errors = output.stderr.text();
+    let text = if errors.trim().is_empty() { output.stdout.text() } else { errors };
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    let shortened = |line: &&str| match line.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => (*line).to_owned(),
+    };
+    let tail = lines[lines.len().saturating_sub(LINES)..].iter().map(shortened).collect::<Vec<_>>().join("\n");
     let status = if output.timed_out {
         "ran into its time limit and was ended".to_owned()
     } else {

@@ -12,11 +12,11 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
+    rc::Rc,
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
-use tera::Context;
 
 use crate::{
     role::{CHECK_MODE, Role, ansible_words, kind_of, truth},
@@ -33,6 +33,9 @@ use super::{
 
 /// Of the groups of an inventory, a message names so many.
 const NAMED_GROUPS: usize = 12;
+
+/// The text that one task renders, with the variables that it uses, in bytes.
+const MOST_MADE: usize = 64 << 20;
 
 /// An error that the scope has noted.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +70,8 @@ pub(super) struct Scope<'a> {
     /// The span in the task whose rendering has led to the current variable.
     outermost: RefCell<Option<Span>>,
     errors: RefCell<Diagnostics>,
+    /// How much text it and the scopes that were made of it have rendered.
+    made: Rc<Cell<usize>>,
 }
 
 /// Where the text of a template comes from.
@@ -114,6 +119,7 @@ impl<'a> Scope<'a> {
             resolving: RefCell::default(),
             outermost: RefCell::default(),
             errors: RefCell::default(),
+            made: Rc::default(),
         }
     }
 
@@ -123,6 +129,7 @@ impl<'a> Scope<'a> {
         scope.roles.clone_from(&self.roles);
         scope.vars = self.vars;
         scope.item.clone_from(&self.item);
+        scope.made = Rc::clone(&self.made);
         scope.secrets.set(secrets);
         scope
     }
@@ -326,7 +333,7 @@ impl<'a> Scope<'a> {
     }
 
     fn evaluate(&self, template: &Template, origin: Origin<'_>) -> Result<Value, Failed> {
-        let mut context = Context::new();
+        let mut values = Map::new();
         let mut failed = false;
         if self.resolving.borrow().is_empty() {
             *self.outermost.borrow_mut() = match origin {
@@ -337,7 +344,7 @@ impl<'a> Scope<'a> {
         for name in template.names() {
             if name == "secrets" {
                 match self.check_secrets(template, origin) {
-                    Ok(secrets) => context.insert("secrets", &secrets),
+                    Ok(secrets) => drop(values.insert("secrets".to_owned(), secrets)),
                     Err(Failed) => failed = true,
                 }
                 continue;
@@ -348,7 +355,7 @@ impl<'a> Scope<'a> {
                     failed |= self.missing_parts(name, &value, template, origin);
                     failed |= self.is_compared(name, &value, template, origin);
                     failed |= self.never_equals(name, &value, template, origin);
-                    context.insert(name.to_owned(), &value);
+                    values.insert(name.to_owned(), value);
                 }
                 Ok(None) => failed |= self.undefined(name, template, origin),
                 Err(Failed) => failed = true,
@@ -357,10 +364,29 @@ impl<'a> Scope<'a> {
         if failed {
             return Err(Failed);
         }
-        template.render(&context).map_err(|problem| {
+        let value = self.project.renderer.render(template, &values).map_err(|problem| {
             let span = origin.span(problem.file, &problem.range);
             self.fail(into_diagnostic(problem, span))
-        })
+        })?;
+        self.made_more(&value, template, origin)?;
+        Ok(value)
+    }
+
+    /// Counts what was rendered: values that are used in values, and the items of a loop, could fill the memory together.
+    fn made_more(&self, value: &Value, template: &Template, origin: Origin<'_>) -> Result<(), Failed> {
+        let before = self.made.get();
+        let after = before.saturating_add(text_length(value));
+        self.made.set(after);
+        if after <= MOST_MADE {
+            return Ok(());
+        }
+        // Said once.
+        if before > MOST_MADE {
+            return Err(Failed);
+        }
+        let title = format!("the values of one task make more than {} MiB of text together", MOST_MADE >> 20);
+        let diagnostic = Diagnostic::error(title).at(origin.span(0, &template.whole_range()));
+        Err(self.fail(diagnostic.help("write less with one task: give what is long in a file that is copied")))
     }
 
     /// Reports a missing key of a map, which Tera silently treats as nothing in a comparison and after `~`.
@@ -397,6 +423,16 @@ impl<'a> Scope<'a> {
             }
         }
         failed
+    }
+}
+
+/// Returns the length of all texts within a value.
+fn text_length(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_length).sum(),
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + text_length(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

@@ -394,3 +394,15 @@ proptest::proptest! {
         assert_eq!((value.as_str(), value.spelling()), (Some(text.as_str()), written.as_str()));
     }
 }
+
+#[test]
+fn many_short_values_take_no_more_memory_than_is_allowed() {
+    let words = "the values of this file take more than 64 MiB";
+    let list = |count: usize| format!("[{}0]", "0,".repeat(count));
+    assert!(error(&list(600_000)).contains(words));
+    // An anchor keeps a copy, and so does the anchor around it.
+    let anchored = format!("{}{}{}", "[&a ".repeat(50), list(20_000), "]".repeat(50));
+    assert!(error(&anchored).contains(words));
+    node(&format!("- {}\n", "x".repeat(10 << 20)));
+    node(&list(20_000));
+}

@@ -1,6 +1,7 @@
 //! Tests that run the loop for real, on this machine and over ssh to it.
 
 mod apart;
+mod bounds;
 mod bulk;
 mod local;
 mod over_ssh;
@@ -14,7 +15,22 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Channel, Frame, NodeShell, Step, StepOutput};
+use super::{Channel, Frame, NodeShell, Step, StepOutput, Stream};
+
+/// Here every output is whole.
+impl std::ops::Deref for Stream {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.whole().unwrap()
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Stream {
+    fn eq(&self, other: &&[u8; N]) -> bool {
+        **self == other[..]
+    }
+}
 
 fn step(script: &str, input: impl Into<Vec<u8>>, seconds: u64) -> Step {
     Step { script: script.to_owned(), input: Zeroizing::new(input.into()), limit: Duration::from_secs(seconds) }
