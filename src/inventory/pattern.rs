@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 use regex_lite::Regex;
 
@@ -30,7 +31,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
     let mut parts = Vec::new();
     for part in split(pattern) {
         match part.strip_prefix('@') {
-            Some(path) => parts.extend(from_file(part, path)?),
+            Some(path) => parts.extend(from_file(inventory, part, path)?),
             None => parts.push(part.to_owned()),
         }
     }
@@ -121,9 +122,10 @@ fn is_address(pattern: &str) -> bool {
 }
 
 /// Reads a file with one pattern per line.
-fn from_file(part: &str, path: &str) -> Result<Vec<String>, PatternError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| PatternError::new(part, format!("cannot read `{path}`: {error}")))?;
+fn from_file(inventory: &Inventory, part: &str, path: &str) -> Result<Vec<String>, PatternError> {
+    let allowed = inventory.files.boundary.check(Path::new(path)).map_err(std::io::Error::other);
+    let text = allowed.and_then(|()| std::fs::read_to_string(path));
+    let text = text.map_err(|error| PatternError::new(part, format!("cannot read `{path}`: {error}")))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Diagnostic, SourceFile, decoded};
+use super::{Boundary, Diagnostic, SourceFile, decoded};
 use crate::values::hex;
 
 /// A file that was read.
@@ -22,11 +22,37 @@ pub struct FileDigest {
     pub sha256: String,
 }
 
-/// Reads files, and notes the digest of each as it was read. Clones share their notes.
+/// Reads files within a boundary, and notes the digest of each as it was read. Clones share their notes.
 #[derive(Debug, Clone, Default)]
-pub struct FilesRead(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+pub struct FilesRead {
+    /// How far paths may lead.
+    pub boundary: Boundary,
+    notes: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+}
 
 impl FilesRead {
+    /// Returns a reader of files that has read nothing yet.
+    #[must_use]
+    pub fn new(boundary: Boundary) -> Self {
+        Self { boundary, notes: Arc::default() }
+    }
+
+    /// Returns a reader with the same boundary and with notes of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::new(self.boundary.clone())
+    }
+
+    /// Returns the sorted names in a directory; none if it cannot be read, or lies outside of the boundary.
+    #[must_use]
+    pub fn names_in(&self, directory: &Path) -> Vec<String> {
+        let entries = self.boundary.check(directory).ok().and_then(|()| std::fs::read_dir(directory).ok());
+        let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     /// Reads a text file; `shown` is the path that users see.
     ///
     /// # Errors
@@ -41,16 +67,17 @@ impl FilesRead {
     /// # Errors
     /// The file cannot be read.
     pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.boundary.check(path).map_err(io::Error::other)?;
         let bytes = std::fs::read(path)?;
         let digest = hex(&Sha256::digest(&bytes));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), digest);
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), digest);
         Ok(bytes)
     }
 
     /// Returns the files that were read so far, each once, sorted by path.
     #[must_use]
     pub fn list(&self, project: &Path) -> Vec<FileDigest> {
-        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let relative = notes.iter().map(|(path, digest)| (in_project(path, project).display().to_string(), digest));
         relative
             .collect::<BTreeMap<_, _>>()

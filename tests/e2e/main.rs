@@ -46,3 +46,4 @@ mod services;
 mod smoke;
 mod trace;
 mod truth;
+mod untrusted;

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     outside::Program,
     secret::SecretRef,
-    source::{SourceFile, Span},
+    source::{Boundary, SourceFile, Span},
 };
 
 const INLINE: &str = include_str!("../../vault/fixture/inline");
@@ -156,7 +156,7 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let password = read_password(&path, "prod", "vault password", &Controller::default())
+        let password = read_password(&path, "prod", "vault password", &Controller::default(), &Boundary::default())
             .map_err(|error| error.title.replace(&*directory.path().to_string_lossy(), ""));
         password.map(|password| String::from_utf8_lossy(&password).into_owned())
     };
@@ -168,7 +168,8 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         password("fails", "#!/bin/sh\nexit 7\n", 0o700).unwrap_err(),
         "no vault password from `/fails`: it ended with exit status: 7"
     );
-    assert!(read_password(&directory.path().join("nowhere"), "x", "vault password", &Controller::default()).is_err());
+    let nowhere = directory.path().join("nowhere");
+    assert!(read_password(&nowhere, "x", "vault password", &Controller::default(), &Boundary::default()).is_err());
 }
 
 /// A plan of two hosts whose only secret comes from a program that notes each of its runs.
