@@ -20,10 +20,7 @@ pub(super) struct Arguments {
     #[arg(long, global = true, value_name = "DIR", env = "AUTOBOT_PROVISION_PROJECT", help_heading = EVERYWHERE)]
     pub(super) project: Option<PathBuf>,
 
-    /// The project is a stranger's, such as a pull request: run nothing of it here, read nothing outside of it
-    ///
-    /// With `validate`, `inventory`, `explain`, `doc` and `deploy --list-…`. `deploy --check` also needs an inventory from elsewhere (`-i`); it runs
-    /// nothing on the nodes that a role says, and shows nothing of their files. See docs/SECURITY.md.
+    /// The project is a stranger's, such as a pull request: run nothing of it here, read nothing outside of it (docs/SECURITY.md)
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) untrusted: bool,
 

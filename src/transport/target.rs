@@ -346,6 +346,55 @@ mod tests {
         assert_eq!(options("-o ControlMaster=auto -o ControlPersist=60s -o \"ConnectTimeout 5\""), ["ConnectTimeout=5"]);
     }
 
+    /// What ssh says of arguments that are accepted here: nothing that a run would meet later.
+    #[test]
+    fn what_is_accepted_ssh_accepts_too_and_what_ssh_refuses_is_refused() {
+        let ssh_accepts = |arguments: &SshArguments| {
+            let mut ssh = std::process::Command::new("ssh");
+            ssh.args(["-G", "-F", "none"]);
+            for (keyword, value) in &arguments.options {
+                ssh.arg("-o").arg(format!("{keyword}={value}"));
+            }
+            ssh.args(["--", "node"]).output().unwrap().status.success()
+        };
+        for text in [
+            "-o StrictHostKeyChecking=accept-new",
+            "-o 'StrictHostKeyChecking yes'",
+            "-o 'StrictHostKeyChecking=\"ask\"'",
+            "-o ' Port = 22 '",
+            "-p 65535 -l ann -i /k -J ann@gate:2222 -C -4",
+            "-o UserKnownHostsFile=/dev/null -o ServerAliveInterval=5",
+        ] {
+            let arguments = SshArguments::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(ssh_accepts(&arguments), "{text}");
+            let is_plain = !text.contains('"');
+            assert_eq!(SshArguments::parse_strangers(text).is_ok(), is_plain, "{text}");
+        }
+        for text in [
+            "-o Port=0",
+            "-o Port=x",
+            "-p 99999",
+            "-p ''",
+            "-o Port=",
+            "-o StrictHostKeyChecking=maybe",
+            "-o StrictHostKeyChecking=no",
+            "-o stricthostkeychecking=False",
+            "-o 'StrictHostKeyChecking=\"no\"'",
+            "-o 'StrictHostKeyChecking\tno'",
+            "-o 'Strict\tHost=x'",
+            "-o '#x=y'",
+            "-F '/a\"b'",
+            "-F '$HOME/x'",
+            "-A",
+            "-W x:1",
+            "-t",
+            "-oX",
+        ] {
+            assert!(SshArguments::parse(text).is_err(), "{text}");
+            assert!(SshArguments::parse_strangers(text).is_err(), "{text}");
+        }
+    }
+
     #[test]
     fn names_what_it_cannot_use() {
         let error = |text: &str| SshArguments::parse(text).unwrap_err().to_string();

@@ -223,6 +223,39 @@ fn no_argument_of_ssh_starts_or_loads_anything() {
     assert_eq!(hostile.untrusted(&["validate", "-e", "{\"ansible_ssh_common_args\": \"-o ProxyCommand=x\"}"]).0, Some(0));
 }
 
+#[test]
+fn validate_refuses_each_argument_of_ssh_that_deploy_refuses() {
+    let hostile = Hostile::new();
+    for arguments in [
+        "-o StrictHostKeyChecking=no",
+        "-o StrictHostKeyChecking=false",
+        "-o 'StrictHostKeyChecking=\"off\"'",
+        "-o StrictHostKeyChecking=maybe",
+        "-o Port=x",
+        "-p 0",
+        "-o ProxyCommand=",
+        "-o 'Bad\tWord=x'",
+        "-F '/a\"b'",
+        "-A",
+        "-J 'gate",
+        "host",
+    ] {
+        for name in ["ansible_ssh_common_args", "ansible_ssh_extra_args"] {
+            let value = serde_json::json!(arguments);
+            let inventory = format!("all:\n  hosts: {{bear: {{autobot_roles: [toy]}}}}\n  vars:\n    {name}: {value}\n");
+            hostile.write("project/inventory/hosts.yml", &inventory);
+            let (code, _, errors) = hostile.run(&["validate"]);
+            assert_eq!(code, Some(4), "{arguments}: {errors}");
+            assert!(errors.contains(&format!("wrong `{name}`")) && errors.contains("inventory/hosts.yml:4"), "{errors}");
+            for command in [&["deploy"][..], &["deploy", "--check"], &["health"], &["ping"]] {
+                let (code, _, said) = hostile.run(command);
+                assert_eq!(code, Some(4), "{command:?} {arguments}: {said}");
+                assert!(said.contains(errors.lines().next().unwrap()), "{command:?} {arguments}: {said}");
+            }
+        }
+    }
+}
+
 /// Links of the project, each with its target, the task that uses it, and the words of the refusal. The last tells whether the file is read
 /// where the project is trusted.
 const LINKS: &[(&str, &str, &str, &str, bool)] = &[
