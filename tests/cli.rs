@@ -22,6 +22,8 @@ mod listing;
 mod muscle_memory;
 #[path = "cli/ping.rs"]
 mod ping;
+#[path = "cli/untrusted.rs"]
+mod untrusted;
 
 const ROLE: &str = "description: A toy\ntasks:\n  - name: Say it\n    copy: {content: hello, dest: /etc/hello}\n";
 const BROKEN: &str = "description: A toy\ntasks:\n  - name: Say it\n    cpoy: {content: hello, dest: /etc/hello}\n";

@@ -13,7 +13,7 @@ use crate::{
     inventory::InventorySource,
     plan::{self, Plan, Request},
     secret::ProvidedValues,
-    source::{Diagnostic, Diagnostics},
+    source::{Diagnostic, Diagnostics, Trust},
 };
 
 /// How a run is carried out.
@@ -39,8 +39,12 @@ pub struct RunOptions {
 /// hold secrets.
 ///
 /// # Errors
-/// What is wrong in the project's files, or nothing is left to do.
+/// What is wrong in the project's files, nothing is left to do, or a stranger's project must not be used so.
 pub fn load(mut request: Request, purpose: Purpose) -> Result<(Plan, Request), Diagnostics> {
+    let strangers = (request.trust == Trust::Stranger).then(|| strangers_use(purpose, request.has_strangers_inventory()));
+    if let Some(Err(refused)) = strangers {
+        return Err(Diagnostics(vec![refused]));
+    }
     request.only_health = matches!(purpose, Purpose::Health { .. });
     let plan = plan::load(&request)?;
     require_something_left(&plan, purpose)?;
@@ -49,6 +53,23 @@ pub fn load(mut request: Request, purpose: Purpose) -> Result<(Plan, Request), D
         request.controller = Arc::new(Controller { withheld, ..Controller::clone(&request.controller) });
     }
     Ok((plan, request))
+}
+
+/// Refuses everything with a stranger's project but a check of hosts that the operator names.
+///
+/// # Errors
+/// Why it is refused.
+pub fn strangers_use(purpose: Purpose, has_strangers_inventory: bool) -> Result<(), Diagnostic> {
+    if purpose != Purpose::CHECK {
+        let title = "a project that is not trusted is only checked: its roles would run as root on the nodes";
+        return Err(Diagnostic::error(title).help("add `--check`; or read the project, and leave `--untrusted` out"));
+    }
+    if has_strangers_inventory {
+        let title = "a check of a project that is not trusted needs an inventory from elsewhere: its own could say where and how to connect";
+        return Err(Diagnostic::error(title)
+            .help("name an inventory of your own with `-i`, outside of the project and of the git work tree that it is in"));
+    }
+    Ok(())
 }
 
 /// Refuses a selection that leaves nothing, as it is a mistake: a monitor would take "0 ok" for healthy.

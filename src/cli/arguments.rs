@@ -20,6 +20,10 @@ pub(super) struct Arguments {
     #[arg(long, global = true, value_name = "DIR", env = "AUTOBOT_PROVISION_PROJECT", help_heading = EVERYWHERE)]
     pub(super) project: Option<PathBuf>,
 
+    /// The project is a stranger's, such as a pull request: run nothing of it here, read nothing outside of it (docs/SECURITY.md)
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub(super) untrusted: bool,
+
     /// More detail (-vv, -vvv: debug log)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(super) verbose: u8,
@@ -68,6 +72,24 @@ pub(super) enum Command {
     Rehearse(super::commands::lab_arguments::Rehearse),
     /// Boot throw-away nodes on this machine: Debian with systemd, sshd and apt
     Lab(super::commands::lab_arguments::Lab),
+}
+
+impl Command {
+    /// Whether the command can be used with a project that is not trusted.
+    pub(super) fn may_be_untrusted(&self) -> bool {
+        match self {
+            // Without `--check`, `deploy` refuses it in words of its own.
+            Self::Deploy(_) | Self::Validate(_) | Self::Explain(_) | Self::Doc(_) | Self::Schema(_) | Self::Inventory(_) => true,
+            Self::Health(_)
+            | Self::Ping(_)
+            | Self::Status(_)
+            | Self::Attach(_)
+            | Self::Cancel(_)
+            | Self::Redis(_)
+            | Self::Rehearse(_)
+            | Self::Lab(_) => false,
+        }
+    }
 }
 
 /// Where hosts and their variables come from.

@@ -18,7 +18,7 @@ use crate::{
     app::nodes::Nodes,
     plan::{self, Request},
     report::format_duration,
-    source::{Diagnostic, Diagnostics},
+    source::{Boundary, Diagnostic, Diagnostics},
 };
 
 /// Finds the hosts that are asked for, and how they are reached.
@@ -31,7 +31,7 @@ pub(super) fn nodes(given: Option<&Path>, command: &str, arguments: &HostArgs) -
         project,
         limit: selection.limit,
         extra_vars: selection.extra_vars,
-        vault: vault::keys(&selection.inventory.vault, &controller)?,
+        vault: vault::keys(&selection.inventory.vault, &controller, &Boundary::default())?,
         controller,
         ..Request::default()
     };

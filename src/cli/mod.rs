@@ -24,8 +24,9 @@ use arguments::{Arguments, Command};
 use commands::{deploy, doc, explain, health, inventory, lab, ping, redis, rehearse, run_jobs, schema, status, validate};
 use exit::Exit;
 use muscle_memory::Answer;
+use project::GivenProject;
 
-use crate::{engine::JobAction, template};
+use crate::{engine::JobAction, source::Trust, template};
 
 /// Runs the program with the process's own arguments.
 #[must_use]
@@ -53,23 +54,32 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let verbose = arguments.verbose;
     let project = arguments.project;
+    let given =
+        GivenProject { directory: project.as_deref(), trust: if arguments.untrusted { Trust::Stranger } else { Trust::Own } };
+    if arguments.untrusted && !arguments.command.may_be_untrusted() {
+        out::error(UNTRUSTED);
+        return Ok(Exit::USAGE);
+    }
     match arguments.command {
-        Command::Deploy(deploy) => deploy::run(project.as_deref(), &deploy, verbose),
-        Command::Doc(doc) => Ok(doc::run(project.as_deref(), &doc)),
+        Command::Deploy(deploy) => deploy::run(given, &deploy, verbose),
+        Command::Doc(doc) => Ok(doc::run(given, &doc)),
         Command::Schema(schema) => Ok(schema::run(&schema)),
-        Command::Explain(explain) => Ok(explain::run(project.as_deref(), &explain)),
-        Command::Health(health) => health::run(project.as_deref(), &health, verbose),
-        Command::Inventory(inventory) => Ok(inventory::run(project.as_deref(), &inventory)),
+        Command::Explain(explain) => Ok(explain::run(given, &explain)),
+        Command::Health(health) => health::run(given, &health, verbose),
+        Command::Inventory(inventory) => Ok(inventory::run(given, &inventory)),
         Command::Ping(ping) => ping::run(project.as_deref(), &ping),
         Command::Status(asked) => status::run(project.as_deref(), &asked),
         Command::Attach(asked) => run_jobs::run(project.as_deref(), &asked, JobAction::Follow),
         Command::Cancel(asked) => run_jobs::run(project.as_deref(), &asked, JobAction::Cancel),
-        Command::Redis(redis) => redis::run(project.as_deref(), &redis),
-        Command::Rehearse(rehearse) => rehearse::run(project.as_deref(), &rehearse, verbose),
+        Command::Redis(redis) => redis::run(given, &redis),
+        Command::Rehearse(rehearse) => rehearse::run(given, &rehearse, verbose),
         Command::Lab(lab) => lab::run(project.as_deref(), &lab),
-        Command::Validate(validate) => Ok(validate::run(project.as_deref(), &validate.selection, validate.output.format)),
+        Command::Validate(validate) => Ok(validate::run(given, &validate.selection, validate.output.format)),
     }
 }
+
+/// Why other commands refuse `--untrusted`.
+const UNTRUSTED: &str = "`--untrusted` is for `validate`, `inventory`, `explain`, `doc`, `schema`, `deploy --check` and `deploy --list-…`: every other                          command does on hosts or on this machine what the project says";
 
 /// Reads a command line. One in another tool's words is read as it was meant, or answered with what to type.
 fn parse(mut words: Vec<OsString>) -> Result<Arguments, ExitCode> {

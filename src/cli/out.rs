@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write as _};
 
 use crate::{
-    report::{Colour, Style},
+    report::{Colour, Style, in_order, json_in_order},
     source::{Diagnostic, Diagnostics},
 };
 
@@ -29,12 +29,17 @@ pub(super) fn terminal_width() -> usize {
 
 /// Prints a line on standard output. A closed standard output is ignored, because nothing is left to report to.
 pub(super) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", in_order(text));
+}
+
+/// Prints a JSON document on standard output.
+pub(super) fn json(document: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", json_in_order(document));
 }
 
 /// A line on standard error.
 pub(super) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", in_order(text));
 }
 
 /// Wraps `text` to the width of the terminal on standard error, with `indent` before all lines but the first; one line if it is no terminal.

@@ -2,7 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{inventory::InventorySource, source::Diagnostic};
+use crate::{
+    inventory::InventorySource,
+    source::{Diagnostic, Trust},
+};
+
+/// The project that the command line names.
+#[derive(Clone, Copy)]
+pub(super) struct GivenProject<'a> {
+    /// Its directory; found upwards from the working directory if not given.
+    pub(super) directory: Option<&'a Path>,
+    /// Whose work it is.
+    pub(super) trust: Trust,
+}
 
 /// The project's directory.
 ///

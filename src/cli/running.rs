@@ -1,6 +1,6 @@
 //! Runs a plan while a reporter listens; a request to end also ends what runs on the nodes.
 
-use std::{io::IsTerminal as _, path::Path, time::Duration};
+use std::{io::IsTerminal as _, time::Duration};
 
 use indexmap::IndexSet;
 use jiff::Timestamp;
@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use super::{
     arguments::{ConnectionArgs, Output, Selection},
     exit::Exit,
-    loading, out, reach,
+    loading, out,
+    project::GivenProject,
+    reach,
     runtime::{self, Interrupts},
 };
 use crate::{
@@ -46,9 +48,9 @@ pub(super) struct Order<'a> {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(super) fn on_the_inventory(project_arg: Option<&Path>, order: &Order<'_>) -> anyhow::Result<Exit> {
+pub(super) fn on_the_inventory(given: GivenProject<'_>, order: &Order<'_>) -> anyhow::Result<Exit> {
     let selection = order.selection.reached(order.way);
-    let loaded = loading::request(project_arg, &selection).and_then(|request| {
+    let loaded = loading::request(given, &selection).and_then(|request| {
         let (plan, request) = run::load(request, order.purpose)?;
         let reach = reach::of_inventory(&plan, order.way, &request)?;
         Ok((plan, reach, request))

@@ -3,7 +3,6 @@
 use super::{arguments::ConnectionArgs, terminal};
 use crate::{
     app::external::{self, Here, read_password},
-    controller::Controller,
     engine::Reach,
     outside::{ExternalValue, Source},
     plan::{ConnectionVars, Request},
@@ -21,7 +20,7 @@ pub(super) fn give<'a>(
     way: &ConnectionArgs,
     request: &Request,
 ) -> Result<(), Diagnostics> {
-    let common = common(way, &request.controller).map_err(|error| Diagnostics(vec![error]))?;
+    let common = common(way, request).map_err(|error| Diagnostics(vec![error]))?;
     let (mut errors, mut fetched) = (Diagnostics::default(), Fetched::default());
     for (name, connection) in hosts.filter(|(_, connection)| connection.r#become) {
         let own = connection.become_password.as_ref().map(|outside| fetched.password(outside, name, request)).transpose();
@@ -35,11 +34,11 @@ pub(super) fn give<'a>(
 }
 
 /// The password that the command line names.
-fn common(way: &ConnectionArgs, controller: &Controller) -> Result<Option<Secret>, Diagnostic> {
+fn common(way: &ConnectionArgs, request: &Request) -> Result<Option<Secret>, Diagnostic> {
     let password = if way.ask_become_pass {
         terminal::ask("BECOME password: ", "the password for sudo", "--become-password-file")?
     } else if let Some(path) = &way.become_password_file {
-        let bytes = read_password(path, "become", "password for sudo", controller)?;
+        let bytes = read_password(path, "become", "password for sudo", &request.controller, &request.files().boundary)?;
         let text = std::str::from_utf8(&bytes).map(str::to_owned);
         text.map_err(|_| Diagnostic::error(format!("the password for sudo in `{}` is not UTF-8 text", path.display())))?.into()
     } else {

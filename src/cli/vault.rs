@@ -8,7 +8,7 @@ use super::{arguments::Passwords, terminal};
 use crate::{
     app::external::read_password,
     controller::Controller,
-    source::{Diagnostic, Diagnostics, SourceFile, Span},
+    source::{Boundary, Diagnostic, Diagnostics, SourceFile, Span},
     vault::Keyring,
 };
 
@@ -18,8 +18,8 @@ const VAULT: &str = "vault password";
 /// The label of a password without one.
 const DEFAULT: &str = "default";
 
-/// The passwords that the arguments name; none when they name none.
-pub(super) fn keys(arguments: &Passwords, controller: &Controller) -> Result<Arc<Keyring>, Diagnostics> {
+/// The passwords that the arguments name; none when they name none. A program of a stranger's project is not run.
+pub(super) fn keys(arguments: &Passwords, controller: &Controller, boundary: &Boundary) -> Result<Arc<Keyring>, Diagnostics> {
     let (mut keys, mut errors) = (Keyring::default(), Diagnostics::default());
     for id in &arguments.vault_id {
         let (label, source) = match id.split_once('@') {
@@ -32,14 +32,16 @@ pub(super) fn keys(arguments: &Passwords, controller: &Controller) -> Result<Arc
             errors
                 .push(Diagnostic::error("`--vault-id` takes `LABEL@SOURCE`").at(span).help("the source is a file, or `prompt`"));
         } else {
-            let password =
-                if source == "prompt" { ask(label) } else { read_password(Path::new(source), label, VAULT, controller) };
+            let password = match source {
+                "prompt" => ask(label),
+                path => read_password(Path::new(path), label, VAULT, controller, boundary),
+            };
             add(&mut keys, label, errors.keep(password));
         }
     }
     // An empty variable of the environment names no file.
     for path in arguments.vault_password_file.iter().filter(|path| !path.as_os_str().is_empty()) {
-        add(&mut keys, DEFAULT, errors.keep(read_password(path, DEFAULT, VAULT, controller)));
+        add(&mut keys, DEFAULT, errors.keep(read_password(path, DEFAULT, VAULT, controller, boundary)));
     }
     if arguments.ask_vault_pass {
         add(&mut keys, DEFAULT, errors.keep(ask(DEFAULT)));

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 
 use serde_json::Value;
 
-use super::work::handler_questions;
+use super::{untrusted, work::handler_questions};
 use crate::{
     plan::{
         Action, Handler, HandlerStep, HealthAction, HealthItem, HealthStep, HostPlan, Step, Task, Visitor, World, Worlds, walk,
     },
     question::{Questions, path::PathState, pending::Pending},
-    source::Diagnostics,
+    source::{Diagnostics, Trust},
 };
 
 /// Which questions a run asks.
@@ -28,10 +28,11 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
     if scope == Scope::Everything {
         ask.ask::<Pending>(());
     }
-    for spec in host.secrets.iter().chain(&host.lent) {
+    // A stranger's role names the files of its secrets, and their content.
+    for spec in host.secrets.iter().chain(&host.lent).filter(|_| host.trust == Trust::Own) {
         ask.ask::<PathState>(spec.question());
     }
-    let mut asking = Asking { scope, known, ask };
+    let mut asking = Asking { host, scope, known, ask };
     // Role by role, so that the script asks in the order of the role files. Roles do not see each other's results anyway.
     for role in &host.roles {
         let Ok(()) = walk(std::slice::from_ref(role), &mut known.clone(), &mut asking);
@@ -41,6 +42,7 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
 
 /// Collects the questions of what can be expanded. What cannot be expanded yet may depend on an answer; the evaluation reports it.
 struct Asking<'a> {
+    host: &'a HostPlan,
     scope: Scope,
     known: &'a Worlds,
     ask: Questions,
@@ -59,7 +61,9 @@ impl Visitor for Asking<'_> {
 
     fn task(&mut self, step: &Step, _: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
         for task in expanded.unwrap_or_default() {
-            if let Action::Do(resource) = &task.action {
+            if let Action::Do(resource) = &task.action
+                && untrusted::left_open(self.host, &resource.secrets(), |ask| resource.questions(ask)).is_none()
+            {
                 resource.questions(&mut self.ask);
             }
         }
@@ -77,8 +81,16 @@ impl Visitor for Asking<'_> {
     fn health(&mut self, _: &HealthStep, expanded: Result<Option<HealthItem>, Diagnostics>) -> Result<(), Infallible> {
         if let Ok(Some(health)) = expanded {
             match &health.check {
-                HealthAction::Read { check, .. } => check.questions(&mut self.ask),
-                HealthAction::Exercise { exercise, .. } => exercise.questions(&mut self.ask),
+                HealthAction::Read { check, .. } => {
+                    if untrusted::left_open(self.host, &check.secrets(), |ask| check.questions(ask)).is_none() {
+                        check.questions(&mut self.ask);
+                    }
+                }
+                HealthAction::Exercise { exercise, .. } => {
+                    if untrusted::left_open(self.host, &exercise.secrets(), |ask| exercise.questions(ask)).is_none() {
+                        exercise.questions(&mut self.ask);
+                    }
+                }
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::{
     event::{HostEnd, HostResult, Outcome, Purpose, Status, Urgency},
     plan::HostPlan,
     secret::SecretValues,
+    source::Trust,
     transport::{Channel, Frame, Lock, NodeShell, Target, Transport},
 };
 
@@ -109,6 +110,9 @@ impl HostRun<'_> {
             let name = &self.host.name;
             HostError::Failed(format!("the connection to `{name}` is not configured; this is a bug, please report it"))
         })?;
+        if self.host.trust == Trust::Stranger && self.options.purpose != Purpose::CHECK {
+            return Err(HostError::Failed("a project that is not trusted is only checked".to_owned()));
+        }
         let round = first_round(self.host, self.scope())?;
         let lock = match self.options.purpose {
             Purpose::Deploy { apply: false } | Purpose::Health { .. } => Lock::Observe,

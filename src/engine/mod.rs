@@ -20,6 +20,7 @@ mod stop;
 mod strangers;
 #[cfg(test)]
 mod tests;
+mod untrusted;
 mod work;
 
 use std::{

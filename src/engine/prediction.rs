@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     asking::{Scope, questions},
     secrets::{self, HostInputs, Secrets},
+    untrusted,
     work::{Effect, ItemAction, RunItem, item, restarted_unit},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     },
     resource::{Change, NodeState, Resource, Verdict, do_not_exist},
     secret::SecretId,
-    source::{Diagnostics, Span},
+    source::{Diagnostics, Span, Trust},
 };
 
 /// The items of a host's run with their predicted outcomes. The first item that fails is the last.
@@ -108,6 +109,20 @@ impl Visitor for Predictor<'_> {
         let mut registered = None;
         let mut skipped = true;
         let depends_on = self.uncertain.iter().find(|register| step.mentions(register)).cloned();
+        if let (Err(_), Some(register), Trust::Stranger) = (&expanded, &depends_on, self.host.trust) {
+            // The stand-in for a result that is not asked for need not have a valid value.
+            let head = item(
+                ItemSubject::Task(String::new()),
+                &format!("{}/{}", step.role(), step.name()),
+                step.role(),
+                step.name(),
+                step.span(),
+            );
+            let predicted = Outcome::new(Status::Unknown, format!("depends on `{register}`, which is not known yet"));
+            self.items.push(RunItem::new(head, ItemAction::Skipped, predicted));
+            self.uncertain.extend(step.register().map(str::to_owned));
+            return Ok(World::stand_in_result(true));
+        }
         let expanded = expanded.map_err(|errors| {
             self.cannot_expand(ItemSubject::Task(String::new()), step.role(), step.name(), step.span(), &errors);
             Stop::Failed
@@ -129,6 +144,9 @@ impl Visitor for Predictor<'_> {
         }
         if let Some(name) = step.register().filter(|_| unknown) {
             self.uncertain.insert(name.to_owned());
+            if self.host.trust == Trust::Stranger {
+                return Ok(World::stand_in_result(true));
+            }
         }
         Ok(task_result(registered, changed, skipped))
     }
@@ -141,7 +159,7 @@ impl Visitor for Predictor<'_> {
         let head = item(ItemSubject::Handler, &handler.id, &handler.role, &handler.name, &handler.span);
         let notified = self.notified.contains(&handler.name);
         let left_over = due(&handler, self.answers).map_err(|error| {
-            let predicted = Outcome::failed(error);
+            let predicted = untrusted::shown(self.host, Outcome::failed(error));
             self.items.push(RunItem::new(head.clone(), ItemAction::Skipped, predicted));
             Stop::Failed
         })?;
@@ -180,16 +198,23 @@ impl Visitor for Predictor<'_> {
             HealthAction::Read { check, .. } if check.monitoring_only() => {}
             HealthAction::Read { kind, check } => {
                 let head = item(ItemSubject::Health(kind.to_owned()), &health.id, &health.role, &health.name, &health.span);
+                if let Some(why) = untrusted::left_open(self.host, &check.secrets(), |ask| check.questions(ask)) {
+                    self.items.push(RunItem::new(head, ItemAction::Skipped, Outcome::new(Status::Unknown, why)));
+                    return Ok(());
+                }
                 self.require_answers(|ask| check.questions(ask))?;
                 let predicted = if self.changing.is_empty() {
-                    evaluate_health(check.as_ref(), &self.state())
+                    untrusted::shown(self.host, evaluate_health(check.as_ref(), &self.state()))
                 } else {
                     Outcome::new(Status::Skipped, "checked after the changes are made")
                 };
                 self.items.push(RunItem::new(head, ItemAction::Health(check), predicted));
             }
             HealthAction::Exercise { kind, exercise } if self.changing.contains(&health.role) && !exercise.monitoring_only() => {
-                self.require_answers(|ask| exercise.questions(ask))?;
+                let left_open = untrusted::left_open(self.host, &exercise.secrets(), |ask| exercise.questions(ask));
+                if left_open.is_none() {
+                    self.require_answers(|ask| exercise.questions(ask))?;
+                }
                 let head = item(ItemSubject::Health(kind.to_owned()), &health.id, &health.role, &health.name, &health.span);
                 let predicted = Outcome::new(Status::Skipped, "exercised after the changes are made");
                 self.items.push(RunItem::new(head, ItemAction::Exercise(exercise), predicted));
@@ -217,8 +242,12 @@ impl Predictor<'_> {
             }
             Action::Do(resource) => resource,
         };
-        self.require_resource_answers(resource.as_ref())?;
         let used = resource.secrets();
+        if let Some(why) = untrusted::left_open(self.host, &used, |ask| resource.questions(ask)) {
+            self.items.push(RunItem::new(head, ItemAction::Skipped, Outcome::new(Status::Unknown, why)));
+            return Ok((Status::Unknown, None));
+        }
+        self.require_resource_answers(resource.as_ref())?;
         self.plan_secrets(&used, &head)?;
         let planned_elsewhere = used.iter().find(|secret| self.secrets.is_planned(secret));
         let (mut effect, mut creates, mut can_go_back) = (None, None, false);
@@ -226,7 +255,8 @@ impl Predictor<'_> {
             Some(secret) => Outcome::new(Status::Unknown, format!("unknown until `{}` has created `{secret}`", secret.host())),
             None => match self.evaluate(resource.as_ref(), &used) {
                 Ok(change) => {
-                    effect = Effect::new(&change.script, &task.notify);
+                    // The script may hold what the node's files hold, and so would its digest.
+                    effect = Effect::new(&change.script, &task.notify).filter(|_| self.host.trust == Trust::Own);
                     let summary = match self.maker(&change) {
                         Some(maker) => format!("change, after `{}`", maker.item.name),
                         None => change.summary,
@@ -238,6 +268,7 @@ impl Predictor<'_> {
                 Err(outcome) => outcome,
             },
         };
+        let outcome = untrusted::shown(self.host, outcome);
         let registered = resource.register(&self.state());
         let status = outcome.status;
         let work = RunItem::new(head, ItemAction::Task(task, resource), outcome);

@@ -3,6 +3,7 @@
 mod parts;
 mod planned;
 mod results;
+mod untrusted;
 
 use std::{
     fmt::Write as _,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ALL, Dialect, Group, Host, Inventory, Layer, UNGROUPED, dynamic, ini, range, yaml_file};
 use crate::controller::Controller;
-use crate::source::{Diagnostic, Diagnostics, Key, Node, Quoting, SourceFile, Span, Yaml, yaml};
+use crate::source::{Diagnostic, Diagnostics, FilesRead, Key, Node, Quoting, SourceFile, Span, Yaml, yaml};
 
 /// File names that Ansible skips in a directory of inventories.
 const SKIPPED_ENDINGS: [&str; 13] =
@@ -24,8 +24,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn new(project: &Path) -> Self {
-        let inventory = Inventory::default();
+    pub(super) fn new(project: &Path, files: &FilesRead) -> Self {
+        let inventory = Inventory { files: files.clone(), ..Inventory::default() };
         let mut draft = Self { inventory, errors: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned() };
         draft.group(ALL, None);
         draft.group(UNGROUPED, None);
@@ -41,7 +41,9 @@ impl Draft {
     /// Reads a file, the output of a program, or a directory of both.
     pub(super) fn path(&mut self, path: &Path, level: usize, controller: &Controller) {
         let shown = self.shown(path);
-        if path.is_dir() {
+        if let Err(error) = self.inventory.files.boundary.check(path) {
+            self.errors.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
+        } else if path.is_dir() {
             if level > MAX_DIRECTORIES {
                 self.errors.push(Diagnostic::error(format!("directories are nested too deeply at `{shown}`")));
                 return;
@@ -59,6 +61,11 @@ impl Draft {
         } else if !path.exists() {
             let help = "name a file, a directory, or a list of hosts with a comma: `-i db1,`";
             self.errors.push(Diagnostic::error(format!("the inventory `{shown}` does not exist")).help(help));
+        } else if dynamic::is_program(path) && self.inventory.files.boundary.is_strangers(path) {
+            let title =
+                format!("`{shown}` is a program of the project, which is not run: the project is not trusted (--untrusted)");
+            let help = "name an inventory of your own with `-i`, or read the program and leave `--untrusted` out";
+            self.errors.push(Diagnostic::error(title).help(help));
         } else if dynamic::is_program(path) {
             dynamic::load(self, path, &shown, controller);
         } else if let Some(file) = self.errors.keep(self.text(path, &shown, level)) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::controller::Controller;
-use crate::source::{Diagnostic, Diagnostics, FilesRead, Key, Node, SourceFile, Span};
+use crate::source::{Boundary, Diagnostic, Diagnostics, FilesRead, Key, Node, SourceFile, Span, Trust};
 use crate::vault::Keyring;
 
 pub mod ansible;
@@ -129,6 +129,14 @@ pub struct Inventory {
     pub warnings: Vec<Diagnostic>,
     /// The files that it was read from. Of a program, that is its file and not what it prints.
     pub files: FilesRead,
+    /// Whose words its hosts and variables are: a stranger's project may be used with an inventory of the operator's own.
+    pub trust: Trust,
+}
+
+/// Whether one of the sources is a stranger's. A list of hosts is the operator's own words.
+#[must_use]
+pub fn is_strangers(sources: &[InventorySource], boundary: &Boundary) -> bool {
+    sources.iter().any(|source| matches!(source, InventorySource::Path(path) if boundary.is_strangers(path)))
 }
 
 impl Inventory {
@@ -137,10 +145,12 @@ impl Inventory {
     /// # Errors
     /// Returns all errors in all files.
     pub fn load(sources: &[InventorySource], project: &Path) -> Result<Self, Diagnostics> {
-        Self::load_with(sources, project, &Keyring::default(), &Controller::default())
+        Self::load_with(sources, project, &Keyring::default(), &Controller::default(), &FilesRead::default())
     }
 
-    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted, and with the surroundings of inventory programs.
+    /// As [`Inventory::load`], with passwords for files that Ansible Vault encrypted, with the surroundings of inventory programs, and within the
+    /// boundary of these files. The variables of a stranger's project are read only together with its own inventory: they could say where and
+    /// how an operator's hosts are reached.
     ///
     /// # Errors
     /// Returns all errors in all files.
@@ -149,8 +159,13 @@ impl Inventory {
         project: &Path,
         keys: &Keyring,
         controller: &Controller,
+        files: &FilesRead,
     ) -> Result<Self, Diagnostics> {
-        let mut draft = draft::Draft::new(project);
+        let mut draft = draft::Draft::new(project, files);
+        let is_strangers = is_strangers(sources, &files.boundary);
+        if is_strangers {
+            draft.inventory.trust = Trust::Stranger;
+        }
         let mut beside = Vec::new();
         for source in sources {
             match source {
@@ -163,7 +178,12 @@ impl Inventory {
             }
         }
         draft.reconcile();
-        vars::read_beside(&mut draft, &beside, project, keys);
+        if is_strangers || files.boundary.trust == Trust::Own {
+            beside.push(project.to_owned());
+        } else {
+            vars::warn_about_strangers(&mut draft, project);
+        }
+        vars::read_beside(&mut draft, &beside, keys);
         let draft::Draft { inventory, errors, .. } = draft;
         errors.into_result(inventory)
     }

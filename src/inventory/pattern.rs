@@ -39,7 +39,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
     let mut parts = Vec::new();
     for part in split(pattern) {
         match part.strip_prefix('@') {
-            Some(path) => parts.extend(from_file(part, path)?),
+            Some(path) => parts.extend(from_file(inventory, part, path)?),
             None => parts.push(part.to_owned()),
         }
     }
@@ -130,8 +130,9 @@ fn is_address(pattern: &str) -> bool {
 }
 
 /// Reads a file with one pattern per line.
-fn from_file(part: &str, path: &str) -> Result<Vec<String>, PatternError> {
+fn from_file(inventory: &Inventory, part: &str, path: &str) -> Result<Vec<String>, PatternError> {
     let failed = |error: std::io::Error| PatternError::new(part, format!("cannot read `{path}`: {error}"));
+    inventory.files.boundary.check(Path::new(path)).map_err(std::io::Error::other).map_err(failed)?;
     let bytes = read_given(Path::new(path), LARGEST_TEXT).map_err(failed)?;
     let text = String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

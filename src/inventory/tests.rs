@@ -369,7 +369,7 @@ proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
     #[test]
     fn no_inventory_and_no_pattern_causes_a_panic(text in "[-\\[\\]:a-c0-2 ='\"\\\\#\n~*!&@,é{}]{0,60}", pattern in "[-\\[\\]:ab01~*?!&,é(^]{0,20}") {
-        let mut draft = draft::Draft::new(Path::new("/nowhere"));
+        let mut draft = draft::Draft::new(Path::new("/nowhere"), &FilesRead::default());
         ini::load(&mut draft, &SourceFile::new("hosts", text.as_str()));
         yaml_file::load(&mut draft, &SourceFile::new("hosts.yml", text.as_str()));
         draft.reconcile();

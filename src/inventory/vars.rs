@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::draft::Draft;
 use super::{Dialect, Layer};
-use crate::source::{Diagnostic, did_you_mean, yaml};
+use crate::source::{Boundary, Diagnostic, did_you_mean, yaml};
 use crate::vault::{self, Keyring};
 
 /// File name endings in Ansible's order. The first file that exists is read; the others are not.
@@ -12,10 +12,11 @@ const ENDINGS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
 /// The deepest nesting of directories; more than this is a loop of links.
 const MAX_DIRECTORIES: usize = 16;
 
-pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path, keys: &Keyring) {
+/// Reads the variables in these directories; a later one wins.
+pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], keys: &Keyring) {
     let mut directories = Vec::<PathBuf>::new();
     let real = |directory: &Path| directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-    for directory in beside.iter().map(PathBuf::as_path).chain([project]) {
+    for directory in beside.iter().map(PathBuf::as_path) {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         // Ansible reads a directory each time it is named, and the last reading wins.
         directories.retain(|known| real(known) != real(directory));
@@ -42,13 +43,39 @@ pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], project: &Path,
     }
 }
 
+/// Warns about the variables of a stranger's project, which are not read.
+pub(super) fn warn_about_strangers(draft: &mut Draft, project: &Path) {
+    for name in ["group_vars", "host_vars"] {
+        // Not whether it exists: that could be asked about what a link leads to.
+        if draft.inventory.files.names_in(project).iter().any(|there| there == name) {
+            let warning =
+                Diagnostic::warning(format!("`{name}/` of the project is not read, because the project is not trusted"));
+            let help = "put it beside the inventory that `-i` names if its variables are needed; they could say where to connect";
+            draft.inventory.warnings.push(warning.help(help));
+        }
+    }
+}
+
+/// Whether a path may be read and exists; one that may not is an error.
+fn exists(draft: &mut Draft, path: &Path) -> bool {
+    match draft.inventory.files.boundary.check(path) {
+        Ok(()) => path.exists(),
+        Err(error) => {
+            let shown = draft.shown(path);
+            draft.errors.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
+            false
+        }
+    }
+}
+
 /// Returns the variables in the files of one group or host.
 fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Vec<Layer> {
     // A name must not be used as a path.
     if name.contains('/') || name.starts_with('.') {
         return Vec::new();
     }
-    let mut found = ENDINGS.iter().map(|ending| directory.join(format!("{name}{ending}"))).filter(|path| path.exists());
+    let named = ENDINGS.iter().map(|ending| directory.join(format!("{name}{ending}")));
+    let mut found = named.filter(|path| exists(draft, path)).collect::<Vec<_>>().into_iter();
     let Some(first) = found.next() else { return Vec::new() };
     for unread in found {
         let (unread, first) = (draft.shown(&unread), draft.shown(&first));
@@ -56,7 +83,7 @@ fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Ve
         draft.inventory.warnings.push(warning.help(format!("move it into the directory `{first}/`")));
     }
     let mut files = Vec::new();
-    if let Err(error) = files_in(&first, 0, &mut files) {
+    if let Err(error) = files_in(&first, 0, &draft.inventory.files.boundary, &mut files) {
         let shown = draft.shown(&first);
         draft.errors.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
     }
@@ -64,8 +91,9 @@ fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Ve
 }
 
 /// Collects the file itself, or the files of a directory in the order in which Ansible reads them.
-fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if !path.is_dir() {
+fn files_in(path: &Path, level: usize, boundary: &Boundary, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    // What must not be read is not looked at either; reading it names it.
+    if boundary.check(path).is_err() || !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
@@ -77,9 +105,15 @@ fn files_in(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> std::io::Res
     for path in paths {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
-        let is_wanted = if path.is_dir() { ending.is_empty() } else { ENDINGS.contains(&ending.as_str()) };
+        let is_wanted = if boundary.check(&path).is_err() {
+            true
+        } else if path.is_dir() {
+            ending.is_empty()
+        } else {
+            ENDINGS.contains(&ending.as_str())
+        };
         if is_wanted && !name.starts_with('.') && !name.ends_with('~') {
-            files_in(&path, level + 1, files)?;
+            files_in(&path, level + 1, boundary, files)?;
         }
     }
     Ok(())
@@ -96,11 +130,8 @@ fn layer(draft: &mut Draft, path: &Path, keys: &Keyring) -> Option<Layer> {
 
 /// Warns about files for groups or hosts that do not exist. They are never read, and most often their names are misspelled.
 fn warn_about_unknown(draft: &mut Draft, directory: &Path, known: &[String], what: &str) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    paths.sort();
-    for path in paths {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+    for name in draft.inventory.files.names_in(directory) {
+        let path = directory.join(&name);
         let stem = ENDINGS.iter().skip(1).find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
         let is_known = known.iter().any(|known| known == stem || *known == name);
         if !is_known && !name.starts_with('.') && !name.ends_with('~') {

@@ -1,9 +1,6 @@
 //! How to reach the hosts that a pattern selects, regardless of their roles.
 
-use crate::{
-    inventory::Inventory,
-    source::{Diagnostic, Diagnostics, FilesRead},
-};
+use crate::source::{Diagnostic, Diagnostics};
 
 use super::{ConnectionVars, Request, extra, host, load, project::Project};
 
@@ -31,8 +28,9 @@ pub struct Contacts {
 /// All errors in the inventory, in the connection variables of the selected hosts and in the selection, which must not be empty.
 pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &FilesRead::default(), &mut errors);
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
+    let files = request.files();
+    let extra = extra::read(&request.extra_vars, &request.vault, &files, &mut errors);
+    let inventory = match request.inventory(&files) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);

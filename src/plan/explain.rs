@@ -11,7 +11,7 @@ use crate::{
     inventory::{Inventory, LayerOwner},
     role::{Default, Limits, MAGIC, Role, VarType},
     secret::{Sealed, holds_token},
-    source::{Diagnostic, Diagnostics, FilesRead, MASK, Node, Span, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
+    source::{Diagnostic, Diagnostics, MASK, Node, Span, Yaml, did_you_mean, is_secret_name, yaml::VAULT_KEY},
     template::is_template,
 };
 
@@ -113,21 +113,18 @@ pub enum Layer {
 /// The project cannot be read, `host` does not match exactly one host, or the variable does not exist.
 pub fn explain(request: &Request, host: &str, variable: Option<&str>) -> Result<Explained, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let extra = extra::read(&request.extra_vars, &request.vault, &FilesRead::default(), &mut errors);
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
-        Ok(inventory) => inventory,
-        Err(more) => {
-            errors.extend(more);
-            return Err(errors.sorted());
-        }
-    };
+    let files = request.files();
+    let extra = extra::read(&request.extra_vars, &request.vault, &files, &mut errors);
+    let both = |more: Diagnostics| Diagnostics([errors.0.as_slice(), more.0.as_slice()].concat()).sorted();
+    let inventory = request.inventory(&files).map_err(both)?;
     let mut project = Project::new(request, inventory, extra);
     let name = one_host(&project.inventory, host, &mut errors);
     let Some(name) = name.filter(|_| errors.is_empty()) else { return Err(errors.sorted()) };
     let vars = Arc::new(host::variables(&project, &name));
     let names = roles(&project, &vars, request, &mut errors);
     let mut of_roles = Diagnostics::default();
-    project.roles = read_roles(request, names.clone(), &known_roles(&request.project), &project.files, &mut of_roles);
+    let known = known_roles(&request.project, &project.files, &mut of_roles);
+    project.roles = read_roles(request, names.clone(), &known, &project.files, &mut of_roles);
     errors.extend(without_warnings(of_roles));
     select::circles(&project.roles, &mut errors);
     extra::unknown(&project, &mut errors);
@@ -165,7 +162,7 @@ fn roles(project: &Project, vars: &Arc<HostVars>, request: &Request, errors: &mu
         return Vec::new();
     }
     let request = Request { limit: Some(vars.name.clone()), ..request.clone() };
-    let known = known_roles(&request.project);
+    let known = known_roles(&request.project, &project.files, errors);
     assigned_roles::assign(project, std::slice::from_ref(vars), &request, &known, errors).remove(&vars.name).unwrap_or_default()
 }
 

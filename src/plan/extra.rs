@@ -14,11 +14,7 @@ use crate::{
     vault::{self, Keyring},
 };
 
-use super::{
-    mentions, mentions_word, outside, ports,
-    project::{Project, names_in},
-    raw, trusted,
-};
+use super::{mentions, mentions_word, outside, ports, project::Project, raw, trusted};
 
 /// The maximum depth of directories; a deeper tree is a cycle of links.
 const MAX_DIRECTORIES: usize = 16;
@@ -166,7 +162,7 @@ pub(super) fn unknown(project: &Project, errors: &mut Diagnostics) {
     }
     let mut texts = Vec::new();
     for folder in ["roles", "templates"] {
-        texts_in(&project.path.join(folder), 0, &mut texts);
+        texts_in(&project.path.join(folder), 0, &project.files, &mut texts);
     }
     for (name, span) in unknown {
         if texts.iter().any(|text| mentions_word(text, name)) || is_mentioned(project, name) {
@@ -198,11 +194,11 @@ fn is_mentioned(project: &Project, name: &str) -> bool {
 }
 
 /// Collects the texts of a directory's files. Files that cannot be read are skipped.
-fn texts_in(directory: &Path, level: usize, texts: &mut Vec<String>) {
-    for name in names_in(directory) {
-        let path = directory.join(name);
+fn texts_in(directory: &Path, level: usize, files: &FilesRead, texts: &mut Vec<String>) {
+    let paths = files.names_in(directory).into_iter().map(|name| directory.join(name));
+    for path in paths.filter(|path| files.boundary.check(path).is_ok()) {
         if path.is_dir() && level < MAX_DIRECTORIES {
-            texts_in(&path, level + 1, texts);
+            texts_in(&path, level + 1, files, texts);
         } else if let Some(text) = read_regular(&path, LARGEST_TEXT).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
             texts.push(text);
         }

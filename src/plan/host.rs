@@ -9,7 +9,7 @@ use crate::{
     resource::access::Access,
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Node, Span},
+    source::{Diagnostic, Diagnostics, Node, Span, Trust},
     transport::SshArguments,
     values::{Mode, RemotePath},
 };
@@ -76,7 +76,10 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         typed(name, VarType::String).and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty())
     };
     let arguments = |name: &str| {
-        SshArguments::parse(&text(name).unwrap_or_default()).unwrap_or_else(|error| {
+        let text = text(name).unwrap_or_default();
+        let is_strangers = project.inventory.trust == Trust::Stranger && !project.extra.contains_key(name);
+        let parsed = if is_strangers { SshArguments::parse_strangers(&text) } else { SshArguments::parse(&text) };
+        parsed.unwrap_or_else(|error| {
             let mut diagnostic = Diagnostic::error(format!("wrong `{name}`: {error}"));
             diagnostic.span = variable_span(project, host, name);
             scope.fail(diagnostic);

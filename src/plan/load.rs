@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
-    source::{Diagnostic, Diagnostics, FilesRead, diagnostic::Severity, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, Trust, diagnostic::Severity, did_you_mean},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     Worlds, assigned_roles,
     expand::ItemSource,
     extra, host, lending, outside, ports,
-    project::{Project, names_in},
+    project::Project,
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
     trusted, walk,
@@ -28,11 +28,12 @@ use super::{
 /// All errors at once.
 pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let inventory = match Inventory::load_with(&request.inventories, &request.project, &request.vault, &request.controller) {
+    let files = request.files();
+    let inventory = match request.inventory(&files) {
         Ok(inventory) => inventory,
         Err(more) => {
             errors.extend(more);
-            Inventory::default()
+            Inventory { files, ..Inventory::default() }
         }
     };
     let extra = extra::read(&request.extra_vars, &request.vault, &inventory.files, &mut errors);
@@ -41,7 +42,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     let mut project = Project::new(request, inventory, extra);
     let names = if inventory_is_readable { selected(&project.inventory, request, &mut errors) } else { Vec::new() };
     let hosts: Vec<Arc<HostVars>> = names.iter().map(|name| Arc::new(host::variables(&project, name))).collect();
-    let known = known_roles(&request.project);
+    let known = known_roles(&request.project, &project.files, &mut errors);
     let assigned = assigned_roles::assign(&project, &hosts, request, &known, &mut errors);
     let needed = if request.roles.is_empty() { known.clone() } else { request.roles.clone() };
     project.roles = read_roles(request, needed, &known, &project.files, &mut errors);
@@ -72,6 +73,10 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     if inventory_is_readable {
         extra::unknown(&project, &mut errors);
     }
+    if request.trust == Trust::Stranger {
+        // A stranger's role reads no secrets, so that no other host is contacted for them.
+        lenders.clear();
+    }
     let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
         errors.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.extend(project.inventory.warnings.iter().cloned());
@@ -79,11 +84,19 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     Diagnostics(errors).into_result(Plan { hosts: plans, lenders, files, warnings: Diagnostics(warnings).sorted().0 })
 }
 
-/// The names of a project's roles.
-#[must_use]
-pub fn known_roles(project: &std::path::Path) -> Vec<String> {
+/// Returns the names of a project's roles. A directory that must not be read is an error.
+pub fn known_roles(project: &std::path::Path, files: &FilesRead, errors: &mut Diagnostics) -> Vec<String> {
     let roles = project.join("roles");
-    names_in(&roles).into_iter().filter(|name| !name.starts_with('.') && roles.join(name).is_dir()).collect()
+    if let Err(error) = files.boundary.check(&roles) {
+        errors.push(Diagnostic::error(format!("cannot read `roles/`: {error}")));
+        return Vec::new();
+    }
+    // Whether a link that leads out is a directory is not looked at: reading the role says where it leads.
+    let is_role = |name: &String| {
+        let path = roles.join(name);
+        !name.starts_with('.') && (files.boundary.check(&path).is_err() || path.is_dir())
+    };
+    files.names_in(&roles).into_iter().filter(is_role).collect()
 }
 
 /// Merges equal diagnostics of different hosts. One that does not occur on all hosts names those on which it does.
@@ -220,6 +233,7 @@ fn plan_host(
         vaulted: project.vaulted_of(&vars.name),
         open_ports,
         trusted_owners,
+        trust: project.files.boundary.trust,
         connection,
         variables,
     }

@@ -15,6 +15,7 @@ mod mentions;
 mod outside;
 mod ports;
 mod project;
+mod request;
 mod scope;
 mod secret_flow;
 mod secret_spec;
@@ -32,6 +33,7 @@ pub use lender::Lender;
 pub use lending::LAB;
 pub use load::{known_roles, load};
 pub use ports::OpenPorts;
+pub use request::Request;
 pub use secret_spec::SecretSpec;
 pub use walk::{Visitor, Worlds, task_result, walk};
 pub use world::World;
@@ -39,7 +41,6 @@ pub use world::World;
 use std::{
     collections::{BTreeSet, HashSet},
     ffi::OsString,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -47,47 +48,19 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    controller::Controller,
     health::{Exercise, HealthCheck},
-    inventory::InventorySource,
     outside::{ExternalValue, Source},
     question::way::TrustedOwners,
     resource::Resource,
     secret::SecretId,
-    source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Vaulted, Yaml, yaml},
+    source::{Diagnostic, Diagnostics, FileDigest, Node, Span, Trust, Vaulted, Yaml, yaml},
     transport::SshArguments,
-    vault::Keyring,
 };
 
 use expand::ItemSource;
 use mentions::{mentions, mentions_word};
 use project::Project;
 use scope::Scope;
-
-/// What the command line asks for.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// The directory that holds `roles/` and `templates/`.
-    pub project: PathBuf,
-    /// Where hosts come from; a later one wins.
-    pub inventories: Vec<InventorySource>,
-    /// Each `--role`; if empty, the `autobot_roles` of each host count.
-    pub roles: Vec<String>,
-    /// `--limit`: a host pattern.
-    pub limit: Option<String>,
-    /// `--tags`.
-    pub tags: Vec<String>,
-    /// `--skip-tags`.
-    pub skip_tags: Vec<String>,
-    /// Each `-e`: `k=v`, `@file.yml` or `{json}`.
-    pub extra_vars: Vec<String>,
-    /// Whether the run reads the health and nothing else: then the secrets of other hosts that no health check uses are not read.
-    pub only_health: bool,
-    /// The passwords of files and values that Ansible Vault encrypted.
-    pub vault: Arc<Keyring>,
-    /// The machine that the programs of inventories and secrets run on.
-    pub controller: Arc<Controller>,
-}
 
 /// What to do on each host.
 #[derive(Debug)]
@@ -144,6 +117,8 @@ pub struct HostPlan {
     pub open_ports: OpenPorts,
     /// The users whom root trusts with the way to its files.
     pub trusted_owners: TrustedOwners,
+    /// Whose work the project is. A stranger's is checked only, and without what it says to run or to read.
+    pub trust: Trust,
     connection: ConnectionVars,
     variables: Variables,
 }

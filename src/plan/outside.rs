@@ -7,11 +7,11 @@ use crate::{
     outside::{ExternalValue, Program, Source},
     role::{Role, kind_of},
     secret::{Encoding, Sealed, SealedPart, SecretId},
-    source::{Diagnostic, Diagnostics, FilesRead, Node, Span, Vaulted, did_you_mean},
+    source::{Diagnostic, Diagnostics, Node, Span, Trust, Vaulted, did_you_mean},
 };
 
 use super::{
-    project::{Project, names_in},
+    project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
     shell,
 };
@@ -56,6 +56,7 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
     scope.secrets.set(Secrets::Tokens);
     let mut found = IndexMap::new();
     let extra = project.extra.get(VARIABLE);
+    let whose = if extra.is_some() { Trust::Own } else { project.inventory.trust };
     let written = match extra {
         Some(extra) => extra.vaulted.as_ref(),
         None => host.values.get(VARIABLE),
@@ -83,7 +84,7 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
                         None if names.is_empty() => unknown,
                         None => unknown.help(format!("roles declare: {}", names.join(", "))),
                     });
-                } else if let Ok(source) = source(&scope, name, value, node, at(node).as_ref())
+                } else if let Ok(source) = source(&scope, name, value, node, at(node).as_ref(), whose)
                     && let Some(span) = at(node)
                 {
                     found.insert(name.clone(), ExternalValue { source, span });
@@ -106,10 +107,11 @@ fn secret_names(project: &Project) -> Vec<String> {
     // Errors in roles that are not part of this run do not concern it.
     let mut ignored = Diagnostics::default();
     let mut names: Vec<String> = Vec::new();
-    for role in names_in(&project.path.join("roles")) {
+    let apart = project.files.apart();
+    for role in apart.names_in(&project.path.join("roles")) {
         let read = match project.roles.get(&role) {
             Some(role) => role.secrets.keys().cloned().collect(),
-            None => Role::read(&project.path, &role, &FilesRead::default(), &mut ignored)
+            None => Role::read(&project.path, &role, &apart, &mut ignored)
                 .map(|role| role.secrets.into_keys().collect::<Vec<_>>())
                 .unwrap_or_default(),
         };
@@ -141,7 +143,7 @@ pub(super) fn from_role(scope: &Scope<'_>, name: &str, node: &Node) -> Result<Ex
     let before = scope.secrets.replace(Secrets::Tokens);
     let value = rendered(scope, node);
     scope.secrets.set(before);
-    let source = source(scope, name, &value?, Some(node), Some(&node.span))?;
+    let source = source(scope, name, &value?, Some(node), Some(&node.span), scope.project.files.boundary.trust)?;
     Ok(ExternalValue { source, span: node.span.clone() })
 }
 
@@ -155,6 +157,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Tokens);
     let extra = project.extra.get(*name);
+    let whose = if extra.is_some() { Trust::Own } else { project.inventory.trust };
     let written = match extra {
         Some(extra) => extra.vaulted.as_ref(),
         None => host.values.get(*name),
@@ -168,7 +171,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
     let found = match value {
         Ok(None | Some(Value::Null)) | Err(Failed) => None,
         Ok(Some(Value::String(text))) if text.is_empty() => None,
-        Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, span).ok(),
+        Ok(Some(value @ Value::Object(_))) => source(&scope, name, &value, written, span, whose).ok(),
         Ok(Some(value)) => vaulted(&scope, &value).or_else(|| {
             let title = format!("the password for sudo is in plain text here: `{name}`");
             let help = "encrypt it with `ansible-vault encrypt_string`, or leave it out and type it: `--ask-become-pass`";
@@ -180,8 +183,15 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
     found.zip(span.cloned()).map(|(source, span)| ExternalValue { source, span })
 }
 
-/// Reads the source of a secret: one of [`KEYS`].
-fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, span: Option<&Span>) -> Result<Source, Failed> {
+/// Reads the source of a secret: one of [`KEYS`]. A stranger's text names no program, and no file outside of its project.
+fn source(
+    scope: &Scope<'_>,
+    name: &str,
+    value: &Value,
+    node: Option<&Node>,
+    span: Option<&Span>,
+    whose: Trust,
+) -> Result<Source, Failed> {
     let fail = |diagnostic: Diagnostic| {
         let span = diagnostic.span.clone().or_else(|| span.cloned());
         scope.fail(Diagnostic { span, ..diagnostic })
@@ -224,6 +234,23 @@ fn source(scope: &Scope<'_>, name: &str, value: &Value, node: Option<&Node>, spa
         Value::Number(number) => Some(number.to_string()),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
+    if whose == Trust::Stranger {
+        let names_outside = |path: &Value| text(path).is_some_and(|path| scope.project.files.boundary.names_outside(&path));
+        let refused = match key.as_str() {
+            "command" => Some(format!(
+                "the secret `{name}` comes from a program, which is not run: the project is not trusted (--untrusted)"
+            )),
+            "file" if names_outside(value) => {
+                Some(format!("the secret `{name}` comes from a file outside of the project, which is not trusted (--untrusted)"))
+            }
+            _ => None,
+        };
+        if let Some(title) = refused {
+            return Err(fail(
+                invalid(title).help("name the source in an inventory of your own (-i), which wins over the role's"),
+            ));
+        }
+    }
     let must_be = |wanted: &str| fail(invalid(format!("`{key}` of the secret `{name}` must be {wanted}")));
     match (key.as_str(), value) {
         ("env", value) => match text(value).filter(|name| !name.contains('=')) {

@@ -38,6 +38,10 @@ pub(super) type Compiled = Arc<Result<Template, Vec<Problem>>>;
 /// A compiled template file with its source and the sources of the files that it includes.
 pub(super) type CompiledFile = Arc<Result<(Template, Vec<Arc<SourceFile>>), Diagnostics>>;
 
+/// What to do about a file of a role that is not in the project.
+const LINKS: &str =
+    "a link may lead to a file of the project or of its git work tree; copy the file into the project, or link the whole role";
+
 /// How many differences of a Jinja template are shown at most.
 const MOST_DIFFERENCES: usize = 6;
 
@@ -210,12 +214,19 @@ impl Project {
             return Err(ReadError::Wrong(invalid(format!("`{name}` leaves `{folder}/`"))));
         }
         let shown = format!("{folder}/{name}");
-        if self.path.join(&shown).is_file() {
+        let path = self.path.join(&shown);
+        let of_template = folder.strip_prefix("templates/");
+        let role = of_template.or_else(|| folder.strip_prefix("roles/")?.strip_suffix("/files")).unwrap_or_default();
+        if self.files.boundary.check_source(&path, role).is_err() {
+            let diagnostic = invalid(format!("`{shown}` leads out of the project by a link"));
+            return Err(ReadError::Wrong(diagnostic.help(LINKS)));
+        }
+        if path.is_file() {
             return Ok(shown);
         }
-        let there = names_in(&self.path.join(folder));
+        let there = self.files.names_in(&self.path.join(folder));
         let diagnostic = invalid(format!("no {what} `{shown}`"));
-        let misplaced = folder.strip_prefix("templates/").and_then(|role| misplaced_template(&self.path, role, name));
+        let misplaced = of_template.and_then(|role| misplaced_template(&self.path, role, name, &self.files.boundary));
         if let Some(advice) = misplaced {
             return Err(ReadError::Missing(diagnostic.help(advice)));
         }
@@ -248,15 +259,6 @@ impl From<ReadError> for Diagnostics {
     fn from(error: ReadError) -> Self {
         Self(vec![error.into()])
     }
-}
-
-/// Returns the sorted names in a directory; none if it cannot be read.
-pub(super) fn names_in(directory: &std::path::Path) -> Vec<String> {
-    let entries =
-        std::fs::read_dir(directory).map(|entries| entries.filter_map(Result::ok).collect::<Vec<_>>()).unwrap_or_default();
-    let mut names: Vec<String> = entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
 }
 
 /// Turns a problem of a template into a diagnostic.

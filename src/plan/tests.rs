@@ -20,6 +20,7 @@ mod variables;
 use std::path::Path;
 
 use super::*;
+use crate::{inventory::InventorySource, vault::Keyring};
 
 /// A project of these files, with one host `db` in the group `database` that has the role `app`.
 pub(super) struct Sample {

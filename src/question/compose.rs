@@ -134,6 +134,11 @@ impl Kind for Compose {
     const NAME: &'static str = "compose-projects";
     const PARALLEL: bool = true;
 
+    /// The files may name others, on the node and elsewhere, which Compose fetches.
+    fn runs_what_a_role_says(_: &Project) -> bool {
+        true
+    }
+
     fn script(keys: &[&Project]) -> Script {
         keys.iter().fold(Script::new(SCRIPT), |script, project| {
             let options = project.options();

@@ -108,6 +108,10 @@ impl Kind for Guard {
     const LIMIT: Duration = Duration::from_mins(5);
     const PARALLEL: bool = true;
 
+    fn runs_what_a_role_says(key: &GuardKey) -> bool {
+        matches!(key, GuardKey::Shell(_))
+    }
+
     fn script(keys: &[&GuardKey]) -> Script {
         let words = keys.iter().flat_map(|key| match key {
             GuardKey::Exists(path) => ["path".to_owned(), String::new(), String::new(), path.as_str().to_owned()],

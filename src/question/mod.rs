@@ -65,6 +65,11 @@ pub trait Kind: Sized + 'static {
     /// Shell text that runs before the script, in the same [`SharedShell`]. A prelude that several kinds have in common runs once.
     const PRELUDE: &'static str = "";
 
+    /// Whether answering this question runs a program or shell text that a role names, so that it is not asked for a stranger's role.
+    fn runs_what_a_role_says(_key: &Self::Key) -> bool {
+        false
+    }
+
     /// Returns one command that answers all `keys`. The command changes nothing and does not read its standard input.
     fn script(keys: &[&Self::Key]) -> Script;
 
@@ -142,6 +147,12 @@ impl Questions {
     #[must_use]
     pub fn count(&self) -> usize {
         self.groups.values().map(|group| group.count()).sum()
+    }
+
+    /// Returns whether answering one of them runs a program or shell text that a role names.
+    #[must_use]
+    pub fn run_what_roles_say(&self) -> bool {
+        self.groups.values().any(|group| group.runs_what_a_role_says())
     }
 
     /// Removes all questions of a kind.
@@ -386,6 +397,7 @@ impl<K: Kind> Default for Group<K> {
 trait AnyGroup: Send + Sync {
     fn as_any_mut(&mut self) -> &mut dyn Any;
     fn count(&self) -> usize;
+    fn runs_what_a_role_says(&self) -> bool;
     fn parallel(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
     fn shared_shell(&self) -> SharedShell;
@@ -410,6 +422,10 @@ impl<K: Kind> AnyGroup for Group<K> {
 
     fn count(&self) -> usize {
         self.keys.len()
+    }
+
+    fn runs_what_a_role_says(&self) -> bool {
+        self.keys.iter().any(K::runs_what_a_role_says)
     }
 
     fn parallel(&self) -> bool {

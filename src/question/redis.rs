@@ -86,6 +86,11 @@ impl Kind for Redis {
     const NAME: &'static str = "redis";
     const PARALLEL: bool = true;
 
+    /// The role names the program, the file of the password, and the server that gets the password.
+    fn runs_what_a_role_says(_: &Instance) -> bool {
+        true
+    }
+
     fn script(keys: &[&Instance]) -> Script {
         keys.iter().enumerate().fold(Script::new(include_str!("redis.sh")), |script, (index, key)| {
             let (host, port) = match &key.address {

@@ -5,7 +5,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Reporter, Tally};
+use super::{Reporter, Tally, json_in_order};
 use crate::event::{Event, EventBody, HostEnd, HostResult, HostStatus, Item, Outcome, Purpose, Refusal};
 
 /// Collects a run and writes it at the end. The document is `run_id, version, mode, started, finished, hosts: {NAME: {status, error,
@@ -30,7 +30,8 @@ impl<O: Write + Send> Json<O> {
     /// Writes `errors: [{file, line, col, message, help, also}]`; nothing if the run was interrupted before it began.
     fn refused(&mut self, refusal: &Refusal) {
         if !refusal.errors().is_empty() {
-            let _ = writeln!(self.out, "{:#}", json!({ "errors": refusal.errors() }));
+            let document = json!({ "errors": refusal.errors() });
+            let _ = writeln!(self.out, "{}", json_in_order(&format!("{document:#}")));
         }
     }
 
@@ -53,7 +54,7 @@ impl<O: Write + Send> Json<O> {
             document["interrupted"] = json!(true);
         }
         // When standard output is closed there is no place left to report the error.
-        let _ = writeln!(self.out, "{document:#}");
+        let _ = writeln!(self.out, "{}", json_in_order(&format!("{document:#}")));
     }
 }
 

@@ -7,8 +7,8 @@ mod table;
 mod tally;
 pub mod terminal;
 
-pub(crate) use style::harmless;
 pub use style::{Colour, Style};
+pub(crate) use style::{harmless, in_order, json_in_order};
 pub use tally::Tally;
 pub use terminal::format_duration;
 

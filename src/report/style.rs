@@ -1,5 +1,7 @@
 //! The colour and width of lines on a terminal.
 
+use std::borrow::Cow;
+
 use crate::event::Status;
 
 /// Whether colours are written.
@@ -79,9 +81,52 @@ impl Style {
     }
 }
 
-/// Replaces control characters, which must not get from a node's output to a terminal.
+/// Whether a character makes a terminal show text in another order than it is in (Unicode's `Bidi_Control`).
+fn is_reordering(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Replaces control characters and those that reorder text, which must not get from a node's output to a terminal.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|character| if character.is_control() && !matches!(character, '\n' | '\t') { '\u{fffd}' } else { character })
-        .collect()
+    let is_harmful = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    in_order(text).chars().map(|character| if is_harmful(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// Replaces characters that reorder text. Colours stay.
+pub(crate) fn in_order(text: &str) -> Cow<'_, str> {
+    if text.contains(is_reordering) { text.replace(is_reordering, "\u{fffd}").into() } else { text.into() }
+}
+
+/// Writes characters that reorder text as escapes of JSON: they occur within strings only, and programs get them as they are.
+pub(crate) fn json_in_order(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_reordering) {
+        return text.into();
+    }
+    let escaped = |character: char| {
+        if is_reordering(character) { format!("\\u{:04x}", u32::from(character)) } else { character.to_string() }
+    };
+    text.chars().map(escaped).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reorders_text_is_replaced_and_in_json_escaped() {
+        for character in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars()
+        {
+            let text = format!("a{character}b");
+            assert_eq!(harmless(&text), "a\u{fffd}b", "{character:?}");
+            assert_eq!(in_order(&text), "a\u{fffd}b", "{character:?}");
+            let document = serde_json::json!([text]).to_string();
+            let shown = json_in_order(&document);
+            assert!(shown.is_ascii(), "{shown}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), serde_json::json!([text]));
+        }
+        assert_eq!(
+            (harmless("a\x1b\tß\n"), in_order("\x1b[1m"), json_in_order("ß")),
+            ("a\u{fffd}\tß\n".into(), "\x1b[1m".into(), "ß".into())
+        );
+    }
 }

@@ -105,7 +105,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
     fn start(&mut self, host: &str, name: &str) {
         let now = Instant::now();
         self.running.retain(|running| running.host != host);
-        let (host, name) = (host.to_owned(), name.to_owned());
+        let (host, name) = (host.to_owned(), harmless(name));
         self.running.push(RunningChange { host, name, output: String::new(), since: now, mentioned: now });
         self.draw();
     }
@@ -140,7 +140,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
                 if self.tally.hosts.len() == 1 { String::new() } else { format!("{host:<width$}  ", width = self.host_width) };
             let used = host_cell.chars().count() + 9;
             let summary = if summary.is_empty() { String::new() } else { format!(": {}", harmless(&summary)) };
-            let mut lines = self.style.wrap(&format!("{}{summary}", item.id), used).into_iter();
+            let mut lines = self.style.wrap(&format!("{}{summary}", harmless(&item.id)), used).into_iter();
             let word = self.style.status(outcome.status, &format!("{word:<7}"));
             self.line(&format!("{host_cell}{word}  {}", lines.next().unwrap_or_default()));
             for more in lines {
@@ -199,7 +199,7 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
             self.write_incomplete(host, end);
         }
         for id in &end.unpredicted {
-            self.line(&format!("{host}: not predicted by a check: {id}"));
+            self.line(&format!("{host}: not predicted by a check: {}", harmless(id)));
         }
         self.draw();
     }

@@ -121,8 +121,9 @@ impl Role {
     /// Reads `roles/<name>/role.yml` of a project. Adds errors to `errors`, and returns what could be read.
     pub fn read(project: &Path, name: &str, files: &FilesRead, errors: &mut Diagnostics) -> Option<Self> {
         let shown = format!("roles/{name}/role.yml");
-        let file =
-            errors.keep(files.read(&project.join(&shown), &shown).map_err(|error| layout::explain(project, name, error)))?;
+        let file = errors.keep(
+            files.read(&project.join(&shown), &shown).map_err(|error| layout::explain(project, name, error, &files.boundary)),
+        )?;
         if let Some(span) = reserved(&file) {
             errors.push(Diagnostic::error("a character that is reserved for secrets").at(span));
             return None;

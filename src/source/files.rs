@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Diagnostic, LARGEST_FILE, LARGEST_TEXT, SourceFile, decoded, open_regular, read_given, read_regular};
+use super::{Boundary, Diagnostic, LARGEST_FILE, LARGEST_TEXT, SourceFile, decoded, open_regular, read_given, read_regular};
 use crate::values::hex;
 
 /// A file that was read.
@@ -22,17 +22,43 @@ pub struct FileDigest {
     pub sha256: String,
 }
 
-/// Reads files, and notes the digest of each as it was read. Clones share their notes.
+/// Reads files within a boundary, and notes the digest of each as it was read. Clones share their notes.
 #[derive(Debug, Clone, Default)]
-pub struct FilesRead(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+pub struct FilesRead {
+    /// How far paths may lead.
+    pub boundary: Boundary,
+    notes: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+}
 
 impl FilesRead {
+    /// Returns a reader of files that has read nothing yet.
+    #[must_use]
+    pub fn new(boundary: Boundary) -> Self {
+        Self { boundary, notes: Arc::default() }
+    }
+
+    /// Returns a reader with the same boundary and with notes of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::new(self.boundary.clone())
+    }
+
+    /// Returns the sorted names in a directory; none if it cannot be read, or lies outside of the boundary.
+    #[must_use]
+    pub fn names_in(&self, directory: &Path) -> Vec<String> {
+        let entries = self.boundary.check(directory).ok().and_then(|()| std::fs::read_dir(directory).ok());
+        let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     /// Reads a text file; `shown` is the path that users see.
     ///
     /// # Errors
     /// The file cannot be read, is no regular file, is larger than [`LARGEST_TEXT`] or is not UTF-8.
     pub fn read(&self, path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
-        self.text(path, shown, read_regular(path, LARGEST_TEXT))
+        self.text(path, shown, self.allowed(path).and_then(|()| read_regular(path, LARGEST_TEXT)))
     }
 
     /// Reads a text file that the operator has named on the command line, which may be a pipe.
@@ -40,7 +66,11 @@ impl FilesRead {
     /// # Errors
     /// The file cannot be read, is larger than [`LARGEST_TEXT`] or is not UTF-8.
     pub fn given(&self, path: &Path, shown: &str) -> Result<Arc<SourceFile>, Diagnostic> {
-        self.text(path, shown, read_given(path, LARGEST_TEXT))
+        self.text(path, shown, self.allowed(path).and_then(|()| read_given(path, LARGEST_TEXT)))
+    }
+
+    fn allowed(&self, path: &Path) -> io::Result<()> {
+        self.boundary.check(path).map_err(io::Error::other)
     }
 
     fn text(&self, path: &Path, shown: &str, read: io::Result<Vec<u8>>) -> Result<Arc<SourceFile>, Diagnostic> {
@@ -54,6 +84,7 @@ impl FilesRead {
     /// # Errors
     /// The file cannot be read, is no regular file, or is larger than [`LARGEST_FILE`].
     pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.allowed(path)?;
         let bytes = read_regular(path, LARGEST_FILE)?;
         self.note(path, &Sha256::digest(&bytes));
         Ok(bytes)
@@ -64,6 +95,7 @@ impl FilesRead {
     /// # Errors
     /// The file cannot be read, or is no regular file.
     pub fn program(&self, path: &Path) -> io::Result<()> {
+        self.allowed(path)?;
         let (mut file, mut digest, mut piece) = (open_regular(path)?, Sha256::new(), vec![0; 64 << 10]);
         loop {
             match file.read(&mut piece)? {
@@ -76,13 +108,13 @@ impl FilesRead {
     }
 
     fn note(&self, path: &Path, digest: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), hex(digest));
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), hex(digest));
     }
 
     /// Returns the files that were read so far, each once, sorted by path.
     #[must_use]
     pub fn list(&self, project: &Path) -> Vec<FileDigest> {
-        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let relative = notes.iter().map(|(path, digest)| (in_project(path, project).display().to_string(), digest));
         relative
             .collect::<BTreeMap<_, _>>()

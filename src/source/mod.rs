@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+mod boundary;
 pub mod diagnostic;
 mod files;
 pub mod node;
@@ -12,6 +13,7 @@ mod shown_line;
 pub mod suggest;
 pub mod yaml;
 
+pub use boundary::{Boundary, LeadsOut, Trust};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use files::{FileDigest, FilesRead, digest_of};
 pub use node::{Key, Node, Quoting, Vaulted, Yaml};

@@ -102,6 +102,28 @@ pub enum SshArgumentsError {
     /// An argument without its value.
     #[error("the ssh argument `{0}` has no value")]
     NoValue(String),
+    /// A word after `-o` that is no keyword.
+    #[error("`{0}` is not a keyword of ssh: letters and digits only")]
+    NoKeyword(String),
+    /// A port that is none.
+    #[error("`{0}` is not a port: a number from 1 to 65535")]
+    NoPort(String),
+    /// A value of `StrictHostKeyChecking` that ssh does not know.
+    #[error("`StrictHostKeyChecking={0}` is unknown to ssh; write `yes` or `accept-new`")]
+    UnknownChecking(String),
+    /// A configuration file whose path cannot be written in another one.
+    #[error(
+        "the path `{0}` after `-F` has a quote, a backslash, a `$` or a line break, which cannot be written in a configuration of ssh"
+    )]
+    UnwritablePath(String),
+    /// An argument that a stranger must not give.
+    #[error(
+        "the ssh argument `{0}` is not for a project that is not trusted (--untrusted): it may start a program, load a library or read a file"
+    )]
+    Untrusted(String),
+    /// A value that a stranger must not give.
+    #[error("the value of the ssh argument `{0}` has characters that are not for a project that is not trusted (--untrusted)")]
+    UntrustedValue(String),
     /// It would accept a changed host key.
     #[error("`StrictHostKeyChecking={0}` would accept a changed host key; write `accept-new`, which accepts unknown ones only")]
     AcceptsChangedKeys(String),
@@ -124,7 +146,70 @@ const SET_BY_TRANSPORT: [&str; 10] = [
     "forkafterauthentication",
 ];
 
+/// The keywords that a stranger may set: they start nothing, load nothing, and open no file but those of keys, which are only named when the
+/// project is validated. A new keyword of ssh is refused until it stands here.
+const HARMLESS: [&str; 36] = [
+    "addressfamily",
+    "bindaddress",
+    "bindinterface",
+    "casignaturealgorithms",
+    "certificatefile",
+    "checkhostip",
+    "ciphers",
+    "compression",
+    "connectionattempts",
+    "connecttimeout",
+    "fingerprinthash",
+    "hashknownhosts",
+    "hostkeyalgorithms",
+    "hostkeyalias",
+    "identitiesonly",
+    "identityfile",
+    "ipqos",
+    "kbdinteractiveauthentication",
+    "kexalgorithms",
+    "macs",
+    "numberofpasswordprompts",
+    "passwordauthentication",
+    "port",
+    "preferredauthentications",
+    "proxyjump",
+    "pubkeyacceptedalgorithms",
+    "pubkeyauthentication",
+    "rekeylimit",
+    "requiredrsasize",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "stricthostkeychecking",
+    "tcpkeepalive",
+    "updatehostkeys",
+    "user",
+    "userknownhostsfile",
+];
+
 impl SshArguments {
+    /// As [`SshArguments::parse`], for the text of a project that is not trusted: only [`HARMLESS`] keywords, with plain values.
+    ///
+    /// # Errors
+    /// Names an argument that cannot be used, or that is not harmless.
+    pub fn parse_strangers(text: &str) -> Result<Self, SshArgumentsError> {
+        let arguments = Self::parse(text)?;
+        if arguments.config.is_some() {
+            return Err(SshArgumentsError::Untrusted("-F".to_owned()));
+        }
+        for (keyword, value) in &arguments.options {
+            if !HARMLESS.contains(&keyword.to_ascii_lowercase().as_str()) {
+                return Err(SshArgumentsError::Untrusted(keyword.clone()));
+            }
+            // ssh gives the names of jump hosts to a shell, and expands `${NAME}` in paths.
+            let is_plain = |character: char| character.is_ascii_alphanumeric() || "._-:@[],/+~=%*^ ".contains(character);
+            if value.starts_with('-') || !value.chars().all(is_plain) {
+                return Err(SshArgumentsError::UntrustedValue(keyword.clone()));
+            }
+        }
+        Ok(arguments)
+    }
+
     /// Returns these arguments, and after them the others. Of two configuration files, the last one counts.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
@@ -160,11 +245,12 @@ impl SshArguments {
             let value = value.filter(|value| !value.is_empty()).ok_or_else(|| SshArgumentsError::NoValue(word.clone()))?;
             match letter {
                 'o' => arguments.option(&value)?,
+                'F' if value.contains(['"', '\\', '\n', '$']) => return Err(SshArgumentsError::UnwritablePath(value)),
                 'F' => arguments.config = Some(PathBuf::from(value)),
-                'J' => arguments.options.push(("ProxyJump".to_owned(), value)),
-                'i' => arguments.options.push(("IdentityFile".to_owned(), value)),
-                'p' => arguments.options.push(("Port".to_owned(), value)),
-                _ => arguments.options.push(("User".to_owned(), value)),
+                'J' => arguments.push("ProxyJump", &value)?,
+                'i' => arguments.push("IdentityFile", &value)?,
+                'p' => arguments.push("Port", &value)?,
+                _ => arguments.push("User", &value)?,
             }
         }
         Ok(arguments)
@@ -172,11 +258,31 @@ impl SshArguments {
 
     /// `KEY=VALUE` or `KEY VALUE`, as after `-o`.
     fn option(&mut self, text: &str) -> Result<(), SshArgumentsError> {
-        let (keyword, value) = text.split_once(['=', ' ']).ok_or_else(|| SshArgumentsError::NoValue(format!("-o {text}")))?;
-        let (keyword, value) = (keyword.trim(), value.trim_matches([' ', '=']));
+        let no_value = || SshArgumentsError::NoValue(format!("-o {text}"));
+        let (keyword, value) = text.trim().split_once(['=', ' ']).ok_or_else(no_value)?;
+        let keyword = keyword.trim();
+        if keyword.is_empty() || !keyword.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(SshArgumentsError::NoKeyword(keyword.to_owned()));
+        }
+        let value = value.trim_matches(|character: char| character.is_whitespace() || character == '=');
+        if value.is_empty() { Err(no_value()) } else { self.push(keyword, value) }
+    }
+
+    /// Adds a keyword and its value, unless the transport sets it itself.
+    fn push(&mut self, keyword: &str, value: &str) -> Result<(), SshArgumentsError> {
         let lower = keyword.to_ascii_lowercase();
-        if lower == "stricthostkeychecking" && ["no", "off"].contains(&value.to_ascii_lowercase().as_str()) {
-            return Err(SshArgumentsError::AcceptsChangedKeys(value.to_owned()));
+        // As ssh does, which takes one pair of quotes away.
+        let bare = value.trim_matches('"').to_ascii_lowercase();
+        match (lower.as_str(), bare.as_str()) {
+            ("stricthostkeychecking", "no" | "off" | "false") => {
+                return Err(SshArgumentsError::AcceptsChangedKeys(value.to_owned()));
+            }
+            ("stricthostkeychecking", "yes" | "true" | "ask" | "accept-new") => {}
+            ("stricthostkeychecking", _) => return Err(SshArgumentsError::UnknownChecking(value.to_owned())),
+            ("port", port) if !port.parse::<u16>().is_ok_and(|port| port > 0) => {
+                return Err(SshArgumentsError::NoPort(value.to_owned()));
+            }
+            _ => {}
         }
         if !SET_BY_TRANSPORT.contains(&lower.as_str()) {
             self.options.push((keyword.to_owned(), value.to_owned()));
@@ -238,6 +344,55 @@ mod tests {
     #[test]
     fn leaves_out_what_the_transport_sets_itself() {
         assert_eq!(options("-o ControlMaster=auto -o ControlPersist=60s -o \"ConnectTimeout 5\""), ["ConnectTimeout=5"]);
+    }
+
+    /// What ssh says of arguments that are accepted here: nothing that a run would meet later.
+    #[test]
+    fn what_is_accepted_ssh_accepts_too_and_what_ssh_refuses_is_refused() {
+        let ssh_accepts = |arguments: &SshArguments| {
+            let mut ssh = std::process::Command::new("ssh");
+            ssh.args(["-G", "-F", "none"]);
+            for (keyword, value) in &arguments.options {
+                ssh.arg("-o").arg(format!("{keyword}={value}"));
+            }
+            ssh.args(["--", "node"]).output().unwrap().status.success()
+        };
+        for text in [
+            "-o StrictHostKeyChecking=accept-new",
+            "-o 'StrictHostKeyChecking yes'",
+            "-o 'StrictHostKeyChecking=\"ask\"'",
+            "-o ' Port = 22 '",
+            "-p 65535 -l ann -i /k -J ann@gate:2222 -C -4",
+            "-o UserKnownHostsFile=/dev/null -o ServerAliveInterval=5",
+        ] {
+            let arguments = SshArguments::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(ssh_accepts(&arguments), "{text}");
+            let is_plain = !text.contains('"');
+            assert_eq!(SshArguments::parse_strangers(text).is_ok(), is_plain, "{text}");
+        }
+        for text in [
+            "-o Port=0",
+            "-o Port=x",
+            "-p 99999",
+            "-p ''",
+            "-o Port=",
+            "-o StrictHostKeyChecking=maybe",
+            "-o StrictHostKeyChecking=no",
+            "-o stricthostkeychecking=False",
+            "-o 'StrictHostKeyChecking=\"no\"'",
+            "-o 'StrictHostKeyChecking\tno'",
+            "-o 'Strict\tHost=x'",
+            "-o '#x=y'",
+            "-F '/a\"b'",
+            "-F '$HOME/x'",
+            "-A",
+            "-W x:1",
+            "-t",
+            "-oX",
+        ] {
+            assert!(SshArguments::parse(text).is_err(), "{text}");
+            assert!(SshArguments::parse_strangers(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -49,4 +49,5 @@ mod smoke;
 mod takeover;
 mod trace;
 mod truth;
+mod untrusted;
 mod way_back;

@@ -21,7 +21,7 @@ use crate::{
     outside::{ExternalValue, Source},
     plan::{HostPlan, Plan},
     secret::{ProvidedValues, Secret, SecretId, SecretValues, generate},
-    source::{Diagnostic, Diagnostics, Vaulted, open_regular},
+    source::{Diagnostic, Diagnostics, Trust, Vaulted, open_regular},
     template::is_template,
     vault::{self, Keyring},
 };
@@ -59,7 +59,7 @@ struct Job {
 /// Fetches all external values that a run with this purpose needs. Returns them with warnings.
 ///
 /// A deploy and a check need all values. A health run compares with the secrets files of the nodes, so that it needs only the values that Ansible
-/// Vault encrypted and a health check uses.
+/// Vault encrypted and a health check uses. A stranger's roles get none.
 ///
 /// # Errors
 /// Returns an error for every source without a usable value. No node has been contacted.
@@ -161,7 +161,7 @@ fn jobs(plan: &Plan, purpose: Purpose) -> Vec<Job> {
         Some(job) => job.users.push(secret.clone()),
         None => jobs.push(Job { outside: outside.clone(), is_line, users: vec![secret.clone()] }),
     };
-    for host in &plan.hosts {
+    for host in plan.hosts.iter().filter(|host| host.trust == Trust::Own) {
         match purpose {
             Purpose::Deploy { .. } => {
                 for spec in host.secrets.iter().chain(&host.borrowed) {

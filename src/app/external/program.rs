@@ -15,7 +15,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use zeroize::Zeroizing;
 
 use super::{Here, family, value::LONGEST};
-use crate::{controller::Controller, outside::Program, source::Diagnostic};
+use crate::{
+    controller::Controller,
+    outside::Program,
+    source::{Boundary, Diagnostic},
+};
 
 /// Why a program provided no password.
 pub(super) struct ProgramFailure {
@@ -76,14 +80,26 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 /// Ansible. A program whose name ends with `-client` is called with `--vault-id LABEL`. `what` names the password in errors.
 ///
 /// # Errors
-/// Returns an error when the file cannot be read or run, or when the password is empty.
-pub fn read_password(path: &Path, label: &str, what: &str, controller: &Controller) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+/// Returns an error when the file cannot be read or run, when the password is empty, or when it is a program of a stranger's project.
+pub fn read_password(
+    path: &Path,
+    label: &str,
+    what: &str,
+    controller: &Controller,
+    boundary: &Boundary,
+) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
     let path = &controller.expand(path);
     let shown = path.display();
     let failed = |reason: String| Diagnostic::error(format!("no {what} from `{shown}`: {reason}"));
+    boundary.check(path).map_err(|error| failed(error.to_string()))?;
     let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+    let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+    if is_program && boundary.is_strangers(path) {
+        let why = "it is a program of the project, which is not run: the project is not trusted (--untrusted)";
+        return Err(failed(why.to_owned()).help("name a file or a program of your own"));
+    }
+    if is_program {
         let mut command = controller.command(controller.program(path));
         if path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("-client")) {
             command.args(["--vault-id", label]);

@@ -7,7 +7,7 @@ use crate::{
     controller::Limits,
     outside::Program,
     secret::SecretRef,
-    source::{SourceFile, Span},
+    source::{Boundary, SourceFile, Span},
 };
 
 const INLINE: &str = include_str!("../../vault/fixture/inline");
@@ -177,7 +177,7 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
         let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let password = read_password(&path, "prod", "vault password", &Controller::default())
+        let password = read_password(&path, "prod", "vault password", &Controller::default(), &Boundary::default())
             .map_err(|error| error.title.replace(&*directory.path().to_string_lossy(), ""));
         password.map(|password| String::from_utf8_lossy(&password).into_owned())
     };
@@ -191,7 +191,8 @@ fn a_vault_password_comes_from_a_file_or_from_a_program() {
     );
     let large = password("large", &"x".repeat((64 << 10) + 1), 0o600);
     assert_eq!(large.unwrap_err(), "no vault password from `/large`: it is longer than 64 KiB");
-    assert!(read_password(&directory.path().join("nowhere"), "x", "vault password", &Controller::default()).is_err());
+    let nowhere = directory.path().join("nowhere");
+    assert!(read_password(&nowhere, "x", "vault password", &Controller::default(), &Boundary::default()).is_err());
 }
 
 /// A plan of two hosts whose only secret comes from a program that notes each of its runs.

@@ -1,6 +1,6 @@
 //! `deploy`: makes nodes as their roles declare, or says what that would change.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,14 +9,18 @@ use super::{
     validate,
 };
 use crate::{
+    app::run::strangers_use,
     cli::{
         arguments::{ConnectionArgs, OutputArgs, Selection, duration},
         exit::Exit,
         loading, out,
+        project::{self, GivenProject},
         running::{self, Order},
     },
     event::Purpose,
+    inventory::is_strangers,
     report::terminal::Detail,
+    source::{Boundary, Diagnostic, Diagnostics, Trust},
 };
 
 /// The arguments of `deploy`.
@@ -60,28 +64,43 @@ pub(in crate::cli) struct Deploy {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Deploy, verbose: u8) -> anyhow::Result<Exit> {
+pub(in crate::cli) fn run(given: GivenProject<'_>, arguments: &Deploy, verbose: u8) -> anyhow::Result<Exit> {
     if arguments.syntax_check {
-        return Ok(validate::run(project_arg, &arguments.selection, arguments.output.format));
+        return Ok(validate::run(given, &arguments.selection, arguments.output.format));
     }
     if arguments.listing.is_asked_for() {
-        return Ok(match loading::load(project_arg, &arguments.selection.reached(&arguments.way)) {
+        return Ok(match loading::load(given, &arguments.selection.reached(&arguments.way)) {
             Err(errors) => loading::wrong(&errors, arguments.output.format),
             Ok(plan) => {
                 out::warnings(&plan.warnings);
-                out::line(listing::format(&plan, &arguments.listing, arguments.output.format).trim_end());
+                listing::print(&plan, &arguments.listing, arguments.output.format);
                 Exit::DONE
             }
         });
     }
+    let purpose = Purpose::Deploy { apply: !arguments.check };
+    if let Err(refused) = may_run(given, arguments, purpose) {
+        out::diagnostics(&Diagnostics(vec![refused]));
+        return Ok(Exit::USAGE);
+    }
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,
-        purpose: Purpose::Deploy { apply: !arguments.check },
+        purpose,
         wait: arguments.wait,
         output: arguments.output.format,
         detail: Detail { diff: arguments.diff, verbose },
         detailed_exitcode: arguments.detailed_exitcode,
     };
-    running::on_the_inventory(project_arg, &order)
+    running::on_the_inventory(given, &order)
+}
+
+/// Refuses what must not be done with a stranger's project, before anything of it is read.
+fn may_run(given: GivenProject<'_>, arguments: &Deploy, purpose: Purpose) -> Result<(), Diagnostic> {
+    if given.trust == Trust::Own {
+        return Ok(());
+    }
+    let directory = project::find(given.directory)?;
+    let inventories = project::inventories(&directory, &arguments.selection.inventory.sources);
+    strangers_use(purpose, is_strangers(&inventories, &Boundary::new(&directory, given.trust)))
 }

@@ -1,16 +1,21 @@
 //! `doc`: what there is to write in a role, and how each is used.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::{
-    cli::{exit::Exit, out, project},
+    cli::{
+        exit::Exit,
+        out,
+        project::{self, GivenProject},
+    },
     plan::known_roles,
     reference::{self, Page, Row, Section, Topic},
+    report::harmless,
     role::{Role, ansible_advice, resource_name},
-    source::{Diagnostic, Diagnostics, FilesRead, diagnostic::Severity, did_you_mean},
+    source::{Boundary, Diagnostic, Diagnostics, FilesRead, diagnostic::Severity, did_you_mean},
 };
 
 #[derive(Debug, Args)]
@@ -53,8 +58,8 @@ const LISTS: &[List] = &[
     ("roles", "Roles", |topic| matches!(topic, Topic::Role)),
 ];
 
-pub(in crate::cli) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
-    let (pages, mut errors) = match pages(project) {
+pub(in crate::cli) fn run(given: GivenProject<'_>, doc: &Doc) -> Exit {
+    let (pages, mut errors) = match pages(given) {
         Ok(found) => found,
         Err(error) => {
             out::diagnostics(&Diagnostics(vec![error]));
@@ -73,7 +78,7 @@ pub(in crate::cli) fn run(project: Option<&Path>, doc: &Doc) -> Exit {
     if found.is_empty() {
         errors.0.retain(|error| {
             error.severity == Severity::Error
-                && error.span.as_ref().is_some_and(|span| span.file.shown.contains(&format!("roles/{name}/")))
+                && error.span.as_ref().map_or(&error.title, |span| &span.file.shown).contains(&format!("roles/{name}/"))
         });
         if errors.is_empty() {
             errors.push(unknown(name, &pages));
@@ -134,7 +139,7 @@ fn unknown(name: &str, pages: &[Page]) -> Diagnostic {
 }
 
 /// All pages: those of the program, and those of the project's roles if there is a project; and the errors of roles that have none.
-fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
+fn pages(given: GivenProject<'_>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
     let mut pages = reference::kinds();
     pages.extend(reference::keywords());
     let codes =
@@ -146,15 +151,16 @@ fn pages(given: Option<&Path>) -> Result<(Vec<Page>, Diagnostics), Diagnostic> {
         sections: vec![Section { title: "exit code".to_owned(), rows: codes.collect() }],
         example: None,
     });
-    let project = match project::find(given) {
+    let project = match project::find(given.directory) {
         Ok(project) => project,
         // Without a project there are no roles to list.
-        Err(_) if given.is_none() => return Ok((pages, Diagnostics::default())),
+        Err(_) if given.directory.is_none() => return Ok((pages, Diagnostics::default())),
         Err(error) => return Err(error),
     };
     let mut errors = Diagnostics::default();
-    let read = |name: &String| Role::read(&project, name, &FilesRead::default(), &mut errors);
-    let roles: Vec<Role> = known_roles(&project).iter().filter_map(read).collect();
+    let files = FilesRead::new(Boundary::new(&project, given.trust));
+    let known = known_roles(&project, &files, &mut errors);
+    let roles: Vec<Role> = known.iter().filter_map(|name| Role::read(&project, name, &files, &mut errors)).collect();
     pages.extend(roles.iter().map(reference::role));
     Ok((pages, errors))
 }
@@ -170,13 +176,13 @@ fn print_list(pages: &[&Page], form: Form, title: &str) {
                 if topic.replace(page.topic) != Some(page.topic) {
                     out::line(&style.bold(page.topic.plural()));
                 }
-                let about = style.wrap(&page.about, width + 4).join(&format!("\n{:indent$}", "", indent = width + 4));
-                out::line(&format!("  {:width$}  {about}", page.name));
+                let about = style.wrap(&harmless(&page.about), width + 4).join(&format!("\n{:indent$}", "", indent = width + 4));
+                out::line(&format!("  {:width$}  {about}", harmless(&page.name)));
             }
         }
         Form::Json => {
             let list = pages.iter().map(|page| json!({"name": page.name, "topic": page.topic.as_str(), "about": page.about}));
-            out::line(&format!("{:#}", list.collect::<serde_json::Value>()));
+            out::json(&format!("{:#}", list.collect::<serde_json::Value>()));
         }
         Form::Markdown => {
             let mut text = format!("# {title}\n\nGenerated from the code: `autobot-provision doc {}`.\n", title_word(title));
@@ -198,9 +204,9 @@ fn print_pages(pages: &[&Page], form: Form) {
     match form {
         Form::Text => {
             let text: Vec<String> = pages.iter().map(|page| page.text(&|text, indent| style.wrap(text, indent))).collect();
-            out::line(text.join("\n").trim_end());
+            out::line(harmless(&text.join("\n")).trim_end());
         }
-        Form::Json => out::line(&format!("{:#}", pages.iter().map(|page| page.document()).collect::<serde_json::Value>())),
+        Form::Json => out::json(&format!("{:#}", pages.iter().map(|page| page.document()).collect::<serde_json::Value>())),
         Form::Markdown => {
             let text: Vec<String> = pages.iter().map(|page| page.markdown()).collect();
             out::line(text.join("\n").trim_end());

@@ -1,6 +1,6 @@
 //! `explain`: where each value of a host's variables comes from, and what it overrode.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,9 +10,10 @@ use crate::{
         arguments::{InventoryArgs, Output, OutputArgs, Selection},
         exit::Exit,
         loading, out,
+        project::GivenProject,
     },
     plan::{self, Explained, Layer, Origin, ResolvedValue, Variable},
-    report::Style,
+    report::{Style, harmless},
     role::VarType,
     source::Span,
 };
@@ -61,19 +62,19 @@ impl Explain {
 const HIDDEN: &str = "(hidden)";
 
 /// Prints it. Nothing is contacted.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Explain) -> Exit {
-    let request = loading::request(project_arg, &arguments.selection());
+pub(in crate::cli) fn run(given: GivenProject<'_>, arguments: &Explain) -> Exit {
+    let request = loading::request(given, &arguments.selection());
     let explained = request.and_then(|request| plan::explain(&request, &arguments.host, arguments.variable.as_deref()));
     match explained {
         Err(errors) => loading::wrong(&errors, arguments.output.format),
         Ok(explained) => {
             out::warnings(&explained.warnings);
-            let text = match (arguments.output.format, &arguments.variable) {
-                (Output::Json, _) => format!("{:#}", document(&explained)),
-                (Output::Text, None) => all(&explained, out::style()),
-                (Output::Text, Some(_)) => explained.variables.iter().map(in_full).collect::<Vec<_>>().join("\n"),
-            };
-            out::line(text.trim_end());
+            let text = |text: String| out::line(harmless(&text).trim_end());
+            match (arguments.output.format, &arguments.variable) {
+                (Output::Json, _) => out::json(&format!("{:#}", document(&explained))),
+                (Output::Text, None) => text(all(&explained, out::style())),
+                (Output::Text, Some(_)) => text(explained.variables.iter().map(in_full).collect::<Vec<_>>().join("\n")),
+            }
             let is_invalid = |variable: &Variable| matches!(variable.value, ResolvedValue::Invalid(_));
             if arguments.variable.is_some() && explained.variables.iter().any(is_invalid) {
                 Exit::WRONG_FILES

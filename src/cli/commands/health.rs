@@ -1,6 +1,6 @@
 //! `health`: whether what the roles declare works, without changing it.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -8,6 +8,7 @@ use crate::{
     cli::{
         arguments::{ConnectionArgs, OutputArgs, Selection},
         exit::Exit,
+        project::GivenProject,
         running::{self, Order},
     },
     event::Purpose,
@@ -35,7 +36,7 @@ pub(in crate::cli) struct Health {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
+pub(in crate::cli) fn run(given: GivenProject<'_>, arguments: &Health, verbose: u8) -> anyhow::Result<Exit> {
     let order = Order {
         selection: &arguments.selection,
         way: &arguments.way,
@@ -45,5 +46,5 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Health, verbos
         detail: Detail { diff: false, verbose },
         detailed_exitcode: false,
     };
-    running::on_the_inventory(project_arg, &order)
+    running::on_the_inventory(given, &order)
 }

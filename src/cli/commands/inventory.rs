@@ -1,20 +1,21 @@
 //! `inventory`: hosts, groups and raw variables, in the words of `ansible-inventory`.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 
 use crate::{
     cli::{
         arguments::{InventoryArgs, Output, OutputArgs},
         exit::Exit,
-        loading, out, project, surroundings, vault,
+        loading, out,
+        project::{self, GivenProject},
+        surroundings, vault,
     },
     inventory::{
         ALL, Group, Inventory,
         ansible::{AnsibleValue, variables},
     },
-    source::{Diagnostic, Diagnostics, did_you_mean},
+    report::{harmless, json_in_order},
+    source::{Boundary, Diagnostic, Diagnostics, FilesRead, did_you_mean},
 };
 
 /// The arguments of `inventory`.
@@ -45,17 +46,21 @@ pub(in crate::cli) enum InventoryCommand {
 }
 
 /// Shows what is asked for.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> Exit {
+pub(in crate::cli) fn run(given: GivenProject<'_>, arguments: &Arguments) -> Exit {
     let output = match &arguments.command {
         InventoryCommand::List { output } => output.format,
         InventoryCommand::Graph | InventoryCommand::Host { .. } => Output::Text,
     };
-    let shown = load(project_arg, arguments).and_then(|inventory| {
+    let shown = load(given, arguments).and_then(|inventory| {
         let shown = match &arguments.command {
-            InventoryCommand::List { output } if output.format == Output::Json => list(&inventory).to_string(),
-            InventoryCommand::List { .. } => table(&inventory),
-            InventoryCommand::Graph => inventory.groups.get(ALL).map(|all| tree(&inventory, all, 0)).unwrap_or_default(),
-            InventoryCommand::Host { name } => host(&inventory, name)?.to_string(),
+            InventoryCommand::List { output } if output.format == Output::Json => {
+                json_in_order(&list(&inventory).to_string()).into_owned()
+            }
+            InventoryCommand::List { .. } => harmless(&table(&inventory)),
+            InventoryCommand::Graph => {
+                harmless(&inventory.groups.get(ALL).map(|all| tree(&inventory, all, 0)).unwrap_or_default())
+            }
+            InventoryCommand::Host { name } => json_in_order(&host(&inventory, name)?.to_string()).into_owned(),
         };
         Ok((shown, inventory.warnings))
     });
@@ -69,11 +74,12 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Arguments) -> 
     }
 }
 
-fn load(project_arg: Option<&Path>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
-    let project = project::find_for(project_arg, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
+fn load(given: GivenProject<'_>, arguments: &Arguments) -> Result<Inventory, Diagnostics> {
+    let project = project::find_for(given.directory, &arguments.inventory.sources).map_err(|error| Diagnostics(vec![error]))?;
     let controller = surroundings::read();
-    let keys = vault::keys(&arguments.inventory.vault, &controller)?;
-    Inventory::load_with(&project::inventories(&project, &arguments.inventory.sources), &project, &keys, &controller)
+    let files = FilesRead::new(Boundary::new(&project, given.trust));
+    let keys = vault::keys(&arguments.inventory.vault, &controller, &files.boundary)?;
+    Inventory::load_with(&project::inventories(&project, &arguments.inventory.sources), &project, &keys, &controller, &files)
 }
 
 fn host(inventory: &Inventory, name: &str) -> Result<AnsibleValue, Diagnostics> {

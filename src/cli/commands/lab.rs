@@ -19,7 +19,7 @@ use crate::{
     inventory::Inventory,
     lab::{self, FileServer, Lab, NewNode, Power},
     script::quote,
-    source::Diagnostics,
+    source::{Boundary, Diagnostics, FilesRead},
 };
 
 /// Runs a command of `lab`.
@@ -75,9 +75,14 @@ fn up(project_arg: Option<&Path>, lab: &Lab, which: &WhichLab, arguments: &LabUp
     let names = if arguments.names.is_empty() {
         let hosts = project.as_ref().map_err(|error| Diagnostics(vec![error.clone()])).and_then(|project| {
             let controller = surroundings::read();
-            let keys = vault::keys(&arguments.inventory.vault, &controller)?;
-            let inventory =
-                Inventory::load_with(&project::inventories(project, &arguments.inventory.sources), project, &keys, &controller)?;
+            let keys = vault::keys(&arguments.inventory.vault, &controller, &Boundary::default())?;
+            let inventory = Inventory::load_with(
+                &project::inventories(project, &arguments.inventory.sources),
+                project,
+                &keys,
+                &controller,
+                &FilesRead::default(),
+            )?;
             Ok(inventory.hosts.into_keys().collect())
         });
         match hosts {

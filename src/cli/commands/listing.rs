@@ -7,8 +7,9 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cli::arguments::Output,
+    cli::{arguments::Output, out},
     plan::{HealthStep, Plan, RolePlan, Step},
+    report::harmless,
 };
 
 /// What to list instead of a deploy.
@@ -39,11 +40,11 @@ impl Listing {
     }
 }
 
-/// Lists the requested parts of the plan.
-pub(in crate::cli) fn format(plan: &Plan, asked: &Listing, output: Output) -> String {
+/// Prints the requested parts of the plan.
+pub(in crate::cli) fn print(plan: &Plan, asked: &Listing, output: Output) {
     match output {
-        Output::Json => format!("{:#}", document(plan, asked)),
-        Output::Text => text(plan, asked),
+        Output::Json => out::json(&format!("{:#}", document(plan, asked))),
+        Output::Text => out::line(harmless(&text(plan, asked)).trim_end()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `redis`: looks into the Redis of the nodes that have one, and cleans up in it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,9 @@ use crate::{
     cli::{
         arguments::{ConnectionArgs, InventoryArgs, Output, OutputArgs, Selection, duration},
         exit::Exit,
-        loading, out, reach, running,
+        loading, out,
+        project::GivenProject,
+        reach, running,
         runtime::{self, Interrupts},
     },
     event::RunId,
@@ -173,10 +175,10 @@ impl RedisCommand {
 ///
 /// # Errors
 /// Only what is wrong with this machine, such as a runtime that does not start.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyhow::Result<Exit> {
+pub(in crate::cli) fn run(given: GivenProject<'_>, arguments: &Redis) -> anyhow::Result<Exit> {
     let (operation, asked, wait) = arguments.command.parts();
     let output = asked.rest.output.format;
-    let (servers, nodes) = match servers(project_arg, asked) {
+    let (servers, nodes) = match servers(given, asked) {
         Ok(found) => found,
         Err(errors) => return Ok(loading::wrong(&errors, output)),
     };
@@ -205,7 +207,7 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyh
         match output {
             Output::Text => out::error(&watched.interrupted()),
             Output::Json => {
-                out::line(&format!(
+                out::json(&format!(
                     "{:#}",
                     json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": watched.interrupted_json(), "interrupted": true })
                 ));
@@ -224,13 +226,13 @@ pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Redis) -> anyh
 }
 
 /// The servers, and the nodes that they are on, in the same order.
-fn servers(project_arg: Option<&Path>, asked: &Asked) -> Result<(Vec<RedisServer>, Nodes), Diagnostics> {
+fn servers(given: GivenProject<'_>, asked: &Asked) -> Result<(Vec<RedisServer>, Nodes), Diagnostics> {
     let Rest { inventory, role, limit, extra_vars, way, .. } = &asked.rest;
     let limit = asked.hosts.clone().or_else(|| limit.clone());
     let named = limit.is_some();
     let (inventory, role, extra_vars) = (inventory.clone(), role.clone(), extra_vars.clone());
     let selection = Selection { inventory, role, limit, tags: Vec::new(), skip_tags: Vec::new(), extra_vars };
-    let (mut plan, request) = loading::load_with_request(project_arg, &selection.reached(way))?;
+    let (mut plan, request) = loading::load_with_request(given, &selection.reached(way))?;
     out::warnings(&plan.warnings);
     let mut servers = Vec::new();
     let mut without = Vec::new();
@@ -308,7 +310,7 @@ impl Answers {
     fn end(self) -> Exit {
         if self.output == Output::Json {
             let hosts: Map<String, Value> = self.hosts.into_iter().collect();
-            out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": hosts })));
+            out::json(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": hosts })));
         }
         self.exit
     }

@@ -1,6 +1,6 @@
 //! `rehearse`: a whole deploy on throw-away copies of the nodes. The real ones are never contacted.
 
-use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ use crate::{
         arguments::Output,
         exit::Exit,
         loading, out,
+        project::GivenProject,
         running::{self, Stopping},
         runtime::{self, Interrupts},
     },
@@ -33,8 +34,8 @@ use crate::{
 ///
 /// # Errors
 /// The lab cannot be made or removed.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
-    let loaded = loading::request(project_arg, &arguments.selection)
+pub(in crate::cli) fn run(given: GivenProject<'_>, arguments: &Rehearse, verbose: u8) -> Result<Exit> {
+    let loaded = loading::request(given, &arguments.selection)
         .and_then(|request| run::load(request, Purpose::CHECK))
         .and_then(|(plan, request)| require_no_lender(&plan).map(|()| (plan, request)));
     let (plan, request) = match loaded {

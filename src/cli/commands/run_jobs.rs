@@ -85,7 +85,7 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &RunOnHosts, action: 
         Output::Json => {
             let hosts: Map<String, Value> =
                 answers.iter().map(|(target, answer)| (target.name.clone(), json(answer.as_ref()))).collect();
-            out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "run": run, "hosts": hosts })));
+            out::json(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "run": run, "hosts": hosts })));
         }
     }
     let begin = if is_nowhere { Exit::FAILED } else { Exit::DONE };

@@ -23,7 +23,7 @@ enum File {
 
 pub(in crate::cli) fn run(schema: &Schema) -> Exit {
     match schema.file {
-        File::Role => out::line(&format!("{:#}", reference::role_file())),
+        File::Role => out::json(&format!("{:#}", reference::role_file())),
     }
     Exit::DONE
 }

@@ -43,7 +43,7 @@ pub(in crate::cli) fn run(given: Option<&Path>, arguments: &HostArgs) -> anyhow:
         Output::Json => {
             let hosts: Map<String, Value> =
                 answers.iter().map(|(target, answer)| (target.name.clone(), json(answer.as_ref()))).collect();
-            out::line(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": hosts })));
+            out::json(&format!("{:#}", json!({ "version": env!("CARGO_PKG_VERSION"), "hosts": hosts })));
         }
     }
     Ok(answers.iter().fold(Exit::DONE, |exit, (_, answer)| {

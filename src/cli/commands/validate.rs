@@ -1,7 +1,5 @@
 //! `validate`: checks everything that can be checked without a connection to a node.
 
-use std::path::Path;
-
 use clap::Args;
 use serde_json::json;
 
@@ -10,6 +8,7 @@ use crate::cli::{
     exit::Exit,
     loading::{load, wrong},
     out,
+    project::GivenProject,
 };
 
 /// The arguments of `validate`.
@@ -23,14 +22,14 @@ pub(in crate::cli) struct Validate {
 }
 
 /// Loads everything for every host.
-pub(in crate::cli) fn run(project_arg: Option<&Path>, selection: &Selection, output: Output) -> Exit {
-    match load(project_arg, selection) {
+pub(in crate::cli) fn run(given: GivenProject<'_>, selection: &Selection, output: Output) -> Exit {
+    match load(given, selection) {
         Err(errors) => wrong(&errors, output),
         Ok(plan) => {
             out::warnings(&plan.warnings);
             let tasks: usize = plan.hosts.iter().flat_map(|host| &host.roles).map(|role| role.steps.len()).sum();
             match output {
-                Output::Json => out::line(&format!("{:#}", json!({ "errors": [] }))),
+                Output::Json => out::json(&format!("{:#}", json!({ "errors": [] }))),
                 Output::Text => {
                     out::line(&format!("{}, {} checked: no errors", count(plan.hosts.len(), "host"), count(tasks, "task")));
                 }
