@@ -22,10 +22,9 @@ pub(super) fn owners(project: &Project, vars: &HostVars, errors: &mut Diagnostic
     let scope = Scope::new(project, vars, None, None);
     let value = scope.variable(VARIABLE);
     errors.extend(scope.take_errors());
-    let named = value.ok().flatten().map(names);
-    match named {
+    match value.ok().flatten().map(names) {
         None => TrustedOwners::default(),
-        Some(Ok(names)) => TrustedOwners::new(names),
+        Some(Ok(users)) => TrustedOwners::new(users),
         Some(Err(error)) => {
             let extra = project.extra.get(VARIABLE).map(|extra| extra.span.clone());
             let span = extra.or_else(|| vars.values.get(VARIABLE).map(|node| node.span.clone()));

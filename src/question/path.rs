@@ -10,7 +10,7 @@ use crate::{
 
 /// Marker for the kind "entry at a path". A link is reported as a link, together with the entry to which it leads.
 ///
-/// A path that leads through something that somebody who is not trusted could put there or replace has no answer, see [`super::way`].
+/// A path that leads through something that a user who is not trusted could put there or replace has no answer, see [`super::way`].
 #[derive(Debug)]
 pub enum PathState {}
 
@@ -86,7 +86,7 @@ impl PathQuery {
 pub enum Depth {
     /// Nothing: a database of gigabytes costs no time, and private content stays on the node.
     Attributes,
-    /// Nothing, as it is to be removed: in a sticky directory it may be anybody's.
+    /// Nothing, as it is to be removed: in a sticky directory it may be any user's.
     Removal,
     /// Its content, if it is no longer than [`MOST_BYTES`].
     Content,

@@ -60,7 +60,7 @@ files() {
     shift "$count"
     [ $# -eq 0 ] || $command -- "$@"
 }
-# Looks at a path in a directory in which its owner, or everybody, can put things: nothing is opened by its path.
+# Looks at a path in a directory in which its owner, or every user, can put things: nothing is opened by its path.
 look() (
     word=${1%%/*} path=/${1#*/} follow=''
     case $word in ?f*) follow=yes ;; esac

@@ -7,8 +7,8 @@ use crate::script::{NulByte, Quotes, quote_with};
 /// Shell functions: `reach FOR PATH FOLLOW [PARENTS]` goes to the directory of a path, one component after the other, and `go` ends the script
 /// where that is not possible; `sound` and `check` then judge the entry itself. They set `name`, the last part of the path.
 ///
-/// A directory is bad when somebody who is not trusted owns it, or can write to it without the sticky bit. Writing by the group `root` is root's
-/// own. A link is followed only where nobody else could put or replace it. The working directory is compared with the kernel's own path of it
+/// A directory is bad when a user who is not trusted owns it, or can write to it without the sticky bit. Writing by the group `root` is root's
+/// own. A link is followed only where no other user could put or replace it. The working directory is compared with the kernel's own path of it
 /// after it was entered, together with all directories above it: nothing that was swapped for a moment can lead elsewhere.
 pub const WAY: &str = include_str!("way.sh");
 

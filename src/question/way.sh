@@ -1,5 +1,5 @@
-# The way of root to a file leads through nothing that somebody else could put there or replace. Trusted are root, the account of this run and
-# $trusted_owners. FOR is the wanted owner of the file, or nothing, or `*` for whoever owns the directories, as long as it is one only: he is
+# The way of root to a file leads through nothing that another user could put there or replace. Trusted are root, the account of this run and
+# $trusted_owners. FOR is the wanted owner of the file, or nothing, or `*` for the user who owns the directories, if it is one only: he is
 # trusted below his own directories, but no link is followed there.
 
 trusted() { # UID USER [FOR]
@@ -16,14 +16,14 @@ of() {
 }
 # whose UID USER: sets `who`.
 whose() { case $2 in UNKNOWN) who="user $1" ;; *) who=$2 ;; esac; }
-# judge FOR NAME MODE UID GID USER GROUP: whether nobody else can rename in the directory NAME. Sets `why`; `loose` where FOR can.
+# judge FOR NAME MODE UID GID USER GROUP: whether no other user can rename in the directory NAME. Sets `why`; `loose` where FOR can.
 judge() {
     whose "$4" "$6"
     case $3 in 4???) ;; *) why="\`$2\` was replaced at this very moment"; return 1 ;; esac
     of "$1" "$4" "$6" || { why="\`$2\` belongs to $who"; return 1; }
     [ $((0x$3 & 01000)) = 0 ] || return 0
-    [ $((0x$3 & 2)) = 0 ] || { why="every user may write to \`$2\`, which belongs to $who"; return 1; }
-    [ $((0x$3 & 020)) = 0 ] || [ "$5" = 0 ] || { why="the group $7 may write to \`$2\`, which belongs to $who"; return 1; }
+    [ $((0x$3 & 2)) = 0 ] || { why="every user may write to \`$2\`, which belongs to $who (\`chmod o-w\` ends that)"; return 1; }
+    [ $((0x$3 & 020)) = 0 ] || [ "$5" = 0 ] || { why="the group $7 may write to \`$2\`, which belongs to $who (\`chmod g-w\` ends that)"; return 1; }
 }
 # crowded MODE: whether others may make entries in a directory that is sticky.
 crowded() { [ $((0x$1 & 01000)) != 0 ] && [ $((0x$1 & 022)) != 0 ]; }
@@ -44,7 +44,7 @@ END
     why="\`${2:-/}\` was replaced at this very moment"
     return 1
 }
-# resolve PATH: sets `way` to PATH with its links replaced, none of which somebody else could put there or replace.
+# resolve PATH: sets `way` to PATH with its links replaced, none of which another user could put there or replace.
 resolve() {
     way='' rest=$1/ hops=0
     while rest=${rest#"${rest%%[!/]*}"}; [ -n "$rest" ]; do
@@ -100,7 +100,7 @@ reach() {
         arrive "$1" || return 1
     done
 }
-# sound FOR: whether the entry `name`, on which descriptor 3 is open, is one that nobody else put there.
+# sound FOR: whether the entry `name`, on which descriptor 3 is open, is one that no other user put there.
 sound() {
     [ -n "$loose" ] || return 0
     set -- "$1" $(stat -c '%d:%i:%f %u %h %U' -- - "./$name" <&3 2>/dev/null)

@@ -97,7 +97,7 @@ fn attempt(setup: &str, path: &str, owned_by: &str, follow: bool) -> String {
 }
 
 #[test]
-fn a_way_that_somebody_else_could_bend_is_refused_when_asked_and_when_written() {
+fn a_way_that_another_user_could_bend_is_refused_when_asked_and_when_written() {
     let rows = [
         ("ln -s $PWD/etc/shadow home/m/.bashrc", "home/m/.bashrc", "daemon", true),
         ("ln -s $PWD/etc/shadow home/m/.bashrc; chown -h daemon home/m/.bashrc", "home/m/.bashrc", "daemon", true),
@@ -135,10 +135,10 @@ fn a_way_that_somebody_else_could_bend_is_refused_when_asked_and_when_written() 
     `/tmp/x` is a link that belongs to daemon
     `/tmp/x` is a link in a directory that every user may write to
     `/tmp/x` belongs to daemon
-    every user may write to `/open`, which belongs to root
-    `/open/d/e` is a link, and every user may write to `/open`, which belongs to root
-    the group daemon may write to `/shared`, which belongs to root
-    the group mail may write to `/home/m`, which belongs to daemon
+    every user may write to `/open`, which belongs to root (`chmod o-w` ends that)
+    `/open/d/e` is a link, and every user may write to `/open`, which belongs to root (`chmod o-w` ends that)
+    the group daemon may write to `/shared`, which belongs to root (`chmod g-w` ends that)
+    the group mail may write to `/home/m`, which belongs to daemon (`chmod g-w` ends that)
     `/home/m/b` is a link, and `/home/m` belongs to daemon
     `/home/m/x` is a link, and `/home/m` belongs to daemon
     `/a` leads through too many links
@@ -148,7 +148,7 @@ fn a_way_that_somebody_else_could_bend_is_refused_when_asked_and_when_written() 
 }
 
 #[test]
-fn a_way_that_nobody_else_can_bend_is_gone() {
+fn a_way_that_no_other_user_can_bend_is_gone() {
     let rows = [
         ("echo mine >home/m/.bashrc; chown daemon home/m/.bashrc", "home/m/.bashrc", "daemon", true),
         ("echo root >home/m/.bashrc", "home/m/.bashrc", "daemon", false),
@@ -183,7 +183,7 @@ fn a_way_that_nobody_else_can_bend_is_gone() {
 }
 
 #[test]
-fn what_somebody_else_made_in_a_sticky_directory_may_be_removed() {
+fn what_another_user_made_in_a_sticky_directory_may_be_removed() {
     let node = Node::new("mkdir -m 1777 tmp; echo mine >tmp/x; chown daemon tmp/x");
     assert!(node.ask(&PathQuery::attributes(&node.path("tmp/x"))).is_err());
     assert!(matches!(node.ask(&PathQuery::removal(&node.path("tmp/x"))).unwrap().entry, Entry::File(_)));

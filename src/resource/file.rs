@@ -347,7 +347,7 @@ fi
 access_here "$@""#;
 
 /// `set_tree PATH OWNER GROUP MODE` changes a directory and all that is in it. No link is followed: the directory is entered once and then
-/// checked, and chown changes links themselves. chmod follows a link that is swapped in while it runs: it runs as root only where nobody else
+/// checked, and chown changes links themselves. chmod follows a link that is swapped in while it runs: it runs as root only where no other user
 /// can do that, and else as the new owner of all, who can change nothing but his own.
 const SET_TREE: &str = r#"set_tree() (
     set -u

@@ -1,4 +1,4 @@
-//! Links and directories of other people: root goes through nothing that somebody else could put there or replace. Mallory is a user of the node.
+//! Links and directories of other people: root goes through nothing that another user could put there or replace. Mallory is a user of the node.
 
 use crate::harness::{Project, TestNode};
 
@@ -13,7 +13,7 @@ fn task(task: &str) -> String {
     format!("description: t\ntasks:\n  - {{name: T, {task}}}\n")
 }
 
-/// Makes mallory, whose home directory everybody may enter.
+/// Makes mallory, whose home directory every user may enter.
 fn with_mallory() -> TestNode {
     let node = TestNode::bare();
     node.sh("useradd -m mallory; chmod 755 /home/mallory; useradd -m deploy; mkdir -p /var/cache/of-root; test -s /etc/sudoers || echo '# none' >/etc/sudoers");
@@ -46,7 +46,7 @@ fn refused(node: &TestNode, project: &Project, tasks: &str) -> String {
 }
 
 #[test]
-fn nothing_of_somebody_else_leads_root_anywhere() {
+fn nothing_of_another_user_leads_root_anywhere() {
     let node = with_mallory();
     node.sh("echo root:canary | chpasswd");
     let project = Project::toy(&[("node", &node)], EMPTY);
@@ -113,7 +113,7 @@ fn nothing_of_somebody_else_leads_root_anywhere() {
 }
 
 #[test]
-fn a_secrets_file_is_neither_read_nor_written_where_somebody_else_could_have_put_it() {
+fn a_secrets_file_is_neither_read_nor_written_where_another_user_could_have_put_it() {
     let node = with_mallory();
     let project = Project::toy(&[("node", &node)], EMPTY);
     let role = "description: t\nsecrets:\n  APP_PASSWORD: {file: /home/mallory/app.env}\ntasks:\n  - {name: Use, copy: {dest: /etc/app.conf, content: \"p={{ secrets.APP_PASSWORD }}\", mode: \"0600\"}}\n";

@@ -20,7 +20,7 @@ const CIRCLES: &[(&str, usize, &str)] = &[
     ("lab", 5, "the parts of a lab take its options and directory from the module, which starts them"),
     (
         "plan::scope",
-        13,
+        14,
         "a step of the plan expands itself in a scope, where a variable may name a port, a source of secrets or another host's variables",
     ),
     ("role::task", 4, "a block holds tasks, and a task inherits from its block"),

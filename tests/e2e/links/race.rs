@@ -37,7 +37,7 @@ while (-e "swapping") {
 "#;
 
 fn state(node: &TestNode) -> String {
-    // Times of use are nobody's concern; the rest of /etc must stay, names and contents.
+    // Names, owners and contents; times of use may change.
     node.sh("find /etc /var/cache /usr/local -xdev -printf '%p %y %m %U:%G %s %i %l\\n' | sort; find /etc -xdev -type f -exec sha256sum {} + | sort")
 }
 
