@@ -155,7 +155,7 @@ start_watcher() {
   trap - USR1
 }
 
-# stamp: prints what the lock's file holds: the holder's line, and the time of its last beat by the clock that nobody sets.
+# stamp: prints what the lock's file holds: the holder's line, and the time of its last beat by the clock since boot.
 stamp() {
   read -r now _ </proc/uptime
   printf '%s\n%s %s\n' "$mine" "$boot" "$now"
@@ -311,7 +311,7 @@ is_silent() {
 # end_holder LINE: ends the session of the run that the lock's line names, after its own controller was told by whom.
 end_holder() {
   set -- $1
-  # Not waited for, if nobody reads there.
+  # Does not wait where no process reads.
   printf '\nautobot-provision-taken-over %s %s\n' "$4" "$wanted" | dd of="/proc/$1/fd/2" oflag=nonblock conv=nocreat,notrunc status=none 2>/dev/null
   find_sudo "$1"
   end_session "$1" "$$"

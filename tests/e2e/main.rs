@@ -17,6 +17,7 @@ mod connection;
 #[path = "../documents/mod.rs"]
 mod documents;
 mod edits;
+mod ends;
 mod files;
 mod firewall;
 mod first_role;
