@@ -83,11 +83,11 @@ impl Draft {
         }
     }
 
-    /// Reads a text. What the operator names and lies outside the project may be a pipe, as in `-i <(program)`.
+    /// Reads a text. What the operator names and lies outside the project may be a pipe, as in `-i <(program)` and `-i /dev/null`.
     fn text(&self, path: &Path, shown: &str, level: usize) -> Result<Arc<SourceFile>, Diagnostic> {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let directory = path.parent().map(real).unwrap_or_default();
-        let is_given = level == 0 && !directory.starts_with(real(&self.project));
+        let is_given = level == 0 && (path.starts_with("/dev") || !directory.starts_with(real(&self.project)));
         if is_given { self.inventory.files.given(path, shown) } else { self.inventory.files.read(path, shown) }
     }
 

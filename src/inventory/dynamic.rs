@@ -274,7 +274,7 @@ fn read(pipe: Option<impl Read>, most: u64, then: Then) -> (Vec<u8>, bool) {
     (bytes, more)
 }
 
-/// Returns the beginning of a line of somebody else.
+/// Returns the beginning of a line that may be long.
 fn shortened(line: &str) -> String {
     line.chars().take(300).collect()
 }

@@ -268,7 +268,11 @@ fn items(scope: &Scope<'_>, source: &TaskSource) -> Result<Vec<Option<Value>>, F
     match scope.render(each)? {
         Value::Array(items) if items.len() > MOST_ITEMS => {
             let title = format!("`loop` has {} items, and {MOST_ITEMS} is the most", items.len());
-            Err(scope.fail(Diagnostic::error(title).at(each.span.clone()).help("each is a task of its own: write one file or run one command for all")))
+            Err(scope.fail(
+                Diagnostic::error(title)
+                    .at(each.span.clone())
+                    .help("each is a task of its own: write one file or run one command for all"),
+            ))
         }
         Value::Array(items) => Ok(items.into_iter().map(Some).collect()),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {

@@ -9,7 +9,8 @@ use crate::{
     inventory::Layer,
     role::{MAGIC, reserved},
     source::{
-        Diagnostic, Diagnostics, FilesRead, LARGEST_TEXT, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name, read_regular, yaml,
+        Diagnostic, Diagnostics, FilesRead, LARGEST_TEXT, Node, SourceFile, Span, Yaml, did_you_mean, is_secret_name,
+        read_regular, yaml,
     },
     vault::{self, Keyring},
 };

@@ -259,7 +259,8 @@ mod tests {
     fn what_is_too_long_for_a_result_has_no_answer_and_blocks_nothing() {
         let words = |text: &str| {
             let answers = ask(&[shell(text, true), shell("echo x >&2", false), shell("true", true)]);
-            let words = |answer: &Result<GuardAnswer, Unanswered>| answer.as_ref().map_or_else(|error| error.0.clone(), |_| "ok".into());
+            let words =
+                |answer: &Result<GuardAnswer, Unanswered>| answer.as_ref().map_or_else(|error| error.0.clone(), |_| "ok".into());
             answers.iter().map(words).collect::<Vec<_>>().join(", ")
         };
         assert_eq!(words("head -c 1048576 /dev/zero; head -c 1048000 /dev/zero >&2"), "ok, ok, ok");

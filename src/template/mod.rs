@@ -136,8 +136,11 @@ impl Template {
     pub fn shell(text: &str) -> Result<Self, Vec<Problem>> {
         let tags = lex::tags(text);
         let prepared = prepare::shell(text, &tags);
-        let template =
-            Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Shell, Recipe::Shell)?;
+        let template = Self::compile(
+            vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }],
+            Shape::Shell,
+            Recipe::Shell,
+        )?;
         match shell::problems(&template.files[0]) {
             problems if problems.is_empty() => Ok(template),
             problems => Err(problems),
@@ -174,7 +177,11 @@ impl Template {
             let message = "not an expression".to_owned();
             return Err(vec![Problem { file: 0, range: 0..text.len(), message, help: None }]);
         }
-        Self::compile(vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }], Shape::Value, Recipe::Expression)
+        Self::compile(
+            vec![File { name: "text".to_owned(), original: text.to_owned(), tags, prepared }],
+            Shape::Value,
+            Recipe::Expression,
+        )
     }
 
     /// Compiles a template file. `include` returns the text of another file by the name in `{% include %}`.

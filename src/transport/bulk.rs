@@ -22,7 +22,8 @@ use crate::{
 
 use super::{
     LinkError, Target, errors,
-    kept::Budget, node,
+    kept::Budget,
+    node,
     session::{LoopProcess, Pipes, SessionError, excerpt},
     ssh::Channels,
     sudo, wire,

@@ -101,7 +101,8 @@ mod tests {
         let step = Step::new(&script, &values).unwrap();
         assert_eq!(step.input.as_slice(), b"p=hunter2");
         assert!(!step.script.contains("hunter2"));
-        let output = StepOutput { status: 0, stdout: b"hunter2".to_vec().into(), stderr: b"hunter2".to_vec().into(), timed_out: false };
+        let output =
+            StepOutput { status: 0, stdout: b"hunter2".to_vec().into(), stderr: b"hunter2".to_vec().into(), timed_out: false };
         assert_eq!(format!("{step:?} {output:?}").matches("hunter2").count(), 0);
         assert_eq!(Step::new(&Script::new("true").arg("\0"), &values).unwrap_err(), StepError::Nul(NulByte));
     }

@@ -35,7 +35,7 @@ impl Budget {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
 
-    /// What nobody holds.
+    /// What is not held.
     #[cfg(test)]
     pub(super) fn left(&self) -> usize {
         self.0.load(Ordering::Relaxed)

@@ -119,7 +119,8 @@ pub(super) async fn authenticate(
                 // Root's shell was ready, and has ended: the session finds out why.
                 return Ok(1 + u32::from(asked_until.is_some()));
             }
-            let errors = String::from_utf8_lossy(&pipes.stderr.buffer.bytes[asked_until.unwrap_or(0)..]).replace(&prompt_text, "\n");
+            let errors =
+                String::from_utf8_lossy(&pipes.stderr.buffer.bytes[asked_until.unwrap_or(0)..]).replace(&prompt_text, "\n");
             let wrong = asked_until.is_some() && REJECTIONS.iter().any(|words| errors.contains(words));
             return Err(if wrong { SudoError::Rejected } else { SudoError::Refused(SessionError::Ended(errors)) });
         }
