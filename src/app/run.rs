@@ -212,6 +212,37 @@ mod tests {
     }
 
     #[test]
+    fn a_strangers_project_is_loaded_for_a_check_of_the_operators_hosts_only() {
+        let project = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("roles/toy/role.yml", "tasks:\n  - {name: Write, copy: {content: x, dest: /etc/x}}\n"),
+            ("inventory/hosts.yml", "all: {hosts: {db: {autobot_roles: [toy]}}}\n"),
+        ] {
+            let path = project.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let load = |inventory: InventorySource, trust: Trust, purpose: Purpose| {
+            let (project, roles) = (project.path().to_owned(), vec!["toy".to_owned()]);
+            let limit = Some("db".to_owned());
+            load(Request { project, roles, limit, inventories: vec![inventory], trust, ..Request::default() }, purpose)
+        };
+        let theirs = || InventorySource::Path(project.path().join("inventory"));
+        let ours = || InventorySource::Hosts("db,".to_owned());
+        for purpose in [Purpose::APPLY, Purpose::CHECK] {
+            assert!(load(theirs(), Trust::Own, purpose).is_ok());
+        }
+        for purpose in [Purpose::APPLY, Purpose::HEALTH, Purpose::EXERCISE] {
+            let errors = load(ours(), Trust::Stranger, purpose).unwrap_err();
+            assert!(errors.0[0].title.contains("is only checked"), "{errors:?}");
+        }
+        let errors = load(theirs(), Trust::Stranger, Purpose::CHECK).unwrap_err();
+        assert!(errors.0[0].title.contains("needs an inventory from elsewhere"), "{errors:?}");
+        let (plan, _) = load(ours(), Trust::Stranger, Purpose::CHECK).unwrap_or_else(|errors| panic!("{errors:?}"));
+        assert!(plan.hosts.iter().all(|host| host.trust == Trust::Stranger));
+    }
+
+    #[test]
     fn a_run_that_does_not_begin_has_one_event_which_is_its_last() {
         let event = refused(Refusal::interrupted(), || Timestamp::UNIX_EPOCH).unwrap();
         assert!(event.is_last() && event.seq == 1);

@@ -26,6 +26,10 @@ pub(super) fn read_beside(draft: &mut Draft, beside: &[PathBuf], keys: &Keyring)
     let hosts: Vec<String> = draft.inventory.hosts.keys().cloned().collect();
     for directory in directories {
         let (group_vars, host_vars) = (directory.join("group_vars"), directory.join("host_vars"));
+        // Each directory that must not be read is one error, not one for each group and host.
+        if !may_be_read(draft, &group_vars) || !may_be_read(draft, &host_vars) {
+            continue;
+        }
         for name in &groups {
             let layers = layers(draft, &group_vars, name, keys);
             if let Some(group) = draft.inventory.groups.get_mut(name) {
@@ -56,16 +60,11 @@ pub(super) fn warn_about_strangers(draft: &mut Draft, project: &Path) {
     }
 }
 
-/// Whether a path may be read and exists; one that may not is an error.
-fn exists(draft: &mut Draft, path: &Path) -> bool {
-    match draft.inventory.files.boundary.check(path) {
-        Ok(()) => path.exists(),
-        Err(error) => {
-            let shown = draft.shown(path);
-            draft.errors.push(Diagnostic::error(format!("cannot read `{shown}`: {error}")));
-            false
-        }
-    }
+/// Whether a path may be read; one that may not is an error.
+fn may_be_read(draft: &mut Draft, path: &Path) -> bool {
+    let checked = draft.inventory.files.boundary.check(path);
+    let shown = draft.shown(path);
+    draft.errors.keep(checked.map_err(|error| Diagnostic::error(format!("cannot read `{shown}`: {error}")))).is_some()
 }
 
 /// Returns the variables in the files of one group or host.
@@ -75,7 +74,7 @@ fn layers(draft: &mut Draft, directory: &Path, name: &str, keys: &Keyring) -> Ve
         return Vec::new();
     }
     let named = ENDINGS.iter().map(|ending| directory.join(format!("{name}{ending}")));
-    let mut found = named.filter(|path| exists(draft, path)).collect::<Vec<_>>().into_iter();
+    let mut found = named.filter(|path| may_be_read(draft, path) && path.exists()).collect::<Vec<_>>().into_iter();
     let Some(first) = found.next() else { return Vec::new() };
     for unread in found {
         let (unread, first) = (draft.shown(&unread), draft.shown(&first));

@@ -281,6 +281,7 @@ const LINKS: &[(&str, &str, &str, &str, bool)] = &[
     ("roles/other", "../../outside", "", "cannot read `roles/other/role.yml`: a link leads out", false),
     ("group_vars/all.yml", "../../outside/secret", "", "cannot read `group_vars/all.yml`: a link leads out", true),
     ("group_vars/all/x.yml", "../../../outside/secret", "", "cannot read `group_vars/all/x.yml`: a link leads out", true),
+    ("group_vars", "../outside", "", "cannot read `group_vars`: a link leads out", false),
     ("host_vars/bear", "../../outside/secret", "", "cannot read `host_vars/bear`: a link leads out", true),
     ("inventory/group_vars/all.yml", "../../../outside/secret", "", "cannot read `inventory/group_vars/all.yml`", true),
     ("inventory/more.yml", "../../outside/secret", "", "cannot read `inventory/more.yml`: a link leads out", true),
