@@ -173,11 +173,7 @@ mod tests {
 
     fn marks(boot: &str, at: u64) -> Marks {
         let mark = Mark { boot_id: boot.into(), at, acted: false };
-        Marks {
-            boot_id: "now".into(),
-            marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]),
-            kept: BTreeSet::new(),
-        }
+        Marks { boot_id: "now".into(), marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]), kept: BTreeSet::new() }
     }
 
     #[test]

@@ -303,9 +303,7 @@ impl Session {
                 outputs.push(StepOutput { status, stdout, stderr: Vec::new().into(), timed_out });
                 step_began = Instant::now();
             }
-            while let Some(taken) =
-                self.stderr.take_mark_and_report(&self.nonce, |words| !apart.reads_stderr(words), progress)
-            {
+            while let Some(taken) = self.stderr.take_mark_and_report(&self.nonce, |words| !apart.reads_stderr(words), progress) {
                 errors.extend(taken);
             }
             if let Some(process) = apart.all_arrived() {

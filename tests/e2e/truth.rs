@@ -221,7 +221,8 @@ fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
     let declares = |task: &&serde_json::Value| {
         task["kind"] == "task"
             && task["status"] != "skipped"
-            && !["assert", "port_owner", "redis_existing_data", "redis_settings", "command"].contains(&task["resource"].as_str().unwrap())
+            && !["assert", "port_owner", "redis_existing_data", "redis_settings", "command"]
+                .contains(&task["resource"].as_str().unwrap())
     };
     let ids = check["tasks"].as_array().unwrap().iter().filter(declares).map(|task| task["id"].as_str().unwrap());
     let missing: Vec<&str> = ids.filter(|id| !UNDO.iter().any(|(task, _)| is_of(id, task))).collect();

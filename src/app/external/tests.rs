@@ -141,7 +141,7 @@ fn a_vault_script_that_does_not_end_is_ended_with_what_it_started() {
         Controller { limits: Limits { program: Duration::from_millis(300), ..Limits::default() }, ..Controller::default() };
     for text in ["sleep 1000 & echo $! >\"${0%/*}/pid\"; wait", "exec >&-; sleep 1000 & echo $! >\"${0%/*}/pid\"; wait"] {
         crate::inventory::tests::write_program(&script, &format!("#!/bin/sh\n{text}\n"));
-        let error = read_password(&script, "x", "vault password", &controller).unwrap_err();
+        let error = read_password(&script, "x", "vault password", &controller, &Boundary::default()).unwrap_err();
         assert!(error.title.ends_with("it did not end within 0 s"), "{error}");
         let pid = fs::read_to_string(directory.path().join("pid")).unwrap();
         let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();

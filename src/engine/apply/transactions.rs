@@ -174,7 +174,7 @@ impl ApplyRun<'_> {
         let became = match steps {
             Err(Failure::Item(why)) => why,
             Err(Failure::Link(lost)) => return (error, Some(lost)),
-            Ok(steps) => match channel.run(Frame { steps }, &mut |_: &str| {}).await {
+            Ok(steps) => match channel.run(Frame { apart: steps.len(), steps }, &mut |_: &str| {}).await {
                 Err(lost) => {
                     let text = "the connection was lost while what was changed was put back; the next run goes on with it";
                     return (format!("{error}\n{text}"), Some(lost));
@@ -217,7 +217,7 @@ fn what_became(unit: &str, outputs: &[StepOutput], wanted: usize) -> String {
         let why = outputs.first().map(failure_text).unwrap_or_default();
         return format!("what was changed for `{unit}` could not be put back: {why}");
     };
-    let paths: Vec<String> = String::from_utf8_lossy(&first.stdout).lines().map(|line| format!("`{line}`")).collect();
+    let paths: Vec<String> = first.stdout.text().lines().map(|line| format!("`{line}`")).collect();
     let back = format!("put back as before: {}", paths.join(", "));
     match rest.iter().find(|output| output.status != 0) {
         None if outputs.len() == wanted => format!("{back}; `{unit}` works with it again"),

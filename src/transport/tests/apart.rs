@@ -72,7 +72,7 @@ async fn all_bytes_and_statuses_come_through_the_pipes() {
         let frame =
             apart(2, [step("tee /dev/fd/2", bytes.clone(), 60), quick("printf 'no newline'; printf '\\n' >&2"), quick("echo q")]);
         let outputs = run(&mut node, frame).await;
-        assert!(outputs[0].stdout == bytes && outputs[0].stderr == bytes, "{shell}");
+        assert!(outputs[0].stdout.whole() == Ok(&bytes) && outputs[0].stderr.whole() == Ok(&bytes), "{shell}");
         assert_eq!((&*outputs[1].stdout, &*outputs[1].stderr), (&b"no newline"[..], &b"\n"[..]), "{shell}");
         assert_eq!(outputs[2].stdout, b"q\n", "{shell}");
         for (script, status) in [("exit 7", 7), ("kill -9 $$", 137), ("no-such-command-here", 127)] {
