@@ -59,15 +59,15 @@ fn swapping_links_and_directories_during_many_deploys_changes_nothing_outside_of
     for number in 0..deploys {
         let begun = rounds(&node);
         let task = TASKS[number as usize % TASKS.len()];
-        let task = task.replace("{{ mode }}", if number as usize / TASKS.len() % 2 == 0 { "0755" } else { "0777" });
+        let task = task.replace("{{ mode }}", if (number as usize / TASKS.len()).is_multiple_of(2) { "0755" } else { "0777" });
         project.write("roles/toy/role.yml", &super::task(&task.replace("{{ word }}", &format!("w{number}"))));
         let run = project.json(&["deploy"]);
         assert!([Some(0), Some(1)].contains(&run.code), "{}", run.said());
         assert!(!run.said().contains("root:"), "nothing of /etc/shadow shows: {}", run.said());
         if run.code == Some(0) {
-            made += 1
+            made += 1;
         } else {
-            refused += 1
+            refused += 1;
         }
         assert!(rounds(&node) > begun, "mallory swaps during the deploy");
     }
