@@ -22,14 +22,20 @@ const SWAPPER: &str = r#"use Time::HiRes "time";
 chdir $ENV{HOME};
 sub link_for { my ($name, $to) = @_; symlink $to, "l"; rename "l", $name; }
 sub file_for { my ($name) = @_; open my $file, ">", "f"; print $file "mine\n"; close $file; rename "f", $name; }
-mkdir "app"; mkdir "app/d";
+sub entries {
+    my ($in) = @_;
+    rename "$in/d", "$in/e"; symlink "/etc", "$in/d"; unlink "$in/d"; rename "$in/e", "$in/d";
+    for my $name ("shadow", "motd", "passwd") { link_for("$in/$name", "/etc/$name"); file_for("$in/$name"); }
+    symlink "/etc/shadow", "/tmp/shadow"; unlink "/tmp/shadow";
+}
+mkdir "app"; mkdir "app/d"; file_for("app/$_") for ("shadow", "motd", "passwd");
 while (-e "swapping") {
     my $end = time + 0.1;
     while (time < $end) {
-        rename "app", "kept"; symlink "/etc", "app"; unlink "app"; rename "kept", "app";
-        rename "app/d", "app/e"; symlink "/etc", "app/d"; unlink "app/d"; rename "app/e", "app/d";
-        for my $name ("shadow", "motd", "passwd") { link_for("app/$name", "/etc/$name"); file_for("app/$name"); }
-        symlink "/etc/shadow", "/tmp/shadow"; unlink "/tmp/shadow";
+        rename "app", "kept"; symlink "/etc", "app";
+        entries("kept") for 1 .. 20;
+        unlink "app"; rename "kept", "app";
+        entries("app") for 1 .. 10;
     }
     open my $rounds, ">>", "rounds"; print $rounds "round\n"; close $rounds;
     select undef, undef, undef, 0.1;
