@@ -15,6 +15,14 @@ use super::{
     wire,
 };
 
+/// What came before a mark.
+pub(super) enum Marked {
+    /// An output of a step.
+    Output(Stream),
+    /// Something else.
+    Other,
+}
+
 /// One of the node's two outputs.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -98,14 +106,14 @@ impl Output {
         nonce: &str,
         ends_output: impl FnOnce(&str) -> bool,
         progress: Progress<'_>,
-    ) -> Option<Option<Stream>> {
+    ) -> Option<Marked> {
         let told = self.told;
         let (stream, words) = self.take_mark(nonce)?;
         if !ends_output(&words) {
-            return Some(None);
+            return Some(Marked::Other);
         }
         report(stream.since_cut().get(told..).unwrap_or_default(), progress);
-        Some(Some(stream))
+        Some(Marked::Output(stream))
     }
 }
 
@@ -158,7 +166,7 @@ mod tests {
             told += 1;
         };
         let stream = loop {
-            if let Some(Some(stream)) = output.take_mark_and_report("NONCE", |_| true, &mut progress) {
+            if let Some(Marked::Output(stream)) = output.take_mark_and_report("NONCE", |_| true, &mut progress) {
                 break stream;
             }
             output.report_lines(&mut progress);

@@ -18,7 +18,7 @@ use super::{
     apart::{Apart, Phase},
     kept::{Buffer, Stream},
     lock,
-    output::Output,
+    output::{Marked, Output},
     wire,
 };
 
@@ -304,7 +304,9 @@ impl Session {
                 step_began = Instant::now();
             }
             while let Some(taken) = self.stderr.take_mark_and_report(&self.nonce, |words| !apart.reads_stderr(words), progress) {
-                errors.extend(taken);
+                if let Marked::Output(stderr) = taken {
+                    errors.push(stderr);
+                }
             }
             if let Some(process) = apart.all_arrived() {
                 self.send(Zeroizing::new(format!("got {process}\n").into_bytes()));
@@ -382,10 +384,10 @@ impl Session {
     async fn ended_with(&mut self, words: &str) -> SessionError {
         match words.strip_prefix("lost") {
             Some(line) => SessionError::TakenOver(lock::parse_new_holder(line)),
-            None if words == "bye" => match self.ended().await {
-                SessionError::Ended(_) => SessionError::Stopped,
-                why => why,
-            },
+            None if words == "bye" => {
+                let why = self.ended().await;
+                if matches!(why, SessionError::Ended(_)) { SessionError::Stopped } else { why }
+            }
             None => SessionError::Unexpected(excerpt(words)),
         }
     }
