@@ -364,10 +364,7 @@ impl Session {
     async fn ended_with(&mut self, words: &str) -> SessionError {
         match words.strip_prefix("lost") {
             Some(line) => SessionError::TakenOver(lock::parse_new_holder(line)),
-            None if words == "bye" => match self.ended().await {
-                SessionError::Ended(_) => SessionError::Stopped,
-                why => why,
-            },
+            None if words == "bye" => self.why_ended(true).await,
             None => SessionError::Unexpected(excerpt(words)),
         }
     }
@@ -375,9 +372,13 @@ impl Session {
     /// Returns why the output has ended, by the last marks and by what the node wrote to standard error before: the message of sudo or the login
     /// shell, or of a run that has taken the node over.
     async fn ended(&mut self) -> SessionError {
+        self.why_ended(false).await
+    }
+
+    /// As [`Self::ended`]; `stopped` says whether the loop has said goodbye without being asked.
+    async fn why_ended(&mut self, mut stopped: bool) -> SessionError {
         self.stderr.fill_for_a_moment().await;
         self.stdout.fill_for_a_moment().await;
-        let mut stopped = false;
         while let Some((_, words)) = self.stdout.take_mark(&self.nonce) {
             if let Some(line) = words.strip_prefix("lost") {
                 return SessionError::TakenOver(lock::parse_new_holder(line));

@@ -66,18 +66,15 @@ fn a_run_that_is_taken_over_says_by_whom() {
         node.shut("long");
         let first = project.start(&["deploy"]);
         node.await_at("long");
-        let began = match way {
-            "without its lock" => {
-                node.sh("rm /run/autobot-provision/lock /run/gate.long.reached");
-                Instant::now()
-            }
-            _ => {
-                first.signal("STOP");
-                signal_session(&node, "STOP");
-                make_old(&node);
-                node.sh("rm /run/gate.long.reached");
-                Instant::now()
-            }
+        let began = if way == "without its lock" {
+            node.sh("rm /run/autobot-provision/lock /run/gate.long.reached");
+            Instant::now()
+        } else {
+            first.signal("STOP");
+            signal_session(&node, "STOP");
+            make_old(&node);
+            node.sh("rm /run/gate.long.reached");
+            Instant::now()
         };
         let second = project.start(&["deploy", "--output", "json"]);
         node.await_at("long");
