@@ -299,12 +299,17 @@ impl Session {
                 break;
             }
             let more = tokio::select! {
-                // What has arrived counts, even if this process was stopped meanwhile.
+                // What has arrived counts, however late it is read.
                 biased;
                 more = self.stderr.fill() => more?,
                 more = self.stdout.fill(), if !out_ended => more?,
                 () = sleep_until(deadline) => return Err(SessionError::TimedOut),
                 () = sleep_until(heard + SILENCE) => {
+                    // Late: this process was stopped, and has not seen yet what has arrived meanwhile.
+                    if heard.elapsed() > SILENCE + Duration::from_secs(1) {
+                        heard = Instant::now();
+                        continue;
+                    }
                     self.silent = true;
                     return Err(SessionError::Silent);
                 }

@@ -19,7 +19,7 @@ tasks:
 fn signal_session(node: &TestNode, signal: &str) {
     node.sh(&format!(
         r#"read -r session rest </run/autobot-provision/lock
-        for process in $(pgrep -s "$session"); do kill -{signal} "$process"; done"#
+        for process in $(pgrep -s "$session"); do kill -{signal} "$process" || :; done 2>/dev/null"#
     ));
 }
 
