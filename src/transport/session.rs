@@ -319,12 +319,17 @@ impl Session {
                 break;
             }
             let more = tokio::select! {
-                // What has arrived counts, even if this process was stopped meanwhile.
+                // What has arrived counts, however late it is read.
                 biased;
                 more = self.stderr.fill() => more?,
                 more = self.stdout.fill(), if !out_ended => more?,
                 () = sleep_until(deadline) => return Err(SessionError::TimedOut),
                 () = sleep_until(heard + SILENCE) => {
+                    // Late: this process was stopped, and has not seen yet what has arrived meanwhile.
+                    if heard.elapsed() > SILENCE + Duration::from_secs(1) {
+                        heard = Instant::now();
+                        continue;
+                    }
                     self.silent = true;
                     return Err(SessionError::Silent);
                 }
@@ -384,10 +389,7 @@ impl Session {
     async fn ended_with(&mut self, words: &str) -> SessionError {
         match words.strip_prefix("lost") {
             Some(line) => SessionError::TakenOver(lock::parse_new_holder(line)),
-            None if words == "bye" => {
-                let why = self.ended().await;
-                if matches!(why, SessionError::Ended(_)) { SessionError::Stopped } else { why }
-            }
+            None if words == "bye" => self.why_ended(true).await,
             None => SessionError::Unexpected(excerpt(words)),
         }
     }
@@ -395,9 +397,13 @@ impl Session {
     /// Returns why the output has ended, by the last marks and by what the node wrote to standard error before: the message of sudo or the login
     /// shell, or of a run that has taken the node over.
     async fn ended(&mut self) -> SessionError {
+        self.why_ended(false).await
+    }
+
+    /// As [`Self::ended`]; `stopped` says whether the loop has said goodbye without being asked.
+    async fn why_ended(&mut self, mut stopped: bool) -> SessionError {
         self.stderr.fill_for_a_moment().await;
         self.stdout.fill_for_a_moment().await;
-        let mut stopped = false;
         while let Some((_, words)) = self.stdout.take_mark(&self.nonce) {
             if let Some(line) = words.strip_prefix("lost") {
                 return SessionError::TakenOver(lock::parse_new_holder(line));

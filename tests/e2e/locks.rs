@@ -83,7 +83,7 @@ fn the_lock_of_a_run_that_was_killed_is_free() {
     node.shut("write");
     let run = project.start(&["deploy"]);
     node.await_at("write");
-    node.sh("kill -9 $(cut -d ' ' -f 1 /run/autobot-provision/lock)");
+    node.sh("read -r loop rest </run/autobot-provision/lock; kill -9 $loop");
     run.end().assert_code(3);
     node.open("write");
     project.run(&["deploy", "--wait", "10s"]).assert_code(0);
