@@ -31,6 +31,7 @@ pub(super) fn questions(host: &HostPlan, scope: Scope, known: &Worlds) -> Questi
     // A stranger's role names the files of its secrets, and their content.
     for spec in host.secrets.iter().chain(&host.lent).filter(|_| host.trust == Trust::Own) {
         ask.ask::<PathState>(spec.question());
+        spec.access.questions(&mut ask);
     }
     let mut asking = Asking { host, scope, known, ask };
     // Role by role, so that the script asks in the order of the role files. Roles do not see each other's results anyway.

@@ -332,11 +332,12 @@ impl Predictor<'_> {
                 self.items.push(RunItem::new(making, ItemAction::Skipped, predicted));
                 return Err(Stop::Failed);
             }
-            if let Some(summary) = secrets::plan(&spec, &self.secrets)
-                && self.planned.insert(secret.clone())
-            {
-                let diff = secrets::diff(&spec, self.secrets.provided(secret));
-                let predicted = Outcome { diff, ..Outcome::new(Status::Changed, summary) };
+            if self.planned.contains(secret) {
+                continue;
+            }
+            let access_is_planned = self.items.iter().filter_map(RunItem::made_secret).any(|made| made.file == spec.file);
+            if let Some(predicted) = secrets::plan(&spec, &self.secrets, access_is_planned) {
+                self.planned.insert(secret.clone());
                 self.items.push(RunItem::new(making, ItemAction::Secret(spec), predicted));
             }
         }

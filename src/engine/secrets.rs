@@ -6,19 +6,20 @@ use std::{
 };
 
 use crate::{
+    event::{Outcome, Status},
     plan::{HostPlan, SecretSpec},
     question::{
         Answers,
-        path::{Entry, PathState},
+        path::{Entry, PathInfo, PathState},
         way::WAY,
     },
     resource::{
-        Change,
+        Change, NodeState,
         put::{Backup, Put},
     },
     script::Script,
     secret::{Encoding, EnvFile, EnvLine, Secret, SecretId, SecretRef, SecretValues},
-    values::{Diff, Missing},
+    values::{Diff, Missing, RemotePath},
 };
 
 /// The state of a secret of another host, as its readers see it.
@@ -59,6 +60,19 @@ pub(super) struct Secrets {
     planned: HashSet<SecretId>,
     /// Secrets whose values come from an outside source, with the state of their files when the run began.
     provided: HashMap<SecretId, StoredValue>,
+    /// The files whose owner, group or mode was not as declared when the run began.
+    exposed: HashMap<RemotePath, Exposed>,
+}
+
+/// A secrets file whose owner, group or mode is not as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exposed {
+    /// The difference in a few words: "mode 0644 → 0600".
+    pub(super) summary: String,
+    /// The lines to show.
+    pub(super) diff: Diff,
+    /// What the user must know if others could read it.
+    pub(super) warning: Option<String>,
 }
 
 /// The value of a secret in its file, compared with the value from its outside source.
@@ -93,6 +107,18 @@ impl Secrets {
         let host = inputs.plan;
         let mut secrets = Self::read(host.secrets.iter().chain(&host.lent), inputs.provided, answers);
         secrets.borrow(&host.borrowed, inputs.shared);
+        for spec in &host.secrets {
+            match exposed(spec, &NodeState { answers, secrets: &secrets.values }) {
+                Ok(Some(exposed)) => {
+                    secrets.exposed.entry(spec.file.clone()).or_insert(exposed);
+                }
+                Ok(None) => {}
+                // The file itself is fine: the question about an account has no answer.
+                Err(problem) => {
+                    secrets.problems.entry(spec.id()).or_insert(problem);
+                }
+            }
+        }
         secrets.check_characters(host.secrets.iter().chain(&host.borrowed));
         secrets
     }
@@ -181,6 +207,26 @@ fn outdated_on_owner(spec: &SecretSpec) -> String {
     )
 }
 
+/// Compares owner, group and mode of the secrets file with what is declared. `None` if they are the same, if there is no such file yet, or if an
+/// account does not exist yet.
+pub(super) fn exposed(spec: &SecretSpec, node: &NodeState<'_>) -> Result<Option<Exposed>, String> {
+    let Ok(PathInfo { entry: Entry::File(file), .. }) = node.answers.get::<PathState>(&spec.question()) else { return Ok(None) };
+    let attributes = &file.attributes;
+    let difference = spec.access.compare(node, Some(attributes)).map_err(|error| error.to_string())?;
+    if difference.summary.is_empty() || !difference.missing.is_empty() {
+        return Ok(None);
+    }
+    let others_read = attributes.mode.0 & !spec.access.mode().map_or(0, |mode| mode.0) & 0o044 != 0;
+    let others_own = difference.summary.iter().any(|part| part.starts_with("owner "));
+    let warning = (others_read || others_own).then(|| {
+        let since = jiff::Timestamp::from_second(attributes.changed).map(|time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+        let since = since.unwrap_or_else(|_| "an unknown time".to_owned());
+        format!("other users could read or change the passwords in {} (mode {}, owner {}) since {since}, or longer: rotate them if that matters",
+            spec.file, attributes.mode.octal(), attributes.owner)
+    });
+    Ok(Some(Exposed { summary: difference.summary.join(", "), diff: difference.diff, warning }))
+}
+
 /// Returns the value of a secret in its file.
 pub(super) fn in_file(spec: &SecretSpec, answers: &Answers) -> Result<Option<Secret>, String> {
     Ok(current_file(spec, answers)?.get(&spec.secret.name).cloned())
@@ -240,11 +286,12 @@ pub(super) fn creates_directory(spec: &SecretSpec, missing: &Missing) -> bool {
     matches!(missing, Missing::Directory(path) if above.any(|directory| directory == Path::new(path.as_str())))
 }
 
-/// Returns the change that writes a new secret into its file. The value must be in `values` before the script is sent.
-pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretValues) -> Result<Change, String> {
+/// Returns the change that writes the secrets file anew, with owner, group and mode as declared, and a new value of the secret if `is_new`. That must be in
+/// `values` before the script is sent. A new file, even for the mode alone: others may hold the old one open.
+pub(super) fn persist(spec: &SecretSpec, is_new: bool, answers: &Answers, values: &mut SecretValues) -> Result<Change, String> {
     let file = current_file(spec, answers)?;
     let mut text = String::new();
-    for (index, piece) in file.with(std::slice::from_ref(&spec.secret)).into_iter().enumerate() {
+    for (index, piece) in file.with(if is_new { std::slice::from_ref(&spec.secret) } else { &[] }).into_iter().enumerate() {
         match piece {
             EnvLine::Kept(line) => {
                 // The line may hold other secrets, so it is sent as a token of its own.
@@ -269,6 +316,10 @@ pub(super) fn persist(spec: &SecretSpec, answers: &Answers, values: &mut SecretV
 
 /// Returns the diff for a secret: the key, never the value.
 pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
+    lines(spec, found).titled(spec.file.as_str())
+}
+
+fn lines(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
     let mut diff = Diff::none();
     let name = &spec.secret.name;
     if found == Some(StoredValue::Another) {
@@ -278,16 +329,31 @@ pub(super) fn diff(spec: &SecretSpec, found: Option<StoredValue>) -> Diff {
         Some(outside) => format!("{name}=‹{}›", outside.source.describe()),
         None => format!("{name}=‹{} new characters›", spec.length),
     });
-    diff.titled(spec.file.as_str())
+    diff
 }
 
-/// Summarizes the change to a secret's file, if there is one.
-pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets) -> Option<String> {
+/// Returns what is done about a secret and its file, if anything. `access_is_planned` says that an item before it makes owner, group and mode of the
+/// file as declared.
+pub(super) fn plan(spec: &SecretSpec, secrets: &Secrets, access_is_planned: bool) -> Option<Outcome> {
     let file = &spec.file;
-    match secrets.provided(&spec.id()) {
+    let found = secrets.provided(&spec.id());
+    let value = match found {
         None => secrets.is_fresh(&spec.id()).then(|| format!("generate and write to {file}")),
         Some(StoredValue::TheSame) => None,
         Some(StoredValue::Nothing) => Some(format!("write to {file}")),
         Some(StoredValue::Another) => Some(format!("replace in {file}")),
+    };
+    let exposed = secrets.exposed.get(file).filter(|_| !access_is_planned);
+    let summary = match (&value, exposed) {
+        (None, None) => return None,
+        (Some(value), None) => value.clone(),
+        (None, Some(exposed)) => format!("{} of {file}", exposed.summary),
+        (Some(value), Some(exposed)) => format!("{value}, {}", exposed.summary),
+    };
+    let mut diff = exposed.map_or_else(Diff::none, |exposed| exposed.diff.clone());
+    if value.is_some() {
+        diff.lines.extend(lines(spec, found).lines);
     }
+    let warning = exposed.and_then(|exposed| exposed.warning.clone());
+    Some(Outcome { diff: diff.titled(file.as_str()), warning, ..Outcome::new(Status::Changed, summary) })
 }

@@ -106,7 +106,10 @@ impl RunItem {
     /// Adds the questions that this item needs answered.
     pub(super) fn questions(&self, ask: &mut Questions) {
         match &self.body {
-            ItemAction::Secret(spec) => ask.ask::<PathState>(spec.question()),
+            ItemAction::Secret(spec) => {
+                ask.ask::<PathState>(spec.question());
+                spec.access.questions(ask);
+            }
             ItemAction::Task(_, resource) => resource.questions(ask),
             ItemAction::Health(check) => check.questions(ask),
             ItemAction::Handler { handler, .. } => handler_questions(handler, ask),

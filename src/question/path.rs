@@ -195,8 +195,8 @@ pub struct Attributes {
     pub uid: u32,
     /// The group id.
     pub gid: u32,
-    /// When the content was last modified, in seconds since 1970.
-    pub modified: i64,
+    /// When the owner, the mode or the content last changed, in seconds since 1970.
+    pub changed: i64,
 }
 
 /// See its own comment.
@@ -369,8 +369,8 @@ impl Fields<'_> {
             let size = self.text()?.parse().ok()?;
             let (uid, gid) = (self.number()?, self.number()?);
             let (owner, group) = (self.text()?, self.text()?);
-            let modified = self.text()?.parse().ok()?;
-            let attributes = Attributes { mode: Mode(bits & 0o7777), owner, group, uid, gid, modified };
+            let changed = self.text()?.parse().ok()?;
+            let attributes = Attributes { mode: Mode(bits & 0o7777), owner, group, uid, gid, changed };
             let arrow = self.text()?;
             records.push(Record { name, kind: bits & 0o170_000, size, attributes, arrow });
         }

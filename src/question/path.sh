@@ -5,7 +5,7 @@
 # line per missing entry; a record per link that leads to an entry; checksums. Then, for each key whose way is not plainly root's, its path and why it
 # is not looked at. Contents come last, because they may contain anything; their lengths are known from the records.
 export QUOTING_STYLE=literal
-record='%n\0%f\0%s\0%u\0%g\0%U\0%G\0%Y\0%N\0'
+record='%n\0%f\0%s\0%u\0%g\0%U\0%G\0%Z\0%N\0'
 nl='
 '
 directories=$1

@@ -42,6 +42,12 @@ impl AccessDifference {
 }
 
 impl Access {
+    /// Returns the declared permission bits.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode
+    }
+
     /// Asks for the accounts. `root` always exists, so it is not asked for.
     pub fn questions(&self, ask: &mut Questions) {
         for owner in self.owner.iter().filter(|owner| owner.as_str() != "root") {
@@ -129,7 +135,7 @@ mod tests {
     }
 
     fn actual(mode: u32, uid: u32, gid: u32) -> Attributes {
-        Attributes { mode: Mode(mode), owner: "UNKNOWN".into(), group: "daemon".into(), uid, gid, modified: 0 }
+        Attributes { mode: Mode(mode), owner: "UNKNOWN".into(), group: "daemon".into(), uid, gid, changed: 0 }
     }
 
     fn compare(known: bool, actual: Option<&Attributes>) -> AccessDifference {

@@ -61,7 +61,7 @@ pub(in crate::resource) fn resource(kind: &str, parameters: Value) -> Result<Box
 
 /// Attributes of an entry of root with this mode.
 pub(in crate::resource) fn roots(mode: u32) -> Attributes {
-    Attributes { mode: Mode(mode), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 }
+    Attributes { mode: Mode(mode), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, changed: 0 }
 }
 
 fn password() -> SecretRef {

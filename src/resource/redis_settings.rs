@@ -191,7 +191,7 @@ mod tests {
 
     fn program() -> Entry {
         let root = || "root".to_owned();
-        let attributes = Attributes { mode: Mode(0o755), owner: root(), group: root(), uid: 0, gid: 0, modified: 0 };
+        let attributes = Attributes { mode: Mode(0o755), owner: root(), group: root(), uid: 0, gid: 0, changed: 0 };
         Entry::File(File { attributes, size: 1, content: None, sha256: None })
     }
 

@@ -216,7 +216,7 @@ mod tests {
     fn found(content: Option<&str>) -> PathInfo {
         let entry = content.map_or(Entry::Absent, |text| {
             let attributes =
-                Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, modified: 0 };
+                Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, changed: 0 };
             Entry::File(File { attributes, size: text.len() as u64, content: Some(text.into()), sha256: None })
         });
         PathInfo { entry, parent_exists: true }

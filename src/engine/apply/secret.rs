@@ -20,19 +20,28 @@ impl ApplyRun<'_> {
     ) -> Result<Outcome, Failure> {
         let provided = self.secrets.provided(&spec.id()).and_then(|_| self.secrets.values.declared(&spec.secret)).cloned();
         let stored = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
-        if let Some(value) = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored)) {
-            // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
-            self.secrets.values.insert(spec.secret.clone(), value);
-            return Ok(Outcome { summary: self.freshness.by(index), ..self.items[index].predicted.clone() });
-        }
-        if let Some(reason) = self.reason_not_to_create(index, spec)? {
-            return Err(Failure::Item(reason));
-        }
-        let value = provided.map_or_else(|| generate(spec.length), Ok);
-        let value = value.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?;
+        let stored = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored));
+        let is_new = stored.is_none();
+        let value = match stored {
+            Some(value) => {
+                if secrets::exposed(spec, &self.state()).map_err(Failure::Item)?.is_none() {
+                    // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
+                    self.secrets.values.insert(spec.secret.clone(), value);
+                    return Ok(Outcome { summary: self.freshness.by(index), ..self.items[index].predicted.clone() });
+                }
+                value
+            }
+            None => {
+                if let Some(reason) = self.reason_not_to_create(index, spec)? {
+                    return Err(Failure::Item(reason));
+                }
+                let value = provided.map_or_else(|| generate(spec.length), Ok);
+                value.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?
+            }
+        };
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();
-        let change = secrets::persist(spec, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
+        let change = secrets::persist(spec, is_new, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(spec.question());
         let (mut scripts, marks) = self.transactions.keep_for_secret(spec)?;
@@ -43,6 +52,9 @@ impl ApplyRun<'_> {
         self.frame(index, &scripts, questions, channel).await?;
         // The file's other lines were values for that one script only: they must not be redacted as secrets in the output.
         self.secrets.values = known;
+        if let Some(exposed) = secrets::exposed(spec, &self.state()).map_err(Failure::Item)? {
+            return Err(Failure::Item(format!("`{}` was written, but is still not as declared: {}", spec.file, exposed.summary)));
+        }
         if secrets::in_file(spec, &self.answers).map_err(Failure::Item)? != Some(value) {
             return Err(Failure::Item(format!("`{}` was written, but does not hold `{}`", spec.file, spec.secret.name)));
         }

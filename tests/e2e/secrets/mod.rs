@@ -1,5 +1,6 @@
 //! Secrets are generated once, are kept, occur only in their own files, and are never replaced while the old values are in use.
 
+mod access;
 mod become_password;
 mod leaks;
 mod lent;
