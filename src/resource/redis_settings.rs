@@ -8,6 +8,7 @@ use super::{Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, d
 use crate::{
     question::{
         Questions, Unanswered,
+        account::AccountName,
         facts::Facts,
         path::{Entry, PathQuery, PathState},
         redis::{Address, Answer, Instance, Redis},
@@ -97,6 +98,15 @@ impl RedisSettings {
         Ok(Self { bind, save: given.save, maxmemory, cli, modules, running })
     }
 
+    /// Asks whether a file of Redis is there. The vendor's package gives all that it installs to `nobody`.
+    fn look(path: &RemotePath) -> PathQuery {
+        let look = PathQuery::attributes(path);
+        match AccountName::new("nobody") {
+            Ok(nobody) => look.owned_by(Some(&nobody)),
+            Err(_) => look,
+        }
+    }
+
     /// Names the rules of `save` that Redis refuses: pairs of a number of seconds, at least 1, and a number of changes.
     fn bad_save(&self) -> Option<String> {
         let is_rule = |rule: &str| {
@@ -129,11 +139,11 @@ impl RedisSettings {
 
     /// Names a module that the installed Redis does not have.
     fn bad_module(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
-        if self.modules.is_empty() || node.answers.get::<PathState>(&PathQuery::attributes(&self.cli))?.entry == Entry::Absent {
+        if self.modules.is_empty() || node.answers.get::<PathState>(&Self::look(&self.cli))?.entry == Entry::Absent {
             return Ok(None);
         }
         for path in &self.modules {
-            if node.answers.get::<PathState>(&PathQuery::attributes(path))?.entry == Entry::Absent {
+            if node.answers.get::<PathState>(&Self::look(path))?.entry == Entry::Absent {
                 return Ok(Some(format!("there is no module `{path}` on this node: correct its name, or install it first")));
             }
         }
@@ -155,8 +165,8 @@ impl Resource for RedisSettings {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Facts>(());
         if !self.modules.is_empty() {
-            ask.ask::<PathState>(PathQuery::attributes(&self.cli));
-            self.modules.iter().for_each(|path| ask.ask::<PathState>(PathQuery::attributes(path)));
+            ask.ask::<PathState>(Self::look(&self.cli));
+            self.modules.iter().for_each(|path| ask.ask::<PathState>(Self::look(path)));
         }
         if let Some(running) = self.running.as_ref().filter(|_| self.maxmemory.is_some()) {
             ask.ask::<Redis>(running.clone());
@@ -206,7 +216,7 @@ mod tests {
         answers.set::<Facts>((), Ok(json!({"all_ipv4_addresses": ["10.1.2.3", "10.1.2.4"]})));
         for asked in settings.modules.iter().chain([&settings.cli]) {
             let entry = if files.contains(&asked.as_str()) { program() } else { Entry::Absent };
-            answers.set::<PathState>(PathQuery::attributes(asked), Ok(PathInfo { entry, parent_exists: true }));
+            answers.set::<PathState>(RedisSettings::look(asked), Ok(PathInfo { entry, parent_exists: true }));
         }
         if let Some(running) = &settings.running {
             let answer = match used {
