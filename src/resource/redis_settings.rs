@@ -36,9 +36,9 @@ parameters! {
         maxmemory: String = "",
         /// Modules to load.
         modules: Vec<String> = [],
-        /// Where the modules are. A module that is not there is refused if Redis is installed.
+        /// Where the modules are. A module that is not there is refused if the directory exists, as it does once Redis is installed.
         module_dir: Option<RemotePath>,
-        /// The client, where `redis-cli` of Redis Stack is not the one.
+        /// The client that asks the running Redis, where `redis-cli` of Redis Stack is not the one.
         cli: Option<RemotePath>,
         /// The port of the running Redis.
         port: u16 = 6379,
@@ -57,9 +57,8 @@ struct RedisSettings {
     save: Vec<String>,
     /// The text, and the bytes that it means.
     maxmemory: Option<(String, u64)>,
-    cli: RemotePath,
-    /// The files of the modules.
-    modules: Vec<RemotePath>,
+    /// The directory of the modules, and their files.
+    modules: Option<(RemotePath, Vec<RemotePath>)>,
     running: Option<Instance>,
 }
 
@@ -78,24 +77,21 @@ impl RedisSettings {
                 None => return Err(ParamError::parameter("maxmemory", format!("`{text}` is not a size, such as `2gb`"))),
             },
         };
-        let modules = match &given.module_dir {
-            None => Vec::new(),
-            Some(directory) => given
-                .modules
-                .iter()
-                .map(|name| RemotePath::new(&format!("{directory}/{name}.so")))
-                .collect::<Result<_, _>>()
-                .map_err(|message| ParamError::parameter("modules", message))?,
-        };
+        let file = |directory: &RemotePath, name: &String| RemotePath::new(&format!("{directory}/{name}.so"));
+        let modules = given.module_dir.map(|directory| {
+            let files = given.modules.iter().map(|name| file(&directory, name)).collect::<Result<Vec<_>, _>>();
+            files.map(|files| (directory, files))
+        });
+        let modules = modules.transpose().map_err(|message| ParamError::parameter("modules", message))?;
         let running = given.password_file.map(|password_file| Instance {
-            cli: cli.clone(),
+            cli,
             address: Address::Tcp("127.0.0.1".into(), given.port),
             password_file,
             password_key: given.password_key,
             config_file: given.config_file,
         });
         let bind = given.bind.split_whitespace().map(str::to_owned).collect();
-        Ok(Self { bind, save: given.save, maxmemory, cli, modules, running })
+        Ok(Self { bind, save: given.save, maxmemory, modules, running })
     }
 
     /// Asks whether a file of Redis is there. The vendor's package gives all that it installs to `nobody`.
@@ -139,10 +135,11 @@ impl RedisSettings {
 
     /// Names a module that the installed Redis does not have.
     fn bad_module(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
-        if self.modules.is_empty() || node.answers.get::<PathState>(&Self::look(&self.cli))?.entry == Entry::Absent {
+        let Some((directory, files)) = &self.modules else { return Ok(None) };
+        if node.answers.get::<PathState>(&Self::look(directory))?.entry == Entry::Absent {
             return Ok(None);
         }
-        for path in &self.modules {
+        for path in files {
             if node.answers.get::<PathState>(&Self::look(path))?.entry == Entry::Absent {
                 return Ok(Some(format!("there is no module `{path}` on this node: correct its name, or install it first")));
             }
@@ -164,9 +161,8 @@ impl RedisSettings {
 impl Resource for RedisSettings {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Facts>(());
-        if !self.modules.is_empty() {
-            ask.ask::<PathState>(Self::look(&self.cli));
-            self.modules.iter().for_each(|path| ask.ask::<PathState>(Self::look(path)));
+        if let Some((directory, files)) = &self.modules {
+            [directory].into_iter().chain(files).for_each(|path| ask.ask::<PathState>(Self::look(path)));
         }
         if let Some(running) = self.running.as_ref().filter(|_| self.maxmemory.is_some()) {
             ask.ask::<Redis>(running.clone());
@@ -214,7 +210,7 @@ mod tests {
         let settings = settings(parameters);
         let mut answers = Answers::default();
         answers.set::<Facts>((), Ok(json!({"all_ipv4_addresses": ["10.1.2.3", "10.1.2.4"]})));
-        for asked in settings.modules.iter().chain([&settings.cli]) {
+        for asked in settings.modules.iter().flat_map(|(directory, files)| [directory].into_iter().chain(files)) {
             let entry = if files.contains(&asked.as_str()) { program() } else { Entry::Absent };
             answers.set::<PathState>(RedisSettings::look(asked), Ok(PathInfo { entry, parent_exists: true }));
         }
@@ -258,9 +254,9 @@ mod tests {
 
     #[test]
     fn a_module_that_is_not_there_is_refused_once_redis_is_installed() {
-        let wanted = json!({"modules": ["search", "json"], "module_dir": "/opt/redis/lib", "cli": CLI});
+        let wanted = json!({"modules": ["search", "json"], "module_dir": "/opt/redis/lib"});
         assert_eq!(verdict(wanted.clone(), &[], None), None);
-        let all = [CLI, "/opt/redis/lib/search.so", "/opt/redis/lib/json.so"];
+        let all = ["/opt/redis/lib", "/opt/redis/lib/search.so", "/opt/redis/lib/json.so"];
         assert_eq!(verdict(wanted.clone(), &all, None), None);
         assert!(verdict(wanted, &all[..2], None).unwrap().contains("`/opt/redis/lib/json.so`"));
     }

@@ -215,15 +215,16 @@ step() {
 # between that mark and the mark `cut` is not ours.
 apart_out() { exec 5<&0 </dev/null; }
 
-# The pipes' write ends are 6 and 8. The readers must not hold them.
+# The pipes' write ends are 6 and 8. The readers must not hold them. They outlive the signal that ends a session: a shell that says that its command
+# has ended, with nobody to read it, would be ended by that before it has cleaned up.
 apart_err() {
   exec 6>/dev/fd/5 7<&0 8>/dev/fd/0 </dev/null
-  cat <&5 5<&- 6>&- 7<&- 8>&- 9>&- &
+  { trap '' TERM; exec cat <&5 5<&- 6>&- 7<&- 8>&- 9>&-; } &
   out=$!
-  cat <&7 >&2 5<&- 6>&- 7<&- 8>&- 9>&- &
+  { trap '' TERM; exec cat <&7 >&2 5<&- 6>&- 7<&- 8>&- 9>&-; } &
   err=$!
   exec 5<&- 7<&-
-  trap 'kill "$out" "$err" 2>/dev/null' USR1
+  trap 'kill -KILL "$out" "$err" 2>/dev/null' USR1
 }
 
 apart_end() {

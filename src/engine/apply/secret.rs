@@ -22,22 +22,19 @@ impl ApplyRun<'_> {
         let stored = secrets::in_file(spec, &self.answers).map_err(Failure::Item)?;
         let stored = stored.filter(|stored| provided.as_ref().is_none_or(|provided| provided == stored));
         let is_new = stored.is_none();
-        let value = match stored {
-            Some(value) => {
-                if secrets::exposed(spec, &self.state()).map_err(Failure::Item)?.is_none() {
-                    // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
-                    self.secrets.values.insert(spec.secret.clone(), value);
-                    return Ok(Outcome { summary: self.freshness.by(index), ..self.items[index].predicted.clone() });
-                }
-                value
+        let value = if let Some(value) = stored {
+            if secrets::exposed(spec, &self.state()).map_err(Failure::Item)?.is_none() {
+                // An earlier task, such as the installation of a package, has created it in the meantime: it is kept.
+                self.secrets.values.insert(spec.secret.clone(), value);
+                return Ok(Outcome { summary: self.freshness.by(index), ..self.items[index].predicted.clone() });
             }
-            None => {
-                if let Some(reason) = self.reason_not_to_create(index, spec)? {
-                    return Err(Failure::Item(reason));
-                }
-                let value = provided.map_or_else(|| generate(spec.length), Ok);
-                value.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?
+            value
+        } else {
+            if let Some(reason) = self.reason_not_to_create(index, spec)? {
+                return Err(Failure::Item(reason));
             }
+            let value = provided.map_or_else(|| generate(spec.length), Ok);
+            value.map_err(|error| Failure::Item(format!("the operating system gives no random numbers: {error}")))?
         };
         self.secrets.values.insert(spec.secret.clone(), value.clone());
         let known = self.secrets.values.clone();

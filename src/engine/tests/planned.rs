@@ -99,7 +99,9 @@ tasks:
 ",
     );
     let with = |value: &str| {
-        fs::write(scratch.path("work/app.env"), format!("TOKEN={value}\n")).unwrap();
+        let file = scratch.path("work/app.env");
+        fs::write(&file, format!("TOKEN={value}\n")).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
         scratch.planned()
     };
     let (one, other) = (with("canary-Aa1-canary"), with("canary-Bb2-canary"));
