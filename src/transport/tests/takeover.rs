@@ -92,7 +92,7 @@ async fn what_the_clock_says_of_the_locks_file_ends_no_run() {
             let began = Instant::now();
             let refused = connect(&transport, take("bob"), quick("true").into()).await.unwrap_err();
             assert_eq!(refused.to_string(), "held by ann since 2023-11-14T22:13:20Z (run run-1)", "{shell}");
-            assert!(began.elapsed() < Duration::from_secs(2), "{shell}: {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(8), "a second look would take 9 s, {shell}: {:?}", began.elapsed());
         };
         let (outputs, ()) = tokio::join!(work, other);
         assert_eq!(outputs[0].stdout, b"done\n", "{shell}");
