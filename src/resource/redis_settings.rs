@@ -98,7 +98,7 @@ impl RedisSettings {
     fn look(path: &RemotePath) -> PathQuery {
         let look = PathQuery::attributes(path);
         match AccountName::new("nobody") {
-            Ok(nobody) => look.owned_by(Some(&nobody)),
+            Ok(owner) => look.owned_by(Some(&owner)),
             Err(_) => look,
         }
     }

@@ -216,7 +216,7 @@ step() {
 apart_out() { exec 5<&0 </dev/null; }
 
 # The pipes' write ends are 6 and 8. The readers must not hold them. They outlive the signal that ends a session: a shell that says that its command
-# has ended, with nobody to read it, would be ended by that before it has cleaned up.
+# has ended, with no process to read it, would be ended by that before it has cleaned up.
 apart_err() {
   exec 6>/dev/fd/5 7<&0 8>/dev/fd/0 </dev/null
   { trap '' TERM; exec cat <&5 5<&- 6>&- 7<&- 8>&- 9>&-; } &
