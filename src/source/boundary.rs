@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use std::{fs, os::unix::fs::symlink};
 
-    /// A directory that holds `project` with a role and a template, `outside` with a file, and `shared` with roles and templates.
+    /// A directory that holds `project` with a role and a template, `outside` with a file, and `common` with roles and templates.
     fn directory() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for file in [
@@ -129,8 +129,8 @@ mod tests {
             "project/templates/toy/own.tera",
             "project/.git/config",
             "outside/secret",
-            "shared/roles/redis/files/x",
-            "shared/templates/redis/x.tera",
+            "common/roles/redis/files/x",
+            "common/templates/redis/x.tera",
         ] {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -182,7 +182,7 @@ mod tests {
         let link = |target: &str, name: &str| symlink(target, project.join(name)).unwrap();
         link("../../../../outside/secret", "roles/toy/files/file");
         link("../../outside", "templates/away");
-        link("../../shared/roles/redis", "roles/redis");
+        link("../../common/roles/redis", "roles/redis");
         let own = Boundary::new(&project, Trust::Own);
         let check = |path: &str, role: &str| own.check_source(&project.join(path), role);
         assert_eq!(check("roles/toy/files/own", "toy"), Ok(()));
@@ -199,8 +199,8 @@ mod tests {
         let dir = directory();
         let project = dir.path().join("linked");
         fs::create_dir(&project).unwrap();
-        symlink("../shared/roles", project.join("roles")).unwrap();
-        symlink("../shared/templates", project.join("templates")).unwrap();
+        symlink("../common/roles", project.join("roles")).unwrap();
+        symlink("../common/templates", project.join("templates")).unwrap();
         let own = Boundary::new(&project, Trust::Own);
         assert_eq!(own.check_source(&project.join("templates/redis/x.tera"), "redis"), Ok(()));
         fs::remove_file(project.join("templates")).unwrap();
