@@ -41,7 +41,8 @@ impl ApplyRun<'_> {
         let change = secrets::persist(spec, is_new, &self.answers, &mut self.secrets.values).map_err(Failure::Item)?;
         let mut questions = Questions::default();
         questions.ask::<PathState>(spec.question());
-        let (mut scripts, marks) = self.transactions.keep_for_secret(spec)?;
+        // Owner, group and mode alone go back for no service.
+        let (mut scripts, marks) = if is_new { self.transactions.keep_for_secret(spec)? } else { Default::default() };
         if !marks.is_empty() {
             scripts.push(pending::mark(&marks));
         }

@@ -87,8 +87,13 @@ fn a_lost_or_broken_secrets_file_stops_everything_until_it_is_back() {
     // Quotes and Windows line ends are not part of a value; with the old values back nothing is to be done.
     let quoted: String = saved.lines().map(|line| line.replacen('=', "=\"", 1) + "\"\r\n").collect();
     for content in [&quoted, &saved] {
-        fs::write(&file, content).unwrap();
+        put(&node, FILE, content, 0o600);
         project.run(&["deploy", "--detailed-exitcode"]).assert_code(0);
         assert_eq!(&got(&node, FILE), content);
     }
+    // Another mode is a change of its own, which restarts nothing.
+    put(&node, FILE, &saved, 0o644);
+    let deploy = project.json(&["deploy"]);
+    assert_eq!(deploy.ids("database_vm", "changed"), ["redis/secret REDIS_PASSWORD".to_owned()].into(), "{}", deploy.stdout);
+    assert_eq!(got(&node, FILE), saved);
 }
