@@ -216,9 +216,8 @@ pub(super) fn exposed(spec: &SecretSpec, node: &NodeState<'_>) -> Result<Option<
     if difference.summary.is_empty() || !difference.missing.is_empty() {
         return Ok(None);
     }
-    let others_read = attributes.mode.0 & !spec.access.mode().map_or(0, |mode| mode.0) & 0o044 != 0;
-    let others_own = difference.summary.iter().any(|part| part.starts_with("owner "));
-    let warning = (others_read || others_own).then(|| {
+    let others_may = attributes.mode.0 & !spec.access.mode().map_or(0, |mode| mode.0) & 0o066 != 0;
+    let warning = (others_may || difference.has_other_owner).then(|| {
         let since = jiff::Timestamp::from_second(attributes.changed).map(|time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
         let since = since.unwrap_or_else(|_| "an unknown time".to_owned());
         format!("other users could read or change the passwords in {} (mode {}, owner {}) since {since}, or longer: rotate them if that matters",

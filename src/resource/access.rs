@@ -32,6 +32,8 @@ pub struct AccessDifference {
     pub diff: Diff,
     /// The same difference in a few words: "mode 0644 → 0600".
     pub summary: Vec<String>,
+    /// Whether another user owns it.
+    pub has_other_owner: bool,
 }
 
 impl AccessDifference {
@@ -75,6 +77,7 @@ impl Access {
             if actual.is_none_or(|actual| Some(actual.uid) != uid) {
                 let before = actual.map(|actual| name_or_number(&actual.owner, actual.uid)).unwrap_or_default();
                 found.note("owner", &before, owner.as_str());
+                found.has_other_owner = actual.is_some();
             }
         }
         if let Some(group) = &self.group {

@@ -197,7 +197,7 @@ impl FileContent {
         if same && difference.summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
-        let AccessDifference { mut missing, mut diff, mut summary } = difference;
+        let AccessDifference { mut missing, mut diff, mut summary, .. } = difference;
         if !found.parent_exists {
             missing.push(Missing::Directory(self.path.parent()));
         }

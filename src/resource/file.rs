@@ -267,7 +267,7 @@ impl FileState {
 
     /// Compares an existing directory and all that is in it.
     fn whole_tree(&self, node: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
-        let AccessDifference { missing, mut diff, mut summary } = access.compare(node, Some(actual))?;
+        let AccessDifference { missing, mut diff, mut summary, .. } = access.compare(node, Some(actual))?;
         let below = *node.answers.get::<Tree>(&self.tree(access))?;
         if below > 0 {
             let entries = format!("{below} {} below", if below == 1 { "entry" } else { "entries" });
@@ -286,7 +286,7 @@ impl FileState {
         match found.seen(self.follow) {
             Some(Entry::File(file)) => self.access(node, access, &file.attributes),
             Some(Entry::Absent) => {
-                let AccessDifference { mut missing, mut diff, mut summary } = access.compare(node, None)?;
+                let AccessDifference { mut missing, mut diff, mut summary, .. } = access.compare(node, None)?;
                 let script = if create {
                     missing.extend(self.missing_parent(found));
                     summary = vec!["create".to_owned()];
@@ -307,7 +307,7 @@ impl FileState {
 
     /// Compares the access of an existing entry of the wanted kind.
     fn access(&self, node: &NodeState<'_>, access: &Access, actual: &Attributes) -> Result<Verdict, Unanswered> {
-        let AccessDifference { missing, diff, summary } = access.compare(node, Some(actual))?;
+        let AccessDifference { missing, diff, summary, .. } = access.compare(node, Some(actual))?;
         if summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }

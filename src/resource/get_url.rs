@@ -103,7 +103,7 @@ impl GetUrl {
         if same && difference.summary.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
-        let AccessDifference { mut missing, mut diff, mut summary } = difference;
+        let AccessDifference { mut missing, mut diff, mut summary, .. } = difference;
         if !parent_exists {
             missing.push(Missing::Directory(path.parent()));
         }

@@ -25,6 +25,7 @@ fn a_secrets_file_that_others_own_or_read_is_a_change_with_a_warning() {
     for (spoil, words) in [
         ("chmod 644", "mode 0644 → 0600 of /etc/app/secrets.env"),
         ("chown nobody:nogroup", "owner nobody → root, group nogroup → root of /etc/app/secrets.env"),
+        ("chmod 602", "mode 0602 → 0600 of /etc/app/secrets.env"),
         ("chmod 4700", "mode 4700 → 0600 of /etc/app/secrets.env"),
     ] {
         node.sh(&format!("{spoil} /etc/app/secrets.env"));
