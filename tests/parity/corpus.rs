@@ -24,6 +24,17 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries
 }
 
+/// Escapes the characters that reorder text (Unicode's `Bidi_Control`), the one documented difference between the two JSON outputs.
+fn in_order(json: &str) -> String {
+    let escaped = |letter: char| match letter {
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            format!("\\u{:04x}", u32::from(letter))
+        }
+        letter => letter.to_string(),
+    };
+    json.chars().map(escaped).collect()
+}
+
 /// A project and the arguments of its `-i`.
 struct Case {
     project: PathBuf,
@@ -83,7 +94,10 @@ impl Case {
         let mut differences = Vec::new();
         for (ours, theirs) in &pairs {
             let (code, shown, errors) = self.ours(ours);
-            let ran = self.theirs(ansible, theirs);
+            let mut ran = self.theirs(ansible, theirs);
+            if *ours != ["graph"] {
+                ran.stdout = in_order(&ran.stdout);
+            }
             if code != 0 || ran.code != 0 {
                 differences.push(format!("== {}: {ours:?}: {code}, {}\n{errors}\n{}", self.name(), ran.code, ran.stderr));
             } else if shown != ran.stdout {
