@@ -216,6 +216,13 @@ fn set_parameters<'a>(arguments: impl IntoIterator<Item = &'a String>) -> Result
     Ok(line)
 }
 
+/// Leaves out comments, indentation and empty lines, which cost bytes on the way.
+#[must_use]
+pub fn condensed(text: &str) -> String {
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 /// Rounds a limit up: shells need whole seconds, and 0 would mean "no limit".
 #[must_use]
 pub fn whole_seconds(limit: Duration) -> u64 {

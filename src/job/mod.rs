@@ -21,7 +21,7 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::script::{Carrier, RUN_DIRECTORY, Script};
+use crate::script::{Carrier, RUN_DIRECTORY, Script, condensed};
 
 /// The shell functions of all scripts here.
 const FUNCTIONS: &str = include_str!("job.sh");
@@ -166,12 +166,6 @@ job_remove"#;
 
 fn query(id: &JobId, text: &'static str) -> Script {
     Script::new(text).using(FUNCTIONS).using("run=$1 id=$2").arg(RUN_DIRECTORY).arg(&id.0)
-}
-
-/// Leaves out comments, indentation and empty lines, which cost bytes on the way.
-fn condensed(text: &str) -> String {
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// How many bytes of a job's outputs were read.

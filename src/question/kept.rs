@@ -70,7 +70,8 @@ pub fn forget<'a>(marks: impl IntoIterator<Item = &'a str>) -> Script {
         .args(marks.into_iter().map(str::to_owned))
 }
 
-const KEEP: &str = r#"set -eu
+/// Arguments: the directory, the mark, the run, `anew` or nothing, then `ID PATH KEY` for each.
+pub(super) const KEEP: &str = r#"set -eu
 umask 077
 base=$1 mark=$2 run=$3 anew=$4; shift 4
 kept=$base/$mark
@@ -116,7 +117,8 @@ done
 sync -- "$kept" "$base"
 "#;
 
-const PUT_BACK: &str = r#"set -eu
+/// Arguments: the directory, the mark.
+pub(super) const PUT_BACK: &str = r#"set -eu
 umask 077
 kept=$1/$2
 # The new file is held open, so that in the directory of another user nothing that takes its place is given to him.

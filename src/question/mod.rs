@@ -29,6 +29,7 @@ pub mod ufw;
 pub mod unit;
 pub mod unit_state;
 pub mod way;
+pub mod way_in;
 
 use std::{
     any::{Any, TypeId},

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Kind, Output, SharedShell, Unanswered, kept};
+use super::{
+    Kind, Output, SharedShell, Unanswered, kept,
+    way_in::{self, WayInState},
+};
 use crate::script::Script;
 
 /// The directory of the marks: a file for each pending handler, named `<role>.<handler>`.
@@ -21,6 +24,8 @@ pub struct Marks {
     pub marks: HashMap<String, Mark>,
     /// The handlers, by the names of their marks, for which there are copies of what was changed ([`kept`]).
     pub kept: BTreeSet<String>,
+    /// What it has of the way back for a change that could end the way in.
+    pub way_in: WayInState,
 }
 
 /// When a handler was notified.
@@ -92,10 +97,14 @@ done
 echo
 for file in "$2"/*; do
   [ ! -d "$file" ] || printf '%s\n' "${file##*/}"
-done"#,
+done
+echo
+for file in armed kept; do
+  [ ! -e "$3/$file" ] || echo "$file"
+done
+[ ! -f "$3.reverted" ] || { echo reverted; cat <"$3.reverted"; }"#,
         )
-        .arg(DIRECTORY)
-        .arg(kept::DIRECTORY)
+        .args([DIRECTORY, kept::DIRECTORY, way_in::DIRECTORY])
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Marks, Unanswered>> {
@@ -106,7 +115,8 @@ done"#,
         let mut lines = text.lines();
         let boot_id = lines.next().unwrap_or_default().to_owned();
         let marks = lines.by_ref().take_while(|line| !line.is_empty()).filter_map(read_mark).collect();
-        let found = Marks { boot_id, marks, kept: lines.map(str::to_owned).collect() };
+        let kept = lines.by_ref().take_while(|line| !line.is_empty()).map(str::to_owned).collect();
+        let found = Marks { boot_id, marks, kept, way_in: way_in::read(lines) };
         keys.iter().map(|()| Ok(found.clone())).collect()
     }
 }
@@ -173,7 +183,7 @@ mod tests {
 
     fn marks(boot: &str, at: u64) -> Marks {
         let mark = Mark { boot_id: boot.into(), at, acted: false };
-        Marks { boot_id: "now".into(), marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]), kept: BTreeSet::new() }
+        Marks { boot_id: "now".into(), marks: HashMap::from([("redis.restart-redis".to_owned(), mark)]), ..Marks::default() }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Frame;
 use crate::{
-    script::{NulByte, RUN_DIRECTORY, quote, whole_seconds},
+    script::{NulByte, RUN_DIRECTORY, condensed, quote, whole_seconds},
     secret::find,
 };
 
@@ -39,11 +39,7 @@ pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths) -> Result<Vec<u8>, Nul
 
 /// Returns what starts a program: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
 pub(super) fn program(variables: &str, text: &str) -> Vec<u8> {
-    let mut program = format!("{variables}\n");
-    for line in text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        program.push_str(line);
-        program.push('\n');
-    }
+    let program = format!("{variables}\n{}", condensed(text));
     format!("{}\n{program}", program.len()).into_bytes()
 }
 

@@ -1,0 +1,181 @@
+//! The way back for a change that could end the way in: copies of what lets the account of a run log in and become root, and a unit on the node that
+//! puts them back by itself unless the run proves that the way in still works.
+//!
+//! While the unit is armed, it reads the time of the last beat in the lock of the run that armed it, and acts a minute after it, or at once after a
+//! reboot. It holds the node meanwhile, and leaves a report for the next run. Its state is root's alone, 0700 below [`DIRECTORY`].
+
+use crate::script::{RUN_DIRECTORY, Script, condensed};
+
+use super::{kept, way::WAY};
+
+/// The directory of the copies while there are any. The report of a way in that went back lies beside it, as `way-in.reverted`.
+pub const DIRECTORY: &str = "/var/lib/autobot-provision/way-in";
+
+/// How long the unit waits after the last beat of its run, in seconds.
+const LEASE: u32 = 60;
+
+/// What decides, on any node, whether a login arrives and whether sudo makes it root. Without the leading slash.
+pub const TREES: &[&str] = &[
+    "etc/ssh",
+    "etc/default/ssh",
+    "etc/sudoers",
+    "etc/sudoers.d",
+    "etc/sudo.conf",
+    "etc/pam.conf",
+    "etc/pam.d",
+    "etc/security",
+    "etc/nsswitch.conf",
+    "etc/hosts",
+    "etc/hosts.allow",
+    "etc/hosts.deny",
+    "etc/resolv.conf",
+    "etc/shells",
+    "etc/login.defs",
+    "etc/environment",
+    "etc/profile",
+    "etc/profile.d",
+    "etc/bash.bashrc",
+    "etc/network",
+    "etc/netplan",
+    "etc/NetworkManager",
+    "etc/systemd/network",
+    "etc/systemd/resolved.conf",
+    "etc/systemd/system/ssh.service",
+    "etc/systemd/system/ssh.service.d",
+    "etc/systemd/system/ssh.socket",
+    "etc/systemd/system/ssh.socket.d",
+    "etc/systemd/system/sshd.service",
+    "etc/systemd/system/sshd.service.d",
+    "etc/ufw",
+    "etc/default/ufw",
+    "etc/nftables.conf",
+    "etc/iptables",
+    "etc/sysctl.conf",
+    "etc/sysctl.d",
+];
+
+/// The units that let logins arrive, without the ending `.service`: a handler that restarts one makes a change of its files live.
+pub const UNITS: &[&str] = &[
+    "ssh",
+    "sshd",
+    "ssh.socket",
+    "sshd.socket",
+    "networking",
+    "systemd-networkd",
+    "systemd-networkd.socket",
+    "NetworkManager",
+    "systemd-resolved",
+    "ufw",
+    "nftables",
+    "netfilter-persistent",
+    "firewalld",
+    "fail2ban",
+];
+
+/// What the node has of this.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WayInState {
+    /// Whether the unit of an interrupted run is armed.
+    pub armed: bool,
+    /// Whether there are copies.
+    pub kept: bool,
+    /// What the node put back by itself, if it did.
+    pub reverted: Option<Reverted>,
+}
+
+/// What a node put back by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reverted {
+    /// The run that had armed it.
+    pub run_id: String,
+    /// Who had started that run, as `user@controller`.
+    pub who: String,
+    /// What went back: paths, and words about units, rules and accounts.
+    pub what: Vec<String>,
+}
+
+impl Reverted {
+    /// Returns what went back as one text.
+    #[must_use]
+    pub fn list(&self) -> String {
+        list(&self.what)
+    }
+}
+
+/// Returns what went back, with paths in backticks.
+#[must_use]
+pub fn list(what: &[String]) -> String {
+    let shown = |one: &String| if one.starts_with('/') { format!("`{one}`") } else { one.clone() };
+    if what.is_empty() { "nothing had changed".to_owned() } else { what.iter().map(shown).collect::<Vec<_>>().join(", ") }
+}
+
+/// Reads the words `armed`, `kept` and `reverted`, a line each; after the last come the run and who started it, then what went back, a line each.
+pub(super) fn read<'a>(mut lines: impl Iterator<Item = &'a str>) -> WayInState {
+    let mut state = WayInState::default();
+    while let Some(line) = lines.next() {
+        match line {
+            "armed" => state.armed = true,
+            "kept" => state.kept = true,
+            _ => {
+                let (run_id, who) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or(("?", "?"));
+                let what = lines.by_ref().map(str::to_owned).collect();
+                state.reverted = Some(Reverted { run_id: run_id.to_owned(), who: who.to_owned(), what });
+            }
+        }
+    }
+    state
+}
+
+/// Copies what lets the account in, unless there are copies, and arms the unit. `anew` drops older copies first.
+#[must_use]
+pub fn arm(anew: bool) -> Script {
+    const ARM: &str = r#"set -eu
+umask 077
+state=$1
+[ -d /run/systemd/system ] || {
+  echo 'this could end the way in, and without systemd this node cannot put it back by itself: `revert: never` at the task goes without' >&2
+  exit 1
+}
+mkdir -p -m 0700 -- "${state%/*}"
+[ -z "$3" ] || rm -rf -- "$state"
+if [ ! -e "$state/kept" ]; then
+  rm -rf -- "$state"
+  mkdir -m 0700 -- "$state"
+  printf '%s' "$2" >"$state/revert"
+  sh "$state/revert" keep
+  : >"$state/kept"
+fi
+exec sh "$state/revert" arm"#;
+    Script::new(ARM).args([DIRECTORY, &program("", LEASE), if anew { "anew" } else { "" }])
+}
+
+/// Disarms the unit. The copies stay for a handler that makes the change live later, or go.
+#[must_use]
+pub fn disarm(forget: bool) -> Script {
+    Script::new("[ ! -e \"$1/revert\" ] || exec sh \"$1/revert\" disarm \"$2\"")
+        .args([DIRECTORY, if forget { "forget" } else { "" }])
+}
+
+/// Puts everything back at once, and prints what, a line each.
+#[must_use]
+pub fn put_back_now() -> Script {
+    Script::new("exec sh \"$1/revert\" now").arg(DIRECTORY)
+}
+
+/// Removes the report of what the node put back.
+#[must_use]
+pub fn forget_report() -> Script {
+    Script::new("rm -f -- \"$1.reverted\"").arg(DIRECTORY)
+}
+
+/// Returns the program of the node. `root` stands before all paths but those of its state.
+fn program(root: &str, lease: u32) -> String {
+    let text = include_str!("way_in.sh");
+    let (keep, put_back) = (kept::KEEP, kept::PUT_BACK);
+    let settings = format!("root='{root}' lease={lease} lock={RUN_DIRECTORY}/lock\ntrees='{}'", TREES.join(" "));
+    condensed(&format!("{settings}\n{WAY}\nkeep_files() (\n{keep}\n)\nput_back_files() (\n{put_back}\n)\n{text}"))
+}
+
+#[cfg(test)]
+#[path = "way_in_tests.rs"]
+mod tests;

@@ -1,0 +1,126 @@
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+
+use super::*;
+
+/// A scratch root with the program of a node. Its unit cannot be armed there, and the firewall and the kernel's settings are this machine's, which the
+/// programs in `bin` hide.
+struct Node(tempfile::TempDir);
+
+impl Node {
+    fn new() -> Self {
+        let node = Self(tempfile::tempdir().unwrap());
+        for (path, text) in [
+            ("etc/ssh/sshd_config", "Port 22\n"),
+            ("etc/sudoers", "root ALL=(ALL) ALL\n"),
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nour:x:1:1::/home/our:/bin/sh\n"),
+            ("etc/shadow", "root:*:1::::::\nour:$6$hash:1::::::\n"),
+            ("bin/systemctl", "#!/bin/sh\ncase $1 in show) ;; *) echo \"$*\" >>\"${0%/*}/../calls\" ;; esac\n"),
+            ("bin/sysctl", "#!/bin/sh\n"),
+            ("bin/iptables-save", "#!/bin/sh\nexit 1\n"),
+            ("bin/ip6tables-save", "#!/bin/sh\nexit 1\n"),
+            ("bin/nft", "#!/bin/sh\nexit 1\n"),
+        ] {
+            node.write(path, text, if path.starts_with("bin") { 0o755 } else { 0o640 });
+        }
+        let home = node.path("home/our").display().to_string();
+        node.write("bin/getent", &format!("#!/bin/sh\necho 'our:x:1:1::{home}:/bin/sh'\n"), 0o755);
+        node.write("bin/id", "#!/bin/sh\necho our\n", 0o755);
+        node.write("home/our/.ssh/authorized_keys", "key\n", 0o600);
+        node.write("state/way-in/revert", &program(&node.0.path().display().to_string(), 60), 0o600);
+        node
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Option<(String, u32)> {
+        let text = fs::read_to_string(self.path(name)).ok()?;
+        Some((text, fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o7777))
+    }
+
+    fn run(&self, verb: &str) -> String {
+        let path = format!("PATH={}:", self.path("bin").display());
+        let program = self.path("state/way-in/revert");
+        let text = fs::read_to_string(&program).unwrap();
+        if !text.contains(&path) {
+            fs::write(&program, text.replacen("PATH=", &path, 1)).unwrap();
+        }
+        let output = Command::new("dash").arg(&program).arg(verb).env_remove("SUDO_UID").output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{:?}: {errors}", output.status);
+        String::from_utf8(output.stdout).unwrap().replace(&self.0.path().display().to_string(), "")
+    }
+}
+
+#[test]
+fn what_lets_the_account_in_goes_back_and_nothing_else() {
+    let node = Node::new();
+    std::os::unix::fs::symlink("../run/resolv.conf", node.path("etc/resolv.conf")).unwrap();
+    node.write("etc/sudoers.d/old", "old\n", 0o440);
+    node.run("keep");
+    assert_eq!(fs::metadata(node.path("state/way-in/shadow")).unwrap().permissions().mode() & 0o7777, 0o600);
+
+    node.write("etc/ssh/sshd_config", "Port 2200\n", 0o640);
+    node.write("etc/ssh/sshd_config.d/new.conf", "AllowUsers other\n", 0o644);
+    node.write("etc/sudoers.d/old", "old\n", 0o666);
+    fs::remove_file(node.path("etc/resolv.conf")).unwrap();
+    node.write("etc/resolv.conf", "nameserver 0.0.0.0\n", 0o644);
+    node.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnew:x:2:2::/:/bin/sh\nour:x:1:1::/home/our:/bin/false\n", 0o640);
+    node.write("etc/shadow", "root:*:2::::::\n", 0o640);
+    fs::remove_dir_all(node.path("home/our/.ssh")).unwrap();
+    node.write("home/our/.profile", "exit\n", 0o644);
+    node.write("etc/other", "other\n", 0o644);
+
+    let mut changed: Vec<String> = node.run("now").lines().map(str::to_owned).collect();
+    changed.sort();
+    assert_eq!(
+        changed,
+        [
+            "/etc/resolv.conf",
+            "/etc/ssh/sshd_config",
+            "/etc/ssh/sshd_config.d/new.conf",
+            "/etc/sudoers.d/old",
+            "/home/our/.profile",
+            "/home/our/.ssh",
+            "/home/our/.ssh/authorized_keys",
+            "the account our in /etc/passwd",
+            "the account our in /etc/shadow",
+        ]
+    );
+    assert_eq!(node.read("etc/ssh/sshd_config"), Some(("Port 22\n".into(), 0o640)));
+    assert_eq!(node.read("etc/ssh/sshd_config.d/new.conf"), None);
+    assert_eq!(node.read("etc/sudoers.d/old"), Some(("old\n".into(), 0o440)));
+    assert_eq!(fs::read_link(node.path("etc/resolv.conf")).unwrap(), PathBuf::from("../run/resolv.conf"));
+    assert_eq!(
+        node.read("etc/passwd").unwrap().0,
+        "root:x:0:0:root:/root:/bin/sh\nnew:x:2:2::/:/bin/sh\nour:x:1:1::/home/our:/bin/sh\n"
+    );
+    assert_eq!(node.read("etc/shadow").unwrap(), ("root:*:2::::::\nour:$6$hash:1::::::\n".into(), 0o640));
+    assert_eq!(node.read("home/our/.ssh/authorized_keys"), Some(("key\n".into(), 0o600)));
+    assert_eq!((node.read("home/our/.profile"), node.read("etc/other").unwrap().0.as_str()), (None, "other\n"));
+    assert!(!node.path("state/way-in").exists(), "the copies are gone");
+}
+
+#[test]
+fn where_nothing_has_changed_nothing_is_put_back() {
+    let node = Node::new();
+    node.run("keep");
+    assert_eq!(node.run("now"), "");
+}
+
+#[test]
+fn what_a_node_says_of_it_is_read() {
+    assert_eq!(read([].into_iter()), WayInState::default());
+    let state = read(["kept", "reverted", "run-1 ann@ci", "/etc/ssh/a b", "ssh.service was restarted"].into_iter());
+    assert!(state.kept && !state.armed);
+    let reverted = state.reverted.unwrap();
+    assert_eq!((reverted.run_id.as_str(), reverted.who.as_str()), ("run-1", "ann@ci"));
+    assert_eq!(reverted.list(), "`/etc/ssh/a b`, ssh.service was restarted");
+}
