@@ -12,11 +12,13 @@ use super::{
     round::{HostError, NotAsked, QuestionRound},
     secrets::HostInputs,
     stop::StopSignal,
+    way_in::{self, Entrance},
+    work::RunItem,
 };
 use crate::{
     event::HostResult,
     plan::{HostPlan, Worlds},
-    question::{Answers, Questions, connection::OwnConnection, facts::Facts},
+    question::{self, Answers, Questions, connection::OwnConnection, facts::Facts, pending::Pending, way_in::WayInState},
     script::Script,
     secret::SecretValues,
     transport::{Channel, Frame, Holder, LinkError, Lock, NodeShell, Progress, Step, StepOutput, Target, Traffic, Transport},
@@ -109,16 +111,50 @@ impl<C: Channel> HeldNode<C> {
         checkup.run(exercise_all, &mut self.channel, events).await
     }
 
+    /// Returns what the node has of a way in that an earlier run has changed.
+    fn way_in(&self) -> WayInState {
+        self.answers.get::<Pending>(&()).map(|marks| marks.way_in.clone()).unwrap_or_default()
+    }
+
+    /// Sees to the way in before the first change: what the node has put back by itself is told, once, and where the predicted changes could end the way
+    /// in, a fresh login must be possible.
+    pub(super) async fn guard_way_in(
+        &mut self,
+        items: &[RunItem],
+        applies: bool,
+        entrance: Option<&dyn Entrance>,
+    ) -> Result<(), HostError> {
+        let state = self.way_in();
+        if let Some(reverted) = &state.reverted {
+            if applies {
+                self.run(&question::way_in::forget_report(), &mut |_: &str| {}).await?;
+            }
+            return Err(HostError::Failed(way_in::reverted(reverted)));
+        }
+        if state.armed && applies {
+            // This run has just logged in. What is not live yet has a handler that is still due, which is proved then.
+            self.run(&question::way_in::disarm(false), &mut |_: &str| {}).await?;
+        }
+        let Some(entrance) = entrance.filter(|_| way_in::is_at_stake(items, &self.answers)) else { return Ok(()) };
+        match entrance.enter(step(&Script::new(":"))?).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(HostError::Failed(format!(
+                "this run would change what its own way in depends on, but a second login, which must prove it afterwards, is not possible: {error}; nothing was changed"
+            ))),
+        }
+    }
+
     /// Makes the predicted changes.
     pub(super) async fn apply(
         &mut self,
         prediction: Prediction,
         events: &HostEvents,
         stop: &StopSignal,
+        entrance: Option<&dyn Entrance>,
     ) -> Result<Applied, HostError> {
         let Prediction { items, secrets, trusted_owners } = prediction;
         let answers = std::mem::take(&mut self.answers);
-        let mut run = ApplyRun::new(&items, secrets, trusted_owners, answers, events);
+        let mut run = ApplyRun::new(&items, secrets, trusted_owners, answers, events, entrance);
         self.forget();
         let end = apply::run(&mut run, &mut self.channel, stop).await?;
         Ok(Applied { end, values: run.into_values() })

@@ -12,6 +12,7 @@ use super::{
     round::HostError,
     secrets::{HostInputs, SharedSecrets},
     stop::StopSignal,
+    way_in::{Entrance, FreshLogin},
 };
 use crate::{
     event::{HostEnd, HostResult, Outcome, Purpose, Status, Urgency},
@@ -157,10 +158,16 @@ impl HostRun<'_> {
         tracing::debug!(host = self.host.name, elapsed = ?asked.elapsed(), "predicted");
         let holder = node.holder().map(ToString::to_string);
         self.events.planned(&prediction.items, &prediction.secrets, holder.as_deref(), apply && !fails);
+        let target = self.reach.get(&self.host.name);
+        let entrance = target.and_then(|target| FreshLogin::new(self.transport, target));
+        let entrance = entrance.as_ref().map(|entrance| entrance as &dyn Entrance);
+        if !fails {
+            node.guard_way_in(&prediction.items, apply, entrance).await?;
+        }
         if !apply || fails {
             return Ok(Ended::new(report_predictions(&prediction, self.events, apply)));
         }
-        let Applied { end, values } = node.apply(prediction, self.events, &self.stop).await?;
+        let Applied { end, values } = node.apply(prediction, self.events, &self.stop, entrance).await?;
         exchange.lending.publish_created(end.result.status(), &values);
         Ok(Ended { unpredicted: end.unpredicted, ..Ended::new(end.result) })
     }

@@ -21,6 +21,7 @@ mod strangers;
 #[cfg(test)]
 mod tests;
 mod untrusted;
+mod way_in;
 mod work;
 
 use std::{

@@ -139,7 +139,9 @@ impl Scratch {
             let prediction = predicted(&host, &mut node, &host_events).await;
             host_events.planned(&prediction.items, &prediction.secrets, None, true);
             let (_handle, stop) = stop();
-            let Ok(Applied { end, .. }) = node.apply(prediction, &host_events, &stop).await else { panic!("the link was lost") };
+            let Ok(Applied { end, .. }) = node.apply(prediction, &host_events, &stop, None).await else {
+                panic!("the link was lost")
+            };
             drop(host_events);
             let (mut items, mut log) = (Vec::new(), String::new());
             while let Some(event) = reader.next().await {

@@ -148,6 +148,7 @@ impl ItemSource {
             action,
             notify: source.notify.iter().map(|notify| notify.text.clone()).collect(),
             no_log: source.no_log,
+            revert: source.revert,
             retries: source.retries,
             delay: source.delay,
             timeout: source.timeout,

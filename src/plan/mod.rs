@@ -27,6 +27,7 @@ mod trusted;
 mod walk;
 mod world;
 
+pub use crate::role::Revert;
 pub use contacts::{Contact, Contacts, contacts};
 pub use explain::{Explained, Layer, Origin, ResolvedValue, Variable, explain};
 pub use lender::Lender;
@@ -345,6 +346,8 @@ pub struct Task {
     pub notify: Vec<String>,
     /// Whether its diff and outputs are hidden.
     pub no_log: bool,
+    /// Whether what it changes is put back where it ends the way in.
+    pub revert: Revert,
     /// How often it is retried.
     pub retries: u32,
     /// How long to wait between attempts.

@@ -110,7 +110,7 @@ pub fn list(what: &[String]) -> String {
 }
 
 /// Reads the words `armed`, `kept` and `reverted`, a line each; after the last come the run and who started it, then what went back, a line each.
-pub(super) fn read<'a>(mut lines: impl Iterator<Item = &'a str>) -> WayInState {
+pub fn read<'a>(mut lines: impl Iterator<Item = &'a str>) -> WayInState {
     let mut state = WayInState::default();
     while let Some(line) = lines.next() {
         match line {
@@ -160,6 +160,17 @@ pub fn disarm(forget: bool) -> Script {
 #[must_use]
 pub fn put_back_now() -> Script {
     Script::new("exec sh \"$1/revert\" now").arg(DIRECTORY)
+}
+
+/// Prints for [`read`] whether the unit is armed, and the report. The report is removed: the run that asks for it tells it.
+#[must_use]
+pub fn report() -> Script {
+    const REPORT: &str = r#"[ ! -e "$1/armed" ] || echo armed
+[ -f "$1.reverted" ] || exit 0
+echo reverted
+cat <"$1.reverted"
+rm -f -- "$1.reverted""#;
+    Script::new(REPORT).arg(DIRECTORY)
 }
 
 /// Removes the report of what the node put back.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, State, Verdict, apt_functions::APT, decode,
-    matches_glob, schema::parameters,
+    Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Reach, Resource, State, Verdict, apt_functions::APT,
+    decode, matches_glob, schema::parameters,
 };
 use crate::{
     job::{JobPurpose, run_and_follow},
@@ -124,6 +124,10 @@ fn parse_package(text: &str) -> Result<Wanted, ParamError> {
 }
 
 impl Resource for Apt {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Packages(self.packages.iter().map(|package| package.name.as_str()).collect())
+    }
+
     fn may_satisfy_later_tasks(&self) -> bool {
         true
     }

@@ -3,7 +3,7 @@
 use std::{iter, ops::RangeInclusive};
 
 use super::{
-    Files, Flag, Kind, NodeState, OneOrMany, ParamError, Resource, State, Verdict, decode,
+    Files, Flag, Kind, NodeState, OneOrMany, ParamError, Reach, Resource, State, Verdict, decode,
     edit::{EditParameters, Edited, EditedFile, Pieces, bare, lines},
     lineinfile::InsertPosition,
     schema::parameters,
@@ -181,6 +181,10 @@ impl BlockInFile {
 }
 
 impl Resource for BlockInFile {
+    fn reach(&self) -> Reach<'_> {
+        self.file.reach()
+    }
+
     fn questions(&self, ask: &mut Questions) {
         self.file.questions(ask);
     }

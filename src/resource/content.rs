@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Change, Diff, Flag, Line, Missing, Mode, NodeState, ParamError, RemotePath, Resource, ShellText, Verdict,
+    Change, Diff, Flag, Line, Missing, Mode, NodeState, ParamError, Reach, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
     put::{Backup, Put, set_access},
     schema::parameters,
@@ -242,6 +242,10 @@ enum Before<'a> {
 }
 
 impl Resource for FileContent {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Path(&self.path)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         self.access.questions(ask);

@@ -5,7 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Flag, Line, Missing, NodeState, ParamError, RemotePath, Verdict,
+    Flag, Line, Missing, NodeState, ParamError, Reach, RemotePath, Verdict,
     content::{FileContent, FileOptions},
     lineinfile::InsertPosition,
     schema::parameters,
@@ -99,6 +99,10 @@ impl EditedFile {
     pub(super) fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         self.file.access.questions(ask);
+    }
+
+    pub(super) fn reach(&self) -> Reach<'_> {
+        self.file.reach()
     }
 
     pub(super) fn secrets(&self) -> Vec<SecretId> {

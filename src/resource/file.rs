@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, RemotePath, Resource, Verdict,
     access::{Access, AccessDifference},
     content::blocked_by,
     decode,
@@ -157,6 +157,10 @@ fn check_recurse(given: &Parameters, access: &Access) -> Result<(), ParamError> 
 }
 
 impl Resource for FileState {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Path(&self.path)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         match &self.wanted {

@@ -1,7 +1,7 @@
 //! `get_url`: a file fetched by the node itself over HTTP or HTTPS.
 
 use super::{
-    Change, Files, Kind, Line, Missing, NodeState, ParamError, RemotePath, Resource, Verdict,
+    Change, Files, Kind, Line, Missing, NodeState, ParamError, Reach, RemotePath, Resource, Verdict,
     access::AccessDifference,
     content::{FileContent, FileOptions, blocked_by},
     decode,
@@ -203,6 +203,10 @@ fn sha256(text: &str) -> Result<String, String> {
 }
 
 impl Resource for GetUrl {
+    fn reach(&self) -> Reach<'_> {
+        self.file.reach()
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         self.file.access.questions(ask);

@@ -1,6 +1,8 @@
 //! `group`: a group of users.
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Reach, Resource, State, Verdict, decode, schema::parameters,
+};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -38,6 +40,10 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
 }
 
 impl Resource for GroupState {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Group(&self.name)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Group>(self.name.clone());
     }

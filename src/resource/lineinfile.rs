@@ -1,7 +1,7 @@
 //! `lineinfile`: keeps a line in a file, or removes lines.
 
 use super::{
-    Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode,
+    Files, Flag, Kind, NodeState, ParamError, Reach, Resource, State, Verdict, decode,
     edit::{EditParameters, Edited, EditedFile, Pieces, bare, lines},
     pattern::Pattern,
     schema::parameters,
@@ -259,6 +259,10 @@ impl Wanted {
 }
 
 impl Resource for LineInFile {
+    fn reach(&self) -> Reach<'_> {
+        self.file.reach()
+    }
+
     fn questions(&self, ask: &mut Questions) {
         self.file.questions(ask);
     }

@@ -12,6 +12,7 @@ mod edit;
 mod params;
 mod pattern;
 pub mod put;
+mod reach;
 pub mod schema;
 #[cfg(test)]
 pub(crate) mod trial;
@@ -21,6 +22,7 @@ pub mod unit_functions;
 pub(crate) use assert::Claims;
 pub use docker_compose::HANDLER as COMPOSE_HANDLER;
 pub use params::{Argv, ShellText, State};
+pub use reach::Reach;
 pub use schema::{Parameter, Shape};
 
 use std::{
@@ -65,6 +67,11 @@ pub trait Resource: Any + Debug + Send + Sync {
     /// Returns the unit whose state it declares, by its full name.
     fn unit(&self) -> Option<&str> {
         None
+    }
+
+    /// Returns what it changes, as far as the way in could depend on it.
+    fn reach(&self) -> Reach<'_> {
+        Reach::Unknown
     }
 
     /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run.

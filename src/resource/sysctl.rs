@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, State, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, RemotePath, Resource, State, Verdict, decode,
     put::with_put_file, schema::parameters,
 };
 use crate::{
@@ -77,6 +77,10 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 }
 
 impl Resource for Setting {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Setting(&self.name)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         if self.live && self.value.is_some() {

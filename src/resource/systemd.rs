@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode,
     schema::{parameters, words},
     unit_functions,
 };
@@ -99,6 +99,10 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 }
 
 impl Resource for Systemd {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Unit(&self.unit)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Unit>(self.unit.clone());
         if self.restart_if_replaced {

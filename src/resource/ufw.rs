@@ -5,7 +5,7 @@ mod words;
 use std::{any::Any, net::IpAddr};
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, Resource, Verdict, decode,
     schema::{parameters, words},
 };
 use words::{Logging, PolicyDirection, Protocol, State};
@@ -400,6 +400,14 @@ fn current(node: &NodeState<'_>) -> Result<(Firewall, bool), Unanswered> {
 }
 
 impl Resource for Ufw {
+    fn reach(&self) -> Reach<'_> {
+        match self {
+            // It only lets more packets through.
+            Self::Rule(wanted) if wanted.action == Action::Allow && !wanted.delete && !wanted.only => Reach::Unknown,
+            Self::Rule(_) | Self::Whole { .. } => Reach::Firewall,
+        }
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<ufw::Ufw>(());
         ask.ask::<OwnConnection>(());

@@ -1,7 +1,7 @@
 //! `user`: an account of the system.
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, RemotePath, Resource, State, Verdict,
     content::blocked_by, decode, schema::parameters,
 };
 use crate::{
@@ -109,6 +109,10 @@ fn group_names(given: &[String]) -> Result<Vec<AccountName>, String> {
 }
 
 impl Resource for UserState {
+    fn reach(&self) -> Reach<'_> {
+        Reach::User(&self.name)
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<User>(self.name.clone());
         if self.state == State::Present {

@@ -99,6 +99,8 @@ keywords! {
         "environment" Map: "Environment variables of a `command` and its guard; they must not hold secrets, which go through `stdin`",
         "args" Map: "More parameters of a resource that is written in its short form",
         "no_log" Flag: "Hides the diff, and the output of a change that failed; secrets are always hidden",
+        "revert" Text: "`never`: what this changes is not put back where it ends the way in, as when access is taken away on purpose",
+        "may_lock_out" Flag: "Whether this, such as a `command`, could end the way in; the node then puts it back unless a new login proves it",
         "retries" Number: "How often it is tried again when it fails",
         "delay" Time: "How long to wait before it is tried again; 5 seconds without it",
         "timeout" Time: "How long it may take, a week at most; 10 minutes without it, 30 for packages",

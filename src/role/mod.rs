@@ -20,7 +20,7 @@ pub use handler::{HandlerActionSource, HandlerSource};
 pub use health::{HealthCheckSource, HealthSource};
 pub(crate) use layout::misplaced_template;
 pub use read::Name;
-pub use task::TaskSource;
+pub use task::{Revert, TaskSource};
 pub use types::{Limits, VarType, kind_of, truth};
 pub use variable::{Default, SecretSource};
 

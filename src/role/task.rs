@@ -37,6 +37,8 @@ pub struct TaskSource {
     pub tags: Vec<Name>,
     /// Whether its diff and outputs are hidden.
     pub no_log: bool,
+    /// Whether what it changes is put back where it ends the way in.
+    pub revert: Revert,
     /// How often it is retried.
     pub retries: u32,
     /// How long to wait between attempts.
@@ -49,6 +51,18 @@ pub struct TaskSource {
     pub reads: bool,
     /// Whether all its parameters are known; if not, errors have been reported already.
     pub sound: bool,
+}
+
+/// Whether a change that ends the way in is put back, by `revert` and `may_lock_out`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Revert {
+    /// Where the resource is one that could end it.
+    #[default]
+    Automatic,
+    /// Whatever the resource is.
+    Always,
+    /// It stays.
+    Never,
 }
 
 const KEYWORDS: &[&str] = super::keywords::TASK_NAMES;
@@ -80,6 +94,7 @@ pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics)
         errors.push(Diagnostic::error(format!("`{}` cannot be the name of a variable", register.text)).at(register.span.clone()));
     }
     let retries = get("retries").map_or(0, |retries| read::number(retries, "`retries`", errors));
+    let revert = revert(node, errors);
     let delay = get("delay").map_or(Duration::from_secs(5), |delay| read::duration(delay, "`delay`", errors));
     let timeout = get("timeout").map(|timeout| read::duration(timeout, "`timeout`", errors));
     let (key, kind, parameters) = found?;
@@ -105,6 +120,7 @@ pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics)
         notify: inherited.notify,
         tags: inherited.tags,
         no_log: inherited.no_log,
+        revert,
         retries,
         delay,
         timeout,
@@ -112,6 +128,25 @@ pub(super) fn read(node: &Node, inherited: &Inherited, errors: &mut Diagnostics)
         reads,
         sound,
     })
+}
+
+fn revert(node: &Node, errors: &mut Diagnostics) -> Revert {
+    let may_lock_out = node.get("may_lock_out").filter(|flag| read::flag(flag, "`may_lock_out`", errors));
+    let never = node.get("revert");
+    if let Some(word) = never.filter(|word| word.scalar_text().as_deref() != Some("never")) {
+        let text = "`revert` is `never` or left out: what ends the way in is put back by the node itself";
+        errors.push(Diagnostic::error(text).at(word.span.clone()));
+    }
+    match (may_lock_out, never) {
+        (Some(flag), Some(_)) => {
+            let text = "`may_lock_out: true` puts back what `revert: never` leaves alone; leave one of them out";
+            errors.push(Diagnostic::error(text).at(flag.span.clone()));
+            Revert::Always
+        }
+        (Some(_), None) => Revert::Always,
+        (None, Some(_)) => Revert::Never,
+        (None, None) => Revert::Automatic,
+    }
 }
 
 type TaskResource<'a> = (&'a Key, &'static Kind, Box<dyn Fn(&mut Diagnostics) -> Option<Node> + 'a>);

@@ -7,6 +7,7 @@
 mod freshness;
 mod secret;
 mod transactions;
+mod way_in;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::{
     round::{HostError, NotAsked, QuestionRound},
     secrets::Secrets,
     stop::StopSignal,
+    way_in::Entrance,
     work::{ItemAction, RunItem},
 };
 use crate::{
@@ -38,6 +40,7 @@ use crate::{
 
 use freshness::Freshness;
 use transactions::Transactions;
+use way_in::WayIn;
 
 /// How long a restart may take: a server with much data reads it all before it is ready.
 const RESTART_LIMIT: Duration = Duration::from_mins(10);
@@ -57,6 +60,7 @@ pub(super) struct ApplyRun<'a> {
     events: &'a HostEvents,
     freshness: Freshness,
     transactions: Transactions<'a>,
+    way_in: WayIn<'a>,
     outcomes: Vec<Status>,
 }
 
@@ -105,10 +109,12 @@ impl<'a> ApplyRun<'a> {
         trusted_owners: TrustedOwners,
         answers: Answers,
         events: &'a HostEvents,
+        entrance: Option<&'a dyn Entrance>,
     ) -> Self {
         let transactions = Transactions::new(items, &answers);
+        let way_in = WayIn::new(items, &answers, entrance);
         let freshness = Freshness::new(items.len());
-        Self { items, secrets, trusted_owners, answers, events, freshness, transactions, outcomes: Vec::new() }
+        Self { items, secrets, trusted_owners, answers, events, freshness, transactions, way_in, outcomes: Vec::new() }
     }
 }
 
@@ -123,7 +129,11 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
         let mut outcome = match host.item(index, channel).await {
             Ok(outcome) => outcome,
             // Whether the change was made before the link was lost is not known: the end of the host says so.
-            Err(Failure::Link(error)) => return Err(HostError::Link(error)),
+            Err(Failure::Link(error)) => {
+                let outcome = host.wait_for_way_in(index, error).await?;
+                host.report(index, Outcome { duration: begun.elapsed(), ..outcome });
+                return Ok(host.end(HostResult::Failed { error: None }));
+            }
             Err(Failure::Item(error)) => Outcome::failed(error),
         };
         let mut lost = None;
@@ -131,6 +141,9 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
             let error = outcome.error.take().unwrap_or_default();
             let (error, link) = host.go_back(index, error, channel).await;
             (outcome.error, lost) = (Some(error), link);
+        }
+        if lost.is_none() {
+            outcome = host.prove(index, outcome, channel).await?;
         }
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
@@ -212,7 +225,9 @@ impl<'a> ApplyRun<'a> {
         }
         let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
         let script = change.script.clone().limit(limit);
-        let before = Before { copies: self.transactions.keep_for_task(task, &change)?, marks };
+        let armed = self.way_in.arm_for_task(task, resource, self.items, &self.answers);
+        let copies = armed.into_iter().chain(self.transactions.keep_for_task(task, &change)?).collect();
+        let before = Before { copies, marks };
         let mut tries = 0;
         loop {
             match self.apply_change(index, resource, &before, &script, channel).await {
@@ -295,6 +310,7 @@ impl<'a> ApplyRun<'a> {
         let marks = pending.to_settle(&handler.marks);
         let mut scripts = Vec::new();
         if remaining == Due::All {
+            scripts.extend(self.way_in.arm_for_handler(handler));
             scripts.push(match &handler.action {
                 HandlerAction::Restart(unit) => unit_functions::restart(unit, RESTART_LIMIT),
                 HandlerAction::RestartIfRunning(unit) => unit_functions::restart_if_running(unit, RESTART_LIMIT),

@@ -48,7 +48,7 @@ health:
         let Ok(prediction) = node.predict(&inputs(&first), &events).await else { panic!() };
         assert_eq!(statuses(&prediction), [("first/Make", Status::Changed), ("first/Aside", Status::Changed)]);
         assert_eq!(node.traffic().round_trips, 1, "what was asked is not asked again");
-        let Ok(applied) = node.apply(prediction, &events, &stop).await else { panic!() };
+        let Ok(applied) = node.apply(prediction, &events, &stop, None).await else { panic!() };
         assert_eq!(applied.end.result.status(), HostStatus::Changed);
 
         // A check asks for less than a prediction needs: what was answered before the change does not count.
@@ -57,7 +57,7 @@ health:
         let Ok(prediction) = node.predict(&inputs(&second), &events).await else { panic!() };
         assert_eq!(statuses(&prediction)[1], ("second/Follow", Status::Changed));
         assert_eq!(statuses(&prediction)[2], ("second/Same", Status::Ok));
-        let Ok(_) = node.apply(prediction, &events, &stop).await else { panic!() };
+        let Ok(_) = node.apply(prediction, &events, &stop, None).await else { panic!() };
         assert_eq!(scratch.read("seen").as_deref(), Some("made"));
 
         let Ok(checkup) = node.check(&inputs(&second), &events).await else { panic!() };

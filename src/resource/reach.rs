@@ -1,0 +1,164 @@
+//! What a resource changes, as far as the way in could depend on it: whether the next login arrives, and whether it becomes root.
+
+use crate::{
+    question::{account::AccountName, own_account::LoggedIn, way_in},
+    values::RemotePath,
+};
+
+/// What a resource changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// Nothing on which a login could depend, or nothing that is known.
+    Unknown,
+    /// The entry at a path, which may be a whole directory.
+    Path(&'a RemotePath),
+    /// The state of a unit, by its full name.
+    Unit(&'a str),
+    /// A user's account.
+    User(&'a AccountName),
+    /// A group.
+    Group(&'a AccountName),
+    /// Which packets the firewall lets through.
+    Firewall,
+    /// Packages.
+    Packages(Vec<&'a str>),
+    /// A setting of the kernel.
+    Setting(&'a str),
+}
+
+/// The files in a home that sshd and login shells read.
+const HOME_FILES: &[&str] =
+    &[".ssh", ".profile", ".bash_profile", ".bash_login", ".bashrc", ".zshenv", ".zprofile", ".kshrc", ".cshrc", ".tcshrc"];
+
+/// The files that hold the accounts.
+const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
+
+/// Packages whose installation, upgrade or removal replaces or restarts what a login goes through.
+const PACKAGES: &[&str] = &[
+    "openssh-server",
+    "sudo",
+    "libpam-modules",
+    "libpam-runtime",
+    "libpam-systemd",
+    "ifupdown",
+    "netplan.io",
+    "network-manager",
+    "resolvconf",
+    "systemd-resolved",
+    "firewalld",
+    "iptables-persistent",
+    "netfilter-persistent",
+    "nftables",
+    "fail2ban",
+];
+
+impl Reach<'_> {
+    /// Whether a change of this could end the way in of this account; `None` where it is not known.
+    #[must_use]
+    pub fn may_lock_out(&self, own: Option<&LoggedIn>) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Path(path) => {
+                let path = path.as_str();
+                let mut trees =
+                    way_in::TREES.iter().map(|tree| format!("/{tree}")).chain(ACCOUNTS.iter().map(ToString::to_string));
+                trees.any(|tree| touches(path, &tree)) || is_of_home(path, own)
+            }
+            Self::Unit(unit) => way_in::UNITS.contains(&unit.strip_suffix(".service").unwrap_or(unit)),
+            Self::User(name) => own.is_none_or(|own| own.name == name.as_str()),
+            Self::Group(name) => own.is_none_or(|own| own.is_in(name.as_str())),
+            Self::Firewall => true,
+            Self::Packages(names) => names.iter().any(|name| PACKAGES.contains(name)),
+            Self::Setting(name) => {
+                let name = name.replace('/', ".");
+                ["net.ipv4.", "net.ipv6."].iter().any(|family| name.starts_with(family))
+            }
+        }
+    }
+}
+
+/// Whether one of two paths is the other or lies within it.
+fn touches(one: &str, other: &str) -> bool {
+    let within =
+        |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    one == "/" || within(one, other) || within(other, one)
+}
+
+/// Whether a path is a file in the home of the account on which its login depends, or a directory above it.
+fn is_of_home(path: &str, own: Option<&LoggedIn>) -> bool {
+    match own {
+        Some(own) => HOME_FILES.iter().any(|file| touches(path, &format!("{}/{file}", own.entry.home.trim_end_matches('/')))),
+        None => path.split('/').any(|part| HOME_FILES.contains(&part)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::account::UserEntry;
+
+    fn own() -> LoggedIn {
+        let entry = UserEntry {
+            uid: 1000,
+            gid: 1000,
+            group: Some("ops".into()),
+            comment: String::new(),
+            home: "/srv/ops".into(),
+            shell: "/bin/sh".into(),
+            groups: vec!["sudo".into()],
+        };
+        LoggedIn { name: "ops".into(), entry, named_groups: vec!["sudo".into()] }
+    }
+
+    #[test]
+    fn a_path_may_lock_out_where_a_login_reads_it() {
+        for (path, expected) in [
+            ("/etc/ssh/sshd_config", true),
+            ("/etc/ssh/sshd_config.d/50-ours.conf", true),
+            ("/etc/sudoers.d/x", true),
+            ("/etc/sudoers.dx", false),
+            ("/etc/pam.d", true),
+            ("/etc", true),
+            ("/etc/systemd/system", true),
+            ("/etc/systemd/system/toy.service", false),
+            ("/etc/shadow", true),
+            ("/etc/autobot/redis.conf", false),
+            ("/etc/resolv.conf", true),
+            ("/srv/ops", true),
+            ("/srv", true),
+            ("/srv/ops/.ssh/authorized_keys", true),
+            ("/srv/ops/.bashrc", true),
+            ("/srv/ops/data", false),
+            ("/srv/other/.ssh/authorized_keys", false),
+            ("/home/deploy/.bashrc", false),
+        ] {
+            let remote = RemotePath::new(path).unwrap();
+            assert_eq!(Reach::Path(&remote).may_lock_out(Some(&own())), expected, "{path}");
+        }
+        let other = RemotePath::new("/home/deploy/.ssh/authorized_keys").unwrap();
+        assert!(Reach::Path(&other).may_lock_out(None), "it is not known whose home it is");
+    }
+
+    #[test]
+    fn units_accounts_packages_and_settings_may_lock_out() {
+        let (ops, sudo, redis) =
+            (AccountName::new("ops").unwrap(), AccountName::new("sudo").unwrap(), AccountName::new("redis").unwrap());
+        for (reach, expected) in [
+            (Reach::Unit("ssh.service"), true),
+            (Reach::Unit("ssh.socket"), true),
+            (Reach::Unit("redis.service"), false),
+            (Reach::User(&ops), true),
+            (Reach::User(&redis), false),
+            (Reach::Group(&sudo), true),
+            (Reach::Group(&redis), false),
+            (Reach::Packages(vec!["curl", "sudo"]), true),
+            (Reach::Packages(vec!["curl"]), false),
+            (Reach::Setting("net/ipv4/conf.all.rp_filter"), true),
+            (Reach::Setting("net.core.somaxconn"), false),
+            (Reach::Firewall, true),
+            (Reach::Unknown, false),
+        ] {
+            assert_eq!(reach.may_lock_out(Some(&own())), expected, "{reach:?}");
+        }
+    }
+}
