@@ -4,7 +4,10 @@
 //! While the unit is armed, it reads the time of the last beat in the lock of the run that armed it, and acts a minute after it, or at once after a
 //! reboot. It holds the node meanwhile, and leaves a report for the next run. Its state is root's alone, 0700 below [`DIRECTORY`].
 
-use crate::script::{RUN_DIRECTORY, Script, condensed};
+use crate::{
+    script::{RUN_DIRECTORY, Script, condensed},
+    values::RemotePath,
+};
 
 use super::{kept, way::WAY};
 
@@ -156,6 +159,18 @@ pub fn disarm(forget: bool) -> Script {
         .args([DIRECTORY, if forget { "forget" } else { "" }])
 }
 
+/// Takes the entry at a path as it is now into the copies, if there are any: it was changed to stay.
+#[must_use]
+pub fn accept(path: &RemotePath) -> Script {
+    const ACCEPT: &str = r#"[ -d "$1/tree" ] || exit 0
+rm -rf -- "$1/tree$2"
+for entry in "$1/home/files"/*.path; do
+  [ -f "$entry" ] && [ "$(sed -n 3p -- "$entry")" = "$2" ] && rm -f -- "$entry"
+done
+[ ! -d "$1/tree${2%/*}" ] || [ ! -e "$2" ] || cp -a -- "$2" "$1/tree$2""#;
+    Script::new(ACCEPT).arg(DIRECTORY).arg(path.as_str())
+}
+
 /// Puts everything back at once, and prints what, a line each.
 #[must_use]
 pub fn put_back_now() -> Script {
@@ -183,7 +198,7 @@ pub fn forget_report() -> Script {
 fn program(root: &str, lease: u32) -> String {
     let text = include_str!("way_in.sh");
     let (keep, put_back) = (kept::KEEP, kept::PUT_BACK);
-    let settings = format!("root='{root}' lease={lease} lock={RUN_DIRECTORY}/lock\ntrees='{}'", TREES.join(" "));
+    let settings = format!("root='{root}' lease={lease} lock='{root}{RUN_DIRECTORY}/lock'\ntrees='{}'", TREES.join(" "));
     condensed(&format!("{settings}\n{WAY}\nkeep_files() (\n{keep}\n)\nput_back_files() (\n{put_back}\n)\n{text}"))
 }
 

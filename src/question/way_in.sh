@@ -309,7 +309,7 @@ put_back_settings() {
 words_of() {
   awk -F = '
     /^Id=/ { id = $2 } /^ActiveState=/ { active = $2 } /^UnitFileState=/ { enabled = $2 }
-    function line() { if (id != "") print id, active, (enabled == "" ? "-" : enabled); id = active = enabled = "" }
+    function line() { if (id != "" && !seen[id]++) print id, active, (enabled == "" ? "-" : enabled); id = active = enabled = "" }
     /^$/ { line() } END { line() }' "$1"
 }
 

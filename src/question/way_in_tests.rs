@@ -2,6 +2,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command
 
 use super::*;
 
+/// In seconds.
+const LEASE_OF_TEST: u32 = 4;
+
 /// A scratch root with the program of a node. Its unit cannot be armed there, and the firewall and the kernel's settings are this machine's, which the
 /// programs in `bin` hide.
 struct Node(tempfile::TempDir);
@@ -26,7 +29,7 @@ impl Node {
         node.write("bin/getent", &format!("#!/bin/sh\necho 'our:x:1:1::{home}:/bin/sh'\n"), 0o755);
         node.write("bin/id", "#!/bin/sh\necho our\n", 0o755);
         node.write("home/our/.ssh/authorized_keys", "key\n", 0o600);
-        node.write("state/way-in/revert", &program(&node.0.path().display().to_string(), 60), 0o600);
+        node.write("state/way-in/revert", &program(&node.0.path().display().to_string(), LEASE_OF_TEST), 0o600);
         node
     }
 
@@ -106,6 +109,49 @@ fn what_lets_the_account_in_goes_back_and_nothing_else() {
     assert_eq!(node.read("home/our/.ssh/authorized_keys"), Some(("key\n".into(), 0o600)));
     assert_eq!((node.read("home/our/.profile"), node.read("etc/other").unwrap().0.as_str()), (None, "other\n"));
     assert!(!node.path("state/way-in").exists(), "the copies are gone");
+}
+
+/// Writes the lock of the run as its loop does at each beat.
+fn beat(node: &Node) {
+    let now = fs::read_to_string("/proc/uptime").unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    node.write(
+        "run/autobot-provision/lock",
+        &format!("1 2 3 run-1 ann@ci\n{} {}", boot.trim(), now.split(' ').next().unwrap()),
+        0o600,
+    );
+}
+
+#[test]
+fn beats_extend_the_lease_and_without_them_the_node_puts_everything_back_and_holds_itself_meanwhile() {
+    let node = Node::new();
+    // What restarts a unit sees who holds the node.
+    let root = node.0.path().display().to_string();
+    let units = "Id=ssh.service\\nActiveState=active\\nUnitFileState=enabled\\n";
+    node.write("bin/systemctl", &format!("#!/bin/sh\ncase $1 in show) printf '{units}' ;; restart) cat {root}/run/autobot-provision/lock >>{root}/calls ;; esac\n"), 0o755);
+    node.run("keep");
+    beat(&node);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    node.write("state/way-in/holder", &format!("1 2 3 run-1 ann@ci\n{boot}"), 0o600);
+    node.write("state/way-in/armed", "", 0o600);
+    node.write("etc/ssh/sshd_config", "Port 2200\n", 0o640);
+    let mut watch = Command::new("dash").arg(node.path("state/way-in/revert")).arg("watch").spawn().unwrap();
+    let began = std::time::Instant::now();
+    while began.elapsed().as_secs() < 2 * u64::from(LEASE_OF_TEST) {
+        beat(&node);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert_eq!(node.read("etc/ssh/sshd_config").unwrap().0, "Port 2200\n", "after {:?} of beats", began.elapsed());
+    }
+    assert!(watch.wait().unwrap().success());
+    assert_eq!(node.read("etc/ssh/sshd_config").unwrap().0, "Port 22\n");
+    let holder = node.read("calls").unwrap().0;
+    let words: Vec<&str> = holder.lines().next().unwrap().split(' ').skip(2).collect();
+    assert_eq!(words, ["3", "run-1", "ann@ci", "way-in", "revert"], "{holder}");
+    assert_eq!(
+        node.read("state/way-in.reverted").unwrap(),
+        ("run-1 ann@ci\n/etc/ssh/sshd_config\nssh.service was restarted\n".into(), 0o600)
+    );
+    assert!(!node.path("state/way-in").exists() && !node.path("run/autobot-provision").exists());
 }
 
 #[test]

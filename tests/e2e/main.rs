@@ -30,6 +30,7 @@ mod jobs;
 mod kills;
 mod library;
 mod links;
+mod lockout;
 mod locks;
 mod names;
 mod packages;

@@ -70,12 +70,14 @@ enum Failure {
     Item(String),
 }
 
-/// What comes before a change, durably.
+/// What goes with a change, durably.
 struct Before {
     /// The scripts that keep copies of what it changes.
     copies: Vec<Script>,
     /// The marks of the handlers that it notifies.
     marks: Vec<String>,
+    /// The script that comes right after it, because it is to stay.
+    accept: Option<Script>,
 }
 
 impl From<LinkError> for Failure {
@@ -227,7 +229,7 @@ impl<'a> ApplyRun<'a> {
         let script = change.script.clone().limit(limit);
         let armed = self.way_in.arm_for_task(task, resource, self.items, &self.answers);
         let copies = armed.into_iter().chain(self.transactions.keep_for_task(task, &change)?).collect();
-        let before = Before { copies, marks };
+        let before = Before { copies, marks, accept: self.way_in.accept(task, resource) };
         let mut tries = 0;
         loop {
             match self.apply_change(index, resource, &before, &script, channel).await {
@@ -259,12 +261,13 @@ impl<'a> ApplyRun<'a> {
         script: &Script,
         channel: &mut C,
     ) -> Result<(), Failure> {
-        let Before { copies, marks } = before;
+        let Before { copies, marks, accept } = before;
         let mut scripts = copies.clone();
         if !marks.is_empty() {
             scripts.push(pending::mark(marks));
         }
         scripts.push(script.clone());
+        scripts.extend(accept.clone());
         if !marks.is_empty() {
             scripts.push(pending::mark(marks));
         }

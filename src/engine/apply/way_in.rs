@@ -14,13 +14,13 @@ use crate::{
         work::{ItemAction, RunItem},
     },
     event::{Outcome, Status},
-    plan::{Handler, Task},
+    plan::{Handler, Revert, Task},
     question::{
         Answers,
         pending::{Due, Pending},
         way_in,
     },
-    resource::Resource,
+    resource::{Reach, Resource},
     script::Script,
     transport::{Channel, Frame, LinkError, StepOutput},
 };
@@ -93,6 +93,21 @@ impl<'a> WayIn<'a> {
             | ItemAction::Exercise(_) => None,
         }));
         Some(self.arm())
+    }
+
+    /// Returns the script that takes what this task changes into the copies, if it is to stay whatever comes later.
+    pub(super) fn accept(&self, task: &Task, resource: &dyn Resource) -> Option<Script> {
+        match resource.reach() {
+            Reach::Path(path) if self.kept && task.revert == Revert::Never => Some(way_in::accept(path)),
+            Reach::Path(_)
+            | Reach::Unknown
+            | Reach::Unit(_)
+            | Reach::User(_)
+            | Reach::Group(_)
+            | Reach::Firewall
+            | Reach::Packages(_)
+            | Reach::Setting(_) => None,
+        }
     }
 
     /// The same for the action of a handler.
