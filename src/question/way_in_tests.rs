@@ -117,7 +117,7 @@ fn beat(node: &Node) {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     node.write(
         "run/autobot-provision/lock",
-        &format!("1 2 3 run-1 ann@ci\n{} {}", boot.trim(), now.split(' ').next().unwrap()),
+        &format!("1 2 3 run-1 ann@ci\n{} {}\n", boot.trim(), now.split(' ').next().unwrap()),
         0o600,
     );
 }
