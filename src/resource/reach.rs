@@ -68,7 +68,7 @@ impl Reach<'_> {
             Self::User(name) => own.is_none_or(|own| own.name == name.as_str()),
             Self::Group(name) => own.is_none_or(|own| own.is_in(name.as_str())),
             Self::Firewall => true,
-            Self::Packages(names) => names.iter().any(|name| PACKAGES.contains(name)),
+            Self::Packages(names) => names.iter().any(|name| PACKAGES.contains(&name.split(':').next().unwrap_or_default())),
             Self::Setting(name) => {
                 let name = name.replace('/', ".");
                 ["net.ipv4.", "net.ipv6."].iter().any(|family| name.starts_with(family))
@@ -153,6 +153,7 @@ mod tests {
             (Reach::Group(&redis), false),
             (Reach::Packages(vec!["curl", "sudo"]), true),
             (Reach::Packages(vec!["curl"]), false),
+            (Reach::Packages(vec!["openssh-server:amd64"]), true),
             (Reach::Setting("net/ipv4/conf.all.rp_filter"), true),
             (Reach::Setting("net.core.somaxconn"), false),
             (Reach::Firewall, true),

@@ -5,6 +5,7 @@
 //! The last frame asks for everything once more, to find changes that were undone.
 
 mod freshness;
+mod proof;
 mod secret;
 mod transactions;
 mod way_in;
