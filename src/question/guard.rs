@@ -1,4 +1,4 @@
-//! Guards: whether a path exists, and what a read-only command prints. All run in one script, each under its own limit.
+//! Guards: what a read-only command says. All run in one script, each under its own limit.
 
 use std::time::Duration;
 
@@ -16,18 +16,9 @@ const LIMIT_SECONDS: &str = "30";
 /// How much a command may print on each stream, in bytes: 1 MiB.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Marker for the kind "guard".
+/// Marker for the kind "guard": the exit status of a shell command, and what it prints.
 #[derive(Debug)]
 pub struct Guard;
-
-/// The question of a guard.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum GuardKey {
-    /// Whether something exists at a path; a dangling link counts.
-    Exists(RemotePath),
-    /// The exit status of a shell command, and what it prints.
-    Shell(Shell),
-}
 
 /// A shell command that only reads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,7 +36,7 @@ pub struct Shell {
 /// The answer of a guard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuardAnswer {
-    /// The exit status; 0 when a path exists and 1 when it does not.
+    /// The exit status.
     pub status: i32,
     /// Standard output, if it is needed.
     pub stdout: Vec<u8>,
@@ -89,7 +80,6 @@ ask() {
     if [ -n "$2" ] && ! id -u -- "$2" >/dev/null 2>&1; then answer 'missing user'
     elif [ -n "$3" ] && ! [ -d "$3" ]; then answer 'missing directory'
     else case $1 in
-      path) if [ -e "$4" ] || [ -L "$4" ]; then answer 'status 0'; else answer 'status 1'; fi;;
       test) (limited "$2" "$3" "$4") >/dev/null 2>&1 4>&-; answer "status $?";;
       read)
         status=$({ { limited "$2" "$3" "$4" 3>&- 4>&-; echo "$?" >&3; } | clipped >&4 3>&-; } 3>&1)
@@ -102,25 +92,24 @@ ask() {
 "#;
 
 impl Kind for Guard {
-    type Key = GuardKey;
+    type Key = Shell;
     type Answer = GuardAnswer;
     const NAME: &'static str = "guard";
     const LIMIT: Duration = Duration::from_mins(5);
     const PARALLEL: bool = true;
 
-    fn runs_what_a_role_says(key: &GuardKey) -> bool {
-        matches!(key, GuardKey::Shell(_))
+    fn runs_what_a_role_says(_: &Shell) -> bool {
+        true
     }
 
-    fn script(keys: &[&GuardKey]) -> Script {
-        let words = keys.iter().flat_map(|key| match key {
-            GuardKey::Exists(path) => ["path".to_owned(), String::new(), String::new(), path.as_str().to_owned()],
-            GuardKey::Shell(shell) => [
+    fn script(keys: &[&Shell]) -> Script {
+        let words = keys.iter().flat_map(|shell| {
+            [
                 if shell.output { "read" } else { "test" }.to_owned(),
                 shell.user.clone().unwrap_or_default(),
                 shell.chdir.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default(),
                 shell.text.clone(),
-            ],
+            ]
         });
         Script::new(
             "limit=$1 most=$2; shift 2
@@ -139,7 +128,7 @@ printf '%s\\n' \"$errors\"",
         .args(words)
     }
 
-    fn read(keys: &[&GuardKey], output: &Output) -> Vec<Result<GuardAnswer, Unanswered>> {
+    fn read(keys: &[&Shell], output: &Output) -> Vec<Result<GuardAnswer, Unanswered>> {
         let mut parts = parts(&output.stdout, keys.len()).into_iter();
         let truncated = || Unanswered(format!("the guards ended early, with exit status {}", output.status));
         keys.iter().map(|key| answer(key, &parts.next().ok_or_else(truncated)?).ok_or_else(truncated)?).collect()
@@ -188,7 +177,7 @@ fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 /// Returns `None` when the answer was truncated.
-fn answer(key: &GuardKey, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
+fn answer(key: &Shell, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Unanswered>> {
     let malformed = || Err(Unanswered(format!("a guard gave the malformed answer `{}`", part.words)));
     let status = match part.words.split_once(' ') {
         Some(("missing", what)) => return Some(Ok(GuardAnswer { missing: Some(missing(key, what)), ..GuardAnswer::default() })),
@@ -196,27 +185,25 @@ fn answer(key: &GuardKey, part: &RawAnswer<'_>) -> Option<Result<GuardAnswer, Un
         Some(_) | None => None,
     };
     let Some(status) = status else { return Some(malformed()) };
-    Some(Ok(match key {
-        GuardKey::Shell(shell) if matches!(status, 124 | 137) => {
-            return Some(Err(Unanswered(format!("`{}` took longer than {LIMIT_SECONDS} s", shell.text))));
-        }
-        GuardKey::Shell(Shell { output: true, text, .. }) if part.stdout.len() > MOST_BYTES || part.is_cut => {
-            let stream = if part.is_cut { "with the commands before it, on standard error" } else { "on standard output" };
-            // A part of it is not what the command says, so it is not used as its result.
-            return Some(Err(Unanswered(format!("`{text}` prints more than {} MiB {stream}", MOST_BYTES >> 20))));
-        }
-        GuardKey::Shell(Shell { output: true, .. }) => {
-            GuardAnswer { status, stdout: part.stdout.to_vec(), stderr: part.stderr.clone()?, missing: None }
-        }
-        GuardKey::Shell(_) | GuardKey::Exists(_) => GuardAnswer { status, ..GuardAnswer::default() },
-    }))
+    if matches!(status, 124 | 137) {
+        return Some(Err(Unanswered(format!("`{}` took longer than {LIMIT_SECONDS} s", key.text))));
+    }
+    if !key.output {
+        return Some(Ok(GuardAnswer { status, ..GuardAnswer::default() }));
+    }
+    if part.stdout.len() > MOST_BYTES || part.is_cut {
+        let stream = if part.is_cut { "with the commands before it, on standard error" } else { "on standard output" };
+        // A part of it is not what the command says, so it is not used as its result.
+        return Some(Err(Unanswered(format!("`{}` prints more than {} MiB {stream}", key.text, MOST_BYTES >> 20))));
+    }
+    Some(Ok(GuardAnswer { status, stdout: part.stdout.to_vec(), stderr: part.stderr.clone()?, missing: None }))
 }
 
-fn missing(key: &GuardKey, what: &str) -> Missing {
+fn missing(key: &Shell, what: &str) -> Missing {
     match (key, what) {
-        (GuardKey::Shell(Shell { user: Some(user), .. }), "user") => Missing::User(user.clone()),
-        (GuardKey::Shell(Shell { chdir: Some(path), .. }), "directory") => Missing::Directory(path.clone()),
-        (GuardKey::Shell(_) | GuardKey::Exists(_), _) => Missing::Other(what.to_owned()),
+        (Shell { user: Some(user), .. }, "user") => Missing::User(user.clone()),
+        (Shell { chdir: Some(path), .. }, "directory") => Missing::Directory(path.clone()),
+        (Shell { .. }, _) => Missing::Other(what.to_owned()),
     }
 }
 
@@ -225,22 +212,21 @@ mod tests {
     use super::*;
     use crate::resource::trial;
 
-    fn ask(keys: &[GuardKey]) -> Vec<Result<GuardAnswer, Unanswered>> {
-        let keys: Vec<&GuardKey> = keys.iter().collect();
+    fn ask(keys: &[Shell]) -> Vec<Result<GuardAnswer, Unanswered>> {
+        let keys: Vec<&Shell> = keys.iter().collect();
         let done = trial::run(&Guard::script(&keys), std::path::Path::new("/nonexistent"));
         Guard::read(&keys, &Output { status: done.status, stdout: done.stdout })
     }
 
-    fn shell(text: &str, output: bool) -> GuardKey {
-        GuardKey::Shell(Shell { text: text.into(), user: None, chdir: None, output })
+    fn shell(text: &str, output: bool) -> Shell {
+        Shell { text: text.into(), user: None, chdir: None, output }
     }
 
     #[test]
     fn each_guard_has_its_own_answer() {
-        let path = |path: &str| GuardKey::Exists(RemotePath::new(path).unwrap());
         let answers = ask(&[
-            path("/etc/passwd"),
-            path("/no such $(path)'"),
+            shell("true", false),
+            shell("false", false),
             shell("echo out; echo err >&2; exit 3", true),
             shell("echo 'status 0'; echo end; exit 4", false),
             shell("printf 'end\\nstatus 9\\n\\000\\377'", true),
@@ -273,24 +259,22 @@ mod tests {
 
     #[test]
     fn another_user_runs_the_command_in_its_directory_with_its_own_environment() {
-        let key = GuardKey::Shell(Shell {
+        let key = Shell {
             text: "echo $(id -un) $PWD $HOME".into(),
             user: Some("nobody".into()),
             chdir: Some(RemotePath::new("/usr").unwrap()),
             output: true,
-        });
+        };
         assert_eq!(String::from_utf8_lossy(&ask(&[key])[0].as_ref().unwrap().stdout), "nobody /usr /nonexistent\n");
     }
 
     #[test]
     fn a_missing_user_or_directory_is_named() {
-        let shell = |user: Option<&str>, chdir: Option<&str>| {
-            GuardKey::Shell(Shell {
-                text: "true".into(),
-                user: user.map(str::to_owned),
-                chdir: chdir.map(|path| RemotePath::new(path).unwrap()),
-                output: false,
-            })
+        let shell = |user: Option<&str>, chdir: Option<&str>| Shell {
+            text: "true".into(),
+            user: user.map(str::to_owned),
+            chdir: chdir.map(|path| RemotePath::new(path).unwrap()),
+            output: false,
         };
         let answers = ask(&[shell(Some("no-such-user"), None), shell(None, Some("/no/such")), shell(None, Some("/usr"))]);
         assert_eq!(answers[0].as_ref().unwrap().missing, Some(Missing::User("no-such-user".into())));

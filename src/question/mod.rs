@@ -8,6 +8,7 @@ pub mod account;
 pub mod backup;
 pub mod compose;
 pub mod connection;
+mod entry;
 pub mod facts;
 pub mod guard;
 pub mod kept;

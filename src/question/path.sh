@@ -1,4 +1,4 @@
-# Arguments: the number of directories above the paths; those directories; for each path a letter for the depth, `f` to follow a link or `-`, the
+# Arguments: the number of directories above the paths; those directories; for each path a letter for the depth (`e`: only whether it exists), `f` to follow a link or `-`, the
 # wanted owner or nothing, and the path itself, in one word.
 #
 # The output has sections that end with NUL: a digit per key for its parent directory; a record per entry; the error messages of `stat`, one
@@ -66,6 +66,13 @@ look() (
     case $word in ?f*) follow=yes ;; esac
     refuse() { untrusted "$path"; printf '\0\0\0\0'; exit; }
     printf '%s\0' "$1"
+    case $word in e*)
+        resolve "${path%/*}" || refuse
+        printf '\0'
+        stat --printf="$record" -- "$way/${path##*/}" 2>/dev/null
+        printf '\0\0\0'
+        exit
+    esac
     reach "${word#??}" "$path" "$follow"
     case $? in 0) ;; 2) printf '\0\0\0\0'; exit ;; *) refuse ;; esac
     entry=./$name

@@ -141,7 +141,7 @@ fn the_limit_of_a_script_follows_from_the_limits_of_its_kinds() {
     assert_eq!(limit(shared), Duration::from_mins(2) + SPARE);
     // Parallel: the longest limit counts.
     let guard = |ask: &mut Questions| {
-        ask.ask::<guard::Guard>(guard::GuardKey::Exists(crate::values::RemotePath::new("/x").unwrap()));
+        ask.ask::<guard::Guard>(guard::Shell { text: "true".into(), user: None, chdir: None, output: false });
         ask.ask::<Hangs>(());
     };
     assert_eq!(limit(guard), guard::Guard::LIMIT + SPARE);

@@ -191,6 +191,27 @@ fn what_another_user_made_in_a_sticky_directory_may_be_removed() {
 }
 
 #[test]
+fn whether_something_exists_is_asked_through_no_link_of_another_user() {
+    for (setup, path, expected) in [
+        ("echo mine >home/m/x; chown daemon home/m/x", "home/m/x", "there"),
+        ("", "home/m/x", "gone"),
+        ("", "home/m/no/x", "gone"),
+        ("ln -s nothing home/m/x; chown -h daemon home/m/x", "home/m/x", "there"),
+        ("mkdir -m 2775 shared; chgrp daemon shared; echo x >shared/x", "shared/x", "there"),
+        ("mkdir -m 1777 tmp; echo mine >tmp/x; chown daemon tmp/x", "tmp/x", "there"),
+        ("ln -s etc roots; chmod 755 .", "roots/shadow", "there"),
+        ("ln -s ../../etc home/m/app; chown -h daemon home/m/app", "home/m/app/shadow", "`/home/m/app` is a link"),
+        ("ln -s ../../etc home/m/app", "home/m/app/shadow", "`/home/m/app` is a link"),
+        ("mkdir -m 1777 tmp; ln -s ../etc tmp/x; chown -h daemon tmp/x", "tmp/x/shadow", "`/tmp/x` is a link"),
+    ] {
+        let node = Node::new(setup);
+        let answer = node.ask(&PathQuery::existence(&node.path(path)));
+        let said = answer.map_or_else(|error| error, |info| if info.entry == Entry::Absent { "gone" } else { "there" }.into());
+        assert!(said.starts_with(expected), "{path}: {said}");
+    }
+}
+
+#[test]
 fn whom_the_host_trusts_may_own_a_way_and_put_links_on_it() {
     let node = Node::new("echo mine >home/m/x; chown daemon home/m/x; ln -s x home/m/l; chown -h daemon home/m/l");
     let script = PathState::script(&[&PathQuery::content(&node.path("home/m/l")).following(true)]).render().unwrap();

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     question::{
         Questions, Unanswered,
-        guard::{Guard, GuardAnswer, GuardKey, RUN_AS, Shell},
+        guard::{Guard, GuardAnswer, RUN_AS, Shell},
+        path::{Entry, PathQuery, PathState},
     },
     script::{Script, quote},
     secret::{Sealed, SecretId},
@@ -74,9 +75,20 @@ struct Command {
 #[derive(Debug)]
 enum When {
     /// In each run, because it only reads. These exit statuses count as success.
-    Reads { successes: Vec<i32>, key: GuardKey },
+    Reads { successes: Vec<i32>, key: Shell },
     /// Until the guard reports that the work is done.
-    Guarded { key: GuardKey, done: Done },
+    Guarded { key: Shell, done: Done },
+    /// While something exists at a path, or while nothing does.
+    Path { query: PathQuery, until: Until },
+}
+
+/// When a command is done that is guarded by a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Once something exists there.
+    Exists,
+    /// Once nothing does.
+    Gone,
 }
 
 /// What a guard's exit status 0 means.
@@ -101,14 +113,18 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     };
     let environment = environment_prefix(&environment)?;
     let in_environment = |text: String| format!("{environment}{}", if environment.is_empty() { text } else { quoted(&text) });
-    let shell = |text: String, output: bool| {
-        GuardKey::Shell(Shell { text: in_environment(text), user: become_user.clone(), chdir: chdir.clone(), output })
+    let shell = |text: String, output: bool| Shell {
+        text: in_environment(text),
+        user: become_user.clone(),
+        chdir: chdir.clone(),
+        output,
     };
-    let guards: Vec<(GuardKey, Done)> = [
-        creates.map(|path| (GuardKey::Exists(path), Done::AtZero)),
-        removes.map(|path| (GuardKey::Exists(path), Done::Otherwise)),
-        unless.map(|text| (shell(text.0, false), Done::AtZero)),
-        only_if.map(|text| (shell(text.0, false), Done::Otherwise)),
+    let path = |path: RemotePath, until| When::Path { query: PathQuery::existence(&path), until };
+    let guards: Vec<When> = [
+        creates.map(|created| path(created, Until::Exists)),
+        removes.map(|removed| path(removed, Until::Gone)),
+        unless.map(|text| When::Guarded { key: shell(text.0, false), done: Done::AtZero }),
+        only_if.map(|text| When::Guarded { key: shell(text.0, false), done: Done::Otherwise }),
     ]
     .into_iter()
     .flatten()
@@ -126,7 +142,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
         return Err(ParamError::parameter("ok_rc", "is for `reads: true`; a command that changes something must end with 0"));
     }
     let when = match guards.into_iter().next() {
-        Some((key, done)) => When::Guarded { key, done },
+        Some(guard) => guard,
         None => When::Reads { successes: ok_rc.unwrap_or_else(|| vec![0]), key: shell(text.clone(), true) },
     };
     let script = in_environment(text.clone());
@@ -192,6 +208,7 @@ impl Resource for Command {
     fn questions(&self, ask: &mut Questions) {
         match &self.when {
             When::Reads { key, .. } | When::Guarded { key, .. } => ask.ask::<Guard>(key.clone()),
+            When::Path { query, .. } => ask.ask::<PathState>(query.clone()),
         }
     }
 
@@ -204,6 +221,10 @@ impl Resource for Command {
                     None if successes.contains(&answer.status) => Verdict::CONVERGED,
                     None => Verdict::Refused(self.describe_failure(answer)),
                 })
+            }
+            When::Path { query, until } => {
+                let exists = node.answers.get::<PathState>(query)?.entry != Entry::Absent;
+                Ok(if exists == (*until == Until::Exists) { Verdict::CONVERGED } else { Verdict::Change(self.change()) })
             }
             When::Guarded { key, done } => {
                 let answer = node.answers.get::<Guard>(key)?;
@@ -223,7 +244,7 @@ impl Resource for Command {
     fn register(&self, node: &NodeState<'_>) -> Option<Value> {
         match &self.when {
             When::Reads { key, .. } => node.answers.get::<Guard>(key).ok().map(registered),
-            When::Guarded { .. } => None,
+            When::Guarded { .. } | When::Path { .. } => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     pg::{self, Name},
     question::{
         Questions, Unanswered,
-        guard::{Guard, GuardKey, Shell},
+        guard::{Guard, Shell},
         pg::{Answer, Pg, Query, typed},
     },
     script::{Script, quote},
@@ -176,7 +176,7 @@ impl PostgresqlDb {
 }
 
 /// Returns the question whether the C library has a locale; `None` for built-in ones. `locale -a` writes `de_DE.UTF-8` as `de_DE.utf8`.
-fn locale_query(name: &str) -> Option<GuardKey> {
+fn locale_query(name: &str) -> Option<Shell> {
     if matches!(normalize_locale(name).as_str(), "c" | "posix" | "c.utf8") {
         return None;
     }
@@ -187,7 +187,7 @@ fn locale_query(name: &str) -> Option<GuardKey> {
     let listed = if rest.is_empty() { name.to_owned() } else { format!("{language}.{codeset}{modifier}") };
     let quoted = quote(&listed).ok()?;
     let text = format!("for one in $(locale -a 2>/dev/null); do [ \"$one\" != {quoted} ] || exit 0; done; exit 1");
-    Some(GuardKey::Shell(Shell { text, user: None, chdir: None, output: false }))
+    Some(Shell { text, user: None, chdir: None, output: false })
 }
 
 /// Returns one spelling: `C.UTF-8` and `C.utf8`, `UTF-8` and `utf8` are the same to the C library and to PostgreSQL.
@@ -342,8 +342,8 @@ mod tests {
     #[test]
     fn a_locale_that_is_not_built_in_must_exist() {
         let text = |name: &str| match locale_query(name) {
-            Some(GuardKey::Shell(shell)) => shell.text,
-            Some(GuardKey::Exists(_)) | None => String::new(),
+            Some(shell) => shell.text,
+            None => String::new(),
         };
         for (name, listed) in
             [("de_DE.UTF-8", "de_DE.utf8"), ("de_DE@euro", "de_DE@euro"), ("sr_RS.UTF-8@latin", "sr_RS.utf8@latin")]

@@ -12,8 +12,9 @@ use super::{
 use crate::{
     question::{
         Questions, Unanswered,
-        guard::{Guard, GuardKey},
         listening::Listening,
+        path::{Entry, PathQuery, PathState},
+        way::WAY,
     },
     script::Script,
 };
@@ -91,14 +92,14 @@ impl Resource for WaitFor {
     fn questions(&self, ask: &mut Questions) {
         match &self.target {
             Target::Port(..) => ask.ask::<Listening>(()),
-            Target::Path(path) => ask.ask::<Guard>(GuardKey::Exists(path.clone())),
+            Target::Path(path) => ask.ask::<PathState>(PathQuery::existence(path)),
         }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let exists = match &self.target {
             Target::Port(host, port) => node.answers.get::<Listening>(&())?.iter().any(|listener| listener.accepts(*host, *port)),
-            Target::Path(path) => node.answers.get::<Guard>(&GuardKey::Exists(path.clone()))?.status == 0,
+            Target::Path(path) => node.answers.get::<PathState>(&PathQuery::existence(path))?.entry != Entry::Absent,
         };
         if exists == self.present {
             return Ok(Verdict::CONVERGED);
@@ -110,7 +111,7 @@ impl Resource for WaitFor {
             diff.removed(self.target_name());
         }
         let wanted = if self.present { "there" } else { "gone" };
-        let script = Script::new(WAIT).arg(wanted).arg(self.seconds.to_string()).arg(self.target_name());
+        let script = Script::new(WAIT).using(WAY).arg(wanted).arg(self.seconds.to_string()).arg(self.target_name());
         let script = match &self.target {
             Target::Path(path) => script.arg(path.as_str()),
             Target::Port(host, port) => script.arg("").args(patterns(*host).into_iter().map(|host| format!("{host}:{port:04X}"))),
@@ -159,7 +160,10 @@ wanted=$1 seconds=$2 name=$3 path=$4
 shift 4
 look() {
   if [ -n "$path" ]; then
-    if [ -e "$path" ] || [ -L "$path" ]; then echo there; else echo gone; fi
+    # No link that another user could put there leads elsewhere.
+    resolve "${path%/*}" || { untrusted "$path" >&2; echo no answer; return; }
+    set -- "$way/${path##*/}"
+    if [ -e "$1" ] || [ -L "$1" ]; then echo there; else echo gone; fi
     return
   fi
   for table in /proc/net/tcp /proc/net/tcp6; do if [ -e "$table" ]; then head -c 65536 "$table"; fi; done | {
@@ -173,7 +177,8 @@ look() {
 }
 uptime() { read -r now rest </proc/uptime; echo "${now%.*}"; }
 end=$(( $(uptime) + seconds ))
-until [ "$(look "$@")" = "$wanted" ]; do
+until state=$(look "$@"); [ "$state" = "$wanted" ]; do
+  [ "$state" != 'no answer' ] || exit 1
   [ "$(uptime)" -lt "$end" ] || {
     case $wanted in
       there) echo "\`$name\` is still not there after $seconds s" >&2;;
@@ -189,20 +194,30 @@ done
 mod tests {
     use super::*;
     use crate::{
-        question::{Answers, guard::GuardAnswer, listening::Listener},
+        question::{
+            Answers,
+            listening::Listener,
+            path::{Attributes, PathInfo},
+        },
         resource::trial::{NoFiles, run, shown},
         secret::SecretValues,
+        values::Mode,
     };
     use serde_json::json;
     use std::{net::TcpListener, path::Path};
+
+    fn set(answers: &mut Answers, path: &str, exists: bool) {
+        let attributes = Attributes { mode: Mode(0o644), owner: "root".into(), group: "root".into(), uid: 0, gid: 0, changed: 0 };
+        let entry = if exists { Entry::Other(attributes) } else { Entry::Absent };
+        let query = PathQuery::existence(&RemotePath::new(path).unwrap());
+        answers.set::<PathState>(query, Ok(PathInfo { entry, parent_exists: true }));
+    }
 
     fn compare(parameters: Value, listens_at: Option<&str>, exists: bool) -> Verdict {
         let mut answers = Answers::default();
         let listener = |address: &str| Listener { address: address.parse().unwrap(), port: 6379, uid: 0, inode: 1 };
         answers.set::<Listening>((), Ok(listens_at.map(listener).into_iter().collect()));
-        let status = i32::from(!exists);
-        answers
-            .set::<Guard>(GuardKey::Exists(RemotePath::new("/x").unwrap()), Ok(GuardAnswer { status, ..GuardAnswer::default() }));
+        set(&mut answers, "/x", exists);
         let resource = from_parameters(parameters, &mut NoFiles).unwrap();
         resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
@@ -244,7 +259,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let resource = from_parameters(json!({"path": path, "state": "absent", "timeout": 60}), &mut NoFiles).unwrap();
         let mut answers = Answers::default();
-        answers.set::<Guard>(GuardKey::Exists(RemotePath::new(path.to_str().unwrap()).unwrap()), Ok(GuardAnswer::default()));
+        set(&mut answers, path.to_str().unwrap(), true);
         let verdict = resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
         let Verdict::Change(change) = verdict else { panic!() };
         let waiting = std::thread::spawn(move || run(&change.script, Path::new("/nonexistent")).status);
