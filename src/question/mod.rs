@@ -13,6 +13,7 @@ pub mod guard;
 pub mod kept;
 pub mod listening;
 pub mod locale;
+pub mod own_account;
 pub mod package;
 pub mod path;
 pub mod pending;

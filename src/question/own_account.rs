@@ -1,0 +1,152 @@
+//! The account with which this run has logged in: what must stay as it is for the next run to get in.
+//!
+//! Beside a local connection there is no such account, see [`logged_in`].
+
+use super::{
+    Answers, Kind, Output, SharedShell, Unanswered,
+    account::{LOOK_UP, UserEntry, parse_group, parse_user, read_entries},
+    connection::OwnConnection,
+};
+use crate::script::Script;
+
+/// Marker for the kind "the account of this run".
+#[derive(Debug)]
+pub enum OwnAccount {}
+
+/// The account with which a run has logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// Its name.
+    pub name: String,
+    /// Its entry, with the names of its groups.
+    pub entry: UserEntry,
+    /// Those of its groups, the primary one among them, that sudo's or sshd's files name: it may get in, or become root, by one of them.
+    pub named_groups: Vec<String>,
+}
+
+impl LoggedIn {
+    /// Whether it is a member of the group, which may be its primary one.
+    #[must_use]
+    pub fn is_in(&self, group: &str) -> bool {
+        self.entry.group.as_deref() == Some(group) || self.entry.groups.iter().any(|own| own == group)
+    }
+}
+
+/// Returns the account with which this run has logged in; `None` when it is on the node itself, where there is no way in to lose.
+///
+/// # Errors
+/// When it is not known. Asked for must be both [`OwnAccount`] and [`OwnConnection`].
+pub fn logged_in(answers: &Answers) -> Result<Option<&LoggedIn>, Unanswered> {
+    match answers.get::<OwnConnection>(&())? {
+        None => Ok(None),
+        Some(_) => answers.get::<OwnAccount>(&()).map(Some),
+    }
+}
+
+/// sudo tells the shell that it starts who has called it; without sudo the shell is the login's own. The last part prints the words after each `%` of
+/// sudo's files, and the lines of sshd's about groups.
+const SCRIPT: &str = r#"exec 2>&1
+look_up passwd -- "${SUDO_USER:-$(id -u)}"
+printf '\0'
+look_up group
+printf '\0'
+grep -hosiE '%[a-z0-9_.-]+|^[[:space:]]*(allow|deny)groups[[:space:]=].*' /etc/sudoers /etc/sudoers.d/* /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf || :"#;
+
+impl Kind for OwnAccount {
+    type Key = ();
+    type Answer = LoggedIn;
+    const NAME: &'static str = "own account";
+    const SHARED_SHELL: SharedShell = SharedShell::Names;
+
+    fn script(_: &[&()]) -> Script {
+        Script::new(SCRIPT).using(LOOK_UP)
+    }
+
+    fn read(keys: &[&()], output: &Output) -> Vec<Result<LoggedIn, Unanswered>> {
+        if output.status != 0 {
+            return output.unanswered("this run's account", keys.len());
+        }
+        let answer = read_account(&output.stdout)
+            .ok_or_else(|| Unanswered("the node does not say with which account this run has logged in".to_owned()));
+        keys.iter().map(|()| answer.clone()).collect()
+    }
+}
+
+fn read_account(stdout: &[u8]) -> Option<LoggedIn> {
+    let text = String::from_utf8_lossy(stdout);
+    let mut parts = text.splitn(3, '\0');
+    let (account, groups, named) = (parts.next()?, parts.next()?, parts.next()?);
+    let name = account.lines().next()?.split(':').next()?.to_owned();
+    let groups = read_entries(groups, parse_group)?;
+    let entry = read_entries(account, parse_user)?.remove(&name)?.with_groups(&name, &groups);
+    let named: Vec<&str> = named.split(|letter: char| letter.is_whitespace() || "=%,".contains(letter)).collect();
+    let own = entry.groups.iter().chain(&entry.group);
+    let mut named_groups: Vec<String> = own.filter(|own| named.contains(&own.as_str())).cloned().collect();
+    named_groups.sort();
+    named_groups.dedup();
+    Some(LoggedIn { name, entry, named_groups })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(stdout: &str) -> Result<LoggedIn, Unanswered> {
+        OwnAccount::read(&[&()], &Output { status: 0, stdout: stdout.into() }).remove(0)
+    }
+
+    #[test]
+    fn the_account_has_its_groups_and_those_that_let_it_in() {
+        let own = read(
+            "ops:x:1000:1000:Operators:/home/ops:/bin/bash\n\0root:x:0:\nops:x:1000:\nsudo:x:27:ops\nadm:x:4:ops,syslog\nssh:x:100:ops\n\
+             wheel:x:9:other\n\0%sudo\n%wheel\n%h\nAllowGroups ssh other\n",
+        )
+        .unwrap();
+        assert_eq!((own.name.as_str(), own.entry.uid, own.entry.home.as_str()), ("ops", 1000, "/home/ops"));
+        assert_eq!(own.entry.groups, ["adm", "ssh", "sudo"]);
+        assert_eq!(own.named_groups, ["ssh", "sudo"]);
+        assert!(own.is_in("ops") && own.is_in("adm") && !own.is_in("wheel"));
+    }
+
+    #[test]
+    fn what_is_cut_or_of_another_form_is_no_answer() {
+        let whole = "ops:x:1000:1000::/home/ops:/bin/bash\n\0ops:x:1000:\n\0";
+        assert!(read(whole).is_ok());
+        for cut in [
+            "",
+            "\0\0",
+            "ops:x:1000:1000::/home/ops:/bin/bash\n\0ops:x:1000:\n",
+            "ops:x:1000\n\0ops:x:1000:\n\0",
+            "ops:x:1000:1000::/h:/s\n\0x\n\0",
+        ] {
+            assert!(read(cut).is_err(), "{cut:?}");
+        }
+        assert!(OwnAccount::read(&[&()], &Output { status: 1, stdout: whole.into() })[0].is_err());
+    }
+
+    #[test]
+    fn a_shell_is_of_the_one_who_has_called_sudo_or_of_the_login_itself() {
+        for (caller, name) in [(Some("daemon"), "daemon"), (None, "root"), (Some("no-such-one"), "")] {
+            for shell in ["sh", "bash"] {
+                let mut command = std::process::Command::new(shell);
+                command.arg("-c").arg(OwnAccount::script(&[&()]).render().unwrap());
+                command.env("LC_ALL", "C").env_remove("SUDO_USER").envs(caller.map(|caller| ("SUDO_USER", caller)));
+                let done = command.output().unwrap();
+                let output = Output { status: done.status.code().unwrap(), stdout: done.stdout };
+                let own = OwnAccount::read(&[&()], &output).remove(0);
+                assert_eq!(own.map(|own| own.name).unwrap_or_default(), name, "{shell} {output:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn on_the_node_itself_no_account_is_asked_about() {
+        let mut answers = Answers::default();
+        assert!(logged_in(&answers).is_err());
+        answers.set::<OwnConnection>((), Ok(None));
+        assert_eq!(logged_in(&answers), Ok(None));
+        let ours = crate::values::Addresses::from_ssh_connection("198.18.0.1 4 198.18.0.2 22");
+        answers.set::<OwnConnection>((), Ok(ours));
+        assert!(logged_in(&answers).is_err());
+    }
+}
