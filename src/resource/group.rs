@@ -1,10 +1,13 @@
 //! `group`: a group of users.
 
-use super::{Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
+use super::{
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Resource, State, Verdict, decode, lock_out, schema::parameters,
+};
 use crate::{
     question::{
         Questions, Unanswered,
         account::{AccountName, Group},
+        own_account::{LoggedIn, logged_in},
     },
     script::Script,
 };
@@ -40,6 +43,9 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
 impl Resource for GroupState {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Group>(self.name.clone());
+        if self.state == State::Absent {
+            lock_out::account::ask(ask);
+        }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -67,6 +73,14 @@ impl Resource for GroupState {
                 Some(_) | None => Ok(Verdict::CONVERGED),
             },
             (Some(_), State::Absent) => {
+                let is_needed = |own: &&LoggedIn| {
+                    own.named_groups.iter().any(|group| group == name.as_str())
+                        || own.entry.group.as_deref() == Some(name.as_str())
+                };
+                if let Some(own) = logged_in(node.answers)?.filter(is_needed) {
+                    let what = format!("remove the group `{name}`, by which an account comes in or becomes root");
+                    return Ok(Verdict::Refused(lock_out::account::refusal(own, &what)));
+                }
                 diff.removed(format!("group {name}"));
                 Ok(Verdict::Change(Change::new("remove", Script::new(REMOVE).arg(name.as_str())).diff(diff).replacing(true)))
             }

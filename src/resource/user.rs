@@ -2,12 +2,13 @@
 
 use super::{
     Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
-    content::blocked_by, decode, schema::parameters,
+    content::blocked_by, decode, lock_out::account, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
         account::{AccountName, Group, User, UserEntry},
+        own_account::LoggedIn,
     },
     script::Script,
 };
@@ -111,6 +112,7 @@ fn group_names(given: &[String]) -> Result<Vec<AccountName>, String> {
 impl Resource for UserState {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<User>(self.name.clone());
+        account::ask(ask);
         if self.state == State::Present {
             // Whether a group with the user's name exists decides how the user is created.
             for group in self.group.iter().chain(self.groups.iter().flatten()).chain([&self.name]) {
@@ -126,6 +128,9 @@ impl Resource for UserState {
             (None, State::Present) => self.create(node),
             (Some(user), State::Present) => self.modify(node, user),
             (Some(_), State::Absent) => {
+                if let Some(own) = account::named(node.answers, name)? {
+                    return Ok(Verdict::Refused(account::refusal(own, "remove an account")));
+                }
                 let mut diff = Diff::none();
                 diff.removed(format!("user {name}"));
                 Ok(Verdict::Change(Change::new("remove", Script::new(REMOVE).arg(name.as_str())).diff(diff).replacing(true)))
@@ -143,6 +148,31 @@ impl UserState {
             }
         }
         Ok(missing)
+    }
+
+    /// Returns what would become of the account of this run that the next one could not come in with.
+    fn locks_out(&self, own: &LoggedIn) -> Option<String> {
+        let entry = &own.entry;
+        let other = |wanted: &Option<RemotePath>, is: &str| wanted.clone().filter(|path| path.as_str() != is);
+        if let Some(shell) = other(&self.shell, &entry.shell) {
+            return Some(format!("make `{shell}` the shell of an account"));
+        }
+        if let Some(home) = other(&self.home, &entry.home) {
+            return Some(format!("make `{home}`, where its keys are not, the home of an account"));
+        }
+        let primary = self.group.as_ref().map(AccountName::as_str).or(entry.group.as_deref());
+        let stays = |group: &String| {
+            let declared = self.groups.as_ref().filter(|_| !self.append);
+            let among = match declared {
+                Some(groups) => groups.iter().any(|wanted| wanted.as_str() == group),
+                None => entry.groups.contains(group),
+            };
+            among || primary == Some(group)
+        };
+        let lost = own.named_groups.iter().find(|group| !stays(group))?;
+        Some(format!(
+            "take an account out of the group `{lost}`, which sudo's or sshd's files name (`append: true` keeps it there)"
+        ))
     }
 
     fn create(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -212,6 +242,11 @@ impl UserState {
         }
         if differences.is_empty() {
             return Ok(Verdict::CONVERGED);
+        }
+        if let Some(own) = account::named(node.answers, name)?
+            && let Some(what) = self.locks_out(own)
+        {
+            return Ok(Verdict::Refused(account::refusal(own, &what)));
         }
         let mut diff = Diff::none().titled(format!("user {name}"));
         let mut script = Script::new("usermod \"$@\"");
