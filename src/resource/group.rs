@@ -103,13 +103,17 @@ mod tests {
     use super::*;
     use crate::{
         question::{Answers, account::GroupEntry},
-        resource::content::tests::{NoFiles, shown},
+        resource::{
+            content::tests::{NoFiles, shown},
+            trial,
+        },
         secret::SecretValues,
     };
 
     fn verdict(parameters: serde_json::Value, gid: Option<u32>) -> String {
         let group = from_parameters(parameters, &mut NoFiles).unwrap();
         let mut answers = Answers::default();
+        trial::on_the_node_itself(&mut answers);
         answers.set::<Group>(AccountName::new("redis").unwrap(), Ok(gid.map(|gid| GroupEntry { gid, members: Vec::new() })));
         shown(&group.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
     }

@@ -280,7 +280,10 @@ mod tests {
     use super::*;
     use crate::{
         question::{Answers, account::GroupEntry},
-        resource::content::tests::{NoFiles, rendered, shown},
+        resource::{
+            content::tests::{NoFiles, rendered, shown},
+            trial,
+        },
         secret::SecretValues,
     };
 
@@ -303,6 +306,7 @@ mod tests {
     fn compare(parameters: serde_json::Value, user: Option<UserEntry>, groups: &[(&str, u32)]) -> Verdict {
         let resource = from_parameters(parameters, &mut NoFiles).unwrap();
         let mut answers = Answers::default();
+        trial::on_the_node_itself(&mut answers);
         answers.set::<User>(name("redis"), Ok(user));
         for group in ["redis", "adm", "ssl-cert", "mail"] {
             let known = groups.iter().find(|(known, _)| *known == group);

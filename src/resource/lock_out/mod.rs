@@ -94,3 +94,6 @@ impl From<&Attributes> for After {
         Self { uid: Some(attributes.uid), group: attributes.group.clone(), mode: Some(attributes.mode) }
     }
 }
+
+#[cfg(test)]
+mod tests;
