@@ -55,7 +55,7 @@ grep -hosiE '%[a-z0-9_.-]+|^[[:space:]]*(allow|deny)groups[[:space:]=].*' /etc/s
 impl Kind for OwnAccount {
     type Key = ();
     type Answer = LoggedIn;
-    const NAME: &'static str = "own account";
+    const NAME: &'static str = "account";
     const SHARED_SHELL: SharedShell = SharedShell::Names;
 
     fn script(_: &[&()]) -> Script {
@@ -90,6 +90,7 @@ fn read_account(stdout: &[u8]) -> Option<LoggedIn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::question::Questions;
 
     fn read(stdout: &str) -> Result<LoggedIn, Unanswered> {
         OwnAccount::read(&[&()], &Output { status: 0, stdout: stdout.into() }).remove(0)
@@ -128,13 +129,15 @@ mod tests {
     fn a_shell_is_of_the_one_who_has_called_sudo_or_of_the_login_itself() {
         for (caller, name) in [(Some("daemon"), "daemon"), (None, "root"), (Some("no-such-one"), "")] {
             for shell in ["sh", "bash"] {
+                let mut questions = Questions::default();
+                questions.ask::<OwnAccount>(());
+                let composed = questions.compose("f00dfeed").unwrap();
                 let mut command = std::process::Command::new(shell);
-                command.arg("-c").arg(OwnAccount::script(&[&()]).render().unwrap());
-                command.env("LC_ALL", "C").env_remove("SUDO_USER").envs(caller.map(|caller| ("SUDO_USER", caller)));
-                let done = command.output().unwrap();
-                let output = Output { status: done.status.code().unwrap(), stdout: done.stdout };
-                let own = OwnAccount::read(&[&()], &output).remove(0);
-                assert_eq!(own.map(|own| own.name).unwrap_or_default(), name, "{shell} {output:?}");
+                command.arg("-c").arg(composed.script()).env("LC_ALL", "C");
+                command.env_remove("SUDO_USER").envs(caller.map(|caller| ("SUDO_USER", caller)));
+                let own = composed.read(&command.output().unwrap().stdout);
+                let own = own.get::<OwnAccount>(&()).cloned();
+                assert_eq!(own.map(|own| own.name).unwrap_or_default(), name, "{shell}");
             }
         }
     }

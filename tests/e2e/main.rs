@@ -30,6 +30,7 @@ mod jobs;
 mod kills;
 mod library;
 mod links;
+mod lockout_judged;
 mod locks;
 mod names;
 mod packages;
