@@ -76,7 +76,6 @@ fn our_account_and_the_ssh_server_are_left_alone_in_check_and_deploy_alike() {
     project.converges(&role(
         "  - {name: A, copy: {dest: /home/other/.ssh/authorized_keys, content: \"\", owner: other}}
   - {name: B, user: {name: other, shell: /usr/sbin/nologin, groups: []}}
-  - {name: C, file: {path: /home/other, state: directory, owner: other, mode: \"0777\"}}
 ",
     ));
     let gone = "  - {name: D, user: {name: other, state: absent}}\n  - {name: E, file: {path: /home/other, state: absent}}\n";
