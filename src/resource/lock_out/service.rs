@@ -1,7 +1,8 @@
-//! The ssh server through which a run has come in is neither stopped nor kept from starting at boot.
+//! The ssh server through which a run has come in is neither stopped nor removed nor kept from starting at boot.
 
+use super::account;
 use crate::{
-    question::{Questions, Unanswered, connection::OwnConnection, unit::Unit, unit_state::ActiveState},
+    question::{Questions, Unanswered, connection::OwnConnection, own_account::logged_in, unit::Unit, unit_state::ActiveState},
     resource::NodeState,
 };
 
@@ -78,8 +79,37 @@ pub(in crate::resource) fn refuses(
     } else {
         "disable"
     };
-    Ok(Some(format!(
-        "this would {does} `{unit}`, the ssh server through which this run has come in, and the next would come to a closed door; to do it on purpose, do \
-         it on the node's console"
-    )))
+    Ok(Some(come_in_through(&format!("{does} `{unit}`"))))
+}
+
+fn come_in_through(deed: &str) -> String {
+    format!(
+        "this would {deed}, the ssh server through which this run has come in, and the next would find a closed door; to do it on purpose, do it on the \
+         node's console"
+    )
+}
+
+/// The packages without which a run does not get in, or not to root.
+const PACKAGES: [&str; 2] = ["openssh-server", "sudo"];
+
+/// Asks what [`refuses_removal`] needs for such a package.
+pub(in crate::resource) fn ask_for_package(questions: &mut Questions, package: &str) {
+    if PACKAGES.contains(&package) {
+        account::ask(questions);
+    }
+}
+
+/// Returns the reason why a package may not be removed: this run has come in, or has become root, by it.
+///
+/// # Errors
+/// When it is not known which account this run has.
+pub(in crate::resource) fn refuses_removal(node: &NodeState<'_>, package: &str) -> Result<Option<String>, Unanswered> {
+    if !PACKAGES.contains(&package) {
+        return Ok(None);
+    }
+    Ok(match logged_in(node.answers)? {
+        Some(_) if package == "openssh-server" => Some(come_in_through("remove `openssh-server`")),
+        Some(own) if own.entry.uid != 0 => Some(account::refusal(own, "remove `sudo`, by which an account becomes root")),
+        Some(_) | None => None,
+    })
 }

@@ -9,6 +9,7 @@ use crate::{
         Answers,
         account::{AccountName, Group, GroupEntry, User, UserEntry},
         own_account::LoggedIn,
+        package::Package,
         path::{Attributes, Entry, File, Link, PathInfo},
         unit::Unit,
     },
@@ -268,6 +269,30 @@ fn our_account_stays_with_its_shell_home_and_groups() {
         assert!(text.starts_with("change"), "{parameters}: {text}");
     }
     assert!(verdict(trial::ops(), "group", json!({"name": "adm", "state": "absent"})).starts_with("change"));
+}
+
+#[test]
+fn what_this_run_comes_in_by_is_not_uninstalled() {
+    let removal = |own: Option<LoggedIn>, package: &str, state: &str| {
+        let mut answers = Answers::default();
+        match own {
+            Some(own) => trial::logged_in_as(&mut answers, own),
+            None => trial::on_the_node_itself(&mut answers),
+        }
+        answers.set::<Package>(package.into(), Ok(Package::Installed { version: "1".into(), held: false }));
+        let resource = resource("apt", json!({"name": package, "state": state, "purge": state == "absent"})).unwrap();
+        shown(&resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
+    };
+    let server = "refused: this would remove `openssh-server`, the ssh server through which this run has come in";
+    for package in ["openssh-server", "openssh-server:amd64"] {
+        assert!(removal(Some(trial::ops()), package, "absent").starts_with(server));
+        assert!(removal(Some(root()), package, "absent").starts_with(server));
+        assert!(removal(None, package, "absent").starts_with("change"));
+        assert_eq!(removal(Some(root()), package, "present"), "converged");
+    }
+    assert!(removal(Some(trial::ops()), "sudo", "absent").starts_with("refused: this would remove `sudo`, by which"));
+    assert!(removal(Some(root()), "sudo", "absent").starts_with("change"));
+    assert!(removal(Some(trial::ops()), "sudoku", "absent").starts_with("change"));
 }
 
 #[test]
