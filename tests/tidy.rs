@@ -104,7 +104,7 @@ fn the_heart_does_no_input_or_output() {
     ];
     let words = [
         "tokio",
-        "openssh",
+        "openssh::",
         "sqlx",
         "std::fs",
         "std::process",

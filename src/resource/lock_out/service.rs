@@ -37,7 +37,9 @@ fn others(unit: &str) -> [&'static str; 2] {
 /// Asks what [`refuses`] needs for such a unit.
 pub(in crate::resource) fn ask(questions: &mut Questions, unit: &str) {
     questions.ask::<OwnConnection>(());
-    others(unit).into_iter().for_each(|other| questions.ask::<Unit>(other.to_owned()));
+    for other in others(unit) {
+        questions.ask::<Unit>(other.to_owned());
+    }
 }
 
 /// Returns the reason why the unit may not end like this: this run, and the next, come in through it. `comes` is whether an earlier task of this run

@@ -76,14 +76,14 @@ fn verdict(kind: &str, parameters: Value, entry: Entry) -> String {
     text.lines().next().unwrap().to_owned()
 }
 
-fn assert_refused(kind: &str, parameters: Value, entry: Entry, would: &str) {
+fn assert_refused(kind: &str, parameters: &Value, entry: Entry, would: &str) {
     let expected = format!(
         "refused: this would {would}, and `ops` is the account with which this run logs in; to do it on purpose, log in as another user (`ansible_user`)"
     );
     assert_eq!(verdict(kind, parameters.clone(), entry), expected, "{parameters}");
 }
 
-fn assert_changes(kind: &str, parameters: Value, entry: Entry) {
+fn assert_changes(kind: &str, parameters: &Value, entry: Entry) {
     let text = verdict(kind, parameters.clone(), entry);
     assert!(text.starts_with("change"), "{parameters}: {text}");
 }
@@ -92,17 +92,17 @@ fn assert_changes(kind: &str, parameters: Value, entry: Entry) {
 fn home_and_keys_of_our_account_are_not_removed() {
     for path in ["/home/ops", "/home/ops/.ssh", "/home/ops/.ssh/authorized_keys"] {
         let parameters = json!({"path": path, "state": "absent"});
-        assert_refused("file", parameters.clone(), directory(0o700), &format!("remove `{path}`"));
+        assert_refused("file", &parameters, directory(0o700), &format!("remove `{path}`"));
         assert_eq!(verdict("file", parameters, Entry::Absent), "converged");
     }
     // A link, such as one of an encrypted home, is ours as well.
     let link = Entry::Link(Link { target: "/srv/ops".into(), leads_to: None });
-    assert_refused("file", json!({"path": "/home/ops", "state": "absent"}), link.clone(), "remove `/home/ops`");
+    assert_refused("file", &json!({"path": "/home/ops", "state": "absent"}), link.clone(), "remove `/home/ops`");
     let parameters = json!({"path": "/home/ops/.ssh/authorized_keys", "state": "link", "src": "/x", "force": true});
-    assert_refused("file", parameters, keys(KEYS), "remove `/home/ops/.ssh/authorized_keys`");
-    assert_refused("file", json!({"path": "/bin/bash", "state": "absent"}), keys(""), "remove `/bin/bash`");
+    assert_refused("file", &parameters, keys(KEYS), "remove `/home/ops/.ssh/authorized_keys`");
+    assert_refused("file", &json!({"path": "/bin/bash", "state": "absent"}), keys(""), "remove `/bin/bash`");
     for path in ["/home/ops/x", "/home/op", "/home/ops2", "/home/ops/.ssh/known_hosts", "/home/ops/.ssh/authorized_keys.old"] {
-        assert_changes("file", json!({"path": path, "state": "absent"}), directory(0o700));
+        assert_changes("file", &json!({"path": path, "state": "absent"}), directory(0o700));
     }
     // What is above goes with it.
     let mut own = trial::ops();
@@ -130,7 +130,7 @@ fn nothing_of_ours_gets_an_access_with_which_sshd_takes_no_key() {
             (json!({"mode": "0600"}), "keep it out of"),
             (json!({"owner": "root", "group": "root", "mode": "0700"}), "keep it out of"),
         ] {
-            assert_refused("file", at(path, more), directory(0o700), &no_key(what, path));
+            assert_refused("file", &at(path, more), directory(0o700), &no_key(what, path));
         }
         for more in [
             json!({"mode": "0755"}),
@@ -138,20 +138,20 @@ fn nothing_of_ours_gets_an_access_with_which_sshd_takes_no_key() {
             json!({"mode": "0770"}),
             json!({"owner": "root", "mode": "0710"}),
         ] {
-            assert_changes("file", at(path, more), directory(0o700));
+            assert_changes("file", &at(path, more), directory(0o700));
         }
         // Where sshd lets us in as it is, it does not mind.
-        assert_changes("file", at(path, json!({"mode": "0777", "group": "redis"})), directory(0o777));
+        assert_changes("file", &at(path, json!({"mode": "0777", "group": "redis"})), directory(0o777));
     }
     // Directories above the home only have to be open to us; others may write there.
     assert_refused(
         "file",
-        at("/home", json!({"mode": "0700"})),
+        &at("/home", json!({"mode": "0700"})),
         Entry::Directory(owned(0, "root", 0o755)),
         &no_key("keep it out of", "/home"),
     );
-    assert_changes("file", at("/home", json!({"mode": "0777"})), Entry::Directory(owned(0, "root", 0o755)));
-    assert_changes("file", at("/home/other", json!({"mode": "0777"})), directory(0o700));
+    assert_changes("file", &at("/home", json!({"mode": "0777"})), Entry::Directory(owned(0, "root", 0o755)));
+    assert_changes("file", &at("/home/other", json!({"mode": "0777"})), directory(0o700));
     // All below a directory.
     let all = |own: LoggedIn, mut more: Value| {
         more["recurse"] = json!(true);
@@ -188,12 +188,12 @@ fn a_file_of_keys_keeps_a_key_and_an_access_that_sshd_takes() {
     };
     let none = format!("leave no key in `{path}`");
     for content in ["", "# ssh-ed25519 AAAA me\n", "nothing\n"] {
-        assert_refused("copy", copy(content, json!({})), keys(KEYS), &none);
+        assert_refused("copy", &copy(content, json!({})), keys(KEYS), &none);
         // There is none to lose.
-        assert_changes("copy", copy(content, json!({})), keys("other\n"));
+        assert_changes("copy", &copy(content, json!({})), keys("other\n"));
     }
     for content in ["ssh-rsa CCCC other\n", "from=\"10.0.0.0/8\" sk-ssh-ed25519@openssh.com DDDD\n"] {
-        assert_changes("copy", copy(content, json!({})), keys(KEYS));
+        assert_changes("copy", &copy(content, json!({})), keys(KEYS));
     }
     let no_key = |what: &str| format!("{what} `{path}`, where sshd then takes no key");
     for (more, what) in [
@@ -203,21 +203,21 @@ fn a_file_of_keys_keeps_a_key_and_an_access_that_sshd_takes() {
         (json!({"owner": "root", "group": "root"}), "keep it out of"),
         (json!({"mode": "0200"}), "keep it out of"),
     ] {
-        assert_refused("copy", copy(KEYS, more), keys(KEYS), &no_key(what));
+        assert_refused("copy", &copy(KEYS, more), keys(KEYS), &no_key(what));
     }
-    assert_changes("copy", copy(KEYS, json!({"owner": "root", "mode": "0644"})), keys(KEYS));
-    assert_refused("file", json!({"path": path, "mode": "0000"}), keys(KEYS), &no_key("keep it out of"));
-    assert_refused("copy", json!({"dest": path, "content": KEYS, "mode": "0600"}), Entry::Absent, &no_key("keep it out of"));
+    assert_changes("copy", &copy(KEYS, json!({"owner": "root", "mode": "0644"})), keys(KEYS));
+    assert_refused("file", &json!({"path": path, "mode": "0000"}), keys(KEYS), &no_key("keep it out of"));
+    assert_refused("copy", &json!({"dest": path, "content": KEYS, "mode": "0600"}), Entry::Absent, &no_key("keep it out of"));
     // Lines that go.
     let only = "ssh-ed25519 AAAA me\n";
     let gone = |regexp: &str| json!({"path": path, "regexp": regexp, "state": "absent"});
-    assert_refused("lineinfile", gone("AAAA"), keys(only), &none);
-    assert_changes("lineinfile", gone("AAAA"), keys(KEYS));
+    assert_refused("lineinfile", &gone("AAAA"), keys(only), &none);
+    assert_changes("lineinfile", &gone("AAAA"), keys(KEYS));
     let block = format!("# BEGIN ANSIBLE MANAGED BLOCK\n{only}# END ANSIBLE MANAGED BLOCK\n");
-    assert_refused("blockinfile", json!({"path": path, "state": "absent", "block": ""}), keys(&block), &none);
+    assert_refused("blockinfile", &json!({"path": path, "state": "absent", "block": ""}), keys(&block), &none);
     // Keys of others.
     let others = json!({"dest": "/home/other/.ssh/authorized_keys", "content": ""});
-    assert_changes("copy", others, keys(KEYS));
+    assert_changes("copy", &others, keys(KEYS));
     // root reads everything.
     let parameters = json!({"dest": "/root/.ssh/authorized_keys", "content": KEYS, "mode": "0000"});
     let entry = Entry::File(File { attributes: owned(0, "root", 0o600), size: 0, content: Some(vec![]), sha256: None });
@@ -316,13 +316,13 @@ fn sudo_is_given_no_file_that_it_would_not_take() {
         refused("copy", copy(json!({"mode": "0666"})), entry.clone(), "every user could write to it");
         refused("copy", copy(json!({"mode": "0660", "group": "ops"})), entry.clone(), "a group could write to it");
         for more in [json!({}), json!({"mode": "0440"}), json!({"mode": "0660"}), json!({"group": "ops"})] {
-            assert_changes("copy", copy(more), entry.clone());
+            assert_changes("copy", &copy(more), entry.clone());
         }
     }
     // It has not taken it before.
-    assert_changes("copy", copy(json!({})), file(7, 0o440));
+    assert_changes("copy", &copy(json!({})), file(7, 0o440));
     // It takes no such names.
-    assert_changes("copy", json!({"dest": "/etc/sudoers.d/x.y", "content": "", "mode": "0666"}), Entry::Absent);
+    assert_changes("copy", &json!({"dest": "/etc/sudoers.d/x.y", "content": "", "mode": "0666"}), Entry::Absent);
     refused("file", json!({"path": "/etc/sudoers", "mode": "0666"}), file(0, 0o440), "every user could write to it");
     refused(
         "file",
