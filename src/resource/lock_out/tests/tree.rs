@@ -193,5 +193,16 @@ fn a_file_with_secrets_shows_none_of_its_lines() {
         verdict_as(trial::ops(), "template", json!({"dest": "/etc/sudoers.d/b", "src": "x", "mode": "0440"}), Entry::Absent);
     let text = rendered(&verdict);
     assert!(text.contains("private=yes\n"), "{text}");
-    assert!(!rendered(&copy("/etc/sudoers.d/b", "bad\n", Entry::Absent)).contains("private=yes\n"));
+    let open = copy("/etc/sudoers.d/b", "bad\n", Entry::Absent);
+    assert!(!rendered(&open).contains("private=yes\n"));
+    // As visudo shows an error: with the line.
+    let shows =
+        "printf '#!/bin/sh\\necho /etc/sudoers.d/b:1:4: syntax error; cat /etc/sudoers.d/b; exit 1\\n' >\"$TOOLS/visudo\"";
+    let (status, said, _) = tried(&open, &format!("private=yes; {shows}"), "");
+    assert_eq!(status, 1);
+    assert!(said.ends_with("stays as it was:\n/etc/sudoers.d/b:1:4: syntax error\n"), "{said}");
+    let (_, said, _) = tried(&open, shows, "");
+    assert!(said.contains("syntax error\nbad\n"), "{said}");
+    let (_, said, _) = tried(&open, &format!("private=yes; {}", shows.replace("echo /", "echo ")), "");
+    assert!(said.ends_with("(its words could show a secret)\n"), "{said}");
 }
