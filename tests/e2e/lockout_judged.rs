@@ -91,20 +91,20 @@ fn what_sshd_or_sudo_would_refuse_is_never_live() {
     for (task, program, words) in [
         (
             "copy: {dest: /etc/ssh/sshd_config.d/x.conf, content: \"Nonsense yes\\n\"}",
-            "sshd",
+            "sshd -t",
             "/etc/ssh/sshd_config.d/x.conf: line 1: Bad configuration option: Nonsense",
         ),
-        ("lineinfile: {path: /etc/ssh/sshd_config, line: \"Port lots\"}", "sshd", "Badly formatted port number"),
-        ("blockinfile: {path: /etc/ssh/sshd_config, block: \"Match Host\"}", "sshd", "Bad Match condition"),
-        ("file: {path: /etc/ssh/sshd_config, state: absent}", "sshd", "/etc/ssh/sshd_config: No such file or directory"),
+        ("lineinfile: {path: /etc/ssh/sshd_config, line: \"Port lots\"}", "sshd -t", "Badly formatted port number"),
+        ("blockinfile: {path: /etc/ssh/sshd_config, block: \"Match Host\"}", "sshd -t", "Bad Match condition"),
+        ("file: {path: /etc/ssh/sshd_config, state: absent}", "sshd -t", "/etc/ssh/sshd_config: No such file or directory"),
         (
             "copy: {dest: /etc/sudoers.d/x, content: \"autobot ALL=(ALL NOPASSWD: ALL\\n\", mode: \"0440\"}",
-            "visudo",
+            "visudo -c",
             "/etc/sudoers.d/x:1:",
         ),
-        ("lineinfile: {path: /etc/sudoers, line: \"nonsense (\"}", "visudo", "/etc/sudoers:"),
-        ("file: {path: /etc/sudoers, state: absent}", "visudo", "without it no user may do anything"),
-        ("file: {path: /etc/ssh, state: absent}", "sshd", "/etc/ssh/sshd_config: No such file or directory"),
+        ("lineinfile: {path: /etc/sudoers, line: \"nonsense (\"}", "visudo -c", "/etc/sudoers:"),
+        ("file: {path: /etc/sudoers, state: absent}", "visudo -c", "without it no user may do anything"),
+        ("file: {path: /etc/ssh, state: absent}", "sshd -t", "/etc/ssh/sshd_config: No such file or directory"),
     ] {
         let project_role = role(&format!("  - {{name: Lock us out, {task}}}\n"));
         let error = project.fails(&project_role).failure("node");

@@ -6,15 +6,16 @@
 tried_out() (
     set +e
     program=$(command -v "$judged") || exit 0
+    case $judged in sshd) by='sshd -t' ;; *) by='visudo -c' ;; esac
     refuse() { printf '%s\n' "$1" >&2; exit 1; }
     for needed in unshare mount; do
-        command -v "$needed" >/dev/null || refuse "\`$judged\` cannot judge $1 before it is live, because there is no \`$needed\` (package $([ "$needed" = mount ] && echo mount || echo util-linux)); nothing was changed"
+        command -v "$needed" >/dev/null || refuse "\`$by\` cannot judge $1 before it is live, because there is no \`$needed\` (package $([ "$needed" = mount ] && echo mount || echo util-linux)); nothing was changed"
     done
     words=$(judge_apart "$@")
     case $? in
         0) exit 0 ;;
         9) ;;
-        *) refuse "\`$judged\` cannot judge $1 before it is live: $words; nothing was changed" ;;
+        *) refuse "\`$by\` cannot judge $1 before it is live: $words; nothing was changed" ;;
     esac
     before=$(judge_apart "$1" live)
     case $? in
@@ -25,7 +26,7 @@ tried_out() (
 the files were wrong before, too: $before"
             ;;
     esac
-    refuse "\`$judged\` refuses the files as they would be, so $1 stays as it was:
+    refuse "\`$by\` refuses the files as they would be, so $1 stays as it was:
 $words$before"
 )
 # judge_apart PATH HOW [WITH...]: prints what the program has against the files, and returns 9 then.
@@ -43,6 +44,7 @@ cover() {
 case $how in
     live) ;;
     absent | access)
+        [ -e "$path" ] || [ -L "$path" ] || exit 0
         if [ "$how" = access ] && [ -L "$path" ]; then
             exit 0
         elif [ -d "$path" ] && [ ! -L "$path" ]; then
