@@ -108,22 +108,20 @@ impl Kind for User {
             return output.unanswered("users", keys.len());
         }
         let Some((users, groups)) = sections(&output.stdout) else { return malformed("users", keys.len()) };
-        let (Some(users), Some(groups)) = (read_entries(&users, parse_user), read_entries(&groups, parse_group)) else {
+        let (Some(users), Some(groups)) = (parse(&users, user), parse(&groups, group)) else {
             return malformed("users", keys.len());
         };
-        let found = |name: &AccountName| users.get(name.as_str()).cloned().map(|user| user.with_groups(name.as_str(), &groups));
-        keys.iter().map(|name| Ok(found(name))).collect()
-    }
-}
-
-impl UserEntry {
-    /// Fills in the names of the groups of the user with this name.
-    pub(super) fn with_groups(mut self, name: &str, groups: &HashMap<String, GroupEntry>) -> Self {
-        self.group = groups.iter().filter(|(_, group)| group.gid == self.gid).map(|(name, _)| name.clone()).min();
-        let member = |group: &GroupEntry| group.members.iter().any(|member| member == name);
-        self.groups = groups.iter().filter(|(_, group)| member(group)).map(|(name, _)| name.clone()).collect();
-        self.groups.sort();
-        self
+        keys.iter()
+            .map(|name| {
+                Ok(users.get(name.as_str()).cloned().map(|mut user| {
+                    user.group = groups.iter().filter(|(_, group)| group.gid == user.gid).map(|(name, _)| name.clone()).min();
+                    let member = |group: &GroupEntry| group.members.iter().any(|member| member == name.as_str());
+                    user.groups = groups.iter().filter(|(_, group)| member(group)).map(|(name, _)| name.clone()).collect();
+                    user.groups.sort();
+                    user
+                }))
+            })
+            .collect()
     }
 }
 
@@ -141,7 +139,7 @@ impl Kind for Group {
         if output.status != 0 {
             return output.unanswered("groups", keys.len());
         }
-        match read_entries(&String::from_utf8_lossy(&output.stdout), parse_group) {
+        match parse(&String::from_utf8_lossy(&output.stdout), group) {
             Some(groups) => keys.iter().map(|name| Ok(groups.get(name.as_str()).cloned())).collect(),
             None => malformed("groups", keys.len()),
         }
@@ -159,7 +157,7 @@ fn sections(stdout: &[u8]) -> Option<(String, String)> {
 }
 
 /// Parses entries by name. Of equal names the first one counts, as it does in the C library. Returns `None` when a line has another form.
-pub(super) fn read_entries<T>(text: &str, entry: fn(&[&str]) -> Option<T>) -> Option<HashMap<String, T>> {
+fn parse<T>(text: &str, entry: fn(&[&str]) -> Option<T>) -> Option<HashMap<String, T>> {
     let mut entries = HashMap::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split(':').collect();
@@ -170,7 +168,7 @@ pub(super) fn read_entries<T>(text: &str, entry: fn(&[&str]) -> Option<T>) -> Op
 }
 
 /// Parses a line of passwd(5), without the groups.
-pub(super) fn parse_user(fields: &[&str]) -> Option<UserEntry> {
+pub(super) fn user(fields: &[&str]) -> Option<UserEntry> {
     let [_, _, uid, gid, comment, home, shell] = fields else { return None };
     Some(UserEntry {
         uid: uid.parse().ok()?,
@@ -183,8 +181,7 @@ pub(super) fn parse_user(fields: &[&str]) -> Option<UserEntry> {
     })
 }
 
-/// Parses a line of group(5).
-pub(super) fn parse_group(fields: &[&str]) -> Option<GroupEntry> {
+fn group(fields: &[&str]) -> Option<GroupEntry> {
     let [_, _, gid, members] = fields else { return None };
     let members = members.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     Some(GroupEntry { gid: gid.parse().ok()?, members })

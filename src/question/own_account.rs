@@ -4,7 +4,7 @@
 
 use super::{
     Answers, Kind, Output, SharedShell, Unanswered,
-    account::{LOOK_UP, UserEntry, parse_group, parse_user, read_entries},
+    account::{LOOK_UP, UserEntry, user},
     connection::OwnConnection,
 };
 use crate::script::Script;
@@ -45,17 +45,18 @@ pub fn logged_in(answers: &Answers) -> Result<Option<&LoggedIn>, Unanswered> {
 
 /// sudo tells the shell that it starts who has called it; without sudo the shell is the login's own. The last part prints the words after each `%` of
 /// sudo's files, and the lines of sshd's about groups.
-const SCRIPT: &str = r#"exec 2>&1
-look_up passwd -- "${SUDO_USER:-$(id -u)}"
+const SCRIPT: &str = r#"account=${SUDO_USER:-$(id -un)}
+look_up passwd -- "$account"
 printf '\0'
-look_up group
+id -Gn -- "$account"
 printf '\0'
-grep -hosiE '%[a-z0-9_.-]+|^[[:space:]]*(allow|deny)groups[[:space:]=].*' /etc/sudoers /etc/sudoers.d/* /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf || :"#;
+grep -hosiE '%[a-z0-9_.-]+|^[[:space:]]*(allow|deny)groups[[:space:]=].*' /etc/sudoers /etc/sudoers.d/* /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf
+exit 0"#;
 
 impl Kind for OwnAccount {
     type Key = ();
     type Answer = LoggedIn;
-    const NAME: &'static str = "own account";
+    const NAME: &'static str = "account";
     const SHARED_SHELL: SharedShell = SharedShell::Names;
 
     fn script(_: &[&()]) -> Script {
@@ -76,20 +77,24 @@ fn read_account(stdout: &[u8]) -> Option<LoggedIn> {
     let text = String::from_utf8_lossy(stdout);
     let mut parts = text.splitn(3, '\0');
     let (account, groups, named) = (parts.next()?, parts.next()?, parts.next()?);
-    let name = account.lines().next()?.split(':').next()?.to_owned();
-    let groups = read_entries(groups, parse_group)?;
-    let entry = read_entries(account, parse_user)?.remove(&name)?.with_groups(&name, &groups);
+    let fields: Vec<&str> = account.lines().next()?.split(':').collect();
+    let mut groups = groups.split_ascii_whitespace().map(str::to_owned);
+    let primary = groups.next()?;
+    let mut groups: Vec<String> = groups.filter(|group| *group != primary).collect();
+    groups.sort();
+    groups.dedup();
     let named: Vec<&str> = named.split(|letter: char| letter.is_whitespace() || "=%,".contains(letter)).collect();
-    let own = entry.groups.iter().chain(&entry.group);
-    let mut named_groups: Vec<String> = own.filter(|own| named.contains(&own.as_str())).cloned().collect();
+    let mut named_groups: Vec<String> =
+        groups.iter().chain([&primary]).filter(|own| named.contains(&own.as_str())).cloned().collect();
     named_groups.sort();
-    named_groups.dedup();
-    Some(LoggedIn { name, entry, named_groups })
+    let entry = UserEntry { group: Some(primary), groups, ..user(&fields)? };
+    Some(LoggedIn { name: fields[0].to_owned(), entry, named_groups })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::question::Questions;
 
     fn read(stdout: &str) -> Result<LoggedIn, Unanswered> {
         OwnAccount::read(&[&()], &Output { status: 0, stdout: stdout.into() }).remove(0)
@@ -98,8 +103,7 @@ mod tests {
     #[test]
     fn the_account_has_its_groups_and_those_that_let_it_in() {
         let own = read(
-            "ops:x:1000:1000:Operators:/home/ops:/bin/bash\n\0root:x:0:\nops:x:1000:\nsudo:x:27:ops\nadm:x:4:ops,syslog\nssh:x:100:ops\n\
-             wheel:x:9:other\n\0%sudo\n%wheel\n%h\nAllowGroups ssh other\n",
+            "ops:x:1000:1000:Operators:/home/ops:/bin/bash\n\0ops ssh sudo adm\n\0%sudo\n%wheel\n%h\nAllowGroups ssh other\n",
         )
         .unwrap();
         assert_eq!((own.name.as_str(), own.entry.uid, own.entry.home.as_str()), ("ops", 1000, "/home/ops"));
@@ -110,15 +114,11 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_of_another_form_is_no_answer() {
-        let whole = "ops:x:1000:1000::/home/ops:/bin/bash\n\0ops:x:1000:\n\0";
+        let whole = "ops:x:1000:1000::/home/ops:/bin/bash\n\0ops\n\0";
         assert!(read(whole).is_ok());
-        for cut in [
-            "",
-            "\0\0",
-            "ops:x:1000:1000::/home/ops:/bin/bash\n\0ops:x:1000:\n",
-            "ops:x:1000\n\0ops:x:1000:\n\0",
-            "ops:x:1000:1000::/h:/s\n\0x\n\0",
-        ] {
+        let cuts =
+            ["", "\0\0", "ops:x:1000:1000::/home/ops:/bin/bash\n\0ops\n", "ops:x:1000\n\0ops\n\0", "ops:x:1:1::/h:/s\n\0\n\0"];
+        for cut in cuts {
             assert!(read(cut).is_err(), "{cut:?}");
         }
         assert!(OwnAccount::read(&[&()], &Output { status: 1, stdout: whole.into() })[0].is_err());
@@ -128,13 +128,15 @@ mod tests {
     fn a_shell_is_of_the_one_who_has_called_sudo_or_of_the_login_itself() {
         for (caller, name) in [(Some("daemon"), "daemon"), (None, "root"), (Some("no-such-one"), "")] {
             for shell in ["sh", "bash"] {
+                let mut questions = Questions::default();
+                questions.ask::<OwnAccount>(());
+                let composed = questions.compose("f00dfeed").unwrap();
                 let mut command = std::process::Command::new(shell);
-                command.arg("-c").arg(OwnAccount::script(&[&()]).render().unwrap());
-                command.env("LC_ALL", "C").env_remove("SUDO_USER").envs(caller.map(|caller| ("SUDO_USER", caller)));
-                let done = command.output().unwrap();
-                let output = Output { status: done.status.code().unwrap(), stdout: done.stdout };
-                let own = OwnAccount::read(&[&()], &output).remove(0);
-                assert_eq!(own.map(|own| own.name).unwrap_or_default(), name, "{shell} {output:?}");
+                command.arg("-c").arg(composed.script()).env("LC_ALL", "C");
+                command.env_remove("SUDO_USER").envs(caller.map(|caller| ("SUDO_USER", caller)));
+                let own = composed.read(&command.output().unwrap().stdout);
+                let own = own.get::<OwnAccount>(&()).cloned();
+                assert_eq!(own.map(|own| own.name).unwrap_or_default(), name, "{shell}");
             }
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Change, Diff, Files, Flag, Kind, NodeState, OneOrMany, ParamError, Reach, Resource, State, Verdict, apt_functions::APT,
-    decode, matches_glob, schema::parameters,
+    decode, lock_out::service, matches_glob, schema::parameters,
 };
 use crate::{
     job::{JobPurpose, run_and_follow},
@@ -102,6 +102,13 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     }))
 }
 
+impl Wanted {
+    /// Returns the name without the architecture.
+    fn bare_name(&self) -> &str {
+        self.name.split_once(':').map_or(self.name.as_str(), |(name, _)| name)
+    }
+}
+
 /// Reads `NAME` or `NAME=VERSION` (Debian Policy 5.6.1 and 5.6.12). Other text, such as a leading `-`, could have a meaning for apt-get.
 fn parse_package(text: &str) -> Result<Wanted, ParamError> {
     let (name, version) = text.split_once('=').map_or((text, None), |(name, version)| (name, Some(version)));
@@ -135,6 +142,9 @@ impl Resource for Apt {
     fn questions(&self, ask: &mut Questions) {
         for package in &self.packages {
             ask.ask::<Package>(package.name.clone());
+            if self.state == State::Absent {
+                service::ask_for_package(ask, package.bare_name());
+            }
         }
     }
 
@@ -152,6 +162,11 @@ impl Resource for Apt {
             }
             if self.satisfied(wanted, actual) {
                 continue;
+            }
+            if self.state == State::Absent
+                && let Some(reason) = service::refuses_removal(node, wanted.bare_name())?
+            {
+                return Ok(Verdict::Refused(reason));
             }
             replaces |= !matches!(actual, Package::Absent { .. });
             to_change.push(wanted);

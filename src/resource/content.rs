@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Change, Diff, Flag, Line, Missing, Mode, NodeState, ParamError, Reach, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
+    lock_out,
     put::{Backup, Put, set_access},
     schema::parameters,
 };
@@ -198,6 +199,9 @@ impl FileContent {
             return Ok(Verdict::CONVERGED);
         }
         let AccessDifference { mut missing, mut diff, mut summary, .. } = difference;
+        if let Some(reason) = lock_out::of_file(node, &self.path, &access, file, (!same).then_some(&self.content))? {
+            return Ok(Verdict::Refused(reason));
+        }
         if !found.parent_exists {
             missing.push(Missing::Directory(self.path.parent()));
         }
@@ -249,6 +253,7 @@ impl Resource for FileContent {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         self.access.questions(ask);
+        lock_out::ask_for_file(ask, &self.path);
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {

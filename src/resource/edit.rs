@@ -8,6 +8,7 @@ use super::{
     Flag, Line, Missing, NodeState, ParamError, Reach, RemotePath, Verdict,
     content::{FileContent, FileOptions},
     lineinfile::InsertPosition,
+    lock_out,
     schema::parameters,
 };
 use crate::{
@@ -99,6 +100,7 @@ impl EditedFile {
     pub(super) fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         self.file.access.questions(ask);
+        lock_out::ask_for_file(ask, &self.file.path);
     }
 
     pub(super) fn reach(&self) -> Reach<'_> {

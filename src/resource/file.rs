@@ -7,6 +7,10 @@ use super::{
     access::{Access, AccessDifference},
     content::blocked_by,
     decode,
+    lock_out::{
+        account::{self, Deed},
+        tree,
+    },
     put::{Backup, Put, SET_ACCESS, set_access},
     schema::{parameters, words},
 };
@@ -163,6 +167,9 @@ impl Resource for FileState {
 
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
+        if matches!(self.wanted, Wanted::Nothing) || account::may_concern(&self.path) {
+            account::ask(ask);
+        }
         match &self.wanted {
             Wanted::Directory(access) | Wanted::File(access) | Wanted::SomeFile(access) => access.questions(ask),
             Wanted::Tree(access) => {
@@ -176,8 +183,9 @@ impl Resource for FileState {
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let found = node.answers.get::<PathState>(&self.look())?;
         match &self.wanted {
-            Wanted::Nothing => Ok(self.nothing(found)),
-            Wanted::Link { target, force } => Ok(self.link(found, target, *force)),
+            Wanted::Nothing => self.unless_locked_out(node, Deed::Remove, self.nothing(found)),
+            Wanted::Link { target, force } if found.entry == Entry::Absent => Ok(self.link(found, target, *force)),
+            Wanted::Link { target, force } => self.unless_locked_out(node, Deed::Remove, self.link(found, target, *force)),
             Wanted::Directory(access) => self.directory(node, found, access),
             Wanted::Tree(access) => match found.entry {
                 Entry::Directory(ref actual) => self.whole_tree(node, access, actual),
@@ -205,6 +213,21 @@ impl FileState {
         Change::new(summary, script).diff(diff.titled(self.path.as_str()))
     }
 
+    /// Returns the verdict, unless the change would keep this run's account, or every user of sudo, out.
+    fn unless_locked_out(&self, node: &NodeState<'_>, deed: Deed<'_>, verdict: Verdict) -> Result<Verdict, Unanswered> {
+        if matches!(verdict, Verdict::Converged { .. } | Verdict::Refused(_)) {
+            return Ok(verdict);
+        }
+        let mut reason = None;
+        if let Deed::Access(access, before) | Deed::Tree(access, before) = deed {
+            reason = tree::refuses_access(node, &self.path, access, Some(before))?;
+        }
+        if reason.is_none() && (matches!(deed, Deed::Remove) || account::may_concern(&self.path)) {
+            reason = account::refuses(node, &self.path, deed)?;
+        }
+        Ok(reason.map_or(verdict, Verdict::Refused))
+    }
+
     fn refused(&self, why: &str) -> Verdict {
         Verdict::Refused(format!("`{}` is {why}", self.path))
     }
@@ -221,6 +244,7 @@ impl FileState {
         });
         // A file system that is mounted below belongs to another task: rm then fails with its own message.
         let script = Script::new(REMOVE).using(WAY).arg(self.path.as_str());
+        let script = tree::before(script, &self.path, tree::Change::Absent);
         let change = self.change("remove", diff, script).replacing(true);
         Verdict::Change(match &found.entry {
             Entry::File(_) | Entry::Link(_) => change.writing(&self.path),
@@ -244,6 +268,7 @@ impl FileState {
         }
         diff.added(format!("a link to `{target}`"));
         let script = Script::new(MAKE_LINK).using(WAY).arg(self.path.as_str()).arg(target);
+        let script = tree::before(script, &self.path, tree::Change::Link);
         let summary = if before.is_empty() { "create" } else { "replace" };
         let missing = self.missing_parent(found);
         blocked_by(missing, self.change(summary, diff, script).replacing(!before.is_empty()).writing(&self.path))
@@ -254,6 +279,9 @@ impl FileState {
             Some(Entry::Directory(actual)) => self.access(node, access, actual),
             Some(Entry::Absent) => {
                 let AccessDifference { missing, diff: attributes, .. } = access.compare(node, None)?;
+                if let Some(reason) = tree::refuses_access(node, &self.path, access, None)? {
+                    return Ok(Verdict::Refused(reason));
+                }
                 let mut diff = Diff::none();
                 diff.added("a directory");
                 diff.lines.extend(attributes.lines);
@@ -283,7 +311,9 @@ impl FileState {
             return Ok(Verdict::CONVERGED);
         }
         let script = Script::new("set_tree \"$@\"").using(WAY).using(SET_TREE).arg(self.path.as_str());
-        Ok(blocked_by(missing, self.change(&summary.join(", "), diff, access.arguments(script)).replacing(true)))
+        let script = tree::before(access.arguments(script), &self.path, tree::Change::Tree);
+        let verdict = blocked_by(missing, self.change(&summary.join(", "), diff, script).replacing(true));
+        self.unless_locked_out(node, Deed::Tree(access, actual), verdict)
     }
 
     fn file(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access, create: bool) -> Result<Verdict, Unanswered> {
@@ -291,6 +321,9 @@ impl FileState {
             Some(Entry::File(file)) => self.access(node, access, &file.attributes),
             Some(Entry::Absent) => {
                 let AccessDifference { mut missing, mut diff, mut summary, .. } = access.compare(node, None)?;
+                if let Some(reason) = tree::refuses_access(node, &self.path, access, None)? {
+                    return Ok(Verdict::Refused(reason));
+                }
                 let script = if create {
                     missing.extend(self.missing_parent(found));
                     summary = vec!["create".to_owned()];
@@ -316,7 +349,8 @@ impl FileState {
             return Ok(Verdict::CONVERGED);
         }
         let script = set_access(&self.path, access, self.follow);
-        Ok(blocked_by(missing, self.change(&summary.join(", "), diff, script).replacing(true)))
+        let verdict = blocked_by(missing, self.change(&summary.join(", "), diff, script).replacing(true));
+        self.unless_locked_out(node, Deed::Access(access, actual), verdict)
     }
 
     fn in_the_way(&self, entry: Option<&Entry>, wanted: &str) -> Verdict {

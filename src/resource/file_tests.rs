@@ -25,6 +25,7 @@ fn compared(parameters: Value, entry: Entry, parent_exists: bool) -> String {
     let mut answers = Answers::default();
     trial::answer_about(&mut answers, "/opt/x", &PathInfo { entry, parent_exists });
     answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
+    trial::on_the_node_itself(&mut answers);
     shown(&resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
 }
 
@@ -190,7 +191,9 @@ fn ask(resource: &dyn Resource) -> Verdict {
     resource.questions(&mut questions);
     let composed = questions.compose("f00dfeed").unwrap();
     let output = Command::new("sh").env("LC_ALL", "C").arg("-c").arg(composed.script()).output().unwrap();
-    resource.compare(&NodeState { answers: &composed.read(&output.stdout), secrets: &SecretValues::default() }).unwrap()
+    let mut answers = composed.read(&output.stdout);
+    trial::on_the_node_itself(&mut answers);
+    resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
 fn run(verdict: &Verdict) -> Output {

@@ -5,6 +5,7 @@ use super::{
     access::AccessDifference,
     content::{FileContent, FileOptions, blocked_by},
     decode,
+    lock_out::{self, tree},
     put::{set_access, with_put_file},
     schema::parameters,
 };
@@ -75,8 +76,8 @@ impl GetUrl {
     }
 
     fn script(&self) -> Script {
-        let FileContent { path, access, validate, backup, .. } = &self.file;
-        let script = with_put_file(Script::new(FETCH))
+        let FileContent { path, content, access, validate, backup, .. } = &self.file;
+        let script = tree::before_put(with_put_file(Script::new(FETCH)), path, content)
             .arg(self.url.as_str())
             .arg(self.checksum.clone().unwrap_or_default())
             .arg(self.timeout.to_string())
@@ -102,6 +103,9 @@ impl GetUrl {
         let difference = self.file.access.compare(node, before.map(|file| &file.attributes))?;
         if same && difference.summary.is_empty() {
             return Ok(Verdict::CONVERGED);
+        }
+        if let Some(reason) = lock_out::of_file(node, path, &self.file.access, before, None)? {
+            return Ok(Verdict::Refused(reason));
         }
         let AccessDifference { mut missing, mut diff, mut summary, .. } = difference;
         if !parent_exists {
@@ -210,6 +214,7 @@ impl Resource for GetUrl {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
         self.file.access.questions(ask);
+        lock_out::ask_for_file(ask, &self.file.path);
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {

@@ -1,12 +1,13 @@
 //! `group`: a group of users.
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Reach, Resource, State, Verdict, decode, schema::parameters,
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Reach, Resource, State, Verdict, decode, lock_out, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
         account::{AccountName, Group},
+        own_account::{LoggedIn, logged_in},
     },
     script::Script,
 };
@@ -46,6 +47,9 @@ impl Resource for GroupState {
 
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Group>(self.name.clone());
+        if self.state == State::Absent {
+            lock_out::account::ask(ask);
+        }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -73,6 +77,14 @@ impl Resource for GroupState {
                 Some(_) | None => Ok(Verdict::CONVERGED),
             },
             (Some(_), State::Absent) => {
+                let is_needed = |own: &&LoggedIn| {
+                    own.named_groups.iter().any(|group| group == name.as_str())
+                        || own.entry.group.as_deref() == Some(name.as_str())
+                };
+                if let Some(own) = logged_in(node.answers)?.filter(is_needed) {
+                    let what = format!("remove the group `{name}`, by which an account comes in or becomes root");
+                    return Ok(Verdict::Refused(lock_out::account::refusal(own, &what)));
+                }
                 diff.removed(format!("group {name}"));
                 Ok(Verdict::Change(Change::new("remove", Script::new(REMOVE).arg(name.as_str())).diff(diff).replacing(true)))
             }
@@ -95,13 +107,17 @@ mod tests {
     use super::*;
     use crate::{
         question::{Answers, account::GroupEntry},
-        resource::content::tests::{NoFiles, shown},
+        resource::{
+            content::tests::{NoFiles, shown},
+            trial,
+        },
         secret::SecretValues,
     };
 
     fn verdict(parameters: serde_json::Value, gid: Option<u32>) -> String {
         let group = from_parameters(parameters, &mut NoFiles).unwrap();
         let mut answers = Answers::default();
+        trial::on_the_node_itself(&mut answers);
         answers.set::<Group>(AccountName::new("redis").unwrap(), Ok(gid.map(|gid| GroupEntry { gid, members: Vec::new() })));
         shown(&group.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
     }

@@ -9,6 +9,7 @@ mod cluster_file;
 pub mod content;
 mod diff;
 mod edit;
+mod lock_out;
 mod params;
 mod pattern;
 pub mod put;

@@ -1,7 +1,7 @@
 //! Writes a file on a node: at every moment the path has the whole old file or the whole new one, and no other user can read an unfinished
 //! file.
 
-use super::{RemotePath, access::Access};
+use super::{RemotePath, access::Access, lock_out::tree};
 use crate::{
     question::way::WAY,
     script::Script,
@@ -41,7 +41,7 @@ impl Put<'_> {
     #[must_use]
     pub fn script(&self, content: Sealed, values: &SecretValues) -> Script {
         let size = content.reveal(values).map(|content| content.len().to_string()).unwrap_or_default();
-        let script = with_put_file(Script::new("put_file \"$@\"")).arg(self.path.as_str());
+        let script = tree::before_put(with_put_file(Script::new("put_file \"$@\"")), self.path, &content).arg(self.path.as_str());
         self.access
             .arguments(script)
             .arg(if self.follow { "follow" } else { "" })
@@ -60,6 +60,7 @@ impl Put<'_> {
 #[must_use]
 pub fn set_access(path: &RemotePath, access: &Access, follow: bool) -> Script {
     let script = Script::new("set_access \"$@\"").using(WAY).using(SET_ACCESS).arg(path.as_str());
+    let script = tree::before(script, path, tree::Change::Access);
     access.arguments(script).arg(if follow { "follow" } else { "" })
 }
 
@@ -128,6 +129,7 @@ const PUT_FILE: &str = r#"put_file() (
     if [ -n "$validate" ]; then
         sh -c "$validate" validate "$way/${temporary#./}" </dev/null >&2 || refuse "validate failed with exit status $?; $target stays as it was"
     fi
+    [ -z "${judged-}" ] || tried_out "$target" put "$way/${temporary#./}" || exit
     if [ -n "$expected" ]; then
         actual=absent
         if [ -n "$old" ]; then actual=$(sha256sum <"$file") || exit; fi

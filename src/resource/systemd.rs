@@ -1,10 +1,13 @@
 //! `systemd`: whether a unit is started, enabled, masked.
 
+use std::any::Any;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode,
+    lock_out::service::{self, Ending},
     schema::{parameters, words},
     unit_functions,
 };
@@ -108,10 +111,31 @@ impl Resource for Systemd {
         if self.restart_if_replaced {
             ask.ask::<Replaced>(self.unit.clone());
         }
+        if service::may_be_ssh(&self.unit) {
+            service::ask(ask, &self.unit);
+        }
     }
 
     fn unit(&self) -> Option<&str> {
         Some(&self.unit)
+    }
+
+    fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let ending = Ending {
+            stopped: self.started == Some(false),
+            disabled: self.enabled == Some(false),
+            masked: self.masked == Some(true),
+        };
+        let comes = |unit: &str| {
+            let earlier = earlier.iter().filter_map(|resource| (*resource as &dyn Any).downcast_ref::<Self>());
+            earlier
+                .filter(|earlier| earlier.unit == unit)
+                .any(|earlier| earlier.started == Some(true) && earlier.enabled == Some(true))
+        };
+        match service::refuses(node, &self.unit, ending, comes) {
+            Ok(reason) => reason,
+            Err(unanswered) => Some(format!("cannot determine whether this run comes in through `{}`: {unanswered}", self.unit)),
+        }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {

@@ -11,12 +11,14 @@ use std::{
 use crate::{
     question::{
         Answers,
-        account::AccountName,
+        account::{AccountName, UserEntry},
+        connection::OwnConnection,
+        own_account::{LoggedIn, OwnAccount},
         path::{PathInfo, PathQuery, PathState},
     },
     script::Script,
     secret::SecretValues,
-    values::RemotePath,
+    values::{Addresses, RemotePath},
 };
 
 /// The outcome of a script.
@@ -66,7 +68,7 @@ pub(crate) fn run(script: &Script, tools: &Path) -> Done {
 /// Sets the answer about a path, however it is asked about.
 pub(crate) fn answer_about(answers: &mut Answers, path: &str, found: &PathInfo) {
     let path = RemotePath::new(path).unwrap();
-    let owners = [None, Some("root"), Some("redis")].map(|owner| owner.map(|name| AccountName::new(name).unwrap()));
+    let owners = [None, Some("root"), Some("redis"), Some("ops")].map(|owner| owner.map(|name| AccountName::new(name).unwrap()));
     for look in [PathQuery::attributes(&path), PathQuery::removal(&path), PathQuery::content(&path), PathQuery::checksum(&path)] {
         for owner in &owners {
             for follow in [false, true] {
@@ -74,6 +76,31 @@ pub(crate) fn answer_about(answers: &mut Answers, path: &str, found: &PathInfo) 
             }
         }
     }
+}
+
+/// Says that the run is on the node itself, so that it has no way in to lose.
+pub(crate) fn on_the_node_itself(answers: &mut Answers) {
+    answers.set::<OwnConnection>((), Ok(None));
+}
+
+/// Says that the run has logged in with this account.
+pub(crate) fn logged_in_as(answers: &mut Answers, account: LoggedIn) {
+    answers.set::<OwnConnection>((), Ok(Addresses::from_ssh_connection("198.18.0.1 4 198.18.0.2 22")));
+    answers.set::<OwnAccount>((), Ok(account));
+}
+
+/// Returns the account `ops`, a member of `sudo` and `adm`, of which sudo's files name the first.
+pub(crate) fn ops() -> LoggedIn {
+    let entry = UserEntry {
+        uid: 1000,
+        gid: 1000,
+        group: Some("ops".into()),
+        comment: String::new(),
+        home: "/home/ops".into(),
+        shell: "/bin/bash".into(),
+        groups: vec!["adm".into(), "sudo".into()],
+    };
+    LoggedIn { name: "ops".into(), entry, named_groups: vec!["sudo".into()] }
 }
 
 /// Returns the lines of a diff as text.

@@ -2,12 +2,13 @@
 
 use super::{
     Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, RemotePath, Resource, State, Verdict,
-    content::blocked_by, decode, schema::parameters,
+    content::blocked_by, decode, lock_out::account, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
         account::{AccountName, Group, User, UserEntry},
+        own_account::LoggedIn,
     },
     script::Script,
 };
@@ -115,6 +116,7 @@ impl Resource for UserState {
 
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<User>(self.name.clone());
+        account::ask(ask);
         if self.state == State::Present {
             // Whether a group with the user's name exists decides how the user is created.
             for group in self.group.iter().chain(self.groups.iter().flatten()).chain([&self.name]) {
@@ -130,6 +132,9 @@ impl Resource for UserState {
             (None, State::Present) => self.create(node),
             (Some(user), State::Present) => self.modify(node, user),
             (Some(_), State::Absent) => {
+                if let Some(own) = account::named(node.answers, name)? {
+                    return Ok(Verdict::Refused(account::refusal(own, "remove an account")));
+                }
                 let mut diff = Diff::none();
                 diff.removed(format!("user {name}"));
                 Ok(Verdict::Change(Change::new("remove", Script::new(REMOVE).arg(name.as_str())).diff(diff).replacing(true)))
@@ -147,6 +152,31 @@ impl UserState {
             }
         }
         Ok(missing)
+    }
+
+    /// Returns what would become of the account of this run that the next one could not come in with.
+    fn locks_out(&self, own: &LoggedIn) -> Option<String> {
+        let entry = &own.entry;
+        let other = |wanted: &Option<RemotePath>, is: &str| wanted.clone().filter(|path| path.as_str() != is);
+        if let Some(shell) = other(&self.shell, &entry.shell) {
+            return Some(format!("make `{shell}` the shell of an account"));
+        }
+        if let Some(home) = other(&self.home, &entry.home) {
+            return Some(format!("make `{home}`, where its keys are not, the home of an account"));
+        }
+        let primary = self.group.as_ref().map(AccountName::as_str).or(entry.group.as_deref());
+        let stays = |group: &String| {
+            let declared = self.groups.as_ref().filter(|_| !self.append);
+            let among = match declared {
+                Some(groups) => groups.iter().any(|wanted| wanted.as_str() == group),
+                None => entry.groups.contains(group),
+            };
+            among || primary == Some(group)
+        };
+        let lost = own.named_groups.iter().find(|group| !stays(group))?;
+        Some(format!(
+            "take an account out of the group `{lost}`, which sudo's or sshd's files name (`append: true` keeps it there)"
+        ))
     }
 
     fn create(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -217,6 +247,11 @@ impl UserState {
         if differences.is_empty() {
             return Ok(Verdict::CONVERGED);
         }
+        if let Some(own) = account::named(node.answers, name)?
+            && let Some(what) = self.locks_out(own)
+        {
+            return Ok(Verdict::Refused(account::refusal(own, &what)));
+        }
         let mut diff = Diff::none().titled(format!("user {name}"));
         let mut script = Script::new("usermod \"$@\"");
         for (what, option, before, after) in &differences {
@@ -249,7 +284,10 @@ mod tests {
     use super::*;
     use crate::{
         question::{Answers, account::GroupEntry},
-        resource::content::tests::{NoFiles, rendered, shown},
+        resource::{
+            content::tests::{NoFiles, rendered, shown},
+            trial,
+        },
         secret::SecretValues,
     };
 
@@ -272,6 +310,7 @@ mod tests {
     fn compare(parameters: serde_json::Value, user: Option<UserEntry>, groups: &[(&str, u32)]) -> Verdict {
         let resource = from_parameters(parameters, &mut NoFiles).unwrap();
         let mut answers = Answers::default();
+        trial::on_the_node_itself(&mut answers);
         answers.set::<User>(name("redis"), Ok(user));
         for group in ["redis", "adm", "ssl-cert", "mail"] {
             let known = groups.iter().find(|(known, _)| *known == group);

@@ -31,6 +31,7 @@ mod kills;
 mod library;
 mod links;
 mod lockout;
+mod lockout_judged;
 mod locks;
 mod names;
 mod packages;
