@@ -1,7 +1,8 @@
 //! Copies of what a run changes and a service reads, so that it goes back together if the service does not work with it.
 //!
 //! Each handler has a directory, named like its mark: `run` names the run that began it, and each entry is a pair of files. `ID.path` has
-//! three lines: the attributes of the old file (`MODE UID:GID`, empty if there was none), a key or nothing, and the path; it is written last.
+//! three lines: the attributes of the old file (`MODE UID:GID`, empty if there was none), a key, `>` (a link at the path is followed) or nothing, and the
+//! path; it is written last.
 //! `ID.copy` is the old file, or the old line of that key. Everything belongs to root and has mode 0600 below a directory with mode 0700.
 
 use sha2::{Digest as _, Sha256};
@@ -20,6 +21,8 @@ pub const DIRECTORY: &str = "/var/lib/autobot-provision/kept";
 pub enum Kept {
     /// A whole file or link.
     File(RemotePath),
+    /// The file to which a link leads.
+    Target(RemotePath),
     /// The line of a key in a secrets file, whose other lines may change meanwhile.
     Line {
         /// The file.
@@ -33,6 +36,7 @@ impl Kept {
     fn arguments(&self) -> [String; 3] {
         let (path, key) = match self {
             Self::File(path) => (path, ""),
+            Self::Target(path) => (path, ">"),
             Self::Line { file, key } => (file, key.as_str()),
         };
         let digest = hex(&Sha256::digest(format!("{key}\0{path}")));
@@ -88,13 +92,14 @@ if [ ! -d "$kept" ]; then
 fi
 open() { exec 3<"$file"; check '*' "$path"; }
 keep_one() (
-  entry=$1 path=$2 key=$3 attributes=
+  entry=$1 path=$2 key=$3 attributes= follow=
   rm -f -- "$entry.copy"
-  reach '*' "$path" '' || { [ "$?" = 2 ] || { untrusted "$path" >&2; exit 1; }; name=; }
+  [ "$key" != '>' ] || follow=yes
+  reach '*' "$path" "$follow" || { [ "$?" = 2 ] || { untrusted "$path" >&2; exit 1; }; name=; }
   file=./$name
   if [ -z "$name" ]; then
     :
-  elif [ -n "$key" ]; then
+  elif [ -n "${key#>}" ]; then
     if [ -f "$file" ]; then open; sed -n "/^[[:space:]]*$key[[:space:]]*=/p" <&3 >"$entry.copy"; fi
   elif [ -L "$file" ]; then
     cp -a -- "$file" "$entry.copy"
@@ -134,12 +139,13 @@ finish() {
 }
 put_one_back() (
   { read -r attributes; read -r key; IFS= read -r path; } <"$1"
-  copy=${1%.path}.copy
-  reach '*' "$path" '' || { [ "$?" != 2 ] || exit 0; untrusted "$path" >&2; exit 1; }
+  copy=${1%.path}.copy follow=
+  [ "$key" != '>' ] || follow=yes
+  reach '*' "$path" "$follow" || { [ "$?" != 2 ] || exit 0; untrusted "$path" >&2; exit 1; }
   file=./$name
   new=$(mktemp -u -- ./.autobot-provision-XXXXXXXXXX)
   trap 'rm -f -- "$new"' EXIT
-  if [ -n "$key" ]; then
+  if [ -n "${key#>}" ]; then
     [ -f "$file" ] || exit 0
     exec 3<"$file"
     check '*' "$path"
@@ -227,7 +233,10 @@ mod tests {
     fn files_go_back_with_their_modes_and_new_ones_go_away() {
         let node = Node::new();
         node.write("old file", "before\n", 0o640);
-        let what = ["old file", "new", " odd name "].map(|name| Kept::File(node.path(name)));
+        let mut what = ["old file", "new", " odd name "].map(|name| Kept::File(node.path(name))).to_vec();
+        node.write("target", "before\n", 0o600);
+        std::os::unix::fs::symlink("target", node.0.path().join("followed")).unwrap();
+        what.push(Kept::Target(node.path("followed")));
         std::os::unix::fs::symlink("somewhere", node.0.path().join("link")).unwrap();
         node.run(&keep(MARK, "1", Since::ThisRun, &what));
         node.run(&keep(MARK, "1", Since::ThisRun, &[Kept::File(node.path("link"))]));
@@ -237,6 +246,7 @@ mod tests {
         node.write("old file", "after\n", 0o600);
         node.write("new", "after\n", 0o600);
         node.write(" odd name ", "after\n", 0o600);
+        node.write("target", "after\n", 0o600);
         fs::remove_file(node.0.path().join("link")).unwrap();
         node.write("link", "after\n", 0o600);
         // A second change of the same run finds its copy there.
@@ -244,6 +254,8 @@ mod tests {
         node.put_back();
         assert_eq!(node.read("old file"), Some(("before\n".into(), 0o640)));
         assert_eq!((node.read("new"), node.read(" odd name ")), (None, None));
+        assert_eq!(node.read("followed"), Some(("before\n".into(), 0o600)));
+        assert_eq!(fs::read_link(node.0.path().join("followed")).unwrap(), Path::new("target"));
         assert_eq!(fs::read_link(node.0.path().join("link")).unwrap(), Path::new("somewhere"));
         node.run(&forget([MARK]));
         assert_eq!(fs::read_dir(node.kept()).unwrap().count(), 0);

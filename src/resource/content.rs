@@ -12,6 +12,7 @@ use super::{
 use crate::{
     question::{
         Questions, Unanswered,
+        kept::Kept,
         path::{Attributes, Entry, File, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
     secret::{Sealed, SecretId},
@@ -232,7 +233,8 @@ impl FileContent {
         let change = Change::new(summary.join(", "), script).diff(diff.titled(self.path.as_str())).replacing(replaces);
         let change = change.creating((!replaces).then(|| self.path.clone()));
         let is_followed = self.follow && matches!(found.entry, Entry::Link(_));
-        let change = if is_followed { change } else { change.writing(&self.path) };
+        let path = self.path.clone();
+        let change = change.writing(if is_followed { Kept::Target(path) } else { Kept::File(path) });
         Ok(blocked_by(missing, change))
     }
 }

@@ -157,6 +157,8 @@ fn links_are_replaced_unless_followed() {
     let followed = copied(&json!({"follow": true}), &link(Some(file(0o600, b"a\n"))));
     assert_eq!(shown(&followed), "change (replaces): content\n= /etc/x\n  a\n+ b\n");
     assert!(rendered(&followed).starts_with("set -- /etc/x '' '' '' follow '' '' 4\n"));
+    let Verdict::Change(change) = followed else { panic!() };
+    assert_eq!(change.writes, Some(Kept::Target(RemotePath::new("/etc/x").unwrap())));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     question::{
         Questions, Unanswered,
+        kept::Kept,
         path::{Attributes, Entry, PathInfo, PathQuery, PathState},
         tree::{Tree, TreeKey},
         way::WAY,
@@ -247,7 +248,7 @@ impl FileState {
         let script = tree::before(script, &self.path, tree::Change::Absent);
         let change = self.change("remove", diff, script).replacing(true);
         Verdict::Change(match &found.entry {
-            Entry::File(_) | Entry::Link(_) => change.writing(&self.path),
+            Entry::File(_) | Entry::Link(_) => change.writing(Kept::File(self.path.clone())),
             Entry::Absent | Entry::Directory(_) | Entry::Other(_) => change,
         })
     }
@@ -271,7 +272,10 @@ impl FileState {
         let script = tree::before(script, &self.path, tree::Change::Link);
         let summary = if before.is_empty() { "create" } else { "replace" };
         let missing = self.missing_parent(found);
-        blocked_by(missing, self.change(summary, diff, script).replacing(!before.is_empty()).writing(&self.path))
+        blocked_by(
+            missing,
+            self.change(summary, diff, script).replacing(!before.is_empty()).writing(Kept::File(self.path.clone())),
+        )
     }
 
     fn directory(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {

@@ -32,7 +32,7 @@ use std::{
 };
 
 use crate::{
-    question::{Answers, Questions, Unanswered},
+    question::{Answers, Questions, Unanswered, kept::Kept},
     script::Script,
     secret::{Sealed, SecretId, SecretValues},
     values::{Diff, Flag, Line, Missing, Mode, OneOrMany, RemotePath, matches_glob, missing},
@@ -145,7 +145,7 @@ pub struct Change {
     /// The file that does not exist and is created. An item of the same run may create it before.
     pub creates: Option<RemotePath>,
     /// The file that is all that is changed, so that a copy of it can be put back.
-    pub writes: Option<RemotePath>,
+    pub writes: Option<Kept>,
 }
 
 impl Change {
@@ -171,8 +171,8 @@ impl Change {
 
     /// Sets the file that is all that is changed.
     #[must_use]
-    pub fn writing(mut self, path: &RemotePath) -> Self {
-        self.writes = Some(path.clone());
+    pub fn writing(mut self, file: Kept) -> Self {
+        self.writes = Some(file);
         self
     }
 

@@ -94,8 +94,8 @@ impl<'a> Transactions<'a> {
 
     /// Returns the scripts that keep what a task changes, for each handler that it notifies.
     pub(super) fn keep_for_task(&mut self, task: &Task, change: &Change) -> Result<Vec<Script>, SysError> {
-        let Some(path) = &change.writes else { return Ok(Vec::new()) };
-        self.keep(&[Kept::File(path.clone())], |handler| handler.role == task.role && task.notify.contains(&handler.name))
+        let Some(written) = &change.writes else { return Ok(Vec::new()) };
+        self.keep(std::slice::from_ref(written), |handler| handler.role == task.role && task.notify.contains(&handler.name))
     }
 
     /// Returns the scripts that keep a secret's line, with the marks of the handlers for which they do so: what the secret is used in notifies them.
