@@ -76,7 +76,7 @@ fi
 if [ "$judged" = visudo ]; then
     words=$("$program" -c 2>&1 </dev/null) && exit 0
     # sudo itself takes files with other modes, and the wrong ones were refused before.
-    [ -z "$words" ] || words=$(printf "%s\n" "$words" | grep -v -e ": parsed OK\$" -e ": bad permissions, " -e ": wrong owner " -e "^Warning: ") || exit 0
+    words=$(printf "%s\n" "$words" | grep -v -e ": parsed OK\$" -e ": bad permissions, " -e ": wrong owner " -e "^Warning: ") || exit 0
 else
     if [ ! -d /run/sshd ]; then
         mount -t tmpfs -o mode=0755 tmpfs /run
