@@ -60,6 +60,14 @@ fn our_account_and_the_ssh_server_are_left_alone_in_check_and_deploy_alike() {
             "this would disable `sshd.service`, the ssh server through which this run has come in".into(),
         ),
         (
+            "apt: {name: openssh-server, state: absent}".into(),
+            "this would remove `openssh-server`, the ssh server through which this run has come in".into(),
+        ),
+        (
+            "apt: {name: sudo, state: absent}".into(),
+            format!("this would remove `sudo`, by which an account becomes root, and {ours}"),
+        ),
+        (
             "copy: {dest: /etc/sudoers.d/x, content: \"# x\\n\", mode: \"0666\"}".into(),
             "sudo would not take `/etc/sudoers.d/x`, because every user could write to it".into(),
         ),

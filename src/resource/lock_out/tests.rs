@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     question::{
-        Answers,
+        Answers, Questions,
         account::{AccountName, Group, GroupEntry, User, UserEntry},
-        own_account::LoggedIn,
+        own_account::{LoggedIn, OwnAccount},
         package::Package,
         path::{Attributes, Entry, File, Link, PathInfo},
         unit::Unit,
@@ -86,6 +86,45 @@ fn assert_refused(kind: &str, parameters: &Value, entry: Entry, would: &str) {
 fn assert_changes(kind: &str, parameters: &Value, entry: Entry) {
     let text = verdict(kind, parameters.clone(), entry);
     assert!(text.starts_with("change"), "{parameters}: {text}");
+}
+
+#[test]
+fn our_account_is_asked_for_only_where_a_task_could_concern_it() {
+    let asked = |kind: &str, parameters: Value| {
+        let ask = || {
+            let mut questions = Questions::default();
+            resource(kind, parameters.clone()).unwrap().questions(&mut questions);
+            questions
+        };
+        ask().count() > ask().except::<OwnAccount>().count()
+    };
+    let keys = "/srv/ops/.ssh/authorized_keys";
+    for (kind, parameters) in [
+        ("user", json!({"name": "redis"})),
+        ("group", json!({"name": "adm", "state": "absent"})),
+        ("apt", json!({"name": "sudo", "state": "absent"})),
+        ("file", json!({"path": "/etc/x", "state": "absent"})),
+        ("file", json!({"path": "/var/lib/x", "state": "directory"})),
+        ("file", json!({"path": "/home/x", "mode": "0700"})),
+        ("copy", json!({"dest": keys, "content": ""})),
+        ("get_url", json!({"dest": keys, "url": "https://x/"})),
+        ("lineinfile", json!({"path": keys, "line": "x"})),
+        ("blockinfile", json!({"path": keys, "block": "x"})),
+    ] {
+        assert!(asked(kind, parameters.clone()), "{kind} {parameters}");
+    }
+    for (kind, parameters) in [
+        ("group", json!({"name": "adm"})),
+        ("apt", json!({"name": "sudo"})),
+        ("apt", json!({"name": "nano", "state": "absent"})),
+        ("file", json!({"path": "/etc/x", "state": "directory"})),
+        ("file", json!({"path": "/usr/local/bin/x", "mode": "0755"})),
+        ("copy", json!({"dest": "/home/ops/x", "content": ""})),
+        ("lineinfile", json!({"path": "/etc/ssh/sshd_config", "line": "x"})),
+        ("systemd", json!({"name": "ssh", "state": "stopped"})),
+    ] {
+        assert!(!asked(kind, parameters.clone()), "{kind} {parameters}");
+    }
 }
 
 #[test]

@@ -169,6 +169,21 @@ fn a_removal_a_link_and_another_access_are_judged_too() {
 }
 
 #[test]
+fn only_visudos_complaints_about_modes_do_not_count() {
+    let visudo =
+        |text: &str| format!("printf '#!/bin/sh\\n[ ! -e /etc/sudoers.d/b ] || {{ {text}; exit 1; }}\\n' >\"$TOOLS/visudo\"");
+    let verdict = copy("/etc/sudoers.d/b", "good\n", Entry::Absent);
+    let modes = "echo /etc/sudoers: parsed OK; echo /etc/sudoers.d/b: bad permissions, should be mode 0440; echo Warning: unused";
+    let (status, said, state) = tried(&verdict, &visudo(modes), "cat /etc/sudoers.d/b");
+    assert_eq!((status, said.as_str(), state.as_str()), (0, "", "good"));
+    for more in [&format!("{modes}; echo /etc/sudoers.d/b:1:2: syntax error"), ":"] {
+        let (status, said, _) = tried(&verdict, &visudo(more), "");
+        assert_eq!(status, 1, "{more}: {said}");
+        assert!(said.starts_with("`visudo -c` refuses the files") && !said.contains("permissions"), "{said}");
+    }
+}
+
+#[test]
 fn other_files_are_written_as_ever() {
     for path in [
         "/etc/ssh/ssh_config",
