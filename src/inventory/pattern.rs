@@ -8,6 +8,7 @@ use regex_lite::Regex;
 
 use super::{ALL, Host, Inventory, glob};
 use crate::source::{LARGEST_TEXT, did_you_mean, read_given};
+use crate::values::shortened;
 
 /// Why a pattern is invalid or selects no hosts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +24,7 @@ pub struct PatternError {
 
 impl PatternError {
     fn new(part: &str, reason: String) -> Self {
-        Self { part: part.to_owned(), reason, help: None }
+        Self { part: part.to_owned(), reason: shortened(&reason).into_owned(), help: None }
     }
 }
 
@@ -78,7 +79,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
 
 /// Splits a pattern into its parts. If there is a comma, only commas separate. Otherwise colons and whitespace outside of brackets, and unmatched
 /// brackets, separate; but an address or a name with a port is one part.
-fn split(pattern: &str) -> Vec<&str> {
+pub(crate) fn split(pattern: &str) -> Vec<&str> {
     let mut parts: Vec<&str> = Vec::new();
     if pattern.contains(',') {
         parts.extend(pattern.split(','));

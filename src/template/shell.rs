@@ -10,6 +10,7 @@ use super::{
     filters::{self, MARKS},
     lex::{self, Tag, TagKind},
     prepare,
+    problem::settled,
 };
 use crate::{
     script::{Quotes, quote_with},
@@ -50,8 +51,9 @@ pub fn program(text: &str) -> Vec<Problem> {
         .map(|tag| problem(tag.range.clone(), "a value without `| shquote` in a shell program", "write `{{ x | shquote }}`"))
         .collect();
     let prepared = prepare::shell(text, &tags);
-    found.extend(problems(&File { name: String::new(), original: text.to_owned(), tags, prepared }));
-    found
+    let file = File { name: String::new(), original: text.to_owned(), tags, prepared };
+    found.extend(problems(&file));
+    settled(found, &[file])
 }
 
 fn problem(range: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Problem {
