@@ -10,6 +10,13 @@ use crate::transport::{Frame, Step, encode_frame, take_mark};
 
 const NONCE: &str = "0123456789abcdef0123456789abcdef";
 
+const PUMPS: &[(&str, &str, &str)] = &[
+    ("", "\n", ""),
+    ("", "0123456789abcdef0123456789abcdef", ""),
+    ("", "\n0123456789abcdef0123456789abcdef 0\n", ""),
+    ("", "0123456789abcdef0123456789abcdef alive\n", ""),
+];
+
 #[test]
 fn fuzz_frames() {
     let words = &[
@@ -26,7 +33,7 @@ fn fuzz_frames() {
         "'\\''",
         "\n\n\n",
     ];
-    Target { name: "frames", words, property }.fuzz();
+    Target { name: "frames", words, pumps: PUMPS, property }.fuzz();
 }
 
 fn property(input: &[u8]) {

@@ -11,6 +11,18 @@ use crate::{
     source::Diagnostics,
 };
 
+const PUMPS: &[(&str, &str, &str)] = &[
+    ("all:\n  hosts:\n", "    h[1:9]: \n", ""),
+    ("all: ", "{children: {a: ", ""),
+    ("a", "[b]\n", ""),
+    ("", "x=\n", ""),
+    ("[a:children]\n", "b\n", ""),
+    ("h ", "a=1 ", ""),
+    ("[all:vars]\n", "a='\n", ""),
+    ("[all:vars]\na=", "[", ""),
+    ("h[1:9999]\n[g]\nh[1:9999]\n", "#\n", ""),
+];
+
 #[test]
 fn fuzz_inventory_yaml() {
     let words = &[
@@ -32,7 +44,7 @@ fn fuzz_inventory_yaml() {
         "{}",
         "null",
     ];
-    Target { name: "inventory_yaml", words, property: |input| property("hosts.yml", input) }.fuzz();
+    Target { name: "inventory_yaml", words, pumps: PUMPS, property: |input| property("hosts.yml", input) }.fuzz();
 }
 
 #[test]
@@ -63,7 +75,7 @@ fn fuzz_inventory_ini() {
         "r'",
         "b'",
     ];
-    Target { name: "inventory_ini", words, property: |input| property("hosts", input) }.fuzz();
+    Target { name: "inventory_ini", words, pumps: PUMPS, property: |input| property("hosts", input) }.fuzz();
 }
 
 fn property(name: &str, input: &[u8]) {

@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 use super::{Target, spans::check_text};
 use crate::inventory::{Inventory, InventorySource, pattern_parts};
 
+const PUMPS: &[(&str, &str, &str)] =
+    &[("", "[", ""), ("", ":!web", ""), ("", "a,", ""), ("~", "(", ""), ("", "*a", ""), ("web", "[0]", ""), ("~", "a*", "b")];
+
 #[test]
 fn fuzz_patterns() {
     let words = &[
@@ -36,7 +39,7 @@ fn fuzz_patterns() {
         "[]]",
         "@/dev/null",
     ];
-    Target { name: "patterns", words, property }.fuzz();
+    Target { name: "patterns", words, pumps: PUMPS, property }.fuzz();
 }
 
 static INVENTORY: LazyLock<Inventory> = LazyLock::new(|| {

@@ -11,6 +11,13 @@ use crate::{
 
 const INVENTORY: &str = "database:\n  hosts:\n    db:\n      ansible_host: 198.18.0.2\n  vars:\n    autobot_roles: [app]\n";
 
+const PUMPS: &[(&str, &str, &str)] = &[
+    ("description: x\n", "k: [", ""),
+    ("tasks:\n", "  - x: 1\n", ""),
+    ("tasks:\n  - name: x\n    command: {cmd: \"echo ", "{{ x }} ", "\"}\n"),
+    ("description: \"", "{{ x }}", "\"\n"),
+];
+
 #[test]
 fn fuzz_role() {
     let words = &[
@@ -49,7 +56,7 @@ fn fuzz_role() {
         "\n    ",
         "\n  ",
     ];
-    Target { name: "role", words, property }.fuzz();
+    Target { name: "role", words, pumps: PUMPS, property }.fuzz();
 }
 
 fn property(input: &[u8]) {

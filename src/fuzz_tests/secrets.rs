@@ -3,11 +3,13 @@
 use super::{Target, spans::check_text};
 use crate::secret::{EnvFile, EnvLine, SecretRef};
 
+const PUMPS: &[(&str, &str, &str)] = &[("", "#\n", ""), ("A=", "'", ""), ("", "A=1\n", "")];
+
 #[test]
 fn fuzz_secrets() {
     let words =
         &["A=", "B=", "PASSWORD=", "\n", "='", "=\"", "'\n", "\"\n", "#", "export ", "\r\n", " = ", "A_1=\\", "${X}", "$(id)"];
-    Target { name: "secrets", words, property }.fuzz();
+    Target { name: "secrets", words, pumps: PUMPS, property }.fuzz();
 }
 
 const NEW: &str = "FUZZ_NEW";

@@ -9,6 +9,25 @@ use crate::{
     template::{Template, program},
 };
 
+const PUMPS: &[(&str, &str, &str)] = &[
+    ("echo ", "$a ", "{{ x }}"),
+    ("", "sh -o ", "{{ x }}"),
+    ("{{ x }} | ", "sh -o ", ""),
+    ("echo ", "a ", "{{ x }}"),
+    ("echo ", "{{ x }} ", ""),
+    ("", "\"$(", ""),
+    ("", "${a:-", ""),
+    ("", "( ", ""),
+    ("cat ", "<<A ", "\n{{ x }}"),
+    ("cat <<A\n", "x\n", "A\n{{ x }}"),
+    ("", "{ ", "{{ x }}"),
+    ("", "case x in ", "{{ x }}"),
+    ("", "a-=", "{{ x }}"),
+    ("", "{% if a %}x{% endif %}\n", "{{ x }}"),
+    ("", "{% for a in b %}", "{{ x }}"),
+    ("", "-c ", "{{ x }}"),
+];
+
 #[test]
 fn fuzz_shell_text() {
     let words = &[
@@ -54,7 +73,7 @@ fn fuzz_shell_text() {
         "{ ",
         "} ",
     ];
-    Target { name: "shell_text", words, property }.fuzz();
+    Target { name: "shell_text", words, pumps: PUMPS, property }.fuzz();
 }
 
 fn property(input: &[u8]) {

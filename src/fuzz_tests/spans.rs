@@ -18,8 +18,6 @@ pub(super) fn check_range(range: &Range<usize>, text: &str, what: &str) {
 
 pub(super) fn check_span(span: &Span, what: &str) {
     check_range(&span.range, &span.file.text, what);
-    let (line, column) = span.line_col();
-    assert!(line >= 1 && column >= 1);
 }
 
 /// Checks the places of all values.
@@ -47,6 +45,8 @@ fn check_diagnostic(diagnostic: &Diagnostic) {
     check_text(diagnostic.help.as_deref().unwrap_or_default());
     for span in diagnostic.span.iter().chain(diagnostic.also.iter().map(|(span, _)| span)) {
         check_span(span, &diagnostic.title);
+        let (line, column) = span.line_col();
+        assert!(line >= 1 && column >= 1);
     }
     diagnostic.also.iter().for_each(|(_, label)| check_text(label));
 }

@@ -6,6 +6,22 @@ use super::{
 };
 use crate::template::{Template, differences, literal};
 
+const PUMPS: &[(&str, &str, &str)] = &[
+    ("{{ ", "lt(omit, t", " }}"),
+    ("", "{##}", ""),
+    ("", "{% if a %}", ""),
+    ("", "{{ x }}", ""),
+    ("{{ ", "(", " }}"),
+    ("{{ ", "a ~ ", "a }}"),
+    ("{{ ", "not ", "a }}"),
+    ("{{ ", "a.", "b }}"),
+    ("", "{% raw %}", ""),
+    ("", "{{ 'a", ""),
+    ("{{ ", "|d(1)", " }}"),
+    ("", "{% set a = 1 %}\n", ""),
+    ("{{ ", "a[", ""),
+];
+
 #[test]
 fn fuzz_templates() {
     let words = &[
@@ -48,7 +64,7 @@ fn fuzz_templates() {
         "[",
         "loop.index",
     ];
-    Target { name: "templates", words, property }.fuzz();
+    Target { name: "templates", words, pumps: PUMPS, property }.fuzz();
 }
 
 fn property(input: &[u8]) {

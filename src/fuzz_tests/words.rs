@@ -8,13 +8,15 @@ use crate::{
     shell::{Lexer, Words},
 };
 
+const PUMPS: &[(&str, &str, &str)] = &[("", "'", ""), ("", "\n", "")];
+
 #[test]
 fn fuzz_words() {
     let words = &[
         "$(id)", "`id`", "${IFS}", "~root", "*", "\\n", "'\\''", "\"'\"", "-e", "--", "a=b", "{a,b}", "!x", "\n", "if", "[a]",
         "%s", "\u{a0}",
     ];
-    Target { name: "words", words, property }.fuzz();
+    Target { name: "words", words, pumps: PUMPS, property }.fuzz();
 }
 
 /// The longest argument list is that of the system; this is what fits in any case.

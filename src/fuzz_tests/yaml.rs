@@ -6,6 +6,19 @@ use super::{
 };
 use crate::source::{SourceFile, yaml};
 
+const PUMPS: &[(&str, &str, &str)] = &[
+    ("", "[", ""),
+    ("", "- ", ""),
+    ("", "a: {", ""),
+    ("", "a: 1\n", ""),
+    ("a: \"", "\\n", "\""),
+    ("a:\n", "  - b\n", ""),
+    ("a: &a [x]\nb: [", "*a, ", "]"),
+    ("", "? ", ""),
+    ("", "#\n", "x"),
+    ("a: |\n", "  x\n", ""),
+];
+
 #[test]
 fn fuzz_yaml() {
     let words = &[
@@ -39,7 +52,7 @@ fn fuzz_yaml() {
         ".inf",
         "{{ x }}",
     ];
-    Target { name: "yaml", words, property }.fuzz();
+    Target { name: "yaml", words, pumps: PUMPS, property }.fuzz();
 }
 
 fn property(input: &[u8]) {

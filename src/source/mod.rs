@@ -136,10 +136,8 @@ mod tests {
     #[test]
     fn a_place_consists_of_whole_characters_of_the_text() {
         let file = SourceFile::new("a.yml", "é☃");
-        for (range, whole) in
-            [(0..1, "é"), (1..2, "é"), (1..3, "é☃"), (3..3, "☃"), (4..99, "☃"), (5..5, ""), (9..99, ""), (2..1, "")]
+        for (range, whole) in [(0..1, "é"), (1..2, "é"), (1..3, "é☃"), (3..3, "☃"), (4..99, "☃"), (5..5, ""), (9..99, "")]
         {
-            let range = std::ops::Range { start: range.start, end: range.end };
             let span = Span::new(&file, range.clone());
             assert_eq!(file.text.get(span.range.clone()), Some(whole), "{range:?}");
         }

@@ -5,6 +5,7 @@ use super::{
     lex::{self, Tag, TagKind, Word, WordKind},
     prepare::alone_on_line,
 };
+use crate::values::shortened;
 
 /// A part of a template of Jinja that must be written differently, or renders differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,9 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool, name: &dyn Fn(&st
     }
     found.sort_by_key(|difference| difference.line);
     found.dedup();
+    for difference in &mut found {
+        difference.text = shortened(&difference.text).into_owned();
+    }
     found
 }
 

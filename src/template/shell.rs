@@ -124,7 +124,8 @@ impl Walk<'_> {
         let source = |tag: &Tag| &text[tag.range.clone()];
         let (before, after) = (number.checked_sub(1).and_then(|before| self.tags.get(before)), self.tags.get(number));
         let (mut start, mut end) = (before.map_or(0, |tag| tag.range.end), after.map_or(text.len(), |tag| tag.range.start));
-        if before.is_some_and(|tag| source(tag)[..source(tag).len().saturating_sub(2)].ends_with('-')) {
+        // A tag without an end may end with any character.
+        if before.is_some_and(|tag| source(tag).as_bytes().iter().rev().nth(2) == Some(&b'-')) {
             start = end - text[start..end].trim_start().len();
         }
         if after.is_some_and(|tag| source(tag)[2..].starts_with('-')) {
