@@ -30,8 +30,9 @@ use input::Random;
 
 /// The largest input.
 const LARGEST: usize = 64 << 10;
-/// What an input of the largest size may cost this machine's processor: a tenth of it is usual, and quadratic work takes more.
-const MOST_CPU: Duration = Duration::from_secs(5);
+/// What an input of the largest size may cost this machine's processor: a tenth of it is usual (a hundred errors in a line of 64 KiB need the half),
+/// and quadratic work takes more.
+const MOST_CPU: Duration = Duration::from_secs(10);
 /// What any input may cost: a few bytes make the most hosts that an inventory may have.
 const ALLOWED_CPU: Duration = Duration::from_secs(3);
 /// When an input is taken for one that never ends.

@@ -26,7 +26,8 @@ pub fn is_jinja_file(name: &str) -> bool {
 /// a boolean, and `name` what to write in place of a variable that only Ansible has.
 #[must_use]
 pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool, name: &dyn Fn(&str) -> Option<String>) -> Vec<Difference> {
-    let line = |at: usize| text[..at].matches('\n').count() + 1;
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
     let tags = lex::tags(text);
     let mut found: Vec<Difference> = Vec::new();
     for jinja in jinja::explain_all(&tags) {
