@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The most bytes of one message, without the lines that it shows of a file.
-const MOST_MESSAGE: usize = 4 << 10;
+const MOST_MESSAGE: usize = 2 << 10;
 /// The most bytes of all messages together, as they are shown.
 const MOST_SHOWN: usize = 256 << 10;
 
