@@ -6,6 +6,8 @@ pub mod controller;
 pub mod engine;
 pub mod event;
 pub mod firewall;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod health;
 pub mod inventory;
 pub mod job;

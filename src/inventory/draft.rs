@@ -1,6 +1,6 @@
 //! The inventory while it is being read: its hosts and groups, and the errors found so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,12 +21,15 @@ pub(super) struct Draft {
     /// The dialect of the file that is being read.
     pub(super) dialect: Dialect,
     project: PathBuf,
+    /// How many hosts were named so far, with those of ranges.
+    named: usize,
 }
 
 impl Draft {
     pub(super) fn new(project: &Path, files: &FilesRead) -> Self {
         let inventory = Inventory { files: files.clone(), ..Inventory::default() };
-        let mut draft = Self { inventory, errors: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned() };
+        let mut draft =
+            Self { inventory, errors: Diagnostics::default(), dialect: Dialect::Yaml, project: project.to_owned(), named: 0 };
         draft.group(ALL, None);
         draft.group(UNGROUPED, None);
         draft.link(ALL, UNGROUPED);
@@ -160,10 +163,18 @@ impl Draft {
 
     /// Adds the hosts of a name, which may contain ranges and a port, with their variables to a group. The group must exist.
     pub(super) fn hosts(&mut self, pattern: &str, span: &Span, group: &str, vars: &[(Key, Node)]) {
+        if self.named > range::MAX_HOSTS {
+            return;
+        }
         let (names, port) = match range::hosts(pattern) {
             Ok(hosts) => hosts,
             Err(error) => return self.errors.push(error.into_diagnostic(span)),
         };
+        self.named += names.len();
+        if self.named > range::MAX_HOSTS {
+            let error = Diagnostic::error(format!("the inventory names hosts more than {} times", range::MAX_HOSTS));
+            return self.errors.push(error.at(span.clone()).label("with these"));
+        }
         let port = port.map(|port| {
             let digits = span.range.end.saturating_sub(port.to_string().len())..span.range.end;
             let span = Span::new(&span.file, digits);
@@ -240,7 +251,7 @@ impl Draft {
         for name in orphans.iter().filter(|name| *name != ALL) {
             self.link(ALL, name);
         }
-        let mut ungrouped_groups = Vec::new();
+        let (mut ungrouped_groups, mut grouped) = (Vec::new(), HashSet::new());
         let Inventory { hosts, groups, warnings, .. } = &mut self.inventory;
         for host in hosts.values_mut() {
             let is_grouped = host.groups.iter().any(|group| group != ALL && group != UNGROUPED);
@@ -248,9 +259,7 @@ impl Draft {
             if is_grouped == is_ungrouped {
                 if is_grouped {
                     host.groups.retain(|group| group != UNGROUPED);
-                    if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
-                        ungrouped.hosts.retain(|name| *name != host.name);
-                    }
+                    grouped.insert(host.name.clone());
                 } else if groups.contains_key(&host.name) {
                     ungrouped_groups.push((host.name.clone(), host.span.clone()));
                 } else if let Some(ungrouped) = groups.get_mut(UNGROUPED) {
@@ -268,6 +277,9 @@ impl Draft {
                     None => warning,
                 });
             }
+        }
+        if let Some(ungrouped) = self.inventory.groups.get_mut(UNGROUPED) {
+            ungrouped.hosts.retain(|name| !grouped.contains(name));
         }
         // If such a host has the name of a group, Ansible puts the group into `ungrouped` instead.
         for (name, span) in ungrouped_groups {

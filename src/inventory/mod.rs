@@ -23,6 +23,8 @@ mod yaml_file;
 
 pub use ansible::Dialect;
 pub use pattern::PatternError;
+#[cfg(test)]
+pub(crate) use pattern::split as pattern_parts;
 
 /// The group of all hosts.
 pub const ALL: &str = "all";

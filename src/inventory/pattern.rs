@@ -8,6 +8,7 @@ use regex_lite::Regex;
 
 use super::{ALL, Host, Inventory, glob};
 use crate::source::{LARGEST_TEXT, did_you_mean, read_given};
+use crate::values::shortened;
 
 /// Why a pattern is invalid or selects no hosts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,15 +23,15 @@ pub struct PatternError {
 }
 
 impl PatternError {
-    fn new(part: &str, reason: String) -> Self {
-        Self { part: part.to_owned(), reason, help: None }
+    fn new(part: &str, reason: &str) -> Self {
+        Self { part: part.to_owned(), reason: shortened(reason).into_owned(), help: None }
     }
 }
 
 /// Like [`select`], for a pattern that the project holds: only the operator names files to read.
 pub(super) fn select_without_files<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<&'i Host>, PatternError> {
     match split(pattern).iter().find(|part| part.starts_with('@')) {
-        Some(part) => Err(PatternError::new(part, "only `--limit` reads patterns from a file".to_owned())),
+        Some(part) => Err(PatternError::new(part, "only `--limit` reads patterns from a file")),
         None => select(inventory, pattern),
     }
 }
@@ -44,7 +45,7 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
         }
     }
     if parts.is_empty() {
-        return Err(PatternError::new(pattern, "the host pattern is empty".to_owned()));
+        return Err(PatternError::new(pattern, "the host pattern is empty"));
     }
     let kind = |part: &String| match part.chars().next() {
         Some('&') => 1,
@@ -73,12 +74,12 @@ pub(super) fn select<'i>(inventory: &'i Inventory, pattern: &str) -> Result<Vec<
         }
     }
     let hosts: Vec<&Host> = selected.into_iter().filter_map(|name| inventory.hosts.get(name)).collect();
-    if hosts.is_empty() { Err(PatternError::new(pattern, format!("`{pattern}` selects no host"))) } else { Ok(hosts) }
+    if hosts.is_empty() { Err(PatternError::new(pattern, &format!("`{pattern}` selects no host"))) } else { Ok(hosts) }
 }
 
 /// Splits a pattern into its parts. If there is a comma, only commas separate. Otherwise colons and whitespace outside of brackets, and unmatched
 /// brackets, separate; but an address or a name with a port is one part.
-fn split(pattern: &str) -> Vec<&str> {
+pub(crate) fn split(pattern: &str) -> Vec<&str> {
     let mut parts: Vec<&str> = Vec::new();
     if pattern.contains(',') {
         parts.extend(pattern.split(','));
@@ -131,7 +132,7 @@ fn is_address(pattern: &str) -> bool {
 
 /// Reads a file with one pattern per line.
 fn from_file(inventory: &Inventory, part: &str, path: &str) -> Result<Vec<String>, PatternError> {
-    let failed = |error: std::io::Error| PatternError::new(part, format!("cannot read `{path}`: {error}"));
+    let failed = |error: std::io::Error| PatternError::new(part, &format!("cannot read `{path}`: {error}"));
     inventory.files.boundary.check(Path::new(path)).map_err(std::io::Error::other).map_err(failed)?;
     let bytes = read_given(Path::new(path), LARGEST_TEXT).map_err(failed)?;
     let text = String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))?;
@@ -158,7 +159,7 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
             None if part.contains(':') => Some("separate the parts of a pattern with commas only".to_owned()),
             None => None,
         };
-        return Err(PatternError { help, ..PatternError::new(part, format!("no host or group matches `{part}`")) });
+        return Err(PatternError { help, ..PatternError::new(part, &format!("no host or group matches `{part}`")) });
     }
     // A host that is selected twice counts twice here, as in Ansible.
     let Some((first, last)) = subscript else { return Ok(hosts) };
@@ -167,7 +168,7 @@ fn matching<'i>(inventory: &'i Inventory, part: &str) -> Result<Vec<&'i str>, Pa
     let end = index(last).map_or(0, |last| last.saturating_add(1).min(count));
     match index(first).and_then(|first| hosts.get(first..end)) {
         Some(hosts) if !hosts.is_empty() => Ok(hosts.to_vec()),
-        _ => Err(PatternError::new(part, format!("`{part}` is past the end: `{name}` has {count} hosts"))),
+        _ => Err(PatternError::new(part, &format!("`{part}` is past the end: `{name}` has {count} hosts"))),
     }
 }
 
@@ -202,7 +203,7 @@ impl<'p> Matcher<'p> {
             // Ansible matches from the start of the name, but not to its end.
             Some(regex) => Regex::new(&format!("^(?:{regex})"))
                 .map(Self::Regex)
-                .map_err(|error| PatternError::new(part, format!("`{part}` is not a regular expression: {error}"))),
+                .map_err(|error| PatternError::new(part, &format!("`{part}` is not a regular expression: {error}"))),
             None if name.contains(['*', '?', '[']) => Ok(Self::Glob(name)),
             None => Ok(Self::Name(name)),
         }

@@ -4,8 +4,8 @@ use std::net::Ipv6Addr;
 
 use crate::source::{Diagnostic, Span};
 
-/// The most hosts that a name may expand to: more than any fleet has.
-const MAX_HOSTS: usize = 100_000;
+/// The most hosts that a name, and all names of an inventory, may expand to: more than any fleet has.
+pub(super) const MAX_HOSTS: usize = 100_000;
 
 /// Why a host name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Loads a project and checks all of it with stand-in facts.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -103,11 +103,17 @@ pub fn known_roles(project: &std::path::Path, files: &FilesRead, errors: &mut Di
 fn name_hosts(by_host: Vec<(&str, Diagnostics)>) -> Diagnostics {
     let all = by_host.len();
     let mut found: Vec<(Diagnostic, Vec<&str>)> = Vec::new();
+    // By title and place: there may be very many errors.
+    let mut alike: HashMap<(String, Option<usize>), Vec<usize>> = HashMap::new();
     for (host, errors) in by_host {
         for diagnostic in errors.sorted().0 {
-            match found.iter_mut().find(|(known, _)| *known == diagnostic) {
-                Some((_, hosts)) => hosts.push(host),
-                None => found.push((diagnostic, vec![host])),
+            let key = (diagnostic.title.clone(), diagnostic.span.as_ref().map(|span| span.range.start));
+            let alike = alike.entry(key).or_default();
+            if let Some(at) = alike.iter().find(|at| found[**at].0 == diagnostic) {
+                found[*at].1.push(host);
+            } else {
+                alike.push(found.len());
+                found.push((diagnostic, vec![host]));
             }
         }
     }

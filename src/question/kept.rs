@@ -84,15 +84,21 @@ if [ -n "$anew" ] && [ -d "$kept" ]; then
   by=; read -r by <"$kept/run" || :
   [ "$by" = "$run" ] || rm -rf -- "$kept"
 fi
+# Not without its `run`, and no part of an entry: what is not whole is removed, also when a signal ends this.
+trap 'trap "" HUP INT TERM; rm -rf -- "$base/.$mark.new"' EXIT
+trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
 if [ ! -d "$kept" ]; then
   rm -rf -- "$base/.$mark.new"
   mkdir -- "$base/.$mark.new"
   printf '%s\n' "$run" >"$base/.$mark.new/run"
   mv -T -- "$base/.$mark.new" "$kept"
 fi
+trap - EXIT
 open() { exec 3<"$file"; check '*' "$path"; }
 keep_one() (
   entry=$1 path=$2 key=$3 attributes= follow=
+  trap 'trap "" HUP INT TERM; rm -f -- "$entry.new"' EXIT
+  trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
   rm -f -- "$entry.copy"
   [ "$key" != '>' ] || follow=yes
   reach '*' "$path" "$follow" || { [ "$?" = 2 ] || { untrusted "$path" >&2; exit 1; }; name=; }
@@ -114,6 +120,7 @@ keep_one() (
   printf '%s\n%s\n%s\n' "$attributes" "$key" "$path" >"$entry.new"
   sync -- "$entry.new"
   mv -T -- "$entry.new" "$entry.path"
+  trap - EXIT
 )
 while [ $# -gt 0 ]; do
   [ -e "$kept/$1.path" ] || keep_one "$kept/$1" "$2" "$3"
@@ -144,7 +151,8 @@ put_one_back() (
   reach '*' "$path" "$follow" || { [ "$?" != 2 ] || exit 0; untrusted "$path" >&2; exit 1; }
   file=./$name
   new=$(mktemp -u -- ./.autobot-provision-XXXXXXXXXX)
-  trap 'rm -f -- "$new"' EXIT
+  trap 'trap "" HUP INT TERM; rm -f -- "$new"' EXIT
+  trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
   if [ -n "${key#>}" ]; then
     [ -f "$file" ] || exit 0
     exec 3<"$file"

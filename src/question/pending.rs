@@ -155,14 +155,18 @@ read -r boot </proc/sys/kernel/random/boot_id
 read -r now _ </proc/uptime
 whole=${now%.*} part=${now#*.}
 at=$((whole * 1000000 + (1${part} - 100 + 1) * 10000))
+new=$directory/.new
+trap 'trap "" HUP INT TERM; rm -f -- "$new"' EXIT
+trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
 for name in "$@"; do
-  { printf '%s %s %s\n' "$boot" "$at" "$word" >"$directory/.$name.new" &&
-    sync "$directory/.$name.new" &&
-    mv -f -- "$directory/.$name.new" "$directory/$name"; } || {
+  { printf '%s %s %s\n' "$boot" "$at" "$word" >"$new" &&
+    sync "$new" &&
+    mv -f -- "$new" "$directory/$name"; } || {
     echo "the mark of a pending handler, $directory/$name, cannot be written: are the node's disk or its inodes full? see \`df -h\` and \`df -i\`" >&2
     exit 1
   }
 done
+trap - EXIT
 sync "$directory""#,
     )
     .arg(DIRECTORY)

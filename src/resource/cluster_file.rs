@@ -202,6 +202,7 @@ find_port
 restarted=
 undo() {
     status=$?
+    trap '' HUP INT TERM
     trap - EXIT
     [ "$status" != 0 ] || return 0
     if [ "$kind" = settings ] && ! [ -s "$old" ]; then rm -f -- "$here" "$old"; else mv -f -- "$old" "$here"; fi
@@ -227,7 +228,7 @@ else
     rm -f -- "$old"; (set -C; : >"$old")
 fi
 trap undo EXIT
-trap 'exit 143' HUP INT TERM
+trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
 printf %s "$content" | put_file "$file" postgres postgres "$mode" '' '' '' "$size" "$expected"
 if [ "$kind" = settings ]; then
     output=$(cd / && runuser -u postgres -- "$programs/$number/bin/postgres" -D "$directory" -C port 2>&1) ||

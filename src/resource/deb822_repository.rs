@@ -309,8 +309,8 @@ name=$1 sources=$2 armoured=$3 binary=$4 body=$5 kind=$6 place=$7 how=$8 work=$9
 umask 022
 fail() { echo "repository \`$name\`: $1" >&2; exit 1; }
 rm -rf -- "$work"
-trap 'rm -rf -- "$work"' EXIT
-trap 'exit 130' HUP INT TERM
+trap 'trap "" HUP INT TERM; rm -rf -- "$work"' EXIT
+trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 mkdir -p -- "$work/fetch"
 chmod 0711 -- "$9"
 chown _apt "$work/fetch" 2>/dev/null || :

@@ -420,9 +420,11 @@ const SET_TREE: &str = r#"set_tree() (
 const MAKE_LINK: &str = r#"set -eu
 go '' "$1" ''
 temporary=$(mktemp -u -- ./.autobot-provision-XXXXXXXXXX)
-trap 'rm -f -- "$temporary"' EXIT
+trap 'trap "" HUP INT TERM; rm -f -- "$temporary"' EXIT
+trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
 ln -s -- "$2" "$temporary"
-mv -T -f -- "$temporary" "./$name""#;
+mv -T -f -- "$temporary" "./$name"
+trap - EXIT"#;
 
 #[cfg(test)]
 #[path = "file_tests.rs"]

@@ -252,8 +252,8 @@ for stale in /var/tmp/autobot-provision-get.*.??????????; do
     [ -d "/proc/${process##*.}" ] || rm -rf -- "$stale"
 done
 work=$(mktemp -d "/var/tmp/autobot-provision-get.$$.XXXXXXXXXX")
-trap 'rm -rf -- "$work"' EXIT
-trap 'exit 143' HUP INT TERM
+trap 'trap "" HUP INT TERM; rm -rf -- "$work"' EXIT
+trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
 chmod 0711 "$work"
 mkdir "$work/fetch"
 chown _apt "$work/fetch" 2>/dev/null || :

@@ -82,6 +82,9 @@ pub fn with_put_file(script: Script) -> Script {
 /// With a size, input that ends early because its sender was killed is refused. Temporary files that interrupted runs left in the
 /// directory are removed. Every failed step ends the function, with or without `set -e` in the caller. The backup is a hard link to the
 /// old file, so it is complete at once.
+///
+/// The end of a session signals each process, and `timeout` passes the signal on to all below it: what cleans up after the first signal ignores the
+/// others, and so does what it starts.
 const PUT_FILE: &str = r#"put_file() (
     set -u
     umask 077
@@ -103,8 +106,8 @@ const PUT_FILE: &str = r#"put_file() (
         [ ! -f "$stale" ] || rm -f -- "$stale" || exit
     done
     temporary=$(mktemp -u -- ./.autobot-provision-XXXXXXXXXX) || exit
-    trap 'rm -f -- "$temporary"' EXIT
-    trap 'exit 143' HUP INT TERM
+    trap 'trap "" HUP INT TERM; rm -f -- "$temporary"' EXIT
+    trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
     set -C
     exec 3>"$temporary" || exit
     set +C

@@ -1,6 +1,9 @@
 //! The secrets file: `KEY=value` lines, which are merged key by key; all other lines are kept.
 
+use std::collections::HashMap;
+
 use super::Secret;
+use crate::values::shortened;
 
 /// Why a secrets file cannot be trusted. The message never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +64,7 @@ impl EnvFile {
     /// the last line is incomplete.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnvFileError> {
         let mut lines: Vec<Line> = Vec::new();
-        let mut seen: Vec<(String, usize)> = Vec::new();
+        let mut seen = HashMap::<&str, usize>::new();
         if bytes.last().is_some_and(|last| *last != b'\n') {
             return Err(EnvFileError::Truncated);
         }
@@ -80,10 +83,9 @@ impl EnvFile {
             if key.is_empty() || !key.bytes().all(valid) || key.as_bytes()[0].is_ascii_digit() {
                 return Err(EnvFileError::NotAnAssignment { line: number });
             }
-            if let Some((_, first)) = seen.iter().find(|(earlier, _)| earlier == key) {
-                return Err(EnvFileError::Duplicate { key: key.to_owned(), first: *first, second: number });
+            if let Some(first) = seen.insert(key, number) {
+                return Err(EnvFileError::Duplicate { key: shortened(key).into_owned(), first, second: number });
             }
-            seen.push((key.to_owned(), number));
             lines.push(Line::Pair {
                 key: key.to_owned(),
                 value: Secret::new(unquote(value.trim()).ok_or(EnvFileError::Quotes { line: number })?.to_owned()),

@@ -1,6 +1,6 @@
 //! The words of a simple command and the reserved words around it: what the next word is.
 
-use super::{Refusal, Words, Writing, code, input::Input, runs_expansion};
+use super::{Refusal, Words, Writing, before::Before, code, input::Input, runs_expansion};
 
 /// What ends a list of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +156,8 @@ pub(super) struct Commands {
     pub(super) closer: Closer,
     position: Position,
     words: Vec<Word>,
+    /// What those words mean for the next one.
+    before: Before,
     word: Option<Word>,
     redirect: Redirect,
     /// Here-documents whose bodies begin on the next line.
@@ -174,6 +176,7 @@ impl Commands {
             closer,
             position,
             words: Vec::new(),
+            before: Before::default(),
             word: None,
             redirect,
             here: Vec::new(),
@@ -270,8 +273,16 @@ impl Commands {
         if !matches!(self.position, Position::Program | Position::Argument) {
             return Ok(());
         }
-        let current = self.word.clone().unwrap_or_default();
-        code::code(&self.words, &current).map_or(Ok(()), |code| Err(Refusal::value(number, code.message, code.help)))
+        let code = match &self.word {
+            Some(word) => self.before.code(word),
+            None => self.before.code(&Word::default()),
+        };
+        code.map_or(Ok(()), |code| Err(Refusal::value(number, code.message, code.help)))
+    }
+
+    fn push(&mut self, word: Word) {
+        self.before.push(&word);
+        self.words.push(word);
     }
 
     fn add(&mut self, number: usize, words: Words<'_>) {
@@ -307,13 +318,13 @@ impl Commands {
                 "esac" => self.cases = self.cases.saturating_sub(1),
                 _ if word.assigns => {}
                 _ => {
-                    self.words.push(word);
+                    self.push(word);
                     self.position = Position::Argument;
                 }
             },
             Position::Name => self.position = Position::In,
             Position::In if bare == "in" => {
-                self.words.push(Word::new("in", None));
+                self.push(Word::new("in", None));
                 self.position = Position::Argument;
             }
             // `for name do`, and `function name {`.
@@ -329,14 +340,14 @@ impl Commands {
                 self.position = Position::Program;
             }
             Position::Argument => {
-                if let Some(program) = code::runs(&self.words, &word)
+                if let Some(program) = self.before.runs(&word)
                     && (word.expanded || word.value.is_none() && runs_expansion(&word.text))
                 {
                     self.runs_expansion.get_or_insert(program);
                 }
-                self.words.push(word);
+                self.push(word);
             }
-            Position::Pattern => self.words.push(word),
+            Position::Pattern => self.push(word),
             Position::FunctionParen => {}
         }
     }
@@ -345,6 +356,7 @@ impl Commands {
     pub(super) fn end(&mut self) -> Result<(), Refusal> {
         self.finish_word();
         let words = std::mem::take(&mut self.words);
+        self.before = Before::default();
         if matches!(self.position, Position::Argument | Position::Program)
             && let Some(value) = words.first().and_then(|first| first.value)
             && words.iter().all(Word::is_only_values)
@@ -452,6 +464,7 @@ impl Commands {
         match self.position {
             Position::Pattern | Position::FunctionParen => {
                 self.words.clear();
+                self.before = Before::default();
                 self.position = Position::Program;
                 Ok(false)
             }

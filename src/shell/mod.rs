@@ -8,6 +8,7 @@
 //! The lexer is fed one character or value at a time, so that the same code checks the source of a template, whose values are unknown,
 //! and the text that is about to run. It runs nothing and reads nothing.
 
+mod before;
 mod code;
 mod command;
 mod context;
@@ -22,6 +23,8 @@ use command::{Closer, Commands, Redirect};
 use context::{Context, Pending, opened_by};
 use expansion::{expansion_run, runs_expansion};
 
+/// So many quotes and brackets may be open within each other: every letter may have to look through them.
+const MOST_OPEN: usize = 100;
 const UNQUOTED: &str = "remove the quotes: a value is quoted by itself, also when it is glued to text, as in `--dir={{ x }}/sub`";
 
 /// Reads shell text piece by piece.
@@ -250,6 +253,10 @@ impl Lexer {
             self.not_glued()?;
         }
         self.after_list = None;
+        if self.contexts.len() > MOST_OPEN {
+            let help = "write the inner part to a file, or as a script of its own";
+            return Err(Refusal::text(format!("quotes and brackets that are nested deeper than {MOST_OPEN} levels"), help));
+        }
         if letter == '\n' && self.breaks_a_here_document() {
             let help = "end the line right after `<<WORD`";
             return Err(Refusal::text("a line break between `<<` and the end of its line: shells read it differently", help));

@@ -1,15 +1,17 @@
 //! Diagnostics: what users see when their files are wrong, with title, place, source line and help.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::Span;
 use super::shown_line::ShownLine;
-use crate::values::{Problem, RelatedPlace};
+use crate::values::{Problem, RelatedPlace, shortened};
 
 /// Lines are trimmed to this many columns.
 const WIDTH: usize = 80;
+/// So many diagnostics are shown: a file that is something else altogether has an error in every line.
+const MOST_SHOWN: usize = 100;
 
 /// Whether a diagnostic stops the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// Creates an error with this title.
     pub fn error(title: impl Into<String>) -> Self {
-        let (title, label) = (title.into(), String::new());
+        let (title, label) = (bounded(title.into()), String::new());
         Self { severity: Severity::Error, title, span: None, label, help: None, also: Vec::new() }
     }
 
@@ -59,14 +61,14 @@ impl Diagnostic {
     /// Sets the note beside the marked text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.label = bounded(label.into());
         self
     }
 
     /// Sets the help: what the user can do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into().into_boxed_str());
+        self.help = Some(bounded(help.into()).into_boxed_str());
         self
     }
 
@@ -82,7 +84,7 @@ impl Diagnostic {
     /// Adds another relevant place.
     #[must_use]
     pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.also.push((span, label.into()));
+        self.also.push((span, bounded(label.into())));
         self
     }
 
@@ -145,6 +147,14 @@ impl Diagnostic {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!(self.problem())
+    }
+}
+
+/// A name in a file can be as long as the file.
+fn bounded(text: String) -> String {
+    match shortened(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(short) => short,
     }
 }
 
@@ -211,34 +221,38 @@ impl Diagnostics {
         self
     }
 
-    /// Renders all of them in order, followed by their count: `5 errors`. Without a newline at the end.
+    /// The first of them in order, and the line that says how many more there are.
+    fn shown(&self) -> (Vec<Diagnostic>, Option<String>) {
+        let mut sorted = self.clone().sorted().0;
+        let more = sorted.split_off(sorted.len().min(MOST_SHOWN));
+        let more = counts(&more).map(|counts| format!("{counts} more: mend the first ones"));
+        (sorted, more)
+    }
+
+    /// Renders the first hundred of them in order, followed by the count of all: `5 errors`. Without a newline at the end.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let sorted = self.clone().sorted();
-        let mut parts: Vec<String> = sorted.0.iter().map(|diagnostic| diagnostic.render(color)).collect();
-        let count = |severity, one: &str| {
-            let number = sorted.0.iter().filter(|diagnostic| diagnostic.severity == severity).count();
-            match number {
-                0 => None,
-                1 => Some(format!("1 {one}")),
-                _ => Some(format!("{number} {one}s")),
-            }
-        };
-        let counts = [count(Severity::Error, "error"), count(Severity::Warning, "warning")];
-        parts.push(counts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+        let (shown, more) = sorted.shown();
+        let mut parts: Vec<String> = shown.iter().map(|diagnostic| diagnostic.render(color)).collect();
+        parts.extend(more);
+        parts.push(counts(&sorted.0).unwrap_or_default());
         parts.join("\n\n")
     }
 
-    /// All of them in order, in one line without source text, for a cell of a table.
+    /// The first hundred of them in order, in one line without source text, for a cell of a table.
     #[must_use]
     pub fn in_one_line(&self) -> String {
-        self.clone().sorted().0.iter().map(Diagnostic::in_one_line).collect::<Vec<_>>().join("; ")
+        let (shown, more) = self.shown();
+        shown.iter().map(Diagnostic::in_one_line).chain(more).collect::<Vec<_>>().join("; ")
     }
 
-    /// Returns all of them as data, in order.
+    /// Returns the first hundred of them as data, in order. If there are more, the last one says how many.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        self.clone().sorted().0.iter().map(Diagnostic::problem).collect()
+        let (shown, more) = self.shown();
+        let more = more.map(|more| Diagnostic::error(more).problem());
+        shown.iter().map(Diagnostic::problem).chain(more).collect()
     }
 
     /// Returns an array of [`Diagnostic::to_json`], in order.
@@ -246,6 +260,20 @@ impl Diagnostics {
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!(self.problems())
     }
+}
+
+/// `5 errors, 1 warning`; none of nothing.
+fn counts(diagnostics: &[Diagnostic]) -> Option<String> {
+    let count = |severity, one: &str| {
+        let number = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+        match number {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            _ => Some(format!("{number} {one}s")),
+        }
+    };
+    let counts = [count(Severity::Error, "error"), count(Severity::Warning, "warning")];
+    (!diagnostics.is_empty()).then(|| counts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 fn key(diagnostic: &Diagnostic) -> (Option<(&str, usize)>, &str) {
@@ -397,6 +425,32 @@ mod tests {
         2 errors, 1 warning
         "##);
         assert_eq!(all.into_result(()).unwrap_err().0.len(), 3);
+    }
+
+    #[test]
+    fn of_very_many_the_first_hundred_are_shown_and_the_others_are_counted() {
+        let text = "a: 1\n".repeat(250);
+        let file = SourceFile::new("a.yml", text.as_str());
+        let of = |count: usize| {
+            Diagnostics((0..count).map(|line| Diagnostic::error("bad").at(Span::new(&file, line * 5..line * 5 + 1))).collect())
+        };
+        let shown = of(250).render(false);
+        assert_eq!(shown.matches("error: bad").count(), 100);
+        assert!(shown.contains("a.yml:100:1") && !shown.contains("a.yml:101:1"), "{shown}");
+        assert!(shown.ends_with("\n\n150 errors more: mend the first ones\n\n250 errors"), "{shown}");
+        assert_eq!(of(250).problems().len(), 101);
+        assert_eq!(of(250).problems()[100].message, "150 errors more: mend the first ones");
+        assert!(of(100).render(false).ends_with("\n\n100 errors") && !of(100).render(false).contains("more"));
+        assert!(of(250).in_one_line().ends_with("a.yml:100:1: bad; 150 errors more: mend the first ones"));
+    }
+
+    #[test]
+    fn a_message_that_quotes_very_much_is_short() {
+        let long = "x".repeat(1 << 20);
+        let error = Diagnostic::error(format!("unknown key `{long}`")).label(long.as_str()).help(long.as_str());
+        let error = error.at(at("a: 1", "a")).also(at("a: 1", "1"), long.as_str());
+        assert!(error.render(false).len() < 6000 && error.to_json().to_string().len() < 6000);
+        assert!(error.title.starts_with("unknown key `xxx") && error.title.ends_with("xxx`"));
     }
 
     #[test]

@@ -54,10 +54,12 @@ pub struct Span {
 }
 
 impl Span {
-    /// Creates the place of these bytes.
+    /// Creates the place of these bytes, and of the rest of the characters that they are parts of. What is beyond the end is left out.
     #[must_use]
     pub fn new(file: &Arc<SourceFile>, range: Range<usize>) -> Self {
-        Self { file: Arc::clone(file), range }
+        let start = floor_char_boundary(&file.text, range.start);
+        let end = file.text.ceil_char_boundary(range.end.min(file.text.len()));
+        Self { file: Arc::clone(file), range: start..end.max(start) }
     }
 
     /// Returns the line and column where the place starts, both counted from 1; the column counts characters.
@@ -79,7 +81,7 @@ impl Span {
     #[must_use]
     pub fn inside(&self, range: Range<usize>) -> Self {
         let at = |offset: usize| (self.range.start + offset).min(self.range.end);
-        Self { file: Arc::clone(&self.file), range: at(range.start)..at(range.end) }
+        Self::new(&self.file, at(range.start)..at(range.end))
     }
 }
 
@@ -129,6 +131,16 @@ mod tests {
         assert_eq!(Span::new(&file, 12..14).line_col(), (2, 7));
         assert_eq!(Span::new(&file, 12..14).text(), "ü");
         assert_eq!(Span::new(&file, 999..1000).line_col(), (3, 1));
+    }
+
+    #[test]
+    fn a_place_consists_of_whole_characters_of_the_text() {
+        let file = SourceFile::new("a.yml", "é☃");
+        for (range, whole) in [(0..1, "é"), (1..2, "é"), (1..3, "é☃"), (3..3, "☃"), (4..99, "☃"), (5..5, ""), (9..99, "")]
+        {
+            let span = Span::new(&file, range.clone());
+            assert_eq!(file.text.get(span.range.clone()), Some(whole), "{range:?}");
+        }
     }
 
     #[test]

@@ -71,11 +71,18 @@ fn word(words: &[Word], at: usize) -> Option<Jinja> {
     Some(Jinja { range: word.range.clone(), message, help })
 }
 
+/// So many words of arguments are spelled anew.
+const MOST_WORDS: usize = 200;
+
 /// Returns the arguments in the brackets that open at `open`, each as written, or `None` without brackets.
 fn arguments(words: &[Word], open: usize) -> Option<Vec<String>> {
     words.get(open).filter(|word| word.is("("))?;
     let (mut depth, mut all, mut current) = (0_usize, Vec::new(), String::new());
-    for word in &words[open..] {
+    for (number, word) in words[open..].iter().enumerate() {
+        // The spelling of something so long would help little.
+        if number > MOST_WORDS {
+            return None;
+        }
         match word.text.as_str() {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" | "}" => depth = depth.saturating_sub(1),

@@ -5,6 +5,7 @@ use super::{
     lex::{self, Tag, TagKind, Word, WordKind},
     prepare::alone_on_line,
 };
+use crate::values::shortened;
 
 /// A part of a template of Jinja that must be written differently, or renders differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub fn is_jinja_file(name: &str) -> bool {
 /// a boolean, and `name` what to write in place of a variable that only Ansible has.
 #[must_use]
 pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool, name: &dyn Fn(&str) -> Option<String>) -> Vec<Difference> {
-    let line = |at: usize| text[..at].matches('\n').count() + 1;
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
     let tags = lex::tags(text);
     let mut found: Vec<Difference> = Vec::new();
     for jinja in jinja::explain_all(&tags) {
@@ -65,6 +67,9 @@ pub fn differences(text: &str, is_flag: &dyn Fn(&str) -> bool, name: &dyn Fn(&st
     }
     found.sort_by_key(|difference| difference.line);
     found.dedup();
+    for difference in &mut found {
+        difference.text = shortened(&difference.text).into_owned();
+    }
     found
 }
 

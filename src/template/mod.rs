@@ -29,7 +29,7 @@ use tera::{Context, Tera};
 
 use lex::{Tag, TagKind, WordKind};
 use prepare::Prepared;
-use problem::{problem, problems};
+use problem::{problem, problems, settled};
 
 /// The most text that one template makes, in bytes.
 const MOST_OUTPUT: usize = 16 << 20;
@@ -143,7 +143,7 @@ impl Template {
         )?;
         match shell::problems(&template.files[0]) {
             problems if problems.is_empty() => Ok(template),
-            problems => Err(problems),
+            problems => Err(settled(problems, &template.files)),
         }
     }
 
@@ -220,7 +220,7 @@ impl Template {
         }
         let names = files.iter().map(|file| file.name.clone()).collect();
         if !problems.is_empty() {
-            return Err((problems, names));
+            return Err((settled(problems, &files), names));
         }
         Self::compile(files, Shape::Text, Recipe::File).map_err(|problems| (problems, names))
     }
@@ -228,11 +228,11 @@ impl Template {
     fn compile(files: Vec<File>, shape: Shape, recipe: Recipe) -> Result<Self, Vec<Problem>> {
         let mut tera = BASE.clone();
         if let Err(error) = tera.add_raw_templates(files.iter().map(|file| (file.name.as_str(), file.prepared.text.as_str()))) {
-            return Err(problems(&error, &files));
+            return Err(settled(problems(&error, &files), &files));
         }
         let ignored = problem::ignored_arguments(&files);
         if !ignored.is_empty() {
-            return Err(ignored);
+            return Err(settled(ignored, &files));
         }
         let names = tera.get_template_variables(&files[0].name).map(|names| names.into_iter().map(str::to_owned).collect());
         let risk = risk::place(&files);

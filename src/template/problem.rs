@@ -9,7 +9,7 @@ use super::{
     lex::{Tag, WordKind},
     syntax,
 };
-use crate::source::did_you_mean;
+use crate::{source::did_you_mean, values::shortened};
 
 /// What is wrong in a template, and where.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -33,6 +33,19 @@ pub(super) fn problems(error: &tera::Error, files: &[File]) -> Vec<Problem> {
         }
     }
     vec![problem(error, files)]
+}
+
+/// Makes ranges consist of whole characters of the texts, and bounds the messages, which may quote as much as a text holds.
+pub(super) fn settled(mut problems: Vec<Problem>, files: &[File]) -> Vec<Problem> {
+    for Problem { file, range, message, help } in &mut problems {
+        let text = files.get(*file).map_or("", |file| file.original.as_str());
+        let end = text.ceil_char_boundary(range.end.min(text.len()));
+        let start = text.floor_char_boundary(range.start.min(end));
+        *range = start..end;
+        *message = shortened(message).into_owned();
+        *help = help.take().map(|help| shortened(&help).into_owned());
+    }
+    problems
 }
 
 /// Tera reports unknown names as text: ``error: Unknown filter `x` ``.

@@ -10,6 +10,7 @@ use super::{
     filters::{self, MARKS},
     lex::{self, Tag, TagKind},
     prepare,
+    problem::settled,
 };
 use crate::{
     script::{Quotes, quote_with},
@@ -50,8 +51,9 @@ pub fn program(text: &str) -> Vec<Problem> {
         .map(|tag| problem(tag.range.clone(), "a value without `| shquote` in a shell program", "write `{{ x | shquote }}`"))
         .collect();
     let prepared = prepare::shell(text, &tags);
-    found.extend(problems(&File { name: String::new(), original: text.to_owned(), tags, prepared }));
-    found
+    let file = File { name: String::new(), original: text.to_owned(), tags, prepared };
+    found.extend(problems(&file));
+    settled(found, &[file])
 }
 
 fn problem(range: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Problem {
@@ -122,7 +124,8 @@ impl Walk<'_> {
         let source = |tag: &Tag| &text[tag.range.clone()];
         let (before, after) = (number.checked_sub(1).and_then(|before| self.tags.get(before)), self.tags.get(number));
         let (mut start, mut end) = (before.map_or(0, |tag| tag.range.end), after.map_or(text.len(), |tag| tag.range.start));
-        if before.is_some_and(|tag| source(tag)[..source(tag).len().saturating_sub(2)].ends_with('-')) {
+        // A tag without an end may end with any character.
+        if before.is_some_and(|tag| source(tag).as_bytes().iter().rev().nth(2) == Some(&b'-')) {
             start = end - text[start..end].trim_start().len();
         }
         if after.is_some_and(|tag| source(tag)[2..].starts_with('-')) {

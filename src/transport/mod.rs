@@ -30,6 +30,9 @@ pub use node::{NodeShell, Times, Transport, Welcome};
 pub use target::{ConnectionMethod, HostKeys, SshArguments, SshArgumentsError, Target};
 pub use tunnel::{Running, Tunnel};
 
+#[cfg(test)]
+pub(crate) use wire::{frame as encode_frame, take_mark};
+
 use std::future::Future;
 
 /// The limit of logins at once: an sshd, such as a bastion's, starts to drop connections beyond ten (`MaxStartups 10:30:100`).

@@ -47,7 +47,7 @@ pub(super) fn program(variables: &str, text: &str) -> Vec<u8> {
 ///
 /// The text is a chain of `step` calls, which the loop defines. Scripts are quoted words, inputs are base64, because a shell's
 /// variables cannot hold every byte.
-pub(super) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
+pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     let mut text = Zeroizing::new(String::new());
     // Allocated once: a string that moves as it grows would leave copies of secrets behind.
     let size: usize = frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 40).sum();
@@ -86,7 +86,7 @@ const APART_END: &str = "; } >&6 2>&8 6>&- 8>&-; apart_end; }; }";
 ///
 /// A mark is a line that begins with the session's nonce. The newline before it belongs to it. Answers to heartbeats come at any time and at any place,
 /// also amid the output of a step, and are removed: `NONCE alive` and a newline, which every shell writes at once.
-pub(super) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str) -> Option<(Vec<u8>, String)> {
+pub(crate) fn take_mark(buffer: &mut Vec<u8>, searched: &mut usize, nonce: &str) -> Option<(Vec<u8>, String)> {
     loop {
         let Some(found) = buffer.get(*searched..).and_then(|rest| find(rest, nonce.as_bytes())) else {
             // The end may be the beginning of a nonce.

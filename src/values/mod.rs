@@ -12,6 +12,7 @@ pub mod missing;
 mod mode;
 mod path;
 mod problem;
+mod shortened;
 mod size;
 
 pub use addresses::Addresses;
@@ -26,4 +27,5 @@ pub use missing::Missing;
 pub use mode::Mode;
 pub use path::RemotePath;
 pub use problem::{Problem, RelatedPlace};
+pub use shortened::shortened;
 pub use size::parse_size;

@@ -21,26 +21,30 @@ pub fn read(file: &Arc<SourceFile>, keys: &Keyring) -> Result<Node, Diagnostic> 
         let title = format!("`{}` cannot be decrypted: {error}", file.shown);
         Diagnostic::error(title).at(Span::new(file, 0..first)).help(error.remedy())
     })?;
-    if holds_token(plain.expose()) {
-        return Err(Diagnostic::error(format!("`{}` contains a character that is reserved for secrets", file.shown)));
+    read_plain(&file.shown, plain.expose())
+}
+
+/// Reads the plain text of a file that was encrypted.
+pub(crate) fn read_plain(shown: &str, plain: &str) -> Result<Node, Diagnostic> {
+    if holds_token(plain) {
+        return Err(Diagnostic::error(format!("`{shown}` contains a character that is reserved for secrets")));
     }
-    let mut open = SourceFile::new(file.shown.as_str(), plain.expose());
+    let mut open = SourceFile::new(shown, plain);
     let parsed = yaml::parse(&open);
-    let mut shown = masked(plain.expose());
+    let mut text = masked(plain);
     let node = match parsed {
         Ok(mut node) => {
-            unmask_keys(&node, plain.expose(), &mut shown);
-            let shown = SourceFile::new(file.shown.as_str(), shown);
-            let sealed = seal(&mut node, &shown);
+            unmask_keys(&node, plain, &mut text);
+            let sealed = seal(&mut node, &SourceFile::new(shown, text));
             sealed.map(|()| node)
         }
         Err(error) => {
             // The parser's message may quote the text, so it is not shown.
             let span = error.span.map_or(0..0, |span| span.range);
-            Err(Diagnostic::error(format!("the plain text of `{}` is not valid YAML", file.shown))
-                .at(Span::new(&SourceFile::new(file.shown.as_str(), shown), span))
+            Err(Diagnostic::error(format!("the plain text of `{shown}` is not valid YAML"))
+                .at(Span::new(&SourceFile::new(shown, text), span))
                 .label("here")
-                .help(format!("inspect it with `ansible-vault edit {}`", file.shown)))
+                .help(format!("inspect it with `ansible-vault edit {shown}`")))
         }
     };
     if let Some(open) = Arc::get_mut(&mut open) {

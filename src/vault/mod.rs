@@ -7,6 +7,8 @@
 mod file;
 
 pub use file::read;
+#[cfg(test)]
+pub(crate) use file::read_plain;
 
 use aes::Aes256;
 use ctr::{
@@ -17,7 +19,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::{secret::Secret, values::shortened};
 
 const MAGIC: &str = "$ANSIBLE_VAULT;";
 const ROUNDS: u32 = 10_000;
@@ -137,7 +139,7 @@ impl Keyring {
                 return Ok(Secret::new(text));
             }
         }
-        Err(VaultError::WrongPassword(self.0.len(), envelope.label))
+        Err(VaultError::WrongPassword(self.0.len(), envelope.label.map(|label| shortened(&label).into_owned())))
     }
 }
 
@@ -156,11 +158,11 @@ impl Envelope {
         let mut words = header.split(';').map(str::trim);
         let format = words.next().unwrap_or_default();
         if !["1.1", "1.2"].contains(&format) {
-            return Err(VaultError::Format(format.to_owned()));
+            return Err(VaultError::Format(shortened(format).into_owned()));
         }
         let cipher = words.next().unwrap_or_default();
         if cipher != "AES256" {
-            return Err(VaultError::Cipher(cipher.to_owned()));
+            return Err(VaultError::Cipher(shortened(cipher).into_owned()));
         }
         let label = words.next().filter(|_| format == "1.2").map(str::to_owned);
         let damaged = VaultError::Damaged;

@@ -19,7 +19,7 @@ tasks:
 "#;
 
 /// Returns the command lines that run on a node, without those of sshd and of logins, which belong to the system.
-fn processes(node: &TestNode) -> BTreeSet<String> {
+pub fn processes(node: &TestNode) -> BTreeSet<String> {
     let all = node.sh(r#"for process in /proc/[0-9]*; do
              [ "${process#/proc/}" != "$$" ] && [ "$(readlink "$process/exe")" != "" ] || continue
              line=$(tr '\0' ' ' <"$process/cmdline") && printf '%s\n' "$line"
@@ -29,7 +29,7 @@ fn processes(node: &TestNode) -> BTreeSet<String> {
     let system = |line: &str| {
         line.trim().is_empty() || ["sshd", "systemd --user", "(sd-pam)", "tr "].iter().any(|name| line.contains(name))
     };
-    all.lines().filter(|line| !system(line)).map(str::to_owned).collect()
+    all.lines().map(str::trim_end).filter(|line| !system(line)).map(str::to_owned).collect()
 }
 
 #[test]

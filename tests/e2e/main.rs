@@ -27,6 +27,7 @@ mod health_of_neighbours;
 mod hostile_values;
 mod interruptions;
 mod jobs;
+mod kill_matrix;
 mod kills;
 mod library;
 mod links;

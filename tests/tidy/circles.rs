@@ -24,7 +24,7 @@ const CIRCLES: &[(&str, usize, &str)] = &[
         "a step of the plan expands itself in a scope, where a variable may name a port, a source of secrets or another host's variables",
     ),
     ("role::task", 4, "a block holds tasks, and a task inherits from its block"),
-    ("shell::code", 5, "the grammar of a shell is recursive: code within words within code"),
+    ("shell::before", 6, "the grammar of a shell is recursive: code within words within code"),
     ("template", 3, "what is wrong in a template is found by its syntax, and its syntax is told in terms of what is wrong"),
 ];
 

@@ -246,3 +246,12 @@ fn a_host_with_the_name_of_a_group_is_a_warning() {
     assert_eq!(warnings(&inventory), ["`redis` is a host and a group"]);
     assert_eq!(select(&inventory, "redis"), "redis");
 }
+
+#[test]
+fn an_inventory_names_a_bounded_number_of_hosts() {
+    let lines = |count: usize| (0..count).map(|number| format!("h{number}x[1:9999]\n")).collect::<Vec<_>>().concat();
+    assert_eq!(one("hosts", &lines(10)).hosts.len(), 99_990);
+    let error = error_in("hosts", &lines(3000));
+    assert!(error.contains("the inventory names hosts more than 100000 times") && error.contains("hosts:11:1"), "{error}");
+    assert!(error.ends_with("1 error"), "{error}");
+}

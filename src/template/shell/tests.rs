@@ -400,3 +400,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_nests_too_deeply_is_refused_and_a_long_command_is_read_to_its_end() {
+    let (place, message) = refused(&format!("{}{{{{ x }}}}", "\"$(".repeat(60)));
+    assert_eq!((place.as_str(), message.as_str()), ("$", "quotes and brackets that are nested deeper than 100 levels"));
+    let long = |end: &str| format!("echo {}; sh {} {end}", "$a ".repeat(10_000), "-x ".repeat(5000));
+    assert_eq!(refused(&long("-c {{ x }}")).1, "a value as the script of `sh -c`");
+    assert!(Template::shell(&long("-c 'echo' {{ x }}")).is_ok());
+}
