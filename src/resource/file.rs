@@ -219,10 +219,11 @@ impl FileState {
         if matches!(verdict, Verdict::Converged { .. } | Verdict::Refused(_)) {
             return Ok(verdict);
         }
-        let mut reason = None;
-        if let Deed::Access(access, before) | Deed::Tree(access, before) = deed {
-            reason = tree::refuses_access(node, &self.path, access, Some(before))?;
-        }
+        let mut reason = match deed {
+            Deed::Remove => None,
+            Deed::Access(access, before) => tree::refuses_access(node, &self.path, access, before)?,
+            Deed::Tree(access, before) => tree::refuses_access(node, &self.path, access, Some(before))?,
+        };
         if reason.is_none() && (matches!(deed, Deed::Remove) || account::may_concern(&self.path)) {
             reason = account::refuses(node, &self.path, deed)?;
         }
@@ -354,7 +355,7 @@ impl FileState {
         }
         let script = set_access(&self.path, access, self.follow);
         let verdict = blocked_by(missing, self.change(&summary.join(", "), diff, script).replacing(true));
-        self.unless_locked_out(node, Deed::Access(access, actual), verdict)
+        self.unless_locked_out(node, Deed::Access(access, Some(actual)), verdict)
     }
 
     fn in_the_way(&self, entry: Option<&Entry>, wanted: &str) -> Verdict {

@@ -39,12 +39,10 @@ const KEY_FILES: [&str; 2] = ["/.ssh/authorized_keys", "/.ssh/authorized_keys2"]
 pub(in crate::resource) enum Deed<'a> {
     /// It is removed, or something else takes its place.
     Remove,
-    /// The directory or file that is there gets this access.
-    Access(&'a Access, &'a Attributes),
+    /// A directory or file gets this access; without attributes it is new.
+    Access(&'a Access, Option<&'a Attributes>),
     /// The directory and all below it get this access.
     Tree(&'a Access, &'a Attributes),
-    /// A file gets this access, which is new without attributes.
-    File(&'a Access, Option<&'a Attributes>),
 }
 
 /// Whether a deed at this path could concern the account of a run. Only then is it asked which one that is.
@@ -97,51 +95,34 @@ pub(in crate::resource) fn refuses(
     let private = [home.to_owned(), format!("{home}/.ssh")];
     let path = path.as_str();
     let all = || private.iter().chain(&keys);
+    let access_problem = |access: &Access, before: Option<&Attributes>| {
+        let is_private = all().any(|mine| mine == path);
+        let is_directory = !keys.iter().any(|mine| mine == path);
+        let problem = |entry: &After| problem(own, entry, is_private, is_directory);
+        // Where sshd has let us in in spite of a problem, it minds none.
+        let was_bad = before.is_some_and(|before| problem(&After::from(before)).is_some());
+        if was_bad || !is_private && !is_at_or_above(path, home) {
+            return Ok(None);
+        }
+        let why = problem(&After::of(node, access, before)?.or_new_file());
+        Ok(why.map(|why| format!("{why} `{path}`, where sshd then takes no key")))
+    };
     let what = match deed {
         Deed::Remove => {
             let concerned = all().chain([&own.entry.shell]).find(|mine| is_at_or_above(path, mine));
             concerned.map(|mine| format!("remove `{path}`{}", but_if(path != mine, &format!(", with `{mine}`"))))
         }
-        Deed::Access(access, before) => {
-            let after = After::of(node, access, Some(before))?;
-            let before = After::from(before);
-            let is_private = all().any(|mine| mine == path);
-            let is_directory = !keys.iter().any(|mine| mine == path);
-            let problem = |entry: &After| problem(own, entry, is_private, is_directory);
-            let concerned = is_private || is_at_or_above(path, home);
-            // Where sshd has let us in despite of it, it is none.
-            if concerned && problem(&before).is_none() {
-                problem(&after).map(|why| format!("{why} `{path}`, where sshd then takes no key"))
-            } else {
-                None
-            }
-        }
+        Deed::Access(access, before) => access_problem(access, before)?,
         Deed::Tree(access, before) => {
             let after = After::of(node, access, None)?;
             let below = all().find(|mine| is_at_or_above(path, mine) && mine.as_str() != path);
             match below.and_then(|mine| Some((problem(own, &after, true, true)?, mine))) {
                 Some((why, mine)) => Some(format!("{why} all that is in `{path}`, and sshd then takes no key from `{mine}`")),
-                None => return refuses_one(node, path, access, before),
-            }
-        }
-        Deed::File(access, before) => {
-            let after = After::of(node, access, before)?.or_new_file();
-            let was_bad = before.is_some_and(|before| problem(own, &After::from(before), true, false).is_some());
-            if keys.iter().any(|mine| mine == path) && !was_bad {
-                problem(own, &after, true, false).map(|why| format!("{why} `{path}`, where sshd then takes no key"))
-            } else {
-                None
+                None => access_problem(access, Some(before))?,
             }
         }
     };
     Ok(what.map(|what| refusal(own, &what)))
-}
-
-fn refuses_one(node: &NodeState<'_>, path: &str, access: &Access, before: &Attributes) -> Result<Option<String>, Unanswered> {
-    match RemotePath::new(path) {
-        Ok(path) => refuses(node, &path, Deed::Access(access, before)),
-        Err(_) => Ok(None),
-    }
 }
 
 /// Returns the reason why a file with keys would let the account of this run in no more: it has had keys, and has none.

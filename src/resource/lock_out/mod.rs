@@ -45,7 +45,7 @@ pub(super) fn of_file(
     if !account::holds_keys(path) {
         return Ok(None);
     }
-    if let Some(reason) = account::refuses(node, path, account::Deed::File(access, attributes))? {
+    if let Some(reason) = account::refuses(node, path, account::Deed::Access(access, attributes))? {
         return Ok(Some(reason));
     }
     let old = before.and_then(|file| file.content.as_deref());
