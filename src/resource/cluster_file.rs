@@ -202,8 +202,7 @@ find_port
 restarted=
 undo() {
     status=$?
-    trap '' HUP INT TERM
-    trap - EXIT
+    trap '' HUP INT TERM; trap - EXIT
     [ "$status" != 0 ] || return 0
     if [ "$kind" = settings ] && ! [ -s "$old" ]; then rm -f -- "$here" "$old"; else mv -f -- "$old" "$here"; fi
     echo "$file was put back as it was" >&2

@@ -189,6 +189,12 @@ limited() {
     printf 'exec 3<&-;%s' "$2" | timeout -k 5 "$1" "$shell" -c '. /dev/fd/3' 3<&0 <&4 4<&- 9>&- &
     wait "$!" 2>/dev/null
     status=$?
+    # What its limit has ended may clean up for a second: `timeout` waits only for the shell that it has started.
+    polls=0
+    while [ "$status" -eq 124 ] && [ "$polls" -lt 5 ] && kill -0 "-$!" 2>/dev/null; do
+      polls=$((polls + 1))
+      sleep 0.2
+    done
     kill -KILL "-$!" 2>/dev/null
   } 4<&0
   return "$status"

@@ -433,3 +433,21 @@ async fn a_job_that_has_lost_its_run_holds_the_node_and_is_removed_when_it_has_e
         until("nothing stays behind", Duration::from_secs(10), || !directory.path().join("run").exists()).await;
     }
 }
+
+#[tokio::test]
+async fn a_step_that_exceeds_its_limit_may_clean_up_as_long_as_it_takes_a_moment() {
+    for shell in SHELLS {
+        let (transport, directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
+        let file = directory.path().join("temporary");
+        // As the function that writes a file, which is not the shell that `timeout` waits for.
+        let script = format!(
+            "write() ( trap 'trap \"\" TERM; sleep 0.3; rm {0}' EXIT; trap 'trap \"\" TERM; exit 143' TERM; touch {0}; sleep 60 ); write",
+            file.display()
+        );
+        let outputs = run(&mut node, step(&script, "", 1)).await;
+        assert!(outputs[0].timed_out, "{shell}: {outputs:?}");
+        assert!(!file.exists(), "{shell}: it was not removed");
+        node.close().await;
+    }
+}
