@@ -135,21 +135,26 @@ fn a_run_that_could_not_prove_the_way_in_begins_nothing() {
 }
 
 /// Cuts this connection and every new one, until the rule is gone.
-const CUT: &str = "  - {name: Cut, command: {cmd: 'nft add table inet cut && nft add chain inet cut in \"{ type filter hook input priority 0; }\" && nft add rule inet cut in tcp dport 22 drop; gate cut', creates: /run/cut}, may_lock_out: true}\n";
+const CUT: &str = "  - {name: Cut, command: {cmd: 'touch /run/cut && nft add table inet cut && nft add chain inet cut in \"{ type filter hook input priority 0; }\" && nft add rule inet cut in tcp dport 22 drop; gate cut', creates: /run/cut}, may_lock_out: true}\n";
 
 #[test]
 fn the_node_lets_the_next_login_in_by_itself_when_the_link_is_lost() {
     let node = TestNode::bare().with_gates();
     node.sh("apt-get -q update >/dev/null; apt-get -q install -y --no-install-recommends nftables >/dev/null");
     let project = Project::toy(&[("host", &node)], &role(CUT));
-    node.shut("cut");
-    let deploy = project.json(&["deploy"]);
-    deploy.assert_code(1);
-    let error = deploy.failure("host");
-    assert!(error.contains("the node put the way in back by itself: the firewall's table inet cut"), "{error}");
-    assert_eq!(node.sh(LEFT), NOTHING_LEFT);
-    node.open("cut");
-    project.run(&["ping"]).assert_code(0);
+    for when in ["in the change", "after it"] {
+        node.sh("rm -f /run/cut");
+        if when == "in the change" {
+            node.shut("cut");
+        }
+        let deploy = project.json(&["deploy"]);
+        deploy.assert_code(1);
+        let error = deploy.failure("host");
+        assert!(error.contains("the node put the way in back by itself: the firewall's table inet cut"), "{when}: {error}");
+        assert_eq!(node.sh(LEFT), NOTHING_LEFT, "{when}");
+        node.open("cut");
+        project.run(&["ping"]).assert_code(0);
+    }
 }
 
 #[test]

@@ -146,7 +146,10 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
             (outcome.error, lost) = (Some(error), link);
         }
         if lost.is_none() {
-            outcome = host.prove(index, outcome, channel).await?;
+            outcome = match host.prove(index, outcome, channel).await {
+                Ok(outcome) => outcome,
+                Err(lost) => host.wait_for_way_in(index, lost).await?,
+            };
         }
         outcome.duration = begun.elapsed();
         let reached = outcome.status;
