@@ -131,9 +131,9 @@ impl<C: Channel> HeldNode<C> {
             }
             return Err(HostError::Failed(way_in::reverted(reverted)));
         }
-        if state.armed && applies {
-            // This run has just logged in. What is not live yet has a handler that is still due, which is proved then.
-            self.run(&question::way_in::disarm(false), &mut |_: &str| {}).await?;
+        // Only a login says that what is live works; without one the unit acts once this run has ended.
+        if applies && entrance.is_some() && (state.armed || state.kept && state.owed.is_empty()) {
+            self.run(&question::way_in::disarm(state.owed.iter().map(String::as_str)), &mut |_: &str| {}).await?;
         }
         let Some(entrance) = entrance.filter(|_| way_in::is_at_stake(items, &self.answers)) else { return Ok(()) };
         match entrance.enter(step(&Script::new(":"))?).await {

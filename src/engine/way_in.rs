@@ -71,7 +71,7 @@ pub(super) fn is_at_stake(items: &[RunItem], answers: &Answers) -> bool {
 pub(super) fn reverted(reverted: &way_in::Reverted) -> String {
     let way_in::Reverted { run_id, who, .. } = reverted;
     format!(
-        "the run {run_id} of {who} had changed the way in and was not heard of any more, so that the node put it back: {}\nthis is said once: deploy again to go on",
+        "the run {run_id} of {who} had changed the way in and was not heard of any more, so that the node put it back: {}\ndeploy again to go on",
         reverted.list()
     )
 }

@@ -99,9 +99,9 @@ for file in "$2"/*; do
   [ ! -d "$file" ] || printf '%s\n' "${file##*/}"
 done
 echo
-for file in armed kept; do
-  [ ! -e "$3/$file" ] || echo "$file"
-done
+[ ! -e "$3/armed" ] || echo armed
+[ ! -e "$3/kept" ] || find "$3/kept" -mmin -1440 -printf 'kept\n'
+[ ! -f "$3/owed" ] || sed 's/^/owed /' <"$3/owed"
 [ ! -f "$3.reverted" ] || { echo reverted; cat <"$3.reverted"; }"#,
         )
         .args([DIRECTORY, kept::DIRECTORY, way_in::DIRECTORY])

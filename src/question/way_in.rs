@@ -9,6 +9,8 @@ use crate::{
     values::RemotePath,
 };
 
+use std::collections::BTreeSet;
+
 use super::{kept, way::WAY};
 
 /// The directory of the copies while there are any. The report of a way in that went back lies beside it, as `way-in.reverted`.
@@ -24,6 +26,11 @@ pub const TREES: &[&str] = &[
     "etc/sudoers",
     "etc/sudoers.d",
     "etc/sudo.conf",
+    "etc/nologin",
+    "etc/sssd",
+    "etc/krb5.conf",
+    "etc/nslcd.conf",
+    "etc/ldap",
     "etc/pam.conf",
     "etc/pam.d",
     "etc/security",
@@ -43,6 +50,16 @@ pub const TREES: &[&str] = &[
     "etc/NetworkManager",
     "etc/systemd/network",
     "etc/systemd/resolved.conf",
+    "etc/systemd/resolved.conf.d",
+    "etc/systemd/system/networking.service.d",
+    "etc/systemd/system/systemd-networkd.service.d",
+    "etc/systemd/system/systemd-resolved.service.d",
+    "etc/systemd/system/NetworkManager.service.d",
+    "etc/systemd/system/ufw.service.d",
+    "etc/systemd/system/nftables.service.d",
+    "etc/dhcp",
+    "etc/dhcpcd.conf",
+    "etc/wireguard",
     "etc/systemd/system/ssh.service",
     "etc/systemd/system/ssh.service.d",
     "etc/systemd/system/ssh.socket",
@@ -52,12 +69,14 @@ pub const TREES: &[&str] = &[
     "etc/ufw",
     "etc/default/ufw",
     "etc/nftables.conf",
+    "etc/nftables.d",
+    "etc/firewalld",
     "etc/iptables",
     "etc/sysctl.conf",
     "etc/sysctl.d",
 ];
 
-/// The units that let logins arrive, without the ending `.service`: a handler that restarts one makes a change of its files live.
+/// The units that let logins arrive, without the ending `.service`: their state is kept, and a handler that restarts one makes a change of its files live.
 pub const UNITS: &[&str] = &[
     "ssh",
     "sshd",
@@ -65,7 +84,6 @@ pub const UNITS: &[&str] = &[
     "sshd.socket",
     "networking",
     "systemd-networkd",
-    "systemd-networkd.socket",
     "NetworkManager",
     "systemd-resolved",
     "ufw",
@@ -73,6 +91,7 @@ pub const UNITS: &[&str] = &[
     "netfilter-persistent",
     "firewalld",
     "fail2ban",
+    "sssd",
 ];
 
 /// What the node has of this.
@@ -80,8 +99,10 @@ pub const UNITS: &[&str] = &[
 pub struct WayInState {
     /// Whether the unit of an interrupted run is armed.
     pub armed: bool,
-    /// Whether there are copies.
+    /// Whether there are copies that are less than a day old: older ones would undo what was changed since.
     pub kept: bool,
+    /// The handlers, by the names of their marks, that make what was changed live.
+    pub owed: BTreeSet<String>,
     /// What the node put back by itself, if it did.
     pub reverted: Option<Reverted>,
 }
@@ -112,13 +133,14 @@ pub fn list(what: &[String]) -> String {
     if what.is_empty() { "nothing had changed".to_owned() } else { what.iter().map(shown).collect::<Vec<_>>().join(", ") }
 }
 
-/// Reads the words `armed`, `kept` and `reverted`, a line each; after the last come the run and who started it, then what went back, a line each.
+/// Reads the words `armed`, `kept`, `owed MARK` and `reverted`, a line each; after the last come the run and who started it, then what went back, a line each.
 pub fn read<'a>(mut lines: impl Iterator<Item = &'a str>) -> WayInState {
     let mut state = WayInState::default();
     while let Some(line) = lines.next() {
         match line {
             "armed" => state.armed = true,
             "kept" => state.kept = true,
+            _ if line.starts_with("owed ") => drop(state.owed.insert(line["owed ".len()..].to_owned())),
             _ => {
                 let (run_id, who) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or(("?", "?"));
                 let what = lines.by_ref().map(str::to_owned).collect();
@@ -140,7 +162,8 @@ state=$1
   exit 1
 }
 mkdir -p -m 0700 -- "${state%/*}"
-[ -z "$3" ] || rm -rf -- "$state"
+# Another try of the same run goes back to what was before its first one.
+[ -z "$3" ] || [ "$(head -n 1 -- "$state/holder" 2>/dev/null)" = "$(head -n 1 -- "$4")" ] || rm -rf -- "$state"
 if [ ! -e "$state/kept" ]; then
   rm -rf -- "$state"
   mkdir -m 0700 -- "$state"
@@ -148,27 +171,38 @@ if [ ! -e "$state/kept" ]; then
   sh "$state/revert" keep
   : >"$state/kept"
 fi
+[ -e "$state/armed" ] || sh "$state/revert" note
 exec sh "$state/revert" arm"#;
-    Script::new(ARM).args([DIRECTORY, &program("", LEASE), if anew { "anew" } else { "" }])
+    let lock = format!("{RUN_DIRECTORY}/lock");
+    Script::new(ARM).args([DIRECTORY, &program("", LEASE), if anew { "anew" } else { "" }, &lock])
 }
 
-/// Disarms the unit. The copies stay for a handler that makes the change live later, or go.
+/// Disarms the unit. With the marks of handlers that make the change live later, the copies stay for them, and go back if the node boots before.
 #[must_use]
-pub fn disarm(forget: bool) -> Script {
-    Script::new("[ ! -e \"$1/revert\" ] || exec sh \"$1/revert\" disarm \"$2\"")
-        .args([DIRECTORY, if forget { "forget" } else { "" }])
+pub fn disarm<'a>(owed: impl IntoIterator<Item = &'a str>) -> Script {
+    const DISARM: &str = r#"revert=$1/revert
+shift
+[ ! -e "$revert" ] || exec sh "$revert" disarm "$@""#;
+    Script::new(DISARM).arg(DIRECTORY).args(owed)
 }
 
-/// Takes the entry at a path as it is now into the copies, if there are any: it was changed to stay.
+/// What was changed to stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// The entry at a path.
+    Path(RemotePath),
+    /// The account of the run, or a group.
+    Account,
+}
+
+/// Takes what was changed to stay as it is now into the copies, if there are any.
 #[must_use]
-pub fn accept(path: &RemotePath) -> Script {
-    const ACCEPT: &str = r#"[ -d "$1/tree" ] || exit 0
-rm -rf -- "$1/tree$2"
-for entry in "$1/home/files"/*.path; do
-  [ -f "$entry" ] && [ "$(sed -n 3p -- "$entry")" = "$2" ] && rm -f -- "$entry"
-done
-[ ! -d "$1/tree${2%/*}" ] || [ ! -e "$2" ] || cp -a -- "$2" "$1/tree$2""#;
-    Script::new(ACCEPT).arg(DIRECTORY).arg(path.as_str())
+pub fn accept(what: &Accepted) -> Script {
+    let what = match what {
+        Accepted::Path(path) => path.as_str(),
+        Accepted::Account => "account",
+    };
+    Script::new("[ ! -e \"$1/revert\" ] || exec sh \"$1/revert\" accept \"$2\"").args([DIRECTORY, what])
 }
 
 /// Puts everything back at once, and prints what, a line each.
@@ -198,7 +232,12 @@ pub fn forget_report() -> Script {
 fn program(root: &str, lease: u32) -> String {
     let text = include_str!("way_in.sh");
     let (keep, put_back) = (kept::KEEP, kept::PUT_BACK);
-    let settings = format!("root='{root}' lease={lease} lock='{root}{RUN_DIRECTORY}/lock'\ntrees='{}'", TREES.join(" "));
+    let full = |unit: &&str| if unit.contains('.') { (*unit).to_owned() } else { format!("{unit}.service") };
+    let units: Vec<String> = UNITS.iter().map(full).collect();
+    let (trees, units) = (TREES.join(" "), units.join(" "));
+    let run = format!("{root}{RUN_DIRECTORY}");
+    let settings =
+        format!("root='{root}' lease={lease} lock='{run}/lock' jobs='{run}/jobs/lock'\ntrees='{trees}'\nunits='{units}'");
     condensed(&format!("{settings}\n{WAY}\nkeep_files() (\n{keep}\n)\nput_back_files() (\n{put_back}\n)\n{text}"))
 }
 

@@ -22,6 +22,8 @@ impl Node {
             ("bin/iptables-save", "#!/bin/sh\nexit 1\n"),
             ("bin/ip6tables-save", "#!/bin/sh\nexit 1\n"),
             ("bin/nft", "#!/bin/sh\nexit 1\n"),
+            ("bin/ip", "#!/bin/sh\n"),
+            ("etc/group", "root:x:0:\nour:x:1:\n"),
         ] {
             node.write(path, text, if path.starts_with("bin") { 0o755 } else { 0o640 });
         }
@@ -48,14 +50,27 @@ impl Node {
         Some((text, fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o7777))
     }
 
+    /// Copies everything, as the run `run-1` does.
+    fn keep(&self) {
+        self.run("keep");
+        self.run("note");
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        self.write("state/way-in/holder", &format!("1 2 3 run-1 ann@ci\n{boot}"), 0o600);
+        self.write("state/way-in/kept", "", 0o600);
+    }
+
     fn run(&self, verb: &str) -> String {
+        self.run_with(&[verb])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> String {
         let path = format!("PATH={}:", self.path("bin").display());
         let program = self.path("state/way-in/revert");
         let text = fs::read_to_string(&program).unwrap();
         if !text.contains(&path) {
             fs::write(&program, text.replacen("PATH=", &path, 1)).unwrap();
         }
-        let output = Command::new("dash").arg(&program).arg(verb).env_remove("SUDO_UID").output().unwrap();
+        let output = Command::new("dash").arg(&program).args(arguments).env_remove("SUDO_UID").output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && errors.is_empty(), "{:?}: {errors}", output.status);
         String::from_utf8(output.stdout).unwrap().replace(&self.0.path().display().to_string(), "")
@@ -67,7 +82,7 @@ fn what_lets_the_account_in_goes_back_and_nothing_else() {
     let node = Node::new();
     std::os::unix::fs::symlink("../run/resolv.conf", node.path("etc/resolv.conf")).unwrap();
     node.write("etc/sudoers.d/old", "old\n", 0o440);
-    node.run("keep");
+    node.keep();
     assert_eq!(fs::metadata(node.path("state/way-in/shadow")).unwrap().permissions().mode() & 0o7777, 0o600);
 
     node.write("etc/ssh/sshd_config", "Port 2200\n", 0o640);
@@ -129,10 +144,8 @@ fn beats_extend_the_lease_and_without_them_the_node_puts_everything_back_and_hol
     let root = node.0.path().display().to_string();
     let units = "Id=ssh.service\\nActiveState=active\\nUnitFileState=enabled\\n";
     node.write("bin/systemctl", &format!("#!/bin/sh\ncase $1 in show) printf '{units}' ;; restart) cat {root}/run/autobot-provision/lock >>{root}/calls ;; esac\n"), 0o755);
-    node.run("keep");
+    node.keep();
     beat(&node);
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    node.write("state/way-in/holder", &format!("1 2 3 run-1 ann@ci\n{boot}"), 0o600);
     node.write("state/way-in/armed", "", 0o600);
     node.write("etc/ssh/sshd_config", "Port 2200\n", 0o640);
     let mut watch = Command::new("dash").arg(node.path("state/way-in/revert")).arg("watch").spawn().unwrap();
@@ -155,17 +168,56 @@ fn beats_extend_the_lease_and_without_them_the_node_puts_everything_back_and_hol
 }
 
 #[test]
+fn what_is_to_stay_and_what_a_package_has_brought_stays() {
+    let node = Node::new();
+    node.keep();
+    node.write("etc/ssh/sshd_config", "Port 22\nDenyUsers other\n", 0o600);
+    node.write("etc/sudoers.d/new/file", "x\n", 0o440);
+    node.write("etc/nftables.conf", "flush ruleset\n", 0o644);
+    node.write("var/lib/dpkg/info/nftables.conffiles", "/etc/nftables.conf\n", 0o644);
+    node.write("etc/hosts.deny", "all\n", 0o644);
+    for path in ["/etc/ssh/sshd_config", "/etc/sudoers.d/new/file"] {
+        node.run_with(&["accept", path]);
+    }
+    assert_eq!(node.run("now"), "/etc/hosts.deny\n");
+    assert_eq!(node.read("etc/ssh/sshd_config"), Some(("Port 22\nDenyUsers other\n".into(), 0o600)));
+    assert!(node.read("etc/sudoers.d/new/file").is_some() && node.read("etc/nftables.conf").is_some());
+}
+
+#[test]
+fn rules_and_tables_of_iptables_that_are_new_go_away() {
+    let node = Node::new();
+    let save = "*filter\n:INPUT ACCEPT [1:2]\n-A INPUT -j ACCEPT\nCOMMIT\n";
+    let show = |rules: &str| format!("#!/bin/sh\nprintf '{}'\n", rules.replace('\n', "\\n"));
+    node.write("bin/iptables-save", &show(save), 0o755);
+    node.write("bin/iptables-restore", "#!/bin/sh\ncat >\"${0%/*}/../restored\"\n", 0o755);
+    node.keep();
+    let counted = save.replace("[1:2]", "[7:9]");
+    node.write("bin/iptables-save", &show(&format!("*raw\n:PREROUTING DROP [0:0]\n:mine - [0:0]\nCOMMIT\n{counted}")), 0o755);
+    assert_eq!(node.run("now"), "the rules of iptables\n");
+    assert_eq!(node.read("restored").unwrap().0, format!("{save}\n*raw\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n"));
+
+    let node = Node::new();
+    node.write("bin/iptables-save", &show(save), 0o755);
+    node.keep();
+    node.write("bin/iptables-save", &show(&counted), 0o755);
+    assert_eq!(node.run("now"), "", "counters are no rules");
+}
+
+#[test]
 fn where_nothing_has_changed_nothing_is_put_back() {
     let node = Node::new();
-    node.run("keep");
+    node.keep();
     assert_eq!(node.run("now"), "");
 }
 
 #[test]
 fn what_a_node_says_of_it_is_read() {
     assert_eq!(read([].into_iter()), WayInState::default());
-    let state = read(["kept", "reverted", "run-1 ann@ci", "/etc/ssh/a b", "ssh.service was restarted"].into_iter());
-    assert!(state.kept && !state.armed);
+    let state = read(
+        ["kept", "owed toy.restart-ssh", "reverted", "run-1 ann@ci", "/etc/ssh/a b", "ssh.service was restarted"].into_iter(),
+    );
+    assert!(state.kept && !state.armed && state.owed.contains("toy.restart-ssh"));
     let reverted = state.reverted.unwrap();
     assert_eq!((reverted.run_id.as_str(), reverted.who.as_str()), ("run-1", "ann@ci"));
     assert_eq!(reverted.list(), "`/etc/ssh/a b`, ssh.service was restarted");

@@ -42,7 +42,10 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
 
 impl Resource for GroupState {
     fn reach(&self) -> Reach<'_> {
-        Reach::Group(&self.name)
+        match self.state {
+            State::Absent => Reach::Group(&self.name),
+            State::Present => Reach::Unknown,
+        }
     }
 
     fn questions(&self, ask: &mut Questions) {

@@ -37,9 +37,6 @@ const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gs
 const PACKAGES: &[&str] = &[
     "openssh-server",
     "sudo",
-    "libpam-modules",
-    "libpam-runtime",
-    "libpam-systemd",
     "ifupdown",
     "netplan.io",
     "network-manager",
@@ -50,7 +47,11 @@ const PACKAGES: &[&str] = &[
     "netfilter-persistent",
     "nftables",
     "fail2ban",
+    "sssd",
 ];
+
+/// How the names of packages begin that are modules of a login.
+const MODULES: &[&str] = &["libpam-", "libnss-"];
 
 impl Reach<'_> {
     /// Whether a change of this could end the way in of this account; `None` where it is not known.
@@ -68,7 +69,10 @@ impl Reach<'_> {
             Self::User(name) => own.is_none_or(|own| own.name == name.as_str()),
             Self::Group(name) => own.is_none_or(|own| own.is_in(name.as_str())),
             Self::Firewall => true,
-            Self::Packages(names) => names.iter().any(|name| PACKAGES.contains(&name.split(':').next().unwrap_or_default())),
+            Self::Packages(names) => names.iter().any(|name| {
+                let name = name.split(':').next().unwrap_or_default();
+                PACKAGES.contains(&name) || MODULES.iter().any(|module| name.starts_with(module))
+            }),
             Self::Setting(name) => {
                 let name = name.replace('/', ".");
                 ["net.ipv4.", "net.ipv6."].iter().any(|family| name.starts_with(family))
@@ -84,11 +88,16 @@ fn touches(one: &str, other: &str) -> bool {
     one == "/" || within(one, other) || within(other, one)
 }
 
+/// Whether a path is, in some home, a file on which a login depends.
+pub(super) fn is_home_file(path: &str) -> bool {
+    path.split('/').any(|part| HOME_FILES.contains(&part))
+}
+
 /// Whether a path is a file in the home of the account on which its login depends, or a directory above it.
 fn is_of_home(path: &str, own: Option<&LoggedIn>) -> bool {
     match own {
         Some(own) => HOME_FILES.iter().any(|file| touches(path, &format!("{}/{file}", own.entry.home.trim_end_matches('/')))),
-        None => path.split('/').any(|part| HOME_FILES.contains(&part)),
+        None => is_home_file(path),
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::harness::{Project, TestNode, eventually, lab};
 
 /// What a guarded change may leave behind while it is under way, and after it.
-const LEFT: &str = "ls -d /var/lib/autobot-provision/way-in* /etc/systemd/system/autobot-provision-revert.service \
-    /etc/systemd/system/multi-user.target.wants/autobot-provision-revert.service 2>/dev/null || :
+const LEFT: &str = "ls -d /var/lib/autobot-provision/way-in* /etc/systemd/system/autobot-provision-revert* \
+    /etc/systemd/system/*.wants/autobot-provision-revert* 2>/dev/null || :
     systemctl show -p ActiveState --value autobot-provision-revert.service";
 const NOTHING_LEFT: &str = "inactive";
 
@@ -77,6 +77,13 @@ fn what_ends_the_way_in_is_put_back_while_the_connection_lasts() {
             "  - {{name: Keys, copy: {{dest: /home/{user}/.ssh/authorized_keys, owner: {user}, mode: '0600', content: \"{key}\\n\"}}}}\n"
         ),
         &[after, &format!("put back: `/home/{user}/.ssh/authorized_keys`")],
+    );
+    is_put_back(
+        &node,
+        &project,
+        "  - {name: Tries, command: {cmd: 'echo Port 2200 >>/etc/ssh/sshd_config; systemctl restart ssh; false', creates: /run/never}, may_lock_out: true, \
+         retries: 1, delay: 0}\n",
+        &["exit status 1", after, "put back: `/etc/ssh/sshd_config`, ssh.service was restarted"],
     );
     is_put_back(
         &node,
@@ -180,7 +187,7 @@ fn what_a_killed_run_has_changed_is_put_back_and_told_by_the_next_one() {
         node.sh("touch /run/ports");
         let next = project.run(&["deploy"]);
         next.assert_code(1);
-        assert!(next.said().contains("put it back: `/etc/ssh/sshd_config`, ssh.service was restarted"), "{how}: {}", next.said());
+        assert!(next.said().contains("put it back: `/etc/ssh/sshd_config`"), "{how}: {}", next.said());
         project.run(&["deploy"]).assert_code(0);
         assert_eq!(node.sh(LEFT), NOTHING_LEFT, "{how}");
     }

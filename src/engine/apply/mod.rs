@@ -145,7 +145,9 @@ pub(super) async fn run<C: Channel>(host: &mut ApplyRun<'_>, channel: &mut C, st
             let (error, link) = host.go_back(index, error, channel).await;
             (outcome.error, lost) = (Some(error), link);
         }
-        if lost.is_none() {
+        if let Some(error) = lost.take_if(|_| host.way_in.armed) {
+            outcome = host.wait_for_way_in(index, error).await?;
+        } else if lost.is_none() {
             outcome = match host.prove(index, outcome, channel).await {
                 Ok(outcome) => outcome,
                 Err(lost) => host.wait_for_way_in(index, lost).await?,
@@ -312,6 +314,7 @@ impl<'a> ApplyRun<'a> {
                 let scripts: Vec<Script> = void.iter().map(|mark| pending::unmark(mark)).collect();
                 self.frame(index, &scripts, Questions::default(), channel).await?;
             }
+            self.way_in.passed(handler);
             return Ok(self.items[index].predicted.clone());
         }
         let marks = pending.to_settle(&handler.marks);

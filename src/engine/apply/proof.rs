@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{ApplyRun, Failure};
 use crate::{
+    engine::way_in::Entrance,
     event::{Outcome, Status},
     question::way_in,
     script::Script,
@@ -13,7 +14,10 @@ use crate::{
 
 /// How long a run whose link was lost waits for the node to put the way in back: the node's lease of a minute, what the units take to restart, and
 /// the rest of a login that was just under way.
-const WAIT: Duration = Duration::from_mins(3);
+const WAIT: Duration = Duration::from_mins(5);
+
+/// How long a firewall that limits connections may refuse them.
+const LIMITED: Duration = Duration::from_secs(35);
 
 /// How long it waits between two tries to log in.
 const BETWEEN_TRIES: Duration = Duration::from_secs(3);
@@ -28,16 +32,25 @@ impl ApplyRun<'_> {
     ) -> Result<Outcome, LinkError> {
         let Some(entrance) = self.way_in.entrance.filter(|_| self.way_in.armed) else { return Ok(outcome) };
         self.say(index, "logging in anew, to prove the way in");
-        let forget = self.way_in.owed.is_empty();
-        let proof = match self.step(&way_in::disarm(forget)) {
-            Ok(step) => entrance.enter(step).await,
+        let disarm = way_in::disarm(self.way_in.owed.iter().map(String::as_str));
+        let proof = match self.login(entrance, &disarm).await {
+            // A firewall may limit how often a connection is made (`ufw limit`: six times in 30 s).
+            Ok(Err(LinkError::Refused { .. } | LinkError::TimedOut { .. })) => {
+                self.say(index, "a new login is refused; trying once more after 35 s");
+                tokio::time::sleep(LIMITED).await;
+                self.login(entrance, &disarm).await
+            }
+            proof => proof,
+        };
+        let proof = match proof {
+            Ok(proof) => proof,
             Err(Failure::Link(lost)) => return Err(lost),
             Err(Failure::Item(error)) => return Ok(failed(outcome, &error)),
         };
         match proof {
             Ok(Some(StepOutput { status: 0, .. })) => {
                 self.way_in.armed = false;
-                self.way_in.kept &= !forget;
+                self.way_in.kept = !self.way_in.owed.is_empty();
                 Ok(outcome)
             }
             Ok(output) => {
@@ -50,6 +63,11 @@ impl ApplyRun<'_> {
                 Ok(failed(outcome, &format!("{why}\n{became}")))
             }
         }
+    }
+
+    async fn login(&self, entrance: &dyn Entrance, script: &Script) -> Result<Result<Option<StepOutput>, LinkError>, Failure> {
+        let step = self.step(script)?;
+        Ok(entrance.enter(step).await)
     }
 
     /// Puts the way in back through the connection that is still there, and says what came of it.

@@ -22,6 +22,7 @@ use crate::{
         kept::{self, Kept, Since},
         pending::{self, Due, Pending},
         unit::Unit,
+        way_in,
     },
     resource::{Change, unit_functions},
     script::Script,
@@ -188,6 +189,11 @@ impl ApplyRun<'_> {
     /// Removes the copies, which are no longer needed once the run has ended well.
     pub(super) async fn settle<C: Channel>(&self, channel: &mut C) -> Result<(), HostError> {
         let kept = self.transactions.list.iter().filter(|transaction| transaction.kept).map(Transaction::mark);
+        if self.way_in.kept && self.way_in.entrance.is_some() {
+            let step =
+                Step::new(&way_in::disarm([]), &SecretValues::default()).map_err(|error| HostError::Failed(error.to_string()))?;
+            channel.run(Frame::from(step), &mut |_: &str| {}).await?;
+        }
         let marks: Vec<&str> = kept.chain(self.transactions.stale.iter().map(String::as_str)).collect();
         if marks.is_empty() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! What a run knows of the way in to its node: which of its changes could end it, and whether the node is armed against that. A change that is made
 //! live by a handler later keeps its copies until that handler's own proof.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::{
     engine::{
@@ -13,7 +13,7 @@ use crate::{
     question::{
         Answers,
         pending::{Due, Pending},
-        way_in,
+        way_in::{self, Accepted},
     },
     resource::{Reach, Resource},
     script::Script,
@@ -27,28 +27,36 @@ pub(super) struct WayIn<'a> {
     pub(super) armed: bool,
     /// Whether the node has copies that this run may go back to.
     pub(super) kept: bool,
-    /// The handlers, by their ids, that make a change of the way in live.
-    pub(super) owed: HashSet<String>,
+    /// The handlers, by the names of their marks, that make a change of the way in live.
+    pub(super) owed: BTreeSet<String>,
+    /// Those that tasks with `revert: never` have notified.
+    left_alone: BTreeSet<String>,
+}
+
+/// The mark of each handler that a change of the task notifies.
+fn notified<'a>(task: &'a Task, items: &'a [RunItem]) -> impl Iterator<Item = String> + 'a {
+    handlers(items)
+        .filter(|handler| handler.role == task.role && task.notify.contains(&handler.name))
+        .map(|handler| handler.marks[0].clone())
+}
+
+fn handlers(items: &[RunItem]) -> impl Iterator<Item = &Handler> {
+    items.iter().filter_map(|work| match &work.body {
+        ItemAction::Handler { handler, .. } => Some(handler),
+        ItemAction::Task(..) | ItemAction::Secret(_) | ItemAction::Skipped | ItemAction::Health(_) | ItemAction::Exercise(_) => {
+            None
+        }
+    })
 }
 
 impl<'a> WayIn<'a> {
     pub(super) fn new(items: &[RunItem], answers: &Answers, entrance: Option<&'a dyn Entrance>) -> Self {
-        // Copies without a handler that still needs them are of a change that is proved, or was put back.
-        let mut owed = HashSet::new();
-        if answers.get::<Pending>(&()).is_ok_and(|marks| marks.way_in.kept) {
-            owed.extend(items.iter().filter_map(|work| match &work.body {
-                ItemAction::Handler { handler, .. } if due(handler, answers).is_ok_and(|due| due != Due::Nothing) => {
-                    Some(handler.id.clone())
-                }
-                ItemAction::Handler { .. }
-                | ItemAction::Task(..)
-                | ItemAction::Secret(_)
-                | ItemAction::Skipped
-                | ItemAction::Health(_)
-                | ItemAction::Exercise(_) => None,
-            }));
-        }
-        Self { entrance, armed: false, kept: !owed.is_empty(), owed }
+        let state = answers.get::<Pending>(&()).map(|marks| marks.way_in.clone()).unwrap_or_default();
+        let still_owed = |handler: &&Handler| {
+            state.kept && state.owed.contains(&handler.marks[0]) && due(handler, answers).is_ok_and(|due| due != Due::Nothing)
+        };
+        let owed: BTreeSet<String> = handlers(items).filter(still_owed).map(|handler| handler.marks[0].clone()).collect();
+        Self { entrance, armed: false, kept: !owed.is_empty(), owed, left_alone: BTreeSet::new() }
     }
 
     fn arm(&mut self) -> Script {
@@ -65,41 +73,38 @@ impl<'a> WayIn<'a> {
         items: &[RunItem],
         answers: &Answers,
     ) -> Option<Script> {
+        if task.revert == Revert::Never {
+            self.left_alone.extend(notified(task, items));
+        }
         if self.entrance.is_none() || !may_lock_out(task, resource, answers) {
             return None;
         }
-        self.owed.extend(items.iter().filter_map(|work| match &work.body {
-            ItemAction::Handler { handler, .. } if handler.role == task.role && task.notify.contains(&handler.name) => {
-                Some(handler.id.clone())
-            }
-            ItemAction::Handler { .. }
-            | ItemAction::Task(..)
-            | ItemAction::Secret(_)
-            | ItemAction::Skipped
-            | ItemAction::Health(_)
-            | ItemAction::Exercise(_) => None,
-        }));
+        self.owed.extend(notified(task, items));
         Some(self.arm())
     }
 
     /// Returns the script that takes what this task changes into the copies, if it is to stay whatever comes later.
     pub(super) fn accept(&self, task: &Task, resource: &dyn Resource) -> Option<Script> {
-        match resource.reach() {
-            Reach::Path(path) if self.kept && task.revert == Revert::Never => Some(way_in::accept(path)),
-            Reach::Path(_)
-            | Reach::Unknown
-            | Reach::Unit(_)
-            | Reach::User(_)
-            | Reach::Group(_)
-            | Reach::Firewall
-            | Reach::Packages(_)
-            | Reach::Setting(_) => None,
+        if !self.kept || task.revert != Revert::Never {
+            return None;
         }
+        match resource.reach() {
+            Reach::Path(path) => Some(way_in::accept(&Accepted::Path(path.clone()))),
+            Reach::User(_) | Reach::Group(_) => Some(way_in::accept(&Accepted::Account)),
+            // What runs is noted anew before the next change.
+            Reach::Unknown | Reach::Unit(_) | Reach::Firewall | Reach::Packages(_) | Reach::Setting(_) => None,
+        }
+    }
+
+    /// Notes that a handler has nothing to do any more.
+    pub(super) fn passed(&mut self, handler: &Handler) {
+        self.owed.remove(&handler.marks[0]);
     }
 
     /// The same for the action of a handler.
     pub(super) fn arm_for_handler(&mut self, handler: &Handler) -> Option<Script> {
-        let is_at_stake = self.owed.remove(&handler.id) || is_of_way_in(handler);
+        let mark = &handler.marks[0];
+        let is_at_stake = self.owed.remove(mark) || is_of_way_in(handler) && !self.left_alone.contains(mark);
         (self.entrance.is_some() && is_at_stake).then(|| self.arm())
     }
 }

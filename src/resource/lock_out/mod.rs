@@ -9,7 +9,7 @@ pub(super) mod account;
 pub(super) mod service;
 pub(super) mod tree;
 
-use super::{NodeState, access::Access};
+use super::{NodeState, access::Access, reach::is_home_file};
 use crate::{
     question::{
         Questions, Unanswered,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Asks what [`of_file`] needs for a file at this path.
 pub(super) fn ask_for_file(questions: &mut Questions, path: &RemotePath) {
-    if account::holds_keys(path) {
+    if is_home_file(path.as_str()) {
         account::ask(questions);
     }
 }
