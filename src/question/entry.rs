@@ -73,7 +73,7 @@ pub struct File {
     pub attributes: Attributes,
     /// Its size in bytes.
     pub size: u64,
-    /// Its content, if it was asked for and is no longer than [`MOST_BYTES`].
+    /// Its content, if it was asked for and is no longer than [`super::path::MOST_BYTES`].
     pub content: Option<Vec<u8>>,
     /// Its SHA-256 in lower-case hex, if it was asked for.
     pub sha256: Option<String>,

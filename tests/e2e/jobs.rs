@@ -116,6 +116,9 @@ fn a_lost_installation_is_followed_and_cancelled_by_the_id_of_its_run() {
     // dpkg has still its time: it finishes what it has begun.
     other.signal("KILL");
     other.end();
+    // Until it is gone, the shell of that run takes the node when the job ends, and removes what it has left.
+    let is_free = "test ! -e /run/autobot-provision/lock || flock -n /run/autobot-provision/lock true";
+    eventually("the shell of the killed run has ended", 20, || node.try_sh(is_free).status.success());
     node.open("package");
     let cancelled = cancelling.end();
     cancelled.assert_code(0);

@@ -114,14 +114,40 @@ fn a_good_change_is_proved_and_leaves_nothing_behind() {
 #[test]
 fn access_that_is_taken_away_on_purpose_stays_away() {
     let node = TestNode::bare();
-    let tasks =
-        "  - {name: Users, copy: {dest: /etc/ssh/sshd_config.d/10-users.conf, content: \"AllowUsers other\\n\"}, revert: never}
-  - {name: Now, command: {cmd: systemctl restart ssh, creates: /run/never}, revert: never}\n";
+    let tasks = "  - {name: Wait, copy: {dest: /etc/ssh/sshd_config.d/10-grace.conf, content: \"LoginGraceTime 42\\n\"}, notify: restart ssh}
+  - {name: Users, copy: {dest: /etc/ssh/sshd_config.d/10-users.conf, content: \"AllowUsers other\\n\"}, revert: never}\n";
     let project = Project::toy(&[("host", &node)], &role(tasks));
     let deploy = project.json(&["deploy"]);
-    assert!(deploy.failure("host").contains("still not as declared"), "{}", deploy.stdout);
-    assert_eq!(node.sh("cat /etc/ssh/sshd_config.d/10-users.conf"), "AllowUsers other");
+    deploy.assert_code(1);
+    assert!(deploy.failure("host").contains("put back: `/etc/ssh/sshd_config.d/10-grace.conf`"), "{}", deploy.stdout);
+    let users = || node.sh("cat /etc/ssh/sshd_config.d/10-users.conf");
+    assert_eq!(users(), "AllowUsers other", "it stays, though another change was put back");
+
+    node.sh("rm /etc/ssh/sshd_config.d/10-*; systemctl restart ssh");
+    let tasks = "  - {name: Users, copy: {dest: /etc/ssh/sshd_config.d/10-users.conf, content: \"AllowUsers other\\n\"}, revert: never, notify: restart ssh}\n";
+    project.write("roles/toy/role.yml", &role(tasks));
+    project.json(&["deploy"]).assert_code(0);
+    assert_eq!((users().as_str(), node.sh(LEFT).as_str()), ("AllowUsers other", NOTHING_LEFT));
     project.run(&["ping"]).assert_code(3);
+}
+
+#[test]
+fn what_is_not_live_yet_goes_back_when_the_power_is_cut() {
+    let node = TestNode::bare().with_gates();
+    let tasks = "  - {name: Users, copy: {dest: /etc/ssh/sshd_config.d/10-users.conf, content: \"AllowUsers other\\n\"}, notify: restart ssh}
+  - {name: Gate, command: {cmd: gate later, creates: /run/never}}\n";
+    let project = Project::toy(&[("host", &node)], &role(tasks));
+    node.shut("later");
+    let run = project.start(&["deploy"]);
+    node.await_at("later");
+    assert_eq!(node.sh("systemctl is-active autobot-provision-revert || :"), "inactive", "it is disarmed before the next item");
+    lab().cut_power(&node.name).unwrap();
+    run.kill();
+    lab().start(&node.name).unwrap();
+    let next = project.run(&["deploy", "--check"]);
+    next.assert_code(1);
+    assert!(next.said().contains("put it back: `/etc/ssh/sshd_config.d/10-users.conf`"), "{}", next.said());
+    assert!(!node.try_sh("test -e /etc/ssh/sshd_config.d/10-users.conf").status.success());
 }
 
 #[test]
