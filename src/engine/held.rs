@@ -116,7 +116,7 @@ impl<C: Channel> HeldNode<C> {
         self.answers.get::<Pending>(&()).map(|marks| marks.way_in.clone()).unwrap_or_default()
     }
 
-    /// Sees to the way in before the first change: what the node has put back by itself is told, once, and where the predicted changes could end the way
+    /// Sees to the way in before the first change: what the node has put back by itself is told, and where the predicted changes could end the way
     /// in, a fresh login must be possible.
     pub(super) async fn guard_way_in(
         &mut self,
@@ -136,12 +136,12 @@ impl<C: Channel> HeldNode<C> {
             self.run(&question::way_in::disarm(state.owed.iter().map(String::as_str)), &mut |_: &str| {}).await?;
         }
         let Some(entrance) = entrance.filter(|_| way_in::is_at_stake(items, &self.answers)) else { return Ok(()) };
-        match entrance.enter(step(&Script::new(":"))?).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(HostError::Failed(format!(
-                "this run would change what its own way in depends on, but a second login, which must prove it afterwards, is not possible: {error}; nothing was changed"
-            ))),
-        }
+        let why = match entrance.enter(step(&question::way_in::can_arm())?).await {
+            Ok(Some(StepOutput { status: 0, .. })) => return Ok(()),
+            Ok(output) => output.map_or_else(|| "the node did not answer".to_owned(), |output| apply::failure_text(&output)),
+            Err(error) => format!("a second login, which must prove it afterwards, is not possible: {error}"),
+        };
+        Err(HostError::Failed(format!("this run would change what its own way in depends on, but {why}; nothing was changed")))
     }
 
     /// Makes the predicted changes.

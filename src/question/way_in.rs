@@ -151,16 +151,22 @@ pub fn read<'a>(mut lines: impl Iterator<Item = &'a str>) -> WayInState {
     state
 }
 
+/// Fails with the reason where a node could not put the way in back by itself.
+#[must_use]
+pub fn can_arm() -> Script {
+    const CAN_ARM: &str = r#"[ -d /run/systemd/system ] || {
+  echo 'without systemd this node could not put its way in back by itself; `revert: never` at a task goes without that' >&2
+  exit 1
+}"#;
+    Script::new(CAN_ARM)
+}
+
 /// Copies what lets the account in, unless there are copies, and arms the unit. `anew` drops older copies first.
 #[must_use]
 pub fn arm(anew: bool) -> Script {
     const ARM: &str = r#"set -eu
 umask 077
 state=$1
-[ -d /run/systemd/system ] || {
-  echo 'this could end the way in, and without systemd this node cannot put it back by itself: `revert: never` at the task goes without' >&2
-  exit 1
-}
 mkdir -p -m 0700 -- "${state%/*}"
 # Another try of the same run goes back to what was before its first one.
 [ -z "$3" ] || [ "$(head -n 1 -- "$state/holder" 2>/dev/null)" = "$(head -n 1 -- "$4")" ] || rm -rf -- "$state"

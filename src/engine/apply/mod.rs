@@ -464,7 +464,7 @@ impl<'a> ApplyRun<'a> {
 }
 
 /// Describes the failure of a script: its exit status and the last lines of its output.
-fn failure_text(output: &StepOutput) -> String {
+pub(super) fn failure_text(output: &StepOutput) -> String {
     const LINES: usize = 25;
     /// So much of a line stands in the message.
     const CHARACTERS: usize = 1000;
