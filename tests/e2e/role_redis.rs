@@ -262,6 +262,8 @@ fn data_and_password_survive_a_killed_server_a_reboot_and_a_reinstalled_package(
     assert_eq!(node.sh("systemctl is-active redis-stack-server || true"), "inactive");
     assert_eq!(property(&node, "postgresql@15-main", "ActiveState"), "active");
     assert_eq!(node.sh("systemctl --failed --plain --no-legend | grep -E 'redis|postgres|ufw' || true"), "");
+    let ours = ["redis/Give root ownership of the programs of Redis Stack".to_owned()].into();
+    assert_eq!(project.json(&DEPLOY).ids("database_vm", "changed"), ours);
     assert_eq!(project.json(&[&DEPLOY[..], &["--detailed-exitcode"]].concat()).code, Some(0));
 }
 
