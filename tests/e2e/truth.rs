@@ -153,6 +153,8 @@ const UNDO: &[(&str, &str)] = &[
     ("Prevent the vendor's unit from starting", "rm /etc/systemd/system/redis-stack-server.service.d/10-autobot.conf"),
     ("Prevent the vendor's unit from starting", "rm -r /etc/systemd/system/redis-stack-server.service.d"),
     ("Install Redis", "dpkg --purge --force-depends redis-stack-server"),
+    ("Give root ownership of the programs of Redis Stack", "chown nobody /opt/redis-stack/bin"),
+    ("Give root ownership of the programs of Redis Stack", "chown nobody:nogroup /opt/redis-stack/bin/redis-cli"),
     ("Create the group redis", "systemctl stop autobot-database-redis; userdel redis; ! getent group redis || groupdel redis"),
     ("Create the user redis", "usermod -s /bin/sh redis"),
     ("Create the user redis", "systemctl stop autobot-database-redis; userdel redis; groupadd --system redis"),
