@@ -154,10 +154,10 @@ pub fn read<'a>(mut lines: impl Iterator<Item = &'a str>) -> WayInState {
 /// Fails with the reason where a node could not put the way in back by itself.
 #[must_use]
 pub fn can_arm() -> Script {
-    const CAN_ARM: &str = r#"[ -d /run/systemd/system ] || {
+    const CAN_ARM: &str = r"[ -d /run/systemd/system ] || {
   echo 'without systemd this node could not put its way in back by itself; `revert: never` at a task goes without that' >&2
   exit 1
-}"#;
+}";
     Script::new(CAN_ARM)
 }
 
