@@ -279,10 +279,17 @@ impl Predictor<'_> {
     /// Predicts the change of a resource by its state at the beginning of the run. `Err` is the outcome if there is none.
     fn evaluate(&self, resource: &dyn Resource, used: &[SecretId]) -> Result<Change, Outcome> {
         let state = self.state();
+        let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
         let change = match resource.compare(&state) {
             Err(unanswered) => return Err(Outcome::failed(unanswered.to_string())),
             Ok(Verdict::Refused(reason)) => return Err(Outcome::failed(reason)),
-            Ok(Verdict::Converged { note }) => return Err(Outcome::new(Status::Ok, note.unwrap_or_default())),
+            Ok(Verdict::Converged { note }) => match resource.due_after(&state, &earlier) {
+                Some(change) => change,
+                None => {
+                    return Err(contradicted(resource, &state, &earlier)
+                        .unwrap_or_else(|| Outcome::new(Status::Ok, note.unwrap_or_default())));
+                }
+            },
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
                 if !self.items.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
@@ -297,11 +304,10 @@ impl Predictor<'_> {
         {
             return Err(Outcome::failed(secrets::lost_message(spec)));
         }
-        let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
         if let Some(reason) = resource.refuse(&state, &earlier) {
             return Err(Outcome::failed(reason));
         }
-        Ok(change)
+        contradicted(resource, &state, &earlier).map_or(Ok(change), Err)
     }
 
     /// Returns the item of this run that creates the file which the change creates, too: compared with the node as it is, each looks like a
@@ -365,6 +371,14 @@ impl Predictor<'_> {
     fn cannot_expand(&mut self, subject: ItemSubject, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
         let item = item(subject, &format!("{role}/{name}"), role, name, span);
         self.items.push(RunItem::new(item, ItemAction::Skipped, Outcome::failed(errors.render(false))));
+    }
+}
+
+/// Returns the failure of a resource that something else on the node contradicts, unless an earlier item changes the file that does.
+fn contradicted(resource: &dyn Resource, state: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Outcome> {
+    match resource.contradicted(state) {
+        Err(unanswered) => Some(Outcome::failed(unanswered.to_string())),
+        Ok(found) => found.filter(|found| !found.may_be_ended_by(earlier)).map(|found| Outcome::failed(found.reason)),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod redis;
 pub mod redis_data;
 pub mod replaced;
 pub mod sysctl;
+pub mod sysctl_files;
 pub mod tree;
 pub mod ufw;
 pub mod unit;

@@ -75,9 +75,56 @@ pub trait Resource: Any + Debug + Send + Sync {
         Reach::Unknown
     }
 
+    /// Returns the file that it declares, or all below this directory.
+    fn path(&self) -> Option<&RemotePath> {
+        match self.reach() {
+            Reach::Path(path) => Some(path),
+            Reach::Unknown
+            | Reach::Unit(_)
+            | Reach::User(_)
+            | Reach::Group(_)
+            | Reach::Firewall
+            | Reach::Packages(_)
+            | Reach::Setting(_) => None,
+        }
+    }
+
+    /// Returns what else on the node declares the same thing otherwise, and wins sooner or later.
+    ///
+    /// # Errors
+    /// When a question has no answer.
+    fn contradicted(&self, _node: &NodeState<'_>) -> Result<Option<Contradiction>, Unanswered> {
+        Ok(None)
+    }
+
+    /// Returns the change that becomes due when the `earlier` resources of the run are applied, although the node is as declared now.
+    fn due_after(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<Change> {
+        None
+    }
+
     /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run.
     fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
+    }
+}
+
+/// Another declaration of the same thing, which is not this program's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The file that holds it. A task that changes this file may take it away.
+    pub file: String,
+    /// What it says, where, and the ways out.
+    pub reason: String,
+}
+
+impl Contradiction {
+    /// Whether one of these resources changes the file that holds it.
+    #[must_use]
+    pub fn may_be_ended_by(&self, earlier: &[&dyn Resource]) -> bool {
+        let holds = |path: &RemotePath| {
+            self.file.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        earlier.iter().filter_map(|resource| resource.path()).any(holds)
     }
 }
 

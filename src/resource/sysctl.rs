@@ -3,14 +3,15 @@
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, RemotePath, Resource, State, Verdict, decode,
-    put::with_put_file, schema::parameters,
+    Change, Contradiction, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, RemotePath, Resource, State, Verdict,
+    decode, put::with_put_file, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
         path::{PathQuery, PathState},
         sysctl::{Sysctl, path},
+        sysctl_files::{DIRECTORIES, SysctlFiles, parse_setting},
     },
     script::Script,
     secret::Sealed,
@@ -83,9 +84,33 @@ impl Resource for Setting {
 
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PathState>(self.look());
-        if self.live && self.value.is_some() {
-            ask.ask::<Sysctl>(self.name.clone());
+        if self.value.is_some() {
+            if self.live {
+                ask.ask::<Sysctl>(self.name.clone());
+            }
+            if self.place_at_boot().is_some() {
+                ask.ask::<SysctlFiles>(self.name.clone());
+            }
         }
+    }
+
+    fn path(&self) -> Option<&RemotePath> {
+        Some(&self.file)
+    }
+
+    fn contradicted(&self, node: &NodeState<'_>) -> Result<Option<Contradiction>, Unanswered> {
+        let (Some(value), Some(place)) = (&self.value, self.place_at_boot()) else { return Ok(None) };
+        let lines = node.answers.get::<SysctlFiles>(&self.name)?;
+        // The last line wins. One in the declared file is made as declared by the task itself.
+        Ok(lines.last().filter(|last| last.sorted_by() > place && last.value != *value).map(|last| {
+            let (name, file) = (&self.name, &self.file);
+            let reason = format!(
+                "`{name}` is set again in `{}:{}` (`{}`), which is read after `{file}` at boot and wins: remove that line, or choose a \
+                 name that sorts later with `sysctl_file`",
+                last.file, last.line, last.value,
+            );
+            Contradiction { file: last.file.clone(), reason }
+        }))
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -106,6 +131,13 @@ impl Resource for Setting {
             match node.answers.get::<Sysctl>(&self.name)? {
                 None => missing = Some(Missing::Other(format!("kernel setting `{}`", self.name))),
                 Some(Sysctl { live: Some(live), .. }) if live == value => {}
+                Some(Sysctl { live: Some(live), .. }) if misread(live, value) => {
+                    return Ok(Verdict::Refused(format!(
+                        "the kernel holds numbers in `{}` (now {live}) and does not read `{value}` as it is written: use decimal \
+                         numbers, without leading zeros, `0x` or words",
+                        self.name
+                    )));
+                }
                 Some(Sysctl { live, writable: true }) => {
                     diff.attribute(&format!("live {}", self.name), live.as_deref().unwrap_or("(unreadable)"), value);
                     set_live = value;
@@ -140,7 +172,24 @@ impl Resource for Setting {
     }
 }
 
+/// Whether the kernel would hold another text than the one that is written: its numbers are read as C reads them (`010` is 8).
+fn misread(live: &str, value: &str) -> bool {
+    let is_number = |word: &str| word.strip_prefix('-').unwrap_or(word).bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = |word: &str| word.parse::<i128>().is_ok_and(|number| number.to_string() == word);
+    !live.is_empty() && live.split(' ').all(is_number) && !value.split(' ').all(is_plain)
+}
+
 impl Setting {
+    /// Returns the name by which the file is sorted among those that are read at boot; `None` if it is not read then.
+    fn place_at_boot(&self) -> Option<&str> {
+        let (directory, name) = self.file.as_str().rsplit_once('/')?;
+        match self.file.as_str() {
+            // Debian's link to it has this name.
+            "/etc/sysctl.conf" => Some("99-sysctl.conf"),
+            _ => (DIRECTORIES.contains(&directory) && name.ends_with(".conf")).then_some(name),
+        }
+    }
+
     fn look(&self) -> PathQuery {
         PathQuery::content(&self.file).following(true)
     }
@@ -150,7 +199,7 @@ impl Setting {
         let mut after = Vec::with_capacity(before.len() + 64);
         let mut wanted = self.value.as_ref().map(|value| format!("{} = {value}\n", self.name));
         for line in before.split_inclusive(|byte| *byte == b'\n') {
-            match parse_setting(line) {
+            match std::str::from_utf8(line).ok().and_then(parse_setting) {
                 Some((name, value)) if path(name) == path(&self.name) => {
                     let Some(new) = wanted.take() else { continue };
                     // A line with the same meaning stays as its author wrote it.
@@ -170,27 +219,26 @@ impl Setting {
     }
 }
 
-/// Reads a setting and its value from a line (sysctl.d(5); a leading `-` means that errors do not matter).
-fn parse_setting(line: &[u8]) -> Option<(&str, &str)> {
-    let line = std::str::from_utf8(line).ok()?.trim();
-    if line.starts_with(['#', ';']) {
-        return None;
-    }
-    let (name, value) = line.strip_prefix('-').unwrap_or(line).split_once('=')?;
-    Some((name.trim(), value.trim()))
-}
-
 /// `$1`: the file; `$2`: `write` (from the input) or `keep`; `$3`: the file below /proc/sys; `$4`: its new value, if any; `$5`: the input's size.
 ///
-/// Links are followed: Debian's 99-sysctl.conf is one.
+/// The kernel is asked first: a value that it does not take is in no file at the next boot. Links are followed: Debian's 99-sysctl.conf is one.
 const APPLY: &str = r#"set -eu
 if [ "$2" = write ]; then
   [ -d "${1%/*}/" ] || { echo "the directory of \`$1\` does not exist" >&2; exit 1; }
-  put_file "$1" '' '' '' follow '' '' "$5"
 fi
 if [ -n "$4" ]; then
-  printf '%s\n' "$4" >"$3" || { echo "the kernel refuses the value $4 for \`$3\`" >&2; exit 1; }
+  was=$(cat -- "$3" 2>/dev/null) || was='what it was'
+  printf '%s\n' "$4" >"$3" || { echo "the kernel refuses the value $4 for \`$3\`, which stays $was" >&2; exit 1; }
+  # Some settings can only be written.
+  holds=$(cat -- "$3" 2>/dev/null) || holds=$4
+  holds=$(set -f; set -- $holds; echo "$*")
+  [ "$holds" = "$4" ] || {
+    printf '%s\n' "$was" >"$3" || :
+    echo "the kernel makes $holds of the value $4 for \`$3\`, so that it was set back to $was" >&2
+    exit 1
+  }
 fi
+if [ "$2" = write ]; then put_file "$1" '' '' '' follow '' '' "$5"; fi
 "#;
 
 #[cfg(test)]
@@ -200,6 +248,7 @@ mod tests {
         question::{
             Answers,
             path::{Attributes, Entry, File, PathInfo},
+            sysctl_files::BootLine,
         },
         resource::{
             Mode,
@@ -233,6 +282,7 @@ mod tests {
             "vm.overcommit_memory".into(),
             Ok(live.map(|(live, writable)| Sysctl { live: Some(live.into()), writable })),
         );
+        answers.set::<SysctlFiles>("vm.overcommit_memory".into(), Ok(Vec::new()));
         let parameters = json!({"name": "vm.overcommit_memory", "value": 1, "sysctl_file": file});
         sysctl(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
@@ -329,6 +379,87 @@ mod tests {
         assert!(!leftover.exists());
         assert_eq!(run(&change.script, root.path()).status, 0);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a = 1\nvm.overcommit_memory = 1\n");
+    }
+
+    #[test]
+    fn a_line_that_is_read_later_at_boot_contradicts() {
+        let found = |sysctl_file: &str, lines: &[(&str, &str)]| {
+            let mut answers = Answers::default();
+            let line = |(file, value): &(&str, &str)| BootLine { file: (*file).into(), line: 3, value: (*value).into() };
+            answers.set::<SysctlFiles>("net.core.somaxconn".into(), Ok(lines.iter().map(line).collect()));
+            let resource = sysctl(json!({"name": "net.core.somaxconn", "value": 20, "sysctl_file": sysctl_file})).unwrap();
+            let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
+            resource.contradicted(&node).unwrap().map(|found| found.reason)
+        };
+        let ours = "/etc/sysctl.d/60-app.conf";
+        let other = ("/etc/sysctl.d/99-other.conf", "30");
+        insta::assert_snapshot!(found(ours, &[(ours, "20"), other]).unwrap(), @"`net.core.somaxconn` is set again in `/etc/sysctl.d/99-other.conf:3` (`30`), which is read after `/etc/sysctl.d/60-app.conf` at boot and wins: remove that line, or choose a name that sorts later with `sysctl_file`");
+        assert!(found(ours, &[("/run/sysctl.d/98-x.conf", "20"), other]).is_some());
+        for harmless in [
+            vec![],
+            vec![("/usr/lib/sysctl.d/50-default.conf", "30"), (ours, "20")],
+            vec![("/etc/sysctl.d/99-other.conf", "20")],
+            // What comes in between does not last.
+            vec![other, ("/etc/sysctl.d/99-sysctl.conf", "20")],
+        ] {
+            assert_eq!(found(ours, &harmless), None, "{harmless:?}");
+        }
+        assert!(found("/etc/sysctl.conf", &[("/etc/sysctl.d/zz.conf", "30")]).is_some());
+        assert_eq!(found("/etc/sysctl.conf", &[("/etc/sysctl.d/99-sysctl.conf", "30")]), None, "the task's own file");
+    }
+
+    #[test]
+    fn numbers_that_the_kernel_reads_otherwise_are_refused() {
+        let verdict = |value: Value, live: &str| {
+            let mut answers = Answers::default();
+            let file = RemotePath::new("/etc/sysctl.d/99-sysctl.conf").unwrap();
+            answers.set::<PathState>(PathQuery::content(&file).following(true), Ok(found(None)));
+            answers.set::<SysctlFiles>("a.b".into(), Ok(Vec::new()));
+            answers.set::<Sysctl>("a.b".into(), Ok(Some(Sysctl { live: Some(live.into()), writable: true })));
+            let resource = sysctl(json!({"name": "a.b", "value": value})).unwrap();
+            resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+        };
+        for (value, live) in [("010", "8"), ("0x1", "0"), ("yes", "0"), ("+5", "4"), ("1 010", "1 2"), ("-01", "-1")] {
+            let Verdict::Refused(reason) = verdict(json!(value), live) else { panic!("{value}") };
+            assert!(reason.contains(&format!("does not read `{value}`")) && reason.contains(live), "{reason}");
+        }
+        for (value, live) in [("10", "8"), ("-1", "0"), ("bbr", "cubic"), ("0x1", "0x0"), ("1024 2048", "1\u{a0}2")] {
+            assert!(matches!(verdict(json!(value), live), Verdict::Change(_)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_kernel_does_not_take_is_not_written_to_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, setting) = (root.path().join("60.conf"), root.path().join("setting"));
+        let apply = |value: &str| {
+            let script = with_put_file(Script::new(APPLY))
+                .arg(file.to_str().unwrap())
+                .arg("write")
+                .arg(setting.to_str().unwrap())
+                .arg(value)
+                .arg("4")
+                .input("a=1\n");
+            run(&script, root.path())
+        };
+        // It cannot be written to.
+        std::fs::create_dir(&setting).unwrap();
+        let done = apply("7");
+        assert!(done.status == 1 && done.stderr.contains("the kernel refuses the value 7"), "{done:?}");
+        assert!(!file.exists());
+        // A full buffer, as a kernel that holds something else than what was written.
+        std::fs::remove_dir(&setting).unwrap();
+        std::os::unix::fs::symlink("/proc/self/comm", &setting).unwrap();
+        let done = apply("a name that is longer than fifteen bytes");
+        assert!(done.status == 1 && done.stderr.contains("so that it was set back to"), "{done:?}");
+        assert!(!file.exists());
+        std::fs::remove_file(&setting).unwrap();
+        std::fs::write(&setting, "0\n").unwrap();
+        assert_eq!(apply("7").status, 0);
+        assert_eq!(
+            (std::fs::read_to_string(&file).unwrap().as_str(), std::fs::read_to_string(&setting).unwrap().as_str()),
+            ("a=1\n", "7\n")
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
     event::{HostResult, Outcome, Status},
     plan::{Handler, HandlerAction, Task},
     question::{
-        Answers, Questions,
+        Answers, Questions, Unanswered,
         pending::{self, Due, Pending},
         way::TrustedOwners,
     },
@@ -214,7 +214,12 @@ impl<'a> ApplyRun<'a> {
     ) -> Result<Outcome, Failure> {
         let predicted = self.items[index].pending();
         let marks: Vec<String> = task.notify.iter().map(|handler| crate::values::mark_name(&task.role, handler)).collect();
-        let change = match resource.compare(&self.state()).map_err(|error| Failure::Item(error.to_string()))? {
+        let unanswered = |error: Unanswered| Failure::Item(error.to_string());
+        let verdict = resource.compare(&self.state()).map_err(unanswered)?;
+        if let Some(found) = resource.contradicted(&self.state()).map_err(unanswered)? {
+            return Err(Failure::Item(found.reason));
+        }
+        let change = match verdict {
             Verdict::Converged { note } if predicted => {
                 if !marks.is_empty() {
                     // Its handlers must run whichever task made the change. One restart too many does no harm.
