@@ -30,6 +30,7 @@ pub mod sysctl_files;
 pub mod tree;
 pub mod ufw;
 pub mod unit;
+pub mod unit_files;
 pub mod unit_state;
 pub mod way;
 pub mod way_in;

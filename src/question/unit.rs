@@ -33,6 +33,10 @@ pub struct Unit {
     pub active_since: u64,
     /// The file that defines it; empty when there is none.
     pub file: String,
+    /// The drop-ins that systemd has read.
+    pub drop_ins: Vec<String>,
+    /// Whether another unit starts it, or a request on D-Bus.
+    pub is_wanted: bool,
     /// Whether it runs once and is inactive afterwards (`Type=oneshot` without `RemainAfterExit`).
     pub runs_once: bool,
 }
@@ -88,7 +92,8 @@ impl Kind for Unit {
     fn script(names: &[&String]) -> Script {
         Script::new(
             "systemctl show --no-pager -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,\
-             ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,FragmentPath,Type,RemainAfterExit -- \"$@\" 2>&1",
+             ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,FragmentPath,DropInPaths,WantedBy,RequiredBy,\
+             UpheldBy,TriggeredBy,Type,RemainAfterExit -- \"$@\" 2>&1",
         )
         .args(names.iter().map(|name| (*name).clone()))
     }
@@ -132,6 +137,9 @@ fn parse(name: &str, block: &str) -> Result<Unit, Unanswered> {
         started: number("ExecMainStartTimestampMonotonic"),
         active_since: number("ActiveEnterTimestampMonotonic"),
         file: text("FragmentPath"),
+        drop_ins: text("DropInPaths").split_whitespace().map(str::to_owned).collect(),
+        is_wanted: ["WantedBy", "RequiredBy", "UpheldBy", "TriggeredBy"].iter().any(|by| !text(by).is_empty())
+            || text("Type") == "dbus",
         runs_once: text("Type") == "oneshot" && text("RemainAfterExit") == "no",
     })
 }
@@ -141,7 +149,7 @@ mod tests {
     use super::*;
 
     /// The output of systemd 252.
-    const GOLDEN: &str = "Type=oneshot\nRemainAfterExit=yes\nMainPID=0\nExecMainStartTimestampMonotonic=7\nId=postgresql.service\nNames=postgresql.service autobot-slm-database.service\nLoadState=loaded\nActiveState=active\nSubState=exited\nFragmentPath=/lib/systemd/system/postgresql.service\nUnitFileState=enabled\nActiveEnterTimestampMonotonic=9\nNeedDaemonReload=no\n\nId=nosuch.service\nNames=nosuch.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nNeedDaemonReload=no\n";
+    const GOLDEN: &str = "Type=oneshot\nRemainAfterExit=yes\nMainPID=0\nExecMainStartTimestampMonotonic=7\nId=postgresql.service\nNames=postgresql.service autobot-slm-database.service\nLoadState=loaded\nActiveState=active\nSubState=exited\nFragmentPath=/lib/systemd/system/postgresql.service\nDropInPaths=/etc/systemd/system/postgresql.service.d/a.conf /run/x.conf\nWantedBy=multi-user.target\nUnitFileState=enabled\nActiveEnterTimestampMonotonic=9\nNeedDaemonReload=no\n\nId=nosuch.service\nNames=nosuch.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nNeedDaemonReload=no\n";
 
     fn read(names: &[&str], status: i32, stdout: &str) -> Vec<Result<Unit, Unanswered>> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -154,8 +162,9 @@ mod tests {
         let postgresql = answers[0].as_ref().unwrap();
         assert_eq!((postgresql.id.as_str(), postgresql.active_since, postgresql.started), ("postgresql.service", 9, 7));
         assert!(postgresql.is_up() && postgresql.exists() && !postgresql.runs_once && !postgresql.needs_reload);
+        assert!(postgresql.is_wanted && postgresql.drop_ins.len() == 2);
         let nosuch = answers[1].as_ref().unwrap();
-        assert!(!nosuch.exists() && !nosuch.is_up());
+        assert!(!nosuch.exists() && !nosuch.is_up() && !nosuch.is_wanted && nosuch.drop_ins.is_empty());
     }
 
     #[test]

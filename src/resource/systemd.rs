@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode,
+    Change, Contradiction, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode,
     lock_out::service::{self, Ending},
     schema::{parameters, words},
     unit_functions,
@@ -15,6 +15,7 @@ use crate::question::{
     Questions, Unanswered,
     replaced::Replaced,
     unit::{Unit, full_name},
+    unit_files::{DIRECTORIES, UnitFiles, template_of},
     unit_state::{ActiveState, LoadState, UnitFileState},
 };
 
@@ -32,9 +33,10 @@ parameters! {
     struct Parameters {
         /// The unit.
         name | service | unit: String,
-        /// `started` (still up two seconds later) or `stopped`; to restart or reload, notify a handler.
+        /// `started` (still up two seconds later) or `stopped`. systemd reads changed files first; a service that is up gets them by a
+        /// handler that restarts it.
         state: Option<State>,
-        /// Whether it starts at boot.
+        /// Whether it starts at boot, with the links that `[Install]` wants now.
         enabled: Option<Flag>,
         /// Whether nothing can start it.
         masked: Option<Flag>,
@@ -108,6 +110,7 @@ impl Resource for Systemd {
 
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Unit>(self.unit.clone());
+        ask.ask::<UnitFiles>(self.unit.clone());
         if self.restart_if_replaced {
             ask.ask::<Replaced>(self.unit.clone());
         }
@@ -118,6 +121,32 @@ impl Resource for Systemd {
 
     fn unit(&self) -> Option<&str> {
         Some(&self.unit)
+    }
+
+    fn contradicted(&self, node: &NodeState<'_>) -> Result<Option<Contradiction>, Unanswered> {
+        let (unit, files) = (node.answers.get::<Unit>(&self.unit)?, node.answers.get::<UnitFiles>(&self.unit)?);
+        let starts_at_boot = unit.file_state != UnitFileState::Static || unit.is_wanted || !files.wanted.is_empty();
+        Ok((self.enabled == Some(true) && unit.exists() && !starts_at_boot).then(|| Contradiction {
+            file: unit.file.clone(),
+            reason: format!(
+                "`{}` cannot start at boot: its file has no section `[Install]` with `WantedBy`, and no other unit wants it; add that \
+                 section, or leave out `enabled`",
+                self.unit
+            ),
+        }))
+    }
+
+    fn due_after(&self, _: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Change> {
+        // A task of any unit makes systemd read the files of all units.
+        let is_task = |resource: &&dyn Resource| (*resource as &dyn Any).is::<Self>();
+        let since = earlier.iter().rposition(|resource| is_task(&resource)).map_or(0, |at| at + 1);
+        let is_written =
+            earlier[since..].iter().filter_map(|resource| resource.path()).any(|path| self.is_file_of_it(path.as_str()));
+        is_written.then(|| {
+            let mut diff = Diff::none();
+            diff.attribute("files", "changed by this run", "read by systemd");
+            Change::new(READ_FILES, unit_functions::script(APPLY).arg(&self.unit).arg(READ_FILES)).diff(diff).replacing(true)
+        })
     }
 
     fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
@@ -160,6 +189,7 @@ impl Resource for Systemd {
                 "`{name}` runs once and ends (Type=oneshot without RemainAfterExit=yes), so it cannot be kept started"
             )));
         }
+        let files = node.answers.get::<UnitFiles>(name)?;
         let mut diff = Diff::none();
         let mut script = unit_functions::script(APPLY).arg(name);
         let mut step = |verb: &'static str, what: &str, before: &str, after: &str| {
@@ -168,14 +198,28 @@ impl Resource for Systemd {
             verb
         };
         let mut verbs = Vec::new();
+        let unread = unread_file(unit, files);
+        if let Some(unread) = unread.filter(|_| unit.load == LoadState::Loaded && !masked) {
+            verbs.push(step(READ_FILES, "files", &unread, "read by systemd"));
+        }
         match self.masked {
             Some(true) if !masked => verbs.push(step("mask", "masked", "no", "yes")),
+            Some(true) if unit.file_state == UnitFileState::MaskedRuntime => {
+                verbs.push(step("mask", "masked", "until the next boot", "yes"));
+            }
             Some(false) if masked => verbs.push(step("unmask", "masked", "yes", "no")),
             Some(_) | None => {}
         }
         match self.enabled {
             Some(true) if !unit.file_state.counts_as_enabled() => {
                 verbs.push(step("enable", "enabled", describe_file_state(&unit.file_state), "enabled"));
+            }
+            // systemd has not read its new section `[Install]` yet.
+            Some(true) if unit.file_state == UnitFileState::Static && !files.missing().is_empty() => {
+                verbs.push(step("enable", "enabled", "static", "enabled"));
+            }
+            Some(true) if unit.file_state == UnitFileState::Enabled && unit.id == *name && !files.missing().is_empty() => {
+                verbs.push(step("reenable", "links", &files.links.join(", "), &files.wanted.join(", ")));
             }
             Some(false) if !unit.file_state.counts_as_disabled() => {
                 verbs.push(step("disable", "enabled", describe_file_state(&unit.file_state), "disabled"));
@@ -218,12 +262,33 @@ impl Systemd {
         self.started.is_none() && self.enabled.is_none() && self.masked.is_none()
     }
 
+    /// Whether this is a file of the unit: the unit's, its template's, or a drop-in.
+    fn is_file_of_it(&self, path: &str) -> bool {
+        let below = |directory: &str| path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
+        let Some(rest) = DIRECTORIES.iter().find_map(|directory| below(directory)) else { return false };
+        let file = rest.split_once('/').map_or(rest, |(directory, _)| directory.strip_suffix(".d").unwrap_or_default());
+        file == self.unit || template_of(&self.unit).is_some_and(|template| template == file)
+    }
+
     /// Returns a replaced program that a process of the unit runs.
     fn replaced_program(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
         if !self.restart_if_replaced {
             return Ok(None);
         }
         Ok(node.answers.get::<Replaced>(&self.unit)?.first().map(|path| path.escape_debug().to_string()))
+    }
+}
+
+/// The verb that makes systemd read the files of its units.
+const READ_FILES: &str = "daemon-reload";
+
+/// Returns what systemd has not read of the files of a unit.
+fn unread_file(unit: &Unit, files: &UnitFiles) -> Option<String> {
+    // systemd 252 does not notice the first drop-in of a unit, whose directory is new.
+    match files.unread_drop_in(&unit.drop_ins) {
+        _ if unit.needs_reload => Some("changed since systemd read them".to_owned()),
+        Some(drop_in) => Some(format!("`{drop_in}` was not read by systemd")),
+        None => None,
     }
 }
 
@@ -235,12 +300,14 @@ fn describe_file_state(file_state: &UnitFileState) -> &str {
 const APPLY: &str = r#"set -eu
 unit=$1
 shift
-[ "${1-}" != unmask ] || systemctl unmask -- "$unit"
+# A mask may be in /etc and another one in /run, until the next boot.
+[ "${1-}" != unmask ] || { systemctl unmask -- "$unit"; systemctl unmask --runtime -- "$unit"; }
 [ "${1-}" = mask ] || { unit_read_files "$unit"; unit_exists "$unit"; }
 for verb do
   case $verb in
     mask) systemctl mask -- "$unit";;
-    unmask) ;;
+    unmask|daemon-reload) ;;
+    reenable) systemctl reenable -- "$unit";;
     enable) systemctl enable -- "$(unit_property "$unit" Id)";;
     disable) systemctl disable -- "$(unit_property "$unit" Id)";;
     start) unit_start "$unit";;
@@ -251,192 +318,4 @@ done
 "#;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        question::Answers,
-        resource::{
-            trial::{NoFiles, run, shown as lines},
-            unit_functions::tests::{calls, fake_systemd},
-        },
-        secret::SecretValues,
-    };
-    use serde_json::json;
-
-    fn systemd(parameters: Value) -> Result<Box<dyn Resource>, String> {
-        from_parameters(parameters, &mut NoFiles).map_err(|error| match error {
-            ParamError::Parameter { message, .. } => message,
-            ParamError::Word { word, .. } => word.to_string(),
-            ParamError::File(_) => unreachable!(),
-        })
-    }
-
-    fn unit(load: &str, active: &str, file_state: &str) -> Unit {
-        Unit {
-            id: "redis.service".into(),
-            load: load.into(),
-            active: active.into(),
-            file_state: file_state.into(),
-            ..Unit::default()
-        }
-    }
-
-    fn compare(parameters: Value, unit: Unit) -> Verdict {
-        let mut answers = Answers::default();
-        answers.set::<Unit>("redis.service".into(), Ok(unit));
-        systemd(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
-    }
-
-    fn change(parameters: Value, unit: Unit) -> Change {
-        crate::resource::trial::change(compare(parameters, unit))
-    }
-
-    #[test]
-    fn a_running_and_enabled_unit_is_converged() {
-        let wanted = json!({"name": "redis", "state": "started", "enabled": true, "masked": false});
-        assert!(matches!(compare(wanted, unit("loaded", "active", "enabled")), Verdict::Converged { .. }));
-    }
-
-    #[test]
-    fn every_drift_is_a_step() {
-        let change = change(json!({"name": "redis", "state": "started", "enabled": "yes"}), unit("loaded", "failed", "disabled"));
-        assert_eq!(change.summary, "enable, start");
-        insta::assert_snapshot!(lines(&change.diff), @r"
-        - enabled disabled
-        + enabled enabled
-        - state failed
-        + state active
-        ");
-    }
-
-    #[test]
-    fn stopped_and_disabled_are_states_too() {
-        let wanted = json!({"name": "redis", "state": "stopped", "enabled": false});
-        assert_eq!(change(wanted.clone(), unit("loaded", "activating", "enabled")).summary, "disable, stop");
-        assert!(matches!(compare(wanted.clone(), unit("loaded", "failed", "static")), Verdict::Converged { .. }));
-        assert!(matches!(compare(wanted, unit("masked", "inactive", "masked")), Verdict::Converged { .. }));
-    }
-
-    #[test]
-    fn units_that_systemd_enables_by_other_means_count_as_enabled() {
-        for state in ["static", "generated", "alias"] {
-            let wanted = json!({"name": "redis", "enabled": true});
-            assert!(matches!(compare(wanted, unit("loaded", "active", state)), Verdict::Converged { .. }), "{state}");
-        }
-        for state in ["enabled-runtime", "indirect", ""] {
-            assert_eq!(change(json!({"name": "redis", "enabled": true}), unit("loaded", "active", state)).summary, "enable");
-        }
-    }
-
-    #[test]
-    fn a_missing_unit_blocks_with_the_expected_change() {
-        let Verdict::Blocked { missing, change } =
-            compare(json!({"name": "redis", "state": "started", "enabled": true}), unit("not-found", "inactive", ""))
-        else {
-            panic!()
-        };
-        assert_eq!((missing, change.summary.as_str()), (vec![Missing::Unit("redis.service".into())], "enable, start"));
-        let Verdict::Blocked { missing, .. } =
-            compare(json!({"name": "redis", "state": "started"}), unit("bad-setting", "inactive", "bad"))
-        else {
-            panic!()
-        };
-        assert!(crate::resource::do_not_exist(&missing).contains("systemd-analyze verify"));
-    }
-
-    #[test]
-    fn masked_units_are_refused_unless_the_task_unmasks_them() {
-        let masked = || unit("masked", "inactive", "masked");
-        assert!(matches!(compare(json!({"name": "redis", "state": "started"}), masked()), Verdict::Refused(_)));
-        assert_eq!(change(json!({"name": "redis", "state": "started", "masked": false}), masked()).summary, "unmask, start");
-        assert_eq!(change(json!({"name": "redis", "masked": true}), unit("not-found", "inactive", "")).summary, "mask");
-    }
-
-    #[test]
-    fn a_unit_that_cannot_stay_started_is_refused() {
-        let once = Unit { runs_once: true, ..unit("loaded", "inactive", "static") };
-        let Verdict::Refused(why) = compare(json!({"name": "redis", "state": "started"}), once) else { panic!() };
-        assert!(why.contains("runs once"));
-    }
-
-    /// Compares a unit with these replaced programs.
-    fn compare_replaced(more: &Value, unit: Unit, programs: &[&str]) -> Verdict {
-        let mut parameters = json!({"name": "redis", "restart_if_replaced": true});
-        parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut answers = Answers::default();
-        answers.set::<Unit>("redis.service".into(), Ok(unit));
-        answers.set::<Replaced>("redis.service".into(), Ok(programs.iter().map(ToString::to_string).collect()));
-        systemd(parameters).unwrap().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
-    }
-
-    #[test]
-    fn a_unit_that_runs_a_replaced_program_is_restarted() {
-        let up = || unit("loaded", "active", "enabled");
-        let alone = crate::resource::trial::change(compare_replaced(&json!({}), up(), &["/opt/redis", "/usr/bin/sh"]));
-        assert_eq!((alone.summary.as_str(), alone.replaces), ("restart", true));
-        assert_eq!(lines(&alone.diff), "- program /opt/redis (replaced)\n+ program /opt/redis");
-        let more = json!({"state": "started", "enabled": true});
-        let down = unit("loaded", "activating", "disabled");
-        assert_eq!(crate::resource::trial::change(compare_replaced(&more, down, &["/opt/redis"])).summary, "enable, restart");
-        assert!(matches!(compare_replaced(&more, up(), &[]), Verdict::Converged { note: None }));
-        // What a stopped unit has left running.
-        for state in ["inactive", "failed"] {
-            let down = unit("loaded", state, "enabled");
-            assert!(matches!(compare_replaced(&json!({}), down, &["/opt/redis"]), Verdict::Converged { note: None }));
-        }
-
-        let tools = tempfile::tempdir().unwrap();
-        fake_systemd(
-            tools.path(),
-            "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\n",
-        );
-        assert_eq!(run(&alone.script, tools.path()).status, 0);
-        assert_eq!(calls(tools.path()), "daemon-reload\nreset-failed redis.service\nrestart redis.service\n");
-    }
-
-    #[test]
-    fn a_unit_that_is_not_there_runs_no_replaced_program() {
-        for load in ["not-found", "masked", "bad-setting", "loaded"] {
-            let verdict = compare_replaced(&json!({}), unit(load, "inactive", ""), &[]);
-            assert!(matches!(verdict, Verdict::Converged { note: None }), "{load}: {verdict:?}");
-        }
-        let why = |unit: Unit| match compare_replaced(&json!({}), unit, &["/opt/redis"]) {
-            Verdict::Refused(why) => why,
-            other @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
-        };
-        assert_eq!(why(unit("masked", "active", "masked")), "`redis.service` is masked; `masked: false` unmasks it");
-        let real = Unit { id: "real.service".into(), ..unit("loaded", "active", "enabled") };
-        assert!(why(real).starts_with("`redis.service` is another name of `real.service`: name that one"));
-        let missing = compare_replaced(&json!({"enabled": true}), unit("not-found", "inactive", ""), &[]);
-        assert!(matches!(missing, Verdict::Blocked { .. }), "{missing:?}");
-        assert!(
-            systemd(json!({"name": "redis", "restart_if_replaced": true, "state": "stopped"})).unwrap_err().contains("stopped")
-        );
-        assert!(systemd(json!({"name": "redis", "restart_if_replaced": true, "masked": true})).unwrap_err().contains("masked"));
-        assert!(systemd(json!({"name": "redis", "restart_if_replaced": false})).unwrap_err().contains("at least one of"));
-    }
-
-    #[test]
-    fn parameters_that_declare_no_state_are_errors() {
-        assert!(systemd(json!({"name": "redis", "state": "restarted"})).unwrap_err().contains("notify a handler"));
-        assert!(systemd(json!({"name": "redis", "daemon_reload": true})).unwrap_err().contains("leave the task out"));
-        assert!(systemd(json!({"name": "redis", "state": "started", "daemon_reload": true})).is_ok());
-        assert!(systemd(json!({"name": "redis"})).unwrap_err().contains("at least one of"));
-        assert!(systemd(json!({"name": "redis", "state": "started", "masked": true})).unwrap_err().contains("neither"));
-        assert!(systemd(json!({"name": "re dis", "state": "started"})).unwrap_err().contains("not a valid unit name"));
-    }
-
-    #[test]
-    fn an_alias_is_enabled_by_the_name_of_its_unit_and_started_by_its_own() {
-        let tools = tempfile::tempdir().unwrap();
-        fake_systemd(
-            tools.path(),
-            "Id=real.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\n",
-        );
-        let change =
-            change(json!({"name": "redis", "state": "started", "enabled": true}), unit("loaded", "inactive", "disabled"));
-        let done = run(&change.script, tools.path());
-        assert_eq!(done.status, 0, "{done:?}");
-        assert_eq!(calls(tools.path()), "daemon-reload\nenable real.service\nreset-failed redis.service\nstart redis.service\n");
-    }
-}
+mod tests;

@@ -286,3 +286,86 @@ fn jobs_that_run_nothing_and_failures_that_systemd_finds_are_told_apart() {
     let (done, error) = run(&node, &unit_functions::reload("reloads.service"));
     assert!(!done && error.starts_with("`reloads.service` did not reload (exit-code): it is active (running"), "{error}");
 }
+
+#[test]
+fn a_unit_is_as_its_files_say_and_not_as_systemd_has_read_them_before() {
+    let node = TestNode::bare();
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let role = |calendar: &str, wanted_by: &str, drop_in: &str| {
+        format!(
+            "description: t
+tasks:
+{}  - {{name: Timer, copy: {{dest: /etc/systemd/system/job.timer, content: \"[Timer]\\nOnCalendar={calendar}\\n[Install]\\nWantedBy=timers.target\\n\"}}}}
+  - {{name: Run the timer, systemd: {{name: job.timer, enabled: true, state: started}}}}
+  - {{name: Drop-in, file: {{path: /etc/systemd/system/fine.service.d, state: directory}}}}
+  - {{name: Drop-in file, copy: {{dest: /etc/systemd/system/fine.service.d/x.conf, content: \"{drop_in}\"}}}}
+{}  - {{name: Run, systemd: {{name: fine.service, enabled: true, state: started}}}}
+",
+            unit("job", "[Service]\nType=oneshot\nExecStart=/bin/true"),
+            unit("fine", &format!("[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy={wanted_by}")),
+        )
+    };
+    let next = || node.sh("systemctl show -p TimersCalendar --value job.timer");
+    let shown = |property: &str| node.sh(&format!("systemctl show -p {property} --value fine.service"));
+    let links = || node.sh("cd /etc/systemd/system; ls -d *.wants/fine.service");
+    project.converges(&role("*-*-* 03:00:00", "multi-user.target", ""));
+    assert!(next().contains("03:00:00"), "{}", next());
+
+    // The first drop-in of a unit is in a new directory, which systemd 252 does not notice by itself.
+    let deploy = project.converges(&role("*-*-* 05:30:00", "graphical.target", "[Service]\\nEnvironment=A=b\\n"));
+    let changed = deploy.ids("node", "changed");
+    assert!(changed.contains("toy/Run the timer") && changed.contains("toy/Run"), "{changed:?}");
+    assert!(next().contains("05:30:00"), "{}", next());
+    assert_eq!(
+        (shown("Environment"), shown("NeedDaemonReload"), links()),
+        ("A=b".into(), "no".into(), "graphical.target.wants/fine.service".into())
+    );
+
+    // What was done by hand.
+    node.sh("systemctl mask --runtime ssh.socket; sed -i s/05:30/06:30/ /etc/systemd/system/job.timer; rm /etc/systemd/system/*.wants/fine.service; ln -s ../fine.service /etc/systemd/system/graphical.target.wants/other.service");
+    let last = role("*-*-* 06:30:00", "graphical.target", "[Service]\\nEnvironment=A=b\\n");
+    let masked = "  - {name: Mask, systemd: {name: ssh.socket, masked: true}}\n";
+    let deploy = project.converges(&format!("{last}{masked}"));
+    assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Mask", "toy/Run", "toy/Run the timer"]);
+    assert!(next().contains("06:30:00"), "{}", next());
+    assert_eq!(node.sh("readlink /etc/systemd/system/ssh.socket"), "/dev/null");
+
+    let unmasked = project.converges("description: t\ntasks:\n  - {name: Unmask, systemd: {name: ssh.socket, masked: false}}\n");
+    assert_eq!(unmasked.ids("node", "changed").len(), 1);
+
+    node.sh(
+        "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >/etc/systemd/system/nowhere.service; systemctl daemon-reload",
+    );
+    let enable = "  - {name: Enable, systemd: {name: nowhere.service, enabled: true}}\n";
+    let why = project.is_refused(&format!("description: t\ntasks:\n{enable}"));
+    assert!(why.contains("`nowhere.service` cannot start at boot"), "{why}");
+    let install = unit("nowhere", "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target");
+    project.converges(&format!("description: t\ntasks:\n{install}{enable}"));
+}
+
+#[test]
+fn a_kernel_setting_is_what_it_will_be_after_the_next_boot() {
+    let node = TestNode::bare();
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let role = |before: &str, value: &str| {
+        let set = format!("sysctl: {{name: net.ipv4.tcp_fin_timeout, value: {value}, sysctl_file: /etc/sysctl.d/60-app.conf}}");
+        format!("description: t\ntasks:\n{before}  - {{name: Set, {set}}}\n")
+    };
+    node.sh("printf '# x\\nnet.ipv4.tcp_fin_timeout = 30\\n' >/etc/sysctl.d/99-other.conf");
+    let why = project.is_refused(&role("", "\"20\""));
+    assert!(why.contains("`/etc/sysctl.d/99-other.conf:2` (`30`)") && why.contains("at boot and wins"), "{why}");
+    // A task that takes the other line away is a way out.
+    let away = "  - {name: Away, lineinfile: {path: /etc/sysctl.d/99-other.conf, regexp: tcp_fin_timeout, state: absent}}\n";
+    project.converges(&role(away, "\"20\""));
+    assert_eq!(node.sh("cat /proc/sys/net/ipv4/tcp_fin_timeout"), "20");
+    node.sh("echo net/ipv4/tcp_fin_timeout=30 >/run/sysctl.d/61.conf || { mkdir -p /run/sysctl.d; echo net/ipv4/tcp_fin_timeout=30 >/run/sysctl.d/61.conf; }");
+    let why = project.is_refused(&role("", "\"20\""));
+    assert!(why.contains("`/run/sysctl.d/61.conf:1`"), "converged by its own file and the kernel, but not for long: {why}");
+    node.sh("rm /run/sysctl.d/61.conf");
+
+    let why = project.is_refused(&role("", "\"010\""));
+    assert!(why.contains("does not read `010` as it is written"), "{why}");
+    let why = project.fails(&role("", "\"99999999999999\"")).failure("node");
+    assert!(why.contains("the kernel refuses the value 99999999999999"), "{why}");
+    assert_eq!(node.sh("cat /etc/sysctl.d/60-app.conf"), "net.ipv4.tcp_fin_timeout = 20", "nothing of it at the next boot");
+}
