@@ -5,6 +5,7 @@
 //! [`Composed::read`] takes what the node printed.
 
 pub mod account;
+pub mod apt_sources;
 pub mod backup;
 pub mod compose;
 pub mod connection;

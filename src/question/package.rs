@@ -10,6 +10,8 @@ pub enum Package {
     Absent {
         /// Whether its configuration files still exist (dpkg's state `rc`); a purge would remove them.
         configuration: bool,
+        /// Whether `apt-mark hold` keeps it from being installed.
+        held: bool,
     },
     /// Installed and configured.
     Installed {
@@ -68,14 +70,14 @@ impl Kind for Package {
 impl Package {
     fn for_name(name: &str, rows: &[[&str; 6]]) -> Self {
         let (bare, architecture) = name.split_once(':').map_or((name, None), |(bare, architecture)| (bare, Some(architecture)));
-        let mut found = Self::Absent { configuration: false };
+        let mut found = Self::Absent { configuration: false, held: false };
         // A name may have a row for each architecture; an installed one takes precedence.
         for [package, row_architecture, version, want, flag, status] in rows {
             if *package != bare || architecture.is_some_and(|wanted| wanted != *row_architecture) {
                 continue;
             }
             let state = Self::from_row(version, want, flag, status);
-            if !matches!(state, Self::Absent { configuration: false }) && !matches!(found, Self::Installed { .. }) {
+            if !matches!(state, Self::Absent { configuration: false, held: false }) && !matches!(found, Self::Installed { .. }) {
                 found = state;
             }
         }
@@ -84,8 +86,8 @@ impl Package {
 
     fn from_row(version: &str, want: &str, flag: &str, status: &str) -> Self {
         match status {
-            "not-installed" => Self::Absent { configuration: false },
-            "config-files" => Self::Absent { configuration: true },
+            "not-installed" => Self::Absent { configuration: false, held: want == "hold" },
+            "config-files" => Self::Absent { configuration: true, held: want == "hold" },
             // Pending triggers concern other packages; the package itself works.
             "installed" | "triggers-pending" | "triggers-awaited" if flag == "ok" => {
                 Self::Installed { version: version.to_owned(), held: want == "hold" }
@@ -123,10 +125,10 @@ mod tests {
         );
         let broken = |state: &str| Ok(Package::Broken { version: "1.0".into(), state: state.into() });
         assert_eq!(answers[0], Ok(Package::Installed { version: "6:8.2.3-1".into(), held: true }));
-        assert_eq!(answers[1], Ok(Package::Absent { configuration: false }));
-        assert_eq!(answers[2], Ok(Package::Absent { configuration: true }));
+        assert_eq!(answers[1], Ok(Package::Absent { configuration: false, held: false }));
+        assert_eq!(answers[2], Ok(Package::Absent { configuration: true, held: false }));
         assert_eq!(answers[3], broken("half-configured"));
-        assert_eq!(answers[4], Ok(Package::Absent { configuration: false }));
+        assert_eq!(answers[4], Ok(Package::Absent { configuration: false, held: false }));
         assert_eq!(answers[5], broken("reinstreq"));
     }
 
@@ -135,7 +137,7 @@ mod tests {
         let rows = "libc6\tamd64\t2\tinstall\tok\tinstalled\nlibc6\ti386\t1\tdeinstall\tok\tconfig-files\n";
         let answers = read(&["libc6", "libc6:i386"], 0, rows);
         assert_eq!(answers[0], Ok(Package::Installed { version: "2".into(), held: false }));
-        assert_eq!(answers[1], Ok(Package::Absent { configuration: true }));
+        assert_eq!(answers[1], Ok(Package::Absent { configuration: true, held: false }));
     }
 
     #[test]
@@ -160,6 +162,9 @@ mod tests {
         let answers = composed.read(&done.stdout);
         assert!(matches!(answers.get::<Package>(&"dash".into()), Ok(Package::Installed { .. })));
         assert!(matches!(answers.get::<Package>(&"coreutils".into()), Ok(Package::Installed { .. })));
-        assert_eq!(answers.get::<Package>(&"autobot-no-such-package".into()), Ok(&Package::Absent { configuration: false }));
+        assert_eq!(
+            answers.get::<Package>(&"autobot-no-such-package".into()),
+            Ok(&Package::Absent { configuration: false, held: false })
+        );
     }
 }

@@ -163,6 +163,12 @@ impl Resource for Apt {
             if self.satisfied(wanted, actual) {
                 continue;
             }
+            if let Package::Absent { held: true, .. } = actual {
+                let name = &wanted.name;
+                return Ok(Verdict::Refused(format!(
+                    "`{name}` is held, so that it is not installed; `apt-mark unhold {name}` lets it be"
+                )));
+            }
             if self.state == State::Absent
                 && let Some(reason) = service::refuses_removal(node, wanted.bare_name())?
             {
@@ -192,7 +198,7 @@ impl Apt {
             (State::Present, Package::Installed { version, .. }) => {
                 wanted.version.as_deref().is_none_or(|pattern| matches_glob(pattern, version))
             }
-            (State::Absent, Package::Absent { configuration }) => !(self.purge && *configuration),
+            (State::Absent, Package::Absent { configuration, .. }) => !(self.purge && *configuration),
             (State::Present, Package::Absent { .. } | Package::Broken { .. })
             | (State::Absent, Package::Installed { .. } | Package::Broken { .. }) => false,
         }
@@ -201,7 +207,7 @@ impl Apt {
     fn show(&self, diff: &mut Diff, wanted: &Wanted, actual: &Package) {
         let name = &wanted.name;
         match actual {
-            Package::Absent { configuration: true } if self.state == State::Absent => {
+            Package::Absent { configuration: true, .. } if self.state == State::Absent => {
                 diff.removed(format!("{name} (configuration)"));
             }
             Package::Absent { .. } => {}

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Argv, Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Segment, ShellText, Verdict, decode,
-    schema::parameters,
+    Argv, Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, RemotePath, Resource, Segment, ShellText, Verdict,
+    decode, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
+        account::{AccountName, User},
         guard::{Guard, GuardAnswer, RUN_AS, Shell},
         path::{Entry, PathQuery, PathState},
     },
@@ -54,7 +55,7 @@ parameters! {
         /// Its standard input.
         stdin: Option<Sealed>,
         /// Who runs it, instead of root; written as a keyword of the task.
-        become_user: Option<String>,
+        become_user: Option<AccountName>,
         /// Environment variables of the command and its guard, without secrets; written as a keyword of the task.
         environment: Map<String, Value> = {},
     }
@@ -66,7 +67,7 @@ struct Command {
     text: String,
     /// The line that runs, with its environment.
     script: String,
-    user: Option<String>,
+    user: Option<AccountName>,
     chdir: Option<RemotePath>,
     stdin: Sealed,
     when: When,
@@ -115,7 +116,7 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
     let in_environment = |text: String| format!("{environment}{}", if environment.is_empty() { text } else { quoted(&text) });
     let shell = |text: String, output: bool| Shell {
         text: in_environment(text),
-        user: become_user.clone(),
+        user: become_user.as_ref().map(AccountName::to_string),
         chdir: chdir.clone(),
         output,
     };
@@ -208,7 +209,11 @@ impl Resource for Command {
     fn questions(&self, ask: &mut Questions) {
         match &self.when {
             When::Reads { key, .. } | When::Guarded { key, .. } => ask.ask::<Guard>(key.clone()),
-            When::Path { query, .. } => ask.ask::<PathState>(query.clone()),
+            When::Path { query, .. } => {
+                ask.ask::<PathState>(query.clone());
+                self.chdir.iter().for_each(|directory| ask.ask::<PathState>(PathQuery::existence(directory)));
+                self.user.iter().for_each(|user| ask.ask::<User>(user.clone()));
+            }
         }
     }
 
@@ -224,7 +229,16 @@ impl Resource for Command {
             }
             When::Path { query, until } => {
                 let exists = node.answers.get::<PathState>(query)?.entry != Entry::Absent;
-                Ok(if exists == (*until == Until::Exists) { Verdict::CONVERGED } else { Verdict::Change(self.change()) })
+                if exists == (*until == Until::Exists) {
+                    return Ok(Verdict::CONVERGED);
+                }
+                // With a guard of shell text, the guard itself says what is missing.
+                let missing = self.missing(node)?;
+                Ok(if missing.is_empty() {
+                    Verdict::Change(self.change())
+                } else {
+                    Verdict::Blocked { missing, change: self.change() }
+                })
             }
             When::Guarded { key, done } => {
                 let answer = node.answers.get::<Guard>(key)?;
@@ -250,6 +264,22 @@ impl Resource for Command {
 }
 
 impl Command {
+    /// Returns what the command needs and does not find.
+    fn missing(&self, node: &NodeState<'_>) -> Result<Vec<Missing>, Unanswered> {
+        let mut missing = Vec::new();
+        if let Some(user) = &self.user
+            && node.answers.get::<User>(user)?.is_none()
+        {
+            missing.push(Missing::User(user.to_string()));
+        }
+        if let Some(directory) = &self.chdir
+            && node.answers.get::<PathState>(&PathQuery::existence(directory))?.entry == Entry::Absent
+        {
+            missing.push(Missing::Directory(directory.clone()));
+        }
+        Ok(missing)
+    }
+
     fn change(&self) -> Change {
         let mut diff = Diff::none();
         for line in self.text.lines() {
@@ -257,7 +287,7 @@ impl Command {
         }
         let script = Script::new(RUN)
             .using(RUN_AS)
-            .arg(self.user.as_deref().unwrap_or_default())
+            .arg(self.user.as_ref().map(AccountName::as_str).unwrap_or_default())
             .arg(self.chdir.as_ref().map(RemotePath::as_str).unwrap_or_default())
             .arg(&self.script)
             .input(self.stdin.clone());
@@ -289,176 +319,4 @@ fn registered(answer: &GuardAnswer) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::SecretRef;
-    use crate::{
-        question::Answers,
-        resource::trial::{NoFiles, run},
-        secret::{Encoding, SecretValues},
-    };
-    use std::path::Path;
-
-    fn command(parameters: Value) -> Result<Box<dyn Resource>, String> {
-        from_parameters(parameters, &mut NoFiles).map_err(|error| match error {
-            ParamError::Parameter { message, .. } => message,
-            ParamError::Word { word, .. } => word.to_string(),
-            ParamError::File(_) => unreachable!(),
-        })
-    }
-
-    /// Compares with the answers of this machine, asked in the same way as a node.
-    fn compare(resource: &dyn Resource) -> (Verdict, Option<Value>) {
-        let mut questions = Questions::default();
-        resource.questions(&mut questions);
-        let composed = questions.compose("f00d").unwrap();
-        let done = run(&Script::new("eval \"$1\"").arg(composed.script()), Path::new("/nonexistent"));
-        let answers = composed.read(&done.stdout);
-        let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
-        (resource.compare(&node).unwrap(), resource.register(&node))
-    }
-
-    #[test]
-    fn every_guard_decides_whether_it_is_done() {
-        for (guard, value, done) in [
-            ("creates", "/etc/passwd", true),
-            ("creates", "/no/such", false),
-            ("removes", "/etc/passwd", false),
-            ("removes", "/no/such", true),
-            ("unless", "exit 0", true),
-            ("unless", "exit 1", false),
-            ("only_if", "exit 0", false),
-            ("only_if", "exit 7", true),
-        ] {
-            let resource = command(json!({"cmd": "true", guard: value})).unwrap();
-            assert_eq!(matches!(compare(resource.as_ref()).0, Verdict::Converged { .. }), done, "{guard} {value}");
-        }
-    }
-
-    #[test]
-    fn the_guard_finds_the_work_done_after_the_command_ran() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("it's $(done)\"");
-        let resource =
-            command(json!({"argv": ["cp", "/dev/stdin", path], "creates": path, "stdin": "line\n'$(x)'", "chdir": root.path()}))
-                .unwrap();
-        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
-        let done = run(&change.script, Path::new("/nonexistent"));
-        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "line\n'$(x)'");
-        assert!(matches!(compare(resource.as_ref()).0, Verdict::Converged { .. }));
-    }
-
-    #[test]
-    fn a_failing_command_fails_loudly_with_its_status() {
-        let resource = command(json!({"cmd": "echo no >&2 | cat; exit 3", "creates": "/no/such"})).unwrap();
-        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
-        let done = run(&change.script, Path::new("/nonexistent"));
-        assert_eq!((done.status, done.stderr.as_str()), (3, "no\nthe command ended with exit status 3\n"));
-    }
-
-    #[test]
-    fn reading_is_never_a_change_and_can_be_registered() {
-        let resource =
-            command(json!({"cmd": "printf 'a\\nb\\n\\n'; echo w >&2; exit 1", "reads": true, "ok_rc": [0, 1]})).unwrap();
-        let (verdict, registered) = compare(resource.as_ref());
-        assert!(matches!(verdict, Verdict::Converged { .. }));
-        assert_eq!(
-            registered.unwrap(),
-            json!({"stdout": "a\nb", "stdout_lines": ["a", "b"], "stderr": "w", "rc": 1, "changed": false})
-        );
-    }
-
-    #[test]
-    fn a_reading_command_that_fails_is_a_failed_task() {
-        let resource = command(json!({"cmd": "echo 'no such thing' >&2; exit 2", "reads": true})).unwrap();
-        let Verdict::Refused(why) = compare(resource.as_ref()).0 else { panic!() };
-        assert_eq!(why, "`echo 'no such thing' >&2; exit 2` ended with exit status 2: no such thing");
-    }
-
-    #[test]
-    fn a_missing_user_blocks() {
-        let resource = command(json!({"cmd": "true", "unless": "false", "become_user": "no-such-user"})).unwrap();
-        let Verdict::Blocked { missing, change } = compare(resource.as_ref()).0 else { panic!() };
-        assert_eq!(missing, [crate::values::Missing::User("no-such-user".into())]);
-        let done = run(&change.script, Path::new("/nonexistent"));
-        assert_eq!((done.status, done.stderr.lines().next()), (125, Some("there is no user `no-such-user`")));
-    }
-
-    #[test]
-    fn secrets_travel_through_the_input_only() {
-        let secret = SecretRef { host: "db".into(), name: "P".into() };
-        let resource = command(json!({"cmd": "cat", "creates": "/no", "stdin": secret.token(Encoding::Plain)})).unwrap();
-        assert_eq!(resource.secrets(), [secret]);
-        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
-        assert!(!crate::secret::holds_token(&change.script.render().unwrap()));
-    }
-
-    #[test]
-    fn the_environment_is_data_for_the_command_and_for_its_guard_alone() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("made");
-        let hostile = "a b'c\"$(touch pwned)`id`\nd $HOME \\";
-        let environment = json!({"APP_VALUE": hostile, "COUNT": 7, "GONE": null});
-        let resource = command(json!({
-            "cmd": format!("printf '%s|%s|%s' \"$APP_VALUE\" \"$COUNT\" \"${{GONE-unset}}\" >{}", path.display()),
-            "unless": format!("[ \"$COUNT\" = 7 ] && [ -e {} ]", path.display()),
-            "environment": environment,
-        }))
-        .unwrap();
-        let Verdict::Change(change) = compare(resource.as_ref()).0 else { panic!() };
-        let done = run(&change.script, Path::new("/nonexistent"));
-        assert_eq!((done.status, done.stderr.as_str()), (0, ""));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{hostile}|7|unset"));
-        assert!(matches!(compare(resource.as_ref()).0, Verdict::Converged { .. }));
-        let (_, registered) =
-            compare(command(json!({"cmd": "echo $COUNT", "reads": true, "environment": {"COUNT": 8}})).unwrap().as_ref());
-        assert_eq!(registered.unwrap()["stdout"], "8");
-    }
-
-    #[test]
-    fn an_environment_takes_only_valid_names_and_texts() {
-        for (name, value, message) in [
-            ("A B", json!("x"), "not a valid name of an environment variable"),
-            ("1A", json!("x"), "not a valid name of an environment variable"),
-            ("", json!("x"), "not a valid name of an environment variable"),
-            ("A=B", json!("x"), "not a valid name of an environment variable"),
-            ("-i", json!("x"), "not a valid name of an environment variable"),
-            ("BASH_ENV", json!("x"), "runs the value of this variable as code"),
-            ("A", json!(true), "write \"true\""),
-            ("A", json!(["x"]), "the value must be text"),
-            ("A", json!("x\u{0}"), "NUL"),
-        ] {
-            let error = command(json!({"cmd": "true", "creates": "/a", "environment": {name: value}})).unwrap_err();
-            assert!(error.contains(message), "{name}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_guard_without_an_answer_is_a_failure() {
-        let resource = command(json!({"cmd": "true", "creates": "/x"})).unwrap();
-        let answers = Answers::default();
-        assert!(resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
-    }
-
-    #[test]
-    fn illegal_combinations_are_errors() {
-        for (parameters, message) in [
-            (json!({"cmd": "true"}), "exactly one of"),
-            (json!({"cmd": "true", "creates": "/a", "unless": "b"}), "exactly one of"),
-            (json!({"cmd": "true", "creates": "/a", "reads": true}), "exactly one of"),
-            (json!({"cmd": "true", "argv": ["true"], "creates": "/a"}), "either"),
-            (json!({"argv": [], "creates": "/a"}), "is empty"),
-            (json!({"argv": ["a\u{0}"], "creates": "/a"}), "NUL"),
-            (json!({"cmd": " ", "creates": "/a"}), "is empty"),
-            (json!({"creates": "/a"}), "give `cmd`"),
-            (json!({"cmd": "x", "creates": "a"}), "not an absolute path"),
-            (json!({"cmd": "x", "reads": true, "stdin": "y"}), "no input"),
-            (json!({"cmd": "x", "unless": "y", "ok_rc": [1]}), "`reads: true`"),
-            (json!({"cmd": "x", "warn": true}), "unknown parameter"),
-        ] {
-            let error = command(parameters.clone()).unwrap_err();
-            assert!(error.contains(message), "{parameters}: {error}");
-        }
-    }
-}
+mod tests;

@@ -5,12 +5,13 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State, Verdict,
-    apt_functions::APT, decode, put::with_put_file, schema::parameters,
+    Change, Contradiction, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State,
+    Verdict, apt_functions::APT, decode, put::with_put_file, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
+        apt_sources::AptSources,
         path::{File, PathQuery, PathState},
     },
     script::{RUN_DIRECTORY, Script},
@@ -76,6 +77,8 @@ struct Repository {
 struct Wanted {
     /// The file without its last line, `Signed-By`.
     body: String,
+    uris: Vec<String>,
+    suites: Vec<String>,
     key: Key,
     enabled: bool,
 }
@@ -154,7 +157,7 @@ fn wanted(parameters: Parameters) -> Result<Wanted, ParamError> {
         }
     }
     let key = parse_key(&signed_by.unwrap_or_default())?;
-    Ok(Wanted { body, key, enabled: enabled.0 })
+    Ok(Wanted { body, uris: uris.0, suites: suites.0, key, enabled: enabled.0 })
 }
 
 fn parse_key(signed_by: &str) -> Result<Key, ParamError> {
@@ -194,6 +197,45 @@ impl Resource for Repository {
         if let Some(Wanted { key: Key::Path(path), .. }) = &self.wanted {
             ask.ask::<PathState>(PathQuery::content(path).following(true));
         }
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.enabled) {
+            ask.ask::<AptSources>(());
+        }
+    }
+
+    fn path(&self) -> Option<&RemotePath> {
+        Some(&self.sources)
+    }
+
+    /// apt reads nothing at all while two sources of one repository have different keys ("Conflicting values set for option Signed-By").
+    fn contradicted(&self, node: &NodeState<'_>) -> Result<Option<Contradiction>, Unanswered> {
+        let Some(wanted) = self.wanted.as_ref().filter(|wanted| wanted.enabled) else { return Ok(None) };
+        let keys = match &wanted.key {
+            Key::Path(path) => vec![path.as_str()],
+            Key::Url(_) | Key::Inline(_) => vec![self.armoured.as_str(), self.binary.as_str()],
+        };
+        let is_wanted = |uri: &str, suite: &str| {
+            wanted.uris.iter().any(|wanted| wanted.trim_end_matches('/') == uri)
+                && wanted.suites.iter().any(|wanted| wanted == suite)
+        };
+        let sources = node.answers.get::<AptSources>(&())?;
+        let other = sources.iter().find(|other| {
+            other.file != self.sources.as_str()
+                && is_wanted(&other.uri, &other.suite)
+                && !other.signed_by.as_deref().is_some_and(|key| keys.contains(&key))
+        });
+        Ok(other.map(|other| {
+            let key = match other.signed_by.as_deref() {
+                None => "without `Signed-By`".to_owned(),
+                Some(path) if path.starts_with('/') => format!("with the key `{path}`"),
+                Some(_) => "with another key".to_owned(),
+            };
+            let reason = format!(
+                "the repository {} (suite {}) is a source in `{}:{}`, too, {key}: apt reads no source at all while two of one repository \
+                 have different keys; remove that one, by hand or with a task before this one (`file: {{path: {}, state: absent}}`)",
+                other.uri, other.suite, other.file, other.line, other.file
+            );
+            Contradiction { file: other.file.clone(), reason }
+        }))
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -364,6 +406,15 @@ if [ "$how" = verify ]; then
     *) fail "its index could not be fetched and verified, see above";;
   esac
 fi
+# What was there is put back if apt cannot read its sources with the new one.
+for file in "$sources" "$armoured" "$binary"; do
+  if [ -f "$file" ]; then cp -p -- "$file" "$work/old.${file##*/}"; fi
+done
+put_back() {
+  for file in "$sources" "$armoured" "$binary"; do
+    if [ -f "$work/old.${file##*/}" ]; then place_file "$work/old.${file##*/}" "$file"; else rm -f -- "$file"; fi
+  done
+}
 place_file() {
   size=$(stat -c %s -- "$1")
   put_file "$2" 0 0 0644 '' '' '' "$size" <"$1"
@@ -374,6 +425,11 @@ if [ "$kind" != path ]; then
 fi
 printf '%sSigned-By: %s\n' "$body" "$key" >"$work/final"
 place_file "$work/final" "$sources"
+words=$(apt-get indextargets 2>&1 >/dev/null) || {
+  put_back
+  words=$(printf '%s\n' "$words" | sed -n '/^E: /{p;q;}')
+  fail "with it apt cannot read its sources any more, so that it was taken back: $words"
+}
 # The other form would be a leftover of an earlier key.
 for stale in "$armoured" "$binary"; do
   if [ "$stale" != "$key" ]; then rm -f -- "$stale"; fi

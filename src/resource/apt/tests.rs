@@ -33,7 +33,7 @@ fn installed(version: &str) -> Package {
     Package::Installed { version: version.into(), held: false }
 }
 
-const ABSENT: Package = Package::Absent { configuration: false };
+const ABSENT: Package = Package::Absent { configuration: false, held: false };
 
 #[test]
 fn installed_packages_are_converged() {
@@ -60,7 +60,7 @@ fn missing_packages_are_installed_in_one_call() {
 
 #[test]
 fn left_over_configuration_counts_only_for_a_purge() {
-    let left = [("xx", Package::Absent { configuration: true })];
+    let left = [("xx", Package::Absent { configuration: true, held: false })];
     assert!(matches!(compare(json!({"name": "xx", "state": "absent"}), &left), Verdict::Converged { .. }));
     assert_eq!(shown(&change(json!({"name": "xx", "state": "absent", "purge": true}), &left).diff), "- xx (configuration)");
     assert_eq!(shown(&change(json!({"name": "xx"}), &left).diff), "+ xx");
@@ -78,6 +78,16 @@ fn a_held_package_is_refused() {
     let Verdict::Refused(why) = compare(json!({"name": "xx=2"}), &[("xx", held.clone())]) else { panic!() };
     assert_eq!(why, "`xx` is held at 1; `apt-mark unhold xx` lets it change");
     assert!(matches!(compare(json!({"name": "xx"}), &[("xx", held)]), Verdict::Converged { .. }));
+}
+
+#[test]
+fn a_held_package_that_is_not_installed_is_refused_too() {
+    for configuration in [false, true] {
+        let held = Package::Absent { configuration, held: true };
+        let Verdict::Refused(why) = compare(json!({"name": "xx"}), &[("xx", held.clone())]) else { panic!() };
+        assert_eq!(why, "`xx` is held, so that it is not installed; `apt-mark unhold xx` lets it be");
+        assert!(matches!(compare(json!({"name": "xx", "state": "absent"}), &[("xx", held)]), Verdict::Converged { .. }));
+    }
 }
 
 #[test]

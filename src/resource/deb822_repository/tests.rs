@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    question::{Answers, Kind as _, Output},
+    question::{Answers, Kind as _, Output, apt_sources::AptSource},
     resource::trial::{Done, NoFiles, fake, run, shown},
     secret::SecretValues,
 };
@@ -299,4 +299,59 @@ fn wrong_parameters_are_errors() {
         parameters[parameter] = value.clone();
         assert!(from_parameters(parameters, &mut NoFiles).is_err(), "{parameter} {value}");
     }
+}
+
+#[test]
+fn a_second_source_of_the_same_repository_is_named() {
+    let node = Node::new();
+    let contradicted = |repository: &Repository, file: &str, signed_by: Option<&str>| {
+        let uri = node.at("repo").display().to_string();
+        let source = AptSource {
+            file: file.into(),
+            line: 3,
+            uri: format!("file:{uri}"),
+            suite: "s".into(),
+            signed_by: signed_by.map(str::to_owned),
+        };
+        let mut answers = Answers::default();
+        answers.set::<AptSources>((), Ok(vec![AptSource { suite: "t".into(), ..source.clone() }, source]));
+        let found = repository.contradicted(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+        found.map(|found| (found.file, found.reason.replace(node.root.path().to_str().unwrap(), "ROOT")))
+    };
+    let ours = node.repository(ONE);
+    let vendor = "/etc/apt/sources.list.d/vendor.list";
+    let (file, reason) = contradicted(&ours, vendor, Some("/usr/share/keyrings/vendor.gpg")).unwrap();
+    assert_eq!(file, vendor);
+    insta::assert_snapshot!(reason, @"the repository file:ROOT/repo (suite s) is a source in `/etc/apt/sources.list.d/vendor.list:3`, too, with the key `/usr/share/keyrings/vendor.gpg`: apt reads no source at all while two of one repository have different keys; remove that one, by hand or with a task before this one (`file: {path: /etc/apt/sources.list.d/vendor.list, state: absent}`)");
+    assert!(contradicted(&ours, vendor, None).unwrap().1.contains("without `Signed-By`"));
+    assert_eq!(contradicted(&ours, ours.sources.as_str(), None), None, "the task's own file");
+    assert_eq!(contradicted(&ours, vendor, Some(ours.armoured.as_str())), None, "apt takes the same key twice");
+    let uri = format!("file:{}", node.at("repo").display());
+    let disabled =
+        node.read(json!({"name": "redis", "uris": uri, "suites": "s", "components": "main", "signed_by": ONE, "enabled": false}));
+    assert_eq!(contradicted(&disabled, vendor, None), None);
+}
+
+#[test]
+fn a_source_with_which_apt_reads_none_is_taken_back() {
+    let node = Node::new();
+    let uri = format!("file:{}", node.at("repo").display());
+    let key = node.file("vendor.asc", ONE, 0o644);
+    node.file("etc/sources.list.d/vendor.list", format!("deb [arch=amd64 signed-by={key}] {uri} s main\n"), 0o644);
+    let failure = node.failure(ONE);
+    assert!(
+        failure.contains("it was taken back") && failure.contains("Conflicting values set for option Signed-By"),
+        "{failure}"
+    );
+    assert_eq!(fs::read_dir(node.at("etc/sources.list.d")).unwrap().count(), 1);
+
+    // What was there before comes back.
+    fs::remove_file(node.at("etc/sources.list.d/vendor.list")).unwrap();
+    node.converges(ONE, "etc/keyrings/redis.asc");
+    let before = fs::read_to_string(node.at("etc/sources.list.d/redis.sources")).unwrap();
+    node.file("etc/sources.list.d/vendor.list", format!("deb [signed-by={key}] {uri} s main\n"), 0o644);
+    let done = node.apply(&node.read(json!({"name": "redis", "uris": [uri, "http://127.0.0.1:9/"], "suites": "s", "components": "main", "signed_by": ONE, "enabled": true, "architectures": ["amd64"]})));
+    assert_eq!(done.status, 1);
+    assert_eq!(fs::read_to_string(node.at("etc/sources.list.d/redis.sources")).unwrap(), before);
+    assert!(node.at("etc/keyrings/redis.asc").exists());
 }
