@@ -26,6 +26,7 @@ use crate::{
     resource::{Change, NodeState, Resource, Verdict, do_not_exist},
     secret::SecretId,
     source::{Diagnostics, Span, Trust},
+    values::Missing,
 };
 
 /// The items of a host's run with their predicted outcomes. The first item that fails is the last.
@@ -292,7 +293,8 @@ impl Predictor<'_> {
             },
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
-                if !self.items.iter().any(|work| work.pending() || work.predicted.status == Status::Unknown) {
+                let missing: Vec<_> = missing.into_iter().filter(|missing| !self.may_come(missing)).collect();
+                if !missing.is_empty() {
                     let error = format!("{}, and no earlier task creates it", do_not_exist(&missing));
                     return Err(Outcome::failed(error));
                 }
@@ -308,6 +310,15 @@ impl Predictor<'_> {
             return Err(Outcome::failed(reason));
         }
         contradicted(resource, &state, &earlier).map_or(Ok(change), Err)
+    }
+
+    /// Whether an earlier item may create what is missing.
+    fn may_come(&self, missing: &Missing) -> bool {
+        self.items.iter().any(|work| match work.resource() {
+            _ if work.predicted.status == Status::Unknown => true,
+            Some(resource) => work.pending() && resource.reach().may_create(missing),
+            None => work.pending(),
+        })
     }
 
     /// Returns the item of this run that creates the file which the change creates, too: compared with the node as it is, each looks like a

@@ -2,7 +2,7 @@
 
 use crate::{
     question::{account::AccountName, own_account::LoggedIn, way_in},
-    values::RemotePath,
+    values::{Missing, RemotePath},
 };
 
 /// What a resource changes.
@@ -81,6 +81,26 @@ impl Reach<'_> {
     }
 }
 
+impl Reach<'_> {
+    /// Whether a change of this may create what is missing. What is not known may create anything.
+    #[must_use]
+    pub fn may_create(&self, missing: &Missing) -> bool {
+        match (self, missing) {
+            (Self::Unknown | Self::Packages(_) | Self::User(_), _) | (_, Missing::Other(_)) => true,
+            (Self::Path(path), Missing::Directory(wanted) | Missing::File(wanted)) => touches(path.as_str(), wanted.as_str()),
+            (Self::Path(path), Missing::User(_) | Missing::Group(_)) => {
+                ACCOUNTS.iter().any(|file| touches(path.as_str(), file)) || path.as_str().contains("sysusers.d")
+            }
+            (Self::Path(path), Missing::Unit(_)) => path.as_str().contains("systemd") || path.as_str().contains("/init.d"),
+            // What a unit's programs make is not known.
+            (Self::Unit(known), Missing::Unit(unit)) => known == unit,
+            (Self::Unit(_), _) => true,
+            (Self::Group(_), Missing::Group(_)) => true,
+            (Self::Group(_) | Self::Firewall | Self::Setting(_), _) => false,
+        }
+    }
+}
+
 /// Whether one of two paths is the other or lies within it.
 fn touches(one: &str, other: &str) -> bool {
     let within =
@@ -146,6 +166,31 @@ mod tests {
         }
         let other = RemotePath::new("/home/deploy/.ssh/authorized_keys").unwrap();
         assert!(Reach::Path(&other).may_lock_out(None), "it is not known whose home it is");
+    }
+
+    #[test]
+    fn a_file_is_no_user_and_another_directory() {
+        let path = |text: &str| RemotePath::new(text).unwrap();
+        let name = AccountName::new("app").unwrap();
+        let (file, passwd, unit) = (path("/srv/app/x"), path("/etc/passwd"), path("/etc/systemd/system/app.service"));
+        let user = Missing::User("app".into());
+        for (reach, missing, expected) in [
+            (Reach::Path(&file), user.clone(), false),
+            (Reach::Path(&passwd), user.clone(), true),
+            (Reach::User(&name), user.clone(), true),
+            (Reach::Packages(vec!["redis"]), user.clone(), true),
+            (Reach::Unknown, user.clone(), true),
+            (Reach::Setting("vm.swappiness"), user, false),
+            (Reach::User(&name), Missing::Directory(path("/home/app")), true),
+            (Reach::Path(&file), Missing::Directory(path("/srv/app")), true),
+            (Reach::Path(&file), Missing::Directory(path("/srv/application")), false),
+            (Reach::Path(&file), Missing::Other("a key".into()), true),
+            (Reach::Firewall, Missing::File(path("/etc/x")), false),
+            (Reach::Path(&unit), Missing::Unit("app.service".into()), true),
+            (Reach::Path(&file), Missing::Unit("app.service".into()), false),
+        ] {
+            assert_eq!(reach.may_create(&missing), expected, "{reach:?} {missing:?}");
+        }
     }
 
     #[test]

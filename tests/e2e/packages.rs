@@ -220,6 +220,42 @@ fn missing_wrong_unreadable_and_misnamed_keys_are_four_failures_and_none_leaves_
 }
 
 #[test]
+fn what_others_did_to_apt_is_foreseen_and_apt_stays_usable() {
+    let node = TestNode::bare();
+    let url = repository_url();
+    publish_packages(&node);
+    let project = Project::toy(&[("node", &node)], EMPTY);
+    node.sh("apt-get -qq update; apt-mark hold thing");
+    let why = project.is_refused(&role("  - {name: Thing, apt: {name: thing}}\n"));
+    assert!(why.contains("`thing` is held") && why.contains("apt-mark unhold thing"), "{why}");
+
+    // As the vendor's instructions say: another file, another key.
+    node.sh(&format!(
+        "/usr/lib/apt/apt-helper download-file {url}/gpg /srv/key >/dev/null; cp /srv/key /usr/share/keyrings/vendor.asc
+        chmod 0644 /usr/share/keyrings/vendor.asc
+        echo 'deb [signed-by=/usr/share/keyrings/vendor.asc] {url}/deb bookworm main' >/etc/apt/sources.list.d/vendor.list; apt-get -qq update"
+    ));
+    let source = format!(
+        "  - {{name: Source, deb822_repository: {{name: toy, uris: \"{url}/deb/\", suites: bookworm, components: main, signed_by: \"{url}/gpg\"}}}}\n"
+    );
+    let why = project.is_refused(&role(&source));
+    assert!(why.contains("is a source in `/etc/apt/sources.list.d/vendor.list:1`, too, with the key"), "{why}");
+    node.sh("apt-get -qq update -o APT::Update::Error-Mode=any");
+    let away = "  - {name: Away, file: {path: /etc/apt/sources.list.d/vendor.list, state: absent}}\n";
+    project.converges(&role(&format!("{away}{source}")));
+    // It comes back, for example with a package's script: apt is broken, and that is said.
+    node.sh(&format!(
+        "echo 'deb [signed-by=/usr/share/keyrings/vendor.asc] {url}/deb bookworm main' >/etc/apt/sources.list.d/vendor.list"
+    ));
+    let why = project.is_refused(&role(&source));
+    assert!(why.contains("vendor.list:1`, too"), "{why}");
+
+    let run = "  - {name: Run, command: {cmd: 'true', creates: /srv/x, become_user: no-such-user}}\n";
+    let why = project.is_refused(&role(&format!("  - {{name: First, copy: {{dest: /srv/first, content: x}}}}\n{run}")));
+    assert!(why.contains("user `no-such-user` does not exist"), "{why}");
+}
+
+#[test]
 fn a_held_lock_is_waited_for_and_its_holder_is_shown() {
     let node = TestNode::bare();
     publish_packages(&node);
