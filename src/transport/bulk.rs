@@ -193,7 +193,29 @@ impl Bulk {
         source: &mut (impl AsyncRead + Unpin + Send),
         on_moved: OnMoved<'_>,
     ) -> Result<Transferred, TransferError> {
-        let mut transfer = self.begin(Verb::Send, path, total).await?;
+        self.give(Verb::Send, path, total, source, on_moved).await
+    }
+
+    /// As [`Self::send`], to a directory that is made if need be, and that is removed with the session's lock.
+    pub(super) async fn stage(
+        &self,
+        path: &RemotePath,
+        total: u64,
+        source: &mut (impl AsyncRead + Unpin + Send),
+        on_moved: OnMoved<'_>,
+    ) -> Result<Transferred, TransferError> {
+        self.give(Verb::Stage, path, total, source, on_moved).await
+    }
+
+    async fn give(
+        &self,
+        verb: Verb,
+        path: &RemotePath,
+        total: u64,
+        source: &mut (impl AsyncRead + Unpin + Send),
+        on_moved: OnMoved<'_>,
+    ) -> Result<Transferred, TransferError> {
+        let mut transfer = self.begin(verb, path, total).await?;
         let before = transfer.number("have", node::ANSWER_LIMIT).await?.min(total);
         let (mut read, mut buffer) = (Have::nothing(), vec![0; *PIECES.end()]);
         let (mut size, mut under_way) = (*PIECES.start(), VecDeque::new());
@@ -262,6 +284,7 @@ impl Bulk {
 enum Verb {
     Fetch,
     Send,
+    Stage,
 }
 
 impl fmt::Display for Verb {
@@ -269,6 +292,7 @@ impl fmt::Display for Verb {
         formatter.write_str(match self {
             Self::Fetch => "fetch",
             Self::Send => "send",
+            Self::Stage => "stage",
         })
     }
 }

@@ -9,6 +9,7 @@
 # standard output can say nothing.
 #
 # fetch:  -> size BYTES   -> <the bytes after the first `number`>   -> done SHA256
+# stage:  as send, and makes the directory
 # send:   -> have BYTES   then for each piece  <- BYTES\n<bytes>  -> at BYTES   then  <- end SHA256   -> done
 
 umask 077
@@ -126,6 +127,12 @@ send() {
     [ "$at" -eq "$have" ] || exit 1
     say at "$have"
   done
+}
+
+# As `send`, to a directory that is removed with the lock.
+stage() {
+  mkdir -p -- "${path%/*}" || exit
+  send
 }
 
 watch </dev/null >/dev/null 2>&1 3<&- 4>&- &

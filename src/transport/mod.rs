@@ -14,6 +14,7 @@ mod node;
 mod output;
 mod session;
 mod ssh;
+mod staged;
 mod sudo;
 mod target;
 #[cfg(test)]

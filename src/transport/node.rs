@@ -20,6 +20,7 @@ use super::{
     output::Output,
     session::{Ending, GREETING, Greeting, LoopProcess, Pipes, Session, SessionError},
     ssh::{self, Connected},
+    staged::{self, Staged},
     sudo::{self, Prompt, READY},
     tunnel::LocalTunnel,
     wire::RemotePaths,
@@ -131,7 +132,19 @@ impl Transport {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
                 let (paths, controller) = (self.paths.clone(), Arc::clone(&self.controller));
                 let ends = welcome.ssh_connection;
-                Ok((NodeShell { target: target.clone(), process, ends, session, link, paths, controller }, welcome))
+                Ok((
+                    NodeShell {
+                        target: target.clone(),
+                        process,
+                        ends,
+                        session,
+                        link,
+                        paths,
+                        controller,
+                        staged: Staged::default(),
+                    },
+                    welcome,
+                ))
             }
             Err(error) => {
                 let log = link.log();
@@ -243,6 +256,7 @@ pub struct NodeShell {
     pub(super) link: Link,
     paths: RemotePaths,
     controller: Arc<Controller>,
+    staged: Staged,
 }
 
 impl NodeShell {
@@ -282,8 +296,11 @@ impl Link {
 }
 
 impl Channel for NodeShell {
-    async fn run(&mut self, frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
+    async fn run(&mut self, mut frame: Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, LinkError> {
         tracing::debug!(host = self.target.name, ?frame, "running");
+        let staged = staged::stage(self, &self.paths.lock_directory, &mut frame, progress).await;
+        self.staged.files += staged.files;
+        self.staged.bytes += staged.bytes;
         let outputs = match self.session.run(&frame, progress).await {
             Ok(outputs) => outputs,
             Err(error) => {
@@ -296,7 +313,12 @@ impl Channel for NodeShell {
     }
 
     fn traffic(&self) -> Traffic {
-        self.session.traffic()
+        let session = self.session.traffic();
+        Traffic {
+            round_trips: session.round_trips + self.staged.files,
+            bytes_sent: session.bytes_sent + self.staged.bytes,
+            ..session
+        }
     }
 
     fn tunnel(&self) -> Box<dyn Tunnel> {

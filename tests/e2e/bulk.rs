@@ -15,9 +15,10 @@ use autobot_provision::{
     values::RemotePath,
 };
 use jiff::Timestamp;
+use sha2::Digest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use crate::harness::{TestNode, eventually, lab};
+use crate::harness::{Project, TestNode, eventually, lab};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -222,4 +223,34 @@ async fn a_node_whose_sudo_asks_for_a_password_transfers_too() {
     let wrong = Target { become_password: Some(Secret::new("wrong".to_owned())), ..target };
     let refused = transport().connect(&wrong, Lock::Observe, Frame::default(), &mut |_| {}).await.map(|_| ());
     assert!(matches!(refused, Err(LinkError::PasswordRejected { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_large_file_of_a_role_goes_beside_the_session_and_in_it_where_there_is_no_other_way() {
+    let node = TestNode::bare();
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let content = |seed: u8| (0..4 * MIB).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect::<Vec<u8>>();
+    let role = "description: t\ntasks:\n  - {name: Large, copy: {src: large.bin, dest: /srv/large.bin, mode: \"0644\"}}\n";
+    let file = project.path("roles/toy/files/large.bin");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let arrived = |content: &[u8]| {
+        let sum = sha2::Sha256::digest(content).iter().fold(String::new(), |sum, byte| sum + &format!("{byte:02x}"));
+        assert_eq!(node.sh("sha256sum </srv/large.bin; stat -c %a:%U /srv/large.bin"), format!("{sum}  -\n644:root"));
+        assert!(is_clean(&node));
+        assert_eq!(node.sh("find / -xdev -name '*autobot-provision*.part'"), "");
+    };
+    std::fs::write(&file, content(1)).unwrap();
+    // In base64 it would be more than 5 MiB.
+    let deploy = project.converges(role);
+    let sent = deploy.host("node")["bytes_sent"].as_u64().unwrap();
+    assert!((4 * MIB..5 * MIB).contains(&sent), "{sent}");
+    arrived(&content(1));
+
+    // Where one channel is all that there is, it goes through the session.
+    node.sh("echo MaxSessions 1 >/etc/ssh/sshd_config.d/one.conf; systemctl restart ssh");
+    std::fs::write(&file, content(2)).unwrap();
+    let deploy = project.converges(role);
+    let sent = deploy.host("node")["bytes_sent"].as_u64().unwrap();
+    assert!(sent > 5 * MIB, "{sent}");
+    arrived(&content(2));
 }

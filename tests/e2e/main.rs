@@ -53,5 +53,6 @@ mod smoke;
 mod takeover;
 mod trace;
 mod truth;
+mod truth_matrix;
 mod untrusted;
 mod way_back;

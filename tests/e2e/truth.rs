@@ -35,17 +35,17 @@ pub fn settle(node: &TestNode) {
 }
 
 /// A shipped role file, in parts.
-struct RoleFile {
+pub struct RoleFile {
     name: &'static str,
     head: String,
     /// Each task's name and lines.
-    tasks: Vec<(String, String)>,
+    pub tasks: Vec<(String, String)>,
     handlers: String,
 }
 
 impl RoleFile {
     /// Role `redis` and the one that it requires, in the order in which they are deployed.
-    fn all() -> [Self; 2] {
+    pub fn all() -> [Self; 2] {
         let server = include_str!("../../roles/postgresql_server/role.yml");
         [Self::parse("postgresql_server", server), Self::parse("redis", include_str!("../../roles/redis/role.yml"))]
     }
@@ -62,7 +62,7 @@ impl RoleFile {
     }
 
     /// A role that ends, as if it had been interrupted, after its first `count` tasks: handlers are left pending.
-    fn first(&self, count: usize) -> String {
+    pub fn first(&self, count: usize) -> String {
         let tasks: String = self.tasks[..count].iter().map(|(_, lines)| lines.as_str()).collect();
         let stop = "  - name: Stop here\n    command: {cmd: exit 1, creates: /nowhere}\n    tags: [redis, postgresql]\n";
         let handlers = if self.handlers.is_empty() { String::new() } else { format!("\nhandlers:\n{}", self.handlers) };

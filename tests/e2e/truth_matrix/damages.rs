@@ -1,0 +1,202 @@
+//! What a node's state can lack: on file, live behind its file, and by what others declared.
+
+use super::{Damage, Ends, Node};
+
+/// A part of a node. Damages of different parts can be combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Redis,
+    Postgres,
+    Firewall,
+    System,
+}
+
+const fn damage(node: Node, part: Part, what: &'static str, hurts: bool) -> Damage {
+    Damage { node, part, what, hurts, ends: Ends::Mended }
+}
+
+/// Of role `redis`. `true`: a client is hurt, or a stranger gets in.
+const fn redis(part: Part, what: &'static str, hurts: bool) -> Damage {
+    damage(Node::Redis, part, what, hurts)
+}
+
+/// Of role `postgresql`.
+const fn slm(part: Part, what: &'static str, hurts: bool) -> Damage {
+    damage(Node::Slm, part, what, hurts)
+}
+
+/// As [`damage`], which a check and a deploy refuse in the same words; `mend` is the way out that they name.
+const fn refused(node: Node, part: Part, what: &'static str, hurts: bool, mend: &'static str) -> Damage {
+    Damage { node, part, what, hurts, ends: Ends::Refused { mend } }
+}
+
+/// A command of redis-cli on the node, with the password.
+macro_rules! cli {
+    ($command:literal) => {
+        concat!(
+            "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) /opt/redis-stack/bin/redis-cli ",
+            $command,
+            " >/dev/null"
+        )
+    };
+}
+
+/// A statement of psql on the node.
+macro_rules! sql {
+    ($statement:literal) => {
+        concat!("runuser -u postgres -- psql -qc \"", $statement, "\"")
+    };
+}
+
+pub const DAMAGES: &[Damage] = &[
+    // Drifted on file.
+    redis(Part::System, "chmod 0700 /etc/autobot", false),
+    redis(Part::System, "rm /etc/apt/sources.list.d/redis.sources", false),
+    redis(Part::System, "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis", false),
+    redis(Part::System, "chmod 0700 /etc/systemd/system/redis-stack-server.service.d", false),
+    redis(Part::System, "rm -r /etc/systemd/system/redis-stack-server.service.d", false),
+    redis(Part::Redis, "chown nobody /opt/redis-stack/bin", false),
+    redis(Part::Redis, "usermod -s /bin/sh redis", false),
+    redis(Part::Redis, "chmod 0700 /opt/autobot", false),
+    redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false),
+    redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", false),
+    redis(Part::Redis, "rm /etc/autobot/redis.conf", false),
+    redis(Part::Redis, "chmod 0600 /etc/autobot/redis.conf", false),
+    redis(Part::System, "rm -r /usr/local/lib/autobot", false),
+    redis(Part::System, "chmod 0644 /usr/local/lib/autobot/redis-ready", false),
+    redis(Part::Redis, "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service", false),
+    redis(Part::System, "rm /etc/sysctl.d/60-autobot-redis.conf", false),
+    redis(Part::System, "chmod 0644 /etc/autobot/database-secrets.env", false),
+    redis(Part::System, "chown nobody /etc/autobot/database-secrets.env", false),
+    redis(Part::System, "rm /etc/systemd/system/autobot-database-postgres.service", false),
+    redis(Part::Postgres, "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf", false),
+    redis(Part::Postgres, "chmod 0700 /etc/postgresql-common/createcluster.d", false),
+    redis(Part::Postgres, "touch /var/lib/autobot-provision/cluster-15-main", false),
+    slm(Part::Postgres, "echo 'max_connections = 33' >>/etc/postgresql/15/main/conf.d/50-autobot.conf", false),
+    slm(Part::Postgres, "rm /etc/postgresql/15/main/conf.d/50-autobot.conf", false),
+    slm(Part::Postgres, "sed -i /autobot_slm/d /etc/postgresql/15/main/pg_hba.conf", false),
+    slm(Part::System, "sed -i /^DATABASE_URL/d /etc/autobot/slm-secrets.env", false),
+    slm(Part::System, "chmod 0644 /etc/autobot/slm-secrets.env", false),
+    slm(Part::System, "rm /etc/systemd/system/autobot-slm-database.service", false),
+    // Packages.
+    redis(Part::System, "dpkg --purge --force-depends ca-certificates", false),
+    redis(Part::Redis, "systemctl stop autobot-database-redis; dpkg --purge --force-depends redis-stack-server", true),
+    redis(Part::Firewall, "ufw --force disable; dpkg --purge --force-depends ufw", true),
+    redis(Part::Postgres, "dpkg --remove --force-depends postgresql-15", true),
+    // Units.
+    redis(Part::Redis, "systemctl stop autobot-database-redis", true),
+    redis(Part::Redis, "systemctl disable autobot-database-redis", false),
+    redis(Part::Redis, "systemctl kill -s KILL autobot-database-redis; systemctl stop autobot-database-redis", true),
+    redis(
+        Part::Redis,
+        "systemctl stop autobot-database-redis; rm /etc/systemd/system/autobot-database-redis.service; systemctl daemon-reload",
+        true,
+    ),
+    redis(
+        Part::Redis,
+        "u=/etc/systemd/system/autobot-database-redis.service; cp -p $u /tmp/u; echo Environment=A=b >>$u; systemctl daemon-reload; cp -p /tmp/u $u; touch $u",
+        false,
+    ),
+    redis(
+        Part::Redis,
+        "d=/etc/systemd/system; rm $d/*.wants/autobot-database-redis.service; ln -s ../autobot-database-redis.service $d/graphical.target.wants/ 2>/dev/null || { mkdir -p $d/graphical.target.wants; ln -s ../autobot-database-redis.service $d/graphical.target.wants/; }",
+        false,
+    ),
+    redis(Part::Postgres, "systemctl stop postgresql", true),
+    redis(Part::Postgres, "systemctl stop postgresql@15-main", true),
+    redis(Part::Postgres, "systemctl disable postgresql", false),
+    redis(Part::Postgres, "pg_dropcluster --stop 15 main", true),
+    slm(Part::Postgres, "systemctl stop postgresql@15-main", true),
+    refused(
+        Node::Redis,
+        Part::Redis,
+        "systemctl stop autobot-database-redis; systemctl mask --runtime autobot-database-redis",
+        true,
+        "systemctl unmask --runtime autobot-database-redis",
+    ),
+    // Programs that were replaced under a running server.
+    redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", false),
+    redis(Part::Postgres, "cd /usr/lib/postgresql/15/bin; cp -p postgres new; mv new postgres", false),
+    // Redis as it runs.
+    redis(Part::Redis, cli!("config set maxmemory 1mb"), true),
+    redis(Part::Redis, cli!("acl setuser default on nopass"), true),
+    redis(Part::Redis, cli!("config set requirepass another"), true),
+    redis(Part::Redis, cli!("acl setuser default resetkeys"), true),
+    redis(Part::Redis, cli!("config set appendonly no"), true),
+    redis(Part::Redis, cli!("config set save ''"), true),
+    // PostgreSQL as it runs.
+    redis(Part::Postgres, sql!("alter role autobot_users createdb"), false),
+    redis(Part::Postgres, sql!("alter role autobot_users password 'another'"), true),
+    redis(Part::Postgres, sql!("alter role autobot_users nologin"), true),
+    redis(Part::Postgres, sql!("alter role autobot_users valid until '2020-01-01'"), true),
+    redis(Part::Postgres, sql!("alter role autobot_users connection limit 0"), true),
+    redis(Part::Postgres, sql!("alter database autobot_users connection limit 0"), true),
+    redis(Part::Postgres, sql!("alter database autobot_users owner to postgres"), true),
+    redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users'", true),
+    redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'", true),
+    refused(
+        Node::Redis,
+        Part::Postgres,
+        sql!("alter database autobot_users allow_connections false"),
+        true,
+        sql!("alter database autobot_users allow_connections true"),
+    ),
+    slm(Part::Postgres, sql!("alter role autobot_slm connection limit 0"), true),
+    slm(Part::Postgres, sql!("alter role autobot_slm valid until '2020-01-01'"), true),
+    slm(Part::Postgres, sql!("alter database autobot_slm connection limit 0"), true),
+    // The rules of pg_hba.conf that the server has loaded, with those on file as they should be.
+    slm(
+        Part::Postgres,
+        "h=/etc/postgresql/15/main/pg_hba.conf; cp -p $h /tmp/h; sed -i '1i host all all 127.0.0.1/32 trust' $h; systemctl reload postgresql@15-main; until runuser -u postgres -- psql -Atc \"select 1 from pg_hba_file_rules where auth_method='trust'\" | grep -q 1; do :; done; cp -p /tmp/h $h; touch $h",
+        true,
+    ),
+    refused(
+        Node::Slm,
+        Part::Postgres,
+        sql!("alter system set listen_addresses = '*'"),
+        false,
+        sql!("alter system reset listen_addresses"),
+    ),
+    // The firewall.
+    redis(Part::Firewall, "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp", false),
+    redis(Part::Firewall, "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379", true),
+    redis(Part::Firewall, "ufw --force disable", true),
+    redis(Part::Firewall, "ufw default allow incoming", true),
+    redis(Part::Firewall, "iptables -P INPUT ACCEPT; iptables -F; iptables -X", true),
+    redis(Part::Firewall, "nft flush ruleset", true),
+    redis(Part::Firewall, "systemctl disable ufw", false),
+    redis(Part::Firewall, "ufw allow 6379", true),
+    redis(Part::Firewall, "ufw allow log 6379/tcp", true),
+    redis(Part::Firewall, "ufw allow in on host0 to any port 6379", true),
+    refused(Node::Redis, Part::Firewall, "ufw allow 6000:7000/tcp", true, "ufw --force delete allow 6000:7000/tcp"),
+    refused(Node::Redis, Part::Firewall, "ufw allow 6379,8001/tcp", true, "ufw --force delete allow 6379,8001/tcp"),
+    refused(
+        Node::Redis,
+        Part::Firewall,
+        "ufw insert 1 deny from 198.18.0.0/16 to any port 6379",
+        true,
+        "ufw --force delete deny from 198.18.0.0/16 to any port 6379",
+    ),
+    // What others declared.
+    refused(
+        Node::Redis,
+        Part::System,
+        "echo vm.overcommit_memory=0 >/etc/sysctl.d/99-other.conf",
+        false,
+        "rm /etc/sysctl.d/99-other.conf",
+    ),
+    refused(
+        Node::Redis,
+        Part::System,
+        "sed -n 's/^URIs: //p' /etc/apt/sources.list.d/redis.sources | while read -r uri; do echo \"deb [trusted=yes] $uri bookworm main\"; done >/etc/apt/sources.list.d/vendor.list",
+        false,
+        "rm /etc/apt/sources.list.d/vendor.list",
+    ),
+    refused(
+        Node::Redis,
+        Part::Redis,
+        "systemctl stop autobot-database-redis; dpkg --purge --force-depends redis-stack-server; apt-mark hold redis-stack-server",
+        true,
+        "apt-mark unhold redis-stack-server",
+    ),
+];
