@@ -97,6 +97,18 @@ impl Firewall {
         self.enabled && !self.gaps.is_empty()
     }
 
+    /// Returns that the ports are not guarded as ufw's files say, for health checks of ports, and the ways out.
+    #[must_use]
+    pub fn unguarded(&self) -> Option<String> {
+        self.is_broken().then(|| {
+            format!(
+                "ufw is enabled in /etc/ufw/ufw.conf only: {}; deploy the task `ufw: {{state: enabled}}`, or run `ufw disable` if something else \
+                 guards the ports",
+                self.gaps.join(", ")
+            )
+        })
+    }
+
     /// Returns the number of the rule with this index in `ufw status numbered`, where the rules of one profile are one line.
     #[must_use]
     pub fn number(&self, index: usize) -> usize {

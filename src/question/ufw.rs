@@ -20,6 +20,17 @@ pub enum Answer {
     State(Firewall),
 }
 
+impl Answer {
+    /// Returns that the node's ports are not guarded as ufw's files say, and the ways out.
+    #[must_use]
+    pub fn unguarded(&self) -> Option<String> {
+        match self {
+            Self::NotInstalled => None,
+            Self::State(firewall) => firewall.unguarded(),
+        }
+    }
+}
+
 /// The shell itself splits lines, because `while read` would take a system call for each byte. `head` starts each file on a new line. What others
 /// have put into the kernel can be long, so only what concerns ufw and packets to the node is printed.
 const ASK: &str = r#"
