@@ -53,7 +53,7 @@ impl Chains {
     }
 }
 
-/// A rule of somebody else in INPUT, before ufw's chains.
+/// A rule of another program in INPUT, before ufw's chains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ahead {
     /// What it does.
@@ -63,7 +63,7 @@ pub struct Ahead {
 }
 
 /// Parses a rule that accepts or refuses new connections. `None` for every other one, such as one for established connections, a jump to a chain
-/// of somebody else, or one with a condition that is not known here.
+/// of another program, or one with a condition that is not known here.
 fn parse(line: &str, v6: bool) -> Option<Rule> {
     let mut rule = Rule {
         action: Action::Deny,

@@ -106,7 +106,12 @@ rules=$1 others=$2 comment=$3 broken=$4
 tab='	' line='
 '
 IFS=$line
-for rule in $rules; do IFS=$tab; ufw $rule ${comment:+comment "$comment"} || [ -n "$broken" ]; done
+for rule in $rules; do
+    IFS=$tab
+    set -- $rule
+    if [ -n "$comment" ]; then set -- "$@" comment "$comment"; fi
+    ufw "$@" || [ -n "$broken" ]
+done
 IFS=$line
 for other in $others; do IFS=$tab; ufw delete $other || [ -n "$broken" ]; done"#;
 

@@ -117,7 +117,7 @@ impl Wanted {
         }
     }
 
-    /// Whether the rule opens a port of this task to somebody, besides the rules of this task.
+    /// Whether the rule opens a port of this task besides the rules of this task.
     fn opens(&self, rule: &Rule, ours: &[Rule]) -> bool {
         self.only
             && rule.action.accepts()
@@ -159,7 +159,7 @@ fn protocols_meet(one: &str, two: &str) -> bool {
     one == two || one == "any" || two == "any"
 }
 
-/// Whether the rule admits nobody whom one of ours does not admit.
+/// Whether the rule admits no host that one of ours does not admit.
 fn admits_no_more(rule: &Rule, ours: &[Rule]) -> bool {
     ours.iter().any(|our| {
         our.from.covers(rule.from) && our.to.covers(rule.to) && (our.interface.is_none() || our.interface == rule.interface)
@@ -189,7 +189,7 @@ fn admits_all(rule: &Rule, our: &Rule) -> bool {
         && (rule.protocol == "any" || rule.protocol == our.protocol)
 }
 
-/// Whether the refusal, which is about the same, makes our rule void for those whom it names. A rule for everybody may have exceptions, as fail2ban
+/// Whether the refusal, which is about the same, makes our rule void for those whom it names. A rule for all hosts may have exceptions, as fail2ban
 /// and operators make them; a rule for named clients is meant for each of them. A range of ports may have exceptions, too.
 fn refuses_what_is_admitted(rule: &Rule, our: &Rule) -> bool {
     let whole =

@@ -54,13 +54,17 @@ fn change(wanted: Value, firewall: Firewall) -> Change {
     change
 }
 
-/// Runs a change's script, and returns what ufw was told, a command in each line.
+/// Runs a change's script, and returns what ufw was told: a command in each line, words with blanks in brackets.
 fn told(change: &Change) -> String {
     let tools = tempfile::tempdir().unwrap();
-    trial::fake(tools.path(), "ufw", r#"for word do printf '<%s>' "$word"; done; echo"#);
+    trial::fake(
+        tools.path(),
+        "ufw",
+        r#"all=; for word do case $word in *' '*) word="[$word]" ;; esac; all="$all${all:+ }$word"; done; echo "<$all>""#,
+    );
     let done = trial::run(&change.script, tools.path());
     assert_eq!((done.status, done.stderr.as_str()), (0, ""));
-    String::from_utf8(done.stdout).unwrap().replace("><", " ")
+    String::from_utf8(done.stdout).unwrap()
 }
 
 const SSH: &str = "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in";
@@ -94,7 +98,10 @@ fn a_rule_is_written_in_ufws_words() {
     let change = change(wanted, with(&[]));
     assert_eq!(change.summary, "limit in on eth0 from 198.18.0.0/16 port 1000 to 198.18.0.2 port 22 proto tcp");
     let told = told(&change);
-    assert_eq!(told, "<limit in on eth0 from 198.18.0.0/16 port 1000 to 198.18.0.2 port 22 proto tcp comment $(reboot) \"x\">\n");
+    assert_eq!(
+        told,
+        "<limit in on eth0 from 198.18.0.0/16 port 1000 to 198.18.0.2 port 22 proto tcp comment [$(reboot) \"x\"]>\n"
+    );
 }
 
 #[test]
@@ -256,8 +263,8 @@ fn a_port_can_be_open_to_several_addresses_and_to_none() {
     let change = change(only(json!(["10.1.0.0/24", "fd00::1"])), with(&[SSH, ours[0], other]));
     assert_eq!(change.summary, "allow in from 10.1.0.0/24, fd00::1 to any port 5432 proto tcp");
     insta::assert_snapshot!(told(&change), @"
-    <allow in from 10.1.0.0/24 to any port 5432 proto tcp comment it is $(us)>
-    <allow in from fd00::1 to any port 5432 proto tcp comment it is $(us)>
+    <allow in from 10.1.0.0/24 to any port 5432 proto tcp comment [it is $(us)]>
+    <allow in from fd00::1 to any port 5432 proto tcp comment [it is $(us)]>
     <delete allow in from 0.0.0.0/0 to 0.0.0.0/0 port 5432 proto tcp>
     ");
     let closed = self::change(only(json!([])), with(&[SSH, ours[0]]));

@@ -81,7 +81,7 @@ fn a_rule_for_this_port_only_is_deleted_in_every_form() {
         ("allow any 6379 0.0.0.0/0 any 0.0.0.0/0 in", "allow in from 0.0.0.0/0 to 0.0.0.0/0 port 6379"),
         ("allow_log-all tcp 6379 ::/0 any ::/0 in", "allow in log-all from ::/0 to ::/0 port 6379 proto tcp"),
         ("limit tcp 6379 0.0.0.0/0 any 0.0.0.0/0 in_eth0", "limit in on eth0 from 0.0.0.0/0 to 0.0.0.0/0 port 6379 proto tcp"),
-        ("allow tcp 6379 0.0.0.0/0 any 10.9.0.0/16 My%20Red - in", "allow in from 10.9.0.0/16 to 0.0.0.0/0 app My Red"),
+        ("allow tcp 6379 0.0.0.0/0 any 10.9.0.0/16 My%20Red - in", "allow in from 10.9.0.0/16 to 0.0.0.0/0 app [My Red]"),
     ] {
         let firewall = with(&[OURS, tuple]);
         assert_eq!(refusal(wanted(), &firewall), None);
@@ -175,7 +175,7 @@ fn an_earlier_refusal_that_makes_the_rule_void_is_named_with_its_number() {
 }
 
 #[test]
-fn a_rule_for_everybody_may_have_exceptions() {
+fn a_rule_for_all_hosts_may_have_exceptions() {
     let web = || json!({"rule": "allow", "port": "80,443", "proto": "tcp", "from_ip": "0.0.0.0/0"});
     let ours = "allow tcp 80,443 0.0.0.0/0 any 0.0.0.0/0 in";
     for exception in [
