@@ -12,6 +12,7 @@ use crate::{
         connection::OwnConnection,
         listening::{Listener, Listening},
         port_owner::{Port, PortOwner},
+        ufw::Ufw,
     },
     resource::NodeState,
     source::Span,
@@ -70,11 +71,15 @@ fn compare_ports(
         let programs: Vec<String> = owners.iter().map(describe_owner).collect();
         unexpected.push(format!("{} listens on {}", programs.join(" and "), addresses.join(" and ")));
     }
-    if unexpected.is_empty() {
+    let unguarded = state.answers.get::<Ufw>(&())?.unguarded();
+    if unexpected.is_empty() && unguarded.is_none() {
         let ports: Vec<String> = reachable.keys().map(u16::to_string).collect();
         return Ok(Outcome::new(Status::Ok, format!("open beyond loopback: {}", ports.join(", "))));
     }
-    unexpected.push("stop it, or add the port to the variable `listening_allowed`".to_owned());
+    if !unexpected.is_empty() {
+        unexpected.push("stop it, or add the port to the variable `listening_allowed`".to_owned());
+    }
+    unexpected.extend(unguarded);
     Ok(Outcome::failed(unexpected.join("; ")))
 }
 
@@ -87,7 +92,14 @@ fn is_sshd(owner: &PortOwner) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{health::PortRange, question::Answers, secret::SecretValues, source::SourceFile, values::Addresses};
+    use crate::{
+        firewall::Firewall,
+        health::PortRange,
+        question::{Answers, ufw::Answer},
+        secret::SecretValues,
+        source::SourceFile,
+        values::Addresses,
+    };
 
     fn declared() -> DeclaredPorts {
         let file = SourceFile::new("roles/toy/role.yml", "health: []\n");
@@ -96,11 +108,21 @@ mod tests {
 
     /// Returns the message for a node with these listeners, and the number of ports whose owners are asked for.
     fn evaluate_listeners(listeners: &[(&str, u16)], owners: &[(u16, &str, &str)], open: &OpenPorts) -> (String, usize) {
+        evaluate_behind(&Answer::NotInstalled, listeners, owners, open)
+    }
+
+    fn evaluate_behind(
+        firewall: &Answer,
+        listeners: &[(&str, u16)],
+        owners: &[(u16, &str, &str)],
+        open: &OpenPorts,
+    ) -> (String, usize) {
         let listener =
             |(address, port): &(&str, u16)| Listener { address: address.parse().unwrap(), port: *port, uid: 0, inode: 1 };
         let mut answers = Answers::default();
         answers.set::<Listening>((), Ok(listeners.iter().map(listener).collect()));
         answers.set::<OwnConnection>((), Ok(Addresses::from_ssh_connection("198.18.0.1 4 198.18.0.2 2222")));
+        answers.set::<Ufw>((), Ok(firewall.clone()));
         for (port, process, unit) in owners {
             let owner = PortOwner { pid: 7, process: (*process).into(), unit: (*unit).into(), directory: String::new() };
             answers.set::<PortOwner>(Port { port: *port, units: vec![] }, Ok(vec![owner]));
@@ -139,6 +161,15 @@ mod tests {
         let (message, open_questions) = evaluate_listeners(&listeners, &owners, &OpenPorts::default());
         assert_eq!(open_questions, 0);
         insta::assert_snapshot!(message, @"`nginx` (pid 7, nginx.service) listens on 10.0.0.1:81; `nc` (pid 7, no unit) listens on 0.0.0.0:4444 and [::]:4444; stop it, or add the port to the variable `listening_allowed`");
+    }
+
+    #[test]
+    fn a_firewall_that_is_not_in_the_kernel_guards_nothing() {
+        let gaps = vec!["ufw's IPv4 chains are not in the kernel".to_owned()];
+        let flushed = Answer::State(Firewall { enabled: true, gaps, ..Firewall::package_default() });
+        let said = |firewall: &Answer| evaluate_behind(firewall, &[("0.0.0.0", 6379)], &[], &OpenPorts::default()).0;
+        assert!(said(&flushed).starts_with("ufw is enabled in /etc/ufw/ufw.conf only: ufw's IPv4 chains"));
+        assert_eq!(said(&Answer::State(Firewall::package_default())), "Ok: open beyond loopback: 6379");
     }
 
     #[test]

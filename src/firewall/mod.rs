@@ -1,14 +1,17 @@
 //! A ufw firewall as data: its rules, its policies, and whether they admit a connection.
 
+mod kernel;
 mod network;
 mod rule;
+mod words;
 
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
+pub use kernel::{Ahead, Chains};
 pub use network::{Network, Ports};
-pub use rule::{Action, Direction, Rule};
+pub use rule::{Action, Direction, Profiles, Rule};
 
 /// What happens to packets that no rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -45,12 +48,18 @@ impl Policy {
     }
 }
 
-/// A firewall as ufw's files describe it.
+/// A firewall as ufw's files describe it, and what the kernel has of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firewall {
-    /// Whether it is active now and after a boot.
+    /// Whether ufw's files say that it is active.
     pub enabled: bool,
-    /// Whether rules without addresses apply to IPv6 as well.
+    /// Whether the kernel has rules of ufw, whatever the files say.
+    pub loaded: bool,
+    /// What the kernel lacks of an enabled firewall; empty when it has it all.
+    pub gaps: Vec<String>,
+    /// The rules of others that the kernel tries before those of ufw.
+    pub ahead: Vec<Ahead>,
+    /// Whether ufw makes rules for IPv6.
     pub ipv6: bool,
     /// The log level: `off`, `low`, `medium`, `high` or `full`.
     pub logging: String,
@@ -70,6 +79,9 @@ impl Firewall {
     pub fn package_default() -> Self {
         Self {
             enabled: false,
+            loaded: false,
+            gaps: Vec::new(),
+            ahead: Vec::new(),
             ipv6: true,
             logging: "low".into(),
             incoming: Policy::Deny,
@@ -79,11 +91,47 @@ impl Firewall {
         }
     }
 
+    /// Whether ufw's files enable it although the kernel does not do as they say.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.enabled && !self.gaps.is_empty()
+    }
+
+    /// Returns that the ports are not guarded as ufw's files say, for health checks of ports, and the ways out.
+    #[must_use]
+    pub fn unguarded(&self) -> Option<String> {
+        self.is_broken().then(|| {
+            format!(
+                "ufw is enabled in /etc/ufw/ufw.conf only: {}; deploy the task `ufw: {{state: enabled}}`, or run `ufw disable` if something else \
+                 guards the ports",
+                self.gaps.join(", ")
+            )
+        })
+    }
+
+    /// Returns the number of the rule with this index in `ufw status numbered`, where the rules of one profile are one line.
+    #[must_use]
+    pub fn number(&self, index: usize) -> usize {
+        let mut profiles: Vec<(String, bool)> = Vec::new();
+        let mut number = 0;
+        for rule in self.rules.iter().take(index + 1) {
+            if rule.profiles.is_some() {
+                let line = (rule.words(), rule.to.is_v6());
+                if profiles.contains(&line) {
+                    continue;
+                }
+                profiles.push(line);
+            }
+            number += 1;
+        }
+        number
+    }
+
     /// Whether a new TCP connection from `client` to the node's `server`:`port` is admitted.
     #[must_use]
     pub fn admits(&self, client: IpAddr, server: IpAddr, port: u16) -> bool {
         // ufw accepts everything on the loopback interface before any rule.
-        if !self.enabled || client.is_loopback() || client == server {
+        if !self.enabled || self.is_broken() || client.is_loopback() || client == server {
             return true;
         }
         let decision = self.rules.iter().find_map(|rule| rule.decision(client, server, port));
@@ -129,11 +177,27 @@ mod tests {
     }
 
     #[test]
+    fn rules_have_the_numbers_that_ufw_shows() {
+        let rules = [
+            "deny any 6379 0.0.0.0/0 any 10.9.0.0/16 in",
+            "allow tcp 6379,26379 0.0.0.0/0 any 0.0.0.0/0 Red%20Full - in",
+            "allow udp 26379 0.0.0.0/0 any 0.0.0.0/0 Red%20Full - in",
+            "allow tcp 6379 0.0.0.0/0 any 0.0.0.0/0 Red - in",
+            "allow tcp 6379,26379 ::/0 any ::/0 Red%20Full - in",
+        ];
+        let rules = rules.map(|tuple| Rule::parse(tuple).unwrap()).to_vec();
+        let firewall = Firewall { rules, ..Firewall::package_default() };
+        assert_eq!([0, 1, 2, 3, 4].map(|index| firewall.number(index)), [1, 2, 2, 3, 4]);
+    }
+
+    #[test]
     fn an_inactive_or_permissive_firewall_admits_every_connection() {
         let node = (ip("198.18.0.1"), ip("198.18.0.2"), 22);
         assert!(Firewall::package_default().admits(node.0, node.1, node.2));
         let open = Firewall { enabled: true, incoming: Policy::Allow, ..Firewall::package_default() };
         assert!(open.admits(node.0, node.1, node.2));
+        let gaps = vec!["the chains are not there".to_owned()];
+        assert!(Firewall { enabled: true, gaps, ..Firewall::package_default() }.admits(node.0, node.1, node.2));
         let closed = Firewall { enabled: true, ..Firewall::package_default() };
         assert!(closed.admits(ip("::1"), ip("::1"), 22));
     }

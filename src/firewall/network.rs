@@ -25,6 +25,24 @@ impl Network {
         self.address.is_ipv6()
     }
 
+    /// Whether this network holds all addresses of its IP version.
+    #[must_use]
+    pub fn is_everything(self) -> bool {
+        self.prefix == 0
+    }
+
+    /// Whether all addresses of `other` are in this network.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
+
+    /// Whether the networks have an address in common.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
     /// Whether `address` is in this network.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
@@ -86,6 +104,29 @@ impl Ports {
     #[must_use]
     pub fn is_one(&self) -> bool {
         matches!(self.0.as_slice(), [(first, last)] if first == last)
+    }
+
+    /// Whether some port is matched by both.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let meets = |one: &(u16, u16), two: &(u16, u16)| one.0 <= two.1 && two.0 <= one.1;
+        self.is_any() || other.is_any() || self.0.iter().any(|one| other.0.iter().any(|two| meets(one, two)))
+    }
+
+    /// Whether this matches every port that `other` matches. Ranges that only together cover one of `other` are not seen as such.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.is_any() || !other.is_any() && other.0.iter().all(|range| self.covers_range(*range))
+    }
+
+    /// Whether this matches all ports of one of the ranges or single ports that `other` consists of.
+    #[must_use]
+    pub fn covers_one_of(&self, other: &Self) -> bool {
+        self.is_any() || other.0.iter().any(|range| self.covers_range(*range))
+    }
+
+    fn covers_range(&self, (first, last): (u16, u16)) -> bool {
+        self.0.iter().any(|range| range.0 <= first && last <= range.1)
     }
 
     /// Whether this matches `port`.
@@ -162,6 +203,34 @@ mod tests {
         assert_eq!(shown("1.2.3.4/0"), "0.0.0.0/0");
         for invalid in ["", "any", "10.0.0.0/33", "10.0.0/8", "::1/129", "10.0.0.0/", "host"] {
             assert!(invalid.parse::<Network>().is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn networks_and_ports_cover_and_meet_each_other() {
+        let network = |text: &str| text.parse::<Network>().unwrap();
+        for (one, two, covers, meets) in [
+            ("0.0.0.0/0", "10.0.0.1", true, true),
+            ("10.0.0.0/8", "10.1.0.0/16", true, true),
+            ("10.1.0.0/16", "10.0.0.0/8", false, true),
+            ("10.1.0.0/16", "10.2.0.0/16", false, false),
+            ("0.0.0.0/0", "::/0", false, false),
+            ("2001:db8::/32", "2001:db8::1", true, true),
+        ] {
+            assert_eq!((network(one).covers(network(two)), network(one).meets(network(two))), (covers, meets), "{one} {two}");
+        }
+        let ports = |text: &str| text.parse::<Ports>().unwrap();
+        for (one, two, covers, one_of, meets) in [
+            ("any", "22", true, true, true),
+            ("22", "any", false, false, true),
+            ("6000:7000", "6379", true, true, true),
+            ("6379", "6000:7000", false, false, true),
+            ("80", "80,443", false, true, true),
+            ("80,443", "80", true, true, true),
+            ("1:5", "6:9", false, false, false),
+        ] {
+            let (one, two) = (ports(one), ports(two));
+            assert_eq!((one.covers(&two), one.covers_one_of(&two), one.meets(&two)), (covers, one_of, meets), "{one} {two}");
         }
     }
 

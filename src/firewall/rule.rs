@@ -35,7 +35,9 @@ impl Action {
         }
     }
 
-    fn accepts(self) -> bool {
+    /// Whether it lets packets through.
+    #[must_use]
+    pub fn accepts(self) -> bool {
         match self {
             Self::Allow | Self::Limit => true,
             Self::Deny | Self::Reject => false,
@@ -92,8 +94,29 @@ pub struct Rule {
     pub interface: Option<String>,
     /// The comment.
     pub comment: Option<String>,
-    /// The parts that this program never writes and only preserves: forwarding, logging, application profiles.
-    pub special: Option<String>,
+    /// How it logs: `log` or `log-all`.
+    pub log: Option<String>,
+    /// The application profiles that it was made from.
+    pub profiles: Option<Profiles>,
+    /// Whether it is about packets that are routed through the node.
+    pub routed: bool,
+}
+
+/// The application profiles of a rule. ufw makes a rule for each protocol and list of ports of a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profiles {
+    /// The profile of the destination ports.
+    pub to: Option<String>,
+    /// The profile of the source ports.
+    pub from: Option<String>,
+}
+
+impl Profiles {
+    /// Parses two names as they stand in a rule file: blanks are `%20`, and `-` is none.
+    fn parse(to: &str, from: &str) -> Self {
+        let name = |word: &str| (word != "-").then(|| word.replace("%20", " "));
+        Self { to: name(to), from: name(from) }
+    }
 }
 
 impl Rule {
@@ -105,16 +128,15 @@ impl Rule {
             None => (tuple, None),
         };
         let fields: Vec<&str> = tuple.split_whitespace().collect();
-        let (packet, applications, direction) = match fields.as_slice() {
+        let (packet, profiles, direction) = match fields.as_slice() {
             [packet @ .., direction] if packet.len() == 6 => (packet, None, direction),
-            [packet @ .., to, from, direction] if packet.len() == 6 => (packet, Some(format!("{to} {from}")), direction),
+            [packet @ .., to, from, direction] if packet.len() == 6 => (packet, Some(Profiles::parse(to, from)), direction),
             _ => return None,
         };
         let [action, protocol, to_ports, to, from_ports, from] = packet else { return None };
-        let (forward, action) = action.strip_prefix("route:").map_or((None, *action), |action| (Some("route"), action));
-        let (action, log) = action.split_once('_').map_or((action, None), |(action, log)| (action, Some(log)));
-        let (direction, interface, both) = parse_direction(direction)?;
-        let special: Vec<&str> = [forward, log, applications.as_deref(), both].into_iter().flatten().collect();
+        let (routed, action) = action.strip_prefix("route:").map_or((false, *action), |action| (true, action));
+        let (action, log) = action.split_once('_').map_or((action, None), |(action, log)| (action, Some(log.to_owned())));
+        let (direction, interface) = parse_direction(direction)?;
         Some(Self {
             action: action.parse().ok()?,
             protocol: (*protocol).to_owned(),
@@ -125,23 +147,24 @@ impl Rule {
             direction,
             interface,
             comment,
-            special: (!special.is_empty()).then(|| special.join(" ")),
+            log,
+            profiles,
+            routed,
         })
     }
 
-    /// Whether both rules match the same packets, so that adding one replaces the other.
+    /// Whether both rules match the same packets, so that adding one replaces the other, as ufw does it (`UFWRule.match`).
     #[must_use]
     pub fn matches_same_packets(&self, other: &Self) -> bool {
-        let packets = |rule: &Self| Self { action: Action::Allow, comment: None, ..rule.clone() };
+        let packets = |rule: &Self| Self { action: Action::Allow, comment: None, log: None, ..rule.clone() };
         packets(self) == packets(other)
     }
 
     /// Returns whether the rule accepts a new TCP connection to the node; `None` if it does not apply. A rule for one interface is assumed to
     /// refuse connections but never to accept them, because the interface of the connection is not known here.
     pub(super) fn decision(&self, client: IpAddr, server: IpAddr, port: u16) -> Option<bool> {
-        let forwarded = self.special.as_deref().is_some_and(|special| special.starts_with("route"));
         let matches = self.direction == Direction::In
-            && !forwarded
+            && !self.routed
             && (self.protocol == "tcp" || self.protocol == "any")
             && self.from_ports.is_any()
             && self.from.contains(client)
@@ -152,7 +175,7 @@ impl Rule {
     }
 }
 
-fn parse_direction(direction: &str) -> Option<(Direction, Option<String>, Option<&str>)> {
+fn parse_direction(direction: &str) -> Option<(Direction, Option<String>)> {
     let (direction, interface) =
         direction.split_once('_').map_or((direction, None), |(direction, interface)| (direction, Some(interface)));
     let direction = match direction {
@@ -160,7 +183,7 @@ fn parse_direction(direction: &str) -> Option<(Direction, Option<String>, Option
         "out" => Direction::Out,
         _ => return None,
     };
-    Some((direction, interface.map(str::to_owned), interface.filter(|interface| interface.contains('!'))))
+    Some((direction, interface.map(str::to_owned)))
 }
 
 fn from_hex(hex: &str) -> Option<String> {
@@ -195,9 +218,9 @@ mod tests {
         assert_eq!(read[3].direction, Direction::Out);
         assert_eq!(read[4].to_ports.to_string(), "1000:1010");
         assert!(read[5].to.is_v6() && read[5].to_ports.contains(443) && !read[5].to_ports.contains(81));
-        assert_eq!(read[6].special.as_deref(), Some("log"));
-        assert_eq!(read[7].special.as_deref(), Some("route eth0!out_eth1"));
-        assert_eq!(read[8].special.as_deref(), Some("OpenSSH -"));
+        assert_eq!(read[6].log.as_deref(), Some("log"));
+        assert!(read[7].routed && read[7].interface.as_deref() == Some("eth0!out_eth1"));
+        assert_eq!(read[8].profiles, Some(Profiles { to: Some("OpenSSH".into()), from: None }));
     }
 
     #[test]

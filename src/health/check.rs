@@ -83,7 +83,11 @@ impl HealthCheck for AsDeclared {
         Ok(match self.0.compare(node)? {
             Verdict::Converged { note } => Finding::Healthy(note.unwrap_or_default()),
             Verdict::Refused(reason) => Finding::Unhealthy(reason),
-            Verdict::Change(change) => Finding::Unhealthy(change.summary),
+            Verdict::Change(change) => Finding::Unhealthy(match self.0.refuse(node, &[]) {
+                Some(reason) => reason,
+                None if change.found.is_empty() => change.summary,
+                None => change.found,
+            }),
             Verdict::Blocked { missing, .. } => Finding::Unhealthy(do_not_exist(&missing)),
         })
     }

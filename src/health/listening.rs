@@ -10,6 +10,7 @@ use crate::{
         Questions, Unanswered,
         listening::{Listener, Listening},
         port_owner::{Port, PortOwner},
+        ufw::Ufw,
         unit::full_name,
     },
     resource::{
@@ -231,6 +232,7 @@ impl HealthCheck for ListeningCheck {
 
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Listening>(());
+        ask.ask::<Ufw>(());
         if let Some(port) = self.owner() {
             ask.ask::<PortOwner>(port);
         }
@@ -245,7 +247,11 @@ impl HealthCheck for ListeningCheck {
         };
         let found: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
         let found = if self.state == State::Closed { "closed".to_owned() } else { found.join(", ") };
-        Ok(Finding::of_problems(&self.problems(&listeners, owners), found))
+        let mut problems = self.problems(&listeners, owners);
+        if listeners.iter().any(|listener| !is_loopback(listener.address)) {
+            problems.extend(is.answers.get::<Ufw>(&())?.unguarded());
+        }
+        Ok(Finding::of_problems(&problems, found))
     }
 }
 
@@ -306,7 +312,11 @@ impl<'de> Deserialize<'de> for PortRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{question::Answers, secret::SecretValues};
+    use crate::{
+        firewall::Firewall,
+        question::{Answers, ufw::Answer},
+        secret::SecretValues,
+    };
     use serde_json::{Value, json};
 
     fn listener(address: &str, port: u16) -> Listener {
@@ -322,11 +332,16 @@ mod tests {
     }
 
     fn finding(parameters: Value, addresses: &[&str], owners: &[PortOwner]) -> String {
+        finding_behind(parameters, addresses, owners, Answer::NotInstalled)
+    }
+
+    fn finding_behind(parameters: Value, addresses: &[&str], owners: &[PortOwner], firewall: Answer) -> String {
         let check = check(parameters).unwrap();
         let mut answers = Answers::default();
         let mut listeners: Vec<Listener> = addresses.iter().map(|address| listener(address, 5432)).collect();
         listeners.push(listener("0.0.0.0", 22));
         answers.set::<Listening>((), Ok(listeners));
+        answers.set::<Ufw>((), Ok(firewall));
         if let Some(port) = check.owner() {
             answers.set::<PortOwner>(port, Ok(owners.to_vec()));
         }
@@ -366,6 +381,21 @@ mod tests {
         ok: [::ffff:10.0.0.1]:5432
         nothing listens on port 5432
         ");
+    }
+
+    #[test]
+    fn a_port_behind_a_firewall_that_is_not_in_the_kernel_is_not_healthy() {
+        let gaps = vec!["ufw's IPv4 chains are not in the kernel".to_owned()];
+        let flushed = Firewall { enabled: true, gaps, ..Firewall::package_default() };
+        let on = |address: &str, firewall: &Firewall| {
+            finding_behind(json!({"port": 5432}), &[address], &[], Answer::State(firewall.clone()))
+        };
+        insta::assert_snapshot!(on("0.0.0.0", &flushed), @"ufw is enabled in /etc/ufw/ufw.conf only: ufw's IPv4 chains are not in the kernel; deploy the task `ufw: {state: enabled}`, or run `ufw disable` if something else guards the ports");
+        assert_eq!(
+            finding_behind(json!({"port": 5432, "addresses": "loopback"}), &["127.0.0.1"], &[], Answer::State(flushed.clone())),
+            "ok: 127.0.0.1:5432"
+        );
+        assert_eq!(on("0.0.0.0", &Firewall { gaps: Vec::new(), ..flushed }), "ok: 0.0.0.0:5432");
     }
 
     #[test]

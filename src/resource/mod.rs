@@ -102,7 +102,8 @@ pub trait Resource: Any + Debug + Send + Sync {
         None
     }
 
-    /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run.
+    /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run, or something
+    /// is in its way that the earlier ones do not remove. Asked where [`Resource::compare`] finds a change.
     fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
     }
@@ -193,19 +194,36 @@ pub struct Change {
     pub creates: Option<RemotePath>,
     /// The file that is all that is changed, so that a copy of it can be put back.
     pub writes: Option<Kept>,
+    /// What is not as declared, for a health check; empty where the summary says it.
+    pub found: String,
 }
 
 impl Change {
     /// Returns a change that creates something, without a diff.
     #[must_use]
     pub fn new(summary: impl Into<String>, script: Script) -> Self {
-        Self { summary: summary.into(), diff: Diff::none(), script, replaces: false, creates: None, writes: None }
+        Self {
+            summary: summary.into(),
+            diff: Diff::none(),
+            script,
+            replaces: false,
+            creates: None,
+            writes: None,
+            found: String::new(),
+        }
     }
 
     /// Sets the diff.
     #[must_use]
     pub fn diff(mut self, diff: Diff) -> Self {
         self.diff = diff;
+        self
+    }
+
+    /// Sets what is not as declared, for a health check.
+    #[must_use]
+    pub fn finding(mut self, found: String) -> Self {
+        self.found = found;
         self
     }
 

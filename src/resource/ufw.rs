@@ -1,19 +1,22 @@
 //! `ufw`: the firewall's rules and policies, and whether it is enabled. A task is about one rule, or about the whole firewall.
 
+mod change;
+mod others;
+mod wanted;
 mod words;
 
 use std::{any::Any, net::IpAddr};
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, Resource, Verdict, decode,
+    Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, Resource, Verdict, decode,
     schema::{parameters, words},
 };
+use wanted::Wanted;
 use words::{Logging, PolicyDirection, Protocol, State};
 
 use crate::{
-    firewall::{Action, Direction, Firewall, Network, Policy, Ports, Rule},
-    question::{Questions, Unanswered, connection::OwnConnection, ufw},
-    script::Script,
+    firewall::{Action, Firewall, Policy, Ports},
+    question::{Questions, Unanswered, connection::OwnConnection, ufw, unit::Unit, unit_state::UnitFileState},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -50,6 +53,9 @@ parameters! {
         delete: Flag = false,
         /// Whether other rules that open this port are removed.
         only: Flag = false,
+        /// Rules of others that may stay although they open this port too, or come before the rule and shut out whom it lets in: as
+        /// `ufw show added` prints them without `ufw`, such as `allow 6000:7000/tcp`.
+        accepted: OneOrMany<String> = [],
         /// Whether the firewall is on, now and at boot.
         state: Option<State>,
         /// What happens to packets that no rule matches.
@@ -65,24 +71,6 @@ words!(Action, Logging, Policy, Protocol, State, PolicyDirection);
 enum Ufw {
     Rule(Wanted),
     Whole { state: Option<State>, policy: Option<(Policy, PolicyDirection)>, logging: Option<Logging> },
-}
-
-/// A rule as a task writes it: without addresses it stands for an IPv4 and an IPv6 rule.
-#[derive(Debug)]
-struct Wanted {
-    action: Action,
-    protocol: Protocol,
-    to_ports: Ports,
-    to: Option<Network>,
-    from_ports: Ports,
-    /// A rule for each; a single `None` means every address, an empty list means none.
-    from: Vec<Option<Network>>,
-    direction: Direction,
-    interface: Option<String>,
-    comment: Option<String>,
-    delete: bool,
-    /// Whether other rules that open these ports are deleted.
-    only: bool,
 }
 
 impl Ufw {
@@ -129,87 +117,54 @@ impl Ufw {
                 }
                 if let Some(state) = state {
                     firewall.enabled = *state == State::Enabled;
+                    firewall.loaded = firewall.enabled;
+                    firewall.gaps.clear();
                 }
             }
         }
     }
 
-    fn change(&self, before: &Firewall, after: &Firewall) -> Change {
-        let mut diff = Diff::none();
-        let mut attribute = |name: &str, before: &str, after: &str| {
-            if before != after {
-                diff.attribute(name, before, after);
-            }
-        };
-        let state = |firewall: &Firewall| if firewall.enabled { "enabled" } else { "disabled" };
-        attribute("state", state(before), state(after));
-        attribute("policy incoming", before.incoming.as_str(), after.incoming.as_str());
-        attribute("policy outgoing", before.outgoing.as_str(), after.outgoing.as_str());
-        attribute("policy routed", before.routed.as_str(), after.routed.as_str());
-        attribute("logging", &before.logging, &after.logging);
-        before.rules.iter().filter(|rule| !after.rules.contains(rule)).for_each(|rule| diff.removed(describe_rule(rule)));
-        after.rules.iter().filter(|rule| !before.rules.contains(rule)).for_each(|rule| diff.added(describe_rule(rule)));
-        let summary = match self {
-            Self::Rule(wanted) if wanted.delete => format!("delete: {}", wanted.summary()),
-            Self::Rule(wanted) => wanted.summary(),
-            Self::Whole { state, policy, logging } => {
-                let state = state.map(|state| if state == State::Enabled { "enable" } else { "disable" }.to_owned());
-                let policy = policy.map(|(policy, direction)| format!("{} {}", policy.as_str(), direction.as_str()));
-                let logging = logging.map(|logging| format!("logging {}", logging.as_str()));
-                [policy, logging, state].into_iter().flatten().collect::<Vec<_>>().join(", ")
-            }
-        };
-        Change::new(summary, self.script(before)).diff(diff.titled("ufw"))
+    /// Whether it declares that the firewall is on.
+    fn enables(&self) -> bool {
+        matches!(self, Self::Whole { state: Some(State::Enabled), .. })
     }
 
-    fn script(&self, before: &Firewall) -> Script {
-        match self {
-            Self::Rule(wanted) => {
-                let delete = wanted.delete.then_some("delete");
-                let comment = wanted.comment.as_deref().filter(|_| !wanted.delete);
-                let others =
-                    before.rules.iter().filter(|rule| wanted.replaces(rule, before)).map(rule_syntax).collect::<Vec<_>>();
-                let rule = |from: &Option<Network>| {
-                    let words = wanted.syntax(&from.map_or("any".to_owned(), |from| from.to_string()));
-                    delete.map(str::to_owned).into_iter().chain(words).collect::<Vec<_>>()
-                };
-                match wanted.from.as_slice() {
-                    [from] if others.is_empty() => {
-                        let comment = comment.into_iter().flat_map(|comment| ["comment", comment]);
-                        Script::new("set -eu\nufw \"$@\"").args(rule(from)).args(comment)
-                    }
-                    all => {
-                        let rules = all.iter().map(|from| rule(from).join(" ")).collect::<Vec<_>>();
-                        Script::new(RULES).arg(rules.join("\n")).arg(others.join("\n")).arg(comment.unwrap_or_default())
-                    }
-                }
-            }
-            Self::Whole { state, policy, logging } => {
-                let (policy, direction) = policy.map_or(("", ""), |(policy, direction)| (policy.as_str(), direction.as_str()));
-                let state = state.map_or("", |state| if state == State::Enabled { "enable" } else { "disable" });
-                Script::new(WHOLE).args([policy, direction, logging.map_or("", Logging::as_str), state])
-            }
+    /// Returns whether the firewall starts at boot, if that is declared.
+    fn at_boot(&self, node: &NodeState<'_>) -> Result<AtBoot, Unanswered> {
+        if !self.enables() {
+            return Ok(AtBoot::Fine);
         }
+        let unit = &node.answers.get::<Unit>(&UNIT.to_owned())?.file_state;
+        Ok(match unit {
+            UnitFileState::Disabled => AtBoot::Disabled,
+            unit if unit.is_masked() => AtBoot::Masked,
+            _ => AtBoot::Fine,
+        })
     }
 }
 
-/// `$1`: rules to add; `$2`: rules to delete; `$3`: a comment. Rules are lines of words without blanks or quotes. Deletions come last, so
-/// that no connection is refused in between.
-const RULES: &str = r#"set -euf
-rules=$1 others=$2 comment=$3
-IFS='
-'
-for rule in $rules; do IFS=' '; ufw $rule ${comment:+comment "$comment"}; done
-IFS='
-'
-for other in $others; do IFS=' '; ufw delete $other; done"#;
+/// What starts the firewall at boot.
+const UNIT: &str = "ufw.service";
 
-/// `--force`: in an SSH session, ufw asks for confirmation. Whether the change is safe was decided before (`refuse`).
-const WHOLE: &str = r#"set -eu
-if [ -n "$1" ]; then ufw default "$1" "$2"; fi
-if [ -n "$3" ]; then ufw logging "$3"; fi
-if [ -n "$4" ]; then ufw --force "$4"; fi
-"#;
+/// Whether the firewall starts at boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtBoot {
+    /// It does, or nothing is declared about it.
+    Fine,
+    Disabled,
+    Masked,
+}
+
+impl AtBoot {
+    /// Returns systemd's word for what keeps the unit from being started.
+    fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Fine => None,
+            Self::Disabled => Some("disabled"),
+            Self::Masked => Some("masked"),
+        }
+    }
+}
 
 impl Parameters {
     fn first_rule_parameter(&self) -> Option<&'static str> {
@@ -223,172 +178,11 @@ impl Parameters {
             ("comment", self.comment.is_some()),
             ("delete", self.delete.0),
             ("only", self.only.0),
+            ("accepted", !self.accepted.0.is_empty()),
         ]
         .into_iter()
         .find_map(|(name, given)| given.then_some(name))
     }
-}
-
-impl Wanted {
-    fn new(action: Action, parameters: Parameters) -> Result<Self, ParamError> {
-        let Parameters { port, proto, from_ip, to_ip, from_port, direction, interface, comment, delete, only, .. } = parameters;
-        if only.0 && (action != Action::Allow || port.is_any() || delete.0) {
-            return Err(ParamError::parameter(
-                "only",
-                "goes with `rule: allow` and a `port`: all other rules for that port are deleted",
-            ));
-        }
-        let to = network("to_ip", to_ip.as_deref())?;
-        let from = match from_ip {
-            None => vec![None],
-            Some(OneOrMany(from)) if from.is_empty() && !only.0 => {
-                let message = "is an empty list, which admits no address; leave it out to admit all addresses, or add `only: true` to close the port";
-                return Err(ParamError::parameter("from_ip", message));
-            }
-            Some(OneOrMany(from)) => from.iter().map(|from| network("from_ip", Some(from))).collect::<Result<Vec<_>, _>>()?,
-        };
-        if from.iter().any(|from| from.zip(to).is_some_and(|(from, to)| from.is_v6() != to.is_v6())) {
-            return Err(ParamError::parameter("to_ip", "is of another IP version than `from_ip`"));
-        }
-        for (name, ports) in [("port", &port), ("from_port", &from_port)] {
-            if proto == Protocol::Any && !ports.is_any() && !ports.is_one() {
-                return Err(ParamError::parameter(name, "several ports need `proto: tcp` or `proto: udp`"));
-            }
-        }
-        let plain = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
-        if interface.as_deref().is_some_and(|name| !(1..16).contains(&name.len()) || !name.chars().all(plain)) {
-            return Err(ParamError::parameter("interface", "is not the name of a network interface, such as eth0"));
-        }
-        if comment.as_deref().is_some_and(|comment| {
-            comment.is_empty() || comment.contains(|character: char| character.is_control() || character == '\'')
-        }) {
-            return Err(ParamError::parameter(
-                "comment",
-                "ufw takes no comment that is empty or holds a single quote or a line break",
-            ));
-        }
-        let direction = match direction {
-            None | Some(PolicyDirection::In) => Direction::In,
-            Some(PolicyDirection::Out) => Direction::Out,
-            Some(PolicyDirection::Routed) => return Err(ParamError::parameter("direction", "a rule is `in` or `out`")),
-        };
-        let (protocol, to_ports, from_ports, delete) = (proto, port, from_port, delete.0);
-        Ok(Self { action, protocol, to_ports, to, from_ports, from, direction, interface, comment, delete, only: only.0 })
-    }
-
-    /// Returns the rules that ufw makes from it.
-    fn rules(&self, ipv6: bool) -> Vec<Rule> {
-        let versions = |from: &Option<Network>| match from.or(self.to) {
-            Some(network) => vec![(*from, network.is_v6())],
-            None if ipv6 => vec![(*from, false), (*from, true)],
-            None => vec![(*from, false)],
-        };
-        let rule = |(from, v6): (Option<Network>, bool)| Rule {
-            action: self.action,
-            protocol: self.protocol.as_str().to_owned(),
-            to_ports: self.to_ports.clone(),
-            to: self.to.unwrap_or(Network::everything(v6)),
-            from_ports: self.from_ports.clone(),
-            from: from.unwrap_or(Network::everything(v6)),
-            direction: self.direction,
-            interface: self.interface.clone(),
-            comment: self.comment.clone(),
-            special: None,
-        };
-        self.from.iter().flat_map(versions).map(rule).collect()
-    }
-
-    /// As ufw does it: a rule about the same packets is replaced in its place, a new one comes last.
-    fn apply(&self, firewall: &mut Firewall) {
-        for mut rule in self.rules(firewall.ipv6) {
-            let at = firewall.rules.iter().position(|existing| existing.matches_same_packets(&rule));
-            match at {
-                Some(at) if self.delete => {
-                    if firewall.rules[at].action == self.action {
-                        firewall.rules.remove(at);
-                    }
-                }
-                None if self.delete => {}
-                Some(at) => {
-                    // If no comment is declared, an existing one stays.
-                    if rule.action == firewall.rules[at].action && self.comment.is_none() {
-                        rule.comment.clone_from(&firewall.rules[at].comment);
-                    }
-                    firewall.rules[at] = rule;
-                }
-                None => firewall.rules.push(rule),
-            }
-        }
-        let kept = firewall.rules.iter().filter(|rule| !self.replaces(rule, firewall)).cloned().collect();
-        firewall.rules = kept;
-    }
-
-    /// Whether `only` deletes the rule, because it opens the same ports to other addresses. Rules of a form that this program never writes
-    /// stay.
-    fn replaces(&self, rule: &Rule, firewall: &Firewall) -> bool {
-        self.only
-            && rule.special.is_none()
-            && rule.direction == self.direction
-            && matches!(rule.action, Action::Allow | Action::Limit)
-            && rule.to_ports == self.to_ports
-            && [self.protocol.as_str(), "any"].contains(&rule.protocol.as_str())
-            && !self.rules(firewall.ipv6).iter().any(|wanted| wanted.matches_same_packets(rule))
-    }
-
-    /// Returns the rule, with all its addresses in one text.
-    fn summary(&self) -> String {
-        let from = self.from.iter().map(|from| from.map_or("any".to_owned(), |from| from.to_string())).collect::<Vec<_>>();
-        self.syntax(&if from.is_empty() { "no address".to_owned() } else { from.join(", ") }).join(" ")
-    }
-
-    /// Returns the rule in ufw's long syntax, without the comment.
-    fn syntax(&self, from: &str) -> Vec<String> {
-        let mut words = vec![self.action.as_str().to_owned(), self.direction.as_str().to_owned()];
-        let mut add = |more: &[&str]| words.extend(more.iter().map(ToString::to_string));
-        if let Some(interface) = &self.interface {
-            add(&["on", interface]);
-        }
-        add(&["from", from]);
-        if !self.from_ports.is_any() {
-            add(&["port", &self.from_ports.to_string()]);
-        }
-        add(&["to", &self.to.map_or("any".to_owned(), |network| network.to_string())]);
-        if !self.to_ports.is_any() {
-            add(&["port", &self.to_ports.to_string()]);
-        }
-        if self.protocol != Protocol::Any {
-            add(&["proto", self.protocol.as_str()]);
-        }
-        words
-    }
-}
-
-/// Reads an address or network. To ufw, `any` is not every IPv4 or every IPv6 address: it makes a rule for each of the two.
-fn network(name: &str, text: Option<&str>) -> Result<Option<Network>, ParamError> {
-    match text {
-        None | Some("any") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|reason: String| ParamError::parameter(name, reason)),
-    }
-}
-
-/// Returns the rule in ufw's long syntax, without the comment.
-fn rule_syntax(rule: &Rule) -> String {
-    let mut text = format!("{} {}", rule.action.as_str(), rule.direction.as_str());
-    if let Some(interface) = &rule.interface {
-        text = format!("{text} on {interface}");
-    }
-    let ports = |ports: &Ports| if ports.is_any() { String::new() } else { format!(" port {ports}") };
-    text = format!("{text} from {}{} to {}{}", rule.from, ports(&rule.from_ports), rule.to, ports(&rule.to_ports));
-    if rule.protocol != "any" {
-        text = format!("{text} proto {}", rule.protocol);
-    }
-    text
-}
-
-fn describe_rule(rule: &Rule) -> String {
-    let mut text = rule_syntax(rule);
-    rule.comment.iter().for_each(|comment| text = format!("{text} # {comment}"));
-    text
 }
 
 /// Returns the node's firewall, and whether ufw is installed.
@@ -411,16 +205,24 @@ impl Resource for Ufw {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<ufw::Ufw>(());
         ask.ask::<OwnConnection>(());
+        if self.enables() {
+            ask.ask::<Unit>(UNIT.to_owned());
+        }
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         let (before, installed) = current(node)?;
+        let at_boot = self.at_boot(node)?;
         let mut after = before.clone();
         self.apply(&mut after);
-        if before == after && installed {
+        let is_clear = match self {
+            Self::Rule(wanted) => wanted.obstacles(&after, &before).is_empty(),
+            Self::Whole { .. } => at_boot == AtBoot::Fine,
+        };
+        if before == after && installed && is_clear {
             return Ok(Verdict::CONVERGED);
         }
-        let change = self.change(&before, &after);
+        let change = self.change(&before, &after, at_boot);
         Ok(if installed {
             Verdict::Change(change)
         } else {
@@ -430,22 +232,38 @@ impl Resource for Ufw {
 
     fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
         let (mut firewall, _) = current(node).ok()?;
+        let now = firewall.clone();
+        // An earlier task may turn IPv6 on.
+        let configures =
+            |resource: &&dyn Resource| matches!(resource.reach(), Reach::Path(path) if path.as_str() == CONFIGURATION);
+        firewall.ipv6 |= earlier.iter().any(configures);
+        for resource in earlier {
+            if let Some(earlier) = (*resource as &dyn Any).downcast_ref::<Self>() {
+                earlier.apply(&mut firewall);
+            }
+        }
+        let before = firewall.clone();
+        self.apply(&mut firewall);
+        if let Self::Rule(wanted) = self {
+            let obstacles = wanted.obstacles(&firewall, &now);
+            let deleted = wanted.v6_refusal(&firewall).filter(|_| wanted.delete);
+            let all: Vec<String> = obstacles.into_iter().chain(deleted).collect();
+            if !all.is_empty() {
+                return Some(all.join("; "));
+            }
+        }
         let addresses = match node.answers.get::<OwnConnection>(&()) {
             Ok(Some(addresses)) => addresses,
             Ok(None) => return None,
             Err(reason) => return Some(format!("cannot determine whether this would cut the connection: {reason}")),
         };
         let (client, server, port) = (addresses.client_ip, addresses.server_ip, addresses.server_port);
-        for resource in earlier {
-            if let Some(earlier) = (*resource as &dyn Any).downcast_ref::<Self>() {
-                earlier.apply(&mut firewall);
-            }
-        }
-        let before = firewall.admits(client, server, port);
-        self.apply(&mut firewall);
-        (before && !firewall.admits(client, server, port)).then(|| describe_cut(client, port))
+        (before.admits(client, server, port) && !firewall.admits(client, server, port)).then(|| describe_cut(client, port))
     }
 }
+
+/// Where ufw reads whether it makes rules for IPv6.
+const CONFIGURATION: &str = "/etc/default/ufw";
 
 fn describe_cut(client: IpAddr, port: u16) -> String {
     format!(

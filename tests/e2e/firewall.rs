@@ -97,3 +97,131 @@ fn what_is_declared_is_what_ufw_says_and_declaring_it_again_changes_nothing() {
     again.assert_code(0);
     assert!(node.sh("ufw status").starts_with("Status: active"));
 }
+
+const REDIS: &str = "  - {name: Redis, ufw: {rule: allow, port: 6379, proto: tcp, from_ip: 198.18.0.0/16, only: true}}\n";
+
+/// Returns a role that has these further tasks and whose health checks declare the same as [`REDIS`] and [`ENABLE`].
+fn role_with_health(tasks: &str) -> String {
+    let health = "health:
+  - {name: It is on, read: {ufw: {state: enabled, policy: deny}}}
+  - {name: Only the fleet, read: {ufw: {rule: allow, port: 6379, proto: tcp, from_ip: 198.18.0.0/16, only: true}}}
+  - {name: SSH listens, read: {listening: {port: 22}}}
+";
+    format!("{}{health}", role(tasks))
+}
+
+/// Returns what the health checks of the node say that is wrong.
+fn complaints(project: &Project) -> String {
+    let health = project.json(&["health"]);
+    let failed: Vec<String> =
+        health.tasks("node").into_iter().filter(|task| task.status == "failed").map(|task| task.error).collect();
+    health.assert_code(if failed.is_empty() { 0 } else { 1 });
+    failed.join("\n")
+}
+
+#[test]
+fn a_firewall_that_is_not_in_the_kernel_is_red_and_loaded_again() {
+    let node = TestNode::bare();
+    let declared = role_with_health(&format!("{SSH}{REDIS}{ENABLE}"));
+    let project = Project::toy(&[("node", &node)], &declared);
+    project.converges(&declared);
+    assert_eq!(complaints(&project), "");
+    let chains = || node.sh("iptables -S | sort; ip6tables -S | sort");
+    let whole = chains();
+    let flush = "for t in iptables ip6tables; do $t -F; $t -P INPUT ACCEPT; $t -P FORWARD ACCEPT; $t -X; done";
+    for (damage, words) in [
+        (flush, "ufw's IPv4 chains are not in the kernel"),
+        ("ip6tables -F; ip6tables -P INPUT ACCEPT; ip6tables -X", "ufw's IPv6 chains are not in the kernel"),
+        ("iptables -P INPUT ACCEPT; iptables -F INPUT", "INPUT does not lead to ufw's IPv4 rules in the kernel"),
+        ("iptables -P INPUT ACCEPT", "the IPv4 policy of INPUT is ACCEPT in the kernel"),
+        (
+            "iptables -I ufw-user-input -p tcp --dport 6379 -j ACCEPT",
+            "the kernel has 3 IPv4 rules of users, and /etc/ufw/user.rules has 2",
+        ),
+    ] {
+        node.sh(damage);
+        let said = complaints(&project);
+        assert_eq!(said.matches(words).count(), 3, "{damage}: {said}");
+        let deploy = project.converges(&declared);
+        assert_eq!(deploy.ids("node", "changed").len(), 1, "{damage}: {}", deploy.stdout);
+        assert_eq!(chains(), whole, "{damage}");
+        assert_eq!(complaints(&project), "");
+    }
+
+    // A rule that is missing as well is written first, and what is loaded is whole.
+    node.sh(&format!("ufw delete allow proto tcp from 198.18.0.0/16 to any port 6379; {flush}"));
+    project.converges(&declared);
+    assert_eq!(node.sh("iptables -S | sort; ip6tables -S | sort"), whole);
+
+    // It starts at boot.
+    for (damage, word) in [("systemctl disable ufw", "disabled"), ("systemctl mask ufw", "masked")] {
+        node.sh(damage);
+        assert!(complaints(&project).contains(&format!("ufw.service is {word}")));
+        project.converges(&declared);
+        assert_eq!(node.sh("systemctl is-enabled ufw"), "enabled");
+    }
+}
+
+#[test]
+fn what_opens_the_port_besides_or_shuts_it_before_is_deleted_or_refused() {
+    let node = TestNode::bare();
+    let declared = role_with_health(&format!("{SSH}{REDIS}{ENABLE}"));
+    let project = Project::toy(&[("node", &node)], &declared);
+    project.converges(&declared);
+    node.sh("printf '[Red Full]\\ntitle=r\\ndescription=r\\nports=6379,26379/tcp|26379/udp\\n\\n[My Red]\\ntitle=r\\ndescription=r\\nports=6379/tcp\\n' > /etc/ufw/applications.d/red");
+
+    for rule in [
+        "allow 6000:7000/tcp",
+        "allow 6379,8001/tcp",
+        "limit 6000:7000/tcp",
+        "allow log 6000:7000/tcp",
+        "allow in on eth0 to any port 6000:7000 proto tcp",
+        "allow from 203.0.113.0/24",
+        "allow from 2001:db8::1",
+        "allow 'Red Full'",
+    ] {
+        node.sh(&format!("ufw {rule}"));
+        let refused = project.is_refused(&declared);
+        assert!(
+            refused.starts_with("6379 is open to ") && refused.contains(&format!(" by `{rule}`, which opens more")),
+            "{refused}"
+        );
+        assert_eq!(complaints(&project), refused);
+        let accepted = declared.replace("only: true", &format!("only: true, accepted: [\"{rule}\"]"));
+        project.converges(&accepted);
+        assert_eq!(complaints(&project), "");
+        node.sh(&format!("ufw delete {rule}"));
+    }
+    // What names this port alone goes, in every form.
+    node.sh("ufw allow 6379; ufw limit log 6379/tcp; ufw allow in on eth0 to any port 6379 proto tcp; ufw allow 'My Red'; ufw allow from 203.0.113.0/24 to any app 'My Red'");
+    assert!(complaints_of(&project, &declared).contains("6379 is open to Anywhere by `allow 'My Red'`"));
+    project.converges(&declared);
+    let added = node.sh("ufw show added");
+    assert_eq!(added.matches("6379").count() + added.matches("Red").count(), 1, "{added}");
+
+    let deny = "deny from 198.18.0.0/16 to any port 6379";
+    node.sh(&format!("ufw insert 1 {deny}"));
+    let refused = project.is_refused(&declared);
+    assert!(
+        refused.starts_with(&format!("6379 is shut to 198.18.0.0/16 by rule 1 of `ufw status numbered`, `{deny}`, which")),
+        "{refused}"
+    );
+    assert_eq!(complaints(&project), refused);
+    node.sh(&format!("ufw delete {deny}"));
+    node.sh("iptables -I INPUT -p tcp --dport 6379 -j ACCEPT");
+    assert!(project.is_refused(&declared).contains("`-A INPUT -p tcp -m tcp --dport 6379 -j ACCEPT`, which is not ufw's"));
+    node.sh("iptables -D INPUT -p tcp --dport 6379 -j ACCEPT");
+    assert_eq!(complaints_of(&project, &declared), "");
+
+    // Where ufw makes no rules for IPv6, check and deploy say so in its words.
+    node.sh("sed -i s/^IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload");
+    let six = role("  - {name: Six, ufw: {rule: allow, port: 1234, proto: tcp, from_ip: \"2001:db8::2\"}}\n");
+    assert!(project.is_refused(&six).contains("IPv6 support not enabled"));
+    assert!(node.sh("ufw allow from 2001:db8::2 to any port 1234 2>&1 || true").contains("IPv6 support not enabled"));
+}
+
+/// Returns what the health checks of a role say that is wrong.
+fn complaints_of(project: &Project, role: &str) -> String {
+    project.write("roles/toy/role.yml", role);
+    complaints(project)
+}

@@ -1,7 +1,10 @@
+mod obstacles;
+
 use super::*;
 use crate::{
+    firewall::Rule,
     question::Answers,
-    resource::{Line, trial},
+    resource::{Change, Line, trial},
     secret::SecretValues,
     values::Addresses,
 };
@@ -25,12 +28,13 @@ fn error(parameters: Value) -> String {
 
 fn with(tuples: &[&str]) -> Firewall {
     let rules = tuples.iter().map(|tuple| Rule::parse(tuple).unwrap()).collect();
-    Firewall { enabled: true, rules, ..Firewall::package_default() }
+    Firewall { enabled: true, loaded: true, rules, ..Firewall::package_default() }
 }
 
 fn answers(answer: ufw::Answer, connection: Option<&str>) -> Answers {
     let mut answers = Answers::default();
     answers.set::<ufw::Ufw>((), Ok(answer));
+    answers.set::<Unit>(UNIT.to_owned(), Ok(Unit { file_state: UnitFileState::Enabled, ..Unit::default() }));
     answers.set::<OwnConnection>((), Ok(connection.map(|text| Addresses::from_ssh_connection(text).unwrap())));
     answers
 }
@@ -50,8 +54,17 @@ fn change(wanted: Value, firewall: Firewall) -> Change {
     change
 }
 
-fn arguments(change: &Change) -> String {
-    change.script.render().unwrap().lines().next().unwrap().to_owned()
+/// Runs a change's script, and returns what ufw was told: a command in each line, words with blanks in brackets.
+fn told(change: &Change) -> String {
+    let tools = tempfile::tempdir().unwrap();
+    trial::fake(
+        tools.path(),
+        "ufw",
+        r#"all=; for word do case $word in *' '*) word="[$word]" ;; esac; all="$all${all:+ }$word"; done; echo "<$all>""#,
+    );
+    let done = trial::run(&change.script, tools.path());
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+    String::from_utf8(done.stdout).unwrap()
 }
 
 const SSH: &str = "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in";
@@ -84,9 +97,10 @@ fn a_rule_is_written_in_ufws_words() {
         "interface": "eth0", "comment": "$(reboot) \"x\""});
     let change = change(wanted, with(&[]));
     assert_eq!(change.summary, "limit in on eth0 from 198.18.0.0/16 port 1000 to 198.18.0.2 port 22 proto tcp");
+    let told = told(&change);
     assert_eq!(
-        arguments(&change),
-        "set -- limit in on eth0 from 198.18.0.0/16 port 1000 to 198.18.0.2 port 22 proto tcp comment '$(reboot) \"x\"'"
+        told,
+        "<limit in on eth0 from 198.18.0.0/16 port 1000 to 198.18.0.2 port 22 proto tcp comment [$(reboot) \"x\"]>\n"
     );
 }
 
@@ -115,7 +129,7 @@ fn rules_of_other_kinds_are_not_ours() {
 fn deleting_is_done_once() {
     let gone = json!({"rule": "allow", "port": 22, "proto": "tcp", "delete": true});
     let change = change(gone.clone(), with(&[SSH, SSH6]));
-    assert_eq!(arguments(&change), "set -- delete allow in from any to any port 22 proto tcp");
+    assert_eq!(told(&change), "<delete allow in from any to any port 22 proto tcp>\n");
     assert_eq!(change.diff.lines.len(), 3);
     assert!(converged(gone.clone(), with(&[])));
     assert!(converged(gone, with(&["deny tcp 22 0.0.0.0/0 any 0.0.0.0/0 in"])), "another rule than the one that must go");
@@ -128,8 +142,8 @@ fn the_whole_firewall_is_corrected() {
     let off = Firewall { logging: "off".into(), incoming: Policy::Allow, ..Firewall::package_default() };
     let change = change(wanted, off);
     assert_eq!(
-        (change.summary.as_str(), arguments(&change).as_str()),
-        ("deny incoming, logging on, enable", "set -- deny incoming on enable")
+        (change.summary.as_str(), told(&change).as_str()),
+        ("deny incoming, logging on, enable", "<default deny incoming>\n<logging on>\n<--force enable>\n")
     );
     assert_eq!(change.diff.lines.len(), 7);
     assert!(converged(json!({"default": "deny", "direction": "routed"}), with(&[])));
@@ -232,12 +246,9 @@ fn the_only_rule_of_a_port_replaces_those_of_others() {
     let change = change(wanted.clone(), with(&[&others[..], &strangers[..], &[ours]].concat()));
     let gone = ["allow in from 10.2.0.0/24 to 0.0.0.0/0 port 6379 proto tcp", "limit in from ::/0 to ::/0 port 6379"];
     assert_eq!(change.diff.lines[1..], gone.map(|rule| Line::Removed(rule.into())));
-    let tools = tempfile::tempdir().unwrap();
-    trial::fake(tools.path(), "ufw", r#"echo "$*""#);
-    let done = trial::run(&change.script, tools.path());
     let [one, two] = gone;
-    let wanted = format!("allow in from 10.1.0.0/24 to any port 6379 proto tcp\ndelete {one}\ndelete {two}\n");
-    assert_eq!(String::from_utf8(done.stdout).unwrap(), wanted);
+    let wanted = format!("<allow in from 10.1.0.0/24 to any port 6379 proto tcp>\n<delete {one}>\n<delete {two}>\n");
+    assert_eq!(told(&change), wanted);
     assert!(self::error(json!({"rule": "deny", "port": 6379, "only": true})).contains("`rule: allow`"));
     assert!(self::error(json!({"rule": "allow", "only": true})).contains("`port`"));
 }
@@ -251,20 +262,14 @@ fn a_port_can_be_open_to_several_addresses_and_to_none() {
     assert!(converged(two, with(&[&[SSH][..], &ours].concat())));
     let change = change(only(json!(["10.1.0.0/24", "fd00::1"])), with(&[SSH, ours[0], other]));
     assert_eq!(change.summary, "allow in from 10.1.0.0/24, fd00::1 to any port 5432 proto tcp");
-    let tools = tempfile::tempdir().unwrap();
-    trial::fake(tools.path(), "ufw", r#"for word do printf '<%s>' "$word"; done; echo"#);
-    let run = |change: &Change| {
-        let done = trial::run(&change.script, tools.path());
-        String::from_utf8(done.stdout).unwrap().replace("><", " ")
-    };
-    insta::assert_snapshot!(run(&change), @"
-    <allow in from 10.1.0.0/24 to any port 5432 proto tcp comment it is $(us)>
-    <allow in from fd00::1 to any port 5432 proto tcp comment it is $(us)>
+    insta::assert_snapshot!(told(&change), @"
+    <allow in from 10.1.0.0/24 to any port 5432 proto tcp comment [it is $(us)]>
+    <allow in from fd00::1 to any port 5432 proto tcp comment [it is $(us)]>
     <delete allow in from 0.0.0.0/0 to 0.0.0.0/0 port 5432 proto tcp>
     ");
     let closed = self::change(only(json!([])), with(&[SSH, ours[0]]));
     assert_eq!(closed.summary, "allow in from no address to any port 5432 proto tcp");
-    assert_eq!(run(&closed), "<delete allow in from 10.1.0.0/24 to 0.0.0.0/0 port 5432 proto tcp>\n");
+    assert_eq!(told(&closed), "<delete allow in from 10.1.0.0/24 to 0.0.0.0/0 port 5432 proto tcp>\n");
     assert!(converged(only(json!([])), with(&[SSH])));
     let words = error(json!({"rule": "allow", "port": 5432, "from_ip": []}));
     assert!(words.contains("is an empty list, which admits no address"), "{words}");
