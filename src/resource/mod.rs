@@ -13,6 +13,7 @@ mod lock_out;
 mod params;
 mod pattern;
 pub mod put;
+mod raw_text;
 mod reach;
 pub mod schema;
 #[cfg(test)]
@@ -75,7 +76,8 @@ pub trait Resource: Any + Debug + Send + Sync {
         Reach::Unknown
     }
 
-    /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run.
+    /// Returns the reason why this must not be applied after the `earlier` resources of the run, which may change what stands in its way: it would
+    /// cut the connection of the run, or is known to fail.
     fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
     }

@@ -54,6 +54,16 @@ const PACKAGES: &[&str] = &[
 const MODULES: &[&str] = &["libpam-", "libnss-"];
 
 impl Reach<'_> {
+    /// Whether a change of this could change what is in a file; where it is not known what is changed, it could.
+    #[must_use]
+    pub fn may_change_file(&self, file: &RemotePath) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Path(path) => touches(file.as_str(), path.as_str()),
+            Self::Unit(_) | Self::User(_) | Self::Group(_) | Self::Firewall | Self::Packages(_) | Self::Setting(_) => false,
+        }
+    }
+
     /// Whether a change of this could end the way in of this account; `None` where it is not known.
     #[must_use]
     pub fn may_lock_out(&self, own: Option<&LoggedIn>) -> bool {
