@@ -109,7 +109,7 @@ impl LineInFile {
             }
             (None, State::Present) => return Err(ParamError::parameter("", "`line` is missing")),
         };
-        if parameters.backrefs.0 {
+        if parameters.backrefs.0 && parameters.state == State::Present {
             let Search::Pattern(pattern) = &search else {
                 return Err(ParamError::parameter("backrefs", "needs a `regexp`, whose groups `line` refers to"));
             };
