@@ -11,6 +11,8 @@ pub mod connection;
 mod entry;
 pub mod facts;
 pub mod guard;
+pub mod holder;
+pub mod home;
 pub mod kept;
 pub mod listening;
 pub mod locale;
