@@ -121,7 +121,9 @@ mod tests {
     fn this_machine_says_who_has_a_number_and_a_group() {
         let mut questions = Questions::default();
         let keys = [Held::Uid(0), Held::Gid(0), Held::Uid(4_000_000_000), Held::Gid(4_000_000_000), Held::Primary(name("root"))];
-        keys.iter().for_each(|key| questions.ask::<Holder>(key.clone()));
+        for key in &keys {
+            questions.ask::<Holder>(key.clone());
+        }
         questions.ask::<Holder>(Held::Primary(name("no-such-one")));
         let answers = run(questions);
         let found = keys.each_ref().map(|key| answers.get::<Holder>(key).unwrap().clone());

@@ -109,11 +109,14 @@ mod tests {
             key("root", path("theirs/none")),
         ];
         let mut questions = Questions::default();
-        keys.iter().for_each(|key| questions.ask::<Home>(key.clone()));
+        for key in &keys {
+            questions.ask::<Home>(key.clone());
+        }
         let answers = run(questions);
         let found = keys.each_ref().map(|key| answers.get::<Home>(key));
-        use HomeState::{Missing, There};
-        for (found, expected) in found.iter().zip([There, There, There, Missing, Missing]) {
+        for (found, expected) in
+            found.iter().zip([HomeState::There, HomeState::There, HomeState::There, HomeState::Missing, HomeState::Missing])
+        {
             assert_eq!(found.as_ref().unwrap(), &&expected);
         }
         let why = found[5].as_ref().unwrap_err().to_string();

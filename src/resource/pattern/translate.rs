@@ -94,7 +94,8 @@ impl Translation<'_> {
                 "names a byte (`\\x{number:02x}`), and text is searched by letters: write the letter, or `.`"
             ));
         }
-        self.out.push_str(&format!("\\x{{{number:02x}}}"));
+        let escape = format!("\\x{{{number:02x}}}");
+        self.out.push_str(&escape);
         Ok(())
     }
 
@@ -175,7 +176,8 @@ impl Translation<'_> {
         }
         self.rest.nth(inside.len());
         let least = if inside.starts_with(',') { "0" } else { "" };
-        self.out.push_str(&format!("{{{least}{inside}}}"));
+        let repetition = format!("{{{least}{inside}}}");
+        self.out.push_str(&repetition);
         self.after_repetition()
     }
 
@@ -225,11 +227,12 @@ impl Translation<'_> {
         }
         // Letters, digits and white space are those of ASCII in any case.
         let others: String = flags.chars().filter(|flag| !matches!(flag, 'a' | 'x')).collect();
-        match is_group {
-            true => self.out.push_str(&format!("(?{others}:")),
-            false if others.is_empty() => {}
-            false => self.out.push_str(&format!("(?{others})")),
-        }
+        let translated = match is_group {
+            true => format!("(?{others}:"),
+            false if others.is_empty() => String::new(),
+            false => format!("(?{others})"),
+        };
+        self.out.push_str(&translated);
         Ok(())
     }
 
