@@ -335,7 +335,7 @@ fn edits_settle_as_ansible_s_own_do() {
     let begun = Instant::now();
     let mut ansible = Ansible::start();
     let first = theirs(&mut ansible, &cases, &path);
-    let (mut seen, mut differences, mut by_shell) = (BTreeMap::<(&str, &str), usize>::new(), Vec::new(), 0);
+    let (mut kinds, mut differences, mut by_shell) = (BTreeMap::<(&str, &str), usize>::new(), Vec::new(), 0);
     let mut translated = Vec::new();
     for (case, theirs) in cases.iter().zip(&first) {
         let ours = ours(case, &path);
@@ -350,7 +350,7 @@ fn edits_settle_as_ansible_s_own_do() {
                 "different"
             }
         };
-        *seen.entry((case.module, kind)).or_default() += 1;
+        *kinds.entry((case.module, kind)).or_default() += 1;
         if let (Ours::Settled { content, changed: true }, true) = (&ours, by_shell < BY_SHELL) {
             by_shell += 1;
             assert_eq!(ours_by_shell(case, &path), *content, "{case:?}: SEED={seed}");
@@ -369,14 +369,14 @@ fn edits_settle_as_ansible_s_own_do() {
             differences.push(format!("{}\n    as {}", difference(case, &ours, &theirs), difference(meant, &ours, &theirs)));
         }
     }
-    for ((module, kind), count) in &seen {
+    for ((module, kind), count) in &kinds {
         println!("{count:6} {module}: {kind}");
     }
     println!("in {:?}", begun.elapsed());
     assert!(differences.is_empty(), "SEED={seed}: {} differences:\n{}", differences.len(), differences.join("\n"));
     // Cases that are mostly refused would prove little.
     for module in ["lineinfile", "blockinfile"] {
-        assert!(seen[&(module, "alike")] > count / 2, "SEED={seed}: {seen:?}");
+        assert!(kinds[&(module, "alike")] > count / 2, "SEED={seed}: {kinds:?}");
     }
 }
 
