@@ -181,7 +181,8 @@ pub(super) fn user(fields: &[&str]) -> Option<UserEntry> {
     })
 }
 
-fn group(fields: &[&str]) -> Option<GroupEntry> {
+/// Parses a line of group(5).
+pub(super) fn group(fields: &[&str]) -> Option<GroupEntry> {
     let [_, _, gid, members] = fields else { return None };
     let members = members.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     Some(GroupEntry { gid: gid.parse().ok()?, members })

@@ -12,6 +12,8 @@ pub mod connection;
 mod entry;
 pub mod facts;
 pub mod guard;
+pub mod holder;
+pub mod home;
 pub mod kept;
 pub mod listening;
 pub mod locale;

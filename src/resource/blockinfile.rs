@@ -4,8 +4,9 @@ use std::{iter, ops::RangeInclusive};
 
 use super::{
     Files, Flag, Kind, NodeState, OneOrMany, ParamError, Reach, Resource, State, Verdict, decode,
-    edit::{EditParameters, Edited, EditedFile, Pieces, bare, lines},
-    lineinfile::InsertPosition,
+    edit::{EditParameters, Edited, EditedFile, InsertPosition, Pieces, bare},
+    pattern::Pattern,
+    raw_text::text_of,
     schema::parameters,
 };
 use crate::{
@@ -53,6 +54,7 @@ struct BlockInFile {
     file: EditedFile,
     /// With a line break at its end; empty if the block is to be absent.
     block: Sealed,
+    state: State,
     marks: Marks,
     /// The marks of former markers: a block between them becomes the block.
     former: Vec<Marks>,
@@ -117,10 +119,18 @@ impl BlockInFile {
             return Err(ParamError::parameter("block", "holds its own mark as a line; choose another `marker`"));
         }
         let block = Sealed::from(bytes);
-        let place = parameters.file.place()?;
+        let place = match parameters.file.place()? {
+            InsertPosition::After(pattern) if pattern.is_text("BOF") => {
+                let message = "`BOF` is a pattern here, as in Ansible; the beginning of the file is `insertbefore: BOF`";
+                return Err(ParamError::parameter("insertafter", message));
+            }
+            InsertPosition::After(pattern) if pattern.is_empty() => InsertPosition::End,
+            place @ (InsertPosition::Begin | InsertPosition::End | InsertPosition::After(_) | InsertPosition::Before(_)) => place,
+        };
         Ok(Self {
             file: parameters.file.file(block.clone())?,
             block,
+            state: parameters.state,
             marks,
             former,
             place,
@@ -130,7 +140,9 @@ impl BlockInFile {
     }
 
     /// Returns the edited text; `None` if no block exists and none is wanted.
-    fn edit(&self, old: &str) -> Result<Option<Edited>, String> {
+    fn edit(&self, old: Option<&str>) -> Result<Option<Edited>, String> {
+        let is_made = old.is_none() && self.state == State::Present && self.file.is_made();
+        let old = old.unwrap_or_default();
         let old_lines = lines(old);
         let own = self.marks.find(&old_lines)?;
         let former = self.former.iter().map(|marks| marks.find(&old_lines)).collect::<Result<Vec<_>, _>>()?;
@@ -143,20 +155,21 @@ impl BlockInFile {
         let at = at.unwrap_or_else(|| self.insertion(old, &old_lines));
         let (before, after) = old_lines.split_at(at);
         let mut content = Pieces::default();
-        content.push(before.concat().as_bytes());
+        content.push(&before.concat());
         if !self.block.is_empty() {
-            if self.prepend_newline && before.last().is_some_and(|line| !bare(line).is_empty()) {
-                content.push(b"\n");
+            if self.prepend_newline && before.last().is_some_and(|line| *line != "\n") {
+                content.push("\n");
             }
-            content.push(format!("{}\n", self.marks.begin).as_bytes());
-            content.push(self.block.as_tokens());
-            content.push(format!("{}\n", self.marks.end).as_bytes());
-            if self.append_newline && after.first().is_some_and(|line| !bare(line).is_empty()) {
-                content.push(b"\n");
+            content.push(&format!("{}\n", self.marks.begin));
+            content.push(&text_of(self.block.as_tokens()));
+            content.push(&format!("{}\n", self.marks.end));
+            if self.append_newline && after.first().is_some_and(|line| *line != "\n") {
+                content.push("\n");
             }
         }
-        content.push(after.concat().as_bytes());
+        content.push(&after.concat());
         let summary = match (existing.is_some(), self.block.is_empty()) {
+            (false, true) if is_made => "an empty file",
             (false, true) => return Ok(None),
             (true, true) => "block removed",
             (false, false) => "block inserted",
@@ -168,16 +181,45 @@ impl BlockInFile {
 
     /// Returns the number of lines before a new block.
     fn insertion(&self, old: &str, lines: &[&str]) -> usize {
-        let breaks_until = |end: usize| old[..end].bytes().filter(|byte| *byte == b'\n').count();
+        // A pattern that says `(?m)` may match several lines.
+        let line_at = |position: usize| {
+            let ends = lines.iter().scan(0, |end, line| {
+                *end += line.len();
+                Some(*end)
+            });
+            ends.take_while(|end| *end <= position).count()
+        };
+        let matching = |pattern: &Pattern| lines.iter().rposition(|line| pattern.is_in(line));
         let number = match &self.place {
-            InsertPosition::After(pattern) if pattern.multi_line => pattern.find(old).map(|(_, end)| breaks_until(end) + 1),
-            InsertPosition::Before(pattern) if pattern.multi_line => pattern.find(old).map(|(start, _)| breaks_until(start)),
-            place @ (InsertPosition::Begin | InsertPosition::End | InsertPosition::After(_) | InsertPosition::Before(_)) => {
-                place.among(lines, false)
-            }
+            InsertPosition::Begin => Some(0),
+            InsertPosition::End => None,
+            InsertPosition::After(pattern) if pattern.multi_line => pattern.find(old).map(|(_, end)| line_at(end) + 1),
+            InsertPosition::Before(pattern) if pattern.multi_line => pattern.find(old).map(|(start, _)| line_at(start)),
+            InsertPosition::After(pattern) => matching(pattern).map(|number| number + 1),
+            InsertPosition::Before(pattern) => matching(pattern),
         };
         number.map_or(lines.len(), |number| number.min(lines.len()))
     }
+}
+
+/// A text's lines, each with its line break. As for Ansible's module, a `\r` alone is one, too.
+fn lines(text: &str) -> Vec<&str> {
+    let after_return = |line: &str| line.split_inclusive('\r').map(str::len).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for mut line in text.split_inclusive('\n') {
+        for length in after_return(line) {
+            let (first, rest) = line.split_at(length);
+            if rest == "\n" {
+                break;
+            }
+            found.push(first);
+            line = rest;
+        }
+        if !line.is_empty() {
+            found.push(line);
+        }
+    }
+    found
 }
 
 impl Resource for BlockInFile {
@@ -190,7 +232,14 @@ impl Resource for BlockInFile {
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        self.file.compare(node, |old| self.edit(old.unwrap_or_default()))
+        self.file.compare(node, |_, old| self.edit(old))
+    }
+
+    fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let why = |_: &str, _: &str, next: &str| {
+            format!("every run would change it again (the next one: {next}); choose another `marker` or place")
+        };
+        self.file.never_settles(node, earlier, |_, old| self.edit(old), why)
     }
 
     fn secrets(&self) -> Vec<SecretId> {

@@ -133,6 +133,26 @@ fn bi_09_windows_line_ends_stay() {
 }
 
 #[test]
+fn the_line_break_is_a_part_of_the_line_and_other_bytes_stay() {
+    let task = json!({"block": "x", "insertafter": "^\\[Service\\]\\s"});
+    assert_eq!(after("[Service]\nType=simple\n", task), marked("[Service]\n<x\n>Type=simple\n"));
+    assert_eq!(after("server {\n}\n", json!({"block": "x", "insertafter": "server {"})), marked("server {\n<x\n>}\n"));
+    assert_eq!(after("a\rb\n", json!({"block": "x", "insertbefore": "^b"})), marked("a\r\n<x\n>b\n"));
+    let found = Scratch::bytes_after("blockinfile", b"# caf\xe9\nb\n", json!({"block": "x", "insertafter": "^# caf.$"}));
+    assert_eq!(found, [b"# caf\xe9\n", marked("<x\n>b\n").as_bytes()].concat());
+}
+
+#[test]
+fn a_file_for_no_block_is_made_empty_where_create_says_so() {
+    let scratch = Scratch::with("");
+    let task = |create: bool| json!({"path": "new", "block": "", "create": create});
+    assert_eq!(apply(&scratch, task(false)), "converged");
+    assert_eq!(apply(&scratch, json!({"path": "new", "state": "absent", "create": true})), "converged");
+    assert_eq!(apply(&scratch, task(true)), "create");
+    assert_eq!(fs::read(scratch.path("new")).unwrap(), b"");
+}
+
+#[test]
 fn bi_10_an_empty_line_below_but_not_at_the_end() {
     let task = json!({"block": "b", "append_newline": true, "insertafter": "^a"});
     assert_eq!(after("a\nc\n", task.clone()), marked("a\n<b\n>\nc\n"));
@@ -205,6 +225,7 @@ fn wrong_parameters_say_what_to_do() {
         error(json!({"path": "/x", "block": "a", "marker_end": "BEGIN"})),
         error(json!({"path": "/x", "block": format!("a\n{END}")})),
         error(json!({"path": "/x", "block": "a", "insertafter": "a", "insertbefore": "BOF"})),
+        error(json!({"path": "/x", "block": "a", "insertafter": "BOF"})),
         error(json!({"path": "/x", "block": "a", "validate": "true"})),
         error(json!({"path": "/x", "line": "a"})),
     ];
@@ -214,6 +235,7 @@ fn wrong_parameters_say_what_to_do() {
     [Key("marker_end")]: must differ from `marker_begin`
     [Key("block")]: holds its own mark as a line; choose another `marker`
     [Key("insertbefore")]: give either `insertafter` or `insertbefore`
+    [Key("insertafter")]: `BOF` is a pattern here, as in Ansible; the beginning of the file is `insertbefore: BOF`
     [Key("validate")]: say where the file's path goes with `%s`
     [Key("line")]: unknown parameter, expected one of `path`, `insertafter`, `insertbefore`, `create`, `owner`, `group`, `mode`, `validate`, `backup`, `block`, `marker`, `marker_begin`, `marker_end`, `was`, `append_newline`, `prepend_newline`, `state`
     "#);

@@ -5,10 +5,11 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Flag, Line, Missing, NodeState, ParamError, Reach, RemotePath, Verdict,
+    Flag, Line, Missing, NodeState, ParamError, Reach, RemotePath, Resource, Verdict,
     content::{FileContent, FileOptions},
-    lineinfile::InsertPosition,
     lock_out,
+    pattern::Pattern,
+    raw_text::{bytes_of, text_of},
     schema::parameters,
 };
 use crate::{
@@ -16,8 +17,7 @@ use crate::{
         Questions, Unanswered,
         path::{Entry, MOST_BYTES, PathInfo, PathQuery, PathState},
     },
-    resource::Resource as _,
-    secret::{Sealed, SecretId, holds_token},
+    secret::{Encoding, Sealed, SealedPart, Secret, SecretId, SecretValues, holds_token},
     values::hex,
 };
 
@@ -39,12 +39,20 @@ parameters! {
 }
 
 impl EditParameters {
-    /// Returns the position of new lines.
+    /// Returns the position of new lines. An empty text for it and `BOF` for `insertafter` are left to the caller, because each of Ansible's modules
+    /// has a meaning of its own for them.
     ///
     /// # Errors
     /// Placed at `insertafter` or `insertbefore`.
     pub(super) fn place(&self) -> Result<InsertPosition, ParamError> {
-        InsertPosition::new(self.insertafter.as_deref(), self.insertbefore.as_deref())
+        let pattern = |name, text: &str| Pattern::new(text).map_err(|reason| ParamError::parameter(name, reason));
+        match (self.insertafter.as_deref(), self.insertbefore.as_deref()) {
+            (Some(_), Some(_)) => Err(ParamError::parameter("insertbefore", "give either `insertafter` or `insertbefore`")),
+            (None | Some("EOF"), None) => Ok(InsertPosition::End),
+            (None, Some("BOF")) => Ok(InsertPosition::Begin),
+            (Some(text), None) => pattern("insertafter", text).map(InsertPosition::After),
+            (None, Some(text)) => pattern("insertbefore", text).map(InsertPosition::Before),
+        }
     }
 
     /// Returns the file, with the content that the task inserts.
@@ -54,6 +62,19 @@ impl EditParameters {
     pub(super) fn file(self, content: Sealed) -> Result<EditedFile, ParamError> {
         EditedFile::new(self.options.file(self.path, content), self.create.0)
     }
+}
+
+/// Where new lines go.
+#[derive(Debug)]
+pub(super) enum InsertPosition {
+    /// To the top.
+    Begin,
+    /// To the end.
+    End,
+    /// After a line that matches, or to the end.
+    After(Pattern),
+    /// Before a line that matches, or to the end.
+    Before(Pattern),
 }
 
 /// A file that is edited.
@@ -111,13 +132,47 @@ impl EditedFile {
         self.file.secrets()
     }
 
+    /// Whether the file is made if it does not exist.
+    pub(super) fn is_made(&self) -> bool {
+        self.create
+    }
+
+    /// Returns the reason not to make the change that [`EditedFile::compare`] has found: a second run would change the file again. `why` says so, given
+    /// the two texts and the summary of the second change.
+    ///
+    /// An earlier task may change the file before: it is then judged when its turn comes.
+    pub(super) fn never_settles(
+        &self,
+        node: &NodeState<'_>,
+        earlier: &[&dyn Resource],
+        edit: impl Fn(&NodeState<'_>, Option<&str>) -> Result<Option<Edited>, String>,
+        why: impl Fn(&str, &str, &str) -> String,
+    ) -> Option<String> {
+        let path = &self.file.path;
+        if earlier.iter().any(|resource| resource.reach().may_change_file(path)) {
+            return None;
+        }
+        let found = node.answers.get::<PathState>(&self.look()).ok()?;
+        let old = match found.seen(true)? {
+            Entry::Absent => None,
+            Entry::File(file) => Some(text_of(file.content.as_deref()?)),
+            Entry::Directory(_) | Entry::Link(_) | Entry::Other(_) => return None,
+        };
+        let values = with_stand_ins(&self.file.content, node.secrets)?;
+        let node = NodeState { answers: node.answers, secrets: &values };
+        let once = text_of(&edit(&node, old.as_deref()).ok()??.content.reveal(&values).ok()?);
+        let again = edit(&node, Some(&once)).ok()??;
+        let twice = text_of(&again.content.reveal(&values).ok()?);
+        (once != twice).then(|| format!("`{path}`: {}", why(old.as_deref().unwrap_or_default(), &once, &again.summary)))
+    }
+
     /// Compares the old text (`None`: there is no file) with the result of the edit. The error of an edit is a message for the user.
     ///
     /// If the file does not exist and the edit returns `None`, as it does for the absence of a line, the file stays absent.
     pub(super) fn compare(
         &self,
         node: &NodeState<'_>,
-        edit: impl Fn(Option<&str>) -> Result<Option<Edited>, String>,
+        edit: impl Fn(&NodeState<'_>, Option<&str>) -> Result<Option<Edited>, String>,
     ) -> Result<Verdict, Unanswered> {
         let path = &self.file.path;
         let found = node.answers.get::<PathState>(&self.look())?;
@@ -137,14 +192,22 @@ impl EditedFile {
             // The same messages as for a whole file.
             Some(Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) | None => return self.file.evaluate(node, found),
         };
-        let text = match old.map(std::str::from_utf8).transpose() {
-            Ok(text) if !text.is_some_and(holds_token) => text,
-            Ok(_) | Err(_) => return Ok(Verdict::Refused(format!("`{path}` is not a text in UTF-8; use `copy` or `template`"))),
+        let text = old.map(text_of);
+        let holds_a_mark = || {
+            Verdict::Refused(format!("`{path}` holds a character by which this program marks secrets; use `copy` or `template`"))
         };
-        let edited = match edit(text) {
+        if text.as_deref().is_some_and(holds_token) {
+            return Ok(holds_a_mark());
+        }
+        let edited = match edit(node, text.as_deref()) {
             Ok(edited) => edited,
             Err(refusal) => return Ok(Verdict::Refused(format!("`{path}`: {refusal}"))),
         };
+        // Groups of a pattern may join bytes of the file to such a character.
+        let own = self.file.content.secrets();
+        if edited.as_ref().is_some_and(|edited| edited.content.secrets().iter().any(|secret| !own.contains(secret))) {
+            return Ok(holds_a_mark());
+        }
         let unchanged = edited.as_ref().is_none_or(|edited| old.is_some_and(|old| node.same(&edited.content, old)));
         if old.is_none() && edited.is_none() {
             return Ok(Verdict::CONVERGED);
@@ -188,6 +251,21 @@ impl EditedFile {
     }
 }
 
+/// Returns the values, and a text in place of each that the content needs and that does not exist yet; `None` if a value looks different each time.
+fn with_stand_ins(content: &Sealed, values: &SecretValues) -> Option<SecretValues> {
+    let is_salted = |part: &SealedPart<'_>| matches!(part, SealedPart::Secret(_, Encoding::Scram));
+    if content.parts().iter().any(is_salted) {
+        return None;
+    }
+    let mut values = values.clone();
+    for secret in content.secrets() {
+        if values.get(&secret).is_none() {
+            values.insert(secret, Secret::new("x".repeat(24)));
+        }
+    }
+    Some(values)
+}
+
 /// A text's lines, each with its line break; the last may have none.
 pub(super) fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
@@ -200,26 +278,26 @@ pub(super) fn bare(line: &str) -> &str {
 
 /// A new content: pieces of the old text and of what the task inserts.
 #[derive(Debug, Default)]
-pub(super) struct Pieces(Vec<u8>);
+pub(super) struct Pieces(String);
 
 impl Pieces {
     /// Appends whole lines, after it has ended the last line.
-    pub(super) fn push(&mut self, lines: &[u8]) {
+    pub(super) fn push(&mut self, lines: &str) {
         if !lines.is_empty() {
             self.end_line();
-            self.0.extend_from_slice(lines);
+            self.0.push_str(lines);
         }
     }
 
     /// Ends the last line, if it is not ended.
     pub(super) fn end_line(&mut self) {
-        if self.0.last().is_some_and(|last| *last != b'\n') {
-            self.0.push(b'\n');
+        if !self.0.is_empty() && !self.0.ends_with('\n') {
+            self.0.push('\n');
         }
     }
 
     pub(super) fn sealed(self) -> Sealed {
-        Sealed::from(self.0)
+        Sealed::from(bytes_of(&self.0))
     }
 }
 
@@ -259,6 +337,15 @@ pub(super) mod tests {
             fs::read_to_string(self.path("x")).unwrap()
         }
 
+        /// Returns the bytes of `x` after a task that changes it.
+        pub(in crate::resource) fn bytes_after(kind: &str, before: &[u8], parameters: Value) -> Vec<u8> {
+            let scratch = Self::with("");
+            fs::write(scratch.path("x"), before).unwrap();
+            let done = scratch.apply(kind, parameters);
+            assert!(!done.starts_with("refused") && done != "converged", "{done}");
+            fs::read(scratch.path("x")).unwrap()
+        }
+
         /// Returns the verdict of a task on `x`, or on the `path` that it names.
         pub(in crate::resource) fn verdict(&self, kind: &str, mut parameters: Value) -> Verdict {
             let name = parameters["path"].as_str().unwrap_or("x").to_owned();
@@ -269,7 +356,12 @@ pub(super) mod tests {
             let found = PathState::read(&[&look], &Output { status: done.status, stdout: done.stdout }).remove(0);
             let mut answers = Answers::default();
             answers.set::<PathState>(look, found);
-            resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+            let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
+            match resource.compare(&node).unwrap() {
+                // As the engine does, before a change is made.
+                Verdict::Change(change) => resource.refuse(&node, &[]).map_or(Verdict::Change(change), Verdict::Refused),
+                verdict @ (Verdict::Converged { .. } | Verdict::Blocked { .. } | Verdict::Refused(_)) => verdict,
+            }
         }
 
         /// Applies a task, asserts that it is converged afterwards, and returns the summary of the change.
@@ -313,17 +405,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_pattern_cannot_join_bytes_to_the_token_of_a_secret() {
+        let token = "\u{F5EC0}db\u{F5EC1}REDIS_PASSWORD\u{F5EC1}plain\u{F5EC2}".as_bytes();
+        let (first, last) = token.split_at(2);
+        let scratch = Scratch::with("");
+        fs::write(scratch.path("x"), [first, b"|", last, b"\n"].concat()).unwrap();
+        let task = json!({"regexp": "^(.*)\\|(.*)$", "line": "\\1\\2", "backrefs": true});
+        let Verdict::Refused(reason) = scratch.verdict("lineinfile", task) else { panic!("{:?}", scratch.text()) };
+        assert!(reason.contains("marks secrets"), "{reason}");
+    }
+
+    #[test]
     fn a_file_that_cannot_be_edited_is_refused() {
         let scratch = Scratch::with(&"x".repeat(MOST_BYTES + 1));
-        fs::write(scratch.path("binary"), [0xff, 0xfe]).unwrap();
         fs::write(scratch.path("token"), "\u{F5EC0}db\u{F5EC1}REDIS_PASSWORD\u{F5EC1}plain\u{F5EC2}").unwrap();
         fs::create_dir(scratch.path("directory")).unwrap();
         std::os::unix::fs::symlink("nowhere", scratch.path("dangling")).unwrap();
         for (path, why) in [
             ("x", "65537 bytes; only files of up to 65536 bytes are edited"),
-            ("binary", "is not a text in UTF-8"),
             // A node must not make us write a secret of another one.
-            ("token", "is not a text in UTF-8"),
+            ("token", "holds a character by which this program marks secrets"),
             ("directory", "is a directory; name the file in it"),
             ("dangling", "is a link that leads nowhere"),
         ] {

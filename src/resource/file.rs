@@ -52,7 +52,7 @@ parameters! {
         src: Option<String>,
         /// Whether a link at the last part of the path is followed.
         follow: Flag = false,
-        /// Whether a link replaces an existing file.
+        /// Whether a link replaces an existing file, and is made though it leads nowhere.
         force: Flag = false,
         /// Whether owner, group and mode also apply to all that is in the directory; no link is followed.
         recurse: Flag = false,
@@ -177,7 +177,12 @@ impl Resource for FileState {
                 access.questions(ask);
                 ask.ask::<Tree>(self.tree(access));
             }
-            Wanted::Nothing | Wanted::Link { .. } => {}
+            Wanted::Link { target, force } => {
+                if let Some(target) = self.led_to(target).filter(|_| !force) {
+                    ask.ask::<PathState>(target);
+                }
+            }
+            Wanted::Nothing => {}
         }
     }
 
@@ -185,8 +190,8 @@ impl Resource for FileState {
         let found = node.answers.get::<PathState>(&self.look())?;
         match &self.wanted {
             Wanted::Nothing => self.unless_locked_out(node, Deed::Remove, self.nothing(found)),
-            Wanted::Link { target, force } if found.entry == Entry::Absent => Ok(self.link(found, target, *force)),
-            Wanted::Link { target, force } => self.unless_locked_out(node, Deed::Remove, self.link(found, target, *force)),
+            Wanted::Link { target, force } if found.entry == Entry::Absent => self.link(node, found, target, *force),
+            Wanted::Link { target, force } => self.unless_locked_out(node, Deed::Remove, self.link(node, found, target, *force)?),
             Wanted::Directory(access) => self.directory(node, found, access),
             Wanted::Tree(access) => match found.entry {
                 Entry::Directory(ref actual) => self.whole_tree(node, access, actual),
@@ -254,15 +259,36 @@ impl FileState {
         })
     }
 
-    fn link(&self, found: &PathInfo, target: &str, force: bool) -> Verdict {
+    /// Returns the question whether there is what a link with this target leads to.
+    fn led_to(&self, target: &str) -> Option<PathQuery> {
+        let whole = if target.starts_with('/') { target.to_owned() } else { format!("{}/{target}", self.path.parent()) };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in whole.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        let path = RemotePath::new(&format!("/{}", parts.join("/"))).ok()?;
+        Some(PathQuery::existence(&path))
+    }
+
+    fn link(&self, node: &NodeState<'_>, found: &PathInfo, target: &str, force: bool) -> Result<Verdict, Unanswered> {
         let before = match &found.entry {
             Entry::Absent => String::new(),
-            Entry::Link(link) if link.target == target => return Verdict::CONVERGED,
+            Entry::Link(link) if link.target == target => return Ok(Verdict::CONVERGED),
             link @ Entry::Link(_) => link.describe(),
             Entry::File(file) if force => format!("a file, {} bytes", file.size),
-            Entry::File(_) => return self.refused("a file, where a link is wanted; remove it first or say `force: true`"),
-            Entry::Directory(_) => return self.refused("a directory, where a link is wanted; remove it first"),
-            Entry::Other(_) => return self.refused("a device, socket or pipe, where a link is wanted; remove it first"),
+            Entry::File(_) => return Ok(self.refused("a file, where a link is wanted; remove it first or say `force: true`")),
+            Entry::Directory(_) => {
+                return Ok(self.refused("a directory, where a link is wanted, and `force` replaces files only; remove it first"));
+            }
+            Entry::Other(_) => {
+                return Ok(self.refused(
+                    "a device, socket or pipe, where a link is wanted, and `force` replaces files only; remove it first",
+                ));
+            }
         };
         let mut diff = Diff::none();
         if !before.is_empty() {
@@ -272,11 +298,16 @@ impl FileState {
         let script = Script::new(MAKE_LINK).using(WAY).arg(self.path.as_str()).arg(target);
         let script = tree::before(script, &self.path, tree::Change::Link);
         let summary = if before.is_empty() { "create" } else { "replace" };
-        let missing = self.missing_parent(found);
-        blocked_by(
-            missing,
-            self.change(summary, diff, script).replacing(!before.is_empty()).writing(Kept::File(self.path.clone())),
-        )
+        let mut missing = self.missing_parent(found);
+        // A slip in the target would otherwise take effect in silence.
+        if let Some(led_to) = self.led_to(target).filter(|_| !force)
+            && matches!(node.answers.get::<PathState>(&led_to)?.seen(true), None | Some(Entry::Absent))
+        {
+            let words = format!("`{}`, to which the link leads (`force: true` makes the link without it),", led_to.path);
+            missing.push(Missing::Other(words));
+        }
+        let change = self.change(summary, diff, script).replacing(!before.is_empty()).writing(Kept::File(self.path.clone()));
+        Ok(blocked_by(missing, change))
     }
 
     fn directory(&self, node: &NodeState<'_>, found: &PathInfo, access: &Access) -> Result<Verdict, Unanswered> {
@@ -364,6 +395,9 @@ impl FileState {
             Some(link @ Entry::Link(_)) => {
                 self.refused(&format!("{}; say `follow: true` to mean what it leads to, or remove it", link.describe()))
             }
+            Some(Entry::Other(_)) => self.refused(&format!(
+                "a device, socket or pipe, whose access is set by the unit or program that makes it; remove it first, if {wanted} is wanted"
+            )),
             Some(entry) => self.refused(&format!("{}, where {wanted} is wanted; remove it first", entry.describe())),
         }
     }

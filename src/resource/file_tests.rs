@@ -24,6 +24,10 @@ fn compared(parameters: Value, entry: Entry, parent_exists: bool) -> String {
     let resource = resource("file", parameters).unwrap();
     let mut answers = Answers::default();
     trial::answer_about(&mut answers, "/opt/x", &PathInfo { entry, parent_exists });
+    for (path, entry) in [("/opt/z", file()), ("/z", file()), ("/gone", Entry::Absent), ("/opt/dangling", link(None))] {
+        let query = PathQuery::existence(&RemotePath::new(path).unwrap());
+        answers.set::<PathState>(query, Ok(PathInfo { entry, parent_exists: true }));
+    }
     answers.set::<User>(AccountName::new("redis").unwrap(), Ok(None));
     trial::on_the_node_itself(&mut answers);
     shown(&resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap())
@@ -132,6 +136,25 @@ fn missing_accounts_files_and_parents_block() {
 }
 
 #[test]
+fn a_link_to_nothing_is_made_only_if_force_says_so() {
+    let made = |src: &str, force: bool, entry| {
+        let verdict = compared(json!({"path": "/opt/x", "state": "link", "src": src, "force": force}), entry, true);
+        verdict.lines().next().unwrap().to_owned()
+    };
+    for src in ["/gone", "../gone", "dangling", "./dangling"] {
+        let path = if src.ends_with("gone") { "/gone" } else { "/opt/dangling" };
+        let why = format!("blocked by `{path}`, to which the link leads (`force: true` makes the link without it),");
+        assert_eq!(made(src, false, Entry::Absent), format!("{why}: create"));
+        assert_eq!(made(src, false, link(Some(file()))), format!("{why} (replaces): replace"));
+        assert_eq!(made(src, true, Entry::Absent), "change: create");
+    }
+    for src in ["z", "/opt//z", "../opt/./z", "../../z"] {
+        assert_eq!(made(src, false, Entry::Absent), "change: create", "{src}");
+    }
+    assert_eq!(made("y", false, link(None)), "converged");
+}
+
+#[test]
 fn an_entry_in_the_way_is_refused_with_advice() {
     let all = [
         compared(json!({"path": "/opt/x", "state": "directory"}), file(), true),
@@ -148,8 +171,8 @@ fn an_entry_in_the_way_is_refused_with_advice() {
     refused: `/opt/x` is a link that leads nowhere; remove it or make what it leads to
     refused: `/opt/x` is a directory; say `state: directory`
     refused: `/opt/x` is a file, where a link is wanted; remove it first or say `force: true`
-    refused: `/opt/x` is a directory, where a link is wanted; remove it first
-    refused: `/opt/x` is a device, socket or pipe, where a file is wanted; remove it first
+    refused: `/opt/x` is a directory, where a link is wanted, and `force` replaces files only; remove it first
+    refused: `/opt/x` is a device, socket or pipe, whose access is set by the unit or program that makes it; remove it first, if a file is wanted
     ");
 }
 
@@ -233,7 +256,10 @@ fn directories_are_made_with_parents_that_others_may_pass() {
 fn links_files_and_nothing_are_made() {
     let dir = tempfile::tempdir().unwrap();
     let (link, file, tree) = (dir.path().join("link"), dir.path().join("file"), dir.path().join("tree"));
-    apply(json!({"path": link, "state": "link", "src": "-nowhere 'x'"}));
+    let nowhere = resource("file", json!({"path": link, "state": "link", "src": "-nowhere 'x'"})).unwrap();
+    assert!(shown(&ask(nowhere.as_ref())).starts_with("blocked by `"), "{}", shown(&ask(nowhere.as_ref())));
+    apply(json!({"path": link, "state": "link", "src": "-nowhere 'x'", "force": true}));
+    fs::create_dir(&tree).unwrap();
     apply(json!({"path": link, "state": "link", "src": "tree"}));
     assert_eq!(fs::read_link(&link).unwrap(), Path::new("tree"));
     apply(json!({"path": file, "state": "touch", "mode": "0640"}));

@@ -7,6 +7,7 @@ use crate::{
     question::{
         Questions, Unanswered,
         account::{AccountName, Group},
+        holder::{Held, Holder},
         own_account::{LoggedIn, logged_in},
     },
     script::Script,
@@ -40,11 +41,26 @@ fn from_parameters(parameters: serde_json::Value, _files: &mut dyn Files) -> Res
     Ok(Box::new(decode::<GroupState>(parameters)?))
 }
 
+impl GroupState {
+    /// Returns what no other account may have for the change to succeed.
+    fn held(&self) -> Option<Held> {
+        match self.state {
+            State::Present => self.gid.map(Held::Gid),
+            State::Absent => Some(Held::Primary(self.name.clone())),
+        }
+    }
+}
+
+/// Names for a message.
+pub(super) fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 impl Resource for GroupState {
     fn reach(&self) -> Reach<'_> {
         match self.state {
             State::Absent => Reach::Group(&self.name),
-            State::Present => Reach::Unknown,
+            State::Present => Reach::Nothing,
         }
     }
 
@@ -53,6 +69,27 @@ impl Resource for GroupState {
         if self.state == State::Absent {
             lock_out::account::ask(ask);
         }
+        self.held().into_iter().for_each(|held| ask.ask::<Holder>(held));
+    }
+
+    fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let name = &self.name;
+        let holders = node.answers.get::<Holder>(&self.held()?).ok()?;
+        // An earlier task may remove them, or give them something else.
+        if holders.is_empty() || earlier.iter().any(|resource| resource.reach().may_change_account(holders)) {
+            return None;
+        }
+        let holders = quoted(holders);
+        Some(match (self.state, self.gid) {
+            (State::Present, Some(gid)) => {
+                format!(
+                    "the gid {gid} of the new group `{name}` is taken by the group {holders}: choose another `gid`, or leave it out"
+                )
+            }
+            (State::Present, None) | (State::Absent, _) => format!(
+                "`{name}` is the primary group of {holders}, so it cannot be removed: remove them by a task before this one, or give them another `group`"
+            ),
+        })
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -137,6 +174,29 @@ mod tests {
     #[test]
     fn another_number_is_refused() {
         assert!(verdict(json!({"name": "redis", "gid": 6}), Some(5)).starts_with("refused: group `redis` has gid 5, not 6;"));
+    }
+
+    #[test]
+    fn a_taken_number_and_a_primary_group_are_foreseen() {
+        let refusal = |parameters: serde_json::Value, holders: &[&str], earlier: &[&dyn Resource]| {
+            let group: GroupState = decode(parameters).unwrap();
+            let mut answers = Answers::default();
+            let holders = holders.iter().map(ToString::to_string).collect();
+            answers.set::<Holder>(group.held().unwrap(), Ok(holders));
+            group.refuse(&NodeState { answers: &answers, secrets: &SecretValues::default() }, earlier)
+        };
+        let (new, gone) = (json!({"name": "redis", "gid": 5}), json!({"name": "redis", "state": "absent"}));
+        assert_eq!(refusal(new.clone(), &[], &[]), None);
+        assert_eq!(refusal(gone.clone(), &[], &[]), None);
+        insta::assert_snapshot!([refusal(new.clone(), &["tty"], &[]), refusal(gone.clone(), &["a", "b"], &[])].map(Option::unwrap).join("\n"), @r"
+        the gid 5 of the new group `redis` is taken by the group `tty`: choose another `gid`, or leave it out
+        `redis` is the primary group of `a`, `b`, so it cannot be removed: remove them by a task before this one, or give them another `group`
+        ");
+        let user = crate::resource::content::tests::resource("user", json!({"name": "a", "state": "absent"})).unwrap();
+        assert_eq!(refusal(gone, &["a"], &[user.as_ref()]), None);
+        let group = crate::resource::content::tests::resource("group", json!({"name": "tty", "state": "absent"})).unwrap();
+        assert_eq!(refusal(new.clone(), &["tty"], &[group.as_ref()]), None);
+        assert!(refusal(new, &["tty"], &[user.as_ref()]).is_some());
     }
 
     #[test]

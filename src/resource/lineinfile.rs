@@ -2,8 +2,9 @@
 
 use super::{
     Files, Flag, Kind, NodeState, ParamError, Reach, Resource, State, Verdict, decode,
-    edit::{EditParameters, Edited, EditedFile, Pieces, bare, lines},
+    edit::{EditParameters, Edited, EditedFile, InsertPosition, Pieces, bare, lines},
     pattern::Pattern,
+    raw_text::{bytes_of, text_of},
     schema::parameters,
 };
 use crate::{
@@ -54,6 +55,7 @@ enum Search {
 }
 
 impl Search {
+    /// Whether it finds a line, given with its line break: `\s` and `\n` match that, as in Ansible.
     fn finds(&self, line: &str) -> bool {
         match self {
             Self::Nothing => false,
@@ -62,53 +64,16 @@ impl Search {
         }
     }
 
+    fn count(&self, text: &str) -> usize {
+        lines(text).into_iter().filter(|line| self.finds(line)).count()
+    }
+
     /// Returns a warning if the search is empty, because it then finds every line.
     fn warning(&self) -> Option<&'static str> {
         match self {
             Self::Pattern(pattern) if pattern.is_empty() => Some("the empty `regexp` matches every line, the last one counts"),
             Self::Text(text) if text.is_empty() => Some("the empty `search_string` is in every line, the last one counts"),
             Self::Nothing | Self::Pattern(_) | Self::Text(_) => None,
-        }
-    }
-}
-
-/// Where a new line goes.
-#[derive(Debug)]
-pub(super) enum InsertPosition {
-    /// To the top.
-    Begin,
-    /// To the end.
-    End,
-    /// After a line that matches, or to the end.
-    After(Pattern),
-    /// Before a line that matches, or to the end.
-    Before(Pattern),
-}
-
-impl InsertPosition {
-    /// Reads `insertafter` and `insertbefore`.
-    pub(super) fn new(after: Option<&str>, before: Option<&str>) -> Result<Self, ParamError> {
-        let pattern = |name, text: &str| Pattern::new(text).map_err(|reason| ParamError::parameter(name, reason));
-        match (after, before) {
-            (Some(_), Some(_)) => Err(ParamError::parameter("insertbefore", "give either `insertafter` or `insertbefore`")),
-            (None | Some("EOF"), None) | (None, Some("EOF")) => Ok(Self::End),
-            (Some("BOF"), None) | (None, Some("BOF")) => Ok(Self::Begin),
-            (Some(text), None) => pattern("insertafter", text).map(Self::After),
-            (None, Some(text)) => pattern("insertbefore", text).map(Self::Before),
-        }
-    }
-
-    /// Returns the number of lines before the new one, or `None` if no line matches.
-    pub(super) fn among(&self, lines: &[&str], first: bool) -> Option<usize> {
-        let nth = |pattern: &Pattern| {
-            let mut numbers = (0..lines.len()).filter(|number| pattern.is_in(lines[*number].trim_end_matches('\n')));
-            if first { numbers.next() } else { numbers.next_back() }
-        };
-        match self {
-            Self::Begin => Some(0),
-            Self::End => Some(lines.len()),
-            Self::After(pattern) => nth(pattern).map(|number| number + 1),
-            Self::Before(pattern) => nth(pattern),
         }
     }
 }
@@ -144,14 +109,18 @@ impl LineInFile {
             }
             (None, State::Present) => return Err(ParamError::parameter("", "`line` is missing")),
         };
-        if parameters.backrefs.0 {
+        if parameters.backrefs.0 && parameters.state == State::Present {
             let Search::Pattern(pattern) = &search else {
                 return Err(ParamError::parameter("backrefs", "needs a `regexp`, whose groups `line` refers to"));
             };
             let template = String::from_utf8_lossy(line.as_tokens());
             pattern.check_template(&template).map_err(|reason| ParamError::parameter("line", reason))?;
         }
-        let place = parameters.file.place()?;
+        let place = match parameters.file.place()? {
+            InsertPosition::After(pattern) if pattern.is_text("BOF") => InsertPosition::Begin,
+            InsertPosition::After(pattern) | InsertPosition::Before(pattern) if pattern.is_empty() => InsertPosition::End,
+            place @ (InsertPosition::Begin | InsertPosition::End | InsertPosition::After(_) | InsertPosition::Before(_)) => place,
+        };
         let line = Sealed::from(line.as_tokens().strip_suffix(b"\n").unwrap_or(line.as_tokens()).to_vec());
         Ok(Self {
             file: parameters.file.file(line.clone())?,
@@ -166,8 +135,17 @@ impl LineInFile {
 
     /// Returns the new text, or `None` if the text stays the same.
     fn edited(&self, node: &NodeState<'_>, old: Option<&str>) -> Option<Edited> {
-        let old = lines(old.unwrap_or_default());
-        if self.state == State::Absent { self.remove(node, &old) } else { self.insert_or_replace(node, &old) }
+        match (old, self.state) {
+            // A file that does not exist has no lines to remove.
+            (None, State::Absent) => None,
+            // What a line is made of is not there, nor would a file be made without it.
+            (None, State::Present) if self.backrefs => {
+                let nothing = Edited { content: Sealed::default(), summary: "line replaced".into(), replaces: true };
+                (!self.file.is_made()).then_some(nothing)
+            }
+            (Some(old), State::Absent) => self.remove(node, &lines(old)),
+            (old, State::Present) => self.insert_or_replace(node, &lines(old.unwrap_or_default())),
+        }
     }
 
     fn remove(&self, node: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
@@ -181,67 +159,142 @@ impl LineInFile {
             }
         } else {
             for (remove, line) in remove.iter_mut().zip(old) {
-                *remove = self.search.finds(line.trim_end_matches('\n'));
+                *remove = self.search.finds(line);
             }
         }
         let removed = remove.iter().filter(|remove| **remove).count();
         if removed == 0 {
             return None;
         }
-        let kept: String = old.iter().zip(&remove).filter(|(_, remove)| !**remove).map(|(line, _)| *line).collect();
-        Some(Edited { content: Sealed::from(kept), summary: format!("{removed} line(s) removed"), replaces: true })
+        let mut kept = Pieces::default();
+        old.iter().zip(&remove).filter(|(_, remove)| !**remove).for_each(|(line, _)| kept.push(line));
+        Some(Edited { content: kept.sealed(), summary: format!("{removed} line(s) removed"), replaces: true })
     }
 
     fn insert_or_replace(&self, node: &NodeState<'_>, old: &[&str]) -> Option<Edited> {
-        let wanted = Wanted::new(node, &self.line);
-        let mut found = (0..old.len()).filter(|number| self.search.finds(old[*number].trim_end_matches('\n')));
+        let mut found = (0..old.len()).filter(|number| self.search.finds(old[*number]));
         if let Some(number) = if self.first { found.next() } else { found.next_back() } {
-            let bytes = match (&self.search, self.backrefs) {
-                (Search::Pattern(pattern), true) => {
-                    let template = String::from_utf8_lossy(self.line.as_tokens());
-                    Sealed::from(pattern.expand(old[number].trim_end_matches('\n'), &template)?)
+            return match &self.search {
+                Search::Pattern(pattern) if self.backrefs => {
+                    let template = text_of(self.line.as_tokens());
+                    self.replaced(node, old, number, &Sealed::from(bytes_of(&pattern.expand(old[number], &template)?)))
                 }
-                (Search::Nothing | Search::Pattern(_) | Search::Text(_), _) => self.line.clone(),
+                Search::Nothing | Search::Pattern(_) | Search::Text(_) => self.replaced(node, old, number, &self.line),
             };
-            let wanted = Wanted::new(node, &bytes);
-            // If the new text has several lines, the line that was found may be any of them.
-            if (number.saturating_sub(wanted.height() - 1)..=number).any(|start| wanted.is_at(old, start)) {
-                return None;
-            }
-            let mut content = Pieces::default();
-            content.push(old[..number].concat().as_bytes());
-            content.push(bytes.as_tokens());
-            content.end_line();
-            content.push(old[number + 1..].concat().as_bytes());
-            let warning = self.search.warning().map(|warning| format!(" ({warning})")).unwrap_or_default();
-            return Some(Edited { content: content.sealed(), summary: format!("line replaced{warning}"), replaces: true });
         }
-        if self.backrefs || wanted.next_in(old, 0).is_some() {
+        let wanted = Wanted::new(node, &self.line);
+        let (own, place) = self.places(&wanted, old);
+        if let Some(number) = own {
+            return self.replaced(node, old, number, &self.line);
+        }
+        // With `firstmatch`, the line may stand further down, too.
+        let is_there = matches!(self.place, InsertPosition::After(_)) && place.is_some_and(|place| wanted.is_at(old, place));
+        if self.backrefs || is_there {
             return None;
         }
-        let number = self.place.among(old, self.first).unwrap_or(old.len());
+        let number = place.unwrap_or(old.len());
         let mut content = Pieces::default();
-        content.push(old[..number].concat().as_bytes());
-        content.push(if self.line.is_empty() { b"\n" } else { self.line.as_tokens() });
-        content.end_line();
-        content.push(old[number..].concat().as_bytes());
+        content.push(&old[..number].concat());
+        content.push(&ended(text_of(self.line.as_tokens())));
+        content.push(&old[number..].concat());
         Some(Edited { content: content.sealed(), summary: "line added".into(), replaces: false })
     }
+
+    /// Returns the number of the last line that is the declared one, and the number of lines before a new one, if there is a place for it. As in Ansible,
+    /// `firstmatch` ends the search for both at the first place.
+    fn places(&self, wanted: &Wanted, old: &[&str]) -> (Option<usize>, Option<usize>) {
+        let (mut own, mut place) = (None, None);
+        let (pattern, below) = match &self.place {
+            InsertPosition::After(pattern) => (Some(pattern), 1),
+            InsertPosition::Before(pattern) => (Some(pattern), 0),
+            InsertPosition::Begin | InsertPosition::End => (None, 0),
+        };
+        for (number, line) in old.iter().enumerate() {
+            if wanted.is_at(old, number) {
+                own = Some(number);
+            } else if pattern.is_some_and(|pattern| pattern.is_in(line)) {
+                place = Some(number + below);
+                if self.first {
+                    break;
+                }
+            }
+        }
+        (own, place.or(matches!(self.place, InsertPosition::Begin).then_some(0)))
+    }
+
+    /// Returns the text with another line in place of one; `None` if that is the same.
+    fn replaced(&self, node: &NodeState<'_>, old: &[&str], number: usize, line: &Sealed) -> Option<Edited> {
+        let wanted = Wanted::new(node, line);
+        let is_same = match wanted.height() {
+            // The line break belongs to it: another one than `\n` is changed, a missing one is added.
+            1 => wanted.is_exactly(old[number]),
+            // The line that was found may be any of them.
+            height => (number.saturating_sub(height - 1)..=number).any(|start| wanted.is_at(old, start)),
+        };
+        if is_same {
+            return None;
+        }
+        let mut content = Pieces::default();
+        content.push(&old[..number].concat());
+        content.push(&ended(text_of(line.as_tokens())));
+        content.push(&old[number + 1..].concat());
+        let warning = self.search.warning().map(|warning| format!(" ({warning})")).unwrap_or_default();
+        Some(Edited { content: content.sealed(), summary: format!("line replaced{warning}"), replaces: true })
+    }
+
+    /// Returns why each run would change the file again.
+    fn why_unsettled(&self, old: &str, once: &str, next: &str) -> String {
+        let (before, after) = (self.search.count(old), self.search.count(once));
+        let many = if before == 1 { "1 line".to_owned() } else { format!("{before} lines") };
+        let (what, another) = match &self.search {
+            Search::Pattern(pattern) => (format!("`{pattern}` matches {many}"), "`regexp`"),
+            Search::Text(text) => (format!("`{text}` is in {many}"), "`search_string` or a `regexp`"),
+            Search::Nothing => (String::new(), "`regexp`"),
+        };
+        if before > 1 && after < before {
+            return format!(
+                "{what}, and `line` is not one that it finds: every run would replace one more. Give a {another} that finds the new line, too, or remove the old lines by a task before this one, with `state: absent`"
+            );
+        }
+        if self.backrefs && after > 0 {
+            return format!(
+                "{what}, and also the line that is made of it, which every run would change again. Give a `regexp` that finds the old form only"
+            );
+        }
+        format!(
+            "every run would change it again (the next one: {next}), because the line that is there then is not found. Give a {another} that finds it"
+        )
+    }
+}
+
+/// A text with a line break at its end.
+fn ended(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 /// The line as the file would contain it. While its secrets have no value, no line equals it.
 struct Wanted {
+    /// Without their line breaks.
     lines: Vec<String>,
+    /// As it stands in the file, if it is one line.
+    whole: String,
     known: bool,
 }
 
 impl Wanted {
     fn new(node: &NodeState<'_>, line: &Sealed) -> Self {
         let revealed = line.reveal(node.secrets);
-        let text = revealed.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let text = revealed.as_ref().map(|bytes| text_of(bytes));
         let known = text.is_ok();
-        let text = text.unwrap_or_else(|_| line.shown());
-        Self { lines: text.split('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect(), known }
+        let whole = ended(text.unwrap_or_else(|_| line.shown()));
+        Self { lines: lines(&whole).into_iter().map(|line| bare(line).to_owned()).collect(), whole, known }
+    }
+
+    fn is_exactly(&self, line: &str) -> bool {
+        self.known && self.whole == line
     }
 
     fn height(&self) -> usize {
@@ -268,18 +321,15 @@ impl Resource for LineInFile {
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        Ok(
-            match self.file.compare(node, |old| match (old, self.state) {
-                // A file that does not exist has no lines to remove.
-                (None, State::Absent) => Ok(None),
-                (None | Some(_), _) => Ok(self.edited(node, old)),
-            })? {
-                Verdict::Converged { note: None } => Verdict::Converged { note: self.search.warning().map(str::to_owned) },
-                verdict @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } | Verdict::Refused(_)) => {
-                    verdict
-                }
-            },
-        )
+        Ok(match self.file.compare(node, |node, old| Ok(self.edited(node, old)))? {
+            Verdict::Converged { note: None } => Verdict::Converged { note: self.search.warning().map(str::to_owned) },
+            verdict @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. } | Verdict::Refused(_)) => verdict,
+        })
+    }
+
+    fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let edit = |node: &NodeState<'_>, old: Option<&str>| Ok(self.edited(node, old));
+        self.file.never_settles(node, earlier, edit, |old, once, next| self.why_unsettled(old, once, next))
     }
 
     fn secrets(&self) -> Vec<SecretId> {

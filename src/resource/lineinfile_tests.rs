@@ -245,12 +245,13 @@ fn owner_and_mode_stay_and_a_given_mode_is_set_with_the_line_or_alone() {
 }
 
 #[test]
-fn windows_line_ends_are_no_difference_and_stay() {
-    let scratch = Scratch::with("a\r\nb\r\n");
-    assert_eq!(apply(&scratch, json!({"line": "a"})), "converged");
-    apply(&scratch, json!({"line": "c", "insertafter": "^a"}));
-    assert_eq!(scratch.text(), "a\r\nc\nb\r\n");
+fn the_line_gets_the_line_end_of_ansible_s_and_the_others_keep_theirs() {
+    assert_eq!(after("a\r\nb\r\n", json!({"line": "a"})), "a\nb\r\n");
+    assert_eq!(after("a\r\nb\r\n", json!({"line": "a", "regexp": "^a"})), "a\nb\r\n");
+    assert_eq!(after("a\r\nb\r\n", json!({"line": "c", "insertafter": "^a"})), "a\r\nc\nb\r\n");
     assert_eq!(after("a\r\nb\n", json!({"line": "a", "state": "absent"})), "b\n");
+    assert_eq!(after("b\na", json!({"line": "a"})), "b\na\n");
+    assert_eq!(apply(&Scratch::with("a\r\nb\r\n"), json!({"line": "a\r", "regexp": "^a"})), "converged");
 }
 
 #[test]
@@ -258,6 +259,171 @@ fn all_equal_lines_go() {
     assert_eq!(after("a\nb\na\nba\n", json!({"line": "a", "state": "absent"})), "b\nba\n");
     assert_eq!(apply(&Scratch::with("b\n"), json!({"line": "a", "state": "absent"})), "converged");
     assert_eq!(apply(&Scratch::with(""), json!({"path": "none", "line": "a", "state": "absent"})), "converged");
+}
+
+#[test]
+fn an_empty_line_empties_the_line_that_is_found() {
+    for search in [json!({"regexp": "^a="}), json!({"search_string": "a="}), json!({"regexp": "^a=", "firstmatch": true})] {
+        let mut task = search;
+        task["line"] = json!("");
+        assert_eq!(after("a=1\nb=2\n", task.clone()), "\nb=2\n");
+        assert_eq!(after("b=2\na=1", task), "b=2\n\n");
+    }
+    let task = json!({"regexp": "^a=(.*)$", "line": "\\1", "backrefs": true});
+    assert_eq!(after("a=\nb=2\n", task), "\nb=2\n");
+    assert_eq!(after("", json!({"line": ""})), "\n");
+    assert_eq!(apply(&Scratch::with("a\n\n"), json!({"line": ""})), "converged");
+}
+
+#[test]
+fn what_every_run_would_change_again_is_refused_before_it_is_changed_once() {
+    let refused = |text: &str, task: Value| {
+        let scratch = Scratch::with(text);
+        let refusal = apply(&scratch, task).trim_end().replace(scratch.0.path().to_str().unwrap(), "");
+        assert_eq!(scratch.text(), text);
+        refusal
+    };
+    let ports = "#Port 22\n#Port 23\n";
+    let all = [
+        refused(ports, json!({"regexp": "^#Port", "line": "Port 2222"})),
+        refused(ports, json!({"regexp": "^#Port", "line": "Port 2222", "firstmatch": true})),
+        refused(ports, json!({"search_string": "#Port", "line": "Port 2222"})),
+        refused("a=1\na=2\n", json!({"regexp": "^a=(.)$", "line": "b=\\1", "backrefs": true})),
+        refused("a\n", json!({"regexp": "^(a+)$", "line": "\\1a", "backrefs": true})),
+        refused(
+            "Include x\nb\n#Port\n",
+            json!({"regexp": "^#Port", "line": "Port 1", "insertafter": "^Include", "firstmatch": true}),
+        ),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r"
+    refused: `/x`: `^#Port` matches 2 lines, and `line` is not one that it finds: every run would replace one more. Give a `regexp` that finds the new line, too, or remove the old lines by a task before this one, with `state: absent`
+    refused: `/x`: `^#Port` matches 2 lines, and `line` is not one that it finds: every run would replace one more. Give a `regexp` that finds the new line, too, or remove the old lines by a task before this one, with `state: absent`
+    refused: `/x`: `#Port` is in 2 lines, and `line` is not one that it finds: every run would replace one more. Give a `search_string` or a `regexp` that finds the new line, too, or remove the old lines by a task before this one, with `state: absent`
+    refused: `/x`: `^a=(.)$` matches 2 lines, and `line` is not one that it finds: every run would replace one more. Give a `regexp` that finds the new line, too, or remove the old lines by a task before this one, with `state: absent`
+    refused: `/x`: `^(a+)$` matches 1 line, and also the line that is made of it, which every run would change again. Give a `regexp` that finds the old form only
+    refused: `/x`: every run would change it again (the next one: line added), because the line that is there then is not found. Give a `regexp` that finds it
+    ");
+    // The ways out that it names.
+    assert_eq!(after(ports, json!({"regexp": "^#?Port\\b", "line": "Port 2222"})), "#Port 22\nPort 2222\n");
+    let scratch = Scratch::with(ports);
+    assert_eq!(apply(&scratch, json!({"regexp": "^#Port", "state": "absent"})), "2 line(s) removed");
+    assert_eq!(apply(&scratch, json!({"regexp": "^#Port", "line": "Port 2222"})), "line added");
+    // One match is settled by one change, and several are if the last one is as declared.
+    assert_eq!(after("#Port 22\n", json!({"regexp": "^#Port", "line": "Port 2222"})), "Port 2222\n");
+    assert_eq!(apply(&Scratch::with("#Port 22\n#Port 1\n"), json!({"regexp": "Port", "line": "#Port 1"})), "converged");
+}
+
+#[test]
+fn a_secret_that_is_yet_to_be_made_is_foreseen_to_settle_or_not() {
+    let node = |text: &str| {
+        let mut answers = Answers::default();
+        let attributes = roots(0o600);
+        let entry = Entry::File(File { attributes, size: text.len() as u64, content: Some(text.into()), sha256: None });
+        trial::answer_about(&mut answers, "/etc/x", &PathInfo { entry, parent_exists: true });
+        answers
+    };
+    let line = format!("key={}", key().token(Encoding::Plain));
+    let mut known = SecretValues::default();
+    known.insert(key(), Secret::new("s3cret".into()));
+    for secrets in [SecretValues::default(), known] {
+        let refusal = |text: &str, regexp: &str| {
+            let task = resource("lineinfile", json!({"path": "/etc/x", "line": line, "regexp": regexp})).unwrap();
+            task.refuse(&NodeState { answers: &node(text), secrets: &secrets }, &[])
+        };
+        assert_eq!(refusal("key=a\nkey=b\n", "^key=\\w+$"), None);
+        assert_eq!(refusal("#key=a\nkey=b\n", "^#key="), None);
+        let reason = refusal("#key=a\n#key=b\n", "^#key=").unwrap();
+        assert!(reason.contains("matches 2 lines") && !reason.contains("s3cret"), "{reason}");
+    }
+}
+
+#[test]
+fn an_earlier_task_may_change_the_file_before() {
+    let task = |parameters: Value| {
+        let mut parameters = parameters;
+        parameters["path"] = parameters.get("path").cloned().unwrap_or(json!("/srv/a/x"));
+        parameters
+    };
+    let edit = resource("lineinfile", task(json!({"regexp": "^#Port", "line": "Port 1"}))).unwrap();
+    let text = "#Port\n#Port\n";
+    let mut answers = Answers::default();
+    let entry = Entry::File(File { attributes: roots(0o600), size: 12, content: Some(text.into()), sha256: None });
+    trial::answer_about(&mut answers, "/srv/a/x", &PathInfo { entry, parent_exists: true });
+    let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
+    for (kind, parameters, is_refused) in [
+        ("lineinfile", task(json!({"regexp": "^#Port", "state": "absent"})), false),
+        ("file", json!({"path": "/srv/a", "state": "absent"}), false),
+        ("command", json!({"cmd": "sed -i s/#// /srv/a/x", "unless": "true"}), false),
+        ("lineinfile", task(json!({"path": "/etc/y", "line": "x"})), true),
+        ("user", json!({"name": "redis"}), true),
+    ] {
+        let earlier = resource(kind, parameters).unwrap();
+        assert_eq!(edit.refuse(&node, &[earlier.as_ref()]).is_some(), is_refused, "{kind}");
+    }
+}
+
+#[test]
+fn the_line_break_is_a_part_of_the_line() {
+    let task = json!({"regexp": "^UsePAM\\s", "line": "UsePAM yes"});
+    assert_eq!(after("UsePAM\nx\n", task), "UsePAM yes\nx\n");
+    assert_eq!(after("a=1\nb\n", json!({"regexp": "a=1\n", "line": "a=2"})), "a=2\nb\n");
+    assert_eq!(after("a=1\nb\n", json!({"search_string": "a=1\n", "line": "a=2"})), "a=2\nb\n");
+    assert_eq!(
+        after("[Service]\nType=simple\n[Install]\n", json!({"insertafter": "^\\[Service\\]\\s", "line": "l"})),
+        "[Service]\nl\nType=simple\n[Install]\n"
+    );
+    assert_eq!(after("a \nb\n", json!({"regexp": "\\s+$", "state": "absent"})), "");
+    assert_eq!(after("a\nab", json!({"regexp": "a$", "line": "ca"})), "ca\nab");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_kept() {
+    let latin = b"# caf\xe9\na=1\n\xff\xfe\n";
+    let after = |task| Scratch::bytes_after("lineinfile", latin, task);
+    assert_eq!(after(json!({"line": "z=9"})), b"# caf\xe9\na=1\n\xff\xfe\nz=9\n");
+    assert_eq!(
+        after(json!({"regexp": "^a=", "line": "a=2 ü"})),
+        "# caf\u{0}\na=2 ü\n\u{1}\n".as_bytes().iter().fold(Vec::new(), |mut bytes, byte| {
+            match byte {
+                0 => bytes.push(0xe9),
+                1 => bytes.extend([0xff, 0xfe]),
+                byte => bytes.push(*byte),
+            }
+            bytes
+        })
+    );
+    assert_eq!(after(json!({"regexp": "^# caf.$", "line": "x"})), b"x\na=1\n\xff\xfe\n");
+    assert_eq!(after(json!({"regexp": "^# (caf.)$", "line": "\\1 \\1", "backrefs": true})), b"caf\xe9 caf\xe9\na=1\n\xff\xfe\n");
+    assert_eq!(after(json!({"regexp": "^..$", "state": "absent"})), b"# caf\xe9\na=1\n");
+    assert_eq!(Scratch::bytes_after("lineinfile", "café\n".as_bytes(), json!({"regexp": "^caf.$", "line": "x"})), b"x\n");
+}
+
+#[test]
+fn groups_of_a_file_that_is_not_there_are_an_error() {
+    let scratch = Scratch::with("");
+    let mut task = json!({"path": "none", "regexp": "^(Port)\\s", "line": "\\1 22", "backrefs": true});
+    let blocked = shown(&scratch.verdict("lineinfile", task.clone()));
+    assert!(blocked.starts_with("blocked by file `") && blocked.contains("(`create: true` makes it)"), "{blocked}");
+    task["create"] = json!(true);
+    assert_eq!(apply(&scratch, task), "converged");
+}
+
+#[test]
+fn an_empty_place_is_the_end_and_eof_is_a_pattern_before_which_a_line_may_go() {
+    for place in [json!({"insertbefore": ""}), json!({"insertafter": ""}), json!({"insertbefore": "EOF"})] {
+        let mut task = place;
+        task["line"] = json!("l");
+        assert_eq!(after("a\nb\n", task), "a\nb\nl\n");
+    }
+    assert_eq!(after("cat <<EOF\nx\nEOF\n", json!({"line": "l", "insertbefore": "EOF"})), "cat <<EOF\nx\nl\nEOF\n");
+    assert_eq!(after("a\n", json!({"line": "l", "insertafter": "BOF"})), "l\na\n");
+}
+
+#[test]
+fn firstmatch_puts_the_line_to_the_first_place_though_it_stands_further_down() {
+    let task = json!({"line": "l", "insertafter": "^x", "firstmatch": true});
+    assert_eq!(after("x\ny\nl\n", task.clone()), "x\nl\ny\nl\n");
+    assert_eq!(apply(&Scratch::with("l\nx\ny\n"), task), "converged");
 }
 
 fn key() -> SecretRef {

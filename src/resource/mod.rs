@@ -13,6 +13,7 @@ mod lock_out;
 mod params;
 mod pattern;
 pub mod put;
+mod raw_text;
 mod reach;
 pub mod schema;
 #[cfg(test)]
@@ -80,6 +81,7 @@ pub trait Resource: Any + Debug + Send + Sync {
         match self.reach() {
             Reach::Path(path) => Some(path),
             Reach::Unknown
+            | Reach::Nothing
             | Reach::Unit(_)
             | Reach::User(_)
             | Reach::Group(_)
@@ -102,8 +104,8 @@ pub trait Resource: Any + Debug + Send + Sync {
         None
     }
 
-    /// Returns the reason why this must not be applied after the `earlier` resources of the run: it would cut the connection of the run, or something
-    /// is in its way that the earlier ones do not remove. Asked where [`Resource::compare`] finds a change.
+    /// Returns the reason why this must not be applied after the `earlier` resources of the run, which may change what stands in its way: it would
+    /// cut the connection of the run, something is in its way, or it is known to fail. Asked where [`Resource::compare`] finds a change.
     fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
     }

@@ -1,5 +1,9 @@
 //! Regular expressions in Python's syntax, as far as they can be searched in linear time.
 
+mod translate;
+
+use std::fmt;
+
 use regex_lite::Regex;
 use serde::{Deserialize, Deserializer, de};
 
@@ -19,20 +23,14 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// What is wrong with it or not supported: look-around, and references to groups within the pattern.
+    /// What is wrong with it or not supported: look-around, references to groups within the pattern, possessive repetitions.
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let regex = Regex::new(&translate(text)?).map_err(|error| match error.to_string().as_str() {
-            "look-around is not supported" => {
-                format!("`{text}` looks around (`(?=`, `(?!`, `(?<=`, `(?<!`), which is not supported; match the text itself, with groups")
-            }
-            reason => format!("`{text}` is not a regular expression: {reason}"),
-        })?;
-        let flags = text.strip_prefix("(?").and_then(|rest| rest.split_once(')')).map_or("", |(flags, _)| flags);
-        let multi_line = flags.contains('m') && flags.chars().all(|flag| flag.is_ascii_alphabetic());
+        let translate::Translated { pattern, multi_line } = translate::translate(text)?;
+        let regex = Regex::new(&pattern).map_err(|error| format!("`{text}` is not a regular expression: {error}"))?;
         Ok(Self { regex, multi_line, text: text.to_owned() })
     }
 
-    /// Whether it matches somewhere in a line, given without its line break.
+    /// Whether it matches somewhere in a line, given with its line break, if it has one.
     pub(super) fn is_in(&self, line: &str) -> bool {
         self.regex.is_match(line)
     }
@@ -47,8 +45,13 @@ impl Pattern {
         self.text.is_empty()
     }
 
-    /// Returns `template` with `\1`, `\g<1>` and `\g<name>` replaced by the groups of the match in `line`, and `\n` and `\t` by a line
-    /// break and a tab; `None` if there is no match. Works like Python's `Match.expand`.
+    /// Whether the task writes it like this.
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        self.text == text
+    }
+
+    /// Returns `template` with `\1`, `\g<1>` and `\g<name>` replaced by the groups of the match in `line`, and `\n`, `\t` and the like by
+    /// these characters; `None` if there is no match. Works like Python's `Match.expand`.
     pub(super) fn expand(&self, line: &str, template: &str) -> Option<String> {
         let groups = self.regex.captures(line)?;
         let mut text = String::new();
@@ -79,41 +82,18 @@ impl Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 values!(Pattern => Formatted("a regular expression"));
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
-}
-
-/// Translates Python's syntax into that of `regex-lite`: `\Z` becomes `\z`, `\<` and `\>` become plain characters. A reference to a
-/// group is an error that names it.
-fn translate(text: &str) -> Result<String, String> {
-    let reference = |what: &str| {
-        Err(format!(
-            "`{text}` refers to a group within the pattern (`{what}`), which is not supported; write the text out instead"
-        ))
-    };
-    if text.contains("(?P=") {
-        return reference("(?P=");
-    }
-    let mut translated = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            translated.push(character);
-            continue;
-        }
-        match characters.next() {
-            Some('Z') => translated.push_str("\\z"),
-            Some(plain @ ('<' | '>')) => translated.push(plain),
-            Some(digit @ '1'..='9') => return reference(&format!("\\{digit}")),
-            Some(escaped) => translated.extend(['\\', escaped]),
-            None => translated.push('\\'),
-        }
-    }
-    Ok(translated)
 }
 
 enum Piece<'a> {
@@ -135,6 +115,11 @@ fn split_template(template: &str) -> Result<Vec<Piece<'_>>, String> {
         match character {
             'n' => pieces.push(Piece::Character('\n')),
             't' => pieces.push(Piece::Character('\t')),
+            'r' => pieces.push(Piece::Character('\r')),
+            'a' => pieces.push(Piece::Character('\x07')),
+            'b' => pieces.push(Piece::Character('\x08')),
+            'v' => pieces.push(Piece::Character('\x0b')),
+            'f' => pieces.push(Piece::Character('\x0c')),
             '\\' => pieces.push(Piece::Character('\\')),
             'g' => {
                 let name = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
@@ -178,6 +163,45 @@ mod tests {
             (r"(?P<key>\w+)=", "a=", true),
             (r"\#\ \-\/\:", "# -/:", true),
             ("", "anything", true),
+            // The line break belongs to the line; `$` is also before it.
+            ("a$", "a\n", true),
+            ("a$", "a\nb", true),
+            (r"a\Z", "a\n", false),
+            (r"^a\s", "a\n", true),
+            (r"^\s*$", "\n", true),
+            ("^[^#]", "\n", true),
+            // A brace, a bracket and an operator of sets stand for themselves.
+            ("server {", "server {\n", true),
+            (r"\${HOME}", "${HOME}", true),
+            ("^a{,2}$", "aaa", false),
+            ("^a{,2}$", "aa", true),
+            ("^a{}$", "a{}", true),
+            ("^a{2}$", "aa", true),
+            ("^a{,}$", "aaaa", true),
+            ("^a{2,}?b", "aab", true),
+            ("^a{1,2,3}$", "a{1,2,3}", true),
+            ("}]", "}]", true),
+            ("^[[]x", "[x", true),
+            ("^[^[]x", "[x", false),
+            ("^[a&&b]$", "&", true),
+            ("^[~~]$", "~", true),
+            ("^[a||b]$", "|", true),
+            ("^[]a]$", "]", true),
+            ("^[^]a]$", "]", false),
+            ("^[a-]$", "-", true),
+            ("^[-a]$", "-", true),
+            (r"^[\w-]$", "-", true),
+            ("^[+--]$", ",", true),
+            (r"^[\]\\]+$", r"]\", true),
+            (r"^[\b]$", "\u{8}", true),
+            ("a(?#note)b", "ab", true),
+            ("(?x) a b # c [", "ab", true),
+            ("(?x)a\\ b[ ]c", "a b c", true),
+            (r"^\x41\101\0$", "AA\0", true),
+            ("(?i:A)b", "ab", true),
+            (r"^\w$", "é", false),
+            ("^.$", "é", true),
+            (r"\.\{\}\é", ".{}é", true),
         ] {
             assert_eq!(pattern(text).is_in(line), expected, "{text} in {line}");
         }
@@ -192,13 +216,38 @@ mod tests {
     #[test]
     fn unsupported_patterns_say_what_to_write() {
         let error = |text: &str| Pattern::new(text).unwrap_err();
-        let all = [error(r"^(REF) .* \1$"), error("(?P<a>x)(?P=a)"), error("a(?!b)"), error("(?<=a)b"), error("a(")];
+        let all = [
+            r"^(REF) .* \1$",
+            "(?P<a>x)(?P=a)",
+            "a(?!b)",
+            "(?<=a)b",
+            "a(",
+            "(a)?(?(1)b|c)",
+            "a++",
+            "(?>a)b",
+            "(?u)a",
+            "a(?x: b)",
+            "[a",
+            r"\q",
+            r"caf\xe9",
+            "a\\",
+        ]
+        .map(error);
         insta::assert_snapshot!(all.join("\n"), @r"
         `^(REF) .* \1$` refers to a group within the pattern (`\1`), which is not supported; write the text out instead
         `(?P<a>x)(?P=a)` refers to a group within the pattern (`(?P=`), which is not supported; write the text out instead
         `a(?!b)` looks around (`(?=`, `(?!`, `(?<=`, `(?<!`), which is not supported; match the text itself, with groups
         `(?<=a)b` looks around (`(?=`, `(?!`, `(?<=`, `(?<!`), which is not supported; match the text itself, with groups
         `a(` is not a regular expression: found open group without closing ')'
+        `(a)?(?(1)b|c)` refers to a group within the pattern (`(?(`), which is not supported; write the text out instead
+        `a++` has a possessive repetition (`++`, `*+`, `?+`, `}+`), which is not supported; leave the last `+` out
+        `(?>a)b` has an atomic group (`(?>`), which is not supported; write `(?:`
+        `(?u)a` has a `(?u)`; known are `(?:`, `(?P<`, `(?#`, and the flags a, i, m, s and x
+        `a(?x: b)` has the flag x not at its start, where alone it is supported
+        `[a` has a `[` without `]`; write `\[` for a bracket
+        `\q` has a `\q`, which means nothing; write `\\q` for a backslash and `q`
+        `caf\xe9` names a byte (`\xe9`), and text is searched by letters: write the letter, or `.`
+        `a\` ends in a lone `\`; write `\\` for a backslash
         ");
     }
 
@@ -211,6 +260,7 @@ mod tests {
             (r"\1\n\t\\1", "a\n\t\\1"),
             (r"$1 ${key}", "$1 ${key}"),
             (r"\.", "\\."),
+            (r"\r\a\b\v\f", "\r\u{7}\u{8}\u{b}\u{c}"),
         ] {
             assert_eq!(pair.expand("a=1", template).unwrap(), expected, "{template}");
         }

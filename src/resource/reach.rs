@@ -10,6 +10,8 @@ use crate::{
 pub enum Reach<'a> {
     /// Nothing on which a login could depend, or nothing that is known.
     Unknown,
+    /// Nothing that is there: something new is made, such as a group.
+    Nothing,
     /// The entry at a path, which may be a whole directory.
     Path(&'a RemotePath),
     /// The state of a unit, by its full name.
@@ -54,11 +56,38 @@ const PACKAGES: &[&str] = &[
 const MODULES: &[&str] = &["libpam-", "libnss-"];
 
 impl Reach<'_> {
+    /// Whether a change of this could change what is in a file; where it is not known what is changed, it could.
+    #[must_use]
+    pub fn may_change_file(&self, file: &RemotePath) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Path(path) => touches(file.as_str(), path.as_str()),
+            Self::Nothing
+            | Self::Unit(_)
+            | Self::User(_)
+            | Self::Group(_)
+            | Self::Firewall
+            | Self::Packages(_)
+            | Self::Setting(_) => false,
+        }
+    }
+
+    /// Whether a change of this could change or remove one of these accounts; where it is not known what is changed, it could.
+    #[must_use]
+    pub fn may_change_account(&self, names: &[String]) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Path(path) => ACCOUNTS.iter().any(|file| touches(path.as_str(), file)),
+            Self::User(name) | Self::Group(name) => names.iter().any(|known| known == name.as_str()),
+            Self::Nothing | Self::Unit(_) | Self::Firewall | Self::Packages(_) | Self::Setting(_) => false,
+        }
+    }
+
     /// Whether a change of this could end the way in of this account; `None` where it is not known.
     #[must_use]
     pub fn may_lock_out(&self, own: Option<&LoggedIn>) -> bool {
         match self {
-            Self::Unknown => false,
+            Self::Unknown | Self::Nothing => false,
             Self::Path(path) => {
                 let path = path.as_str();
                 let mut trees =
@@ -95,8 +124,9 @@ impl Reach<'_> {
             // What a unit's programs make is not known.
             (Self::Unit(known), Missing::Unit(unit)) => known == unit,
             (Self::Unit(_), _) => true,
-            (Self::Group(_), Missing::Group(_)) => true,
-            (Self::Group(_) | Self::Firewall | Self::Setting(_), _) => false,
+            // `group: present` takes nothing away, and makes its group.
+            (Self::Nothing | Self::Group(_), Missing::Group(_)) => true,
+            (Self::Nothing | Self::Group(_) | Self::Firewall | Self::Setting(_), _) => false,
         }
     }
 }
@@ -188,8 +218,36 @@ mod tests {
             (Reach::Firewall, Missing::File(path("/etc/x")), false),
             (Reach::Path(&unit), Missing::Unit("app.service".into()), true),
             (Reach::Path(&file), Missing::Unit("app.service".into()), false),
+            (Reach::Nothing, Missing::Group("app".into()), true),
+            (Reach::Nothing, Missing::User("app".into()), false),
         ] {
             assert_eq!(reach.may_create(&missing), expected, "{reach:?} {missing:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_and_an_account_may_be_changed_by_what_reaches_them() {
+        let path = |path| RemotePath::new(path).unwrap();
+        let (file, directory, other, passwd) = (path("/srv/a/x"), path("/srv/a"), path("/srv/ab"), path("/etc/passwd"));
+        let (gu1, gu2) = (AccountName::new("gu1").unwrap(), AccountName::new("gu2").unwrap());
+        let names = ["gu1".to_owned()];
+        for (reach, changes_file, changes_account) in [
+            (Reach::Unknown, true, true),
+            (Reach::Nothing, false, false),
+            (Reach::Path(&file), true, false),
+            (Reach::Path(&directory), true, false),
+            (Reach::Path(&other), false, false),
+            (Reach::Path(&passwd), false, true),
+            (Reach::User(&gu1), false, true),
+            (Reach::Group(&gu1), false, true),
+            (Reach::User(&gu2), false, false),
+            (Reach::Packages(vec!["curl"]), false, false),
+        ] {
+            assert_eq!(
+                (reach.may_change_file(&file), reach.may_change_account(&names)),
+                (changes_file, changes_account),
+                "{reach:?}"
+            );
         }
     }
 
@@ -212,6 +270,7 @@ mod tests {
             (Reach::Setting("net.core.somaxconn"), false),
             (Reach::Firewall, true),
             (Reach::Unknown, false),
+            (Reach::Nothing, false),
         ] {
             assert_eq!(reach.may_lock_out(Some(&own())), expected, "{reach:?}");
         }

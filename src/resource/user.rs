@@ -2,13 +2,16 @@
 
 use super::{
     Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, RemotePath, Resource, State, Verdict,
-    content::blocked_by, decode, lock_out::account, schema::parameters,
+    content::blocked_by, decode, group::quoted, lock_out::account, schema::parameters,
 };
 use crate::{
     question::{
         Questions, Unanswered,
         account::{AccountName, Group, User, UserEntry},
+        holder::{Held, Holder},
+        home::{Home, HomeKey, HomeState},
         own_account::LoggedIn,
+        way::WAY,
     },
     script::Script,
 };
@@ -27,7 +30,7 @@ parameters! {
     struct Parameters {
         /// Its name.
         name | user: AccountName,
-        /// Its number.
+        /// Its number; never changed once the account exists.
         uid: Option<u32>,
         /// Its primary group.
         group: Option<AccountName>,
@@ -43,7 +46,7 @@ parameters! {
         comment: Option<String>,
         /// Whether a new account gets a number from the range of system accounts.
         system: Flag = false,
-        /// Whether the home of a new account is made.
+        /// Whether the home is made if it does not exist, with what is in `/etc/skel`; `/nonexistent` only if `home` says so.
         create_home | createhome: Flag = true,
         /// Whether the account exists.
         state: State = "present",
@@ -122,7 +125,28 @@ impl Resource for UserState {
             for group in self.group.iter().chain(self.groups.iter().flatten()).chain([&self.name]) {
                 ask.ask::<Group>(group.clone());
             }
+            if let Some(uid) = self.uid {
+                ask.ask::<Holder>(Held::Uid(uid));
+            }
+            if self.create_home {
+                ask.ask::<Home>(self.home_key());
+            }
         }
+    }
+
+    fn refuse(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let uid = self.uid.filter(|_| self.state == State::Present)?;
+        let holders = node.answers.get::<Holder>(&Held::Uid(uid)).ok()?;
+        let is_taken = !holders.is_empty() && !holders.iter().any(|name| name == self.name.as_str());
+        // An earlier task may remove its holder.
+        if !is_taken || earlier.iter().any(|resource| resource.reach().may_change_account(holders)) {
+            return None;
+        }
+        Some(format!(
+            "the uid {uid} of the new user `{}` is taken by the user {}: choose another `uid`, or leave it out",
+            self.name,
+            quoted(holders)
+        ))
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -144,6 +168,21 @@ impl Resource for UserState {
 }
 
 impl UserState {
+    fn home_key(&self) -> HomeKey {
+        HomeKey { user: self.name.clone(), declared: self.home.clone() }
+    }
+
+    /// Returns the home that is to be made.
+    fn missing_home(&self, node: &NodeState<'_>, user: &UserEntry) -> Result<Option<String>, Unanswered> {
+        let home = self.home.as_ref().map_or(user.home.as_str(), RemotePath::as_str);
+        // By Debian's policy, this one says that there is none.
+        let is_none = self.home.is_none() && home == "/nonexistent";
+        if !self.create_home || is_none || *node.answers.get::<Home>(&self.home_key())? == HomeState::There {
+            return Ok(None);
+        }
+        Ok(Some(home.to_owned()))
+    }
+
     fn missing_groups(&self, node: &NodeState<'_>) -> Result<Vec<Missing>, Unanswered> {
         let mut missing = Vec::new();
         for group in self.group.iter().chain(self.groups.iter().flatten()) {
@@ -244,7 +283,8 @@ impl UserState {
                 differences.push((what, option, before.clone(), after));
             }
         }
-        if differences.is_empty() {
+        let home = self.missing_home(node, user)?;
+        if differences.is_empty() && home.is_none() {
             return Ok(Verdict::CONVERGED);
         }
         if let Some(own) = account::named(node.answers, name)?
@@ -253,13 +293,22 @@ impl UserState {
             return Ok(Verdict::Refused(account::refusal(own, &what)));
         }
         let mut diff = Diff::none().titled(format!("user {name}"));
-        let mut script = Script::new("usermod \"$@\"");
+        let mut summary: Vec<&str> = differences.iter().map(|(what, ..)| *what).collect();
+        let mut script = match &home {
+            Some(home) => Script::new(WITH_HOME).using(WAY).using(MAKE_HOME).arg(home.as_str()).arg(name.as_str()),
+            None => Script::new("usermod \"$@\""),
+        };
         for (what, option, before, after) in &differences {
             diff.attribute(what, before, after);
             script = script.arg(*option).arg(after);
         }
-        let summary: Vec<&str> = differences.iter().map(|(what, ..)| *what).collect();
-        let change = Change::new(summary.join(", "), script.arg("--").arg(name.as_str())).diff(diff).replacing(true);
+        if let Some(home) = &home {
+            diff.added(format!("the directory {home}"));
+            summary.push("home directory");
+        }
+        let replaces = !differences.is_empty();
+        let script = if replaces { script.arg("--").arg(name.as_str()) } else { script };
+        let change = Change::new(summary.join(", "), script).diff(diff).replacing(replaces);
         Ok(blocked_by(self.missing_groups(node)?, change))
     }
 }
@@ -273,147 +322,39 @@ name=$1
 shift
 if ! getent passwd -- "$name" >/dev/null; then useradd "$@" -- "$name"; fi"#;
 
+/// `HOME USER OPTIONS...`
+const WITH_HOME: &str = r#"set -eu
+home=$1 user=$2
+shift 2
+[ $# = 0 ] || usermod "$@"
+make_home "$home" "$user""#;
+
+/// `make_home HOME USER`. It is filled under another name, so that an interrupted run leaves no half of it, and is the user's only when it is whole.
+/// The mode is the one with which `useradd` makes a home: that of login.defs(5).
+const MAKE_HOME: &str = r#"make_home() (
+    go '' "$1" '' parents
+    [ ! -e "./$name" ] || exit 0
+    ids=$(id -u -- "$2"):$(id -g -- "$2") || exit
+    mode='' mask=022
+    if [ -r /etc/login.defs ]; then
+        while read -r word value _; do
+            case $value in '' | *[!0-7]*) continue ;; esac
+            case $word in HOME_MODE) mode=0$value ;; UMASK) mask=$value ;; esac
+        done </etc/login.defs
+    fi
+    mode=$(printf '%04o' "$((${mode:-0777 & ~0$mask}))")
+    temporary=$(mktemp -d -- ./.autobot-provision-XXXXXXXXXX) || exit
+    trap 'trap "" HUP INT TERM; rm -rf -- "$temporary"' EXIT
+    trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM
+    [ ! -d /etc/skel ] || cp -R -P -- /etc/skel/. "$temporary" || exit
+    chown -R -h -P -- "$ids" "$temporary" && chmod -- "$mode" "$temporary" && mv -T -n -- "$temporary" "./$name" || exit
+    trap - EXIT
+)"#;
+
 /// The home directory stays: data is never removed with an account.
 const REMOVE: &str = r#"set -eu
 if getent passwd -- "$1" >/dev/null; then userdel -- "$1"; fi"#;
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::{
-        question::{Answers, account::GroupEntry},
-        resource::{
-            content::tests::{NoFiles, rendered, shown},
-            trial,
-        },
-        secret::SecretValues,
-    };
-
-    fn name(name: &str) -> AccountName {
-        AccountName::new(name).unwrap()
-    }
-
-    fn redis() -> UserEntry {
-        UserEntry {
-            uid: 101,
-            gid: 102,
-            group: Some("redis".into()),
-            comment: "Redis".into(),
-            home: "/var/lib/redis".into(),
-            shell: "/usr/sbin/nologin".into(),
-            groups: vec!["adm".into(), "ssl-cert".into()],
-        }
-    }
-
-    fn compare(parameters: serde_json::Value, user: Option<UserEntry>, groups: &[(&str, u32)]) -> Verdict {
-        let resource = from_parameters(parameters, &mut NoFiles).unwrap();
-        let mut answers = Answers::default();
-        trial::on_the_node_itself(&mut answers);
-        answers.set::<User>(name("redis"), Ok(user));
-        for group in ["redis", "adm", "ssl-cert", "mail"] {
-            let known = groups.iter().find(|(known, _)| *known == group);
-            answers.set::<Group>(name(group), Ok(known.map(|(_, gid)| GroupEntry { gid: *gid, members: Vec::new() })));
-        }
-        resource.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
-    }
-
-    const ALL: &[(&str, u32)] = &[("redis", 102), ("adm", 4), ("ssl-cert", 103), ("mail", 8)];
-
-    #[test]
-    fn an_account_as_declared_is_converged() {
-        for parameters in [
-            json!({"name": "redis"}),
-            json!({"user": "redis", "uid": 101, "group": "redis", "home": "/var/lib/redis", "shell": "/usr/sbin/nologin"}),
-            json!({"name": "redis", "groups": "ssl-cert, adm", "comment": "Redis", "system": true}),
-            json!({"name": "redis", "groups": ["adm"], "append": true}),
-        ] {
-            assert_eq!(shown(&compare(parameters, Some(redis()), ALL)), "converged");
-        }
-        assert_eq!(shown(&compare(json!({"name": "redis", "state": "absent"}), None, ALL)), "converged");
-    }
-
-    #[test]
-    fn a_new_account_is_made_as_declared() {
-        let parameters = json!({
-            "name": "redis", "group": "mail", "groups": ["adm", "ssl-cert"], "home": "/opt/a b", "shell": "/bin/false",
-            "comment": "it's $(reboot)", "system": true, "create_home": false, "uid": 999,
-        });
-        let verdict = compare(parameters, None, ALL);
-        insta::assert_snapshot!(shown(&verdict), @r"
-        change: create
-        + user redis
-        + uid 999
-        + group mail
-        + groups adm,ssl-cert
-        + home /opt/a b
-        + shell /bin/false
-        + comment it's $(reboot)
-        ");
-        insta::assert_snapshot!(rendered(&verdict).lines().next().unwrap(), @r"set -- redis --uid 999 --gid mail --groups adm,ssl-cert --home-dir '/opt/a b' --shell /bin/false --comment 'it'\''s $(reboot)' --system --no-create-home");
-    }
-
-    #[test]
-    fn a_group_of_the_same_name_becomes_the_group_of_a_new_account() {
-        assert!(rendered(&compare(json!({"name": "redis"}), None, ALL)).starts_with("set -- redis --gid redis --create-home\n"));
-        assert!(rendered(&compare(json!({"name": "redis"}), None, &[])).starts_with("set -- redis --create-home\n"));
-    }
-
-    #[test]
-    fn each_drift_is_named_and_corrected() {
-        let cases = [
-            (json!({"name": "redis", "group": "mail"}), "--gid mail"),
-            (json!({"name": "redis", "groups": "adm"}), "--groups adm"),
-            (json!({"name": "redis", "groups": []}), "--groups ''"),
-            (json!({"name": "redis", "groups": ["mail"], "append": "yes"}), "--groups adm,mail,ssl-cert"),
-            (json!({"name": "redis", "home": "/srv"}), "--home /srv"),
-            (json!({"name": "redis", "shell": "/bin/sh"}), "--shell /bin/sh"),
-            (json!({"name": "redis", "comment": ""}), "--comment ''"),
-        ];
-        for (parameters, options) in cases {
-            let verdict = compare(parameters, Some(redis()), ALL);
-            assert!(shown(&verdict).starts_with("change (replaces): "), "{verdict:?}");
-            assert!(rendered(&verdict).starts_with(&format!("set -- {options} -- redis\n")), "{}", rendered(&verdict));
-        }
-    }
-
-    #[test]
-    fn missing_groups_block() {
-        let text = shown(&compare(json!({"name": "redis", "group": "mail", "groups": "adm"}), Some(redis()), &[]));
-        assert!(text.starts_with("blocked by group `mail`, group `adm` (replaces): group, groups\n"), "{text}");
-        assert!(
-            shown(&compare(json!({"name": "redis", "groups": "mail"}), None, &[]))
-                .starts_with("blocked by group `mail`: create\n")
-        );
-    }
-
-    #[test]
-    fn another_number_is_refused() {
-        assert!(
-            shown(&compare(json!({"name": "redis", "uid": 1}), Some(redis()), ALL))
-                .starts_with("refused: user `redis` has uid 101")
-        );
-    }
-
-    #[test]
-    fn removal_keeps_the_home_directory() {
-        let verdict = compare(json!({"name": "redis", "state": "absent"}), Some(redis()), ALL);
-        assert_eq!(shown(&verdict), "change (replaces): remove\n- user redis\n");
-        assert!(rendered(&verdict).contains("userdel -- \"$1\""));
-    }
-
-    #[test]
-    fn values_that_passwd_cannot_hold_are_refused() {
-        for wrong in [
-            json!({"name": "redis", "comment": "a:b"}),
-            json!({"name": "redis", "comment": "a\nb"}),
-            json!({"name": "redis", "home": "/a:b"}),
-            json!({"name": "redis", "groups": "a b"}),
-            json!({"name": "redis", "append": true}),
-            json!({"name": "redis", "password": "x"}),
-        ] {
-            assert!(from_parameters(wrong, &mut NoFiles).is_err());
-        }
-    }
-}
+#[path = "user_tests.rs"]
+mod tests;

@@ -34,6 +34,7 @@ impl<'de> Deserialize<'de> for Mode {
                 let octal = text.strip_prefix("0o").unwrap_or(text);
                 match u32::from_str_radix(octal, 8) {
                     Ok(bits) if bits <= 0o7777 && (3..=5).contains(&octal.len()) => Ok(Mode(bits)),
+                    Ok(0) => Ok(Mode(0)),
                     Ok(_) | Err(_) => Err(match symbolic(text) {
                         Some(Ok(bits)) => {
                             E::custom(format!("`{text}` leaves open what it does not name: write \"{}\"", Mode(bits).octal()))
@@ -41,7 +42,7 @@ impl<'de> Deserialize<'de> for Mode {
                         Some(Err(())) => {
                             E::custom(format!("`{text}` depends on the existing mode: write the whole mode, such as \"0644\""))
                         }
-                        None => E::invalid_value(de::Unexpected::Str(text), &self),
+                        None => E::custom(format!("`{text}` is no mode: write three or four octal digits, such as \"0644\"")),
                     }),
                 }
             }
@@ -101,8 +102,11 @@ mod tests {
     fn a_mode_is_octal_text() {
         assert_eq!(mode(json!("0644")).unwrap(), Mode(0o644));
         assert_eq!(mode(json!("2770")).unwrap(), Mode(0o2770));
-        for wrong in [json!(644), json!("0888"), json!("64"), json!("rwx"), json!("017777")] {
-            assert!(mode(wrong).unwrap_err().contains("a mode in quotes, such as \"0644\""));
+        assert_eq!(mode(json!("0")).unwrap(), Mode(0));
+        assert!(mode(json!(644)).unwrap_err().contains("a mode in quotes, such as \"0644\""));
+        for wrong in ["0888", "64", "rwx", "017777"] {
+            let expected = format!("`{wrong}` is no mode: write three or four octal digits, such as \"0644\"");
+            assert!(mode(json!(wrong)).unwrap_err().contains(&expected));
         }
         for (symbolic, help) in [
             ("u=rwx,g=rx", "write \"0750\""),
@@ -110,6 +114,9 @@ mod tests {
             ("u=rwxs,g=rxs,o=t", "write \"7750\""),
             ("u=rwX,g=rX", "depends on the existing mode"),
             ("+x", "depends on the existing mode"),
+            ("g=u", "depends on the existing mode"),
+            ("+t", "depends on the existing mode"),
+            ("g+sw", "depends on the existing mode"),
         ] {
             assert!(mode(json!(symbolic)).unwrap_err().contains(help), "{symbolic}");
         }

@@ -57,6 +57,42 @@ fn some_lines_of_a_file_are_ours_and_the_others_stay() {
 }
 
 #[test]
+fn what_is_known_to_fail_later_is_refused_before_the_first_change() {
+    let node = TestNode::bare();
+    let project = Project::toy(&[("node", &node)], EMPTY);
+    node.sh("printf '#Port 22\\n#Port 23\\n' >/etc/ports.conf; useradd --uid 4322 -m gu1");
+    let first = "  - {name: First, copy: {content: x, dest: /etc/first}}\n";
+    let port = "  - {name: Set, lineinfile: {path: /etc/ports.conf, regexp: '^#Port', line: Port 2222}}\n";
+    let task = |task: &str| format!("  - {{name: Task, {task}}}\n");
+    for (tasks, expected) in [
+        (port.to_owned(), "every run would replace one more"),
+        (task("user: {name: gu2, uid: 4322}"), "is taken by the user `gu1`"),
+        (task("group: {name: gu3, gid: 4322}"), "is taken by the group `gu1`"),
+        (task("group: {name: gu1, state: absent}"), "is the primary group of `gu1`"),
+        (task("file: {path: /etc/link, state: link, src: /gone}"), "`/gone`, to which the link leads"),
+    ] {
+        let words = project.is_refused(&role(&format!("{first}{tasks}")));
+        assert!(words.contains(expected), "{words}");
+        assert_eq!(node.sh("cat /etc/ports.conf; [ ! -e /etc/first ]"), "#Port 22\n#Port 23");
+    }
+    // The ways out, as earlier tasks.
+    let remove = task("lineinfile: {path: /etc/ports.conf, regexp: '^#Port', state: absent}");
+    let tasks = [
+        remove,
+        port.to_owned(),
+        "  - {name: No user, user: {name: gu1, state: absent}}\n".to_owned(),
+        "  - {name: No group, group: {name: gu1, state: absent}}\n".to_owned(),
+        "  - {name: Same number, user: {name: gu2, uid: 4322, home: /opt/h2/gu2}}\n".to_owned(),
+    ];
+    project.converges(&role(&tasks.concat()));
+    assert_eq!(node.sh("cat /etc/ports.conf; id -u gu2"), "Port 2222\n4322");
+    node.sh("rm -r /opt/h2");
+    let deploy = project.converges(&role(&tasks.concat()));
+    assert_eq!(deploy.ids("node", "changed").into_iter().collect::<Vec<_>>(), ["toy/Same number"]);
+    assert_eq!(node.sh("stat -c %U:%a /opt/h2/gu2"), "gu2:755");
+}
+
+#[test]
 fn a_node_fetches_a_file_once_and_only_the_right_one() {
     let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], EMPTY);

@@ -62,7 +62,7 @@ fn files_links_and_directories_become_as_declared_whatever_their_names_and_conte
         let _ = writeln!(tasks, "  - {{name: Directory {index}, file: {{path: {path}, state: directory, mode: \"0751\"}}}}");
         let _ = writeln!(tasks, "  - {{name: File {index}, copy: {{dest: {file}, content: \"$(id) 'x' \\\"\\n\"}}}}");
     }
-    tasks += "  - {name: Link, file: {path: /srv/link, state: link, src: '$(nowhere) x'}}\n";
+    tasks += "  - {name: Link, file: {path: /srv/link, state: link, src: '$(nowhere) x', force: true}}\n";
     tasks += "  - {name: Empty, file: {path: /srv/empty, state: touch, owner: autobot, group: adm, mode: \"0604\"}}\n";
     project.converges(&role(&tasks));
     for path in hostile {

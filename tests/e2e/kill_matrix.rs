@@ -38,7 +38,7 @@ tasks:
   - name: Edit a block
     blockinfile: {path: /etc/toy.block, block: "{{ v }}\n{{ v }}", create: true}
   - name: Make the link
-    file: {path: /srv/toy/link, state: link, src: "/srv/{{ v }}"}
+    file: {path: /srv/toy/link, state: link, src: "/srv/{{ v }}", force: true}
     notify: count
   - name: Remove a file
     file: {path: /srv/toy/gone, state: absent}

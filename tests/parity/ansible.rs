@@ -118,6 +118,31 @@ impl Ansible {
     }
 }
 
+/// What a module did with a file, in one of two runs.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct ModuleRun {
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+    pub(crate) changed: bool,
+    /// The file after the run, each byte as the character of its number; `None` if there is none.
+    pub(crate) content: Option<String>,
+}
+
+/// What a module makes of an edit.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct Edit {
+    /// Whether all patterns of the task are ones in Python: a module does not read each in each case.
+    pub(crate) patterns: bool,
+    pub(crate) runs: [ModuleRun; 2],
+}
+
+impl Ansible {
+    /// Runs each edit twice: a module, its parameters with a `path` in the directory, and the file before.
+    pub(crate) fn edit(&mut self, edits: &[(&str, &Value, Option<String>)], directory: &Path) -> Vec<Edit> {
+        serde_json::from_value(self.send(&json!({ "edits": edits, "directory": directory }))).unwrap()
+    }
+}
+
 impl Drop for Ansible {
     fn drop(&mut self) {
         // It is blocked in a read and holds no resources.

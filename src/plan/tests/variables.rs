@@ -111,7 +111,7 @@ fn wrong_parameters_are_reported_at_the_parameter() {
     roles/app/role.yml:4:28: wrong `path` of `note`: `etc` is not an absolute path
     roles/app/role.yml:5:38: wrong `port` of `note`: invalid value: integer `100000`, expected u16
     roles/app/role.yml:9:17: wrong `list` of `note`: invalid type: string "x", expected u16
-    roles/app/role.yml:10:38: wrong `mode` of `note`: invalid value: string "rw", expected a mode in quotes, such as "0644"
+    roles/app/role.yml:10:38: wrong `mode` of `note`: `rw` is no mode: write three or four octal digits, such as "0644"
     roles/app/role.yml:11:21: `note` must be a map of parameters
     roles/app/role.yml:12:15: wrong `cmd` of `run`: give a command
     roles/app/role.yml:13:41: wrong `content` of `note`: invalid type: sequence, expected a string

@@ -8,6 +8,7 @@ use crate::{
     question::{
         Answers, Questions,
         account::{AccountName, Group, GroupEntry, User, UserEntry},
+        home::{Home, HomeKey, HomeState},
         own_account::{LoggedIn, OwnAccount},
         package::Package,
         path::{Attributes, Entry, File, Link, PathInfo},
@@ -19,7 +20,7 @@ use crate::{
         trial,
     },
     secret::SecretValues,
-    values::Mode,
+    values::{Mode, RemotePath},
 };
 
 fn name(name: &str) -> AccountName {
@@ -269,6 +270,10 @@ fn our_account_stays_with_its_shell_home_and_groups() {
         let mut answers = Answers::default();
         trial::logged_in_as(&mut answers, own);
         answers.set::<User>(name("ops"), Ok(Some(trial::ops().entry)));
+        for declared in [None, Some("/srv/ops"), Some("/home/ops")] {
+            let declared = declared.map(|home| RemotePath::new(home).unwrap());
+            answers.set::<Home>(HomeKey { user: name("ops"), declared }, Ok(HomeState::There));
+        }
         for (group, gid) in [("ops", 1000), ("sudo", 27), ("adm", 4), ("users", 100)] {
             answers.set::<Group>(name(group), Ok(Some(GroupEntry { gid, members: vec![] })));
         }

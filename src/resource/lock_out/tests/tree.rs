@@ -145,13 +145,18 @@ fn a_removal_a_link_and_another_access_are_judged_too() {
     assert_eq!((status, state.as_str()), (1, "good"));
     assert!(said.contains("without it no user may do anything"), "{said}");
     // A link to a bad file.
-    let link = || file(json!({"path": "/etc/ssh/sshd_config.d/x.conf", "state": "link", "src": "../other"}), Entry::Absent);
+    let link = || {
+        file(json!({"path": "/etc/ssh/sshd_config.d/x.conf", "state": "link", "src": "../other", "force": true}), Entry::Absent)
+    };
     let (status, said, state) = tried(&link(), "echo bad >/etc/ssh/other", "ls -A /etc/ssh/sshd_config.d");
     // It is bad as it is.
     assert_eq!((status, said.as_str(), state.as_str()), (0, "", "x.conf"));
     let bad_link =
         "echo bad >/etc/other; printf '#!/bin/sh\\ngrep -h bad /etc/ssh/sshd_config.d/* && exit 1; exit 0\\n' >\"$TOOLS/sshd\"";
-    let verdict = file(json!({"path": "/etc/ssh/sshd_config.d/x.conf", "state": "link", "src": "/etc/other"}), Entry::Absent);
+    let verdict = file(
+        json!({"path": "/etc/ssh/sshd_config.d/x.conf", "state": "link", "src": "/etc/other", "force": true}),
+        Entry::Absent,
+    );
     let (status, said, state) = tried(&verdict, bad_link, "ls -A /etc/ssh/sshd_config.d");
     assert_eq!((status, state.as_str()), (1, ""), "{said}");
     // Another mode, of one file and of all.
