@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    ConnectionVars, SecretSpec, lending, outside,
+    ConnectionVars, SecretSpec, connection_words, lending, outside,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
 };
@@ -93,8 +93,8 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
             .and_then(|port| u16::try_from(port.as_u64()?).ok()),
         user: text("ansible_user").or_else(|| text("ansible_ssh_user")),
         key: text("ansible_ssh_private_key_file").or_else(|| text("ansible_private_key_file")),
-        arguments: arguments("ansible_ssh_common_args").and(arguments("ansible_ssh_extra_args")),
-        local: text("ansible_connection").is_some_and(|way| way == "local"),
+        arguments: SSH_ARGUMENTS.iter().fold(SshArguments::default(), |before, name| before.and(arguments(name))),
+        local: text("ansible_connection").is_some_and(|way| bare_name(&way) == "local"),
         r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
         become_password: None,
     };
@@ -102,17 +102,26 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         connection.become_password = outside::become_password(project, host, errors);
     }
     if let Some(way) = text("ansible_connection")
-        && !["ssh", "local", "smart"].contains(&way.as_str())
+        && !["ssh", "local", "smart"].contains(&bare_name(&way))
     {
         let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("use `ssh` or `local`");
         diagnostic.span = variable_span(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
+    connection_words::check(project, host, &scope, connection.r#become);
     errors.extend(scope.take_errors());
     connection
 }
 
-fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
+/// The variables with options for ssh, in Ansible's order: of two equal options the first one counts.
+const SSH_ARGUMENTS: [&str; 3] = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
+
+/// Returns the name of a plugin without the collection that Ansible ships it in.
+fn bare_name(plugin: &str) -> &str {
+    plugin.strip_prefix("ansible.builtin.").or_else(|| plugin.strip_prefix("ansible.legacy.")).unwrap_or(plugin)
+}
+
+pub(super) fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
     let extra = project.extra.get(name).map(|extra| extra.span.clone());
     extra.or_else(|| host.values.get(name).map(|node| node.span.clone()))
 }
