@@ -10,10 +10,13 @@ mod errors;
 mod frame;
 mod kept;
 mod lock;
+mod login_errors;
 mod node;
 mod output;
 mod session;
 mod ssh;
+mod ssh_tunnel;
+mod ssh_words;
 mod sudo;
 mod target;
 #[cfg(test)]
