@@ -42,7 +42,7 @@ const READY: Duration = Duration::from_secs(15);
 /// So much a login shell may say before the program.
 const MOST_BEFORE: usize = 64 << 10;
 
-/// So much is kept of what a client sends before the service has said its first word.
+/// So much is kept of what a client sends before the service has said its first word. ssh takes less before sshd has made the connection.
 const MOST_KEPT: usize = 1 << 20;
 
 /// Through an ssh connection. Its sockets and connections end with it.
@@ -154,13 +154,16 @@ impl Way {
         let mut client_sends = true;
         // Until the service has said something, or has hung up.
         let first = loop {
+            if sent.len() >= MOST_KEPT {
+                break 0;
+            }
             tokio::select! {
                 count = far.read(&mut from_far) => match count {
                     Ok(count) if count > 0 => break count,
                     Ok(_) | Err(_) if self.channels.log.forbids_forwarding(log) => return Forwarded::Forbidden(sent),
                     Ok(_) | Err(_) => return Forwarded::Done,
                 },
-                count = client.read(&mut from_client), if client_sends && sent.len() < MOST_KEPT => match count {
+                count = client.read(&mut from_client), if client_sends => match count {
                     Ok(count) if count > 0 => {
                         sent.extend_from_slice(&from_client[..count]);
                         // Where this fails, reading says why.

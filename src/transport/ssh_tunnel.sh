@@ -11,11 +11,11 @@ if ! command exec 3<>"/dev/tcp/$host/$port"; then
   exit 1
 fi
 printf '\n%s ready\n' "$nonce"
-cat <&3 &
-# Our output ends when the service's does: only that `cat` holds it.
-exec >&-
+cat <&3 2>/dev/null &
+# Our output ends when the service's does: only that `cat` holds it. sshd passes its end on when that of standard error has come, too.
+exec >&- 2>/dev/null
 cat >&3
 # The client has sent all. bash cannot tell the service so, which therefore gets a moment to end by itself.
 sleep 5 3>&- &
 wait -n
-kill $(jobs -p) 2>/dev/null
+kill $(jobs -p)

@@ -53,7 +53,10 @@ async fn all_bytes_arrive(configuration: &str) {
         let mut stream = client(tunnel.as_ref(), port).await;
         stream.write_all(&bytes(count)).await.unwrap();
         let mut answer = Vec::new();
-        timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("its end arrives").unwrap();
+        timeout(Duration::from_secs(20), stream.read_to_end(&mut answer))
+            .await
+            .unwrap_or_else(|_| panic!("no end: {configuration}, {count}"))
+            .unwrap();
         assert!(answer == bytes(count), "{configuration}: {} of {count} bytes", answer.len());
         echo.await.unwrap();
     }
