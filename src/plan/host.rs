@@ -92,7 +92,8 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
             .or_else(|| typed("ansible_ssh_port", VarType::Port))
             .and_then(|port| u16::try_from(port.as_u64()?).ok()),
         user: text("ansible_user").or_else(|| text("ansible_ssh_user")),
-        key: text("ansible_ssh_private_key_file").or_else(|| text("ansible_private_key_file")),
+        key: KEYS.iter().find_map(|name| text(name)),
+        key_at: KEYS.iter().find(|name| text(name).is_some()).and_then(|name| variable_span(project, host, name)),
         arguments: SSH_ARGUMENTS.iter().fold(SshArguments::default(), |before, name| before.and(arguments(name))),
         local: text("ansible_connection").is_some_and(|way| bare_name(&way) == "local"),
         r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
@@ -112,6 +113,9 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
     errors.extend(scope.take_errors());
     connection
 }
+
+/// The variables that name the private key.
+const KEYS: [&str; 2] = ["ansible_ssh_private_key_file", "ansible_private_key_file"];
 
 /// The variables with options for ssh, in Ansible's order: of two equal options the first one counts.
 const SSH_ARGUMENTS: [&str; 3] = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];

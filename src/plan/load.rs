@@ -17,6 +17,7 @@ use super::{
     expand::ItemSource,
     extra, host, lending, outside, ports,
     project::Project,
+    same_node,
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
     trusted, walk,
@@ -65,6 +66,9 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         by_host.push((vars.name.as_str(), host_errors));
     }
     errors.extend(name_hosts(by_host));
+    if !request.only_health {
+        same_node::check(&project, &plans, &mut errors);
+    }
     let mut lenders = lending::arrange(&project, &mut plans, &mut errors);
     if request.only_health {
         // What is wrong is the same for every purpose, so the rest is left out only now.

@@ -18,6 +18,7 @@ mod outside;
 mod ports;
 mod project;
 mod request;
+mod same_node;
 mod scope;
 mod secret_flow;
 mod secret_spec;
@@ -173,6 +174,8 @@ pub struct ConnectionVars {
     pub user: Option<String>,
     /// `ansible_ssh_private_key_file`.
     pub key: Option<String>,
+    /// Where that is written.
+    pub key_at: Option<Span>,
     /// `ansible_ssh_args`, `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
     pub arguments: SshArguments,
     /// Whether `ansible_connection` is `local`.

@@ -426,3 +426,25 @@ fn an_ansible_cfg_beside_the_project_is_warned_of() {
     assert_eq!(warnings, ["`ansible.cfg` is not read: `remote_user`"]);
     assert!(!plan.files.iter().any(|file| file.path == "ansible.cfg"), "it is no input");
 }
+
+#[test]
+fn two_names_for_one_node_are_refused_with_both_places() {
+    let mut sample = two();
+    let hosts =
+        |hosts: &str| format!("all:\n  vars: {{autobot_roles: [base]}}\n  hosts:\n    a: {{ansible_host: 198.18.0.2}}\n{hosts}");
+    sample.write("inventory/hosts.yml", &hosts("    b: {ansible_host: 198.18.0.2, ansible_port: 22}\n"));
+    insta::assert_snapshot!(sample.load().unwrap_err().render(false), @"");
+    sample.request.limit = Some("b".to_owned());
+    assert_eq!(sample.errors(), "");
+    sample.request.limit = None;
+    sample.request.only_health = true;
+    assert_eq!(sample.errors(), "", "reading takes no lock");
+    sample.request.only_health = false;
+    // Another port, another way, and another machine behind the same alias of another file.
+    for other in
+        ["ansible_port: 2222", "ansible_ssh_common_args: -J gate", "ansible_ssh_common_args: -F /x", "ansible_connection: local"]
+    {
+        sample.write("inventory/hosts.yml", &hosts(&format!("    b: {{ansible_host: 198.18.0.2, {other}}}\n")));
+        assert_eq!(sample.errors(), "", "{other}");
+    }
+}
