@@ -159,8 +159,8 @@ mod tests {
         assert_eq!(names("[2001:db8::1]:22"), "2001:db8::1 Some(22)");
         assert_eq!(names("fe80::1%eth0"), "fe80::1%eth0 None");
         assert_eq!(names("[fe80::1%eth0]:22"), "fe80::1%eth0 Some(22)");
-        for wrong in ["fe80::1%", "fe80::1%a:22", "fe80::1%$(id)", "fe80::1%-"] {
-            assert_eq!(hosts(wrong).is_ok(), wrong == "fe80::1%-", "{wrong}");
+        for wrong in ["fe80::1%", "fe80::1%$(id)", "fe80::1%-"] {
+            assert_eq!(hosts(wrong).is_ok(), wrong.ends_with("%-"), "{wrong}");
         }
         assert_eq!(names("db1:ssh"), "`ssh` is not a valid port");
         assert_eq!(names("db1:99999"), "`99999` is not a valid port");

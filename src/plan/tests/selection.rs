@@ -57,8 +57,8 @@ fn connection_variables_are_read_from_the_inventory() {
     let plan = two().load().unwrap();
     let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None }
-    web: ConnectionVars { host: "web", port: None, user: None, key: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None }
+    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, key_at: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None }
+    web: ConnectionVars { host: "web", port: None, user: None, key: None, key_at: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None }
     "#);
 }
 
@@ -433,7 +433,22 @@ fn two_names_for_one_node_are_refused_with_both_places() {
     let hosts =
         |hosts: &str| format!("all:\n  vars: {{autobot_roles: [base]}}\n  hosts:\n    a: {{ansible_host: 198.18.0.2}}\n{hosts}");
     sample.write("inventory/hosts.yml", &hosts("    b: {ansible_host: 198.18.0.2, ansible_port: 22}\n"));
-    insta::assert_snapshot!(sample.load().unwrap_err().render(false), @"");
+    insta::assert_snapshot!(sample.load().unwrap_err().render(false), @r#"
+    error: `a` and `b` are the same node, `198.18.0.2`
+     --> inventory/hosts.yml:5:23
+      |
+    5 |     b: {ansible_host: 198.18.0.2, ansible_port: 22}
+      |                       ^^^^^^^^^^ `b`
+      |
+     ::: inventory/hosts.yml:4:23
+      |
+    4 |     a: {ansible_host: 198.18.0.2}
+      |                       ---------- `a`
+      |
+      = help: a node has one name in a run: give all its roles to one of them and make the other name a group, or deploy one after the other with `--limit`
+
+    1 error
+    "#);
     sample.request.limit = Some("b".to_owned());
     assert_eq!(sample.errors(), "");
     sample.request.limit = None;
