@@ -5,13 +5,7 @@ use serde_json::Value;
 
 use crate::{
     role::truth,
-    source::{Diagnostic, Span, Yaml, diagnostic::Severity, did_you_mean},
-};
-
-use super::{
-    host::variable_span,
-    project::Project,
-    scope::{HostVars, Scope},
+    source::{Diagnostic, diagnostic::Severity, did_you_mean},
 };
 
 /// The variables that are obeyed.
@@ -138,22 +132,29 @@ impl Said {
     }
 }
 
-/// Says what is not obeyed of a host's connection variables. `becomes` is whether the run becomes root there.
-pub(super) fn check(project: &Project, host: &HostVars, scope: &Scope<'_>, becomes: bool) {
-    let mut names: Vec<&str> = host.values.keys().chain(project.extra.keys()).map(String::as_str).collect();
+/// Whether the value of this variable decides what is said of it. The value of another one, such as a password, is not looked at.
+pub(super) fn is_judged_by_value(name: &str) -> bool {
+    BY_VALUE.contains(&name)
+}
+
+/// Says what is not obeyed of these connection variables. `value` returns the value of one, or any where it does not matter; `becomes` is whether the run
+/// becomes root.
+pub(super) fn check<'a>(
+    names: impl Iterator<Item = &'a String>,
+    value: impl Fn(&str) -> Option<Value>,
+    becomes: bool,
+) -> Vec<(&'a str, Diagnostic)> {
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
-    for name in names.into_iter().filter(|name| name.starts_with("ansible_") && !OBEYED.contains(name)) {
-        let is_set = || host.values.get(name).is_none_or(|node| !matches!(&node.value, Yaml::Null) && node.as_str() != Some(""));
-        // A value that does not matter, such as a password, is not looked at.
-        let value =
-            if BY_VALUE.contains(&name) { scope.variable(name).ok().flatten() } else { is_set().then_some(Value::Bool(true)) };
-        let Some(value) = value.filter(|value| !is_nothing(value)) else { continue };
-        let Some(said) = judge(name, &value, becomes) else { continue };
-        let span: Option<Span> = variable_span(project, host, name);
-        let title = format!("`{name}` is not obeyed: {}", said.why);
-        scope.fail(Diagnostic { severity: said.severity, span, ..Diagnostic::error(title).help(said.help) });
-    }
+    let unread = names.into_iter().filter(|name| name.starts_with("ansible_") && !OBEYED.contains(name));
+    let judged = unread.filter_map(|name| {
+        let value = value(name).filter(|value| !is_nothing(value))?;
+        let said = judge(name, &value, becomes)?;
+        let diagnostic = Diagnostic::error(format!("`{name}` is not obeyed: {}", said.why)).help(said.help);
+        Some((name, Diagnostic { severity: said.severity, ..diagnostic }))
+    });
+    judged.collect()
 }
 
 fn flag(value: &Value) -> Option<bool> {

@@ -9,7 +9,7 @@ use crate::{
     resource::access::Access,
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Node, Span, Trust},
+    source::{Diagnostic, Diagnostics, Node, Span, Trust, Yaml},
     transport::SshArguments,
     values::{Mode, RemotePath},
 };
@@ -109,7 +109,16 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         diagnostic.span = variable_span(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
-    connection_words::check(project, host, &scope, connection.r#become);
+    let is_set =
+        |name: &str| host.values.get(name).is_none_or(|node| !matches!(&node.value, Yaml::Null) && node.as_str() != Some(""));
+    let value = |name: &str| {
+        let matters = connection_words::is_judged_by_value(name);
+        if matters { scope.variable(name).ok().flatten() } else { is_set(name).then_some(Value::Bool(true)) }
+    };
+    let names = host.values.keys().chain(project.extra.keys());
+    for (name, diagnostic) in connection_words::check(names, value, connection.r#become) {
+        scope.fail(Diagnostic { span: variable_span(project, host, name), ..diagnostic });
+    }
     errors.extend(scope.take_errors());
     connection
 }
@@ -125,7 +134,7 @@ fn bare_name(plugin: &str) -> &str {
     plugin.strip_prefix("ansible.builtin.").or_else(|| plugin.strip_prefix("ansible.legacy.")).unwrap_or(plugin)
 }
 
-pub(super) fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
+fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
     let extra = project.extra.get(name).map(|extra| extra.span.clone());
     extra.or_else(|| host.values.get(name).map(|node| node.span.clone()))
 }

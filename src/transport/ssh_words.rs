@@ -203,7 +203,7 @@ impl Resolved {
                 "globalknownhostsfile" => {
                     resolved.known_hosts.extend(value.split_whitespace().filter(is_set).map(str::to_owned));
                 }
-                "proxyjump" => resolved.jump_hosts = value.split(',').filter(is_set).map(str::to_owned).collect(),
+                "proxyjump" => resolved.jump_hosts = value.split(',').filter(is_set).map(without_brackets).collect(),
                 "proxycommand" => resolved.proxy_command = own(),
                 _ => {}
             }
@@ -242,6 +242,14 @@ impl Resolved {
         };
         let renamed = self.host_key_alias.as_ref().map(|alias| format!(" | sed 's/^[^ ]*/{alias}/'")).unwrap_or_default();
         Some(format!("{before}ssh-keyscan {port}{host}{renamed} >> {file}"))
+    }
+}
+
+/// ssh writes each name and address in brackets; only those of IPv6 need them.
+fn without_brackets(jump: &str) -> String {
+    match jump.split_once('[').and_then(|(before, rest)| Some((before, rest.split_once(']')?))) {
+        Some((before, (host, after))) if !host.contains(':') => format!("{before}{host}{after}"),
+        Some(_) | None => jump.to_owned(),
     }
 }
 
@@ -362,6 +370,8 @@ mod tests {
             (false, false, true)
         );
         assert_eq!(Resolved::parse("").keyscan(), None);
+        let jumps = with("proxyjump ann@[gate]:22,[198.18.0.9],[fe80::1]:22\n").jump_hosts;
+        assert_eq!(jumps, ["ann@gate:22", "198.18.0.9", "[fe80::1]:22"]);
     }
 
     #[test]
