@@ -123,10 +123,12 @@ struct Said {
 }
 
 impl Said {
+    #[expect(clippy::unnecessary_wraps, reason = "what is said is one arm of several, of which others say nothing")]
     fn error(why: impl Into<String>, help: impl Into<String>) -> Option<Self> {
         Some(Self { severity: Severity::Error, why: why.into(), help: help.into() })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is said is one arm of several, of which others say nothing")]
     fn warning(why: impl Into<String>, help: impl Into<String>) -> Option<Self> {
         Some(Self { severity: Severity::Warning, why: why.into(), help: help.into() })
     }

@@ -135,12 +135,12 @@ pub(super) fn from_login(target: &Target, log: &LoginLog, asked: &Asked) -> Link
 
 /// Names what is on the way. Of several jump hosts, the one that the words of ssh name.
 fn on_the_way(resolved: &Resolved, said: &str) -> String {
-    let names = |jump: &&String| said.contains(bare_host(jump));
+    let is_meant = |jump: &&String| said.contains(bare_host(jump));
     match (resolved.jump_hosts.as_slice(), &resolved.proxy_command) {
         ([one], _) => format!("the jump host `{one}`"),
         ([], Some(command)) => format!("the proxy command `{command}`"),
         ([], None) => "the way to it".to_owned(),
-        (several, _) => match several.iter().find(names) {
+        (several, _) => match several.iter().find(is_meant) {
             Some(named) => format!("the jump host `{named}`"),
             None => format!("one of the jump hosts `{}`", several.join("`, `")),
         },
