@@ -21,6 +21,7 @@ pub(super) fn of_hosts<'a>(
 ) -> Result<Reach, Diagnostics> {
     way.note().into_iter().for_each(out::note);
     let connections: Vec<_> = hosts.collect();
+    reach::check_keys(connections.iter().map(|(_, connection)| *connection), &request.controller)?;
     let options = ConnectionOptions { accept_new_host_keys: way.accept_new_host_keys, connect_timeout: way.connect_timeout };
     let mut reach = reach::of_hosts(connections.iter().copied(), options, &request.controller);
     sudo::give(&mut reach, connections.into_iter(), way, request)?;

@@ -32,7 +32,7 @@ impl NameError {
 /// Expands a name with ranges; also returns the port after it.
 pub(super) fn hosts(pattern: &str) -> Result<(Vec<String>, Option<u16>), NameError> {
     let (name, port) = split_port(pattern)?;
-    let names = if name.parse::<Ipv6Addr>().is_ok() { vec![name.to_owned()] } else { expand(name)? };
+    let names = if is_ipv6(name) { vec![name.to_owned()] } else { expand(name)? };
     match names.iter().find(|name| !is_name(name)) {
         Some(name) => Err(NameError::Name(name.escape_debug().to_string())),
         None => Ok((names, port)),
@@ -51,12 +51,18 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && !name.contains(is_hostile)
 }
 
+/// Whether this is an IPv6 address, perhaps with its zone: `fe80::1%eth0`.
+fn is_ipv6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "zone"));
+    address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && !zone.contains([':', '%'])
+}
+
 fn split_port(pattern: &str) -> Result<(&str, Option<u16>), NameError> {
-    if pattern.parse::<Ipv6Addr>().is_ok() {
+    if is_ipv6(pattern) {
         return Ok((pattern, None));
     }
     if let Some((address, rest)) = pattern.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-        && (address.parse::<Ipv6Addr>().is_ok() || (rest.starts_with(':') && !address.contains([':', '['])))
+        && (is_ipv6(address) || (rest.starts_with(':') && !address.contains([':', '['])))
     {
         let port = rest.strip_prefix(':').map(port).transpose()?;
         return if port.is_some() || rest.is_empty() { Ok((address, port)) } else { Err(NameError::Name(pattern.into())) };
@@ -151,6 +157,11 @@ mod tests {
         assert_eq!(names("n[1:2]:22"), "n1 n2 Some(22)");
         assert_eq!(names("2001:db8::1"), "2001:db8::1 None");
         assert_eq!(names("[2001:db8::1]:22"), "2001:db8::1 Some(22)");
+        assert_eq!(names("fe80::1%eth0"), "fe80::1%eth0 None");
+        assert_eq!(names("[fe80::1%eth0]:22"), "fe80::1%eth0 Some(22)");
+        for wrong in ["fe80::1%", "fe80::1%$(id)", "fe80::1%-"] {
+            assert_eq!(hosts(wrong).is_ok(), wrong.ends_with("%-"), "{wrong}");
+        }
         assert_eq!(names("db1:ssh"), "`ssh` is not a valid port");
         assert_eq!(names("db1:99999"), "`99999` is not a valid port");
     }

@@ -2,7 +2,7 @@
 
 use crate::source::{Diagnostic, Diagnostics};
 
-use super::{ConnectionVars, Request, extra, host, load, project::Project};
+use super::{ConnectionVars, Request, ansible_cfg, extra, host, load, project::Project};
 
 /// A host and how to reach it.
 #[derive(Debug)]
@@ -41,7 +41,8 @@ pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
         errors.push(Diagnostic::error("the inventory has no hosts").help("name another one with `-i`"));
         return Err(errors.sorted());
     }
-    let warnings = inventory.warnings.clone();
+    let mut warnings = inventory.warnings.clone();
+    warnings.extend(ansible_cfg::warning(request, &files));
     let project = Project::new(request, inventory, extra);
     let names = load::matching(&project.inventory, request.limit.as_deref().map(|limit| ("--limit", limit)), &mut errors);
     let contact = |name: String| {
@@ -49,5 +50,7 @@ pub fn contacts(request: &Request) -> Result<Contacts, Diagnostics> {
         Contact { name, connection }
     };
     let hosts = names.into_iter().map(contact).collect();
-    errors.into_result(Contacts { hosts, warnings })
+    let (errors, more) = errors.by_severity();
+    warnings.extend(more);
+    errors.into_result(Contacts { hosts, warnings: Diagnostics(warnings).sorted().0 })
 }

@@ -9,13 +9,13 @@ use crate::{
     resource::access::Access,
     role::{Role, SecretSource, VarType, kind_of},
     secret::SecretRef,
-    source::{Diagnostic, Diagnostics, Node, Span, Trust},
+    source::{Diagnostic, Diagnostics, Node, Span, Trust, Yaml},
     transport::SshArguments,
     values::{Mode, RemotePath},
 };
 
 use super::{
-    ConnectionVars, SecretSpec, lending, outside,
+    ConnectionVars, SecretSpec, connection_words, lending, outside,
     project::Project,
     scope::{Failed, HostVars, Scope, Secrets},
 };
@@ -92,9 +92,10 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
             .or_else(|| typed("ansible_ssh_port", VarType::Port))
             .and_then(|port| u16::try_from(port.as_u64()?).ok()),
         user: text("ansible_user").or_else(|| text("ansible_ssh_user")),
-        key: text("ansible_ssh_private_key_file").or_else(|| text("ansible_private_key_file")),
-        arguments: arguments("ansible_ssh_common_args").and(arguments("ansible_ssh_extra_args")),
-        local: text("ansible_connection").is_some_and(|way| way == "local"),
+        key: KEYS.iter().find_map(|name| text(name)),
+        key_at: KEYS.iter().find(|name| text(name).is_some()).and_then(|name| variable_span(project, host, name)),
+        arguments: SSH_ARGUMENTS.iter().fold(SshArguments::default(), |before, name| before.and(arguments(name))),
+        local: text("ansible_connection").is_some_and(|way| bare_name(&way) == "local"),
         r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
         become_password: None,
     };
@@ -102,14 +103,35 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         connection.become_password = outside::become_password(project, host, errors);
     }
     if let Some(way) = text("ansible_connection")
-        && !["ssh", "local", "smart"].contains(&way.as_str())
+        && !["ssh", "local", "smart"].contains(&bare_name(&way))
     {
         let mut diagnostic = Diagnostic::error(format!("`ansible_connection` cannot be `{way}`")).help("use `ssh` or `local`");
         diagnostic.span = variable_span(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
+    let is_set =
+        |name: &str| host.values.get(name).is_none_or(|node| !matches!(&node.value, Yaml::Null) && node.as_str() != Some(""));
+    let value = |name: &str| {
+        let matters = connection_words::is_judged_by_value(name);
+        if matters { scope.variable(name).ok().flatten() } else { is_set(name).then_some(Value::Bool(true)) }
+    };
+    let names = host.values.keys().chain(project.extra.keys());
+    for (name, diagnostic) in connection_words::check(names, value, connection.r#become) {
+        scope.fail(Diagnostic { span: variable_span(project, host, name), ..diagnostic });
+    }
     errors.extend(scope.take_errors());
     connection
+}
+
+/// The variables that name the private key.
+const KEYS: [&str; 2] = ["ansible_ssh_private_key_file", "ansible_private_key_file"];
+
+/// The variables with options for ssh, in Ansible's order: of two equal options the first one counts.
+const SSH_ARGUMENTS: [&str; 3] = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
+
+/// Returns the name of a plugin without the collection that Ansible ships it in.
+fn bare_name(plugin: &str) -> &str {
+    plugin.strip_prefix("ansible.builtin.").or_else(|| plugin.strip_prefix("ansible.legacy.")).unwrap_or(plugin)
 }
 
 fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {

@@ -8,15 +8,16 @@ use serde_json::Value;
 use crate::{
     inventory::{Host, Inventory},
     role::{MAGIC, Role, TaskSource},
-    source::{Diagnostic, Diagnostics, FilesRead, Trust, diagnostic::Severity, did_you_mean},
+    source::{Diagnostic, Diagnostics, FilesRead, Trust, did_you_mean},
 };
 
 use super::{
     Handler, HandlerStep, HealthItem, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Task, Variables, Visitor, World,
-    Worlds, assigned_roles,
+    Worlds, ansible_cfg, assigned_roles,
     expand::ItemSource,
     extra, host, lending, outside, ports,
     project::Project,
+    same_node,
     scope::{HostVars, Scope, Secrets},
     select::{self, Tags, argument},
     trusted, walk,
@@ -65,6 +66,9 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         by_host.push((vars.name.as_str(), host_errors));
     }
     errors.extend(name_hosts(by_host));
+    if !request.only_health {
+        same_node::check(&project, &plans, &mut errors);
+    }
     let mut lenders = lending::arrange(&project, &mut plans, &mut errors);
     if request.only_health {
         // What is wrong is the same for every purpose, so the rest is left out only now.
@@ -77,11 +81,11 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
         // A stranger's role reads no secrets, so that no other host is contacted for them.
         lenders.clear();
     }
-    let (errors, mut warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
-        errors.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+    let (errors, mut warnings) = errors.by_severity();
+    warnings.extend(ansible_cfg::warning(request, &project.files));
     warnings.extend(project.inventory.warnings.iter().cloned());
     let files = project.files.list(&request.project);
-    Diagnostics(errors).into_result(Plan { hosts: plans, lenders, files, warnings: Diagnostics(warnings).sorted().0 })
+    errors.into_result(Plan { hosts: plans, lenders, files, warnings: Diagnostics(warnings).sorted().0 })
 }
 
 /// Returns the names of a project's roles. A directory that must not be read is an error.

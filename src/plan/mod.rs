@@ -1,6 +1,8 @@
 //! Resolves and checks the files of a project, and plans what to do on each host, before any node is contacted.
 
+mod ansible_cfg;
 mod assigned_roles;
+mod connection_words;
 mod contacts;
 mod expand;
 mod explain;
@@ -16,6 +18,7 @@ mod outside;
 mod ports;
 mod project;
 mod request;
+mod same_node;
 mod scope;
 mod secret_flow;
 mod secret_spec;
@@ -171,7 +174,9 @@ pub struct ConnectionVars {
     pub user: Option<String>,
     /// `ansible_ssh_private_key_file`.
     pub key: Option<String>,
-    /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
+    /// Where that is written.
+    pub key_at: Option<Span>,
+    /// `ansible_ssh_args`, `ansible_ssh_common_args` and `ansible_ssh_extra_args`.
     pub arguments: SshArguments,
     /// Whether `ansible_connection` is `local`.
     pub local: bool,

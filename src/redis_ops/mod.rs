@@ -133,7 +133,8 @@ async fn query(
     };
     let refused = |why: String| in_redis(format!("it rejected `{}` from `{}`: {why}", place.password_key, place.secrets_file));
     // A forward to a closed port accepts the connection, and then drops it.
-    let no_server = |why: String| in_redis(format!("there is no answer ({why}); is it running?"));
+    let no_server =
+        |why: String| in_redis(tunnel.shut().unwrap_or_else(|| format!("there is no answer ({why}); is it running?")));
     let mut session = RedisSession::login(stream, password.expose(), longest).await.map_err(no_server)?.map_err(refused)?;
     dispatch(&mut session, &place.schema, question, progress).await.map_err(in_redis)
 }

@@ -206,6 +206,13 @@ impl Diagnostics {
         if self.is_empty() { Ok(value) } else { Err(self.sorted()) }
     }
 
+    /// Returns the errors, and the warnings.
+    #[must_use]
+    pub fn by_severity(self) -> (Self, Vec<Diagnostic>) {
+        let (errors, warnings) = self.0.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+        (Self(errors), warnings)
+    }
+
     /// Sorts by file and line and merges duplicates, which keep all related places; diagnostics without a place come first.
     #[must_use]
     pub fn sorted(mut self) -> Self {

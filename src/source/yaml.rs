@@ -331,6 +331,15 @@ impl<'a> Builder<'a> {
                 .label("YAML reads this as a map")
                 .help("quote it: `\"{{ name }}\"`")
         } else {
+            let written = span.text().trim();
+            // Only `Null`, `null`, `NULL`, `~` and nothing come here as words.
+            if written.eq_ignore_ascii_case("null") || written == "~" {
+                let title = format!("a key must be text, but YAML reads `{written}` as nothing");
+                return Err(Diagnostic::error(title)
+                    .at(span.clone())
+                    .label("not text")
+                    .help(format!("quote it: `\"{written}\":`")));
+            }
             Diagnostic::error("a key must be text").at(span).label("not text")
         })
     }

@@ -168,6 +168,46 @@ pub enum LinkError {
         /// What is wrong here.
         detail: String,
     },
+    /// The host key is revoked.
+    #[error("the host key of `{address}` is REVOKED{place}, as a key that was stolen is: nothing is done there")]
+    RevokedHostKey {
+        /// Host and port.
+        address: String,
+        /// ` in FILE, line LINE`, or nothing where it is not known.
+        place: String,
+    },
+    /// Our ssh and the sshd have no algorithm in common.
+    #[error("ssh and the sshd of `{address}` do not understand each other: {detail}")]
+    NothingInCommon {
+        /// Host and port.
+        address: String,
+        /// What they do not have in common, and what the node offers.
+        detail: String,
+        /// The option to set.
+        help: String,
+    },
+    /// A host or a program on the way to the node.
+    #[error("`{address}` is not reached because of {who}: {detail}")]
+    OnTheWay {
+        /// Host and port of the node.
+        address: String,
+        /// The jump host or the proxy command.
+        who: String,
+        /// What is wrong there.
+        detail: String,
+        /// What the user can do about it.
+        help: Option<String>,
+    },
+    /// The operator's own configuration of ssh, or a file that it names.
+    #[error("ssh to `{address}` fails here: {detail}")]
+    OwnConfiguration {
+        /// Host and port.
+        address: String,
+        /// What is wrong.
+        detail: String,
+        /// What the user can do about it.
+        help: Option<String>,
+    },
     /// Any other error of ssh.
     #[error("ssh to `{address}` fails: {detail}")]
     Other {
@@ -205,6 +245,8 @@ impl LinkError {
             Self::Dropped { .. } => {
                 "it was tried again for 60 s: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which".to_owned()
             }
+            Self::NothingInCommon { help, .. } => help.clone(),
+            Self::OnTheWay { help, .. } | Self::OwnConfiguration { help, .. } => return help.clone(),
             Self::SudoRefused { detail, .. } if detail.contains("have a tty") => {
                 "sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d".to_owned()
             }
@@ -232,58 +274,22 @@ impl LinkError {
             Self::ProgramsMissing { .. } => {
                 "they are parts of coreutils and util-linux, and are looked for in /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin and /bin: install them".to_owned()
             }
-            Self::LockFailed { .. } | Self::Protocol { .. } | Self::Here { .. } | Self::Other { .. } => return None,
+            Self::RevokedHostKey { .. }
+            | Self::LockFailed { .. }
+            | Self::Protocol { .. }
+            | Self::Here { .. }
+            | Self::Other { .. } => return None,
         })
     }
 }
 
 /// Returns the host, and the port if the inventory has one.
-fn address(target: &Target) -> String {
+pub(super) fn address(target: &Target) -> String {
     match target.port {
         Some(port) if target.host.contains(':') => format!("[{}]:{port}", target.host),
         Some(port) => format!("{}:{port}", target.host),
         None => target.host.clone(),
     }
-}
-
-/// Turns ssh's log of a failed login into an error.
-pub(super) fn from_ssh(target: &Target, log: &str) -> LinkError {
-    let (address, host) = (address(target), target.host.clone());
-    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
-    // The last line is the outcome; those before it are warnings.
-    let detail = lines().next_back().unwrap_or("it says nothing").to_owned();
-    let port = target.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-    if log.contains("HOST IDENTIFICATION HAS CHANGED") || log.contains("has changed and you have requested strict checking") {
-        let forget = lines().find(|line| line.starts_with("ssh-keygen ")).unwrap_or("ssh-keygen -R HOST");
-        return LinkError::ChangedHostKey { address, forget: forget.to_owned() };
-    }
-    if log.contains("Host key verification failed") || log.contains("host key is known for") {
-        let option =
-            |(keyword, value): &(String, String)| keyword.eq_ignore_ascii_case("UserKnownHostsFile").then(|| value.clone());
-        let known_hosts = target.arguments.options.iter().find_map(option).unwrap_or_else(|| "~/.ssh/known_hosts".to_owned());
-        return LinkError::UnknownHostKey { address, keyscan: format!("ssh-keyscan {port}{host} >> {known_hosts}") };
-    }
-    if log.contains("Permission denied") || log.contains("Too many authentication failures") {
-        let user = target.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        let identity = target.identity.as_ref().map(|key| format!("-i {} ", key.display())).unwrap_or_default();
-        return LinkError::NoKeyAccepted { address, detail, try_it: format!("ssh {identity}{port}{user}{host}") };
-    }
-    if log.contains("Could not resolve hostname") {
-        return LinkError::UnknownName { host };
-    }
-    if log.contains("Connection refused") {
-        return LinkError::Refused { address };
-    }
-    if log.contains("timed out") {
-        return LinkError::TimedOut { address, detail };
-    }
-    if ["No route to host", "Network is unreachable", "Host is down"].iter().any(|text| log.contains(text)) {
-        return LinkError::NoRoute { address };
-    }
-    if let Some(dropped) = lines().find(|line| line.contains("_exchange_identification: ")) {
-        return LinkError::Dropped { address, detail: dropped.to_owned() };
-    }
-    LinkError::Other { address, detail }
 }
 
 /// Turns the failure to open a further channel into an error.
@@ -394,45 +400,6 @@ mod tests {
 
     fn target() -> Target {
         Target { port: Some(2222), user: Some("ann".into()), ..Target::new("db", "db.example") }
-    }
-
-    #[test]
-    fn says_what_ssh_means_and_what_to_do() {
-        let logs = [
-            "ssh: connect to host db.example port 2222: Connection refused",
-            "ssh: connect to host db.example port 2222: Connection timed out",
-            "ssh: connect to host db.example port 2222: No route to host",
-            "ssh: Could not resolve hostname db.example: Name or service not known",
-            "No ED25519 host key is known for [db.example]:2222 and you have requested strict checking.\r\nHost key verification failed.",
-            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\n  remove with:\r\n  ssh-keygen -f \"/k\" -R \"[db.example]:2222\"\r\nHost key verification failed.",
-            "ann@db.example: Permission denied (publickey,password).",
-            "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 198.18.0.2 port 2222",
-            "kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 198.18.0.2 port 2222",
-            "Bad configuration option: nonsense",
-            "",
-        ];
-        insta::assert_snapshot!(logs.map(|log| render(&from_ssh(&target(), log))).concat(), @r#"
-        `db.example:2222` refuses the connection
-          help: is sshd running there, on this port? see `ansible_port`
-        `db.example:2222` does not answer: ssh: connect to host db.example port 2222: Connection timed out
-          help: is the node up, and does a firewall let you through to its ssh port?
-        there is no route to `db.example:2222`
-          help: are you on the right network or VPN?
-        the name `db.example` cannot be resolved
-          help: correct `ansible_host` in the inventory, or add the name to DNS or to your ssh_config
-        the host key of `db.example:2222` is not known
-          help: compare the key with the node's own and remember it: `ssh-keyscan -p 2222 db.example >> ~/.ssh/known_hosts`; or accept unknown keys this once: `--accept-new-host-keys`
-        the host key of `db.example:2222` HAS CHANGED: this is another machine, or the connection is intercepted
-          help: only if you know that the node was installed again: `ssh-keygen -f "/k" -R "[db.example]:2222"`, then accept the new key with `--accept-new-host-keys`
-        `db.example:2222` does not let us in: ann@db.example: Permission denied (publickey,password).
-          help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -p 2222 ann@db.example`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
-        `db.example:2222` drops the connection before the login: kex_exchange_identification: Connection closed by remote host
-          help: it was tried again for 60 s: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
-        `db.example:2222` drops the connection before the login: kex_exchange_identification: read: Connection reset by peer
-          help: it was tried again for 60 s: sshd does that when more logins come at once than its `MaxStartups` allows (10 by default): try again, or raise it; or it bars your address: its log on the node says which
-        ssh to `db.example:2222` fails: Bad configuration option: nonsense
-        ssh to `db.example:2222` fails: it says nothing
-        "#);
     }
 
     #[test]

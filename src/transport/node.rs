@@ -131,18 +131,8 @@ impl Transport {
             Ok((mut welcome, process)) => {
                 welcome.times = Times { login, shell: welcome.times.shell + before, ..welcome.times };
                 let (paths, controller) = (self.paths.clone(), Arc::clone(&self.controller));
-                let ends = welcome.ssh_connection;
                 Ok((
-                    NodeShell {
-                        target: target.clone(),
-                        process,
-                        ends,
-                        session,
-                        link,
-                        paths,
-                        controller,
-                        staged: Staged::default(),
-                    },
+                    NodeShell { target: target.clone(), process, session, link, paths, controller, staged: Staged::default() },
                     welcome,
                 ))
             }
@@ -249,8 +239,6 @@ pub struct NodeShell {
     target: Target,
     /// The session's.
     process: LoopProcess,
-    /// Of the ssh connection.
-    ends: Option<Addresses>,
     // Before the link, because fields are dropped in order: dropping it closes the shell's input.
     pub(super) session: Session,
     pub(super) link: Link,
@@ -323,7 +311,7 @@ impl Channel for NodeShell {
 
     fn tunnel(&self) -> Box<dyn Tunnel> {
         match &self.link {
-            Link::Ssh(connected) => Box::new(connected.tunnel(self.ends.as_ref())),
+            Link::Ssh(connected) => Box::new(connected.tunnel()),
             Link::Local(_) => Box::new(LocalTunnel::new(self.controller.temporary.clone())),
         }
     }

@@ -21,9 +21,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{controller::Controller, values::Addresses};
+use crate::controller::Controller;
 
-use super::{HostKeys, LinkError, Progress, Target, errors, session::Ending, tunnel::SshTunnel};
+use super::{
+    HostKeys, LinkError, Progress, Target,
+    login_errors::{self, Asked, LoginLog},
+    session::Ending,
+    ssh_tunnel::SshTunnel,
+    ssh_words::{self, Resolved},
+};
 
 /// How long an idle master outlives a run that was killed.
 const IDLE_SECONDS: u64 = 10;
@@ -33,19 +39,12 @@ const BUSY_LIMIT: Duration = Duration::from_mins(1);
 /// So much of ssh's log is read.
 const MOST_LOG: u64 = 64 << 10;
 
-/// Messages when a server has too many unfinished logins (sshd's `MaxStartups`), or when its TCP stack resets the connection.
-const BUSY: [&str; 3] = [
-    "Connection closed by remote host",
-    "kex_exchange_identification: Connection closed",
-    "kex_exchange_identification: read: Connection reset",
-];
-
 /// A connection and the command that runs at its other end.
 #[derive(Debug)]
 pub(super) struct Connected {
     session: Arc<Session>,
     child: Option<Child<Arc<Session>>>,
-    log: Box<Path>,
+    log: Log,
     /// For the `ssh` that closes the connection.
     controller: Arc<Controller>,
     /// Removed when the last connection of the run is gone.
@@ -55,8 +54,33 @@ pub(super) struct Connected {
 /// Runs commands at the other end of a connection, each in a channel of its own.
 #[derive(Debug)]
 pub(super) struct Channels {
-    session: Arc<Session>,
-    log: Box<Path>,
+    pub(super) session: Arc<Session>,
+    pub(super) log: Log,
+}
+
+/// What ssh writes after the login.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    path: Box<Path>,
+    /// Where it began when the login was done.
+    since: u64,
+}
+
+impl Log {
+    /// Returns what it says of the link.
+    fn of_link(&self) -> String {
+        ssh_words::of_link(&read_log(&self.path, self.since))
+    }
+
+    /// Returns its length.
+    pub(super) fn length(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |log| log.len())
+    }
+
+    /// Whether, since it had this length, sshd has said that it forwards nothing.
+    pub(super) fn forbids_forwarding(&self, since: u64) -> bool {
+        ssh_words::forbids_forwarding(&read_log(&self.path, since))
+    }
 }
 
 impl Channels {
@@ -70,7 +94,7 @@ impl Channels {
 
     /// Returns what ssh has written to its log, for errors.
     pub(super) fn log(&self) -> String {
-        read_log(&self.log).trim().to_owned()
+        self.log.of_link()
     }
 }
 
@@ -83,12 +107,19 @@ pub(super) async fn connect(
     controller: &Arc<Controller>,
     progress: Progress<'_>,
 ) -> Result<Connected, LinkError> {
-    let mut retries = 0;
+    let (mut retries, mut has_listened) = (0, false);
     let give_up = Instant::now() + BUSY_LIMIT;
     loop {
-        match log_in(target, &directory, controller).await {
+        let mut tried = log_in(target, &directory, controller).await;
+        if let Err(LoginError::Ssh(log)) = &mut tried
+            && log.is_cut()
+            && !std::mem::replace(&mut has_listened, true)
+        {
+            log.beside.push_str(&said_on_the_way(target, &directory, controller).await.unwrap_or_default());
+        }
+        match tried {
             Ok(connected) => return Ok(connected),
-            Err(LoginError::Ssh(log)) if Instant::now() < give_up && BUSY.iter().any(|text| log.contains(text)) => {
+            Err(LoginError::Ssh(log)) if Instant::now() < give_up && log.is_busy() => {
                 retries += 1;
                 let pause = rand::rng().random_range(200..=1000) * retries.min(5);
                 tracing::debug!(host = target.name, pause, "sshd is busy, trying again");
@@ -98,7 +129,7 @@ pub(super) async fn connect(
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             Err(LoginError::Here(detail)) => return Err(LinkError::Here { detail }),
-            Err(LoginError::Ssh(log)) => return Err(errors::from_ssh(target, &log)),
+            Err(LoginError::Ssh(log)) => return Err(explained(target, &log, &directory, controller).await),
         }
     }
 }
@@ -107,8 +138,8 @@ pub(super) async fn connect(
 enum LoginError {
     /// This machine cannot try.
     Here(String),
-    /// ssh failed; this is its log.
-    Ssh(String),
+    /// ssh failed; this is what was written.
+    Ssh(LoginLog),
 }
 
 /// Tries once.
@@ -122,34 +153,132 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<
     let (configuration, log) = (directory.path().join("config"), directory.path().join("log"));
     fs::write(&configuration, configuration_text(target).map_err(here)?)
         .map_err(|error| here(format!("cannot write ssh's configuration: {error}")))?;
+    let beside = directory.path().join("beside");
+    let beside_file = fs::File::create(&beside).map_err(|error| here(format!("cannot make ssh's log: {error}")))?;
     let mut ssh = Command::from(controller.command("ssh"));
     ssh.args(arguments(target, directory.path()));
     // Killed if the run is interrupted here. After the login, ssh goes to the background and is reached by its socket.
-    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).env_remove("SSH_ASKPASS");
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(beside_file).kill_on_drop(true).env_remove("SSH_ASKPASS");
     let mut child = ssh.spawn().map_err(|error| here(format!("cannot run `ssh`: {error}")))?;
     // ConnectTimeout is for the connection and the banner; a server may also stop answering after that.
     let limit = target.log_in_limit();
+    let said = || LoginLog { ssh: read_log(&log, 0), beside: read_log(&beside, 0) };
     let Ok(status) = timeout(limit, child.wait()).await else {
-        return Err(LoginError::Ssh(format!("Connection timed out: the log-in took longer than {} s", limit.as_secs())));
+        let mut said = said();
+        let _ = writeln!(said.ssh, "\nConnection timed out: the log-in took longer than {} s", limit.as_secs());
+        return Err(LoginError::Ssh(said));
     };
     let status = status.map_err(|error| here(format!("cannot wait for `ssh`: {error}")))?;
     if !status.success() {
-        return Err(LoginError::Ssh(read_log(&log)));
+        return Err(LoginError::Ssh(said()));
     }
+    let since = fs::metadata(&log).map_or(0, |log| log.len());
     Ok(Connected {
         session: Arc::new(Session::new_native_mux(directory)),
         child: None,
-        log: log.into_boxed_path(),
+        log: Log { path: log.into_boxed_path(), since },
         controller: Arc::clone(controller),
         _directory: run_directory.clone(),
     })
 }
 
-/// Returns the end of ssh's log, in which the node may have its say.
-fn read_log(path: &Path) -> String {
+/// Returns what ssh and the programs that it goes through have said, as an error.
+async fn explained(target: &Target, log: &LoginLog, run_directory: &TempDir, controller: &Controller) -> LinkError {
+    let asked = ask_ssh(target, log, run_directory, controller).await.unwrap_or_default();
+    login_errors::from_login(target, log, &asked)
+}
+
+/// Returns what the programs say through which ssh goes to the node, if it goes through any. With `ControlPersist` ssh lets them say nothing, so it
+/// goes there once more, without logging in.
+async fn said_on_the_way(target: &Target, run_directory: &TempDir, controller: &Controller) -> Option<String> {
+    let (directory, configuration) = question(target, run_directory)?;
+    let mut resolved = vec!["-G".into(), "-F".into(), configuration.clone()];
+    resolved.extend(own_arguments(target));
+    if !Resolved::parse(&output(controller, "ssh", resolved).await?).has_proxy() {
+        return None;
+    }
+    let beside = directory.path().join("beside");
+    // A program that closes its output before it has spoken is ended by ssh, perhaps before it could.
+    for _ in 0..3 {
+        listen(target, controller, &configuration, &beside).await?;
+        let said = read_log(&beside, 0);
+        if !said.trim().is_empty() {
+            return Some(said);
+        }
+    }
+    None
+}
+
+/// Goes the way to the node without logging in. What the programs say that it goes through is written to a file.
+async fn listen(target: &Target, controller: &Controller, configuration: &OsString, beside: &Path) -> Option<()> {
+    let mut ssh = Command::from(controller.command("ssh"));
+    ssh.args([
+        "-N",
+        "-S",
+        "none",
+        "-o",
+        "ControlPersist=no",
+        "-o",
+        "PreferredAuthentications=none",
+        "-o",
+        "PubkeyAuthentication=no",
+    ]);
+    ssh.arg("-F").arg(configuration).args(["-E", "/dev/null"]).args(own_arguments(target));
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(beside).ok()?).kill_on_drop(true);
+    let _ = timeout(target.log_in_limit(), ssh.status()).await;
+    Some(())
+}
+
+/// Returns a directory with the configuration for a question to ssh.
+fn question(target: &Target, run_directory: &TempDir) -> Option<(TempDir, OsString)> {
+    let directory = tempfile::Builder::new().prefix("g").tempdir_in(run_directory.path()).ok()?;
+    let configuration = directory.path().join("config");
+    fs::write(&configuration, configuration_text(target).ok()?).ok()?;
+    Some((directory, configuration.into_os_string()))
+}
+
+/// Asks ssh which host, which files and which way its whole configuration stands for.
+async fn ask_ssh(target: &Target, log: &LoginLog, run_directory: &TempDir, controller: &Controller) -> Option<Asked> {
+    let (_directory, configuration) = question(target, run_directory)?;
+    let mut resolved = vec!["-G".into(), "-F".into(), configuration.clone()];
+    resolved.extend(own_arguments(target));
+    let node = Resolved::parse(&output(controller, "ssh", resolved).await?);
+    let jump = match node.jump_hosts.as_slice() {
+        [one] if log.is_on_the_way(&node) => {
+            let mut resolved = vec!["-G".into(), "-F".into(), configuration];
+            resolved.extend(login_errors::as_arguments(one).into_iter().map(OsString::from));
+            output(controller, "ssh", resolved).await.map(|text| Resolved::parse(&text))
+        }
+        _ => None,
+    };
+    let mut revoked = None;
+    let whose = jump.as_ref().unwrap_or(&node);
+    if let Some(name) = whose.key_name().filter(|_| log.asks_for_revoking_file()) {
+        for file in &whose.known_hosts {
+            let path = controller.expand(Path::new(file)).into_os_string();
+            let found = output(controller, "ssh-keygen", vec!["-F".into(), name.clone().into(), "-f".into(), path]).await;
+            if let Some(line) = found.as_deref().and_then(ssh_words::revoking_line) {
+                revoked = Some(format!("{file}, line {line}"));
+                break;
+            }
+        }
+    }
+    Some(Asked { node, jump, revoked })
+}
+
+/// Runs a program of ssh that contacts nothing.
+async fn output(controller: &Controller, program: &str, arguments: Vec<OsString>) -> Option<String> {
+    let mut command = Command::from(controller.command(program));
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = timeout(Duration::from_secs(10), command.output()).await.ok()?.ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns the end of ssh's log after its first bytes. The node may have its say in it.
+fn read_log(path: &Path, since: u64) -> String {
     let read = || {
         let mut file = fs::File::open(path)?;
-        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(MOST_LOG)))?;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(MOST_LOG).max(since)))?;
         let mut bytes = Vec::new();
         file.take(MOST_LOG).read_to_end(&mut bytes)?;
         Ok::<_, io::Error>(bytes)
@@ -170,6 +299,14 @@ fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
     option("-E", directory.join("log").into());
     option("-S", directory.join("master").into());
     option("-o", format!("ControlPersist={IDLE_SECONDS}s").into());
+    arguments.extend(own_arguments(target));
+    arguments
+}
+
+/// Returns those of the arguments that say which host it is and how it is reached.
+fn own_arguments(target: &Target) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
     if let Some(port) = target.port {
         option("-p", port.to_string().into());
     }
@@ -196,7 +333,7 @@ fn configuration_text(target: &Target) -> Result<String, String> {
     };
     let connect_timeout = NonZeroU64::new(target.connect_timeout.as_secs()).map_or(1, NonZeroU64::get);
     let mut text = format!(
-        "Host *\n  LogLevel ERROR\n  BatchMode yes\n  RequestTTY no\n  RemoteCommand none\n  SessionType default\n  ClearAllForwardings yes\n  \
+        "Host *\n  LogLevel INFO\n  BatchMode yes\n  RequestTTY no\n  RemoteCommand none\n  SessionType default\n  ClearAllForwardings yes\n  \
          ForwardAgent no\n  ForwardX11 no\n  PermitLocalCommand no\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n  \
          ConnectTimeout {connect_timeout}\n  StrictHostKeyChecking {checking}\n"
     );
@@ -233,10 +370,9 @@ impl Connected {
     }
 
     /// Returns the way through this connection to the ports of the node.
-    pub(super) fn tunnel(&self, ends: Option<&Addresses>) -> SshTunnel {
-        let directory = self.log.parent().unwrap_or(Path::new("/")).to_owned();
-        let sshd = ends.map(|ends| (ends.server_ip, ends.server_port));
-        SshTunnel { session: self.session.clone(), directory, sshd }
+    pub(super) fn tunnel(&self) -> SshTunnel {
+        let directory = self.log.path.parent().unwrap_or(Path::new("/")).to_owned();
+        SshTunnel::new(self.channels(), directory)
     }
 
     /// Returns what ssh has written to its log, for errors.

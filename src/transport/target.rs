@@ -210,6 +210,20 @@ impl SshArguments {
         Ok(arguments)
     }
 
+    /// Returns the configuration file in place of the operator's, if there is one.
+    #[must_use]
+    pub fn configuration(&self) -> Option<&std::path::Path> {
+        self.config.as_deref()
+    }
+
+    /// Returns the options that say which machine a connection leads to.
+    #[must_use]
+    pub fn way(&self) -> Vec<(String, &str)> {
+        let leads = ["hostname", "port", "proxycommand", "proxyjump"];
+        let options = self.options.iter().map(|(keyword, value)| (keyword.to_ascii_lowercase(), value.as_str()));
+        options.filter(|(keyword, _)| leads.contains(&keyword.as_str())).collect()
+    }
+
     /// Returns these arguments, and after them the others. Of two configuration files, the last one counts.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {

@@ -3,21 +3,14 @@
 use std::{
     fs::Permissions,
     future::Future,
-    net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::OnceLock,
 };
 
-use openssh::{ForwardType, Session, Socket};
 use tempfile::TempDir;
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{TcpStream, UnixListener, UnixStream},
-    time::timeout,
-};
+use tokio::net::{TcpStream, UnixListener};
 
 /// A future of a trait object; the error is for the user.
 pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -33,53 +26,9 @@ pub trait Tunnel: Send + Sync {
     /// Returns why the port cannot be forwarded, for the user.
     fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf>;
 
-    /// Returns whether the node lets nothing through, as far as that can be found out. Asked when something did not work.
-    ///
-    /// # Errors
-    /// Returns why that cannot be found out, for the user.
-    fn is_forbidden(&self) -> Running<'_, bool> {
-        Box::pin(async { Ok(false) })
-    }
-}
-
-/// How long the node's sshd may take to greet.
-const GREETING: Duration = Duration::from_secs(5);
-
-/// Through an ssh connection.
-#[derive(Debug)]
-pub(super) struct SshTunnel {
-    pub(super) session: Arc<Session>,
-    /// The connection's own directory, 0700.
-    pub(super) directory: PathBuf,
-    /// Where the node's sshd listens, as the node sees it.
-    pub(super) sshd: Option<(IpAddr, u16)>,
-}
-
-impl Tunnel for SshTunnel {
-    fn is_forbidden(&self) -> Running<'_, bool> {
-        Box::pin(async move {
-            let Some((address, port)) = self.sshd else { return Ok(false) };
-            let socket = self.open(&address.to_string(), port).await?;
-            let greeting = async {
-                let mut stream = UnixStream::connect(socket).await?;
-                stream.read(&mut [0; 4]).await
-            };
-            // sshd itself does listen there.
-            Ok(matches!(timeout(GREETING, greeting).await, Ok(Ok(0) | Err(_))))
-        })
-    }
-
-    fn open<'a>(&'a self, host: &'a str, port: u16) -> Running<'a, PathBuf> {
-        Box::pin(async move {
-            let socket = socket(&self.directory, host, port)?;
-            if !socket.exists() {
-                let remote = Socket::TcpSocket { host: host.to_owned().into(), port };
-                let local = Socket::UnixSocket { path: socket.clone().into() };
-                let forwarded = self.session.request_port_forward(ForwardType::Local, local, remote).await;
-                forwarded.map_err(|error| format!("ssh does not forward to {host}:{port}: {error}"))?;
-            }
-            Ok(socket)
-        })
+    /// Returns why no port of the node can be reached, though its services may run, if an attempt has shown that.
+    fn shut(&self) -> Option<String> {
+        None
     }
 }
 
@@ -131,7 +80,7 @@ impl Tunnel for LocalTunnel {
 }
 
 /// Returns the path of the socket for a host and port, in a private directory for each host.
-fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
+pub(super) fn socket(directory: &Path, host: &str, port: u16) -> Result<PathBuf, String> {
     let sanitize = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
     let directory = directory.join(host.chars().map(sanitize).collect::<String>());
     let created =

@@ -105,3 +105,58 @@ fn a_program_or_an_address_is_inventory_enough_for_a_deploy() {
     let again = project.json(&[&by_address[..], &["--detailed-exitcode"]].concat());
     assert_eq!(again.assert_code(0).host(&address)["round_trips"], 1);
 }
+
+#[test]
+fn where_sshd_forbids_forwarding_the_services_are_reached_all_the_same() {
+    let node = TestNode::converged();
+    let project = Project::shipped(&[("database_vm", &node, "")]);
+    let sshd = |settings: &str| {
+        node.sh(&format!("printf '{settings}' >/etc/ssh/sshd_config.d/a.conf; systemctl reload ssh"));
+    };
+    let exercise = ["health", "--exercise"];
+    let before = project.json(&exercise);
+    before.assert_code(0);
+    sshd("AllowTcpForwarding no\\n");
+    let forbidden = project.json(&exercise);
+    forbidden.assert_code(0);
+    assert_eq!(forbidden.ids("database_vm", "ok"), before.ids("database_vm", "ok"), "{}", forbidden.said());
+    let info = project.run(&["redis", "info", "database_vm"]);
+    info.assert_code(0);
+    assert!(info.said().contains("memory"), "{}", info.said());
+    // Where no way leads to the ports, the databases are not called dead.
+    sshd("AllowTcpForwarding no\\nMaxSessions 1\\n");
+    let shut = project.json(&exercise);
+    shut.assert_code(0);
+    assert!(!shut.ids("database_vm", "unknown").is_empty() && shut.ids("database_vm", "failed").is_empty(), "{}", shut.said());
+    assert!(shut.said().contains("AllowTcpForwarding") && shut.said().contains("MaxSessions"), "{}", shut.said());
+    let info = project.run(&["redis", "info", "database_vm"]);
+    assert!(info.said().contains("MaxSessions") && !info.said().contains("is it running"), "{}", info.said());
+}
+
+#[test]
+fn a_jump_host_a_revoked_key_and_a_cipher_are_named() {
+    let (node, gate) = (TestNode::bare(), TestNode::bare());
+    let project = Project::toy(&[("n", &node)], TOY);
+    let (key, known) = (lab().key().display().to_string(), lab().known_hosts().display().to_string());
+    let configuration =
+        format!("Host *\n  User autobot\n  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n");
+    project.write("ssh_config", &configuration);
+    let path = project.path("ssh_config").display().to_string();
+    let ping = |arguments: &str| {
+        let run = project.run(&["ping", "n", "-e", &format!("ansible_ssh_common_args='-F {path} {arguments}'")]);
+        run.assert_code(3);
+        run.said().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    gate.sh("echo 'AllowTcpForwarding no' >/etc/ssh/sshd_config.d/a.conf; systemctl reload ssh");
+    let said = ping(&format!("-J {}", gate.address));
+    assert!(said.contains(&format!("the jump host `{}`", gate.address)) && said.contains("forbids to go on"), "{said}");
+    let said = ping("-J no-such-host.invalid");
+    assert!(said.contains("`no-such-host.invalid` cannot be resolved"), "{said}");
+    let host_key = node.sh("cat /etc/ssh/ssh_host_ed25519_key.pub");
+    project.write("revoked", &format!("@revoked * {host_key}\n"));
+    let said = ping(&format!("-o UserKnownHostsFile={} -o HostKeyAlgorithms=ssh-ed25519", project.path("revoked").display()));
+    assert!(said.contains("REVOKED in") && said.contains("line 1") && !said.contains("--accept-new"), "{said}");
+    node.sh("echo 'Ciphers aes128-cbc' >/etc/ssh/sshd_config.d/a.conf; systemctl reload ssh");
+    let said = ping("");
+    assert!(said.contains("no cipher in common") && said.contains("Ciphers=+aes128-cbc"), "{said}");
+}

@@ -22,19 +22,6 @@ fn a_node_without_programs_that_every_run_needs_is_told_which() {
 }
 
 #[test]
-fn an_sshd_that_forwards_nothing_is_named_by_the_exercise() {
-    let node = TestNode::bare();
-    let role = "description: toy\nhealth:\n  - {name: Answers, exercise: {http: {url: \"http://127.0.0.1:8000/\"}}}\n";
-    let project = Project::toy(&[("host", &node)], role);
-    let health = || project.run(&["health", "--exercise"]).said();
-    let said = health();
-    assert!(said.contains("Answers") && !said.contains("AllowTcpForwarding"), "nothing listens there: {said}");
-    node.sh("echo 'AllowTcpForwarding no' >/etc/ssh/sshd_config.d/a.conf; systemctl reload ssh");
-    let said = health();
-    assert!(said.contains("AllowTcpForwarding"), "{said}");
-}
-
-#[test]
 fn a_run_that_sudo_ends_is_told_so() {
     let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], WRITE);

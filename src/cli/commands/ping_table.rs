@@ -76,10 +76,13 @@ impl Stage {
             | LinkError::NoRoute { .. }
             | LinkError::UnknownName { .. }
             | LinkError::Dropped { .. }
+            | LinkError::NothingInCommon { .. }
+            | LinkError::OnTheWay { .. }
+            | LinkError::OwnConfiguration { .. }
             | LinkError::Here { .. }
             | LinkError::Other { .. } => Self::NoSshd,
             LinkError::UnknownHostKey { .. } => Self::UnknownKey,
-            LinkError::ChangedHostKey { .. } => Self::ChangedKey,
+            LinkError::ChangedHostKey { .. } | LinkError::RevokedHostKey { .. } => Self::ChangedKey,
             LinkError::NoKeyAccepted { .. } => Self::NoLogin,
             LinkError::SudoRefused { .. }
             | LinkError::NoSudo { .. }

@@ -57,8 +57,8 @@ fn connection_variables_are_read_from_the_inventory() {
     let plan = two().load().unwrap();
     let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None }
-    web: ConnectionVars { host: "web", port: None, user: None, key: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None }
+    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, key_at: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None }
+    web: ConnectionVars { host: "web", port: None, user: None, key: None, key_at: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None }
     "#);
 }
 
@@ -377,4 +377,89 @@ fn redis_maxmemory_is_a_size() {
     }
     let errors = "wrong type for `redis_maxmemory`: expected a size such as 512mb, 4gb or a number of bytes, found text";
     assert_eq!(with("lots").as_deref(), Some(errors));
+}
+
+#[test]
+fn connection_variables_that_are_not_obeyed_are_errors_or_warnings_with_their_places() {
+    let mut sample = two();
+    let vars = "ansible_become_user: postgres\n        ansible_become_method: \"{{ how }}\"\n        ansible_password: secret\n        how: su\n        ansible_sudo: false";
+    sample.write(
+        "inventory/hosts.yml",
+        &format!("all:\n  hosts:\n    db:\n        {vars}\n        autobot_roles: [base]\n    web: {{autobot_roles: [base]}}\n"),
+    );
+    insta::assert_snapshot!(sample.errors(), @r#"
+    inventory/hosts.yml:4:30: `ansible_become_user` is not obeyed: every run works as root, not as `postgres` (on db) [leave it out, and give the tasks that another user runs `become_user` in the role]
+    inventory/hosts.yml:5:32: `ansible_become_method` is not obeyed: root is reached by sudo, not by `su` (on db) [allow sudo on the node, log in as root (`ansible_user: root`), or write `ansible_become: false`]
+    inventory/hosts.yml:8:23: `ansible_sudo` is not obeyed: the run becomes root by sudo (on db) [write `ansible_become: false`]
+    "#);
+    // Ansible does not look at them either where nothing becomes root; a password counts for nothing as well.
+    sample.request.extra_vars = vec!["ansible_become=false".to_owned()];
+    let warnings: Vec<String> = sample
+        .load()
+        .unwrap()
+        .warnings
+        .iter()
+        .map(|warning| format!("{}: {}", warning.span.as_ref().unwrap(), warning.title))
+        .collect();
+    insta::assert_snapshot!(warnings.join("\n"), @r#"inventory/hosts.yml:6:27: `ansible_password` is not obeyed: no password is given to ssh (on db)"#);
+    assert!(!warnings.join("").contains("secret"));
+}
+
+#[test]
+fn options_of_ssh_are_read_in_ansibles_order() {
+    let sample = two();
+    sample.write(
+        "inventory/hosts.yml",
+        "all: {hosts: {db: {ansible_ssh_extra_args: -o Port=3, ansible_ssh_common_args: -o Port=2, ansible_ssh_args: -C -o Port=1, ansible_connection: ansible.builtin.ssh, autobot_roles: [base]}}}\n",
+    );
+    let plan = sample.load().unwrap();
+    let connection = plan.hosts[0].connection();
+    insta::assert_snapshot!(format!("{:?} local: {}", connection.arguments, connection.local), @r#"SshArguments { options: [("Compression", "yes"), ("Port", "1"), ("Port", "2"), ("Port", "3")], config: None } local: false"#);
+}
+
+#[test]
+fn an_ansible_cfg_beside_the_project_is_warned_of() {
+    let sample = two();
+    sample.write("ansible.cfg", "[defaults]\nremote_user = admin\n");
+    let plan = sample.load().unwrap();
+    let warnings: Vec<&str> = plan.warnings.iter().map(|warning| warning.title.as_str()).collect();
+    assert_eq!(warnings, ["`ansible.cfg` is not read: `remote_user`"]);
+    assert!(!plan.files.iter().any(|file| file.path == "ansible.cfg"), "it is no input");
+}
+
+#[test]
+fn two_names_for_one_node_are_refused_with_both_places() {
+    let mut sample = two();
+    let hosts =
+        |hosts: &str| format!("all:\n  vars: {{autobot_roles: [base]}}\n  hosts:\n    a: {{ansible_host: 198.18.0.2}}\n{hosts}");
+    sample.write("inventory/hosts.yml", &hosts("    b: {ansible_host: 198.18.0.2, ansible_port: 22}\n"));
+    insta::assert_snapshot!(sample.load().unwrap_err().render(false), @r#"
+    error: `a` and `b` are the same node, `198.18.0.2`
+     --> inventory/hosts.yml:5:23
+      |
+    5 |     b: {ansible_host: 198.18.0.2, ansible_port: 22}
+      |                       ^^^^^^^^^^ `b`
+      |
+     ::: inventory/hosts.yml:4:23
+      |
+    4 |     a: {ansible_host: 198.18.0.2}
+      |                       ---------- `a`
+      |
+      = help: a node has one name in a run: give all its roles to one of them and make the other name a group, or deploy one after the other with `--limit`
+
+    1 error
+    "#);
+    sample.request.limit = Some("b".to_owned());
+    assert_eq!(sample.errors(), "");
+    sample.request.limit = None;
+    sample.request.only_health = true;
+    assert_eq!(sample.errors(), "", "reading takes no lock");
+    sample.request.only_health = false;
+    // Another port, another way, and another machine behind the same alias of another file.
+    for other in
+        ["ansible_port: 2222", "ansible_ssh_common_args: -J gate", "ansible_ssh_common_args: -F /x", "ansible_connection: local"]
+    {
+        sample.write("inventory/hosts.yml", &hosts(&format!("    b: {{ansible_host: 198.18.0.2, {other}}}\n")));
+        assert_eq!(sample.errors(), "", "{other}");
+    }
 }

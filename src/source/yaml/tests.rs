@@ -236,6 +236,12 @@ fn keys_that_are_not_text_become_their_spelling() {
     assert_eq!(names, ["1", "true", "0644", "d", "1.10"]);
     assert!(error("[a]: b").starts_with("error: a key must be text"));
     assert!(error("? \n: b").starts_with("error: a key must be text"));
+    for word in ["Null", "null", "NULL", "~"] {
+        let said = error(&format!("{word}: b"));
+        assert!(said.starts_with(&format!("error: a key must be text, but YAML reads `{word}` as nothing\n")), "{said}");
+        assert!(said.contains(&format!("quote it: `\"{word}\":`")), "{said}");
+        assert_eq!(node(&format!("\"{word}\": b")).as_map().unwrap()[0].0.name, word);
+    }
 }
 
 #[test]

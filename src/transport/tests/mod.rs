@@ -5,8 +5,10 @@ mod bounds;
 mod bulk;
 mod local;
 mod over_ssh;
+mod refusals;
 mod sudo;
 mod takeover;
+mod tunnels;
 
 use std::{
     fs,

@@ -21,7 +21,7 @@ const SSHD: &str = "/usr/sbin/sshd";
 /// An sshd of our own. It accepts one key, for the user who runs the tests.
 pub(super) struct Server {
     directory: TempDir,
-    port: u16,
+    pub(super) port: u16,
     child: Child,
 }
 
@@ -55,12 +55,12 @@ impl Server {
         server
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes a `known_hosts` file with this key for the server.
-    fn remember(&self, file: &str, key: &str) {
+    pub(super) fn remember(&self, file: &str, key: &str) {
         let key = fs::read_to_string(self.path(&format!("{key}.pub"))).unwrap();
         fs::write(self.path(file), format!("[127.0.0.1]:{} {key}", self.port)).unwrap();
     }
@@ -148,8 +148,16 @@ async fn errors_say_what_ssh_found() {
         let error = connect(&transport, &target, Frame::default()).await.unwrap_err();
         kinds.push(format!("{error:?}").split([' ', '{']).next().unwrap().to_owned());
     }
-    let expected =
-        ["UnknownHostKey", "ChangedHostKey", "ChangedHostKey", "NoKeyAccepted", "Refused", "TimedOut", "UnknownName", "Other"];
+    let expected = [
+        "UnknownHostKey",
+        "ChangedHostKey",
+        "ChangedHostKey",
+        "NoKeyAccepted",
+        "Refused",
+        "TimedOut",
+        "UnknownName",
+        "OwnConfiguration",
+    ];
     assert_eq!(kinds, expected);
     assert_eq!(masters(base.path()), 0);
 }
