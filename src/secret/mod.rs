@@ -12,7 +12,7 @@ pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
 pub use provided::ProvidedValues;
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -96,8 +96,10 @@ pub enum SealedPart<'a> {
 }
 
 /// Bytes that contain tokens in place of secrets. They are safe to print; only [`Sealed::reveal`] returns the real bytes.
+///
+/// A clone shares the bytes: a large file passes through several hands on its way to a node.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Sealed(Vec<u8>);
+pub struct Sealed(Arc<Vec<u8>>);
 
 impl Sealed {
     /// Returns the pieces, in order.
@@ -195,19 +197,19 @@ impl fmt::Debug for Sealed {
 
 impl From<String> for Sealed {
     fn from(text: String) -> Self {
-        Self(text.into_bytes())
+        Self(Arc::new(text.into_bytes()))
     }
 }
 
 impl From<&str> for Sealed {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self::from(text.to_owned())
     }
 }
 
 impl From<Vec<u8>> for Sealed {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Arc::new(bytes))
     }
 }
 
@@ -279,17 +281,9 @@ fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretId, Encoding, &[u8])> {
     Some((&bytes[..start], SecretId::from_fields(id)?, encoding, &inner[end + close.len()..]))
 }
 
-/// Returns the position of `needle`, which must not be empty. Marks begin with a byte that is rare in text, so searching for that byte first is fast
-/// even in megabytes.
+/// Returns the position of `needle`.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + haystack[from..].iter().position(|byte| *byte == needle[0])?;
-        if haystack[at..].starts_with(needle) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+    memchr::memmem::find(haystack, needle)
 }
 
 /// Percent-encodes all characters except the unreserved ones (RFC 3986).
