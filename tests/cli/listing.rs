@@ -20,7 +20,7 @@ toys:
   vars: {autobot_roles: [toy, base]}
   hosts:
     bear: {ansible_host: 127.0.0.1, ansible_port: 1}
-    rabbit: {ansible_host: 127.0.0.1, ansible_port: 1, autobot_roles: [base]}
+    rabbit: {ansible_host: 127.0.0.1, ansible_port: 2, autobot_roles: [base]}
 plain: {hosts: {solo: }}
 ";
 
