@@ -172,9 +172,9 @@ fn wanted_by(name: &str, line: &str, wanted: &mut Vec<String>) {
         wanted.retain(|link| if directory.is_empty() { link.contains('/') } else { !link.contains(directory) });
     }
     for target in value.split_whitespace().filter(|target| !target.contains('%')) {
-        let link = if directory.is_empty() { target.to_owned() } else { format!("{target}{directory}{name}") };
-        if link != name && !wanted.contains(&link) {
-            wanted.push(link);
+        let place = if directory.is_empty() { target.to_owned() } else { format!("{target}{directory}{name}") };
+        if place != name && !wanted.contains(&place) {
+            wanted.push(place);
         }
     }
 }

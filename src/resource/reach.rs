@@ -115,17 +115,16 @@ impl Reach<'_> {
     #[must_use]
     pub fn may_create(&self, missing: &Missing) -> bool {
         match (self, missing) {
-            (Self::Unknown | Self::Packages(_) | Self::User(_), _) | (_, Missing::Other(_)) => true,
+            // `group: present` takes nothing away, and makes its group. What a unit's programs make is not known.
+            (Self::Unknown | Self::Packages(_) | Self::User(_), _)
+            | (_, Missing::Other(_))
+            | (Self::Nothing | Self::Group(_), Missing::Group(_)) => true,
             (Self::Path(path), Missing::Directory(wanted) | Missing::File(wanted)) => touches(path.as_str(), wanted.as_str()),
             (Self::Path(path), Missing::User(_) | Missing::Group(_)) => {
                 ACCOUNTS.iter().any(|file| touches(path.as_str(), file)) || path.as_str().contains("sysusers.d")
             }
             (Self::Path(path), Missing::Unit(_)) => path.as_str().contains("systemd") || path.as_str().contains("/init.d"),
-            // What a unit's programs make is not known.
-            (Self::Unit(known), Missing::Unit(unit)) => known == unit,
-            (Self::Unit(_), _) => true,
-            // `group: present` takes nothing away, and makes its group.
-            (Self::Nothing | Self::Group(_), Missing::Group(_)) => true,
+            (Self::Unit(known), missing) => !matches!(missing, Missing::Unit(unit) if unit != known),
             (Self::Nothing | Self::Group(_) | Self::Firewall | Self::Setting(_), _) => false,
         }
     }

@@ -1,5 +1,7 @@
 //! `sysctl`: a kernel setting, in a file and live.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::{
@@ -186,7 +188,9 @@ impl Setting {
         match self.file.as_str() {
             // Debian's link to it has this name.
             "/etc/sysctl.conf" => Some("99-sysctl.conf"),
-            _ => (DIRECTORIES.contains(&directory) && name.ends_with(".conf")).then_some(name),
+            _ => {
+                (DIRECTORIES.contains(&directory) && Path::new(name).extension().is_some_and(|end| end == "conf")).then_some(name)
+            }
         }
     }
 

@@ -139,7 +139,7 @@ impl Resource for Systemd {
     fn due_after(&self, _: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Change> {
         // A task of any unit makes systemd read the files of all units.
         let is_task = |resource: &&dyn Resource| (*resource as &dyn Any).is::<Self>();
-        let since = earlier.iter().rposition(|resource| is_task(&resource)).map_or(0, |at| at + 1);
+        let since = earlier.iter().rposition(is_task).map_or(0, |at| at + 1);
         let is_written =
             earlier[since..].iter().filter_map(|resource| resource.path()).any(|path| self.is_file_of_it(path.as_str()));
         is_written.then(|| {

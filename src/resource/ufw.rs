@@ -135,10 +135,12 @@ impl Ufw {
             return Ok(AtBoot::Fine);
         }
         let unit = &node.answers.get::<Unit>(&UNIT.to_owned())?.file_state;
-        Ok(match unit {
-            UnitFileState::Disabled => AtBoot::Disabled,
-            unit if unit.is_masked() => AtBoot::Masked,
-            _ => AtBoot::Fine,
+        Ok(if unit.is_masked() {
+            AtBoot::Masked
+        } else if *unit == UnitFileState::Disabled {
+            AtBoot::Disabled
+        } else {
+            AtBoot::Fine
         })
     }
 }

@@ -53,7 +53,9 @@ impl Wanted {
             }
         }
         if self.action.accepts() {
-            ours.iter().for_each(|our| self.shut_out(our, firewall, now, &mut add));
+            for our in ours {
+                self.shut_out(&our, firewall, now, &mut add);
+            }
         }
         found
     }
