@@ -420,6 +420,7 @@ kinds! {
     postgresql_privs,
     postgresql_user,
     redis_existing_data,
+    redis_running,
     redis_settings,
     sysctl,
     systemd,
