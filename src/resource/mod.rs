@@ -14,6 +14,7 @@ mod params;
 mod pattern;
 pub mod put;
 mod reach;
+mod scalars;
 pub mod schema;
 #[cfg(test)]
 pub(crate) mod trial;
