@@ -10,7 +10,7 @@ ask() {
 }
 replies=$(
   {
-    # The door is closed first, and whoever came in through it has to log in. CONFIG REWRITE writes `requirepass`.
+    # The door is closed first, and clients that came in through it have to log in. CONFIG REWRITE writes `requirepass`.
     if [ "$default" = reset ]; then
       printf 'ACL SETUSER default reset on ">%s" ~* &* +@all\nCONFIG SET requirepass "%s"\nCLIENT KILL USER default\n' "$password" "$password"
     fi

@@ -425,7 +425,7 @@ fn a_value_is_text_or_a_number_as_its_place_wants_it() {
     };
     for task in [
         r#"command: {argv: [redis-cli, -p, "{{ port }}"], reads: true}"#,
-        r#"command: {argv: [cat], stdin: "{{ port }}", reads: true}"#,
+        r#"command: {argv: [cat], stdin: "{{ port }}", creates: /x}"#,
         r#"lineinfile: {path: /etc/x, line: "{{ port }}"}"#,
         r#"lineinfile: {path: /etc/x, line: "{{ on }}"}"#,
         r#"blockinfile: {path: /etc/x, block: "{{ port }}"}"#,
@@ -435,7 +435,7 @@ fn a_value_is_text_or_a_number_as_its_place_wants_it() {
         r#"assert: {that: port > 1, fail_msg: "{{ port }}"}"#,
         r#"group: {name: app, gid: '{{ "1000" }}'}"#,
         r#"wait_for: {port: "{{ port ~ '' }}", timeout: "5"}"#,
-        r#"postgresql_db: {name: app, conn_limit: "-1"}"#,
+        r#"postgresql_user: {name: app, conn_limit: "-1"}"#,
     ] {
         let (code, _, errors) = validate(&format!("  - name: Do it\n    {task}\n"));
         assert_eq!(code, Some(0), "{task}: {errors}");
@@ -443,7 +443,7 @@ fn a_value_is_text_or_a_number_as_its_place_wants_it() {
     for (task, words) in [
         ("user: {name: app, uid: 01000}", "wrong `uid` of `user`: `01000` is not a whole number from 0"),
         ("wait_for: {port: 1, timeout: soon}", "wrong `timeout` of `wait_for`: `soon` is not a whole number from 0"),
-        ("postgresql_db: {name: app, conn_limit: many}", "wrong `conn_limit` of `postgresql_db`: `many` is not a whole number"),
+        ("postgresql_user: {name: app, conn_limit: many}", "wrong `conn_limit` of `postgresql_user`: `many` is not a whole number"),
         (
             "postgresql_user: {name: app, port: 70000}",
             "wrong `port` of `postgresql_user`: `70000` is not a whole number from 0 to 65535",
