@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    hash::BuildHasher,
 };
 
 use super::redis::{DEFAULT_USER, Replies, Requirepass, User};
@@ -112,7 +113,7 @@ pub fn set_command(name: &str, value: &str) -> String {
 
 /// Returns the differences between the lines of the file and the running values.
 #[must_use]
-pub fn differences(lines: &[String], running: &HashMap<String, String>) -> Vec<Difference> {
+pub fn differences<S: BuildHasher>(lines: &[String], running: &HashMap<String, String, S>) -> Vec<Difference> {
     let mut wanted: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
     for line in lines {
         let mut words = words(line).into_iter();
