@@ -202,7 +202,8 @@ mod tests {
 
     fn compare(file: &str, running: &[(&str, &str)]) -> Vec<String> {
         let lines: Vec<String> = file.lines().map(str::to_owned).collect();
-        let running = running.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let running: HashMap<String, String> =
+            running.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         differences(&lines, &running).iter().map(ToString::to_string).collect()
     }
 
