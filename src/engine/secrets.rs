@@ -241,9 +241,7 @@ fn current_file(spec: &SecretSpec, answers: &Answers) -> Result<EnvFile, String>
                 .content
                 .as_deref()
                 .ok_or_else(|| format!("`{file}` is too large to be a secrets file; nothing was changed"))?;
-            EnvFile::parse(content).map_err(|error| {
-                format!("`{file}` cannot be trusted: {error}; repair it or restore it from a backup, nothing was changed")
-            })
+            EnvFile::parse(content).map_err(|error| format!("{}, nothing was changed", error.of_file(file)))
         }
         other @ (Entry::Directory(_) | Entry::Link(_) | Entry::Other(_)) => Err(format!(
             "`{file}` is {}, not a regular file; move it away or replace it by the secrets file; nothing was changed",

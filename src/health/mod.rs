@@ -11,7 +11,6 @@ mod migrations;
 mod postgresql;
 mod postgresql_login;
 mod redis;
-mod redis_conf;
 mod redis_exercise;
 mod slm_backend;
 

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Finding, HealthCheck, format_span, redis_conf};
+use super::{Finding, HealthCheck, format_span};
 use crate::{
     question::{
         Questions, Unanswered,
         redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
+        redis_conf::{self, UserDrift},
     },
     resource::{Files, Kind, NodeState, ParamError, decode, schema::parameters},
     values::{Flag, RemotePath},
@@ -84,10 +85,12 @@ impl RedisCheck {
     fn problems(&self, replies: &Replies) -> Vec<String> {
         let Instance { password_file, password_key, config_file, .. } = &self.instance;
         let mut problems = Vec::new();
-        if self.anonymous_refused && !replies.anonymous.starts_with("(error) NOAUTH") {
+        let is_open = self.anonymous_refused && !replies.anonymous.starts_with("(error) NOAUTH");
+        if is_open {
             problems.push(format!("it answers without a password: PING returned `{}`", replies.anonymous));
         }
-        if replies.auth != "OK" {
+        problems.extend(open_users(&redis_conf::users(replies, password_key), is_open));
+        if !replies.was_answered() {
             problems.push(format!("it does not accept the password `{password_key}` of {password_file}: {}", replies.auth));
             return problems;
         }
@@ -123,7 +126,8 @@ impl RedisCheck {
 
     fn configuration(&self, path: &RemotePath, replies: &Replies) -> Vec<String> {
         let Some(lines) = &replies.file else { return vec![format!("{path} cannot be read")] };
-        let mut problems = redis_conf::differences(lines, &replies.running);
+        let differences = redis_conf::differences(lines, &replies.running);
+        let mut problems: Vec<String> = differences.iter().map(ToString::to_string).collect();
         let started = replies.info.get("config_file").map_or("", String::as_str);
         if started != path.as_str() {
             problems.insert(0, format!("it was started with `{started}`, not with {path}"));
@@ -142,6 +146,13 @@ impl RedisCheck {
         }
         problems
     }
+}
+
+/// Says who comes in though nothing declares it, but for clients without a password, if these are named already.
+fn open_users(drift: &UserDrift<'_>, is_open: bool) -> Vec<String> {
+    let open = drift.open.iter().map(|name| format!("the user `{}` needs no password", name.escape_debug()));
+    let default = drift.default.iter().filter(|_| !is_open).map(|what| format!("the user `default` {what}"));
+    default.chain(open).collect()
 }
 
 /// Fields of the INFO section `persistence`, and their values when data is saved.
@@ -183,8 +194,14 @@ impl HealthCheck for RedisCheck {
 
     fn examine(&self, is: &NodeState<'_>) -> Result<Finding, Unanswered> {
         Ok(match is.answers.get::<Redis>(&self.instance)? {
-            Answer::Unavailable(why) => Finding::Unhealthy(why.clone()),
-            Answer::Replies(replies) => Finding::of_problems(&self.problems(replies), self.found(replies)),
+            Answer::Unavailable(why) | Answer::Refused(why) => Finding::Unhealthy(why.clone()),
+            Answer::Replies(replies) => match &self.problems(replies)[..] {
+                [] => {
+                    let warning = redis_conf::users(replies, &self.instance.password_key).warning();
+                    Finding::with_warnings(warning.as_slice(), self.found(replies))
+                }
+                problems => Finding::of_problems(problems, ""),
+            },
         })
     }
 }
@@ -192,13 +209,21 @@ impl HealthCheck for RedisCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{question::Answers, secret::SecretValues};
+    use crate::{
+        question::{Answers, redis::User},
+        secret::SecretValues,
+    };
     use serde_json::json;
 
     fn check() -> RedisCheck {
         let parameters = json!({"socket": "/run/redis.sock", "password_file": "/etc/autobot/database-secrets.env",
             "password_key": "REDIS_PASSWORD", "modules": ["search", "ReJSON"], "config_file": "/etc/redis.conf", "exe": "/opt/redis-server"});
         RedisCheck::new(decode(parameters).unwrap()).unwrap()
+    }
+
+    fn user(rules: &str) -> User {
+        let mut words = rules.split(' ').map(str::to_owned);
+        User { name: words.next().unwrap(), rules: words.collect() }
     }
 
     fn healthy() -> Replies {
@@ -224,6 +249,7 @@ mod tests {
             file: Some(vec!["port 6379".into()]),
             requirepass: Requirepass::Same,
             exe: "/opt/redis-server".into(),
+            users: Some(vec![user("default on sanitize-payload # ~* &* +@all")]),
         }
     }
 
@@ -233,7 +259,8 @@ mod tests {
         match check().examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap() {
             Finding::Healthy(note) => format!("ok: {note}"),
             Finding::Unhealthy(why) => why,
-            other @ (Finding::Warning { .. } | Finding::Skipped(_)) => panic!("{other:?}"),
+            Finding::Warning { warning, .. } => format!("warning: {warning}"),
+            other @ Finding::Skipped(_) => panic!("{other:?}"),
         }
     }
 
@@ -249,6 +276,37 @@ mod tests {
         let odd = [("rdb_last_save_time", "1763999999"), ("rdb_changes_since_last_save", "x"), ("aof_enabled", "0")];
         assert_eq!(found(&odd), "ok: PONG, NOAUTH without password; saved 0 s ago; AOF off");
         assert_eq!(found(&[("server_time_usec", "-1")]), "ok: PONG, NOAUTH without password; AOF on, last write ok");
+    }
+
+    #[test]
+    fn users_whom_nothing_declares_are_named() {
+        let found = |rules: &[&str]| {
+            let mut replies = healthy();
+            replies.users = Some(rules.iter().map(|rules| user(rules)).collect());
+            problem(Answer::Replies(Box::new(replies)))
+        };
+        let fine = "default on sanitize-payload # ~* &* +@all";
+        for (words, rules) in [
+            ("ok: ", &[fine][..]),
+            ("ok: ", &[fine, "gone off nopass ~* +@all"]),
+            ("the user `default` needs no password", &["default on nopass ~* &* +@all"]),
+            ("the user `default` accepts another password besides `REDIS_PASSWORD`", &["default on # # ~* &* +@all"]),
+            ("the user `default` may not do everything", &["default on # ~* &* +@all -flushall"]),
+            ("the user `default` may not do everything", &["default on # ~app:* &* +@all"]),
+            ("the user `guest` needs no password", &[fine, "guest on nopass ~* +@all"]),
+            ("warning: the user `app` was made at run time", &[fine, "app on # ~* +@all"]),
+        ] {
+            let problem = found(rules);
+            assert!(problem.starts_with(words), "{words}: {problem}");
+        }
+        // A file of users, or the file itself, declares them.
+        let mut replies = healthy();
+        replies.users = Some(vec![user("default on # # ~* &* +@all"), user("guest on nopass ~* +@all")]);
+        replies.file = Some(vec!["user guest".into(), "user default".into()]);
+        assert!(problem(Answer::Replies(Box::new(replies.clone()))).starts_with("ok: "));
+        replies.file = Some(vec!["aclfile /etc/redis.acl".into()]);
+        replies.running.insert("aclfile".into(), "/etc/redis.acl".into());
+        assert!(problem(Answer::Replies(Box::new(replies))).starts_with("ok: "));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod pg_cluster;
 pub mod pg_files;
 pub mod port_owner;
 pub mod redis;
+pub mod redis_conf;
 pub mod redis_data;
 pub mod replaced;
 pub mod sysctl;

@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 
 use super::{Kind, Output, Unanswered};
-use crate::{script::Script, values::RemotePath};
+use crate::{script::Script, secret::EnvFileError, values::RemotePath};
+
+/// Shell functions that read the password: `read_password FILE KEY` sets `$password`.
+pub const PASSWORD: &str = include_str!("redis_password.sh");
 
 /// A Redis instance, and how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,6 +44,8 @@ pub struct Redis;
 pub enum Answer {
     /// It could not be asked, for this reason.
     Unavailable(String),
+    /// Nothing listens at its address; the client's words.
+    Refused(String),
     /// Its replies.
     Replies(Box<Replies>),
 }
@@ -66,6 +71,65 @@ pub struct Replies {
     pub requirepass: Requirepass,
     /// The target of `/proc/PID/exe`.
     pub exe: String,
+    /// The users that it knows. `None` when it does not say.
+    pub users: Option<Vec<User>>,
+}
+
+/// A user, as the server has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its rules, with `#` in place of each password.
+    pub rules: Vec<String>,
+}
+
+/// The user of clients that log in without a name.
+pub const DEFAULT_USER: &str = "default";
+
+impl User {
+    /// Returns whether clients can log in as this user.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.has("on")
+    }
+
+    /// Returns whether clients can log in as this user with any password.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_on() && self.has("nopass")
+    }
+
+    /// Returns how many passwords are accepted.
+    #[must_use]
+    pub fn passwords(&self) -> usize {
+        self.rules.iter().filter(|rule| *rule == "#").count()
+    }
+
+    /// Returns whether it may do everything.
+    #[must_use]
+    pub fn may_do_everything(&self) -> bool {
+        let commands = |rule: &&String| rule.starts_with(['+', '-', '(']);
+        self.has("~*") && self.has("&*") && self.rules.iter().filter(commands).eq(["+@all"])
+    }
+
+    fn has(&self, rule: &str) -> bool {
+        self.rules.iter().any(|own| own == rule)
+    }
+}
+
+impl Replies {
+    /// Returns whether it answers clients that have no password.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.anonymous.starts_with("(error)")
+    }
+
+    /// Returns whether it took the password, or lets everyone in, so that it has answered what was asked after that.
+    #[must_use]
+    pub fn was_answered(&self) -> bool {
+        !self.auth.starts_with("(error)") || self.auth.contains(" AUTH <password> called without any password ")
+    }
 }
 
 /// How the configuration file's `requirepass` compares with the secrets file.
@@ -92,7 +156,7 @@ impl Kind for Redis {
     }
 
     fn script(keys: &[&Instance]) -> Script {
-        keys.iter().enumerate().fold(Script::new(include_str!("redis.sh")), |script, (index, key)| {
+        keys.iter().enumerate().fold(Script::new(include_str!("redis.sh")).using(PASSWORD), |script, (index, key)| {
             let (host, port) = match &key.address {
                 Address::Socket(path) => (path.to_string(), String::new()),
                 Address::Tcp(host, port) => (host.clone(), port.to_string()),
@@ -145,12 +209,14 @@ fn answer(instance: &Instance, section: &str) -> Result<Answer, Unanswered> {
             continue;
         }
         if line.starts_with("Could not connect to Redis") {
-            return Ok(Answer::Unavailable(line.to_owned()));
+            let refused = line.ends_with("Connection refused") || line.ends_with("No such file or directory");
+            return Ok(if refused { Answer::Refused(line.to_owned()) } else { Answer::Unavailable(line.to_owned()) });
         }
         match topic {
             "anonymous" if replies.anonymous.is_empty() => line.clone_into(&mut replies.anonymous),
             "auth" if replies.auth.is_empty() => line.clone_into(&mut replies.auth),
             "ping" if replies.ping.is_empty() => line.clone_into(&mut replies.ping),
+            "users" => replies.users = users(replies.users, line),
             "file" => replies.file.get_or_insert_default().push(line.to_owned()),
             "config" => {
                 let Some(value) = line.split_once(") ").and_then(|(_, value)| unquoted(value)) else { continue };
@@ -174,14 +240,37 @@ fn answer(instance: &Instance, section: &str) -> Result<Answer, Unanswered> {
             _ => {}
         }
     }
-    if !section.contains("\"@end\"") && !replies.auth.starts_with("(error)") {
+    if !section.contains("\"@end\"") && replies.was_answered() {
         return Err(Unanswered("redis-cli ended early".into()));
     }
     Ok(Answer::Replies(Box::new(replies)))
 }
 
+/// Adds the user of a line, such as `"user default on # ~* &* +@all"`, which redis-cli prints as it prints other texts.
+fn users(before: Option<Vec<User>>, line: &str) -> Option<Vec<User>> {
+    let Some(line) = line.starts_with("\"user ").then(|| unquoted(line)).flatten() else { return before };
+    let mut words = line.split(' ').skip(1).map(str::to_owned);
+    let name = words.next()?;
+    let mut users = before.unwrap_or_default();
+    users.push(User { name, rules: words.collect() });
+    Some(users)
+}
+
 fn unavailable(instance: &Instance, mark: &str) -> Option<String> {
     let Instance { cli, password_file, password_key, .. } = instance;
+    let mut words = mark.split(' ');
+    let trouble = words.next().unwrap_or_default();
+    let mut line = || words.next().and_then(|number| number.parse().ok()).unwrap_or_default();
+    let malformed = match trouble {
+        "no-assignment" => Some(EnvFileError::NotAnAssignment { line: line() }),
+        "quotes" => Some(EnvFileError::Quotes { line: line() }),
+        "twice" => Some(EnvFileError::Duplicate { key: password_key.clone(), first: line(), second: line() }),
+        "truncated" => Some(EnvFileError::Truncated),
+        _ => None,
+    };
+    if let Some(error) = malformed {
+        return Some(error.of_file(password_file));
+    }
     match mark {
         "no-cli" => Some(format!("there is no {cli}")),
         "no-password" => Some(format!("there is no `{password_key}` in {password_file}")),
@@ -254,7 +343,9 @@ cat reply
             "# comment\n  port 6379\nrequirepass \"p@ss $(x)\"\nmasterauth other\nuser default >x\nsave 900 1 *\n\nloadmodule /x.so\n",
         );
         let info = "(error) NOAUTH Authentication required.\nOK\n\"@ping\"\nPONG\n\"@info\"\n# Server\r\nprocess_id:1\r\nredis_version:7.4.1\r\n# Persistence\r\nloading:0\r\n\
-            module:name=search,ver=21005,api=1\r\n\"@config\"\n 1) \"port\"\n 2) \"6379\"\n 3) \"save\"\n10) \"a\\\"\\x00b\"\n\"@end\"\n";
+            module:name=search,ver=21005,api=1\r\n\"@config\"\n 1) \"port\"\n 2) \"6379\"\n 3) \"save\"\n10) \"a\\\"\\x00b\"\n\
+            \"@users\"\n1) \"user default on #30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4 ~* &* +@all\"\n\
+            2) \"user a\\\"b off #30c9 #773d (%R~* resetchannels -@all +get)\"\n\"@end\"\n";
         write("reply", info);
         directory
     }
@@ -277,13 +368,71 @@ cat reply
                 ("(error) NOAUTH Authentication required.", "OK", "PONG")
             );
             assert_eq!(replies.requirepass, Requirepass::Same);
-            assert_eq!(replies.file.unwrap(), ["port 6379", "save 900 1 *", "loadmodule /x.so"]);
+            assert_eq!(replies.file.unwrap(), ["port 6379", "user default", "save 900 1 *", "loadmodule /x.so"]);
+            let users = replies.users.unwrap();
+            assert_eq!(users[0].rules.join(" "), "on # ~* &* +@all");
+            assert_eq!(
+                (users[1].name.as_str(), users[1].rules.join(" ").as_str()),
+                ("a\"b", "off # # (%R~* resetchannels -@all +get)")
+            );
+            assert_eq!((users[0].passwords(), users[0].may_do_everything(), users[1].is_on()), (1, true, false));
             assert_eq!((replies.running["port"].as_str(), replies.running["save"].as_str()), ("6379", "a\"\0b"));
             assert_eq!((replies.modules, replies.info["loading"].as_str()), (vec!["search".to_owned()], "0"));
             let seen = fs::read_to_string(node.path().join("seen")).unwrap();
             assert!(seen.contains("--no-raw\n-h\n127.0.0.1\n-p\n6379\n") && !seen.contains("p@ss"));
             let input = fs::read_to_string(node.path().join("input")).unwrap();
             assert!(input.contains("AUTH \"p@ss $(x)\"\n") && input.contains("CONFIG GET port save loadmodule\n"), "{input}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_needs_no_password_is_asked_all_the_same() {
+        let node = node("p@ss $(x)");
+        let reply = fs::read_to_string(node.path().join("reply")).unwrap();
+        let open =
+            "PONG\n(error) ERR AUTH <password> called without any password configured for the default user. Are you sure?\n";
+        let reply = reply.replace("(error) NOAUTH Authentication required.\nOK\n", open).replace("on #30c9", "on nopass #30c9");
+        fs::write(node.path().join("reply"), reply).unwrap();
+        let Ok(Answer::Replies(replies)) = ask(&instance(node.path())) else { panic!() };
+        assert!(replies.is_open() && replies.auth.starts_with("(error) ERR AUTH <password> called without"), "{replies:?}");
+        assert_eq!(replies.running["port"], "6379");
+        assert!(replies.users.unwrap()[0].is_open());
+    }
+
+    #[test]
+    fn a_secrets_file_is_read_as_the_engine_reads_it() {
+        for text in [
+            "REDIS_PASSWORD = x\n",
+            "# c\n\n  # d=e\nREDIS_PASSWORD= x\n",
+            " REDIS_PASSWORD=x\n",
+            "what\n",
+            "=x\n",
+            "1A=x\nREDIS_PASSWORD=y\n",
+            "REDIS_PASSWORD='x\n",
+            "OTHER=\"\nREDIS_PASSWORD=y\n",
+            "REDIS_PASSWORD=x\nREDIS_PASSWORD=y\n",
+            "REDIS_PASSWORD=x",
+            "OTHER=a b/c=d\nREDIS_PASSWORD=y  \r\n",
+            "REDIS_PASSWORD=\n",
+            "",
+        ] {
+            let node = node("x");
+            fs::write(node.path().join("secrets.env"), text).unwrap();
+            let asked = instance(node.path());
+            let answer = ask(&asked).unwrap();
+            match crate::secret::EnvFile::parse(text.as_bytes()) {
+                Err(error) => assert_eq!(answer, Answer::Unavailable(error.of_file(&asked.password_file)), "{text}"),
+                Ok(file) if file.get("REDIS_PASSWORD").is_some() => {
+                    let Answer::Replies(_) = answer else { panic!("{text}: {answer:?}") };
+                    let value = file.get("REDIS_PASSWORD").unwrap().expose().to_owned();
+                    let input = fs::read_to_string(node.path().join("input")).unwrap();
+                    assert!(input.contains(&format!("AUTH \"{value}\"\n")), "{text}: {input}");
+                }
+                Ok(_) => assert!(
+                    matches!(answer, Answer::Unavailable(why) if why.starts_with("there is no `REDIS_PASSWORD`")),
+                    "{text}"
+                ),
+            }
         }
     }
 
@@ -325,7 +474,7 @@ cat reply
         let node = node("p");
         let reply = |text: &str| fs::write(node.path().join("reply"), text).unwrap();
         reply("Could not connect to Redis at /x: No such file or directory\n");
-        assert!(matches!(ask(&instance(node.path())), Ok(Answer::Unavailable(why)) if why.starts_with("Could not connect")));
+        assert!(matches!(ask(&instance(node.path())), Ok(Answer::Refused(why)) if why.starts_with("Could not connect")));
         reply("PONG\nOK\n\"@ping\"\n");
         assert_eq!(ask(&instance(node.path())).unwrap_err().0, "redis-cli ended early");
         assert!(Redis::read(&[&instance(node.path())], &Output { status: 0, stdout: Vec::new() })[0].is_err());

@@ -1,28 +1,3 @@
-unset REDISCLI_AUTH
-newline='
-'
-carriage_return=$(printf '\r')
-# Sets $password to the value of key $2 in the secrets file $1. No process is started that would show it in its arguments.
-read_password() {
-    password=
-    [ -r "$1" ] || return 1
-    while IFS= read -r line; do
-        case $line in
-            "$2="*) password=${line#*=} ;;
-        esac
-    done <"$1"
-    password=${password%"$carriage_return"}
-    unquote "$password"
-    password=$unquoted
-    [ -n "$password" ]
-}
-unquote() {
-    case $1 in
-        \"*\") unquoted=${1#?} unquoted=${unquoted%?} ;;
-        \'*\') unquoted=${1#?} unquoted=${unquoted%?} ;;
-        *) unquoted=$1 ;;
-    esac
-}
 # Prints the lines of the configuration file $1 without secrets, and sets $names to the names of its directives.
 show_config() {
     names=
@@ -45,7 +20,13 @@ show_config() {
                 unquote "${value%"${value##*[![:space:]]}"}"
                 if [ "$unquoted" = "$password" ]; then requirepass=same; else requirepass=different; fi
                 ;;
-            masterauth | tls-key-file-pass | tls-client-key-file-pass | user) ;;
+            masterauth | tls-key-file-pass | tls-client-key-file-pass) ;;
+            # Its rules may hold passwords.
+            user)
+                value=${line#user}
+                value=${value#"${value%%[![:space:]]*}"}
+                printf 'user %s\n' "${value%%[[:space:]]*}"
+                ;;
             *)
                 names="$names $name"
                 printf '%s\n' "$line"
@@ -56,16 +37,27 @@ show_config() {
     set +f
     printf '@@ requirepass %s\n' "$requirepass"
 }
+# Prints the rules of users, one user a line, with `#` in place of each digest of a password.
+show_users() {
+    set -f
+    for word in $1; do
+        case $word in
+            '"user' | '(error)' | '"@end"') printf '\n%s' "$word" ;;
+            '#'*) printf ' #' ;;
+            # Numbers of the reply's lines.
+            [0-9]*')') ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+    set +f
+    echo
+}
 # Arguments: number, redis-cli, socket or host, port (or empty), secrets file, its key, configuration file (or empty).
 ask_redis() {
     printf '@@ instance %s\n' "$1"
     cli=$2 secrets=$5 key=$6 config=$7
     if [ ! -x "$cli" ]; then echo '@@ no-cli'; return; fi
-    if ! read_password "$secrets" "$key"; then echo '@@ no-password'; return; fi
-    # redis-cli splits its input into words; inside double quotes only these two characters are special.
-    case $password in
-        *[\"\\]*) echo '@@ odd-password'; return ;;
-    esac
+    read_password "$secrets" "$key" || { printf '@@ %s\n' "$trouble"; return; }
     if [ -n "$4" ]; then set -- -h "$3" -p "$4"; else set -- -s "$3"; fi
     names=
     if [ -n "$config" ]; then show_config "$config"; fi
@@ -75,16 +67,23 @@ ask_redis() {
             printf 'PING\nAUTH "%s"\n' "$password"
             printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO memory\nINFO persistence\nINFO modules\n'
             if [ -n "$names" ]; then printf 'ECHO "@config"\nCONFIG GET%s\n' "$names"; fi
-            printf 'ECHO "@end"\n'
+            printf 'ECHO "@users"\nACL LIST\nECHO "@end"\n'
         } | "$cli" --no-raw "$@" 2>&1
     )
     printf '@@ anonymous\n%s\n@@ auth\n' "${replies%%"$newline"*}"
     case $replies in *"$newline"*) ;; *) return ;; esac
     replies=${replies#*"$newline"}
     reply=${replies%%"$newline"*}
-    # A server without AUTH repeats the password after a comma.
-    if [ "$reply" != OK ]; then printf '%s\n' "${reply%%,*}"; return; fi
-    printf '%s\n' "$replies"
+    case $reply in
+        OK) ;;
+        # It lets everyone in, so that it has answered all the same.
+        *' AUTH <password> called without any password '*) ;;
+        # A server without AUTH repeats the password after a comma.
+        *) printf '%s\n' "${reply%%,*}"; return ;;
+    esac
+    # In what the server says, the quotes around a mark are never bare.
+    printf '%s\n"@users"' "${replies%%'"@users"'*}"
+    case $replies in *'"@users"'*) show_users "${replies#*'"@users"'}" ;; *) echo ;; esac
     pid=${replies#*process_id:}
     pid=${pid%%[!0-9]*}
     if [ -n "$pid" ]; then printf '@@ exe %s\n' "$(readlink "/proc/$pid/exe")"; fi

@@ -170,7 +170,7 @@ fn password(read: Option<&StepOutput>, place: &RedisServer) -> Result<Secret, St
         _ => return Err(format!("cannot read `{file}`: {}", read.stderr.text().trim())),
     }
     let whole = read.stdout.whole().map_err(|error| format!("cannot read `{file}`: {error}"))?;
-    let parsed = EnvFile::parse(whole).map_err(|error| format!("`{file}` cannot be trusted: {error}"))?;
+    let parsed = EnvFile::parse(whole).map_err(|error| error.of_file(file))?;
     parsed
         .get(key)
         .cloned()

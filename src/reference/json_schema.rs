@@ -211,8 +211,8 @@ fn expressions() -> Value {
 fn shape(shape: &Shape) -> Value {
     match shape {
         Shape::Any => json!({}),
-        Shape::Text | Shape::Secret | Shape::ShellText | Shape::Formatted(_) => json!({"type": "string"}),
-        Shape::Scalar(_) => json!({"type": ["string", "number", "boolean"]}),
+        Shape::ShellText | Shape::Formatted(_) => json!({"type": "string"}),
+        Shape::Text | Shape::Secret | Shape::Scalar(_) => json!({"type": ["string", "number", "boolean"]}),
         Shape::Integer { least, most } => or_template(&json!({"type": "integer", "minimum": least, "maximum": most})),
         Shape::Flag => or_template(&flag()),
         Shape::OneOf(words) => or_template(&json!({"enum": words})),

@@ -15,6 +15,7 @@ mod pattern;
 pub mod put;
 mod raw_text;
 mod reach;
+mod scalars;
 pub mod schema;
 #[cfg(test)]
 pub(crate) mod trial;
@@ -440,6 +441,7 @@ kinds! {
     postgresql_privs,
     postgresql_user,
     redis_existing_data,
+    redis_running,
     redis_settings,
     sysctl,
     systemd,

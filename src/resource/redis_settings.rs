@@ -51,10 +51,12 @@ parameters! {
     }
 }
 
+/// An empty Redis of any version uses more than this, in bytes.
+const LEAST_MEMORY: u64 = 1 << 20;
+
 #[derive(Debug)]
 struct RedisSettings {
     bind: Vec<String>,
-    save: Vec<String>,
     /// The text, and the bytes that it means.
     maxmemory: Option<(String, u64)>,
     /// The directory of the modules, and their files.
@@ -90,8 +92,15 @@ impl RedisSettings {
             password_key: given.password_key,
             config_file: given.config_file,
         });
-        let bind = given.bind.split_whitespace().map(str::to_owned).collect();
-        Ok(Self { bind, save: given.save, maxmemory, modules, running })
+        let bind: Vec<String> = given.bind.split_whitespace().map(str::to_owned).collect();
+        for (name, problem) in
+            [("save", bad_save(&given.save)), ("bind", bad_list(&bind)), ("maxmemory", no_memory_at_all(maxmemory.as_ref()))]
+        {
+            if let Some(problem) = problem {
+                return Err(ParamError::parameter(name, problem));
+            }
+        }
+        Ok(Self { bind, maxmemory, modules, running })
     }
 
     /// Asks whether a file of Redis is there. The vendor's package gives all that it installs to `nobody`.
@@ -101,20 +110,6 @@ impl RedisSettings {
             Ok(owner) => look.owned_by(Some(&owner)),
             Err(_) => look,
         }
-    }
-
-    /// Names the rules of `save` that Redis refuses: pairs of a number of seconds, at least 1, and a number of changes.
-    fn bad_save(&self) -> Option<String> {
-        let is_rule = |rule: &str| {
-            let words: Vec<Option<u32>> = rule.split_whitespace().map(|word| word.parse().ok()).collect();
-            // A rule may hold several pairs; an empty one means no snapshots.
-            rule == "\"\""
-                || (!words.is_empty()
-                    && words.len().is_multiple_of(2)
-                    && words.chunks(2).all(|pair| matches!(pair, [Some(1..), Some(_)])))
-        };
-        let bad = self.save.iter().find(|rule| !is_rule(rule))?;
-        Some(format!("`{bad}` is no rule of `save`: write seconds and changes, such as `900 1`"))
     }
 
     /// Names an address that the node does not have.
@@ -158,6 +153,32 @@ impl RedisSettings {
     }
 }
 
+/// Names the rule of `save` that Redis refuses: pairs of a number of seconds, at least 1, and a number of changes.
+fn bad_save(rules: &[String]) -> Option<String> {
+    let is_rule = |rule: &str| {
+        let words: Vec<Option<u32>> = rule.split_whitespace().map(|word| word.parse().ok()).collect();
+        // A rule may hold several pairs; an empty one means no snapshots.
+        rule == "\"\""
+            || (!words.is_empty()
+                && words.len().is_multiple_of(2)
+                && words.chunks(2).all(|pair| matches!(pair, [Some(1..), Some(_)])))
+    };
+    let bad = rules.iter().find(|rule| !is_rule(rule))?;
+    Some(format!("`{bad}` is no rule of `save`: write seconds and changes, such as `900 1`"))
+}
+
+/// Names a list that is written with other signs than spaces: Redis would look for a host of that name.
+fn bad_list(bind: &[String]) -> Option<String> {
+    let bad = bind.iter().find(|word| word.contains([',', ';']))?;
+    Some(format!("`{bad}` is no address: write spaces between several, without commas"))
+}
+
+/// Says that Redis itself needs more than there is for all keys, so that it would refuse every write.
+fn no_memory_at_all(maxmemory: Option<&(String, u64)>) -> Option<String> {
+    let (text, _) = maxmemory.filter(|(_, wanted)| (1..LEAST_MEMORY).contains(wanted))?;
+    Some(format!("`{text}` is less than an empty Redis uses: every write would be refused; 0 is no limit"))
+}
+
 impl Resource for RedisSettings {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Facts>(());
@@ -170,10 +191,8 @@ impl Resource for RedisSettings {
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let problems = [self.bad_save(), self.bad_address(node)?, self.bad_module(node)?, self.too_little_memory(node)?]
-            .into_iter()
-            .flatten();
-        let problems: Vec<String> = problems.collect();
+        let problems = [self.bad_address(node)?, self.bad_module(node)?, self.too_little_memory(node)?];
+        let problems: Vec<String> = problems.into_iter().flatten().collect();
         Ok(if problems.is_empty() { Verdict::CONVERGED } else { Verdict::Refused(problems.join("; ")) })
     }
 }
@@ -231,12 +250,25 @@ mod tests {
         }
     }
 
+    /// Returns the parameter that is refused before anything is asked, and why.
+    fn refused(parameters: Value) -> String {
+        match RedisSettings::new(decode(parameters).unwrap()).unwrap_err() {
+            ParamError::Parameter { path, message } => match &path[..] {
+                [crate::resource::Segment::Key(name)] => format!("{name}: {message}"),
+                other => panic!("{other:?}"),
+            },
+            other @ (ParamError::Word { .. } | ParamError::File(_)) => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn rules_of_save_are_pairs_of_numbers() {
-        let of = |rules: &[&str]| verdict(json!({"save": rules}), &[], None);
-        assert_eq!(of(&["900 1", "60 10000 3600 1", "\"\""]), None);
+        assert_eq!(verdict(json!({"save": ["900 1", "60 10000 3600 1", "\"\""]}), &[], None), None);
         for bad in ["abc def", "900", "", "0 1", "-1 1", "900 1 60", "900 1; x"] {
-            assert!(of(&["900 1", bad]).unwrap().starts_with(&format!("`{bad}` is no rule of `save`")), "{bad}");
+            assert!(
+                refused(json!({"save": ["900 1", bad]})).starts_with(&format!("save: `{bad}` is no rule of `save`")),
+                "{bad}"
+            );
         }
     }
 
@@ -253,6 +285,13 @@ mod tests {
     }
 
     #[test]
+    fn addresses_with_commas_are_refused() {
+        let of = |bind: &str| refused(json!({"bind": bind}));
+        assert!(of("127.0.0.1,10.1.2.3").starts_with("bind: `127.0.0.1,10.1.2.3` is no address"));
+        assert!(of("127.0.0.1; ::1").starts_with("bind: `127.0.0.1;` is no address"));
+    }
+
+    #[test]
     fn a_module_that_is_not_there_is_refused_once_redis_is_installed() {
         let wanted = json!({"modules": ["search", "json"], "module_dir": "/opt/redis/lib"});
         assert_eq!(verdict(wanted.clone(), &[], None), None);
@@ -264,10 +303,11 @@ mod tests {
     #[test]
     fn keys_that_have_no_room_are_an_error() {
         let wanted = |size: &str| json!({"maxmemory": size, "password_file": "/etc/secrets", "cli": CLI});
-        assert_eq!(verdict(wanted("1kb"), &[], Some(1024)), None);
+        assert_eq!(verdict(wanted("1mb"), &[], Some(1 << 20)), None);
         assert_eq!(verdict(wanted("0"), &[], Some(1 << 30)), None);
-        assert_eq!(verdict(wanted("1kb"), &[], None), None);
-        assert!(verdict(wanted("1kb"), &[], Some(1025)).unwrap().contains("less than the 1025 bytes"));
+        assert_eq!(verdict(wanted("1mb"), &[], None), None);
+        assert!(verdict(wanted("1mb"), &[], Some(1_048_577)).unwrap().contains("less than the 1048577 bytes"));
+        assert!(refused(wanted("1kb")).starts_with("maxmemory: `1kb` is less than an empty Redis uses"));
         assert!(RedisSettings::new(decode(json!({"maxmemory": "lots"})).unwrap()).is_err());
     }
 

@@ -13,8 +13,8 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::{Argv, Flag, Mode, OneOrMany, ParamError, ParameterWord, RemotePath, Segment, ShellText, State};
-use crate::{firewall::Ports, pg::Name, question::account::AccountName, secret::Sealed};
+use super::{Flag, Mode, OneOrMany, ParamError, ParameterWord, RemotePath, Segment, ShellText, State};
+use crate::{firewall::Ports, pg::Name, question::account::AccountName};
 
 /// A parameter of a resource, a health check or an exercise.
 #[derive(Debug, Clone)]
@@ -353,14 +353,7 @@ pub(crate) use words;
 
 values! {
     Value => Any,
-    String => Text,
-    Sealed => Secret,
     ShellText => ShellText,
-    Argv => Argv,
-    u16 => Integer { least: 0, most: i64::from(u16::MAX) },
-    u32 => Integer { least: 0, most: i64::from(u32::MAX) },
-    u64 => Integer { least: 0, most: i64::MAX },
-    i32 => Integer { least: i64::from(i32::MIN), most: i64::from(i32::MAX) },
     Flag => Flag,
     Mode => Formatted("a mode in quotes, such as \"0644\""),
     RemotePath => Formatted("an absolute path on the node"),
@@ -406,10 +399,8 @@ impl<T: Declare> Declare for OneOrMany<T> {
     fn read(value: Value) -> Result<Self, ParamError> {
         match value {
             list @ Value::Array(_) => Vec::read(list).map(OneOrMany),
-            one @ (Value::String(_) | Value::Number(_)) => Ok(Self(vec![T::read(one)?])),
-            other @ (Value::Null | Value::Bool(_) | Value::Object(_)) => {
-                from_json::<OneOrMany<String>>(other).map(|_| Self::default())
-            }
+            one @ (Value::String(_) | Value::Number(_) | Value::Bool(_)) => Ok(Self(vec![T::read(one)?])),
+            other @ (Value::Null | Value::Object(_)) => from_json::<OneOrMany<String>>(other).map(|_| Self::default()),
         }
     }
 }

@@ -77,7 +77,7 @@ fn errors_have_the_path_to_the_wrong_value() {
             json!({"type": [{"side": "left", "more": 1}]}),
             json!({"count": 1, "number": 2}),
             json!({"number": 70000}),
-            json!({"note": 5}),
+            json!({"note": [5]}),
         ]
         .map(error)
         .join("\n"),
@@ -88,8 +88,8 @@ fn errors_have_the_path_to_the_wrong_value() {
     [Key("type"), Index(0), Key("side")] `up` is not one of `left`, `port`, `right`
     [Key("type"), Index(0), Key("more")] unknown parameter, expected one of `side`
     [Key("number")] is another name of `count`, which is given, too
-    [Key("number")] invalid value: integer `70000`, expected u16
-    [Key("note")] invalid type: integer `5`, expected a string
+    [Key("number")] `70000` is not a whole number from 0 to 65535
+    [Key("note")] invalid type: sequence, expected a string
     "#
     );
 }

@@ -1,6 +1,6 @@
 //! The secrets file: `KEY=value` lines, which are merged key by key; all other lines are kept.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use super::Secret;
 use crate::values::shortened;
@@ -14,7 +14,7 @@ pub enum EnvFileError {
         /// Counted from 1.
         line: usize,
     },
-    /// A line is neither empty nor a comment nor `KEY=value`.
+    /// A line is neither empty nor a comment nor `KEY=value`, without spaces before or behind the key or before the value.
     #[error("line {line} is not `KEY=value`")]
     NotAnAssignment {
         /// Counted from 1.
@@ -39,6 +39,14 @@ pub enum EnvFileError {
     /// The last line has no line end, so the file may be truncated.
     #[error("the last line has no line end, so the file may be truncated")]
     Truncated,
+}
+
+impl EnvFileError {
+    /// Returns the sentence about this file.
+    #[must_use]
+    pub fn of_file(&self, file: impl fmt::Display) -> String {
+        format!("`{file}` cannot be trusted: {self}; repair it or restore it from a backup")
+    }
 }
 
 /// A parsed secrets file, with all its lines.
@@ -72,15 +80,15 @@ impl EnvFile {
             let number = index + 1;
             let text = std::str::from_utf8(raw).map_err(|_| EnvFileError::NotText { line: number })?;
             let text = text.strip_suffix('\n').unwrap_or(text);
-            let content = text.trim_end_matches('\r').trim();
-            if content.is_empty() || content.starts_with('#') {
+            let content = text.trim_ascii_end();
+            if content.is_empty() || content.trim_ascii_start().starts_with('#') {
                 lines.push(Line::Other(text.to_owned()));
                 continue;
             }
             let (key, value) = content.split_once('=').ok_or(EnvFileError::NotAnAssignment { line: number })?;
-            let key = key.trim();
             let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            if key.is_empty() || !key.bytes().all(valid) || key.as_bytes()[0].is_ascii_digit() {
+            let spaced = value.starts_with(|character: char| character.is_ascii_whitespace());
+            if spaced || key.is_empty() || !key.bytes().all(valid) || key.as_bytes()[0].is_ascii_digit() {
                 return Err(EnvFileError::NotAnAssignment { line: number });
             }
             if let Some(first) = seen.insert(key, number) {
@@ -88,7 +96,7 @@ impl EnvFile {
             }
             lines.push(Line::Pair {
                 key: key.to_owned(),
-                value: Secret::new(unquote(value.trim()).ok_or(EnvFileError::Quotes { line: number })?.to_owned()),
+                value: Secret::new(unquote(value).ok_or(EnvFileError::Quotes { line: number })?.to_owned()),
                 text: Secret::new(text.to_owned()),
             });
         }
@@ -195,6 +203,10 @@ mod tests {
         assert_eq!(error(b"A=1\nA=2\n"), Some(EnvFileError::Duplicate { key: "A".into(), first: 1, second: 2 }));
         assert_eq!(error(b"A=1\nwhat\n"), Some(EnvFileError::NotAnAssignment { line: 2 }));
         assert_eq!(error(b"A=1\nB=\"x\nC='\n"), Some(EnvFileError::Quotes { line: 2 }));
+        for spaced in ["REDIS_PASSWORD = x", "A =x", "A= x", " A=x", "A\t=x"] {
+            let text = format!("# c\n  # d\n{spaced}\n");
+            assert_eq!(error(text.as_bytes()), Some(EnvFileError::NotAnAssignment { line: 3 }), "{spaced}");
+        }
         assert_eq!(error(b"A='\n"), Some(EnvFileError::Quotes { line: 1 }));
         assert_eq!(error(b"A=\xff\n"), Some(EnvFileError::NotText { line: 1 }));
     }

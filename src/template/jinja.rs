@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::lex::{Tag, TagKind, Word, WordKind};
+use super::{
+    filters::FILTERS,
+    lex::{Tag, TagKind, Word, WordKind},
+};
+use crate::source::did_you_mean;
 
 /// Something that exists only in Jinja.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,14 +193,22 @@ fn filter(name: &str, arguments: Option<&[String]>) -> Option<(String, String)> 
         "default" => named(name, &["value", "boolean"], given),
         "join" => named(name, &["sep"], given),
         "replace" => named(name, &["from", "to"], given),
-        "split" | "trim" => named(name, &["pat"], given),
+        "split" | "trim" | "trim_start" | "trim_end" => named(name, &["pat"], given),
         "round" => named(name, &["precision"], given),
         "truncate" => named(name, &["length", "end"], given),
         "indent" => named(name, &["width", "first"], given),
         "nth" => named(name, &["n"], given),
         "get" => named(name, &["key", "default"], given),
-        "int" | "float" | "bool" => name.to_owned(),
-        _ => return Some((format!("`{name}` takes its arguments by name"), format!("`| {name}(name={first})`"))),
+        "sort" | "unique" | "group_by" => named(name, &["attribute"], given),
+        "pluralize" => named(name, &["singular", "plural"], given),
+        "shquote" => named(name, &["quotes"], given),
+        _ if FILTERS.contains(&name) => name.to_owned(),
+        // Tera only says of one with such arguments that a name is missing.
+        _ => {
+            let near = did_you_mean(name, FILTERS.iter().copied());
+            let help = near.map_or_else(|| format!("there are {}", FILTERS.join(", ")), |near| format!("did you mean `{near}`?"));
+            return Some((format!("unknown filter `{name}`"), help));
+        }
     };
     let message = if spelled.starts_with(name) && arguments.is_some() {
         "arguments of filters need names".to_owned()

@@ -52,6 +52,9 @@ pub(super) fn settled(mut problems: Vec<Problem>, files: &[File]) -> Vec<Problem
 fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
     let (what, name) = line.strip_prefix("error: Unknown ")?.split_once(" `")?;
     let name = name.strip_suffix('`')?;
+    if what == "template" {
+        return not_included(name, files);
+    }
     let known: &[&str] = match what {
         "filter" => filters::FILTERS,
         "test" => filters::TESTS,
@@ -88,6 +91,24 @@ fn unknown(line: &str, files: &[File]) -> Option<Vec<Problem>> {
     (!found.is_empty()).then_some(found)
 }
 
+/// Tera knows the templates of one compilation only: a text in a role file stands alone.
+fn not_included(name: &str, files: &[File]) -> Option<Vec<Problem>> {
+    let problem = |(file, range)| Problem {
+        file,
+        range,
+        message: format!("a text in a role file includes no template, such as `{name}`"),
+        help: Some(
+            "write the text into a file of `templates/`, which may include others, and use `template: {src: …}`".to_owned(),
+        ),
+    };
+    let included = |(number, file): (usize, &File)| {
+        let place = super::included(&file.tags).into_iter().find(|(included, _)| included == name);
+        place.map(|(_, range)| (number, range))
+    };
+    let found: Vec<Problem> = files.iter().enumerate().filter_map(included).map(problem).collect();
+    (!found.is_empty()).then_some(found)
+}
+
 /// Finds an argument that Jinja's filter has and Tera's filter of the same name ignores: `sort(reverse=true)`.
 pub(super) fn ignored_arguments(files: &[File]) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -120,9 +141,23 @@ pub(super) fn problem(error: &tera::Error, files: &[File]) -> Problem {
     if is_syntax && let Some(fault) = syntax::explain(file, &message, &range) {
         return Problem { file: number, range: fault.range, message: fault.message, help: fault.help };
     }
-    let help =
-        (message.starts_with("math operations") || message.starts_with("`+` requires")).then(|| "join text with `~`".to_owned());
-    Problem { file: number, range, message, help }
+    let is_sum = message.starts_with("math operations") || message.starts_with("`+` requires");
+    let help = if is_sum { joined(&message) } else { None };
+    Problem { file: number, range, message, help: help.map(str::to_owned) }
+}
+
+/// Says how values are joined that were added like numbers, by their kinds in a message.
+fn joined(message: &str) -> Option<&'static str> {
+    let is_about = |kind| message.contains(kind);
+    if !message.starts_with('`') {
+        is_about("text").then_some("join text with `~`")
+    } else if is_about("a list") {
+        Some("join lists with `[...a, ...b]`, add a value with `[...a, b]`")
+    } else if is_about("a map") {
+        Some("join maps with `{...a, ...b}`")
+    } else {
+        is_about("text").then_some("join text with `~`")
+    }
 }
 
 /// Tera's names of types, and ours.

@@ -244,6 +244,9 @@ fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
         ("{{ x is not true }}", "x is not true", json!(false)),
         ("{{ x is not match('/tmp') }}", "is not match('/tmp')", json!(false)),
         ("{{ x is not eq('/tmp') }}", "is not eq('/tmp')", json!(true)),
+        ("{{ '  a' | trim_start(' ') }}", "| trim_start(' ')", json!("a")),
+        ("{{ [{'n': 2}, {'n': 1}] | sort('n') }}", "| sort('n')", json!([{"n": 1}, {"n": 2}])),
+        ("{{ x | basename('x') }}", "| basename('x')", json!("a")),
         ("{{ list | sort(reverse=true) }}", "| sort(reverse=true)", json!(["b", "a"])),
     ] {
         let problems = Template::text(source).unwrap_err();
@@ -251,6 +254,30 @@ fn a_suggestion_works_in_place_of_the_phrase_of_jinja() {
         let suggested = help.split('`').nth(1).unwrap_or_default();
         assert_eq!(text(&source.replace(phrase, suggested), &values), expected, "{source}: {help}");
     }
+}
+
+#[test]
+fn no_help_names_a_filter_that_does_not_exist() {
+    let values = json!({"l": [1], "m": {"a": 1}, "x": "a", "b": true});
+    insta::assert_snapshot!([
+        "{{ x | password_hash('sha512') }}", "{{ '%02d' | format(4) }}", "{{ x | hash('md5') }}", "{{ l | zip(l) }}", "{{ x | nosuch('a') }}",
+        "{{ x | uper('a') }}", "{{ l + [4] }}", "{{ m + m }}", "{{ x + 1 }}", "{{ b + 1 }}", "{{ l - [1] }}", "a {% include \"x.j2\" %}",
+    ].map(|source| errors(source, &values)).join("\n"), @r#"
+    password_hash: `password_hash` is a filter of Jinja [passwords are not hashed here: the resource that takes one makes its verifier]
+    format: `format` is a filter of Jinja [join the pieces with `~`; `('0' if n < 10 else '') ~ n` writes two digits]
+    hash: `hash` is a filter of Jinja [passwords are not hashed here: the resource that takes one makes its verifier]
+    zip: `zip` is a filter of Jinja [write the list out in a variable, or build it: `[x.name for x in list]`, `[...a, ...b]`]
+    nosuch: unknown filter `nosuch` [there are abs, b64decode, b64encode, basename, bool, capitalize, default, dirname, first, float, get, group_by, indent, int, join, keys, last, length, lower, nth, pairs, pluralize, replace, reverse, round, shquote, sort, split, str, title, to_json, trim, trim_end, trim_start, truncate, unique, upper, urlencode, values, wordcount]
+    uper: unknown filter `uper` [did you mean `upper`?]
+    l + [4]: `+` requires both operands to be numbers, found a list and a list [join lists with `[...a, ...b]`, add a value with `[...a, b]`]
+    m + m: `+` requires both operands to be numbers, found a map and a map [join maps with `{...a, ...b}`]
+    x + 1: `+` requires both operands to be numbers, found text and a number [join text with `~`]
+    b + 1: `+` requires both operands to be numbers, found a boolean and a number
+    l: math operations can only be done on numbers, found a list
+    "x.j2": a text in a role file includes no template, such as `x.j2` [write the text into a file of `templates/`, which may include others, and use `template: {src: …}`]
+    "#);
+    assert_eq!(text("{{ [...l, 4] }}", &values), json!([1, 4]));
+    assert_eq!(text("{{ {...m, ...m} }}", &values), json!({"a": 1}));
 }
 
 #[test]

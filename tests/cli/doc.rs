@@ -384,6 +384,9 @@ fn the_shipped_roles_refuse_words_and_numbers_that_they_do_not_know() {
         ("redis_maxmemory_policy=allkeys", "redis_maxmemory_policy=allkeys-lru"),
         ("redis_appendfsync=never", "redis_appendfsync=no"),
         ("redis_databases=0", "redis_databases=1"),
+        ("redis_databases=10001", "redis_databases=10000"),
+        ("redis_maxclients=65505", "redis_maxclients=65504"),
+        ("redis_timeout=2147483648", "redis_timeout=2147483647"),
         ("redis_backup_keep=0", "redis_backup_keep=1"),
         ("postgresql_backup_keep=0", "postgresql_backup_keep=1"),
         ("postgresql_repo=pgdgg", "postgresql_repo=pgdg"),
@@ -395,5 +398,59 @@ fn the_shipped_roles_refuse_words_and_numbers_that_they_do_not_know() {
         assert!(errors.contains(&format!("error: wrong value for `{name}`: expected ")), "{errors}");
         let (code, _, errors) = validate(right);
         assert_eq!(code, Some(0), "{right}: {errors}");
+    }
+    for (wrong, words) in [
+        (r#"{"redis_save": ["abc def"]}"#, "`abc def` is no rule of `save`"),
+        ("redis_bind=127.0.0.1,10.0.0.5", "`127.0.0.1,10.0.0.5` is no address: write spaces between several"),
+        ("redis_maxmemory=1kb", "`1kb` is less than an empty Redis uses"),
+    ] {
+        let (code, _, errors) = validate(wrong);
+        assert_eq!(code, Some(4), "{wrong}");
+        assert!(errors.contains(words), "{errors}");
+    }
+}
+
+#[test]
+fn a_value_is_text_or_a_number_as_its_place_wants_it() {
+    let project = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = project.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("inventory/hosts.yml", "all: {hosts: {a: {autobot_roles: [toy]}}}\n");
+    let validate = |tasks: &str| {
+        write("roles/toy/role.yml", &format!("defaults: {{port: 6379, on: true, word: \"x\"}}\ntasks:\n{tasks}"));
+        run_in(project.path(), &["validate"])
+    };
+    for task in [
+        r#"command: {argv: [redis-cli, -p, "{{ port }}"], reads: true}"#,
+        r#"command: {argv: [cat], stdin: "{{ port }}", creates: /x}"#,
+        r#"lineinfile: {path: /etc/x, line: "{{ port }}"}"#,
+        r#"lineinfile: {path: /etc/x, line: "{{ on }}"}"#,
+        r#"blockinfile: {path: /etc/x, block: "{{ port }}"}"#,
+        r#"copy: {dest: /etc/x, content: "{{ port }}"}"#,
+        r#"user: {name: app, comment: "{{ port }}"}"#,
+        r#"sysctl: {name: vm.swappiness, value: "{{ port }}"}"#,
+        r#"assert: {that: port > 1, fail_msg: "{{ port }}"}"#,
+        r#"group: {name: app, gid: '{{ "1000" }}'}"#,
+        r#"wait_for: {port: "{{ port ~ '' }}", timeout: "5"}"#,
+        r#"postgresql_user: {name: app, conn_limit: "-1"}"#,
+    ] {
+        let (code, _, errors) = validate(&format!("  - name: Do it\n    {task}\n"));
+        assert_eq!(code, Some(0), "{task}: {errors}");
+    }
+    for (task, words) in [
+        ("user: {name: app, uid: 01000}", "wrong `uid` of `user`: `01000` is not a whole number from 0"),
+        ("wait_for: {port: 1, timeout: soon}", "wrong `timeout` of `wait_for`: `soon` is not a whole number from 0"),
+        ("postgresql_user: {name: app, conn_limit: many}", "wrong `conn_limit` of `postgresql_user`: `many` is not a whole number"),
+        (
+            "postgresql_user: {name: app, port: 70000}",
+            "wrong `port` of `postgresql_user`: `70000` is not a whole number from 0 to 65535",
+        ),
+    ] {
+        let (code, _, errors) = validate(&format!("  - name: Do it\n    {task}\n"));
+        assert_eq!(code, Some(4), "{task}");
+        assert!(errors.contains(words), "{task}: {errors}");
     }
 }

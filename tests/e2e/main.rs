@@ -39,6 +39,7 @@ mod packages;
 mod pg_conf;
 mod pg_hba;
 mod prediction;
+mod redis_live;
 mod redis_ops;
 mod redis_progress;
 mod role_postgresql;

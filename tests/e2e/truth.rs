@@ -164,6 +164,18 @@ const UNDO: &[(&str, &str)] = &[
     ("Configure Redis", "echo 'maxclients 5' >>/etc/autobot/redis.conf"),
     ("Configure Redis", "rm /etc/autobot/redis.conf"),
     ("Configure Redis", "chmod 0600 /etc/autobot/redis.conf"),
+    (
+        "Switch on an append-only file that was switched off",
+        "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) redis-cli config set appendonly no",
+    ),
+    (
+        "Set the running Redis back to its configuration",
+        "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) redis-cli acl setuser default nopass",
+    ),
+    (
+        "Set the running Redis back to its configuration",
+        "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) redis-cli config set requirepass other",
+    ),
     ("Create the AutoBot program directory", "rm -r /usr/local/lib/autobot"),
     ("Install the readiness check", "chmod 0644 /usr/local/lib/autobot/redis-ready"),
     ("Install the Redis unit", "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service"),

@@ -109,8 +109,8 @@ fn wrong_parameters_are_reported_at_the_parameter() {
     insta::assert_snapshot!(sample.errors(), @r#"
     roles/app/role.yml:3:15: `note` needs `path`
     roles/app/role.yml:4:28: wrong `path` of `note`: `etc` is not an absolute path
-    roles/app/role.yml:5:38: wrong `port` of `note`: invalid value: integer `100000`, expected u16
-    roles/app/role.yml:9:17: wrong `list` of `note`: invalid type: string "x", expected u16
+    roles/app/role.yml:5:38: wrong `port` of `note`: `100000` is not a whole number from 0 to 65535
+    roles/app/role.yml:9:17: wrong `list` of `note`: `x` is not a whole number from 0 to 65535
     roles/app/role.yml:10:38: wrong `mode` of `note`: `rw` is no mode: write three or four octal digits, such as "0644"
     roles/app/role.yml:11:21: `note` must be a map of parameters
     roles/app/role.yml:12:15: wrong `cmd` of `run`: give a command

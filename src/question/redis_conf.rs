@@ -1,14 +1,119 @@
-//! Compares a redis.conf with the output of CONFIG GET, in which the same value may be written in another way.
+//! Compares a running Redis with its redis.conf: the settings, which CONFIG GET may write in another way, and the users.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::BuildHasher,
+};
 
+use super::redis::{DEFAULT_USER, Replies, Requirepass, User};
 use crate::values::parse_size;
 
 /// Directives that take effect when the server starts and that CONFIG GET does not know.
-const NOT_SETTINGS: [&str; 4] = ["include", "loadmodule", "rename-command", "module"];
+const NOT_SETTINGS: [&str; 5] = ["include", "loadmodule", "rename-command", "module", "user"];
 
-/// Returns the differences between the lines of the file and the running values, one sentence each.
-pub(super) fn differences(lines: &[String], running: &HashMap<String, String>) -> Vec<String> {
+/// A setting that is not as the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name.
+    pub name: String,
+    /// The running value. `None` where the server does not know the setting.
+    pub is: Option<String>,
+    /// The value in the file.
+    pub wanted: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, is, wanted } = self;
+        match is {
+            None => write!(formatter, "the file sets `{name}`, which the server does not know"),
+            Some(is) => write!(formatter, "`{name}` is `{is}`, the file says `{wanted}`"),
+        }
+    }
+}
+
+/// How the users of a running Redis differ from those of its file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserDrift<'a> {
+    /// What is wrong with the default user, which has the declared password and may do everything.
+    pub default: Option<String>,
+    /// Users whom nothing declares, and who need no password.
+    pub open: Vec<&'a str>,
+    /// Users whom nothing declares, but who need a password: they were made for a client.
+    pub extra: Vec<&'a str>,
+}
+
+impl UserDrift<'_> {
+    /// Says what becomes of users whom nothing declares. `None` if there are none.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let names = self.extra.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
+        let one = self.extra.len() == 1;
+        let (noun, was, stands) = if one { ("user", "was", "stands") } else { ("users", "were", "stand") };
+        let (them, their) = if one { ("it", "its") } else { ("them", "their") };
+        (!self.extra.is_empty()).then(|| {
+            format!(
+                "the {noun} {names} {was} made at run time and {stands} in no file: a deploy leaves {them}, but the next restart refuses \
+                 {their} clients; `ACL DELUSER` removes {them} now"
+            )
+        })
+    }
+}
+
+/// Compares the users of a running Redis with what its file declares. Nothing is compared where it does not say which users it has, or where a
+/// file of users declares them.
+#[must_use]
+pub fn users<'a>(replies: &'a Replies, password_key: &str) -> UserDrift<'a> {
+    let Replies { users: Some(users), file: Some(lines), .. } = replies else { return UserDrift::default() };
+    let declared: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("user ")).collect();
+    if lines.iter().any(|line| line.to_ascii_lowercase().starts_with("aclfile")) {
+        return UserDrift::default();
+    }
+    let mut drift = UserDrift::default();
+    for user in users.iter().filter(|user| !declared.contains(&user.name.as_str())) {
+        match user.name.as_str() {
+            // Where the file sets no password, none is needed.
+            DEFAULT_USER if replies.requirepass == Requirepass::None => {}
+            DEFAULT_USER => drift.default = wrong_default(user, password_key),
+            name if user.is_open() => drift.open.push(name),
+            name if user.is_on() => drift.extra.push(name),
+            _ => {}
+        }
+    }
+    drift
+}
+
+/// Says what is wrong with the default user, where a password is declared.
+fn wrong_default(user: &User, password_key: &str) -> Option<String> {
+    let passwords = user.passwords();
+    if user.is_open() {
+        return Some("needs no password".to_owned());
+    }
+    if passwords > 1 {
+        return Some(format!("accepts another password besides `{password_key}`"));
+    }
+    (!user.may_do_everything()).then(|| "may not do everything any more".to_owned())
+}
+
+/// Returns a line of redis-cli's input that gives a setting its value.
+#[must_use]
+pub fn set_command(name: &str, value: &str) -> String {
+    let mut quoted = String::new();
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            other => quoted.push(other),
+        }
+    }
+    format!("CONFIG SET {name} \"{quoted}\"")
+}
+
+/// Returns the differences between the lines of the file and the running values.
+#[must_use]
+pub fn differences<S: BuildHasher>(lines: &[String], running: &HashMap<String, String, S>) -> Vec<Difference> {
     let mut wanted: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
     for line in lines {
         let mut words = words(line).into_iter();
@@ -28,8 +133,9 @@ pub(super) fn differences(lines: &[String], running: &HashMap<String, String>) -
         if NOT_SETTINGS.contains(&name.as_str()) {
             return None;
         }
-        let Some(is) = running.get(&name) else { return Some(format!("the file sets `{name}`, which the server does not know")) };
-        (!same(&name, &values, is)).then(|| format!("`{name}` is `{is}`, the file says `{}`", flat(&values).join(" ")))
+        let is = running.get(&name);
+        let differs = is.is_none_or(|is| !same(&name, &values, is));
+        differs.then(|| Difference { wanted: flat(&values).join(" "), is: is.cloned(), name })
     };
     wanted.into_iter().filter_map(setting).collect()
 }
@@ -96,7 +202,9 @@ mod tests {
 
     fn compare(file: &str, running: &[(&str, &str)]) -> Vec<String> {
         let lines: Vec<String> = file.lines().map(str::to_owned).collect();
-        differences(&lines, &running.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        let running: HashMap<String, String> =
+            running.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        differences(&lines, &running).iter().map(ToString::to_string).collect()
     }
 
     #[test]
