@@ -10,6 +10,7 @@ pub(crate) mod listening;
 mod migrations;
 mod postgresql;
 mod postgresql_login;
+mod program;
 mod redis;
 mod redis_conf;
 mod redis_exercise;
@@ -23,7 +24,7 @@ use crate::resource::Kind;
 
 /// Every kind of check.
 pub const CHECKS: &[&Kind<dyn HealthCheck>] =
-    &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &redis::KIND];
+    &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &program::KIND, &redis::KIND];
 
 /// Every kind of exercise.
 pub const EXERCISES: &[&ExerciseKind] = &[&http::KIND, &postgresql_login::KIND, &redis_exercise::KIND, &slm_backend::KIND];

@@ -11,7 +11,7 @@ use crate::{
     question::{
         Questions, Unanswered,
         guard::{Guard, Shell},
-        pg::{Answer, Pg, Query, typed},
+        pg::{Answer, Pg, Query, closed, typed},
     },
     script::{Script, quote},
 };
@@ -27,7 +27,7 @@ pub(super) const KIND: Kind = Kind {
 
 parameters! {
     #[derive(Debug)]
-    struct PostgresqlDb {
+    pub(super) struct PostgresqlDb {
         /// Its name.
         name | db: Name,
         /// The role that owns it.
@@ -42,6 +42,8 @@ parameters! {
         template: Name = "template0",
         /// Whether every role may connect and make temporary tables, which is PostgreSQL's own default.
         public_connect: Flag = false,
+        /// How many connections it may have; -1, or nothing, is any number.
+        conn_limit: Option<i32>,
         /// Only `present`.
         #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
         state: State = "present",
@@ -54,7 +56,7 @@ words!(State);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+pub(super) enum State {
     #[default]
     Present,
 }
@@ -70,10 +72,23 @@ struct DatabaseState {
     lc_collate: Option<String>,
     lc_ctype: Option<String>,
     public_connect: Option<bool>,
+    connection_limit: Option<i32>,
+    takes_connections: Option<bool>,
+    /// Whether its owner may connect: a database whose privileges were ever changed gives even the owner only what its list says.
+    owner_connects: Option<bool>,
 }
+
+/// The limit that PostgreSQL sets before it removes a database: if the removal is interrupted, no connection is possible.
+const HALF_REMOVED: i32 = -2;
 
 impl PostgresqlDb {
     fn new(wanted: Self) -> Result<Self, ParamError> {
+        if let Some(reason) = wanted.name.unusable_for_a_database() {
+            return Err(ParamError::parameter("name", reason));
+        }
+        if wanted.limit() < -1 {
+            return Err(ParamError::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
+        }
         for (name, value) in [("encoding", &wanted.encoding), ("lc_collate", &wanted.lc_collate), ("lc_ctype", &wanted.lc_ctype)]
         {
             if value.is_empty() || value.contains(char::is_control) {
@@ -83,13 +98,38 @@ impl PostgresqlDb {
         Ok(wanted)
     }
 
+    fn limit(&self) -> i32 {
+        self.conn_limit.unwrap_or(-1)
+    }
+
+    /// Whether this is the database of this name on this port.
+    pub(super) fn is(&self, name: &Name, port: u16) -> bool {
+        self.name == *name && self.port == port
+    }
+
+    /// Returns the role that owns it.
+    pub(super) fn owner(&self) -> &Name {
+        &self.owner
+    }
+
+    /// Whether every role may connect.
+    pub(super) fn is_open(&self) -> bool {
+        self.public_connect.0
+    }
+
+    /// Whether it is a copy of a database that has nothing but what PostgreSQL itself put there.
+    pub(super) fn is_of_the_usual_template(&self) -> bool {
+        self.template == pg::template0()
+    }
+
     fn query(&self) -> Query {
         let sql = format!(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AS owner_exists,
  EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) AS template_exists,
  pg_catalog.pg_char_to_encoding({}) >= 0 AS encoding_exists,
  pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
- d.datcollate AS lc_collate, d.datctype AS lc_ctype, CASE WHEN d.oid IS NOT NULL THEN
+ d.datcollate AS lc_collate, d.datctype AS lc_ctype, d.datconnlimit AS connection_limit, d.datallowconn AS takes_connections,
+ pg_catalog.has_database_privilege(d.datdba, d.oid, 'CONNECT') AS owner_connects, CASE WHEN d.oid IS NOT NULL THEN
   EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
    WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY')) END AS public_connect
  FROM (SELECT) nothing LEFT JOIN pg_catalog.pg_database d ON d.datname = {}",
@@ -111,6 +151,16 @@ impl PostgresqlDb {
                  with ALTER DATABASE ... OWNER TO",
                 self.owner
             ));
+        }
+        if found.connection_limit == Some(HALF_REMOVED) {
+            return Some(format!(
+                "{database}, and a `drop database` of it was interrupted, so that it takes no connections any more: finish that by \
+                 `drop database {}`",
+                self.name.as_written()
+            ));
+        }
+        if found.takes_connections == Some(false) {
+            return Some(closed(&self.name));
         }
         let pairs = [
             ("encoding", &found.encoding, &self.encoding),
@@ -158,11 +208,38 @@ impl PostgresqlDb {
         let direction = if self.public_connect.0 { "TO" } else { "FROM" };
         let sql = format!(
             "SELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) \\gexec\n\
-             {public} ON DATABASE {name} {direction} PUBLIC;\n",
+             {public} ON DATABASE {name} {direction} PUBLIC;\n\
+             ALTER DATABASE {name} CONNECTION LIMIT {};\n\
+             GRANT CONNECT ON DATABASE {name} TO {owner};\n",
             pg::literal(&create),
             self.name.literal(),
+            self.limit(),
         );
         Script::new(pg::APPLY).using(pg::SHELL_FUNCTIONS).arg(self.port.to_string()).input(sql)
+    }
+
+    /// Compares who gets into the existing database.
+    fn differences(&self, found: &DatabaseState, open: bool) -> Verdict {
+        let (mut diff, mut summary) = (Diff::none(), Vec::new());
+        if open != self.public_connect.0 {
+            let who = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
+            diff.attribute("open to", who(open), who(!open));
+            summary.push("who may connect");
+        }
+        if found.owner_connects == Some(false) {
+            diff.attribute("owner", "may not connect", "may connect");
+            summary.push("its owner may connect");
+        }
+        // A limit shuts the declared clients out, even if the limit is not 0: it does so as soon as it is reached.
+        if let Some(limit) = found.connection_limit.filter(|limit| *limit != self.limit()) {
+            diff.attribute("connection limit", &limit.to_string(), &self.limit().to_string());
+            summary.push("connection limit");
+        }
+        if summary.is_empty() {
+            return Verdict::CONVERGED;
+        }
+        let change = Change::new(summary.join(", "), self.script()).diff(diff.titled(format!("database {}", self.name)));
+        Verdict::Change(change.replacing(true))
     }
 
     fn creation(&self) -> Change {
@@ -212,7 +289,9 @@ impl Resource for PostgresqlDb {
                     change: self.creation(),
                 });
             }
-            Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
+            Answer::NoDatabase | Answer::Closed => {
+                return Err(Unanswered("there is no database `postgres` to ask in".into()));
+            }
         };
         let Some(found) = found.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
         if let Some(reason) = self.refusal(found) {
@@ -226,14 +305,7 @@ impl Resource for PostgresqlDb {
                 Some(missing) => Verdict::Blocked { missing: vec![Missing::Other(missing)], change: self.creation() },
                 None => Verdict::Change(self.creation()),
             },
-            Some(open) if open == self.public_connect.0 => Verdict::CONVERGED,
-            Some(open) => {
-                let who = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
-                let mut diff = Diff::none();
-                diff.attribute("open to", who(open), who(!open));
-                let change = Change::new("who may connect", self.script()).diff(diff.titled(format!("database {}", self.name)));
-                Verdict::Change(change.replacing(true))
-            }
+            Some(open) => self.differences(found, open),
         })
     }
 }
@@ -254,11 +326,12 @@ mod tests {
 
     fn found() -> Value {
         json!({"owner_exists": true, "template_exists": true, "encoding_exists": true, "owner": "slm_app", "encoding": "UTF8", "lc_collate": "C.utf8", "lc_ctype": "C.UTF-8",
-            "public_connect": false})
+            "public_connect": false, "connection_limit": -1, "takes_connections": true, "owner_connects": true})
     }
 
     fn absent(owner_exists: bool) -> Value {
-        json!({"owner_exists": owner_exists, "template_exists": true, "encoding_exists": true, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null, "public_connect": null})
+        json!({"owner_exists": owner_exists, "template_exists": true, "encoding_exists": true, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null,
+            "public_connect": null, "connection_limit": null, "takes_connections": null, "owner_connects": null})
     }
 
     fn compare(wanted: &PostgresqlDb, answer: Answer) -> Verdict {
@@ -284,6 +357,8 @@ mod tests {
         insta::assert_snapshot!(change.script.sealed_input().shown(), @r#"
         SELECT  E'CREATE DATABASE "we''ird""" OWNER "o\\o" TEMPLATE "template0" ENCODING ''UTF8'' LC_COLLATE ''C.UTF-8'' LC_CTYPE ''C.UTF-8''' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = 'we''ird"') \gexec
         REVOKE CONNECT, TEMPORARY ON DATABASE "we'ird""" FROM PUBLIC;
+        ALTER DATABASE "we'ird""" CONNECTION LIMIT -1;
+        GRANT CONNECT ON DATABASE "we'ird""" TO "o\o";
         "#);
     }
 
@@ -307,6 +382,49 @@ mod tests {
         assert!(matches!(verdict(&wanted, open), Verdict::Converged { .. }));
         let Verdict::Change(change) = verdict(&wanted, found()) else { panic!() };
         assert!(change.script.sealed_input().shown().contains("GRANT CONNECT, TEMPORARY ON DATABASE \"slm\" TO PUBLIC"));
+    }
+
+    #[test]
+    fn what_shuts_its_clients_out_is_put_right_or_refused() {
+        let with = |column: &str, value: Value| {
+            let mut row = found();
+            row[column] = value;
+            row
+        };
+        for limit in [0, 20] {
+            let Verdict::Change(change) = verdict(&slm(), with("connection_limit", json!(limit))) else { panic!() };
+            assert_eq!((change.summary.as_str(), change.replaces), ("connection limit", true));
+            assert!(change.script.sealed_input().shown().contains("ALTER DATABASE \"slm\" CONNECTION LIMIT -1;"));
+        }
+        let limited = database(json!({"name": "slm", "owner": "slm_app", "conn_limit": 20})).unwrap();
+        assert!(matches!(verdict(&limited, with("connection_limit", json!(20))), Verdict::Converged { .. }));
+        let Verdict::Change(change) = verdict(&limited, found()) else { panic!() };
+        assert!(change.script.sealed_input().shown().contains("CONNECTION LIMIT 20;"));
+        let Verdict::Change(change) = verdict(&slm(), with("owner_connects", json!(false))) else { panic!() };
+        assert_eq!(change.summary, "its owner may connect");
+        assert!(change.script.sealed_input().shown().contains("GRANT CONNECT ON DATABASE \"slm\" TO \"slm_app\";"));
+
+        let reason = |row: Value| match verdict(&slm(), row) {
+            Verdict::Refused(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            reason(with("takes_connections", json!(false))),
+            "the database `slm` takes no connections: `alter database slm allow_connections true`"
+        );
+        assert!(reason(with("connection_limit", json!(-2))).ends_with("finish that by `drop database slm`"));
+    }
+
+    #[test]
+    fn a_name_that_rules_of_pg_hba_cannot_name_is_refused() {
+        for name in ["all", "sameuser", "samerole", "samegroup", "replication"] {
+            let Err(ParamError::Parameter { message, .. }) = database(json!({"name": name, "owner": "o"})) else {
+                panic!("{name}")
+            };
+            assert!(message.contains("is a keyword of pg_hba.conf"), "{message}");
+        }
+        assert!(database(json!({"name": "ALL", "owner": "o"})).is_ok());
+        assert!(database(json!({"name": "slm", "owner": "o", "conn_limit": -2})).is_err());
     }
 
     #[test]

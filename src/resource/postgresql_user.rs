@@ -33,8 +33,10 @@ parameters! {
         password: Option<Sealed>,
         /// What it may do, such as `CREATEDB,NOLOGIN`; without it, log in and nothing else.
         role_attr_flags: String = "",
-        /// How many connections it may have; -1 is any number.
+        /// How many connections it may have; -1 is any number, which is also what a role with a password has without it.
         conn_limit: Option<i32>,
+        /// Until when its password counts, such as `2030-01-01`; `infinity` is for ever, which is also what a role with a password has without it.
+        expires | valid_until: Option<String>,
         /// All roles that it belongs to, and whose privileges it has.
         member_of: Option<Vec<Name>>,
         /// Whether the role exists.
@@ -60,15 +62,24 @@ struct PostgresqlUser {
     name: Name,
     password: Option<SecretId>,
     attributes: [bool; ATTRIBUTES.len()],
+    /// What is declared, or what a login needs to work.
     conn_limit: Option<i32>,
+    /// As `conn_limit`.
+    expires: Option<String>,
     member_of: Option<Vec<Name>>,
     state: State,
     port: u16,
 }
 
+/// The time that PostgreSQL gives a password which counts for ever.
+const FOR_EVER: &str = "infinity";
+
 impl PostgresqlUser {
     fn new(parameters: Parameters) -> Result<Self, ParamError> {
-        let Parameters { name, password, role_attr_flags, conn_limit, member_of, state, port } = parameters;
+        let Parameters { name, password, role_attr_flags, conn_limit, expires, member_of, state, port } = parameters;
+        if let Some(reason) = name.unusable_for_a_role().filter(|_| state == State::Present) {
+            return Err(ParamError::parameter("name", reason));
+        }
         if name.as_str() == "postgres" || name.as_str().starts_with("pg_") {
             return Err(ParamError::parameter("name", format!("the role `{name}` is PostgreSQL's own; choose another name")));
         }
@@ -76,16 +87,29 @@ impl PostgresqlUser {
             return Err(ParamError::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
         }
         let password = password.as_ref().map(single_secret).transpose()?;
-        Ok(Self { name, password, attributes: parse_attributes(&role_attr_flags)?, conn_limit, member_of, state, port })
+        if expires.as_ref().is_some_and(|expires| expires.trim().is_empty() || expires.contains(char::is_control)) {
+            return Err(ParamError::parameter("expires", "is a time, such as `2030-01-01`, or `infinity`"));
+        }
+        let attributes = parse_attributes(&role_attr_flags)?;
+        // What shuts a login out is a difference, unless it is declared.
+        let is_login = password.is_some();
+        let conn_limit = conn_limit.or(is_login.then_some(-1));
+        let expires = expires.or_else(|| is_login.then(|| FOR_EVER.to_owned()));
+        Ok(Self { name, password, attributes, conn_limit, expires, member_of, state, port })
     }
 
     fn query(&self) -> Query {
         let attributes: Vec<String> = ATTRIBUTES.iter().map(|(word, column, _)| format!("'{word}', {column}")).collect();
         let sql = format!(
             "SELECT jsonb_build_object({}) AS attributes, rolconnlimit, rolpassword,
+ coalesce(rolvaliduntil::text, '{FOR_EVER}') AS expires, {} AS expires_as_declared,
  ARRAY(SELECT DISTINCT pg_catalog.pg_get_userbyid(roleid) FROM pg_catalog.pg_auth_members WHERE member = oid) AS member_of
  FROM pg_catalog.pg_authid WHERE rolname = {}",
             attributes.join(", "),
+            self.expires.as_ref().map_or_else(
+                || "true".to_owned(),
+                |expires| format!("coalesce(rolvaliduntil, '{FOR_EVER}') = {}::timestamptz", pg::literal(expires))
+            ),
             self.name.literal()
         );
         Query { database: pg::maintenance_database(), sql, port: self.port }
@@ -122,17 +146,19 @@ impl PostgresqlUser {
             clauses.push(' ');
             clauses.push_str(&clause);
         }
-        if let Some(limit) = self.conn_limit {
-            let current = role.map(|role| role.rolconnlimit);
-            if current != Some(limit) {
-                diff.attribute(
-                    "connection limit",
-                    &current.map_or(String::new(), |current| current.to_string()),
-                    &limit.to_string(),
-                );
-                summary.push("connection limit".into());
-            }
+        // A new role has no limit and never expires; what is not declared is only mentioned if it differs.
+        let limit = self.conn_limit.filter(|limit| role.map_or(-1, |role| role.rolconnlimit) != *limit);
+        if let Some(limit) = limit {
+            let current = role.map_or(String::new(), |role| role.rolconnlimit.to_string());
+            diff.attribute("connection limit", &current, &limit.to_string());
+            summary.push("connection limit".into());
             let _ = write!(clauses, " CONNECTION LIMIT {limit}");
+        }
+        let is_other = role.map_or(self.expires.as_deref() != Some(FOR_EVER), |role| !role.expires_as_declared);
+        if let Some(expires) = self.expires.as_ref().filter(|_| is_other) {
+            diff.attribute("expires", role.map_or("", |role| &role.expires), expires);
+            summary.push("expires".into());
+            let _ = write!(clauses, " VALID UNTIL {}", pg::literal(expires));
         }
         if let Some(secret) = &self.password {
             let verifier = role.and_then(|role| role.rolpassword.as_deref());
@@ -176,6 +202,8 @@ impl PostgresqlUser {
 struct Role {
     attributes: HashMap<String, bool>,
     rolconnlimit: i32,
+    expires: String,
+    expires_as_declared: bool,
     rolpassword: Option<String>,
     member_of: Vec<Name>,
 }
@@ -189,7 +217,9 @@ impl Resource for PostgresqlUser {
         let (roles, missing) = match node.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => (typed::<Role>(rows)?, None),
             Answer::NoServer { why } => (Vec::new(), Some(why.clone())),
-            Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
+            Answer::NoDatabase | Answer::Closed => {
+                return Err(Unanswered("there is no database `postgres` to ask in".into()));
+            }
         };
         let role = roles.first();
         let verdict = if self.state == State::Absent {
@@ -292,7 +322,8 @@ mod tests {
     fn row(verifier: Option<&str>) -> Value {
         let attributes = json!({"LOGIN": true, "SUPERUSER": false, "CREATEDB": false, "CREATEROLE": false, "REPLICATION": false,
             "BYPASSRLS": false, "INHERIT": true});
-        json!({"attributes": attributes, "rolconnlimit": 20, "rolpassword": verifier, "member_of": ["staff"]})
+        json!({"attributes": attributes, "rolconnlimit": 20, "expires": "infinity", "expires_as_declared": true,
+            "rolpassword": verifier, "member_of": ["staff"]})
     }
 
     fn known() -> SecretValues {
@@ -384,6 +415,59 @@ mod tests {
         let mut drifted = row(Some(&verifier));
         drifted["rolconnlimit"] = json!(-1);
         assert_eq!(change(verdict(&app(), vec![drifted], &known())).summary, "connection limit");
+    }
+
+    #[test]
+    fn a_login_that_is_shut_out_is_let_in_unless_that_is_declared() {
+        let verifier = scram::make("p2-Secret", b"salt").unwrap();
+        let with = |limit: i32, expires: &str, as_declared: bool| {
+            let mut row = row(Some(&verifier));
+            row["rolconnlimit"] = json!(limit);
+            row["expires"] = json!(expires);
+            row["expires_as_declared"] = json!(as_declared);
+            row
+        };
+        let login = |more: Value| {
+            let mut parameters = json!({"name": "app", "password": password().token(Encoding::Plain)});
+            parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            user(parameters).unwrap()
+        };
+        let plain = login(json!({}));
+        assert!(matches!(verdict(&plain, vec![with(-1, "infinity", true)], &known()), Verdict::Converged { note: None }));
+        for limit in [0, 3] {
+            let change = change(verdict(&plain, vec![with(limit, "infinity", true)], &known()));
+            assert_eq!(change.summary, "connection limit");
+            assert!(
+                change.script.sealed_input().shown().contains(" CONNECTION LIMIT -1;"),
+                "{}",
+                change.script.sealed_input().shown()
+            );
+        }
+        let expired = change(verdict(&plain, vec![with(-1, "2020-01-01 00:00:00+00", false)], &known()));
+        assert_eq!(expired.summary, "expires");
+        assert_eq!(trial::shown(&expired.diff), "= role app\n- expires 2020-01-01 00:00:00+00\n+ expires infinity");
+        assert!(expired.script.sealed_input().shown().contains(" VALID UNTIL 'infinity';"));
+        assert!(
+            plain.query().sql.contains("coalesce(rolvaliduntil, 'infinity') = 'infinity'::timestamptz AS expires_as_declared")
+        );
+
+        let declared = login(json!({"conn_limit": 0, "expires": "2020-01-01"}));
+        assert!(matches!(verdict(&declared, vec![with(0, "2020-01-01", true)], &known()), Verdict::Converged { note: None }));
+        let new = change(verdict(&declared, Vec::new(), &known()));
+        assert!(new.script.sealed_input().shown().contains(" CONNECTION LIMIT 0 VALID UNTIL '2020-01-01' PASSWORD"));
+        // A role that no task gives a password is none of a login's business.
+        let group = user(json!({"name": "app"})).unwrap();
+        assert!(matches!(verdict(&group, vec![with(0, "2020-01-01", true)], &known()), Verdict::Converged { note: None }));
+        assert!(group.query().sql.contains("true AS expires_as_declared"));
+    }
+
+    #[test]
+    fn a_name_that_rules_of_pg_hba_cannot_name_is_refused() {
+        for name in ["all", "+staff"] {
+            assert!(error(json!({"name": name})).contains("meaning of its own in pg_hba.conf"), "{name}");
+            assert!(user(json!({"name": name, "state": "absent"})).is_ok());
+        }
+        assert!(error(json!({"name": "app", "expires": " "})).contains("is a time"));
     }
 
     #[test]
