@@ -9,6 +9,7 @@ mod http;
 pub(crate) mod listening;
 mod migrations;
 mod postgresql;
+mod postgresql_files;
 mod postgresql_login;
 mod program;
 mod redis;
@@ -23,8 +24,15 @@ pub use listening::PortRange;
 use crate::resource::Kind;
 
 /// Every kind of check.
-pub const CHECKS: &[&Kind<dyn HealthCheck>] =
-    &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &program::KIND, &redis::KIND];
+pub const CHECKS: &[&Kind<dyn HealthCheck>] = &[
+    &backup::KIND,
+    &listening::KIND,
+    &migrations::KIND,
+    &postgresql::KIND,
+    &postgresql_files::KIND,
+    &program::KIND,
+    &redis::KIND,
+];
 
 /// Every kind of exercise.
 pub const EXERCISES: &[&ExerciseKind] = &[&http::KIND, &postgresql_login::KIND, &redis_exercise::KIND, &slm_backend::KIND];
