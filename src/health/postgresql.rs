@@ -44,12 +44,12 @@ struct DatabaseInfo {
     encoding: String,
     owner: String,
     connection_limit: i32,
-    logins: Vec<Login>,
+    logins: Vec<Client>,
 }
 
 /// A role that must be able to log in. What the node says of one that does not exist is null.
 #[derive(Debug, Deserialize)]
-struct Login {
+struct Client {
     name: String,
     can_login: Option<bool>,
     /// When its password ceased to count.
@@ -58,7 +58,7 @@ struct Login {
     may_connect: Option<bool>,
 }
 
-impl Login {
+impl Client {
     /// Returns what shuts it out of a database.
     fn problem(&self, database: &Name) -> Option<String> {
         let name = &self.name;

@@ -35,8 +35,9 @@ struct Program {
 
 impl Program {
     fn new(given: Parameters) -> Result<Self, ParamError> {
-        let unit = full_name(&given.unit).map_err(|message| ParamError::parameter("unit", message))?;
-        Ok(Self { unit, restart: given.restart.0 })
+        let Parameters { unit, restart: Flag(restart) } = given;
+        let unit = full_name(&unit).map_err(|message| ParamError::parameter("unit", message))?;
+        Ok(Self { unit, restart })
     }
 }
 

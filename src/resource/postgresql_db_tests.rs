@@ -94,7 +94,7 @@ fn what_shuts_its_clients_out_is_put_right_or_refused() {
 
     let reason = |row: Value| match verdict(&slm(), row) {
         Verdict::Refused(reason) => reason,
-        other => panic!("{other:?}"),
+        other @ (Verdict::Converged { .. } | Verdict::Change(_) | Verdict::Blocked { .. }) => panic!("{other:?}"),
     };
     assert_eq!(
         reason(with("takes_connections", json!(false))),
