@@ -9,7 +9,7 @@ use crate::{
     pg::Name,
     question::{
         Questions, Unanswered,
-        pg::{Answer, Pg, Query, typed},
+        pg::{Answer, Pg, Query, closed, typed},
     },
     resource::{Files, Kind, NodeState, decode, schema::parameters},
 };
@@ -163,6 +163,7 @@ impl HealthCheck for Migrations {
         match self.answer(is)? {
             Answer::NoServer { why } => Ok(Finding::Unhealthy(why.clone())),
             Answer::NoDatabase => Ok(Finding::Skipped(format!("there is no database `{}`", self.database))),
+            Answer::Closed => Ok(Finding::Unhealthy(closed(&self.database))),
             Answer::Rows(rows) => match typed::<SchemaInfo>(rows)?.first() {
                 Some(found) => Ok(describe(found)),
                 None => Err(Unanswered("PostgreSQL returned no row".into())),

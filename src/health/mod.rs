@@ -9,7 +9,9 @@ mod http;
 pub(crate) mod listening;
 mod migrations;
 mod postgresql;
+mod postgresql_files;
 mod postgresql_login;
+mod program;
 mod redis;
 mod redis_exercise;
 mod slm_backend;
@@ -21,8 +23,15 @@ pub use listening::PortRange;
 use crate::resource::Kind;
 
 /// Every kind of check.
-pub const CHECKS: &[&Kind<dyn HealthCheck>] =
-    &[&backup::KIND, &listening::KIND, &migrations::KIND, &postgresql::KIND, &redis::KIND];
+pub const CHECKS: &[&Kind<dyn HealthCheck>] = &[
+    &backup::KIND,
+    &listening::KIND,
+    &migrations::KIND,
+    &postgresql::KIND,
+    &postgresql_files::KIND,
+    &program::KIND,
+    &redis::KIND,
+];
 
 /// Every kind of exercise.
 pub const EXERCISES: &[&ExerciseKind] = &[&http::KIND, &postgresql_login::KIND, &redis_exercise::KIND, &slm_backend::KIND];

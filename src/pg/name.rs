@@ -42,6 +42,33 @@ impl Name {
         format!("\"{}\"", self.0.replace('"', "\"\""))
     }
 
+    /// Returns the name as people write it in SQL: without quotes where it needs none.
+    #[must_use]
+    pub fn as_written(&self) -> String {
+        let plain = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_';
+        let needs_none = self.0.starts_with(|first: char| first.is_ascii_lowercase()) && self.0.chars().all(plain);
+        if needs_none { self.0.clone() } else { self.identifier() }
+    }
+
+    /// The reason why the rules of `pg_hba.conf` could not name this database; `None` if they can.
+    #[must_use]
+    pub fn unusable_for_a_database(&self) -> Option<String> {
+        let is_keyword = ["all", "sameuser", "samerole", "samegroup", "replication"].contains(&self.as_str());
+        is_keyword.then(|| {
+            format!(
+                "`{self}` is a keyword of pg_hba.conf, where a rule for this database would count for others; choose another name"
+            )
+        })
+    }
+
+    /// The reason why the rules of `pg_hba.conf` could not name this role; `None` if they can.
+    #[must_use]
+    pub fn unusable_for_a_role(&self) -> Option<String> {
+        (self.as_str() == "all" || self.0.starts_with('+')).then(|| {
+            format!("`{self}` has a meaning of its own in pg_hba.conf, where a rule for this role would count for others; choose another name")
+        })
+    }
+
     /// Returns the name as an SQL string literal.
     #[must_use]
     pub fn literal(&self) -> String {

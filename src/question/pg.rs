@@ -1,7 +1,7 @@
 //! Rows of queries: one read-only psql per port runs all queries of a node, as `postgres` over the local socket.
 //!
 //! psql's output has lines that no value can forge, because a value is always inside one line of JSON. `@ 3` starts the answer to question 3;
-//! `[...]` holds its rows, `!"..."` the server's error message, and `-` means that the database does not exist.
+//! `[...]` holds its rows, `!"..."` the server's error message, `-` means that the database does not exist, and `=` that it takes no connections.
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +42,8 @@ pub enum Answer {
     },
     /// The server has no such database.
     NoDatabase,
+    /// There is such a database, and no role can connect to it, not even a superuser.
+    Closed,
     /// One JSON object per row.
     Rows(Vec<Value>),
 }
@@ -52,9 +54,16 @@ impl fmt::Debug for Answer {
         match self {
             Self::NoServer { why } => write!(formatter, "NoServer({why})"),
             Self::NoDatabase => formatter.write_str("NoDatabase"),
+            Self::Closed => formatter.write_str("Closed"),
             Self::Rows(rows) => write!(formatter, "Rows({} rows)", rows.len()),
         }
     }
+}
+
+/// Returns the sentence that a database takes no connections, with the way out.
+#[must_use]
+pub fn closed(database: &Name) -> String {
+    format!("the database `{database}` takes no connections: `alter database {} allow_connections true`", database.as_written())
 }
 
 /// Parses rows into a type whose fields have the names of the query's columns.
@@ -113,6 +122,10 @@ impl Kind for Pg {
     }
 }
 
+/// The answers for a database that does not exist, and for one that takes no connections.
+const ABSENT: &str = "-";
+const CLOSED: &str = "=";
+
 type ByDatabase<'a> = Vec<(&'a Name, Vec<(usize, &'a str)>)>;
 
 /// Groups the queries by port and database. `postgres` comes first, because psql connects to it anyway.
@@ -137,8 +150,9 @@ fn ask_database(input: &mut String, database: &Name, queries: &[(usize, &str)]) 
     if elsewhere {
         let _ = write!(
             input,
-            "SELECT count(*) = 1 AS there FROM pg_catalog.pg_database WHERE datname = {} AND datallowconn \\gset\n\
-             \\if :ERROR\n\\elif :there\n\\connect -reuse-previous=on {}\n",
+            "SELECT count(*) = 1 AS there, coalesce(bool_or(datallowconn AND datconnlimit <> -2), false) AS open \
+             FROM pg_catalog.pg_database WHERE datname = {} \\gset\n\
+             \\if :ERROR\n\\elif :open\n\\connect -reuse-previous=on {}\n",
             database.literal(),
             connection_string(database),
         );
@@ -151,9 +165,11 @@ fn ask_database(input: &mut String, database: &Name, queries: &[(usize, &str)]) 
         );
     }
     if elsewhere {
-        input.push_str("\\else\n");
-        for (index, _) in queries {
-            let _ = write!(input, "\\echo @ {index}\n\\echo -\n");
+        for (branch, answer) in [("elif :there", CLOSED), ("else", ABSENT)] {
+            let _ = writeln!(input, "\\{branch}");
+            for (index, _) in queries {
+                let _ = write!(input, "\\echo @ {index}\n\\echo {answer}\n");
+            }
         }
         input.push_str("\\endif\n");
     }
@@ -227,8 +243,10 @@ impl Transcript {
 
 /// Parses a line that answers the question of the preceding mark.
 fn answer(line: &str) -> Option<Result<Answer, Unanswered>> {
-    if line == "-" {
-        return Some(Ok(Answer::NoDatabase));
+    match line {
+        ABSENT => return Some(Ok(Answer::NoDatabase)),
+        CLOSED => return Some(Ok(Answer::Closed)),
+        _ => {}
     }
     if let Some(message) = line.strip_prefix('!') {
         let message: String = serde_json::from_str(message).ok()?;
@@ -272,9 +290,9 @@ mod tests {
         \if :ERROR
         SELECT '!' || to_json(:'LAST_ERROR_MESSAGE'::text);
         \endif
-        SELECT count(*) = 1 AS there FROM pg_catalog.pg_database WHERE datname =  E'we''ird\\ "$(x)' AND datallowconn \gset
+        SELECT count(*) = 1 AS there, coalesce(bool_or(datallowconn AND datconnlimit <> -2), false) AS open FROM pg_catalog.pg_database WHERE datname =  E'we''ird\\ "$(x)' \gset
         \if :ERROR
-        \elif :there
+        \elif :open
         \connect -reuse-previous=on 'dbname=\'we\\\'ird\\\\ """"$(x)\''
         \echo @ 0
         SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM (SELECT 1
@@ -282,6 +300,9 @@ mod tests {
         \if :ERROR
         SELECT '!' || to_json(:'LAST_ERROR_MESSAGE'::text);
         \endif
+        \elif :there
+        \echo @ 0
+        \echo =
         \else
         \echo @ 0
         \echo -
@@ -291,15 +312,17 @@ mod tests {
 
     #[test]
     fn a_failing_query_costs_only_its_own_answer() {
-        let keys = [query("postgres", "a"), query("postgres", "b"), query("nope", "c"), query("postgres", "d")];
+        let keys =
+            [query("postgres", "a"), query("postgres", "b"), query("nope", "c"), query("postgres", "d"), query("shut", "e")];
         let keys: Vec<&Query> = keys.iter().collect();
         let golden = "@ port 5432\n@ 0\n[{\"a\": \"x\\n@ 1\"}]\n@ 1\nERROR:  22P02\n\
-            !\"invalid input syntax for type integer: \\\"x\\ny\\\"\"\n@ 3\n[]\n@ 2\n-\n\n@ end 0\n";
+            !\"invalid input syntax for type integer: \\\"x\\ny\\\"\"\n@ 3\n[]\n@ 2\n-\n@ 4\n=\n\n@ end 0\n";
         let answers = read(&keys, golden);
         assert_eq!(answers[0], Ok(Answer::Rows(vec![json!({"a": "x\n@ 1"})])));
         assert_eq!(answers[1].as_ref().unwrap_err().0, "PostgreSQL reports: invalid input syntax for type integer: \"x\ny\"");
         assert_eq!(answers[2], Ok(Answer::NoDatabase));
         assert_eq!(answers[3], Ok(Answer::Rows(Vec::new())));
+        assert_eq!(answers[4], Ok(Answer::Closed));
     }
 
     #[test]

@@ -82,6 +82,22 @@ pub struct ConfigFile {
     pub owner: String,
     /// Whether it is a regular file rather than a link.
     pub regular: bool,
+    /// When it last changed, in microseconds: its content, or which file has its name. A copy that keeps the time of its content has a new one here.
+    pub changed: i64,
+}
+
+/// How far the time of a file may be behind: the kernel takes that of its last tick, which comes every 10 ms at least.
+const TICK: i64 = 10_000;
+
+/// A column of a query: when the server last read its files, in microseconds.
+pub const LOADED: &str = "(extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint AS loaded";
+
+impl ConfigFile {
+    /// Whether the server has read its files, at the time that [`LOADED`] returned, before this one changed.
+    #[must_use]
+    pub fn is_unread(&self, loaded: i64) -> bool {
+        self.changed + TICK > loaded
+    }
 }
 
 /// The answer of a cluster's server.
@@ -114,7 +130,7 @@ ask_cluster() {
     if [ -f "$file" ] && [ ! -L "$file" ]; then
         (
             if reach postgres "$file" '' && command exec 3<"./$name" && sound postgres; then
-                stat -c 'file %a %U:%G %F' - <&3
+                stat -c 'file %a %U:%G %.6Z %F' - <&3
                 printf 'content '
                 base64 -w 0 <&3 && printf ' whole'
                 printf '\n'
@@ -123,7 +139,7 @@ ask_cluster() {
             fi
         )
     elif [ -e "$file" ] || [ -L "$file" ]; then
-        stat -c 'file %a %U:%G %F' -- "$file"
+        stat -c 'file %a %U:%G %.6Z %F' -- "$file"
     fi
     if [ -z "$psql" ]; then echo 'mute psql is not installed'; return 0; fi
     if ! id -u postgres >/dev/null 2>&1; then echo 'mute there is no user `postgres`'; return 0; fi
@@ -206,10 +222,13 @@ fn read_one(look: &ClusterQuery, lines: &mut std::str::Lines<'_>) -> Result<Clus
         match line.split_once(' ').ok_or_else(|| malformed(line))? {
             ("version", version) => found.versions.push(version.to_owned()),
             ("file", rest) => {
-                let [mode, owner, kind] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { return Err(malformed(line)) };
+                let [mode, owner, changed, kind] = rest.splitn(4, ' ').collect::<Vec<_>>()[..] else {
+                    return Err(malformed(line));
+                };
+                let changed = changed.replace('.', "").parse().map_err(|_| malformed(line))?;
                 let mode = Mode(u32::from_str_radix(mode, 8).map_err(|_| malformed(line))?);
                 let regular = kind.starts_with("regular");
-                found.file = Some(ConfigFile { content: Vec::new(), mode, owner: owner.to_owned(), regular });
+                found.file = Some(ConfigFile { content: Vec::new(), mode, owner: owner.to_owned(), regular, changed });
             }
             ("content", rest) => {
                 let whole = rest.strip_suffix(" whole").or_else(|| rest.strip_suffix("whole"));
@@ -301,6 +320,9 @@ mod tests {
             (file.content.clone(), file.mode, file.owner.as_str(), file.regular),
             (hostile, Mode(0o644), "root:root", true)
         );
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+        let age = i64::try_from(now).unwrap() - file.changed;
+        assert!((0..60_000_000).contains(&age), "in microseconds: {age}");
         let other = answers[1].as_ref().unwrap();
         assert_eq!((&other.file, &other.server), (&None, &ServerAnswer::Row(json!({"port": 5432}))));
         assert_eq!(answers[2].as_ref().unwrap().versions, ["15", "17"]);
@@ -322,9 +344,14 @@ mod tests {
 
     #[test]
     fn a_truncated_answer_is_no_answer() {
-        for stdout in
-            ["", "version 15\n", "version 15\nfile 644 a:b regular file\ncontent YQ==\nend\n", "said /x {\nend\n", "what\nend\n"]
-        {
+        for stdout in [
+            "",
+            "version 15\n",
+            "version 15\nfile 644 a:b 1.000000 regular file\ncontent YQ==\nend\n",
+            "version 15\nfile 644 a:b x regular file\ncontent YQ== whole\nend\n",
+            "said /x {\nend\n",
+            "what\nend\n",
+        ] {
             let answers = PgCluster::read(&[&look(None)], &Output { status: 0, stdout: stdout.into() });
             assert!(answers[0].is_err(), "{stdout}: {answers:?}");
         }

@@ -32,6 +32,9 @@ impl Kind for Replaced {
     }
 }
 
+/// What the kernel adds to the path of a program that is no longer on disk.
+const DELETED: &str = " (deleted)";
+
 fn script(units: &[&String], groups: &str, processes: &str) -> Script {
     Script::new(include_str!("replaced.sh")).arg(groups).arg(processes).args(units.iter().map(|unit| (*unit).clone()))
 }
@@ -42,7 +45,7 @@ fn programs(unit: &str, records: &mut std::slice::Chunks<'_, &str>) -> Result<BT
         match record {
             ["end", ""] => return Ok(programs),
             ["replaced", path] => {
-                programs.insert((*path).to_owned());
+                programs.insert(path.strip_suffix(DELETED).unwrap_or(path).to_owned());
             }
             _ => break,
         }

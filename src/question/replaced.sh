@@ -7,13 +7,15 @@ IFS='
 '
 set -f
 for unit do
+    programs=
     for list in $lists; do
         case ${list#"$groups"} in */"$unit"/*) ;; *) continue ;; esac
         while read -r pid; do
-            # A process that ends meanwhile has no program.
-            program=$(readlink "$processes/$pid/exe") || continue
-            case $program in *' (deleted)') printf 'replaced\0%s\0' "${program% (deleted)}" ;; esac
+            programs="$programs$processes/$pid/exe
+"
         done 2>/dev/null <"$list"
     done
+    # One process looks at all of them: a database has one for each connection. A process that ends meanwhile has no program.
+    [ -z "$programs" ] || find $programs -maxdepth 0 -lname '* (deleted)' -printf 'replaced\0%l\0' 2>/dev/null || :
     printf 'end\0\0'
 done

@@ -23,8 +23,10 @@ pub mod unit_functions;
 
 #[cfg(test)]
 pub(crate) use assert::Claims;
+pub(crate) use cluster_file::{cannot_reload, row};
 pub use docker_compose::HANDLER as COMPOSE_HANDLER;
 pub use params::{Argv, ShellText, State};
+pub(crate) use pg_hba::{ServerRules, rules_query};
 pub use reach::Reach;
 pub use schema::{Parameter, Shape};
 

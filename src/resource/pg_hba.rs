@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Resource, Segment, State, Verdict,
-    cluster_file::{ClusterFile, FileKind, Known, row, without_server},
+    cluster_file::{ClusterFile, FileKind, Known, UNREADABLE, cannot_reload, row, without_server},
     decode,
     postgresql_conf::Text,
     schema::{parameters, words},
@@ -16,7 +16,7 @@ use crate::{
     firewall::Network,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, ClusterInfo, ClusterQuery, PgCluster},
+        pg_cluster::{Cluster, ClusterInfo, ClusterQuery, LOADED, PgCluster},
     },
 };
 
@@ -149,11 +149,20 @@ struct Section {
     rules: Option<String>,
 }
 
+/// What a server has of its files.
 #[derive(Debug, Deserialize)]
-struct ServerRules {
+pub(crate) struct ServerRules {
     hba_file: String,
-    stale: Option<bool>,
-    errors: Vec<String>,
+    /// When the server last read its files.
+    pub(crate) loaded: i64,
+    /// What is wrong in the file of its rules, as it is now.
+    pub(crate) errors: Vec<String>,
+    /// What it cannot read in the files of its settings: with that, it reads none of its files again.
+    pub(crate) unreadable: Vec<String>,
+    /// The files of its settings that changed, in another second, after it read them.
+    pub(crate) unread: Vec<String>,
+    /// The settings that wait for a restart.
+    pub(crate) pending: Vec<String>,
 }
 
 impl PgHba {
@@ -207,7 +216,7 @@ impl PgHba {
         };
         let file = ClusterFile {
             cluster,
-            file: "pg_hba.conf".into(),
+            file: FILE.into(),
             mode: Mode(0o640),
             text,
             restart: true,
@@ -243,12 +252,7 @@ impl PgHba {
     }
 
     fn query(&self) -> ClusterQuery {
-        // The view reads the file itself, so before a reload it has the errors of the rules that the reload would load.
-        let sql = "SELECT current_setting('hba_file') AS hba_file,
- pg_conf_load_time() < (pg_stat_file(current_setting('hba_file'), true)).modification AS stale,
- (SELECT coalesce(jsonb_agg(format('line %s: %s', line_number, error) ORDER BY line_number), '[]')
-  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL) AS errors";
-        self.file.look(sql.to_owned())
+        rules_query(self.file.cluster.clone())
     }
 
     fn note(&self) -> Option<String> {
@@ -256,6 +260,26 @@ impl PgHba {
             .then(|| format!("`trust` admits every client without a password: {}", self.trusting.join("; ")))
     }
 }
+
+/// The query for what the server has of its rules. `pg_hba_file_rules` reads the file itself, so before a reload it has the errors of the rules that
+/// the reload would load.
+fn rules_sql() -> String {
+    format!(
+        "SELECT current_setting('hba_file') AS hba_file, {LOADED},
+ (SELECT coalesce(jsonb_agg(format('line %s: %s', line_number, error) ORDER BY line_number), '[]')
+  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL) AS errors,
+ (SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') FROM pg_catalog.pg_settings WHERE pending_restart) AS pending, {UNREADABLE},
+ (SELECT coalesce(jsonb_agg(path ORDER BY path), '[]') FROM (SELECT DISTINCT sourcefile FROM pg_catalog.pg_file_settings) f(path),
+   pg_stat_file(path, true) s WHERE greatest(s.modification, s.change) > pg_conf_load_time()) AS unread"
+    )
+}
+
+/// Returns the question for what the server of a cluster has of its files; every task of its rules asks the same.
+pub(crate) fn rules_query(cluster: Cluster) -> ClusterQuery {
+    ClusterQuery { cluster, file: FILE.to_owned(), sql: rules_sql() }
+}
+
+const FILE: &str = "pg_hba.conf";
 
 impl Rule {
     /// Returns the lines of the file, or the wrong key and the error in its value.
@@ -314,6 +338,12 @@ fn name_list(key: &'static str, names: &[String], keywords: &[&str]) -> Result<S
     for name in names {
         if name.is_empty() || name.starts_with(['@', '/']) {
             return Err((key, format!("`{name}` is not a name; files (`@`) and patterns (`/`) are not supported")));
+        }
+        if name.contains(',') {
+            return Err((key, format!("`{name}` would be one name, with a comma in it; give several as a list")));
+        }
+        if key == "database" && name == "samegroup" {
+            return Err((key, "`samegroup` is the old word for `samerole`; say that".to_owned()));
         }
         // `+role` means the members of a role, and only without quotes.
         let is_group = key == "user" && name.starts_with('+');
@@ -396,9 +426,12 @@ impl Resource for PgHba {
                 let warning = format!("PostgreSQL does not accept rules of another part of the file: {}", others.join("; "));
                 return Ok(Verdict::Converged { note: Some(warning) });
             }
-            if server.stale != Some(true) {
+            if !found.file.as_ref().is_some_and(|file| file.is_unread(server.loaded)) {
                 return Ok(Verdict::Converged { note: self.note() });
             }
+        }
+        if let Some(reason) = cannot_reload(&server.unreadable) {
+            return Ok(Verdict::Refused(reason));
         }
         summary.push("reload".into());
         summary.extend(self.note());

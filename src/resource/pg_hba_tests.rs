@@ -49,7 +49,7 @@ fn app() -> PgHba {
 }
 
 fn file(content: &str) -> ConfigFile {
-    ConfigFile { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true }
+    ConfigFile { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true, changed: 0 }
 }
 
 fn found(file: Option<ConfigFile>, server: Value) -> ClusterInfo {
@@ -57,7 +57,9 @@ fn found(file: Option<ConfigFile>, server: Value) -> ClusterInfo {
 }
 
 fn server(stale: bool, errors: &[&str]) -> Value {
-    json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "stale": stale, "errors": errors})
+    let loaded = if stale { 9_999 } else { 10_000 };
+    json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "loaded": loaded, "errors": errors, "unreadable": [],
+        "unread": [], "pending": []})
 }
 
 fn verdict(hba: &PgHba, found: ClusterInfo) -> Verdict {
@@ -82,7 +84,7 @@ fn the_rule_for_postgres_comes_first_whatever_is_declared() {
 fn words_are_quoted_where_they_would_mean_more() {
     for (given, expected) in [
         (json!({"type": "local", "method": "peer"}), "local all all peer"),
-        (json!({"type": "local", "database": "a,b", "user": "c#d", "method": "peer"}), "local \"a,b\" \"c#d\" peer"),
+        (json!({"type": "local", "database": "a b", "user": "c#d", "method": "peer"}), "local \"a b\" \"c#d\" peer"),
         (
             json!({"type": "host", "database": "replication", "user": "rep", "address": "fd00::/8", "method": "scram-sha-256"}),
             "host replication rep fd00::/8 scram-sha-256",
@@ -136,6 +138,9 @@ fn wrong_rules_say_what_to_do() {
         error(rule(&json!({"type": "local", "user": "a\nlocal all all trust", "method": "peer"}))),
         error(rule(&json!({"type": "local", "user": "@file", "method": "peer"}))),
         error(rule(&json!({"type": "local", "user": [], "method": "peer"}))),
+        error(rule(&json!({"type": "local", "user": ["c", "a,b"], "method": "peer"}))),
+        error(rule(&json!({"type": "local", "database": "slm,users", "method": "peer"}))),
+        error(rule(&json!({"type": "local", "database": "samegroup", "method": "peer"}))),
         error(rule(&json!({"type": "local", "method": "peer", "options": {"a b": "c"}}))),
         error(json!({"rules": [], "cluster": "../x"})),
     ];
@@ -153,6 +158,9 @@ fn wrong_rules_say_what_to_do() {
     rules.0.user: `a\nlocal all all trust` holds a quote or a control character, which the file has no way to write
     rules.0.user: `@file` is not a name; files (`@`) and patterns (`/`) are not supported
     rules.0.user: is an empty list; leave it out to mean `all`
+    rules.0.user: `a,b` would be one name, with a comma in it; give several as a list
+    rules.0.database: `slm,users` would be one name, with a comma in it; give several as a list
+    rules.0.database: `samegroup` is the old word for `samerole`; say that
     rules.0.options: `a b` is not the name of an option
     cluster: `../x` is not a valid cluster name, such as `main`; a name has letters, digits, `_` and `.`
     "#);
@@ -165,9 +173,16 @@ fn the_file_and_the_running_rules_are_as_wanted() {
     let same = || Some(file(&hba.file.text));
     assert_eq!(shown(&verdict(&hba, found(same(), server(false, &[])))), "converged");
     assert_eq!(shown(&verdict(&hba, found(same(), server(true, &[])))), "change (replaces): reload\n");
+    let mut broken = server(true, &[]);
+    broken["unreadable"] = json!(["/x.conf, line 3: syntax error"]);
+    let refused = shown(&verdict(&hba, found(same(), broken.clone())));
+    assert!(refused.contains("while one of them has an error: /x.conf, line 3: syntax error; correct"), "{refused}");
+    broken["loaded"] = json!(10_000);
+    assert_eq!(shown(&verdict(&hba, found(same(), broken))), "converged", "there is nothing to read");
     let refused = shown(&verdict(&hba, found(same(), server(false, &["line 4: no"]))));
     assert!(refused.contains("does not accept these rules: line 4: no"), "{refused}");
-    let elsewhere = json!({"hba_file": "/srv/pg_hba.conf", "stale": false, "errors": []});
+    let elsewhere =
+        json!({"hba_file": "/srv/pg_hba.conf", "loaded": 10_000, "errors": [], "unreadable": [], "unread": [], "pending": []});
     assert!(shown(&verdict(&hba, found(same(), elsewhere))).contains("the server reads `/srv/pg_hba.conf`"));
 }
 

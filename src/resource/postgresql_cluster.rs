@@ -40,7 +40,7 @@ parameters! {
         encoding: String = "UTF8",
         /// Whether a new cluster has checksums of its pages.
         checksums | data_checksums: Flag = true,
-        /// Whether other clusters, and data without a cluster, are refused.
+        /// Whether clusters of other versions, and data without a cluster, are refused. Others of this version may run beside it, on ports of their own.
         only: Flag = false,
     }
 }
@@ -137,22 +137,44 @@ impl PostgresqlCluster {
         })
     }
 
+    /// Looks for clusters that are not asked for. One of the same version on another port is no obstacle to a cluster that exists; where that does not
+    /// exist, the other may hold the data that is meant.
     fn others(&self, layout: &PgLayout) -> Option<String> {
         let id = self.id();
-        let existing: Vec<&String> =
-            layout.clusters.iter().filter(|(_, files)| files.port.is_some()).map(|(name, _)| name).collect();
-        if !self.only || existing.iter().all(|name| **name == id) {
-            return None;
-        }
-        let list = escaped(existing.iter().map(|name| name.as_str()), "");
-        Some(if existing.contains(&&id) {
-            format!(
-                "this node has the PostgreSQL clusters {list}, and only {id} is asked for: move the data of the others to another node"
-            )
-        } else {
-            format!(
-                "this node has the PostgreSQL cluster {list}, and {id} is asked for: ask for the version that holds the data, or upgrade it first"
-            )
+        let port = self.own(layout).and_then(|own| own.port.as_ref());
+        let exists = port.is_some();
+        let is_neighbour = |name: &str, files: &ClusterFiles| {
+            name.split_once('/').is_some_and(|(version, _)| version == self.version) && files.port.as_ref() != port
+        };
+        let existing = layout.clusters.iter().filter(|(name, files)| files.port.is_some() && **name != id);
+        let others: Vec<&str> =
+            existing.filter(|(name, files)| !(exists && is_neighbour(name, files))).map(|(name, _)| name.as_str()).collect();
+        let first = *others.first().filter(|_| self.only)?;
+        let list = escaped(others.iter().copied(), "");
+        let plural = if others.len() == 1 { "" } else { "s" };
+        let of_this_version = first.split_once('/').filter(|(version, _)| *version == self.version);
+        Some(match of_this_version {
+            Some((version, other)) if exists => {
+                let (other, port) = (other.escape_debug(), port.map(String::as_str).unwrap_or_default());
+                format!(
+                    "this node has the PostgreSQL cluster{plural} {list} with port {port}, which is that of {id}: give it another one, `pg_conftool {version} \
+                     {other} set port …`, or remove it, `pg_dropcluster {version} {other}`, if its data is not needed"
+                )
+            }
+            Some((version, other)) => {
+                let (other, name) = (other.escape_debug(), &self.name);
+                format!(
+                    "this node has the PostgreSQL cluster{plural} {list}, and {id} is asked for: rename it, `pg_renamecluster {version} {other} {name}`, or \
+                     remove it, `pg_dropcluster {version} {other}`, if its data is not needed"
+                )
+            }
+            None if exists => format!(
+                "this node has the PostgreSQL cluster{plural} {list} beside {id}, and only {id} is asked for: move the data of the other{plural} to another \
+                 node, then `pg_dropcluster` removes the cluster{plural}"
+            ),
+            None => format!(
+                "this node has the PostgreSQL cluster{plural} {list}, and {id} is asked for: ask for the version that holds the data, or upgrade it first"
+            ),
         })
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     Files, Flag, Kind, Mode, NodeState, ParamError, Resource, Verdict,
-    cluster_file::{ClusterFile, FileKind, Known, row, without_server},
+    cluster_file::{ClusterFile, FileKind, Known, UNREADABLE, cannot_reload, row, without_server},
     decode,
     schema::{parameters, values},
 };
@@ -15,7 +15,7 @@ use crate::{
     pg,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, ClusterQuery, PgCluster},
+        pg_cluster::{Cluster, ClusterQuery, ConfigFile, LOADED, PgCluster},
     },
 };
 
@@ -75,12 +75,16 @@ struct PostgresqlConf {
 /// The server's view of the settings in the file.
 #[derive(Debug, Deserialize)]
 struct ServerSettings {
-    /// Whether the file was changed after the server last loaded its files.
-    stale: Option<bool>,
+    /// When the server last read its files.
+    loaded: i64,
     /// By name in lower case.
     settings: BTreeMap<String, Setting>,
     /// Every line that sets one of them, in the order in which they apply: the last wins.
     places: Vec<SettingLine>,
+    /// What it cannot read in its files: file, line and error.
+    unreadable: Vec<String>,
+    /// Where one of them is set for certain roles or databases only, and counts there in place of the file's value.
+    elsewhere: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,12 +160,16 @@ impl PostgresqlConf {
         let names: Vec<String> = self.file.names.iter().map(|name| pg::literal(name)).collect();
         let names = names.join(", ");
         self.file.look(format!(
-            "SELECT pg_conf_load_time() < (pg_stat_file(regexp_replace(current_setting('config_file'), '[^/]*$', '') || {file}, true)).modification AS stale,
+            "SELECT {LOADED},
  (SELECT coalesce(jsonb_object_agg(lower(name), jsonb_build_object('context', context, 'pending', pending_restart, 'source', source, 'file', sourcefile)), '{{}}')
   FROM pg_catalog.pg_settings WHERE lower(name) IN ({names})) AS settings,
  (SELECT coalesce(jsonb_agg(jsonb_build_object('name', lower(name), 'file', sourcefile) ORDER BY seqno), '[]')
-  FROM pg_catalog.pg_file_settings WHERE lower(name) IN ({names})) AS places",
-            file = pg::literal(&self.file.file),
+  FROM pg_catalog.pg_file_settings WHERE lower(name) IN ({names})) AS places, {UNREADABLE},
+ (SELECT coalesce(jsonb_agg(concat_ws(' ', c.name, CASE WHEN s.setrole <> 0 THEN 'for the role ' || pg_get_userbyid(s.setrole) END,
+   CASE WHEN s.setdatabase <> 0 THEN 'in the database ' || (SELECT datname FROM pg_catalog.pg_database d WHERE d.oid = s.setdatabase) END)
+   ORDER BY c.name, s.setdatabase, s.setrole), '[]')
+  FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) e, LATERAL (SELECT lower(split_part(e, '=', 1))) c(name)
+  WHERE c.name IN ({names})) AS elsewhere"
         ))
     }
 
@@ -199,11 +207,11 @@ impl PostgresqlConf {
     }
 
     /// Returns what the server still has to do if the file is as declared: whether to reload, and the settings that wait for a restart.
-    fn pending_work(&self, server: &ServerSettings, path: &str) -> (bool, Vec<&str>) {
+    fn pending_work(&self, server: &ServerSettings, file: Option<&ConfigFile>, path: &str) -> (bool, Vec<&str>) {
         let pending: Vec<&str> =
             self.names().filter(|name| server.settings.get(*name).is_some_and(|setting| setting.pending)).collect();
         // In our own session a setting may have another source: the role, the database, or this program. One that needs a restart keeps its source in a
-        // reload that finds the value in force; `stale` says whether the file was read.
+        // reload that finds the value in force; the times say whether the file was read.
         let from_file = |setting: &Setting| {
             setting.pending
                 || setting.context == "postmaster"
@@ -211,7 +219,7 @@ impl PostgresqlConf {
                 || setting.file.as_deref() == Some(path)
         };
         let unread = self.names().any(|name| server.settings.get(name).is_some_and(|setting| !from_file(setting)));
-        (server.stale == Some(true) || unread, pending)
+        (file.is_some_and(|file| file.is_unread(server.loaded)) || unread, pending)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -266,11 +274,22 @@ impl Resource for PostgresqlConf {
             return Ok(Verdict::Refused(reason));
         }
         let mut summary = self.file.differences(found.file.as_ref());
-        let (unread, mut restart_for) = self.pending_work(&server, &path);
+        let (unread, mut restart_for) = self.pending_work(&server, found.file.as_ref(), &path);
         if summary.is_empty() && !unread && (restart_for.is_empty() || !self.file.restart) {
             let waiting =
                 (!restart_for.is_empty()).then(|| format!("waits for a restart of PostgreSQL: {}", restart_for.join(", ")));
-            return Ok(Verdict::Converged { note: waiting });
+            let elsewhere = (!server.elsewhere.is_empty()).then(|| {
+                let places = server.elsewhere.join(", ");
+                format!("set otherwise, where the file's value does not count: {places} (`alter role … reset` or `alter database … reset`)")
+            });
+            let notes: Vec<String> = waiting.into_iter().chain(elsewhere).collect();
+            return Ok(Verdict::Converged { note: (!notes.is_empty()).then(|| notes.join("; ")) });
+        }
+        // A line of the present file goes away with it.
+        let others: Vec<String> =
+            server.unreadable.iter().filter(|line| !line.starts_with(&format!("{path}, "))).cloned().collect();
+        if let Some(reason) = cannot_reload(&others) {
+            return Ok(Verdict::Refused(reason));
         }
         if !summary.is_empty() {
             let old = found.file.as_ref().map(|file| String::from_utf8_lossy(&file.content)).unwrap_or_default();

@@ -14,6 +14,9 @@ use crate::{
 
 const OURS: &str = "/etc/postgresql/15/main/conf.d/50-autobot.conf";
 
+/// A time when the server has read a file that changed at 0, in microseconds.
+const READ: i64 = 10_000;
+
 fn conf(parameters: Value) -> Result<PostgresqlConf, ParamError> {
     PostgresqlConf::new(decode(parameters)?)
 }
@@ -35,7 +38,7 @@ fn server() -> Value {
     let setting = |context: &str| json!({"context": context, "pending": false, "source": "configuration file", "file": OURS});
     let place = |name: &str, file: &str| json!({"name": name, "file": file});
     json!({
-        "stale": false,
+        "loaded": READ, "unreadable": [], "elsewhere": [],
         "settings": {"max_connections": setting("postmaster"), "work_mem": setting("user")},
         "places": [
             place("max_connections", "/etc/postgresql/15/main/postgresql.conf"), place("max_connections", OURS), place("work_mem", OURS),
@@ -44,8 +47,13 @@ fn server() -> Value {
 }
 
 fn verdict(conf: &PostgresqlConf, text: Option<&str>, server: Value) -> Verdict {
-    let file =
-        text.map(|text| ConfigFile { content: text.into(), mode: Mode(0o644), owner: "postgres:postgres".into(), regular: true });
+    let file = text.map(|text| ConfigFile {
+        content: text.into(),
+        mode: Mode(0o644),
+        owner: "postgres:postgres".into(),
+        regular: true,
+        changed: 0,
+    });
     let mut answers = Answers::default();
     answers
         .set::<PgCluster>(conf.query(), Ok(ClusterInfo { versions: vec!["15".into()], file, server: ServerAnswer::Row(server) }));
@@ -83,12 +91,47 @@ fn a_file_that_the_server_has_read_is_converged() {
 }
 
 #[test]
+fn a_file_that_keeps_the_server_from_reading_any_is_named_before_a_reload() {
+    let conf = two(true);
+    let text = conf.file.text.clone();
+    let mut broken = server();
+    broken["unreadable"] = json!(["/etc/postgresql/15/main/conf.d/99-mine.conf, line 3: syntax error"]);
+    assert_eq!(shown(&verdict(&conf, Some(&text), broken.clone())), "converged", "there is nothing to read");
+    assert_eq!(
+        shown(&verdict(&conf, None, broken.clone())),
+        "refused: PostgreSQL reads none of its files again, nor starts again, while one of them has an error: \
+         /etc/postgresql/15/main/conf.d/99-mine.conf, line 3: syntax error; correct or remove that line"
+    );
+    broken["unreadable"] = json!([format!("{OURS}, line 3: syntax error")]);
+    assert_eq!(
+        trial::change(verdict(&conf, Some("broken"), broken)).summary,
+        "content, restart for max_connections",
+        "it is replaced"
+    );
+}
+
+#[test]
+fn settings_of_roles_and_databases_are_noted() {
+    let conf = two(true);
+    let mut elsewhere = server();
+    elsewhere["elsewhere"] = json!(["work_mem for the role app in the database slm"]);
+    let Verdict::Converged { note: Some(note) } = verdict(&conf, Some(&conf.file.text), elsewhere) else { panic!() };
+    assert!(
+        note.starts_with("set otherwise, where the file's value does not count: work_mem for the role app in the database slm"),
+        "{note}"
+    );
+}
+
+#[test]
 fn each_thing_that_is_not_live_is_a_change() {
     let conf = two(true);
     let text = conf.file.text.clone();
     let mut stale = server();
-    stale["stale"] = json!(true);
-    assert_eq!(trial::change(verdict(&conf, Some(&text), stale)).summary, "reload");
+    // The kernel's time of a file may be a tick behind.
+    for loaded in [-1, 0, 9_999] {
+        stale["loaded"] = json!(loaded);
+        assert_eq!(trial::change(verdict(&conf, Some(&text), stale.clone())).summary, "reload");
+    }
     let mut unread = server();
     unread["settings"]["work_mem"]["file"] = json!("/etc/postgresql/15/main/postgresql.conf");
     assert_eq!(trial::change(verdict(&conf, Some(&text), unread)).summary, "reload");
@@ -151,7 +194,11 @@ fn settings_that_do_not_exist_are_refused() {
     assert!(shown(&verdict(&two(true), None, internal)).starts_with("refused: `work_mem` cannot be set"));
     let custom = conf(json!({"settings": {"my.setting": "x"}})).unwrap();
     assert_eq!(
-        shown(&verdict(&custom, Some(&custom.file.text), json!({"stale": false, "settings": {}, "places": []}))),
+        shown(&verdict(
+            &custom,
+            Some(&custom.file.text),
+            json!({"loaded": READ, "unreadable": [], "elsewhere": [], "settings": {}, "places": []})
+        )),
         "converged"
     );
 }

@@ -11,7 +11,7 @@ use crate::{
     question::{
         Questions, Unanswered,
         guard::{Guard, Shell},
-        pg::{Answer, Pg, Query, typed},
+        pg::{Answer, Pg, Query, closed, typed},
     },
     script::{Script, quote},
 };
@@ -27,7 +27,7 @@ pub(super) const KIND: Kind = Kind {
 
 parameters! {
     #[derive(Debug)]
-    struct PostgresqlDb {
+    pub(super) struct PostgresqlDb {
         /// Its name.
         name | db: Name,
         /// The role that owns it.
@@ -42,6 +42,8 @@ parameters! {
         template: Name = "template0",
         /// Whether every role may connect and make temporary tables, which is PostgreSQL's own default.
         public_connect: Flag = false,
+        /// How many connections it may have; -1, or nothing, is any number.
+        conn_limit: Option<i32>,
         /// Only `present`.
         #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
         state: State = "present",
@@ -54,7 +56,7 @@ words!(State);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+pub(super) enum State {
     #[default]
     Present,
 }
@@ -70,10 +72,23 @@ struct DatabaseState {
     lc_collate: Option<String>,
     lc_ctype: Option<String>,
     public_connect: Option<bool>,
+    connection_limit: Option<i32>,
+    takes_connections: Option<bool>,
+    /// Whether its owner may connect: a database whose privileges were ever changed gives even the owner only what its list says.
+    owner_connects: Option<bool>,
 }
+
+/// The limit that PostgreSQL sets before it removes a database: if the removal is interrupted, no connection is possible.
+const HALF_REMOVED: i32 = -2;
 
 impl PostgresqlDb {
     fn new(wanted: Self) -> Result<Self, ParamError> {
+        if let Some(reason) = wanted.name.unusable_for_a_database() {
+            return Err(ParamError::parameter("name", reason));
+        }
+        if wanted.limit() < -1 {
+            return Err(ParamError::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
+        }
         for (name, value) in [("encoding", &wanted.encoding), ("lc_collate", &wanted.lc_collate), ("lc_ctype", &wanted.lc_ctype)]
         {
             if value.is_empty() || value.contains(char::is_control) {
@@ -83,13 +98,38 @@ impl PostgresqlDb {
         Ok(wanted)
     }
 
+    fn limit(&self) -> i32 {
+        self.conn_limit.unwrap_or(-1)
+    }
+
+    /// Whether this is the database of this name on this port.
+    pub(super) fn is(&self, name: &Name, port: u16) -> bool {
+        self.name == *name && self.port == port
+    }
+
+    /// Returns the role that owns it.
+    pub(super) fn owner(&self) -> &Name {
+        &self.owner
+    }
+
+    /// Whether every role may connect.
+    pub(super) fn is_open(&self) -> bool {
+        self.public_connect.0
+    }
+
+    /// Whether it is a copy of a database that has nothing but what PostgreSQL itself put there.
+    pub(super) fn is_of_the_usual_template(&self) -> bool {
+        self.template == pg::template0()
+    }
+
     fn query(&self) -> Query {
         let sql = format!(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AS owner_exists,
  EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) AS template_exists,
  pg_catalog.pg_char_to_encoding({}) >= 0 AS encoding_exists,
  pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
- d.datcollate AS lc_collate, d.datctype AS lc_ctype, CASE WHEN d.oid IS NOT NULL THEN
+ d.datcollate AS lc_collate, d.datctype AS lc_ctype, d.datconnlimit AS connection_limit, d.datallowconn AS takes_connections,
+ pg_catalog.has_database_privilege(d.datdba, d.oid, 'CONNECT') AS owner_connects, CASE WHEN d.oid IS NOT NULL THEN
   EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
    WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY')) END AS public_connect
  FROM (SELECT) nothing LEFT JOIN pg_catalog.pg_database d ON d.datname = {}",
@@ -111,6 +151,16 @@ impl PostgresqlDb {
                  with ALTER DATABASE ... OWNER TO",
                 self.owner
             ));
+        }
+        if found.connection_limit == Some(HALF_REMOVED) {
+            return Some(format!(
+                "{database}, and a `drop database` of it was interrupted, so that it takes no connections any more: finish that by \
+                 `drop database {}`",
+                self.name.as_written()
+            ));
+        }
+        if found.takes_connections == Some(false) {
+            return Some(closed(&self.name));
         }
         let pairs = [
             ("encoding", &found.encoding, &self.encoding),
@@ -158,11 +208,38 @@ impl PostgresqlDb {
         let direction = if self.public_connect.0 { "TO" } else { "FROM" };
         let sql = format!(
             "SELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) \\gexec\n\
-             {public} ON DATABASE {name} {direction} PUBLIC;\n",
+             {public} ON DATABASE {name} {direction} PUBLIC;\n\
+             ALTER DATABASE {name} CONNECTION LIMIT {};\n\
+             GRANT CONNECT ON DATABASE {name} TO {owner};\n",
             pg::literal(&create),
             self.name.literal(),
+            self.limit(),
         );
         Script::new(pg::APPLY).using(pg::SHELL_FUNCTIONS).arg(self.port.to_string()).input(sql)
+    }
+
+    /// Compares who gets into the existing database.
+    fn differences(&self, found: &DatabaseState, open: bool) -> Verdict {
+        let (mut diff, mut summary) = (Diff::none(), Vec::new());
+        if open != self.public_connect.0 {
+            let who = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
+            diff.attribute("open to", who(open), who(!open));
+            summary.push("who may connect");
+        }
+        if found.owner_connects == Some(false) {
+            diff.attribute("owner", "may not connect", "may connect");
+            summary.push("its owner may connect");
+        }
+        // A limit shuts the declared clients out, even if the limit is not 0: it does so as soon as it is reached.
+        if let Some(limit) = found.connection_limit.filter(|limit| *limit != self.limit()) {
+            diff.attribute("connection limit", &limit.to_string(), &self.limit().to_string());
+            summary.push("connection limit");
+        }
+        if summary.is_empty() {
+            return Verdict::CONVERGED;
+        }
+        let change = Change::new(summary.join(", "), self.script()).diff(diff.titled(format!("database {}", self.name)));
+        Verdict::Change(change.replacing(true))
     }
 
     fn creation(&self) -> Change {
@@ -212,7 +289,9 @@ impl Resource for PostgresqlDb {
                     change: self.creation(),
                 });
             }
-            Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
+            Answer::NoDatabase | Answer::Closed => {
+                return Err(Unanswered("there is no database `postgres` to ask in".into()));
+            }
         };
         let Some(found) = found.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
         if let Some(reason) = self.refusal(found) {
@@ -226,160 +305,11 @@ impl Resource for PostgresqlDb {
                 Some(missing) => Verdict::Blocked { missing: vec![Missing::Other(missing)], change: self.creation() },
                 None => Verdict::Change(self.creation()),
             },
-            Some(open) if open == self.public_connect.0 => Verdict::CONVERGED,
-            Some(open) => {
-                let who = |open: bool| if open { "every role" } else { "its owner and whom it was granted to" };
-                let mut diff = Diff::none();
-                diff.attribute("open to", who(open), who(!open));
-                let change = Change::new("who may connect", self.script()).diff(diff.titled(format!("database {}", self.name)));
-                Verdict::Change(change.replacing(true))
-            }
+            Some(open) => self.differences(found, open),
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{question::Answers, secret::SecretValues};
-    use serde_json::{Value, json};
-
-    fn database(parameters: Value) -> Result<PostgresqlDb, ParamError> {
-        PostgresqlDb::new(decode(parameters)?)
-    }
-
-    fn slm() -> PostgresqlDb {
-        database(json!({"name": "slm", "owner": "slm_app"})).unwrap()
-    }
-
-    fn found() -> Value {
-        json!({"owner_exists": true, "template_exists": true, "encoding_exists": true, "owner": "slm_app", "encoding": "UTF8", "lc_collate": "C.utf8", "lc_ctype": "C.UTF-8",
-            "public_connect": false})
-    }
-
-    fn absent(owner_exists: bool) -> Value {
-        json!({"owner_exists": owner_exists, "template_exists": true, "encoding_exists": true, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null, "public_connect": null})
-    }
-
-    fn compare(wanted: &PostgresqlDb, answer: Answer) -> Verdict {
-        let mut answers = Answers::default();
-        answers.set::<Pg>(wanted.query(), Ok(answer));
-        wanted.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
-    }
-
-    fn verdict(wanted: &PostgresqlDb, row: Value) -> Verdict {
-        compare(wanted, Answer::Rows(vec![row]))
-    }
-
-    #[test]
-    fn a_database_as_declared_is_converged() {
-        assert!(matches!(verdict(&slm(), found()), Verdict::Converged { note: None }));
-    }
-
-    #[test]
-    fn a_missing_database_is_made_and_closed_to_other_roles() {
-        let wanted = database(json!({"name": "we'ird\"", "owner": "o\\o"})).unwrap();
-        let Verdict::Change(change) = verdict(&wanted, absent(true)) else { panic!() };
-        assert_eq!((change.summary.as_str(), change.replaces), ("create the database", false));
-        insta::assert_snapshot!(change.script.sealed_input().shown(), @r#"
-        SELECT  E'CREATE DATABASE "we''ird""" OWNER "o\\o" TEMPLATE "template0" ENCODING ''UTF8'' LC_COLLATE ''C.UTF-8'' LC_CTYPE ''C.UTF-8''' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = 'we''ird"') \gexec
-        REVOKE CONNECT, TEMPORARY ON DATABASE "we'ird""" FROM PUBLIC;
-        "#);
-    }
-
-    #[test]
-    fn without_its_owner_or_a_server_it_is_blocked() {
-        let Verdict::Blocked { missing, .. } = verdict(&slm(), absent(false)) else { panic!() };
-        assert_eq!(crate::values::missing::list(&missing), "role `slm_app`");
-        let Verdict::Blocked { missing, .. } = compare(&slm(), Answer::NoServer { why: "psql is not installed".into() }) else {
-            panic!()
-        };
-        assert_eq!(crate::values::missing::list(&missing), "PostgreSQL (psql is not installed)");
-    }
-
-    #[test]
-    fn who_may_connect_is_put_right_both_ways() {
-        let mut open = found();
-        open["public_connect"] = json!(true);
-        let Verdict::Change(change) = verdict(&slm(), open.clone()) else { panic!() };
-        assert!(change.replaces && change.script.sealed_input().shown().contains("REVOKE CONNECT"));
-        let wanted = database(json!({"name": "slm", "owner": "slm_app", "public_connect": "yes"})).unwrap();
-        assert!(matches!(verdict(&wanted, open), Verdict::Converged { .. }));
-        let Verdict::Change(change) = verdict(&wanted, found()) else { panic!() };
-        assert!(change.script.sealed_input().shown().contains("GRANT CONNECT, TEMPORARY ON DATABASE \"slm\" TO PUBLIC"));
-    }
-
-    #[test]
-    fn a_database_of_another_owner_is_refused_naming_both() {
-        let mut row = found();
-        row["owner"] = json!("postgres");
-        let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
-        assert!(reason.starts_with("the database `slm` exists and belongs to `postgres`, not to `slm_app`;"), "{reason}");
-    }
-
-    #[test]
-    fn what_cannot_be_changed_is_refused_with_what_to_do() {
-        for (column, value) in [("encoding", "SQL_ASCII"), ("lc_collate", "en_US.UTF-8"), ("lc_ctype", "C")] {
-            let mut row = found();
-            row[column] = json!(value);
-            let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
-            assert!(reason.contains(&format!("set `{column}: {value}` in the task to keep it")), "{reason}");
-        }
-    }
-
-    #[test]
-    fn what_a_new_database_needs_must_exist() {
-        let mut row = absent(true);
-        row["encoding_exists"] = json!(false);
-        let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
-        assert_eq!(reason, "PostgreSQL has no encoding `UTF8`; the usual one is `UTF8`");
-        let mut row = absent(true);
-        row["template_exists"] = json!(false);
-        let Verdict::Blocked { missing, .. } = verdict(&slm(), row) else { panic!() };
-        assert_eq!(crate::values::missing::list(&missing), "the template database `template0`");
-    }
-
-    #[test]
-    fn a_locale_that_is_not_built_in_must_exist() {
-        let text = |name: &str| match locale_query(name) {
-            Some(shell) => shell.text,
-            None => String::new(),
-        };
-        for (name, listed) in
-            [("de_DE.UTF-8", "de_DE.utf8"), ("de_DE@euro", "de_DE@euro"), ("sr_RS.UTF-8@latin", "sr_RS.utf8@latin")]
-        {
-            assert!(
-                text(name).contains(&format!("!= '{listed}' ]")) || text(name).contains(&format!("!= {listed} ]")),
-                "{}",
-                text(name)
-            );
-        }
-        for built_in in ["C", "POSIX", "C.UTF-8", "C.utf8"] {
-            assert_eq!(text(built_in), "");
-        }
-        let wanted = database(json!({"name": "slm", "owner": "slm_app", "lc_collate": "it's_x"})).unwrap();
-        for (status, exists) in [(0, true), (1, false)] {
-            let mut answers = Answers::default();
-            answers.set::<Pg>(wanted.query(), Ok(Answer::Rows(vec![absent(true)])));
-            answers.set::<Guard>(
-                locale_query("it's_x").unwrap(),
-                Ok(crate::question::guard::GuardAnswer { status, ..Default::default() }),
-            );
-            let verdict = wanted.compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
-            assert_eq!(matches!(verdict, Verdict::Change(_)), exists, "{verdict:?}");
-        }
-    }
-
-    #[test]
-    fn no_answer_fails_the_task() {
-        let answers = Answers::default();
-        assert!(slm().compare(&NodeState { answers: &answers, secrets: &SecretValues::default() }).is_err());
-    }
-
-    #[test]
-    fn a_database_cannot_be_dropped_or_lack_an_owner() {
-        assert!(database(json!({"name": "slm", "owner": "o", "state": "absent"})).is_err());
-        assert!(database(json!({"name": "slm"})).is_err());
-        assert!(database(json!({"name": "slm", "owner": "o", "encoding": "a\0"})).is_err());
-    }
-}
+#[path = "postgresql_db_tests.rs"]
+mod tests;

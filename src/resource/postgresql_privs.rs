@@ -1,6 +1,6 @@
 //! `postgresql_privs`: what roles may do with a database and with the objects in it.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{any::Any, collections::BTreeMap, fmt::Write as _};
 
 use serde::Deserialize;
 
@@ -8,17 +8,19 @@ use super::{
     Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Resource, State, Verdict,
     content::blocked_by,
     decode,
+    postgresql_db::PostgresqlDb,
     schema::{parameters, words},
 };
 use crate::{
     pg::{self, Name},
     question::{
         Questions, Unanswered,
-        pg::{Answer, Pg, Query, typed},
+        pg::{Answer, Pg, Query, closed, typed},
     },
     script::Script,
 };
 
+mod new_objects;
 mod objects;
 use objects::{Type, means_all};
 
@@ -248,18 +250,20 @@ impl PostgresqlPrivs {
         if differences == 0 && (absent || missing.is_empty()) {
             return Verdict::CONVERGED;
         }
-        let verb = if absent { "revoke" } else { "grant" };
-        let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
-        let change =
-            Change::new(format!("{verb} {privs}"), self.script(&roles)).diff(diff.titled(format!("database {}", self.database)));
+        let change = self.change(&roles, diff);
         if absent { Verdict::Change(change) } else { blocked_by(missing, change) }
+    }
+
+    /// Returns the change of the privileges of these roles.
+    fn change(&self, roles: &[&Option<Name>], diff: Diff) -> Change {
+        let verb = if self.state == State::Absent { "revoke" } else { "grant" };
+        let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
+        Change::new(format!("{verb} {privs}"), self.script(roles)).diff(diff.titled(format!("database {}", self.database)))
     }
 
     fn blocked(&self, missing: String) -> Verdict {
         let roles: Vec<&Option<Name>> = self.roles.iter().collect();
-        let verb = if self.state == State::Absent { "revoke" } else { "grant" };
-        let privs = if self.privs.is_empty() { "ALL".to_owned() } else { self.privs.join(", ") };
-        let change = Change::new(format!("{verb} {privs}"), self.script(&roles));
+        let change = self.change(&roles, Diff::none());
         Verdict::Blocked { missing: vec![Missing::Other(missing)], change }
     }
 }
@@ -267,6 +271,26 @@ impl PostgresqlPrivs {
 impl Resource for PostgresqlPrivs {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
+        if self.state == State::Absent && self.kind == Type::Schema {
+            ask.ask::<Pg>(self.version_query());
+        }
+    }
+
+    fn due_after(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Change> {
+        if self.state == State::Present || !self.lacks_its_database(node) {
+            return None;
+        }
+        let mut databases = earlier.iter().filter_map(|resource| (*resource as &dyn Any).downcast_ref::<PostgresqlDb>());
+        let made = databases.find(|database| database.is(&self.database, self.port))?;
+        let differing = self.privileges_of_new_objects(made, self.server_version(node));
+        (!differing.is_empty()).then(|| {
+            let mut diff = Diff::none();
+            for line in differing {
+                diff.removed(line);
+            }
+            let roles: Vec<&Option<Name>> = self.roles.iter().collect();
+            self.change(&roles, diff)
+        })
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
@@ -276,7 +300,9 @@ impl Resource for PostgresqlPrivs {
                 Ok(self.verdict(found.first().ok_or_else(|| Unanswered("PostgreSQL gave no row".into()))?))
             }
             Answer::NoServer { why } => Ok(self.blocked(format!("PostgreSQL ({why})"))),
+            // What a database has that an earlier task makes is revoked after that: see `due_after`.
             Answer::NoDatabase if self.state == State::Absent => Ok(Verdict::CONVERGED),
+            Answer::Closed => Ok(Verdict::Refused(closed(&self.database))),
             Answer::NoDatabase => Ok(self.blocked(format!("database `{}`", self.database))),
         }
     }

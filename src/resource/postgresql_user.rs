@@ -33,8 +33,10 @@ parameters! {
         password: Option<Sealed>,
         /// What it may do, such as `CREATEDB,NOLOGIN`; without it, log in and nothing else.
         role_attr_flags: String = "",
-        /// How many connections it may have; -1 is any number.
+        /// How many connections it may have; -1 is any number, which is also what a role with a password has without it.
         conn_limit: Option<i32>,
+        /// Until when its password counts, such as `2030-01-01`; `infinity` is for ever, which is also what a role with a password has without it.
+        expires | valid_until: Option<String>,
         /// All roles that it belongs to, and whose privileges it has.
         member_of: Option<Vec<Name>>,
         /// Whether the role exists.
@@ -60,15 +62,24 @@ struct PostgresqlUser {
     name: Name,
     password: Option<SecretId>,
     attributes: [bool; ATTRIBUTES.len()],
+    /// What is declared, or what a login needs to work.
     conn_limit: Option<i32>,
+    /// As `conn_limit`.
+    expires: Option<String>,
     member_of: Option<Vec<Name>>,
     state: State,
     port: u16,
 }
 
+/// The time that PostgreSQL gives a password which counts for ever.
+const FOR_EVER: &str = "infinity";
+
 impl PostgresqlUser {
     fn new(parameters: Parameters) -> Result<Self, ParamError> {
-        let Parameters { name, password, role_attr_flags, conn_limit, member_of, state, port } = parameters;
+        let Parameters { name, password, role_attr_flags, conn_limit, expires, member_of, state, port } = parameters;
+        if let Some(reason) = name.unusable_for_a_role().filter(|_| state == State::Present) {
+            return Err(ParamError::parameter("name", reason));
+        }
         if name.as_str() == "postgres" || name.as_str().starts_with("pg_") {
             return Err(ParamError::parameter("name", format!("the role `{name}` is PostgreSQL's own; choose another name")));
         }
@@ -76,16 +87,29 @@ impl PostgresqlUser {
             return Err(ParamError::parameter("conn_limit", "must be a number of connections, or -1 for no limit"));
         }
         let password = password.as_ref().map(single_secret).transpose()?;
-        Ok(Self { name, password, attributes: parse_attributes(&role_attr_flags)?, conn_limit, member_of, state, port })
+        if expires.as_ref().is_some_and(|expires| expires.trim().is_empty() || expires.contains(char::is_control)) {
+            return Err(ParamError::parameter("expires", "is a time, such as `2030-01-01`, or `infinity`"));
+        }
+        let attributes = parse_attributes(&role_attr_flags)?;
+        // What shuts a login out is a difference, unless it is declared.
+        let is_login = password.is_some();
+        let conn_limit = conn_limit.or(is_login.then_some(-1));
+        let expires = expires.or_else(|| is_login.then(|| FOR_EVER.to_owned()));
+        Ok(Self { name, password, attributes, conn_limit, expires, member_of, state, port })
     }
 
     fn query(&self) -> Query {
         let attributes: Vec<String> = ATTRIBUTES.iter().map(|(word, column, _)| format!("'{word}', {column}")).collect();
         let sql = format!(
             "SELECT jsonb_build_object({}) AS attributes, rolconnlimit, rolpassword,
+ coalesce(rolvaliduntil::text, '{FOR_EVER}') AS expires, {} AS expires_as_declared,
  ARRAY(SELECT DISTINCT pg_catalog.pg_get_userbyid(roleid) FROM pg_catalog.pg_auth_members WHERE member = oid) AS member_of
  FROM pg_catalog.pg_authid WHERE rolname = {}",
             attributes.join(", "),
+            self.expires.as_ref().map_or_else(
+                || "true".to_owned(),
+                |expires| format!("coalesce(rolvaliduntil, '{FOR_EVER}') = {}::timestamptz", pg::literal(expires))
+            ),
             self.name.literal()
         );
         Query { database: pg::maintenance_database(), sql, port: self.port }
@@ -122,17 +146,19 @@ impl PostgresqlUser {
             clauses.push(' ');
             clauses.push_str(&clause);
         }
-        if let Some(limit) = self.conn_limit {
-            let current = role.map(|role| role.rolconnlimit);
-            if current != Some(limit) {
-                diff.attribute(
-                    "connection limit",
-                    &current.map_or(String::new(), |current| current.to_string()),
-                    &limit.to_string(),
-                );
-                summary.push("connection limit".into());
-            }
+        // A new role has no limit and never expires; what is not declared is only mentioned if it differs.
+        let limit = self.conn_limit.filter(|limit| role.map_or(-1, |role| role.rolconnlimit) != *limit);
+        if let Some(limit) = limit {
+            let current = role.map_or(String::new(), |role| role.rolconnlimit.to_string());
+            diff.attribute("connection limit", &current, &limit.to_string());
+            summary.push("connection limit".into());
             let _ = write!(clauses, " CONNECTION LIMIT {limit}");
+        }
+        let is_other = role.map_or(self.expires.as_deref() != Some(FOR_EVER), |role| !role.expires_as_declared);
+        if let Some(expires) = self.expires.as_ref().filter(|_| is_other) {
+            diff.attribute("expires", role.map_or("", |role| &role.expires), expires);
+            summary.push("expires".into());
+            let _ = write!(clauses, " VALID UNTIL {}", pg::literal(expires));
         }
         if let Some(secret) = &self.password {
             let verifier = role.and_then(|role| role.rolpassword.as_deref());
@@ -176,6 +202,8 @@ impl PostgresqlUser {
 struct Role {
     attributes: HashMap<String, bool>,
     rolconnlimit: i32,
+    expires: String,
+    expires_as_declared: bool,
     rolpassword: Option<String>,
     member_of: Vec<Name>,
 }
@@ -189,7 +217,9 @@ impl Resource for PostgresqlUser {
         let (roles, missing) = match node.answers.get::<Pg>(&self.query())? {
             Answer::Rows(rows) => (typed::<Role>(rows)?, None),
             Answer::NoServer { why } => (Vec::new(), Some(why.clone())),
-            Answer::NoDatabase => return Err(Unanswered("there is no database `postgres` to ask in".into())),
+            Answer::NoDatabase | Answer::Closed => {
+                return Err(Unanswered("there is no database `postgres` to ask in".into()));
+            }
         };
         let role = roles.first();
         let verdict = if self.state == State::Absent {
@@ -267,186 +297,5 @@ fn parse_attributes(flags: &str) -> Result<[bool; ATTRIBUTES.len()], ParamError>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::SecretRef;
-    use crate::{
-        question::Answers,
-        resource::trial,
-        secret::{Secret, SecretValues},
-    };
-    use serde_json::{Value, json};
-
-    fn password() -> SecretId {
-        SecretRef { host: "db".into(), name: "DB_PASSWORD".into() }.into()
-    }
-
-    fn user(parameters: Value) -> Result<PostgresqlUser, ParamError> {
-        PostgresqlUser::new(decode(parameters)?)
-    }
-
-    fn app() -> PostgresqlUser {
-        user(json!({"name": "app", "password": password().token(Encoding::Plain), "conn_limit": 20})).unwrap()
-    }
-
-    fn row(verifier: Option<&str>) -> Value {
-        let attributes = json!({"LOGIN": true, "SUPERUSER": false, "CREATEDB": false, "CREATEROLE": false, "REPLICATION": false,
-            "BYPASSRLS": false, "INHERIT": true});
-        json!({"attributes": attributes, "rolconnlimit": 20, "rolpassword": verifier, "member_of": ["staff"]})
-    }
-
-    fn known() -> SecretValues {
-        let mut values = SecretValues::default();
-        values.insert(password(), Secret::new("p2-Secret".into()));
-        values
-    }
-
-    fn compare(user: &PostgresqlUser, answer: Result<Answer, Unanswered>, secrets: &SecretValues) -> Result<Verdict, Unanswered> {
-        let mut answers = Answers::default();
-        answers.set::<Pg>(user.query(), answer);
-        user.compare(&NodeState { answers: &answers, secrets })
-    }
-
-    fn verdict(user: &PostgresqlUser, rows: Vec<Value>, secrets: &SecretValues) -> Verdict {
-        compare(user, Ok(Answer::Rows(rows)), secrets).unwrap()
-    }
-
-    fn change(verdict: Verdict) -> Change {
-        let Verdict::Change(change) = verdict else { panic!("{verdict:?}") };
-        change
-    }
-
-    fn error(parameters: Value) -> String {
-        match user(parameters).unwrap_err() {
-            ParamError::Parameter { message, .. } => message,
-            ParamError::Word { word, .. } => word.to_string(),
-            ParamError::File(_) => panic!(),
-        }
-    }
-
-    #[test]
-    fn a_role_with_its_password_is_converged() {
-        let verifier = scram::make("p2-Secret", b"salt").unwrap();
-        assert!(matches!(verdict(&app(), vec![row(Some(&verifier))], &known()), Verdict::Converged { note: None }));
-    }
-
-    #[test]
-    fn a_new_role_never_exists_without_its_password() {
-        let change = change(verdict(&app(), Vec::new(), &known()));
-        assert_eq!((change.summary.as_str(), change.replaces), ("create the role", false));
-        insta::assert_snapshot!(change.script.sealed_input().shown(), @r#"
-        BEGIN;
-        SELECT 'CREATE ROLE "app"' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'app') \gexec
-        ALTER ROLE "app" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT CONNECTION LIMIT 20 PASSWORD '‹DB_PASSWORD›';
-        COMMIT;
-        "#);
-        let sent = change.script.sealed_input().reveal(&known()).unwrap();
-        let sent = std::str::from_utf8(&sent).unwrap();
-        assert!(sent.contains("PASSWORD 'SCRAM-SHA-256$4096:") && !sent.contains("p2-Secret"));
-        assert!(!change.script.render().unwrap().contains("SCRAM"));
-    }
-
-    #[test]
-    fn a_wrong_password_is_replaced_and_nothing_else() {
-        let verifier = scram::make("old", b"salt").unwrap();
-        let change = change(verdict(&app(), vec![row(Some(&verifier))], &known()));
-        assert_eq!((change.summary.as_str(), change.replaces), ("password", true));
-        assert_eq!(
-            format!("{:?}", change.diff.lines),
-            r#"[Title("role app"), Removed("password …"), Added("password ‹DB_PASSWORD›")]"#
-        );
-    }
-
-    #[test]
-    fn the_old_form_is_replaced_even_by_the_same_password() {
-        let change = change(verdict(&app(), vec![row(Some("md5a00d060c7f1677b663d81b9c6c081076"))], &known()));
-        assert!(format!("{:?}", change.diff).contains("password md5"));
-    }
-
-    #[test]
-    fn a_password_without_a_value_replaces_nothing_in_a_role_without_one() {
-        let none = SecretValues::default();
-        assert!(!change(verdict(&app(), vec![row(None)], &none)).replaces);
-        let verifier = scram::make("old", b"salt").unwrap();
-        assert!(change(verdict(&app(), vec![row(Some(&verifier))], &none)).replaces);
-    }
-
-    #[test]
-    fn each_attribute_is_put_right() {
-        let verifier = scram::make("p2-Secret", b"salt").unwrap();
-        for (word, _, wanted) in ATTRIBUTES {
-            let mut drifted = row(Some(&verifier));
-            drifted["attributes"][word] = json!(!wanted);
-            let change = change(verdict(&app(), vec![drifted], &known()));
-            assert_eq!(change.summary, if wanted { word.to_owned() } else { format!("NO{word}") });
-            assert!(!change.script.sealed_input().shown().contains("PASSWORD"));
-        }
-        let mut drifted = row(Some(&verifier));
-        drifted["rolconnlimit"] = json!(-1);
-        assert_eq!(change(verdict(&app(), vec![drifted], &known())).summary, "connection limit");
-    }
-
-    #[test]
-    fn memberships_are_put_right_where_they_are_declared() {
-        let member = |of: &[&str]| user(json!({"name": "app", "member_of": of})).unwrap();
-        assert!(matches!(verdict(&member(&["staff"]), vec![row(None)], &known()), Verdict::Converged { .. }));
-        let change = change(verdict(&member(&["pg_monitor", "o\"dd"]), vec![row(None)], &known()));
-        assert_eq!(change.summary, "memberships");
-        assert_eq!(trial::shown(&change.diff), "= role app\n- member of staff\n+ member of pg_monitor\n+ member of o\"dd");
-        let script = change.script.sealed_input().shown();
-        assert!(
-            script.ends_with(
-                "REVOKE \"staff\" FROM \"app\";\nGRANT \"pg_monitor\" TO \"app\";\nGRANT \"o\"\"dd\" TO \"app\";\nCOMMIT;\n"
-            ),
-            "{script}"
-        );
-        let none = self::change(verdict(&member(&[]), vec![row(None)], &known()));
-        assert!(none.script.sealed_input().shown().contains("REVOKE \"staff\""));
-    }
-
-    #[test]
-    fn without_a_server_it_is_blocked_and_without_an_answer_it_fails() {
-        let blocked = compare(&app(), Ok(Answer::NoServer { why: "psql is not installed".into() }), &known()).unwrap();
-        let Verdict::Blocked { missing, change } = blocked else { panic!() };
-        assert_eq!(
-            (crate::values::missing::list(&missing).as_str(), change.summary.as_str()),
-            ("PostgreSQL (psql is not installed)", "create the role")
-        );
-        assert!(compare(&app(), Err(Unanswered("no".into())), &known()).is_err());
-        assert!(compare(&app(), Ok(Answer::Rows(vec![json!({"x": 1})])), &known()).is_err());
-    }
-
-    #[test]
-    fn an_absent_role_is_dropped_once() {
-        let user = user(json!({"name": "a\"b'c\\", "state": "absent"})).unwrap();
-        assert!(matches!(verdict(&user, Vec::new(), &known()), Verdict::Converged { .. }));
-        let change = change(verdict(&user, vec![row(None)], &known()));
-        assert_eq!(change.script.sealed_input().shown(), "DROP ROLE IF EXISTS \"a\"\"b'c\\\";\n");
-    }
-
-    #[test]
-    fn a_password_that_clients_would_write_differently_is_refused() {
-        let mut values = SecretValues::default();
-        values.insert(password(), Secret::new("pässword".into()));
-        let Verdict::Refused(reason) = verdict(&app(), Vec::new(), &values) else { panic!() };
-        assert!(reason.contains("`DB_PASSWORD` of `db`") && !reason.contains("pässword"), "{reason}");
-    }
-
-    #[test]
-    fn wrong_parameters_say_what_to_do() {
-        assert!(error(json!({"name": "app", "password": "hunter2"})).contains("{{ secrets.DB_PASSWORD }}"));
-        assert!(error(json!({"name": "app", "password": password().token(Encoding::Url)})).contains("nothing else"));
-        assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,FLY"})).contains("`FLY` is not one of LOGIN"));
-        assert!(error(json!({"name": "app", "role_attr_flags": "LOGIN,NOLOGIN"})).contains("LOGIN is both"));
-        assert!(error(json!({"name": "postgres"})).contains("PostgreSQL's own"));
-        assert!(error(json!({"name": ""})).contains("1 to 63 bytes"));
-        assert!(error(json!({"name": "app", "conn_limit": -2})).contains("-1 for no limit"));
-        assert!(error(json!({"name": "app", "db": "x"})).contains("unknown parameter"));
-    }
-
-    #[test]
-    fn flags_override_the_least_privileges() {
-        let user = user(json!({"name": "app", "role_attr_flags": "createdb, NOLOGIN"})).unwrap();
-        assert_eq!(user.attributes, [false, false, true, false, false, false, true]);
-    }
-}
+#[path = "postgresql_user_tests.rs"]
+mod tests;

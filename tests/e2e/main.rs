@@ -38,6 +38,7 @@ mod names;
 mod packages;
 mod pg_conf;
 mod pg_hba;
+mod pg_live;
 mod prediction;
 mod redis_live;
 mod redis_ops;

@@ -200,6 +200,10 @@ const UNDO: &[(&str, &str)] = &[
     ("Link the alias to PostgreSQL's unit", "rm /etc/systemd/system/autobot-database-postgres.service"),
     ("Start PostgreSQL", "systemctl stop postgresql@15-main"),
     ("Start PostgreSQL", "systemctl stop postgresql"),
+    (
+        "Restart PostgreSQL if its program was replaced",
+        "cd /usr/lib/postgresql/15/bin; cp -p postgres new-postgres; mv new-postgres postgres",
+    ),
     ("Enable PostgreSQL at boot", "systemctl disable postgresql"),
     ("Create the owner of the users database", "runuser -u postgres -- psql -qc 'alter role autobot_users createdb'"),
     (

@@ -105,6 +105,8 @@ fn a_complete_cluster_is_converged_whatever_else_the_node_has() {
     // What an interrupted creation left behind, and the beginning of another one.
     let more = [complete(), ("15/main.unfinished-20260101T000000Z", files("", "data")), ("15/x", files("", "data mark"))];
     assert!(is_converged(&compare(&json!({"only": true}), &more)));
+    // One of the same version on a port of its own is no obstacle.
+    assert!(is_converged(&compare(&json!({"only": true}), &[complete(), ("15/other", files("5433", "data started"))])));
     // Others are a matter of `only`.
     let others = [complete(), ("15/other", files("5433", "data started")), ("13/main", files("", "data started"))];
     assert!(is_converged(&compare(&json!({}), &others)));
@@ -166,7 +168,9 @@ fn what_exists_is_never_ignored() {
     let said = [
         refused(only(), &[("13/main", files("5432", "data started"))]),
         refused(only(), &[("13/main", files("5432", "mark"))]),
-        refused(only(), &[("15/main", files("5432", "data")), ("15/other", files("5433", "data"))]),
+        refused(only(), &[("15/main", files("5432", "data")), ("15/other", files("5432", "data"))]),
+        refused(only(), &[("15/other", files("5433", "data"))]),
+        refused(only(), &[("13/main", files("5433", "data")), ("15/main", files("5432", "data"))]),
         refused(only(), &[("13/main", files("", "data started")), ("15/main", files("", "data"))]),
         refused(only(), &[("15/main", files("5432", "data")), ("13/main", files("", "data"))]),
         refused(json!({}), &[("15/main", files("", "data"))]),
@@ -179,7 +183,9 @@ fn what_exists_is_never_ignored() {
     insta::assert_snapshot!(said.join("\n"), @r"
     this node has the PostgreSQL cluster 13/main, and 15/main is asked for: ask for the version that holds the data, or upgrade it first
     this node has the PostgreSQL cluster 13/main, and 15/main is asked for: ask for the version that holds the data, or upgrade it first
-    this node has the PostgreSQL clusters 15/main, 15/other, and only 15/main is asked for: move the data of the others to another node
+    this node has the PostgreSQL cluster 15/other with port 5432, which is that of 15/main: give it another one, `pg_conftool 15 other set port …`, or remove it, `pg_dropcluster 15 other`, if its data is not needed
+    this node has the PostgreSQL cluster 15/other, and 15/main is asked for: rename it, `pg_renamecluster 15 other main`, or remove it, `pg_dropcluster 15 other`, if its data is not needed
+    this node has the PostgreSQL cluster 13/main beside 15/main, and only 15/main is asked for: move the data of the other to another node, then `pg_dropcluster` removes the cluster
     /var/lib/postgresql/13/main, /var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone: restore /etc/postgresql/13/main, /etc/postgresql/15/main from a backup, or move the data away
     /var/lib/postgresql/13/main holds data, and its configuration in /etc/postgresql is gone: restore /etc/postgresql/13/main from a backup, or move the data away
     /var/lib/postgresql/15/main holds data, and its configuration in /etc/postgresql is gone: restore /etc/postgresql/15/main from a backup, or move the data away

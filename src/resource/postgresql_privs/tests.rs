@@ -190,3 +190,83 @@ fn wrong_parameters_say_what_to_do() {
     [Key("type")]: `function` is not one of `database`, `schema`, `table`, `sequence`, `default_privs`
     "#);
 }
+
+/// Returns the diff of the change that is due after these databases were made; empty if there is none.
+fn due(privs: &PostgresqlPrivs, version: u32, answer: Answer, made: &[Value]) -> String {
+    let made: Vec<Box<dyn Resource>> = made
+        .iter()
+        .map(|parameters| (super::super::postgresql_db::KIND.decode)(parameters.clone(), &mut trial::NoFiles).unwrap())
+        .collect();
+    let made: Vec<&dyn Resource> = made.iter().map(AsRef::as_ref).collect();
+    let mut answers = Answers::default();
+    answers.set::<Pg>(privs.version_query(), Ok(Answer::Rows(vec![json!({"number": version})])));
+    answers.set::<Pg>(privs.query(), Ok(answer));
+    let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
+    privs.due_after(&node, &made).map(|change| trial::shown(&change.diff)).unwrap_or_default()
+}
+
+#[test]
+fn what_a_new_database_grants_by_itself_is_revoked_after_it_was_made() {
+    let revoke = |more: Value| {
+        let mut parameters = json!({"roles": "PUBLIC", "privs": "ALL", "state": "absent"});
+        parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with(&parameters)
+    };
+    let slm = json!({"name": "slm", "owner": "owner"});
+    let none = || Answer::NoDatabase;
+    let schema = revoke(json!({"type": "schema", "objs": "public"}));
+    for (version, expected) in [(150_004, "USAGE"), (140_011, "CREATE, USAGE")] {
+        let expected = format!("= database slm\n- {expected} on schema public from PUBLIC");
+        assert_eq!(due(&schema, version, none(), std::slice::from_ref(&slm)), expected);
+    }
+    let create = revoke(json!({"type": "schema", "objs": "public", "privs": "CREATE"}));
+    assert_eq!(due(&create, 150_004, none(), std::slice::from_ref(&slm)), "", "from version 15 on there is nothing to revoke");
+    let other = revoke(json!({"type": "schema", "objs": "other"}));
+    assert_eq!(due(&other, 150_004, none(), std::slice::from_ref(&slm)), "");
+    // Without the task that makes the database, or with one for another database or port, nothing is due.
+    let others = [json!({"name": "slm2", "owner": "owner"}), json!({"name": "slm", "owner": "owner", "port": 5433})];
+    assert_eq!(due(&schema, 150_004, none(), &others), "");
+    assert_eq!(due(&schema, 150_004, found_answer(), std::slice::from_ref(&slm)), "", "it is there already");
+    // What another template holds is not known.
+    assert_eq!(due(&schema, 150_004, none(), &[json!({"name": "slm", "owner": "owner", "template": "mine"})]), "");
+
+    let absent = || Answer::Rows(vec![found(&json!([]))]);
+    let database = revoke(json!({"type": "database"}));
+    assert_eq!(due(&database, 150_004, absent(), std::slice::from_ref(&slm)), "", "postgresql_db has closed it");
+    let open = json!({"name": "slm", "owner": "owner", "public_connect": true});
+    assert_eq!(
+        due(&database, 150_004, absent(), std::slice::from_ref(&open)),
+        "= database slm\n- CONNECT, TEMPORARY on database slm from PUBLIC"
+    );
+    let of_owner = revoke(json!({"type": "database", "roles": "owner", "privs": "CREATE"}));
+    assert_eq!(
+        due(&of_owner, 150_004, absent(), std::slice::from_ref(&slm)),
+        "= database slm\n- CREATE on database slm from owner"
+    );
+
+    let defaults = revoke(json!({"type": "default_privs", "objs": ["FUNCTIONS", "TABLES"], "target_roles": "owner"}));
+    assert_eq!(
+        due(&defaults, 150_004, none(), std::slice::from_ref(&slm)),
+        "= database slm\n- EXECUTE on new FUNCTIONS of owner from PUBLIC"
+    );
+    for (kind, objs) in [("table", "ALL_IN_SCHEMA"), ("sequence", "ALL_IN_SCHEMA")] {
+        let privs = revoke(json!({"type": kind, "objs": objs}));
+        assert_eq!(due(&privs, 150_004, none(), std::slice::from_ref(&slm)), "", "{kind}");
+    }
+    let grant = with(&json!({"type": "schema", "objs": "public", "roles": "PUBLIC", "privs": "USAGE"}));
+    assert_eq!(due(&grant, 150_004, none(), std::slice::from_ref(&slm)), "");
+}
+
+fn found_answer() -> Answer {
+    Answer::Rows(vec![
+        json!({"roles": {}, "schema": true, "objects": [{"name": "public", "acl": [[0, "USAGE", false]], "all": ["CREATE", "USAGE"]}]}),
+    ])
+}
+
+#[test]
+fn a_database_that_takes_no_connections_is_refused_and_not_taken_for_a_missing_one() {
+    for state in ["present", "absent"] {
+        let Verdict::Refused(reason) = verdict_of(&tables(&json!({"state": state})), Answer::Closed) else { panic!("{state}") };
+        assert!(reason.ends_with("takes no connections: `alter database slm allow_connections true`"), "{reason}");
+    }
+}

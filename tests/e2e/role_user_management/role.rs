@@ -105,7 +105,7 @@ fn from_two_bare_nodes_to_a_backend_that_could_start() {
     let lost = "The SLM backend can log in to its database with its password only";
     assert_eq!(ill("slm"), [lost, "The SLM backend's database exists"]);
     let closed = "The users database is closed to all other roles";
-    assert_eq!(ill("database_vm"), ["The application can log in with its password only", closed]);
+    assert_eq!(ill("database_vm"), ["The application can log in with its password only", "The users database exists", closed]);
 }
 
 #[test]
