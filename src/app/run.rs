@@ -46,6 +46,7 @@ pub fn load(mut request: Request, purpose: Purpose) -> Result<(Plan, Request), D
         return Err(Diagnostics(vec![refused]));
     }
     request.only_health = matches!(purpose, Purpose::Health { .. });
+    request.takes_locks = matches!(purpose, Purpose::Deploy { apply: true });
     let plan = plan::load(&request)?;
     require_something_left(&plan, purpose)?;
     let withheld = plan.variables_with_secrets();

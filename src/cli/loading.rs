@@ -39,6 +39,7 @@ pub(super) fn request(given: GivenProject<'_>, selection: &Selection) -> Result<
         skip_tags: selection.skip_tags.clone(),
         extra_vars: selection.extra_vars.clone(),
         only_health: false,
+        takes_locks: false,
         vault: vault::keys(&selection.inventory.vault, &controller, &boundary)?,
         controller,
         trust: given.trust,

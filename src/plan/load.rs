@@ -67,7 +67,7 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     }
     errors.extend(name_hosts(by_host));
     if !request.only_health {
-        same_node::check(&project, &plans, &mut errors);
+        same_node::check(&project, &plans, request.takes_locks, &mut errors);
     }
     let mut lenders = lending::arrange(&project, &mut plans, &mut errors);
     if request.only_health {

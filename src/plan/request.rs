@@ -28,6 +28,8 @@ pub struct Request {
     pub extra_vars: Vec<String>,
     /// Whether the run reads the health and nothing else: then the secrets of other hosts that no health check uses are not read.
     pub only_health: bool,
+    /// Whether the run takes the lock of each node, so that no two hosts may be one node. Otherwise such hosts are warned of.
+    pub takes_locks: bool,
     /// The passwords of files and values that Ansible Vault encrypted.
     pub vault: Arc<Keyring>,
     /// The machine that the programs of inventories and secrets run on.

@@ -9,8 +9,8 @@ use super::{HostPlan, project::Project};
 /// What a connection leads to: an address and a port, the way there, and the file that may say more about both. `None` is this machine.
 type Place<'a> = Option<(String, u16, Vec<(String, &'a str)>, Option<String>)>;
 
-/// Refuses hosts that have the same address and port.
-pub(super) fn check(project: &Project, plans: &[HostPlan], errors: &mut Diagnostics) {
+/// Refuses hosts that have the same address and port, or warns of them where the run takes no locks.
+pub(super) fn check(project: &Project, plans: &[HostPlan], takes_locks: bool, errors: &mut Diagnostics) {
     let mut seen: HashMap<Place<'_>, &HostPlan> = HashMap::new();
     for plan in plans {
         let Some(first) = seen.get(&place(plan)) else {
@@ -19,7 +19,8 @@ pub(super) fn check(project: &Project, plans: &[HostPlan], errors: &mut Diagnost
         };
         let title = format!("`{}` and `{}` are the same node, `{}`", first.name, plan.name, plan.connection().host);
         let help = "a node has one name in a run: give all its roles to one of them and make the other name a group, or deploy one after the other with `--limit`";
-        let mut diagnostic = Diagnostic::error(title).help(help);
+        let diagnostic = if takes_locks { Diagnostic::error(title) } else { Diagnostic::warning(title) };
+        let mut diagnostic = diagnostic.help(help);
         diagnostic.span = named(project, plan);
         if let Some(span) = named(project, first) {
             diagnostic = diagnostic.also(span, format!("`{}`", first.name));

@@ -48,6 +48,12 @@ pub const DIRECTORIES: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
+/// Whether a path is in a directory of unit files.
+#[must_use]
+pub fn is_unit_file(path: &str) -> bool {
+    DIRECTORIES.iter().any(|directory| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
+}
+
 /// Returns the file of the template of an instance: `a@.service` for `a@b.service`.
 #[must_use]
 pub fn template_of(name: &str) -> Option<String> {

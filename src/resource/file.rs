@@ -303,8 +303,7 @@ impl FileState {
         if let Some(led_to) = self.led_to(target).filter(|_| !force)
             && matches!(node.answers.get::<PathState>(&led_to)?.seen(true), None | Some(Entry::Absent))
         {
-            let words = format!("`{}`, to which the link leads (`force: true` makes the link without it),", led_to.path);
-            missing.push(Missing::Other(words));
+            missing.push(Missing::LinkTarget(led_to.path.clone()));
         }
         let change = self.change(summary, diff, script).replacing(!before.is_empty()).writing(Kept::File(self.path.clone()));
         Ok(blocked_by(missing, change))

@@ -119,7 +119,9 @@ impl Reach<'_> {
             (Self::Unknown | Self::Packages(_) | Self::User(_), _)
             | (_, Missing::Other(_))
             | (Self::Nothing | Self::Group(_), Missing::Group(_)) => true,
-            (Self::Path(path), Missing::Directory(wanted) | Missing::File(wanted)) => touches(path.as_str(), wanted.as_str()),
+            (Self::Path(path), Missing::Directory(wanted) | Missing::File(wanted) | Missing::LinkTarget(wanted)) => {
+                touches(path.as_str(), wanted.as_str())
+            }
             (Self::Path(path), Missing::User(_) | Missing::Group(_)) => {
                 ACCOUNTS.iter().any(|file| touches(path.as_str(), file)) || path.as_str().contains("sysusers.d")
             }

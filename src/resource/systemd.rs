@@ -136,16 +136,14 @@ impl Resource for Systemd {
         }))
     }
 
+    /// systemd reads a file right after the task that changes it. What is not known is whether its section `[Install]` is another one.
     fn due_after(&self, _: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Change> {
-        // A task of any unit makes systemd read the files of all units.
-        let is_task = |resource: &&dyn Resource| (*resource as &dyn Any).is::<Self>();
-        let since = earlier.iter().rposition(is_task).map_or(0, |at| at + 1);
-        let is_written =
-            earlier[since..].iter().filter_map(|resource| resource.path()).any(|path| self.is_file_of_it(path.as_str()));
-        is_written.then(|| {
+        let is_written = earlier.iter().filter_map(|resource| resource.path()).any(|path| self.is_file_of_it(path.as_str()));
+        (is_written && self.enabled == Some(true)).then(|| {
             let mut diff = Diff::none();
-            diff.attribute("files", "changed by this run", "read by systemd");
-            Change::new(READ_FILES, unit_functions::script(APPLY).arg(&self.unit).arg(READ_FILES)).diff(diff).replacing(true)
+            diff.attribute("links", "of the old file", "of the file that an earlier task changes");
+            let script = unit_functions::script(APPLY).arg(&self.unit).arg(READ_FILES);
+            Change::new("as its new file says", script).diff(diff).replacing(true)
         })
     }
 

@@ -185,6 +185,12 @@ pub(crate) fn script(text: &'static str) -> Script {
     Script::new(text).telling_limit().using(UNIT)
 }
 
+/// Returns the script that makes systemd read the files of its units, on a node that systemd has booted.
+#[must_use]
+pub fn read_files() -> Script {
+    Script::new("[ ! -d /run/systemd/system ] || systemctl daemon-reload")
+}
+
 /// Returns the script that restarts a unit after systemd has read its changed files. It succeeds if the unit stays up; otherwise the end of
 /// the unit's journal is on stderr. Where the unit is not up shortly before the limit, stderr names what it waits for.
 #[must_use]

@@ -17,6 +17,8 @@ pub enum Missing {
     Group(String),
     /// A unit of systemd.
     Unit(String),
+    /// What a link leads to. Only the link itself could be made without it.
+    LinkTarget(RemotePath),
     /// Something else, in words that complete "… does not exist", such as "kernel setting `net.core.somaxconn`".
     Other(String),
 }
@@ -26,6 +28,9 @@ impl fmt::Display for Missing {
         match self {
             Self::Directory(path) => write!(formatter, "directory `{path}`"),
             Self::File(path) => write!(formatter, "file `{path}`"),
+            Self::LinkTarget(path) => {
+                write!(formatter, "`{path}`, to which the link leads (`force: true` makes the link without it),")
+            }
             Self::User(name) => write!(formatter, "user `{name}`"),
             Self::Group(name) => write!(formatter, "group `{name}`"),
             Self::Unit(name) => write!(formatter, "unit `{name}`"),

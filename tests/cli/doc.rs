@@ -443,7 +443,10 @@ fn a_value_is_text_or_a_number_as_its_place_wants_it() {
     for (task, words) in [
         ("user: {name: app, uid: 01000}", "wrong `uid` of `user`: `01000` is not a whole number from 0"),
         ("wait_for: {port: 1, timeout: soon}", "wrong `timeout` of `wait_for`: `soon` is not a whole number from 0"),
-        ("postgresql_user: {name: app, conn_limit: many}", "wrong `conn_limit` of `postgresql_user`: `many` is not a whole number"),
+        (
+            "postgresql_user: {name: app, conn_limit: many}",
+            "wrong `conn_limit` of `postgresql_user`: `many` is not a whole number",
+        ),
         (
             "postgresql_user: {name: app, port: 70000}",
             "wrong `port` of `postgresql_user`: `70000` is not a whole number from 0 to 65535",

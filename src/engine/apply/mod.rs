@@ -31,6 +31,7 @@ use crate::{
     question::{
         Answers, Questions, Unanswered,
         pending::{self, Due, Pending},
+        unit_files,
         way::TrustedOwners,
     },
     resource::{Change, NodeState, Resource, Verdict, do_not_exist, unit_functions},
@@ -278,6 +279,10 @@ impl<'a> ApplyRun<'a> {
             scripts.push(pending::mark(marks));
         }
         scripts.push(script.clone());
+        // Otherwise systemd would go on with the old text, and a later task would wait for it.
+        if resource.path().is_some_and(|path| unit_files::is_unit_file(path.as_str())) {
+            scripts.push(unit_functions::read_files());
+        }
         scripts.extend(accept.clone());
         if !marks.is_empty() {
             scripts.push(pending::mark(marks));

@@ -433,6 +433,12 @@ fn two_names_for_one_node_are_refused_with_both_places() {
     let hosts =
         |hosts: &str| format!("all:\n  vars: {{autobot_roles: [base]}}\n  hosts:\n    a: {{ansible_host: 198.18.0.2}}\n{hosts}");
     sample.write("inventory/hosts.yml", &hosts("    b: {ansible_host: 198.18.0.2, ansible_port: 22}\n"));
+    let warnings = sample.load().unwrap().warnings;
+    assert_eq!(
+        warnings.iter().map(|warning| warning.title.as_str()).collect::<Vec<_>>(),
+        ["`a` and `b` are the same node, `198.18.0.2`"]
+    );
+    sample.request.takes_locks = true;
     insta::assert_snapshot!(sample.load().unwrap_err().render(false), @r#"
     error: `a` and `b` are the same node, `198.18.0.2`
      --> inventory/hosts.yml:5:23

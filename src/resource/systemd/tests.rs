@@ -269,29 +269,26 @@ fn a_mask_that_ends_at_the_next_boot_is_not_enough() {
 }
 
 #[test]
-fn a_file_that_an_earlier_task_changes_is_read() {
-    let due = |path: &str, name: &str, also: &[&str]| {
-        let file = |path: &str| {
-            let copy = crate::resource::KINDS.iter().find(|kind| kind.name == "copy").unwrap();
-            (copy.decode)(json!({"dest": path, "content": "x"}), &mut NoFiles).unwrap()
-        };
-        let mut earlier = vec![file(path)];
-        earlier.extend(also.iter().map(|name| systemd(json!({"name": name, "state": "started"})).unwrap()));
-        let earlier: Vec<&dyn Resource> = earlier.iter().map(AsRef::as_ref).collect();
+fn a_file_that_an_earlier_task_changes_may_have_another_install() {
+    let due = |path: &str, name: &str, state: serde_json::Value| {
+        let copy = crate::resource::KINDS.iter().find(|kind| kind.name == "copy").unwrap();
+        let earlier = (copy.decode)(json!({"dest": path, "content": "x"}), &mut NoFiles).unwrap();
         let node = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
-        systemd(json!({"name": name, "state": "started"})).unwrap().due_after(&node, &earlier).map(|change| change.summary)
+        let mut parameters = json!({"name": name});
+        parameters.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+        systemd(parameters).unwrap().due_after(&node, &[earlier.as_ref()]).map(|change| change.summary)
     };
-    let read = Some("daemon-reload".to_owned());
+    let (enabled, due_then) = (json!({"enabled": true}), Some("as its new file says".to_owned()));
     for (path, name) in [
         ("/etc/systemd/system/redis.service", "redis"),
         ("/etc/systemd/system/redis.service.d/x.conf", "redis"),
         ("/lib/systemd/system/a@.timer", "a@b.timer"),
         ("/run/systemd/system/a@.timer.d/x.conf", "a@b.timer"),
     ] {
-        assert_eq!(due(path, name, &[]), read, "{path}");
-        assert_eq!(due(path, name, &["other.timer"]), None, "the task before it has made systemd read all files");
+        assert_eq!(due(path, name, enabled.clone()), due_then, "{path}");
+        assert_eq!(due(path, name, json!({"state": "started"})), None, "systemd reads it right after the task that writes it");
     }
     for path in ["/etc/redis.service", "/etc/systemd/system/other.service", "/etc/systemd/system/x.target.wants/redis.service"] {
-        assert_eq!(due(path, "redis", &[]), None, "{path}");
+        assert_eq!(due(path, "redis", enabled.clone()), None, "{path}");
     }
 }
