@@ -47,19 +47,22 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
     row(&["database_vm redis The users database exists", " ok ", "accepts writes, UTF8, owner `autobot_users`"]);
     row(&["database_vm redis Redis listens on the declared addresses only", " ok ", "0.0.0.0:6379, [::]:6379"]);
     row(&["database_vm redis PostgreSQL listens on the declared addresses only", " ok ", "127.0.0.1:5432"]);
+    row(&["database_vm postgresql_server The PostgreSQL cluster runs the installed program", " ok"]);
+    row(&["database_vm redis The firewall is on, and lets nothing in that no rule allows", " ok"]);
+    row(&["database_vm redis The firewall lets only the fleet reach Redis", " ok"]);
     row(&["database_vm redis The RedisInsight port is closed", " ok ", "closed"]);
     row(&["database_vm - Nothing listens that should not", " ok ", "open beyond loopback: 22, 6379"]);
     row(&["gone - -", " unreachable ", ":1` does not answer"]);
-    assert!(lines.iter().any(|line| line.starts_with("database_vm 7 ok in ")), "{}", table.stdout);
+    assert!(lines.iter().any(|line| line.starts_with("database_vm 10 ok in ")), "{}", table.stdout);
 
     let limited = ["health", "--limit", "database_vm"];
     let json = project.json(&limited);
     json.assert_code(0);
     assert_eq!((&json.json()["mode"], &json.host("database_vm")["round_trips"]), (&"health".into(), &1.into()));
-    assert_eq!(json.json()["summary"]["ok"], 7);
+    assert_eq!(json.json()["summary"]["ok"], 10);
     let exercised = project.json(&["health", "--limit", "database_vm", "--exercise"]);
     exercised.assert_code(0);
-    assert_eq!(exercised.ids("database_vm", "ok").len(), 9, "{}", exercised.stdout);
+    assert_eq!(exercised.ids("database_vm", "ok").len(), 12, "{}", exercised.stdout);
     // A run of only some tags cannot know which listeners are strangers.
     let part = project.json(&["health", "--limit", "database_vm", "--tags", "postgresql"]);
     part.assert_code(0);

@@ -1,6 +1,6 @@
 //! Promise 7: one deploy per node at a time; and a failing host does not stop the others.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use serde_json::Value;
 
@@ -180,6 +180,11 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     record("changed host key", &["-e", &known_hosts("changed")]);
     record("changed host key, new ones accepted", &["-e", &known_hosts("changed"), "--accept-new-host-keys"]);
     record("no key accepted", &["-e", &format!("ansible_ssh_private_key_file={}", other_key.display())]);
+    // A key that no node knows; ssh would not look at one that others can read.
+    project.write("no.key", "");
+    let key = project.path("no.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let key = key.to_str().unwrap();
     record("no such user", &["-e", "ansible_user=nobody-here"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     record("sudo refused", &[]);
@@ -287,7 +292,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     let other = std::fs::read_to_string(lab().key().with_extension("pub")).unwrap();
     project.write("changed", &format!("{} {other}", node.address));
     record("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
-    record("no such user", &["-u", "nobody-here", "--private-key", "/dev/null"]);
+    record("no such user", &["-u", "nobody-here", "--private-key", key]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     record("sudo refused", &[]);
     let unprivileged = project.json(&["ping", "-e", "ansible_become=false"]);
@@ -300,7 +305,7 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     # changed host key
     host  failed   changed   -       -     -      the host key of `ADDRESS` HAS CHANGED: this is another machine, or the connection is intercepted; help: only if you know that the node was installed again: `ssh-keygen -f "PROJECT/changed" -R "ADDRESS"`, then accept the new key with `--accept-new-host-keys`
     # no such user
-    host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i /dev/null nobody-here@ADDRESS`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
+    host  failed   known     -       -     -      `ADDRESS` does not let us in: nobody-here@ADDRESS: Permission denied (publickey,password).; help: is your key in ssh-agent (`ssh-add -l`) or named by `ansible_ssh_private_key_file`, and `ansible_user` right? try `ssh -i PROJECT/no.key nobody-here@ADDRESS`; passwords are never asked for; sshd says the same where the account's login shell in /etc/passwd does not exist
     # sudo refused
     host  ok       known     refused  -     -      sudo on `ADDRESS` refuses: a password is required; help: give the password with `--ask-become-pass` or a vaulted `ansible_become_password`; or allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
     "#);

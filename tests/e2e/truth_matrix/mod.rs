@@ -149,13 +149,25 @@ struct Tally {
 impl Tally {
     fn compare(&mut self, state: &str, predicted: &BTreeSet<String>, changed: &BTreeSet<String>) {
         self.right += predicted.intersection(changed).count();
-        self.false_alarms.extend(predicted.difference(changed).map(|id| format!("{state}: {id}")));
-        self.missed.extend(changed.difference(predicted).map(|id| format!("{state}: {id}")));
+        for id in predicted.difference(changed) {
+            say(&format!("predicted, not changed: {id}"));
+            self.false_alarms.push(format!("{state}: {id}"));
+        }
+        for id in changed.difference(predicted) {
+            say(&format!("changed, not predicted: {id}"));
+            self.missed.push(format!("{state}: {id}"));
+        }
+    }
+
+    fn miss(&mut self, state: &str, what: &str, ran: &RunResult) {
+        let miss = format!("{what}\n  {}", failures(ran).join("\n  "));
+        say(&miss);
+        self.other.push(format!("{state}: {miss}"));
     }
 
     fn expect(&mut self, holds: bool, state: &str, what: &str, ran: &RunResult) {
         if !holds {
-            self.other.push(format!("{state}: {what}\n  {}", failures(ran).join("\n  ")));
+            self.miss(state, what, ran);
         }
     }
 
@@ -165,7 +177,7 @@ impl Tally {
             self.health_right += 1;
         } else {
             let which = if is_red { "health is red, and no client is hurt" } else { "health is green, and a client is hurt" };
-            self.other.push(format!("{state}: {which}\n  {}", failures(ran).join("\n  ")));
+            self.miss(state, which, ran);
         }
     }
 }
