@@ -180,11 +180,6 @@ fn a_node_that_does_not_let_us_in_is_told_with_the_reason_and_the_remedy() {
     record("changed host key", &["-e", &known_hosts("changed")]);
     record("changed host key, new ones accepted", &["-e", &known_hosts("changed"), "--accept-new-host-keys"]);
     record("no key accepted", &["-e", &format!("ansible_ssh_private_key_file={}", other_key.display())]);
-    // A key that no node knows; ssh would not look at one that others can read.
-    project.write("no.key", "");
-    let key = project.path("no.key");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    let key = key.to_str().unwrap();
     record("no such user", &["-e", "ansible_user=nobody-here"]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     record("sudo refused", &[]);
@@ -292,6 +287,11 @@ fn a_ping_says_how_far_the_way_to_each_node_leads() {
     let other = std::fs::read_to_string(lab().key().with_extension("pub")).unwrap();
     project.write("changed", &format!("{} {other}", node.address));
     record("changed host key", &["--ssh-common-args", &format!("-o UserKnownHostsFile={}", project.path("changed").display())]);
+    // A key that no node knows; ssh would not look at one that others can read.
+    project.write("no.key", "");
+    let key = project.path("no.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let key = key.to_str().unwrap();
     record("no such user", &["-u", "nobody-here", "--private-key", key]);
     node.sh("mkdir /root/kept; grep -lr autobot /etc/sudoers.d | xargs -I FILE mv FILE /root/kept/");
     record("sudo refused", &[]);
