@@ -131,7 +131,13 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Postgres, sql!("alter role autobot_users valid until '2020-01-01'"), true),
     redis(Part::Postgres, sql!("alter role autobot_users connection limit 0"), true),
     redis(Part::Postgres, sql!("alter database autobot_users connection limit 0"), true),
-    redis(Part::Postgres, sql!("alter database autobot_users owner to postgres"), true),
+    refused(
+        Node::Redis,
+        Part::Postgres,
+        sql!("alter database autobot_users owner to postgres"),
+        true,
+        sql!("alter database autobot_users owner to autobot_users"),
+    ),
     redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users'", true),
     redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'", true),
     refused(
@@ -163,7 +169,7 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Firewall, "ufw --force disable", true),
     redis(Part::Firewall, "ufw default allow incoming", true),
     redis(Part::Firewall, "iptables -P INPUT ACCEPT; iptables -F; iptables -X", true),
-    redis(Part::Firewall, "nft flush ruleset", true),
+    redis(Part::Firewall, "ip6tables -P INPUT ACCEPT; ip6tables -F; ip6tables -X", true),
     redis(Part::Firewall, "systemctl disable ufw", false),
     redis(Part::Firewall, "ufw allow 6379", true),
     redis(Part::Firewall, "ufw allow log 6379/tcp", true),
