@@ -229,7 +229,7 @@ async fn a_node_whose_sudo_asks_for_a_password_transfers_too() {
 fn a_large_file_of_a_role_goes_beside_the_session_and_in_it_where_there_is_no_other_way() {
     let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
-    let content = |seed: u8| (0..4 * MIB).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect::<Vec<u8>>();
+    let content = |seed: u8| (0..4 * MIB).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[5] ^ seed).collect::<Vec<u8>>();
     let role = "description: t\ntasks:\n  - {name: Large, copy: {src: large.bin, dest: /srv/large.bin, mode: \"0644\"}}\n";
     let file = project.path("roles/toy/files/large.bin");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -115,7 +115,7 @@ fn complaints(project: &Project) -> String {
     let health = project.json(&["health"]);
     let failed: Vec<String> =
         health.tasks("node").into_iter().filter(|task| task.status == "failed").map(|task| task.error).collect();
-    health.assert_code(if failed.is_empty() { 0 } else { 1 });
+    health.assert_code(i32::from(!failed.is_empty()));
     failed.join("\n")
 }
 

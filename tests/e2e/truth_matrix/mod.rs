@@ -244,9 +244,9 @@ fn check_deploy_and_health_tell_the_truth_over_damaged_states() {
     for (title, misses) in
         [("predicted, not changed", &tally.false_alarms), ("changed, not predicted", &tally.missed), ("other", &tally.other)]
     {
-        misses.iter().for_each(|miss| {
+        for miss in misses {
             let _ = writeln!(report, "{title}: {miss}");
-        });
+        }
     }
     say(&report);
     assert!(tally.false_alarms.is_empty() && tally.missed.is_empty() && tally.other.is_empty(), "TRUTH_SEED={seed}\n{report}");
@@ -275,9 +275,9 @@ fn damaged(tally: &mut Tally, node: &TestNode, project: &Project, damages: &[&'s
     let host = damages[0].node.host();
     let state = damages.iter().map(|damage| format!("`{}`", damage.what)).collect::<Vec<_>>().join(" and ");
     say(&state);
-    damages.iter().for_each(|damage| {
+    for damage in damages {
         node.sh(&format!("cd /\n{}", damage.what));
-    });
+    }
     let before = tally.other.len();
     tally.health(&state, damages.iter().any(|damage| damage.hurts), &health(project));
     if let Ends::Refused { mend } = damages[0].ends {
