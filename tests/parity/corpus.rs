@@ -83,7 +83,8 @@ impl Case {
             .1
             .lines()
             .filter_map(|line| Some(line.split("  ").next()?.to_owned()))
-            .filter(|host| !host.is_empty())
+            // `ansible-inventory --host` takes the colons of an address with a zone for those of a pattern.
+            .filter(|host| !host.is_empty() && !host.contains('%'))
             .collect();
         // Three hosts are enough, because `list` shows the variables of all.
         if hosts.len() > 3 {
