@@ -20,7 +20,7 @@ tasks:
       dest: /root/out
       content: "{{ secrets.EQUALS }}|{{ secrets.SPACES }}|{{ secrets.SINGLE }}|{{ secrets.DOUBLE }}|{{ secrets.INSIDE }}|{{ secrets.SHELL }}|{{ secrets.INSIDE | urlencode }}|{{ secrets.MADE }}\n"
 "#;
-const FILE: &str = "# ours\r\nEQUALS=a=b==\r\nSPACES= two words \r\nSINGLE='it is \"so\"'\r\nDOUBLE=\"don't\"\r\nINSIDE=a'b\"c d\r\nSHELL=$(reboot) `x` $HOME \\\\n#\r\n\r\nSTRANGER=\r\n";
+const FILE: &str = "# ours\r\nEQUALS=a=b==\r\nSPACES=two words \r\nSINGLE='it is \"so\"'\r\nDOUBLE=\"don't\"\r\nINSIDE=a'b\"c d\r\nSHELL=$(reboot) `x` $HOME \\\\n#\r\n\r\nSTRANGER=\r\n";
 
 #[test]
 fn values_with_special_characters_quotes_and_windows_line_ends_are_read_as_intended() {
