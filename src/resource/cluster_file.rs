@@ -132,10 +132,10 @@ impl ClusterFile {
 }
 
 /// A column of a query: the lines of the server's files that keep it from reading any of them again. An error of a single value does not; and the
-/// view cannot distinguish a wrong value from one that waits for a restart.
+/// view cannot distinguish a wrong value from one that waits for a restart. An error without a file is about a setting that is in none any more.
 pub(super) const UNREADABLE: &str =
     "(SELECT coalesce(jsonb_agg(format('%s, line %s: %s', sourcefile, sourceline, error) ORDER BY seqno), '[]')
-  FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL AND error <> 'setting could not be applied') AS unreadable";
+  FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL AND error <> 'setting could not be applied' AND sourcefile IS NOT NULL) AS unreadable";
 
 /// Returns the reason why the server would not read its files again.
 pub(crate) fn cannot_reload(unreadable: &[String]) -> Option<String> {
