@@ -74,7 +74,8 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Postgres, "touch /var/lib/autobot-provision/cluster-15-main", false),
     slm(Part::Postgres, "echo 'max_connections = 33' >>/etc/postgresql/15/main/conf.d/50-autobot.conf", false),
     slm(Part::Postgres, "rm /etc/postgresql/15/main/conf.d/50-autobot.conf", false),
-    slm(Part::Postgres, "sed -i /autobot_slm/d /etc/postgresql/15/main/pg_hba.conf", false),
+    // The server goes by other rules than its file, and which ones cannot be asked.
+    slm(Part::Postgres, "sed -i /autobot_slm/d /etc/postgresql/15/main/pg_hba.conf", true),
     slm(Part::System, "sed -i /^DATABASE_URL/d /etc/autobot/slm-secrets.env", false),
     slm(Part::System, "chmod 0644 /etc/autobot/slm-secrets.env", false),
     slm(Part::System, "rm /etc/systemd/system/autobot-slm-database.service", false),
