@@ -59,7 +59,8 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Redis, "usermod -s /bin/sh redis", false),
     redis(Part::Redis, "chmod 0700 /opt/autobot", false),
     redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false),
-    redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", false),
+    // The next restart would shut clients out.
+    redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", true),
     redis(Part::Redis, "rm /etc/autobot/redis.conf", false),
     redis(Part::Redis, "chmod 0600 /etc/autobot/redis.conf", false),
     redis(Part::System, "rm -r /usr/local/lib/autobot", false),
