@@ -61,7 +61,7 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false),
     // The next restart would shut clients out.
     redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", true),
-    redis(Part::Redis, "rm /etc/autobot/redis.conf", false),
+    redis(Part::Redis, "rm /etc/autobot/redis.conf", true),
     redis(Part::Redis, "chmod 0600 /etc/autobot/redis.conf", false),
     redis(Part::System, "rm -r /usr/local/lib/autobot", false),
     redis(Part::System, "chmod 0644 /usr/local/lib/autobot/redis-ready", false),
@@ -118,7 +118,8 @@ pub const DAMAGES: &[Damage] = &[
     ),
     // Programs that were replaced under a running server.
     redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", false),
-    redis(Part::Postgres, "cd /usr/lib/postgresql/15/bin; cp -p postgres new; mv new postgres", false),
+    // The faults that the new program of a server for all users mends are live.
+    redis(Part::Postgres, "cd /usr/lib/postgresql/15/bin; cp -p postgres new; mv new postgres", true),
     // Redis as it runs.
     redis(Part::Redis, cli!("config set maxmemory 1mb"), true),
     redis(Part::Redis, cli!("acl setuser default on nopass"), true),
