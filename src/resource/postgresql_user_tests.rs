@@ -155,7 +155,7 @@ fn a_login_that_is_shut_out_is_let_in_unless_that_is_declared() {
     assert!(matches!(verdict(&declared, vec![with(0, "2020-01-01", true)], &known()), Verdict::Converged { note: None }));
     let new = change(verdict(&declared, Vec::new(), &known()));
     assert!(new.script.sealed_input().shown().contains(" CONNECTION LIMIT 0 VALID UNTIL '2020-01-01' PASSWORD"));
-    // A role that no task gives a password is none of a login's business.
+    // A role without a declared password is no login: its expiry and its limit do not matter.
     let group = user(json!({"name": "app"})).unwrap();
     assert!(matches!(verdict(&group, vec![with(0, "2020-01-01", true)], &known()), Verdict::Converged { note: None }));
     assert!(group.query().sql.contains("true AS expires_as_declared"));

@@ -167,7 +167,7 @@ fn bad_save(rules: &[String]) -> Option<String> {
     Some(format!("`{bad}` is no rule of `save`: write seconds and changes, such as `900 1`"))
 }
 
-/// Names a list that is written with other signs than spaces: Redis would look for a host of that name.
+/// Names an address that holds commas or semicolons. Redis separates addresses by spaces, and would look for a host of that name.
 fn bad_list(bind: &[String]) -> Option<String> {
     let bad = bind.iter().find(|word| word.contains([',', ';']))?;
     Some(format!("`{bad}` is no address: write spaces between several, without commas"))

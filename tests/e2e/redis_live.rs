@@ -82,7 +82,7 @@ fn those_who_came_in_without_a_password_are_out_again() {
     let project = Project::shipped(&[(HOST, &node, "")]);
     eventually("everything is up", 60, || health(&project).0 == "ok");
     redis(&node, "acl setuser default on nopass");
-    node.sh("systemd-run -q --unit=guest bash -c 'exec 3<>/dev/tcp/127.0.0.1/6379; echo PING >&3; exec sleep 600'");
+    node.sh("systemd-run -q --unit=guest bash -c 'exec 3<>/dev/tcp/127.0.0.1/6379; echo PING >&3; exec cat <&3'");
     let clients = || redis(&node, "client list").lines().filter(|line| line.contains("user=default")).count();
     eventually("the guest is in, beside this one", 20, || clients() == 2);
     project.json(&["deploy", "--role", "redis"]).assert_code(0);
