@@ -6,7 +6,7 @@ use crate::{
     event::HostResult,
     question::{Answers, Composed, Questions, connection::OwnConnection, way::TrustedOwners},
     script::NulByte,
-    secret::nonce,
+    secret::{Revealed, nonce},
     transport::{LinkError, Step, StepOutput},
 };
 
@@ -26,7 +26,7 @@ impl QuestionRound {
     }
 
     pub(super) fn step(&self) -> Step {
-        Step { script: self.script.clone(), input: zeroize::Zeroizing::default(), limit: self.composed.limit() }
+        Step { script: self.script.clone(), input: Revealed::default(), limit: self.composed.limit() }
     }
 
     /// Reads the answers; questions without output are unanswered.

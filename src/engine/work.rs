@@ -139,7 +139,8 @@ impl Effect {
     /// Returns the digest of a change. `None` if the script cannot be written, which is reported when it is applied.
     pub(super) fn new(script: &Script, notified: &[String]) -> Option<Self> {
         let text = script.render().ok()?;
-        let mut parts = vec![text.as_bytes(), script.sealed_input().as_tokens()];
+        let input = script.sealed_input().sha256();
+        let mut parts = vec![text.as_bytes(), &input];
         parts.extend(notified.iter().map(String::as_bytes));
         Some(Self(sha256(&parts)))
     }

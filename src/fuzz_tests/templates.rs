@@ -80,8 +80,9 @@ fn property(input: &[u8]) {
         check_problems(&problems, &text);
     }
     assert!(literal(&text).len() <= text.len());
+    let lines = 1..=text.lines().count().max(1);
     for difference in differences(&text, &|name| name.len() % 2 == 0, &|name| Some(name.to_owned())) {
-        assert!((1..=text.lines().count().max(1)).contains(&difference.line), "line {}", difference.line);
+        assert!(lines.contains(&difference.line), "line {}", difference.line);
         check_text(&difference.text);
     }
 }

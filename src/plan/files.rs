@@ -2,7 +2,7 @@
 
 use crate::{
     resource::Files,
-    secret::{Sealed, holds_token},
+    secret::Sealed,
     source::{Diagnostic, Span},
 };
 
@@ -80,7 +80,7 @@ impl Files for RoleFiles<'_> {
         })
     }
 
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
+    fn file(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
         let folder = format!("roles/{}/files", self.part.role);
         let found = self.part.project.existing(&folder, name, "file", self.span).map_err(Diagnostic::from);
         let shown = found.inspect_err(|missing| self.missing = Some(missing.clone()))?;
@@ -91,11 +91,8 @@ impl Files for RoleFiles<'_> {
                 Diagnostic::error(format!("`{shown}` is encrypted with Ansible Vault, but a file is copied without decryption"));
             return Err(errors.at(self.span.clone()).help("encrypt its content as a variable, and write that with `content:`"));
         }
-        if holds_token(&String::from_utf8_lossy(&bytes)) {
-            return Err(
-                Diagnostic::error(format!("`{shown}` contains a character that is reserved for secrets")).at(self.span.clone())
-            );
-        }
-        Ok(bytes)
+        Sealed::public(bytes).ok_or_else(|| {
+            Diagnostic::error(format!("`{shown}` contains a character that is reserved for secrets")).at(self.span.clone())
+        })
     }
 }

@@ -49,6 +49,18 @@ link_targets() {
     shift "$count"
     [ $# -eq 0 ] || stat -L --printf="$record" -- "$@" 2>/dev/null
 }
+# checksum FILE: as `sha256sum`, without the name. OpenSSL uses the processor's instructions, which Debian's sha256sum does not: a fifth of the time for a large file.
+checksum() {
+    sum=''
+    ! command -v openssl >/dev/null || sum=$(openssl dgst -sha256 -r <"$1" 2>/dev/null)
+    case ${sum%% *} in ????????????????????????????????????????????????????????????????) ;; *) sum=$(sha256sum <"$1") ;; esac
+    printf '%s  ' "${sum%% *}"
+}
+checksums() {
+    for path do
+        [ "$path" = -- ] || { checksum "$path" && printf '%s\0' "$path"; }
+    done
+}
 files() {
     letter=$1 command=$2
     shift 2
@@ -87,7 +99,7 @@ look() (
     [ -z "$follow" ] || [ ! -L "$path" ] || stat --printf="$record" -- "$path"
     stat --printf="$record" -- "$entry" <&3 2>/dev/null
     printf '\0'
-    case $entry$word in -s*) [ -d /proc/self/fd/3 ] || sha256sum <&3 ;; esac
+    case $entry$word in -s*) [ -d /proc/self/fd/3 ] || checksum /proc/self/fd/3 ;; esac
     printf '\0'
     case $entry$word in -c*) [ -d /proc/self/fd/3 ] || head -c 65537 <&3 ;; esac
     printf '\0'
@@ -110,7 +122,7 @@ entries "$@"
 printf '\0%s\0' "$errors"
 link_targets "$@"
 printf '\0'
-files s 'sha256sum -z' "$@"
+files s checksums "$@"
 printf '\0'
 files c 'head -v -c 65537' "$@"
 set -f

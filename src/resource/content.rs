@@ -1,7 +1,5 @@
 //! A file with a declared content: the base of `copy`, `template` and other resources that manage a whole file.
 
-use sha2::{Digest as _, Sha256};
-
 use super::{
     Change, Diff, Flag, Line, Missing, Mode, NodeState, ParamError, Reach, RemotePath, Resource, ShellText, Verdict,
     access::{Access, AccessDifference},
@@ -156,7 +154,7 @@ impl FileContent {
         }
         match (&file.content, &file.sha256) {
             (Some(content), _) => Ok(content.as_slice() == wanted.as_slice()),
-            (None, Some(sum)) => Ok(hex(&Sha256::digest(wanted.as_slice())) == *sum),
+            (None, Some(sum)) => Ok(hex(&wanted.sha256()) == *sum),
             (None, None) => Err(Unanswered(format!("`{}` is too large to compare", self.path))),
         }
     }

@@ -21,8 +21,8 @@ impl Files for NoFiles {
         Ok(Sealed::from(format!("requirepass {}\n", password().token(Encoding::Plain))))
     }
 
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
-        Ok(name.as_bytes().to_vec())
+    fn file(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
+        Ok(Sealed::from(name))
     }
 }
 
@@ -204,7 +204,7 @@ fn large_contents_are_compared_by_checksum_and_counted() {
     let content = "x".repeat(MOST_BYTES + 1);
     let large =
         |sum: &str| Entry::File(File { attributes: roots(0o644), size: 65_537, content: None, sha256: Some(sum.to_owned()) });
-    let sum = hex(&Sha256::digest(content.as_bytes()));
+    let sum = hex(&Sealed::from(content.as_str()).sha256());
     assert_eq!(shown(&copied(&json!({"content": content}), &large(&sum))), "converged");
     let changed = copied(&json!({"content": content}), &large("0"));
     assert_eq!(shown(&changed), "change (replaces): content\n= /etc/x\n- 65537 bytes\n+ 65537 bytes\n");

@@ -30,7 +30,7 @@ parameters! {
 fn from_parameters(parameters: serde_json::Value, files: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
     let given: Parameters = decode(parameters)?;
     let content = match (given.src, given.content) {
-        (Some(src), None) => files.file(&src).map(Sealed::from).map_err(|error| ParamError::File(Box::new(error)))?,
+        (Some(src), None) => files.file(&src).map_err(|error| ParamError::File(Box::new(error)))?,
         (None, Some(content)) => content,
         (Some(_), Some(_)) => return Err(ParamError::parameter("content", "give either `src` or `content`")),
         (None, None) => return Err(ParamError::parameter("", "give `src`, a file of the role, or `content`, a text")),

@@ -266,7 +266,7 @@ pub trait Files {
     ///
     /// # Errors
     /// As [`Files::template`].
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, crate::source::Diagnostic>;
+    fn file(&mut self, name: &str) -> Result<Sealed, crate::source::Diagnostic>;
 }
 
 /// Why parameters cannot be decoded into a resource.

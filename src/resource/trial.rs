@@ -129,7 +129,7 @@ impl super::Files for NoFiles {
     fn template(&mut self, name: &str) -> Result<crate::secret::Sealed, crate::source::Diagnostic> {
         panic!("asked for template {name}")
     }
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, crate::source::Diagnostic> {
+    fn file(&mut self, name: &str) -> Result<crate::secret::Sealed, crate::source::Diagnostic> {
         panic!("asked for file {name}")
     }
 }

@@ -12,11 +12,15 @@ pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
 pub use provided::ProvidedValues;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt};
 
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::pg::scram::{self, ScramError};
+use crate::{
+    pg::scram::{self, ScramError},
+    values::SharedBytes,
+};
 
 // Planes 15 and 16 are for private use: ordinary text does not contain these characters.
 const OPEN: char = '\u{F5EC0}';
@@ -98,16 +102,34 @@ pub enum SealedPart<'a> {
 /// Bytes that contain tokens in place of secrets. They are safe to print; only [`Sealed::reveal`] returns the real bytes.
 ///
 /// A clone shares the bytes: a large file passes through several hands on its way to a node.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Sealed(Arc<Vec<u8>>);
+#[derive(Clone, Default)]
+pub struct Sealed {
+    bytes: SharedBytes,
+    /// Whether it is known that there is no token in them.
+    is_public: bool,
+}
+
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Sealed {}
 
 impl Sealed {
+    /// Returns bytes that come from elsewhere. None if they hold a token, which would stand for a secret.
+    #[must_use]
+    pub fn public(bytes: SharedBytes) -> Option<Self> {
+        (!bytes_hold_token(&bytes)).then_some(Self { bytes, is_public: true })
+    }
+
     /// Returns the pieces, in order.
     #[must_use]
     pub fn parts(&self) -> Vec<SealedPart<'_>> {
         let mut parts = Vec::new();
-        let mut rest = self.0.as_slice();
-        while let Some((before, secret, encoding, after)) = next_token(rest) {
+        let mut rest = self.bytes.as_slice();
+        while let Some((before, secret, encoding, after)) = self.next_token(rest) {
             if !before.is_empty() {
                 parts.push(SealedPart::Bytes(before));
             }
@@ -118,6 +140,16 @@ impl Sealed {
             parts.push(SealedPart::Bytes(rest));
         }
         parts
+    }
+
+    fn next_token<'a>(&self, rest: &'a [u8]) -> Option<(&'a [u8], SecretId, Encoding, &'a [u8])> {
+        if self.is_public { None } else { next_token(rest) }
+    }
+
+    /// Returns the SHA-256 of the bytes with tokens.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.bytes.sha256()
     }
 
     /// Returns the secrets that the text uses, without duplicates.
@@ -138,8 +170,11 @@ impl Sealed {
     ///
     /// # Errors
     /// Returns the first secret whose value is unknown or cannot be encoded.
-    pub fn reveal(&self, values: &SecretValues) -> Result<Zeroizing<Vec<u8>>, RevealError> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.len() + 64));
+    pub fn reveal(&self, values: &SecretValues) -> Result<Revealed, RevealError> {
+        if self.next_token(&self.bytes).is_none() {
+            return Ok(Revealed::Public(self.bytes.clone()));
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.bytes.len() + 64));
         for part in self.parts() {
             match part {
                 SealedPart::Bytes(plain) => bytes.extend_from_slice(plain),
@@ -156,7 +191,7 @@ impl Sealed {
                 }
             }
         }
-        Ok(bytes)
+        Ok(Revealed::Wiped(bytes))
     }
 
     /// Returns the text for people, with each secret as `‹NAME›`.
@@ -179,13 +214,13 @@ impl Sealed {
     /// Returns whether it contains no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 
     /// Returns the bytes with tokens, to compare two sealed texts.
     #[must_use]
     pub fn as_tokens(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
@@ -197,7 +232,7 @@ impl fmt::Debug for Sealed {
 
 impl From<String> for Sealed {
     fn from(text: String) -> Self {
-        Self(Arc::new(text.into_bytes()))
+        Self::from(text.into_bytes())
     }
 }
 
@@ -209,7 +244,56 @@ impl From<&str> for Sealed {
 
 impl From<Vec<u8>> for Sealed {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(bytes))
+        Self { bytes: bytes.into(), is_public: false }
+    }
+}
+
+/// The real bytes of a [`Sealed`] text. Bytes without a secret are shared, because a large file is revealed several times.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Revealed {
+    /// There was no secret in them.
+    Public(SharedBytes),
+    /// They may hold secrets, so their memory is wiped when they are dropped.
+    Wiped(Zeroizing<Vec<u8>>),
+}
+
+impl Revealed {
+    /// Returns the SHA-256 of the bytes.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        match self {
+            Self::Public(bytes) => bytes.sha256(),
+            Self::Wiped(bytes) => Sha256::digest(bytes.as_slice()).into(),
+        }
+    }
+}
+
+impl std::ops::Deref for Revealed {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        match self {
+            Self::Public(bytes) => bytes,
+            Self::Wiped(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for Revealed {
+    fn default() -> Self {
+        Self::from(Vec::new())
+    }
+}
+
+impl From<Vec<u8>> for Revealed {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Wiped(Zeroizing::new(bytes))
+    }
+}
+
+impl fmt::Debug for Revealed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Revealed({} bytes)", self.len())
     }
 }
 
@@ -265,7 +349,13 @@ impl fmt::Debug for SecretValues {
 /// Returns whether a text contains a token or a part of one.
 #[must_use]
 pub fn holds_token(text: &str) -> bool {
-    text.contains([OPEN, SEPARATOR, CLOSE])
+    bytes_hold_token(text.as_bytes())
+}
+
+/// As [`holds_token`], of bytes that need not be text.
+#[must_use]
+pub fn bytes_hold_token(bytes: &[u8]) -> bool {
+    [OPEN, SEPARATOR, CLOSE].into_iter().any(|part| find(bytes, part.encode_utf8(&mut [0; 4]).as_bytes()).is_some())
 }
 
 fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretId, Encoding, &[u8])> {

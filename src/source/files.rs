@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Boundary, Diagnostic, LARGEST_FILE, LARGEST_TEXT, SourceFile, decoded, open_regular, read_given, read_regular};
-use crate::values::hex;
+use crate::values::{SharedBytes, hex};
 
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -22,19 +22,23 @@ pub struct FileDigest {
     pub sha256: String,
 }
 
+/// How many bytes of files are kept in memory.
+const MOST_KEPT: usize = 128 << 20;
+
 /// Reads files within a boundary, and notes the digest of each as it was read. Clones share their notes.
 #[derive(Debug, Clone, Default)]
 pub struct FilesRead {
     /// How far paths may lead.
     pub boundary: Boundary,
     notes: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    kept: Arc<Mutex<BTreeMap<PathBuf, SharedBytes>>>,
 }
 
 impl FilesRead {
     /// Returns a reader of files that has read nothing yet.
     #[must_use]
     pub fn new(boundary: Boundary) -> Self {
-        Self { boundary, notes: Arc::default() }
+        Self { boundary, ..Self::default() }
     }
 
     /// Returns a reader with the same boundary and with notes of its own.
@@ -79,14 +83,21 @@ impl FilesRead {
         decoded(bytes, shown)
     }
 
-    /// Reads a file.
+    /// Reads a file. It is read once, because a task is read several times in a run, for each host.
     ///
     /// # Errors
     /// The file cannot be read, is no regular file, or is larger than [`LARGEST_FILE`].
-    pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+    pub fn bytes(&self, path: &Path) -> io::Result<SharedBytes> {
+        if let Some(bytes) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(bytes.clone());
+        }
         self.allowed(path)?;
-        let bytes = read_regular(path, LARGEST_FILE)?;
-        self.note(path, &Sha256::digest(&bytes));
+        let bytes = SharedBytes::from(read_regular(path, LARGEST_FILE)?);
+        self.note(path, &bytes.sha256());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.values().map(|bytes| bytes.len()).sum::<usize>() + bytes.len() <= MOST_KEPT {
+            kept.insert(path.to_owned(), bytes.clone());
+        }
         Ok(bytes)
     }
 

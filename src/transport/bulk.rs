@@ -36,8 +36,8 @@ const PROGRAM: &str = include_str!("bulk.sh");
 pub(super) const STALL: Duration = Duration::from_secs(20);
 
 /// The sizes of a piece that is sent. The node answers each, and two at most are under way: heartbeats wait behind them, and the node's loop
-/// ends after 6 s without one. A link that becomes slow at once still carries the largest two in that time from 90 kB/s on.
-const PIECES: std::ops::RangeInclusive<usize> = 32 * 1024..=256 * 1024;
+/// ends after 6 s without one. A link that becomes slow at once still carries the largest two in that time from 180 kB/s on.
+const PIECES: std::ops::RangeInclusive<usize> = 32 * 1024..=512 * 1024;
 
 /// The way to transfer files beside a session. It belongs to the session, and what runs on the node ends with that.
 #[derive(Debug)]
@@ -196,7 +196,8 @@ impl Bulk {
         self.give(Verb::Send, path, total, source, on_moved).await
     }
 
-    /// As [`Self::send`], to a directory that is made if need be, and that is removed with the session's lock.
+    /// As [`Self::send`], to a directory that is made if need be, and that is removed with the session's lock. No digest is compared: the file is new,
+    /// and ssh protects what it carries.
     pub(super) async fn stage(
         &self,
         path: &RemotePath,
@@ -217,19 +218,23 @@ impl Bulk {
     ) -> Result<Transferred, TransferError> {
         let mut transfer = self.begin(verb, path, total).await?;
         let before = transfer.number("have", node::ANSWER_LIMIT).await?.min(total);
-        let (mut read, mut buffer) = (Have::nothing(), vec![0; *PIECES.end()]);
+        let (mut read, mut buffer) = (0, vec![0; *PIECES.end()]);
+        let mut digest = matches!(verb, Verb::Send).then(Sha256::new);
         let (mut size, mut under_way) = (*PIECES.start(), VecDeque::new());
-        while read.bytes < total || !under_way.is_empty() {
-            while read.bytes < total && under_way.len() < 2 {
-                let end = if read.bytes < before { before } else { total };
-                let piece = &mut buffer[..usize::try_from(end - read.bytes).map_or(size, |left| left.min(size))];
+        while read < total || !under_way.is_empty() {
+            while read < total && under_way.len() < 2 {
+                let end = if read < before { before } else { total };
+                let piece = &mut buffer[..usize::try_from(end - read).map_or(size, |left| left.min(size))];
                 source.read_exact(piece).await.map_err(|error| transfer.here("read", &error))?;
-                if read.bytes >= before {
+                if read >= before {
                     transfer.write(format!("{}\n", piece.len()).as_bytes()).await?;
                     transfer.write(piece).await?;
                     under_way.push_back(Instant::now());
                 }
-                read.add(piece);
+                read += piece.len() as u64;
+                if let Some(digest) = &mut digest {
+                    digest.update(&*piece);
+                }
             }
             if let Some(sent) = under_way.pop_front() {
                 let bytes = transfer.number("at", self.stall).await?;
@@ -237,7 +242,8 @@ impl Bulk {
                 on_moved(Moved { bytes, total });
             }
         }
-        transfer.write(format!("end {}\n", hex(&read.digest.finalize())).as_bytes()).await?;
+        let digest = digest.map_or_else(|| "-".to_owned(), |digest| hex(&digest.finalize()));
+        transfer.write(format!("end {digest}\n").as_bytes()).await?;
         transfer.mark("done", reading_limit(total)).await?;
         Ok(Transferred { total, moved: total - before })
     }

@@ -2,12 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use zeroize::Zeroizing;
-
 use super::kept::Stream;
 use crate::{
     script::{NulByte, Script},
-    secret::{RevealError, SecretValues},
+    secret::{RevealError, Revealed, SecretValues},
 };
 
 /// A script ready to run on a node, with its secrets. Its `Debug` output does not contain its input.
@@ -16,7 +14,7 @@ pub struct Step {
     /// Shell text without secrets: those are in the input only.
     pub script: String,
     /// What the script reads from its standard input.
-    pub input: Zeroizing<Vec<u8>>,
+    pub input: Revealed,
     /// How long it may run, rounded up to whole seconds, before its whole process group is ended.
     pub limit: Duration,
 }

@@ -31,6 +31,9 @@ const GRACE: Duration = Duration::from_mins(1);
 /// How long a node may send nothing while it owes an answer: it answers each heartbeat, and ends the session itself after 8 seconds without one.
 pub(super) const SILENCE: Duration = Duration::from_secs(9);
 
+/// How often this process looks whether it was stopped itself, in which case the node's silence says nothing.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Our ends of the pipes to a node's shell.
 pub(super) struct Pipes {
     pub(super) stdin: pipe::Sender,
@@ -287,7 +290,7 @@ impl Session {
         let deadline = Instant::now() + limits + sending + GRACE;
         let mut outputs: Vec<StepOutput> = Vec::new();
         let mut errors: Vec<Stream> = Vec::new();
-        let (mut step_began, mut heard) = (Instant::now(), Instant::now());
+        let (mut step_began, mut heard, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         let mut apart = Apart::of(frame);
         let ended =
             |outputs: &[StepOutput]| outputs.len() == frame.steps.len() || outputs.last().is_some_and(|last| last.status != 0);
@@ -318,20 +321,23 @@ impl Session {
             if out_ended && errors.len() >= outputs.len() && apart.stderr == Phase::Over {
                 break;
             }
+            let due = (looked + LOOK_INTERVAL).min(heard + SILENCE);
             let more = tokio::select! {
                 // What has arrived counts, however late it is read.
                 biased;
                 more = self.stderr.fill() => more?,
                 more = self.stdout.fill(), if !out_ended => more?,
                 () = sleep_until(deadline) => return Err(SessionError::TimedOut),
-                () = sleep_until(heard + SILENCE) => {
-                    // Late: this process was stopped, and has not seen yet what has arrived meanwhile.
-                    if heard.elapsed() > SILENCE + Duration::from_secs(1) {
-                        heard = Instant::now();
-                        continue;
+                () = sleep_until(due) => {
+                    looked = Instant::now();
+                    if looked > due + LOOK_INTERVAL {
+                        // Late: this process was stopped, and has not seen yet what has arrived meanwhile.
+                        heard = looked;
+                    } else if looked >= heard + SILENCE {
+                        self.silent = true;
+                        return Err(SessionError::Silent);
                     }
-                    self.silent = true;
-                    return Err(SessionError::Silent);
+                    continue;
                 }
             };
             heard = Instant::now();

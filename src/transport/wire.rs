@@ -167,11 +167,7 @@ mod tests {
 
     #[test]
     fn no_piece_of_a_frame_ends_in_a_newline() {
-        let step = super::super::Step {
-            script: "\n".repeat(3 * PIECE),
-            input: Zeroizing::new(Vec::new()),
-            limit: Duration::from_mins(1),
-        };
+        let step = super::super::Step { script: "\n".repeat(3 * PIECE), input: Vec::new().into(), limit: Duration::from_mins(1) };
         let commands = frame(&step.into()).unwrap();
         let (last, pieces) = commands.split_last().unwrap();
         assert_eq!(last.as_slice(), b"run\n");
@@ -183,11 +179,8 @@ mod tests {
 
     #[test]
     fn a_frame_is_sent_in_pieces_and_then_run() {
-        let step = super::super::Step {
-            script: "echo '1'".into(),
-            input: Zeroizing::new(vec![0; 200 * 1024]),
-            limit: Duration::from_mins(1),
-        };
+        let step =
+            super::super::Step { script: "echo '1'".into(), input: vec![0; 200 * 1024].into(), limit: Duration::from_mins(1) };
         let commands = frame(&step.into()).unwrap();
         assert!(commands[0].starts_with(b"text 65536\nstep 60 'echo '\\''1'\\''' 'AAAA"));
         assert_eq!(commands.len(), 6);

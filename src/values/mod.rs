@@ -12,6 +12,7 @@ pub mod missing;
 mod mode;
 mod path;
 mod problem;
+mod shared_bytes;
 mod shortened;
 mod size;
 
@@ -27,5 +28,6 @@ pub use missing::Missing;
 pub use mode::Mode;
 pub use path::RemotePath;
 pub use problem::{Problem, RelatedPlace};
+pub use shared_bytes::SharedBytes;
 pub use shortened::shortened;
 pub use size::parse_size;

@@ -71,7 +71,7 @@ impl RoleFile {
 }
 
 /// Returns whether an item belongs to this task: the task itself, or an iteration of its loop. The roles share no task names.
-fn is_of(id: &str, task: &str) -> bool {
+pub fn is_of(id: &str, task: &str) -> bool {
     let rest = id.split_once('/').and_then(|(_, id)| id.strip_prefix(task));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
 }
@@ -141,110 +141,6 @@ fn after_every_first_k_tasks_a_check_predicts_the_rest() {
     assert_eq!(by_others, BTreeMap::from([("Install PostgreSQL", started)]), "which tasks do what others declare");
     let left = deploys_as_checked(&project, HOST, "after all tasks", &[]);
     assert!(left.is_subset(&BTreeSet::from(["redis/restart redis".to_owned()])), "{left:?}");
-}
-
-/// How each task of the role is undone. A task may occur more than once.
-const UNDO: &[(&str, &str)] = &[
-    ("Create the configuration directory", "chmod 0700 /etc/autobot"),
-    ("Install CA certificates", "dpkg --purge --force-depends ca-certificates"),
-    ("Add the Redis repository", "rm /etc/apt/sources.list.d/redis.sources"),
-    ("Restrict the Redis repository to Redis packages", "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis"),
-    ("Create the drop-in directory for the vendor's unit", "chmod 0700 /etc/systemd/system/redis-stack-server.service.d"),
-    ("Prevent the vendor's unit from starting", "rm /etc/systemd/system/redis-stack-server.service.d/10-autobot.conf"),
-    ("Prevent the vendor's unit from starting", "rm -r /etc/systemd/system/redis-stack-server.service.d"),
-    ("Install Redis", "dpkg --purge --force-depends redis-stack-server"),
-    ("Give root ownership of the programs of Redis Stack", "chown nobody /opt/redis-stack/bin"),
-    ("Give root ownership of the programs of Redis Stack", "chown nobody:nogroup /opt/redis-stack/bin/redis-cli"),
-    ("Create the group redis", "systemctl stop autobot-database-redis; userdel redis; ! getent group redis || groupdel redis"),
-    ("Create the user redis", "usermod -s /bin/sh redis"),
-    ("Create the user redis", "systemctl stop autobot-database-redis; userdel redis; groupadd --system redis"),
-    ("Create the parent directories of the data", "chmod 0700 /opt/autobot"),
-    ("Create the parent directories of the data", "chown redis /opt/autobot/data"),
-    ("Create the Redis data directory", "chmod 0755 /opt/autobot/data/redis"),
-    ("Configure Redis", "echo 'maxclients 5' >>/etc/autobot/redis.conf"),
-    ("Configure Redis", "rm /etc/autobot/redis.conf"),
-    ("Configure Redis", "chmod 0600 /etc/autobot/redis.conf"),
-    (
-        "Switch on an append-only file that was switched off",
-        "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) redis-cli config set appendonly no",
-    ),
-    (
-        "Set the running Redis back to its configuration",
-        "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) redis-cli acl setuser default nopass",
-    ),
-    (
-        "Set the running Redis back to its configuration",
-        "REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' /etc/autobot/database-secrets.env) redis-cli config set requirepass other",
-    ),
-    ("Create the AutoBot program directory", "rm -r /usr/local/lib/autobot"),
-    ("Install the readiness check", "chmod 0644 /usr/local/lib/autobot/redis-ready"),
-    ("Install the Redis unit", "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service"),
-    (
-        "Install the Redis unit",
-        "systemctl stop autobot-database-redis; rm /etc/systemd/system/autobot-database-redis.service; systemctl daemon-reload",
-    ),
-    ("Allow the kernel to overcommit memory", "rm /etc/sysctl.d/60-autobot-redis.conf"),
-    ("Start Redis", "systemctl stop autobot-database-redis"),
-    ("Start Redis", "systemctl disable autobot-database-redis"),
-    (
-        "Restart Redis if its program was replaced",
-        "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server",
-    ),
-    ("Create the directories for settings of new clusters", "chmod 0700 /etc/postgresql-common/createcluster.d"),
-    ("Prevent packages from creating clusters", "rm /etc/postgresql-common/createcluster.d/50-autobot.conf"),
-    ("Install PostgreSQL", "dpkg --remove --force-depends postgresql-15"),
-    ("Create the PostgreSQL cluster", "touch /var/lib/autobot-provision/cluster-15-main"),
-    ("Create the PostgreSQL cluster", "pg_dropcluster --stop 15 main"),
-    ("Create the drop-in directory for PostgreSQL's unit", "chmod 0700 /etc/systemd/system/postgresql.service.d"),
-    ("Declare an alias for PostgreSQL's unit", "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf"),
-    ("Link the alias to PostgreSQL's unit", "rm /etc/systemd/system/autobot-database-postgres.service"),
-    ("Start PostgreSQL", "systemctl stop postgresql@15-main"),
-    ("Start PostgreSQL", "systemctl stop postgresql"),
-    (
-        "Restart PostgreSQL if its program was replaced",
-        "cd /usr/lib/postgresql/15/bin; cp -p postgres new-postgres; mv new-postgres postgres",
-    ),
-    ("Enable PostgreSQL at boot", "systemctl disable postgresql"),
-    ("Create the owner of the users database", "runuser -u postgres -- psql -qc 'alter role autobot_users createdb'"),
-    (
-        "Create the owner of the users database",
-        r#"runuser -u postgres -- psql -qc "alter role autobot_users password 'another'""#,
-    ),
-    (
-        "Create the owner of the users database",
-        "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'",
-    ),
-    ("Create the users database", "runuser -u postgres -- psql -qc 'drop database autobot_users'"),
-    ("Install the firewall", "ufw --force disable; dpkg --purge --force-depends ufw"),
-    // The rule with the source keeps this very test from being locked out.
-    ("Allow SSH through the firewall", "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp"),
-    ("Allow the fleet to reach Redis", "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379"),
-    ("Enable the firewall and deny everything else", "ufw --force disable"),
-    ("Enable the firewall and deny everything else", "ufw default allow incoming"),
-];
-
-#[test]
-fn with_any_single_task_undone_a_check_predicts_what_mends_it() {
-    let node = TestNode::converged();
-    settle(&node);
-    let project = shipped(&node);
-    for (task, undo) in UNDO {
-        node.sh(&format!("cd /\n{undo}"));
-        let what = format!("`{task}` undone by `{undo}`");
-        let changed = deploys_as_checked(&project, HOST, &what, &[]);
-        assert!(changed.iter().any(|id| is_of(id, task)), "{what}: {changed:#?}");
-    }
-    // Every task that can change something is in the table: a new one needs a line there.
-    let check = project.json(&["deploy", "--check"]).host(HOST);
-    let declares = |task: &&serde_json::Value| {
-        task["kind"] == "task"
-            && task["status"] != "skipped"
-            && !["assert", "port_owner", "redis_existing_data", "redis_settings", "command"]
-                .contains(&task["resource"].as_str().unwrap())
-    };
-    let ids = check["tasks"].as_array().unwrap().iter().filter(declares).map(|task| task["id"].as_str().unwrap());
-    let missing: Vec<&str> = ids.filter(|id| !UNDO.iter().any(|(task, _)| is_of(id, task))).collect();
-    assert_eq!(missing, Vec::<&str>::new(), "how are these undone?");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Files for NoFiles {
     fn template(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
         panic!("asked for template {name}")
     }
-    fn file(&mut self, name: &str) -> Result<Vec<u8>, Diagnostic> {
+    fn file(&mut self, name: &str) -> Result<Sealed, Diagnostic> {
         panic!("asked for file {name}")
     }
 }

@@ -12,7 +12,7 @@ pub enum Part {
 }
 
 const fn damage(node: Node, part: Part, what: &'static str, hurts: bool) -> Damage {
-    Damage { node, part, what, hurts, ends: Ends::Mended }
+    Damage { node, part, what, hurts, ends: Ends::Mended, task: None }
 }
 
 /// Of role `redis`. `true`: a client is hurt, or a stranger gets in.
@@ -27,7 +27,14 @@ const fn slm(part: Part, what: &'static str, hurts: bool) -> Damage {
 
 /// As [`damage`], which a check and a deploy refuse in the same words; `mend` is the way out that they name.
 const fn refused(node: Node, part: Part, what: &'static str, hurts: bool, mend: &'static str) -> Damage {
-    Damage { node, part, what, hurts, ends: Ends::Refused { mend } }
+    Damage { node, part, what, hurts, ends: Ends::Refused { mend }, task: None }
+}
+
+impl Damage {
+    /// With the task of role `redis` that mends it.
+    const fn undoes(self, task: &'static str) -> Self {
+        Self { task: Some(task), ..self }
+    }
 }
 
 /// A command of redis-cli on the node, with the password.
@@ -50,29 +57,49 @@ macro_rules! sql {
 
 pub const DAMAGES: &[Damage] = &[
     // Drifted on file.
-    redis(Part::System, "chmod 0700 /etc/autobot", false),
-    redis(Part::System, "rm /etc/apt/sources.list.d/redis.sources", false),
-    redis(Part::System, "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis", false),
-    redis(Part::System, "chmod 0700 /etc/systemd/system/redis-stack-server.service.d", false),
-    redis(Part::System, "rm -r /etc/systemd/system/redis-stack-server.service.d", false),
-    redis(Part::Redis, "chown nobody /opt/redis-stack/bin", false),
-    redis(Part::Redis, "usermod -s /bin/sh redis", false),
-    redis(Part::Redis, "chmod 0700 /opt/autobot", false),
-    redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false),
+    redis(Part::System, "chmod 0700 /etc/autobot", false).undoes("Create the configuration directory"),
+    redis(Part::System, "rm /etc/apt/sources.list.d/redis.sources", false).undoes("Add the Redis repository"),
+    redis(Part::System, "echo 'Package: *' >>/etc/apt/preferences.d/autobot-redis", false)
+        .undoes("Restrict the Redis repository to Redis packages"),
+    redis(Part::System, "chmod 0700 /etc/systemd/system/redis-stack-server.service.d", false)
+        .undoes("Create the drop-in directory for the vendor's unit"),
+    redis(Part::System, "rm -r /etc/systemd/system/redis-stack-server.service.d", false)
+        .undoes("Prevent the vendor's unit from starting"),
+    redis(Part::System, "rm /etc/systemd/system/redis-stack-server.service.d/10-autobot.conf", false)
+        .undoes("Prevent the vendor's unit from starting"),
+    redis(Part::Redis, "chown nobody /opt/redis-stack/bin", false).undoes("Give root ownership of the programs of Redis Stack"),
+    redis(Part::Redis, "chown nobody:nogroup /opt/redis-stack/bin/redis-cli", false)
+        .undoes("Give root ownership of the programs of Redis Stack"),
+    redis(Part::Redis, "usermod -s /bin/sh redis", false).undoes("Create the user redis"),
+    redis(Part::Redis, "systemctl stop autobot-database-redis; userdel redis; ! getent group redis || groupdel redis", true)
+        .undoes("Create the group redis"),
+    redis(Part::Redis, "systemctl stop autobot-database-redis; userdel redis; groupadd --system redis", true)
+        .undoes("Create the user redis"),
+    redis(Part::Redis, "chmod 0700 /opt/autobot", false).undoes("Create the parent directories of the data"),
+    redis(Part::Redis, "chown redis /opt/autobot/data", false).undoes("Create the parent directories of the data"),
+    redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false).undoes("Create the Redis data directory"),
     // The next restart would shut clients out.
-    redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", true),
-    redis(Part::Redis, "rm /etc/autobot/redis.conf", true),
-    redis(Part::Redis, "chmod 0600 /etc/autobot/redis.conf", false),
-    redis(Part::System, "rm -r /usr/local/lib/autobot", false),
-    redis(Part::System, "chmod 0644 /usr/local/lib/autobot/redis-ready", false),
-    redis(Part::Redis, "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service", false),
-    redis(Part::System, "rm /etc/sysctl.d/60-autobot-redis.conf", false),
+    redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", true).undoes("Configure Redis"),
+    redis(Part::Redis, "rm /etc/autobot/redis.conf", true).undoes("Configure Redis"),
+    redis(Part::Redis, "chmod 0600 /etc/autobot/redis.conf", false).undoes("Configure Redis"),
+    redis(Part::System, "rm -r /usr/local/lib/autobot", false).undoes("Create the AutoBot program directory"),
+    redis(Part::System, "chmod 0644 /usr/local/lib/autobot/redis-ready", false).undoes("Install the readiness check"),
+    redis(Part::Redis, "echo '# mine' >>/etc/systemd/system/autobot-database-redis.service", false)
+        .undoes("Install the Redis unit"),
+    redis(Part::System, "rm /etc/sysctl.d/60-autobot-redis.conf", false).undoes("Allow the kernel to overcommit memory"),
     redis(Part::System, "chmod 0644 /etc/autobot/database-secrets.env", false),
     redis(Part::System, "chown nobody /etc/autobot/database-secrets.env", false),
-    redis(Part::System, "rm /etc/systemd/system/autobot-database-postgres.service", false),
-    redis(Part::Postgres, "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf", false),
-    redis(Part::Postgres, "chmod 0700 /etc/postgresql-common/createcluster.d", false),
-    redis(Part::Postgres, "touch /var/lib/autobot-provision/cluster-15-main", false),
+    redis(Part::System, "rm /etc/systemd/system/autobot-database-postgres.service", false)
+        .undoes("Link the alias to PostgreSQL's unit"),
+    redis(Part::Postgres, "rm /etc/systemd/system/postgresql.service.d/10-autobot-alias.conf", false)
+        .undoes("Declare an alias for PostgreSQL's unit"),
+    redis(Part::Postgres, "chmod 0700 /etc/systemd/system/postgresql.service.d", false)
+        .undoes("Create the drop-in directory for PostgreSQL's unit"),
+    redis(Part::Postgres, "chmod 0700 /etc/postgresql-common/createcluster.d", false)
+        .undoes("Create the directories for settings of new clusters"),
+    redis(Part::Postgres, "rm /etc/postgresql-common/createcluster.d/50-autobot.conf", false)
+        .undoes("Prevent packages from creating clusters"),
+    redis(Part::Postgres, "touch /var/lib/autobot-provision/cluster-15-main", false).undoes("Create the PostgreSQL cluster"),
     slm(Part::Postgres, "echo 'max_connections = 33' >>/etc/postgresql/15/main/conf.d/50-autobot.conf", false),
     slm(Part::Postgres, "rm /etc/postgresql/15/main/conf.d/50-autobot.conf", false),
     // The server goes by other rules than its file, and which ones cannot be asked.
@@ -81,19 +108,21 @@ pub const DAMAGES: &[Damage] = &[
     slm(Part::System, "chmod 0644 /etc/autobot/slm-secrets.env", false),
     slm(Part::System, "rm /etc/systemd/system/autobot-slm-database.service", false),
     // Packages.
-    redis(Part::System, "dpkg --purge --force-depends ca-certificates", false),
-    redis(Part::Redis, "systemctl stop autobot-database-redis; dpkg --purge --force-depends redis-stack-server", true),
-    redis(Part::Firewall, "ufw --force disable; dpkg --purge --force-depends ufw", true),
-    redis(Part::Postgres, "dpkg --remove --force-depends postgresql-15", true),
+    redis(Part::System, "dpkg --purge --force-depends ca-certificates", false).undoes("Install CA certificates"),
+    redis(Part::Redis, "systemctl stop autobot-database-redis; dpkg --purge --force-depends redis-stack-server", true)
+        .undoes("Install Redis"),
+    redis(Part::Firewall, "ufw --force disable; dpkg --purge --force-depends ufw", true).undoes("Install the firewall"),
+    redis(Part::Postgres, "dpkg --remove --force-depends postgresql-15", true).undoes("Install PostgreSQL"),
     // Units.
-    redis(Part::Redis, "systemctl stop autobot-database-redis", true),
-    redis(Part::Redis, "systemctl disable autobot-database-redis", false),
+    redis(Part::Redis, "systemctl stop autobot-database-redis", true).undoes("Start Redis"),
+    redis(Part::Redis, "systemctl disable autobot-database-redis", false).undoes("Start Redis"),
     redis(Part::Redis, "systemctl kill -s KILL autobot-database-redis; systemctl stop autobot-database-redis", true),
     redis(
         Part::Redis,
         "systemctl stop autobot-database-redis; rm /etc/systemd/system/autobot-database-redis.service; systemctl daemon-reload",
         true,
-    ),
+    )
+    .undoes("Install the Redis unit"),
     redis(
         Part::Redis,
         "u=/etc/systemd/system/autobot-database-redis.service; cp -p $u /tmp/u; echo Environment=A=b >>$u; systemctl daemon-reload; cp -p /tmp/u $u; touch $u",
@@ -104,10 +133,10 @@ pub const DAMAGES: &[Damage] = &[
         "d=/etc/systemd/system; rm $d/*.wants/autobot-database-redis.service; ln -s ../autobot-database-redis.service $d/graphical.target.wants/ 2>/dev/null || { mkdir -p $d/graphical.target.wants; ln -s ../autobot-database-redis.service $d/graphical.target.wants/; }",
         false,
     ),
-    redis(Part::Postgres, "systemctl stop postgresql", true),
-    redis(Part::Postgres, "systemctl stop postgresql@15-main", true),
-    redis(Part::Postgres, "systemctl disable postgresql", false),
-    redis(Part::Postgres, "pg_dropcluster --stop 15 main", true),
+    redis(Part::Postgres, "systemctl stop postgresql", true).undoes("Start PostgreSQL"),
+    redis(Part::Postgres, "systemctl stop postgresql@15-main", true).undoes("Start PostgreSQL"),
+    redis(Part::Postgres, "systemctl disable postgresql", false).undoes("Enable PostgreSQL at boot"),
+    redis(Part::Postgres, "pg_dropcluster --stop 15 main", true).undoes("Create the PostgreSQL cluster"),
     slm(Part::Postgres, "systemctl stop postgresql@15-main", true),
     refused(
         Node::Redis,
@@ -117,19 +146,22 @@ pub const DAMAGES: &[Damage] = &[
         "systemctl unmask --runtime autobot-database-redis",
     ),
     // Programs that were replaced under a running server.
-    redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", false),
+    redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", false)
+        .undoes("Restart Redis if its program was replaced"),
     // The faults that the new program of a server for all users mends are live.
-    redis(Part::Postgres, "cd /usr/lib/postgresql/15/bin; cp -p postgres new; mv new postgres", true),
+    redis(Part::Postgres, "cd /usr/lib/postgresql/15/bin; cp -p postgres new; mv new postgres", true)
+        .undoes("Restart PostgreSQL if its program was replaced"),
     // Redis as it runs.
     redis(Part::Redis, cli!("config set maxmemory 1mb"), true),
-    redis(Part::Redis, cli!("acl setuser default on nopass"), true),
-    redis(Part::Redis, cli!("config set requirepass another"), true),
+    redis(Part::Redis, cli!("acl setuser default on nopass"), true).undoes("Set the running Redis back to its configuration"),
+    redis(Part::Redis, cli!("config set requirepass another"), true).undoes("Set the running Redis back to its configuration"),
     redis(Part::Redis, cli!("acl setuser default resetkeys"), true),
-    redis(Part::Redis, cli!("config set appendonly no"), true),
+    redis(Part::Redis, cli!("config set appendonly no"), true).undoes("Switch on an append-only file that was switched off"),
     redis(Part::Redis, cli!("config set save ''"), true),
     // PostgreSQL as it runs.
-    redis(Part::Postgres, sql!("alter role autobot_users createdb"), false),
-    redis(Part::Postgres, sql!("alter role autobot_users password 'another'"), true),
+    redis(Part::Postgres, sql!("alter role autobot_users createdb"), false).undoes("Create the owner of the users database"),
+    redis(Part::Postgres, sql!("alter role autobot_users password 'another'"), true)
+        .undoes("Create the owner of the users database"),
     redis(Part::Postgres, sql!("alter role autobot_users nologin"), true),
     redis(Part::Postgres, sql!("alter role autobot_users valid until '2020-01-01'"), true),
     redis(Part::Postgres, sql!("alter role autobot_users connection limit 0"), true),
@@ -141,8 +173,10 @@ pub const DAMAGES: &[Damage] = &[
         true,
         sql!("alter database autobot_users owner to autobot_users"),
     ),
-    redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users'", true),
-    redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'", true),
+    redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users'", true)
+        .undoes("Create the users database"),
+    redis(Part::Postgres, "runuser -u postgres -- psql -qc 'drop database autobot_users' -c 'drop role autobot_users'", true)
+        .undoes("Create the owner of the users database"),
     refused(
         Node::Redis,
         Part::Postgres,
@@ -167,13 +201,16 @@ pub const DAMAGES: &[Damage] = &[
         sql!("alter system reset listen_addresses"),
     ),
     // The firewall.
-    redis(Part::Firewall, "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp", false),
-    redis(Part::Firewall, "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379", true),
-    redis(Part::Firewall, "ufw --force disable", true),
-    redis(Part::Firewall, "ufw default allow incoming", true),
+    redis(Part::Firewall, "ufw allow from 198.18.0.0/16 to any port 22 proto tcp; ufw --force delete allow 22/tcp", false)
+        .undoes("Allow SSH through the firewall"),
+    redis(Part::Firewall, "ufw --force delete allow proto tcp from 198.18.0.0/16 to any port 6379", true)
+        .undoes("Allow the fleet to reach Redis"),
+    redis(Part::Firewall, "ufw --force disable", true).undoes("Enable the firewall and deny everything else"),
+    redis(Part::Firewall, "ufw default allow incoming", true).undoes("Enable the firewall and deny everything else"),
     redis(Part::Firewall, "iptables -P INPUT ACCEPT; iptables -F; iptables -X", true),
     redis(Part::Firewall, "ip6tables -P INPUT ACCEPT; ip6tables -F; ip6tables -X", true),
-    redis(Part::Firewall, "systemctl disable ufw", false),
+    // From the next boot on, strangers would get in.
+    redis(Part::Firewall, "systemctl disable ufw", true),
     redis(Part::Firewall, "ufw allow 6379", true),
     redis(Part::Firewall, "ufw allow log 6379/tcp", true),
     redis(Part::Firewall, "ufw allow in on host0 to any port 6379", true),

@@ -12,7 +12,7 @@ use damages::{DAMAGES, Part};
 
 use crate::{
     harness::{Project, RunResult, TestNode, say},
-    truth::{RoleFile, settle},
+    truth::{RoleFile, is_of, settle},
 };
 
 /// How many states `tests/run` tries.
@@ -73,6 +73,8 @@ pub struct Damage {
     /// Whether a client is hurt, or a stranger gets in, until it is mended.
     hurts: bool,
     ends: Ends,
+    /// The task that mends it, where it is one of role `redis`.
+    task: Option<&'static str>,
 }
 
 /// How a deploy ends.
@@ -289,21 +291,45 @@ fn damaged(tally: &mut Tally, node: &TestNode, project: &Project, damages: &[&'s
         tally.expect(changed.is_empty(), &state, &format!("was refused, and changed {changed:?}"), &deploy);
         node.sh(&format!("cd /\n{mend}"));
     }
-    mends(tally, &state, project, host);
+    let changed = mends(tally, &state, project, host);
+    for task in damages.iter().filter_map(|damage| damage.task) {
+        let item = changed.iter().find(|id| is_of(id, task));
+        if item.is_none() {
+            tally.other.push(format!("{state}: `{task}` did not mend it, but {changed:?}"));
+        }
+    }
     let after = health(project);
     tally.expect(after.code == Some(0), &state, "after the deploy, health is red", &after);
     tally.other.len() == before
 }
 
-/// Deploys as a check predicts; the second deploy changes nothing.
-fn mends(tally: &mut Tally, state: &str, project: &Project, host: &str) {
+/// Deploys as a check predicts, and returns what changed; the second deploy changes nothing.
+fn mends(tally: &mut Tally, state: &str, project: &Project, host: &str) -> BTreeSet<String> {
     let check = project.json(&["deploy", "--check"]);
     let deploy = project.json(&["deploy"]);
     tally.expect(check.code == Some(0), state, "the check fails", &check);
     tally.expect(deploy.code == Some(0), state, "the deploy fails", &deploy);
     tally.expect(check.ids(host, "unknown").is_empty(), state, "the check leaves something open", &check);
-    tally.compare(state, &check.ids(host, "changed"), &deploy.ids(host, "changed"));
+    let changed = deploy.ids(host, "changed");
+    tally.compare(state, &check.ids(host, "changed"), &changed);
     let again = project.json(&["deploy"]);
-    let changed = again.ids(host, "changed");
-    tally.expect(again.code == Some(0) && changed.is_empty(), state, &format!("the second deploy changes {changed:?}"), &again);
+    let left = again.ids(host, "changed");
+    tally.expect(again.code == Some(0) && left.is_empty(), state, &format!("the second deploy changes {left:?}"), &again);
+    changed
+}
+
+#[test]
+fn every_task_that_can_change_something_has_a_damage() {
+    let node = TestNode::converged();
+    let check = Node::Redis.project(&node).json(&["deploy", "--check"]).host(Node::Redis.host());
+    let declares = |task: &&serde_json::Value| {
+        task["kind"] == "task"
+            && task["status"] != "skipped"
+            && !["assert", "port_owner", "redis_existing_data", "redis_settings", "command"]
+                .contains(&task["resource"].as_str().unwrap())
+    };
+    let ids = check["tasks"].as_array().unwrap().iter().filter(declares).map(|task| task["id"].as_str().unwrap());
+    let has_one = |id: &str| DAMAGES.iter().filter_map(|damage| damage.task).any(|task| is_of(id, task));
+    let missing: Vec<&str> = ids.filter(|id| !has_one(id)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "how are these undone?");
 }
