@@ -17,6 +17,8 @@ pub struct ConnectionOptions {
     pub accept_new_host_keys: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// Whether connections stay for the next run, as long as `ssh_persist` says.
+    pub persist: bool,
 }
 
 /// Returns each host of a plan, and each that is only read, with its variables.
@@ -83,6 +85,7 @@ fn target(name: &str, connection: &ConnectionVars, options: ConnectionOptions, c
         connection: if connection.local { ConnectionMethod::Local } else { ConnectionMethod::Ssh },
         host_keys: if options.accept_new_host_keys { HostKeys::AcceptNew } else { HostKeys::Strict },
         connect_timeout: options.connect_timeout,
+        persist: if options.persist { connection.persist } else { Duration::ZERO },
         ..Target::new(name, connection.host.clone())
     }
 }

@@ -163,6 +163,7 @@ pub(super) struct Passwords {
 
 /// How nodes are reached.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(super) struct ConnectionArgs {
     /// Hosts worked on at once
     #[arg(short, long, value_name = "N", default_value_t = 10)]
@@ -175,6 +176,10 @@ pub(super) struct ConnectionArgs {
     /// Give up connecting after so long
     #[arg(long, short_alias = 'T', alias = "timeout", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(super) connect_timeout: Duration,
+
+    /// Log in anew, and leave no connection for the next run (`ssh_persist: 0`); so it is where `CI` is set
+    #[arg(long)]
+    pub(super) no_persist: bool,
 
     /// Log in as this user, as `-e ansible_user=USER`
     #[arg(short, long, value_name = "USER")]

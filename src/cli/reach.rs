@@ -22,7 +22,13 @@ pub(super) fn of_hosts<'a>(
     way.note().into_iter().for_each(out::note);
     let connections: Vec<_> = hosts.collect();
     reach::check_keys(connections.iter().map(|(_, connection)| *connection), &request.controller)?;
-    let options = ConnectionOptions { accept_new_host_keys: way.accept_new_host_keys, connect_timeout: way.connect_timeout };
+    // The next job in CI may be another person's.
+    let is_ci = request.controller.variable("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    let options = ConnectionOptions {
+        accept_new_host_keys: way.accept_new_host_keys,
+        connect_timeout: way.connect_timeout,
+        persist: !way.no_persist && !is_ci,
+    };
     let mut reach = reach::of_hosts(connections.iter().copied(), options, &request.controller);
     sudo::give(&mut reach, connections.into_iter(), way, request)?;
     Ok(reach)

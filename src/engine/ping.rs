@@ -33,7 +33,7 @@ pub async fn ping(transport: &Transport, target: &Target) -> Result<Pong, LinkEr
     questions.ask::<Facts>(());
     let round = QuestionRound::new(questions, &TrustedOwners::default())
         .map_err(|error| LinkError::Here { detail: error.to_string() })?;
-    let (node, welcome) = transport.connect(target, Lock::Observe, Frame::from(round.step()), &mut |_| {}).await?;
+    let (node, welcome) = transport.connect(&target.afresh(), Lock::Observe, Frame::from(round.step()), &mut |_| {}).await?;
     let round_trips = node.traffic().round_trips;
     node.close().await;
     let facts = round.read(welcome.outputs.first()).get::<Facts>(&()).cloned();

@@ -23,13 +23,14 @@ pub(super) type Entering<'a> = Pin<Box<dyn Future<Output = Result<Option<StepOut
 #[derive(Debug)]
 pub(super) struct FreshLogin<'a> {
     transport: &'a Transport,
-    target: &'a Target,
+    /// Never a connection that stays: whether the node lets a new login in is the question.
+    target: Target,
 }
 
 impl<'a> FreshLogin<'a> {
     /// Returns `None` where the run is on the node itself: no connection can be cut there.
     pub(super) fn new(transport: &'a Transport, target: &'a Target) -> Option<Self> {
-        (target.connection == ConnectionMethod::Ssh).then_some(Self { transport, target })
+        (target.connection == ConnectionMethod::Ssh).then(|| Self { transport, target: target.afresh() })
     }
 }
 
@@ -37,7 +38,7 @@ impl Entrance for FreshLogin<'_> {
     fn enter(&self, step: Step) -> Entering<'_> {
         Box::pin(async move {
             let (node, welcome) =
-                self.transport.connect(self.target, Lock::Observe, Frame::from(step), &mut |_: &str| {}).await?;
+                self.transport.connect(&self.target, Lock::Observe, Frame::from(step), &mut |_: &str| {}).await?;
             crate::transport::Channel::close(node).await;
             Ok(welcome.outputs.into_iter().next())
         })

@@ -149,7 +149,7 @@ fn word(text: &str, start: usize) -> (String, usize) {
 }
 
 /// Variables with a built-in meaning, in every role.
-const BUILT_IN: &[&str] = &["autobot_roles", outside::VARIABLE, ports::ALLOWED, trusted::VARIABLE];
+const BUILT_IN: &[&str] = &["autobot_roles", "ssh_persist", outside::VARIABLE, ports::ALLOWED, trusted::VARIABLE];
 
 /// Reports unknown names: such a typo would otherwise silently change nothing.
 ///

@@ -1,5 +1,7 @@
 //! A host's variables, how to reach it, and the secrets that its roles need.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -11,7 +13,7 @@ use crate::{
     secret::SecretRef,
     source::{Diagnostic, Diagnostics, Node, Span, Trust, Yaml},
     transport::SshArguments,
-    values::{Mode, RemotePath},
+    values::{Mode, RemotePath, parse_duration},
 };
 
 use super::{
@@ -98,7 +100,18 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         local: text("ansible_connection").is_some_and(|way| bare_name(&way) == "local"),
         r#become: typed("ansible_become", VarType::Bool).and_then(|flag| flag.as_bool()).unwrap_or(true),
         become_password: None,
+        persist: PERSIST,
     };
+    if let Some(given) = text("ssh_persist") {
+        if let Some(time) = parse_duration(&given).filter(|time| *time <= PERSIST) {
+            connection.persist = time;
+        } else {
+            let mut diagnostic = Diagnostic::error(format!("`ssh_persist` cannot be `{given}`"))
+                .help("a time from 0 to 60s: a connection that stays is a way to the node for whatever runs as you");
+            diagnostic.span = variable_span(project, host, "ssh_persist");
+            scope.fail(diagnostic);
+        }
+    }
     if connection.r#become {
         connection.become_password = outside::become_password(project, host, errors);
     }
@@ -122,6 +135,9 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
     errors.extend(scope.take_errors());
     connection
 }
+
+/// How long a connection stays, and how long it may.
+const PERSIST: Duration = Duration::from_mins(1);
 
 /// The variables that name the private key.
 const KEYS: [&str; 2] = ["ansible_ssh_private_key_file", "ansible_private_key_file"];

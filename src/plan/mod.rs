@@ -184,6 +184,8 @@ pub struct ConnectionVars {
     pub r#become: bool,
     /// `ansible_become_password`: the source of the password for sudo.
     pub become_password: Option<ExternalValue>,
+    /// `ssh_persist`: how long a connection stays for the next run.
+    pub persist: Duration,
 }
 
 /// What a role does on one host.

@@ -20,11 +20,14 @@ const SOCKET: usize = "/c123456/master.1234567890123456".len();
 /// The longest path of a Unix domain socket on Linux, without its final NUL.
 const MAX_PATH: usize = 107;
 
-/// Returns the directory in which this user's runs create theirs.
+/// Returns the directory in which this user's runs create theirs. In the last one, which every user can write to, no connection is kept.
 pub(super) fn base(controller: &Controller) -> PathBuf {
     let runtime = controller.variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-    // Its path may be too long for a socket, or it was removed with the login session that it belonged to.
-    runtime.filter(|path| path.is_absolute() && path.is_dir() && fits(path)).unwrap_or_else(|| PathBuf::from("/tmp"))
+    let of_user = fs::metadata("/proc/self").map(|own| PathBuf::from(format!("/run/user/{}", own.uid()))).ok();
+    let home = controller.home.as_ref().map(|home| home.join(".ssh"));
+    // The path of the first may be too long for a socket, or it was removed with the login session that it belonged to.
+    let usable = |path: &PathBuf| path.is_absolute() && path.is_dir() && fits(path);
+    [runtime, of_user, home].into_iter().flatten().find(usable).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 fn fits(base: &Path) -> bool {

@@ -32,6 +32,9 @@ const GREETING_LIMIT: Duration = Duration::from_secs(10);
 /// How long a node may take for an answer that needs no work.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a node may take to start a command in a connection that was kept. After that, the run logs in.
+const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
+
 /// How long the remote shell may take to end. It gives processes that still run 1.5 s.
 const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 
@@ -92,22 +95,26 @@ impl Transport {
                 (Link::Local(child), self.open(target, pipes, sudo.is_some(), &lock, &first)?)
             }
             ConnectionMethod::Ssh => {
-                let mut connected = {
-                    let _permit = self.connecting.acquire().await;
-                    let began = Instant::now();
-                    let connected = ssh::connect(target, self.directory().await?, &self.controller, progress).await?;
-                    (login, logged_in) = (began.elapsed(), Instant::now());
-                    connected
-                };
-                // Written before the command runs, so that it travels right behind the request to start it.
-                let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
-                let started = connected.start(&command(target, &self.paths, prompt), far_ends).await;
-                if let Err(error) = started {
-                    let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
-                    connected.close(Ending::Open, CLOSE_LIMIT).await;
-                    return Err(LinkError::LoginShell { host: target.host.clone(), detail });
+                if let Some((connected, opening)) = self.take_over(target, prompt, sudo.is_some(), &lock, &first).await? {
+                    (Link::Ssh(connected), opening)
+                } else {
+                    let mut connected = {
+                        let _permit = self.connecting.acquire().await;
+                        let began = Instant::now();
+                        let connected = ssh::connect(target, self.directory().await?, &self.controller, progress).await?;
+                        (login, logged_in) = (began.elapsed(), Instant::now());
+                        connected
+                    };
+                    // Written before the command runs, so that it travels right behind the request to start it.
+                    let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
+                    let started = connected.start(&command(target, &self.paths, prompt), far_ends).await;
+                    if let Err(error) = started {
+                        let detail = [error.to_string(), connected.log()].join(" ").trim().to_owned();
+                        connected.close(Ending::Open, CLOSE_LIMIT).await;
+                        return Err(LinkError::LoginShell { host: target.host.clone(), detail });
+                    }
+                    (Link::Ssh(connected), opening)
                 }
-                (Link::Ssh(connected), opening)
             }
         };
         let mut session = match (opening, &sudo) {
@@ -142,6 +149,33 @@ impl Transport {
                 Err(error.into_link_error(target, &log))
             }
         }
+    }
+
+    /// Begins a session over a connection that an earlier run has left. None if there is none that still leads to the node: nothing was sent then.
+    async fn take_over(
+        &self,
+        target: &Target,
+        prompt: Option<&Prompt>,
+        waits: bool,
+        lock: &Lock,
+        first: &Frame,
+    ) -> Result<Option<(Connected, Opening)>, LinkError> {
+        if target.persist.is_zero() {
+            return Ok(None);
+        }
+        let directory = self.directory().await?;
+        while let Some(mut connected) = ssh::take_over(target, &directory, &self.controller) {
+            let here = |error| LinkError::Here { detail: format!("cannot make pipes: {error}") };
+            let (pipes, far_ends) = pipes(&self.budget).map_err(here)?;
+            // A node that was switched off does not answer, and the master knows that after 15 s only.
+            let started = timeout(TAKE_OVER_LIMIT, connected.start(&command(target, &self.paths, prompt), far_ends)).await;
+            if matches!(started, Ok(Ok(()))) {
+                return Ok(Some((connected, self.open(target, pipes, waits, lock, first)?)));
+            }
+            tracing::debug!(host = target.name, "a kept connection no longer leads to the node");
+            connected.close(Ending::Open, CLOSE_LIMIT).await;
+        }
+        Ok(None)
     }
 
     /// Starts the session at once, unless sudo may ask for a password: sudo would read what is sent before as the password.

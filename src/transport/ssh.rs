@@ -5,7 +5,6 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, Read as _, Seek as _, SeekFrom},
-    num::NonZeroU64,
     os::fd::OwnedFd,
     path::Path,
     process::Stdio,
@@ -24,9 +23,11 @@ use tokio::{
 use crate::controller::Controller;
 
 use super::{
-    HostKeys, LinkError, Progress, Target,
+    LinkError, Progress, Target,
     login_errors::{self, Asked, LoginLog},
+    persist::Place,
     session::Ending,
+    ssh_config::{configuration_text, connection_directory, own_arguments},
     ssh_tunnel::SshTunnel,
     ssh_words::{self, Resolved},
 };
@@ -47,6 +48,8 @@ pub(super) struct Connected {
     log: Log,
     /// For the `ssh` that closes the connection.
     controller: Arc<Controller>,
+    /// Where it stays for the next run.
+    place: Option<Place>,
     /// Removed when the last connection of the run is gone.
     _directory: Arc<TempDir>,
 }
@@ -145,10 +148,7 @@ enum LoginError {
 /// Tries once.
 async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<Controller>) -> Result<Connected, LoginError> {
     let here = LoginError::Here;
-    let directory = tempfile::Builder::new()
-        .prefix("c")
-        .rand_bytes(6)
-        .tempdir_in(run_directory.path())
+    let directory = connection_directory(run_directory.path())
         .map_err(|error| here(format!("cannot make a directory in `{}`: {error}", run_directory.path().display())))?;
     let (configuration, log) = (directory.path().join("config"), directory.path().join("log"));
     fs::write(&configuration, configuration_text(target).map_err(here)?)
@@ -178,6 +178,24 @@ async fn log_in(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<
         child: None,
         log: Log { path: log.into_boxed_path(), since },
         controller: Arc::clone(controller),
+        // After the login, which may have added the node's key to the known ones.
+        place: run_directory.path().parent().and_then(|base| Place::of(target, base, controller)),
+        _directory: run_directory.clone(),
+    })
+}
+
+/// Takes a connection over that an earlier run has left. Whether it still leads to the node shows when a command is started.
+pub(super) fn take_over(target: &Target, run_directory: &Arc<TempDir>, controller: &Arc<Controller>) -> Option<Connected> {
+    let place = Place::of(target, run_directory.path().parent()?, controller)?;
+    let directory = place.take(run_directory.path())?;
+    let path = directory.path().join("log").into_boxed_path();
+    let since = fs::metadata(&path).map_or(0, |log| log.len());
+    Some(Connected {
+        session: Arc::new(Session::new_native_mux(directory)),
+        child: None,
+        log: Log { path, since },
+        controller: Arc::clone(controller),
+        place: Some(place),
         _directory: run_directory.clone(),
     })
 }
@@ -298,63 +316,10 @@ fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
     option("", directory.join("config").into());
     option("-E", directory.join("log").into());
     option("-S", directory.join("master").into());
-    option("-o", format!("ControlPersist={IDLE_SECONDS}s").into());
+    let idle = target.persist.as_secs().max(IDLE_SECONDS);
+    option("-o", format!("ControlPersist={idle}s").into());
     arguments.extend(own_arguments(target));
     arguments
-}
-
-/// Returns those of the arguments that say which host it is and how it is reached.
-fn own_arguments(target: &Target) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = Vec::new();
-    let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
-    if let Some(port) = target.port {
-        option("-p", port.to_string().into());
-    }
-    if let Some(user) = &target.user {
-        option("-l", user.into());
-    }
-    if let Some(identity) = &target.identity {
-        option("-o", "IdentitiesOnly=yes".into());
-        option("-i", identity.into());
-    }
-    for (keyword, value) in &target.arguments.options {
-        option("-o", format!("{keyword}={value}").into());
-    }
-    // A host that begins with a dash is not an option.
-    option("--", (&target.host).into());
-    arguments
-}
-
-/// Returns our options first, because ssh takes the first value of each, and then includes the operator's files, which `-F` would turn off.
-fn configuration_text(target: &Target) -> Result<String, String> {
-    let checking = match target.host_keys {
-        HostKeys::Strict => "yes",
-        HostKeys::AcceptNew => "accept-new",
-    };
-    let connect_timeout = NonZeroU64::new(target.connect_timeout.as_secs()).map_or(1, NonZeroU64::get);
-    let mut text = format!(
-        "Host *\n  LogLevel INFO\n  BatchMode yes\n  RequestTTY no\n  RemoteCommand none\n  SessionType default\n  ClearAllForwardings yes\n  \
-         ForwardAgent no\n  ForwardX11 no\n  PermitLocalCommand no\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n  \
-         ConnectTimeout {connect_timeout}\n  StrictHostKeyChecking {checking}\n"
-    );
-    if let Some(known_hosts) = &target.known_hosts {
-        let _ = writeln!(text, "  UserKnownHostsFile {}", quoted(known_hosts)?);
-        text.push_str("  GlobalKnownHostsFile none\n");
-    }
-    match &target.arguments.config {
-        Some(configuration) => {
-            let _ = writeln!(text, "Include {}", quoted(configuration)?);
-        }
-        None => text.push_str("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"),
-    }
-    Ok(text)
-}
-
-/// Quotes a path for `ssh_config(5)`, in which `%` begins a token.
-fn quoted(path: &Path) -> Result<String, String> {
-    let text = path.to_str().filter(|text| !text.contains(['"', '\\', '\n', '$']));
-    let text = text.ok_or_else(|| format!("the path `{}` cannot be written in an ssh configuration", path.display()))?;
-    Ok(format!("\"{}\"", text.replace('%', "%%")))
 }
 
 impl Connected {
@@ -384,11 +349,15 @@ impl Connected {
     pub(super) async fn close(mut self, remote: Ending, limit: Duration) {
         match (remote, self.child.take()) {
             (Ending::Closed, child) => {
+                let mut has_ended = true;
                 if let Some(child) = child {
-                    let _ = timeout(limit, child.wait()).await;
+                    has_ended = timeout(limit, child.wait()).await.is_ok();
                 }
                 match Arc::try_unwrap(self.session) {
-                    Ok(session) => drop(timeout(limit, session.close()).await),
+                    Ok(session) => {
+                        let place = self.place.filter(|_| has_ended);
+                        drop(timeout(limit, part(session, place.as_ref())).await);
+                    }
                     // A transfer or a tunnel still holds it.
                     Err(session) => exit_master(&self.controller, &session, limit).await,
                 }
@@ -396,6 +365,19 @@ impl Connected {
             (Ending::Open, _) => exit_master(&self.controller, &self.session, limit).await,
         }
     }
+}
+
+/// Leaves the connection to the next run, or closes it.
+async fn part(session: Session, place: Option<&Place>) {
+    let Some(place) = place else { return drop(session.close().await) };
+    let socket = session.control_socket().to_owned();
+    let Some(directory) = socket.parent() else { return drop(session.close().await) };
+    if let Err(error) = place.keep(directory) {
+        tracing::debug!(%error, "the connection is not kept");
+        return drop(session.close().await);
+    }
+    // Nothing is left to close or to remove here.
+    let _moved = session.detach();
 }
 
 /// Tells the master to exit, whatever it still carries.

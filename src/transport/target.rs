@@ -49,6 +49,8 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// A file in place of the operator's `known_hosts`.
     pub known_hosts: Option<PathBuf>,
+    /// How long the connection stays for the next run, `ssh_persist`. Zero: each run logs in.
+    pub persist: Duration,
 }
 
 impl Target {
@@ -68,7 +70,14 @@ impl Target {
             host_keys: HostKeys::Strict,
             connect_timeout: Duration::from_secs(10),
             known_hosts: None,
+            persist: Duration::ZERO,
         }
+    }
+
+    /// Returns the target with a login of its own, and a connection that ends with its session.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self { persist: Duration::ZERO, ..self.clone() }
     }
 
     /// Returns how long the login and each wait for sudo may take. More than twice the limit for connecting, because servers pause after

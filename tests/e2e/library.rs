@@ -129,7 +129,7 @@ async fn prepare(project: &Value) -> (PreparedRun, StopHandle, autobot_provision
     let plan = plan::load(&request).unwrap();
     let here = external::Here { project: &request.project, keys: &request.vault, controller: &request.controller };
     let (values, _) = external::fetch(&plan, Purpose::APPLY, here).await.unwrap();
-    let options = ConnectionOptions { accept_new_host_keys: false, connect_timeout: Duration::from_secs(10) };
+    let options = ConnectionOptions { accept_new_host_keys: false, connect_timeout: Duration::from_secs(10), persist: false };
     let reach = reach::of_hosts(reach::hosts(&plan), options, &request.controller);
     let options = RunOptions {
         purpose: Purpose::APPLY,

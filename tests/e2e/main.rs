@@ -36,6 +36,7 @@ mod lockout_judged;
 mod locks;
 mod names;
 mod packages;
+mod persist;
 mod pg_conf;
 mod pg_hba;
 mod pg_live;

@@ -57,8 +57,8 @@ fn connection_variables_are_read_from_the_inventory() {
     let plan = two().load().unwrap();
     let shown: Vec<String> = plan.hosts.iter().map(|host| format!("{}: {:?}", host.name, host.connection())).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, key_at: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None }
-    web: ConnectionVars { host: "web", port: None, user: None, key: None, key_at: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None }
+    db: ConnectionVars { host: "198.18.0.2", port: Some(2222), user: Some("admin"), key: None, key_at: None, arguments: SshArguments { options: [("ProxyJump", "jump")], config: None }, local: false, become: true, become_password: None, persist: 60s }
+    web: ConnectionVars { host: "web", port: None, user: None, key: None, key_at: None, arguments: SshArguments { options: [], config: None }, local: false, become: false, become_password: None, persist: 60s }
     "#);
 }
 
