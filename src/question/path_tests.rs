@@ -10,12 +10,16 @@ fn remote(path: &Path) -> RemotePath {
 }
 
 fn run(looks: &[PathQuery]) -> Answers {
+    run_with(looks, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+}
+
+fn run_with(looks: &[PathQuery], path: &str) -> Answers {
     let mut questions = Questions::default();
     for look in looks {
         questions.ask::<PathState>(look.clone());
     }
     let composed = questions.compose("f00dfeed").unwrap();
-    let output = Command::new("sh").env("LC_ALL", "C").arg("-c").arg(composed.script()).output().unwrap();
+    let output = Command::new("sh").env("LC_ALL", "C").env("PATH", path).arg("-c").arg(composed.script()).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     composed.read(&output.stdout)
 }
@@ -118,6 +122,52 @@ fn a_large_file_stays_on_the_node_and_its_checksum_is_returned() {
     let Entry::File(file) = &answers.get::<PathState>(&looks[2]).unwrap().entry else { panic!() };
     assert_eq!(file.sha256.as_deref(), Some("f39592393ef0859cb196a52693d2cea00fb2df784b3c04ae54aa7cadb8e562f8"));
     assert_eq!(file.content, None);
+}
+
+#[test]
+fn a_checksum_is_the_same_whatever_program_calculates_it() {
+    let (dir, tools) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let plain = dir.path().join("plain");
+    // In a directory of another user, whose entries are read by descriptor.
+    let others = dir.path().join("others");
+    fs::create_dir(&others).unwrap();
+    unix::fs::chown(&others, Some(1), None).unwrap();
+    let careful = others.join("careful");
+    for path in [&plain, &careful] {
+        fs::write(path, "after").unwrap();
+        unix::fs::chown(path, Some(1), None).unwrap();
+    }
+    let owner = AccountName::new("daemon").unwrap();
+    let looks = [&plain, &careful].map(|path| PathQuery::checksum(&remote(path)).owned_by(Some(&owner)));
+    let sum = "f39592393ef0859cb196a52693d2cea00fb2df784b3c04ae54aa7cadb8e562f8";
+    let openssl = tools.path().join("openssl");
+    let answers = |what: &str, wanted: &str| {
+        let found = run_with(&looks, &format!("{}:/usr/bin:/bin", tools.path().display()));
+        for look in &looks {
+            let Entry::File(file) = &found.get::<PathState>(look).unwrap().entry else { panic!("{what}: {look:?}") };
+            assert_eq!(file.sha256.as_deref(), Some(wanted), "{what}: {look:?}");
+        }
+    };
+    for (what, program, wanted) in [
+        ("one that works", format!("echo '{} *stdin'", sum.replace('f', "0")), sum.replace('f', "0")),
+        ("one that fails", "cat >/dev/null; echo 'unknown option' >&2; exit 1".to_owned(), sum.to_owned()),
+        ("one that says something else", "echo 'SHA2-256(stdin)= 0'".to_owned(), sum.to_owned()),
+    ] {
+        fs::write(&openssl, format!("#!/bin/sh\n{program}\n")).unwrap();
+        fs::set_permissions(&openssl, unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        answers(what, &wanted);
+    }
+    // None at all.
+    fs::remove_file(&openssl).unwrap();
+    for program in fs::read_dir("/usr/bin").unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with("openssl"))
+    {
+        unix::fs::symlink(&program, tools.path().join(program.file_name().unwrap())).unwrap();
+    }
+    let found = run_with(&looks, tools.path().to_str().unwrap());
+    for look in &looks {
+        let Entry::File(file) = &found.get::<PathState>(look).unwrap().entry else { panic!("{look:?}") };
+        assert_eq!(file.sha256.as_deref(), Some(sum), "{look:?}");
+    }
 }
 
 #[test]

@@ -20,18 +20,34 @@ const SOCKET: usize = "/c123456/master.1234567890123456".len();
 /// The longest path of a Unix domain socket on Linux, without its final NUL.
 const MAX_PATH: usize = 107;
 
-/// Returns the directory in which this user's runs create theirs. In the last one, which every user can write to, no connection is kept.
-pub(super) fn base(controller: &Controller) -> PathBuf {
+/// Returns the directories in one of which this user's runs create theirs, the best first. In the last one, which every user can write to, no connection is
+/// kept.
+pub(super) fn bases(controller: &Controller) -> Vec<PathBuf> {
     let runtime = controller.variable("XDG_RUNTIME_DIR").map(PathBuf::from);
     let of_user = fs::metadata("/proc/self").map(|own| PathBuf::from(format!("/run/user/{}", own.uid()))).ok();
     let home = controller.home.as_ref().map(|home| home.join(".ssh"));
     // The path of the first may be too long for a socket, or it was removed with the login session that it belonged to.
     let usable = |path: &PathBuf| path.is_absolute() && path.is_dir() && fits(path);
-    [runtime, of_user, home].into_iter().flatten().find(usable).unwrap_or_else(|| PathBuf::from("/tmp"))
+    [runtime, of_user, home].into_iter().flatten().filter(usable).chain([PathBuf::from("/tmp")]).collect()
 }
 
 fn fits(base: &Path) -> bool {
     base.as_os_str().len() + "/".len() + PREFIX.len() + "4194304-123456".len() + SOCKET <= MAX_PATH
+}
+
+/// Creates this run's directory in the first of these in which it can: `~/.ssh` may be mounted read-only.
+///
+/// # Errors
+/// Says why, for each of them.
+pub(super) async fn open_one(bases: &[PathBuf]) -> Result<TempDir, String> {
+    let mut reasons = Vec::new();
+    for base in bases {
+        match open(base).await {
+            Ok(directory) => return Ok(directory),
+            Err(error) => reasons.push(format!("`{}`: {error}", base.display())),
+        }
+    }
+    Err(reasons.join("; "))
 }
 
 /// Creates this run's directory, 0700, which is removed when it is dropped. Removes what killed runs have left beside it.
@@ -77,14 +93,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_base_is_the_runtime_directory_where_a_socket_fits() {
+    fn the_best_base_is_the_runtime_directory_where_a_socket_fits() {
         let directory = tempfile::tempdir_in("/tmp").unwrap();
-        let base = |path: &Path| {
+        let bases = |path: &Path| {
             let variables = [("XDG_RUNTIME_DIR".into(), path.as_os_str().to_owned())];
-            base(&Controller { variables: variables.into(), ..Controller::default() })
+            let home = Some(directory.path().to_owned());
+            bases(&Controller { variables: variables.into(), home, ..Controller::default() })
         };
-        assert_eq!(base(directory.path()), directory.path());
-        assert_eq!(base(&directory.path().join("removed")), Path::new("/tmp"));
-        assert_eq!(super::base(&Controller::default()), Path::new("/tmp"));
+        assert_eq!(bases(directory.path())[0], directory.path());
+        let removed = directory.path().join("removed");
+        assert!(!bases(&removed).contains(&removed));
+        let ssh = directory.path().join(".ssh");
+        assert!(!bases(&removed).contains(&ssh));
+        fs::create_dir(&ssh).unwrap();
+        assert_eq!(bases(&removed)[bases(&removed).len() - 2..], [ssh, "/tmp".into()]);
+    }
+
+    #[tokio::test]
+    async fn where_no_directory_can_be_made_the_next_one_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let (unusable, long) = (PathBuf::from("/proc"), directory.path().join("x".repeat(90)));
+        let made = open_one(&[unusable.clone(), long.clone(), directory.path().to_owned()]).await.unwrap();
+        assert_eq!(made.path().parent(), Some(directory.path()));
+        let reasons = open_one(&[unusable, long]).await.unwrap_err();
+        assert!(reasons.contains("`/proc`: ") && reasons.contains("the path is too long for a control socket"), "{reasons}");
     }
 }

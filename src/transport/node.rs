@@ -42,7 +42,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct Transport {
     connecting: Semaphore,
-    base: PathBuf,
+    /// Where the run's directory may be, the best first.
+    bases: Vec<PathBuf>,
     directory: OnceCell<Arc<TempDir>>,
     pub(super) paths: RemotePaths,
     pub(super) controller: Arc<Controller>,
@@ -56,7 +57,7 @@ impl Transport {
     pub fn new(at_once: usize, controller: Arc<Controller>) -> Self {
         Self {
             connecting: Semaphore::new(at_once.max(1)),
-            base: control::base(&controller),
+            bases: control::bases(&controller),
             directory: OnceCell::new(),
             paths: RemotePaths::default(),
             controller,
@@ -64,10 +65,10 @@ impl Transport {
         }
     }
 
-    /// Sets another directory for ssh's control sockets than `$XDG_RUNTIME_DIR` or `/tmp`. A socket's path may have at most 107 bytes.
+    /// Sets another directory for ssh's control sockets than `$XDG_RUNTIME_DIR`, `/run/user/UID`, `~/.ssh` or `/tmp`. A socket's path may have at most 107 bytes.
     #[must_use]
     pub fn with_control_base(self, base: impl Into<PathBuf>) -> Self {
-        Self { base: base.into(), ..self }
+        Self { bases: vec![base.into()], ..self }
     }
 
     /// Connects to a node, takes or reads its lock, and runs the first frame, all in one round trip.
@@ -95,16 +96,12 @@ impl Transport {
                 (Link::Local(child), self.open(target, pipes, sudo.is_some(), &lock, &first)?)
             }
             ConnectionMethod::Ssh => {
-                if let Some((connected, opening)) = self.take_over(target, prompt, sudo.is_some(), &lock, &first).await? {
+                if let Some((connected, opening)) = self.take_over(target, prompt, &lock, &first).await? {
                     (Link::Ssh(connected), opening)
                 } else {
-                    let mut connected = {
-                        let _permit = self.connecting.acquire().await;
-                        let began = Instant::now();
-                        let connected = ssh::connect(target, self.directory().await?, &self.controller, progress).await?;
-                        (login, logged_in) = (began.elapsed(), Instant::now());
-                        connected
-                    };
+                    let mut connected;
+                    (connected, login) = self.log_in(target, progress).await?;
+                    logged_in = Instant::now();
                     // Written before the command runs, so that it travels right behind the request to start it.
                     let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
                     let started = connected.start(&command(target, &self.paths, prompt), far_ends).await;
@@ -151,12 +148,19 @@ impl Transport {
         }
     }
 
+    /// Returns a new connection, and how long the login took without the wait for others.
+    async fn log_in(&self, target: &Target, progress: Progress<'_>) -> Result<(Connected, Duration), LinkError> {
+        let _permit = self.connecting.acquire().await;
+        let began = Instant::now();
+        let connected = ssh::connect(target, self.directory().await?, &self.controller, progress).await?;
+        Ok((connected, began.elapsed()))
+    }
+
     /// Begins a session over a connection that an earlier run has left. None if there is none that still leads to the node: nothing was sent then.
     async fn take_over(
         &self,
         target: &Target,
         prompt: Option<&Prompt>,
-        waits: bool,
         lock: &Lock,
         first: &Frame,
     ) -> Result<Option<(Connected, Opening)>, LinkError> {
@@ -170,7 +174,7 @@ impl Transport {
             // A node that was switched off does not answer, and the master knows that after 15 s only.
             let started = timeout(TAKE_OVER_LIMIT, connected.start(&command(target, &self.paths, prompt), far_ends)).await;
             if matches!(started, Ok(Ok(()))) {
-                return Ok(Some((connected, self.open(target, pipes, waits, lock, first)?)));
+                return Ok(Some((connected, self.open(target, pipes, prompt.is_some(), lock, first)?)));
             }
             tracing::debug!(host = target.name, "a kept connection no longer leads to the node");
             connected.close(Ending::Open, CLOSE_LIMIT).await;
@@ -189,8 +193,8 @@ impl Transport {
 
     async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
         let open = || async {
-            control::open(&self.base).await.map(Arc::new).map_err(|error| LinkError::Here {
-                detail: format!("cannot make a directory for ssh's control sockets in `{}`: {error}", self.base.display()),
+            control::open_one(&self.bases).await.map(Arc::new).map_err(|reasons| LinkError::Here {
+                detail: format!("cannot make a directory for ssh's control sockets in {reasons}"),
             })
         };
         self.directory.get_or_try_init(open).await.cloned()

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The directory of the kept connections, beside those of runs.
-pub(super) const DIRECTORY: &str = "autobot-provision-kept";
+const DIRECTORY: &str = "autobot-provision-kept";
 
 /// So many connections of one kind are kept: as many runs can go the same way at once, and find one each.
 const MOST: usize = 4;

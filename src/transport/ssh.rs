@@ -316,7 +316,7 @@ fn arguments(target: &Target, directory: &Path) -> Vec<OsString> {
     option("", directory.join("config").into());
     option("-E", directory.join("log").into());
     option("-S", directory.join("master").into());
-    let idle = target.persist.as_secs().max(IDLE_SECONDS);
+    let idle = if target.persist.is_zero() { IDLE_SECONDS } else { target.persist.as_secs() };
     option("-o", format!("ControlPersist={idle}s").into());
     arguments.extend(own_arguments(target));
     arguments
