@@ -200,6 +200,22 @@ fn a_disk_survives_reboots_and_power_cuts_and_can_be_copied() {
     assert!(
         lab.up(&[NewNode::copy("d", "nothing")], &log).unwrap_err().to_string().contains("there is no frozen disk `nothing`")
     );
+
+    // The node whose disk was frozen and a copy of it are removed while they run; the frozen disk stays.
+    lab.cut_link("b").unwrap();
+    let nodes = copies[0].upper.parent().unwrap().parent().unwrap();
+    let left = || fs::read_dir(nodes).unwrap().count();
+    assert_eq!(left(), 3);
+    lab.remove(&["a".to_owned(), "b".to_owned()]).unwrap();
+    assert_eq!(left(), 1);
+    assert_eq!(lab.status().unwrap().nodes.iter().map(|(node, _)| node.name.as_str()).collect::<Vec<_>>(), ["c"]);
+    let id = lab.directory().file_name().unwrap().to_string_lossy().into_owned();
+    let of_lab = |namespace: &&str| namespace.starts_with(&format!("lab.{id}."));
+    assert_eq!(run("ip", &["netns", "list"]).split_whitespace().filter(of_lab).count(), 1);
+    let again = lab.up(&[NewNode::copy("d", "converged"), NewNode::copy("e", "converged")], &log).unwrap();
+    assert_eq!(again[1].address, copies[0].address, "the address of the node whose link was cut");
+    assert_eq!(on(&lab, "e", "cat /root/file"), "kept");
+    assert!(lab.remove(&["a".to_owned()]).unwrap_err().to_string().starts_with("`a` is not in the lab"));
 }
 
 #[test]

@@ -28,8 +28,16 @@ pub(super) fn make(lab: &str, number: u8) -> Result<Vec<PathBuf>> {
 
 /// Removes a lab's groups after their processes have ended. Returns `false` while the kernel still counts a process in one.
 pub(super) fn remove(lab: &str) -> bool {
-    let groups = hierarchies().into_iter().map(|hierarchy| hierarchy.join(name(lab)));
-    groups.fold(true, |removed, group| {
+    remove_below(|hierarchy| hierarchy.join(name(lab)))
+}
+
+/// As [`remove`], for the groups of one container.
+pub(super) fn remove_member(lab: &str, number: u8) -> bool {
+    remove_below(|hierarchy| hierarchy.join(name(lab)).join(number.to_string()))
+}
+
+fn remove_below(group_in: impl Fn(&Path) -> PathBuf) -> bool {
+    hierarchies().iter().map(|hierarchy| group_in(hierarchy)).fold(true, |removed, group| {
         remove_tree(&group);
         removed && !group.exists()
     })

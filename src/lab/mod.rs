@@ -353,6 +353,25 @@ impl Lab {
         state.write(&self.directory())
     }
 
+    /// Removes nodes and clients with their disks, and frees their addresses for others. Frozen disks stay.
+    ///
+    /// # Errors
+    /// There is no such member, or something could not be removed; [`Lab::down`] removes the rest.
+    pub fn remove(&self, names: &[String]) -> Result<()> {
+        let (_lock, mut state, network) = self.open_existing_for_change()?;
+        for name in names {
+            let member = state.member(name)?.clone();
+            self.node_for(&network, &member).remove(&self.programs)?;
+            processes::wait_for("the end of the node's control groups", CGROUP_LIMIT, || {
+                cgroup::remove_member(&self.options.id, member.number).then_some(())
+            })?;
+            network.disconnect(&member)?;
+            state.members.retain(|other| other.name != member.name);
+            state.write(&self.directory())?;
+        }
+        Ok(())
+    }
+
     /// Builds the stand-in for Redis's apt repository, or finds it in the cache; returns the directory for [`Lab::publish`].
     ///
     /// # Errors

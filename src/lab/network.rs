@@ -192,6 +192,28 @@ impl LabNetwork {
         self.programs.command("nft").args(["-f", "-"]).input(change).run()
     }
 
+    /// Ends the processes of a member, and removes its namespace and its interface.
+    pub(super) fn disconnect(&self, member: &Member) -> Result<()> {
+        // The next member with this address must not inherit a link that is cut.
+        self.set_link(member, LinkState::Up)?;
+        let namespace = self.namespace(member);
+        if self.namespace_path(member).exists() {
+            self.end_processes_in(&namespace)?;
+            self.programs.command("ip").args(["netns", "delete", &namespace]).run()?;
+        }
+        self.delete_interface(&self.interface(member))
+    }
+
+    fn delete_interface(&self, interface: &str) -> Result<()> {
+        let exists = || Path::new("/sys/class/net").join(interface).exists();
+        if !exists() {
+            return Ok(());
+        }
+        // It disappears by itself shortly after its namespace, so it may be gone by now.
+        let deleted = self.programs.command("ip").args(["link", "delete", interface]).run();
+        if exists() { deleted } else { Ok(()) }
+    }
+
     fn namespaces(&self) -> Vec<String> {
         let prefix = format!("lab.{}.", self.id);
         names_in("/run/netns").into_iter().filter(|name| name.starts_with(&prefix)).collect()
@@ -199,13 +221,14 @@ impl LabNetwork {
 
     /// Ends all processes in the lab's namespaces: commands in clients, and containers without their nspawn.
     pub(super) fn end_processes(&self) -> Result<()> {
-        for namespace in self.namespaces() {
-            processes::end(&self.programs, &format!("the processes in `{namespace}`"), || {
-                let inside = self.programs.command("ip").args(["netns", "pids", &namespace]).capture().unwrap_or_default();
-                inside.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-            })?;
-        }
-        Ok(())
+        self.namespaces().iter().try_for_each(|namespace| self.end_processes_in(namespace))
+    }
+
+    fn end_processes_in(&self, namespace: &str) -> Result<()> {
+        processes::end(&self.programs, &format!("the processes in `{namespace}`"), || {
+            let inside = self.programs.command("ip").args(["netns", "pids", namespace]).capture().unwrap_or_default();
+            inside.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+        })
     }
 
     /// Removes everything with this lab's name, even if it is incomplete, and frees the network.
@@ -215,11 +238,7 @@ impl LabNetwork {
         }
         let prefix = format!("lab{}n", self.number);
         for interface in names_in("/sys/class/net").into_iter().filter(|name| name.starts_with(&prefix)) {
-            // The interface disappears by itself shortly after its namespace, so it may be gone by now.
-            let deleted = self.programs.command("ip").args(["link", "delete", &interface]).run();
-            if Path::new("/sys/class/net").join(&interface).exists() {
-                deleted?;
-            }
+            self.delete_interface(&interface)?;
         }
         let (table, host) = (self.table(), format!("{}/32", self.host()));
         self.programs.command("nft").args(["-f", "-"]).input(format!("table ip {table}\ndelete table ip {table}\n")).run()?;

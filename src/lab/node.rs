@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow};
 use super::{
     cgroup,
     command::{Programs, last_lines},
-    image::ACCOUNT,
+    image::{self, ACCOUNT},
     network::LabNetwork,
     processes, ssh,
     state::Member,
@@ -208,6 +208,14 @@ impl LabNode {
     /// Stops the node at once, as a power cut would.
     pub(super) fn cut_power(&self, programs: &Programs) -> Result<()> {
         processes::end_container(programs, &self.root)
+    }
+
+    /// Stops the node and removes its disk and its console log.
+    pub(super) fn remove(&self, programs: &Programs) -> Result<()> {
+        self.cut_power(programs)?;
+        let own = self.root.parent().with_context(|| format!("`{}` is not the disk of a node", self.root.display()))?;
+        unmount_below(programs, own)?;
+        image::remove(own)
     }
 }
 

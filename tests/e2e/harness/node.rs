@@ -64,7 +64,11 @@ pub fn client(name: &str) -> LabClient {
     lab().client(name, &say).unwrap()
 }
 
-/// A node of the lab, for one test. It is powered off when the test is over.
+/// Nodes whose tests are over. The next boot removes them, since it waits for the lab's lock anyway.
+static OVER: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A node of the lab, for one test. It is stopped when the test is over, and removed before the next one boots: the disks of all
+/// tests together are tens of gigabytes, and a lab has 253 addresses.
 pub struct TestNode(LabNode);
 
 impl TestNode {
@@ -99,6 +103,10 @@ impl TestNode {
         // All nodes share the state of the lab.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let over = std::mem::take(&mut *OVER.lock().unwrap());
+        if !over.is_empty() {
+            lab().remove(&over).unwrap();
+        }
         Self(lab().up(std::slice::from_ref(wanted), &say).unwrap().remove(0))
     }
 
@@ -125,9 +133,10 @@ impl Deref for TestNode {
 
 impl Drop for TestNode {
     fn drop(&mut self) {
-        if let Err(error) = lab().power_off(&self.0.name) {
+        if let Err(error) = lab().cut_power(&self.0.name) {
             say(&format!("{error:#}"));
         }
+        OVER.lock().unwrap().push(self.0.name.clone());
     }
 }
 
