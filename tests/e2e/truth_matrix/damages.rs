@@ -15,7 +15,7 @@ const fn damage(node: Node, part: Part, what: &'static str, hurts: bool) -> Dama
     Damage { node, part, what, hurts, ends: Ends::Mended, task: None }
 }
 
-/// Of role `redis`. `true`: a client is hurt, or a stranger gets in.
+/// Of role `redis`. `true`: a client is hurt, a stranger gets in now or from the next boot on, or what runs is not what its files say.
 const fn redis(part: Part, what: &'static str, hurts: bool) -> Damage {
     damage(Node::Redis, part, what, hurts)
 }
@@ -140,10 +140,11 @@ pub const DAMAGES: &[Damage] = &[
     slm(Part::Postgres, "systemctl stop postgresql@15-main", true),
     refused(
         Node::Redis,
-        Part::Redis,
-        "systemctl stop autobot-database-redis; systemctl mask --runtime autobot-database-redis",
+        Part::Postgres,
+        // A unit in /etc cannot be masked in /run.
+        "systemctl stop postgresql; systemctl mask --runtime postgresql",
         true,
-        "systemctl unmask --runtime autobot-database-redis",
+        "systemctl unmask --runtime postgresql",
     ),
     // Programs that were replaced under a running server.
     redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", false)
