@@ -16,7 +16,7 @@ use autobot_provision::{
     controller::Controller,
     template::{Renderer, Template},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// An archive that the fake `pg_restore` can read.
@@ -69,17 +69,19 @@ printf 'archive\\nEND\\n' >\"$file\"";
     fn install(&self, program: &str, keep: u32) {
         let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("roles/backup_tools/files/backup-functions");
         let program = program.replace("/usr/local/lib/autobot/backup-functions", functions.to_str().unwrap());
-        let values = json!({
+        let Value::Object(values) = json!({
             "postgresql_backup_unit": "backup",
             "postgresql_backup_directory": self.path("backups"),
             "postgresql_backup_status_file": self.path("state/status"),
             "postgresql_backup_bin_dir": self.path("bin"),
             "postgresql_backup_keep": keep,
             "postgresql_port": 5432,
-        });
+        }) else {
+            unreachable!("a map is written there")
+        };
         let template = Template::file("program", &program, &mut |_| None).unwrap();
         let controller = Controller { renderer: env!("CARGO_BIN_EXE_autobot-provision").into(), ..Controller::default() };
-        let rendered = Renderer::new(Arc::new(controller)).render(&template, values.as_object().unwrap()).unwrap();
+        let rendered = Renderer::new(Arc::new(controller)).render(&template, &values.into()).unwrap();
         fs::write(self.path("program"), rendered.as_str().unwrap()).unwrap();
     }
 

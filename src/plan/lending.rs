@@ -1,6 +1,9 @@
 //! Secrets that live on one host and are used by another: who owns them, and which hosts lend them.
 
-use std::{collections::HashSet, convert::Infallible};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+};
 
 use serde_json::Value;
 
@@ -57,9 +60,12 @@ pub(super) fn arrange(project: &Project, plans: &mut [HostPlan], errors: &mut Di
     circles(plans, errors);
     check_labs(project, plans, errors);
     let borrowed: Vec<SecretSpec> = plans.iter().flat_map(|plan| plan.borrowed.iter().cloned()).collect();
+    let places: HashMap<String, usize> =
+        plans.iter().enumerate().filter(|_| !borrowed.is_empty()).map(|(at, plan)| (plan.name.clone(), at)).collect();
     let mut lenders: Vec<Lender> = Vec::new();
     for spec in borrowed {
-        if let Some(plan) = plans.iter_mut().find(|plan| plan.name == spec.secret.host) {
+        if let Some(at) = places.get(&spec.secret.host) {
+            let plan = &mut plans[*at];
             let known = plan.secrets.iter().chain(&plan.lent).find(|known| known.secret == spec.secret);
             errors.extend(known.map(|known| conflict(known, &spec)).unwrap_or_default());
             add(&mut plan.lent, spec);
@@ -183,12 +189,14 @@ fn conflict(known: &SecretSpec, other: &SecretSpec) -> Diagnostics {
 
 /// Reports hosts that would wait for each other's secrets forever.
 fn circles(plans: &[HostPlan], errors: &mut Diagnostics) {
+    let borrowed: HashMap<&str, &[SecretSpec]> =
+        plans.iter().map(|plan| (plan.name.as_str(), plan.borrowed.as_slice())).collect();
     for plan in plans {
         let mut waits = vec![plan.name.as_str()];
         let mut next = 0;
         while let Some(name) = waits.get(next).copied() {
             next += 1;
-            for spec in plans.iter().filter(|other| other.name == name).flat_map(|other| &other.borrowed) {
+            for spec in borrowed.get(name).copied().unwrap_or_default() {
                 if spec.secret.host == plan.name {
                     let title = format!("`{}` and `{name}` read each other's secrets, so neither can go first", plan.name);
                     let diagnostic = Diagnostic::error(title).at(spec.span.clone());

@@ -1,5 +1,7 @@
 //! Secrets from outside the node: the sources in `autobot_secrets` and in roles, and values encrypted with Ansible Vault.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -24,28 +26,34 @@ const KEYS: &[&str] = &["env", "file", "command", "value"];
 /// The encrypted values that hosts need, each with the variable that leads to it and its number there.
 #[derive(Debug, Default)]
 pub(super) struct Vaults {
-    names: Vec<(Span, String, usize)>,
-    values: IndexMap<SecretId, ExternalValue>,
+    /// The variable that leads to each, and its number there; by the file and the place in it.
+    names: HashMap<(String, usize, usize), (String, usize)>,
+    /// How many values each variable leads to.
+    numbers: HashMap<String, usize>,
+    by_host: HashMap<String, IndexMap<SecretId, ExternalValue>>,
 }
 
 impl Vaults {
     /// Returns the secret for an encrypted value on a host.
     pub(super) fn needed(&mut self, host: &str, variable: Option<&str>, span: &Span, value: &Vaulted) -> SecretId {
-        let known = self.names.iter().find(|(known, ..)| known == span).map(|(_, variable, number)| (variable.clone(), *number));
-        let (variable, number) = known.unwrap_or_else(|| {
+        let at = (span.file.shown.clone(), span.range.start, span.range.end);
+        let (variable, number) = if let Some(known) = self.names.get(&at) {
+            known.clone()
+        } else {
             let variable = variable.unwrap_or("value").to_owned();
-            let number = self.names.iter().filter(|(_, known, _)| *known == variable).count() + 1;
-            self.names.push((span.clone(), variable.clone(), number));
-            (variable, number)
-        });
+            let number = self.numbers.entry(variable.clone()).or_default();
+            *number += 1;
+            self.names.entry(at).insert_entry((variable, *number)).get().clone()
+        };
         let secret = SecretId::Vaulted { host: host.to_owned(), variable, number };
-        self.values.insert(secret.clone(), ExternalValue { source: Source::Vaulted(value.clone()), span: span.clone() });
+        let outside = ExternalValue { source: Source::Vaulted(value.clone()), span: span.clone() };
+        self.by_host.entry(host.to_owned()).or_default().insert(secret.clone(), outside);
         secret
     }
 
     /// Returns the values that one host needs.
     pub(super) fn for_host(&self, host: &str) -> Vec<(SecretId, ExternalValue)> {
-        let own = self.values.iter().filter(|(secret, _)| secret.host() == host);
+        let own = self.by_host.get(host).into_iter().flatten();
         own.map(|(secret, outside)| (secret.clone(), outside.clone())).collect()
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use serde_json::Value;
 
 use crate::{
     inventory::Inventory,
@@ -16,7 +15,7 @@ use crate::{
     role::{Role, VarType, misplaced_template, reserved},
     secret::SecretId,
     source::{Diagnostic, Diagnostics, FilesRead, SourceFile, Span, Vaulted, did_you_mean},
-    template::{Problem, Renderer, Template, differences, is_jinja_file},
+    template::{Problem, Renderer, Shared, Template, differences, is_jinja_file},
     vault,
 };
 
@@ -45,6 +44,13 @@ const LINKS: &str =
 /// How many differences of a Jinja template are shown at most.
 const MOST_DIFFERENCES: usize = 6;
 
+/// A value that is the same for all hosts. It grows with the inventory, so nothing goes through it more than once.
+#[derive(Debug)]
+pub(super) struct ForAll {
+    pub(super) value: Arc<Shared>,
+    pub(super) holds_token: bool,
+}
+
 /// Roles, inventory and `-e` of one run.
 #[derive(Debug)]
 pub(super) struct Project {
@@ -55,8 +61,8 @@ pub(super) struct Project {
     /// The files that were read, those of the inventory among them.
     pub(super) files: FilesRead,
     pub(super) renderer: Renderer,
-    pub(super) groups: OnceLock<Value>,
-    pub(super) hostvars: OnceLock<Value>,
+    pub(super) groups: OnceLock<ForAll>,
+    pub(super) hostvars: OnceLock<ForAll>,
     vaults: Mutex<Vaults>,
     texts: Mutex<HashMap<(Form, String), Compiled>>,
     templates: Mutex<HashMap<(String, String), CompiledFile>>,

@@ -10,6 +10,7 @@ mod names;
 mod our_role;
 mod outside;
 mod ports;
+mod scale;
 mod secrets;
 mod selection;
 mod shell_text;

@@ -5,6 +5,7 @@
 //! watchdog end. It is started when it is first needed, and renders one template after the other.
 
 use std::{
+    collections::HashMap,
     io::{self, BufRead as _, BufReader, Read, Write},
     process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -15,9 +16,11 @@ use std::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tera::Context;
 
-use super::{Problem, Recipe, Template, risk};
+use super::{
+    Problem, Recipe, Shared, Template, Values, risk,
+    values::{self, count},
+};
 use crate::controller::Controller;
 
 /// The word on the command line that makes this program render for another process of its own.
@@ -49,6 +52,8 @@ struct Request<'a> {
     recipe: Recipe,
     files: Vec<(&'a str, &'a str)>,
     values: &'a Map<String, Value>,
+    /// The shared values that it uses; their value if the process does not have it yet.
+    shared: Vec<(&'a str, Option<&'a Value>)>,
     milliseconds: u64,
 }
 
@@ -58,6 +63,7 @@ struct Work {
     recipe: Recipe,
     files: Texts,
     values: Map<String, Value>,
+    shared: Vec<(String, Option<Value>)>,
     milliseconds: u64,
 }
 
@@ -74,37 +80,46 @@ impl Renderer {
     ///
     /// # Errors
     /// The first thing that goes wrong, or the limit that it exceeds.
-    pub fn render(&self, template: &Template, values: &Map<String, Value>) -> Answer {
-        if template.risk.is_none() && risk::is_small(values.values()) {
-            return template.render(&context(values));
+    pub fn render(&self, template: &Template, values: &Values<'_>) -> Answer {
+        if is_cheap(template, values) {
+            return template.render(&values.context());
         }
         let limit = self.controller.limits.rendering;
-        let files = template.files.iter().map(|file| (file.name.as_str(), file.original.as_str())).collect();
         let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let request = serde_json::to_vec(&Request { recipe: template.recipe, files, values, milliseconds });
-        let rendered = request.map_err(|error| Failure::Broken(error.to_string())).and_then(|request| self.ask(&request));
-        rendered.unwrap_or_else(|failure| {
+        self.ask(template, values, milliseconds).unwrap_or_else(|failure| {
             let (message, help) = failure.explain(limit);
             Err(template.at_risk(message, help))
         })
     }
 
-    fn ask(&self, request: &[u8]) -> Result<Answer, Failure> {
+    fn ask(&self, template: &Template, values: &Values<'_>, milliseconds: u64) -> Result<Answer, Failure> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // One that has ended while it waited is replaced.
-        let begun = idle.and_then(|mut worker| worker.send(request).is_ok().then_some(worker));
+        let begun = match idle {
+            Some(mut worker) => worker.send(template, values, milliseconds)?.is_ok().then_some(worker),
+            None => None,
+        };
         let mut worker = if let Some(worker) = begun {
             worker
         } else {
             let mut worker = Worker::start(&self.controller).map_err(Failure::NotStarted)?;
             // If it has ended, its status says why.
-            let _ = worker.send(request);
+            let _ = worker.send(template, values, milliseconds)?;
             worker
         };
         let answer = worker.answer()?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         Ok(answer)
     }
+}
+
+/// Whether a template costs little with these values, so that it needs no process of its own.
+fn is_cheap(template: &Template, values: &Values<'_>) -> bool {
+    let Some(own) = risk::size(values.own.values(), risk::MOST_VALUES) else { return false };
+    count(own);
+    let shared = values.shared.iter().fold(0, |sum: usize, (_, shared)| sum.saturating_add(shared.size()));
+    let most = if template.is_plain { risk::MOST_SHARED } else { risk::MOST_VALUES - own };
+    template.risk.is_none() && shared <= most
 }
 
 /// Why something was not rendered elsewhere.
@@ -132,20 +147,14 @@ impl Failure {
     }
 }
 
-fn context(values: &Map<String, Value>) -> Context {
-    let mut context = Context::new();
-    for (name, value) in values {
-        context.insert(name.clone(), value);
-    }
-    context
-}
-
 /// A process that renders.
 #[derive(Debug)]
 struct Worker {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
+    /// The shared values that it has, by name.
+    has: HashMap<String, Arc<Shared>>,
 }
 
 impl Worker {
@@ -161,7 +170,7 @@ impl Worker {
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let mut worker = Self { child, requests, answers: BufReader::new(answers) };
+        let mut worker = Self { child, requests, answers: BufReader::new(answers), has: HashMap::new() };
         let mut line = String::new();
         let mut before = (&mut worker.answers).take(MOST_BEFORE);
         while line.trim_end() != GREETING {
@@ -173,8 +182,18 @@ impl Worker {
         Ok(worker)
     }
 
-    fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        write(&mut self.requests, request)
+    /// Sends a template with its values, those that are shared only if it does not have them. The inner error is that it has ended.
+    fn send(&mut self, template: &Template, values: &Values<'_>, milliseconds: u64) -> Result<io::Result<()>, Failure> {
+        let mut shared = Vec::new();
+        for (name, value) in &values.shared {
+            let known = self.has.insert((*name).to_owned(), Arc::clone(value));
+            shared.push((*name, known.is_none_or(|known| !Arc::ptr_eq(&known, value)).then(|| value.value())));
+        }
+        let files = template.files.iter().map(|file| (file.name.as_str(), file.original.as_str())).collect();
+        let request = Request { recipe: template.recipe, files, values: &values.own, shared, milliseconds };
+        let request = serde_json::to_vec(&request).map_err(|error| Failure::Broken(error.to_string()))?;
+        count(request.len());
+        Ok(write(&mut self.requests, &request))
     }
 
     fn answer(&mut self) -> Result<Answer, Failure> {
@@ -226,15 +245,25 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     setrlimit(Resource::Data, limit(MEMORY))?;
     setrlimit(Resource::Core, limit(0))?;
     let (watchdog, mut compiled) = (watchdog(), Compiled::default());
+    let mut known: HashMap<String, tera::Value> = HashMap::new();
     writeln!(output, "{GREETING}")?;
     output.flush()?;
     while let Some(request) = read(&mut input, u64::MAX)? {
-        let Work { recipe, files, values, milliseconds } = serde_json::from_slice(&request)?;
+        let Work { recipe, files, values, shared, milliseconds } = serde_json::from_slice(&request)?;
         drop(request);
         let _ = watchdog.send(Some(Duration::from_millis(milliseconds)));
+        let mut context = values::context(&values);
+        for (name, value) in shared {
+            if let Some(value) = value {
+                known.insert(name.clone(), tera::Value::from_serializable(&value));
+            }
+            if let Some(value) = known.get(&name) {
+                context.insert_value(name, value.clone());
+            }
+        }
         let bytes = match compiled.get(recipe, files) {
             Ok(template) => {
-                let bytes = serde_json::to_vec(&template.render(&context(&values)))?;
+                let bytes = serde_json::to_vec(&template.render(&context))?;
                 let too_long = bytes.len() as u64 > MOST_ANSWER;
                 if too_long { serde_json::to_vec(&Answer::Err(template.too_long()))? } else { bytes }
             }

@@ -12,6 +12,7 @@ mod risk;
 mod shell;
 mod syntax;
 mod uses;
+mod values;
 
 pub use bounded::{RENDER, Renderer, serve};
 pub use comparison::{Comparison, Literal};
@@ -21,6 +22,10 @@ pub use shell::program;
 #[cfg(test)]
 pub(crate) use shell::tests::hostile;
 pub use uses::{Member, UsedPart};
+pub(crate) use values::count;
+#[cfg(test)]
+pub(crate) use values::worked;
+pub use values::{Shared, Values};
 
 use std::{collections::BTreeSet, io, ops::Range, sync::LazyLock};
 
@@ -44,6 +49,8 @@ pub struct Template {
     recipe: Recipe,
     /// The first place, by file and range, that makes it too costly for this process.
     risk: Option<(usize, Range<usize>)>,
+    /// Whether it goes through its values a few times at most.
+    is_plain: bool,
 }
 
 /// How a template was made of its texts.
@@ -235,8 +242,8 @@ impl Template {
             return Err(settled(ignored, &files));
         }
         let names = tera.get_template_variables(&files[0].name).map(|names| names.into_iter().map(str::to_owned).collect());
-        let risk = risk::place(&files);
-        Ok(Self { names: names.unwrap_or_default(), tera, files, shape, recipe, risk })
+        let (risk, is_plain) = (risk::place(&files), risk::is_plain(&files));
+        Ok(Self { names: names.unwrap_or_default(), tera, files, shape, recipe, risk, is_plain })
     }
 
     /// The names of the files that it is made of, itself first.

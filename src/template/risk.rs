@@ -12,7 +12,11 @@ use super::File;
 /// A text of this length at most is cheap.
 const MOST_TEXT: usize = 64 << 10;
 /// The values of this size at most are, as JSON writes them.
-const MOST_VALUES: usize = 16 << 10;
+pub(super) const MOST_VALUES: usize = 16 << 10;
+/// Shared values of this size at most are cheap in a plain template: it goes through them [`MOST_WALKS`] times at most.
+pub(super) const MOST_SHARED: usize = 16 << 20;
+/// The signs and words in a plain template that print, filter, join, compare or search a value.
+const MOST_WALKS: usize = 16;
 /// Words that repeat something, call something, or make much of little.
 const WORDS: &[&str] = &[
     "block",
@@ -59,10 +63,20 @@ fn within(text: &str) -> Option<Range<usize>> {
     (joining > JOINING.1).then_some(0..text.len())
 }
 
-/// Whether values are so small that a cheap template is cheap with them.
-pub(super) fn is_small<'a>(values: impl IntoIterator<Item = &'a Value>) -> bool {
-    let mut left = MOST_VALUES;
-    values.into_iter().all(|value| fits(value, &mut left))
+/// Whether templates, which are cheap, go through their values a few times at most, so that also large values cost little.
+pub(super) fn is_plain(files: &[File]) -> bool {
+    let text = || files.iter().map(|file| file.original.as_str());
+    let words = || text().flat_map(|text| text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_'));
+    let signs = text().flat_map(str::chars).filter(|sign| "|~=<>{".contains(*sign)).count();
+    let operators = words().filter(|word| ["in", "is"].contains(word)).count();
+    let spread: usize = text().map(|text| text.matches("...").count()).sum();
+    signs + operators + spread <= MOST_WALKS && !words().any(|word| GROWING.0.contains(&word))
+}
+
+/// Returns the size of values, as JSON writes them, if that is `most` at most.
+pub(super) fn size<'a>(values: impl IntoIterator<Item = &'a Value>, most: usize) -> Option<usize> {
+    let mut left = most;
+    values.into_iter().all(|value| fits(value, &mut left)).then(|| most - left)
 }
 
 fn fits(value: &Value, left: &mut usize) -> bool {
@@ -109,10 +123,24 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_goes_through_its_values_often_is_not_plain() {
+        let is_plain = |text: &str| crate::template::Template::text(text).unwrap().is_plain;
+        assert!(is_plain("{% if a == b %}x{% else %}{{ c[a]?.d | default(value=b) }}{% endif %}"));
+        assert!(is_plain("{{ 'a' in b and b is defined }}"));
+        for often in ["a == b and ", "a ~ ", "a in b or ", "a | length > 1 or ", "[...a] and ", "a is string or "] {
+            assert!(!is_plain(&format!("{{{{ {}a }}}}", often.repeat(17))), "{often}");
+        }
+        assert!(!is_plain(&"{{ a }}".repeat(17)));
+        assert!(!is_plain("{{ a | to_json }}"));
+    }
+
+    #[test]
     fn values_are_measured_with_their_keys() {
-        assert!(is_small([&json!({"a": [1, "x".repeat(1000)]}), &json!(null)]));
-        assert!(!is_small([&json!("x".repeat(10_000)), &json!("x".repeat(10_000))]));
-        assert!(!is_small([&json!({"x".repeat(20_000): 1})]));
-        assert!(!is_small([&json!(vec![0; 10_000])]));
+        let is_small = |values: &[Value]| size(values, MOST_VALUES).is_some();
+        assert!(is_small(&[json!({"a": [1, "x".repeat(1000)]}), json!(null)]));
+        assert!(!is_small(&[json!("x".repeat(10_000)), json!("x".repeat(10_000))]));
+        assert!(!is_small(&[json!({"x".repeat(20_000): 1})]));
+        assert!(!is_small(&[json!(vec![0; 10_000])]));
+        assert_eq!(size([&json!({"a": [1, "xy"]}), &json!(null)], usize::MAX), Some(8 + 1 + 8 + 8 + 10 + 8));
     }
 }

@@ -20,14 +20,14 @@ use serde_json::{Map, Value};
 
 use crate::{
     role::{CHECK_MODE, Role, ansible_words, kind_of, truth},
-    secret::SecretId,
+    secret::{SecretId, holds_token},
     source::{Diagnostic, Diagnostics, Key, Node, SourceFile, Span, Yaml, did_you_mean},
-    template::{Problem, Template, is_template},
+    template::{Problem, Template, Values, count, is_template},
 };
 
 use super::{
     World,
-    project::{Form, Project, into_diagnostic},
+    project::{ForAll, Form, Project, into_diagnostic},
     raw,
 };
 
@@ -311,7 +311,8 @@ impl<'a> Scope<'a> {
                 let _ = self.check_secrets(template, origin);
             } else if !self.names().contains(name) {
                 self.undefined(name, template, origin);
-            } else if let Ok(Some(value)) = self.noting_vaulted(name)
+            } else if variables::for_all(self.project, name).is_none()
+                && let Ok(Some(value)) = self.noting_vaulted(name)
                 && self.has_type(name)
             {
                 self.never_equals(name, &value, template, origin);
@@ -333,7 +334,7 @@ impl<'a> Scope<'a> {
     }
 
     fn evaluate(&self, template: &Template, origin: Origin<'_>) -> Result<Value, Failed> {
-        let mut values = Map::new();
+        let mut values = Values::default();
         let mut failed = false;
         if self.resolving.borrow().is_empty() {
             *self.outermost.borrow_mut() = match origin {
@@ -344,18 +345,20 @@ impl<'a> Scope<'a> {
         for name in template.names() {
             if name == "secrets" {
                 match self.check_secrets(template, origin) {
-                    Ok(secrets) => drop(values.insert("secrets".to_owned(), secrets)),
+                    Ok(secrets) => values.insert("secrets", secrets),
                     Err(Failed) => failed = true,
                 }
                 continue;
             }
+            if let Some(ForAll { value, holds_token }) = variables::for_all(self.project, name) {
+                failed |= self.is_misused(name, value.value(), *holds_token, template, origin);
+                values.share(name, value);
+                continue;
+            }
             match self.variable(name) {
                 Ok(Some(value)) => {
-                    failed |= self.is_forbidden(&value, origin);
-                    failed |= self.missing_parts(name, &value, template, origin);
-                    failed |= self.is_compared(name, &value, template, origin);
-                    failed |= self.never_equals(name, &value, template, origin);
-                    values.insert(name.to_owned(), value);
+                    failed |= self.is_misused(name, &value, any_text(&value, &holds_token), template, origin);
+                    values.insert(name, value);
                 }
                 Ok(None) => failed |= self.undefined(name, template, origin),
                 Err(Failed) => failed = true,
@@ -370,6 +373,14 @@ impl<'a> Scope<'a> {
         })?;
         self.made_more(&value, template, origin)?;
         Ok(value)
+    }
+
+    /// Reports what a template must not do with a value. Returns whether there is anything.
+    fn is_misused(&self, name: &str, value: &Value, holds_token: bool, template: &Template, origin: Origin<'_>) -> bool {
+        let forbidden = self.is_forbidden(holds_token, origin);
+        let missing = self.missing_parts(name, value, template, origin);
+        let compared = self.is_compared(name, holds_token, template, origin);
+        self.never_equals(name, value, template, origin) || forbidden || missing || compared
     }
 
     /// Counts what was rendered: values that are used in values, and the items of a loop, could fill the memory together.
@@ -438,6 +449,7 @@ fn text_length(value: &Value) -> usize {
 
 /// Whether any text within a value, including keys, satisfies a predicate.
 pub(super) fn any_text(value: &Value, is: &dyn Fn(&str) -> bool) -> bool {
+    count(1);
     match value {
         Value::String(text) => is(text),
         Value::Array(items) => items.iter().any(|item| any_text(item, is)),

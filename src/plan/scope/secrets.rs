@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Failed, Origin, Scope, any_text};
+use super::{Failed, Origin, Scope};
 use crate::{
     plan::lending,
     secret::{Encoding, SecretId, SecretRef, holds_token},
@@ -26,9 +26,9 @@ pub(in crate::plan) enum Secrets {
 
 impl Scope<'_> {
     /// Reports a value that was rendered with a secret and is used where secrets are not allowed.
-    pub(super) fn is_forbidden(&self, value: &Value, origin: Origin<'_>) -> bool {
+    pub(super) fn is_forbidden(&self, holds_token: bool, origin: Origin<'_>) -> bool {
         let Secrets::Forbidden(here) = self.secrets.get() else { return false };
-        let forbidden = self.used_secret.get() && any_text(value, &holds_token);
+        let forbidden = self.used_secret.get() && holds_token;
         if forbidden {
             self.fail(Diagnostic::error(format!("a secret cannot be used {here}")).at(origin.span(0, &(0..0))));
         }
@@ -109,8 +109,8 @@ impl Scope<'_> {
     }
 
     /// Reports a comparison with a secret: with a token it would silently never hold.
-    pub(super) fn is_compared(&self, name: &str, value: &Value, template: &Template, origin: Origin<'_>) -> bool {
-        if self.secrets.get() == Secrets::OtherTokens || !any_text(value, &holds_token) {
+    pub(super) fn is_compared(&self, name: &str, holds_token: bool, template: &Template, origin: Origin<'_>) -> bool {
+        if self.secrets.get() == Secrets::OtherTokens || !holds_token {
             return false;
         }
         let places = template.compared(name);

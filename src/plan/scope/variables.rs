@@ -1,21 +1,36 @@
 //! The precedence of variables: `-e`, then the task, then the inventory, then the role.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::{Failed, Scope, any_text};
 use crate::{
-    plan::{World, hostvars::hostvars},
+    plan::{
+        World,
+        hostvars::hostvars,
+        project::{ForAll, Project},
+    },
     role::{CHECK_MODE, Default, MAGIC, OMIT, VarType, ansible_words},
     secret::holds_token,
     source::{Diagnostic, Node, Span, did_you_mean},
+    template::{Shared, count},
 };
 
 /// Where a value comes from.
 enum ValueSource<'a> {
     Data(Value, Option<&'a Span>),
     Raw(&'a Node),
+}
+
+/// Returns the value of a name that is the same for all hosts: `groups` or `hostvars`. It is made once.
+pub(super) fn for_all<'p>(project: &'p Project, name: &str) -> Option<&'p ForAll> {
+    let once = |value| ForAll { holds_token: any_text(&value, &holds_token), value: Arc::new(Shared::new(value)) };
+    match name {
+        "groups" => Some(project.groups.get_or_init(|| once(json!(project.inventory.hosts_by_group())))),
+        "hostvars" => Some(project.hostvars.get_or_init(|| once(hostvars(project)))),
+        _ => None,
+    }
 }
 
 impl<'a> Scope<'a> {
@@ -163,8 +178,6 @@ impl<'a> Scope<'a> {
             "inventory_hostname" => Some(json!(self.host.name)),
             "inventory_hostname_short" => Some(json!(self.host.name.split('.').next())),
             "group_names" => Some(json!(self.host.group_names)),
-            "groups" => Some(self.project.groups.get_or_init(|| json!(self.project.inventory.hosts_by_group())).clone()),
-            "hostvars" => Some(self.project.hostvars.get_or_init(|| hostvars(self.project)).clone()),
             "item" => self.item.clone(),
             OMIT => Some(Value::Null),
             "ansible_facts" => match self.world {
@@ -174,7 +187,11 @@ impl<'a> Scope<'a> {
                 }
                 None => None,
             },
-            _ => None,
+            // Templates get these without a copy: see `evaluate`.
+            _ => for_all(self.project, name).map(|all| {
+                count(all.value.size());
+                all.value.value().clone()
+            }),
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::*;
-use crate::{controller::Limits, source::Span};
+use crate::{controller::Limits, source::Span, template::worked};
 
 /// The test that renders for the others.
 pub(super) const WORKER: &str = "template::bounded::tests::a_process_renders_one_template_after_the_other";
@@ -15,9 +15,9 @@ fn renderer(milliseconds: u64) -> Renderer {
     Renderer::new(Arc::new(Controller { limits, ..Controller::default() }))
 }
 
-fn values(value: Value) -> Map<String, Value> {
-    let Value::Object(map) = value else { panic!("{value}") };
-    map
+fn values(value: Value) -> Values<'static> {
+    let Value::Object(own) = value else { panic!("{value}") };
+    own.into()
 }
 
 fn file(text: &str) -> Template {
@@ -56,6 +56,47 @@ fn a_process_renders_one_template_after_the_other() {
     assert_eq!(other.render(&file("{{ x }} for you"), &values(json!({"x": 1}))).unwrap(), json!("1 for you"));
     let message = other.render(&text, &values(json!({"list": []}))).unwrap_err().message;
     assert_eq!(message, "the process that renders cannot be started: No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_shared_value_is_sent_to_a_process_once_and_another_in_its_place_is_sent_again() {
+    let renderer = renderer(20_000);
+    let template = file("{% for x in all.a %}{{ x }}{% endfor %}");
+    let render = |shared: &Arc<Shared>| {
+        let mut values = Values::default();
+        values.share("all", shared);
+        let mut text = Value::Null;
+        let sent = worked(|| text = renderer.render(&template, &values).unwrap());
+        (text, sent)
+    };
+    let long = |first: &str| Arc::new(Shared::new(json!({"a": [first, 2], "b": "x".repeat(100_000)})));
+    let (one, other) = (long("1"), long("3"));
+    let (text, sent) = render(&one);
+    assert_eq!(text, json!("12"));
+    assert!(sent > 100_000, "{sent}");
+    let (text, sent) = render(&one);
+    assert_eq!(text, json!("12"));
+    assert!(sent < 1000, "it was sent again: {sent}");
+    assert_eq!(render(&other).0, json!("32"));
+    // A process that takes the place of one that has ended has nothing yet.
+    renderer.idle.lock().unwrap().last_mut().unwrap().child.kill().unwrap();
+    renderer.idle.lock().unwrap().last_mut().unwrap().child.wait().unwrap();
+    assert_eq!(render(&other).0, json!("32"));
+}
+
+#[test]
+fn a_plain_template_takes_a_large_shared_value_without_a_process() {
+    let renderer = renderer_without_program();
+    let shared = Arc::new(Shared::new(json!({"a": {"b": "c"}, "long": "x".repeat(100_000)})));
+    let mut values = Values::default();
+    values.share("all", &shared);
+    values.insert("key", json!("a"));
+    let part = Template::text("{{ all[key]?.b | default(value='') }}").unwrap();
+    assert_eq!(renderer.render(&part, &values).unwrap(), json!("c"));
+    let growing = Template::text("{{ all | to_json }}").unwrap();
+    assert!(renderer.render(&growing, &values).is_err(), "it needs a process");
+    let own = json!({"all": shared.value(), "key": "a"});
+    assert!(renderer.render(&part, &self::values(own)).is_err(), "a value of its own is converted for each template");
 }
 
 fn renderer_without_program() -> Renderer {
