@@ -132,8 +132,8 @@ fn unwrapped(text: &str) -> Option<(String, String)> {
     let mut rest = text.strip_prefix("exec /bin/sh -c ")?;
     loop {
         // A quoted word may hold spaces; the shortest text that is what `quote` makes of some word is the word.
-        let ends = rest.match_indices(' ').map(|(at, _)| at).chain([rest.len()]);
-        let (word, end) = ends.filter_map(|end| Some((unquoted(&rest[..end])?, end))).next()?;
+        let mut ends = rest.match_indices(' ').map(|(at, _)| at).chain([rest.len()]);
+        let (word, end) = ends.find_map(|end| Some((unquoted(&rest[..end])?, end)))?;
         words.push((word, &rest[..end]));
         match rest.get(end + 1..) {
             Some(after) => rest = after,
