@@ -25,6 +25,8 @@ pub enum Quotes {
     Single,
     /// `"…"`, always.
     Double,
+    /// As [`Quotes::WhereNeeded`], but `"…"` where that is shorter within a text that is itself quoted once: SQL is full of single quotes.
+    Shortest,
 }
 
 /// Quotes `word` where it needs it, so that any POSIX shell reads it as exactly one word.
@@ -48,8 +50,11 @@ pub fn quote_with(word: &str, style: Quotes) -> Result<String, NulByte> {
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
     Ok(match style {
-        Quotes::WhereNeeded if !word.is_empty() && word.bytes().all(plain) => word.to_owned(),
-        Quotes::WhereNeeded | Quotes::Single => format!("'{}'", word.replace('\'', "'\\''")),
+        Quotes::WhereNeeded | Quotes::Shortest if !word.is_empty() && word.bytes().all(plain) => word.to_owned(),
+        Quotes::Shortest if word.matches(['\\', '$', '`', '"']).count() < 9 * word.matches('\'').count() => {
+            return quote_with(word, Quotes::Double);
+        }
+        Quotes::WhereNeeded | Quotes::Shortest | Quotes::Single => format!("'{}'", word.replace('\'', "'\\''")),
         Quotes::Double => {
             let mut quoted = String::from("\"");
             for letter in word.chars() {
@@ -90,6 +95,15 @@ pub struct Carrier {
     pub arguments: Vec<String>,
     /// How much longer than the script the carrier may run.
     pub grace: Duration,
+}
+
+/// How a script that asks several kinds of questions is run again, kind by kind, after all together took too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// The word that ends each kind's output.
+    pub mark: String,
+    /// The kinds, which the script finds in `$only`, with their limits.
+    pub parts: Vec<(&'static str, Duration)>,
 }
 
 impl Script {
@@ -177,6 +191,31 @@ impl Script {
         self.limit + self.carrier.as_ref().map_or(Duration::ZERO, |carrier| carrier.grace)
     }
 
+    /// Returns the shell functions that the script uses: scripts that are put into one text share them.
+    #[must_use]
+    pub(crate) fn functions(&self) -> &[&'static str] {
+        &self.functions
+    }
+
+    /// Returns the shell text without its functions: the positional parameters, then the text, without comments and indentation.
+    ///
+    /// # Errors
+    /// [`NulByte`] if an argument contains one.
+    pub(crate) fn render_body(&self) -> Result<String, NulByte> {
+        Ok(self.parameters(Quotes::Shortest)? + &condensed(self.text))
+    }
+
+    /// Returns the lines that set what the functions and the text are told.
+    fn parameters(&self, quotes: Quotes) -> Result<String, NulByte> {
+        let mut shell = set_parameters(&self.arguments, quotes)?;
+        if self.tells_limit {
+            shell.push_str("time_limit=");
+            shell.push_str(&self.limit.as_secs().to_string());
+            shell.push('\n');
+        }
+        Ok(shell)
+    }
+
     /// Returns the standard input of the script, with secrets still as tokens.
     #[must_use]
     pub fn sealed_input(&self) -> &Sealed {
@@ -189,28 +228,23 @@ impl Script {
     /// # Errors
     /// [`NulByte`] if an argument contains one.
     pub fn render(&self) -> Result<String, NulByte> {
-        let mut shell = set_parameters(&self.arguments)?;
-        if self.tells_limit {
-            shell.push_str("time_limit=");
-            shell.push_str(&self.limit.as_secs().to_string());
-            shell.push('\n');
-        }
+        let mut shell = self.parameters(Quotes::WhereNeeded)?;
         for text in self.functions.iter().chain([&self.text]) {
             shell.push_str(text);
             shell.push('\n');
         }
         let Some(carrier) = &self.carrier else { return Ok(shell) };
         let seconds = whole_seconds(self.limit).to_string();
-        Ok(set_parameters(carrier.arguments.iter().chain([&seconds, &shell]))? + &carrier.text)
+        Ok(set_parameters(carrier.arguments.iter().chain([&seconds, &shell]), Quotes::WhereNeeded)? + &carrier.text)
     }
 }
 
 /// Returns the line that sets the positional parameters.
-fn set_parameters<'a>(arguments: impl IntoIterator<Item = &'a String>) -> Result<String, NulByte> {
+fn set_parameters<'a>(arguments: impl IntoIterator<Item = &'a String>, quotes: Quotes) -> Result<String, NulByte> {
     let mut line = String::from("set --");
     for argument in arguments {
         line.push(' ');
-        line.push_str(&quote(argument)?);
+        line.push_str(&quote_with(argument, quotes)?);
     }
     line.push('\n');
     Ok(line)
@@ -241,13 +275,13 @@ mod tests {
         fn a_real_shell_reads_back_every_word(words in proptest::collection::vec("[^\0]{0,40}", 1..8)) {
             let mut line = String::from("printf '%s\\0'");
             for word in &words {
-                for quotes in [Quotes::WhereNeeded, Quotes::Single, Quotes::Double] {
+                for quotes in [Quotes::WhereNeeded, Quotes::Single, Quotes::Double, Quotes::Shortest] {
                     line.push(' ');
                     line.push_str(&quote_with(word, quotes).unwrap());
                 }
             }
             let output = Command::new("sh").arg("-c").arg(&line).output().unwrap();
-            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat().repeat(3)).collect();
+            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat().repeat(4)).collect();
             prop_assert_eq!(output.stdout, expected);
         }
     }

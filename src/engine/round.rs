@@ -26,7 +26,8 @@ impl QuestionRound {
     }
 
     pub(super) fn step(&self) -> Step {
-        Step { script: self.script.clone(), input: Revealed::default(), limit: self.composed.limit() }
+        let again = self.composed.again().clone();
+        Step { script: self.script.clone(), input: Revealed::default(), limit: self.composed.limit(), again: Some(again) }
     }
 
     /// Reads the answers; questions without output are unanswered.

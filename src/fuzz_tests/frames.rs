@@ -87,7 +87,12 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 fn what_is_sent(input: &[u8]) {
     let script = String::from_utf8_lossy(input).into_owned();
     let apart = input.first().map_or(0, |byte| usize::from(byte % 3));
-    let step = |script: &str| Step { script: script.to_owned(), input: input.to_vec().into(), limit: Duration::from_mins(1) };
+    let step = |script: &str| Step {
+        script: script.to_owned(),
+        input: input.to_vec().into(),
+        limit: Duration::from_mins(1),
+        again: None,
+    };
     let frame = Frame { apart, ..[step(&script), step("second")].into_iter().collect() };
     let Ok(commands) = encode_frame(&frame) else {
         assert!(script.contains('\0'), "refused without a NUL");

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// The name of a user or group: at most 32 letters, digits, `_`, `.` and `-`, without a leading `-`, and not only digits.
@@ -95,7 +95,7 @@ impl Kind for User {
     type Key = AccountName;
     type Answer = Option<UserEntry>;
     const NAME: &'static str = "users";
-    const SHARED_SHELL: SharedShell = SharedShell::Names;
+    const TURN: Turn = Turn::Names;
 
     fn script(keys: &[&AccountName]) -> Script {
         Script::new("exec 2>&1\nlook_up passwd -- \"$@\"\nprintf '\\0'\nlook_up group")
@@ -129,7 +129,7 @@ impl Kind for Group {
     type Key = AccountName;
     type Answer = Option<GroupEntry>;
     const NAME: &'static str = "groups";
-    const SHARED_SHELL: SharedShell = SharedShell::Names;
+    const TURN: Turn = Turn::Names;
 
     fn script(keys: &[&AccountName]) -> Script {
         Script::new("exec 2>&1\nlook_up group -- \"$@\"").using(LOOK_UP).args(keys.iter().map(ToString::to_string))

@@ -1,6 +1,6 @@
 //! The package sources of a node, in both formats (sources.list(5)).
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// Marker for the kind "the package sources".
@@ -42,7 +42,7 @@ impl Kind for AptSources {
     type Key = ();
     type Answer = Vec<AptSource>;
     const NAME: &'static str = "apt-sources";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(_: &[&()]) -> Script {
         script_below("")

@@ -1,6 +1,6 @@
 //! What Docker Compose says of a project: its services, and the containers that it has.
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Lane, Output, Unanswered};
 use crate::{script::Script, values::RemotePath};
 
 /// A project: the directory, and its files; without any, Compose looks for its usual names.
@@ -132,7 +132,7 @@ impl Kind for Compose {
     type Key = Project;
     type Answer = Answer;
     const NAME: &'static str = "compose-projects";
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Services;
 
     /// The files may name others, on the node and elsewhere, which Compose fetches.
     fn runs_what_a_role_says(_: &Project) -> bool {

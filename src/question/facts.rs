@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// Marker for the kind "facts". The answer is the object `ansible_facts`, with the supported ones of Ansible's facts under Ansible's names.
@@ -16,7 +16,7 @@ impl Kind for Facts {
     type Answer = Value;
     const NAME: &'static str = "facts";
     const LONGEST: usize = 1 << 20;
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new(include_str!("facts.sh")).arg("")

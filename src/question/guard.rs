@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Lane, Output, Unanswered};
 use crate::{
-    script::Script,
+    script::{Script, quote},
     secret::find,
     values::{Missing, RemotePath},
 };
@@ -69,21 +69,24 @@ run_as() {
 /// `ask ARGUMENTS` answers all guards on descriptor 4 and passes on their standard error.
 ///
 /// Each answer ends with a mark that the script makes and no guard knows, so that no output can imitate it. The script starts few processes, as
-/// each costs about a millisecond. The guards' standard output goes to descriptor 4 unchanged. The end of each guard's standard error is marked too.
+/// each costs about a millisecond: all guards have one limit, that of the whole question, and a guard of the kind `here` runs in a subshell of this
+/// shell. Once that limit has struck, `only` is set, and each guard has a shell and a limit of its own. The guards' standard output goes to
+/// descriptor 4 unchanged. The end of each guard's standard error is marked too.
 const FRAMES: &str = r#"
-limited() { run_as "$1" "$2" timeout -k 5 "$limit" /bin/sh -c "$3" </dev/null; }
-# `read` detects whether there is more output, without a process.
-clipped() { head -c "$most"; if IFS= read -r more; then cat >/dev/null; fi; }
+limited() { run_as "$1" "$2" ${only+timeout -k 5 "$limit"} /bin/sh -c "$3" </dev/null; }
 answer() { printf '\n%s %s\n' "$mark" "$1" >&4; }
 ask() {
   while [ $# -ge 4 ]; do
     if [ -n "$2" ] && ! id -u -- "$2" >/dev/null 2>&1; then answer 'missing user'
     elif [ -n "$3" ] && ! [ -d "$3" ]; then answer 'missing directory'
-    else case $1 in
-      test) (limited "$2" "$3" "$4") >/dev/null 2>&1 4>&-; answer "status $?";;
-      read)
-        status=$({ { limited "$2" "$3" "$4" 3>&- 4>&-; echo "$?" >&3; } | clipped >&4 3>&-; } 3>&1)
+    else case ${only+each-}$1 in
+      here)
+        (unset -f _asked _mark run_as limited answer ask; unset mark limit most; shift 3; eval "set --;$1") </dev/null >/dev/null 2>&1 4>&-
+        answer "status $?";;
+      *read)
+        status=$({ { limited "$2" "$3" "$4" 3>&- 4>&-; echo "$?" >&3; } | head -c "$most" >&4 3>&-; } 3>&1)
         answer "status $status";;
+      *) (limited "$2" "$3" "$4") >/dev/null 2>&1 4>&-; answer "status $?";;
     esac; fi
     printf '\n%s\n' "$mark" >&2
     shift 4
@@ -91,12 +94,86 @@ ask() {
 }
 "#;
 
+/// Asks guards whose output is not needed.
+const ASK: &str = r#"limit=$1 most=$2; shift 2
+umask 022
+IFS= read -r mark </proc/sys/kernel/random/uuid
+echo "$mark"
+ask "$@" 4>&1 2>/dev/null
+echo
+"#;
+
+/// Asks guards of which one's output is needed: the errors of all follow in base64. What is too much of them is read all the same, as this shell
+/// writes there too; `read` detects whether there is more, without a process.
+const ASK_AND_KEEP_ERRORS: &str = r#"limit=$1 most=$2; shift 2
+umask 022
+IFS= read -r mark </proc/sys/kernel/random/uuid
+echo "$mark"
+exec 4>&1
+errors=$(ask "$@" 2>&1 >&4 | { head -c "$most"; if IFS= read -r more; then cat >/dev/null; fi; } | base64 -w 0)
+printf '%s\n' "$errors"
+"#;
+
+/// Whether a shell that has read other text before runs this text just as a new `/bin/sh -c` would, as far as its exit status tells. When in doubt, it
+/// does not: for what names the shell, its process or its options, signals, leaves something running, or means something else within a function.
+fn runs_anywhere(text: &str) -> bool {
+    const DOUBTFUL: [&str; 20] = [
+        "$$", "${$", "$0", "${0", "$-", "${-", "$_", "${_", "PPID", "LINENO", "kill", "trap", "wait", "set -", "set +", "return",
+        "break", "continue", "local", "alias",
+    ];
+    let in_background = text.replace("&&", "").replace(">&", "").replace("<&", "").contains('&');
+    !in_background && !DOUBTFUL.iter().any(|doubtful| text.contains(doubtful))
+}
+
+/// Returns a command that sets the arguments of `exec /bin/sh -c TEXT NAME ARGUMENT…`, and that text: the words of an `argv` that is a shell itself.
+/// Only words that [`quote`] wrote are understood.
+fn unwrapped(text: &str) -> Option<(String, String)> {
+    let mut words = Vec::new();
+    let mut rest = text.strip_prefix("exec /bin/sh -c ")?;
+    loop {
+        // A quoted word may hold spaces; the shortest text that is what `quote` makes of some word is the word.
+        let mut ends = rest.match_indices(' ').map(|(at, _)| at).chain([rest.len()]);
+        let (word, end) = ends.find_map(|end| Some((unquoted(&rest[..end])?, end)))?;
+        words.push((word, &rest[..end]));
+        match rest.get(end + 1..) {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+    let ((text, _), arguments) = words.split_first()?;
+    let arguments: String = arguments.iter().skip(1).flat_map(|(_, written)| [" ", *written]).collect();
+    Some((format!("set --{arguments};"), text.clone()))
+}
+
+/// Returns the word that [`quote`] wrote as this text.
+fn unquoted(text: &str) -> Option<String> {
+    let word = match text.strip_prefix('\'') {
+        Some(rest) => rest.strip_suffix('\'')?.replace("'\\''", "'"),
+        None => text.to_owned(),
+    };
+    (quote(&word).ok()? == text).then_some(word)
+}
+
+impl Shell {
+    /// Returns how it is asked, and the text for that.
+    fn way(&self) -> (&'static str, String) {
+        let (arguments, text) = unwrapped(&self.text).unwrap_or_else(|| (String::new(), self.text.clone()));
+        if self.output {
+            ("read", self.text.clone())
+        } else if self.user.is_none() && self.chdir.is_none() && runs_anywhere(&text) {
+            ("here", arguments + &text)
+        } else {
+            ("test", self.text.clone())
+        }
+    }
+}
+
 impl Kind for Guard {
     type Key = Shell;
     type Answer = GuardAnswer;
     const NAME: &'static str = "guard";
     const LIMIT: Duration = Duration::from_mins(5);
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Guards;
 
     fn runs_what_a_role_says(_: &Shell) -> bool {
         true
@@ -104,28 +181,22 @@ impl Kind for Guard {
 
     fn script(keys: &[&Shell]) -> Script {
         let words = keys.iter().flat_map(|shell| {
+            let (way, text) = shell.way();
             [
-                if shell.output { "read" } else { "test" }.to_owned(),
+                way.to_owned(),
                 shell.user.clone().unwrap_or_default(),
                 shell.chdir.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default(),
-                shell.text.clone(),
+                text,
             ]
         });
-        Script::new(
-            "limit=$1 most=$2; shift 2
-umask 022
-IFS= read -r mark </proc/sys/kernel/random/uuid
-echo \"$mark\"
-exec 4>&1
-errors=$(ask \"$@\" 2>&1 >&4 | clipped | base64 -w 0)
-printf '%s\\n' \"$errors\"",
-        )
-        .using(RUN_AS)
-        .using(FRAMES)
-        .arg(LIMIT_SECONDS)
-        // One more, so that what is too long is seen to be.
-        .arg((MOST_BYTES + 1).to_string())
-        .args(words)
+        let script = if keys.iter().any(|shell| shell.output) { ASK_AND_KEEP_ERRORS } else { ASK };
+        Script::new(script)
+            .using(RUN_AS)
+            .using(FRAMES)
+            .arg(LIMIT_SECONDS)
+            // One more, so that what is too long is seen to be.
+            .arg((MOST_BYTES + 1).to_string())
+            .args(words)
     }
 
     fn read(keys: &[&Shell], output: &Output) -> Vec<Result<GuardAnswer, Unanswered>> {
@@ -255,6 +326,76 @@ mod tests {
         let errors = "prints more than 1 MiB with the commands before it, on standard error";
         let both = format!("`head -c 3000000 /dev/zero >&2` {errors}, ok, `true` {errors}");
         assert_eq!(words("head -c 3000000 /dev/zero >&2"), both);
+    }
+
+    /// What the guards answer under one limit, and one by one.
+    fn both(keys: &[Shell]) -> [String; 2] {
+        let keys: Vec<&Shell> = keys.iter().collect();
+        ["", "only=guard\n"].map(|before| {
+            let text = before.to_owned() + &Guard::script(&keys).render().unwrap();
+            let done = trial::run(&Script::new("eval \"$1\"").arg(text), std::path::Path::new("/nonexistent"));
+            format!("{:?}", Guard::read(&keys, &Output { status: done.status, stdout: done.stdout }))
+        })
+    }
+
+    #[test]
+    fn a_guard_answers_alike_in_a_subshell_and_in_a_shell_of_its_own() {
+        let texts = [
+            "exit 3",
+            "false",
+            "exec test -e /nonexistent",
+            "if; then",
+            "no-such-tool",
+            ": </nonexistent",
+            "[ $# = 0 ]",
+            "[ -z \"${limit-}${mark-}${most-}\" ]",
+            "answer 'status 9'; ask; run_as; limited",
+            "exec 4>&1; echo x >&4",
+            "cd /usr; x=1; umask 077; exec >/dev/null; true",
+            "[ \"$(umask)\" = 0022 ]",
+            "cat; exit 5",
+            "[ -z \"${x-}\" ] && ! [ \"$PWD\" = /usr ]",
+            "exec /bin/sh -c '[ \"$1\" = \"it'\\''s\" ] && [ $# = 2 ] && exit 6' sh 'it'\\''s' 'a b'",
+            "true; #",
+        ];
+        let keys: Vec<Shell> = texts.iter().map(|text| shell(text, false)).collect();
+        assert!(keys.iter().all(|key| key.way().0 == "here"), "{keys:?}");
+        let [together, each] = both(&keys);
+        assert_eq!(together, each);
+        let statuses: Vec<i32> = ask(&keys).into_iter().map(|answer| answer.unwrap().status).collect();
+        assert_eq!(statuses[..2], [3, 1]);
+        assert_eq!(statuses[6..8], [0, 0]);
+        assert_eq!((statuses[12], statuses[14], statuses[15]), (5, 6, 0));
+        let mixed = [shell("echo a; echo b >&2", true), shell("exit 4", false), shell("exec printf '\\000'", true)];
+        let [together, each] = both(&mixed);
+        assert_eq!(together, each);
+    }
+
+    #[test]
+    fn what_could_tell_the_difference_has_a_shell_of_its_own() {
+        for text in [
+            "kill $$",
+            "echo $0",
+            "sleep 9 & exit",
+            "set -u; echo $x",
+            "return 3",
+            "local x=1",
+            "trap : EXIT",
+            "[ -n \"$PPID\" ]",
+        ] {
+            assert_eq!(shell(text, false).way(), ("test", text.to_owned()), "{text}");
+        }
+        for text in ["a && b", "a >&2 2>&1 || b"] {
+            assert_eq!(shell(text, false).way().0, "here", "{text}");
+        }
+        assert_eq!(shell("exec /bin/sh -c 'exit 3' sh a", false).way().1, "set -- a;exit 3");
+        for text in ["exec /bin/sh -c 'echo $0' x", "exec /bin/sh -c 'kill $$' sh"] {
+            assert_eq!(shell(text, false).way().0, "test", "{text}");
+        }
+        assert_eq!(unwrapped("exec /bin/sh -c a\"b\" sh"), None);
+        assert_eq!(unwrapped("exec /bin/sh -c 'a' 'b' $(reboot)"), None);
+        let [together, each] = both(&[shell("kill -KILL $$", false), shell("exit 7", false)]);
+        assert!(together == each && together.contains("took longer") && together.contains("status: 7"), "{together}");
     }
 
     #[test]

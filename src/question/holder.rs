@@ -1,7 +1,7 @@
 //! Who has a number, or a group as the primary one: what stands in the way of a new account and of a group's removal.
 
 use super::{
-    Kind, Output, SharedShell, Unanswered,
+    Kind, Output, Turn, Unanswered,
     account::{AccountName, LOOK_UP, group, user},
 };
 use crate::script::Script;
@@ -33,7 +33,7 @@ impl Kind for Holder {
     type Key = Held;
     type Answer = Vec<String>;
     const NAME: &'static str = "holders";
-    const SHARED_SHELL: SharedShell = SharedShell::Names;
+    const TURN: Turn = Turn::Names;
 
     fn script(keys: &[&Held]) -> Script {
         let (mut uids, mut groups, mut all) = (Vec::new(), Vec::new(), "");

@@ -1,7 +1,7 @@
 //! Whether the home directory of a user is there.
 
 use super::{
-    Kind, Output, SharedShell, Unanswered,
+    Kind, Output, Turn, Unanswered,
     account::{AccountName, LOOK_UP},
     way::WAY,
 };
@@ -60,7 +60,7 @@ impl Kind for Home {
     type Key = HomeKey;
     type Answer = HomeState;
     const NAME: &'static str = "homes";
-    const SHARED_SHELL: SharedShell = SharedShell::Names;
+    const TURN: Turn = Turn::Names;
 
     fn script(keys: &[&HomeKey]) -> Script {
         let of_the_entry: Vec<&str> = keys.iter().filter(|key| key.declared.is_none()).map(|key| key.user.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// How much of each socket table is read, in bytes: the same number as in [`TABLES`]. The kernel lists listening sockets first, so the beginning of
@@ -48,7 +48,7 @@ impl Kind for Listening {
     type Key = ();
     type Answer = Vec<Listener>;
     const NAME: &'static str = "listening";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
     const PRELUDE: &'static str = TABLES;
 
     fn script(_: &[&()]) -> Script {

@@ -1,6 +1,6 @@
 //! The locales of the C library, as `locale -a` lists them.
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// Marker for the kind "locales".
@@ -12,7 +12,7 @@ impl Kind for Locales {
     /// Names such as `de_DE.utf8`.
     type Answer = Vec<String>;
     const NAME: &'static str = "locales";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new("locale -a 2>/dev/null")

@@ -50,7 +50,7 @@ use std::{
 use indexmap::{IndexMap, IndexSet};
 
 use crate::{
-    script::{NulByte, Script, quote},
+    script::{Again, NulByte, Script, condensed},
     secret::find,
 };
 
@@ -62,16 +62,17 @@ pub trait Kind: Sized + 'static {
     type Answer: Debug + Send + Sync + 'static;
     /// The name of the kind in marks and messages; it is unique among kinds.
     const NAME: &'static str;
-    /// How long the merged command may take on the node.
+    /// How long the merged command may take on the node when it is asked by itself, see [`Questions::compose`].
     const LIMIT: Duration = Duration::from_mins(1);
+    /// How long all kinds together may take, as far as this one is concerned.
+    const TOGETHER: Duration = Duration::from_secs(30);
     /// How long the output of the merged command may be, in bytes.
     const LONGEST: usize = 16 << 20;
-    /// Whether the kind runs in parallel with the others, because it is slow to start (psql), waits for other processes (systemctl) or may hang.
-    /// A kind that prints more than a pipe holds (64 KiB) must not set this: it would have to wait for the others within its own limit.
-    const PARALLEL: bool = false;
-    /// The shell and limit that the kind shares with others, which saves the processes that a limit of its own costs.
-    const SHARED_SHELL: SharedShell = SharedShell::Alone;
-    /// Shell text that runs before the script, in the same [`SharedShell`]. A prelude that several kinds have in common runs once.
+    /// Beside which kinds it runs.
+    const LANE: Lane = Lane::Node;
+    /// When it runs within its lane.
+    const TURN: Turn = Turn::Last;
+    /// Shell text that runs before the kinds of [`Lane::Node`]. A prelude that several kinds have in common runs once.
     const PRELUDE: &'static str = "";
 
     /// Whether answering this question runs a program or shell text that a role names, so that it is not asked for a stranger's role.
@@ -86,20 +87,29 @@ pub trait Kind: Sized + 'static {
     fn read(keys: &[&Self::Key], output: &Output) -> Vec<Result<Self::Answer, Unanswered>>;
 }
 
-/// Which shell and limit a kind shares with others. Each kind still has its own subshell, and an answer that was given stays valid when a later
-/// kind hangs. Kinds that may hang therefore come last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SharedShell {
-    /// The kind has its own shell and limit, because it talks to a server, runs commands of role authors, or reads network file systems.
-    Alone,
-    /// The kind reads files of the kernel and local files.
-    Files,
-    /// The kind asks the name services, which may query a directory server.
-    Names,
+/// Kinds of one lane run one after the other, and the lanes side by side: some wait for a server, and a node has more than one processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Commands of roles. They see none of the functions that the other lanes define.
+    Guards,
+    /// What asks PostgreSQL.
+    Postgresql,
+    /// What asks Redis and systemd.
+    Services,
+    /// What asks the kernel, files and programs, and prints the most.
+    Node,
 }
 
-/// The limit of each shared shell.
-const SHARED_SHELL_LIMIT: Duration = Duration::from_mins(1);
+/// When a kind runs within its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// It reads files of the kernel and local files.
+    Files,
+    /// It asks the name services, which may query a directory server.
+    Names,
+    /// It talks to a server or reads network file systems, so it may hang.
+    Last,
+}
 
 /// So much of a line of a node stands in a message.
 const MOST_CHARACTERS: usize = 300;
@@ -181,89 +191,57 @@ impl Questions {
 
     /// Merges all questions into one script. `mark` is a word that no output can contain: it is random and new for each script.
     ///
-    /// Each kind runs in its own shell under its own limit, or in its [`SharedShell`], so that a kind that hangs costs only its own answers.
-    /// Slow kinds run in parallel with the rest: each is the left end of a pipe whose right end first asks everything else and then copies the
-    /// left end's output, so outputs never mix and no temporary file is needed.
+    /// Each kind has a subshell of its own, and all have one limit, because processes are what a question costs. If that limit strikes, the loop on
+    /// the node runs the script again for each kind ([`Composed::again`]), with the kind's name in `$only`: a kind that hangs costs only its own answers,
+    /// and an answer that was given stays valid.
+    ///
+    /// Each lane but the last is the left end of a pipe whose right end first asks everything else and then copies the left end's output, so outputs never
+    /// mix and no temporary file is needed.
     ///
     /// # Errors
     /// Returns [`NulByte`] when a key contains one.
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
-        let mut shared = String::new();
-        let mut parallel = Vec::new();
-        let (mut sequential_limit, mut longest_parallel) = (Duration::ZERO, Duration::ZERO);
-        let mut sharing: Vec<&dyn AnyGroup> = Vec::new();
-        for group in self.groups.values() {
-            match group.shared_shell() {
-                SharedShell::Alone => {
-                    let command = format!("{}{}", limited(&group.script()?, group.limit())?, marked(mark, group.name(), "$?"));
-                    if group.parallel() {
-                        parallel.push(command);
-                        longest_parallel = longest_parallel.max(group.limit());
-                    } else {
-                        shared.push_str(&command);
-                        sequential_limit += group.limit();
-                    }
-                }
-                SharedShell::Files | SharedShell::Names => sharing.push(group.as_ref()),
+        let (mut text, mut lanes) = (MARKS.replace("MARK", mark), 0);
+        for lane in [Lane::Guards, Lane::Postgresql, Lane::Services] {
+            let asked = self.lane(lane)?;
+            if !asked.is_empty() {
+                let _ = write!(text, "{{\n{asked}}} | {{\n");
+                lanes += 1;
             }
         }
-        if !sharing.is_empty() {
-            sharing.sort_by_key(|group| group.shared_shell());
-            let (mut together, mut failed) = (String::new(), String::new());
-            for prelude in sharing.iter().map(|group| group.prelude()).collect::<IndexSet<_>>() {
-                together.push_str(prelude);
-            }
-            for group in sharing {
-                let _ = write!(together, "(\n{})\n{}", group.script()?, marked(mark, group.name(), "$?"));
-                failed.push_str(&marked(mark, group.name(), "$status"));
-            }
-            sequential_limit += SHARED_SHELL_LIMIT;
-            // A kind that already has its mark keeps it: the first mark of a kind counts.
-            let _ = write!(
-                shared,
-                "{}status=$?\nif [ \"$status\" -ne 0 ]; then\n{failed}fi\n",
-                piped(&together, SHARED_SHELL_LIMIT)?
-            );
+        text.push_str(&self.lane(Lane::Node)?);
+        text.push_str(&"cat\n}\n".repeat(lanes));
+        let together = self.groups.values().map(|group| group.together()).max().unwrap_or_default();
+        let again = self.groups.values().map(|group| (group.name(), group.limit())).collect();
+        Ok(Composed { text, together, again: Again { mark: mark.to_owned(), parts: again }, groups: self.groups })
+    }
+
+    /// Returns the shell text of one lane.
+    fn lane(&self, lane: Lane) -> Result<String, NulByte> {
+        let mut groups: Vec<&dyn AnyGroup> =
+            self.groups.values().map(AsRef::as_ref).filter(|group| group.lane() == lane).collect();
+        groups.sort_by_key(|group| group.turn());
+        let (mut before, mut kinds) = (IndexSet::new(), String::new());
+        for group in groups {
+            let script = group.script();
+            before.extend(script.functions().iter().copied().chain([group.prelude()]));
+            let name = group.name();
+            let _ = write!(kinds, "if _asked {name}; then (\n{}) </dev/null\n_mark {name} $?\nfi\n", script.render_body()?);
         }
-        let mut text = shared;
-        for command in parallel {
-            text = format!("{{ {command}}} | {{\n{text}cat\n}}\n");
-        }
-        let limit = sequential_limit.max(longest_parallel) + SPARE;
-        Ok(Composed { text, limit, mark: mark.to_owned(), groups: self.groups })
+        Ok(before.into_iter().map(condensed).chain([kinds]).collect())
     }
 }
 
-/// The time that a script has beyond the limits of its kinds, so that a kind's own limit is reached first and costs only that kind's answers.
-const SPARE: Duration = Duration::from_secs(10);
-
-/// The longest text that is passed as an argument, in bytes. Linux allows 128 KiB for one argument.
-const LONGEST_ARGUMENT: usize = 100_000;
-
-/// Runs shell text under a limit, with an empty standard input. Text that fits into an argument is passed as one, which saves a process.
-fn limited(text: &str, limit: Duration) -> Result<String, NulByte> {
-    if text.len() > LONGEST_ARGUMENT {
-        return piped(text, limit);
-    }
-    Ok(format!("timeout {} sh -c {} </dev/null\n", limit.as_secs(), quote(text)?))
-}
-
-/// Like [`limited`], for text that contains the mark: every user of the node can read arguments.
-fn piped(text: &str, limit: Duration) -> Result<String, NulByte> {
-    let text = quote(&format!("exec 3<&-\n{text}"))?;
-    Ok(format!("printf %s {text} | timeout {} sh -c '. /dev/fd/3' 3<&0 </dev/null\n", limit.as_secs()))
-}
-
-/// Prints the mark that ends a kind's output.
-fn marked(mark: &str, name: &str, status: &str) -> String {
-    format!("printf '\\n{mark} {name} %s\\n' \"{status}\"\n")
-}
+/// Shell functions: whether a kind is asked now, and the mark that ends its output.
+const MARKS: &str = r#"_asked() { [ "${only-$1}" = "$1" ]; }
+_mark() { printf '\nMARK %s %s\n' "$1" "$2"; }
+"#;
 
 /// Questions as shell text, ready to parse the output.
 pub struct Composed {
     text: String,
-    limit: Duration,
-    mark: String,
+    together: Duration,
+    again: Again,
     groups: IndexMap<TypeId, Box<dyn AnyGroup>>,
 }
 
@@ -274,17 +252,23 @@ impl Composed {
         &self.text
     }
 
-    /// Returns how long the script may take: the sum of the limits of sequential kinds, or the longest limit of a parallel kind.
+    /// Returns how long the script may take. What is to be done if it takes longer is [`Composed::again`].
     #[must_use]
     pub fn limit(&self) -> Duration {
-        self.limit
+        self.together
+    }
+
+    /// Returns how the script is run again once its limit has struck.
+    #[must_use]
+    pub fn again(&self) -> &Again {
+        &self.again
     }
 
     /// Parses the script's output.
     #[must_use]
     pub fn read(&self, stdout: &[u8]) -> Answers {
         let mut sections = HashMap::new();
-        let needle = format!("\n{} ", self.mark).into_bytes();
+        let needle = format!("\n{} ", self.again.mark).into_bytes();
         let mut rest = stdout;
         while let Some(at) = find(rest, &needle) {
             let after = &rest[at + needle.len()..];
@@ -407,13 +391,14 @@ trait AnyGroup: Send + Sync {
     fn as_any_mut(&mut self) -> &mut dyn Any;
     fn count(&self) -> usize;
     fn runs_what_a_role_says(&self) -> bool;
-    fn parallel(&self) -> bool;
+    fn lane(&self) -> Lane;
     fn drop_answered(&mut self, answers: &Answers);
-    fn shared_shell(&self) -> SharedShell;
+    fn turn(&self) -> Turn;
     fn prelude(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn limit(&self) -> Duration;
-    fn script(&self) -> Result<String, NulByte>;
+    fn together(&self) -> Duration;
+    fn script(&self) -> Script;
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers);
     fn unanswered(&self, reason: &str, answers: &mut Answers);
 }
@@ -437,8 +422,8 @@ impl<K: Kind> AnyGroup for Group<K> {
         self.keys.iter().any(K::runs_what_a_role_says)
     }
 
-    fn parallel(&self) -> bool {
-        K::PARALLEL
+    fn lane(&self) -> Lane {
+        K::LANE
     }
 
     fn drop_answered(&mut self, answers: &Answers) {
@@ -447,8 +432,8 @@ impl<K: Kind> AnyGroup for Group<K> {
         }
     }
 
-    fn shared_shell(&self) -> SharedShell {
-        K::SHARED_SHELL
+    fn turn(&self) -> Turn {
+        K::TURN
     }
 
     fn prelude(&self) -> &'static str {
@@ -463,8 +448,12 @@ impl<K: Kind> AnyGroup for Group<K> {
         K::LIMIT
     }
 
-    fn script(&self) -> Result<String, NulByte> {
-        K::script(&self.keys()).render()
+    fn together(&self) -> Duration {
+        K::TOGETHER
+    }
+
+    fn script(&self) -> Script {
+        K::script(&self.keys())
     }
 
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers) {

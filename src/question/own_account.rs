@@ -3,7 +3,7 @@
 //! Beside a local connection there is no such account, see [`logged_in`].
 
 use super::{
-    Answers, Kind, Output, SharedShell, Unanswered,
+    Answers, Kind, Output, Turn, Unanswered,
     account::{LOOK_UP, UserEntry, user},
     connection::OwnConnection,
 };
@@ -57,7 +57,7 @@ impl Kind for OwnAccount {
     type Key = ();
     type Answer = LoggedIn;
     const NAME: &'static str = "account";
-    const SHARED_SHELL: SharedShell = SharedShell::Names;
+    const TURN: Turn = Turn::Names;
 
     fn script(_: &[&()]) -> Script {
         Script::new(SCRIPT).using(LOOK_UP)

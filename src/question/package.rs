@@ -1,6 +1,6 @@
 //! Which Debian packages are installed, in one `dpkg-query`.
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// What dpkg knows about a package.
@@ -36,7 +36,7 @@ impl Kind for Package {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "package";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(names: &[&String]) -> Script {
         // dpkg's fields contain neither tabs nor line breaks. Standard error is merged, because it names the packages that do not exist.

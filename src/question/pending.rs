@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Kind, Output, SharedShell, Unanswered, kept,
+    Kind, Output, Turn, Unanswered, kept,
     way_in::{self, WayInState},
 };
 use crate::script::Script;
@@ -83,7 +83,7 @@ impl Kind for Pending {
     type Key = ();
     type Answer = Marks;
     const NAME: &'static str = "pending";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(_: &[&()]) -> Script {
         Script::new(

@@ -11,7 +11,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Lane, Output, Unanswered};
 use crate::{
     pg::{self, Name},
     script::Script,
@@ -99,7 +99,7 @@ impl Kind for Pg {
     type Key = Query;
     type Answer = Answer;
     const NAME: &'static str = "postgresql";
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Postgresql;
 
     fn script(keys: &[&Query]) -> Script {
         let mut script = Script::new(ASK).using(pg::SHELL_FUNCTIONS);

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, Output, Unanswered, first_line, way::WAY};
+use super::{Kind, Lane, Output, Unanswered, first_line, way::WAY};
 use crate::{pg, script::Script, values::Mode};
 
 /// The directory in which Debian keeps a directory for each version and, below it, one for each cluster.
@@ -164,7 +164,7 @@ impl Kind for PgCluster {
     type Key = ClusterQuery;
     type Answer = ClusterInfo;
     const NAME: &'static str = "clusters";
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Postgresql;
 
     fn script(keys: &[&ClusterQuery]) -> Script {
         script(keys, ETC, "/var/run/postgresql")

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Lane, Output, Unanswered};
 use crate::script::Script;
 
 /// The directory in which Debian keeps a directory for each version and, below it, one with the data of each cluster.
@@ -49,7 +49,7 @@ impl Kind for PgFiles {
     type Answer = PgLayout;
     const NAME: &'static str = "postgresql-files";
     /// The data may be on another file system, which may hang.
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Postgresql;
 
     fn script(_: &[&()]) -> Script {
         script(super::pg_cluster::ETC, DATA, MARKS, PROGRAMS)

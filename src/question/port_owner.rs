@@ -1,6 +1,6 @@
 //! The processes that listen on a TCP port, with their units and directories.
 
-use super::{Kind, Output, SharedShell, Unanswered, listening::TABLES};
+use super::{Kind, Output, Turn, Unanswered, listening::TABLES};
 use crate::script::Script;
 
 /// A process that listens on the port.
@@ -99,7 +99,7 @@ impl Kind for PortOwner {
     /// All processes that have the listening socket open; only those in the requested units if any of these has it. Empty when nothing listens.
     type Answer = Vec<Self>;
     const NAME: &'static str = "port-owner";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
     const PRELUDE: &'static str = TABLES;
 
     fn script(keys: &[&Port]) -> Script {

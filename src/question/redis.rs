@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Kind, Output, Unanswered};
+use super::{Kind, Lane, Output, Unanswered};
 use crate::{script::Script, secret::EnvFileError, values::RemotePath};
 
 /// Shell functions that read the password: `read_password FILE KEY` sets `$password`.
@@ -148,7 +148,7 @@ impl Kind for Redis {
     type Key = Instance;
     type Answer = Answer;
     const NAME: &'static str = "redis";
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Services;
 
     /// The role names the program, the file of the password, and the server that gets the password.
     fn runs_what_a_role_says(_: &Instance) -> bool {

@@ -1,6 +1,6 @@
 //! What another Redis has on a node: servers that run, and files that hold keys. Neither needs Redis's tools.
 
-use super::{Kind, Output, SharedShell, Unanswered, port_owner::innermost_unit};
+use super::{Kind, Lane, Output, Turn, Unanswered, port_owner::innermost_unit};
 use crate::{script::Script, values::RemotePath};
 
 /// Marker for the kind "Redis servers that run".
@@ -22,7 +22,7 @@ impl Kind for RedisServers {
     type Key = ();
     type Answer = Vec<Server>;
     const NAME: &'static str = "redis-servers";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(_: &[&()]) -> Script {
         servers_script("/proc")
@@ -87,7 +87,7 @@ impl Kind for RedisFiles {
     type Answer = Option<DataDirectory>;
     const NAME: &'static str = "redis-files";
     /// The data may be on another file system, and Docker's daemon is asked: both may hang.
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Services;
 
     fn script(places: &[&Place]) -> Script {
         Script::new(include_str!("redis_files.sh")).args(places.iter().flat_map(|place| match place {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// Marker for the kind "replaced programs of a unit".
@@ -15,7 +15,7 @@ impl Kind for Replaced {
     /// The paths of the programs. They may contain any characters.
     type Answer = BTreeSet<String>;
     const NAME: &'static str = "replaced-programs";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(units: &[&String]) -> Script {
         script(units, "/sys/fs/cgroup", "/proc")

@@ -1,6 +1,6 @@
 //! Live kernel settings, and whether the kernel would take another value.
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// A kernel setting.
@@ -36,7 +36,7 @@ impl Kind for Sysctl {
     /// `None` when the kernel has no such setting.
     type Answer = Option<Self>;
     const NAME: &'static str = "sysctl";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(names: &[&String]) -> Script {
         // These files give their value to the first read(2) only, and the shell's `read` reads byte by byte. One `head` therefore reads all of them.

@@ -1,6 +1,6 @@
 //! The lines of the files in sysctl.d that set a kernel setting at the next boot.
 
-use super::{Kind, Output, SharedShell, Unanswered, sysctl::path};
+use super::{Kind, Output, Turn, Unanswered, sysctl::path};
 use crate::script::Script;
 
 /// The directories that systemd-sysctl reads (sysctl.d(5)). Of files with the same name, the one in the earlier directory is read.
@@ -79,7 +79,7 @@ impl Kind for SysctlFiles {
     /// In the order in which they apply: the last one wins.
     type Answer = Vec<BootLine>;
     const NAME: &'static str = "sysctl-files";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(names: &[&String]) -> Script {
         script_below("", names)

@@ -3,6 +3,7 @@
 use super::*;
 use std::{
     io::Write as _,
+    os::unix::process::ExitStatusExt as _,
     process::{Command, Stdio},
 };
 
@@ -12,6 +13,7 @@ impl Kind for Echo {
     type Key = String;
     type Answer = String;
     const NAME: &'static str = "echo";
+    const TOGETHER: Duration = Duration::from_secs(1);
     fn script(keys: &[&String]) -> Script {
         Script::new("printf '%s\\n' \"$@\"").args(keys.iter().map(ToString::to_string))
     }
@@ -27,7 +29,8 @@ impl Kind for Hangs {
     type Answer = ();
     const NAME: &'static str = "hangs";
     const LIMIT: Duration = Duration::from_secs(1);
-    const PARALLEL: bool = true;
+    const TOGETHER: Duration = Duration::from_secs(1);
+    const LANE: Lane = Lane::Services;
     fn script(_: &[&()]) -> Script {
         Script::new("exec tail -f /dev/null")
     }
@@ -36,11 +39,28 @@ impl Kind for Hangs {
     }
 }
 
-/// Asks the questions on this machine.
+/// Asks the questions on this machine, as the loop on a node does: all together under one limit, and once that has struck, kind by kind.
 pub(super) fn run(questions: Questions) -> Answers {
     let composed = questions.compose("f00d").unwrap();
-    let output = Command::new("sh").arg("-c").arg(composed.script()).output().unwrap();
-    composed.read(&output.stdout)
+    let limited = |limit: Duration, only: Option<&str>| {
+        let mut shell = Command::new("timeout");
+        shell.args(["-k", "1", &limit.as_secs().to_string(), "sh", "-c", composed.script()]).stdin(Stdio::null());
+        shell.envs(only.map(|kind| ("only", kind)));
+        let output = shell.output().unwrap();
+        (output.stdout, output.status.code().or_else(|| output.status.signal().map(|signal| 128 + signal)).unwrap())
+    };
+    let (mut stdout, status) = limited(composed.limit(), None);
+    if matches!(status, 124 | 137) {
+        stdout.extend_from_slice(b"\nf00d - 0\n");
+        for (kind, limit) in &composed.again().parts {
+            let (more, status) = limited(*limit, Some(kind));
+            stdout.extend_from_slice(&more);
+            if status != 0 {
+                stdout.extend_from_slice(format!("\nf00d {kind} {status}\n").as_bytes());
+            }
+        }
+    }
+    composed.read(&stdout)
 }
 
 #[test]
@@ -72,7 +92,8 @@ impl<const NUMBER: u8> Kind for Sharing<NUMBER> {
     type Key = &'static str;
     type Answer = String;
     const NAME: &'static str = ["one", "two", "three"][NUMBER as usize];
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TOGETHER: Duration = Duration::from_secs(1);
+    const TURN: Turn = Turn::Files;
     fn script(keys: &[&&'static str]) -> Script {
         Script::new("eval \"$1\"").arg(*keys[0])
     }
@@ -102,18 +123,36 @@ fn kinds_that_share_a_limit_share_nothing_else() {
     let (first, third) = (Ok("first\n".to_owned()), Ok("third\n".to_owned()));
     assert_eq!(ask_three("echo second"), [first.clone(), Ok("second\n".to_owned()), third.clone()]);
     let failed = |status: i32| Err(Unanswered(format!("asking for a sharing kind failed with exit status {status}: no output")));
-    assert_eq!(ask_three("exit 3"), [first.clone(), failed(3), third]);
-    // This is how the limit ends the shell: the kinds that have answered keep their answers.
-    assert_eq!(ask_three("kill -KILL $$"), [first, failed(137), failed(137)]);
+    assert_eq!(ask_three("exit 3"), [first.clone(), failed(3), third.clone()]);
+    // This is how the limit ends the shell: each kind is then asked by itself, and an answer that is there already counts.
+    assert_eq!(ask_three("kill -KILL $$"), [first, failed(137), third]);
 }
 
 #[test]
-fn kinds_in_a_shared_shell_have_one_limit() {
+fn what_a_kind_said_before_the_limit_struck_is_not_the_answer_of_another() {
+    const HALF: &str = "[ -n \"${only-}\" ] || { printf half; exec tail -f /dev/null; }; echo whole";
     let mut questions = Questions::default();
-    questions.ask::<Sharing<0>>(FIRST);
-    questions.ask::<Sharing<1>>("");
-    questions.ask::<Echo>("alone".into());
-    assert_eq!(questions.compose("f00d").unwrap().script().matches("timeout ").count(), 2);
+    questions.ask::<Sharing<0>>(HALF);
+    questions.ask::<Sharing<1>>("echo second");
+    questions.ask::<Hangs>(());
+    let answers = run(questions);
+    assert_eq!(answers.get::<Sharing<0>>(&HALF).unwrap(), "whole\n");
+    assert_eq!(answers.get::<Sharing<1>>(&"echo second").unwrap(), "second\n");
+    assert!(answers.get::<Hangs>(&()).is_err());
+}
+
+#[test]
+fn all_kinds_have_one_limit_and_share_their_functions() {
+    let mut questions = Questions::default();
+    questions.ask::<Echo>("x".into());
+    questions.ask::<Hangs>(());
+    for name in ["one", "two"] {
+        questions.ask::<account::User>(account::AccountName::new(name).unwrap());
+        questions.ask::<account::Group>(account::AccountName::new(name).unwrap());
+    }
+    let composed = questions.compose("f00d").unwrap();
+    assert!(!composed.script().contains("timeout "), "{}", composed.script());
+    assert_eq!(composed.script().matches("look_up()").count(), 1);
 }
 
 #[test]
@@ -126,26 +165,19 @@ fn the_kernels_socket_tables_are_read_once_for_all_kinds() {
 }
 
 #[test]
-fn the_limit_of_a_script_follows_from_the_limits_of_its_kinds() {
-    let limit = |ask: fn(&mut Questions)| {
+fn the_limit_of_a_script_is_the_longest_that_a_kind_needs() {
+    let composed = |ask: fn(&mut Questions)| {
         let mut questions = Questions::default();
         ask(&mut questions);
-        questions.compose("f00d").unwrap().limit()
+        questions.compose("f00d").unwrap()
     };
-    // Sequential: one kind alone, and one shared shell.
-    let shared = |ask: &mut Questions| {
-        ask.ask::<Echo>("x".into());
-        ask.ask::<Sharing<0>>("");
-        ask.ask::<Sharing<1>>("");
-    };
-    assert_eq!(limit(shared), Duration::from_mins(2) + SPARE);
-    // Parallel: the longest limit counts.
     let guard = |ask: &mut Questions| {
         ask.ask::<guard::Guard>(guard::Shell { text: "true".into(), user: None, chdir: None, output: false });
         ask.ask::<Hangs>(());
     };
-    assert_eq!(limit(guard), guard::Guard::LIMIT + SPARE);
-    assert_eq!(limit(|ask: &mut Questions| ask.ask::<Hangs>(())), Duration::from_secs(1) + SPARE);
+    assert_eq!(composed(guard).limit(), Duration::from_secs(30));
+    assert_eq!(composed(guard).again().parts, [("guard", guard::Guard::LIMIT), ("hangs", Hangs::LIMIT)]);
+    assert_eq!(composed(|ask: &mut Questions| ask.ask::<Hangs>(())).limit(), Duration::from_secs(1));
 }
 
 #[test]

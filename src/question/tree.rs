@@ -55,6 +55,7 @@ impl Kind for Tree {
     const NAME: &'static str = "trees";
     /// A tree may have millions of files.
     const LIMIT: std::time::Duration = std::time::Duration::from_mins(5);
+    const TOGETHER: std::time::Duration = Self::LIMIT;
 
     fn script(keys: &[&TreeKey]) -> Script {
         keys.iter().fold(Script::new(SCRIPT), |script, TreeKey { path, owner, group, mode }| {

@@ -1,7 +1,7 @@
 //! The firewall's state, from ufw's files and from the kernel. The program `ufw` is not run: it is written in Python and takes longer than all other
 //! questions together.
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::{
     firewall::{Chains, Firewall, Policy, Rule},
     script::Script,
@@ -77,7 +77,7 @@ impl Kind for Ufw {
     type Key = ();
     type Answer = Answer;
     const NAME: &'static str = "ufw";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(_: &[&()]) -> Script {
         script_below("")

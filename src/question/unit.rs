@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Kind, Output, Unanswered,
+    Kind, Lane, Output, Unanswered,
     unit_state::{ActiveState, LoadState, UnitFileState},
 };
 use crate::script::Script;
@@ -87,7 +87,7 @@ impl Kind for Unit {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "unit";
-    const PARALLEL: bool = true;
+    const LANE: Lane = Lane::Services;
 
     fn script(names: &[&String]) -> Script {
         Script::new(

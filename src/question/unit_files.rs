@@ -1,6 +1,6 @@
 //! What the files of a unit say: how it is to be enabled, and drop-ins that systemd may not have read. No program is run for this.
 
-use super::{Kind, Output, SharedShell, Unanswered};
+use super::{Kind, Output, Turn, Unanswered};
 use crate::script::Script;
 
 /// The files of one unit. The key is a name that [`super::unit::full_name`] returned.
@@ -120,7 +120,7 @@ impl Kind for UnitFiles {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "unit-files";
-    const SHARED_SHELL: SharedShell = SharedShell::Files;
+    const TURN: Turn = Turn::Files;
 
     fn script(names: &[&String]) -> Script {
         script_below("", names)

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::kept::Stream;
 use crate::{
-    script::{NulByte, Script},
+    script::{Again, NulByte, Script},
     secret::{RevealError, Revealed, SecretValues},
 };
 
@@ -17,7 +17,12 @@ pub struct Step {
     pub input: Revealed,
     /// How long it may run, rounded up to whole seconds, before its whole process group is ended.
     pub limit: Duration,
+    /// How its script is run again, part by part, once the limit has struck; it then counts as ended well. Such a step has no input.
+    pub again: Option<Again>,
 }
+
+/// How long `timeout` and the loop give what has reached its limit to end.
+const KILLED: Duration = Duration::from_secs(6);
 
 impl Step {
     /// Renders a script and puts the secrets' values into its input. The only place in the program that does this.
@@ -26,7 +31,14 @@ impl Step {
     /// When an argument holds a NUL byte, or a secret has no value yet.
     pub fn new(script: &Script, secrets: &SecretValues) -> Result<Self, StepError> {
         let input = script.sealed_input().reveal(secrets).map_err(StepError::Secret)?;
-        Ok(Self { script: script.render()?, input, limit: script.whole_limit() })
+        Ok(Self { script: script.render()?, input, limit: script.whole_limit(), again: None })
+    }
+
+    /// Returns how long it may take with all that is run again.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let again = self.again.iter().flat_map(|again| &again.parts).map(|(_, limit)| *limit + KILLED);
+        self.limit + again.sum::<Duration>()
     }
 }
 

@@ -200,7 +200,26 @@ limited() {
   return "$status"
 }
 
-# step SECONDS SCRIPT INPUT: runs one step of a frame and marks the end of its outputs. The input is base64.
+# ask_again SECONDS SCRIPT INPUT MARK KIND:SECONDS...: asks for one kind after the other. Each has a limit of its own, and its status is told where it has
+# not told it itself. Of two answers to one question the first counts.
+ask_again() {
+  script=$2 mark=$4
+  shift 4
+  # What the limit has cut off belongs to no kind.
+  kill_session "$$" "$$" ''
+  printf '\n%s - 0\n' "$mark"
+  for kind do
+    limited "${kind#*:}" "only=${kind%:*}
+$script" </dev/null && continue
+    failed=$status
+    kill_session "$$" "$$" ''
+    printf '\n%s %s %s\n' "$mark" "${kind%:*}" "$failed"
+  done
+  status=0
+}
+
+# step SECONDS SCRIPT INPUT [MARK KIND:SECONDS...]: runs one step of a frame and marks the end of its outputs. The input is base64. With a mark, the script
+# asks several kinds of questions; if its limit strikes, it is run again for each of them.
 step() {
   if [ -n "$3" ]; then
     printf %s "$3" | base64 -d | limited "$1" "$2"
@@ -208,6 +227,7 @@ step() {
     limited "$1" "$2" </dev/null
   fi
   status=$?
+  case $#$status in [5-9]124 | [1-9][0-9]124 | [5-9]137 | [1-9][0-9]137) ask_again "$@" ;; esac
   # A failed script may leave processes in other groups, such as the one that each inner `timeout` creates.
   [ "$status" -eq 0 ] || kill_session "$$" "$$" ''
   say "$status"

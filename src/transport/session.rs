@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{secret::nonce, values::Addresses};
 
 use super::{
-    Frame, Holder, Lock, LockRequest, Progress, StepOutput, Traffic,
+    Frame, Holder, Lock, LockRequest, Progress, Step, StepOutput, Traffic,
     apart::{Apart, Phase},
     kept::{Buffer, Stream},
     lock,
@@ -282,7 +282,7 @@ impl Session {
     }
 
     async fn read_answer(&mut self, frame: &Frame, progress: Progress<'_>) -> Result<Vec<StepOutput>, SessionError> {
-        let limits: Duration = frame.steps.iter().map(|step| step.limit).sum();
+        let limits: Duration = frame.steps.iter().map(Step::longest).sum();
         // A slow link gets a second for each 10 kB.
         let sending = Duration::from_secs(
             frame.steps.iter().map(|step| step.input.len() + step.script.len()).sum::<usize>() as u64 / 10_000,

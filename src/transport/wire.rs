@@ -50,7 +50,7 @@ pub(super) fn program(variables: &str, text: &str) -> Vec<u8> {
 pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
     let mut text = Zeroizing::new(String::new());
     // Allocated once: a string that moves as it grows would leave copies of secrets behind.
-    let size: usize = frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 40).sum();
+    let size: usize = frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 80).sum();
     text.reserve(size + APART.len() + APART_END.len());
     if frame.apart > 0 {
         text.push_str(APART);
@@ -60,6 +60,13 @@ pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
         let _ = write!(text, "{before}step {} {} '", whole_seconds(step.limit), quote(&step.script)?);
         STANDARD.encode_string(&*step.input, &mut text);
         text.push('\'');
+        if let Some(again) = &step.again {
+            text.push(' ');
+            text.push_str(&quote(&again.mark)?);
+            for (kind, limit) in &again.parts {
+                let _ = write!(text, " {kind}:{}", whole_seconds(*limit));
+            }
+        }
         if index + 1 == frame.apart {
             text.push_str(APART_END);
         }
@@ -167,7 +174,12 @@ mod tests {
 
     #[test]
     fn no_piece_of_a_frame_ends_in_a_newline() {
-        let step = super::super::Step { script: "\n".repeat(3 * PIECE), input: Vec::new().into(), limit: Duration::from_mins(1) };
+        let step = super::super::Step {
+            script: "\n".repeat(3 * PIECE),
+            input: Vec::new().into(),
+            limit: Duration::from_mins(1),
+            again: None,
+        };
         let commands = frame(&step.into()).unwrap();
         let (last, pieces) = commands.split_last().unwrap();
         assert_eq!(last.as_slice(), b"run\n");
@@ -179,8 +191,12 @@ mod tests {
 
     #[test]
     fn a_frame_is_sent_in_pieces_and_then_run() {
-        let step =
-            super::super::Step { script: "echo '1'".into(), input: vec![0; 200 * 1024].into(), limit: Duration::from_mins(1) };
+        let step = super::super::Step {
+            script: "echo '1'".into(),
+            input: vec![0; 200 * 1024].into(),
+            limit: Duration::from_mins(1),
+            again: None,
+        };
         let commands = frame(&step.into()).unwrap();
         assert!(commands[0].starts_with(b"text 65536\nstep 60 'echo '\\''1'\\''' 'AAAA"));
         assert_eq!(commands.len(), 6);

@@ -77,7 +77,8 @@ async fn a_large_file_goes_both_ways_while_its_session_answers() {
     let began = Instant::now();
     let meanwhile = async {
         moving.recv().await.unwrap();
-        let step = Step { script: "pgrep -x dd".to_owned(), input: Vec::new().into(), limit: Duration::from_secs(20) };
+        let step =
+            Step { script: "pgrep -x dd".to_owned(), input: Vec::new().into(), limit: Duration::from_secs(20), again: None };
         let answered = shell.run(step.into(), &mut |_| {}).await.unwrap();
         assert_eq!(answered[0].status, 0, "the transfer goes on");
         node.sh(SEEN)
@@ -98,6 +99,7 @@ async fn a_large_file_goes_both_ways_while_its_session_answers() {
             script: "ls /root/.autobot-provision.canary-copy.part".to_owned(),
             input: Vec::new().into(),
             limit: Duration::from_secs(20),
+            again: None,
         };
         assert_eq!(shell.run(step.into(), &mut |_| {}).await.unwrap()[0].status, 0, "the transfer goes on");
         node.sh(SEEN)

@@ -10,10 +10,12 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::controller::Controller;
+use crate::{controller::Controller, script::Again};
 
 use super::{
-    super::{Channel, Frame, LinkError, Lock, LockRequest, NodeShell, Target, Traffic, Transport, Welcome, wire::RemotePaths},
+    super::{
+        Channel, Frame, LinkError, Lock, LockRequest, NodeShell, Step, Target, Traffic, Transport, Welcome, wire::RemotePaths,
+    },
     quick, run, run_until_line, step, unique_duration, until, with_argument,
 };
 
@@ -201,6 +203,26 @@ async fn a_limit_ends_the_whole_tree() {
         assert!(output.timed_out, "{output:?}");
         assert_eq!(with_argument(&long), 0, "{shell}");
         assert_eq!(run(&mut node, quick("echo still here")).await[0].stdout, b"still here\n");
+        node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn questions_whose_limit_struck_are_asked_one_kind_after_the_other() {
+    for shell in SHELLS {
+        let (transport, _directory) = transport(shell);
+        let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
+        let long = unique_duration();
+        // The process that has left its process group is one that the limit alone would not end.
+        let script = format!(
+            "case ${{only-all}} in all | slow) printf half; timeout 99 sleep {long} & sleep {long};; quick) printf \"it's\"; printf '\\nm0 quick 0\\n';; esac"
+        );
+        let again =
+            Again { mark: "m0".into(), parts: vec![("slow", Duration::from_secs(1)), ("quick", Duration::from_secs(20))] };
+        let outputs = run(&mut node, Step { again: Some(again), ..step(&script, "", 1) }).await;
+        assert_eq!((outputs[0].status, outputs[0].timed_out), (0, false), "{shell}");
+        assert_eq!(String::from_utf8_lossy(&outputs[0].stdout), "half\nm0 - 0\nhalf\nm0 slow 124\nit's\nm0 quick 0\n", "{shell}");
+        assert_eq!(with_argument(&long), 0, "{shell}");
         node.close().await;
     }
 }

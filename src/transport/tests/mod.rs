@@ -35,7 +35,7 @@ impl<const N: usize> PartialEq<&[u8; N]> for Stream {
 }
 
 fn step(script: &str, input: impl Into<Vec<u8>>, seconds: u64) -> Step {
-    Step { script: script.to_owned(), input: Revealed::from(input.into()), limit: Duration::from_secs(seconds) }
+    Step { script: script.to_owned(), input: Revealed::from(input.into()), limit: Duration::from_secs(seconds), again: None }
 }
 
 fn quick(script: &str) -> Step {
