@@ -22,6 +22,8 @@ mod listing;
 mod muscle_memory;
 #[path = "cli/ping.rs"]
 mod ping;
+#[path = "cli/silent.rs"]
+mod silent;
 #[path = "cli/untrusted.rs"]
 mod untrusted;
 

@@ -4,6 +4,7 @@ mod arguments;
 mod asking;
 mod commands;
 mod exit;
+mod limits;
 mod loading;
 mod muscle_memory;
 mod out;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     log(arguments.verbose);
+    limits::raise_files();
     let exit = match run(arguments) {
         Ok(exit) => exit,
         Err(error) => {

@@ -60,7 +60,7 @@ impl HeldNode<NodeShell> {
         first: Frame,
         progress: Progress<'_>,
     ) -> Result<(Self, Vec<StepOutput>), LinkError> {
-        let (channel, welcome) = transport.connect(target, lock, first, progress).await?;
+        let (channel, welcome) = transport.connect_in_fork(target, lock, first, progress).await?;
         let node = Self { holder: welcome.holder, ..Self::new(channel, welcome.ssh_connection) };
         Ok((node, welcome.outputs))
     }

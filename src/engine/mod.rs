@@ -101,7 +101,9 @@ pub async fn run(run: Run, sink: Sink, stop: StopSignal) -> RunEnd {
     let begun = Instant::now();
     sink.send(EventBody::RunStarted(Box::new(run.start.clone())));
     let run = Arc::new(run);
-    let transport = Arc::new(Transport::new(CONNECTING_AT_ONCE, Arc::clone(&run.options.controller)));
+    let forks = Arc::new(Semaphore::new(run.options.forks.max(1)));
+    let transport = Transport::new(CONNECTING_AT_ONCE, Arc::clone(&run.options.controller)).sharing(Arc::clone(&forks));
+    let transport = Arc::new(transport);
     let mut ends: HashMap<String, Borrowing> = HashMap::new();
     let mut lenders = JoinSet::new();
     for (index, lender) in run.plan.lenders.iter().enumerate() {
@@ -114,7 +116,6 @@ pub async fn run(run: Run, sink: Sink, stop: StopSignal) -> RunEnd {
         });
     }
     let mut hosts = Hosts { running: JoinSet::new(), events: HashMap::new(), total: Totals::default() };
-    let forks = Arc::new(Semaphore::new(run.options.forks.max(1)));
     for index in lending::in_order(&run.plan.hosts) {
         let host = &run.plan.hosts[index];
         let (lending, borrowing) = lending::ends(&host.name, &host.lent);

@@ -64,6 +64,9 @@ impl HostError {
                 let (text, help) = (error.to_string(), error.remedy());
                 if matches!(error, LinkError::Held(_)) {
                     HostResult::Held { holder: text, help }
+                } else if matches!(error, LinkError::Here { .. }) {
+                    // The node has no part in it.
+                    HostResult::Failed { error: Some(help.map_or(text.clone(), |help| format!("{text}; {help}"))) }
                 } else {
                     HostResult::Unreachable { error: text, help }
                 }

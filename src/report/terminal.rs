@@ -28,6 +28,9 @@ const MENTION_EVERY: Duration = Duration::from_secs(10);
 /// Of the items that an interrupted host has not done, more than these are not named one by one.
 const NAMED: usize = 5;
 
+/// Of more hosts than these, the summary names those only that are not well.
+const MOST_HOSTS: usize = 25;
+
 /// Writes output for people: results to `out`, progress to `live`.
 pub struct Terminal<O: Write + Send, L: Write + Send> {
     out: O,
@@ -237,10 +240,13 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         let hosts: Vec<(String, Counts, Option<HostEnd>)> =
             self.tally.hosts.iter().map(|(host, (counts, end))| (host.clone(), *counts, end.clone())).collect();
         self.line("");
-        for (host, counts, end) in hosts {
+        let (named, others): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|(.., end)| {
+            self.detail.verbose > 0 || self.tally.hosts.len() <= MOST_HOSTS || end.as_ref().is_none_or(is_unwell)
+        });
+        for (host, counts, end) in &named {
             let host_cell = self.style.bold(&format!("{host:<width$}", width = self.host_width));
-            let mut text = format!("{host_cell}  {}", self.format_counts(counts, end.as_ref()));
-            if let Some(end) = &end {
+            let mut text = format!("{host_cell}  {}", self.format_counts(*counts, end.as_ref()));
+            if let Some(end) = end {
                 let _ = write!(text, "  in {}", format_duration(end.duration));
                 if self.detail.verbose > 0 {
                     let trips = if end.round_trips == 1 { "round trip" } else { "round trips" };
@@ -248,6 +254,14 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
                 }
             }
             self.line(&text);
+        }
+        if !others.is_empty() {
+            let changed = others.iter().filter(|(_, counts, _)| counts.changed > 0).count();
+            let word = if self.purpose == Purpose::CHECK { "would change" } else { "changed" };
+            let mut parts = vec![format!("{} ok", others.len() - changed)];
+            parts.extend((changed > 0).then(|| format!("{changed} {word}")));
+            parts.extend((!named.is_empty()).then(|| format!("{} not well (above)", named.len())));
+            self.line(&format!("{} hosts: {}; -v names them all", named.len() + others.len(), parts.join(", ")));
         }
         if self.purpose == Purpose::CHECK {
             self.line("This was a check: nothing was changed.");
@@ -264,6 +278,8 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
                 return self.style.status(Status::Failed, "unreachable");
             }
             Some(HostStatus::Held) => return self.style.status(Status::Failed, "held by another run"),
+            // It could not even begin.
+            Some(HostStatus::Failed) if counts == Counts::default() => return self.style.status(Status::Failed, "failed"),
             Some(_) | None => {}
         }
         if self.is_health() {
@@ -368,6 +384,11 @@ impl<O: Write + Send, L: Write + Send> Terminal<O, L> {
         }
         self.draw();
     }
+}
+
+/// Whether the work on a host did not end well.
+fn is_unwell(end: &HostEnd) -> bool {
+    !matches!(end.status(), HostStatus::Ok | HostStatus::Changed)
 }
 
 fn host_word(status: HostStatus) -> &'static str {

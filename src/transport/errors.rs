@@ -229,6 +229,10 @@ impl LinkError {
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
+            // EMFILE and ENFILE, as the standard library writes them.
+            Self::Here { detail } if detail.contains("(os error 24)") || detail.contains("(os error 23)") => {
+                "raise the limit of open files (`ulimit -n`), or work on fewer hosts at once (`--forks`)".to_owned()
+            }
             Self::Refused { .. } => "is sshd running there, on this port? see `ansible_port`".to_owned(),
             Self::TimedOut { .. } => "is the node up, and does a firewall let you through to its ssh port?".to_owned(),
             Self::NoRoute { .. } => "are you on the right network or VPN?".to_owned(),

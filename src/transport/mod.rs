@@ -10,11 +10,13 @@ mod errors;
 mod frame;
 mod kept;
 mod lock;
+mod login;
 mod login_errors;
 mod node;
 mod output;
 mod persist;
 mod session;
+mod slots;
 mod ssh;
 mod ssh_config;
 mod ssh_tunnel;
@@ -41,7 +43,7 @@ pub(crate) use wire::{frame as encode_frame, take_mark};
 
 use std::future::Future;
 
-/// The limit of logins at once: an sshd, such as a bastion's, starts to drop connections beyond ten (`MaxStartups 10:30:100`).
+/// The limit of logins at once through one server: an sshd, such as a bastion's, starts to drop connections beyond ten (`MaxStartups 10:30:100`).
 pub const CONNECTING_AT_ONCE: usize = 5;
 
 /// Called with each line that a running step writes to its standard error, as it comes.

@@ -19,6 +19,7 @@ use super::{
     kept::Budget,
     output::Output,
     session::{Ending, GREETING, Greeting, LoopProcess, Pipes, Session, SessionError},
+    slots::Slots,
     ssh::{self, Connected},
     staged::{self, Staged},
     sudo::{self, Prompt, READY},
@@ -36,12 +37,14 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long the remote shell may take to end. It gives processes that still run 1.5 s.
-const CLOSE_LIMIT: Duration = Duration::from_secs(4);
+pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 
-/// Opens connections to nodes, not too many at once. One per run.
+/// Opens connections to nodes, not too many at once through one server. One per run.
 #[derive(Debug)]
 pub struct Transport {
-    connecting: Semaphore,
+    pub(super) slots: Slots,
+    /// How many hosts may be worked on at once, if that is limited.
+    pub(super) forks: Option<Arc<Semaphore>>,
     /// Where the run's directory may be, the best first.
     bases: Vec<PathBuf>,
     directory: OnceCell<Arc<TempDir>>,
@@ -52,11 +55,12 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// At most `at_once` logins happen at any time. That does not limit how many connections are open.
+    /// At most `at_once` logins happen at any time through one gateway, or to one sshd without a gateway. That does not limit how many connections are open.
     #[must_use]
     pub fn new(at_once: usize, controller: Arc<Controller>) -> Self {
         Self {
-            connecting: Semaphore::new(at_once.max(1)),
+            slots: Slots::new(at_once),
+            forks: None,
             bases: control::bases(&controller),
             directory: OnceCell::new(),
             paths: RemotePaths::default(),
@@ -71,6 +75,27 @@ impl Transport {
         Self { bases: vec![base.into()], ..self }
     }
 
+    /// Sets the semaphore whose permits allow to work on a host. [`Transport::connect_in_fork`] lends one while a host does not answer.
+    #[must_use]
+    pub fn sharing(self, forks: Arc<Semaphore>) -> Self {
+        Self { forks: Some(forks), ..self }
+    }
+
+    /// As [`Transport::connect`], by who has one of the permits: while the host does not answer, another one may begin in its place. Before the first
+    /// frame, this one then waits until the permit is free again.
+    ///
+    /// # Errors
+    /// As for [`Transport::connect`].
+    pub async fn connect_in_fork(
+        &self,
+        target: &Target,
+        lock: Lock,
+        first: Frame,
+        progress: Progress<'_>,
+    ) -> Result<(NodeShell, Welcome), LinkError> {
+        self.connect_with(target, lock, first, progress, self.forks.as_ref()).await
+    }
+
     /// Connects to a node, takes or reads its lock, and runs the first frame, all in one round trip.
     ///
     /// While the run waits for the lock, `progress` is also called with its holder.
@@ -83,6 +108,17 @@ impl Transport {
         lock: Lock,
         first: Frame,
         progress: Progress<'_>,
+    ) -> Result<(NodeShell, Welcome), LinkError> {
+        self.connect_with(target, lock, first, progress, None).await
+    }
+
+    async fn connect_with(
+        &self,
+        target: &Target,
+        lock: Lock,
+        first: Frame,
+        progress: Progress<'_>,
+        lent: Option<&Arc<Semaphore>>,
     ) -> Result<(NodeShell, Welcome), LinkError> {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes(&self.budget).map_err(|error| here(format!("cannot make pipes: {error}")))?;
@@ -100,7 +136,7 @@ impl Transport {
                     (Link::Ssh(connected), opening)
                 } else {
                     let mut connected;
-                    (connected, login) = self.log_in(target, progress).await?;
+                    (connected, login) = self.log_in(target, progress, lent).await?;
                     logged_in = Instant::now();
                     // Written before the command runs, so that it travels right behind the request to start it.
                     let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;
@@ -148,14 +184,6 @@ impl Transport {
         }
     }
 
-    /// Returns a new connection, and how long the login took without the wait for others.
-    async fn log_in(&self, target: &Target, progress: Progress<'_>) -> Result<(Connected, Duration), LinkError> {
-        let _permit = self.connecting.acquire().await;
-        let began = Instant::now();
-        let connected = ssh::connect(target, self.directory().await?, &self.controller, progress).await?;
-        Ok((connected, began.elapsed()))
-    }
-
     /// Begins a session over a connection that an earlier run has left. None if there is none that still leads to the node: nothing was sent then.
     async fn take_over(
         &self,
@@ -191,7 +219,7 @@ impl Transport {
         Session::start(pipes, &self.paths, lock, first, round_trips).map_err(|error| errors::from_broken(target, error, ""))
     }
 
-    async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
+    pub(super) async fn directory(&self) -> Result<Arc<TempDir>, LinkError> {
         let open = || async {
             control::open_one(&self.bases).await.map(Arc::new).map_err(|reasons| LinkError::Here {
                 detail: format!("cannot make a directory for ssh's control sockets in {reasons}"),

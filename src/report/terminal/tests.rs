@@ -138,3 +138,30 @@ fn lines_fit_the_terminal() {
     let text = shown(&[started(Purpose::CHECK, &["database_vm"]), long], Some(80), Detail::default());
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
+
+#[test]
+fn of_many_hosts_those_are_named_that_are_not_well() {
+    let names: Vec<String> = (0..30).map(|number| format!("n{number:02}")).collect();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut events = vec![started(Purpose::CHECK, &hosts)];
+    for (number, host) in hosts.iter().enumerate() {
+        let unreachable = || HostResult::Unreachable { error: "no answer".to_owned(), help: None };
+        let (result, counts) = match number {
+            3 => (unreachable(), Counts::default()),
+            4 => (HostResult::Failed { error: Some("no files".to_owned()) }, Counts::default()),
+            5 | 6 => (HostResult::Changed, Counts { changed: 2, ok: 1, ..Counts::default() }),
+            _ => (HostResult::Ok, Counts { ok: 3, ..Counts::default() }),
+        };
+        events.push(ended(host, result, counts));
+    }
+    events.push(run_finished(false));
+    let text = shown(&events, Some(80), Detail::default());
+    insta::assert_snapshot!(text.split_once("\n\n").unwrap().1, @"
+    n03  unreachable  in 1.2 s
+    n04  failed  in 1.2 s
+    30 hosts: 26 ok, 2 would change, 2 not well (above); -v names them all
+    This was a check: nothing was changed.
+    ");
+    let all = shown(&events, Some(80), Detail { verbose: 1, ..Detail::default() });
+    assert_eq!(all.lines().filter(|line| line.contains(" ok  in ")).count(), 28);
+}

@@ -5,11 +5,14 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    pin::pin,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use super::{
     super::{Channel, Frame, HostKeys, LinkError, Lock, NodeShell, SshArguments, Target, Transport, Welcome, control},
@@ -120,6 +123,61 @@ async fn one_connection_runs_frames_and_leaves_nothing() {
     until("the master ends", Duration::from_secs(2), || masters(base.path()) == 0).await;
     drop(transport);
     assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_host_that_is_silent_lends_its_permit_and_waits_for_it_before_the_first_frame() {
+    let server = Server::start("").await;
+    let gate = server.path("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    // A way that stays silent until the gate opens.
+    let way = format!("cat {} && exec 3<>/dev/tcp/127.0.0.1/{} && {{ cat <&3 & cat >&3; }}", gate.display(), server.port);
+    fs::write(server.path("way"), way).unwrap();
+    let arguments = format!("-F none -o 'ProxyCommand=bash {}'", server.path("way").display());
+    let target = Target { arguments: SshArguments::parse(&arguments).unwrap(), ..server.target() };
+    // The host itself has the only permit.
+    let forks = Arc::new(Semaphore::new(0));
+    let (transport, _base) = transport();
+    let transport = transport.sharing(Arc::clone(&forks));
+    let mut progress = |_: &str| {};
+    let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, quick("echo first").into(), &mut progress));
+    let other = tokio::select! {
+        permit = forks.acquire() => permit.unwrap(),
+        ended = &mut connecting => panic!("{:?}", ended.map(drop)),
+    };
+    fs::write(&gate, "").unwrap();
+    let logged_in = until("the host has logged in", Duration::from_secs(10), || {
+        fs::read_to_string(server.path("sshd.log")).unwrap().contains("Accepted publickey")
+    });
+    tokio::select! { () = logged_in => {}, ended = &mut connecting => panic!("it did not wait: {:?}", ended.map(drop)) }
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut connecting).await.is_err(), "it did not wait");
+    drop(other);
+    let (node, welcome) = connecting.await.unwrap();
+    assert_eq!(welcome.outputs[0].stdout, b"first\n");
+    assert_eq!(forks.available_permits(), 0);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_host_that_has_lent_its_permit_and_fails_leaves_as_many_as_there_were() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (port, connect_timeout) = (Some(silent.local_addr().unwrap().port()), Duration::from_secs(4));
+    let arguments = SshArguments::parse("-F none").unwrap();
+    let target = Target { port, arguments, connect_timeout, ..Target::new("node", "127.0.0.1") };
+    let forks = Arc::new(Semaphore::new(0));
+    let (transport, _base) = transport();
+    let transport = transport.sharing(Arc::clone(&forks));
+    let mut progress = |_: &str| {};
+    let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, Frame::default(), &mut progress));
+    let other = tokio::select! {
+        permit = forks.acquire() => permit.unwrap(),
+        ended = &mut connecting => panic!("{:?}", ended.map(drop)),
+    };
+    assert!(matches!(connecting.await.map(drop), Err(LinkError::TimedOut { .. })));
+    // The end of the host and of the other one, of which each frees a permit.
+    drop(other);
+    forks.add_permits(1);
+    until("one permit was taken back", Duration::from_secs(10), || forks.available_permits() == 1).await;
 }
 
 #[tokio::test]
